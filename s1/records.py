@@ -1,0 +1,122 @@
+"""The rows that stages hand to one another, one JSON object a line, and nothing else passes between them.
+
+problems, curated/rows.jsonl      Row, Example        what is asked; what is trained on
+questions/questions.jsonl         Question            the prompts as the lm-eval task words them
+answers/answers.jsonl             Answer              token ids with their origin, and the texts they decode to
+scores/scores.jsonl               Score               one judgement per question and sample
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from s1.config import ConfigError
+
+
+class Ending(Enum):
+    """How the thinking ended."""
+
+    NATURAL = "natural"  # the model ended it
+    FORCED = "forced"  # the budget or the context ended it
+    NONE = "none"  # there was no thinking section, or plain generation ran out before closing it
+
+
+class Outcome(Enum):
+    """What became of the answer: missing is not the same as wrong."""
+
+    ANSWERED = "answered"  # an answer after a natural end
+    FORCED = "forced"  # an answer after a forced end
+    NONE = "none"  # no answer that the grader can read
+
+
+@dataclass(frozen=True)
+class Example:
+    """A training example: question, reasoning trace, answer."""
+
+    id: str
+    question: str
+    thinking: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Question:
+    question_id: str
+    prompt: str  # the user's turn, as the task words it
+    gold: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    question_id: str
+    sample: int
+    prompt_tokens: int
+    segments: list[dict[str, Any]]  # {part, origin, ids, ended_by}: s1/generate/trace.py
+    thinking: str
+    answer: str
+    ending: Ending
+    thinking_tokens: int
+    answer_tokens: int
+    waits: int  # ends suppressed
+    sampled_tokens: int  # what this trace would cost from scratch, stop tokens included
+
+
+@dataclass(frozen=True)
+class Score:
+    question_id: str
+    sample: int
+    gold: str
+    extracted: str | None
+    correct: bool
+    outcome: Outcome
+    ending: Ending
+    thinking_tokens: int
+    answer_tokens: int
+    waits: int
+    sampled_tokens: int
+
+
+RowType = TypeVar("RowType")
+
+
+def write_rows(path: Path, rows: Iterable[Any]) -> int:
+    """Write dataclass rows as JSON lines; the number written."""
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(asdict(row), ensure_ascii=False, default=_enum_value) + "\n")
+            count += 1
+    return count
+
+
+def read_objects(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file, line by line. Raises ConfigError that names the line that is none."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ConfigError(f"{path} line {number}: not JSON ({error.msg}). Mend or remove the line.") from None
+            if not isinstance(row, dict):
+                raise ConfigError(f"{path} line {number}: not a JSON object. Write one object a line.")
+            yield row
+
+
+def read_rows(path: Path, row_type: type[RowType]) -> list[RowType]:
+    """Read back what `write_rows` wrote."""
+    enums = {"ending": Ending, "outcome": Outcome}
+    return [
+        row_type(**{name: enums[name](value) if name in enums else value for name, value in row.items()})
+        for row in read_objects(path)
+    ]
+
+
+def _enum_value(value: object) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    raise TypeError(f"{value!r}: not JSON. Give the row a plain field.")

@@ -1,0 +1,87 @@
+"""What a stage is, as bytes: canonical JSON and the key that is its hash.
+
+    key = sha256(canonical JSON of the value)[:12]
+
+The encoder knows frozen dataclasses, enums, strings, integers, booleans, finite floats, None, lists, tuples and
+string-keyed mappings. It refuses everything else: a permissive fallback (`str(o)`, a default repr) would let an object's
+address or a path of this machine fork the identity of a result.
+
+A field added to a config later may carry `field(metadata={"omit_if": value})`: while it has that value it is left
+out, so keys made before the field existed still hold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, TypeAlias
+
+KEY_CHARACTERS = 12
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+
+
+class IdentityError(TypeError):
+    """A value that has no stable identity."""
+
+
+def canonical(value: Any, where: str = "config") -> Json:
+    """The plain JSON value that stands for `value`; `where` names the place in errors."""
+    if isinstance(value, Enum):
+        return canonical(value.value, where)
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return _finite(value, where)
+    if isinstance(value, list | tuple):
+        return [canonical(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        return {_text(name, where): canonical(item, f"{where}.{name}") for name, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _fields(value, where)
+    raise IdentityError(f"{where} {value!r}: a {type(value).__name__} has no stable identity. {_mend(value)}")
+
+
+def canonical_json(value: Any) -> str:
+    """One line of JSON with sorted keys, the same for equal values on every machine."""
+    return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def key_of(value: Any) -> str:
+    """The first 12 hex digits of the sha256 of the canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()[:KEY_CHARACTERS]
+
+
+def _fields(value: Any, where: str) -> dict[str, Json]:
+    kept = {}
+    for field in dataclasses.fields(value):
+        item = getattr(value, field.name)
+        if "omit_if" in field.metadata and item == field.metadata["omit_if"]:
+            continue
+        kept[field.name] = canonical(item, f"{where}.{field.name}")
+    return kept
+
+
+def _finite(value: float, where: str) -> float:
+    if not math.isfinite(value):
+        raise IdentityError(f"{where} {value!r}: not a finite number. Use None for a missing value.")
+    return value
+
+
+def _text(name: object, where: str) -> str:
+    if not isinstance(name, str):
+        raise IdentityError(f"{where} key {name!r}: not a string. Name the entries of a mapping with strings.")
+    return name
+
+
+def _mend(value: object) -> str:
+    if isinstance(value, PurePath):
+        return "Declare the file as an input of the stage: its content is then hashed, not its place."
+    if isinstance(value, set | frozenset):
+        return "Use a sorted tuple."
+    return "Use a frozen dataclass, an enum, a string, a number, a list or a mapping."

@@ -1,0 +1,126 @@
+"""A stage: one named step of an experiment, as an inert value, and the work order its function receives.
+
+What a stage *is* (name, version, config, inputs) makes its key. How and where it runs (label, run, resources, batch)
+cannot reach the key: `identity()` is the only thing hashed, and it does not mention them.
+
+    key = key_of({name, version, config, inputs: {role: [key, ...]}})
+
+A stage function takes a `Work` and returns a summary of a few numbers:
+
+    def train(work: Work[Sft]) -> Summary
+
+Stages that want the same heavy thing in memory declare the same `batch`. One process then receives them together,
+and their function takes all works at once and reports each as it finishes:
+
+    def answer(works: Sequence[Work[Generate]]) -> Iterator[Finished]
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from sweep.identity import KEY_CHARACTERS, Json, canonical, key_of
+
+Config = TypeVar("Config")
+Summary: TypeAlias = Mapping[str, float | int | str | None]
+
+
+@dataclass(frozen=True)
+class FileInput:
+    """A file from outside the store; its content is its identity, its path is only where to read it."""
+
+    path: Path
+    key: str
+
+    @classmethod
+    def of(cls, path: Path) -> FileInput:
+        """Hash the file's bytes; raises OSError if it cannot be read."""
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return cls(path=path.resolve(), key=digest[:KEY_CHARACTERS])
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How a stage runs, none of which changes what it makes."""
+
+    gpus: int = 0
+    nodes: int = 1
+    cpus: int = 1
+    settings: Mapping[str, Json] = field(
+        default_factory=dict
+    )  # e.g. device, micro-batch: for the function, not the key
+
+
+Input: TypeAlias = "Stage | FileInput"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step; equal identities are the same step, wherever and for whichever point they are declared."""
+
+    name: str  # the noun of its product: "checkpoint", "answers"
+    version: int  # bumped by hand when the meaning of its code changes
+    config: Any  # a frozen dataclass; all of it is identity
+    run: str  # "s1.train.sft:train"
+    inputs: Mapping[str, tuple[Input, ...]] = field(default_factory=dict)  # by role
+    resources: Resources = field(default_factory=Resources)
+    batch: str | None = None  # stages of one batch run in one process
+    label: str = ""  # for people: "max 16 tokens"
+
+    def identity(self) -> dict[str, Json]:
+        """Everything the key depends on, as JSON."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "config": canonical(self.config),
+            "inputs": {role: [each.key for each in inputs] for role, inputs in self.inputs.items()},
+        }
+
+    @cached_property
+    def key(self) -> str:
+        return key_of(self.identity())
+
+    @property
+    def address(self) -> str:
+        """`name/key`: where the store keeps it and how people and tables call it."""
+        return f"{self.name}/{self.key}"
+
+    def stage_inputs(self) -> Iterator[Stage]:
+        """The inputs that are stages themselves, role by role."""
+        return (each for inputs in self.inputs.values() for each in inputs if isinstance(each, Stage))
+
+
+@dataclass(frozen=True)
+class Work(Generic[Config]):
+    """An order to make one stage's product: read `inputs`, write files into `out`, return a summary."""
+
+    key: str
+    config: Config
+    inputs: Mapping[str, tuple[Path, ...]]  # by role: product directories, or files from outside
+    out: Path  # exists and is empty; published by rename when the function returns
+    scratch: Path  # survives attempts at this stage, removed when it is published: checkpoints in mid-training
+    shared: Path  # survives and is shared by all stages of the same batch: the continuation store
+    settings: Mapping[str, Json]
+    report: Callable[[int, int, str], None]  # progress: done, total, unit
+
+    def one(self, role: str) -> Path:
+        """The single input of a role."""
+        (path,) = self.inputs[role]
+        return path
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A stage of a batch whose product is complete."""
+
+    key: str
+    summary: Summary
+
+
+StageFunction: TypeAlias = Callable[[Work[Any]], Summary]
+BatchFunction: TypeAlias = Callable[[Sequence[Work[Any]]], Iterator[Finished]]
