@@ -210,6 +210,9 @@ class Cost:
     train_tokens_per_second: float
     generate_tokens_per_second: float
     seconds_per_stage: float  # start-up of a worker
+    tokens_per_example: int  # expected, of a training example
+    natural_thinking_tokens: int  # expected, of a trace that is neither cut nor extended
+    natural_answer_tokens: int
     source: str
 
 

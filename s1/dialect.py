@@ -42,6 +42,20 @@ class DialectIds:
     newline: tuple[int, ...]  # () when the dialect puts none before an end marker
     newline_final: frozenset[int]  # tokens whose text ends in a newline
 
+    @property
+    def ends_of_thinking(self) -> tuple[tuple[int, ...], ...]:
+        """What ends the thinking when the model writes it: its own stops, and the end of the turn."""
+        return tuple(dict.fromkeys((*self.thinking_stops, *self.answer_stops)))
+
+    @property
+    def marker_tokens(self) -> int:
+        """The most tokens that delimiters add to one trace."""
+        return len(self.thinking_start) + len(self.newline) + max(len(self.thinking_end), len(self.forced_end))
+
+    def on_new_line(self, marker: tuple[int, ...], last: int) -> tuple[int, ...]:
+        """The marker as it follows the token `last`: after a newline unless the text already ends in one."""
+        return marker if last in self.newline_final else self.newline + marker
+
 
 @dataclass(frozen=True)
 class TrainingText:

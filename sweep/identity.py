@@ -3,8 +3,8 @@
     key = sha256(canonical JSON of the value)[:12]
 
 The encoder knows frozen dataclasses, enums, strings, integers, booleans, finite floats, None, lists, tuples and
-string-keyed mappings. It refuses everything else: a permissive fallback (`str(o)`, a default repr) would let an object's
-address or a path of this machine fork the identity of a result.
+string-keyed mappings. It refuses everything else: a permissive fallback (`str(o)`, a default repr) would let an
+object's address or a path of this machine fork the identity of a result.
 
 A field added to a config later may carry `field(metadata={"omit_if": value})`: while it has that value it is left
 out, so keys made before the field existed still hold.
@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 KEY_CHARACTERS = 12
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 class IdentityError(TypeError):

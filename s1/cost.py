@@ -1,0 +1,60 @@
+"""What a plan will cost, from stated rates: an estimate, priced before anything runs. Pure.
+
+training:    steps x batch x tokens per example / training rate
+generation:  thinking + answer tokens / generation rate, where
+             thinking = questions x samples x min(budget, natural length x (1 + waits))
+Points that share one continuation store think once: the longest among them is charged, the others add answers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from s1.config import Budget, Cost, Experiment
+from sweep.contract import Estimate
+
+
+@dataclass(frozen=True)
+class GeneratedTokens:
+    thinking: int
+    answer: int
+
+
+def training(x: Experiment) -> Estimate:
+    """Fine-tuning of one checkpoint."""
+    if x.train is None:
+        return Estimate()
+    tokens = x.train.steps * x.train.batch_size * x.cost.tokens_per_example
+    return _priced(tokens, tokens / x.cost.train_tokens_per_second, x.cost)
+
+
+def generation(points: Sequence[Experiment], questions: int) -> list[Estimate]:
+    """One estimate per point; `points` share a continuation store unless they say otherwise."""
+    charged = 0
+    estimates = []
+    for x in points:
+        need = generated_tokens(x.budget, x.cost, questions * x.generate.samples)
+        thinking = max(0, need.thinking - charged) if x.generate.share else need.thinking
+        charged = max(charged, need.thinking)
+        tokens = thinking + need.answer
+        estimates.append(_priced(tokens, tokens / x.cost.generate_tokens_per_second, x.cost))
+    return estimates
+
+
+def generated_tokens(budget: Budget, cost: Cost, traces: int) -> GeneratedTokens:
+    """Tokens of one point from scratch, for so many traces."""
+    natural = cost.natural_thinking_tokens * (1 + budget.waits)
+    wanted = max(natural, budget.min_thinking_tokens)
+    thinking = wanted if budget.max_thinking_tokens is None else min(wanted, budget.max_thinking_tokens)
+    return GeneratedTokens(thinking * traces, min(budget.answer_tokens, cost.natural_answer_tokens) * traces)
+
+
+def overhead(cost: Cost) -> Estimate:
+    """A worker's start-up, for a stage that generates nothing."""
+    return Estimate(0, cost.seconds_per_stage, cost.seconds_per_stage * cost.usd_per_device_hour / 3600)
+
+
+def _priced(tokens: int, seconds: float, cost: Cost) -> Estimate:
+    seconds = (seconds + cost.seconds_per_stage) if tokens else 0.0
+    return Estimate(tokens, seconds, seconds * cost.usd_per_device_hour / 3600)

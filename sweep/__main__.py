@@ -1,0 +1,107 @@
+"""`python -m sweep +experiment=NAME -m`: compose all points, plan them together, run what is missing, show it all."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sweep.compose import Composition, ask_hydra, compose, is_question_to_hydra
+from sweep.contract import Graph
+from sweep.launch.local import State, launch
+from sweep.plan import Plan, plan
+from sweep.show import Live, show_failures, show_plan, show_results
+from sweep.store import Store, StoreError, write_json
+from sweep.typed import InputError
+
+
+def main() -> int:
+    """Exit status 0: the result is complete; 1: something is wrong and said; 130: interrupted, to be continued."""
+    argv = sys.argv[1:]
+    if is_question_to_hydra(argv):
+        ask_hydra()
+        return 0
+    console = Console(highlight=False)
+    try:
+        return sweep(compose(argv), f"python -m sweep {shlex.join(argv)}".strip(), console)
+    except (InputError, StoreError, OSError) as error:
+        console.print(f"[red]error[/red] {error}", soft_wrap=True, markup=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("interrupted: what is finished is kept; the same command goes on from here.")
+        return 130
+
+
+def sweep(composition: Composition, command: str, console: Console) -> int:
+    """Plan, run and publish one command's points."""
+    entry = composition.entry
+    pipeline = importlib.import_module(entry.pipeline)
+    store = Store(entry.store)
+    configs = [point.config for point in composition.points]
+    graph = pipeline.graph(configs, [point.values for point in composition.points], command, store.root)
+    work = plan([graph.product], store.is_done)
+    show_plan(console, graph, work, store)
+    if entry.plan:
+        return 0
+    if work.needed and not _run(console, graph, work, store):
+        return 1
+    results = entry.results / graph.name
+    publish(graph, store, results)
+    show_results(console, graph, results)
+    return 0
+
+
+def _run(console: Console, graph: Graph, work: Plan, store: Store) -> bool:
+    """Launch the plan; False if a stage failed."""
+    with Live(console, store) as live:
+
+        def on_finished(stage: Any) -> None:
+            live.finished(stage)
+            graph.on_finished(stage, store.directory(stage).path)
+
+        jobs = launch(work, store, graph.workers, on_finished, live.tick)
+    show_failures(console, jobs, store)
+    return all(job.state is State.DONE for job in jobs)
+
+
+def publish(graph: Graph, store: Store, results: Path) -> None:
+    """Copy the product to results/NAME, whole, and say beside it what it was made from and what that cost."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    aside = results.with_name(f".{results.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(store.directory(graph.product).out, aside)
+    write_json(aside / "manifest.json", manifest(graph, store))
+    shutil.rmtree(results, ignore_errors=True)
+    aside.rename(results)
+
+
+def manifest(graph: Graph, store: Store) -> Mapping[str, Any]:
+    """Every stage behind the product: key, what it took, and the code that made it."""
+    everything = plan([graph.product], lambda stage: False).needed
+    records = {stage.address: store.directory(stage).read_record() for stage in everything if store.is_done(stage)}
+    return {
+        "experiment": graph.name,
+        "stages": {
+            address: {
+                "seconds": record["seconds"],
+                "usd": record["usd"],
+                "summary": record["summary"],
+                "commit": record["provenance"]["git"]["commit"],
+                "finished_at": record["finished_at"],
+            }
+            for address, record in records.items()
+        },
+        "seconds": round(sum(record["seconds"] for record in records.values()), 3),
+        "usd": round(sum(record["usd"] for record in records.values()), 6),
+        "packages": store.directory(graph.product).read_record()["provenance"]["packages"],
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

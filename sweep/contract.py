@@ -1,0 +1,51 @@
+"""What a pipeline module gives the machinery: a schema of its points, and a graph with what to show and publish.
+
+The machinery imports the module by the dotted path in the config (`pipeline: s1.pipeline`) and knows no more of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from sweep.identity import Json
+from sweep.stage import Stage
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a stage is expected to cost; all zero for what takes no time worth naming."""
+
+    tokens: int = 0
+    device_seconds: float = 0.0
+    usd: float = 0.0
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many processes run at the same time here, and the CPU threads of each."""
+
+    count: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    name: str  # of the experiment: results/<name>
+    product: Stage  # its files are the result
+    columns: tuple[str, ...]  # of the product's table.csv, shown at the end
+    workers: Workers
+    estimates: Mapping[str, Estimate]  # by stage address
+    on_finished: Callable[[Stage, Path], None]  # a stage and its directory: mirror it
+    points: int
+
+
+class Pipeline(Protocol):
+    """A module."""
+
+    Point: type
+
+    def graph(self, points: Sequence[Any], values: Sequence[Mapping[str, Json]], command: str, store: Path) -> Graph:
+        """Plan all points together. `values` names what each point sets."""

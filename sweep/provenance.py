@@ -1,0 +1,59 @@
+"""Where a result came from: code, command, packages, host. Recorded beside it, never part of its key."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[1]
+DISTRIBUTION = "s1-sweep"
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, uncommitted diff, argv, package versions and host of this process."""
+    return {
+        "argv": sys.argv,
+        "git": _git_state(),
+        "host": {
+            "name": platform.node(),
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "python": platform.python_version(),
+        },
+        "packages": _package_versions(),
+    }
+
+
+def _git_state() -> dict[str, str | None]:
+    """Commit and diff; both None where the code runs outside a checkout, e.g. exported for a cluster job."""
+    if not (PROJECT / ".git").exists():
+        return {"commit": None, "diff": None}
+    return {"commit": _git("rev-parse", "HEAD"), "diff": _git("diff", "HEAD", "--", "*.py", "*.yaml", "*.toml")}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, check=False, timeout=30
+        )
+    except FileNotFoundError:  # no git on this machine
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _package_versions() -> dict[str, str]:
+    """Versions of what the project itself requires, as far as it is installed."""
+    versions = {}
+    for requirement in importlib.metadata.requires(DISTRIBUTION) or []:
+        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # an extra that is not installed here
+    return versions

@@ -1,0 +1,175 @@
+"""What a person sees: the plan before anything runs, progress while it runs, the table and the paths at the end."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from sweep.contract import Estimate, Graph
+from sweep.identity import Json
+from sweep.launch.local import Job, State
+from sweep.plan import Difference, Plan, Unit, explain
+from sweep.stage import Stage
+from sweep.store import Store
+
+DIFFERENCES_SHOWN = 2
+LABELS_SHOWN = 3
+
+
+def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
+    """One row per unit to run and per kind of reused stage, with the reason and the price."""
+    console.print(
+        f"[bold]{graph.name}[/bold]: {graph.points} points, {len(plan.needed)} stages to run,"
+        f" {len(plan.reused)} reused. Store: {store.root}"
+    )
+    if not plan.needed:
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for heading, justify in (
+        ("stage", "left"),
+        ("run", "right"),
+        ("why", "left"),
+        ("tokens", "right"),
+        ("time", "right"),
+        ("USD", "right"),
+    ):
+        table.add_column(heading, justify=justify)
+    made: dict[str, Mapping[str, Mapping[str, Json]]] = {}
+    for unit in plan.units:
+        if unit.name not in made:
+            made[unit.name] = store.made(unit.name)
+        table.add_row(
+            unit.name, str(len(unit.stages)), _why(unit, made[unit.name]), *_price(unit.stages, graph.estimates)
+        )
+    for name in dict.fromkeys(stage.name for stage in plan.reused):
+        keys = [stage.key for stage in plan.reused if stage.name == name]
+        table.add_row(f"[dim]{name}[/dim]", "0", f"[dim]{len(keys)} reused: {_some(keys)}[/dim]", "", "", "")
+    total = _price(plan.needed, graph.estimates)
+    table.add_row("[bold]estimated[/bold]", str(len(plan.needed)), "", *(f"[bold]{each}[/bold]" for each in total))
+    console.print(table)
+
+
+def _why(unit: Unit, made: Mapping[str, Mapping[str, Json]]) -> str:
+    label = _some([stage.label for stage in unit.stages if stage.label])
+    difference = explain(unit.stages[0].identity(), made)
+    return f"{label + '; ' if label else ''}{_departure(difference)}"
+
+
+def _departure(difference: Difference | None) -> str:
+    if difference is None:
+        return "none made yet"
+    changed = [
+        f"{name.removeprefix('config.')} {there!r} -> {here!r}" for name, (there, here) in difference.fields.items()
+    ]
+    return f"nearest {difference.nearest_key}: {_some(changed, DIFFERENCES_SHOWN)}"
+
+
+def _some(items: Sequence[str], most: int = LABELS_SHOWN) -> str:
+    rest = f", +{len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + rest
+
+
+def _price(stages: Sequence[Stage], estimates: Mapping[str, Estimate]) -> tuple[str, str, str]:
+    known = [estimates[stage.address] for stage in stages if stage.address in estimates]
+    tokens = sum(each.tokens for each in known)
+    seconds = sum(each.device_seconds for each in known)
+    usd = sum(each.usd for each in known)
+    return (f"{tokens:,}" if tokens else "", duration(seconds), f"{usd:.4f}" if usd < 1 else f"{usd:,.2f}")
+
+
+def duration(seconds: float) -> str:
+    """1.5 h, 12 min, 8 s: as much as an estimate deserves."""
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} h"
+    if seconds >= 90:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds:.0f} s"
+
+
+class Live:
+    """Progress bars, one per running unit, read from the progress files of its stages."""
+
+    def __init__(self, console: Console, store: Store) -> None:
+        self.store = store
+        self.console = console
+        self.bars: dict[int, TaskID] = {}
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+
+    def __enter__(self) -> Live:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def finished(self, stage: Stage) -> None:
+        record = self.store.directory(stage).read_record()
+        self.console.print(
+            f"  [green]done[/green]  {stage.address}  {stage.label}  [dim]{duration(record['seconds'])}[/dim]"
+        )
+
+    def tick(self, jobs: Sequence[Job]) -> None:
+        for index, job in enumerate(jobs):
+            if job.state is State.RUNNING:
+                self._update(index, job)
+            elif index in self.bars:
+                self.progress.update(self.bars[index], visible=False)
+
+    def _update(self, index: int, job: Job) -> None:
+        done, total, unit = 0, 0, ""
+        for stage in job.unit.stages:
+            seen = _read_progress(self.store.directory(stage).progress_file)
+            done, total, unit = done + seen[0], total + seen[1], seen[2] or unit
+        if index not in self.bars:
+            self.bars[index] = self.progress.add_task(job.unit.name, total=None, unit="")
+        self.progress.update(self.bars[index], completed=done, total=total or None, unit=unit)
+
+
+def _read_progress(path: Path) -> tuple[int, int, str]:
+    try:
+        seen = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return 0, 0, ""
+    return seen["done"], seen["total"], seen["unit"]
+
+
+def show_failures(console: Console, jobs: Sequence[Job], store: Store) -> None:
+    """One line for each failed unit: what, why, and where its log is."""
+    for job in jobs:
+        if job.state is State.FAILED:
+            stage = next(each for each in job.unit.stages if not store.is_done(each))
+            directory = store.directory(stage)
+            reason = "the worker died"
+            if directory.failed_file.exists():
+                reason = json.loads(directory.failed_file.read_text(encoding="utf-8"))["message"]
+            console.print(f"  [red]failed[/red]  {stage.address}  {reason}\n          log: {job.log}", soft_wrap=True)
+        if job.state is State.BLOCKED:
+            console.print(f"  [yellow]blocked[/yellow]  {job.unit.stages[0].name} ({len(job.unit.stages)} stages)")
+
+
+def show_results(console: Console, graph: Graph, directory: Path) -> None:
+    """The result's table and where everything is."""
+    with (directory / "table.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in graph.columns:
+        table.add_column(column.replace("_", " "), justify="left" if column == "label" else "right")
+    for row in rows:
+        table.add_row(*(row[column] for column in graph.columns))
+    console.print(table)
+    for path in sorted(directory.iterdir()):
+        console.print(f"  {path}", soft_wrap=True)

@@ -1,0 +1,179 @@
+"""The store: one directory per stage key, and the directory is the database.
+
+store/answers/9f3c1ab2d4e5/
+  stage.json      name, version, config, inputs, run: what it is, and how to make it again
+  record.json     written LAST; that it exists means done: summary, seconds, cost, provenance
+  failed.json     instead of a record: the error and its traceback
+  out/            the product; while running it is out.partial/, published by one rename
+  scratch/        what survives attempts, e.g. training checkpoints; removed when done
+  log.txt         everything the worker printed
+  progress.json   {done, total, unit} while running
+  lock            held (flock) by the one process that works here; the kernel frees it if that process dies
+store/shared/<batch>/   what stages of a batch keep together: the continuation store
+store/logs/             the log of a process that makes several stages; their log.txt point to it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+from typing import Any
+
+from sweep.stage import FileInput, Stage
+
+
+class StoreError(RuntimeError):
+    """A stage directory that cannot be used as it is."""
+
+
+@dataclass(frozen=True)
+class StageDirectory:
+    """The paths of one stage, spelled in one place."""
+
+    path: Path
+
+    @property
+    def stage_file(self) -> Path:
+        return self.path / "stage.json"
+
+    @property
+    def record_file(self) -> Path:
+        return self.path / "record.json"
+
+    @property
+    def failed_file(self) -> Path:
+        return self.path / "failed.json"
+
+    @property
+    def progress_file(self) -> Path:
+        return self.path / "progress.json"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def out(self) -> Path:
+        return self.path / "out"
+
+    @property
+    def partial(self) -> Path:
+        return self.path / "out.partial"
+
+    @property
+    def scratch(self) -> Path:
+        return self.path / "scratch"
+
+    @property
+    def root(self) -> Path:
+        """The store this directory is in."""
+        return self.path.parents[1]
+
+    @property
+    def is_done(self) -> bool:
+        return self.record_file.exists()
+
+    def read_stage(self) -> dict[str, Any]:
+        return read_json(self.stage_file)
+
+    def read_record(self) -> dict[str, Any]:
+        return read_json(self.record_file)
+
+    def begin(self) -> None:
+        """Clear what an earlier attempt left, but for the scratch directory."""
+        self.failed_file.unlink(missing_ok=True)
+        for leftover in (self.partial, self.out):
+            shutil.rmtree(leftover, ignore_errors=True)
+        self.partial.mkdir(parents=True)
+        self.scratch.mkdir(exist_ok=True)
+
+    def publish(self, record: Mapping[str, Any]) -> None:
+        """Make the product visible at once and for good: rename, then the record as the last thing."""
+        os.replace(self.partial, self.out)
+        write_json(self.record_file, record)
+        self.progress_file.unlink(missing_ok=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Wait until no other process works here."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("w", encoding="utf-8") as file:
+            flock(file, LOCK_EX)
+            yield
+
+
+@dataclass(frozen=True)
+class Store:
+    root: Path
+
+    def directory(self, stage: Stage) -> StageDirectory:
+        return StageDirectory(self.root / stage.name / stage.key)
+
+    def is_done(self, stage: Stage) -> bool:
+        return self.directory(stage).is_done
+
+    def shared(self, batch: str) -> Path:
+        return self.root / "shared" / batch
+
+    def prepare(self, stage: Stage) -> StageDirectory:
+        """Write down what is to be made, so that a worker, or a person, can make it from the directory alone."""
+        directory = self.directory(stage)
+        directory.path.mkdir(parents=True, exist_ok=True)
+        write_json(directory.stage_file, describe(stage))
+        return directory
+
+    def made(self, name: str, most: int = 64) -> dict[str, dict[str, Any]]:
+        """Identities of the newest finished stages of a name, by key."""
+        paths = (self.root / name).glob("*/record.json")
+        newest = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)[:most]
+        described = {path.parent.name: StageDirectory(path.parent).read_stage() for path in newest}
+        return {key: stage["identity"] for key, stage in described.items()}
+
+
+def describe(stage: Stage) -> dict[str, Any]:
+    """The content of stage.json."""
+    config_type = type(stage.config)
+    return {
+        "identity": stage.identity(),
+        "config_type": f"{config_type.__module__}:{config_type.__qualname__}",
+        "run": stage.run,
+        "batch": stage.batch,
+        "label": stage.label,
+        "settings": dict(stage.resources.settings),
+        "inputs": {role: [_place(each) for each in inputs] for role, inputs in stage.inputs.items()},
+    }
+
+
+def _place(each: Stage | FileInput) -> dict[str, str]:
+    """Where an input is: a stage by its address in the store, a file by its path and content key."""
+    if isinstance(each, FileInput):
+        return {"file": str(each.path), "key": each.key}
+    return {"stage": each.address}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises StoreError that names the file and the mend."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise StoreError(
+            f"{path}: damaged, not JSON. Remove the directory {path.parent}; it will be made again."
+        ) from None
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Written aside, flushed to disk and renamed: a reader sees the old file or the whole new one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2, sort_keys=True, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)

@@ -1,0 +1,86 @@
+"""From a command line to typed points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweep.compose import Composition, compose
+from sweep.typed import InputError
+
+CONFIG = Path(__file__).parent / "toy_conf"
+
+
+def points(*argv: str) -> Composition:
+    return compose(argv, CONFIG)
+
+
+def numbers(composition: Composition) -> list[int]:
+    return [point.config.shape.number for point in composition.points]
+
+
+def test_one_command_without_axes_is_one_point() -> None:
+    assert numbers(points()) == [1]
+    assert points("shape=two").points[0].values == {}
+
+
+def test_axes_of_the_command_line_multiply() -> None:
+    composition = points("shape=one,two", "fail_at=7,8", "-m")
+    assert [(point.config.shape.number, point.config.fail_at) for point in composition.points] == [
+        (1, 7),
+        (1, 8),
+        (2, 7),
+        (2, 8),
+    ]
+    assert composition.points[2].values == {"shape": "two", "fail_at": 7}
+
+
+def test_an_experiment_declares_axes_and_points_beside_them() -> None:
+    composition = points("+experiment=grid", "-m")
+    assert numbers(composition) == [3, 4, 5, 100, 2]
+    assert composition.points[4].values == {"shape.number": 2, "shape": "two", "shape.pause_s": 0.5}
+
+
+def test_the_command_line_replaces_an_axis_and_the_points_that_set_it() -> None:
+    assert numbers(points("+experiment=grid", "shape.number=7,8", "-m")) == [7, 8, 2]
+
+
+def test_an_axis_fixed_on_the_command_line_is_no_axis() -> None:
+    assert numbers(points("+experiment=grid", "shape.number=9", "-m")) == [9, 9]
+
+
+def test_without_multirun_an_experiment_is_its_base_point() -> None:
+    assert numbers(points("+experiment=grid")) == [1]
+
+
+def test_relative_stores_are_relative_to_the_project_and_absolute_ones_are_kept(tmp_path: Path) -> None:
+    assert points().entry.store.is_absolute()
+    assert points(f"store={tmp_path}").entry.store == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["shape.number=x"], "shape.number 'x': input should be a valid integer"),
+        (["shape.number=-1"], "shape.number -1: negative. Use 0 or more."),
+        (["shape.number=1,-2,-3", "-m"], "shape.number -2: negative. Use 0 or more.\nshape.number -3: negative."),
+        (["shape.nummer=1"], "shape.nummer: no such field. Did you mean shape.number?"),
+        (["+shape.nummer=1"], "shape.nummer: no such field. Did you mean shape.number?"),
+        (["shape.number=1,2"], "shape.number=1,2: several values are a sweep. Add -m."),
+        (["+experiment=grid,plain", "-m"], "two experiments in one command lose their own axes"),
+        (["+experiment=grid", "+experiment=plain"], "two experiments in one command lose their own axes"),
+        (["shape=three"], "Could not find 'shape/three'"),
+        (["+experiment=nope"], "Could not find 'experiment/nope'"),
+        (["shape.number"], "shape.number"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_line_each(argv: list[str], complaint: str) -> None:
+    with pytest.raises(InputError) as refused:
+        points(*argv)
+    assert complaint in str(refused.value)
+
+
+def test_a_thousand_points_are_all_there() -> None:
+    composition = points("shape.number=range(1000)", "-m")
+    assert numbers(composition) == list(range(1000))

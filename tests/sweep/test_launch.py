@@ -1,0 +1,168 @@
+"""Plans carried out by real worker processes: publishing, reuse, failure, interruption, two at the same time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sweep.contract import Workers
+from sweep.launch.local import Job, State, launch
+from sweep.plan import plan
+from sweep.provenance import PROJECT
+from sweep.run import main as run_stage
+from sweep.stage import Stage
+from sweep.store import Store, StoreError, read_json, write_json
+from tests.sweep import toy
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def run_points(store: Store, *points: toy.Point) -> tuple[list[Job], Stage]:
+    graph = toy.graph(points, [{} for _ in points], "", store.root)
+    jobs = launch(plan([graph.product], store.is_done), store, Workers(2, 1), lambda stage: None, lambda jobs: None)
+    return jobs, graph.product
+
+
+def calls(store: Store) -> list[list[str]]:
+    return [line.split() for line in (store.shared("toys") / "calls.txt").read_text(encoding="utf-8").splitlines()]
+
+
+def point(number: int, fail_at: int | None = None, pause_s: float = 0.0) -> toy.Point:
+    return toy.Point("toy", toy.Shape(number, pause_s), fail_at)
+
+
+def test_a_plan_runs_to_its_product(store: Store) -> None:
+    jobs, product = run_points(store, point(1), point(2))
+    assert all(job.state is State.DONE for job in jobs)
+    directory = store.directory(product)
+    assert directory.read_record()["summary"] == {"total": 6}
+    assert sorted(path.name for path in directory.path.iterdir()) == [
+        "lock",
+        "log.txt",
+        "out",
+        "record.json",
+        "stage.json",
+    ]
+
+
+def test_a_batch_is_one_process_and_one_log(store: Store) -> None:
+    run_points(store, point(1), point(2), point(3))
+    assert len({process for _, process in calls(store)}) == 1
+    logs = {store.directory(toy.doubled_of(point(n))).log_file.resolve() for n in (1, 2, 3)}
+    assert len(logs) == 1
+
+
+def test_what_is_done_is_not_done_again(store: Store) -> None:
+    run_points(store, point(1), point(2))
+    before = len(calls(store))
+    jobs, _ = run_points(store, point(1), point(2), point(3))
+    assert len(calls(store)) == before + 1
+    assert run_points(store, point(1), point(2), point(3))[0] == []
+
+
+def test_a_record_tells_where_the_result_came_from(store: Store) -> None:
+    _, product = run_points(store, point(1))
+    record = store.directory(product).read_record()
+    assert record["identity"]["inputs"] == {"doubled": [toy.doubled_of(point(1)).key]}
+    assert set(record) == {"key", "identity", "summary", "seconds", "usd", "finished_at", "provenance"}
+    assert set(record["provenance"]) == {"argv", "git", "host", "packages"}
+
+
+def test_a_failure_is_written_down_and_blocks_only_what_rests_on_it(store: Store) -> None:
+    jobs, product = run_points(store, point(1), point(7, fail_at=7))
+    assert {job.unit.name: job.state for job in jobs} == {
+        "number": State.DONE,
+        "doubled": State.FAILED,
+        "total": State.BLOCKED,
+    }
+    assert store.is_done(toy.doubled_of(point(1)))  # finished before its batch mate failed
+    failed = store.directory(toy.doubled_of(point(7, fail_at=7))).failed_file
+    assert read_json(failed)["error"] == "RuntimeError: doubling went wrong"
+    assert not store.is_done(product)
+
+
+def test_a_stage_can_be_made_by_hand_from_its_directory(store: Store) -> None:
+    stage = toy.number_of(point(4))
+    directory = store.prepare(stage)
+    assert run_stage([str(directory.path)]) == 0
+    assert json.loads((directory.out / "number.json").read_text(encoding="utf-8")) == 4
+
+
+def test_a_stage_without_its_inputs_is_refused(store: Store) -> None:
+    directory = store.prepare(toy.doubled_of(point(4)))
+    assert run_stage([str(directory.path)]) == 1
+    assert "not finished" in read_json(directory.failed_file)["message"]
+
+
+def test_two_processes_at_the_same_stage_make_it_once(store: Store) -> None:
+    store.prepare(toy.number_of(point(1)))
+    assert run_stage([str(store.directory(toy.number_of(point(1))).path)]) == 0
+    directory = store.prepare(toy.doubled_of(point(1, pause_s=0.3)))
+    command = [sys.executable, "-m", "sweep.run", str(directory.path)]
+    both = [subprocess.Popen(command, cwd=PROJECT) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert len(calls(store)) == 1
+
+
+def test_workers_end_with_a_launcher_that_was_killed_and_the_next_one_goes_on(store: Store, tmp_path: Path) -> None:
+    """A kill -9 leaves no orphan at work, and nothing that was finished is done again."""
+    script = tmp_path / "launcher.py"
+    script.write_text(
+        "import sys; from pathlib import Path; from sweep.store import Store; from tests.sweep.test_launch import *\n"
+        "run_points(Store(Path(sys.argv[1])), point(1), point(2, pause_s=60))",
+        encoding="utf-8",
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    launcher = subprocess.Popen([sys.executable, str(script), str(store.root)], cwd=PROJECT, env=environment)
+    slow = store.directory(toy.doubled_of(point(2, pause_s=60)))
+    wait_until(lambda: store.is_done(toy.doubled_of(point(1))) and (slow.partial).exists() and len(calls(store)) == 2)
+    worker = int(calls(store)[-1][1])
+    launcher.send_signal(signal.SIGKILL)
+    launcher.wait()
+    wait_until(lambda: not is_alive(worker))
+    _, product = run_points(store, point(1), point(2))
+    assert store.is_done(product)
+    assert sum(key == toy.doubled_of(point(1)).key for key, _ in calls(store)) == 1
+
+
+def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    write_json(path, {"a": 1})
+    write_json(path, {"a": 2})
+    assert read_json(path) == {"a": 2}
+    assert list(tmp_path.iterdir()) == [path]
+    path.write_text('{"a":', encoding="utf-8")
+    with pytest.raises(StoreError, match="damaged"):
+        read_json(path)
+
+
+def wait_until(claim: object, most_s: float = 30.0) -> None:
+    end = time.monotonic() + most_s
+    while not _holds(claim):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def _holds(claim: object) -> bool:
+    try:
+        return bool(claim())  # type: ignore[operator]
+    except FileNotFoundError:
+        return False
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").split()[2] != "Z"
