@@ -1,0 +1,132 @@
+"""The rows of a benchmark in one vocabulary, wherever they come from: id, problem, answer.
+
+    a JSON-lines file                {"id": "aime24-00", "problem": "...", "answer": "73"}
+    a hub dataset, pinned            its columns under their own names, see COLUMNS
+    GPQA, file or hub                Record ID, Question, Correct Answer, Incorrect Answer 1..3
+
+GPQA's options are written under the question as A) to D), sorted by sha256(id, option): the order depends on nothing
+else, so answers generated today are graded against the same letters tomorrow. A shuffle gone wrong shows in the letters
+of the right answers, so a lopsided count of them is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s1.config import ConfigError, Hub
+from s1.records import read_objects
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+COLUMNS = {
+    "id": ("id", "ID", "unique_id", "Record ID", "question_id"),
+    "problem": ("problem", "Problem", "Question", "prompt"),
+    "answer": ("answer", "Answer", "gold"),
+}
+OPTIONS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
+LETTERS = "ABCD"
+LOPSIDED_DEVIATIONS = 4.0  # a fair order goes beyond this once in 4,000 datasets
+
+
+@dataclass(frozen=True)
+class Row:
+    id: str
+    problem: str  # what is asked, options included
+    answer: str
+
+
+def dataset(
+    data_file: str | None = None, hub: Mapping[str, Any] | None = None, **_of_lm_eval: object
+) -> dict[str, Dataset]:
+    """The `custom_dataset` of our lm-eval tasks: it receives the metadata given to the TaskManager."""
+    from datasets import Dataset
+
+    if data_file is not None:
+        rows = rows_of_file(Path(data_file))
+    elif hub is not None:
+        rows = rows_of_hub(Hub(**hub))
+    else:
+        raise ConfigError("task.data_file null: the task has no rows. Name a JSON-lines file, or a hub dataset.")
+    return {"test": Dataset.from_list([asdict(row) for row in rows])}
+
+
+def rows_of_file(path: Path) -> list[Row]:
+    """Raises ConfigError that names the file, the line and the column at fault."""
+    if not path.is_file():
+        raise ConfigError(f"task.data_file {path}: no such file. Name a JSON-lines file with the columns {_ours()}.")
+    raws = [(f"{path} line {number}", raw) for number, raw in enumerate(read_objects(path), start=1)]
+    return _rows(str(path), raws)
+
+
+def rows_of_hub(hub: Hub) -> list[Row]:
+    """Raises ConfigError if the dataset cannot be had: no network, no access, no such revision."""
+    from datasets import load_dataset
+
+    try:
+        table = load_dataset(hub.repo, name=hub.subset, split=hub.split, revision=hub.revision)
+    except OSError as error:
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0].rstrip('.')}"
+        raise ConfigError(
+            f"task.hub {hub.repo}: cannot be loaded ({reason})."
+            " Check network and access (hf auth login), or set task.data_file to a local copy."
+        ) from error
+    return _rows(hub.repo, [(f"{hub.repo} row {number}", raw) for number, raw in enumerate(table, start=1)])
+
+
+def check_letters(where: str, letters: Sequence[str]) -> None:
+    """Refuse right answers that fall on one letter far more or less often than one time in four."""
+    deviation = math.sqrt(len(letters) * 3) / 4
+    for letter in LETTERS:
+        count = letters.count(letter)
+        if abs(count - len(letters) / 4) > LOPSIDED_DEVIATIONS * deviation:
+            counts = dict(sorted(Counter(letters).items()))
+            raise ConfigError(
+                f"{where} letter {letter}: the right answer {count} times of {len(letters)}, {counts}."
+                " Check how the options were put in order."
+            )
+
+
+def _rows(where: str, raws: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Row]:
+    if not raws:
+        raise ConfigError(f"{where}: no rows. Write one JSON object a line with the columns {_ours()}.")
+    if OPTIONS[0] not in raws[0][1]:
+        return [_row(place, raw) for place, raw in raws]
+    rows = [_choice(place, raw) for place, raw in raws]
+    check_letters(where, [row.answer for row in rows])
+    return rows
+
+
+def _row(where: str, raw: Mapping[str, Any]) -> Row:
+    return Row(**{ours: _text(where, raw, theirs) for ours, theirs in COLUMNS.items()})
+
+
+def _choice(where: str, raw: Mapping[str, Any]) -> Row:
+    item_id = _text(where, raw, COLUMNS["id"])
+    question = _text(where, raw, COLUMNS["problem"])
+    texts = [_text(where, raw, (column,)) for column in OPTIONS]
+    ordered = sorted(texts, key=lambda text: hashlib.sha256(f"{item_id}\n{text}".encode()).hexdigest())
+    lines = [f"{letter}) {text}" for letter, text in zip(LETTERS, ordered, strict=True)]
+    return Row(item_id, "\n".join([f"{question}\n", *lines]), LETTERS[ordered.index(texts[0])])
+
+
+def _text(where: str, raw: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """The first of the columns that the row has, as text."""
+    for column in columns:
+        value = raw.get(column)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+    found = ", ".join(raw) or "none"
+    raise ConfigError(f"{where} column {columns[0]!r}: missing, empty or not text (columns: {found}). Add it.")
+
+
+def _ours() -> str:
+    return ", ".join(COLUMNS)
