@@ -11,8 +11,8 @@ BIN    := $(VENV)/bin
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
 
-test: $(VENV)/.installed ## all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed $(VENV)-wandb/.installed ## all tests
+	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest
 
 check: $(VENV)/.installed ## format and lint, as the tests demand them
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
@@ -28,10 +28,16 @@ bench: $(VENV)/.installed ## the figures of benchmarks/README.md
 	$(BIN)/python benchmarks/scan.py
 
 clean: ## remove the environment; store/ and results/ stay
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-wandb
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+# A server that speaks W&B's protocol, as a peer for the tests; its licence and its dependencies stay out of the project.
+$(VENV)-wandb/.installed:
+	$(PYTHON) -m venv $(VENV)-wandb
+	$(VENV)-wandb/bin/pip install -q $(PIP_FLAGS) openwandb==0.5.25
+	touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'

@@ -73,6 +73,9 @@ class DataKind(Enum):
     DIAL = "dial"  # the laptop problems, with reasoning traces made by rule
 
 
+DIAL_PEOPLE = 12  # s1/data/dial.py names so many
+
+
 @dataclass(frozen=True)
 class Dial:
     """A family of dial problems: `positions` marks, `turns_min..turns_max` turns of 1..`turn_max` (s1/data/dial.py)."""
@@ -81,13 +84,25 @@ class Dial:
     turn_max: int = 9
     turns_min: int = 2
     turns_max: int = 6
-    careful_lines: int = 2  # lines that each further Wait redoes in two smaller turns
+    careful_turns: int = 2  # how many more of the turns each further Wait redoes carefully
     practised_turn_max: int = 5  # turns up to this size are always practised
     gap_share: float = 0.25  # share of the larger (position, turn) facts that training never shows
     gap_seed: int = 1
     slip_probability: float = 0.10
     wait_probability: float = 0.46
     waits_max: int = 4
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.turns_min <= self.turns_max:
+            raise ConfigError(f"dial.turns_min {self.turns_min}: not from 1 to turns_max {self.turns_max}. Lower it.")
+        if self.turns_max > DIAL_PEOPLE:
+            raise ConfigError(f"dial.turns_max {self.turns_max}: above the {DIAL_PEOPLE} people there are. Lower it.")
+        if self.turn_max > 2 * self.practised_turn_max:
+            raise ConfigError(
+                f"dial.practised_turn_max {self.practised_turn_max}: two such turns do not make {self.turn_max}. Raise it."
+            )
+        if not 0 <= self.gap_share < 1:
+            raise ConfigError(f"dial.gap_share {self.gap_share}: not from 0 to below 1. Give a share, such as 0.25.")
 
 
 @dataclass(frozen=True)
@@ -114,6 +129,7 @@ class Train:
     weight_decay: float
     max_grad_norm: float
     block_size: int  # tokens; a longer example is refused, never cut
+    length_window: int  # batches among which rows are sorted by length; 1: batches at random, as in the paper
     dtype: str
     checkpoint_every_steps: int
     seed: int = 0

@@ -111,11 +111,9 @@ def stages_of(x: Experiment) -> PointStages:
     scores = Stage(
         name="scores",
         version=1,
-        config=Scoring(
-            task=x.task.name, hub=x.task.hub if not rows else None, limit=x.task.limit, samples=x.generate.samples
-        ),
+        config=Scoring(task=x.task.name, samples=x.generate.samples),
         run="s1.evaluate.score:score",
-        inputs={"answers": (answers,), "questions": (questions,), "rows": rows},
+        inputs={"answers": (answers,), "questions": (questions,)},
         batch=questions.key,
         label=label_of(x),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from s1.config import (
     Architecture,
@@ -21,7 +22,6 @@ from s1.config import (
     Statistics,
     Train,
 )
-from sweep.identity import Json
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,9 @@ class Answering:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Grading by lm-eval; inputs `answers`, `questions`, and `rows` unless the task is on the hub."""
+    """Grading by lm-eval, of the very prompts that were answered; inputs `answers`, `questions`."""
 
     task: str
-    hub: Hub | None
-    limit: int | None
     samples: int
 
 
@@ -89,7 +87,7 @@ class CurvePoint:
     """A point as the report knows it: what it sets, and what its audit holds it to."""
 
     label: str
-    values: Mapping[str, Json]  # by field, over all axes of the command
+    values: Mapping[str, Any]  # JSON values by field, over all axes of the command
     max_thinking_tokens: int | None
     min_thinking_tokens: int
     waits: int

@@ -24,19 +24,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MARKER = "wandb.json"
+INIT_TIMEOUT_S = 20.0  # wandb's own 90 s would hold up the sweep
 
 
-@dataclass(frozen=True)
+@dataclass
 class Mirror:
-    """Sends finished stages of one experiment to W&B."""
+    """Sends finished stages of one experiment to W&B; gives up for this session when it cannot be reached."""
 
     track: Track
     group: str  # the experiment
     directory: Path  # where offline runs go
+    is_reachable: bool = True
 
     def stage(self, name: str, key: str, path: Path) -> None:
         """Mirror a finished stage directory once: its config, its metrics.jsonl, its summary."""
-        if not self.track.wandb or (path / MARKER).exists():
+        if not self._wants(path):
             return
         record = json.loads((path / "record.json").read_text(encoding="utf-8"))
         run = self._open(name, key, record["identity"])
@@ -49,7 +51,7 @@ class Mirror:
 
     def summary(self, key: str, path: Path) -> None:
         """Mirror the report: the curve as a table and as plots, the page as it is."""
-        if not self.track.wandb or (path / MARKER).exists():
+        if not self._wants(path):
             return
         run = self._open("report", key, {"experiment": self.group})
         if run is None:
@@ -62,6 +64,9 @@ class Mirror:
         run.log({"curve": table, **_plots(rows)})
         run.log({"report": wandb.Html((path / "out" / "report.html").read_text(encoding="utf-8"), inject=False)})
         self._close(run, path)
+
+    def _wants(self, path: Path) -> bool:
+        return self.track.wandb and self.is_reachable and not (path / MARKER).exists()
 
     def _open(self, job_type: str, key: str, config: Mapping[str, Any]) -> Run | None:
         import wandb
@@ -79,7 +84,7 @@ class Mirror:
                 id=key,
                 name=f"{job_type} {key}",
                 resume="allow",
-                mode=wandb_mode(wandb.api.api_key, os.environ.get("WANDB_MODE")),
+                mode=os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline"),
                 dir=str(self.directory.parent),
                 config=dict(config),
                 settings=wandb.Settings(
@@ -89,9 +94,11 @@ class Mirror:
                     x_disable_stats=True,
                     x_disable_meta=True,
                     save_code=False,
+                    init_timeout=INIT_TIMEOUT_S,
                 ),
             )
         except (wandb.errors.Error, OSError) as error:
+            self.is_reachable = False
             log.warning("W&B not reached for %s %s (%s): the result is complete without it.", job_type, key, error)
             return None
 
@@ -102,9 +109,11 @@ class Mirror:
         )
 
 
-def wandb_mode(api_key: str | None, asked: str | None) -> str:
-    """What the user asked for by WANDB_MODE, else online if there is a key to log in with."""
-    return asked or ("online" if api_key else "offline")
+def _is_logged_in() -> bool:
+    """Credentials are there; asked without prompting and without the network."""
+    import wandb
+
+    return wandb.login(prompt=False, verify=False)
 
 
 def read_table(path: Path) -> list[dict[str, float | str | None]]:

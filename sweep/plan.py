@@ -66,7 +66,7 @@ def _visit(stage: Stage, is_done: Callable[[Stage], bool], needed: dict[str, Sta
 def _units(stages: Iterable[Stage]) -> tuple[Unit, ...]:
     groups: dict[str, list[Stage]] = {}
     for stage in stages:
-        groups.setdefault(stage.batch and f"{stage.run} {stage.batch}" or stage.address, []).append(stage)
+        groups.setdefault((stage.batch and f"{stage.run} {stage.batch}") or stage.address, []).append(stage)
     units = tuple(Unit(tuple(group)) for group in groups.values())
     _refuse_circles(units)
     return units

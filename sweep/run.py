@@ -165,7 +165,7 @@ def _progress(directory: StageDirectory) -> Callable[[int, int, str], None]:
         last = now
         aside = directory.progress_file.with_suffix(".aside")
         aside.write_text(json.dumps({"done": done, "total": total, "unit": unit}), encoding="utf-8")
-        os.replace(aside, directory.progress_file)
+        aside.replace(directory.progress_file)
 
     return report
 

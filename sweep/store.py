@@ -95,7 +95,7 @@ class StageDirectory:
 
     def publish(self, record: Mapping[str, Any]) -> None:
         """Make the product visible at once and for good: rename, then the record as the last thing."""
-        os.replace(self.partial, self.out)
+        self.partial.replace(self.out)
         write_json(self.record_file, record)
         self.progress_file.unlink(missing_ok=True)
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -176,4 +176,4 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
-    os.replace(aside, path)
+    aside.replace(path)

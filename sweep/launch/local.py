@@ -1,7 +1,7 @@
 """Run a plan on this machine: one worker process per unit, as many at a time as the machine allows.
 
 A unit starts as soon as what it waits for is finished. A failed unit blocks only what rests on it. Workers are in
-sessions of their own, so Ctrl-C reaches this process alone, which ends them; they also end by themselves if it is killed.
+sessions of their own, so Ctrl-C reaches this process alone, which ends them; if it is killed, they end by themselves.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def test_a_batch_is_one_process_and_one_log(store: Store) -> None:
 def test_what_is_done_is_not_done_again(store: Store) -> None:
     run_points(store, point(1), point(2))
     before = len(calls(store))
-    jobs, _ = run_points(store, point(1), point(2), point(3))
+    run_points(store, point(1), point(2), point(3))
     assert len(calls(store)) == before + 1
     assert run_points(store, point(1), point(2), point(3))[0] == []
 

@@ -1,0 +1,160 @@
+"""The mirror, on a real W&B protocol server where there is one, and offline where there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s1.config import Track
+from s1.track import Mirror, read_table
+from sweep.provenance import PROJECT
+
+TABLE = "label,accuracy,thinking_tokens,note\nmax 8,0.25,8.0,\nmax 16,0.5,15.5,ok\n"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """A W&B-compatible server on loopback, from its own environment: `make test` makes it."""
+    executable = os.environ.get("S1_WANDB_SERVER")
+    if not executable:
+        assert not os.environ.get("CI"), "S1_WANDB_SERVER is not set: CI must test against a real server"
+        pytest.skip("S1_WANDB_SERVER is not set: no W&B protocol server to test against")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [executable, "serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(tmp_path / "server")]
+    with (tmp_path / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def stage_directory(root: Path, name: str) -> Path:
+    path = root / name
+    (path / "out").mkdir(parents=True)
+    record = {
+        "identity": {"name": name, "config": {"budget": {"max_thinking_tokens": 8}}},
+        "summary": {"accuracy": 0.25},
+        "seconds": 2.0,
+        "usd": 0.01,
+    }
+    (path / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    return path
+
+
+def mirror(root: Path, wandb: bool = True) -> Mirror:
+    return Mirror(Track(wandb=wandb, project="s1-test", entity=None), "budget_scan", root / "wandb")
+
+
+def send(root: Path, call: str, **variables: str) -> str:
+    """Mirror in a process of its own, as a sweep would, with no credentials but the given; what it logged."""
+    code = (
+        f"from pathlib import Path; from tests.wandb.test_mirror import mirror; m = mirror(Path({str(root)!r})); {call}"
+    )
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    environment = {**inherited, "HOME": str(root / "home"), "NETRC": str(root / "home" / ".netrc"), **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stderr
+
+
+def logged_in(server: str) -> dict[str, str]:
+    return {"WANDB_BASE_URL": server, "WANDB_API_KEY": "local" + "0" * 39}
+
+
+def test_a_point_becomes_a_run_whose_id_is_the_stage_key(server: str, home: Path) -> None:
+    path = stage_directory(home, "checkpoint")
+    (path / "out" / "metrics.jsonl").write_text(
+        '{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n', encoding="utf-8"
+    )
+    send(home, f"m.stage('checkpoint', '0123456789ab', Path({str(path)!r}))", **logged_in(server))
+    (run,) = _get(f"{server}/api/v2/projects/default/s1-test/runs")["runs"]
+    assert (run["run_id"], run["state"]) == ("0123456789ab", "finished")
+    losses = _get(f"{server}/api/v2/runs/0123456789ab/metrics")["metrics_by_key"]["loss"]
+    assert [each["value"] for each in losses] == [2.0, 1.0]
+
+
+def test_the_summary_run_carries_the_curve(server: str, home: Path) -> None:
+    path = stage_directory(home, "report")
+    (path / "out" / "table.csv").write_text(TABLE, encoding="utf-8")
+    (path / "out" / "report.html").write_text("<h1>report</h1>", encoding="utf-8")
+    send(home, f"m.summary('ba9876543210', Path({str(path)!r}))", **logged_in(server))
+    files = home / "server" / "files" / "default" / "s1-test" / "ba9876543210" / "media"
+    (curve,) = files.glob("table/curve_*.table.json")
+    assert json.loads(curve.read_text(encoding="utf-8"))["data"][1] == ["max 16", 0.5, 15.5, "ok"]
+    assert len(list(files.glob("html/report_*.html"))) == 1
+
+
+def test_without_a_login_the_run_is_kept_offline_and_made_once(home: Path) -> None:
+    path = stage_directory(home, "scores")
+    send(home, f"[m.stage('scores', '0123456789ab', Path({str(path)!r})) for _ in range(2)]")
+    assert len(list((home / "wandb").glob("offline-run-*-0123456789ab/run-0123456789ab.wandb"))) == 1
+
+
+def test_an_unreachable_server_is_a_warning_and_not_a_lost_run(home: Path) -> None:
+    path = stage_directory(home, "scores")
+    said = send(
+        home,
+        f"import s1.track; s1.track.INIT_TIMEOUT_S = 2; m.stage('scores', '0123456789ab', Path({str(path)!r}))",
+        **logged_in("http://127.0.0.1:9"),
+    )
+    assert "the result is complete without it" in said
+    assert not (path / "wandb.json").exists()
+
+
+def test_nothing_is_sent_when_tracking_is_off(home: Path) -> None:
+    path = stage_directory(home, "scores")
+    mirror(home, wandb=False).stage("scores", "0123456789ab", path)
+    assert not (home / "wandb").exists() and not (path / "wandb.json").exists()
+
+
+def test_a_gap_in_the_table_is_none_and_numbers_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(TABLE, encoding="utf-8")
+    assert read_table(path)[0] == {"label": "max 8", "accuracy": 0.25, "thinking_tokens": 8.0, "note": None}
+
+
+def _get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)
+
+
+def _wait_for(url: str) -> None:
+    for _ in range(200):
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"{url}: no answer")
