@@ -1,19 +1,19 @@
-"""One point of an experiment, typed: the schema of `conf/`, one frozen dataclass per Hydra group.
+"""The groups of `conf/`, typed: one frozen dataclass per Hydra group.
 
-Everything under MODEL, DATA, TRAIN, BUDGET, TASK, ENGINE, GENERATE and STATISTICS can be identity: the pipeline hands
-these very dataclasses to stages. COST, TRACK, MACHINE and LAUNCH say where and how to run, and never reach a key.
-A value that no run could honour is refused here, at composition, with the field, the value and the mend.
+MODEL to STATISTICS can be identity: the pipeline hands these dataclasses, or parts of them, to stages. TRACK, MACHINE
+and LAUNCH say where and how to run and never reach a key. COST does so only in the report, which prices its points.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import Enum
 
+from sweep.errors import InputError
 
-class ConfigError(ValueError):
-    """`<field> <value>: <what is wrong>. <what to do>.`"""
+
+class ConfigError(InputError):
+    """A field that no run could honour."""
 
 
 # ---------------------------------------------------------------------------------------------------- model
@@ -99,7 +99,8 @@ class Dial:
             raise ConfigError(f"dial.turns_max {self.turns_max}: above the {DIAL_PEOPLE} people there are. Lower it.")
         if self.turn_max > 2 * self.practised_turn_max:
             raise ConfigError(
-                f"dial.practised_turn_max {self.practised_turn_max}: two such turns do not make {self.turn_max}. Raise it."
+                f"dial.practised_turn_max {self.practised_turn_max}: two such turns do not make {self.turn_max}."
+                " Raise it."
             )
         if not 0 <= self.gap_share < 1:
             raise ConfigError(f"dial.gap_share {self.gap_share}: not from 0 to below 1. Give a share, such as 0.25.")
@@ -253,111 +254,3 @@ class Machine:
 @dataclass(frozen=True)
 class Launch:
     name: str
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One point: the composition of all groups."""
-
-    name: str
-    claim: str
-    seed: int
-    model: Model
-    data: Data
-    train: Train | None
-    budget: Budget
-    task: Task
-    engine: EngineConfig
-    generate: Generate
-    statistics: Statistics
-    cost: Cost
-    track: Track
-    machine: Machine
-    launch: Launch
-
-    def __post_init__(self) -> None:
-        for check in (_check_model, _check_data, _check_budget, _check_task, _check_generate):
-            check(self)
-
-
-def _check_model(x: Experiment) -> None:
-    model = x.model
-    if model.kind is ModelKind.HUB:
-        _require_commit("model.revision", model.revision, f"https://huggingface.co/{model.repo}")
-    if model.kind is ModelKind.FRESH and model.architecture is None:
-        raise ConfigError("model.architecture null: a fresh model needs one. Copy it from conf/model/laptop.yaml.")
-    if model.kind is not ModelKind.FRESH and not model.repo:
-        raise ConfigError("model.repo null: nothing to load. Name a hub repository, a package or a directory.")
-    if model.kind is ModelKind.FRESH and x.data.kind is DataKind.NONE:
-        raise ConfigError(
-            "data none: a fresh model knows nothing before training. Choose data=dial_1k or another model."
-        )
-
-
-def _check_data(x: Experiment) -> None:
-    if x.data.kind is DataKind.NONE:
-        return
-    _require_positive("data.examples", x.data.examples)
-    if x.train is None:
-        raise ConfigError(f"train null: data={x.data.name} is to be trained on. Choose train=laptop, or data=none.")
-    _require_positive("train.steps", x.train.steps)
-    _require_positive("train.batch_size", x.train.batch_size)
-
-
-def _check_budget(x: Experiment) -> None:
-    budget, context = x.budget, x.model.context_tokens
-    _require_positive("budget.answer_tokens", budget.answer_tokens)
-    if budget.waits < 0:
-        raise ConfigError(f"budget.waits {budget.waits}: negative. Use 0 for none.")
-    if budget.min_thinking_tokens < 0:
-        raise ConfigError(f"budget.min_thinking_tokens {budget.min_thinking_tokens}: negative. Use 0 for none.")
-    if budget.max_thinking_tokens is None:
-        return
-    _require_positive("budget.max_thinking_tokens", budget.max_thinking_tokens)
-    if budget.max_thinking_tokens + budget.answer_tokens >= context:
-        raise ConfigError(
-            f"budget.max_thinking_tokens {budget.max_thinking_tokens}: with {budget.answer_tokens} answer tokens it does"
-            f" not fit the context of {context}. Lower it, or choose a model with a longer context."
-        )
-    if budget.min_thinking_tokens > budget.max_thinking_tokens:
-        raise ConfigError(
-            f"budget.min_thinking_tokens {budget.min_thinking_tokens}: above max_thinking_tokens"
-            f" {budget.max_thinking_tokens}. Lower one or raise the other."
-        )
-    if budget.forcing is Forcing.NONE:
-        raise ConfigError(
-            f"budget.max_thinking_tokens {budget.max_thinking_tokens}: budget=none forces nothing. Choose budget=max."
-        )
-
-
-def _check_task(x: Experiment) -> None:
-    task = x.task
-    if task.limit is not None:
-        _require_positive("task.limit", task.limit)
-    if task.data_file is not None or task.dial is not None:
-        return
-    if task.hub is None:
-        raise ConfigError(
-            f"task.data_file null: task {task.name} has no rows. Name a JSON-lines file, or a hub dataset."
-        )
-    _require_commit("task.hub.revision", task.hub.revision, f"https://huggingface.co/datasets/{task.hub.repo}")
-
-
-def _check_generate(x: Experiment) -> None:
-    _require_positive("generate.samples", x.generate.samples)
-    if x.generate.temperature < 0:
-        raise ConfigError(f"generate.temperature {x.generate.temperature}: negative. Use 0 for greedy decoding.")
-    if x.generate.samples > 1 and x.generate.temperature == 0:
-        raise ConfigError(
-            f"generate.samples {x.generate.samples}: greedy samples are all equal. Set generate.temperature above 0."
-        )
-
-
-def _require_positive(field_name: str, value: int) -> None:
-    if value <= 0:
-        raise ConfigError(f"{field_name} {value}: not positive. Give at least 1.")
-
-
-def _require_commit(field_name: str, revision: str | None, url: str) -> None:
-    if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise ConfigError(f"{field_name} {revision!r}: not a 40-hex commit. Pin it: git ls-remote {url} HEAD.")

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from s1.config import Budget, Cost, Experiment
+from s1.config import Budget, Cost
+from s1.experiment import Experiment
 from sweep.contract import Estimate
 
 

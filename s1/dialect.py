@@ -106,9 +106,10 @@ def _exact(name: str, text: str, tokenizer: Tokenizer) -> tuple[int, ...]:
     if not text:
         return ()
     ids = encode(text, tokenizer)
-    if decode(ids, tokenizer) != text:
+    back = decode(ids, tokenizer)
+    if back != text:
         raise ConfigError(
-            f"dialect.{name} {text!r}: the tokenizer turns it into {decode(ids, tokenizer)!r}. Choose a dialect of this model."
+            f"dialect.{name} {text!r}: the tokenizer turns it into {back!r}. Choose a dialect of this model."
         )
     return ids
 

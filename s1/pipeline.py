@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s1 import cost
-from s1.config import ConfigError, Data, DataKind, Experiment, Model, ModelKind, Task
+from s1.config import ConfigError, Data, DataKind, Model, ModelKind, Task
+from s1.experiment import Experiment
+from s1.report.table import shown
 from s1.stages import Answering, Curve, CurvePoint, Problems, Questions, Report, Scoring, Sft, Start
 from s1.track import Mirror
 from sweep.contract import Estimate, Graph, Workers
@@ -23,20 +25,6 @@ from sweep.identity import Json, key_of
 from sweep.stage import FileInput, Input, Resources, Stage
 
 Point = Experiment
-
-COLUMNS = (
-    "label",
-    "accuracy",
-    "lo",
-    "hi",
-    "n",
-    "thinking_tokens",
-    "forced_share",
-    "waits",
-    "no_answer_share",
-    "valid",
-    "usd",
-)
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ def graph(points: Sequence[Experiment], values: Sequence[Mapping[str, Json]], co
     return Graph(
         name=first.name,
         product=report,
-        columns=COLUMNS,
+        table=lambda directory: shown(directory / "table.csv"),
         workers=Workers(first.machine.workers, first.machine.threads),
         estimates=_estimates(points, built, [curve, report]),
         on_finished=lambda stage, path: _mirror(mirror, stage, path),

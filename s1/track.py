@@ -7,7 +7,6 @@ Failing to reach W&B costs a warning, never a result. `wandb.json` in a stage di
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s1.config import Track
+from s1.report.table import read_table
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -105,7 +105,8 @@ class Mirror:
     def _close(self, run: Run, path: Path) -> None:
         run.finish()
         (path / MARKER).write_text(
-            json.dumps({"id": run.id, "group": self.group, "url": run.url}) + "\n", encoding="utf-8"
+            json.dumps({"id": run.id, "group": self.group, "url": None if run.offline else run.url}) + "\n",
+            encoding="utf-8",
         )
 
 
@@ -114,21 +115,6 @@ def _is_logged_in() -> bool:
     import wandb
 
     return wandb.login(prompt=False, verify=False)
-
-
-def read_table(path: Path) -> list[dict[str, float | str | None]]:
-    """table.csv with numbers as numbers and gaps as None, so that W&B's columns have one type."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
-
-
-def _number(value: str) -> float | str | None:
-    if value == "":
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        return value
 
 
 def _plots(rows: list[dict[str, float | str | None]]) -> dict[str, Any]:

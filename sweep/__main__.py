@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -14,11 +13,11 @@ from rich.console import Console
 
 from sweep.compose import Composition, ask_hydra, compose, is_question_to_hydra
 from sweep.contract import Graph
+from sweep.errors import InputError
 from sweep.launch.local import State, launch
 from sweep.plan import Plan, plan
 from sweep.show import Live, show_failures, show_plan, show_results
 from sweep.store import Store, StoreError, write_json
-from sweep.typed import InputError
 
 
 def main() -> int:
@@ -29,7 +28,7 @@ def main() -> int:
         return 0
     console = Console(highlight=False)
     try:
-        return sweep(compose(argv), f"python -m sweep {shlex.join(argv)}".strip(), console)
+        return sweep(compose(argv), console)
     except (InputError, StoreError, OSError) as error:
         console.print(f"[red]error[/red] {error}", soft_wrap=True, markup=True)
         return 1
@@ -38,13 +37,13 @@ def main() -> int:
         return 130
 
 
-def sweep(composition: Composition, command: str, console: Console) -> int:
+def sweep(composition: Composition, console: Console) -> int:
     """Plan, run and publish one command's points."""
     entry = composition.entry
     pipeline = importlib.import_module(entry.pipeline)
     store = Store(entry.store)
     configs = [point.config for point in composition.points]
-    graph = pipeline.graph(configs, [point.values for point in composition.points], command, store.root)
+    graph = pipeline.graph(configs, [point.values for point in composition.points], composition.command, store.root)
     work = plan([graph.product], store.is_done)
     show_plan(console, graph, work, store)
     if entry.plan:

@@ -29,9 +29,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from sweep.errors import InputError
 from sweep.identity import Json
 from sweep.provenance import PROJECT
-from sweep.typed import InputError, no_such_field, typed
+from sweep.typed import no_such_field, typed
 
 CONFIG = PROJECT / "conf"
 ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "also")
@@ -57,6 +58,7 @@ class Point:
 @dataclass(frozen=True)
 class Composition:
     entry: Entry
+    command: str  # what makes these points, wherever they are kept
     points: tuple[Point, ...]
 
 
@@ -107,7 +109,12 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
         extra = [line for line in map(shlex.split, entry.also) if not taken & set(_fields(line))]
     loaded = [*_grid(fixed, axes), *(_load([*fixed, *line]) for line in extra)]
     fields = dict.fromkeys([axis.field for axis in axes] + [field for line in extra for field in _fields(line)])
-    return Composition(entry, _typed_points(loaded, list(fields), entry.pipeline))
+    command = _command([each.input_line for each in given if each.key_or_group not in ENTRY_FIELDS], is_multirun)
+    return Composition(entry, command, _typed_points(loaded, list(fields), entry.pipeline))
+
+
+def _command(overrides: Sequence[str], is_multirun: bool) -> str:
+    return shlex.join(["python", "-m", "sweep", *overrides, *(["-m"] if is_multirun else [])])
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Workers:
 class Graph:
     name: str  # of the experiment: results/<name>
     product: Stage  # its files are the result
-    columns: tuple[str, ...]  # of the product's table.csv, shown at the end
+    table: Callable[[Path], Sequence[Mapping[str, str]]]  # the product's directory as rows to show, a heading each cell
     workers: Workers
     estimates: Mapping[str, Estimate]  # by stage address
     on_finished: Callable[[Stage, Path], None]  # a stage and its directory: mirror it

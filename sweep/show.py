@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -163,13 +162,12 @@ def show_failures(console: Console, jobs: Sequence[Job], store: Store) -> None:
 
 def show_results(console: Console, graph: Graph, directory: Path) -> None:
     """The result's table and where everything is."""
-    with (directory / "table.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = graph.table(directory)
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in graph.columns:
-        table.add_column(column.replace("_", " "), justify="left" if column == "label" else "right")
+    for index, heading in enumerate(rows[0]):
+        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(row[column] for column in graph.columns))
+        table.add_row(*row.values())
     console.print(table)
     for path in sorted(directory.iterdir()):
         console.print(f"  {path}", soft_wrap=True)

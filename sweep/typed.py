@@ -9,11 +9,9 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from sweep.errors import InputError
+
 Typed = TypeVar("Typed")
-
-
-class InputError(ValueError):
-    """What a user wrote cannot be run: `<field> <value>: <what is wrong>. <what to do>.`, one line per fault."""
 
 
 def typed(schema: type[Typed], value: Mapping[str, Any]) -> Typed:

@@ -48,7 +48,7 @@ class Completion:
 
 class Engine(Protocol):
     def add(self, request: Request) -> None:
-        """Queue a request. Raises EngineError on an empty prompt, ids outside the vocabulary, or an overfull context."""
+        """Queue a request. Raises EngineError for one that `refuse_unservable` names."""
 
     def step(self) -> list[Completion]:
         """Advance all open requests; those that finished, or [] while work goes on."""
@@ -56,6 +56,10 @@ class Engine(Protocol):
     @property
     def is_idle(self) -> bool:
         """No request is open."""
+
+    @property
+    def context_tokens(self) -> int:
+        """The most tokens of a prompt and its completion together."""
 
 
 def stop_at_end(ids: Sequence[int], stop_ids: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
@@ -75,7 +79,9 @@ def refuse_unservable(request: Request, vocabulary: int, context_tokens: int) ->
         raise EngineError("stop_ids (): an empty stop sequence is everywhere. Leave it out.")
     outside = [token for token in request.prompt_ids if not 0 <= token < vocabulary]
     if outside:
-        raise EngineError(f"prompt_ids {outside[0]}: outside the vocabulary of {vocabulary}. Use the model's tokenizer.")
+        raise EngineError(
+            f"prompt_ids {outside[0]}: outside the vocabulary of {vocabulary}. Use the model's tokenizer."
+        )
     if prompt_tokens + request.max_tokens > context_tokens:
         raise EngineError(
             f"max_tokens {request.max_tokens}: with {prompt_tokens} prompt tokens above the context of"

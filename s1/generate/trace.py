@@ -1,7 +1,7 @@
 """A trace: everything generated for one question and sample, as segments of token ids that are never edited.
 
-Each segment knows which part of the text it belongs to and whether the model sampled it or we forced it. From that alone
-follow the thinking tokens, the number of suppressed ends, the tokens to pay for, and the exact text that is graded.
+Each segment knows which part of the text it belongs to and whether the model sampled it or we forced it. From that
+alone follow the thinking tokens, the suppressed ends, the tokens to pay for, and the exact text that is graded.
 
     prompt | thinking: SAMPLED ids, FORCED "Wait", SAMPLED ids | delimiter: FORCED end marker | answer: SAMPLED ids
 """

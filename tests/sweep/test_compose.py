@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweep.compose import Composition, compose
-from sweep.typed import InputError
+from sweep.errors import InputError
 
 CONFIG = Path(__file__).parent / "toy_conf"
 

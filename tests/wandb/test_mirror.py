@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from s1.config import Track
-from s1.track import Mirror, read_table
+from s1.report.table import read_table
+from s1.track import Mirror
 from sweep.provenance import PROJECT
 
 TABLE = "label,accuracy,thinking_tokens,note\nmax 8,0.25,8.0,\nmax 16,0.5,15.5,ok\n"

@@ -1,0 +1,180 @@
+"""Answer all questions under all budgets of one model: one engine, one continuation store, all traces driven together.
+
+A work's answers are written in question order, then sample, as soon as the last of its traces is closed. The seed of a
+sample is a hash of (generate.seed, question, sample): it knows neither budget nor place, so every budget continues the
+same text, and a subset of the questions gives a subset of the answers.
+
+    out/answers.jsonl    s1/records.py: Answer
+
+Summary of a work: `sampled_tokens` is what its traces would cost from scratch, `engine_tokens` what was newly generated
+on its demand, `served_tokens` the rest, `prompt_tokens` the prompts that were read for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from s1.config import ConfigError, EngineConfig, EngineKind
+from s1.dialect import Tokenizer, decode, dialect_ids, encode, prompt_text
+from s1.generate.continuations import Continuations
+from s1.generate.engine import Engine, Sampling
+from s1.generate.move import Close, Policy
+from s1.generate.policy import policy_of
+from s1.generate.rollout import Job, Rollout
+from s1.generate.trace import Part, Segment, Trace
+from s1.records import Answer, Question, read_rows, write_rows
+from s1.stages import Answering
+from sweep.identity import Json, key_of
+from sweep.stage import Finished, Summary, Work
+
+
+class OpenEngine(Protocol):
+    """Loads a model; heavy libraries are imported inside."""
+
+    def __call__(self, model: Path, config: EngineConfig, settings: Mapping[str, Json]) -> tuple[Engine, Tokenizer]: ...
+
+
+def open_engine(model: Path, config: EngineConfig, settings: Mapping[str, Json]) -> tuple[Engine, Tokenizer]:
+    """The engine that the config names, and the model's tokenizer."""
+    if config.kind is EngineKind.TRANSFORMERS:
+        from s1.generate.transformers_engine import load
+
+        return load(model, config, settings)
+    raise ConfigError(f"engine.kind {config.kind.value}: not built in. Use transformers.")
+
+
+@dataclass
+class _Sheet:
+    """The answers of one work, as they come in."""
+
+    work: Work[Answering]
+    questions: Sequence[Question]
+    closed: dict[tuple[int, int], Close] = field(default_factory=dict)  # by question and sample
+
+    @property
+    def total(self) -> int:
+        return len(self.questions) * self.work.config.generate.samples
+
+    def put(self, place: tuple[int, int], close: Close) -> bool:
+        """True when that was the last."""
+        self.closed[place] = close
+        self.work.report(len(self.closed), self.total, "traces")
+        return len(self.closed) == self.total
+
+
+def answer(works: Sequence[Work[Answering]], open_engine: OpenEngine = open_engine) -> Iterator[Finished]:
+    """Batch stage function; inputs `model`, `questions`."""
+    first = works[0]
+    if any(work.config.engine != first.config.engine or work.one("model") != first.one("model") for work in works):
+        raise ConfigError("works of one batch: different models or engines. Give each model and engine its own batch.")
+    engine, tokenizer = open_engine(first.one("model"), first.config.engine, first.settings)
+    policies = _policies(works, engine, tokenizer)
+    sheets = {work.key: _Sheet(work, _questions(work)) for work in works}
+    rollout = Rollout(engine)
+    with ExitStack() as open_stores:
+        stores = {
+            path: open_stores.enter_context(Continuations(path)) for path in {_store_path(each) for each in works}
+        }
+        jobs = [
+            job
+            for sheet in sheets.values()
+            for job in _jobs(sheet, policies[sheet.work.key], stores[_store_path(sheet.work)], tokenizer)
+        ]
+        for job, close in rollout.run(jobs):
+            sheet = sheets[job.owner]
+            if sheet.put(job.name, close):
+                job.store.sync()
+                rows = list(_rows(sheet, tokenizer))
+                write_rows(sheet.work.out / "answers.jsonl", rows)
+                yield Finished(job.owner, _summary(rows, rollout, sheet))
+
+
+def seed_of(seed: int, question_id: str, sample: int) -> int:
+    """63 bits that depend on these three and nothing else."""
+    digest = hashlib.sha256(f"{seed} {sample} {question_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _questions(work: Work[Answering]) -> list[Question]:
+    path = work.one("questions") / "questions.jsonl"
+    questions = read_rows(path, Question)
+    if not questions:
+        raise ConfigError(f"{path}: no questions. Check task.limit and the rows of the task.")
+    return questions
+
+
+def _store_path(work: Work[Answering]) -> Path:
+    return (work.shared if work.config.generate.share else work.scratch) / "continuations"
+
+
+def _policies(works: Sequence[Work[Answering]], engine: Engine, tokenizer: Tokenizer) -> dict[str, Policy]:
+    """By work; whatever a work asks that this model cannot do is refused here, before any token is generated."""
+    dialects = {key_of(work.config.dialect): work.config.dialect for work in works}
+    ids = {key: dialect_ids(dialect, tokenizer) for key, dialect in dialects.items()}  # walks the whole vocabulary
+    policies = {}
+    for work in works:
+        config = work.config
+        if config.context_tokens > engine.context_tokens:
+            raise ConfigError(
+                f"model.context_tokens {config.context_tokens}: the model holds {engine.context_tokens}. Lower it."
+            )
+        continuation = encode(config.budget.continuation, tokenizer)
+        policies[work.key] = policy_of(config.budget, ids[key_of(config.dialect)], continuation, config.context_tokens)
+    return policies
+
+
+def _jobs(sheet: _Sheet, policy: Policy, store: Continuations, tokenizer: Tokenizer) -> Iterator[Job]:
+    """One for each question and sample."""
+    config, generate = sheet.work.config, sheet.work.config.generate
+    sampling = Sampling(generate.temperature, generate.top_p)
+    for index, question in enumerate(sheet.questions):
+        trace = Trace(encode(prompt_text(config.dialect, question.prompt, tokenizer), tokenizer))
+        for sample in range(generate.samples):
+            seed = seed_of(generate.seed, question.question_id, sample)
+            yield Job((index, sample), sheet.work.key, policy, trace, sampling, seed, store)
+
+
+def _rows(sheet: _Sheet, tokenizer: Tokenizer) -> Iterator[Answer]:
+    for (index, sample), close in sorted(sheet.closed.items(), key=lambda item: item[0]):
+        trace = close.trace
+        yield Answer(
+            question_id=sheet.questions[index].question_id,
+            sample=sample,
+            prompt_tokens=len(trace.prompt_ids),
+            segments=[_segment(each) for each in trace.segments],
+            thinking=decode(trace.part_ids(Part.THINKING), tokenizer),
+            answer=decode(trace.part_ids(Part.ANSWER), tokenizer),
+            ending=close.ending,
+            thinking_tokens=trace.thinking_tokens,
+            answer_tokens=trace.answer_tokens,
+            waits=trace.waits,
+            sampled_tokens=trace.sampled_tokens,
+        )
+
+
+def _segment(segment: Segment) -> dict[str, Json]:
+    return {
+        "part": segment.part.value,
+        "origin": segment.origin.value,
+        "ids": list(segment.ids),
+        "ended_by": None if segment.ended_by is None else list(segment.ended_by),
+    }
+
+
+def _summary(rows: Sequence[Answer], rollout: Rollout, sheet: _Sheet) -> Summary:
+    sampled = sum(row.sampled_tokens for row in rows)
+    generated = rollout.engine_tokens[sheet.work.key]
+    return {
+        "questions": len(sheet.questions),
+        "samples": sheet.work.config.generate.samples,
+        "thinking_tokens": sum(row.thinking_tokens for row in rows) / len(rows),
+        "sampled_tokens": sampled,
+        "engine_tokens": generated,
+        "served_tokens": max(0, sampled - generated),
+        "prompt_tokens": rollout.prompt_tokens[sheet.work.key],
+    }

@@ -1,0 +1,102 @@
+"""Keys and values of all slots of the transformers engine, and the texts they stand for.
+
+    per layer   keys, values [slots, length, heads, dim]
+    texts       [slots, length]: the token whose keys and values lie there, EMPTY where none do
+
+All grow by doubling. A slot keeps its text after its request has left, so a later prompt that begins alike copies that
+part instead of reading it again: a forced answer after a thinking prefix, a continuation after "Wait".
+It stands in for a transformers `Cache`: the model calls `update` in each layer and needs no more of it, because the
+engine hands over positions and a finished mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+FIRST_LENGTH = 256
+EMPTY = -1
+
+
+class SlotCache:
+    def __init__(self, layers: int, slots: int, device: torch.device) -> None:
+        self._texts = torch.full((slots, FIRST_LENGTH), EMPTY, device=device)
+        self._keys: list[torch.Tensor | None] = [None] * layers
+        self._values: list[torch.Tensor | None] = [None] * layers
+        self._window = slice(0, 0)
+        self._visible = 0
+        self._places: tuple[torch.Tensor, torch.Tensor] = (self._texts, self._texts)
+
+    def aim(self, first: int, ids: torch.Tensor, positions: torch.Tensor, visible: int) -> None:
+        """The next pass feeds `ids` to the slots from `first` on, at `positions`, both [rows, queries]."""
+        rows = torch.arange(first, first + len(ids), device=ids.device)
+        self._window, self._visible = slice(first, first + len(ids)), visible
+        self._places = (rows[:, None], positions)
+        self._grow(visible)
+        self._texts[self._places] = ids
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store [rows, heads, queries, dim]; returns what the rows hold by now, [rows, heads, visible, dim]."""
+        return self._put(self._keys, layer_idx, key_states), self._put(self._values, layer_idx, value_states)
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return self._visible
+
+    def longest_prefix(self, ids: Sequence[int]) -> tuple[int, int]:
+        """(slot, tokens) of the slot that holds most of the beginning of `ids`."""
+        compared = min(len(ids), self._texts.shape[1])
+        if compared == 0:
+            return 0, 0
+        differs = self._texts[:, :compared] != torch.tensor(ids[:compared], device=self._texts.device)
+        common = torch.where(differs.any(1), differs.int().argmax(1), compared)
+        slot = int(common.argmax())
+        return slot, int(common[slot])
+
+    def fill(self, first: int, prefixes: Sequence[tuple[int, int]]) -> None:
+        """Give the slots from `first` on the beginnings (slot, tokens) of others, and nothing else."""
+        targets = list(range(first, first + len(prefixes)))
+        sources = [slot for slot, _ in prefixes]
+        longest = max(tokens for _, tokens in prefixes)
+        for held in self._tensors():
+            held[targets, :longest] = held[sources, :longest]
+        kept = torch.tensor([[tokens] for _, tokens in prefixes], device=self._texts.device)
+        beyond = torch.arange(self._texts.shape[1], device=self._texts.device) >= kept
+        self._texts[targets] = self._texts[targets].masked_fill_(beyond, EMPTY)
+
+    def swap(self, some: Sequence[int], others: Sequence[int]) -> None:
+        """Exchange slots."""
+        to, source = [*some, *others], [*others, *some]
+        for held in self._tensors():
+            held[to] = held[source]
+
+    def _put(self, side: list[torch.Tensor | None], layer: int, states: torch.Tensor) -> torch.Tensor:
+        held = side[layer]
+        if held is None:
+            heads, size = states.shape[1], states.shape[3]
+            held = side[layer] = states.new_zeros(*self._texts.shape, heads, size)
+        held[self._places] = states.transpose(1, 2)
+        return held[self._window, : self._visible].transpose(1, 2)
+
+    def _tensors(self) -> Iterator[torch.Tensor]:
+        yield self._texts
+        yield from (held for held in (*self._keys, *self._values) if held is not None)
+
+    def _grow(self, needed: int) -> None:
+        length = self._texts.shape[1]
+        if needed <= length:
+            return
+        while length < needed:
+            length *= 2
+        self._texts = _longer(self._texts, length, EMPTY)
+        for side in (self._keys, self._values):
+            side[:] = [None if held is None else _longer(held, length, 0) for held in side]
+
+
+def _longer(held: torch.Tensor, length: int, fill: int) -> torch.Tensor:
+    grown = held.new_full((held.shape[0], length, *held.shape[2:]), fill)
+    grown[:, : held.shape[1]] = held
+    return grown

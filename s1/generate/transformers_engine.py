@@ -1,0 +1,225 @@
+"""The engine on Hugging Face transformers: batched, continuous, the same tokens whatever shares the batch.
+
+Each open request owns a slot of a preallocated cache (s1/generate/slot_cache.py). Active slots stay contiguous: a
+finished one changes places with the last. Every row has its own position, so one forward pass advances requests of any
+age. A new prompt takes over what some slot already holds of its beginning; the rest is read without its last token,
+which is the first input of decoding, so all sampling happens in one place.
+
+Greedy: argmax in float32. Otherwise the token at absolute position p of a request with seed s is drawn by inverse CDF
+from the top-p part of softmax(logits / temperature), with the uniform number blake2b(s, p) / 2^64.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
+
+from s1.config import ConfigError, EngineConfig
+from s1.dialect import Tokenizer
+from s1.generate.engine import Completion, Request, refuse_unservable, stop_at_end
+from s1.generate.slot_cache import EMPTY, SlotCache
+
+READ_TOKENS = 8192  # of prompts in one forward pass, padding included
+
+
+def load(directory: Path, config: EngineConfig, settings: Mapping[str, Any]) -> tuple[TransformersEngine, Tokenizer]:
+    """The model and tokenizer of a directory; settings: device, slots. Raises ConfigError."""
+    from s1.train.start import model_location
+
+    logging.disable_progress_bar()
+    path, revision = model_location(directory)
+    model = AutoModelForCausalLM.from_pretrained(
+        path, revision=revision, dtype=_dtype(config.dtype), use_safetensors=True, trust_remote_code=False
+    )
+    tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
+    return TransformersEngine(model.to(settings["device"]), slots=int(settings["slots"])), tokenizer
+
+
+@dataclass
+class _Row:
+    """An open request in its slot."""
+
+    request: Request
+    written: list[int] = field(default_factory=list)
+
+    @property
+    def position(self) -> int:
+        """Of the token that is decided next."""
+        return len(self.request.prompt_ids) + len(self.written)
+
+    @property
+    def last(self) -> int:
+        return self.written[-1] if self.written else self.request.prompt_ids[-1]
+
+    def write(self, token: int) -> Completion | None:
+        """Append; the completion if that ends the request."""
+        self.written.append(token)
+        stop = stop_at_end(self.written, self.request.stop_ids)
+        if stop is not None:
+            return Completion(self.request, tuple(self.written[: -len(stop)]), stop)
+        if len(self.written) == self.request.max_tokens:
+            return Completion(self.request, tuple(self.written), None)
+        return None
+
+
+@dataclass(frozen=True)
+class _New:
+    """A request about to be admitted, and the slot that holds the first `held` tokens of its prompt."""
+
+    request: Request
+    slot: int
+    held: int
+
+
+class TransformersEngine:
+    """Decoder-only models with full attention: Qwen2, Llama and their like."""
+
+    def __init__(self, model: PreTrainedModel, slots: int) -> None:
+        config = model.config
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        if kinds != {"full_attention"}:
+            raise ConfigError(f"model layers {sorted(kinds)}: only full attention is served. Choose another model.")
+        self._model = model.eval()
+        self._device = model.device
+        self._vocabulary = model.get_input_embeddings().num_embeddings
+        self.context_tokens = config.max_position_embeddings
+        self._slots = slots
+        self._cache = SlotCache(config.num_hidden_layers, slots, model.device)
+        self._arrived: list[Request] = []  # since the last step
+        self._waiting: list[Request] = []  # a stack
+        self._rows: list[_Row] = []  # row i owns slot i
+
+    def add(self, request: Request) -> None:
+        refuse_unservable(request, self._vocabulary, self.context_tokens)
+        self._arrived.append(request)
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self._arrived or self._waiting or self._rows)
+
+    @torch.inference_mode()
+    def step(self) -> list[Completion]:
+        self._admit()
+        if not self._rows:
+            return []
+        tokens = self._choose(self._decode())
+        finished = [row.write(token) for row, token in zip(self._rows, tokens, strict=True)]
+        self._leave([index for index, completion in enumerate(finished) if completion])
+        return [completion for completion in finished if completion]
+
+    def _admit(self) -> None:
+        """Give free slots to waiting requests and read their prompts, similar lengths together.
+
+        Last come, first served, and the longest prompt of each step first: what continues a text that was just finished
+        still finds it in a slot, and is found there by those that continue a part of it.
+        """
+        self._waiting += sorted(self._arrived, key=lambda request: len(request.prompt_ids))
+        self._arrived.clear()
+        free = min(len(self._waiting), self._slots - len(self._rows))
+        new = sorted((self._with_prefix(self._waiting.pop()) for _ in range(free)), key=_unread, reverse=True)
+        if not new:
+            return
+        first = len(self._rows)
+        self._cache.fill(first, [(each.slot, each.held) for each in new])
+        self._rows.extend(_Row(each.request) for each in new)
+        while new and _unread(new[0]):
+            count = max(1, READ_TOKENS // _unread(new[0]))
+            self._read(first, new[:count])
+            first, new = first + count, new[count:]
+
+    def _with_prefix(self, request: Request) -> _New:
+        return _New(request, *self._cache.longest_prefix(request.prompt_ids[:-1]))
+
+    def _read(self, first: int, batch: Sequence[_New]) -> None:
+        """Fill slots with what is unread of their prompts."""
+        longest = _unread(batch[0])
+        unread = [each.request.prompt_ids[each.held : -1] for each in batch]
+        ids = torch.tensor([(*part, *[EMPTY] * (longest - len(part))) for part in unread], device=self._device)
+        starts = torch.tensor([[each.held] for each in batch], device=self._device)
+        self._forward(first, ids, starts + torch.arange(longest, device=self._device))
+
+    def _decode(self) -> torch.Tensor:
+        """Logits [rows, vocabulary] of the next token of every open request."""
+        lasts = torch.tensor([[row.last] for row in self._rows], device=self._device)
+        return self._forward(0, lasts, torch.tensor([[row.position - 1] for row in self._rows], device=self._device))
+
+    def _forward(self, first: int, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Feed `ids` [rows, queries], EMPTY for padding, to the slots from `first` on; logits of the last query."""
+        visible = int(positions.max()) + 1
+        self._cache.aim(first, ids, positions, visible)
+        hidden = torch.arange(visible, device=self._device) > positions[:, None, :, None]  # [rows, 1, queries, visible]
+        mask = torch.zeros(hidden.shape, dtype=self._model.dtype, device=self._device)
+        output = self._model(
+            input_ids=ids.clamp(min=0),
+            attention_mask=mask.masked_fill_(hidden, torch.finfo(mask.dtype).min),
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1].float()
+
+    def _choose(self, logits: torch.Tensor) -> list[int]:
+        """The next token of each row, from logits [rows, vocabulary]."""
+        for index, row in enumerate(self._rows):
+            if row.request.forbid_stop_first and not row.written:
+                logits[index, [stop[0] for stop in row.request.stop_ids]] = -torch.inf
+        tokens = logits.argmax(-1)
+        drawn = [index for index, row in enumerate(self._rows) if row.request.sampling.temperature > 0]
+        if drawn:
+            tokens[drawn] = draw(logits[drawn], [self._rows[index] for index in drawn])
+        return tokens.tolist()
+
+    def _leave(self, finished: Sequence[int]) -> None:
+        """Close the gaps with the last rows, so that the active ones stay contiguous."""
+        if not finished:
+            return
+        kept = len(self._rows) - len(finished)
+        gone = set(finished)
+        holes = [index for index in finished if index < kept]
+        movers = [index for index in range(kept, len(self._rows)) if index not in gone]
+        for hole, mover in zip(holes, movers, strict=True):
+            self._rows[hole] = self._rows[mover]
+        del self._rows[kept:]
+        if holes:
+            self._cache.swap(holes, movers)
+
+
+def _unread(new: _New) -> int:
+    """Prompt tokens to read before decoding begins with the last one."""
+    return len(new.request.prompt_ids) - 1 - new.held
+
+
+def draw(logits: torch.Tensor, rows: Sequence[_Row]) -> torch.Tensor:
+    """One token per row from the smallest set of likeliest tokens whose probability reaches top_p."""
+    samplings = [row.request.sampling for row in rows]
+    per_row = {"dtype": torch.float64, "device": logits.device}
+    temperature = torch.tensor([[each.temperature] for each in samplings], **per_row)
+    top_p = torch.tensor([[each.top_p] for each in samplings], **per_row)
+    uniform = torch.tensor([[unit(row.request.seed, row.position)] for row in rows], **per_row)
+    probabilities, ids = torch.softmax(logits.double() / temperature, -1).sort(dim=-1, descending=True, stable=True)
+    cumulative = probabilities.cumsum(-1)
+    allowed = cumulative - probabilities < top_p
+    total = torch.where(allowed, probabilities, 0).sum(-1, keepdim=True)
+    place = (cumulative <= uniform * total).sum(-1, keepdim=True).clamp_(max=allowed.sum(-1, keepdim=True) - 1)
+    return ids.gather(-1, place)[:, 0]
+
+
+def unit(seed: int, position: int) -> float:
+    """The number in [0, 1) that decides the token at a position."""
+    digest = hashlib.blake2b(f"{seed} {position}".encode("ascii"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ConfigError(f"engine.dtype {name!r}: not a floating-point type. Use float32, bfloat16 or float16.")
+    return dtype

@@ -1,0 +1,154 @@
+"""The report stage: what was found, as a folder that can be read, published and compared byte by byte.
+
+README.md           claim, verdict, table and figure, for people who browse the repository
+report.html         one self-contained page: the same with differences, audit, costs and keys
+table.csv           one row per point (s1/report/table.py)
+figures/*.png|svg   s1/report/figures.py
+manifest.json       the key of every stage directory a number came from
+
+Nothing here depends on time, machine or place: the same findings give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from s1.report import show
+from s1.report.figures import FAINT, INK, INVALID, LINES, RULE, Drawing, drawings
+from s1.report.findings import Findings, Series, read_findings
+from s1.report.table import table_csv
+from s1.report.verdict import verdict
+from s1.stages import Report
+from s1.stats.interval import detectable_unpaired_pp
+from sweep.stage import Summary, Work
+
+FIGURES = "figures"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything the templates speak of."""
+
+    report: Report
+    findings: Findings
+    figures: list[Drawing]
+    curve_key: str
+
+    @property
+    def verdicts(self) -> list[tuple[Series, list[str]]]:
+        return [(series, verdict(series)) for series in self.findings.series]
+
+    @property
+    def level_percent(self) -> str:
+        return f"{100 * self.findings.statistics.level:g}"
+
+    @property
+    def one_miss_in(self) -> int:
+        """Of so many independent intervals, one is expected to miss."""
+        return round(1 / (1 - self.findings.statistics.level))
+
+    @property
+    def power_percent(self) -> str:
+        return f"{100 * self.findings.statistics.power:g}"
+
+    def unpaired_pp(self, series: Series) -> float:
+        """The difference at which two separate runs, as accurate as the reference, can be told apart."""
+        reference, statistics = series.point(series.reference), self.findings.statistics
+        return detectable_unpaired_pp(reference.accuracy.value, reference.questions, statistics.level, statistics.power)
+
+    def manifest(self) -> Mapping[str, object]:
+        points = [
+            {"series": series.name, "label": point.label, "scores": point.key, "valid": point.valid}
+            for series in self.findings.series
+            for point in series.points
+        ]
+        return {"name": self.report.name, "curve": self.curve_key, "points": points}
+
+
+def report(work: Work[Report]) -> Summary:
+    """Write the folder from the findings of the curve stage."""
+    source = work.one("curve")
+    findings = read_findings(source)
+    page = Page(work.config, findings, drawings(findings), source.parent.name)
+    write_page(work.out, page)
+    return {"points": sum(1 for _ in findings.points()), "verdict": " ".join(_all_sentences(page))}
+
+
+def write_page(out: Path, page: Page) -> None:
+    """All files of the folder."""
+    (out / FIGURES).mkdir()
+    for drawing in page.figures:
+        (out / FIGURES / f"{drawing.name}.png").write_bytes(drawing.png)
+        (out / FIGURES / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
+    texts = {
+        "README.md": render("readme.md.jinja", page),
+        "report.html": render("page.html.jinja", page),
+        "table.csv": table_csv(page.findings),
+        "manifest.json": json.dumps(page.manifest(), indent=1, ensure_ascii=False) + "\n",
+    }
+    for name, text in texts.items():
+        (out / name).write_text(text, encoding="utf-8")
+
+
+def render(template: str, page: Page) -> str:
+    """Fill a template; a name it does not know is an error, and HTML is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        autoescape=lambda name: name is not None and ".html" in name,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        value=show.value,
+        interval=show.interval,
+        full=show.full,
+        percent=show.percent,
+        duration=show.duration,
+        money=show.money,
+        typeset=typeset,
+        cell=markdown_cell,
+        inline_svg=inline_svg,
+    )
+    return environment.get_template(template).render(page=page)
+
+
+def inline_svg(drawing: Drawing, title: str) -> Markup:
+    """A figure as a part of the page: scaled by the page, in the page's colours, with ids of its own."""
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", drawing.svg[drawing.svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'role="img"', svg, count=1)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{drawing.name}-", svg)
+    for colour, name in _page_colours(LINES).items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return Markup(svg.replace(">", Markup("><title>{}</title>").format(title), 1))
+
+
+def _page_colours(lines: Sequence[str]) -> dict[str, str]:
+    fixed = {INK: "ink", FAINT: "faint", RULE: "rule", INVALID: "invalid"}
+    return {**fixed, **{colour: f"line-{index}" for index, colour in enumerate(lines)}}
+
+
+def _all_sentences(page: Page) -> list[str]:
+    return [
+        f"{series.name}: {sentence}" if series.name else sentence
+        for series, sentences in page.verdicts
+        for sentence in sentences
+    ]
+
+
+def typeset(text: str) -> str:
+    """Numbers as print has them: a true minus sign, and no line break inside an interval."""
+    with_minus = re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text)
+    return re.sub(r"\[[^\]]*\]", lambda found: found[0].replace(" ", "\u00a0"), with_minus)
+
+
+def markdown_cell(text: str) -> str:
+    return text.replace("|", "\\|")

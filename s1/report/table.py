@@ -1,0 +1,103 @@
+"""table.csv: one row per point, numbers as numbers, an empty cell for what is missing.
+
+Accuracies and shares lie between 0 and 1; `usd` is estimated from `sampled_tokens`;
+`key` is the directory scores/<key>.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from s1.report.findings import Findings, Measured
+
+SHARE_DECIMALS = 4
+USD_DECIMALS = 6
+
+
+def table_csv(findings: Findings) -> str:
+    """The whole file; a column per axis that any point sets stands after `label`."""
+    axes = sorted({axis for point in findings.points() for axis in point.values})
+    rows = [_row(point, axes) for point in findings.points()]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _row(point: Measured, axes: list[str]) -> dict[str, Any]:
+    return {"label": point.label, **{axis: point.values.get(axis) for axis in axes}, **dict(_numbers(point))}
+
+
+def _numbers(point: Measured) -> Iterator[tuple[str, Any]]:
+    audit = point.audit
+    yield "n", point.questions
+    yield "samples", point.samples
+    yield "accuracy", _rounded(point.accuracy.value, SHARE_DECIMALS)
+    yield "lo", _rounded(point.accuracy.lo, SHARE_DECIMALS)
+    yield "hi", _rounded(point.accuracy.hi, SHARE_DECIMALS)
+    yield "method", point.accuracy.method
+    yield "thinking_tokens", _rounded(point.thinking_tokens.value, 1)
+    yield "thinking_lo", _rounded(point.thinking_tokens.lo, 1)
+    yield "thinking_hi", _rounded(point.thinking_tokens.hi, 1)
+    yield "thinking_max", audit.max_thinking_tokens
+    yield "answer_tokens", _rounded(point.answer_tokens.value, 1)
+    yield "forced_share", _rounded(audit.forced_share, SHARE_DECIMALS)
+    yield "waits", audit.requested.waits
+    yield "mean_waits", _rounded(audit.mean_waits, 2)
+    yield "all_waits_share", _rounded(audit.all_waits_share, SHARE_DECIMALS)
+    yield "no_answer_share", _rounded(audit.no_answer_share, SHARE_DECIMALS)
+    yield "over_budget", audit.over_budget
+    yield "under_minimum", audit.under_minimum
+    yield "valid", "yes" if point.valid else "no"
+    yield "sampled_tokens", int(point.sampled_tokens.value)
+    yield "device_seconds", _rounded(point.device_seconds.value, 1)
+    yield "usd", _rounded(point.usd.value, USD_DECIMALS)
+    yield "key", point.key
+
+
+def _rounded(number: float | None, decimals: int) -> float | None:
+    return None if number is None else round(number, decimals)
+
+
+def read_table(path: Path) -> list[dict[str, float | str | None]]:
+    """table.csv with numbers as numbers and gaps as None, so that every column has one type."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _number(value: str) -> float | str | None:
+    if value == "":
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def shown(path: Path) -> list[dict[str, str]]:
+    """table.csv as it is printed at the end of a sweep, a heading each cell."""
+    return [_shown_row(row) for row in read_table(path)]
+
+
+def _shown_row(row: Mapping[str, float | str | None]) -> dict[str, str]:
+    return {
+        "point": f"{row['label']}",
+        "acc %": _percent(row["accuracy"]),
+        "interval": f"[{_percent(row['lo'])}, {_percent(row['hi'])}]",
+        "n": f"{row['n']:.0f}",
+        "thinking": f"{row['thinking_tokens']}",
+        "forced %": _percent(row["forced_share"]),
+        "Waits": f"{row['mean_waits']}",
+        "none %": _percent(row["no_answer_share"]),
+        "valid": f"{row['valid']}",
+        "tokens": f"{row['sampled_tokens']:,.0f}",
+    }
+
+
+def _percent(share: float | str | None) -> str:
+    return f"{100 * share:.1f}" if isinstance(share, float) else "none"

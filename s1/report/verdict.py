@@ -1,0 +1,87 @@
+"""What the numbers allow to be said, in sentences: decided by paired intervals alone, at comparisons fixed beforehand.
+
+Two questions, asked of the valid points of each series:
+    does accuracy rise with the budget?           from the smallest budget to the reference
+    does it rise when the end is held back?       from the reference to the fewest Waits, and to the most
+An interval above zero: it rises. Below zero: it falls. Around zero: it cannot be told at this n, and the smallest
+difference that would have shown is named. No question differs: it does not rise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from s1.report.findings import Difference, Measured, Series
+from s1.report.show import interval, value
+from s1.stats.interval import Estimate
+
+
+class Direction(Enum):
+    RISES = "rises"
+    FALLS = "falls"
+    SAME = "does not rise"
+    UNKNOWN = "cannot be told"
+
+
+@dataclass(frozen=True)
+class Step:
+    """From one point to another, with the paired difference on the way."""
+
+    start: Measured
+    end: Measured
+    change: Estimate
+    difference: Difference
+
+    @property
+    def direction(self) -> Direction:
+        lo, hi = self.change.lo, self.change.hi
+        if lo is None or hi is None or self.difference.gained + self.difference.lost == 0:
+            return Direction.SAME
+        if lo > 0:
+            return Direction.RISES
+        return Direction.FALLS if hi < 0 else Direction.UNKNOWN
+
+
+def verdict(series: Series) -> list[str]:
+    """A sentence for each question that the valid points can answer."""
+    sentences = [_sentence(step, "with the thinking budget") for step in _to_reference(series)]
+    sentences += [_sentence(step, "when the end of thinking is held back") for step in _beyond_reference(series)]
+    return sentences or ["Fewer than two valid points: there is nothing to compare."]
+
+
+def _to_reference(series: Series) -> Iterator[Step]:
+    reference = series.point(series.reference)
+    for each in series.to_reference:
+        start = series.point(each.label)
+        if each.valid and not start.extends and not reference.extends:
+            yield Step(start, reference, _reversed(each.estimate), each)
+            return
+
+
+def _beyond_reference(series: Series) -> Iterator[Step]:
+    reference = series.point(series.reference)
+    extended = [each for each in series.to_reference if each.valid and series.point(each.label).extends]
+    for each in extended[:1] + extended[1:][-1:]:  # the first and the last, once if they are the same
+        yield Step(reference, series.point(each.label), each.estimate, each)
+
+
+def _sentence(step: Step, how: str) -> str:
+    way = f"from {value(step.start.accuracy)} ({step.start.label}) to {value(step.end.accuracy)} ({step.end.label})"
+    change = f"{value(step.change)} points {interval(step.change)}"
+    if step.direction is Direction.SAME:
+        return f"Accuracy does not rise {how}, {way}: no question is answered differently."
+    if step.direction is Direction.UNKNOWN:
+        return (
+            f"Whether accuracy rises {how} cannot be told at n = {step.change.n}: {way} is {change}, and this"
+            f" comparison shows only differences of {value(step.difference.detectable).lstrip('+')} points or more."
+        )
+    return f"Accuracy {step.direction.value} {how}, {way}: {change}."
+
+
+def _reversed(estimate: Estimate) -> Estimate:
+    """The same difference, seen from the other point."""
+    if estimate.lo is None or estimate.hi is None:
+        return replace(estimate, value=-estimate.value)
+    return replace(estimate, value=-estimate.value, lo=-estimate.hi, hi=-estimate.lo)

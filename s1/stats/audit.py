@@ -1,0 +1,123 @@
+"""The forcing audit: did every trace of a point get the budget that was asked for?
+
+An average hides a trace that ran over its budget, and a budget that the engine silently ignored looks like a finding.
+So the audit looks at every trace, and a point with one that broke its budget is invalid, with the reason as a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from s1.records import Ending, Outcome, Score
+
+
+@dataclass(frozen=True)
+class Requested:
+    """What a point asks of each trace, in thinking tokens and suppressed ends."""
+
+    max_thinking_tokens: int | None = None  # None: as far as the context allows
+    min_thinking_tokens: int = 0
+    waits: int = 0
+
+    @property
+    def bounds_length(self) -> bool:
+        return self.max_thinking_tokens is not None or self.min_thinking_tokens > 0
+
+    @property
+    def is_forcing(self) -> bool:
+        return self.bounds_length or self.waits > 0
+
+    @property
+    def extends(self) -> bool:
+        """The end of the thinking is held back."""
+        return self.min_thinking_tokens > 0 or self.waits > 0
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Counts and shares over all traces of a point; `problems` is empty exactly if it is valid."""
+
+    requested: Requested
+    traces: int
+    mean_thinking_tokens: float
+    max_thinking_tokens: int
+    forced_share: float  # thinking ended by the budget or the context
+    mean_waits: float
+    all_waits_share: float | None  # traces that got every requested Wait; None: none requested
+    no_answer_share: float
+    over_budget: int  # traces, must be 0
+    under_minimum: int  # traces that ended short of the minimum uncapped, must be 0
+    problems: list[str]
+
+    @property
+    def valid(self) -> bool:
+        return not self.problems
+
+
+def audit(scores: Sequence[Score], requested: Requested) -> Audit:
+    """Hold every trace against what was requested."""
+    traces = len(scores)
+
+    def count(test: Callable[[Score], bool]) -> int:
+        return sum(map(test, scores))
+
+    return Audit(
+        requested=requested,
+        traces=traces,
+        mean_thinking_tokens=sum(score.thinking_tokens for score in scores) / traces,
+        max_thinking_tokens=max(score.thinking_tokens for score in scores),
+        forced_share=count(lambda score: score.ending is Ending.FORCED) / traces,
+        mean_waits=sum(score.waits for score in scores) / traces,
+        all_waits_share=count(lambda score: score.waits >= requested.waits) / traces if requested.waits else None,
+        no_answer_share=count(lambda score: score.outcome is Outcome.NONE) / traces,
+        over_budget=count(lambda score: _is_over(score, requested)),
+        under_minimum=count(lambda score: _is_under(score, requested)),
+        problems=list(_problems(scores, requested)),
+    )
+
+
+def _is_over(score: Score, requested: Requested) -> bool:
+    return requested.max_thinking_tokens is not None and score.thinking_tokens > requested.max_thinking_tokens
+
+
+def _is_under(score: Score, requested: Requested) -> bool:
+    return not _is_capped(score, requested) and score.thinking_tokens < requested.min_thinking_tokens
+
+
+def _is_capped(score: Score, requested: Requested) -> bool:
+    # The original code can cut a trace and still call its end natural, so the length is looked at as well.
+    return score.ending is Ending.FORCED or score.thinking_tokens == requested.max_thinking_tokens
+
+
+def _lacks_waits(score: Score, requested: Requested) -> bool:
+    return not _is_capped(score, requested) and score.waits < requested.waits
+
+
+def _has_surplus_waits(score: Score, requested: Requested) -> bool:
+    # A minimum suppresses ends as well, so only without one is the number of Waits an upper limit.
+    return requested.min_thinking_tokens == 0 and score.waits > requested.waits
+
+
+def _has_no_thinking(score: Score, requested: Requested) -> bool:
+    return requested.is_forcing and score.ending is Ending.NONE
+
+
+BROKEN: tuple[tuple[Callable[[Score, Requested], bool], str], ...] = (
+    (_is_over, "think longer than {requested.max_thinking_tokens} tokens"),
+    (_is_under, "ended uncut before {requested.min_thinking_tokens} thinking tokens"),
+    (_lacks_waits, "ended uncut before {requested.waits} ends were suppressed"),
+    (_has_surplus_waits, "had more than {requested.waits} ends suppressed"),
+    (_has_no_thinking, "have no thinking section to force"),
+)
+
+
+def _problems(scores: Sequence[Score], requested: Requested) -> Iterator[str]:
+    for is_broken, how in BROKEN:
+        broken = [score for score in scores if is_broken(score, requested)]
+        if broken:
+            first = broken[0].question_id
+            yield f"{len(broken)} of {len(scores)} traces {how.format(requested=requested)} (first: question {first})."
+    forced = [score for score in scores if score.ending is Ending.FORCED]
+    if forced and not any(score.answer_tokens for score in forced):
+        yield f"None of the {len(forced)} traces cut by the budget has an answer token: the answer stage did not run."

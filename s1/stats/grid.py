@@ -1,0 +1,73 @@
+"""Score rows as arrays over Q questions and S samples, in one order of questions for all points that are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from s1.records import Score
+from s1.stats.interval import StatisticsError
+
+NAMED_IDS = 5  # of many missing questions, as many are named
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The scores of one point; the questions are sorted."""
+
+    questions: tuple[str, ...]
+    correct_QS: np.ndarray
+    thinking_tokens_QS: np.ndarray
+    answer_tokens_QS: np.ndarray
+
+    @property
+    def accuracy_Q(self) -> np.ndarray:
+        """Share of right samples of each question."""
+        return self.correct_QS.mean(axis=1)
+
+    @property
+    def thinking_tokens_Q(self) -> np.ndarray:
+        return self.thinking_tokens_QS.mean(axis=1)
+
+
+def grid(scores: Sequence[Score], name: str) -> Grid:
+    """Arrange the rows of the point `name`. Raises StatisticsError if it is empty, repeats a row, or lacks a sample."""
+    rows: dict[str, dict[int, Score]] = {}
+    for score in scores:
+        if score.sample in rows.setdefault(score.question_id, {}):
+            raise StatisticsError(
+                f"{name}: question {score.question_id} sample {score.sample} is scored twice. Score its answers again."
+            )
+        rows[score.question_id][score.sample] = score
+    if not rows:
+        raise StatisticsError(f"{name}: no scores. Look into the stages before it.")
+    samples = sorted({sample for by_sample in rows.values() for sample in by_sample})
+    for question, by_sample in rows.items():
+        missing = [sample for sample in samples if sample not in by_sample]
+        if missing:
+            raise StatisticsError(
+                f"{name}: question {question} lacks samples {missing} that others have. Score its answers again."
+            )
+    questions = tuple(sorted(rows))
+    table = [[rows[question][sample] for sample in samples] for question in questions]
+    return Grid(
+        questions=questions,
+        correct_QS=np.array([[score.correct for score in line] for line in table], dtype=bool),
+        thinking_tokens_QS=np.array([[score.thinking_tokens for score in line] for line in table]),
+        answer_tokens_QS=np.array([[score.answer_tokens for score in line] for line in table]),
+    )
+
+
+def require_paired(grids: Mapping[str, Grid]) -> None:
+    """Raises StatisticsError, naming the missing questions, unless all points answer the same ones."""
+    everything = sorted({question for each in grids.values() for question in each.questions})
+    for name, each in grids.items():
+        missing = [question for question in everything if question not in set(each.questions)]
+        if missing:
+            shown = ", ".join(missing[:NAMED_IDS]) + (", ..." if len(missing) > NAMED_IDS else "")
+            raise StatisticsError(
+                f"{name}: lacks {len(missing)} of {len(everything)} questions that other points answer ({shown})."
+                " Compare points of the same questions."
+            )

@@ -1,0 +1,95 @@
+"""A number with its interval, and what has a closed form: Wilson, detectable differences, pass@k.
+
+An `Estimate` never travels without its parts. A quantity that cannot be told is None, never 0 and never NaN.
+Accuracies are shares between 0 and 1, differences between them percentage points ("pp").
+
+    Wilson       (p + z^2/2n -+ z sqrt(p(1 - p)/n + z^2/4n^2)) / (1 + z^2/n)
+    detectable   (z_level + z_power) * standard error of the difference
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+
+class StatisticsError(ValueError):
+    """Numbers that do not allow the question: `<thing> <value>: <what is wrong>. <what to do>.`"""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    value: float
+    lo: float | None  # None, like hi and level: a plain count or estimate without an interval
+    hi: float | None
+    n: int  # independent units behind it: questions, unless the method says otherwise
+    method: str
+    unit: str
+    level: float | None
+
+    def __post_init__(self) -> None:
+        bounds = [self.lo, self.hi, self.level]
+        if any(each is None for each in bounds) and any(each is not None for each in bounds):
+            raise StatisticsError(f"interval {bounds}: incomplete. Give lo, hi and level, or none of them.")
+        if not all(math.isfinite(each) for each in [self.value, *bounds] if each is not None):
+            raise StatisticsError(f"estimate {self.value} [{self.lo}, {self.hi}]: not finite. Use None if missing.")
+        if self.lo is not None and self.hi is not None and self.lo > self.hi:
+            raise StatisticsError(f"interval [{self.lo}, {self.hi}]: upside down. Swap its ends.")
+
+
+def plain(value: float, n: int, method: str, unit: str) -> Estimate:
+    """A count or an estimate that has no interval; the method says what it is."""
+    return Estimate(value=float(value), lo=None, hi=None, n=n, method=method, unit=unit, level=None)
+
+
+def wilson(successes: int, n: int, level: float) -> Estimate:
+    """Share of successes with the score interval of Wilson (1927), which holds at 0 and 100 % too."""
+    if n < 1:
+        raise StatisticsError(f"n {n}: no observations. Give at least 1.")
+    share, z = successes / n, two_sided_z(level)
+    centre = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    lo, hi = ((centre + sign * half) / (1 + z * z / n) for sign in (-1, 1))
+    return Estimate(share, max(lo, 0.0), min(hi, 1.0), n, "Wilson", "share", level)
+
+
+def two_sided_z(level: float) -> float:
+    """Half the width, in standard errors, of a two-sided normal interval."""
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def standard_error_pp(accuracy: float, n: int) -> float:
+    """Binomial standard error of one accuracy, in percentage points."""
+    return 100 * math.sqrt(accuracy * (1 - accuracy) / n)
+
+
+def detectable_unpaired_pp(accuracy: float, n: int, level: float, power: float) -> float:
+    """Smallest difference that two separate runs of n questions each would show at this power."""
+    return _standard_errors(level, power) * math.sqrt(2) * standard_error_pp(accuracy, n)
+
+
+def detectable_paired_pp(differences_Q: np.ndarray, level: float, power: float) -> float | None:
+    """Smallest difference over the same questions, from their observed discordance (mean squared difference).
+
+    `differences_Q` in percentage points. None if no question differs: that says nothing about what could be seen.
+    """
+    discordance = float(np.mean(np.square(differences_Q)))
+    if discordance == 0:
+        return None
+    return _standard_errors(level, power) * math.sqrt(discordance / len(differences_Q))
+
+
+def pass_at_k(correct_QS: np.ndarray, k: int) -> np.ndarray:
+    """Unbiased chance per question that k of its S samples hold a right one: 1 - C(S - c, k) / C(S, k)."""
+    samples = correct_QS.shape[1]
+    if not 1 <= k <= samples:
+        raise StatisticsError(f"k {k}: not within the {samples} samples of a question. Choose 1 to {samples}.")
+    wrong_Q = samples - correct_QS.sum(axis=1)
+    return np.array([1 - math.comb(int(wrong), k) / math.comb(samples, k) for wrong in wrong_Q])
+
+
+def _standard_errors(level: float, power: float) -> float:
+    return two_sided_z(level) + NormalDist().inv_cdf(power)

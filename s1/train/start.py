@@ -1,0 +1,193 @@
+"""The model before fine-tuning, as a directory in Hugging Face layout, or a pointer to one too large to copy.
+
+    fresh       a small Qwen2 with seeded random weights; its tokenizer knows the pieces of the dial problems
+    gguf        a GGUF file inside an installed Python package, dequantised to float32
+    hub         location.json {"model": repository, "revision": commit}; the files stay in the hub's cache
+    directory   location.json {"model": path, "revision": null}
+
+Whoever loads a model asks `model_location` where it is. Safetensors only, and no code from a repository is run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from s1.config import Architecture, ConfigError, ModelKind
+from s1.data.dial import Family
+from s1.stages import Start
+from sweep.stage import Summary, Work
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+POINTER = "location.json"
+HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+PAD, OPEN, CLOSE = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+CHAT_PIECES = ("user", "assistant", "think", "answer")
+PIECE = r" ?[+@]?\d+| ?[A-Za-z]+| ?[^\sA-Za-z\d]|\s"  # a word, a mark or a whole number, each with its leading space
+
+
+class Location(NamedTuple):
+    """What `from_pretrained` takes: a path or a repository, and the revision of a repository."""
+
+    model: str
+    revision: str | None
+
+
+def model_location(directory: Path) -> Location:
+    """Where the model of a `start` or `checkpoint` product is to be loaded from."""
+    pointer = directory / POINTER
+    if not pointer.exists():
+        return Location(str(directory), None)
+    return Location(**json.loads(pointer.read_text(encoding="utf-8")))
+
+
+def materialise(work: Work[Start]) -> Summary:
+    """Make the model, or find it and say where it is."""
+    make = {
+        ModelKind.FRESH: _fresh,
+        ModelKind.GGUF: _gguf,
+        ModelKind.HUB: _hub,
+        ModelKind.DIRECTORY: _directory,
+    }
+    return make[work.config.kind](work)
+
+
+# ------------------------------------------------------------------------------------------ made in place
+
+
+def _fresh(work: Work[Start]) -> Summary:
+    config = work.config
+    if config.architecture is None or config.dial is None:
+        raise ConfigError("model.architecture null: a fresh model needs one, and data=dial_1k. Choose model=laptop.")
+    _hide_progress_bars()
+    tokenizer = piece_tokenizer((*CHAT_PIECES, *Family(config.dial).pieces()))
+    return _save(random_model(config.architecture, tokenizer, config.seed), tokenizer, work.out)
+
+
+def piece_tokenizer(pieces: tuple[str, ...]) -> PreTrainedTokenizerBase:
+    """A tokenizer that gives each piece one token and spells everything else in bytes, so any text survives it."""
+    from tokenizers import Regex, Tokenizer
+    from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
+    from transformers import PreTrainedTokenizerFast
+
+    in_bytes = ByteLevel(add_prefix_space=False, use_regex=False)
+    spelled = ["".join(text for text, _ in in_bytes.pre_tokenize_str(piece)) for piece in pieces]
+    entries = dict.fromkeys((PAD, OPEN, CLOSE, *sorted(ByteLevel.alphabet()), *spelled))
+    vocabulary = {entry: number for number, entry in enumerate(entries)}
+    # ignore_merges: a whole piece is looked up as it is; without merges all else falls apart into bytes.
+    tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=[], ignore_merges=True))
+    tokenizer.pre_tokenizer = Sequence([Split(Regex(PIECE), behavior="isolated"), in_bytes])
+    tokenizer.decoder = ByteLevelDecoder()
+    tokenizer.add_special_tokens([PAD, OPEN, CLOSE])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=CLOSE, clean_up_tokenization_spaces=False
+    )
+
+
+def random_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
+    """A Qwen2 with tied embeddings and weights that depend on the seed alone."""
+    import os
+
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+    C, M = (LlamaConfig, LlamaForCausalLM) if os.environ.get("ARCH","llamab").startswith("llama") else (Qwen3Config, Qwen3ForCausalLM)
+
+    config = C(
+        attention_bias=os.environ.get("ARCH","llamab").endswith("b"),
+        head_dim=architecture.hidden_size // architecture.heads,
+        vocab_size=len(tokenizer),
+        hidden_size=architecture.hidden_size,
+        intermediate_size=architecture.feed_forward_size,
+        num_hidden_layers=architecture.layers,
+        num_attention_heads=architecture.heads,
+        num_key_value_heads=architecture.heads,
+        rope_parameters={"rope_type": "default", "rope_theta": architecture.rope_theta},
+        initializer_range=architecture.initializer_range,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return M(config)
+
+
+def _gguf(work: Work[Start]) -> Summary:
+    path = gguf_path(work.config.repo or "", work.config.file or "")
+    if importlib.util.find_spec("gguf") is None:
+        raise ConfigError("gguf null: the reader of GGUF files is not installed. Run `make smollm`.")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    _hide_progress_bars()
+    folder, file = str(path.parent), path.name
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=file, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    return _save(model, tokenizer, work.out)
+
+
+def gguf_path(package: str, file: str) -> Path:
+    """Where a package keeps a file; found without importing the package, whose code is not ours to run."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(f"model.repo {package!r}: no such package is installed. Run `make smollm`.")
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    if not (folder / file).is_file():
+        there = ", ".join(sorted(path.name for path in folder.glob("*.gguf"))) or "none"
+        raise ConfigError(f"model.file {file!r}: not in {folder}. GGUF files there: {there}.")
+    return folder / file
+
+
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> Summary:
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    return {"parameters": model.num_parameters(), "vocabulary": len(tokenizer)}
+
+
+def _hide_progress_bars() -> None:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+# --------------------------------------------------------------------------------- found, and pointed to
+
+
+def _hub(work: Work[Start]) -> Summary:
+    from huggingface_hub import snapshot_download
+
+    repo, revision = work.config.repo or "", work.config.revision
+    try:
+        snapshot = snapshot_download(repo, revision=revision, allow_patterns=list(HUB_FILES))
+    except OSError as error:  # no network, no access, no such revision: all of the hub's errors
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0].rstrip('.')}"
+        raise ConfigError(
+            f"model.repo {repo!r} at {revision}: not to be had ({reason}). Download it where there is a network."
+        ) from None
+    return _point(work.out, Location(repo, revision), Path(snapshot))
+
+
+def _directory(work: Work[Start]) -> Summary:
+    folder = work.inputs["files"][0].parent
+    return _point(work.out, Location(str(folder), None), folder)
+
+
+def _point(out: Path, location: Location, files: Path) -> Summary:
+    """Write down where the model is, once it is known to be whole."""
+    for needed in (("config.json",), TOKENIZER_FILES, ("*.safetensors",)):
+        if not any(any(files.glob(pattern)) for pattern in needed):
+            raise ConfigError(
+                f"model.repo {location.model!r}: no {' or '.join(needed)} there. Give a model in Hugging Face layout."
+            )
+    (out / POINTER).write_text(json.dumps(location._asdict()) + "\n", encoding="utf-8")
+    return {"bytes": sum(path.stat().st_size for path in files.glob("*.safetensors"))}

@@ -1,0 +1,284 @@
+"""The curve and report stages on real files: golden texts, equal bytes, and verdicts that say no more than they may."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from s1.config import ConfigError, Cost, Statistics
+from s1.records import Ending, Outcome, Score, write_rows
+from s1.report.curve import Scored, curve, find
+from s1.report.findings import Series, read_findings, write_findings
+from s1.report.page import report
+from s1.report.verdict import verdict
+from s1.stages import Curve, CurvePoint, Report
+from s1.stats.interval import StatisticsError
+from sweep.identity import canonical
+from sweep.stage import Work
+from sweep.typed import typed
+
+COST = Cost("bench", 2.0, 1000.0, 500.0, 8.0, 100, 30, 2, "a price list of 2026")
+STATISTICS = Statistics(resamples=2000)
+
+# Figure 1 of the paper, AIME24: right answers of 30, mean thinking tokens, limit, Waits (read off the figure).
+AIME24 = [
+    (0, 500, 500, 0),
+    (4, 1000, 1000, 0),
+    (9, 2000, 2000, 0),
+    (13, 3933, 4000, 0),
+    (15, 5301, None, 0),
+    (16, 6657, None, 2),
+    (17, 7320, None, 4),
+]
+
+
+def point(limit: int | None, waits: int, **values: object) -> CurvePoint:
+    label = f"Wait x{waits}" if waits else "natural end" if limit is None else f"max {limit}"
+    return CurvePoint(label, {"budget.max_thinking_tokens": limit, "budget.waits": waits, **values}, limit, 0, waits)
+
+
+def rows(
+    right: int, questions: int, tokens: int, limit: int | None = None, waits: int = 0, sample: int = 0
+) -> list[Score]:
+    """The first `right` questions are right; one whose thinking would go beyond the limit is cut there."""
+
+    def row(index: int) -> Score:
+        natural = tokens + index % 4
+        cut = limit is not None and natural > limit
+        outcome, ending = (Outcome.FORCED, Ending.FORCED) if cut else (Outcome.ANSWERED, Ending.NATURAL)
+        thought = limit if cut and limit is not None else natural
+        correct = index < right
+        return Score(
+            f"q{index:02}",
+            sample,
+            "7",
+            "7" if correct else "8",
+            correct,
+            outcome,
+            ending,
+            thought,
+            2,
+            waits,
+            thought + 3,
+        )
+
+    return [row(index) for index in range(questions)]
+
+
+def work(config: object, role: str, inputs: Sequence[Path], out: Path) -> Work:
+    out.mkdir(parents=True)
+    return Work(out.parent.name, config, {role: tuple(inputs)}, out, out, out, {}, lambda *_: None)
+
+
+def run(store: Path, points: Sequence[CurvePoint], scores: Sequence[list[Score]]) -> Path:
+    """Both stages, as the machinery would run them; the report's product directory."""
+    directories = []
+    for index, each in enumerate(scores):
+        directory = store / "scores" / f"{index:012x}" / "out"
+        directory.mkdir(parents=True)
+        write_rows(directory / "scores.jsonl", each)
+        directories.append(directory)
+    config = Curve(list(points), STATISTICS, COST)
+    made = work(config, "scores", directories, store / "curve" / "c0ffee000000" / "out")
+    curve(made)
+    claim = "Accuracy rises with the thinking budget & with Wait."
+    page = Report("budget_scan", claim, "python -m sweep +experiment=budget_scan -m")
+    final = work(page, "curve", [made.out], store / "report" / "facade000000" / "out")
+    report(final)
+    return final.out
+
+
+def small_scan() -> tuple[list[CurvePoint], list[list[Score]]]:
+    """Five points over 24 questions; in one of them a single trace ran over its budget."""
+    asked = [(8, 0, 2), (16, 0, 8), (None, 0, 14), (None, 1, 20), (None, 2, 21)]
+    points = [point(limit, waits) for limit, waits, _ in asked]
+    scores = [rows(right, 24, 14 * (1 + waits), limit, waits) for limit, waits, right in asked]
+    scores[1][5] = replace(scores[1][5], thinking_tokens=19)
+    scores[0][20] = replace(scores[0][20], extracted=None, outcome=Outcome.NONE)
+    return points, scores
+
+
+def series_of(out: Path) -> list[Series]:
+    return read_findings(out.parents[2] / "curve" / "c0ffee000000" / "out").series
+
+
+def published_curve(store: Path) -> Series:
+    points = [point(limit, waits) for _, _, limit, waits in AIME24]
+    flat = [
+        [replace(row, thinking_tokens=tokens) for row in rows(right, 30, 0, None, waits)]
+        for right, tokens, _, waits in AIME24
+    ]
+    return series_of(run(store, points, flat))[0]
+
+
+# ------------------------------------------------------------------------------------------------ what people read
+
+
+def test_the_texts_are_the_golden_ones(tmp_path: Path, golden: Callable[[str, str], None]):
+    """The drawings are left out of the page here: their text depends on the version of matplotlib."""
+    out = run(tmp_path, *small_scan())
+    for name in ("README.md", "table.csv", "manifest.json"):
+        golden(f"report/{name}", (out / name).read_text(encoding="utf-8"))
+    page = (out / "report.html").read_text(encoding="utf-8")
+    golden("report/report.html", re.sub(r"<svg.*?</svg>", "<svg></svg>", page, flags=re.DOTALL))
+
+
+def test_the_same_findings_give_the_same_bytes(tmp_path: Path):
+    first, second = (run(tmp_path / name, *small_scan()) for name in ("first", "second"))
+    files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert [str(file) for file in files] == [
+        "README.md",
+        "figures/differences.png",
+        "figures/differences.svg",
+        "figures/scaling.png",
+        "figures/scaling.svg",
+        "manifest.json",
+        "report.html",
+        "table.csv",
+    ]
+    assert [file for file in files if (first / file).read_bytes() != (second / file).read_bytes()] == []
+
+
+def test_the_page_stands_alone(tmp_path: Path):
+    page = (run(tmp_path, *small_scan()) / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert re.findall(r'(?:src|href)="(?!#)[^"]*"', page) == []
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    referenced = set(re.findall(r'(?:url\(#|href="#)([^")]+)', page))
+    assert referenced <= set(ids)
+    assert "budget &amp; with Wait" in page
+
+
+# -------------------------------------------------------------------------------------------------- what it may say
+
+
+def test_the_published_curve_rises_with_the_budget_and_its_wait_gain_cannot_be_told(tmp_path: Path):
+    """Two questions more out of 30: what the paper calls extrapolation is not visible in one sample each."""
+    series = published_curve(tmp_path)
+    assert series.reference == "natural end"
+    assert round(series.metrics.scaling.value) == 15
+    assert series.metrics.control.value == 1
+    assert series.metrics.performance.value == pytest.approx(17 / 30)
+    budget, least, most = verdict(series)
+    assert budget.startswith(
+        "Accuracy rises with the thinking budget, from 0.0% (max 500) to 50.0% (natural end): +50.0"
+    )
+    assert least.startswith("Whether accuracy rises when the end of thinking is held back cannot be told at n = 30")
+    assert "from 50.0% (natural end) to 56.7% (Wait x4) is +6.7 points [0.0, +16.7]" in most
+
+
+def test_an_invalid_point_is_marked_everywhere_and_left_out_of_scaling(tmp_path: Path):
+    points, scores = small_scan()
+    out = run(tmp_path, points, scores)
+    series = series_of(out)[0]
+    assert [each.label for each in series.points if not each.valid] == ["max 16"]
+    assert "max 16" not in {label for each in series.neighbours for label in (each.label, each.against)}
+    assert [each.valid for each in series.to_reference if each.label == "max 16"] == [False]
+    assert series.notes == [
+        "Failed the forcing audit, and left out of Scaling, Slope, Performance and the verdict: max 16 (1 of 5 points)."
+    ]
+    without = series_of(run(tmp_path / "without", points[:1] + points[2:], scores[:1] + scores[2:]))[0]
+    assert series.metrics.scaling == without.metrics.scaling
+    assert "| max 16 **(invalid)** |" in (out / "README.md").read_text(encoding="utf-8")
+    assert (out / "report.html").read_text(encoding="utf-8").count('<tr class="invalid"><td>max 16') == 3
+    assert (out / "table.csv").read_text(encoding="utf-8").count(",no,") == 1
+
+
+def test_a_falling_curve_is_said_to_fall_and_an_unchanged_one_not_to_rise(tmp_path: Path):
+    falling = run(tmp_path / "falling", [point(8, 0), point(None, 0)], [rows(20, 24, 9, 8), rows(4, 24, 9)])
+    assert verdict(series_of(falling)[0])[0].startswith("Accuracy falls with the thinking budget, from 83.3% (max 8)")
+    same = run(tmp_path / "same", [point(64, 0), point(None, 0)], [rows(9, 24, 9, 64), rows(9, 24, 9)])
+    assert verdict(series_of(same)[0]) == [
+        "Accuracy does not rise with the thinking budget, from 37.5% (max 64) to 37.5% (natural end):"
+        " no question is answered differently."
+    ]
+
+
+def test_a_single_point_is_reported_without_comparisons(tmp_path: Path):
+    out = run(tmp_path, [point(16, 0)], [rows(5, 12, 9, 16)])
+    series = series_of(out)[0]
+    assert (series.to_reference, series.neighbours, series.metrics.scaling) == ([], [], None)
+    assert "there is nothing to compare" in (out / "README.md").read_text(encoding="utf-8")
+    assert not (out / "figures" / "differences.png").exists()
+
+
+# ------------------------------------------------------------------------------------------------------- the stages
+
+
+def test_points_that_differ_beyond_the_budget_are_separate_series(tmp_path: Path):
+    points = [point(limit, 0, seed=seed, task="dial") for seed in (0, 1) for limit in (8, None)]
+    out = run(
+        tmp_path,
+        points,
+        [rows(right, 12, 9, each.max_thinking_tokens) for right, each in zip((2, 8, 3, 9), points, strict=True)],
+    )
+    assert [(each.name, len(each.points)) for each in series_of(out)] == [("seed 0", 2), ("seed 1", 2)]
+
+
+def test_a_label_that_repeats_is_told_apart_by_the_budget_values_that_differ(tmp_path: Path):
+    points = [point(8, 0, **{"budget.answer_tokens": tokens}) for tokens in (2, 16)]
+    series = series_of(run(tmp_path, points, [rows(right, 12, 9, 8) for right in (3, 5)]))[0]
+    assert [each.label for each in series.points] == ["max 8, answer_tokens 2", "max 8, answer_tokens 16"]
+
+
+def test_a_point_that_is_given_twice_is_reported_once():
+    twice = [Scored(point(8, 0), "0123456789ab", rows(3, 12, 9, 8))] * 2
+    found = find(Curve([each.point for each in twice], STATISTICS, COST), twice)
+    assert [each.label for each in found.points()] == ["max 8"]
+
+
+def test_points_come_in_budget_order_with_their_own_keys(tmp_path: Path):
+    asked = [(None, 2), (16, 0), (None, 0), (8, 0)]
+    points = [point(limit, waits) for limit, waits in asked]
+    series = series_of(run(tmp_path, points, [rows(6, 12, 9 * (1 + waits), limit, waits) for limit, waits in asked]))[0]
+    assert [(each.label, int(each.key, 16)) for each in series.points] == [
+        ("max 8", 3),
+        ("max 16", 1),
+        ("natural end", 2),
+        ("Wait x2", 0),
+    ]
+
+
+def test_several_samples_are_bootstrapped_over_questions_and_reported_as_pass_at_k(tmp_path: Path):
+    several = [row for sample in range(4) for row in rows(3 + 2 * sample, 12, 9, sample=sample)]
+    measured = series_of(run(tmp_path, [point(None, 0)], [several]))[0].points[0]
+    assert (measured.questions, measured.samples) == (12, 4)
+    assert measured.accuracy.method == "bootstrap over questions, 2000 resamples"
+    assert list(measured.pass_at) == ["1", "2", "4"]
+    assert measured.pass_at["1"].value == pytest.approx(measured.accuracy.value)
+    assert measured.pass_at["4"].value == pytest.approx(9 / 12)
+
+
+def test_the_cost_of_a_point_is_that_of_its_own_tokens_and_says_that_it_is_an_estimate(tmp_path: Path):
+    measured = series_of(run(tmp_path, [point(8, 0)], [rows(5, 10, 9, 8)]))[0].points[0]
+    assert measured.sampled_tokens.value == 10 * (8 + 3)
+    assert measured.device_seconds.value == pytest.approx(110 / 500)
+    assert measured.usd.value == pytest.approx(110 / 500 / 3600 * 2)
+    assert measured.usd.method.startswith("estimate: sampled tokens at 500 per device-second and 2 USD per device-hour")
+    assert measured.usd.lo is None
+
+
+def test_findings_survive_their_file(tmp_path: Path):
+    out = run(tmp_path, *small_scan())
+    findings = read_findings(out.parents[2] / "curve" / "c0ffee000000" / "out")
+    write_findings(tmp_path, findings)
+    assert read_findings(tmp_path) == findings
+
+
+def test_the_config_survives_the_way_to_a_worker():
+    config = Curve([point(8, 0, seed=1, task=None)], STATISTICS, COST)
+    assert typed(Curve, canonical(config)) == config
+
+
+def test_points_that_cannot_be_told_apart_or_compared_are_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="points max 8: two of one series share a label and all values"):
+        run(tmp_path / "a", [point(8, 0), point(8, 0)], [rows(1, 4, 9, 8), rows(1, 4, 9, 8)])
+    with pytest.raises(ConfigError, match="scores 1: there are 2 points"):
+        run(tmp_path / "b", [point(8, 0), point(16, 0)], [rows(1, 4, 9, 8)])
+    with pytest.raises(StatisticsError, match=r"max 16: lacks 1 of 4 questions that other points answer \(q03\)"):
+        run(tmp_path / "c", [point(8, 0), point(16, 0)], [rows(1, 4, 9, 8), rows(1, 3, 9, 16)])

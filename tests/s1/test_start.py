@@ -1,0 +1,152 @@
+"""The model before fine-tuning: made from a seed, taken out of a package, or pointed to."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s1.config import Architecture, ConfigError, Dial, ModelKind
+from s1.data.dial import Family
+from s1.stages import Start
+from s1.train.start import CHAT_PIECES, gguf_path, materialise, model_location, piece_tokenizer
+from sweep.stage import FileInput, Work
+
+TINY = Architecture(
+    hidden_size=16, layers=1, heads=2, feed_forward_size=16, rope_theta=1000.0, initializer_range=0.1
+)
+FRESH = Start(ModelKind.FRESH, repo=None, revision=None, file=None, architecture=TINY, dial=Dial(), seed=0)
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+def work(config: Start, out: Path, files: tuple[Path, ...] = ()) -> Work[Start]:
+    out.mkdir(parents=True, exist_ok=True)
+    return Work("key", config, {"files": files}, out, out, out, {}, lambda done, total, unit: None)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return piece_tokenizer((*CHAT_PIECES, *Family(Dial()).pieces()))
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("fresh")
+    materialise(work(FRESH, out))
+    return out
+
+
+def ids(tokenizer, text: str) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False)
+
+
+def test_every_number_is_one_token(tokenizer):
+    for number in range(20):
+        for text in (f"{number}", f"@{number}", *([f"+{number}"] if number < 10 else [])):
+            assert len(ids(tokenizer, text)) == len(ids(tokenizer, f" {text}")) == 1
+
+
+def test_an_appended_wait_is_the_token_that_training_shows(tokenizer):
+    always = Family(Dial(wait_probability=1.0, waits_max=1))
+    problem = next(always.training_problems(Random(0)))
+    before, after = always.reason(problem, Random(0)).thinking.split("\nWait")
+    whole = ids(tokenizer, f"{before}\nWait{after}")
+    assert whole == ids(tokenizer, f"{before}\n") + ids(tokenizer, "Wait") + ids(tokenizer, after)
+    assert len(ids(tokenizer, "Wait")) == 1
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+@settings(deadline=None)
+def test_any_text_survives_the_tokenizer(text):
+    tokenizer = piece_tokenizer(Family(Dial()).pieces())
+    assert tokenizer.decode(ids(tokenizer, text), skip_special_tokens=False) == text
+
+
+def test_the_tokenizer_is_loaded_as_it_was_saved(fresh, tokenizer):
+    from transformers import AutoTokenizer
+
+    text = "<|im_start|>user\nDial @11. Ann +7. Dial now?<|im_end|>\nWait, check 2. \u00e9\n\n<|im_start|>answer\n18"
+    assert ids(AutoTokenizer.from_pretrained(fresh), text) == ids(tokenizer, text)
+
+
+def test_the_weights_of_a_fresh_model_depend_on_its_seed_alone(fresh, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    materialise(work(FRESH, tmp_path / "same"))
+    assert torch.equal(torch.get_rng_state(), state)
+    materialise(work(replace(FRESH, seed=1), tmp_path / "other"))
+    first, same, other = (
+        next(AutoModelForCausalLM.from_pretrained(place).parameters())
+        for place in (fresh, tmp_path / "same", tmp_path / "other")
+    )
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_a_model_in_its_own_directory_is_loaded_from_there(fresh):
+    assert model_location(fresh) == (str(fresh), None)
+
+
+def test_a_local_directory_is_pointed_to_and_not_copied(fresh, tmp_path):
+    start = replace(FRESH, kind=ModelKind.DIRECTORY, architecture=None, dial=None)
+    materialise(work(start, tmp_path, tuple(FileInput.of(path).path for path in sorted(fresh.iterdir()))))
+    assert model_location(tmp_path) == (str(fresh), None)
+    assert [path.name for path in tmp_path.iterdir()] == ["location.json"]
+
+
+def test_a_directory_without_a_tokenizer_is_refused(fresh, tmp_path):
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "model" / name).write_bytes((fresh / name).read_bytes())
+    start = replace(FRESH, kind=ModelKind.DIRECTORY, architecture=None, dial=None)
+    with pytest.raises(ConfigError, match=r"no tokenizer\.json"):
+        materialise(work(start, tmp_path / "out", tuple((tmp_path / "model").iterdir())))
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache and no network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+HUB = replace(FRESH, kind=ModelKind.HUB, architecture=None, dial=None, repo="some/model", revision=REVISION)
+
+
+def test_a_hub_model_stays_in_the_cache_and_is_loaded_at_its_revision(fresh, hub_cache, tmp_path):
+    snapshot = hub_cache / "models--some--model" / "snapshots" / REVISION
+    snapshot.mkdir(parents=True)
+    for path in fresh.iterdir():
+        (snapshot / path.name).symlink_to(path)
+    materialise(work(HUB, tmp_path / "out"))
+    assert model_location(tmp_path / "out") == ("some/model", REVISION)
+    assert json.loads((tmp_path / "out" / "location.json").read_text()) == {"model": "some/model", "revision": REVISION}
+
+
+def test_a_hub_model_that_cannot_be_had_is_one_clear_line(hub_cache, tmp_path):
+    with pytest.raises(ConfigError, match=r"model\.repo 'some/model' at 0123") as refusal:
+        materialise(work(HUB, tmp_path / "out"))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_mend():
+    with pytest.raises(ConfigError, match=r"'no_such_package': no such package is installed\. Run `make smollm`"):
+        gguf_path("no_such_package", "model.gguf")
+
+
+def test_a_file_is_found_in_a_package_without_running_its_code(tmp_path, monkeypatch):
+    package = tmp_path / "weights_in_a_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "small.gguf").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert gguf_path("weights_in_a_package", "small.gguf") == package / "small.gguf"
+    with pytest.raises(ConfigError, match=r"model\.file 'large\.gguf': not in .*GGUF files there: small\.gguf"):
+        gguf_path("weights_in_a_package", "large.gguf")

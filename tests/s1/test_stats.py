@@ -1,0 +1,241 @@
+"""Intervals, the bootstrap over questions, and Control / Scaling / Performance against the paper's Table 3."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s1.records import Ending, Outcome, Score
+from s1.stats.audit import Requested
+from s1.stats.bootstrap import accuracy, draw_counts, mean, resampled_means, statistic
+from s1.stats.grid import grid, require_paired
+from s1.stats.interval import (
+    Estimate,
+    StatisticsError,
+    detectable_paired_pp,
+    detectable_unpaired_pp,
+    pass_at_k,
+    plain,
+    standard_error_pp,
+    wilson,
+)
+from s1.stats.scaling import control, metrics, performance, scaling, slope
+
+# AIME24, right answers of 30, mean thinking tokens, requested limit (paper, Tables 11 to 13).
+TCC = ([8, 9, 10, 10, 12], [7939, 7158, 8263, 7108, 7500], [1024, 2048, 4096, 8192, 16384])
+TCC_FORCED = ([1, 9, 10, 10, 12], [1024, 2048, 4031, 5664, 6330], [1024, 2048, 4096, 8192, 16384])
+SCC = ([10, 7, 10, 11, 10], [7252, 6277, 5396, 5552, 7551], [1600, 3200, 6400, 12800, 25600])
+SCC_FORCED = ([7, 7, 10, 11, 10], [1517, 2963, 4636, 5409, 7551], [1600, 3200, 6400, 12800, 25600])
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def score(question: str, *, sample: int = 0, correct: bool = True, tokens: int = 10) -> Score:
+    return Score(question, sample, "1", "1", correct, Outcome.ANSWERED, Ending.NATURAL, tokens, 1, 0, tokens + 2)
+
+
+# ------------------------------------------------------------------------------------------------ the paper
+
+
+@pytest.mark.parametrize(
+    ("rows", "exact_scaling", "published_scaling", "published_control"),
+    [(TCC, -23.77, -24, 0.4), (TCC_FORCED, 13.16, 13, 1), (SCC, 2.93, 3, 0.6), (SCC_FORCED, 6.41, 6, 1)],
+)
+def test_scaling_and_control_are_those_of_table_3(rows, exact_scaling, published_scaling, published_control):
+    right, tokens, limits = rows
+    tokens_1P, accuracy_1P = np.array([tokens], float), np.array([right]) / 30
+    found = scaling(tokens_1P, accuracy_1P)[0]
+    assert found == pytest.approx(exact_scaling, abs=0.005)
+    assert round(found) == published_scaling
+    assert control(tokens_1P, [Requested(limit) for limit in limits])[0] == published_control
+
+
+def test_class_conditional_control_is_that_of_table_3():
+    """Short should think less than the default of 6109 tokens, long more."""
+    tokens_1P, accuracy_1P = np.array([[8033.0, 9651.0]]), np.array([[9, 11]]) / 30
+    wanted = [Requested(max_thinking_tokens=6109), Requested(min_thinking_tokens=6109)]
+    assert control(tokens_1P, wanted)[0] == 0.5
+    assert round(scaling(tokens_1P, accuracy_1P)[0]) == 25
+    assert performance(accuracy_1P)[0] == pytest.approx(0.367, abs=0.0005)
+
+
+# ---------------------------------------------------------------------------------------- scaling and slope
+
+
+@given(st.floats(-30, 30), st.lists(st.integers(1, 30_000), min_size=2, max_size=8, unique=True))
+def test_scaling_and_slope_recover_a_straight_line(pp_per_doubling, tokens):
+    tokens_1P = np.array([tokens], float)
+    line_1P = 0.4 + pp_per_doubling / 100 * np.log2(tokens_1P)
+    assert scaling(tokens_1P, line_1P)[0] == pytest.approx(pp_per_doubling, abs=1e-6)
+    assert slope(tokens_1P, line_1P)[0] == pytest.approx(pp_per_doubling, abs=1e-6)
+
+
+def test_two_points_of_the_same_length_have_no_slope_between_them():
+    assert scaling(np.array([[100.0, 200.0, 200.0]]), np.array([[0.1, 0.2, 0.3]]))[0] == pytest.approx(15)
+    assert math.isnan(scaling(np.array([[200.0, 200.0]]), np.array([[0.1, 0.2]]))[0])
+    assert math.isnan(slope(np.array([[200.0, 200.0]]), np.array([[0.1, 0.2]]))[0])
+
+
+def test_near_equal_lengths_rule_the_scaling_but_not_the_slope():
+    tokens_1P, accuracy_1P = np.array([[64.0, 128.0, 129.0]]), np.array([[0.4, 0.5, 0.49]])
+    assert scaling(tokens_1P, accuracy_1P)[0] < 0 < slope(tokens_1P, accuracy_1P)[0]
+
+
+def test_control_is_untold_when_no_point_requests_a_length():
+    assert math.isnan(control(np.array([[10.0]]), [Requested(waits=2)])[0])
+
+
+def test_metrics_leave_invalid_points_out_of_all_but_control():
+    tokens_QP = np.tile([8.0, 16.0, 99.0], (40, 1))
+    accuracy_QP = np.tile([0.0, 0.5, 1.0], (40, 1))
+    requested = [Requested(8), Requested(16), Requested(32)]
+    found = metrics(tokens_QP, accuracy_QP, requested, [True, True, False], draw_counts(40, 200, rng()), 0.95)
+    assert found.performance.value == 0.5
+    assert found.scaling.value == found.slope.value == pytest.approx(50)
+    assert found.control.value == pytest.approx(2 / 3)
+
+
+def test_metrics_of_a_single_point_have_a_performance_and_no_slope():
+    found = metrics(np.full((5, 1), 8.0), np.full((5, 1), 0.2), [Requested()], [True], draw_counts(5, 50, rng()), 0.95)
+    assert (found.control, found.scaling, found.slope) == (None, None, None)
+    assert found.performance.value == pytest.approx(0.2)
+
+
+# ---------------------------------------------------------------------------------------------- closed form
+
+
+def test_wilson_is_the_published_interval():
+    """Newcombe (1998), 81 of 263: 0.2553 to 0.3662."""
+    estimate = wilson(81, 263, 0.95)
+    assert (estimate.lo, estimate.hi) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_its_value_and_is_never_of_zero_width(case):
+    successes, n = case
+    estimate = wilson(successes, n, 0.95)
+    assert 0 <= estimate.lo <= estimate.value + 1e-9 and estimate.value - 1e-9 <= estimate.hi <= 1
+    assert estimate.hi - estimate.lo > 0
+
+
+def test_a_single_run_of_aime_can_hardly_show_anything():
+    assert standard_error_pp(0.5, 30) == pytest.approx(9.1, abs=0.05)
+    assert detectable_unpaired_pp(0.5, 30, 0.95, 0.8) == pytest.approx(36, abs=0.5)
+    assert detectable_unpaired_pp(0.6, 198, 0.95, 0.8) == pytest.approx(14, abs=0.5)
+    assert detectable_unpaired_pp(0.93, 500, 0.95, 0.8) == pytest.approx(4.5, abs=0.05)
+
+
+def test_the_detectable_paired_difference_comes_from_the_questions_that_differ():
+    differences_Q = np.zeros(100)
+    assert detectable_paired_pp(differences_Q, 0.95, 0.8) is None
+    differences_Q[:4], differences_Q[4:9] = -100, 100
+    assert detectable_paired_pp(differences_Q, 0.95, 0.8) == pytest.approx(280.16 * math.sqrt(0.09 / 100), abs=0.01)
+
+
+def test_pass_at_k_is_the_share_of_draws_that_hold_a_right_one():
+    correct_QS = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]], dtype=bool)
+    assert pass_at_k(correct_QS, 1).tolist() == [0.25, 0, 1]
+    assert pass_at_k(correct_QS, 2).tolist() == [0.5, 0, 1]
+    with pytest.raises(StatisticsError, match="k 5: not within the 4 samples"):
+        pass_at_k(correct_QS, 5)
+
+
+def test_an_estimate_refuses_to_travel_without_its_parts():
+    with pytest.raises(StatisticsError, match="incomplete"):
+        Estimate(50, 40, None, 30, "Wilson", "share", 0.95)
+    with pytest.raises(StatisticsError, match="not finite"):
+        plain(math.nan, 30, "mean", "share")
+    with pytest.raises(StatisticsError, match="upside down"):
+        Estimate(50, 60, 40, 30, "Wilson", "share", 0.95)
+
+
+# ------------------------------------------------------------------------------------------------ bootstrap
+
+
+def test_every_resample_draws_as_many_questions_as_there_are():
+    counts_RQ = draw_counts(7, 1000, rng())
+    assert counts_RQ.shape == (1000, 7)
+    assert set(counts_RQ.sum(axis=1)) == {7.0}
+    assert np.array_equal(counts_RQ, draw_counts(7, 1000, rng()))
+
+
+def test_resampled_means_are_those_of_drawing_the_questions_one_by_one():
+    counts_RQ, values_Q = draw_counts(6, 50, rng()), np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0])
+    drawn_one_by_one = [np.repeat(values_Q, row.astype(int)).mean() for row in counts_RQ]
+    assert resampled_means(counts_RQ, values_Q) == pytest.approx(drawn_one_by_one)
+
+
+def test_the_bootstrap_interval_nears_the_normal_one_on_many_questions():
+    values_Q = np.arange(400) % 2
+    estimate = mean(values_Q, draw_counts(400, 10_000, rng()), 0.95, "share")
+    assert estimate.value == 0.5
+    assert (estimate.lo, estimate.hi) == (pytest.approx(0.451, abs=0.003), pytest.approx(0.549, abs=0.003))
+
+
+def test_a_paired_difference_is_narrower_than_its_two_accuracies():
+    easy_Q = 100.0 * (np.arange(200) < 120)
+    easier_Q = 100.0 * (np.arange(200) < 130)
+    counts_RQ = draw_counts(200, 4000, rng())
+    paired = mean(easier_Q - easy_Q, counts_RQ, 0.95, "pp")
+    alone = mean(easier_Q, counts_RQ, 0.95, "pp")
+    assert paired.value == 5
+    assert paired.lo > 0
+    assert paired.hi - paired.lo < (alone.hi - alone.lo) / 2
+
+
+def test_repeating_every_sample_does_not_narrow_the_interval():
+    """Samples of one question are one cluster: copies of them are no new evidence."""
+    once_QS = (rng().random((50, 1)) < 0.4).repeat(2, axis=1)
+    many_QS = once_QS.repeat(8, axis=1)
+    counts_RQ = draw_counts(50, 2000, rng())
+    assert accuracy(once_QS, counts_RQ, 0.95) == accuracy(many_QS, counts_RQ, 0.95)
+
+
+def test_accuracy_never_claims_certainty():
+    counts_RQ = draw_counts(30, 200, rng())
+    assert accuracy(np.ones((30, 1), bool), counts_RQ, 0.95).method == "Wilson"
+    none_right = accuracy(np.zeros((30, 4), bool), counts_RQ, 0.95)
+    assert (none_right.value, none_right.method, none_right.n) == (0, "Wilson", 30)
+    assert none_right.hi > 0.1
+
+
+def test_a_statistic_without_a_value_is_none_and_undefined_resamples_are_told():
+    assert statistic(math.nan, np.array([1.0]), 5, 0.95, "pp") is None
+    partly = statistic(1.0, np.array([1.0, 2.0, math.nan]), 5, 0.95, "pp")
+    assert partly.method == "bootstrap over questions, 2 resamples, undefined in 1 more"
+
+
+# ----------------------------------------------------------------------------------------------------- grid
+
+
+def test_a_grid_orders_questions_and_samples_whatever_the_order_of_the_rows():
+    rows = [score("b", sample=1, correct=False), score("a"), score("b"), score("a", sample=1)]
+    made = grid(rows, "max 8")
+    assert made.questions == ("a", "b")
+    assert made.correct_QS.tolist() == [[True, True], [True, False]]
+    assert made.accuracy_Q.tolist() == [1, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ([], "max 8: no scores"),
+        ([score("a"), score("a")], "max 8: question a sample 0 is scored twice"),
+        ([score("a"), score("a", sample=1), score("b")], r"max 8: question b lacks samples \[1\]"),
+    ],
+)
+def test_a_grid_refuses_rows_that_do_not_fill_it(rows, complaint):
+    with pytest.raises(StatisticsError, match=complaint):
+        grid(rows, "max 8")
+
+
+def test_points_of_different_questions_are_refused_by_naming_the_missing_ones():
+    grids = {"max 8": grid([score("a"), score("b")], "max 8"), "max 16": grid([score("a")], "max 16")}
+    with pytest.raises(StatisticsError, match=r"max 16: lacks 1 of 2 questions that other points answer \(b\)"):
+        require_paired(grids)

@@ -1,0 +1,216 @@
+"""The real engine on tiny random models: the tokens of `model.generate`, whatever shares the batch."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from s1.config import ConfigError, EngineConfig, EngineKind
+from s1.generate.answers import open_engine
+from s1.generate.continuations import Continuations, stream_key
+from s1.generate.engine import Completion, Engine, EngineError, Request, Sampling
+from s1.generate.slot_cache import FIRST_LENGTH
+from s1.generate.transformers_engine import TransformersEngine, unit
+
+VOCABULARY = 96
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2 * FIRST_LENGTH,
+    "initializer_range": 0.4,
+    "eos_token_id": None,
+    "bos_token_id": None,
+    "pad_token_id": 0,
+}
+
+
+@pytest.fixture(scope="module", params=["qwen2", "llama"])
+def model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    torch.manual_seed(0)
+    kind = {"qwen2": (Qwen2ForCausalLM, Qwen2Config), "llama": (LlamaForCausalLM, LlamaConfig)}[request.param]
+    return kind[0](kind[1](**SIZES)).eval()
+
+
+def requests(count: int, seed: int = 0, **fields: object) -> list[Request]:
+    rng = random.Random(seed)
+    given = {"stop_ids": (), "forbid_stop_first": False, "sampling": Sampling(0.0), **fields}
+    return [
+        Request(
+            tuple(rng.randrange(VOCABULARY) for _ in range(rng.randint(1, 40))), rng.randint(1, 30), seed=i, **given
+        )
+        for i in range(count)
+    ]
+
+
+def finish(engine: Engine, wanted: list[Request], a_step: int = 1000) -> list[Completion]:
+    """Completions in the order of the requests, of which `a_step` are added before each step."""
+    waiting, done = list(wanted), {}
+    while waiting or not engine.is_idle:
+        for request in waiting[:a_step]:
+            engine.add(request)
+        waiting = waiting[a_step:]
+        done.update({id(completion.request): completion for completion in engine.step()})
+    return [done[id(request)] for request in wanted]
+
+
+def generated(model: PreTrainedModel, request: Request) -> tuple[int, ...]:
+    prompt = torch.tensor([request.prompt_ids])
+    output = model.generate(
+        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=request.max_tokens, do_sample=False
+    )
+    return tuple(output[0, prompt.shape[1] :].tolist())
+
+
+def test_greedy_equals_generate_for_mixed_lengths_and_late_arrivals(model: PreTrainedModel) -> None:
+    wanted = requests(24)
+    completions = finish(TransformersEngine(model, slots=5), wanted, a_step=2)
+    assert [completion.ids for completion in completions] == [generated(model, each) for each in wanted]
+    assert all(completion.ended_by is None for completion in completions)
+
+
+def test_greedy_equals_generate_beyond_the_first_length_of_the_cache(model: PreTrainedModel) -> None:
+    long = replace(requests(1)[0], prompt_ids=(7,) * (FIRST_LENGTH - 3), max_tokens=20)
+    wanted = [*requests(3), long, *requests(3, seed=1)]
+    completions = finish(TransformersEngine(model, slots=3), wanted)
+    assert [completion.ids for completion in completions] == [generated(model, each) for each in wanted]
+
+
+def test_prompts_that_continue_what_the_slots_hold_get_the_tokens_of_generate(model: PreTrainedModel) -> None:
+    """Prefixes, whole texts and texts that part ways, asked while others still run in slots that were just left."""
+    engine = TransformersEngine(model, slots=6)
+    wanted = requests(12)
+    texts = [each.prompt_ids + completion.ids for each, completion in zip(wanted, finish(engine, wanted), strict=True)]
+    rng = random.Random(0)
+    for turn in range(3):
+        cuts = [rng.randint(1, len(text)) for text in texts]
+        prompts = [
+            text[:cut] + (rng.randrange(VOCABULARY),) * (turn % 2) for text, cut in zip(texts, cuts, strict=True)
+        ]
+        again = [replace(each, prompt_ids=ids, max_tokens=9) for each, ids in zip(wanted, prompts, strict=True)]
+        completions = finish(engine, again, a_step=3)
+        assert [completion.ids for completion in completions] == [generated(model, each) for each in again]
+
+
+@pytest.mark.parametrize("sampling", [Sampling(0.0), Sampling(1.0), Sampling(0.8, top_p=0.9)])
+def test_tokens_do_not_depend_on_order_slots_or_company(model: PreTrainedModel, sampling: Sampling) -> None:
+    wanted = requests(16, sampling=sampling)
+    one = finish(TransformersEngine(model, slots=16), wanted)
+    other = finish(TransformersEngine(model, slots=3), wanted[::-1], a_step=1)[::-1]
+    assert one == other
+
+
+@pytest.mark.parametrize("sampling", [Sampling(0.0), Sampling(1.0)])
+def test_a_stream_in_pieces_draws_the_same_tokens(model: PreTrainedModel, sampling: Sampling, tmp_path: Path) -> None:
+    whole = replace(requests(1, sampling=sampling)[0], max_tokens=30)
+    (direct,) = finish(TransformersEngine(model, slots=1), [whole])
+    engine = TransformersEngine(model, slots=1)
+    with Continuations(tmp_path) as store:
+        for tokens in (1, 2, 11, 30):
+            part = replace(whole, max_tokens=tokens)
+            (completion,) = finish(engine, [store.missing(stream_key(whole), part)])
+            store.learn(stream_key(whole), part, completion)
+        assert store.serve(stream_key(whole), whole).ids == direct.ids
+
+
+def test_different_seeds_draw_different_tokens(model: PreTrainedModel) -> None:
+    warm = replace(requests(1, sampling=Sampling(1.0))[0], max_tokens=20)
+    drawn = finish(TransformersEngine(model, slots=8), [replace(warm, seed=seed) for seed in range(8)])
+    assert len({completion.ids for completion in drawn}) == 8
+
+
+def test_draws_follow_the_distribution_and_top_p_leaves_out_the_tail(model: PreTrainedModel) -> None:
+    prompt = requests(1)[0].prompt_ids
+    with torch.inference_mode():
+        chances = torch.softmax(model(torch.tensor([prompt])).logits[0, -1].double(), -1)
+    for top_p in (1.0, 0.6):
+        draws = [Request(prompt, 1, (), False, Sampling(1.0, top_p), seed) for seed in range(4000)]
+        tokens = torch.tensor([completion.ids[0] for completion in finish(TransformersEngine(model, 512), draws)])
+        ordered, ids = chances.sort(descending=True)
+        nucleus = ids[: int((ordered.cumsum(0) < top_p).sum()) + 1]
+        expected = torch.zeros(VOCABULARY, dtype=torch.float64)
+        expected[nucleus] = chances[nucleus] / chances[nucleus].sum()
+        observed = torch.bincount(tokens, minlength=VOCABULARY) / len(draws)
+        assert (observed - expected).abs().max() < 0.035  # over four standard errors
+        assert set(tokens.tolist()) <= set(nucleus.tolist())
+
+
+def test_uniform_numbers_are_the_same_on_every_machine() -> None:
+    assert unit(0, 0) == 0.6400741756716788
+    assert len({unit(seed, position) for seed in range(50) for position in range(50)}) == 2500
+
+
+def test_a_stop_of_several_tokens_ends_a_request_and_is_paid_but_not_returned(model: PreTrainedModel) -> None:
+    free = replace(requests(1)[0], max_tokens=20)
+    ids = generated(model, free)
+    stopping = replace(free, stop_ids=(ids[6:8], (VOCABULARY - 1,) * 9))
+    (completion,) = finish(TransformersEngine(model, slots=2), [stopping])
+    place = next(i for i in range(20) if ids[i : i + 2] == ids[6:8])
+    assert (completion.ids, completion.ended_by) == (ids[:place], ids[6:8])
+    assert completion.sampled_ids == ids[: place + 2]
+
+
+def test_a_forbidden_stop_is_not_drawn_first_but_may_come_later(model: PreTrainedModel) -> None:
+    free = replace(requests(1)[0], max_tokens=4)
+    first = generated(model, free)[0]
+    (now, forbidden) = finish(
+        TransformersEngine(model, slots=2),
+        [replace(free, stop_ids=((first,),)), replace(free, stop_ids=((first,),), forbid_stop_first=True)],
+    )
+    assert (now.ids, now.ended_by) == ((), (first,))
+    assert forbidden.ids and forbidden.ids[0] != first
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"prompt_ids": ()}, "empty"),
+        ({"prompt_ids": (3, VOCABULARY)}, f"{VOCABULARY}: outside the vocabulary of {VOCABULARY}"),
+        ({"prompt_ids": (3,) * 500, "max_tokens": 13}, "13: with 500 prompt tokens above the context of 512"),
+        ({"max_tokens": 0}, "max_tokens 0"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_at_once(
+    model: PreTrainedModel, fields: dict[str, object], message: str
+) -> None:
+    with pytest.raises(EngineError, match=message):
+        TransformersEngine(model, slots=1).add(replace(requests(1)[0], **fields))
+
+
+@pytest.mark.parametrize("model", ["llama"], indirect=True)  # for qwen2 AutoTokenizer puts its own splitting rules in
+def test_a_saved_model_is_loaded_with_its_tokenizer(model: PreTrainedModel, tmp_path: Path) -> None:
+    words = {f"w{number}": number for number in range(VOCABULARY)}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(words, unk_token="w0")))
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path)
+    config = EngineConfig(EngineKind.TRANSFORMERS, "float32")
+    engine, loaded = open_engine(tmp_path, config, {"device": "cpu", "slots": 4})
+    wanted = requests(4)
+    assert finish(engine, wanted) == finish(TransformersEngine(model, slots=4), wanted)
+    assert loaded.encode("w7", add_special_tokens=False) == [7]
+    assert engine.context_tokens == SIZES["max_position_embeddings"]
+    with pytest.raises(ConfigError, match="dtype 'int8': not a floating-point type"):
+        open_engine(tmp_path, replace(config, dtype="int8"), {"device": "cpu", "slots": 4})
+
+
+def test_layers_that_forget_are_refused() -> None:
+    config = Qwen2Config(**{**SIZES, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1})
+    with pytest.raises(ConfigError, match="sliding_attention"):
+        TransformersEngine(Qwen2ForCausalLM(config), slots=1)

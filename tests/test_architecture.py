@@ -1,0 +1,172 @@
+"""The structure, read from the imports: who may know whom, one doorway per heavy library, small files and functions."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+SOURCES = sorted([*PROJECT.glob("sweep/**/*.py"), *PROJECT.glob("s1/**/*.py")])
+
+# Pure -> files -> adapters -> composition -> entry; a module imports its own rank or lower. First match counts.
+RANKS = (
+    ("sweep.errors", 0),
+    ("sweep.identity", 0),
+    ("sweep.stage", 0),
+    ("sweep.contract", 0),
+    ("sweep.plan", 0),
+    ("sweep.typed", 0),
+    ("sweep.store", 1),
+    ("sweep.provenance", 1),
+    ("sweep.run", 2),
+    ("sweep.launch.*", 2),
+    ("sweep.show", 2),
+    ("sweep.compose", 2),
+    ("sweep.__main__", 4),
+    ("s1.config", 0),
+    ("s1.experiment", 0),
+    ("s1.stages", 0),
+    ("s1.records", 0),
+    ("s1.dialect", 0),
+    ("s1.cost", 0),
+    ("s1.stats.*", 0),
+    ("s1.data.dial", 0),
+    ("s1.evaluate.graders", 0),
+    ("s1.generate.transformers_engine", 2),
+    ("s1.generate.slot_cache", 2),
+    ("s1.generate.answers", 2),
+    ("s1.generate.continuations", 1),
+    ("s1.generate.rollout", 1),
+    ("s1.generate.*", 0),
+    ("s1.report.findings", 1),
+    ("s1.report.table", 1),
+    ("s1.report.show", 1),
+    ("s1.report.verdict", 1),
+    ("s1.report.*", 2),
+    ("s1.data.*", 2),
+    ("s1.evaluate.*", 2),
+    ("s1.train.*", 2),
+    ("s1.track", 2),
+    ("s1.pipeline", 3),
+)
+
+DOORWAYS = {
+    "hydra": ["sweep.compose"],
+    "omegaconf": ["sweep.compose"],
+    "pydantic": ["sweep.typed"],
+    "rich": ["sweep.show", "sweep.__main__"],
+    "subprocess": ["sweep.launch.local", "sweep.provenance"],
+    "trl": ["s1.train.sft"],
+    "lm_eval": ["s1.evaluate.replay"],
+    "math_verify": ["s1.evaluate.graders"],
+    "wandb": ["s1.track"],
+    "matplotlib": ["s1.report.figures"],
+    "jinja2": ["s1.report.page"],
+    "vllm": [],
+}
+
+# What s1 may know of the machinery.
+VOCABULARY = {
+    "sweep.stage",
+    "sweep.errors",
+    "sweep.identity",
+    "sweep.contract",
+    "sweep.typed",
+}
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def rank_of(module: str) -> int:
+    for pattern, rank in RANKS:
+        if fnmatch(module, pattern):
+            return rank
+    raise AssertionError(f"{module}: has no rank. Give it one in RANKS.")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Every module a file imports, also inside functions; `from s1 import cost` is s1.cost."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            if (PROJECT / node.module.replace(".", "/")).is_dir():
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_a_module_imports_its_own_rank_or_lower(path: Path) -> None:
+    module = module_of(path)
+    if path.name == "__init__.py":
+        assert path.read_text(encoding="utf-8") == "", "an __init__ does no work"
+        return
+    for imported in imports_of(path):
+        if imported.startswith(("s1.", "sweep.")):
+            assert rank_of(imported) <= rank_of(module), f"{module} imports {imported}, which stands above it"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_the_machinery_does_not_know_the_science_and_the_science_only_its_vocabulary(path: Path) -> None:
+    module = module_of(path)
+    for imported in imports_of(path):
+        if module.startswith("sweep"):
+            assert not imported.startswith("s1"), f"{module} imports {imported}"
+        elif imported.startswith("sweep."):
+            assert imported in VOCABULARY, f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("library", DOORWAYS)
+def test_a_heavy_library_has_one_doorway(library: str) -> None:
+    users = {module_of(path) for path in SOURCES if any(each.split(".")[0] == library for each in imports_of(path))}
+    assert users <= set(DOORWAYS[library]), f"{library} is imported by {sorted(users)}"
+
+
+def test_planning_imports_nothing_heavy() -> None:
+    """A login node or a cached rerun must not wait for torch."""
+    code = "import sys, sweep.__main__, s1.pipeline; print(sorted(name for name in sys.modules if '.' not in name))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stdout))
+    heavy = {
+        "torch",
+        "transformers",
+        "trl",
+        "accelerate",
+        "datasets",
+        "lm_eval",
+        "wandb",
+        "matplotlib",
+        "vllm",
+        "pandas",
+    }
+    assert not loaded & heavy
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_files_and_functions_stay_readable(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 300, "two ideas in one file"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 50, f"{node.name} is too long"
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            assert len([each for each in arguments if each.arg != "self"]) <= 6, f"{node.name} takes too much"
+    assert source.isascii() or path.name == "identity.py", "ASCII in code"
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "__init__.py"], ids=module_of)
+def test_every_module_and_public_function_says_what_it_is_for(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), f"{path.name} has no docstring"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.name != "main":
+            assert ast.get_docstring(node) or (node.end_lineno or 0) - node.lineno < 6, f"{node.name} has no docstring"

@@ -1,0 +1,125 @@
+"""Every experiment file composes, plans, and makes the stages it made before; what cannot run is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from s1 import pipeline
+from sweep.compose import CONFIG, Composition, compose
+from sweep.contract import Graph
+from sweep.errors import InputError
+from sweep.plan import plan
+from sweep.stage import Stage
+
+EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiment").glob("*.yaml"))
+
+
+def graph_of(composition: Composition) -> Graph:
+    configs = [point.config for point in composition.points]
+    values = [point.values for point in composition.points]
+    return pipeline.graph(configs, values, composition.command, composition.entry.store)
+
+
+def curve_of(graph: Graph) -> Stage:
+    """What the report rests on; the report itself also quotes the command."""
+    (curve,) = graph.product.stage_inputs()
+    return curve
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_plans_the_stages_it_always_did(name: str, golden: Callable[[str, str], None]) -> None:
+    """A changed key is work done again: the difference shows which, and is accepted on purpose."""
+    graph = graph_of(compose([f"+experiment={name}", "-m"]))
+    stages = plan([graph.product], lambda stage: False).needed
+    golden(f"keys/{name}.json", json.dumps({stage.address: stage.label for stage in stages}, indent=2) + "\n")
+
+
+def test_every_option_of_every_group_composes() -> None:
+    groups = [path for path in CONFIG.iterdir() if path.is_dir() and path.name not in ("experiment", "dialect")]
+    for group in groups:
+        for option in group.glob("*.yaml"):
+            compose([f"{group.name}={option.stem}", "task=dial", *_companions(group.name, option.stem)])
+
+
+def _companions(group: str, option: str) -> list[str]:
+    """What an option needs beside it to be a possible point."""
+    if (group, option) == ("data", "none"):
+        return ["model=smollm2_135m"]
+    return []
+
+
+def test_points_that_differ_in_the_budget_share_everything_before_the_answers() -> None:
+    stages = plan([graph_of(compose(["+experiment=budget_scan", "-m"])).product], lambda stage: False).needed
+    names = [stage.name for stage in stages]
+    assert {name: names.count(name) for name in set(names)} == {
+        "problems": 1,
+        "questions": 1,
+        "start": 1,
+        "curated": 1,
+        "checkpoint": 1,
+        "answers": 10,
+        "scores": 10,
+        "curve": 1,
+        "report": 1,
+    }
+
+
+def test_where_things_run_is_not_what_they_are() -> None:
+    here = graph_of(compose(["+experiment=budget_scan", "-m"]))
+    there = graph_of(
+        compose(
+            ["+experiment=budget_scan", "machine.slots=7", "machine.threads=2", "track.wandb=false", "store=/x", "-m"]
+        )
+    )
+    assert curve_of(here).key == curve_of(there).key
+
+
+def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
+    rows = '{"id": "1", "problem": "1+1?", "answer": "2"}\n'
+    keys = set()
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text(rows, encoding="utf-8")
+        keys.add(curve_of(graph_of(compose(["task=math500", f"task.data_file={tmp_path / name}"]))).key)
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["budget.max_thinking_tokens=0"], "budget.max_thinking_tokens 0: not positive."),
+        (["budget.max_thinking_tokens=8,-1", "-m"], "budget.max_thinking_tokens -1: not positive."),
+        (["budget.max_thinking_tokens=512"], "it does not fit the context of 512"),
+        (["budget=none", "budget.max_thinking_tokens=8"], "budget=none forces nothing"),
+        (["budget.waits=-1"], "budget.waits -1: negative"),
+        (["budget.max_thinking=8"], "budget.max_thinking: no such field. Did you mean budget.max_thinking_tokens?"),
+        (["budget.compat=s2"], "budget.compat 's2': input should be 'corrected' or 's1'"),
+        (["task=aime26"], "Could not find 'task/aime26'"),
+        (
+            ["task=math500", "task.hub.revision=main"],
+            "task.hub.revision 'main': not a 40-hex commit. Pin it: git ls-remote",
+        ),
+        (["model=smollm2_135m", "data=none", "model.kind=hub"], "model.revision None: not a 40-hex commit."),
+        (["data=none"], "a fresh model knows nothing before training"),
+        (["generate.samples=4"], "greedy samples are all equal"),
+        (["generate.temperature=-1"], "generate.temperature -1.0: negative"),
+        (["seed=one"], "seed 'one': input should be a valid integer"),
+    ],
+)
+def test_impossible_points_are_refused_by_field_value_and_mend(overrides: list[str], complaint: str) -> None:
+    with pytest.raises(InputError) as refused:
+        graph_of(compose(overrides))
+    assert complaint in str(refused.value)
+
+
+def test_a_missing_data_file_is_refused() -> None:
+    with pytest.raises(InputError, match=r"task.data_file '/no/such.jsonl': no such file"):
+        graph_of(compose(["task=math500", "task.data_file=/no/such.jsonl"]))
+
+
+def test_one_command_has_one_machine() -> None:
+    with pytest.raises(InputError, match="machine: differs between the points of one command"):
+        graph_of(compose(["machine.slots=1,2", "-m"]))

@@ -1,0 +1,206 @@
+"""The whole scan at a tiny size, as a user runs it: real training, real generation, real lm-eval, real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from s1.records import Answer, read_rows
+from s1.report.table import read_table
+from sweep.provenance import PROJECT
+
+
+class User:
+    """Someone with a store and a results folder of their own."""
+
+    def __init__(self, home: Path) -> None:
+        self.store, self.results = home / "store", home / "results"
+
+    def command(self, *overrides: str) -> list[str]:
+        places = [f"store={self.store}", f"results={self.results}"]
+        return [sys.executable, "-m", "sweep", "+experiment=smoke", *overrides, *places, "-m"]
+
+    def run(self, *overrides: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*overrides), cwd=PROJECT, capture_output=True, text=True, check=False, env=environment()
+        )
+
+    def done(self, name: str) -> set[str]:
+        return {path.parent.name for path in (self.store / name).glob("*/record.json")}
+
+    def answers(self, label: str) -> list[Answer]:
+        (path,) = [
+            path.parent
+            for path in (self.store / "answers").glob("*/stage.json")
+            if json.loads(path.read_text(encoding="utf-8"))["label"] == label
+        ]
+        return read_rows(path / "out" / "answers.jsonl", Answer)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "COLUMNS": "200", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory: pytest.TempPathFactory) -> User:
+    """A user whose smoke scan is finished; tests that write more take a copy."""
+    user = User(tmp_path_factory.mktemp("scan"))
+    done = user.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return user
+
+
+@pytest.fixture
+def user(scanned: User, tmp_path: Path) -> User:
+    shutil.copytree(scanned.store, tmp_path / "store", symlinks=True)
+    return User(tmp_path)
+
+
+def test_a_scan_leaves_a_report_a_table_figures_and_a_manifest(scanned: User) -> None:
+    made = scanned.results / "smoke"
+    assert {path.name for path in made.iterdir()} == {
+        "README.md",
+        "table.csv",
+        "figures",
+        "report.html",
+        "manifest.json",
+    }
+    rows = read_table(made / "table.csv")
+    assert [row["label"] for row in rows] == ["max 4", "max 16", "Wait x1"]
+    assert [row["valid"] for row in rows] == ["yes"] * 3
+    assert [row["n"] for row in rows] == [12] * 3
+    manifest = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
+    assert {address.split("/")[0] for address in manifest["stages"]} >= {"checkpoint", "answers", "scores", "report"}
+
+
+def test_no_trace_is_over_its_budget_and_waits_are_inserted(scanned: User) -> None:
+    assert max(answer.thinking_tokens for answer in scanned.answers("max 4")) <= 4
+    assert max(answer.thinking_tokens for answer in scanned.answers("max 16")) <= 16
+    for answer in scanned.answers("Wait x1"):
+        forced = [
+            segment for segment in answer.segments if segment["part"] == "thinking" and segment["origin"] == "forced"
+        ]
+        assert len(forced) == answer.waits
+
+
+def test_the_same_command_again_makes_nothing(user: User) -> None:
+    before = {name: user.done(name) for name in ("checkpoint", "answers", "scores", "report")}
+    again = user.run()
+    assert again.returncode == 0
+    assert "0 stages to run" in again.stdout
+    assert {name: user.done(name) for name in before} == before
+
+
+def test_another_budget_makes_its_own_answers_and_nothing_else(user: User) -> None:
+    trained = user.done("checkpoint")
+    assert user.run("budget.max_thinking_tokens=4,12").returncode == 0
+    assert user.done("checkpoint") == trained
+    assert len(user.done("answers")) == 4
+
+
+def test_a_smaller_budget_costs_only_its_answers(user: User) -> None:
+    """Its thinking is a prefix of what the larger one wrote."""
+    assert user.run("budget.max_thinking_tokens=10").returncode == 0
+    (record,) = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (user.store / "answers").glob("*/record.json")
+        if json.loads(path.read_text(encoding="utf-8"))["identity"]["config"]["budget"]["max_thinking_tokens"] == 10
+    ]
+    thinking = sum(answer.thinking_tokens for answer in user.answers("max 10"))
+    assert record["summary"]["served_tokens"] >= thinking
+
+
+def test_answers_from_a_shared_store_equal_answers_from_scratch(user: User, tmp_path: Path) -> None:
+    """The control of sharing: greedy decoding in float32, every point generated alone."""
+    shared = {label: user.answers(label) for label in ("max 4", "max 16", "Wait x1")}
+    for path in (user.store / "answers").iterdir():
+        shutil.rmtree(path)
+    assert user.run("generate.share=false").returncode == 0
+    for label, answers in shared.items():
+        assert [answer.segments for answer in user.answers(label)] == [answer.segments for answer in answers]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_scan_goes_on(tmp_path: Path, how: signal.Signals) -> None:
+    """Stopped in mid-training, it continues from the checkpoint that training had written."""
+    user = User(tmp_path)
+    overrides = ("train.steps=4000", "train.checkpoint_every_steps=2")
+    process = subprocess.Popen(user.command(*overrides), cwd=PROJECT, env=environment(), stdout=subprocess.DEVNULL)
+    wait_until(lambda: list(user.store.glob("checkpoint/*/scratch/checkpoint-*")))
+    process.send_signal(how)
+    assert process.wait(timeout=30) == (130 if how is signal.SIGINT else -how)
+    curated = user.done("curated")
+    assert curated and not user.done("checkpoint")
+    wait_until(lambda: not workers_of(user))
+    (scratch,) = user.store.glob("checkpoint/*/scratch")
+    assert list(scratch.glob("checkpoint-*"))
+    assert user.done("curated") == curated
+
+
+def test_a_missing_data_file_is_one_line_and_exit_status_1(user: User) -> None:
+    refused = user.run("task=math500", "task.data_file=/no/such.jsonl")
+    assert refused.returncode == 1
+    assert "task.data_file '/no/such.jsonl': no such file" in refused.stdout
+
+
+def test_an_unreadable_row_fails_its_stage_by_line_and_keeps_the_rest(user: User, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"id": "1", "problem": "1+1?", "answer": "2"}\n{"id": "2", "prob', encoding="utf-8")
+    refused = user.run("task=math500", f"task.data_file={rows}")
+    assert refused.returncode == 1
+    assert "line 2: not JSON" in refused.stdout
+    assert "log: " in refused.stdout
+    assert user.done("checkpoint")
+
+
+def test_results_that_cannot_be_written_lose_nothing(user: User, tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file where a folder should be", encoding="utf-8")
+    refused = user.run()
+    assert refused.returncode == 1
+    assert "error" in refused.stdout and len(refused.stdout.splitlines()) < 6
+    (tmp_path / "results").unlink()
+    assert user.run().returncode == 0
+
+
+def test_a_continuation_store_cut_in_half_is_repaired_and_said(user: User) -> None:
+    (file,) = [path for path in user.store.glob("shared/*/continuations/*") if path.stat().st_size > 0]
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    for path in (user.store / "answers").iterdir():
+        shutil.rmtree(path)
+    for path in (user.store / "scores").iterdir():
+        shutil.rmtree(path)
+    for name in ("curve", "report"):
+        shutil.rmtree(user.store / name)
+    done = user.run()
+    assert done.returncode == 0, done.stdout
+    logs = "".join(path.read_text(encoding="utf-8") for path in user.store.glob("answers/*/log.txt"))
+    assert "damaged" in logs
+
+
+def workers_of(user: User) -> list[str]:
+    """Command lines of live worker processes at this store."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().decode().replace("\0", " ")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if "sweep.run" in command and str(user.store) in command:
+            found.append(command)
+    return found
+
+
+def wait_until(claim: object, most_s: float = 120.0) -> None:
+    end = time.monotonic() + most_s
+    while not claim():  # type: ignore[operator]
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
