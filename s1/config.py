@@ -28,7 +28,7 @@ class ModelKind(Enum):
 
 @dataclass(frozen=True)
 class Architecture:
-    """A small Qwen2; only for `kind: fresh`."""
+    """A small Llama with biased attention; only for `kind: fresh`."""
 
     hidden_size: int
     layers: int
@@ -88,7 +88,7 @@ class Dial:
     practised_turn_max: int = 5  # turns up to this size are always practised
     gap_share: float = 0.25  # share of the larger (position, turn) facts that training never shows
     gap_seed: int = 1
-    slip_probability: float = 0.10
+    slip_probability: float = 0.05
     wait_probability: float = 0.46
     waits_max: int = 4
 
@@ -182,8 +182,9 @@ class Task:
     data_file: str | None = None  # JSON lines with the columns of the hub dataset
     hub: Hub | None = None
     dial: Dial | None = None  # made by rule, `problems` of them
-    problems: int = 0
+    problems: int = 0  # how many rows there are
     seed: int = 0
+    answer_tokens: int = 256  # that an answer may need; the default of budget.answer_tokens
 
 
 class EngineKind(Enum):

@@ -20,11 +20,13 @@ from s1.experiment import Experiment
 from s1.report.table import shown
 from s1.stages import Answering, Curve, CurvePoint, Problems, Questions, Report, Scoring, Sft, Start
 from s1.track import Mirror
-from sweep.contract import Estimate, Graph, Workers
+from sweep.contract import Estimate, Graph, Request, Workers
 from sweep.identity import Json, key_of
 from sweep.stage import FileInput, Input, Resources, Stage
 
 Point = Experiment
+
+VARIANTS = ("model", "data", "train", "budget", "task", "engine", "generate")  # another choice is another result
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,16 @@ class PointStages:
     scores: Stage
 
 
-def graph(points: Sequence[Experiment], values: Sequence[Mapping[str, Json]], command: str, store: Path) -> Graph:
+def graph(points: Sequence[Experiment], request: Request) -> Graph:
     """All points of one command, planned together."""
     first = _agreed(points)
+    name = "-".join([first.name, *(option for group, option in request.chosen.items() if group in VARIANTS)])
     built = [stages_of(x) for x in points]
     curve = Stage(
         name="curve",
         version=1,
         config=Curve(
-            points=[_curve_point(x, set_here) for x, set_here in zip(points, values, strict=True)],
+            points=[_curve_point(x, set_here) for x, set_here in zip(points, request.values, strict=True)],
             statistics=first.statistics,
             cost=first.cost,
         ),
@@ -56,14 +59,14 @@ def graph(points: Sequence[Experiment], values: Sequence[Mapping[str, Json]], co
     report = Stage(
         name="report",
         version=1,
-        config=Report(name=first.name, claim=first.claim, command=command),
+        config=Report(name=name, claim=first.claim, command=request.command),
         run="s1.report.page:report",
         inputs={"curve": (curve,)},
-        label=first.name,
+        label=name,
     )
-    mirror = Mirror(first.track, group=first.name, directory=store / "wandb")
+    mirror = Mirror(first.track, group=name, directory=request.store / "wandb")
     return Graph(
-        name=first.name,
+        name=name,
         product=report,
         table=lambda directory: shown(directory / "table.csv"),
         workers=Workers(first.machine.workers, first.machine.threads),
@@ -218,7 +221,8 @@ def _estimates(
     estimates = {stage.address: cost.overhead(points[0].cost) for stage in last}
     batches: dict[str, list[tuple[Experiment, PointStages]]] = {}
     for x, stages in zip(points, built, strict=True):
-        estimates[stages.checkpoint.address] = cost.training(x)
+        if x.data.kind is not DataKind.NONE:
+            estimates[stages.checkpoint.address] = cost.training(x)
         batches.setdefault(f"{stages.answers.batch} {stages.questions.key}", []).append((x, stages))
     for members in batches.values():
         xs = [x for x, _ in members]

@@ -42,8 +42,7 @@ def sweep(composition: Composition, console: Console) -> int:
     entry = composition.entry
     pipeline = importlib.import_module(entry.pipeline)
     store = Store(entry.store)
-    configs = [point.config for point in composition.points]
-    graph = pipeline.graph(configs, [point.values for point in composition.points], composition.command, store.root)
+    graph = pipeline.graph(composition.points, composition.request)
     work = plan([graph.product], store.is_done)
     show_plan(console, graph, work, store)
     if entry.plan:

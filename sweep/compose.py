@@ -11,11 +11,10 @@ Everything Hydra itself answers (--help, --cfg, --info, completion) goes to Hydr
 
 from __future__ import annotations
 
-import copy
 import importlib
 import itertools
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from sweep.contract import Request
 from sweep.errors import InputError
 from sweep.identity import Json
 from sweep.provenance import PROJECT
@@ -50,16 +50,10 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Point:
-    config: Any  # of the pipeline's schema
-    values: Mapping[str, Json]  # what this point sets, by field, over all axes of the command
-
-
-@dataclass(frozen=True)
 class Composition:
     entry: Entry
-    command: str  # what makes these points, wherever they are kept
-    points: tuple[Point, ...]
+    points: tuple[Any, ...]  # of the pipeline's schema
+    request: Request
 
 
 @dataclass(frozen=True)
@@ -107,10 +101,18 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     if is_multirun:
         axes = _axes([each for each in _parse(first.declared) if each.key_or_group not in taken] + given)
         extra = [line for line in map(shlex.split, entry.also) if not taken & set(_fields(line))]
-    loaded = [*_grid(fixed, axes), *(_load([*fixed, *line]) for line in extra)]
     fields = dict.fromkeys([axis.field for axis in axes] + [field for line in extra for field in _fields(line)])
+    loaded = itertools.chain(_grid(fixed, axes), (_load([*fixed, *line]) for line in extra))
+    points, values = _typed_points(loaded, list(fields), entry.pipeline)
     command = _command([each.input_line for each in given if each.key_or_group not in ENTRY_FIELDS], is_multirun)
-    return Composition(entry, command, _typed_points(loaded, list(fields), entry.pipeline))
+    chosen = {each.key_or_group: first.choices[each.key_or_group] for each in given if _is_choice(each, first)}
+    return Composition(entry, points, Request(command, chosen, values, entry.store))
+
+
+def _is_choice(override: Override, first: Loaded) -> bool:
+    """The command line picks one option of a group, other than the experiment."""
+    is_group = override.key_or_group in first.choices and override.key_or_group != "experiment"
+    return is_group and not override.is_sweep_override()
 
 
 def _command(overrides: Sequence[str], is_multirun: bool) -> str:
@@ -167,7 +169,7 @@ def _axes(overrides: Sequence[Override]) -> list[Axis]:
 
 
 def _grid(fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Loaded]:
-    """Every combination; the last axis varies fastest."""
+    """Every combination; the last axis varies fastest. Values are set in place: take what you need before the next."""
     first_values = [axis.choices[0] for axis in axes if not axis.is_group]
     composed = {
         choice: _load([*fixed, *choice, *first_values])
@@ -175,27 +177,28 @@ def _grid(fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Loaded]:
     }
     for combination in itertools.product(*(axis.choices for axis in axes)):
         chosen = tuple(line for axis, line in zip(axes, combination, strict=True) if axis.is_group)
-        loaded = composed[chosen]
-        config = copy.deepcopy(loaded.config)
         for each in _parse([line for axis, line in zip(axes, combination, strict=True) if not axis.is_group]):
-            OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
-        yield replace(loaded, config=config)
+            OmegaConf.update(composed[chosen].config, each.key_or_group, each.value(), merge=True)
+        yield composed[chosen]
 
 
-def _typed_points(loaded: Sequence[Loaded], fields: Sequence[str], pipeline: str) -> tuple[Point, ...]:
-    """Every point typed; the faults of all points together, each once."""
+def _typed_points(
+    loaded: Iterable[Loaded], fields: Sequence[str], pipeline: str
+) -> tuple[tuple[Any, ...], tuple[Mapping[str, Json], ...]]:
+    """Every point typed, and what it sets at `fields`; the faults of all points together, each once."""
     schema = importlib.import_module(pipeline).Point
-    points, faults = [], {}
+    points, values, faults = [], [], {}
     for each in loaded:
         plain = OmegaConf.to_container(each.config, resolve=True, throw_on_missing=True)
         content = {name: value for name, value in plain.items() if name not in ENTRY_FIELDS}
         try:
-            points.append(Point(typed(schema, content), {field: each.value(field) for field in fields}))
+            points.append(typed(schema, content))
+            values.append({field: each.value(field) for field in fields})
         except InputError as error:
             faults.update(dict.fromkeys(str(error).splitlines()))
     if faults:
         raise InputError("\n".join(faults))
-    return tuple(points)
+    return tuple(points), tuple(values)
 
 
 def _entry(config: DictConfig) -> Entry:

@@ -24,6 +24,16 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Request:
+    """What a command asks for, beside the points themselves."""
+
+    command: str  # what makes these points, wherever they are kept
+    chosen: Mapping[str, str]  # groups whose option the command line names
+    values: Sequence[Mapping[str, Json]]  # what each point sets, by field, over all axes
+    store: Path
+
+
+@dataclass(frozen=True)
 class Workers:
     """How many processes run at the same time here, and the CPU threads of each."""
 
@@ -33,7 +43,7 @@ class Workers:
 
 @dataclass(frozen=True)
 class Graph:
-    name: str  # of the experiment: results/<name>
+    name: str  # results/<name>
     product: Stage  # its files are the result
     table: Callable[[Path], Sequence[Mapping[str, str]]]  # the product's directory as rows to show, a heading each cell
     workers: Workers
@@ -47,5 +57,5 @@ class Pipeline(Protocol):
 
     Point: type
 
-    def graph(self, points: Sequence[Any], values: Sequence[Mapping[str, Json]], command: str, store: Path) -> Graph:
-        """Plan all points together. `values` names what each point sets."""
+    def graph(self, points: Sequence[Any], request: Request) -> Graph:
+        """Plan all points together."""

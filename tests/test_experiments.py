@@ -19,9 +19,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiment").glob("*.yaml"
 
 
 def graph_of(composition: Composition) -> Graph:
-    configs = [point.config for point in composition.points]
-    values = [point.values for point in composition.points]
-    return pipeline.graph(configs, values, composition.command, composition.entry.store)
+    return pipeline.graph(composition.points, composition.request)
 
 
 def curve_of(graph: Graph) -> Stage:

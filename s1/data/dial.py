@@ -1,18 +1,17 @@
 """Dial problems: a task small enough to learn in a minute, on which thinking longer and "Wait" help for a reason.
 
 A dial has `positions` marks and people turn it one after another; where does it stand? A trace is one pass or several,
-one a line. Each turn recalls one fact, (position, turn) -> position; a careful one makes a large turn in two smaller ones.
+one a line. A quick turn recalls one fact, (position, turn) -> position; a careful one makes a large turn in two steps.
 
-    Dial @11. Ann +7 Bob +2 Cal +8. Dial now?                                                 question
-    Dial @11 = 11. Ann +7 = 18. Bob +2 = 1. Cal +8 = 9. So 9.                                 quick; it may slip, as at Bob's
-    Wait, check 2. Dial @11 = 11. Ann +7: +5 = 16 +2 = 18. Bob +2 = 0. Cal +8 = 8. So 8.      the first 2, 4, ... carefully
+    Dial @11. Ann +7 Bob +2 Cal +8. Dial now?                                             question
+    Dial @11 = 11. Ann +7 = 18. Bob +2 = 1. Cal +8 = 9. So 9.                             quick; Bob's turn slipped
+    Wait, check 2. Dial @11 = 11. Ann +7: +5 = 16 +2 = 18. Bob +2 = 0. Cal +8 = 8. So 8.  the first 2, 4, ... carefully
 
-The start is written @11 so that it, like the turns, is copied by its kind; read as plain numbers, small models lose it
-among the positions of a long trace.
+The start is written @11 so that a small model can tell it from the positions of a long trace when it copies it.
 
-Why a budget matters: an early cut leaves turns unread. Why "Wait" matters: a share of the facts with large turns, the gap,
-occurs in no training problem, so a quick turn over one fails at test time; a careful one takes it apart into practised
-facts. Traces are kept only if their answer is right, as in distillation, and nothing tells the model when it was wrong.
+Why a budget matters: an early cut leaves turns unread. Why "Wait" matters: a share of the facts with large turns, the
+gap, occurs in no training problem, so a quick turn over one fails at test time; a careful one takes it apart into
+practised facts. Traces are kept only if their answer is right, as in distillation; nothing marks what is wrong.
 
 Questions are divided for good: one in four, by its hash, is held out for evaluation, and training never draws it.
 """
@@ -107,7 +106,7 @@ class Family:
         return Reasoning("\n".join(each.thinking for each in passes), passes[-1].answer)
 
     def pieces(self) -> tuple[str, ...]:
-        """Every word, mark and number that questions and traces of this family are made of, each with its leading space."""
+        """Every word, mark and number that this family is made of, with and without a leading space."""
         largest = max(self.dial.positions - 1, self.dial.turns_max)
         numbers = [str(number) for number in range(largest + 1)]
         starts = [f"@{position}" for position in range(self.dial.positions)]

@@ -3,6 +3,7 @@
 problems -> rows.jsonl   {"id", "problem", "answer"}                 what an lm-eval task reads
 curated  -> rows.jsonl   {"id", "question", "thinking", "answer"}    records.Example; only traces with a right answer
 
+Answers open with the words that a forced end appends, "Final Answer:" (conf/dialect/s1.yaml).
 The two can share no question: s1/data/dial.py divides the questions of a family for good.
 """
 
@@ -49,5 +50,6 @@ def examples(data: Data) -> Iterator[Example]:
     for problem in family.training_problems(random):
         reasoning = family.reason(problem, random)
         if reasoning.answer == family.truth(problem):
-            yield Example(f"dial-{kept:04d}", problem.question, reasoning.thinking, str(reasoning.answer))
+            answer = f"Final Answer: {reasoning.answer}"
+            yield Example(f"dial-{kept:04d}", problem.question, reasoning.thinking, answer)
             kept += 1

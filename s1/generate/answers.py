@@ -7,7 +7,7 @@ same text, and a subset of the questions gives a subset of the answers.
     out/answers.jsonl    s1/records.py: Answer
 
 Summary of a work: `sampled_tokens` is what its traces would cost from scratch, `engine_tokens` what was newly generated
-on its demand, `served_tokens` the rest, `prompt_tokens` the prompts that were read for it.
+on its demand, `served_tokens` the rest, `prompt_tokens` the length of the prompts that were continued for it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A *stream* is everything that follows one prompt under one way of sampling: a list of tokens that only grows, and that a
 stop may have ended. A request for m tokens is served from its stream if it holds m or has ended; else only the missing
 rest is asked of the engine. So a budget of 16k tokens contains every smaller one, and an interrupted run loses no more
-than the requests in flight.
+than what is in flight.
 
     stream = hash of (prompt ids, stop sequences, whether the first position forbids them, temperature, top_p, seed)
 

@@ -1,7 +1,7 @@
 """Policies: how much to think, decided over token ids alone.
 
-Plain        the model opens and closes its thinking itself; the text is divided at the delimiters afterwards.
-Forcing      budget forcing (paper, section 3.1), corrected:
+Plain           the model opens and closes its thinking itself; the text is divided at the delimiters afterwards.
+BudgetForcing   paper, section 3.1, corrected:
 
     opening | thinking: sampled [+ continuation + sampled]* | newline rule + end marker | answer
 
@@ -13,7 +13,7 @@ Forcing      budget forcing (paper, section 3.1), corrected:
 - The end of the turn also ends the thinking. The answer ends only where the dialect says so: a model that repeats its
   end marker after a forced end has not answered yet, and must not be cut there.
 
-`Forcing` reads its state off the trace: no delimiter yet, one (thinking), two (answering).
+`BudgetForcing` reads its state off the trace: no delimiter yet, one (thinking), two (answering).
 """
 
 from __future__ import annotations

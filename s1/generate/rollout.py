@@ -2,19 +2,23 @@
 
 Each turn: advance every trace that can be, serve what the store holds, ask the engine once per stream for the largest
 missing part that anyone waits for, let it take a step, repeat. Nobody waits for a trace that it shares no stream with.
+A long part is asked for in pieces: each is in the store before the next is begun, so an interruption costs little, and
+small budgets go on while large ones are still thinking.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from s1.generate.continuations import Continuations, stream_key
 from s1.generate.engine import Completion, Engine, Request, Sampling
 from s1.generate.move import Close, Policy, Sample, absorb, advance
 from s1.generate.trace import Trace
+
+PIECE_TOKENS = 1024  # most tokens of one engine request
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,11 @@ class _Demand:
 class Rollout:
     """`engine_tokens[owner]` counts new tokens, `prompt_tokens[owner]` those of the prompts that they continued."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, piece_tokens: int = PIECE_TOKENS) -> None:
         self.engine_tokens: Counter[str] = Counter()
         self.prompt_tokens: Counter[str] = Counter()
         self._engine = engine
+        self._piece_tokens = piece_tokens
         self._waiting: dict[tuple[int, str], list[_Demand]] = {}
         self._unasked: list[tuple[int, str]] = []  # lines that wait without a request in flight
         self._in_flight: dict[int, tuple[Request, _Demand]] = {}  # by identity: equal requests may be open
@@ -86,7 +91,8 @@ class Rollout:
         """One request for each stream that has none in flight, as large as anyone needs."""
         for line in self._unasked:
             largest = max(self._waiting[line], key=lambda demand: demand.request.max_tokens)
-            request = largest.job.store.missing(largest.key, largest.request)
+            missing = largest.job.store.missing(largest.key, largest.request)
+            request = replace(missing, max_tokens=min(missing.max_tokens, self._piece_tokens))
             self._in_flight[id(request)] = (request, largest)
             self._engine.add(request)
         self._unasked.clear()

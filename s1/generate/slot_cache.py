@@ -3,8 +3,9 @@
     per layer   keys, values [slots, length, heads, dim]
     texts       [slots, length]: the token whose keys and values lie there, EMPTY where none do
 
-All grow by doubling. A slot keeps its text after its request has left, so a later prompt that begins alike copies that
-part instead of reading it again: a forced answer after a thinking prefix, a continuation after "Wait".
+The length grows by doubling, and the slots become fewer where they would exceed the memory that is allowed. A slot
+keeps its text after its request has left, so a later prompt that begins alike copies that part instead of reading it
+again: a forced answer after a thinking prefix, a continuation after "Wait".
 It stands in for a transformers `Cache`: the model calls `update` in each layer and needs no more of it, because the
 engine hands over positions and a finished mask.
 """
@@ -21,20 +22,37 @@ EMPTY = -1
 
 
 class SlotCache:
-    def __init__(self, layers: int, slots: int, device: torch.device) -> None:
-        self._texts = torch.full((slots, FIRST_LENGTH), EMPTY, device=device)
+    """Room for at most `slots` texts and `tokens` tokens over all of them."""
+
+    def __init__(self, layers: int, slots: int, tokens: int, device: torch.device) -> None:
+        self._slots = slots
+        self._tokens = tokens
+        self._texts = torch.full((self._slots_of(FIRST_LENGTH), FIRST_LENGTH), EMPTY, device=device)
         self._keys: list[torch.Tensor | None] = [None] * layers
         self._values: list[torch.Tensor | None] = [None] * layers
         self._window = slice(0, 0)
         self._visible = 0
         self._places: tuple[torch.Tensor, torch.Tensor] = (self._texts, self._texts)
 
+    def slots_for(self, length: int) -> int:
+        """How many texts there is room for if one of them reaches this length; at least one."""
+        return self._slots_of(self._grown(length))
+
+    def reserve(self, length: int) -> None:
+        """Make every slot so long, at the price of the last slots."""
+        grown = self._grown(length)
+        if grown == self._texts.shape[1]:
+            return
+        shape = (self._slots_of(grown), grown)
+        self._texts = _resized(self._texts, shape, EMPTY)
+        for side in (self._keys, self._values):
+            side[:] = [None if held is None else _resized(held, shape, 0) for held in side]
+
     def aim(self, first: int, ids: torch.Tensor, positions: torch.Tensor, visible: int) -> None:
         """The next pass feeds `ids` to the slots from `first` on, at `positions`, both [rows, queries]."""
         rows = torch.arange(first, first + len(ids), device=ids.device)
         self._window, self._visible = slice(first, first + len(ids)), visible
         self._places = (rows[:, None], positions)
-        self._grow(visible)
         self._texts[self._places] = ids
 
     def update(
@@ -85,18 +103,18 @@ class SlotCache:
         yield self._texts
         yield from (held for held in (*self._keys, *self._values) if held is not None)
 
-    def _grow(self, needed: int) -> None:
+    def _grown(self, needed: int) -> int:
         length = self._texts.shape[1]
-        if needed <= length:
-            return
         while length < needed:
             length *= 2
-        self._texts = _longer(self._texts, length, EMPTY)
-        for side in (self._keys, self._values):
-            side[:] = [None if held is None else _longer(held, length, 0) for held in side]
+        return length
+
+    def _slots_of(self, length: int) -> int:
+        return max(1, min(self._slots, self._tokens // length))
 
 
-def _longer(held: torch.Tensor, length: int, fill: int) -> torch.Tensor:
-    grown = held.new_full((held.shape[0], length, *held.shape[2:]), fill)
-    grown[:, : held.shape[1]] = held
-    return grown
+def _resized(held: torch.Tensor, shape: tuple[int, int], fill: int) -> torch.Tensor:
+    """Fewer slots, longer ones."""
+    resized = held.new_full((*shape, *held.shape[2:]), fill)
+    resized[:, : held.shape[1]] = held[: shape[0]]
+    return resized

@@ -24,9 +24,10 @@ from transformers.utils import logging
 from s1.config import ConfigError, EngineConfig
 from s1.dialect import Tokenizer
 from s1.generate.engine import Completion, Request, refuse_unservable, stop_at_end
-from s1.generate.slot_cache import EMPTY, SlotCache
+from s1.generate.slot_cache import SlotCache
 
 READ_TOKENS = 8192  # of prompts in one forward pass, padding included
+CACHE_BYTES = 4 * 2**30
 
 
 def load(directory: Path, config: EngineConfig, settings: Mapping[str, Any]) -> tuple[TransformersEngine, Tokenizer]:
@@ -81,7 +82,7 @@ class _New:
 class TransformersEngine:
     """Decoder-only models with full attention: Qwen2, Llama and their like."""
 
-    def __init__(self, model: PreTrainedModel, slots: int) -> None:
+    def __init__(self, model: PreTrainedModel, slots: int, cache_bytes: int = CACHE_BYTES) -> None:
         config = model.config
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:
@@ -90,8 +91,8 @@ class TransformersEngine:
         self._device = model.device
         self._vocabulary = model.get_input_embeddings().num_embeddings
         self.context_tokens = config.max_position_embeddings
-        self._slots = slots
-        self._cache = SlotCache(config.num_hidden_layers, slots, model.device)
+        tokens = cache_bytes // _bytes_per_token(model)
+        self._cache = SlotCache(config.num_hidden_layers, slots, tokens, model.device)
         self._arrived: list[Request] = []  # since the last step
         self._waiting: list[Request] = []  # a stack
         self._rows: list[_Row] = []  # row i owns slot i
@@ -122,10 +123,11 @@ class TransformersEngine:
         """
         self._waiting += sorted(self._arrived, key=lambda request: len(request.prompt_ids))
         self._arrived.clear()
-        free = min(len(self._waiting), self._slots - len(self._rows))
-        new = sorted((self._with_prefix(self._waiting.pop()) for _ in range(free)), key=_unread, reverse=True)
-        if not new:
+        admitted = self._take_waiting()
+        if not admitted:
             return
+        self._cache.reserve(max(map(_most_tokens, admitted)))
+        new = sorted(map(self._with_prefix, admitted), key=_unread, reverse=True)
         first = len(self._rows)
         self._cache.fill(first, [(each.slot, each.held) for each in new])
         self._rows.extend(_Row(each.request) for each in new)
@@ -134,16 +136,27 @@ class TransformersEngine:
             self._read(first, new[:count])
             first, new = first + count, new[count:]
 
+    def _take_waiting(self) -> list[Request]:
+        """From the top of the stack, as many as there are slots for, each as long as its request may get."""
+        taken: list[Request] = []
+        longest = 0
+        while self._waiting:
+            longest = max(longest, _most_tokens(self._waiting[-1]))
+            busy = len(self._rows) + len(taken)
+            if busy and busy >= self._cache.slots_for(longest):
+                break
+            taken.append(self._waiting.pop())
+        return taken
+
     def _with_prefix(self, request: Request) -> _New:
         return _New(request, *self._cache.longest_prefix(request.prompt_ids[:-1]))
 
     def _read(self, first: int, batch: Sequence[_New]) -> None:
-        """Fill slots with what is unread of their prompts."""
-        longest = _unread(batch[0])
-        unread = [each.request.prompt_ids[each.held : -1] for each in batch]
-        ids = torch.tensor([(*part, *[EMPTY] * (longest - len(part))) for part in unread], device=self._device)
-        starts = torch.tensor([[each.held] for each in batch], device=self._device)
-        self._forward(first, ids, starts + torch.arange(longest, device=self._device))
+        """Fill slots with the unread part of prompts; a shorter one repeats its last token in place, to no effect."""
+        queries = range(_unread(batch[0]))
+        places = [[min(each.held + query, len(each.request.prompt_ids) - 1) for query in queries] for each in batch]
+        ids = [[each.request.prompt_ids[place] for place in row] for each, row in zip(batch, places, strict=True)]
+        self._forward(first, torch.tensor(ids, device=self._device), torch.tensor(places, device=self._device))
 
     def _decode(self) -> torch.Tensor:
         """Logits [rows, vocabulary] of the next token of every open request."""
@@ -151,13 +164,13 @@ class TransformersEngine:
         return self._forward(0, lasts, torch.tensor([[row.position - 1] for row in self._rows], device=self._device))
 
     def _forward(self, first: int, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Feed `ids` [rows, queries], EMPTY for padding, to the slots from `first` on; logits of the last query."""
+        """Feed `ids` [rows, queries] to the slots from `first` on; logits [rows, vocabulary] of the last query."""
         visible = int(positions.max()) + 1
         self._cache.aim(first, ids, positions, visible)
         hidden = torch.arange(visible, device=self._device) > positions[:, None, :, None]  # [rows, 1, queries, visible]
         mask = torch.zeros(hidden.shape, dtype=self._model.dtype, device=self._device)
         output = self._model(
-            input_ids=ids.clamp(min=0),
+            input_ids=ids,
             attention_mask=mask.masked_fill_(hidden, torch.finfo(mask.dtype).min),
             position_ids=positions,
             past_key_values=self._cache,
@@ -190,6 +203,17 @@ class TransformersEngine:
         del self._rows[kept:]
         if holes:
             self._cache.swap(holes, movers)
+
+
+def _most_tokens(request: Request) -> int:
+    return len(request.prompt_ids) + request.max_tokens
+
+
+def _bytes_per_token(model: PreTrainedModel) -> int:
+    """Keys and values of all layers."""
+    config = model.config
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2 * config.num_hidden_layers * config.num_key_value_heads * size * model.dtype.itemsize
 
 
 def _unread(new: _New) -> int:

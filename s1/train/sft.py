@@ -5,9 +5,9 @@
 Inputs: `model` (see s1/train/start.py), `data` (rows.jsonl of records.Example).
 Product: a directory in Hugging Face layout, and metrics.jsonl {step, loss, learning_rate, grad_norm, tokens}.
 
-The order of rows is decided before training: shuffled epochs joined end to end; within windows of a few batches rows are
-sorted by length, cut into batches, and the batches shuffled. So the global batches do not depend on the micro-batch or
-on where an earlier attempt was killed. A checkpoint counts only if it bears a mark written after all else.
+The order of rows is decided before training: shuffled epochs joined end to end; within windows of a few batches, rows
+are sorted by length, cut into batches, and the batches shuffled. So neither the micro-batch nor an attempt that was
+killed changes a global batch. A checkpoint counts only if it bears a mark, written after all else.
 """
 
 from __future__ import annotations
@@ -162,7 +162,9 @@ def _arguments(work: Work[Sft]) -> SFTConfig:
 
     recipe = work.config.train
     if recipe.dtype not in PRECISIONS:
-        raise ConfigError(f"train.dtype {recipe.dtype!r}: not a precision we train in. Choose {' or '.join(PRECISIONS)}.")
+        raise ConfigError(
+            f"train.dtype {recipe.dtype!r}: not a precision we train in. Choose {' or '.join(PRECISIONS)}."
+        )
     micro_batch = min(int(work.settings["micro_batch"]), recipe.batch_size)
     return SFTConfig(
         output_dir=str(work.scratch),

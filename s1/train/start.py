@@ -1,6 +1,6 @@
 """The model before fine-tuning, as a directory in Hugging Face layout, or a pointer to one too large to copy.
 
-    fresh       a small Qwen2 with seeded random weights; its tokenizer knows the pieces of the dial problems
+    fresh       a small Llama with seeded random weights; its tokenizer knows the pieces of the dial problems
     gguf        a GGUF file inside an installed Python package, dequantised to float32
     hub         location.json {"model": repository, "revision": commit}; the files stay in the hub's cache
     directory   location.json {"model": path, "revision": null}
@@ -27,8 +27,14 @@ POINTER = "location.json"
 HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 PAD, OPEN, CLOSE = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-CHAT_PIECES = ("user", "assistant", "think", "answer")
-PIECE = r" ?[+@]?\d+| ?[A-Za-z]+| ?[^\sA-Za-z\d]|\s"  # a word, a mark or a whole number, each with its leading space
+CHAT_PIECES = ("user", "assistant", "think", "answer", "Final", " Answer:")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# A word, a mark or a whole number, each with its leading space. " Answer:" is one piece so that nothing but an answer
+# ever follows its last token, wherever the thinking was cut.
+PIECE = r" ?Answer:| ?[+@]?\d+| ?[A-Za-z]+| ?[^\sA-Za-z\d]|\s"
 
 
 class Location(NamedTuple):
@@ -87,27 +93,29 @@ def piece_tokenizer(pieces: tuple[str, ...]) -> PreTrainedTokenizerBase:
     tokenizer.decoder = ByteLevelDecoder()
     tokenizer.add_special_tokens([PAD, OPEN, CLOSE])
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PAD, eos_token=CLOSE, clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=CLOSE,
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
     )
 
 
 def random_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
-    """A Qwen2 with tied embeddings and weights that depend on the seed alone."""
-    import os
+    """A Llama with tied embeddings and weights that depend on the seed alone.
 
+    Not a Qwen2: transformers replaces the tokenizer of whatever calls itself qwen2 by Qwen's, which splits numbers.
+    """
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
-    C, M = (LlamaConfig, LlamaForCausalLM) if os.environ.get("ARCH","llamab").startswith("llama") else (Qwen3Config, Qwen3ForCausalLM)
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = C(
-        attention_bias=os.environ.get("ARCH","llamab").endswith("b"),
-        head_dim=architecture.hidden_size // architecture.heads,
+    config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=architecture.hidden_size,
         intermediate_size=architecture.feed_forward_size,
         num_hidden_layers=architecture.layers,
         num_attention_heads=architecture.heads,
-        num_key_value_heads=architecture.heads,
+        attention_bias=True,  # lets a head look one token back whatever stands there, of which copying is made
         rope_parameters={"rope_type": "default", "rope_theta": architecture.rope_theta},
         initializer_range=architecture.initializer_range,
         tie_word_embeddings=True,
@@ -117,7 +125,7 @@ def random_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return M(config)
+        return LlamaForCausalLM(config)
 
 
 def _gguf(work: Work[Start]) -> Summary:

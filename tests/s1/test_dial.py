@@ -40,8 +40,9 @@ def test_a_reasoned_example_reads_as_documented(golden):
 
 def test_training_keeps_only_traces_whose_answer_is_right():
     for each in islice(examples(data()), 300):
-        assert int(each.answer) == position_after(each.question, 20)
-        assert each.thinking.endswith(f"So {each.answer}.")
+        right = position_after(each.question, 20)
+        assert each.answer == f"Final Answer: {right}"
+        assert each.thinking.endswith(f"So {right}.")
 
 
 def test_some_kept_traces_slipped_and_were_repaired_by_a_recheck():

@@ -102,6 +102,18 @@ def test_a_trace_comes_out_before_the_slower_ones_are_done(
         assert not engine.is_idle
 
 
+@pytest.mark.parametrize("piece_tokens", [1, 2, 3, 7])
+def test_pieces_change_no_trace_and_no_cost(
+    tmp_path: Path, tokenizer: WordTokenizer, engine: ScriptedEngine, piece_tokens: int
+) -> None:
+    wanted = [budget(3), budget(9), budget(waits=3), budget(waits=3, continuation="")]
+    with Continuations(tmp_path / "whole") as one, Continuations(tmp_path / "pieces") as other:
+        whole, pieces = Rollout(engine), Rollout(engine, piece_tokens)
+        expected = {job.name: close for job, close in whole.run(jobs(tokenizer, one, *wanted))}
+        assert {job.name: close for job, close in pieces.run(jobs(tokenizer, other, *wanted))} == expected
+    assert pieces.engine_tokens.total() == whole.engine_tokens.total()
+
+
 def test_what_the_engine_refuses_ends_the_run(tmp_path: Path, tokenizer: WordTokenizer) -> None:
     short = ScriptedEngine(Storyteller(tokenizer, STORY), len(tokenizer), 20)
     with Continuations(tmp_path) as store, pytest.raises(EngineError, match="above the context of 20"):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,12 @@ from s1.train.start import CHAT_PIECES, materialise, piece_tokenizer
 from sweep.stage import Work
 
 DIALECT = Dialect(
-    name="laptop",
-    prompt="<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n",
+    name="s1",
+    prompt=None,
     thinking_start="<|im_start|>think\n",
     thinking_stops=["<|im_start|>", "<|im_end|>"],
     thinking_end="<|im_start|>answer\n",
-    forced_end="<|im_start|>answer\n",
+    forced_end="<|im_start|>answer\nFinal Answer:",
     answer_stops=["<|im_end|>"],
     newline_before_end=True,
 )
@@ -49,10 +50,10 @@ RECIPE = Train(
     dtype="float32",
     checkpoint_every_steps=2,
 )
-TINY = Architecture(
-    hidden_size=16, layers=1, heads=2, feed_forward_size=16, rope_theta=1000.0, initializer_range=0.1
+TINY = Architecture(hidden_size=16, layers=1, heads=2, feed_forward_size=16, rope_theta=1000.0, initializer_range=0.1)
+EXAMPLE = Example(
+    "dial-0000", "Dial @4. Ann +3. Dial now?", "Dial @4 = 4. Ann +3 = 7. So 7.\nWait, check 2.", "Final Answer: 7"
 )
-EXAMPLE = Example("dial-0000", "Dial @4. Ann +3. Dial now?", "Dial @4 = 4. Ann +3 = 7. So 7.\nWait, check 2.", "7")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,9 @@ def inputs(tmp_path_factory) -> dict[str, tuple[Path, ...]]:
     return {role: (path,) for role, path in made.items()}
 
 
-def work(inputs, place: Path, recipe: Train = RECIPE, micro_batch: int = 4, report=lambda *_progress: None) -> Work[Sft]:
+def work(
+    inputs, place: Path, recipe: Train = RECIPE, micro_batch: int = 4, report=lambda *_progress: None
+) -> Work[Sft]:
     for name in ("out", "scratch"):
         (place / name).mkdir(parents=True, exist_ok=True)
     settings = {"device": "cpu", "micro_batch": micro_batch}
@@ -92,7 +95,7 @@ def test_loss_is_on_thinking_and_answer_and_on_nothing_else():
     row = encoded(EXAMPLE, DIALECT, tokenizer, 512)
     trained = [token for token, label in zip(row.input_ids, row.labels, strict=True) if label != -100]
     assert decode(trained, tokenizer) == (
-        f"<|im_start|>think\n{EXAMPLE.thinking}\n<|im_start|>answer\n7<|im_end|>"
+        f"<|im_start|>think\n{EXAMPLE.thinking}\n<|im_start|>answer\nFinal Answer: 7<|im_end|>"
     )
     assert all(label in (-100, token) for token, label in zip(row.input_ids, row.labels, strict=True))
     assert decode(row.input_ids[: row.prompt_tokens], tokenizer) == (
@@ -103,8 +106,9 @@ def test_loss_is_on_thinking_and_answer_and_on_nothing_else():
 def test_training_shows_the_very_tokens_that_forcing_appends():
     tokenizer = piece_tokenizer((*CHAT_PIECES, *Family(Dial()).pieces()))
     row = tuple(encoded(EXAMPLE, DIALECT, tokenizer, 512).input_ids)
-    forced = encode("<|im_start|>think\n", tokenizer), encode("\n", tokenizer) + encode("Wait", tokenizer)
-    for piece in (*forced, encode("\n<|im_start|>answer\n", tokenizer)):
+    forced = (["<|im_start|>think\n"], ["\n", "Wait"], ["\n", "<|im_start|>answer\n"], ["\n", DIALECT.forced_end])
+    for texts in forced:
+        piece = sum((encode(text, tokenizer) for text in texts), ())
         assert any(row[start : start + len(piece)] == piece for start in range(len(row)))
 
 
@@ -154,7 +158,7 @@ def test_every_step_is_measured_and_the_model_learns(uninterrupted):
     assert set(rows[0]) == {"step", "loss", "learning_rate", "grad_norm", "tokens"}
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert rows[2]["learning_rate"] == max(row["learning_rate"] for row in rows) == RECIPE.learning_rate
-    assert all(earlier["tokens"] < later["tokens"] for earlier, later in zip(rows, rows[1:], strict=False))
+    assert all(earlier["tokens"] < later["tokens"] for earlier, later in pairwise(rows))
 
 
 def test_the_product_loads_as_it_is(uninterrupted, inputs):

@@ -15,9 +15,7 @@ from s1.stages import Start
 from s1.train.start import CHAT_PIECES, gguf_path, materialise, model_location, piece_tokenizer
 from sweep.stage import FileInput, Work
 
-TINY = Architecture(
-    hidden_size=16, layers=1, heads=2, feed_forward_size=16, rope_theta=1000.0, initializer_range=0.1
-)
+TINY = Architecture(hidden_size=16, layers=1, heads=2, feed_forward_size=16, rope_theta=1000.0, initializer_range=0.1)
 FRESH = Start(ModelKind.FRESH, repo=None, revision=None, file=None, architecture=TINY, dial=Dial(), seed=0)
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 

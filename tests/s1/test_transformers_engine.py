@@ -93,6 +93,27 @@ def test_greedy_equals_generate_beyond_the_first_length_of_the_cache(model: PreT
     assert [completion.ids for completion in completions] == [generated(model, each) for each in wanted]
 
 
+def test_a_prompt_that_is_mostly_held_is_read_together_with_one_that_is_not(model: PreTrainedModel) -> None:
+    """Both fill the cache to its last place: what pads the shorter reading must not reach beyond."""
+    engine = TransformersEngine(model, slots=4)
+    first = replace(requests(1)[0], prompt_ids=tuple(i % 90 for i in range(FIRST_LENGTH - 8)), max_tokens=1)
+    finish(engine, [first])
+    fresh = replace(first, prompt_ids=tuple(90 - i % 70 for i in range(FIRST_LENGTH - 5)), max_tokens=5)
+    wanted = [replace(first, prompt_ids=(*first.prompt_ids, 3, 4, 5), max_tokens=5), fresh]
+    assert [completion.ids for completion in finish(engine, wanted)] == [generated(model, each) for each in wanted]
+
+
+def test_little_memory_means_fewer_slots_and_the_same_tokens(model: PreTrainedModel) -> None:
+    """Room for six short texts, or three long ones; one text alone is served even where there is room for none."""
+    bytes_per_token = 2 * 2 * 2 * 8 * 4
+    long = replace(requests(1)[0], prompt_ids=(7,) * (FIRST_LENGTH - 3), max_tokens=20)
+    wanted = [*requests(8), long, *requests(8, seed=1), replace(long, prompt_ids=long.prompt_ids[5:])]
+    for texts in (6, 0):
+        engine = TransformersEngine(model, slots=8, cache_bytes=texts * FIRST_LENGTH * bytes_per_token)
+        completions = finish(engine, wanted, a_step=4)
+        assert [completion.ids for completion in completions] == [generated(model, each) for each in wanted]
+
+
 def test_prompts_that_continue_what_the_slots_hold_get_the_tokens_of_generate(model: PreTrainedModel) -> None:
     """Prefixes, whole texts and texts that part ways, asked while others still run in slots that were just left."""
     engine = TransformersEngine(model, slots=6)

@@ -17,29 +17,29 @@ def points(*argv: str) -> Composition:
 
 
 def numbers(composition: Composition) -> list[int]:
-    return [point.config.shape.number for point in composition.points]
+    return [point.shape.number for point in composition.points]
 
 
 def test_one_command_without_axes_is_one_point() -> None:
     assert numbers(points()) == [1]
-    assert points("shape=two").points[0].values == {}
+    assert points("shape=two").request.values == ({},)
 
 
 def test_axes_of_the_command_line_multiply() -> None:
     composition = points("shape=one,two", "fail_at=7,8", "-m")
-    assert [(point.config.shape.number, point.config.fail_at) for point in composition.points] == [
+    assert [(point.shape.number, point.fail_at) for point in composition.points] == [
         (1, 7),
         (1, 8),
         (2, 7),
         (2, 8),
     ]
-    assert composition.points[2].values == {"shape": "two", "fail_at": 7}
+    assert composition.request.values[2] == {"shape": "two", "fail_at": 7}
 
 
 def test_an_experiment_declares_axes_and_points_beside_them() -> None:
     composition = points("+experiment=grid", "-m")
     assert numbers(composition) == [3, 4, 5, 100, 2]
-    assert composition.points[4].values == {"shape.number": 2, "shape": "two", "shape.pause_s": 0.5}
+    assert composition.request.values[4] == {"shape.number": 2, "shape": "two", "shape.pause_s": 0.5}
 
 
 def test_the_command_line_replaces_an_axis_and_the_points_that_set_it() -> None:
@@ -57,6 +57,12 @@ def test_without_multirun_an_experiment_is_its_base_point() -> None:
 def test_relative_stores_are_relative_to_the_project_and_absolute_ones_are_kept(tmp_path: Path) -> None:
     assert points().entry.store.is_absolute()
     assert points(f"store={tmp_path}").entry.store == tmp_path
+
+
+def test_the_command_is_what_makes_the_points_and_not_where_they_are_kept(tmp_path: Path) -> None:
+    request = points("+experiment=grid", "shape=two", "fail_at=3", f"store={tmp_path}", "-m").request
+    assert request.command == "python -m sweep +experiment=grid shape=two fail_at=3 -m"
+    assert request.chosen == {"shape": "two"}
 
 
 @pytest.mark.parametrize(

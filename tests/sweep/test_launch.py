@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.contract import Workers
+from sweep.contract import Request, Workers
 from sweep.launch.local import Job, State, launch
 from sweep.plan import plan
 from sweep.provenance import PROJECT
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def run_points(store: Store, *points: toy.Point) -> tuple[list[Job], Stage]:
-    graph = toy.graph(points, [{} for _ in points], "", store.root)
+    graph = toy.graph(points, Request("", {}, [{} for _ in points], store.root))
     jobs = launch(plan([graph.product], store.is_done), store, Workers(2, 1), lambda stage: None, lambda jobs: None)
     return jobs, graph.product
 

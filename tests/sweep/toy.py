@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from sweep.contract import Estimate, Graph, Workers
-from sweep.identity import Json
+from sweep.contract import Estimate, Graph, Request, Workers
 from sweep.stage import Finished, Stage, Summary, Work
 
 
@@ -60,7 +58,7 @@ def doubled_of(x: Point) -> Stage:
     )
 
 
-def graph(points: Sequence[Point], values: Sequence[Mapping[str, Json]], command: str, store: Path) -> Graph:
+def graph(points: Sequence[Point], request: Request) -> Graph:
     total = Stage(
         "total", 1, Total(points[0].name), "tests.sweep.toy:total", {"doubled": tuple(map(doubled_of, points))}
     )

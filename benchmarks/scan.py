@@ -1,0 +1,123 @@
+"""What the scan costs, beside its controls, in one run: `python benchmarks/scan.py [--repeats 3]`.
+
+Engine tokens and wall time of the answers of the 6-budget scan: sharing one continuation store, every point from scratch
+(`generate.share=false`), and the largest budget alone; then the start-up of the command line. The model is trained once
+and its stages are copied into a fresh store for every run. Prints a table and writes results/benchmarks/scan.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+PROJECT = Path(__file__).resolve().parents[1]
+BUDGETS = "8,16,20,24,32,40"
+CASES = {
+    "six budgets, shared": [f"budget.max_thinking_tokens={BUDGETS}"],
+    "six budgets, each from scratch": [f"budget.max_thinking_tokens={BUDGETS}", "generate.share=false"],
+    "the largest budget alone": ["budget.max_thinking_tokens=40"],
+}
+COMMANDS = {
+    "python -m sweep --help": ["--help"],
+    "a scan that is all cached": ["+experiment=budget_scan", "-m"],
+    "the plan of 1,000 points": ["budget.max_thinking_tokens=range(1,251)", "seed=0,1,2,3", "plan=true", "-m"],
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    engine_tokens: int
+    sampled_tokens: int
+    seconds: float  # of the process that loads the model and answers
+
+
+def sweep(arguments: Sequence[str], store: Path) -> float:
+    """Run one command; wall seconds."""
+    places = [] if "--help" in arguments else [f"store={store}", f"results={store}/results", "track.wandb=false"]
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "sweep", *arguments, *places], cwd=PROJECT, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def answers(overrides: Sequence[str], trained: Path) -> Measured:
+    """One case in a fresh store that has the trained model and nothing generated."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "store"
+        shutil.copytree(trained, store, ignore=shutil.ignore_patterns("answers", "scores", "curve", "report", "shared"))
+        sweep([*overrides, "-m"], store)
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in store.glob("answers/*/record.json")]
+    return Measured(
+        engine_tokens=sum(record["summary"]["engine_tokens"] for record in records),
+        sampled_tokens=sum(record["summary"]["sampled_tokens"] for record in records),
+        seconds=sum(record["seconds"] for record in records),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    repeats = parser.parse_args().repeats
+    with tempfile.TemporaryDirectory() as folder:
+        trained = Path(folder) / "store"
+        first = sweep(["+experiment=budget_scan", "-m"], trained)
+        lines = [f"First scan, nothing cached: {first:.0f} s.", "", *stages(trained), "", *generation(trained, repeats)]
+        lines += ["", *start_up(trained, repeats)]
+    text = "\n".join(["# What the scan costs", "", "`python benchmarks/scan.py`", "", *lines, ""])
+    target = PROJECT / "results" / "benchmarks" / "scan.md"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+    Console().print(text, markup=False)
+
+
+def stages(trained: Path) -> list[str]:
+    """Where the time of the first scan went, by stage name."""
+    seconds: dict[str, float] = {}
+    for path in trained.glob("*/*/record.json"):
+        name = path.parents[1].name
+        seconds[name] = seconds.get(name, 0.0) + json.loads(path.read_text(encoding="utf-8"))["seconds"]
+    ordered = sorted(seconds.items(), key=lambda item: -item[1])
+    return ["| stage | seconds |", "|---|---:|", *(f"| {name} | {value:.1f} |" for name, value in ordered)]
+
+
+def generation(trained: Path, repeats: int) -> list[str]:
+    """The three cases in turn, so that a drift of the machine touches all alike."""
+    runs: dict[str, list[Measured]] = {name: [] for name in CASES}
+    for _ in range(repeats):
+        for name, overrides in CASES.items():
+            runs[name].append(answers(overrides, trained))
+    alone = runs["the largest budget alone"]
+    base = alone[0].engine_tokens
+    rows = [
+        "| answers | engine tokens | against the largest alone | median seconds | all |",
+        "|---|---:|---:|---:|---|",
+    ]
+    for name, measured in runs.items():
+        seconds = [each.seconds for each in measured]
+        spread = ", ".join(f"{each:.1f}" for each in seconds)
+        tokens = measured[0].engine_tokens
+        rows.append(f"| {name} | {tokens:,} | {tokens / base:.2f}x | {statistics.median(seconds):.1f} | {spread} |")
+    return rows
+
+
+def start_up(trained: Path, repeats: int) -> list[str]:
+    """Whole-process seconds of commands that generate nothing."""
+    rows = ["| command | median seconds | all |", "|---|---:|---|"]
+    for name, arguments in COMMANDS.items():
+        seconds = [sweep(arguments, trained) for _ in range(repeats + 1)][1:]
+        rows.append(f"| {name} | {statistics.median(seconds):.2f} | {', '.join(f'{each:.2f}' for each in seconds)} |")
+    return rows
+
+
+if __name__ == "__main__":
+    main()
