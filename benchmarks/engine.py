@@ -24,6 +24,7 @@ from s1.generate.engine import Completion, Request, Sampling
 from s1.generate.transformers_engine import TransformersEngine
 
 GREEDY = Sampling(temperature=0.0)
+CACHE_BYTES = 4 * 2**30
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     model = laptop() if arguments.model == "laptop" else smollm2()
     requests = mixed_requests(arguments.requests, model.config.vocab_size)
-    engine = TransformersEngine(model, arguments.slots)
+    engine = TransformersEngine(model, arguments.slots, CACHE_BYTES)
 
     table = Table(
         "what", "sampled", "prompt", "seconds", "sampled/s", title=f"{arguments.model}, {arguments.slots} rows"
@@ -46,7 +47,7 @@ def main() -> None:
     ours, seconds = timed(lambda: continuous(engine, requests))
     table.add_row(*row("engine", requests, ours, seconds))
     again = [Request(each.prompt_ids + ids, 8, (), False, GREEDY, 0) for each, ids in zip(requests, ours, strict=True)]
-    answers, seconds = timed(lambda: continuous(TransformersEngine(model, arguments.slots), again))
+    answers, seconds = timed(lambda: continuous(TransformersEngine(model, arguments.slots, CACHE_BYTES), again))
     table.add_row(*row("8 more tokens, texts to be read", again, answers, seconds))
     answers, seconds = timed(lambda: continuous(engine, again))
     table.add_row(*row("8 more tokens, some still held", again, answers, seconds))

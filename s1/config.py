@@ -42,7 +42,6 @@ class Architecture:
 class Dialect:
     """The strings by which a model separates question, thinking and answer (paper, section 3.1; s1 training text)."""
 
-    name: str
     prompt: str | None  # a template with {question}; null: the tokenizer's own chat template
     thinking_start: str  # opens the thinking, appended to the prompt
     thinking_stops: list[str]  # any of them, sampled, ends the thinking
@@ -119,7 +118,6 @@ class Data:
 class Train:
     """A fine-tuning recipe. The global batch is identity; how it is split over devices is the machine's business."""
 
-    name: str
     steps: int
     batch_size: int
     learning_rate: float
@@ -153,7 +151,6 @@ class Compat(Enum):
 class Budget:
     """How much to think. Thinking tokens include appended continuation strings, exclude delimiters."""
 
-    name: str
     forcing: Forcing
     max_thinking_tokens: int | None  # null: as far as the context allows
     min_thinking_tokens: int  # the end is suppressed before this many
@@ -223,7 +220,6 @@ class Statistics:
 class Cost:
     """Rates for the estimate before and the price after; `source` says where they come from."""
 
-    name: str
     usd_per_device_hour: float
     train_tokens_per_second: float
     generate_tokens_per_second: float
@@ -243,13 +239,13 @@ class Track:
 
 @dataclass(frozen=True)
 class Machine:
-    name: str
     device: str
     gpus: int
     workers: int  # stages that run at the same time
     threads: int  # CPU threads of one worker
     micro_batch: int  # training rows per device and forward pass
     slots: int  # traces that an engine decodes at the same time
+    cache_gib: float  # memory for their keys and values
 
 
 @dataclass(frozen=True)

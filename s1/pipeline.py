@@ -200,6 +200,7 @@ def _resources(x: Experiment) -> Resources:
         "device": x.machine.device,
         "micro_batch": x.machine.micro_batch,
         "slots": x.machine.slots,
+        "cache_gib": x.machine.cache_gib,
         "usd_per_hour": x.cost.usd_per_device_hour * max(1, x.machine.gpus),
     }
     return Resources(gpus=x.machine.gpus, cpus=x.machine.threads, settings=settings)

@@ -61,7 +61,7 @@ class Answer:
     answer: str
     ending: Ending
     thinking_tokens: int
-    answer_tokens: int
+    answer_tokens: int | None  # None: the answer stage did not run
     waits: int  # ends suppressed
     sampled_tokens: int  # what this trace would cost from scratch, stop tokens included
 
@@ -76,7 +76,7 @@ class Score:
     outcome: Outcome
     ending: Ending
     thinking_tokens: int
-    answer_tokens: int
+    answer_tokens: int | None  # None: the answer stage did not run
     waits: int
     sampled_tokens: int
 

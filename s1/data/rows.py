@@ -3,8 +3,8 @@
 problems -> rows.jsonl   {"id", "problem", "answer"}                 what an lm-eval task reads
 curated  -> rows.jsonl   {"id", "question", "thinking", "answer"}    records.Example; only traces with a right answer
 
-Answers open with the words that a forced end appends, "Final Answer:" (conf/dialect/s1.yaml).
-The two can share no question: s1/data/dial.py divides the questions of a family for good.
+The two can share no question: s1/data/dial.py divides the questions of a family for good. Training answers open with
+"Final Answer:", as s1's do, so that the model knows the words a forced end appends (conf/dialect/s1.yaml).
 """
 
 from __future__ import annotations

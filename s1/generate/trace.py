@@ -82,8 +82,10 @@ class Trace:
         return _tokens(self.segments_of(Part.THINKING))
 
     @property
-    def answer_tokens(self) -> int:
-        return _tokens(self.segments_of(Part.ANSWER))
+    def answer_tokens(self) -> int | None:
+        """None when the model was never asked for an answer, which is not the same as an empty one."""
+        answer = self.segments_of(Part.ANSWER)
+        return _tokens(answer) if answer else None
 
     @property
     def waits(self) -> int:

@@ -27,11 +27,10 @@ from s1.generate.engine import Completion, Request, refuse_unservable, stop_at_e
 from s1.generate.slot_cache import SlotCache
 
 READ_TOKENS = 8192  # of prompts in one forward pass, padding included
-CACHE_BYTES = 4 * 2**30
 
 
 def load(directory: Path, config: EngineConfig, settings: Mapping[str, Any]) -> tuple[TransformersEngine, Tokenizer]:
-    """The model and tokenizer of a directory; settings: device, slots. Raises ConfigError."""
+    """The model and tokenizer of a directory; settings: device, slots, cache_gib. Raises ConfigError."""
     from s1.train.start import model_location
 
     logging.disable_progress_bar()
@@ -40,7 +39,8 @@ def load(directory: Path, config: EngineConfig, settings: Mapping[str, Any]) -> 
         path, revision=revision, dtype=_dtype(config.dtype), use_safetensors=True, trust_remote_code=False
     )
     tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
-    return TransformersEngine(model.to(settings["device"]), slots=int(settings["slots"])), tokenizer
+    cache_bytes = int(float(settings["cache_gib"]) * 2**30)
+    return TransformersEngine(model.to(settings["device"]), int(settings["slots"]), cache_bytes), tokenizer
 
 
 @dataclass
@@ -82,7 +82,7 @@ class _New:
 class TransformersEngine:
     """Decoder-only models with full attention: Qwen2, Llama and their like."""
 
-    def __init__(self, model: PreTrainedModel, slots: int, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, model: PreTrainedModel, slots: int, cache_bytes: int) -> None:
         config = model.config
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:

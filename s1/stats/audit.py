@@ -103,12 +103,17 @@ def _has_no_thinking(score: Score, requested: Requested) -> bool:
     return requested.is_forcing and score.ending is Ending.NONE
 
 
+def _was_not_asked(score: Score, requested: Requested) -> bool:
+    return score.ending is Ending.FORCED and score.answer_tokens is None
+
+
 BROKEN: tuple[tuple[Callable[[Score, Requested], bool], str], ...] = (
     (_is_over, "think longer than {requested.max_thinking_tokens} tokens"),
     (_is_under, "ended uncut before {requested.min_thinking_tokens} thinking tokens"),
     (_lacks_waits, "ended uncut before {requested.waits} ends were suppressed"),
     (_has_surplus_waits, "had more than {requested.waits} ends suppressed"),
     (_has_no_thinking, "have no thinking section to force"),
+    (_was_not_asked, "were cut and never asked for an answer"),
 )
 
 
@@ -118,6 +123,3 @@ def _problems(scores: Sequence[Score], requested: Requested) -> Iterator[str]:
         if broken:
             first = broken[0].question_id
             yield f"{len(broken)} of {len(scores)} traces {how.format(requested=requested)} (first: question {first})."
-    forced = [score for score in scores if score.ending is Ending.FORCED]
-    if forced and not any(score.answer_tokens for score in forced):
-        yield f"None of the {len(forced)} traces cut by the budget has an answer token: the answer stage did not run."

@@ -56,7 +56,7 @@ def grid(scores: Sequence[Score], name: str) -> Grid:
         questions=questions,
         correct_QS=np.array([[score.correct for score in line] for line in table], dtype=bool),
         thinking_tokens_QS=np.array([[score.thinking_tokens for score in line] for line in table]),
-        answer_tokens_QS=np.array([[score.answer_tokens for score in line] for line in table]),
+        answer_tokens_QS=np.array([[score.answer_tokens or 0 for score in line] for line in table]),
     )
 
 

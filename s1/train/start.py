@@ -131,7 +131,7 @@ def random_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase,
 def _gguf(work: Work[Start]) -> Summary:
     path = gguf_path(work.config.repo or "", work.config.file or "")
     if importlib.util.find_spec("gguf") is None:
-        raise ConfigError("gguf null: the reader of GGUF files is not installed. Run `make smollm`.")
+        raise ConfigError("model.kind gguf: the package that reads such files is not installed. Run `make smollm`.")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

@@ -71,9 +71,9 @@ def test_forcing_without_a_thinking_section_is_a_problem_and_plain_generation_wi
     ]
 
 
-def test_cut_traces_without_any_answer_token_tell_that_the_answer_stage_did_not_run():
-    silent = replace(CUT, answer_tokens=0, outcome=Outcome.NONE)
-    assert audit([silent, silent, ENDED], Requested(32)).problems == [
-        "None of the 2 traces cut by the budget has an answer token: the answer stage did not run."
+def test_a_cut_trace_that_was_never_asked_for_an_answer_is_a_problem_and_one_that_said_nothing_is_not():
+    unasked = replace(CUT, answer_tokens=None, outcome=Outcome.NONE)
+    assert audit([unasked, CUT, ENDED], Requested(32)).problems == [
+        "1 of 3 traces were cut and never asked for an answer (first: question q2)."
     ]
-    assert audit([silent, CUT], Requested(32)).valid
+    assert audit([replace(unasked, answer_tokens=0)], Requested(32)).valid

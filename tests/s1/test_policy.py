@@ -40,7 +40,7 @@ CASES: dict[str, tuple[str, Budget]] = {
     "end-of-turn-ends-the-thinking": (" Six plus seven .\n@", budget()),
     "end-exactly-at-the-cap": (" Six plus seven .|", budget(4)),
     "answer-runs-out": (STORY, budget(answer_tokens=1)),
-    "no-forcing": (STORY, Budget("none", Forcing.NONE, None, 0, 0, "", 4)),
+    "no-forcing": (STORY, Budget(Forcing.NONE, None, 0, 0, "", 4)),
     "s1-ends-by-itself": (STORY, budget(50, compat=S1)),
     "s1-reaches-the-cap": (STORY, budget(3, compat=S1)),
     "s1-cap-at-a-line-end": (STORY, budget(6, compat=S1)),
@@ -91,7 +91,7 @@ def test_the_trace_reads_as_agreed(name: str, golden: Callable[[str, str], None]
 
 def test_a_question_too_long_for_the_context_closes_without_asking_anything() -> None:
     ids = dialect_ids(DIALECT, WordTokenizer())
-    for wanted in (budget(), budget(8, compat=S1), Budget("none", Forcing.NONE, None, 0, 0, "", 4)):
+    for wanted in (budget(), budget(8, compat=S1), Budget(Forcing.NONE, None, 0, 0, "", 4)):
         _, move = advance(Trace((5,) * CONTEXT), policy_of(wanted, ids, (), CONTEXT))
         assert isinstance(move, Close)
 

@@ -21,7 +21,7 @@ from sweep.identity import canonical
 from sweep.stage import Work
 from sweep.typed import typed
 
-COST = Cost("bench", 2.0, 1000.0, 500.0, 8.0, 100, 30, 2, "a price list of 2026")
+COST = Cost(2.0, 1000.0, 500.0, 8.0, 100, 30, 2, "a price list of 2026")
 STATISTICS = Statistics(resamples=2000)
 
 # Figure 1 of the paper, AIME24: right answers of 30, mean thinking tokens, limit, Waits (read off the figure).

@@ -25,7 +25,6 @@ from s1.train.start import CHAT_PIECES, materialise, piece_tokenizer
 from sweep.stage import Work
 
 DIALECT = Dialect(
-    name="s1",
     prompt=None,
     thinking_start="<|im_start|>think\n",
     thinking_stops=["<|im_start|>", "<|im_end|>"],
@@ -35,7 +34,6 @@ DIALECT = Dialect(
     newline_before_end=True,
 )
 RECIPE = Train(
-    name="tiny",
     steps=6,
     batch_size=4,
     learning_rate=1e-2,
@@ -159,6 +157,12 @@ def test_every_step_is_measured_and_the_model_learns(uninterrupted):
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert rows[2]["learning_rate"] == max(row["learning_rate"] for row in rows) == RECIPE.learning_rate
     assert all(earlier["tokens"] < later["tokens"] for earlier, later in pairwise(rows))
+
+
+def test_the_trainer_follows_the_order_that_was_decided(uninterrupted):
+    state = json.loads((uninterrupted / "scratch" / "checkpoint-6" / "trainer_state.json").read_text())
+    its_count = [entry["num_tokens"] for entry in state["log_history"]]
+    assert its_count == [row["tokens"] for row in metrics(uninterrupted)]
 
 
 def test_the_product_loads_as_it_is(uninterrupted, inputs):

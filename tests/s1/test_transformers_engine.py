@@ -27,6 +27,7 @@ from s1.generate.slot_cache import FIRST_LENGTH
 from s1.generate.transformers_engine import TransformersEngine, unit
 
 VOCABULARY = 96
+CACHE_BYTES = 2**28
 SIZES = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
@@ -81,7 +82,7 @@ def generated(model: PreTrainedModel, request: Request) -> tuple[int, ...]:
 
 def test_greedy_equals_generate_for_mixed_lengths_and_late_arrivals(model: PreTrainedModel) -> None:
     wanted = requests(24)
-    completions = finish(TransformersEngine(model, slots=5), wanted, a_step=2)
+    completions = finish(TransformersEngine(model, slots=5, cache_bytes=CACHE_BYTES), wanted, a_step=2)
     assert [completion.ids for completion in completions] == [generated(model, each) for each in wanted]
     assert all(completion.ended_by is None for completion in completions)
 
@@ -89,13 +90,13 @@ def test_greedy_equals_generate_for_mixed_lengths_and_late_arrivals(model: PreTr
 def test_greedy_equals_generate_beyond_the_first_length_of_the_cache(model: PreTrainedModel) -> None:
     long = replace(requests(1)[0], prompt_ids=(7,) * (FIRST_LENGTH - 3), max_tokens=20)
     wanted = [*requests(3), long, *requests(3, seed=1)]
-    completions = finish(TransformersEngine(model, slots=3), wanted)
+    completions = finish(TransformersEngine(model, slots=3, cache_bytes=CACHE_BYTES), wanted)
     assert [completion.ids for completion in completions] == [generated(model, each) for each in wanted]
 
 
 def test_a_prompt_that_is_mostly_held_is_read_together_with_one_that_is_not(model: PreTrainedModel) -> None:
     """Both fill the cache to its last place: what pads the shorter reading must not reach beyond."""
-    engine = TransformersEngine(model, slots=4)
+    engine = TransformersEngine(model, slots=4, cache_bytes=CACHE_BYTES)
     first = replace(requests(1)[0], prompt_ids=tuple(i % 90 for i in range(FIRST_LENGTH - 8)), max_tokens=1)
     finish(engine, [first])
     fresh = replace(first, prompt_ids=tuple(90 - i % 70 for i in range(FIRST_LENGTH - 5)), max_tokens=5)
@@ -116,7 +117,7 @@ def test_little_memory_means_fewer_slots_and_the_same_tokens(model: PreTrainedMo
 
 def test_prompts_that_continue_what_the_slots_hold_get_the_tokens_of_generate(model: PreTrainedModel) -> None:
     """Prefixes, whole texts and texts that part ways, asked while others still run in slots that were just left."""
-    engine = TransformersEngine(model, slots=6)
+    engine = TransformersEngine(model, slots=6, cache_bytes=CACHE_BYTES)
     wanted = requests(12)
     texts = [each.prompt_ids + completion.ids for each, completion in zip(wanted, finish(engine, wanted), strict=True)]
     rng = random.Random(0)
@@ -133,16 +134,16 @@ def test_prompts_that_continue_what_the_slots_hold_get_the_tokens_of_generate(mo
 @pytest.mark.parametrize("sampling", [Sampling(0.0), Sampling(1.0), Sampling(0.8, top_p=0.9)])
 def test_tokens_do_not_depend_on_order_slots_or_company(model: PreTrainedModel, sampling: Sampling) -> None:
     wanted = requests(16, sampling=sampling)
-    one = finish(TransformersEngine(model, slots=16), wanted)
-    other = finish(TransformersEngine(model, slots=3), wanted[::-1], a_step=1)[::-1]
+    one = finish(TransformersEngine(model, slots=16, cache_bytes=CACHE_BYTES), wanted)
+    other = finish(TransformersEngine(model, slots=3, cache_bytes=CACHE_BYTES), wanted[::-1], a_step=1)[::-1]
     assert one == other
 
 
 @pytest.mark.parametrize("sampling", [Sampling(0.0), Sampling(1.0)])
 def test_a_stream_in_pieces_draws_the_same_tokens(model: PreTrainedModel, sampling: Sampling, tmp_path: Path) -> None:
     whole = replace(requests(1, sampling=sampling)[0], max_tokens=30)
-    (direct,) = finish(TransformersEngine(model, slots=1), [whole])
-    engine = TransformersEngine(model, slots=1)
+    (direct,) = finish(TransformersEngine(model, slots=1, cache_bytes=CACHE_BYTES), [whole])
+    engine = TransformersEngine(model, slots=1, cache_bytes=CACHE_BYTES)
     with Continuations(tmp_path) as store:
         for tokens in (1, 2, 11, 30):
             part = replace(whole, max_tokens=tokens)
@@ -153,7 +154,9 @@ def test_a_stream_in_pieces_draws_the_same_tokens(model: PreTrainedModel, sampli
 
 def test_different_seeds_draw_different_tokens(model: PreTrainedModel) -> None:
     warm = replace(requests(1, sampling=Sampling(1.0))[0], max_tokens=20)
-    drawn = finish(TransformersEngine(model, slots=8), [replace(warm, seed=seed) for seed in range(8)])
+    drawn = finish(
+        TransformersEngine(model, slots=8, cache_bytes=CACHE_BYTES), [replace(warm, seed=seed) for seed in range(8)]
+    )
     assert len({completion.ids for completion in drawn}) == 8
 
 
@@ -163,7 +166,9 @@ def test_draws_follow_the_distribution_and_top_p_leaves_out_the_tail(model: PreT
         chances = torch.softmax(model(torch.tensor([prompt])).logits[0, -1].double(), -1)
     for top_p in (1.0, 0.6):
         draws = [Request(prompt, 1, (), False, Sampling(1.0, top_p), seed) for seed in range(4000)]
-        tokens = torch.tensor([completion.ids[0] for completion in finish(TransformersEngine(model, 512), draws)])
+        tokens = torch.tensor(
+            [completion.ids[0] for completion in finish(TransformersEngine(model, 512, CACHE_BYTES), draws)]
+        )
         ordered, ids = chances.sort(descending=True)
         nucleus = ids[: int((ordered.cumsum(0) < top_p).sum()) + 1]
         expected = torch.zeros(VOCABULARY, dtype=torch.float64)
@@ -182,7 +187,7 @@ def test_a_stop_of_several_tokens_ends_a_request_and_is_paid_but_not_returned(mo
     free = replace(requests(1)[0], max_tokens=20)
     ids = generated(model, free)
     stopping = replace(free, stop_ids=(ids[6:8], (VOCABULARY - 1,) * 9))
-    (completion,) = finish(TransformersEngine(model, slots=2), [stopping])
+    (completion,) = finish(TransformersEngine(model, slots=2, cache_bytes=CACHE_BYTES), [stopping])
     place = next(i for i in range(20) if ids[i : i + 2] == ids[6:8])
     assert (completion.ids, completion.ended_by) == (ids[:place], ids[6:8])
     assert completion.sampled_ids == ids[: place + 2]
@@ -192,7 +197,7 @@ def test_a_forbidden_stop_is_not_drawn_first_but_may_come_later(model: PreTraine
     free = replace(requests(1)[0], max_tokens=4)
     first = generated(model, free)[0]
     (now, forbidden) = finish(
-        TransformersEngine(model, slots=2),
+        TransformersEngine(model, slots=2, cache_bytes=CACHE_BYTES),
         [replace(free, stop_ids=((first,),)), replace(free, stop_ids=((first,),), forbid_stop_first=True)],
     )
     assert (now.ids, now.ended_by) == ((), (first,))
@@ -212,7 +217,7 @@ def test_what_cannot_be_served_is_refused_at_once(
     model: PreTrainedModel, fields: dict[str, object], message: str
 ) -> None:
     with pytest.raises(EngineError, match=message):
-        TransformersEngine(model, slots=1).add(replace(requests(1)[0], **fields))
+        TransformersEngine(model, slots=1, cache_bytes=CACHE_BYTES).add(replace(requests(1)[0], **fields))
 
 
 @pytest.mark.parametrize("model", ["llama"], indirect=True)  # for qwen2 AutoTokenizer puts its own splitting rules in
@@ -222,16 +227,16 @@ def test_a_saved_model_is_loaded_with_its_tokenizer(model: PreTrainedModel, tmp_
     for part in (model, tokenizer):
         part.save_pretrained(tmp_path)
     config = EngineConfig(EngineKind.TRANSFORMERS, "float32")
-    engine, loaded = open_engine(tmp_path, config, {"device": "cpu", "slots": 4})
+    engine, loaded = open_engine(tmp_path, config, {"device": "cpu", "slots": 4, "cache_gib": 0.1})
     wanted = requests(4)
-    assert finish(engine, wanted) == finish(TransformersEngine(model, slots=4), wanted)
+    assert finish(engine, wanted) == finish(TransformersEngine(model, slots=4, cache_bytes=CACHE_BYTES), wanted)
     assert loaded.encode("w7", add_special_tokens=False) == [7]
     assert engine.context_tokens == SIZES["max_position_embeddings"]
     with pytest.raises(ConfigError, match="dtype 'int8': not a floating-point type"):
-        open_engine(tmp_path, replace(config, dtype="int8"), {"device": "cpu", "slots": 4})
+        open_engine(tmp_path, replace(config, dtype="int8"), {"device": "cpu", "slots": 4, "cache_gib": 0.1})
 
 
 def test_layers_that_forget_are_refused() -> None:
     config = Qwen2Config(**{**SIZES, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1})
     with pytest.raises(ConfigError, match="sliding_attention"):
-        TransformersEngine(Qwen2ForCausalLM(config), slots=1)
+        TransformersEngine(Qwen2ForCausalLM(config), slots=1, cache_bytes=CACHE_BYTES)

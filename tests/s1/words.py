@@ -11,7 +11,6 @@ from s1.generate.engine import Request
 
 PIECE = re.compile(r"<\|\w+\|>| ?[^\s<]+|\n|.")
 DIALECT = Dialect(
-    name="s1",
     prompt="<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n",
     thinking_start="<|im_start|>think\n",
     thinking_stops=["<|im_start|>", "<|im_end|>"],
@@ -30,7 +29,7 @@ def budget(most: int | None = None, **fields: object) -> Budget:
         "answer_tokens": 4,
         "compat": Compat.CORRECTED,
     }
-    return Budget(name="test", forcing=Forcing.BUDGET, max_thinking_tokens=most, **{**given, **fields})
+    return Budget(forcing=Forcing.BUDGET, max_thinking_tokens=most, **{**given, **fields})
 
 
 class WordTokenizer:
