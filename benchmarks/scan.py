@@ -1,8 +1,8 @@
 """What the scan costs, beside its controls, in one run: `python benchmarks/scan.py [--repeats 3]`.
 
 Engine tokens and wall time of the answers of the 6-budget scan: sharing one continuation store, every point from
-scratch (`generate.share=false`), and the largest budget alone; then the start-up of the command line. The model is trained once
-and its stages are copied into a fresh store for every run. Prints a table and writes results/benchmarks/scan.md.
+scratch (`generate.share=false`), and the largest budget alone; then the start-up of the command line. The model is trained
+once and its stages are copied into a fresh store for every run. Prints a table and writes results/benchmarks/scan.md.
 """
 
 from __future__ import annotations

@@ -130,7 +130,6 @@ class Train:
     block_size: int  # tokens; a longer example is refused, never cut
     length_window: int  # batches among which rows are sorted by length; 1: batches at random, as in the paper
     dtype: str
-    checkpoint_every_steps: int
     seed: int = 0
 
 
@@ -244,6 +243,7 @@ class Machine:
     workers: int  # stages that run at the same time
     threads: int  # CPU threads of one worker
     micro_batch: int  # training rows per device and forward pass
+    checkpoint_every_steps: int  # how much training an interruption may cost
     slots: int  # traces that an engine decodes at the same time
     cache_gib: float  # memory for their keys and values
 

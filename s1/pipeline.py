@@ -199,6 +199,7 @@ def _resources(x: Experiment) -> Resources:
     settings = {
         "device": x.machine.device,
         "micro_batch": x.machine.micro_batch,
+        "checkpoint_every_steps": x.machine.checkpoint_every_steps,
         "slots": x.machine.slots,
         "cache_gib": x.machine.cache_gib,
         "usd_per_hour": x.cost.usd_per_device_hour * max(1, x.machine.gpus),

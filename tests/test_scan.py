@@ -129,20 +129,18 @@ def test_answers_from_a_shared_store_equal_answers_from_scratch(user: User, tmp_
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_scan_goes_on(tmp_path: Path, how: signal.Signals) -> None:
-    """Stopped in mid-training, it continues from the checkpoint that training had written."""
+def test_an_interrupted_scan_goes_on_from_the_last_training_checkpoint(tmp_path: Path, how: signal.Signals) -> None:
     user = User(tmp_path)
-    overrides = ("train.steps=4000", "train.checkpoint_every_steps=2")
+    overrides = ("train.steps=150", "machine.checkpoint_every_steps=10")
     process = subprocess.Popen(user.command(*overrides), cwd=PROJECT, env=environment(), stdout=subprocess.DEVNULL)
-    wait_until(lambda: list(user.store.glob("checkpoint/*/scratch/checkpoint-*")))
+    wait_until(lambda: list(user.store.glob("checkpoint/*/scratch/checkpoint-*/model.safetensors")))
     process.send_signal(how)
     assert process.wait(timeout=30) == (130 if how is signal.SIGINT else -how)
-    curated = user.done("curated")
-    assert curated and not user.done("checkpoint")
     wait_until(lambda: not workers_of(user))
-    (scratch,) = user.store.glob("checkpoint/*/scratch")
-    assert list(scratch.glob("checkpoint-*"))
-    assert user.done("curated") == curated
+    assert user.done("curated") and not user.done("checkpoint")
+    assert user.run(*overrides).returncode == 0
+    (record,) = user.store.glob("checkpoint/*/record.json")
+    assert json.loads(record.read_text(encoding="utf-8"))["summary"]["resumed_at_step"] >= 10
 
 
 def test_a_missing_data_file_is_one_line_and_exit_status_1(user: User) -> None:

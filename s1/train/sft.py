@@ -79,6 +79,7 @@ def train(work: Work[Sft]) -> Summary:
         "tokens": tokens[-1],
         "trained_tokens": sum(len(rows[index].input_ids) - rows[index].prompt_tokens for index in order),
         "train_loss": sum(each["loss"] for each in metrics) / len(metrics),
+        "resumed_at_step": int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
     }
 
 
@@ -185,7 +186,7 @@ def _arguments(work: Work[Sft]) -> SFTConfig:
         bf16=recipe.dtype == "bfloat16",  # TRL's own default is bfloat16, also on a CPU
         use_cpu=work.settings["device"] == "cpu",
         gradient_checkpointing=False,
-        save_steps=recipe.checkpoint_every_steps,
+        save_steps=int(work.settings["checkpoint_every_steps"]),
         save_total_limit=2,  # the last may be incomplete
         logging_steps=1,
         report_to="none",

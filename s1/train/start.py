@@ -115,7 +115,7 @@ def random_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase,
         intermediate_size=architecture.feed_forward_size,
         num_hidden_layers=architecture.layers,
         num_attention_heads=architecture.heads,
-        attention_bias=True,  # lets a head look one token back whatever stands there, of which copying is made
+        attention_bias=True,  # without it, re-checks copied the turns wrongly (LOG.md)
         rope_parameters={"rope_type": "default", "rope_theta": architecture.rope_theta},
         initializer_range=architecture.initializer_range,
         tie_word_embeddings=True,

@@ -46,7 +46,6 @@ RECIPE = Train(
     block_size=512,
     length_window=2,
     dtype="float32",
-    checkpoint_every_steps=2,
 )
 TINY = Architecture(hidden_size=16, layers=1, heads=2, feed_forward_size=16, rope_theta=1000.0, initializer_range=0.1)
 EXAMPLE = Example(
@@ -70,7 +69,7 @@ def work(
 ) -> Work[Sft]:
     for name in ("out", "scratch"):
         (place / name).mkdir(parents=True, exist_ok=True)
-    settings = {"device": "cpu", "micro_batch": micro_batch}
+    settings = {"device": "cpu", "micro_batch": micro_batch, "checkpoint_every_steps": 2}
     return Work("key", Sft(recipe, DIALECT), inputs, place / "out", place / "scratch", place, settings, report)
 
 
