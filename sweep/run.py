@@ -1,7 +1,8 @@
 """Make the stages of the given directories in this process: `python -m sweep.run DIR [DIR ...]`.
 
 Everything needed is in `DIR/stage.json`; the same command serves the local launcher, a batch job and a person who wants
-to repeat one stage by hand. Directories given together belong to one batch. Exit status 1 if any stage failed.
+to repeat one stage by hand. Directories given together belong to one batch. Exit status 0: all made; 1: a stage failed,
+and `failed.json` says why; 74: not even that could be written.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.parent:
         _end_with(arguments.parent)
-    return 0 if run([StageDirectory(path.resolve()) for path in arguments.directories]) else 1
+    try:
+        return 0 if run([StageDirectory(path.resolve()) for path in arguments.directories]) else 1
+    except OSError:  # the log is on the same disk: the status is all that can still be told
+        return os.EX_IOERR
 
 
 def run(directories: Sequence[StageDirectory]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sweep.identity import Json
 from sweep.launch.local import Job, State
 from sweep.plan import Difference, Plan, Unit, explain
 from sweep.stage import Stage
-from sweep.store import Store
+from sweep.store import Store, read_json
 
 DIFFERENCES_SHOWN = 2
 LABELS_SHOWN = 3
@@ -151,13 +152,21 @@ def show_failures(console: Console, jobs: Sequence[Job], store: Store) -> None:
     for job in jobs:
         if job.state is State.FAILED:
             stage = next(each for each in job.unit.stages if not store.is_done(each))
-            directory = store.directory(stage)
-            reason = "the worker died"
-            if directory.failed_file.exists():
-                reason = json.loads(directory.failed_file.read_text(encoding="utf-8"))["message"]
-            console.print(f"  [red]failed[/red]  {stage.address}  {reason}\n          log: {job.log}", soft_wrap=True)
+            reason = _reason(job, store.directory(stage).failed_file)
+            console.print(f"  [red]failed[/red]  {stage.address}  {reason}", soft_wrap=True)
+            console.print(f"          log: {job.log}", soft_wrap=True)
         if job.state is State.BLOCKED:
             console.print(f"  [yellow]blocked[/yellow]  {job.unit.stages[0].name} ({len(job.unit.stages)} stages)")
+
+
+def _reason(job: Job, failed: Path) -> str:
+    """Why a unit failed, from what its worker left behind."""
+    if failed.exists():
+        return read_json(failed)["message"]
+    status = job.process.returncode if job.process else None
+    if status == os.EX_IOERR:
+        return "the store cannot be written. Make room on its disk, then run the same command again."
+    return f"the worker ended with status {status}. Its log says more."
 
 
 def show_results(console: Console, graph: Graph, directory: Path) -> None:

@@ -86,15 +86,14 @@ def shown(path: Path) -> list[dict[str, str]]:
 
 def _shown_row(row: Mapping[str, float | str | None]) -> dict[str, str]:
     return {
-        "point": f"{row['label']}",
+        "point": f"{row['label']}" if row["valid"] == "yes" else f"{row['label']} (invalid)",
         "acc %": _percent(row["accuracy"]),
         "interval": f"[{_percent(row['lo'])}, {_percent(row['hi'])}]",
         "n": f"{row['n']:.0f}",
         "thinking": f"{row['thinking_tokens']}",
-        "forced %": _percent(row["forced_share"]),
+        "cut %": _percent(row["forced_share"]),
         "Waits": f"{row['mean_waits']}",
         "none %": _percent(row["no_answer_share"]),
-        "valid": f"{row['valid']}",
         "tokens": f"{row['sampled_tokens']:,.0f}",
     }
 
