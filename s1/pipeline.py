@@ -18,7 +18,7 @@ from s1 import cost
 from s1.config import ConfigError, Data, DataKind, Model, ModelKind, Task
 from s1.experiment import Experiment
 from s1.report.table import shown
-from s1.stages import Answering, Curve, CurvePoint, Problems, Questions, Report, Scoring, Sft, Start
+from s1.stages import Answering, Curated, Curve, CurvePoint, Problems, Questions, Report, Scoring, Sft, Start
 from s1.track import Mirror
 from sweep.contract import Estimate, Graph, Request, Workers
 from sweep.identity import Json, key_of
@@ -131,7 +131,8 @@ def checkpoint_of(x: Experiment) -> Stage:
     start = start_of(x.model, x.data)
     if x.data.kind is DataKind.NONE or x.train is None:
         return start
-    curated = Stage(name="curated", version=1, config=x.data, run="s1.data.rows:curate", label=x.data.name)
+    config = Curated(dial=x.data.dial, examples=x.data.examples, seed=x.data.seed)
+    curated = Stage(name="curated", version=1, config=config, run="s1.data.rows:curate", label=x.data.name)
     return Stage(
         name="checkpoint",
         version=1,

@@ -34,6 +34,15 @@ class Problems:
 
 
 @dataclass(frozen=True)
+class Curated:
+    """Training examples made by rule."""
+
+    dial: Dial
+    examples: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class Questions:
     """The prompts of an lm-eval task; input `rows`: its rows, absent for the hub."""
 

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from itertools import islice
 from random import Random
 
-from s1.config import ConfigError, Data
+from s1.config import ConfigError
 from s1.data.dial import Family
 from s1.evaluate.rows import Row
 from s1.records import Example, write_rows
-from s1.stages import Problems
+from s1.stages import Curated, Problems
 from sweep.stage import Summary, Work
 
 ROWS = "rows.jsonl"
@@ -37,13 +37,13 @@ def problems(work: Work[Problems]) -> Summary:
     return {"problems": count, "gap_share": sum(map(family.touches_gap, drawn)) / count}
 
 
-def curate(work: Work[Data]) -> Summary:
+def curate(work: Work[Curated]) -> Summary:
     """Training examples, the gap avoided."""
     count = write_rows(work.out / ROWS, islice(examples(work.config), work.config.examples))
     return {"examples": count}
 
 
-def examples(data: Data) -> Iterator[Example]:
+def examples(data: Curated) -> Iterator[Example]:
     """Reasoned training problems without end; a trace that ends in a wrong answer is left out."""
     family, random = Family(data.dial), Random(data.seed)
     kept = 0

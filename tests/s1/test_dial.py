@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s1.config import DIAL_PEOPLE, ConfigError, Data, DataKind, Dial
+from s1.config import DIAL_PEOPLE, ConfigError, Dial
 from s1.data.dial import NAMES, Family, Problem
 from s1.data.rows import curate, examples, problems
 from s1.records import Example, read_objects, read_rows
-from s1.stages import Problems
+from s1.stages import Curated, Problems
 from sweep.stage import Work
 
 FAMILY = Family(Dial())
@@ -24,8 +24,8 @@ def work(config, out: Path) -> Work:
     return Work("key", config, {}, out, out, out, {}, lambda done, total, unit: None)
 
 
-def data(**changes) -> Data:
-    return Data(**{"name": "dial", "kind": DataKind.DIAL, "examples": 200, "seed": 0, **changes})
+def data(**changes) -> Curated:
+    return Curated(**{"dial": Dial(), "examples": 200, "seed": 0, **changes})
 
 
 def position_after(question: str, positions: int) -> int:

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s1.config import Architecture, ConfigError, Data, DataKind, Dial, Dialect, ModelKind, Train
+from s1.config import Architecture, ConfigError, Dial, Dialect, ModelKind, Train
 from s1.data.dial import Family
 from s1.data.rows import curate
 from s1.dialect import decode, encode
 from s1.records import Example
-from s1.stages import Sft, Start
+from s1.stages import Curated, Sft, Start
 from s1.train.sft import accumulation_steps, encoded, newest_complete, row_order, train
 from s1.train.start import CHAT_PIECES, materialise, piece_tokenizer
 from sweep.stage import Work
@@ -57,7 +57,7 @@ EXAMPLE = Example(
 def inputs(tmp_path_factory) -> dict[str, tuple[Path, ...]]:
     """A tiny model and 30 examples."""
     made = {role: tmp_path_factory.mktemp(role) for role in ("model", "data")}
-    data = Data("dial", DataKind.DIAL, examples=30, dial=Dial(turns_max=3))
+    data = Curated(Dial(turns_max=3), examples=30, seed=0)
     start = Start(ModelKind.FRESH, None, None, None, architecture=TINY, dial=data.dial, seed=0)
     materialise(Work("start", start, {}, made["model"], made["model"], made["model"], {}, lambda *_progress: None))
     curate(Work("data", data, {}, made["data"], made["data"], made["data"], {}, lambda *_progress: None))
