@@ -47,6 +47,8 @@ def sweep(composition: Composition, console: Console) -> int:
     show_plan(console, graph, work, store)
     if entry.plan:
         return 0
+    for stage in work.reused:  # finished by a run that ended before it could mirror them
+        graph.on_finished(stage, store.directory(stage).path)
     if work.needed and not _run(console, graph, work, store):
         return 1
     results = entry.results / graph.name

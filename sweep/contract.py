@@ -48,7 +48,7 @@ class Graph:
     table: Callable[[Path], Sequence[Mapping[str, str]]]  # the product's directory as rows to show, a heading each cell
     workers: Workers
     estimates: Mapping[str, Estimate]  # by stage address
-    on_finished: Callable[[Stage, Path], None]  # a stage and its directory: mirror it
+    on_finished: Callable[[Stage, Path], None]  # a stage and its directory: mirror it, once however often called
     points: int
 
 
