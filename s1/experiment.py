@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from s1.config import (
     Budget,
+    Compat,
     ConfigError,
     Cost,
     Data,
@@ -50,7 +51,9 @@ class Experiment:
     launch: Launch
 
     def __post_init__(self) -> None:
-        for check in (_check_model, _check_data, _check_budget, _check_task, _check_generate):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise ConfigError(f"name {self.name!r}: not a plain folder name. Use letters, digits, dots, dashes.")
+        for check in (_check_model, _check_rates, _check_data, _check_budget, _check_task, _check_generate):
             check(self)
 
 
@@ -76,32 +79,43 @@ def _check_data(x: Experiment) -> None:
         raise ConfigError(f"train null: data={x.data.name} is to be trained on. Choose train=laptop, or data=none.")
     _require_positive("train.steps", x.train.steps)
     _require_positive("train.batch_size", x.train.batch_size)
+    if x.train.batch_size % min(x.machine.micro_batch, x.train.batch_size):
+        raise ConfigError(
+            f"train.batch_size {x.train.batch_size}: not a multiple of machine.micro_batch {x.machine.micro_batch}."
+            " Change the latter."
+        )
 
 
 def _check_budget(x: Experiment) -> None:
     budget, context = x.budget, x.model.context_tokens
     _require_positive("budget.answer_tokens", budget.answer_tokens)
-    if budget.waits < 0:
-        raise ConfigError(f"budget.waits {budget.waits}: negative. Use 0 for none.")
-    if budget.min_thinking_tokens < 0:
-        raise ConfigError(f"budget.min_thinking_tokens {budget.min_thinking_tokens}: negative. Use 0 for none.")
-    if budget.max_thinking_tokens is None:
-        return
-    _require_positive("budget.max_thinking_tokens", budget.max_thinking_tokens)
-    if budget.max_thinking_tokens + budget.answer_tokens >= context:
+    for field, value in (("waits", budget.waits), ("min_thinking_tokens", budget.min_thinking_tokens)):
+        if value < 0:
+            raise ConfigError(f"budget.{field} {value}: negative. Use 0 for none.")
+    _check_forcing(budget)
+    for field in ("max_thinking_tokens", "min_thinking_tokens"):
+        value = getattr(budget, field) or 0
+        if value + budget.answer_tokens >= context:
+            raise ConfigError(
+                f"budget.{field} {value}: with {budget.answer_tokens} answer tokens it does not fit the context of"
+                f" {context}. Lower it, or choose a model with a longer context."
+            )
+
+
+def _check_forcing(budget: Budget) -> None:
+    maximum, minimum = budget.max_thinking_tokens, budget.min_thinking_tokens
+    if maximum is not None:
+        _require_positive("budget.max_thinking_tokens", maximum)
+    for field in ("max_thinking_tokens", "min_thinking_tokens", "waits"):
+        if budget.forcing is Forcing.NONE and getattr(budget, field):
+            value = getattr(budget, field)
+            raise ConfigError(f"budget.{field} {value}: budget=none forces nothing. Choose budget=max.")
+    if maximum is not None and minimum > maximum:
         raise ConfigError(
-            f"budget.max_thinking_tokens {budget.max_thinking_tokens}: with {budget.answer_tokens} answer tokens it"
-            f" does not fit the context of {context}. Lower it, or choose a model with a longer context."
+            f"budget.min_thinking_tokens {minimum}: above max_thinking_tokens {maximum}. Lower one or raise the other."
         )
-    if budget.min_thinking_tokens > budget.max_thinking_tokens:
-        raise ConfigError(
-            f"budget.min_thinking_tokens {budget.min_thinking_tokens}: above max_thinking_tokens"
-            f" {budget.max_thinking_tokens}. Lower one or raise the other."
-        )
-    if budget.forcing is Forcing.NONE:
-        raise ConfigError(
-            f"budget.max_thinking_tokens {budget.max_thinking_tokens}: budget=none forces nothing. Choose budget=max."
-        )
+    if budget.compat is Compat.S1 and minimum:
+        raise ConfigError(f"budget.min_thinking_tokens {minimum}: compat=s1 counts ends, not tokens. Set it to 0.")
 
 
 def _check_task(x: Experiment) -> None:
@@ -121,13 +135,28 @@ def _check_generate(x: Experiment) -> None:
     _require_positive("generate.samples", x.generate.samples)
     if x.generate.temperature < 0:
         raise ConfigError(f"generate.temperature {x.generate.temperature}: negative. Use 0 for greedy decoding.")
+    if not 0 < x.generate.top_p <= 1:
+        raise ConfigError(f"generate.top_p {x.generate.top_p}: not in (0, 1]. Use 1 for all tokens.")
     if x.generate.samples > 1 and x.generate.temperature == 0:
         raise ConfigError(
             f"generate.samples {x.generate.samples}: greedy samples are all equal. Set generate.temperature above 0."
         )
 
 
-def _require_positive(field_name: str, value: int) -> None:
+def _check_rates(x: Experiment) -> None:
+    """Counts and rates that something is divided by or waits for."""
+    for field in ("workers", "threads", "micro_batch", "checkpoint_every_steps", "slots", "cache_gib"):
+        _require_positive(f"machine.{field}", getattr(x.machine, field))
+    for field in ("train_tokens_per_second", "generate_tokens_per_second"):
+        _require_positive(f"cost.{field}", getattr(x.cost, field))
+    _require_positive("statistics.resamples", x.statistics.resamples)
+    for field in ("level", "power"):
+        if not 0 < getattr(x.statistics, field) < 1:
+            value = getattr(x.statistics, field)
+            raise ConfigError(f"statistics.{field} {value}: not between 0 and 1. Give 0.95, say.")
+
+
+def _require_positive(field_name: str, value: float) -> None:
     if value <= 0:
         raise ConfigError(f"{field_name} {value}: not positive. Give at least 1.")
 

@@ -10,6 +10,8 @@ named by dotted path and imported by the worker that runs them.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +21,17 @@ from s1.config import ConfigError, Data, DataKind, Model, ModelKind, Task
 from s1.experiment import Experiment
 from s1.report.table import shown
 from s1.stages import Answering, Curated, Curve, CurvePoint, Problems, Questions, Report, Scoring, Sft, Start
-from s1.track import Mirror
+from s1.track import Mirror, Tracked
 from sweep.contract import Estimate, Graph, Request, Workers
-from sweep.identity import Json, key_of
-from sweep.stage import FileInput, Input, Resources, Stage
+from sweep.identity import Json, canonical, key_of
+from sweep.stage import FileInput, Input, Stage
 
 Point = Experiment
 
-VARIANTS = ("model", "data", "train", "budget", "task", "engine", "generate")  # another choice is another result
+VARIANTS = ("model", "data", "train", "budget", "task", "engine", "generate", "seed")  # another choice: another result
+TASKS = Path(__file__).parent / "evaluate" / "tasks"
+MODEL_FILES = (".json", ".safetensors", ".jinja", ".txt", ".model")
+ANSWERS = 1  # version of the answers stage, and of the tokens it leaves for others to continue
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class PointStages:
 def graph(points: Sequence[Experiment], request: Request) -> Graph:
     """All points of one command, planned together."""
     first = _agreed(points)
-    name = "-".join([first.name, *(option for group, option in request.chosen.items() if group in VARIANTS)])
+    name = result_name(first.name, request.chosen)
     built = [stages_of(x) for x in points]
     curve = Stage(
         name="curve",
@@ -64,6 +69,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         inputs={"curve": (curve,)},
         label=name,
     )
+    tracked = _tracked(points, built)
     mirror = Mirror(first.track, group=name, directory=request.store / "wandb")
     return Graph(
         name=name,
@@ -71,32 +77,42 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         table=lambda directory: shown(directory / "table.csv"),
         workers=Workers(first.machine.workers, first.machine.threads),
         estimates=_estimates(points, built, [curve, report]),
-        on_finished=lambda stage, path: _mirror(mirror, stage, path),
+        on_finished=lambda stage, path: _mirror(mirror, tracked, stage, path),
         points=len(points),
     )
 
 
+def result_name(name: str, chosen: Mapping[str, str]) -> str:
+    """results/<name>: the experiment, and what the command line fixes otherwise: "budget_scan-math500-limit=20"."""
+    variants = [(field, value) for field, value in chosen.items() if field.partition(".")[0] in VARIANTS]
+    parts = [
+        f"{field.rpartition('.')[2]}={value.rpartition('/')[2]}" if "." in field or field == "seed" else value
+        for field, value in variants
+    ]
+    return re.sub(r"[^A-Za-z0-9._=-]+", "_", "-".join([name, *parts]))
+
+
 def stages_of(x: Experiment) -> PointStages:
     """One point, in the order in which it happens."""
-    rows = rows_of(x.task)
+    rows, wording = rows_of(x.task), wording_of(x.task)
     questions = Stage(
         name="questions",
         version=1,
         config=Questions(task=x.task.name, hub=x.task.hub if not rows else None, limit=x.task.limit),
         run="s1.evaluate.questions:questions",
-        inputs={"rows": rows},
+        inputs={"rows": rows, "task": wording},
         label=x.task.name,
     )
     checkpoint = checkpoint_of(x)
     answering = Answering(x.budget, x.model.dialect, x.engine, x.generate, x.model.context_tokens)
     answers = Stage(
         name="answers",
-        version=1,
+        version=ANSWERS,
         config=answering,
         run="s1.generate.answers:answer",
         inputs={"model": (checkpoint,), "questions": (questions,)},
-        resources=_resources(x),
-        batch=key_of({"model": checkpoint.key, "engine": x.engine}),
+        settings=_settings(x),
+        batch=key_of({"version": ANSWERS, "model": checkpoint.key, "engine": x.engine, "device": x.machine.device}),
         label=label_of(x),
     )
     scores = Stage(
@@ -104,8 +120,8 @@ def stages_of(x: Experiment) -> PointStages:
         version=1,
         config=Scoring(task=x.task.name, samples=x.generate.samples),
         run="s1.evaluate.score:score",
-        inputs={"answers": (answers,), "questions": (questions,)},
-        batch=questions.key,
+        inputs={"answers": (answers,), "questions": (questions,), "task": wording},
+        batch=key_of([questions.key, checkpoint.key]),
         label=label_of(x),
     )
     return PointStages(checkpoint, questions, answers, scores)
@@ -126,6 +142,15 @@ def rows_of(task: Task) -> tuple[Input, ...]:
     )
 
 
+def wording_of(task: Task) -> tuple[Input, ...]:
+    """The task's YAML files: what they say is part of what is asked and how it is graded."""
+    files = (TASKS / f"{task.name}.yaml", TASKS / "_shared.yaml")
+    if not files[0].is_file():
+        known = ", ".join(sorted(path.stem for path in TASKS.glob("[a-z]*.yaml")))
+        raise ConfigError(f"task.name {task.name!r}: no such task. Known: {known}.")
+    return tuple(map(FileInput.of, files))
+
+
 def checkpoint_of(x: Experiment) -> Stage:
     """The model that answers: as it is, or fine-tuned on the data."""
     start = start_of(x.model, x.data)
@@ -139,7 +164,7 @@ def checkpoint_of(x: Experiment) -> Stage:
         config=Sft(train=x.train, dialect=x.model.dialect),
         run="s1.train.sft:train",
         inputs={"model": (start,), "data": (curated,)},
-        resources=_resources(x),
+        settings=_settings(x),
         label=f"{x.model.name} on {x.data.name}",
     )
 
@@ -188,7 +213,7 @@ def _curve_point(x: Experiment, values: Mapping[str, Json]) -> CurvePoint:
 
 
 def _model_files(directory: Path) -> list[Path]:
-    files = sorted(path for path in directory.glob("*") if path.suffix in (".json", ".safetensors", ".jinja", ".txt"))
+    files = sorted(path for path in directory.glob("*") if path.suffix in MODEL_FILES)
     if not any(path.name == "config.json" for path in files):
         raise ConfigError(
             f"model.repo {str(directory)!r}: no config.json there. Give a directory in Hugging Face layout."
@@ -196,8 +221,8 @@ def _model_files(directory: Path) -> list[Path]:
     return files
 
 
-def _resources(x: Experiment) -> Resources:
-    settings = {
+def _settings(x: Experiment) -> dict[str, Json]:
+    return {
         "device": x.machine.device,
         "micro_batch": x.machine.micro_batch,
         "checkpoint_every_steps": x.machine.checkpoint_every_steps,
@@ -205,7 +230,6 @@ def _resources(x: Experiment) -> Resources:
         "cache_gib": x.machine.cache_gib,
         "usd_per_hour": x.cost.usd_per_device_hour * max(1, x.machine.gpus),
     }
-    return Resources(gpus=x.machine.gpus, cpus=x.machine.threads, settings=settings)
 
 
 def _agreed(points: Sequence[Experiment]) -> Experiment:
@@ -226,7 +250,8 @@ def _estimates(
     for x, stages in zip(points, built, strict=True):
         if x.data.kind is not DataKind.NONE:
             estimates[stages.checkpoint.address] = cost.training(x)
-        batches.setdefault(f"{stages.answers.batch} {stages.questions.key}", []).append((x, stages))
+        shared = key_of([stages.answers.batch, stages.questions.key, x.generate, x.model.dialect])
+        batches.setdefault(shared, []).append((x, stages))
     for members in batches.values():
         xs = [x for x, _ in members]
         for (_, stages), estimate in zip(members, cost.generation(xs, _question_count(xs[0].task)), strict=True):
@@ -243,9 +268,19 @@ def _question_count(task: Task) -> int:
     return min(count, task.limit) if task.limit else count
 
 
-def _mirror(mirror: Mirror, stage: Stage, path: Path) -> None:
-    """One W&B run per checkpoint and per point, and the summary."""
+def _mirror(mirror: Mirror, points: Mapping[str, Experiment], stage: Stage, path: Path) -> None:
+    """One W&B run per checkpoint and per point, and the summary; each with the whole configuration it belongs to."""
     if stage.name == "report":
-        mirror.summary(stage.key, path)
-    elif stage.name in ("checkpoint", "scores"):
-        mirror.stage(stage.name, stage.key, path)
+        mirror.summary(Tracked("report", stage.key, stage.label, {"stage": stage.identity()}), path)
+    elif stage.address in points:
+        config = {"stage": stage.identity(), **dataclasses.asdict(points[stage.address])}
+        mirror.stage(Tracked(stage.name, stage.key, stage.label, canonical(config)), path)
+
+
+def _tracked(points: Sequence[Experiment], built: Sequence[PointStages]) -> dict[str, Experiment]:
+    """The stages that are runs, and the first point that each belongs to."""
+    tracked: dict[str, Experiment] = {}
+    for x, stages in zip(points, built, strict=True):
+        for stage in (stages.checkpoint, stages.scores):
+            tracked.setdefault(stage.address, x)
+    return tracked

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,16 @@ MARKER = "wandb.json"
 INIT_TIMEOUT_S = 20.0  # wandb's own 90 s would hold up the sweep
 
 
+@dataclass(frozen=True)
+class Tracked:
+    """A stage as a run: what W&B shows, groups and filters by."""
+
+    job_type: str
+    key: str
+    label: str
+    config: Mapping[str, Any]
+
+
 @dataclass
 class Mirror:
     """Sends finished stages of one experiment to W&B; gives up for this session when it cannot be reached."""
@@ -36,77 +46,72 @@ class Mirror:
     directory: Path  # where offline runs go
     is_reachable: bool = True
 
-    def stage(self, name: str, key: str, path: Path) -> None:
-        """Mirror a finished stage directory once: its config, its metrics.jsonl, its summary."""
-        if not self._wants(path):
-            return
-        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
-        run = self._open(name, key, record["identity"])
-        if run is None:
-            return
-        for row in _metrics(path / "out" / "metrics.jsonl"):
-            run.log(row)
-        run.summary.update({**record["summary"], "seconds": record["seconds"], "usd": record["usd"]})
-        self._close(run, path)
+    def stage(self, stage: Tracked, path: Path) -> None:
+        """Mirror a finished stage directory once: what it is, its metrics.jsonl, its summary."""
 
-    def summary(self, key: str, path: Path) -> None:
-        """Mirror the report: the curve as a table and as plots, the page as it is."""
-        if not self._wants(path):
-            return
-        run = self._open("report", key, {"experiment": self.group})
-        if run is None:
+        def fill(run: Run) -> None:
+            record = json.loads((path / "record.json").read_text(encoding="utf-8"))
+            for row in _metrics(path / "out" / "metrics.jsonl"):
+                run.log(row)
+            run.summary.update({**record["summary"], "seconds": record["seconds"], "usd": record["usd"]})
+
+        self._send(stage, path, fill)
+
+    def summary(self, stage: Tracked, path: Path) -> None:
+        """Mirror the report once: the curve as a table and as a plot, the page as it is."""
+
+        def fill(run: Run) -> None:
+            import wandb
+
+            rows = read_table(path / "out" / "table.csv")
+            columns = list(rows[0])
+            table = wandb.Table(columns=columns, data=[[row[column] for column in columns] for row in rows])
+            page = (path / "out" / "report.html").read_text(encoding="utf-8")
+            run.log({"curve": table, **_plots(rows), "report": wandb.Html(page, inject=False)})
+
+        self._send(stage, path, fill)
+
+    def _send(self, stage: Tracked, path: Path, fill: Callable[[Run], None]) -> None:
+        """Open a run, fill it, close it, mark the directory; or warn, whatever of it W&B refuses."""
+        if not self.track.wandb or not self.is_reachable or (path / MARKER).exists():
             return
         import wandb
 
-        rows = read_table(path / "out" / "table.csv")
-        columns = list(rows[0])
-        table = wandb.Table(columns=columns, data=[[row[column] for column in columns] for row in rows])
-        run.log({"curve": table, **_plots(rows)})
-        run.log({"report": wandb.Html((path / "out" / "report.html").read_text(encoding="utf-8"), inject=False)})
-        self._close(run, path)
+        try:
+            with self._open(stage) as run:
+                fill(run)
+        except (wandb.errors.Error, OSError) as error:
+            self.is_reachable = False
+            log.warning("W&B not reached for %s (%s): the result is complete without it.", stage.key, error)
+            return
+        mirrored = {"id": stage.key, "group": self.group, "url": None if run.offline else run.url}
+        (path / MARKER).write_text(json.dumps(mirrored) + "\n", encoding="utf-8")
 
-    def _wants(self, path: Path) -> bool:
-        return self.track.wandb and self.is_reachable and not (path / MARKER).exists()
-
-    def _open(self, job_type: str, key: str, config: Mapping[str, Any]) -> Run | None:
+    def _open(self, stage: Tracked) -> Run:
         import wandb
 
         self.directory.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault(
-            "WANDB_DATA_DIR", str(self.directory / "data")
-        )  # or offline artifacts go to the home directory
-        try:
-            return wandb.init(
-                project=self.track.project,
-                entity=self.track.entity,
-                group=self.group,
-                job_type=job_type,
-                id=key,
-                name=f"{job_type} {key}",
-                resume="allow",
-                mode=os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline"),
-                dir=str(self.directory.parent),
-                config=dict(config),
-                settings=wandb.Settings(
-                    silent=True,
-                    console="off",
-                    disable_git=True,
-                    x_disable_stats=True,
-                    x_disable_meta=True,
-                    save_code=False,
-                    init_timeout=INIT_TIMEOUT_S,
-                ),
-            )
-        except (wandb.errors.Error, OSError) as error:
-            self.is_reachable = False
-            log.warning("W&B not reached for %s %s (%s): the result is complete without it.", job_type, key, error)
-            return None
-
-    def _close(self, run: Run, path: Path) -> None:
-        run.finish()
-        (path / MARKER).write_text(
-            json.dumps({"id": run.id, "group": self.group, "url": None if run.offline else run.url}) + "\n",
-            encoding="utf-8",
+        os.environ.setdefault("WANDB_DATA_DIR", str(self.directory / "data"))  # or artifacts go to the home directory
+        return wandb.init(
+            project=self.track.project,
+            entity=self.track.entity,
+            group=self.group,
+            job_type=stage.job_type,
+            id=stage.key,
+            name=stage.label,
+            resume="allow",
+            mode=os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline"),
+            dir=str(self.directory.parent),
+            config=dict(stage.config),
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                disable_git=True,
+                x_disable_stats=True,
+                x_disable_meta=True,
+                save_code=False,
+                init_timeout=INIT_TIMEOUT_S,
+            ),
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import sys
 from collections.abc import Mapping
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
-from sweep.compose import Composition, ask_hydra, compose, is_question_to_hydra
+from sweep.compose import Composition, ask_hydra, compose, is_question_to_hydra, pipeline_of
 from sweep.contract import Graph
 from sweep.errors import InputError
 from sweep.launch.local import State, launch
@@ -23,14 +23,14 @@ from sweep.store import Store, StoreError, write_json
 def main() -> int:
     """Exit status 0: the result is complete; 1: something is wrong and said; 130: interrupted, to be continued."""
     argv = sys.argv[1:]
-    if is_question_to_hydra(argv):
-        ask_hydra()
-        return 0
     console = Console(highlight=False)
     try:
+        if is_question_to_hydra(argv):
+            ask_hydra()
+            return 0
         return sweep(compose(argv), console)
     except (InputError, StoreError, OSError) as error:
-        console.print(f"[red]error[/red] {error}", soft_wrap=True, markup=True)
+        console.print(f"[red]error[/red] {escape(str(error))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("interrupted: what is finished is kept; the same command goes on from here.")
@@ -40,15 +40,16 @@ def main() -> int:
 def sweep(composition: Composition, console: Console) -> int:
     """Plan, run and publish one command's points."""
     entry = composition.entry
-    pipeline = importlib.import_module(entry.pipeline)
+    pipeline = pipeline_of(entry.pipeline)
     store = Store(entry.store)
     graph = pipeline.graph(composition.points, composition.request)
     work = plan([graph.product], store.is_done)
     show_plan(console, graph, work, store)
     if entry.plan:
         return 0
-    for stage in work.reused:  # finished by a run that ended before it could mirror them
-        graph.on_finished(stage, store.directory(stage).path)
+    for stage in plan([graph.product], lambda stage: False).needed:  # what earlier runs made and could not mirror
+        if store.is_done(stage):
+            graph.on_finished(stage, store.directory(stage).path)
     if work.needed and not _run(console, graph, work, store):
         return 1
     results = entry.results / graph.name
@@ -72,13 +73,18 @@ def _run(console: Console, graph: Graph, work: Plan, store: Store) -> bool:
 
 def publish(graph: Graph, store: Store, results: Path) -> None:
     """Copy the product to results/NAME, whole, and say beside it what it was made from and what that cost."""
+    if results.exists() and not (results / "manifest.json").exists():
+        raise InputError(f"results {results}: there, and not a result of ours. Move it away, or choose another name=.")
     results.parent.mkdir(parents=True, exist_ok=True)
-    aside = results.with_name(f".{results.name}.new")
-    shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(store.directory(graph.product).out, aside)
-    write_json(aside / "manifest.json", manifest(graph, store))
-    shutil.rmtree(results, ignore_errors=True)
-    aside.rename(results)
+    new, old = (results.with_name(f".{results.name}.{which}") for which in ("new", "old"))
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(store.directory(graph.product).out, new)
+    write_json(new / "manifest.json", manifest(graph, store))
+    if results.exists():
+        results.rename(old)
+    new.rename(results)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def manifest(graph: Graph, store: Store) -> Mapping[str, Any]:

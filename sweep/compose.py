@@ -27,14 +27,20 @@ from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from sweep.contract import Request
+from sweep.contract import Pipeline, Request
 from sweep.errors import InputError
 from sweep.identity import Json
 from sweep.provenance import PROJECT
 from sweep.typed import no_such_field, typed
 
 CONFIG = PROJECT / "conf"
+MULTIRUN_FLAGS = ("-m", "--multirun")
+QUESTION_FLAGS = (
+    *("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info"),
+    *("-p", "--package", "--resolve", "-sc", "--shell-completion"),
+)
 ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "also")
 
 
@@ -60,12 +66,16 @@ class Composition:
 class Axis:
     field: str
     choices: tuple[str, ...]  # overrides, e.g. "seed=0"
-    is_group: bool
+    is_composed: bool  # by Hydra, for every choice; otherwise values are set in place
 
 
 def is_question_to_hydra(argv: Sequence[str]) -> bool:
-    """Flags other than -m are for Hydra to answer: help, --cfg, --info, completion."""
-    return any(argument.startswith("-") and argument not in ("-m", "--multirun") for argument in argv)
+    """Help, --cfg, --info, completion and their like are for Hydra to answer. Raises InputError for other flags."""
+    flags = [argument.partition("=")[0] for argument in argv if argument.startswith("-")]
+    unknown = [flag for flag in flags if flag not in (*MULTIRUN_FLAGS, *QUESTION_FLAGS)]
+    if unknown:
+        raise InputError(f"{unknown[0]}: no such flag here. Use -m, field=value, or what --help names.")
+    return any(flag in QUESTION_FLAGS for flag in flags)
 
 
 def ask_hydra() -> None:
@@ -75,8 +85,8 @@ def ask_hydra() -> None:
 
 def compose(argv: Sequence[str], config_directory: Path = CONFIG) -> Composition:
     """All points of a command line, typed. Raises InputError, one line per fault, before anything runs."""
-    is_multirun = any(argument in ("-m", "--multirun") for argument in argv)
-    overrides = [argument for argument in argv if argument not in ("-m", "--multirun")]
+    is_multirun = any(argument in MULTIRUN_FLAGS for argument in argv)
+    overrides = [argument for argument in argv if argument not in MULTIRUN_FLAGS]
     try:
         with hydra.initialize_config_dir(config_dir=str(config_directory), version_base="1.3"):
             try:
@@ -84,7 +94,7 @@ def compose(argv: Sequence[str], config_directory: Path = CONFIG) -> Composition
             except ConfigCompositionException:
                 _refuse_unknown_fields(_parse(overrides))
                 raise
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise InputError(_one_line(error)) from None
 
 
@@ -100,19 +110,31 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     axes, extra = [], []
     if is_multirun:
         axes = _axes([each for each in _parse(first.declared) if each.key_or_group not in taken] + given)
-        extra = [line for line in map(shlex.split, entry.also) if not taken & set(_fields(line))]
+        extra = [line for line in map(_split, entry.also) if not taken & set(_fields(line))]
     fields = dict.fromkeys([axis.field for axis in axes] + [field for line in extra for field in _fields(line)])
-    loaded = itertools.chain(_grid(fixed, axes), (_load([*fixed, *line]) for line in extra))
+    beside = (_grid([*fixed, *line], [axis for axis in axes if not _sets(line, axis)]) for line in extra)
+    loaded = itertools.chain(_grid(fixed, axes), *beside)
     points, values = _typed_points(loaded, list(fields), entry.pipeline)
     command = _command([each.input_line for each in given if each.key_or_group not in ENTRY_FIELDS], is_multirun)
-    chosen = {each.key_or_group: first.choices[each.key_or_group] for each in given if _is_choice(each, first)}
+    chosen = {each.key_or_group: str(first.value(each.key_or_group)) for each in given if _is_choice(each)}
     return Composition(entry, points, Request(command, chosen, values, entry.store))
 
 
-def _is_choice(override: Override, first: Loaded) -> bool:
-    """The command line picks one option of a group, other than the experiment."""
-    is_group = override.key_or_group in first.choices and override.key_or_group != "experiment"
-    return is_group and not override.is_sweep_override()
+def _is_choice(override: Override) -> bool:
+    """The command line fixes it: a group's option or a field's value, but not the experiment and not an axis."""
+    return override.key_or_group not in (*ENTRY_FIELDS, "experiment") and not override.is_sweep_override()
+
+
+def _sets(line: Sequence[str], axis: Axis) -> bool:
+    """A point beside the grid names the field of this axis, or the group that it is in."""
+    return any(axis.field == field or axis.field.startswith(f"{field}.") for field in _fields(line))
+
+
+def _split(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise InputError(f"also {line!r}: not a command line ({error}). Mend its quotes.") from None
 
 
 def _command(overrides: Sequence[str], is_multirun: bool) -> str:
@@ -161,32 +183,48 @@ def _axes(overrides: Sequence[Override]) -> list[Axis]:
         Axis(
             field=each.key_or_group,
             choices=tuple(f"{each.get_key_element()}={choice}" for choice in each.sweep_string_iterator()),
-            is_group=bool(loader.get_group_options(each.key_or_group)) or each.is_add() or each.is_force_add(),
+            is_composed=bool(loader.get_group_options(each.key_or_group)) or not _is_plain(each),
         )
         for each in overrides
         if each.is_sweep_override()
     ]
 
 
+def _is_plain(override: Override) -> bool:
+    """Its values replace one another in place; a mapping would be merged with the one before it."""
+    values = override.sweep_iterator()
+    return not (override.is_add() or override.is_force_add() or any(isinstance(value, dict) for value in values))
+
+
 def _grid(fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Loaded]:
     """Every combination; the last axis varies fastest. Values are set in place: take what you need before the next."""
-    first_values = [axis.choices[0] for axis in axes if not axis.is_group]
+    first_values = [axis.choices[0] for axis in axes if not axis.is_composed]
     composed = {
         choice: _load([*fixed, *choice, *first_values])
-        for choice in itertools.product(*(axis.choices for axis in axes if axis.is_group))
+        for choice in itertools.product(*(axis.choices for axis in axes if axis.is_composed))
     }
     for combination in itertools.product(*(axis.choices for axis in axes)):
-        chosen = tuple(line for axis, line in zip(axes, combination, strict=True) if axis.is_group)
-        for each in _parse([line for axis, line in zip(axes, combination, strict=True) if not axis.is_group]):
+        chosen = tuple(line for axis, line in zip(axes, combination, strict=True) if axis.is_composed)
+        for each in _parse([line for axis, line in zip(axes, combination, strict=True) if not axis.is_composed]):
             OmegaConf.update(composed[chosen].config, each.key_or_group, each.value(), merge=True)
         yield composed[chosen]
+
+
+def pipeline_of(name: str) -> Pipeline:
+    """The module of that dotted name. Raises InputError if there is none."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise  # it is there, and misses something itself
+        raise InputError(f"pipeline {name}: no such module. Name one that plans points, such as s1.pipeline.") from None
 
 
 def _typed_points(
     loaded: Iterable[Loaded], fields: Sequence[str], pipeline: str
 ) -> tuple[tuple[Any, ...], tuple[Mapping[str, Json], ...]]:
     """Every point typed, and what it sets at `fields`; the faults of all points together, each once."""
-    schema = importlib.import_module(pipeline).Point
+    schema = pipeline_of(pipeline).Point
     points, values, faults = [], [], {}
     for each in loaded:
         plain = OmegaConf.to_container(each.config, resolve=True, throw_on_missing=True)

@@ -28,7 +28,7 @@ class Request:
     """What a command asks for, beside the points themselves."""
 
     command: str  # what makes these points, wherever they are kept
-    chosen: Mapping[str, str]  # groups whose option the command line names
+    chosen: Mapping[str, str]  # what the command line fixes: options of groups, values of fields
     values: Sequence[Mapping[str, Json]]  # what each point sets, by field, over all axes
     store: Path
 

@@ -42,7 +42,7 @@ def _git(*arguments: str) -> str | None:
         answer = subprocess.run(
             ["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, check=False, timeout=30
         )
-    except FileNotFoundError:  # no git on this machine
+    except (FileNotFoundError, subprocess.TimeoutExpired):  # no git on this machine, or a file system that sleeps
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None
 
@@ -50,10 +50,17 @@ def _git(*arguments: str) -> str | None:
 def _package_versions() -> dict[str, str]:
     """Versions of what the project itself requires, as far as it is installed."""
     versions = {}
-    for requirement in importlib.metadata.requires(DISTRIBUTION) or []:
+    for requirement in _requirements():
         name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue  # an extra that is not installed here
     return versions
+
+
+def _requirements() -> list[str]:
+    try:
+        return importlib.metadata.requires(DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        return []

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.provenance import provenance
-from sweep.stage import Finished, Work
+from sweep.stage import FileInput, Finished, Work
 from sweep.store import StageDirectory, StoreError, write_json
 from sweep.typed import typed
 
@@ -45,38 +45,41 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(directories: Sequence[StageDirectory]) -> bool:
     """Make all that are not done yet; False if any failed."""
+    ordered = sorted(directories, key=lambda each: each.path)  # one order for all, or two processes would wait forever
     with ExitStack() as locks:
-        for directory in directories:
+        for directory in ordered:
             locks.enter_context(directory.locked())
-        waiting = {
-            each.path.name: each for each in directories if not each.is_done
-        }  # another process may have been first
-        if not waiting:
-            return True
-        clock = Clock()
+        waiting = {each.path.name: each for each in directories if not each.is_done}  # another may have been first
         try:
-            for finished in _finish(list(waiting.values())):
-                directory = waiting.pop(finished.key)
-                directory.publish(_record(directory, finished, clock))
+            _make(waiting)
         except Exception as error:  # the process boundary: every failure is written down and told by the exit status
             traceback.print_exc()
             for directory in waiting.values():
                 write_json(directory.failed_file, _failure(error))
             return False
-    if waiting:
-        raise StoreError(
-            f"stages {', '.join(waiting)}: their function ended without finishing them. Mend the function."
-        )
     return True
 
 
-def _finish(directories: Sequence[StageDirectory]) -> Iterator[Finished]:
-    descriptions = [directory.read_stage() for directory in directories]
-    for directory in directories:
+def _make(waiting: dict[str, StageDirectory]) -> None:
+    """Make and publish; what is published leaves `waiting`."""
+    clock, origin = Clock(), provenance()
+    stages = {key: directory.read_stage() for key, directory in waiting.items()}
+    for finished in _finish(waiting, stages):
+        waiting[finished.key].publish(_record(stages[finished.key], finished, clock.lap(), origin))
+        del waiting[finished.key]
+    if waiting:
+        raise StoreError(f"stages {', '.join(waiting)}: their function ended without them. Mend the function.")
+
+
+def _finish(waiting: Mapping[str, StageDirectory], stages: Mapping[str, Mapping[str, Any]]) -> Iterator[Finished]:
+    for directory in waiting.values():
         directory.begin()
-    works = [_work(directory, stage) for directory, stage in zip(directories, descriptions, strict=True)]
-    function = named(descriptions[0]["run"])
-    if descriptions[0]["batch"] is not None:
+    works = [_work(directory, stages[key]) for key, directory in waiting.items()]
+    if not works:
+        return
+    first = stages[works[0].key]
+    function = named(first["run"])
+    if first["batch"] is not None:
         yield from function(works)
         return
     for work in works:
@@ -105,8 +108,6 @@ def _work(directory: StageDirectory, stage: Mapping[str, Any]) -> Work[Any]:
 def _input_path(root: Path, place: Mapping[str, str]) -> Path:
     """Where an input is; refused if it is not finished, or is no longer the file that was planned."""
     if "file" in place:
-        from sweep.stage import FileInput
-
         if FileInput.of(Path(place["file"])).key != place["key"]:
             raise StoreError(f"{place['file']}: changed since it was planned. Run the sweep again.")
         return Path(place["file"])
@@ -133,9 +134,7 @@ class Clock:
         return self.last - before
 
 
-def _record(directory: StageDirectory, finished: Finished, clock: Clock) -> dict[str, Any]:
-    stage = directory.read_stage()
-    seconds = clock.lap()
+def _record(stage: Mapping[str, Any], finished: Finished, seconds: float, origin: Mapping[str, Any]) -> dict[str, Any]:
     usd_per_hour = float(stage["settings"].get("usd_per_hour", 0.0))
     return {
         "key": finished.key,
@@ -144,7 +143,7 @@ def _record(directory: StageDirectory, finished: Finished, clock: Clock) -> dict
         "seconds": round(seconds, 3),
         "usd": round(seconds * usd_per_hour / 3600, 6),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "provenance": provenance(),
+        "provenance": origin,
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -20,6 +21,7 @@ from sweep.store import Store, read_json
 
 DIFFERENCES_SHOWN = 2
 LABELS_SHOWN = 3
+VALUE_CHARACTERS = 30
 
 
 def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
@@ -58,16 +60,22 @@ def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
 def _why(unit: Unit, made: Mapping[str, Mapping[str, Json]]) -> str:
     label = _some([stage.label for stage in unit.stages if stage.label])
     difference = explain(unit.stages[0].identity(), made)
-    return f"{label + '; ' if label else ''}{_departure(difference)}"
+    return escape(f"{label + '; ' if label else ''}{_departure(difference)}")
 
 
 def _departure(difference: Difference | None) -> str:
     if difference is None:
         return "none made yet"
     changed = [
-        f"{name.removeprefix('config.')} {there!r} -> {here!r}" for name, (there, here) in difference.fields.items()
+        f"{name.removeprefix('config.')} {_short(there)} -> {_short(here)}"
+        for name, (there, here) in difference.fields.items()
     ]
     return f"nearest {difference.nearest_key}: {_some(changed, DIFFERENCES_SHOWN)}"
+
+
+def _short(value: Json) -> str:
+    text = repr(value)
+    return text if len(text) <= VALUE_CHARACTERS else f"{text[: VALUE_CHARACTERS - 3]}..."
 
 
 def _some(items: Sequence[str], most: int = LABELS_SHOWN) -> str:
@@ -119,7 +127,7 @@ class Live:
     def finished(self, stage: Stage) -> None:
         record = self.store.directory(stage).read_record()
         self.console.print(
-            f"  [green]done[/green]  {stage.address}  {stage.label}  [dim]{duration(record['seconds'])}[/dim]"
+            f"  [green]done[/green]  {stage.address}  {escape(stage.label)}  [dim]{duration(record['seconds'])}[/dim]"
         )
 
     def tick(self, jobs: Sequence[Job]) -> None:
@@ -153,7 +161,7 @@ def show_failures(console: Console, jobs: Sequence[Job], store: Store) -> None:
         if job.state is State.FAILED:
             stage = next(each for each in job.unit.stages if not store.is_done(each))
             reason = _reason(job, store.directory(stage).failed_file)
-            console.print(f"  [red]failed[/red]  {stage.address}  {reason}", soft_wrap=True)
+            console.print(f"  [red]failed[/red]  {stage.address}  {escape(reason)}", soft_wrap=True)
             console.print(f"          log: {job.log}", soft_wrap=True)
         if job.state is State.BLOCKED:
             console.print(f"  [yellow]blocked[/yellow]  {job.unit.stages[0].name} ({len(job.unit.stages)} stages)")
@@ -176,7 +184,7 @@ def show_results(console: Console, graph: Graph, directory: Path) -> None:
     for index, heading in enumerate(rows[0]):
         table.add_column(heading, justify="right" if index else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*map(escape, row.values()))
     console.print(table)
     for path in sorted(directory.iterdir()):
         console.print(f"  {path}", soft_wrap=True)

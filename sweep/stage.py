@@ -1,6 +1,6 @@
 """A stage: one named step of an experiment, as an inert value, and the work order its function receives.
 
-What a stage *is* (name, version, config, inputs) makes its key. How and where it runs (label, run, resources, batch)
+What a stage *is* (name, version, config, inputs) makes its key. How and where it runs (label, run, settings, batch)
 cannot reach the key: `identity()` is the only thing hashed, and it does not mention them.
 
     key = key_of({name, version, config, inputs: {role: [key, ...]}})
@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -39,21 +39,17 @@ class FileInput:
 
     @classmethod
     def of(cls, path: Path) -> FileInput:
-        """Hash the file's bytes; raises OSError if it cannot be read."""
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return cls(path=path.resolve(), key=digest[:KEY_CHARACTERS])
+        """Hash the file's bytes, however many; raises OSError if it cannot be read."""
+        state = path.stat()
+        return cls(path=path.resolve(), key=_file_key(path.resolve(), state.st_size, state.st_mtime_ns))
 
 
-@dataclass(frozen=True)
-class Resources:
-    """How a stage runs, none of which changes what it makes."""
-
-    gpus: int = 0
-    nodes: int = 1
-    cpus: int = 1
-    settings: Mapping[str, Json] = field(
-        default_factory=dict
-    )  # e.g. device, micro-batch: for the function, not the key
+@cache
+def _file_key(path: Path, size_bytes: int, modified_ns: int) -> str:
+    """Hashed once for each state of the file: a model of 65 GB is an input of every point."""
+    del size_bytes, modified_ns  # they tell one state from another
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:KEY_CHARACTERS]
 
 
 Input: TypeAlias = "Stage | FileInput"
@@ -68,7 +64,7 @@ class Stage:
     config: Any  # a frozen dataclass; all of it is identity
     run: str  # "s1.train.sft:train"
     inputs: Mapping[str, tuple[Input, ...]] = field(default_factory=dict)  # by role
-    resources: Resources = field(default_factory=Resources)
+    settings: Mapping[str, Json] = field(default_factory=dict)  # how it runs: device, micro-batch, price
     batch: str | None = None  # stages of one batch run in one process
     label: str = ""  # for people: "max 16 tokens"
 

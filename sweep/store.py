@@ -6,20 +6,20 @@ store/answers/9f3c1ab2d4e5/
   failed.json     instead of a record: the error and its traceback
   out/            the product; while running it is out.partial/, published by one rename
   scratch/        what survives attempts, e.g. training checkpoints; removed when done
-  log.txt         everything the worker printed
+  log.txt         everything the worker printed; stages of one worker share one log
   progress.json   {done, total, unit} while running
   lock            held (flock) by the one process that works here; the kernel frees it if that process dies
 store/shared/<batch>/   what stages of a batch keep together: the continuation store
-store/logs/             the log of a process that makes several stages; their log.txt point to it
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -87,7 +87,8 @@ class StageDirectory:
 
     def begin(self) -> None:
         """Clear what an earlier attempt left, but for the scratch directory."""
-        self.failed_file.unlink(missing_ok=True)
+        for file in (self.failed_file, self.progress_file):
+            file.unlink(missing_ok=True)
         for leftover in (self.partial, self.out):
             shutil.rmtree(leftover, ignore_errors=True)
         self.partial.mkdir(parents=True)
@@ -95,7 +96,9 @@ class StageDirectory:
 
     def publish(self, record: Mapping[str, Any]) -> None:
         """Make the product visible at once and for good: rename, then the record as the last thing."""
+        _flush_tree(self.partial)
         self.partial.replace(self.out)
+        _flush(self.path)
         write_json(self.record_file, record)
         self.progress_file.unlink(missing_ok=True)
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -126,6 +129,7 @@ class Store:
         """Write down what is to be made, so that a worker, or a person, can make it from the directory alone."""
         directory = self.directory(stage)
         directory.path.mkdir(parents=True, exist_ok=True)
+        directory.failed_file.unlink(missing_ok=True)  # of an earlier attempt
         write_json(directory.stage_file, describe(stage))
         return directory
 
@@ -133,8 +137,26 @@ class Store:
         """Identities of the newest finished stages of a name, by key."""
         paths = (self.root / name).glob("*/record.json")
         newest = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)[:most]
-        described = {path.parent.name: StageDirectory(path.parent).read_stage() for path in newest}
-        return {key: stage["identity"] for key, stage in described.items()}
+        identities = {}
+        for path in newest:
+            with suppress(StoreError):  # only for the plan's explanations: a damaged one explains nothing
+                identities[path.parent.name] = StageDirectory(path.parent).read_stage()["identity"]
+        return identities
+
+
+def _flush_tree(directory: Path) -> None:
+    """Bring a product to the disk, so that a record never outlives what it vouches for."""
+    for path in sorted(directory.rglob("*")):
+        _flush(path)
+    _flush(directory)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def describe(stage: Stage) -> dict[str, Any]:
@@ -146,7 +168,7 @@ def describe(stage: Stage) -> dict[str, Any]:
         "run": stage.run,
         "batch": stage.batch,
         "label": stage.label,
-        "settings": dict(stage.resources.settings),
+        "settings": dict(stage.settings),
         "inputs": {role: [_place(each) for each in inputs] for role, inputs in stage.inputs.items()},
     }
 
@@ -170,7 +192,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Written aside, flushed to disk and renamed: a reader sees the old file or the whole new one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with aside.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=2, sort_keys=True, allow_nan=False)
         file.write("\n")

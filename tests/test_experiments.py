@@ -105,6 +105,18 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
         (["model=smollm2_135m", "data=none", "model.kind=hub"], "model.revision None: not a 40-hex commit."),
         (["data=none"], "a fresh model knows nothing before training"),
         (["generate.samples=4"], "greedy samples are all equal"),
+        (["generate.temperature=1", "generate.top_p=0"], "generate.top_p 0.0: not in (0, 1]"),
+        (["budget=none", "budget.waits=2"], "budget.waits 2: budget=none forces nothing"),
+        (["budget=min", "budget.compat=s1"], "compat=s1 counts ends, not tokens"),
+        (["budget.min_thinking_tokens=600"], "budget.min_thinking_tokens 600: with 8 answer tokens it does not fit"),
+        (["machine.workers=0"], "machine.workers 0: not positive"),
+        (["machine.micro_batch=3"], "train.batch_size 8: not a multiple of machine.micro_batch 3"),
+        (["cost.generate_tokens_per_second=0"], "cost.generate_tokens_per_second 0.0: not positive"),
+        (["statistics.level=2"], "statistics.level 2.0: not between 0 and 1"),
+        (["task.name=aime26"], "task.name 'aime26': no such task. Known: aime24, aime25"),
+        (["name=../.."], "name '../..': not a plain folder name"),
+        (["name="], "name '': not a plain folder name"),
+        (["pipeline=s1.nope"], "pipeline s1.nope: no such module"),
         (["generate.temperature=-1"], "generate.temperature -1.0: negative"),
         (["seed=one"], "seed 'one': input should be a valid integer"),
     ],
@@ -113,6 +125,32 @@ def test_impossible_points_are_refused_by_field_value_and_mend(overrides: list[s
     with pytest.raises(InputError) as refused:
         graph_of(compose(overrides))
     assert complaint in str(refused.value)
+
+
+def test_points_beside_the_grid_are_crossed_with_the_axes_they_do_not_set() -> None:
+    """Once they took the defaults: seeds 1 and 2 had no natural end, and nothing said so."""
+    points = compose(["+experiment=budget_scan", "seed=1,2", "-m"]).points
+    assert len(points) == 20
+    assert [x.seed for x in points if x.budget.waits == 4] == [1, 2]
+    assert [x.seed for x in points if x.budget.max_thinking_tokens is None and not x.budget.waits] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], "budget_scan"),
+        (["seed=1"], "budget_scan-seed=1"),
+        (["budget.max_thinking_tokens=4,8"], "budget_scan"),
+        (["track=off", "machine.threads=2"], "budget_scan"),
+        (
+            ["task=math500", "task.data_file=README.md", "task.limit=2"],
+            "budget_scan-math500-data_file=README.md-limit=2",
+        ),
+        (["generate.share=false"], "budget_scan-share=False"),
+    ],
+)
+def test_another_experiment_is_another_result(overrides: list[str], name: str) -> None:
+    assert graph_of(compose(["+experiment=budget_scan", *overrides, "-m"])).name == name
 
 
 def test_a_missing_data_file_is_refused() -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from s1.config import ConfigError, EngineConfig, EngineKind
+from s1.config import ConfigError, Dialect, EngineConfig, EngineKind
 from s1.dialect import Tokenizer, decode, dialect_ids, encode, prompt_text
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Engine, Sampling
@@ -27,7 +27,7 @@ from s1.generate.move import Close, Policy
 from s1.generate.policy import policy_of
 from s1.generate.rollout import Job, Rollout
 from s1.generate.trace import Part, Segment, Trace
-from s1.records import Answer, Question, read_rows, write_rows
+from s1.records import Answer, Ending, Question, read_rows, write_rows
 from s1.stages import Answering
 from sweep.identity import Json, key_of
 from sweep.stage import Finished, Summary, Work
@@ -148,13 +148,18 @@ def _rows(sheet: _Sheet, tokenizer: Tokenizer) -> Iterator[Answer]:
             prompt_tokens=len(trace.prompt_ids),
             segments=[_segment(each) for each in trace.segments],
             thinking=decode(trace.part_ids(Part.THINKING), tokenizer),
-            answer=decode(trace.part_ids(Part.ANSWER), tokenizer),
+            answer=_opening(sheet.work.config.dialect, close.ending) + decode(trace.part_ids(Part.ANSWER), tokenizer),
             ending=close.ending,
             thinking_tokens=trace.thinking_tokens,
             answer_tokens=trace.answer_tokens,
             waits=trace.waits,
             sampled_tokens=trace.sampled_tokens,
         )
+
+
+def _opening(dialect: Dialect, ending: Ending) -> str:
+    """The words a forced end puts into the model's mouth: part of its answer, so that both ends are graded alike."""
+    return dialect.forced_end.removeprefix(dialect.thinking_end) if ending is Ending.FORCED else ""
 
 
 def _segment(segment: Segment) -> dict[str, Json]:

@@ -146,10 +146,13 @@ def _trainer(work: Work[Sft], model: Any, tokenizer: Any, rows: Sequence[Row]) -
         def on_save(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
             (work.scratch / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
+    arguments = _arguments(work)
+    if arguments.n_gpu > 1:  # the trainer would multiply the global batch by them
+        raise ConfigError(f"machine: {arguments.n_gpu} GPUs visible to one process. Set CUDA_VISIBLE_DEVICES to one.")
     columns = {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
     trainer = SFTTrainer(
         model=model,
-        args=_arguments(work),
+        args=arguments,
         train_dataset=Dataset.from_dict(columns),
         processing_class=tokenizer,
         callbacks=[Progress()],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.compose import Composition, compose
+from sweep.compose import Composition, compose, is_question_to_hydra
 from sweep.errors import InputError
 
 CONFIG = Path(__file__).parent / "toy_conf"
@@ -62,7 +62,18 @@ def test_relative_stores_are_relative_to_the_project_and_absolute_ones_are_kept(
 def test_the_command_is_what_makes_the_points_and_not_where_they_are_kept(tmp_path: Path) -> None:
     request = points("+experiment=grid", "shape=two", "fail_at=3", f"store={tmp_path}", "-m").request
     assert request.command == "python -m sweep +experiment=grid shape=two fail_at=3 -m"
-    assert request.chosen == {"shape": "two"}
+    assert request.chosen == {"shape": "two", "fail_at": "3"}
+
+
+def test_mappings_replace_one_another_and_are_not_merged() -> None:
+    composition = points("shape={number:7},{pause_s:1.0}", "-m")
+    assert [(point.shape.number, point.shape.pause_s) for point in composition.points] == [(7, 0.0), (1, 1.0)]
+
+
+@pytest.mark.parametrize("flag", ["--run", "--config-dir", "-x"])
+def test_a_flag_that_would_do_nothing_is_refused(flag: str) -> None:
+    with pytest.raises(InputError, match="no such flag here"):
+        is_question_to_hydra([flag, "+experiment=grid"])
 
 
 @pytest.mark.parametrize(

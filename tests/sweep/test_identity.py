@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.identity import IdentityError, canonical_json, key_of
-from sweep.stage import FileInput, Resources, Stage
+from sweep.stage import FileInput, Stage
 
 
 class Colour(Enum):
@@ -60,7 +60,7 @@ def test_what_has_no_stable_identity_is_refused_with_a_mend(value: object) -> No
 
 def test_how_and_where_a_stage_runs_cannot_reach_its_key() -> None:
     plain = Stage("answers", 1, Small(3), "a.b:c")
-    moved = Stage("answers", 1, Small(3), "x.y:z", resources=Resources(gpus=8), batch="b", label="other")
+    moved = Stage("answers", 1, Small(3), "x.y:z", settings={"device": "cuda"}, batch="b", label="other")
     assert plain.key == moved.key
 
 

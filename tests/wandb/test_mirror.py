@@ -18,7 +18,7 @@ import pytest
 
 from s1.config import Track
 from s1.report.table import read_table
-from s1.track import Mirror
+from s1.track import Mirror, Tracked
 from sweep.provenance import PROJECT
 
 TABLE = "label,accuracy,thinking_tokens,note\nmax 8,0.25,8.0,\nmax 16,0.5,15.5,ok\n"
@@ -68,11 +68,13 @@ def mirror(root: Path, wandb: bool = True) -> Mirror:
     return Mirror(Track(wandb=wandb, project="s1-test", entity=None), "budget_scan", root / "wandb")
 
 
+def tracked(job_type: str, key: str = "0123456789ab") -> Tracked:
+    return Tracked(job_type, key, "max 8", {"budget": {"max_thinking_tokens": 8}})
+
+
 def send(root: Path, call: str, **variables: str) -> str:
     """Mirror in a process of its own, as a sweep would, with no credentials but the given; what it logged."""
-    code = (
-        f"from pathlib import Path; from tests.wandb.test_mirror import mirror; m = mirror(Path({str(root)!r})); {call}"
-    )
+    code = f"from pathlib import Path; from tests.wandb.test_mirror import *; m = mirror(Path({str(root)!r})); {call}"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     environment = {**inherited, "HOME": str(root / "home"), "NETRC": str(root / "home" / ".netrc"), **variables}
     done = subprocess.run(
@@ -96,9 +98,10 @@ def test_a_point_becomes_a_run_whose_id_is_the_stage_key(server: str, home: Path
     (path / "out" / "metrics.jsonl").write_text(
         '{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n', encoding="utf-8"
     )
-    send(home, f"m.stage('checkpoint', '0123456789ab', Path({str(path)!r}))", **logged_in(server))
+    send(home, f"m.stage(tracked('checkpoint'), Path({str(path)!r}))", **logged_in(server))
     (run,) = _get(f"{server}/api/v2/projects/default/s1-test/runs")["runs"]
-    assert (run["run_id"], run["state"]) == ("0123456789ab", "finished")
+    assert (run["run_id"], run["display_name"], run["state"]) == ("0123456789ab", "max 8", "finished")
+    assert json.loads(run["config_json"])["budget"]["value"] == {"max_thinking_tokens": 8}
     losses = _get(f"{server}/api/v2/runs/0123456789ab/metrics")["metrics_by_key"]["loss"]
     assert [each["value"] for each in losses] == [2.0, 1.0]
 
@@ -107,7 +110,7 @@ def test_the_summary_run_carries_the_curve(server: str, home: Path) -> None:
     path = stage_directory(home, "report")
     (path / "out" / "table.csv").write_text(TABLE, encoding="utf-8")
     (path / "out" / "report.html").write_text("<h1>report</h1>", encoding="utf-8")
-    send(home, f"m.summary('ba9876543210', Path({str(path)!r}))", **logged_in(server))
+    send(home, f"m.summary(tracked('report', 'ba9876543210'), Path({str(path)!r}))", **logged_in(server))
     files = home / "server" / "files" / "default" / "s1-test" / "ba9876543210" / "media"
     (curve,) = files.glob("table/curve_*.table.json")
     assert json.loads(curve.read_text(encoding="utf-8"))["data"][1] == ["max 16", 0.5, 15.5, "ok"]
@@ -116,7 +119,7 @@ def test_the_summary_run_carries_the_curve(server: str, home: Path) -> None:
 
 def test_without_a_login_the_run_is_kept_offline_and_made_once(home: Path) -> None:
     path = stage_directory(home, "scores")
-    send(home, f"[m.stage('scores', '0123456789ab', Path({str(path)!r})) for _ in range(2)]")
+    send(home, f"[m.stage(tracked('scores'), Path({str(path)!r})) for _ in range(2)]")
     assert len(list((home / "wandb").glob("offline-run-*-0123456789ab/run-0123456789ab.wandb"))) == 1
 
 
@@ -124,7 +127,7 @@ def test_an_unreachable_server_is_a_warning_and_not_a_lost_run(home: Path) -> No
     path = stage_directory(home, "scores")
     said = send(
         home,
-        f"import s1.track; s1.track.INIT_TIMEOUT_S = 2; m.stage('scores', '0123456789ab', Path({str(path)!r}))",
+        f"import s1.track; s1.track.INIT_TIMEOUT_S = 2; m.stage(tracked('scores'), Path({str(path)!r}))",
         **logged_in("http://127.0.0.1:9"),
     )
     assert "the result is complete without it" in said
@@ -133,7 +136,7 @@ def test_an_unreachable_server_is_a_warning_and_not_a_lost_run(home: Path) -> No
 
 def test_nothing_is_sent_when_tracking_is_off(home: Path) -> None:
     path = stage_directory(home, "scores")
-    mirror(home, wandb=False).stage("scores", "0123456789ab", path)
+    mirror(home, wandb=False).stage(tracked("scores"), path)
     assert not (home / "wandb").exists() and not (path / "wandb.json").exists()
 
 
