@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s1 import cost
-from s1.config import ConfigError, Data, DataKind, Model, ModelKind, Task
+from s1.config import ConfigError, Data, DataKind, Forcing, Model, ModelKind, Task
 from s1.experiment import Experiment
 from s1.report.table import shown
 from s1.stages import Answering, Curated, Curve, CurvePoint, Problems, Questions, Report, Scoring, Sft, Start
@@ -191,7 +191,7 @@ def start_of(model: Model, data: Data) -> Stage:
 def label_of(x: Experiment) -> str:
     """A point in a few words: what was asked of the thinking."""
     budget = x.budget
-    if budget.forcing.value == "none":
+    if budget.forcing is Forcing.NONE:
         return "no forcing"
     cap = f"max {budget.max_thinking_tokens}" if budget.max_thinking_tokens is not None else "natural end"
     wait = f"{budget.continuation or 'suppressed end'} x{budget.waits}" if budget.waits else ""

@@ -17,6 +17,7 @@ from sweep.errors import InputError
 from sweep.launch.local import State, launch
 from sweep.plan import Plan, plan
 from sweep.show import Live, show_failures, show_plan, show_results
+from sweep.stage import Stage
 from sweep.store import Store, StoreError, write_json
 
 
@@ -47,9 +48,8 @@ def sweep(composition: Composition, console: Console) -> int:
     show_plan(console, graph, work, store)
     if entry.plan:
         return 0
-    for stage in plan([graph.product], lambda stage: False).needed:  # what earlier runs made and could not mirror
-        if store.is_done(stage):
-            graph.on_finished(stage, store.directory(stage).path)
+    for stage in finished_stages(graph, store):  # what earlier runs made and could not mirror
+        graph.on_finished(stage, store.directory(stage).path)
     if work.needed and not _run(console, graph, work, store):
         return 1
     results = entry.results / graph.name
@@ -62,7 +62,7 @@ def _run(console: Console, graph: Graph, work: Plan, store: Store) -> bool:
     """Launch the plan; False if a stage failed."""
     with Live(console, store) as live:
 
-        def on_finished(stage: Any) -> None:
+        def on_finished(stage: Stage) -> None:
             live.finished(stage)
             graph.on_finished(stage, store.directory(stage).path)
 
@@ -87,10 +87,14 @@ def publish(graph: Graph, store: Store, results: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def finished_stages(graph: Graph, store: Store) -> list[Stage]:
+    """All that the product rests on and that is there, inputs first."""
+    return [stage for stage in plan([graph.product], lambda stage: False).needed if store.is_done(stage)]
+
+
 def manifest(graph: Graph, store: Store) -> Mapping[str, Any]:
     """Every stage behind the product: key, what it took, and the code that made it."""
-    everything = plan([graph.product], lambda stage: False).needed
-    records = {stage.address: store.directory(stage).read_record() for stage in everything if store.is_done(stage)}
+    records = {each.address: store.directory(each).read_record() for each in finished_stages(graph, store)}
     return {
         "experiment": graph.name,
         "stages": {

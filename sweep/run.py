@@ -24,7 +24,7 @@ from typing import Any
 
 from sweep.provenance import provenance
 from sweep.stage import FileInput, Finished, Work
-from sweep.store import StageDirectory, StoreError, write_json
+from sweep.store import StageDirectory, Store, StoreError, write_json
 from sweep.typed import typed
 
 PROGRESS_INTERVAL_S = 0.2
@@ -87,7 +87,7 @@ def _finish(waiting: Mapping[str, StageDirectory], stages: Mapping[str, Mapping[
 
 
 def _work(directory: StageDirectory, stage: Mapping[str, Any]) -> Work[Any]:
-    shared = directory.root / "shared" / (stage["batch"] or "alone")
+    shared = Store(directory.root).shared(stage["batch"] or "alone")
     if stage["batch"] is not None:
         shared.mkdir(parents=True, exist_ok=True)
     return Work(
