@@ -185,14 +185,17 @@ class Task:
 
 class EngineKind(Enum):
     TRANSFORMERS = "transformers"
+    VLLM = "vllm"
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What decides an engine's outputs: traces of different numerics never mix."""
+    """What decides an engine's tokens; all but the kind are set by the machine (s1/generate/engines.py)."""
 
     kind: EngineKind
     dtype: str
+    device: str  # cpu or cuda
+    tensor_parallel: int  # devices that share the sums of one model
 
 
 @dataclass(frozen=True)
@@ -239,13 +242,17 @@ class Track:
 @dataclass(frozen=True)
 class Machine:
     device: str
+    dtype: str  # of generation
     gpus: int
+    tensor_parallel: int  # GPUs of one copy of the model
+    data_parallel: int  # copies of the model, each in a process of its own
     workers: int  # stages that run at the same time
     threads: int  # CPU threads of one worker
     micro_batch: int  # training rows per device and forward pass
     checkpoint_every_steps: int  # how much training an interruption may cost
-    slots: int  # traces that an engine decodes at the same time
-    cache_gib: float  # memory for their keys and values
+    slots: int  # traces that one copy decodes at the same time
+    cache_gib: float | None  # memory for their keys and values; null: what the weights leave of the GPU
+    prefix_caching: bool  # vLLM: find what it has read before; false only to measure what that is worth
 
 
 @dataclass(frozen=True)

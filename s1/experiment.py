@@ -17,6 +17,7 @@ from s1.config import (
     Data,
     DataKind,
     EngineConfig,
+    EngineKind,
     Forcing,
     Generate,
     Launch,
@@ -53,7 +54,15 @@ class Experiment:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ConfigError(f"name {self.name!r}: not a plain folder name. Use letters, digits, dots, dashes.")
-        for check in (_check_model, _check_rates, _check_data, _check_budget, _check_task, _check_generate):
+        for check in (
+            _check_model,
+            _check_rates,
+            _check_data,
+            _check_budget,
+            _check_task,
+            _check_generate,
+            _check_engine,
+        ):
             check(self)
 
 
@@ -145,7 +154,7 @@ def _check_generate(x: Experiment) -> None:
 
 def _check_rates(x: Experiment) -> None:
     """Counts and rates that something is divided by or waits for."""
-    for field in ("workers", "threads", "micro_batch", "checkpoint_every_steps", "slots", "cache_gib"):
+    for field in ("workers", "threads", "micro_batch", "checkpoint_every_steps", "slots"):
         _require_positive(f"machine.{field}", getattr(x.machine, field))
     for field in ("train_tokens_per_second", "generate_tokens_per_second"):
         _require_positive(f"cost.{field}", getattr(x.cost, field))
@@ -154,6 +163,29 @@ def _check_rates(x: Experiment) -> None:
         if not 0 < getattr(x.statistics, field) < 1:
             value = getattr(x.statistics, field)
             raise ConfigError(f"statistics.{field} {value}: not between 0 and 1. Give 0.95, say.")
+
+
+def _check_engine(x: Experiment) -> None:
+    machine, engine = x.machine, x.engine
+    for field in ("tensor_parallel", "data_parallel"):
+        _require_positive(f"machine.{field}", getattr(machine, field))
+    if machine.cache_gib is not None:
+        _require_positive("machine.cache_gib", machine.cache_gib)
+    elif engine.kind is EngineKind.TRANSFORMERS or engine.device == "cpu":
+        raise ConfigError(
+            "machine.cache_gib null: only vLLM on a GPU finds out what is free. Give a number of GiB, 8 say."
+        )
+    if engine.kind is EngineKind.TRANSFORMERS and engine.tensor_parallel > 1:
+        raise ConfigError(
+            f"machine.tensor_parallel {engine.tensor_parallel}: engine=transformers keeps a model on one device."
+            " Choose engine=vllm, or machine.tensor_parallel=1."
+        )
+    devices = engine.tensor_parallel * machine.data_parallel
+    if engine.device == "cuda" and devices > machine.gpus:
+        raise ConfigError(
+            f"machine.gpus {machine.gpus}: tensor_parallel {engine.tensor_parallel} x data_parallel"
+            f" {machine.data_parallel} need {devices}. Lower one of them."
+        )
 
 
 def _require_positive(field_name: str, value: float) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from s1 import cost
 from s1.config import ConfigError, Data, DataKind, Forcing, Model, ModelKind, Task
 from s1.experiment import Experiment
+from s1.generate.engines import installed, lacking
 from s1.report.table import shown
 from s1.stages import Answering, Curated, Curve, CurvePoint, Problems, Questions, Report, Scoring, Sft, Start
 from s1.track import Mirror, Tracked
@@ -58,7 +59,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
             cost=first.cost,
         ),
         run="s1.report.curve:curve",
-        inputs={"scores": tuple(each.scores for each in built)},
+        inputs={"scores": tuple(each.scores for each in built), "answers": tuple(each.answers for each in built)},
         label=f"{len(points)} points",
     )
     report = Stage(
@@ -79,6 +80,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         estimates=_estimates(points, built, [curve, report]),
         on_finished=lambda stage, path: _mirror(mirror, tracked, stage, path),
         points=len(points),
+        lacking=sorted({line for x in points for line in lacking(x.engine.kind)}),
     )
 
 
@@ -104,7 +106,8 @@ def stages_of(x: Experiment) -> PointStages:
         label=x.task.name,
     )
     checkpoint = checkpoint_of(x)
-    answering = Answering(x.budget, x.model.dialect, x.engine, x.generate, x.model.context_tokens)
+    libraries = installed(x.engine.kind)
+    answering = Answering(x.budget, x.model.dialect, x.engine, libraries, x.generate, x.model.context_tokens)
     answers = Stage(
         name="answers",
         version=ANSWERS,
@@ -112,7 +115,7 @@ def stages_of(x: Experiment) -> PointStages:
         run="s1.generate.answers:answer",
         inputs={"model": (checkpoint,), "questions": (questions,)},
         settings=_settings(x),
-        batch=key_of({"version": ANSWERS, "model": checkpoint.key, "engine": x.engine, "device": x.machine.device}),
+        batch=key_of({"version": ANSWERS, "model": checkpoint.key, "engine": x.engine, "libraries": libraries}),
         label=label_of(x),
     )
     scores = Stage(
@@ -226,8 +229,11 @@ def _settings(x: Experiment) -> dict[str, Json]:
         "device": x.machine.device,
         "micro_batch": x.machine.micro_batch,
         "checkpoint_every_steps": x.machine.checkpoint_every_steps,
+        "context_tokens": x.model.context_tokens,
         "slots": x.machine.slots,
         "cache_gib": x.machine.cache_gib,
+        "prefix_caching": x.machine.prefix_caching,
+        "data_parallel": x.machine.data_parallel,
         "usd_per_hour": x.cost.usd_per_device_hour * max(1, x.machine.gpus),
     }
 

@@ -79,6 +79,7 @@ class Answering:
     budget: Budget
     dialect: Dialect
     engine: EngineConfig
+    libraries: dict[str, str | None]  # versions of what the engine computes with; None: not installed where planned
     generate: Generate
     context_tokens: int
 

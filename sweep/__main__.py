@@ -46,8 +46,12 @@ def sweep(composition: Composition, console: Console) -> int:
     graph = pipeline.graph(composition.points, composition.request)
     work = plan([graph.product], store.is_done)
     show_plan(console, graph, work, store)
+    for line in graph.lacking:
+        console.print(f"[yellow]not here[/yellow] {escape(line)}", soft_wrap=True)
     if entry.plan:
         return 0
+    if graph.lacking:
+        return 1
     for stage in finished_stages(graph, store):  # what earlier runs made and could not mirror
         graph.on_finished(stage, store.directory(stage).path)
     if work.needed and not _run(console, graph, work, store):

@@ -50,6 +50,7 @@ class Graph:
     estimates: Mapping[str, Estimate]  # by stage address
     on_finished: Callable[[Stage, Path], None]  # a stage and its directory: mirror it, once however often called
     points: int
+    lacking: Sequence[str] = ()  # why it can be planned here but not run: one line each, with the mend
 
 
 class Pipeline(Protocol):

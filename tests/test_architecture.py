@@ -40,6 +40,9 @@ RANKS = (
     ("s1.evaluate.graders", 0),
     ("s1.generate.transformers_engine", 2),
     ("s1.generate.slot_cache", 2),
+    ("s1.generate.vllm_engine", 2),
+    ("s1.generate.replicas", 2),
+    ("s1.generate.engines", 2),
     ("s1.generate.answers", 2),
     ("s1.generate.continuations", 1),
     ("s1.generate.rollout", 1),
@@ -68,7 +71,7 @@ DOORWAYS = {
     "wandb": ["s1.track"],
     "matplotlib": ["s1.report.figures"],
     "jinja2": ["s1.report.page"],
-    "vllm": [],
+    "vllm": ["s1.generate.vllm_engine"],
 }
 
 # What s1 may know of the machinery.

@@ -5,47 +5,51 @@ sample is a hash of (generate.seed, question, sample): it knows neither budget n
 same text, and a subset of the questions gives a subset of the answers.
 
     out/answers.jsonl    s1/records.py: Answer
+    out/engine.json      the fingerprint of the engine (s1/generate/engines.py)
 
 Summary of a work: `sampled_tokens` is what its traces would cost from scratch, `engine_tokens` what was newly generated
-on its demand, `served_tokens` the rest, `prompt_tokens` the length of the prompts that were continued for it.
+on its demand, `served_tokens` the rest, `prompt_tokens` the length of the prompts that were continued for it, and
+`cached_tokens` how much of these the engine still had in its cache.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from s1.config import ConfigError, Dialect, EngineConfig, EngineKind
+from s1.config import ConfigError, Dialect, EngineConfig
 from s1.dialect import Tokenizer, decode, dialect_ids, encode, prompt_text
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Engine, Sampling
+from s1.generate.engines import Fingerprint, open_engine, require_planned
 from s1.generate.move import Close, Policy
 from s1.generate.policy import policy_of
 from s1.generate.rollout import Job, Rollout
 from s1.generate.trace import Part, Segment, Trace
 from s1.records import Answer, Ending, Question, read_rows, write_rows
 from s1.stages import Answering
+from s1.train.start import model_location
 from sweep.identity import Json, key_of
 from sweep.stage import Finished, Summary, Work
 
 
-class OpenEngine(Protocol):
+class Open(Protocol):
     """Loads a model; heavy libraries are imported inside."""
 
     def __call__(self, model: Path, config: EngineConfig, settings: Mapping[str, Json]) -> tuple[Engine, Tokenizer]: ...
 
 
-def open_engine(model: Path, config: EngineConfig, settings: Mapping[str, Json]) -> tuple[Engine, Tokenizer]:
-    """The engine that the config names, and the model's tokenizer."""
-    if config.kind is EngineKind.TRANSFORMERS:
-        from s1.generate.transformers_engine import load
+def open_model(model: Path, config: EngineConfig, settings: Mapping[str, Json]) -> tuple[Engine, Tokenizer]:
+    """The engine that the config names with the model of a stage's product, and the model's tokenizer."""
+    from transformers import AutoTokenizer
 
-        return load(model, config, settings)
-    raise ConfigError(f"engine.kind {config.kind.value}: not built in. Use transformers.")
+    location = model_location(model)
+    tokenizer = AutoTokenizer.from_pretrained(location.model, revision=location.revision, trust_remote_code=False)
+    return open_engine(location, config, settings), tokenizer
 
 
 @dataclass
@@ -67,23 +71,27 @@ class _Sheet:
         return len(self.closed) == self.total
 
 
-def answer(works: Sequence[Work[Answering]], open_engine: OpenEngine = open_engine) -> Iterator[Finished]:
+def answer(works: Sequence[Work[Answering]], open_model: Open = open_model) -> Iterator[Finished]:
     """Batch stage function; inputs `model`, `questions`."""
     first = works[0]
     if any(work.config.engine != first.config.engine or work.one("model") != first.one("model") for work in works):
         raise ConfigError("works of one batch: different models or engines. Give each model and engine its own batch.")
-    engine, tokenizer = open_engine(first.one("model"), first.config.engine, first.settings)
+    require_planned(first.config.engine.kind, first.config.libraries)
+    engine, tokenizer = open_model(first.one("model"), first.config.engine, first.settings)
+    fingerprint = Fingerprint(first.config.engine, first.config.libraries, engine.kernels)
     policies = _policies(works, engine, tokenizer)
     sheets = {work.key: _Sheet(work, _questions(work)) for work in works}
     rollout = Rollout(engine)
-    with ExitStack() as open_stores:
+    with ExitStack() as opened:
+        opened.enter_context(closing(engine))
         stores = {
-            path: open_stores.enter_context(Continuations(path)) for path in {_store_path(each) for each in works}
+            path: opened.enter_context(_store(path, fingerprint))
+            for path in {_store_path(work, fingerprint) for work in works}
         }
         jobs = [
             job
             for sheet in sheets.values()
-            for job in _jobs(sheet, policies[sheet.work.key], stores[_store_path(sheet.work)], tokenizer)
+            for job in _jobs(sheet, policies[sheet.work.key], stores[_store_path(sheet.work, fingerprint)], tokenizer)
         ]
         for job, close in rollout.run(jobs):
             sheet = sheets[job.owner]
@@ -91,6 +99,7 @@ def answer(works: Sequence[Work[Answering]], open_engine: OpenEngine = open_engi
                 job.store.sync()
                 rows = list(_rows(sheet, tokenizer))
                 write_rows(sheet.work.out / "answers.jsonl", rows)
+                fingerprint.write(sheet.work.out)
                 yield Finished(job.owner, _summary(rows, rollout, sheet))
 
 
@@ -108,8 +117,15 @@ def _questions(work: Work[Answering]) -> list[Question]:
     return questions
 
 
-def _store_path(work: Work[Answering]) -> Path:
-    return (work.shared if work.config.generate.share else work.scratch) / "continuations"
+def _store_path(work: Work[Answering], fingerprint: Fingerprint) -> Path:
+    """Traces of different numerics lie in different directories: they never continue each other."""
+    return (work.shared if work.config.generate.share else work.scratch) / "continuations" / fingerprint.key
+
+
+def _store(path: Path, fingerprint: Fingerprint) -> Continuations:
+    store = Continuations(path)
+    fingerprint.write(path)
+    return store
 
 
 def _policies(works: Sequence[Work[Answering]], engine: Engine, tokenizer: Tokenizer) -> dict[str, Policy]:
@@ -173,7 +189,7 @@ def _segment(segment: Segment) -> dict[str, Json]:
 
 def _summary(rows: Sequence[Answer], rollout: Rollout, sheet: _Sheet) -> Summary:
     sampled = sum(row.sampled_tokens for row in rows)
-    generated = rollout.engine_tokens[sheet.work.key]
+    generated = rollout.usage.engine_tokens[sheet.work.key]
     return {
         "questions": len(sheet.questions),
         "samples": sheet.work.config.generate.samples,
@@ -181,5 +197,6 @@ def _summary(rows: Sequence[Answer], rollout: Rollout, sheet: _Sheet) -> Summary
         "sampled_tokens": sampled,
         "engine_tokens": generated,
         "served_tokens": max(0, sampled - generated),
-        "prompt_tokens": rollout.prompt_tokens[sheet.work.key],
+        "prompt_tokens": rollout.usage.prompt_tokens[sheet.work.key],
+        "cached_tokens": rollout.usage.cached_tokens[sheet.work.key],
     }

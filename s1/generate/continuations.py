@@ -35,7 +35,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
-from s1.generate.engine import Completion, Request, stop_at_end
+from s1.generate.engine import Completion, Portion, Request
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +47,13 @@ class Stream:
     ids: list[int] = field(default_factory=list)  # the stop sequence included
     stop: tuple[int, ...] | None = None  # ended by it
 
-    def take(self, max_tokens: int) -> tuple[tuple[int, ...], tuple[int, ...] | None] | None:
-        """(ids, stop) as an engine would answer a request for so many tokens; None while some are missing."""
+    def take(self, max_tokens: int) -> Completion | None:
+        """What an engine would answer to a request for so many tokens; None while some are missing."""
         if self.stop is not None and len(self.ids) <= max_tokens:
-            return tuple(self.ids[: -len(self.stop)]), self.stop
+            return Completion(tuple(self.ids[: -len(self.stop)]), self.stop)
         if len(self.ids) < max_tokens:
             return None
-        return tuple(self.ids[:max_tokens]), None
+        return Completion(tuple(self.ids[:max_tokens]), None)
 
     def extend(self, chunk: Chunk) -> bool:
         """Add what is new in a chunk that begins inside the stream or right after it; False if they disagree."""
@@ -123,8 +123,7 @@ class Continuations:
     def serve(self, key: str, request: Request) -> Completion | None:
         """The completion, if all of it is known; `key` is the request's stream key, here and below."""
         stream = self._streams.get(key)
-        taken = stream.take(request.max_tokens) if stream else None
-        return None if taken is None else Completion(request, *taken)
+        return stream.take(request.max_tokens) if stream else None
 
     def missing(self, key: str, request: Request) -> Request:
         """What to ask the engine for: the request without the part that is known."""
@@ -136,12 +135,13 @@ class Continuations:
             prompt_ids=request.prompt_ids + tuple(stream.ids),
             max_tokens=request.max_tokens - len(stream.ids),
             forbid_stop_first=False,
+            already=len(stream.ids),
         )
 
-    def learn(self, key: str, request: Request, completion: Completion) -> None:
-        """Keep what the engine answered to `missing(key, request)`."""
+    def learn(self, key: str, portion: Portion) -> None:
+        """Keep a portion of the engine's answer to what was `missing`."""
         stream = self._streams.setdefault(key, Stream())
-        chunk = _chunk(key, stream, request, completion)
+        chunk = Chunk(key, len(stream.ids), portion.ids, portion.end.stop if portion.end else None)
         stream.extend(chunk)
         self._file.write(chunk.to_line())
 
@@ -153,18 +153,6 @@ class Continuations:
         if not self._file.closed:
             self.sync()
             self._file.close()
-
-
-def _chunk(key: str, stream: Stream, request: Request, completion: Completion) -> Chunk:
-    """The completion as a chunk, ended by the first stop, also by one that began in an earlier chunk."""
-    at, ids, stop = len(stream.ids), completion.sampled_ids, completion.ended_by
-    longest = max((len(each) for each in request.stop_ids), default=1)
-    for count in range(1, min(longest, len(ids) + 1)):  # a stop across the seam ends within `longest - 1` tokens of it
-        tail = [*stream.ids[-longest:], *ids[:count]]
-        across = stop_at_end(tail, request.stop_ids)
-        if across is not None:
-            return Chunk(key, at, ids[:count], across)
-    return Chunk(key, at, ids, stop)
 
 
 def _read(directory: Path) -> dict[str, Stream]:

@@ -1,17 +1,23 @@
 """The seam to whatever runs the model: token ids in, token ids out. An engine knows no policy, tokenizer or question.
 
-Continuous: `add` never waits; each `step` advances all open requests and returns those that finished, so nobody waits
-for the slowest trace of a round.
+Continuous: `add` never waits; each `step` advances all open requests and returns what they wrote, so nobody waits for
+the slowest trace of a round. An open request is heard of about every `PORTION_TOKENS` tokens, and when it ends.
 
-Determinism: the token at absolute position p of a request with seed s is a pure function of (logits, s, p). So a stream
-that is cut and continued draws the same tokens as one that is not.
+A stream that is cut and continued is asked for as one whose last `already` prompt tokens were sampled before: a stop
+may have begun in them. Where the engine can, the token at absolute position p of a request with seed s is a pure
+function of (logits, s, p), and the continued stream draws what the uncut one would have drawn (`seeds_positions`).
+Where it cannot (vLLM on CPU), the seed of each request is derived from s and its position: reproducible, as long as the
+same requests are made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
+
+PORTION_TOKENS = 16
 
 
 class EngineError(RuntimeError):
@@ -32,40 +38,99 @@ class Request:
     forbid_stop_first: bool  # mask the first id of every stop at the first position
     sampling: Sampling
     seed: int
+    already: int = 0  # of the prompt's last tokens: sampled in this stream before
+
+    def stop_after(self, written: Sequence[int]) -> tuple[int, ...] | None:
+        """The longest stop sequence that the stream ends in, once it goes on with `written`."""
+        longest = max(map(len, self.stop_ids), default=0)
+        before = self.prompt_ids[len(self.prompt_ids) - min(self.already, longest) :]
+        tail = (*before, *written[-longest:]) if longest else ()
+        return max((stop for stop in self.stop_ids if tail[-len(stop) :] == stop), key=len, default=None)
+
+    @property
+    def forbidden_first(self) -> tuple[int, ...]:
+        """Ids that may not be sampled at the first position."""
+        return tuple(dict.fromkeys(stop[0] for stop in self.stop_ids)) if self.forbid_stop_first else ()
+
+
+@dataclass(frozen=True)
+class End:
+    stop: tuple[int, ...] | None  # the stop sequence; None: max_tokens reached
+    cached_tokens: int = 0  # of the prompt: those whose keys and values the engine still had
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What an open request wrote since its last portion."""
+
+    request: Request  # the very object that was added
+    ids: tuple[int, ...]  # all that was sampled, the stop sequence included
+    end: End | None = None  # None: it goes on
 
 
 @dataclass(frozen=True)
 class Completion:
-    request: Request  # the very object that was added
     ids: tuple[int, ...]  # without the stop sequence
     ended_by: tuple[int, ...] | None  # the stop sequence; None: max_tokens reached
 
-    @property
-    def sampled_ids(self) -> tuple[int, ...]:
-        """All that the engine sampled and is paid for, the stop sequence included."""
-        return self.ids + (self.ended_by or ())
+
+@dataclass
+class Writing:
+    """An open request, as an engine of ours keeps it: what was written, and how much of that was told."""
+
+    request: Request
+    cached_tokens: int = 0
+    ids: list[int] = field(default_factory=list)
+    told: int = 0
+
+    def write(self, tokens: Sequence[int]) -> Portion | None:
+        """Append what was sampled, a stop at its end at most; what there is to tell: the end, or PORTION_TOKENS."""
+        self.ids.extend(tokens)
+        stop = self.request.stop_after(self.ids)
+        is_over = stop is not None or len(self.ids) == self.request.max_tokens
+        if not is_over and len(self.ids) - self.told < PORTION_TOKENS:
+            return None
+        untold, self.told = tuple(self.ids[self.told :]), len(self.ids)
+        return Portion(self.request, untold, End(stop, self.cached_tokens) if is_over else None)
 
 
 class Engine(Protocol):
     def add(self, request: Request) -> None:
         """Queue a request. Raises EngineError for one that `refuse_unservable` names."""
 
-    def step(self) -> list[Completion]:
-        """Advance all open requests; those that finished, or [] while work goes on."""
+    def step(self) -> list[Portion]:
+        """Advance all open requests; what they wrote, or [] while work goes on unheard."""
 
     @property
     def is_idle(self) -> bool:
         """No request is open."""
 
     @property
+    def vocabulary(self) -> int:
+        """How many ids the model knows; those of a padded embedding count, for the model may sample them."""
+
+    @property
     def context_tokens(self) -> int:
         """The most tokens of a prompt and its completion together."""
 
+    @property
+    def seeds_positions(self) -> bool:
+        """What is drawn at a position depends on the seed and the position, not on where a request began."""
 
-def stop_at_end(ids: Sequence[int], stop_ids: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
-    """The longest stop sequence that `ids` end in."""
-    found = [stop for stop in stop_ids if tuple(ids[-len(stop) :]) == stop]
-    return max(found, key=len, default=None)
+    @property
+    def kernels(self) -> Mapping[str, str]:
+        """What decides its roundings besides library versions, dtype and kind of device: processor, attention."""
+
+    def close(self) -> None:
+        """Give back processes and memory."""
+
+
+def completion(portions: Sequence[Portion]) -> Completion:
+    """What the portions of one request add up to; the last one must be its end."""
+    ids, end = tuple(chain.from_iterable(portion.ids for portion in portions)), portions[-1].end
+    if end is None:
+        raise EngineError("portions: the last one is not the end of its request. Step the engine until it is idle.")
+    return Completion(ids, None) if end.stop is None else Completion(ids[: max(0, len(ids) - len(end.stop))], end.stop)
 
 
 def refuse_unservable(request: Request, vocabulary: int, context_tokens: int) -> None:

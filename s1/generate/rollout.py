@@ -1,24 +1,24 @@
 """Drive many traces through one engine until all are closed. Decisions are the policies', tokens the engine's.
 
 Each turn: advance every trace that can be, serve what the store holds, ask the engine once per stream for the largest
-missing part that anyone waits for, let it take a step, repeat. Nobody waits for a trace that it shares no stream with.
-A long part is asked for in pieces: each is in the store before the next is begun, so an interruption costs little, and
-small budgets go on while large ones are still thinking.
+missing part that anyone waits for, let it take a step, repeat. What the engine writes is in the store as soon as it is
+heard of, so a trace goes on once the tokens exist that it waits for, whoever asked for them: small budgets are
+answered while larger ones are still thinking, and an interruption costs little.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from s1.generate.continuations import Continuations, stream_key
-from s1.generate.engine import Completion, Engine, Request, Sampling
+from s1.generate.engine import Engine, Portion, Request, Sampling
 from s1.generate.move import Close, Policy, Sample, absorb, advance
 from s1.generate.trace import Trace
 
-PIECE_TOKENS = 1024  # most tokens of one engine request
+Line: TypeAlias = "tuple[int, str]"  # a store, by identity, and a stream of it
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,39 @@ class _Demand:
     key: str  # of its stream
 
     @property
-    def line(self) -> tuple[int, str]:
+    def line(self) -> Line:
         """Demands on one line are served by one engine request: same store, same stream."""
         return id(self.job.store), self.key
 
+    def served(self) -> Trace | None:
+        """The trace with what was wanted; None while some of it is missing."""
+        taken = self.job.store.serve(self.key, self.request)
+        return None if taken is None else absorb(self.trace, self.sample, taken.ids, taken.ended_by)
+
+
+@dataclass
+class Usage:
+    """What was newly done for an owner, in tokens."""
+
+    engine_tokens: Counter[str] = field(default_factory=Counter)  # sampled
+    prompt_tokens: Counter[str] = field(default_factory=Counter)  # of the prompts that they continued
+    cached_tokens: Counter[str] = field(default_factory=Counter)  # of those, not read again
+
+    def add(self, owner: str, portion: Portion) -> None:
+        self.engine_tokens[owner] += len(portion.ids)
+        if portion.end:
+            self.prompt_tokens[owner] += len(portion.request.prompt_ids)
+            self.cached_tokens[owner] += portion.end.cached_tokens
+
 
 class Rollout:
-    """`engine_tokens[owner]` counts new tokens, `prompt_tokens[owner]` those of the prompts that they continued."""
+    """One drive; `usage` grows with it."""
 
-    def __init__(self, engine: Engine, piece_tokens: int = PIECE_TOKENS) -> None:
-        self.engine_tokens: Counter[str] = Counter()
-        self.prompt_tokens: Counter[str] = Counter()
+    def __init__(self, engine: Engine) -> None:
+        self.usage = Usage()
         self._engine = engine
-        self._piece_tokens = piece_tokens
-        self._waiting: dict[tuple[int, str], list[_Demand]] = {}
-        self._unasked: list[tuple[int, str]] = []  # lines that wait without a request in flight
+        self._waiting: dict[Line, list[_Demand]] = {}
+        self._unasked: list[Line] = []  # lines that wait without a request in flight
         self._in_flight: dict[int, tuple[Request, _Demand]] = {}  # by identity: equal requests may be open
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Close]]:
@@ -73,13 +91,13 @@ class Rollout:
                     yield job, move
                     continue
                 demand = _demand(job, trace, move)
-                if completion := job.store.serve(demand.key, demand.request):
-                    ready.append((job, absorb(trace, move, completion.ids, completion.ended_by)))
+                if (served := demand.served()) is not None:
+                    ready.append((job, served))
                 else:
                     self._wait(demand)
             self._ask()
-            for completion in self._engine.step():
-                ready.extend((demand.job, demand.trace) for demand in self._answered(completion))
+            for portion in self._engine.step():
+                ready.extend(self._heard(portion))
 
     def _wait(self, demand: _Demand) -> None:
         if demand.line not in self._waiting:
@@ -91,19 +109,28 @@ class Rollout:
         """One request for each stream that has none in flight, as large as anyone needs."""
         for line in self._unasked:
             largest = max(self._waiting[line], key=lambda demand: demand.request.max_tokens)
-            missing = largest.job.store.missing(largest.key, largest.request)
-            request = replace(missing, max_tokens=min(missing.max_tokens, self._piece_tokens))
+            request = largest.job.store.missing(largest.key, largest.request)
             self._in_flight[id(request)] = (request, largest)
             self._engine.add(request)
         self._unasked.clear()
 
-    def _answered(self, completion: Completion) -> list[_Demand]:
-        """Keep the tokens; all who waited for the stream look again."""
-        request, asked = self._in_flight.pop(id(completion.request))
-        asked.job.store.learn(asked.key, asked.request, completion)
-        self.engine_tokens[asked.job.owner] += len(completion.sampled_ids)
-        self.prompt_tokens[asked.job.owner] += len(request.prompt_ids)
-        return self._waiting.pop(asked.line)
+    def _heard(self, portion: Portion) -> Iterator[tuple[Job, Trace]]:
+        """Keep the tokens; those who waited for no more than these go on."""
+        _, asked = self._in_flight[id(portion.request)]
+        asked.job.store.learn(asked.key, portion)
+        self.usage.add(asked.job.owner, portion)
+        waiting = []
+        for demand in self._waiting.pop(asked.line):
+            if (served := demand.served()) is not None:
+                yield demand.job, served
+            else:
+                waiting.append(demand)
+        if waiting:
+            self._waiting[asked.line] = waiting
+        if portion.end:
+            del self._in_flight[id(portion.request)]
+            if waiting:  # came while the request was open, and want more than it brought
+                self._unasked.append(asked.line)
 
 
 def _demand(job: Job, trace: Trace, sample: Sample) -> _Demand:

@@ -13,61 +13,52 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 from s1.config import ConfigError, EngineConfig
-from s1.dialect import Tokenizer
-from s1.generate.engine import Completion, Request, refuse_unservable, stop_at_end
+from s1.generate.engine import Portion, Request, Writing, refuse_unservable
 from s1.generate.slot_cache import SlotCache
+from s1.train.start import Location
 
 READ_TOKENS = 8192  # of prompts in one forward pass, padding included
 
 
-def load(directory: Path, config: EngineConfig, settings: Mapping[str, Any]) -> tuple[TransformersEngine, Tokenizer]:
-    """The model and tokenizer of a directory; settings: device, slots, cache_gib. Raises ConfigError."""
-    from s1.train.start import model_location
-
+def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> TransformersEngine:
+    """The model of a directory or a hub revision; settings: slots, cache_gib. Raises ConfigError."""
+    if config.tensor_parallel > 1:
+        raise ConfigError(
+            f"machine.tensor_parallel {config.tensor_parallel}: transformers runs on one device. Use engine=vllm."
+        )
+    if settings["cache_gib"] is None:
+        raise ConfigError("machine.cache_gib null: engine=transformers cannot tell what is free. Give a number of GiB.")
     logging.disable_progress_bar()
-    path, revision = model_location(directory)
     model = AutoModelForCausalLM.from_pretrained(
-        path, revision=revision, dtype=_dtype(config.dtype), use_safetensors=True, trust_remote_code=False
+        location.model,
+        revision=location.revision,
+        dtype=_dtype(config.dtype),
+        use_safetensors=True,
+        trust_remote_code=False,
     )
-    tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
     cache_bytes = int(float(settings["cache_gib"]) * 2**30)
-    return TransformersEngine(model.to(settings["device"]), int(settings["slots"]), cache_bytes), tokenizer
+    return TransformersEngine(model.to(config.device), int(settings["slots"]), cache_bytes)
 
 
-@dataclass
-class _Row:
+class _Row(Writing):
     """An open request in its slot."""
-
-    request: Request
-    written: list[int] = field(default_factory=list)
 
     @property
     def position(self) -> int:
         """Of the token that is decided next."""
-        return len(self.request.prompt_ids) + len(self.written)
+        return len(self.request.prompt_ids) + len(self.ids)
 
     @property
     def last(self) -> int:
-        return self.written[-1] if self.written else self.request.prompt_ids[-1]
-
-    def write(self, token: int) -> Completion | None:
-        """Append; the completion if that ends the request."""
-        self.written.append(token)
-        stop = stop_at_end(self.written, self.request.stop_ids)
-        if stop is not None:
-            return Completion(self.request, tuple(self.written[: -len(stop)]), stop)
-        if len(self.written) == self.request.max_tokens:
-            return Completion(self.request, tuple(self.written), None)
-        return None
+        return self.ids[-1] if self.ids else self.request.prompt_ids[-1]
 
 
 @dataclass(frozen=True)
@@ -89,8 +80,10 @@ class TransformersEngine:
             raise ConfigError(f"model layers {sorted(kinds)}: only full attention is served. Choose another model.")
         self._model = model.eval()
         self._device = model.device
-        self._vocabulary = model.get_input_embeddings().num_embeddings
+        self.vocabulary = model.get_input_embeddings().num_embeddings
         self.context_tokens = config.max_position_embeddings
+        self.seeds_positions = True
+        self.kernels = {"processor": processor(model.device), "attention": str(config._attn_implementation)}
         tokens = cache_bytes // _bytes_per_token(model)
         self._cache = SlotCache(config.num_hidden_layers, slots, tokens, model.device)
         self._arrived: list[Request] = []  # since the last step
@@ -98,22 +91,25 @@ class TransformersEngine:
         self._rows: list[_Row] = []  # row i owns slot i
 
     def add(self, request: Request) -> None:
-        refuse_unservable(request, self._vocabulary, self.context_tokens)
+        refuse_unservable(request, self.vocabulary, self.context_tokens)
         self._arrived.append(request)
 
     @property
     def is_idle(self) -> bool:
         return not (self._arrived or self._waiting or self._rows)
 
+    def close(self) -> None:
+        """Nothing outlives the process."""
+
     @torch.inference_mode()
-    def step(self) -> list[Completion]:
+    def step(self) -> list[Portion]:
         self._admit()
         if not self._rows:
             return []
         tokens = self._choose(self._decode())
-        finished = [row.write(token) for row, token in zip(self._rows, tokens, strict=True)]
-        self._leave([index for index, completion in enumerate(finished) if completion])
-        return [completion for completion in finished if completion]
+        portions = [row.write([token]) for row, token in zip(self._rows, tokens, strict=True)]
+        self._leave([index for index, portion in enumerate(portions) if portion and portion.end])
+        return [portion for portion in portions if portion]
 
     def _admit(self) -> None:
         """Give free slots to waiting requests and read their prompts, similar lengths together.
@@ -130,7 +126,7 @@ class TransformersEngine:
         new = sorted(map(self._with_prefix, admitted), key=_unread, reverse=True)
         first = len(self._rows)
         self._cache.fill(first, [(each.slot, each.held) for each in new])
-        self._rows.extend(_Row(each.request) for each in new)
+        self._rows.extend(_Row(each.request, cached_tokens=each.held) for each in new)
         while new and _unread(new[0]):
             count = max(1, READ_TOKENS // _unread(new[0]))
             self._read(first, new[:count])
@@ -182,8 +178,8 @@ class TransformersEngine:
     def _choose(self, logits: torch.Tensor) -> list[int]:
         """The next token of each row, from logits [rows, vocabulary]."""
         for index, row in enumerate(self._rows):
-            if row.request.forbid_stop_first and not row.written:
-                logits[index, [stop[0] for stop in row.request.stop_ids]] = -torch.inf
+            if row.request.forbid_stop_first and not row.ids:
+                logits[index, list(row.request.forbidden_first)] = -torch.inf
         tokens = logits.argmax(-1)
         drawn = [index for index, row in enumerate(self._rows) if row.request.sampling.temperature > 0]
         if drawn:
@@ -240,6 +236,13 @@ def unit(seed: int, position: int) -> float:
     """The number in [0, 1) that decides the token at a position."""
     digest = hashlib.blake2b(f"{seed} {position}".encode("ascii"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
+
+
+def processor(device: torch.device) -> str:
+    """The kind of processor, whose kernels decide the roundings: "NVIDIA H100 80GB HBM3", "CPU AVX2"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else device.type
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -12,6 +12,7 @@ from words import DIALECT, Storyteller, WordTokenizer, babbler, budget
 from s1.config import Budget, ConfigError, EngineConfig, EngineKind, Generate
 from s1.generate.answers import answer, seed_of
 from s1.generate.engine import Engine
+from s1.generate.engines import installed, read_engine
 from s1.generate.scripted import ScriptedEngine
 from s1.records import Answer, Ending, Question, read_rows, write_rows
 from s1.stages import Answering
@@ -20,6 +21,7 @@ from sweep.stage import Finished, Work
 
 CONTEXT = 200
 STORY = " Six plus seven .\n| Six and four is ten .\n| Three more .\n|"
+ENGINE = EngineConfig(EngineKind.TRANSFORMERS, "float32", "cpu", 1)
 GREEDY = Generate(samples=1, temperature=0.0, top_p=1.0, seed=0, share=True)
 WARM = Generate(samples=3, temperature=1.0, top_p=1.0, seed=0, share=True)
 
@@ -44,7 +46,7 @@ def work(root: Path, key: str, wanted: Budget, generate: Generate = GREEDY, ques
         directory.mkdir(parents=True, exist_ok=True)
     rows = [Question(f"q{i}", f" Question {i} ?", "13") for i in range(questions)]
     write_rows(asked / "questions.jsonl", rows)
-    config = Answering(wanted, DIALECT, EngineConfig(EngineKind.TRANSFORMERS, "float32"), generate, CONTEXT)
+    config = Answering(wanted, DIALECT, ENGINE, installed(ENGINE.kind), generate, CONTEXT)
     inputs = {"model": (root / "model",), "questions": (asked,)}
     return Work(key, config, inputs, out, scratch, shared, settings={}, report=lambda done, total, unit: None)
 
@@ -102,6 +104,7 @@ def test_the_model_is_loaded_once_and_the_thinking_is_shared(tmp_path: Path) -> 
         "engine_tokens": 3 * 2,
         "served_tokens": 3 * 3,
         "prompt_tokens": summaries["max 3"]["prompt_tokens"],
+        "cached_tokens": 0,
     }
 
 
@@ -164,6 +167,44 @@ def test_progress_counts_traces(tmp_path: Path) -> None:
 def test_seeds_depend_on_seed_question_and_sample_alone() -> None:
     assert seed_of(0, "q1", 0) == 5852560098939030964
     assert len({seed_of(s, q, n) for s in (0, 1) for q in ("q1", "q2", "1") for n in (0, 1)}) == 12
+
+
+def test_the_fingerprint_of_the_engine_stands_beside_its_answers_and_its_traces(tmp_path: Path) -> None:
+    made = work(tmp_path, "a", budget(4))
+    finish([made], Opening())
+    (traces,) = (made.shared / "continuations").iterdir()
+    assert read_engine(made.out) == read_engine(traces)
+    assert read_engine(made.out) == {
+        "engine": "transformers",
+        "dtype": "float32",
+        "device": "cpu",
+        "tensor_parallel": 1,
+        "processor": "none",
+        **installed(ENGINE.kind),
+    }
+
+
+def test_traces_of_other_kernels_are_not_continued(tmp_path: Path) -> None:
+    class Elsewhere(Opening):
+        def __call__(self, *arguments: object) -> tuple[Engine, WordTokenizer]:
+            engine, tokenizer = super().__call__(*arguments)
+            engine.kernels = {"processor": "another"}
+            return engine, tokenizer
+
+    summaries = [
+        finish([replace(work(tmp_path, key, budget(4)), shared=tmp_path / "shared")], opening)[key]
+        for key, opening in (("a", Opening()), ("b", Elsewhere()), ("c", Opening()))
+    ]
+    assert [summary["served_tokens"] for summary in summaries[:2]] == [0, 0]
+    assert summaries[2]["engine_tokens"] == 0
+    assert len(list((tmp_path / "shared" / "continuations").iterdir())) == 2
+
+
+def test_libraries_that_were_not_planned_with_are_refused(tmp_path: Path) -> None:
+    made = work(tmp_path, "a", budget(4))
+    made = replace(made, config=replace(made.config, libraries={"transformers": "4.0", "torch": "2.13.0"}))
+    with pytest.raises(ConfigError, match=r"transformers 5\S+: the sweep was planned with 4\.0"):
+        finish([made], Opening())
 
 
 def test_works_of_different_models_are_not_answered_together(tmp_path: Path) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from words import DIALECT, Storyteller, WordTokenizer, budget
+from words import DIALECT, Storyteller, WordTokenizer, babbler, budget
 
 from s1.config import Budget
 from s1.dialect import dialect_ids
 from s1.generate.continuations import Continuations
 from s1.generate.engine import EngineError, Sampling
+from s1.generate.move import Close, Keep, Move, Sample
 from s1.generate.policy import policy_of
 from s1.generate.rollout import Job, Rollout
 from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Part, Trace
+from s1.records import Ending
 
 CONTEXT = 200
 STORY = " Six plus seven .\n| Six and four is ten .\n| Three more .\n| Thirteen .\n| So it is .\n|"
@@ -57,7 +59,9 @@ def test_budgets_of_one_question_think_once(tmp_path: Path, tokenizer: WordToken
     assert len(thinking) == 2  # the first thought, and what follows Wait
     assert [closed[str(i)].thinking_tokens for i in range(7)] == [1, 2, 3, 4, 5, 5, 13]
     answers = sum(trace.segments_of(Part.ANSWER)[0].sampled_tokens for trace in closed.values())
-    assert rollout.engine_tokens.total() == 6 + 8 + answers - 2  # 4 and 5 force the same text, by the newline rule
+    assert (
+        rollout.usage.engine_tokens.total() == 6 + 8 + answers - 2
+    )  # 4 and 5 force the same text, by the newline rule
 
 
 def test_tokens_are_charged_to_the_demand_that_caused_them(
@@ -66,7 +70,7 @@ def test_tokens_are_charged_to_the_demand_that_caused_them(
     with Continuations(tmp_path) as store:
         rollout = Rollout(engine)
         list(rollout.run(jobs(tokenizer, store, budget(2), budget(3))))
-    assert rollout.engine_tokens == {"owner 0": 2, "owner 1": 3 + 2}
+    assert rollout.usage.engine_tokens == {"owner 0": 2, "owner 1": 3 + 2}
 
 
 def test_a_second_run_asks_the_engine_for_nothing(
@@ -89,7 +93,7 @@ def test_stores_that_are_not_shared_do_not_share(
         alike = [*jobs(tokenizer, a, budget(4)), *jobs(tokenizer, b, budget(4))]
         one, other = [close for _, close in rollout.run(alike)]
     assert one == other
-    assert rollout.engine_tokens.total() == one.trace.sampled_tokens + other.trace.sampled_tokens
+    assert rollout.usage.engine_tokens.total() == one.trace.sampled_tokens + other.trace.sampled_tokens
 
 
 def test_a_trace_comes_out_before_the_slower_ones_are_done(
@@ -102,16 +106,52 @@ def test_a_trace_comes_out_before_the_slower_ones_are_done(
         assert not engine.is_idle
 
 
-@pytest.mark.parametrize("piece_tokens", [1, 2, 3, 7])
-def test_pieces_change_no_trace_and_no_cost(
-    tmp_path: Path, tokenizer: WordTokenizer, engine: ScriptedEngine, piece_tokens: int
+def test_a_small_budget_is_answered_while_the_large_one_is_still_thinking(
+    tmp_path: Path, tokenizer: WordTokenizer
 ) -> None:
-    wanted = [budget(3), budget(9), budget(waits=3), budget(waits=3, continuation="")]
-    with Continuations(tmp_path / "whole") as one, Continuations(tmp_path / "pieces") as other:
-        whole, pieces = Rollout(engine), Rollout(engine, piece_tokens)
-        expected = {job.name: close for job, close in whole.run(jobs(tokenizer, one, *wanted))}
-        assert {job.name: close for job, close in pieces.run(jobs(tokenizer, other, *wanted))} == expected
-    assert pieces.engine_tokens.total() == whole.engine_tokens.total()
+    """Both wait for one stream and one request; the small one does not wait for that request's end."""
+    engine = ScriptedEngine(Storyteller(tokenizer, " on and on" * 30), len(tokenizer), CONTEXT)
+    with Continuations(tmp_path) as store:
+        closed = Rollout(engine).run(jobs(tokenizer, store, budget(90), budget(10)))
+        job, close = next(closed)
+        assert (job.name, close.trace.thinking_tokens) == ("1", 10)
+        thinking = [request for request in engine.requests if len(request.stop_ids) == 2]
+        assert [request.max_tokens for request in thinking] == [90]
+        assert not engine.is_idle
+        assert [job.name for job, _ in closed] == ["0"]
+
+
+class Rehearsing:
+    """Thinks a little with other stops, which is another stream, takes that back, and then wants `tokens`."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+
+    def next(self, trace: Trace) -> Move:
+        if trace.segments:
+            return Close(trace, Ending.NATURAL) if trace.dropped else Keep(0)
+        return Sample(self.tokens if trace.dropped else 3, () if trace.dropped else ((1,),), Part.THINKING)
+
+
+class Direct(Rehearsing):
+    def next(self, trace: Trace) -> Move:
+        return Close(trace, Ending.NATURAL) if trace.segments else Sample(self.tokens, (), Part.THINKING)
+
+
+def test_who_comes_later_and_wants_more_asks_for_the_rest_only(tmp_path: Path) -> None:
+    """A demand that meets an open request of its stream, too small for it, continues it afterwards."""
+    engine = ScriptedEngine(babbler(90, end_every=1000, stop=1), 96, CONTEXT)
+    with Continuations(tmp_path) as store:
+        late, early = (
+            Job(each.tokens, "", each, Trace((5, 6)), Sampling(0), 0, store) for each in (Rehearsing(40), Direct(20))
+        )
+        traces = {job.name: close.trace for job, close in Rollout(engine).run([late, early])}
+    assert traces[40].ids[:22] == traces[20].ids
+    assert [(len(each.prompt_ids), each.max_tokens, each.already) for each in engine.requests] == [
+        (2, 3, 0),
+        (2, 20, 0),
+        (22, 20, 20),
+    ]
 
 
 def test_what_the_engine_refuses_ends_the_run(tmp_path: Path, tokenizer: WordTokenizer) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from engines import SETTINGS, VOCABULARY, finish, requests
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import (
@@ -20,13 +21,11 @@ from transformers import (
 )
 
 from s1.config import ConfigError, EngineConfig, EngineKind
-from s1.generate.answers import open_engine
-from s1.generate.continuations import Continuations, stream_key
-from s1.generate.engine import Completion, Engine, EngineError, Request, Sampling
+from s1.generate.answers import open_model
+from s1.generate.engine import Request, Sampling
 from s1.generate.slot_cache import FIRST_LENGTH
 from s1.generate.transformers_engine import TransformersEngine, unit
 
-VOCABULARY = 96
 CACHE_BYTES = 2**28
 SIZES = {
     "vocab_size": VOCABULARY,
@@ -48,28 +47,6 @@ def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     torch.manual_seed(0)
     kind = {"qwen2": (Qwen2ForCausalLM, Qwen2Config), "llama": (LlamaForCausalLM, LlamaConfig)}[request.param]
     return kind[0](kind[1](**SIZES)).eval()
-
-
-def requests(count: int, seed: int = 0, **fields: object) -> list[Request]:
-    rng = random.Random(seed)
-    given = {"stop_ids": (), "forbid_stop_first": False, "sampling": Sampling(0.0), **fields}
-    return [
-        Request(
-            tuple(rng.randrange(VOCABULARY) for _ in range(rng.randint(1, 40))), rng.randint(1, 30), seed=i, **given
-        )
-        for i in range(count)
-    ]
-
-
-def finish(engine: Engine, wanted: list[Request], a_step: int = 1000) -> list[Completion]:
-    """Completions in the order of the requests, of which `a_step` are added before each step."""
-    waiting, done = list(wanted), {}
-    while waiting or not engine.is_idle:
-        for request in waiting[:a_step]:
-            engine.add(request)
-        waiting = waiting[a_step:]
-        done.update({id(completion.request): completion for completion in engine.step()})
-    return [done[id(request)] for request in wanted]
 
 
 def generated(model: PreTrainedModel, request: Request) -> tuple[int, ...]:
@@ -139,27 +116,6 @@ def test_tokens_do_not_depend_on_order_slots_or_company(model: PreTrainedModel, 
     assert one == other
 
 
-@pytest.mark.parametrize("sampling", [Sampling(0.0), Sampling(1.0)])
-def test_a_stream_in_pieces_draws_the_same_tokens(model: PreTrainedModel, sampling: Sampling, tmp_path: Path) -> None:
-    whole = replace(requests(1, sampling=sampling)[0], max_tokens=30)
-    (direct,) = finish(TransformersEngine(model, slots=1, cache_bytes=CACHE_BYTES), [whole])
-    engine = TransformersEngine(model, slots=1, cache_bytes=CACHE_BYTES)
-    with Continuations(tmp_path) as store:
-        for tokens in (1, 2, 11, 30):
-            part = replace(whole, max_tokens=tokens)
-            (completion,) = finish(engine, [store.missing(stream_key(whole), part)])
-            store.learn(stream_key(whole), part, completion)
-        assert store.serve(stream_key(whole), whole).ids == direct.ids
-
-
-def test_different_seeds_draw_different_tokens(model: PreTrainedModel) -> None:
-    warm = replace(requests(1, sampling=Sampling(1.0))[0], max_tokens=20)
-    drawn = finish(
-        TransformersEngine(model, slots=8, cache_bytes=CACHE_BYTES), [replace(warm, seed=seed) for seed in range(8)]
-    )
-    assert len({completion.ids for completion in drawn}) == 8
-
-
 def test_draws_follow_the_distribution_and_top_p_leaves_out_the_tail(model: PreTrainedModel) -> None:
     prompt = requests(1)[0].prompt_ids
     with torch.inference_mode():
@@ -183,57 +139,20 @@ def test_uniform_numbers_are_the_same_on_every_machine() -> None:
     assert len({unit(seed, position) for seed in range(50) for position in range(50)}) == 2500
 
 
-def test_a_stop_of_several_tokens_ends_a_request_and_is_paid_but_not_returned(model: PreTrainedModel) -> None:
-    free = replace(requests(1)[0], max_tokens=20)
-    ids = generated(model, free)
-    stopping = replace(free, stop_ids=(ids[6:8], (VOCABULARY - 1,) * 9))
-    (completion,) = finish(TransformersEngine(model, slots=2, cache_bytes=CACHE_BYTES), [stopping])
-    place = next(i for i in range(20) if ids[i : i + 2] == ids[6:8])
-    assert (completion.ids, completion.ended_by) == (ids[:place], ids[6:8])
-    assert completion.sampled_ids == ids[: place + 2]
-
-
-def test_a_forbidden_stop_is_not_drawn_first_but_may_come_later(model: PreTrainedModel) -> None:
-    free = replace(requests(1)[0], max_tokens=4)
-    first = generated(model, free)[0]
-    (now, forbidden) = finish(
-        TransformersEngine(model, slots=2, cache_bytes=CACHE_BYTES),
-        [replace(free, stop_ids=((first,),)), replace(free, stop_ids=((first,),), forbid_stop_first=True)],
-    )
-    assert (now.ids, now.ended_by) == ((), (first,))
-    assert forbidden.ids and forbidden.ids[0] != first
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"prompt_ids": ()}, "empty"),
-        ({"prompt_ids": (3, VOCABULARY)}, f"{VOCABULARY}: outside the vocabulary of {VOCABULARY}"),
-        ({"prompt_ids": (3,) * 500, "max_tokens": 13}, "13: with 500 prompt tokens above the context of 512"),
-        ({"max_tokens": 0}, "max_tokens 0"),
-    ],
-)
-def test_what_cannot_be_served_is_refused_at_once(
-    model: PreTrainedModel, fields: dict[str, object], message: str
-) -> None:
-    with pytest.raises(EngineError, match=message):
-        TransformersEngine(model, slots=1, cache_bytes=CACHE_BYTES).add(replace(requests(1)[0], **fields))
-
-
 @pytest.mark.parametrize("model", ["llama"], indirect=True)  # for qwen2 AutoTokenizer puts its own splitting rules in
 def test_a_saved_model_is_loaded_with_its_tokenizer(model: PreTrainedModel, tmp_path: Path) -> None:
     words = {f"w{number}": number for number in range(VOCABULARY)}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(words, unk_token="w0")))
     for part in (model, tokenizer):
         part.save_pretrained(tmp_path)
-    config = EngineConfig(EngineKind.TRANSFORMERS, "float32")
-    engine, loaded = open_engine(tmp_path, config, {"device": "cpu", "slots": 4, "cache_gib": 0.1})
+    config = EngineConfig(EngineKind.TRANSFORMERS, "float32", "cpu", 1)
+    engine, loaded = open_model(tmp_path, config, SETTINGS)
     wanted = requests(4)
     assert finish(engine, wanted) == finish(TransformersEngine(model, slots=4, cache_bytes=CACHE_BYTES), wanted)
     assert loaded.encode("w7", add_special_tokens=False) == [7]
     assert engine.context_tokens == SIZES["max_position_embeddings"]
     with pytest.raises(ConfigError, match="dtype 'int8': not a floating-point type"):
-        open_engine(tmp_path, replace(config, dtype="int8"), {"device": "cpu", "slots": 4, "cache_gib": 0.1})
+        open_model(tmp_path, replace(config, dtype="int8"), SETTINGS)
 
 
 def test_layers_that_forget_are_refused() -> None:

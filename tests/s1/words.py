@@ -112,6 +112,7 @@ def babbler(words: int, end_every: int, stop: int) -> object:
         number = int.from_bytes(hashlib.sha256(f"{seed} {list(ids)}".encode()).digest()[:4], "big")
         if number % end_every == 0 and stop not in forbidden:
             return stop
-        return 3 + number % (words - 3)
+        allowed = [token for token in range(3, words) if token not in forbidden]
+        return allowed[number % len(allowed)]
 
     return script

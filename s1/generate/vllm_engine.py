@@ -1,0 +1,154 @@
+"""The engine on vLLM: continuous batching, paged keys and values, prefixes found again in its cache.
+
+vLLM steps; whatever finishes is continued at once by a request of its own (a forced answer, the text after "Wait"), and
+longer prompts go first, so that a continuation finds the blocks of the text it continues before others evict them.
+
+    stops of several ids    vLLM stops at single ids. It is told the last id of each stop; where the ids before it are
+                            not those of the stop, the request goes on from there: exact, and nothing is in vain
+    a forbidden first stop  one token of its own, with the first ids of all stops masked (`min_tokens` masks stop ids)
+    end of sequence         no id is special but those in `stop_ids`: vLLM gets no tokenizer and no generation config
+    seeds                   vLLM's second model runner draws by (seed, position); its first one (on CPUs) starts a
+                            generator for each request, so there the seed is derived from seed and position
+
+vLLM's own `thinking_token_budget` is not used: it is silently without effect where no reasoning parser is configured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from s1.config import EngineConfig
+from s1.generate.engine import PORTION_TOKENS, Portion, Request, Writing, refuse_unservable
+from s1.train.start import Location
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+CPU_BLOCK_TOKENS = 32  # of the default 128, up to 127 tokens would be read again for each continuation
+
+
+def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> VllmEngine:
+    """Settings: context_tokens, slots, cache_gib (null: what is left of the GPU), prefix_caching."""
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    is_cpu = config.device == "cpu"
+    if is_cpu:  # in this process: starts in seconds instead of a minute
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    from vllm import EngineArgs
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    cache_gib = settings["cache_gib"]
+    arguments = EngineArgs(
+        model=location.model,
+        revision=location.revision,
+        skip_tokenizer_init=True,
+        generation_config="vllm",
+        dtype=config.dtype,
+        tensor_parallel_size=config.tensor_parallel,
+        max_model_len=int(settings["context_tokens"]),
+        max_num_seqs=int(settings["slots"]),
+        kv_cache_memory_bytes=None if cache_gib is None else int(float(cache_gib) * 2**30),
+        enable_prefix_caching=bool(settings["prefix_caching"]),
+        scheduling_policy="priority",
+        enforce_eager=is_cpu,  # compiling takes a CPU longer than it saves
+        **({"block_size": CPU_BLOCK_TOKENS} if is_cpu else {}),
+    )
+    return VllmEngine(LLMEngine.from_engine_args(arguments))
+
+
+class VllmEngine:
+    """Any model that vLLM serves from token ids."""
+
+    def __init__(self, engine: LLMEngine) -> None:
+        model = engine.vllm_config.model_config
+        self._engine = engine
+        self.vocabulary = model.get_vocab_size()
+        self._names = itertools.count()
+        self._open: dict[str, Writing] = {}
+        self.context_tokens = model.max_model_len
+        self.seeds_positions = bool(engine.vllm_config.use_v2_model_runner)
+        self.kernels = _kernels(engine)
+
+    def add(self, request: Request) -> None:
+        refuse_unservable(request, self.vocabulary, self.context_tokens)
+        self._submit(Writing(request))
+
+    def step(self) -> list[Portion]:
+        heard = (self._hear(output) for output in self._engine.step())
+        return [portion for portion in heard if portion]
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._open
+
+    def close(self) -> None:
+        """End the processes of the engine."""
+        self._engine.engine_core.shutdown()
+
+    def _submit(self, writing: Writing) -> None:
+        """Ask vLLM for what an open request lacks."""
+        name = str(next(self._names))
+        ids = [*writing.request.prompt_ids, *writing.ids]
+        parameters = sampling_params(writing, self.seeds_positions)
+        self._engine.add_request(name, {"prompt_token_ids": ids}, parameters, priority=-len(ids))
+        self._open[name] = writing
+
+    def _hear(self, output: Any) -> Portion | None:
+        writing = self._open[output.request_id]
+        if output.finished:
+            del self._open[output.request_id]
+            if len(output.prompt_token_ids) == len(writing.request.prompt_ids):
+                writing.cached_tokens = output.num_cached_tokens or 0
+        portion = writing.write(output.outputs[0].token_ids)
+        if output.finished and (portion is None or portion.end is None):  # at the last id of a stop, and it was none
+            self._submit(writing)
+        return portion
+
+
+def sampling_params(writing: Writing, seeds_positions: bool) -> SamplingParams:
+    """What vLLM is to do next for an open request."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    request, written = writing.request, len(writing.ids)
+    is_greedy = request.sampling.temperature == 0
+    position = len(request.prompt_ids) + written
+    masked = () if written else request.forbidden_first
+    stops = masked or tuple(stop[-1] for stop in request.stop_ids)
+    return SamplingParams(
+        temperature=request.sampling.temperature,
+        top_p=1.0 if is_greedy else request.sampling.top_p,
+        seed=None if is_greedy else request.seed if seeds_positions else segment_seed(request.seed, position),
+        max_tokens=1 if masked else request.max_tokens - written,
+        min_tokens=1 if masked else 0,
+        stop_token_ids=sorted(set(stops)),
+        ignore_eos=True,
+        detokenize=False,
+        output_kind=RequestOutputKind.DELTA,
+        stream_interval=PORTION_TOKENS,
+    )
+
+
+def segment_seed(seed: int, position: int) -> int:
+    """63 bits for a request that begins at this position; with the plain seed it would repeat the draws before it."""
+    digest = hashlib.blake2b(f"{seed} {position}".encode("ascii"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _kernels(engine: LLMEngine) -> dict[str, str]:
+    import torch
+    from vllm.platforms import current_platform
+
+    layers = engine.vllm_config.compilation_config.static_forward_context.values()
+    attention = {layer.attn_backend.get_name() for layer in layers if hasattr(layer, "attn_backend")}
+    is_cpu = current_platform.is_cpu()
+    return {
+        "processor": f"CPU {torch.backends.cpu.get_cpu_capability()}" if is_cpu else current_platform.get_device_name(),
+        "attention": ", ".join(sorted(attention)) or "in another process",
+        "runner": "2" if engine.vllm_config.use_v2_model_runner else "1",
+        "batch_invariant": os.environ.get("VLLM_BATCH_INVARIANT", "0"),
+    }
