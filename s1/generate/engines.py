@@ -54,6 +54,12 @@ def read_engine(directory: Path) -> dict[str, Json]:
     return json.loads((directory / ENGINE_FILE).read_text(encoding="utf-8"))
 
 
+def engine_text(flat: Mapping[str, Json]) -> str:
+    """A fingerprint in one line: "vllm (vllm 0.32.0, torch 2.13.0, dtype float32, ...)"."""
+    rest = ", ".join(f"{name} {value}" for name, value in flat.items() if name != "engine")
+    return f"{flat['engine']} ({rest})"
+
+
 def installed(kind: EngineKind) -> dict[str, str | None]:
     """Versions of the libraries that an engine computes with, read without importing them; None: not there."""
     return {library: _version(library) for library in LIBRARIES[kind]}

@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from s1.config import ConfigError, Cost, Statistics
+from s1.generate.engines import engine_text, read_engine
 from s1.records import Outcome, Score, read_rows
+from s1.report.agreement import agreements
 from s1.report.findings import Difference, Findings, Measured, Series, write_findings
 from s1.stages import Curve, CurvePoint
 from s1.stats import bootstrap
@@ -37,6 +39,7 @@ class Scored:
     point: CurvePoint
     key: str
     scores: list[Score]
+    answers: Path  # the directory of what was scored
 
     @property
     def requested(self) -> Requested:
@@ -45,7 +48,7 @@ class Scored:
 
 def curve(work: Work[Curve]) -> Summary:
     """Read every point's scores.jsonl, write curve.json."""
-    findings = find(work.config, list(_read(work.config.points, work.inputs["scores"])))
+    findings = find(work.config, list(_read(work.config.points, work.inputs["scores"], work.inputs["answers"])))
     write_findings(work.out, findings)
     points = list(findings.points())
     summary: dict[str, float | int | str | None] = {
@@ -66,15 +69,18 @@ def find(config: Curve, scored: Sequence[Scored]) -> Findings:
     for each in scored:
         by_series.setdefault(_series_name(each.point, config.points), []).append(each)
     series = [_series(name, members, config) for name, members in by_series.items()]
-    return Findings(series, config.statistics, config.cost)
+    compared = agreements([(each.point.label, each.point.values, each.answers) for each in scored])
+    return Findings(series, list(compared), config.statistics, config.cost)
 
 
-def _read(points: Sequence[CurvePoint], directories: Sequence[Path]) -> Iterator[Scored]:
-    if len(points) != len(directories):
-        raise ConfigError(f"scores {len(directories)}: there are {len(points)} points. Give one directory per point.")
-    for point, directory in zip(points, directories, strict=True):
+def _read(points: Sequence[CurvePoint], scores: Sequence[Path], answers: Sequence[Path]) -> Iterator[Scored]:
+    for role, directories in (("scores", scores), ("answers", answers)):
+        if len(points) != len(directories):
+            count = len(directories)
+            raise ConfigError(f"{role} {count}: there are {len(points)} points. Give one directory per point.")
+    for point, directory, answered in zip(points, scores, answers, strict=True):
         # store/scores/<key>/out: a product directory lies in the directory of its stage.
-        yield Scored(point, directory.parent.name, read_rows(directory / "scores.jsonl", Score))
+        yield Scored(point, directory.parent.name, read_rows(directory / "scores.jsonl", Score), answered)
 
 
 def _series_name(point: CurvePoint, points: Sequence[CurvePoint]) -> str:
@@ -151,6 +157,7 @@ def _measured(each: Scored, scores_QS: Grid, counts_RQ: np.ndarray, config: Curv
         label=each.point.label,
         values=each.point.values,
         key=each.key,
+        engine=engine_text(read_engine(each.answers)),
         questions=len(scores_QS.questions),
         samples=samples,
         accuracy=bootstrap.accuracy(scores_QS.correct_QS, counts_RQ, level),
@@ -215,6 +222,9 @@ def _notes(points: Sequence[Measured]) -> Iterator[str]:
             "Failed the forcing audit, and left out of Scaling, Slope, Performance and the verdict:"
             f" {', '.join(invalid)} ({len(invalid)} of {len(points)} points)."
         )
+    engines = sorted({point.engine for point in points})
+    if len(engines) > 1:
+        yield f"Points of this line come from engines that differ: {'; '.join(engines)}. So may their traces."
     silent = [point.label for point in points if point.valid and point.thinking_tokens.value == 0]
     if silent:
         yield f"Points without any thinking have no place on a log axis, and in Scaling: {', '.join(silent)}."

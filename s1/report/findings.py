@@ -28,6 +28,7 @@ class Measured:
     label: str
     values: Mapping[str, Any]  # JSON values by field, over all axes of the command
     key: str
+    engine: str  # the fingerprint of what generated it
     questions: int
     samples: int  # per question
     accuracy: Estimate
@@ -80,8 +81,20 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """One point, answered by two engines."""
+
+    label: str
+    engines: list[str]  # two
+    traces: int
+    first_differences: list[int]  # for each trace that differs: at which token after the prompt; ascending
+    other_answers: int  # traces whose answer has another text
+
+
+@dataclass(frozen=True)
 class Findings:
     series: list[Series]
+    agreements: list[Agreement]  # where an axis is the engine
     statistics: Statistics
     cost: Cost
 

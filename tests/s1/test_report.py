@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import ConfigError, Cost, Statistics
+from s1.config import ConfigError, Cost, EngineConfig, EngineKind, Statistics
+from s1.generate.engines import Fingerprint
 from s1.records import Ending, Outcome, Score, write_rows
 from s1.report.curve import Scored, curve, find
 from s1.report.findings import Series, read_findings, write_findings
@@ -23,6 +24,8 @@ from sweep.typed import typed
 
 COST = Cost(2.0, 1000.0, 500.0, 8.0, 100, 30, 2, "a price list of 2026")
 STATISTICS = Statistics(resamples=2000)
+ENGINE = EngineConfig(EngineKind.VLLM, "float32", "cpu", 1)
+FINGERPRINT = Fingerprint(ENGINE, {"vllm": "0.32.0", "torch": "2.13.0"}, {"processor": "CPU AVX2"})
 
 # Figure 1 of the paper, AIME24: right answers of 30, mean thinking tokens, limit, Waits (read off the figure).
 AIME24 = [
@@ -69,25 +72,27 @@ def rows(
     return [row(index) for index in range(questions)]
 
 
-def work(config: object, role: str, inputs: Sequence[Path], out: Path) -> Work:
+def work(config: object, inputs: dict[str, Sequence[Path]], out: Path) -> Work:
     out.mkdir(parents=True)
-    return Work(out.parent.name, config, {role: tuple(inputs)}, out, out, out, {}, lambda *_: None)
+    given = {role: tuple(paths) for role, paths in inputs.items()}
+    return Work(out.parent.name, config, given, out, out, out, {}, lambda *_: None)
 
 
 def run(store: Path, points: Sequence[CurvePoint], scores: Sequence[list[Score]]) -> Path:
     """Both stages, as the machinery would run them; the report's product directory."""
-    directories = []
+    directories = {"scores": [], "answers": []}
     for index, each in enumerate(scores):
-        directory = store / "scores" / f"{index:012x}" / "out"
-        directory.mkdir(parents=True)
-        write_rows(directory / "scores.jsonl", each)
-        directories.append(directory)
+        for role, made in directories.items():
+            made.append(store / role / f"{index:012x}" / "out")
+            made[-1].mkdir(parents=True)
+        write_rows(directories["scores"][-1] / "scores.jsonl", each)
+        FINGERPRINT.write(directories["answers"][-1])
     config = Curve(list(points), STATISTICS, COST)
-    made = work(config, "scores", directories, store / "curve" / "c0ffee000000" / "out")
+    made = work(config, directories, store / "curve" / "c0ffee000000" / "out")
     curve(made)
     claim = "Accuracy rises with the thinking budget & with Wait."
     page = Report("budget_scan", claim, "python -m sweep +experiment=budget_scan -m")
-    final = work(page, "curve", [made.out], store / "report" / "facade000000" / "out")
+    final = work(page, {"curve": [made.out]}, store / "report" / "facade000000" / "out")
     report(final)
     return final.out
 
@@ -226,8 +231,9 @@ def test_a_label_that_repeats_is_told_apart_by_the_budget_values_that_differ(tmp
     assert [each.label for each in series.points] == ["max 8, answer_tokens 2", "max 8, answer_tokens 16"]
 
 
-def test_a_point_that_is_given_twice_is_reported_once():
-    twice = [Scored(point(8, 0), "0123456789ab", rows(3, 12, 9, 8))] * 2
+def test_a_point_that_is_given_twice_is_reported_once(tmp_path: Path) -> None:
+    FINGERPRINT.write(tmp_path)
+    twice = [Scored(point(8, 0), "0123456789ab", rows(3, 12, 9, 8), tmp_path)] * 2
     found = find(Curve([each.point for each in twice], STATISTICS, COST), twice)
     assert [each.label for each in found.points()] == ["max 8"]
 

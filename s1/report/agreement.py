@@ -1,0 +1,63 @@
+"""Do two engines write the same? The same points, answered by each, compared trace by trace.
+
+Greedy decoding in one dtype is one text in theory. In practice kernels round differently, and where two tokens are
+nearly equal in likelihood a trace goes another way: the report counts such traces and says at which token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from s1.records import Answer, read_rows
+from s1.report.findings import Agreement
+
+ENGINE = "engine"  # the axes `engine` and `engine.*`
+
+
+def is_engine_axis(axis: str) -> bool:
+    return axis.partition(".")[0] == ENGINE
+
+
+def agreements(points: Sequence[tuple[str, Mapping[str, Any], Path]]) -> Iterator[Agreement]:
+    """Of points (label, values by axis, directory of the answers): each against the first with another engine."""
+    firsts: dict[str, tuple[Mapping[str, Any], Path]] = {}
+    for label, values, directory in points:
+        rest = repr(sorted((axis, repr(value)) for axis, value in values.items() if not is_engine_axis(axis)))
+        first = firsts.setdefault(rest, (values, directory))
+        if first[1] != directory:
+            one, other = (read_rows(path / "answers.jsonl", Answer) for path in (first[1], directory))
+            yield agreement(label, (_engine(first[0]), _engine(values)), one, other)
+
+
+def agreement(label: str, engines: tuple[str, str], one: Sequence[Answer], other: Sequence[Answer]) -> Agreement:
+    """Compare the traces of one point; both are in the same order of questions and samples."""
+    pairs = list(zip(one, other, strict=True))
+    places = [first_difference(_ids(a), _ids(b)) for a, b in pairs]
+    return Agreement(
+        label=label,
+        engines=list(engines),
+        traces=len(pairs),
+        first_differences=sorted(place for place in places if place is not None),
+        other_answers=sum(a.answer != b.answer for a, b in pairs),
+    )
+
+
+def first_difference(one: Sequence[int], other: Sequence[int]) -> int | None:
+    """The place of the first token that differs, or that only one of them has; None: they are equal."""
+    if list(one) == list(other):
+        return None
+    return next(
+        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+
+
+def _ids(answer: Answer) -> list[int]:
+    """All ids after the prompt, a stop that was sampled included."""
+    return list(chain.from_iterable([*each["ids"], *(each["ended_by"] or ())] for each in answer.segments))
+
+
+def _engine(values: Mapping[str, Any]) -> str:
+    return ", ".join(str(value) for axis, value in sorted(values.items()) if is_engine_axis(axis))
