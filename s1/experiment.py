@@ -171,9 +171,9 @@ def _check_engine(x: Experiment) -> None:
         _require_positive(f"machine.{field}", getattr(machine, field))
     if machine.cache_gib is not None:
         _require_positive("machine.cache_gib", machine.cache_gib)
-    elif engine.kind is EngineKind.TRANSFORMERS or engine.device == "cpu":
+    elif engine.device == "cpu":
         raise ConfigError(
-            "machine.cache_gib null: only vLLM on a GPU finds out what is free. Give a number of GiB, 8 say."
+            "machine.cache_gib null: on a CPU nothing tells how much is yours. Give a number of GiB, 4 say."
         )
     if engine.kind is EngineKind.TRANSFORMERS and engine.tensor_parallel > 1:
         raise ConfigError(

@@ -47,6 +47,7 @@ def _companions(group: str, option: str) -> list[str]:
     """What an option needs beside it to be a possible point."""
     companions = {
         ("data", "none"): ["model=smollm2_135m"],
+        ("machine", "h100x8"): ["engine=vllm"],  # its models are split over two GPUs
         ("model", "s1_32b"): [f"model.revision={'0' * 40}"],  # not pinned by us
     }
     return companions.get((group, option), [])
@@ -76,6 +77,37 @@ def test_where_things_run_is_not_what_they_are() -> None:
         )
     )
     assert curve_of(here).key == curve_of(there).key
+
+
+def test_what_decides_the_numbers_is_part_of_what_a_point_is() -> None:
+    """Engine, dtype, kind of device and the split of a model over devices; not how many copies of it there are."""
+    variants = [
+        [],
+        ["engine=vllm"],
+        ["engine.dtype=bfloat16"],
+        ["machine=h100"],
+        ["machine=h100x8", "engine=vllm"],
+        ["machine=h100x8", "engine=vllm", "machine.tensor_parallel=1"],
+    ]
+    keys = [curve_of(graph_of(compose(variant))).key for variant in variants]
+    assert len(set(keys)) == len(variants)
+    copies = ["machine=h100x8", "engine=vllm", "machine.data_parallel=2", "machine.prefix_caching=false"]
+    assert curve_of(graph_of(compose(copies))).key == keys[4]
+
+
+def test_another_version_of_the_engine_makes_other_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = curve_of(graph_of(compose([]))).key
+    monkeypatch.setattr("s1.generate.engines._version", lambda library: "9.9")
+    assert curve_of(graph_of(compose([]))).key != here
+
+
+def test_an_engine_that_is_not_installed_can_be_planned_and_says_what_is_lacking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("s1.generate.engines._version", lambda library: None if library == "vllm" else "2.13.0")
+    assert graph_of(compose([])).lacking == []
+    (line,) = graph_of(compose(["engine=vllm"])).lacking
+    assert line.startswith("vllm: not installed, and engine=vllm computes with it.")
 
 
 def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
@@ -110,6 +142,13 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
         (["budget=min", "budget.compat=s1"], "compat=s1 counts ends, not tokens"),
         (["budget.min_thinking_tokens=600"], "budget.min_thinking_tokens 600: with 8 answer tokens it does not fit"),
         (["machine.workers=0"], "machine.workers 0: not positive"),
+        (["machine.cache_gib=null"], "machine.cache_gib null: on a CPU nothing tells how much is yours"),
+        (["machine.tensor_parallel=2"], "machine.tensor_parallel 2: engine=transformers keeps a model on one device"),
+        (
+            ["machine=h100", "engine=vllm", "machine.tensor_parallel=2", "machine.data_parallel=2"],
+            "machine.gpus 1: tensor_parallel 2 x data_parallel 2 need 4",
+        ),
+        (["machine.data_parallel=0"], "machine.data_parallel 0: not positive"),
         (["machine.micro_batch=3"], "train.batch_size 8: not a multiple of machine.micro_batch 3"),
         (["cost.generate_tokens_per_second=0"], "cost.generate_tokens_per_second 0.0: not positive"),
         (["statistics.level=2"], "statistics.level 2.0: not between 0 and 1"),

@@ -25,17 +25,16 @@ from s1.generate.engine import Portion, Request, Writing, refuse_unservable
 from s1.generate.slot_cache import SlotCache
 from s1.train.start import Location
 
+FREE_SHARE = 0.8
 READ_TOKENS = 8192  # of prompts in one forward pass, padding included
 
 
 def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> TransformersEngine:
-    """The model of a directory or a hub revision; settings: slots, cache_gib. Raises ConfigError."""
+    """The model of a directory or a hub revision; settings: slots, cache_gib (null: what is free of the GPU)."""
     if config.tensor_parallel > 1:
         raise ConfigError(
             f"machine.tensor_parallel {config.tensor_parallel}: transformers runs on one device. Use engine=vllm."
         )
-    if settings["cache_gib"] is None:
-        raise ConfigError("machine.cache_gib null: engine=transformers cannot tell what is free. Give a number of GiB.")
     logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(
         location.model,
@@ -44,8 +43,8 @@ def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) 
         use_safetensors=True,
         trust_remote_code=False,
     )
-    cache_bytes = int(float(settings["cache_gib"]) * 2**30)
-    return TransformersEngine(model.to(config.device), int(settings["slots"]), cache_bytes)
+    model = model.to(config.device)
+    return TransformersEngine(model, int(settings["slots"]), _cache_bytes(settings["cache_gib"], model.device))
 
 
 class _Row(Writing):
@@ -199,6 +198,14 @@ class TransformersEngine:
         del self._rows[kept:]
         if holes:
             self._cache.swap(holes, movers)
+
+
+def _cache_bytes(cache_gib: float | None, device: torch.device) -> int:
+    """As much as is given, or most of what the weights leave of the GPU; the rest is for activations."""
+    if cache_gib is not None:
+        return int(cache_gib * 2**30)
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return int(FREE_SHARE * free_bytes)
 
 
 def _most_tokens(request: Request) -> int:
