@@ -57,6 +57,14 @@ def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
     console.print(table)
 
 
+def show_damaged(console: Console, damaged: Mapping[str, str]) -> None:
+    """Finished stages that are made again because their product is no longer whole."""
+    for address, fault in damaged.items():
+        console.print(
+            f"  [red]damaged[/red]  {address}  {escape(fault)}. It is set aside and made again.", soft_wrap=True
+        )
+
+
 def _why(unit: Unit, made: Mapping[str, Mapping[str, Json]]) -> str:
     label = _some([stage.label for stage in unit.stages if stage.label])
     difference = explain(unit.stages[0].identity(), made)
