@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from test_continuations import REQUEST, ask, counting, replace, small_file
 
 from s1.generate.census import describe, mend
 from s1.generate.continuations import Continuations, stream_key
+from sweep.provenance import PROJECT
 
 
 @pytest.fixture
@@ -73,3 +76,21 @@ def test_an_unreadable_engine_file_is_told_and_mended(shared: Path) -> None:
     assert describe(shared).faults == ("continuations/9f3c/engine.json: not a JSON mapping",)
     mend(shared)
     assert describe(shared).faults == ()
+
+
+def test_the_store_command_lists_checks_and_mends_it(tmp_path: Path) -> None:
+    """The pipeline of the default configuration, as a user meets it."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sweep", "store", *words, f"store={tmp_path}", f"results={tmp_path}/results"]
+        return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+
+    path, _ = small_file(tmp_path / "shared" / "00000000000b" / "continuations" / "9f3c")
+    assert "  continuations/9f3c: 1 streams, 8 tokens in 1 files" in run().stdout
+    assert run("check").returncode == 0
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    told = run("check")
+    assert told.returncode == 1
+    assert "1 torn or damaged lines, left out by every reader. To mend it: " in told.stdout
+    assert run("check", "mend=true").returncode == 0
+    assert run("check").returncode == 0
