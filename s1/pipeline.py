@@ -19,6 +19,7 @@ from pathlib import Path
 from s1 import cost
 from s1.config import ConfigError, Data, DataKind, Forcing, Model, ModelKind, Task
 from s1.experiment import Experiment
+from s1.generate import census
 from s1.generate.engines import installed, lacking
 from s1.report.table import shown
 from s1.stages import Answering, Curated, Curve, CurvePoint, Problems, Questions, Report, Scoring, Sft, Start
@@ -28,6 +29,7 @@ from sweep.identity import Json, canonical, key_of
 from sweep.stage import FileInput, Input, Stage
 
 Point = Experiment
+shared, mend_shared = census.describe, census.mend  # what the stages of a batch keep together
 
 VARIANTS = ("model", "data", "train", "budget", "task", "engine", "generate", "seed")  # another choice: another result
 TASKS = Path(__file__).parent / "evaluate" / "tasks"

@@ -1,10 +1,14 @@
-"""`python -m sweep +experiment=NAME -m`: compose all points, plan them together, run what is missing, show it all."""
+"""`python -m sweep +experiment=NAME -m`: compose all points, plan them together, run what is missing, show it all.
+
+A first word that sets no field is a sub-command: `python -m sweep store`.
+"""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +18,15 @@ from rich.markup import escape
 from sweep.compose import Composition, ask_hydra, compose, is_question_to_hydra, pipeline_of
 from sweep.contract import Graph
 from sweep.errors import InputError
+from sweep.housekeeping import keep_house
 from sweep.launch.local import State, launch
+from sweep.lock import Hold
 from sweep.plan import Plan, plan
-from sweep.show import Live, show_failures, show_plan, show_results
+from sweep.show import Live, show_damaged, show_failures, show_plan, show_results
 from sweep.stage import Stage
-from sweep.store import Store, StoreError, write_json
+from sweep.store import StageDirectory, Store, StoreError, write_json
+
+COMMANDS: Mapping[str, Callable[[Sequence[str], Console], int]] = {"store": keep_house}
 
 
 def main() -> int:
@@ -26,6 +34,8 @@ def main() -> int:
     argv = sys.argv[1:]
     console = Console(highlight=False)
     try:
+        if argv and is_word(argv[0]):
+            return command(argv[0])(argv[1:], console)
         if is_question_to_hydra(argv):
             ask_hydra()
             return 0
@@ -38,25 +48,53 @@ def main() -> int:
         return 130
 
 
+def is_word(argument: str) -> bool:
+    """Neither a flag nor an override."""
+    return argument[:1].isalpha() and "=" not in argument
+
+
+def command(word: str) -> Callable[[Sequence[str], Console], int]:
+    """The sub-command of that name. Raises InputError if there is none."""
+    if word not in COMMANDS:
+        raise InputError(f"{word}: no such command. Known: {', '.join(COMMANDS)}; a field is set with {word}=VALUE.")
+    return COMMANDS[word]
+
+
 def sweep(composition: Composition, console: Console) -> int:
     """Plan, run and publish one command's points."""
     entry = composition.entry
     pipeline = pipeline_of(entry.pipeline)
     store = Store(entry.store)
     graph = pipeline.graph(composition.points, composition.request)
-    work = plan([graph.product], store.is_done)
-    show_plan(console, graph, work, store)
-    for line in graph.lacking:
-        console.print(f"[yellow]not here[/yellow] {escape(line)}", soft_wrap=True)
-    if entry.plan:
-        return 0
-    if graph.lacking:
-        return 1
+    with nullcontext() if entry.plan else store.held(Hold.SHARED):
+        work, damaged = sound_plan(graph, store)
+        show_plan(console, graph, work, store)
+        show_damaged(console, damaged)
+        if entry.plan or graph.lacking:
+            return 0 if entry.plan else 1
+        for address in damaged:
+            StageDirectory(store.root / address).set_aside(StageDirectory.faults)
+        return _carry_out(console, graph, work, store, entry.results / graph.name)
+
+
+def sound_plan(graph: Graph, store: Store) -> tuple[Plan, Mapping[str, str]]:
+    """The plan, and by address what is wrong with finished stages that it makes again: a file is gone, or cut."""
+    damaged: dict[str, str] = {}
+
+    def is_sound(stage: Stage) -> bool:
+        faults = store.directory(stage).faults()
+        if faults:
+            damaged[stage.address] = faults[0]
+        return store.is_done(stage) and not faults
+
+    return plan([graph.product], is_sound), damaged
+
+
+def _carry_out(console: Console, graph: Graph, work: Plan, store: Store, results: Path) -> int:
     for stage in finished_stages(graph, store):  # what earlier runs made and could not mirror
         graph.on_finished(stage, store.directory(stage).path)
     if work.needed and not _run(console, graph, work, store):
         return 1
-    results = entry.results / graph.name
     publish(graph, store, results)
     show_results(console, graph, results)
     return 0

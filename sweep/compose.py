@@ -15,6 +15,7 @@ import importlib
 import itertools
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,23 @@ def compose(argv: Sequence[str], config_directory: Path = CONFIG) -> Composition
     """All points of a command line, typed. Raises InputError, one line per fault, before anything runs."""
     is_multirun = any(argument in MULTIRUN_FLAGS for argument in argv)
     overrides = [argument for argument in argv if argument not in MULTIRUN_FLAGS]
+    with _hydra(overrides, config_directory):
+        return _compose(overrides, is_multirun)
+
+
+def compose_entry(overrides: Sequence[str], config_directory: Path = CONFIG) -> Entry:
+    """Where a command line keeps its store and results, and whose they are; composes no point. Raises InputError."""
+    with _hydra(overrides, config_directory):
+        return _entry(_load(overrides).config)
+
+
+@contextmanager
+def _hydra(overrides: Sequence[str], config_directory: Path) -> Iterator[None]:
+    """Hydra at a configuration; its complaints become ours."""
     try:
         with hydra.initialize_config_dir(config_dir=str(config_directory), version_base="1.3"):
             try:
-                return _compose(overrides, is_multirun)
+                yield
             except ConfigCompositionException:
                 _refuse_unknown_fields(_parse(overrides))
                 raise

@@ -1,4 +1,5 @@
-"""What a pipeline module gives the machinery: a schema of its points, and a graph with what to show and publish.
+"""What a pipeline module gives the machinery: a schema of its points, a graph with what to show and publish, and
+what the stages of a batch keep together.
 
 The machinery imports the module by the dotted path in the config (`pipeline: s1.pipeline`) and knows no more of it.
 """
@@ -53,6 +54,14 @@ class Graph:
     lacking: Sequence[str] = ()  # why it can be planned here but not run: one line each, with the mend
 
 
+@dataclass(frozen=True)
+class SharedReport:
+    """What the stages of a batch keep together, as the pipeline that wrote it reads it."""
+
+    lines: tuple[str, ...]  # for people, a store each: "continuations: 300 streams, 51,234 tokens"
+    faults: tuple[str, ...]  # `<file>: <what is wrong>`, paths relative to the folder
+
+
 class Pipeline(Protocol):
     """A module."""
 
@@ -60,3 +69,9 @@ class Pipeline(Protocol):
 
     def graph(self, points: Sequence[Any], request: Request) -> Graph:
         """Plan all points together."""
+
+    def shared(self, directory: Path) -> SharedReport:
+        """Read the folder of a batch; changes nothing."""
+
+    def mend_shared(self, directory: Path) -> None:
+        """Rid the folder of a batch of its faults; nobody else is at work there."""

@@ -106,7 +106,7 @@ def _work(directory: StageDirectory, stage: Mapping[str, Any]) -> Work[Any]:
 
 
 def _input_path(root: Path, place: Mapping[str, str]) -> Path:
-    """Where an input is; refused if it is not finished, or is no longer the file that was planned."""
+    """Where an input is; refused if it is not finished, not whole, or no longer the file that was planned."""
     if "file" in place:
         if FileInput.of(Path(place["file"])).key != place["key"]:
             raise StoreError(f"{place['file']}: changed since it was planned. Run the sweep again.")
@@ -114,6 +114,8 @@ def _input_path(root: Path, place: Mapping[str, str]) -> Path:
     directory = StageDirectory(root / place["stage"])
     if not directory.is_done:
         raise StoreError(f"input {place['stage']}: not finished. Run the sweep again, it will make it first.")
+    if faults := directory.faults():
+        raise StoreError(f"input {place['stage']}: damaged, {faults[0]}. Run the sweep again, it will make it anew.")
     return directory.out
 
 

@@ -30,6 +30,8 @@ def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
         f"[bold]{graph.name}[/bold]: {graph.points} points, {len(plan.needed)} stages to run,"
         f" {len(plan.reused)} reused. Store: {store.root}"
     )
+    for line in graph.lacking:
+        console.print(f"  [yellow]not here[/yellow]  {escape(line)}", soft_wrap=True)
     if not plan.needed:
         return
     table = Table(box=None, header_style="dim", pad_edge=False)
@@ -55,6 +57,14 @@ def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
     total = _price(plan.needed, graph.estimates)
     table.add_row("[bold]estimated[/bold]", str(len(plan.needed)), "", *(f"[bold]{each}[/bold]" for each in total))
     console.print(table)
+
+
+def show_damaged(console: Console, damaged: Mapping[str, str]) -> None:
+    """Finished stages that are made again because their product is no longer whole."""
+    for address, fault in damaged.items():
+        console.print(
+            f"  [red]damaged[/red]  {address}  {escape(fault)}. It is set aside and made again.", soft_wrap=True
+        )
 
 
 def _why(unit: Unit, made: Mapping[str, Mapping[str, Json]]) -> str:

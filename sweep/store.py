@@ -2,29 +2,33 @@
 
 store/answers/9f3c1ab2d4e5/
   stage.json      name, version, config, inputs, run: what it is, and how to make it again
-  record.json     written LAST; that it exists means done: summary, seconds, cost, provenance
+  record.json     written LAST; that it exists means done: summary, seconds, cost, provenance, checksums of out/
   failed.json     instead of a record: the error and its traceback
   out/            the product; while running it is out.partial/, published by one rename
   scratch/        what survives attempts, e.g. training checkpoints; removed when done
   log.txt         everything the worker printed; stages of one worker share one log
   progress.json   {done, total, unit} while running
   lock            held (flock) by the one process that works here; the kernel frees it if that process dies
+  damaged-1/      a product that was no longer what was published, set aside before it was made again
 store/shared/<batch>/   what stages of a batch keep together: the continuation store
+store/lock              shared (flock) by every sweep while it runs, held alone by what removes or mends
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
 
+from sweep.checksums import Look, file_states, glance
+from sweep.lock import Hold, locked, locked_now
 from sweep.stage import FileInput, Stage
 
 
@@ -71,6 +75,15 @@ class StageDirectory:
         return self.path / "scratch"
 
     @property
+    def lock_file(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def address(self) -> str:
+        """`name/key`, as in Stage."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
     def root(self) -> Path:
         """The store this directory is in."""
         return self.path.parents[1]
@@ -96,10 +109,11 @@ class StageDirectory:
 
     def publish(self, record: Mapping[str, Any]) -> None:
         """Make the product visible at once and for good: rename, then the record as the last thing."""
+        files = file_states(self.partial)
         _flush_tree(self.partial)
         self.partial.replace(self.out)
         _flush(self.path)
-        write_json(self.record_file, record)
+        write_json(self.record_file, {**record, "files": files})
         self.progress_file.unlink(missing_ok=True)
         shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -107,9 +121,30 @@ class StageDirectory:
     def locked(self) -> Iterator[None]:
         """Wait until no other process works here."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("w", encoding="utf-8") as file:
-            flock(file, LOCK_EX)
+        with locked(self.lock_file):
             yield
+
+    def faults(self, look: Look = glance) -> list[str]:
+        """What of a finished product is no longer as it was published, as far as its record knows that."""
+        if not self.is_done:
+            return []
+        try:
+            files = self.read_record().get("files")
+        except StoreError:
+            return [f"{self.record_file.name}: not JSON"]
+        return [] if files is None else look(self.out, files)
+
+    def set_aside(self, faults: Callable[[StageDirectory], list[str]]) -> None:
+        """Move what has faults to damaged-<n>/, so that the stage is made again; the record, which vouched, first."""
+        with self.locked():
+            if not faults(self):  # another process set it aside, and made it again
+                return
+            aside = next(path for n in itertools.count(1) if not (path := self.path / f"damaged-{n}").exists())
+            stay = {self.lock_file, self.log_file, self.scratch, *self.path.glob("damaged-*")}
+            moving = sorted(set(self.path.iterdir()) - stay, key=lambda path: path != self.record_file)
+            aside.mkdir()
+            for path in moving:
+                path.rename(aside / path.name)
 
 
 @dataclass(frozen=True)
@@ -124,6 +159,16 @@ class Store:
 
     def shared(self, batch: str) -> Path:
         return self.root / "shared" / batch
+
+    @contextmanager
+    def held(self, hold: Hold) -> Iterator[None]:
+        """Sweeps share the store, what removes or mends has it alone. Raises StoreError instead of waiting."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with locked_now(self.root / "lock", hold) as is_ours:
+            if not is_ours:
+                others = "being pruned or mended" if hold is Hold.SHARED else "a sweep, a prune or a mend is at work"
+                raise StoreError(f"store {self.root}: {others}. Run the command again when that has ended.")
+            yield
 
     def prepare(self, stage: Stage) -> StageDirectory:
         """Write down what is to be made, so that a worker, or a person, can make it from the directory alone."""
@@ -183,11 +228,12 @@ def _place(each: Stage | FileInput) -> dict[str, str]:
 def read_json(path: Path) -> dict[str, Any]:
     """Raises StoreError that names the file and the mend."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
-        raise StoreError(
-            f"{path}: damaged, not JSON. Remove the directory {path.parent}; it will be made again."
-        ) from None
+        value = None
+    if not isinstance(value, dict):
+        raise StoreError(f"{path}: damaged, not JSON. Remove the directory {path.parent}; it will be made again.")
+    return value
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

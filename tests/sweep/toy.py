@@ -7,8 +7,9 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from sweep.contract import Estimate, Graph, Request, Workers
+from sweep.contract import Estimate, Graph, Request, SharedReport, Workers
 from sweep.stage import Finished, Stage, Summary, Work
 
 
@@ -71,6 +72,17 @@ def graph(points: Sequence[Point], request: Request) -> Graph:
         on_finished=lambda stage, path: (path / "seen").touch(),
         points=len(points),
     )
+
+
+def shared(directory: Path) -> SharedReport:
+    calls = (directory / "calls.txt").read_text(encoding="utf-8").splitlines()
+    torn = tuple(f"calls.txt: line {at} torn" for at, line in enumerate(calls, start=1) if len(line.split()) != 2)
+    return SharedReport((f"{len(calls)} calls",), torn)
+
+
+def mend_shared(directory: Path) -> None:
+    calls = (directory / "calls.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    (directory / "calls.txt").write_text("".join(line for line in calls if len(line.split()) == 2), encoding="utf-8")
 
 
 def number(work: Work[Double]) -> Summary:

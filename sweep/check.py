@@ -1,0 +1,92 @@
+"""Hold a store against its checksums; on request set aside what does not match, so that the next sweep makes it again.
+
+Reads every byte of every finished product. What a batch shares is read and mended by the pipeline, which wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from pathlib import Path
+
+from sweep.contract import Pipeline
+from sweep.inventory import damage, description, shared_folders, stage_directories
+from sweep.lock import Hold, is_locked
+from sweep.store import Store, StoreError
+
+
+class Mend(Enum):
+    """What became of the damage, or what to do about it."""
+
+    TO_DO = "To mend it: python -m sweep store check mend=true."
+    AT_WORK = "A worker is there: mend it when that has ended."
+    SET_ASIDE = "Set aside, the next sweep makes it again."
+    REWRITTEN = "Rewritten without it."
+
+    @property
+    def is_done(self) -> bool:
+        return self in (Mend.SET_ASIDE, Mend.REWRITTEN)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A stage directory, or the shared folder of a batch."""
+
+    place: str
+    faults: Sequence[str]  # none: it is what it was
+    mend: Mend | None = None  # of the faults
+
+
+@dataclass(frozen=True)
+class _Suspect:
+    place: str
+    is_at_work: bool
+    faults: Callable[[], Sequence[str]]
+    treat: Callable[[], None]
+    treated: Mend
+
+
+def check(store: Store, pipeline: Pipeline, mend: bool) -> Iterator[Checked]:
+    """All there is, one after the other, mended on the way if told to."""
+    with store.held(Hold.ALONE) if mend else nullcontext():
+        for suspect in _suspects(store, pipeline):
+            faults = suspect.faults()
+            yield Checked(suspect.place, faults, _mended(suspect, mend) if faults else None)
+
+
+def without_checksums(store: Store) -> int:
+    """How many products were finished before records had checksums."""
+    count = 0
+    for directory in stage_directories(store):
+        with suppress(StoreError):  # told as damaged
+            count += directory.is_done and "files" not in directory.read_record()
+    return count
+
+
+def _mended(suspect: _Suspect, mend: bool) -> Mend:
+    if not mend:
+        return Mend.TO_DO
+    if suspect.is_at_work:
+        return Mend.AT_WORK
+    suspect.treat()
+    return suspect.treated
+
+
+def _suspects(store: Store, pipeline: Pipeline) -> Iterator[_Suspect]:
+    busy: set[str | None] = set()
+    for directory in stage_directories(store):
+        is_at_work = is_locked(directory.lock_file)
+        faults, treat = partial(damage, directory), partial(directory.set_aside, damage)
+        yield _Suspect(directory.address, is_at_work, faults, treat, Mend.SET_ASIDE)
+        with suppress(StoreError):  # told as damaged
+            busy |= {description(directory).get("batch")} if is_at_work else set()
+    for folder in shared_folders(store):
+        faults, treat = partial(_shared_faults, pipeline, folder), partial(pipeline.mend_shared, folder)
+        yield _Suspect(f"shared/{folder.name}", folder.name in busy, faults, treat, Mend.REWRITTEN)
+
+
+def _shared_faults(pipeline: Pipeline, folder: Path) -> Sequence[str]:
+    return pipeline.shared(folder).faults

@@ -1,0 +1,126 @@
+"""What a store holds, and what of it may go: decided over values. Pure.
+
+A result rests on the stages that its manifest lists and on all their inputs. Of the rest
+
+    stays   what is at work; what is unfinished or failed, for the same command goes on from it; all inputs of these
+    goes    every other finished stage; with `unfinished`, also what is unfinished or failed and not at work
+    goes    the shared folder of a batch of which no stage stays
+    goes    what dead runs and mends left behind in stages that are not at work, and half-published results
+
+Only the results folder that is looked at counts: what rests in another one is not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class State(Enum):
+    DONE = "done"
+    RUNNING = "running"
+    UNFINISHED = "unfinished"  # interrupted, or waiting for its turn
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Holding:
+    """One stage directory."""
+
+    address: str
+    state: State
+    size_bytes: int  # of all its files
+    inputs: frozenset[str] = frozenset()  # addresses
+    batch: str | None = None
+    label: str = ""  # for people
+    is_locked: bool = False  # also a finished stage is, while its batch is at work
+    leftovers: Mapping[str, int] = field(default_factory=dict)  # names in the directory, with their bytes
+
+    @property
+    def name(self) -> str:
+        return self.address.partition("/")[0]
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """One store, beside one folder of results."""
+
+    stages: tuple[Holding, ...] = ()
+    shared: Mapping[str, int] = field(default_factory=dict)  # bytes, by batch
+    beside: Mapping[str, int] = field(default_factory=dict)  # bytes of other folders of the store, such as W&B's
+    results: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the addresses in each manifest
+    half_published: Mapping[str, int] = field(default_factory=dict)  # bytes, by folder beside the results
+    faults: tuple[str, ...] = ()  # stages whose inputs cannot be known
+
+
+class Kind(Enum):
+    """Values are what people are told."""
+
+    STAGE = "no result rests on it"
+    UNFINISHED = "unfinished or failed"
+    SHARED = "no stage of this batch is left"
+    LEFTOVER = "left behind"
+    HALF_PUBLISHED = "half-published result"
+
+
+@dataclass(frozen=True)
+class Removal:
+    kind: Kind
+    place: str  # below the store; below the results if half-published
+    size_bytes: int
+    label: str = ""
+
+
+def resting(holdings: Holdings) -> frozenset[str]:
+    """Addresses of all that a result rests on, here or no longer here."""
+    return _with_inputs(holdings, (address for each in holdings.results.values() for address in each))
+
+
+def kept(holdings: Holdings, unfinished: bool) -> frozenset[str]:
+    """Addresses of the stages that stay; `unfinished` gives those up that are neither done nor at work."""
+    roots = [address for each in holdings.results.values() for address in each]
+    for stage in holdings.stages:
+        if stage.is_locked or (stage.state is not State.DONE and not unfinished):
+            roots.append(stage.address)
+    return _with_inputs(holdings, roots)
+
+
+def removals(holdings: Holdings, unfinished: bool = False) -> tuple[Removal, ...]:
+    """All that may go, stages first."""
+    stay = kept(holdings, unfinished)
+    going = [stage for stage in holdings.stages if stage.address not in stay]
+    staying = [stage for stage in holdings.stages if stage.address in stay]
+    batches = {stage.batch for stage in staying}
+    return (
+        *(Removal(_kind(stage), stage.address, stage.size_bytes, stage.label) for stage in going),
+        *_leftovers(stage for stage in staying if not stage.is_locked),
+        *(
+            Removal(Kind.SHARED, f"shared/{each}", size)
+            for each, size in holdings.shared.items()
+            if each not in batches
+        ),
+        *(Removal(Kind.HALF_PUBLISHED, folder, size) for folder, size in holdings.half_published.items()),
+    )
+
+
+def _kind(stage: Holding) -> Kind:
+    return Kind.STAGE if stage.state is State.DONE else Kind.UNFINISHED
+
+
+def _leftovers(stages: Iterable[Holding]) -> Iterator[Removal]:
+    for stage in stages:
+        for name, size_bytes in stage.leftovers.items():
+            yield Removal(Kind.LEFTOVER, f"{stage.address}/{name}", size_bytes)
+
+
+def _with_inputs(holdings: Holdings, roots: Iterable[str]) -> frozenset[str]:
+    inputs = {stage.address: stage.inputs for stage in holdings.stages}
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        address = waiting.pop()
+        if address not in found:
+            found.add(address)
+            waiting.extend(inputs.get(address, ()))
+    return frozenset(found)

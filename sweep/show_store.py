@@ -1,0 +1,113 @@
+"""What a person sees of a store: what it holds, what is damaged, what would be removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sweep.check import Checked, Mend
+from sweep.contract import SharedReport
+from sweep.holdings import Holdings, Removal, State, removals, resting
+from sweep.prune import Pruned
+
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def show_holdings(console: Console, holdings: Holdings, reports: Mapping[str, SharedReport]) -> None:
+    """Stages by name, what batches share, other folders, the results that all this is for, and what may go."""
+    _show_stages(console, holdings)
+    for batch, report in reports.items():
+        names = sorted({stage.name for stage in holdings.stages if stage.batch == batch})
+        _line(
+            console, f"shared/{batch}  {size(holdings.shared[batch])}  of {', '.join(names) or 'no stage that is left'}"
+        )
+        for line in (*report.lines, *report.faults):
+            _line(console, f"  {line}")
+    for folder, size_bytes in holdings.beside.items():
+        _line(console, f"{folder}  {size(size_bytes)}")
+    for fault in holdings.faults:
+        _line(console, f"damaged  {fault}")
+    stages = sum(stage.size_bytes for stage in holdings.stages)
+    everything = stages + sum(holdings.shared.values()) + sum(holdings.beside.values())
+    free = sum(each.size_bytes for each in removals(holdings))
+    _line(console, f"in all {size(everything)}, of which `python -m sweep store prune` would free {size(free)}")
+    _line(console, f"results: {', '.join(holdings.results) or 'none'}")
+
+
+def _show_stages(console: Console, holdings: Holdings) -> None:
+    rested = resting(holdings)
+    table = _table(("stage", *(state.value for state in State), "in a result", "size"))
+    for name in sorted({stage.name for stage in holdings.stages}):
+        stages = [stage for stage in holdings.stages if stage.name == name]
+        counts = [sum(stage.state is state for stage in stages) for state in State]
+        in_result = sum(stage.address in rested for stage in stages)
+        table.add_row(name, *map(_count, [*counts, in_result]), size(sum(stage.size_bytes for stage in stages)))
+    console.print(table)
+
+
+def show_pruned(console: Console, pruned: Pruned, yes: bool, unfinished: bool) -> None:
+    """What goes or is gone, and apart from it what stays for its sweep to go on from."""
+    if pruned.gone:
+        _show_removals(console, "removed" if yes else "to remove", pruned.gone)
+    else:
+        console.print("nothing to remove.")
+    if pruned.waiting:
+        _show_removals(console, "stays, unless unfinished=true", pruned.waiting)
+    if pruned.gone and not yes:
+        words = ["prune", *(["unfinished=true"] if unfinished else []), "yes=true"]
+        console.print(f"nothing is removed yet: python -m sweep store {' '.join(words)}")
+
+
+def _show_removals(console: Console, heading: str, going: Sequence[Removal]) -> None:
+    table = _table((heading, "size", "why", "what"), left=("why", "what"))
+    for each in going:
+        table.add_row(each.place, size(each.size_bytes), each.kind.value, escape(each.label))
+    table.add_row(f"{len(going)} in all", size(sum(each.size_bytes for each in going)), "", "")
+    console.print(table)
+
+
+def show_damage(console: Console, checked: Checked, mend: Mend) -> None:
+    """One line for each fault, with its mend."""
+    for fault in checked.faults:
+        told = escape(f"{checked.place}  {fault}. {mend.value}")
+        console.print(f"  [red]damaged[/red]  {told}", soft_wrap=True)
+
+
+def show_checked(console: Console, checked: int, damaged: int, without_checksums: int) -> None:
+    """What the check came to."""
+    old = f" {without_checksums} finished before there were checksums: unchecked." if without_checksums else ""
+    _line(console, f"{checked} stages and shared stores checked, {damaged} damaged.{old}")
+
+
+def show_place(console: Console, store: Path, results: Path) -> None:
+    """Whose holdings these are, and the results that count as such."""
+    _line(console, f"store {store}{'' if store.is_dir() else ' (nothing there)'}, results {results}")
+
+
+def size(size_bytes: int) -> str:
+    """1.2 MB: powers of 1000, as disks are sold."""
+    value, unit = float(size_bytes), UNITS[0]
+    for unit in UNITS:
+        if value < 999.5 or unit == UNITS[-1]:
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
+
+
+def _table(headings: Sequence[str], left: Sequence[str] = ()) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if not index or heading in left else "right", no_wrap=True)
+    return table
+
+
+def _count(count: int) -> str:
+    return f"{count:,}" if count else ""
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(escape(text), soft_wrap=True)

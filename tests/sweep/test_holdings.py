@@ -1,0 +1,100 @@
+"""What may go, decided over values; the listing as people read it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from sweep.contract import SharedReport
+from sweep.holdings import Holding, Holdings, State, kept, removals, resting
+from sweep.prune import Pruned
+from sweep.show_store import show_holdings, show_pruned, size
+
+
+def holding(number: int, state: State = State.DONE, *inputs: int, batch: str | None = None) -> Holding:
+    return Holding(
+        address=f"any/{number:012x}",
+        state=state,
+        size_bytes=1000,
+        inputs=frozenset(f"any/{each:012x}" for each in inputs),
+        batch=batch,
+        is_locked=state is State.RUNNING,
+    )
+
+
+@st.composite
+def stores(draw: st.DrawFn) -> Holdings:
+    """Any graph, any states, any results."""
+    stages = tuple(
+        holding(number, draw(st.sampled_from(State)), *draw(st.sets(st.integers(0, max(0, number - 1)), max_size=3)))
+        for number in range(draw(st.integers(1, 12)))
+    )
+    listed = draw(st.sets(st.sampled_from([stage.address for stage in stages])))
+    return Holdings(stages, results={"scan": frozenset(listed)})
+
+
+@given(stores(), st.booleans())
+def test_what_stays_has_all_its_inputs_and_no_result_loses_anything(holdings: Holdings, unfinished: bool) -> None:
+    gone = {each.place for each in removals(holdings, unfinished)}
+    assert not gone & resting(holdings)
+    for stage in holdings.stages:
+        if stage.address not in gone:
+            assert not gone & stage.inputs
+        else:
+            assert not stage.is_locked
+            assert stage.state is State.DONE or unfinished
+
+
+@given(stores())
+def test_after_pruning_there_is_nothing_to_prune(holdings: Holdings) -> None:
+    stay = kept(holdings, unfinished=False)
+    left = Holdings(tuple(stage for stage in holdings.stages if stage.address in stay), results=holdings.results)
+    assert removals(left) == ()
+
+
+def example() -> Holdings:
+    return Holdings(
+        stages=(
+            Holding("answers/00000000000a", State.DONE, 1_234_567, frozenset({"start/00000000000c"}), "b1", "max 16"),
+            Holding("answers/00000000000b", State.RUNNING, 20_000, batch="b1", label="max 32", is_locked=True),
+            Holding("answers/00000000000d", State.DONE, 64_000, batch="b2", label="max 8"),
+            Holding("scores/00000000000e", State.FAILED, 900, label="max 64"),
+            Holding("start/00000000000c", State.DONE, 65_500_000_000, leftovers={"out.partial": 5_000_000}),
+        ),
+        shared={"b1": 400_000, "b2": 9_000},
+        beside={"wandb": 3_300_000},
+        results={"budget_scan": frozenset({"answers/00000000000a"})},
+        half_published={".budget_scan.old": 70_000},
+        faults=(),
+    )
+
+
+def said(show: Callable[[Console], None]) -> str:
+    console = Console(file=io.StringIO(), width=120, highlight=False)
+    show(console)
+    return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+
+
+def test_the_listing_reads_well(golden: Callable[[str, str], None]) -> None:
+    lines = ("continuations/9f: 300 streams, 51,234 tokens in 2 files", "  engine: kind transformers, dtype float32")
+    reports = {"b1": SharedReport(lines, ()), "b2": SharedReport((), ("continuations/x.jsonl: 2 torn lines",))}
+    golden("store/list.txt", said(lambda console: show_holdings(console, example(), reports)))
+
+
+def test_what_would_go_reads_well(golden: Callable[[str, str], None]) -> None:
+    waiting = [each for each in removals(example(), unfinished=True) if each.place.startswith("scores")]
+    pruned = Pruned(removals(example()), waiting)
+    golden("store/prune.txt", said(lambda console: show_pruned(console, pruned, yes=False, unfinished=False)))
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_400, "99.4 kB"), (123_456, "123 kB"), (999_600, "1.0 MB")],
+)
+def test_sizes_have_two_digits_or_three(size_bytes: int, text: str) -> None:
+    assert size(size_bytes) == text
