@@ -51,7 +51,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
     built = [stages_of(x) for x in points]
     curve = Stage(
         name="curve",
-        version=1,
+        version=2,
         config=Curve(
             points=[_curve_point(x, set_here) for x, set_here in zip(points, request.values, strict=True)],
             statistics=first.statistics,
@@ -63,7 +63,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
     )
     report = Stage(
         name="report",
-        version=1,
+        version=2,
         config=Report(name=name, claim=first.claim, command=request.command),
         run="s1.report.page:report",
         inputs={"curve": (curve,)},
