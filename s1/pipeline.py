@@ -11,16 +11,16 @@ named by dotted path and imported by the worker that runs them.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from s1 import cost
-from s1.config import ConfigError, Data, DataKind, Forcing, Model, ModelKind, Task
+from s1.config import ConfigError, Data, DataKind, Model, ModelKind, Task
 from s1.experiment import Experiment
 from s1.generate import census
 from s1.generate.engines import installed, lacking
+from s1.labels import label_of, result_name
 from s1.report.table import shown
 from s1.stages import Answering, Curated, Curve, CurvePoint, Problems, Questions, Report, Scoring, Sft, Start
 from s1.track import Mirror, Tracked
@@ -31,7 +31,6 @@ from sweep.stage import FileInput, Input, Stage
 Point = Experiment
 shared, mend_shared = census.describe, census.mend  # what the stages of a batch keep together
 
-VARIANTS = ("model", "data", "train", "budget", "task", "engine", "generate", "seed")  # another choice: another result
 TASKS = Path(__file__).parent / "evaluate" / "tasks"
 MODEL_FILES = (".json", ".safetensors", ".jinja", ".txt", ".model")
 ANSWERS = 1  # version of the answers stage, and of the tokens it leaves for others to continue
@@ -54,7 +53,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
     built = [stages_of(x) for x in points]
     curve = Stage(
         name="curve",
-        version=1,
+        version=2,
         config=Curve(
             points=[_curve_point(x, set_here) for x, set_here in zip(points, request.values, strict=True)],
             statistics=first.statistics,
@@ -66,7 +65,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
     )
     report = Stage(
         name="report",
-        version=1,
+        version=2,
         config=Report(name=name, claim=first.claim, command=request.command),
         run="s1.report.page:report",
         inputs={"curve": (curve,)},
@@ -84,16 +83,6 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         points=len(points),
         lacking=sorted({line for x in points for line in lacking(x.engine.kind)}),
     )
-
-
-def result_name(name: str, chosen: Mapping[str, str]) -> str:
-    """results/<name>: the experiment, and what the command line fixes otherwise: "budget_scan-math500-limit=20"."""
-    variants = [(field, value) for field, value in chosen.items() if field.partition(".")[0] in VARIANTS]
-    parts = [
-        f"{field.rpartition('.')[2]}={value.rpartition('/')[2]}" if "." in field or field == "seed" else value
-        for field, value in variants
-    ]
-    return re.sub(r"[^A-Za-z0-9._=-]+", "_", "-".join([name, *parts]))
 
 
 def stages_of(x: Experiment) -> PointStages:
@@ -191,20 +180,6 @@ def start_of(model: Model, data: Data) -> Stage:
     return Stage(
         name="start", version=1, config=config, run="s1.train.start:materialise", inputs=files, label=model.name
     )
-
-
-def label_of(x: Experiment) -> str:
-    """A point in a few words: what was asked of the thinking."""
-    budget = x.budget
-    if budget.forcing is Forcing.NONE:
-        return "no forcing"
-    cap = f"max {budget.max_thinking_tokens}" if budget.max_thinking_tokens is not None else "natural end"
-    wait = f"{budget.continuation or 'suppressed end'} x{budget.waits}" if budget.waits else ""
-    low = f"min {budget.min_thinking_tokens}" if budget.min_thinking_tokens else ""
-    parts = [part for part in (wait, low) if part]
-    if budget.max_thinking_tokens is not None or not parts:
-        parts.append(cap)
-    return ", ".join(parts)
 
 
 def _curve_point(x: Experiment, values: Mapping[str, Json]) -> CurvePoint:

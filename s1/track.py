@@ -19,6 +19,7 @@ from s1.config import Track
 from s1.report.table import read_table
 
 if TYPE_CHECKING:
+    import wandb
     from wandb import Run
 
 log = logging.getLogger(__name__)
@@ -58,16 +59,16 @@ class Mirror:
         self._send(stage, path, fill)
 
     def summary(self, stage: Tracked, path: Path) -> None:
-        """Mirror the report once: the curve as a table and as a plot, the page as it is."""
+        """Mirror the report once: the curve, and samples if any, as tables and as plots; the page as it is."""
 
         def fill(run: Run) -> None:
             import wandb
 
             rows = read_table(path / "out" / "table.csv")
-            columns = list(rows[0])
-            table = wandb.Table(columns=columns, data=[[row[column] for column in columns] for row in rows])
             page = (path / "out" / "report.html").read_text(encoding="utf-8")
-            run.log({"curve": table, **_plots(rows), "report": wandb.Html(page, inject=False)})
+            shown = {"curve": _table(rows), **_plots(rows), "report": wandb.Html(page, inject=False)}
+            samples = path / "out" / "samples.csv"
+            run.log({**shown, **_samples(read_table(samples))} if samples.exists() else shown)
 
         self._send(stage, path, fill)
 
@@ -120,6 +121,23 @@ def _is_logged_in() -> bool:
     import wandb
 
     return wandb.login(prompt=False, verify=False)
+
+
+def _table(rows: list[dict[str, float | str | None]]) -> wandb.Table:
+    import wandb
+
+    columns = list(rows[0])
+    return wandb.Table(columns=columns, data=[[row[column] for column in columns] for row in rows])
+
+
+def _samples(rows: list[dict[str, float | str | None]]) -> dict[str, Any]:
+    """What k samples are worth, all of it and as W&B draws it: one line per point."""
+    import wandb
+
+    data = [[row["k"], row["maj"], f"{row['label']} {row['key']}"] for row in rows]
+    table = wandb.Table(columns=["k", "maj@k", "point"], data=data)
+    plot = wandb.plot.line(table, "k", "maj@k", stroke="point", title="majority of k samples")
+    return {"samples": _table(rows), "majority": plot}
 
 
 def _plots(rows: list[dict[str, float | str | None]]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def grade_math(text: str, gold: str) -> Grade:
     extracted = _stated(text) or _only_formula(text)
     if extracted is None:
         return Grade(None, False)
-    return Grade(extracted, _plain(extracted) == _plain(gold) or _equal_mathematics(extracted, gold))
+    return Grade(extracted, normalised(extracted) == normalised(gold) or _equal_mathematics(extracted, gold))
 
 
 def grade_letter(text: str, gold: str) -> Grade:
@@ -163,7 +163,7 @@ def _integer(text: str) -> str | None:
 # ---------------------------------------------------------------------------------------- comparing answers
 
 
-def _plain(text: str) -> str:
+def normalised(text: str) -> str:
     """The text without what does not change a LaTeX answer: spaces, wrappers, dfrac, degree and percent signs."""
     plain = re.sub(r"\\[dt]frac", r"\\frac", _PERCENT.sub("", _unwrapped(text))).replace(r"\$", "")
     return re.sub(r"\s+", "", plain)

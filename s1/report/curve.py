@@ -20,13 +20,14 @@ from s1.config import ConfigError, Cost, Statistics
 from s1.generate.engines import engine_text, read_engine
 from s1.records import Outcome, Score, read_rows
 from s1.report.agreement import agreements
-from s1.report.findings import Difference, Findings, Measured, Series, write_findings
+from s1.report.findings import AtK, Difference, Findings, Measured, Series, write_findings
 from s1.stages import Curve, CurvePoint
 from s1.stats import bootstrap
 from s1.stats.audit import Requested, audit
 from s1.stats.grid import Grid, grid, require_paired
-from s1.stats.interval import Estimate, detectable_paired_pp, pass_at_k, plain
+from s1.stats.interval import Estimate, detectable_paired_pp, plain
 from s1.stats.scaling import metrics
+from s1.stats.votes import majority_at, pass_at
 from sweep.stage import Summary, Work
 
 BUDGET = "budget"  # the axes `budget` and `budget.*`
@@ -163,18 +164,22 @@ def _measured(each: Scored, scores_QS: Grid, counts_RQ: np.ndarray, config: Curv
         accuracy=bootstrap.accuracy(scores_QS.correct_QS, counts_RQ, level),
         thinking_tokens=bootstrap.mean(scores_QS.thinking_tokens_Q, counts_RQ, level, "tokens"),
         answer_tokens=bootstrap.mean(scores_QS.answer_tokens_QS.mean(axis=1), counts_RQ, level, "tokens"),
-        pass_at={
-            str(k): bootstrap.mean(pass_at_k(scores_QS.correct_QS, k), counts_RQ, level, "share")
-            for k in _powers_of_two(samples)
-        },
+        at_k=list(_at_k(scores_QS, counts_RQ, level)) if samples > 1 else [],
         outcomes={outcome.value: outcomes[outcome] for outcome in Outcome},
         audit=audit(each.scores, each.requested),
         **_cost(each.scores, config.cost),
     )
 
 
-def _powers_of_two(samples: int) -> list[int]:
-    return [2**power for power in range(samples.bit_length())] if samples > 1 else []
+def _at_k(scores_QS: Grid, counts_RQ: np.ndarray, level: float) -> Iterator[AtK]:
+    majority_QK = majority_at(scores_QS.votes_QS)
+    estimates_K = zip(
+        bootstrap.shares(pass_at(scores_QS.correct_QS), counts_RQ, level),
+        bootstrap.shares(majority_QK, counts_RQ, level),
+        bootstrap.means(100 * (majority_QK - majority_QK[:, :1]), counts_RQ, level, "pp"),
+        strict=True,
+    )
+    return (AtK(k, *estimates) for k, estimates in enumerate(estimates_K, start=1))
 
 
 def _cost(scores: Sequence[Score], cost: Cost) -> dict[str, Estimate]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,16 @@ from s1.stats.scaling import Metrics
 from sweep.typed import typed
 
 FILE_NAME = "curve.json"
+
+
+@dataclass(frozen=True)
+class AtK:
+    """What k samples of each question are worth, in the mean over all k of them (s1/stats/votes.py)."""
+
+    k: int
+    passed: Estimate  # pass@k: one of them is right
+    majority: Estimate  # maj@k: most of them are
+    gain: Estimate  # maj@k less the accuracy of one sample, paired, in percentage points
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class Measured:
     accuracy: Estimate
     thinking_tokens: Estimate  # mean per trace
     answer_tokens: Estimate  # mean per trace
-    pass_at: dict[str, Estimate]  # by k = 1, 2, 4, ... samples; empty for a single sample
+    at_k: list[AtK]  # k = 1..samples; empty for a single sample
     outcomes: dict[str, int]  # traces by answered, forced, none
     audit: Audit
     sampled_tokens: Estimate  # all traces, as if nothing were shared with other points
@@ -44,6 +54,17 @@ class Measured:
     @property
     def valid(self) -> bool:
         return self.audit.valid
+
+    @property
+    def doublings(self) -> list[AtK]:
+        """At k = 1, 2, 4, ... and at all samples."""
+        return [each for each in self.at_k if each.k.bit_count() == 1 or each.k == self.samples]
+
+    def thinking_tokens_of(self, k: int) -> Estimate:
+        """Of k samples of a question together: k times the mean."""
+        one = self.thinking_tokens
+        lo, hi = (None if end is None else k * end for end in (one.lo, one.hi))
+        return replace(one, value=k * one.value, lo=lo, hi=hi)
 
     @property
     def extends(self) -> bool:

@@ -3,7 +3,8 @@
 README.md           claim, verdict, table and figure, for people who browse the repository
 report.html         one self-contained page: the same with differences, audit, costs and keys
 table.csv           one row per point (s1/report/table.py)
-figures/*.png|svg   s1/report/figures.py
+samples.csv         one row per point and number of samples, where there are several (s1/report/samples.py)
+figures/*.png|svg   s1/report/figures.py, s1/report/figures_samples.py
 manifest.json       the key of every stage directory a number came from
 
 Nothing here depends on time, machine or place: the same findings give the same bytes.
@@ -21,8 +22,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from s1.report import show
-from s1.report.figures import FAINT, INK, INVALID, LINES, RULE, Drawing, drawings
-from s1.report.findings import Findings, Series, read_findings
+from s1.report.canvas import FAINT, INK, INVALID, LINES, RULE, Drawing
+from s1.report.figures import drawings
+from s1.report.figures_samples import MOST_POINTS, sample_drawings
+from s1.report.findings import Findings, Measured, Series, read_findings
+from s1.report.samples import samples_csv
 from s1.report.table import table_csv
 from s1.report.verdict import verdict
 from s1.stages import Report
@@ -44,6 +48,17 @@ class Page:
     @property
     def verdicts(self) -> list[tuple[Series, list[str]]]:
         return [(series, verdict(series)) for series in self.findings.series]
+
+    @property
+    def sampled(self) -> list[tuple[Series, list[Measured]]]:
+        """The points of several samples, by series."""
+        by_series = [(series, [point for point in series.points if point.at_k]) for series in self.findings.series]
+        return [(series, points) for series, points in by_series if points]
+
+    @property
+    def most_drawn(self) -> int:
+        """So many points at most have a line in a figure of several samples."""
+        return MOST_POINTS
 
     @property
     def level_percent(self) -> str:
@@ -76,7 +91,8 @@ def report(work: Work[Report]) -> Summary:
     """Write the folder from the findings of the curve stage."""
     source = work.one("curve")
     findings = read_findings(source)
-    page = Page(work.config, findings, drawings(findings), source.parent.name)
+    figures = [*drawings(findings), *sample_drawings(findings)]
+    page = Page(work.config, findings, figures, source.parent.name)
     write_page(work.out, page)
     return {"points": sum(1 for _ in findings.points()), "verdict": " ".join(_all_sentences(page))}
 
@@ -93,6 +109,9 @@ def write_page(out: Path, page: Page) -> None:
         "table.csv": table_csv(page.findings),
         "manifest.json": json.dumps(page.manifest(), indent=1, ensure_ascii=False) + "\n",
     }
+    samples = samples_csv(page.findings)
+    if samples is not None:
+        texts["samples.csv"] = samples
     for name, text in texts.items():
         (out / name).write_text(text, encoding="utf-8")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,18 @@ USD_DECIMALS = 6
 
 def table_csv(findings: Findings) -> str:
     """The whole file; a column per axis that any point sets stands after `label`."""
+    names = named(findings)
+    return csv_text([{**name, **dict(_numbers(point))} for name, point in zip(names, findings.points(), strict=True)])
+
+
+def named(findings: Findings) -> list[dict[str, Any]]:
+    """The first columns of each point: its label, and its place on every axis that any point sets."""
     axes = sorted({axis for point in findings.points() for axis in point.values})
-    rows = [_row(point, axes) for point in findings.points()]
+    return [{"label": point.label, **{axis: point.values.get(axis) for axis in axes}} for point in findings.points()]
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of the same columns, as a file."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -29,38 +39,34 @@ def table_csv(findings: Findings) -> str:
     return text.getvalue()
 
 
-def _row(point: Measured, axes: list[str]) -> dict[str, Any]:
-    return {"label": point.label, **{axis: point.values.get(axis) for axis in axes}, **dict(_numbers(point))}
-
-
 def _numbers(point: Measured) -> Iterator[tuple[str, Any]]:
     audit = point.audit
     yield "n", point.questions
     yield "samples", point.samples
-    yield "accuracy", _rounded(point.accuracy.value, SHARE_DECIMALS)
-    yield "lo", _rounded(point.accuracy.lo, SHARE_DECIMALS)
-    yield "hi", _rounded(point.accuracy.hi, SHARE_DECIMALS)
+    yield "accuracy", rounded(point.accuracy.value, SHARE_DECIMALS)
+    yield "lo", rounded(point.accuracy.lo, SHARE_DECIMALS)
+    yield "hi", rounded(point.accuracy.hi, SHARE_DECIMALS)
     yield "method", point.accuracy.method
-    yield "thinking_tokens", _rounded(point.thinking_tokens.value, 1)
-    yield "thinking_lo", _rounded(point.thinking_tokens.lo, 1)
-    yield "thinking_hi", _rounded(point.thinking_tokens.hi, 1)
+    yield "thinking_tokens", rounded(point.thinking_tokens.value, 1)
+    yield "thinking_lo", rounded(point.thinking_tokens.lo, 1)
+    yield "thinking_hi", rounded(point.thinking_tokens.hi, 1)
     yield "thinking_max", audit.max_thinking_tokens
-    yield "answer_tokens", _rounded(point.answer_tokens.value, 1)
-    yield "forced_share", _rounded(audit.forced_share, SHARE_DECIMALS)
+    yield "answer_tokens", rounded(point.answer_tokens.value, 1)
+    yield "forced_share", rounded(audit.forced_share, SHARE_DECIMALS)
     yield "waits", audit.requested.waits
-    yield "mean_waits", _rounded(audit.mean_waits, 2)
-    yield "all_waits_share", _rounded(audit.all_waits_share, SHARE_DECIMALS)
-    yield "no_answer_share", _rounded(audit.no_answer_share, SHARE_DECIMALS)
+    yield "mean_waits", rounded(audit.mean_waits, 2)
+    yield "all_waits_share", rounded(audit.all_waits_share, SHARE_DECIMALS)
+    yield "no_answer_share", rounded(audit.no_answer_share, SHARE_DECIMALS)
     yield "over_budget", audit.over_budget
     yield "under_minimum", audit.under_minimum
     yield "valid", "yes" if point.valid else "no"
     yield "sampled_tokens", int(point.sampled_tokens.value)
-    yield "device_seconds", _rounded(point.device_seconds.value, 1)
-    yield "usd", _rounded(point.usd.value, USD_DECIMALS)
+    yield "device_seconds", rounded(point.device_seconds.value, 1)
+    yield "usd", rounded(point.usd.value, USD_DECIMALS)
     yield "key", point.key
 
 
-def _rounded(number: float | None, decimals: int) -> float | None:
+def rounded(number: float | None, decimals: int) -> float | None:
     return None if number is None else round(number, decimals)
 
 

@@ -1,8 +1,9 @@
 """What the numbers allow to be said, in sentences: decided by paired intervals alone, at comparisons fixed beforehand.
 
-Two questions, asked of the valid points of each series:
+Three questions, asked of the valid points of each series:
     does accuracy rise with the budget?           from the smallest budget to the reference
     does it rise when the end is held back?       from the reference to the fewest Waits, and to the most
+    does it rise with a majority vote?            at the reference, from one sample to all of them
 An interval above zero: it rises. Below zero: it falls. Around zero: it cannot be told at this n, and the smallest
 difference that would have shown is named. No question differs: it does not rise.
 """
@@ -36,18 +37,14 @@ class Step:
 
     @property
     def direction(self) -> Direction:
-        lo, hi = self.change.lo, self.change.hi
-        if lo is None or hi is None or self.difference.gained + self.difference.lost == 0:
-            return Direction.SAME
-        if lo > 0:
-            return Direction.RISES
-        return Direction.FALLS if hi < 0 else Direction.UNKNOWN
+        return _direction(self.change, self.difference.gained + self.difference.lost > 0)
 
 
 def verdict(series: Series) -> list[str]:
     """A sentence for each question that the valid points can answer."""
     sentences = [_sentence(step, "with the thinking budget") for step in _to_reference(series)]
     sentences += [_sentence(step, "when the end of thinking is held back") for step in _beyond_reference(series)]
+    sentences += _vote_sentence(series.point(series.reference))
     return sentences or ["Fewer than two valid points: there is nothing to compare."]
 
 
@@ -78,6 +75,29 @@ def _sentence(step: Step, how: str) -> str:
             f" comparison shows only differences of {value(step.difference.detectable).lstrip('+')} points or more."
         )
     return f"Accuracy {step.direction.value} {how}, {way}: {change}."
+
+
+def _vote_sentence(reference: Measured) -> Iterator[str]:
+    if not reference.valid or not reference.at_k:
+        return
+    voted, change = reference.at_k[-1], reference.at_k[-1].gain
+    direction = _direction(change, (change.lo, change.hi) != (0, 0))
+    how = f"with a majority vote of {voted.k} samples ({reference.label})"
+    way = f"from {value(reference.accuracy)} to {value(voted.majority)}"
+    found = f"{value(change)} points {interval(change)}"
+    if direction is Direction.UNKNOWN:
+        yield f"Whether accuracy rises {how} cannot be told at n = {change.n}: {way} is {found}."
+    else:
+        yield f"Accuracy {direction.value} {how}, {way}: {found}."
+
+
+def _direction(change: Estimate, differs: bool) -> Direction:
+    """Where the interval lies; `differs`: some question is answered differently."""
+    if change.lo is None or change.hi is None or not differs:
+        return Direction.SAME
+    if change.lo > 0:
+        return Direction.RISES
+    return Direction.FALLS if change.hi < 0 else Direction.UNKNOWN
 
 
 def _reversed(estimate: Estimate) -> Estimate:

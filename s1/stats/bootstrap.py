@@ -31,19 +31,36 @@ def resampled_means(counts_RQ: np.ndarray, values_QP: np.ndarray) -> np.ndarray:
 
 def mean(values_Q: np.ndarray, counts_RQ: np.ndarray, level: float, unit: str) -> Estimate:
     """Mean over questions with its interval."""
-    return _estimate(float(values_Q.mean()), resampled_means(counts_RQ, values_Q), len(values_Q), level, unit)
+    return means(values_Q[:, None], counts_RQ, level, unit)[0]
+
+
+def means(values_QP: np.ndarray, counts_RQ: np.ndarray, level: float, unit: str) -> list[Estimate]:
+    """The mean of each of P columns, all from the same resamples."""
+    draws_RP = resampled_means(counts_RQ, values_QP)
+    return [
+        _estimate(float(values_Q.mean()), draws_R, len(values_QP), level, unit)
+        for values_Q, draws_R in zip(values_QP.T, draws_RP.T, strict=True)
+    ]
+
+
+def shares(values_QP: np.ndarray, counts_RQ: np.ndarray, level: float) -> list[Estimate]:
+    """The mean of each column of chances between 0 and 1.
+
+    If all are 1, or all are 0, the bootstrap would claim certainty; Wilson over the questions does not.
+    """
+    questions = len(values_QP)
+    return [
+        wilson(questions * int(found.value), questions, level) if found.value in (0, 1) else found
+        for found in means(values_QP, counts_RQ, level, "share")
+    ]
 
 
 def accuracy(correct_QS: np.ndarray, counts_RQ: np.ndarray, level: float) -> Estimate:
-    """Share right: Wilson for one sample per question, the bootstrap over questions for several.
-
-    If every sample of every question is right, or every one wrong, the bootstrap would claim certainty; Wilson over the
-    questions does not.
-    """
+    """Share right: Wilson for one sample per question, the bootstrap over questions for several."""
     questions, samples = correct_QS.shape
-    if samples == 1 or correct_QS.all() or not correct_QS.any():
-        return wilson(int(correct_QS[:, 0].sum()), questions, level)
-    return mean(correct_QS.mean(axis=1), counts_RQ, level, "share")
+    if samples == 1:
+        return wilson(int(correct_QS.sum()), questions, level)
+    return shares(correct_QS.mean(axis=1, keepdims=True), counts_RQ, level)[0]
 
 
 def statistic(value: float, draws_R: np.ndarray, n: int, level: float, unit: str) -> Estimate | None:

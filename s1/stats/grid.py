@@ -9,6 +9,7 @@ import numpy as np
 
 from s1.records import Score
 from s1.stats.interval import StatisticsError
+from s1.stats.votes import votes
 
 NAMED_IDS = 5  # of many missing questions, as many are named
 
@@ -19,6 +20,7 @@ class Grid:
 
     questions: tuple[str, ...]
     correct_QS: np.ndarray
+    votes_QS: np.ndarray  # s1/stats/votes.py: RIGHT, SILENT, or the number of a wrong answer
     thinking_tokens_QS: np.ndarray
     answer_tokens_QS: np.ndarray
 
@@ -55,6 +57,7 @@ def grid(scores: Sequence[Score], name: str) -> Grid:
     return Grid(
         questions=questions,
         correct_QS=np.array([[score.correct for score in line] for line in table], dtype=bool),
+        votes_QS=np.array([votes(line) for line in table]),
         thinking_tokens_QS=np.array([[score.thinking_tokens for score in line] for line in table]),
         answer_tokens_QS=np.array([[score.answer_tokens or 0 for score in line] for line in table]),
     )

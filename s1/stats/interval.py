@@ -1,4 +1,4 @@
-"""A number with its interval, and what has a closed form: Wilson, detectable differences, pass@k.
+"""A number with its interval, and what has a closed form: Wilson, detectable differences.
 
 An `Estimate` never travels without its parts. A quantity that cannot be told is None, never 0 and never NaN.
 Accuracies are shares between 0 and 1, differences between them percentage points ("pp").
@@ -80,15 +80,6 @@ def detectable_paired_pp(differences_Q: np.ndarray, level: float, power: float) 
     if discordance == 0:
         return None
     return _standard_errors(level, power) * math.sqrt(discordance / len(differences_Q))
-
-
-def pass_at_k(correct_QS: np.ndarray, k: int) -> np.ndarray:
-    """Unbiased chance per question that k of its S samples hold a right one: 1 - C(S - c, k) / C(S, k)."""
-    samples = correct_QS.shape[1]
-    if not 1 <= k <= samples:
-        raise StatisticsError(f"k {k}: not within the {samples} samples of a question. Choose 1 to {samples}.")
-    wrong_Q = samples - correct_QS.sum(axis=1)
-    return np.array([1 - math.comb(int(wrong), k) / math.comb(samples, k) for wrong in wrong_Q])
 
 
 def _standard_errors(level: float, power: float) -> float:

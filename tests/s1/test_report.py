@@ -13,6 +13,7 @@ from s1.config import ConfigError, Cost, EngineConfig, EngineKind, Statistics
 from s1.generate.engines import Fingerprint
 from s1.records import Ending, Outcome, Score, write_rows
 from s1.report.curve import Scored, curve, find
+from s1.report.figures_samples import sample_drawings
 from s1.report.findings import Series, read_findings, write_findings
 from s1.report.page import report
 from s1.report.verdict import verdict
@@ -107,6 +108,24 @@ def small_scan() -> tuple[list[CurvePoint], list[list[Score]]]:
     return points, scores
 
 
+def small_vote() -> tuple[list[CurvePoint], list[list[Score]]]:
+    """Three points over 12 questions of 4 samples; in the first a single trace ran over its budget."""
+    points = [point(8, 0), point(16, 0), point(None, 1)]
+    scores = [several(8, 0, 1), several(16, 0, 3), several(None, 1, 5)]
+    scores[0][5] = replace(scores[0][5], thinking_tokens=9)
+    return points, scores
+
+
+def several(limit: int | None, waits: int, right: int) -> list[Score]:
+    """Later samples are better; wrong ones agree on a third of the questions, on the others differ or are silent."""
+    read = [
+        row if row.correct else replace(row, extracted=("8", f"1{sample}", None)[index % 3])
+        for sample in range(4)
+        for index, row in enumerate(rows(right + 2 * sample, 12, 14 * (1 + waits), limit, waits, sample))
+    ]
+    return [replace(row, outcome=Outcome.NONE) if row.extracted is None else row for row in read]
+
+
 def series_of(out: Path) -> list[Series]:
     return read_findings(out.parents[2] / "curve" / "c0ffee000000" / "out").series
 
@@ -132,24 +151,28 @@ def test_the_texts_are_the_golden_ones(tmp_path: Path, golden: Callable[[str, st
     golden("report/report.html", re.sub(r"<svg.*?</svg>", "<svg></svg>", page, flags=re.DOTALL))
 
 
-def test_the_same_findings_give_the_same_bytes(tmp_path: Path):
-    first, second = (run(tmp_path / name, *small_scan()) for name in ("first", "second"))
+def test_the_texts_of_several_samples_are_the_golden_ones(tmp_path: Path, golden: Callable[[str, str], None]):
+    out = run(tmp_path, *small_vote())
+    for name in ("README.md", "samples.csv"):
+        golden(f"report/several/{name}", (out / name).read_text(encoding="utf-8"))
+    page = (out / "report.html").read_text(encoding="utf-8")
+    section = page[page.index("<h2>Several samples</h2>") : page.index("<h2>Forcing audit</h2>")]
+    golden("report/several/section.html", re.sub(r"<svg.*?</svg>", "<svg></svg>", section, flags=re.DOTALL))
+
+
+@pytest.mark.parametrize(("scan", "more"), [(small_scan(), []), (small_vote(), ["parallel", "samples"])])
+def test_the_same_findings_give_the_same_bytes(tmp_path: Path, scan: tuple[list, list], more: list[str]):
+    first, second = (run(tmp_path / name, *scan) for name in ("first", "second"))
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert [str(file) for file in files] == [
-        "README.md",
-        "figures/differences.png",
-        "figures/differences.svg",
-        "figures/scaling.png",
-        "figures/scaling.svg",
-        "manifest.json",
-        "report.html",
-        "table.csv",
-    ]
+    figures = [f"figures/{name}.{form}" for name in ("differences", "scaling", *more) for form in ("png", "svg")]
+    texts = ["README.md", "manifest.json", "report.html", "table.csv", *(["samples.csv"] if more else [])]
+    assert {str(file) for file in files} == {*figures, *texts}
     assert [file for file in files if (first / file).read_bytes() != (second / file).read_bytes()] == []
 
 
-def test_the_page_stands_alone(tmp_path: Path):
-    page = (run(tmp_path, *small_scan()) / "report.html").read_text(encoding="utf-8")
+@pytest.mark.parametrize("scan", [small_scan(), small_vote()])
+def test_the_page_stands_alone(tmp_path: Path, scan: tuple[list, list]):
+    page = (run(tmp_path, *scan) / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert re.findall(r'(?:src|href)="(?!#)[^"]*"', page) == []
     ids = re.findall(r'\bid="([^"]+)"', page)
@@ -204,6 +227,23 @@ def test_a_falling_curve_is_said_to_fall_and_an_unchanged_one_not_to_rise(tmp_pa
     ]
 
 
+def test_a_vote_is_judged_at_the_reference_by_its_paired_gain(tmp_path: Path):
+    """Samples of which more than half are right gain by a vote, fewer lose, equal ones do not differ."""
+
+    def judged(name: str, right_S: Sequence[int]) -> list[str]:
+        samples = [row for sample, right in enumerate(right_S) for row in rows(right, 24, 9, sample=sample)]
+        return verdict(series_of(run(tmp_path / name, [point(None, 0)], [samples]))[0])
+
+    assert judged("gains", [0, 24, 24]) == [
+        "Accuracy rises with a majority vote of 3 samples (natural end), from 66.7% to 100.0%: +33.3 points"
+        " [+33.3, +33.3]."
+    ]
+    assert judged("loses", [0, 0, 24])[0].startswith("Accuracy falls with a majority vote of 3 samples (natural end)")
+    assert judged("equal", [9, 9, 9])[0].startswith("Accuracy does not rise with a majority vote of 3 samples")
+    unknown = "Whether accuracy rises with a majority vote of 3 samples (natural end) cannot be told at n = 24: from"
+    assert judged("both", [0, 12, 24])[0].startswith(unknown)
+
+
 def test_a_single_point_is_reported_without_comparisons(tmp_path: Path):
     out = run(tmp_path, [point(16, 0)], [rows(5, 12, 9, 16)])
     series = series_of(out)[0]
@@ -250,14 +290,46 @@ def test_points_come_in_budget_order_with_their_own_keys(tmp_path: Path):
     ]
 
 
-def test_several_samples_are_bootstrapped_over_questions_and_reported_as_pass_at_k(tmp_path: Path):
-    several = [row for sample in range(4) for row in rows(3 + 2 * sample, 12, 9, sample=sample)]
-    measured = series_of(run(tmp_path, [point(None, 0)], [several]))[0].points[0]
+def test_several_samples_are_bootstrapped_over_questions_and_reported_for_every_k(tmp_path: Path):
+    agreeing = [row for sample in range(4) for row in rows(3 + 2 * sample, 12, 9, sample=sample)]
+    measured = series_of(run(tmp_path, [point(None, 0)], [agreeing]))[0].points[0]
     assert (measured.questions, measured.samples) == (12, 4)
     assert measured.accuracy.method == "bootstrap over questions, 2000 resamples"
-    assert list(measured.pass_at) == ["1", "2", "4"]
-    assert measured.pass_at["1"].value == pytest.approx(measured.accuracy.value)
-    assert measured.pass_at["4"].value == pytest.approx(9 / 12)
+    assert [each.k for each in measured.at_k] == [1, 2, 3, 4]
+    one, *_, all_four = measured.at_k
+    assert one.passed == one.majority == measured.accuracy
+    assert one.gain.value == 0
+    assert all_four.passed.value == pytest.approx(9 / 12)
+    assert all_four.majority.value == pytest.approx((3 + 2 + 2 * 0.5 + 2 * 0) / 12)  # by 4, 3, 2 and 1 right of 4
+    assert all_four.gain.value == pytest.approx(100 * (all_four.majority.value - measured.accuracy.value))
+    assert measured.thinking_tokens_of(4).value == 4 * measured.thinking_tokens.value
+
+
+def test_figures_of_several_samples_draw_some_of_many_points_and_need_thinking_for_a_token_axis(tmp_path: Path):
+    FINGERPRINT.write(tmp_path)
+    limits = [8, 9, 10, 11, 12, 13, 14]
+
+    def drawn(tokens: int) -> dict[str, str]:
+        """The text of each figure."""
+        points = [point(limit, 0) for limit in limits]
+        scores = [[replace(row, thinking_tokens=tokens) for row in several(limit, 0, 3)] for limit in limits]
+        scored = [
+            Scored(each, f"{index:012x}", rows, tmp_path)
+            for index, (each, rows) in enumerate(zip(points, scores, strict=True))
+        ]
+        return {each.name: each.svg for each in sample_drawings(find(Curve(points, STATISTICS, COST), scored))}
+
+    figures = drawn(tokens=8)
+    assert list(figures) == ["samples", "parallel"]
+    assert re.findall(r">(max \d+)<", figures["samples"]) == ["max 8", "max 10", "max 12", "max 14"]
+    assert list(drawn(tokens=0)) == ["samples"]
+
+
+def test_one_sample_has_no_k(tmp_path: Path):
+    out = run(tmp_path, *small_scan())
+    assert [each.at_k for each in series_of(out)[0].points] == [[]] * 5
+    assert not (out / "samples.csv").exists()
+    assert "maj@k" not in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_cost_of_a_point_is_that_of_its_own_tokens_and_says_that_it_is_an_estimate(tmp_path: Path):

@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 
 from s1.records import Ending, Outcome, Score
 from s1.stats.audit import Requested
-from s1.stats.bootstrap import accuracy, draw_counts, mean, resampled_means, statistic
+from s1.stats.bootstrap import accuracy, draw_counts, mean, resampled_means, shares, statistic
 from s1.stats.grid import grid, require_paired
 from s1.stats.interval import (
     Estimate,
     StatisticsError,
     detectable_paired_pp,
     detectable_unpaired_pp,
-    pass_at_k,
     plain,
     standard_error_pp,
     wilson,
 )
 from s1.stats.scaling import control, metrics, performance, scaling, slope
+from s1.stats.votes import RIGHT
 
 # AIME24, right answers of 30, mean thinking tokens, requested limit (paper, Tables 11 to 13).
 TCC = ([8, 9, 10, 10, 12], [7939, 7158, 8263, 7108, 7500], [1024, 2048, 4096, 8192, 16384])
@@ -138,14 +138,6 @@ def test_the_detectable_paired_difference_comes_from_the_questions_that_differ()
     assert detectable_paired_pp(differences_Q, 0.95, 0.8) == pytest.approx(280.16 * math.sqrt(0.09 / 100), abs=0.01)
 
 
-def test_pass_at_k_is_the_share_of_draws_that_hold_a_right_one():
-    correct_QS = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]], dtype=bool)
-    assert pass_at_k(correct_QS, 1).tolist() == [0.25, 0, 1]
-    assert pass_at_k(correct_QS, 2).tolist() == [0.5, 0, 1]
-    with pytest.raises(StatisticsError, match="k 5: not within the 4 samples"):
-        pass_at_k(correct_QS, 5)
-
-
 def test_an_estimate_refuses_to_travel_without_its_parts():
     with pytest.raises(StatisticsError, match="incomplete"):
         Estimate(50, 40, None, 30, "Wilson", "share", 0.95)
@@ -205,6 +197,14 @@ def test_accuracy_never_claims_certainty():
     assert none_right.hi > 0.1
 
 
+def test_shares_are_columns_of_the_same_resamples_and_never_claim_certainty():
+    values_QP = np.column_stack([np.ones(30), np.arange(30) % 2, np.zeros(30)])
+    counts_RQ = draw_counts(30, 200, rng())
+    sure, even, never = shares(values_QP, counts_RQ, 0.95)
+    assert even == mean(values_QP[:, 1], counts_RQ, 0.95, "share")
+    assert (sure, never) == (wilson(30, 30, 0.95), wilson(0, 30, 0.95))
+
+
 def test_a_statistic_without_a_value_is_none_and_undefined_resamples_are_told():
     assert statistic(math.nan, np.array([1.0]), 5, 0.95, "pp") is None
     partly = statistic(1.0, np.array([1.0, 2.0, math.nan]), 5, 0.95, "pp")
@@ -219,6 +219,7 @@ def test_a_grid_orders_questions_and_samples_whatever_the_order_of_the_rows():
     made = grid(rows, "max 8")
     assert made.questions == ("a", "b")
     assert made.correct_QS.tolist() == [[True, True], [True, False]]
+    assert made.votes_QS.tolist() == [[RIGHT, RIGHT], [RIGHT, 1]]
     assert made.accuracy_Q.tolist() == [1, 0.5]
 
 

@@ -21,6 +21,7 @@ from s1.report.table import read_table
 from s1.track import Mirror, Tracked
 from sweep.provenance import PROJECT
 
+SAMPLES = "label,k,maj,key\nmax 8,1,0.25,2fc25270e4b2\nmax 8,2,0.375,2fc25270e4b2\n"
 TABLE = "label,accuracy,thinking_tokens,note\nmax 8,0.25,8.0,\nmax 16,0.5,15.5,ok\n"
 
 
@@ -115,6 +116,18 @@ def test_the_summary_run_carries_the_curve(server: str, home: Path) -> None:
     (curve,) = files.glob("table/curve_*.table.json")
     assert json.loads(curve.read_text(encoding="utf-8"))["data"][1] == ["max 16", 0.5, 15.5, "ok"]
     assert len(list(files.glob("html/report_*.html"))) == 1
+
+
+def test_several_samples_are_a_table_and_a_plot_of_the_summary_run(server: str, home: Path) -> None:
+    path = stage_directory(home, "report")
+    for name, text in {"table.csv": TABLE, "samples.csv": SAMPLES, "report.html": "<h1>report</h1>"}.items():
+        (path / "out" / name).write_text(text, encoding="utf-8")
+    send(home, f"m.summary(tracked('report', 'ba9876543210'), Path({str(path)!r}))", **logged_in(server))
+    tables = home / "server" / "files" / "default" / "s1-test" / "ba9876543210" / "media" / "table"
+    (samples,) = tables.glob("samples_*.table.json")
+    assert json.loads(samples.read_text(encoding="utf-8"))["data"][1] == ["max 8", 2, 0.375, "2fc25270e4b2"]
+    (plotted,) = tables.glob("majority_table_*.table.json")
+    assert json.loads(plotted.read_text(encoding="utf-8"))["data"][1] == [2, 0.375, "max 8 2fc25270e4b2"]
 
 
 def test_without_a_login_the_run_is_kept_offline_and_made_once(home: Path) -> None:

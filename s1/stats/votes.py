@@ -1,0 +1,105 @@
+"""Several samples of one question: pass@k and maj@k, unbiased, for every k from 1 to S.
+
+    pass@k    one of k samples is right: 1 - C(S - c, k) / C(S, k), if c of S are
+    maj@k     most of them are: the mean over all choices of k of 1/t, if the right answer is one of t with most votes
+
+Both are expectations over which k samples are drawn, so their order does not matter. The original code looks at the
+first k, and of two answers with as many votes takes the one seen first; its mean over all orders is maj@k.
+
+Who votes for what. All right samples vote for one answer, however they spell it. A wrong sample votes for its text as
+the grader normalises it; 1/2 and 0.5 are two wrong answers, and such a split can only favour the right one. A sample
+without a readable answer takes a place among the k and votes for nothing; where nobody votes, the result is wrong.
+
+Counting. Let the right answer have v votes, and y mark a wrong answer with as many. Draws without a better answer are
+    C(c, v) x^v (1 + x)^silent product over wrong answers of w samples (sum of C(w, a) x^a over a < v  +  C(w, v) x^v y)
+and those of x^k y^t count 1 / (1 + t) each. A polynomial in x is kept as one integer, its value at a power of two above
+all its coefficients: products need no loop, and nothing is rounded before the last division.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from s1.evaluate.graders import normalised
+from s1.records import Score
+
+SILENT = -1
+RIGHT = 0  # wrong answers are 1, 2, ... within their question
+
+
+def votes(scores_S: Sequence[Score]) -> list[int]:
+    """The answer that each sample of one question votes for: RIGHT, SILENT, or the number of a wrong one."""
+    wrong: dict[str, int] = {}
+
+    def vote(score: Score) -> int:
+        if score.correct:
+            return RIGHT
+        if score.extracted is None:
+            return SILENT
+        return wrong.setdefault(normalised(score.extracted), len(wrong) + 1)
+
+    return [vote(score) for score in scores_S]
+
+
+def pass_at(correct_QS: np.ndarray) -> np.ndarray:
+    """The chance per question that k of its S samples hold a right one, for k = 1..S: pass_QK."""
+    samples = correct_QS.shape[1]
+    draws_K = [math.comb(samples, k) for k in range(1, samples + 1)]
+    by_right = [
+        [(draws - math.comb(samples - right, k)) / draws for k, draws in enumerate(draws_K, start=1)]
+        for right in range(samples + 1)
+    ]
+    return np.array(by_right)[correct_QS.sum(axis=1)]
+
+
+def majority_at(votes_QS: np.ndarray) -> np.ndarray:
+    """The chance per question that most of k of its S samples are right, ties shared, for k = 1..S: majority_QK."""
+    tallies_Q = [_tally(votes_S) for votes_S in votes_QS.tolist()]
+    expected = {tally: _majority(tally) for tally in dict.fromkeys(tallies_Q)}
+    return np.array([expected[tally] for tally in tallies_Q])
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """The samples of one question: for the right answer, for each wrong one, for none."""
+
+    right: int
+    wrong: tuple[int, ...]
+    silent: int
+
+
+def _tally(votes_S: Sequence[int]) -> _Tally:
+    count = Counter(votes_S)
+    right, silent = count.pop(RIGHT, 0), count.pop(SILENT, 0)
+    return _Tally(right, tuple(sorted(count.values())), silent)
+
+
+def _majority(tally: _Tally) -> list[float]:
+    """maj@k for k = 1..S."""
+    samples = tally.right + sum(tally.wrong) + tally.silent
+    parts = math.lcm(*range(1, len(tally.wrong) + 2))  # a win is so many parts, that every number of ties divides
+    bits = samples + parts.bit_length()  # no coefficient is above parts * C(S, k)
+    x = 1 << bits
+    won = sum(
+        math.comb(tally.right, count) * x**count * _no_rival_above(tally, count, parts, x)
+        for count in range(1, tally.right + 1)
+    )
+    return [(won >> bits * k) % x / (parts * math.comb(samples, k)) for k in range(1, samples + 1)]
+
+
+def _no_rival_above(tally: _Tally, count: int, parts: int, x: int) -> int:
+    """Draws of the other samples in which no wrong answer has more than `count` votes, in parts of a win."""
+    rivals = [size for size in tally.wrong if size >= count]
+    ways_T = [1]  # by ties; the x^count of each tie is left out until the end
+    for size in rivals:
+        fewer = sum(math.comb(size, drawn) * x**drawn for drawn in range(count))
+        equal = math.comb(size, count)
+        same, one_less = [*ways_T, 0], [0, *ways_T]
+        ways_T = [fewer * as_many + equal * before for as_many, before in zip(same, one_less, strict=True)]
+    shared = sum(ways * x ** (count * ties) * (parts // (1 + ties)) for ties, ways in enumerate(ways_T))
+    return shared * (1 + x) ** (tally.silent + sum(tally.wrong) - sum(rivals))
