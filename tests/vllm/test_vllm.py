@@ -34,7 +34,7 @@ CONTEXT_TOKENS = 2048
 PROBLEMS = ("Why is the sky blue?", "Explain how to add 17 and 25.", "Tell me about prime numbers.")
 THINK = replace(
     DIALECT,
-    thinking_start="<think>\n",
+    thinking_start="<|im_start|>",  # one token: of a longer start, vLLM 0.32 cuts len(start) - 1 tokens too late
     thinking_stops=["</think>"],
     thinking_end="</think>\n\n",
     forced_end="</think>\n\nFinal Answer:",
