@@ -5,6 +5,7 @@ which wins; their product is the grid, and `also:` adds single points beside it.
 composed once by Hydra and values are filled in: a point then costs milliseconds, not Hydra's tenths of a second.
 
     python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=64,128' -m
+    python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=geomspace(8,320,32)' -m
 
 Everything Hydra itself answers (--help, --cfg, --info, completion) goes to Hydra unchanged.
 """
@@ -21,8 +22,8 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -33,6 +34,7 @@ from sweep.contract import Pipeline, Request
 from sweep.errors import InputError
 from sweep.identity import Json
 from sweep.provenance import PROJECT
+from sweep.spacing import geomspace
 from sweep.typed import no_such_field, typed
 
 CONFIG = PROJECT / "conf"
@@ -95,7 +97,8 @@ def compose(argv: Sequence[str], config_directory: Path = CONFIG) -> Composition
                 _refuse_unknown_fields(_parse(overrides))
                 raise
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise InputError(_one_line(error)) from None
+        ours = error.__cause__ if isinstance(error.__cause__, InputError) else None  # raised inside Hydra's parser
+        raise ours or InputError(_one_line(error)) from None
 
 
 def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
@@ -106,17 +109,17 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     is_multirun = is_multirun or first.is_multirun
     _refuse_axes_without_multirun(given, is_multirun)
     entry = _entry(first.config)
-    taken = {each.key_or_group for each in given}
+    taken = {_field(each) for each in given}
     axes, extra = [], []
     if is_multirun:
-        axes = _axes([each for each in _parse(first.declared) if each.key_or_group not in taken] + given)
+        axes = _axes([each for each in _parse(first.declared) if _field(each) not in taken] + given)
         extra = [line for line in map(_split, entry.also) if not taken & set(_fields(line))]
     fields = dict.fromkeys([axis.field for axis in axes] + [field for line in extra for field in _fields(line)])
     beside = (_grid([*fixed, *line], [axis for axis in axes if not _sets(line, axis)]) for line in extra)
     loaded = itertools.chain(_grid(fixed, axes), *beside)
     points, values = _typed_points(loaded, list(fields), entry.pipeline)
     command = _command([each.input_line for each in given if each.key_or_group not in ENTRY_FIELDS], is_multirun)
-    chosen = {each.key_or_group: str(first.value(each.key_or_group)) for each in given if _is_choice(each)}
+    chosen = {_field(each): str(first.value(_field(each))) for each in given if _is_choice(each)}
     return Composition(entry, points, Request(command, chosen, values, entry.store))
 
 
@@ -146,7 +149,7 @@ class Loaded:
     """One composed configuration, Hydra's own part taken off."""
 
     config: DictConfig
-    choices: Mapping[str, str]  # the option of every group
+    choices: Mapping[str, str]  # the option of every group, by the field that it fills
     declared: tuple[str, ...]  # the experiment's axes, as they would be typed
     is_multirun: bool
 
@@ -156,11 +159,18 @@ class Loaded:
 
 
 def _parse(lines: Sequence[str]) -> list[Override]:
-    return OverridesParser.create().parse_overrides(list(lines))
+    functions = create_functions()
+    functions.register("geomspace", lambda low, high, points: ChoiceSweep(list=geomspace(low, high, points)))
+    return OverridesParser(functions).parse_overrides(list(lines))
+
+
+def _field(override: Override) -> str:
+    """What an override sets; `dialect@model.dialect=plain` sets model.dialect."""
+    return override.package or override.key_or_group
 
 
 def _fields(lines: Sequence[str]) -> list[str]:
-    return [each.key_or_group for each in _parse(lines)]
+    return [_field(each) for each in _parse(lines)]
 
 
 def _load(overrides: Sequence[str]) -> Loaded:
@@ -168,7 +178,7 @@ def _load(overrides: Sequence[str]) -> Loaded:
     params = config.hydra.sweeper.params or {}
     loaded = Loaded(
         config=config,
-        choices=dict(config.hydra.runtime.choices),
+        choices={place.rpartition("@")[2]: option for place, option in config.hydra.runtime.choices.items()},
         declared=tuple(f"{field}={choices}" for field, choices in params.items()),
         is_multirun=config.hydra.mode is RunMode.MULTIRUN,
     )
@@ -181,7 +191,7 @@ def _axes(overrides: Sequence[Override]) -> list[Axis]:
     loader = GlobalHydra.instance().config_loader()
     return [
         Axis(
-            field=each.key_or_group,
+            field=_field(each),
             choices=tuple(f"{each.get_key_element()}={choice}" for choice in each.sweep_string_iterator()),
             is_composed=bool(loader.get_group_options(each.key_or_group)) or not _is_plain(each),
         )
@@ -272,10 +282,10 @@ def _refuse_unknown_fields(given: Sequence[Override]) -> None:
     for each in given:
         if each.is_add() or each.is_force_add() or each.is_delete():
             continue
-        parent, _, name = each.key_or_group.rpartition(".")
+        parent, _, name = _field(each).rpartition(".")
         node = OmegaConf.select(known, parent) if parent else known
         if OmegaConf.is_dict(node) and name not in node:
-            raise InputError(no_such_field(each.key_or_group, [str(field) for field in node]))
+            raise InputError(no_such_field(_field(each), [str(field) for field in node]))
 
 
 def _one_line(error: Exception) -> str:

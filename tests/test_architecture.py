@@ -22,6 +22,7 @@ RANKS = (
     ("sweep.contract", 0),
     ("sweep.plan", 0),
     ("sweep.typed", 0),
+    ("sweep.spacing", 0),
     ("sweep.store", 1),
     ("sweep.provenance", 1),
     ("sweep.run", 2),
