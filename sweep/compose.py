@@ -5,7 +5,7 @@ which wins; their product is the grid, and `also:` adds single points beside it.
 composed once by Hydra and values are filled in: a point then costs milliseconds, not Hydra's tenths of a second.
 
     python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=64,128' -m
-    python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=geomspace(8,320,32)' -m
+    python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=geomspace(8,256,32)' -m
 
 Everything Hydra itself answers (--help, --cfg, --info, completion) goes to Hydra unchanged.
 """

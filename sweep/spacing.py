@@ -1,4 +1,4 @@
-"""Axis values by rule: `geomspace(8,320,32)` on the command line or in an experiment file, beside Hydra's `range(...)`.
+"""Axis values by rule: `geomspace(8,256,32)` on the command line or in an experiment file, beside Hydra's `range(...)`.
 
 value_i = round(low * (high / low) ** (i / (points - 1)))        both ends included, as numpy.geomspace
 """
@@ -12,7 +12,7 @@ def geomspace(low: int, high: int, points: int) -> list[int]:
     """Whole numbers, evenly spaced on a log scale, strictly rising. Raises InputError where there are not so many."""
     call = f"geomspace({low},{high},{points})"
     if not all(isinstance(each, int) for each in (low, high, points)):
-        raise InputError(f"{call}: not whole numbers. Give low, high and how many points, such as geomspace(8,320,32).")
+        raise InputError(f"{call}: not whole numbers. Give low, high and how many points, such as geomspace(8,256,32).")
     if low <= 0:
         raise InputError(f"{call}: a log scale begins above 0. Raise the low end.")
     if points < 2 or low >= high:

@@ -10,7 +10,6 @@ from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as Pipeline
-from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 from s1.config import Dialect
@@ -22,20 +21,10 @@ from sweep.compose import compose
 QWEN_CUTS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-# Trained on these it has tokens like Qwen's across the seams of a delimiter.
-CORPUS = [
-    " <|",
-    ".<",
-    '."<',
-    ")<",
-    "!<",
-    ">\n",
-    ">\n\n",
-    ".\n",
-    ".\n\n",
-    "</",
-    *("Final", " Answer:", "Six", " plus", " seven", " is", " thirteen"),
-]
+# Like Qwen's vocabulary it has tokens that run across the seams of a delimiter, each merged from two others.
+SEAMS = ((" ", "<"), (" <", "|"), (".", "<"), ('"', "<"), (")", "<"), ("!", "<"), ("<", "/"), (".", "</"))
+LINE_ENDS = ((".", "\n"), (".\n", "\n"), (">", "\n"), (">\n", "\n"))
+WORDS = ("Six", " plus", " seven", "It", " is", " thirteen", "Final", " Answer", "Wait")
 CHATML = "{% for each in messages %}<|im_start|>{{ each.role }}\n{{ each.content }}<|im_end|>\n{% endfor %}"
 ASSISTANT = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 BOS, USER, SPEAKER, EOS = (
@@ -67,14 +56,17 @@ def dialect_of(model: str) -> Dialect:
 def tokenizer_of(model: str) -> PreTrainedTokenizerFast:
     """A byte-level BPE with Qwen's cuts and the model's own added tokens and chat template."""
     special, added, template = SPEAKERS[model]
-    tokenizer = Tokenizer(BPE())
     in_bytes = ByteLevel(add_prefix_space=False, use_regex=False)
+
+    def spelled(text: str) -> str:
+        return "".join(piece for piece, _ in in_bytes.pre_tokenize_str(text))
+
+    merges = [(spelled(left), spelled(right)) for left, right in (*SEAMS, *LINE_ENDS)]
+    entries = [*sorted(ByteLevel.alphabet()), *(left + right for left, right in merges), *map(spelled, WORDS)]
+    vocabulary = {entry: number for number, entry in enumerate(entries)}
+    tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=merges, ignore_merges=True))  # a whole word is looked up
     tokenizer.pre_tokenizer = Pipeline([Split(Regex(QWEN_CUTS), behavior="isolated"), in_bytes])
     tokenizer.decoder = ByteLevelDecoder()
-    alphabet = sorted(ByteLevel.alphabet())
-    tokenizer.train_from_iterator(
-        2 * CORPUS, BpeTrainer(vocab_size=420, initial_alphabet=alphabet, show_progress=False)
-    )
     tokenizer.add_special_tokens(list(special))
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in added])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=template)

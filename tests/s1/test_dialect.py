@@ -46,16 +46,17 @@ PLAIN = ("Six plus seven.\nIt is 13.<|im_end|>", "Final Answer:", " 13<|im_end|>
 # name: model, what it says by itself, the marker after which it answers, its answer, budget
 CASES = {
     "think-ends-by-itself": ("qwen3_8b", *THINK, budget(answer_tokens=16)),
-    "think-reaches-the-cap": ("qwen3_8b", *THINK, budget(9, answer_tokens=16)),
-    "think-cap-at-a-line-end": ("qwen3_8b", *THINK, budget(11, answer_tokens=16)),
+    "think-reaches-the-cap": ("qwen3_8b", *THINK, budget(6, answer_tokens=16)),
+    "think-cap-at-a-line-end": ("qwen3_8b", *THINK, budget(4, answer_tokens=16)),
     "think-no-forcing": ("qwen3_8b", *THINK, NO_FORCING),
     "think-opened-by-the-template": ("r1_distill_qwen_1_5b", *THINK_OPEN, budget(waits=1, answer_tokens=16)),
     "think-opened-by-the-template-no-forcing": ("r1_distill_qwen_1_5b", *THINK_OPEN, NO_FORCING),
     "sky-t1-ends-by-itself": ("sky_t1_32b", *SKY, budget(answer_tokens=60)),
-    "sky-t1-reaches-the-cap": ("sky_t1_32b", *SKY, budget(9, answer_tokens=60)),
+    "sky-t1-reaches-the-cap": ("sky_t1_32b", *SKY, budget(6, answer_tokens=60)),
+    "sky-t1-cap-cuts-the-delimiter": ("sky_t1_32b", *SKY, budget(9, answer_tokens=60)),
     "sky-t1-no-forcing": ("sky_t1_32b", *SKY, NO_FORCING),
     "plain-ends-by-itself": ("qwen2_5_7b", *PLAIN, budget(answer_tokens=16)),
-    "plain-reaches-the-cap": ("qwen2_5_7b", *PLAIN, budget(9, answer_tokens=16)),
+    "plain-reaches-the-cap": ("qwen2_5_7b", *PLAIN, budget(6, answer_tokens=16)),
     "plain-no-forcing": ("qwen2_5_7b", *PLAIN, NO_FORCING),
 }
 
