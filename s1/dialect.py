@@ -10,7 +10,7 @@ We write a delimiter as `encode(delimiter)`. A model may spell the same text oth
 tokens run across the seams (`answer.<|end_of_thought|>` begins with the token `.<`, `</think>` and a blank line end in
 `>\\n\\n`). So what we look for in sampled tokens is every spelling of the delimiter behind an end of text in BEFORE and
 in front of one in AFTER. The token at a seam belongs to the spelling, so a mark that shares it leaves the text. Limits:
-a text that goes on without a line end (`>The` is one token) and longer runs of marks hide the delimiter, and a budget
+a text that goes on in the same line (`>The` is one token) or ends in other marks may hide the delimiter, and a budget
 may cut it in two.
 """
 
@@ -23,8 +23,8 @@ from typing import Protocol, TypeAlias
 
 from s1.config import ConfigError, Dialect
 
-BEFORE = ("", " ", "\n", *".!?:;,)]}*$`\"'", '."')  # what a text ends in where a delimiter follows
-AFTER = ("", "\n", "\n\n")  # and what follows the delimiter
+BEFORE = ("", " ", "\n", *".!?:;,)]}*$`\"'\u3002", '."')  # what a text ends in where a delimiter follows
+AFTER = ("", "\n", "\n\n", "<")  # and what follows the delimiter, another one among them
 
 Ids: TypeAlias = "tuple[int, ...]"
 

@@ -22,7 +22,7 @@ QWEN_CUTS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 # Like Qwen's vocabulary it has tokens that run across the seams of a delimiter, each merged from two others.
-SEAMS = ((" ", "<"), (" <", "|"), (".", "<"), ('"', "<"), (")", "<"), ("!", "<"), ("<", "/"), (".", "</"))
+SEAMS = ((" ", "<"), (" <", "|"), (".", "<"), ('"', "<"), (")", "<"), ("!", "<"), ("<", "/"), (".", "</"), (">", "<"))
 LINE_ENDS = ((".", "\n"), (".\n", "\n"), (">", "\n"), (">\n", "\n"))
 WORDS = ("Six", " plus", " seven", "It", " is", " thirteen", "Final", " Answer", "Wait")
 CHATML = "{% for each in messages %}<|im_start|>{{ each.role }}\n{{ each.content }}<|im_end|>\n{% endfor %}"
