@@ -43,12 +43,13 @@ class Dialect:
     """The strings by which a model separates question, thinking and answer (paper, section 3.1; s1 training text)."""
 
     prompt: str | None  # a template with {question}; null: the tokenizer's own chat template
-    thinking_start: str  # opens the thinking, appended to the prompt
+    thinking_start: str  # opens the thinking; appended to the prompt unless the template ends in it; empty: no opening
     thinking_stops: list[str]  # any of them, sampled, ends the thinking
     thinking_end: str  # appended when the model ended its thinking itself
     forced_end: str  # appended when the budget ended it
     answer_stops: list[str]
     newline_before_end: bool  # put a newline before an end marker unless the thinking already ends in one
+    system: str | None = field(default=None, metadata={"omit_if": None})  # system prompt of the chat template
 
 
 @dataclass(frozen=True)

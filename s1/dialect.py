@@ -5,15 +5,28 @@ s1's training text (paper, section 3.1 and its tokenisation script), with the di
     <prompt of the chat template><|im_start|>think\\nTRACE\\n<|im_start|>answer\\nANSWER<|im_end|>
 
 Delimiters are encoded once and kept as ids. A delimiter that the tokenizer cannot represent exactly is refused.
+
+We write a delimiter as `encode(delimiter)`. A model may spell the same text otherwise, unless it is one special token:
+tokens run across the seams (`answer.<|end_of_thought|>` begins with the token `.<`, `</think>` and a blank line end in
+`>\\n\\n`). So what we look for in sampled tokens is every spelling of the delimiter behind an end of text in BEFORE and
+in front of one in AFTER. The token at a seam belongs to the spelling, so a mark that shares it leaves the text. Limits:
+a text that goes on in the same line (`>The` is one token) or ends in other marks may hide the delimiter, and a budget
+may cut it in two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import product
+from typing import Protocol, TypeAlias
 
 from s1.config import ConfigError, Dialect
+
+BEFORE = ("", " ", "\n", *".!?:;,)]}*$`\"'\u3002", '."')  # what a text ends in where a delimiter follows
+AFTER = ("", "\n", "\n\n", "<")  # and what follows the delimiter, another one among them
+
+Ids: TypeAlias = "tuple[int, ...]"
 
 
 class Tokenizer(Protocol):
@@ -34,16 +47,18 @@ class Tokenizer(Protocol):
 class DialectIds:
     """A dialect as token ids of one tokenizer."""
 
-    thinking_start: tuple[int, ...]
-    thinking_stops: tuple[tuple[int, ...], ...]
-    thinking_end: tuple[int, ...]
-    forced_end: tuple[int, ...]
-    answer_stops: tuple[tuple[int, ...], ...]
-    newline: tuple[int, ...]  # () when the dialect puts none before an end marker
+    thinking_start: Ids
+    thinking_stops: tuple[Ids, ...]  # every spelling of each, here and below
+    thinking_end: Ids
+    forced_end: Ids
+    answer_stops: tuple[Ids, ...]
+    newline: Ids  # () when the dialect puts none before an end marker
     newline_final: frozenset[int]  # tokens whose text ends in a newline
+    written_starts: tuple[Ids, ...]  # thinking_start where a model writes it, with or without its line end
+    written_ends: tuple[Ids, ...]  # thinking_end likewise
 
     @property
-    def ends_of_thinking(self) -> tuple[tuple[int, ...], ...]:
+    def ends_of_thinking(self) -> tuple[Ids, ...]:
         """What ends the thinking when the model writes it: its own stops, and the end of the turn."""
         return tuple(dict.fromkeys((*self.thinking_stops, *self.answer_stops)))
 
@@ -52,9 +67,15 @@ class DialectIds:
         """The most tokens that delimiters add to one trace."""
         return len(self.thinking_start) + len(self.newline) + max(len(self.thinking_end), len(self.forced_end))
 
-    def on_new_line(self, marker: tuple[int, ...], last: int) -> tuple[int, ...]:
+    def on_new_line(self, marker: Ids, last: int) -> Ids:
         """The marker as it follows the token `last`: after a newline unless the text already ends in one."""
         return marker if last in self.newline_final else self.newline + marker
+
+
+@dataclass(frozen=True)
+class Prompt:
+    ids: Ids  # up to where the thinking is opened
+    opening: Ids  # thinking_start where the template ends in it; () where it is still to be written
 
 
 @dataclass(frozen=True)
@@ -64,20 +85,27 @@ class TrainingText:
 
 
 def dialect_ids(dialect: Dialect, tokenizer: Tokenizer) -> DialectIds:
-    """Encode every delimiter. Raises ConfigError for one that does not survive encoding and decoding."""
+    """Encode every delimiter. Raises ConfigError for one that does not survive, or that is of another model."""
     newline = _exact("newline", "\n", tokenizer) if dialect.newline_before_end else ()
+    if dialect.prompt is None and all(len(encode(stop, tokenizer)) > 1 for stop in dialect.answer_stops):
+        raise ConfigError(
+            f"model.dialect.answer_stops {dialect.answer_stops}: none is one token of this tokenizer, as the end of a"
+            " turn in a chat template is. Choose the dialect of this model."
+        )
     return DialectIds(
         thinking_start=_exact("thinking_start", dialect.thinking_start, tokenizer),
-        thinking_stops=tuple(_exact("thinking_stops", stop, tokenizer) for stop in dialect.thinking_stops),
+        thinking_stops=_spellings("thinking_stops", dialect.thinking_stops, tokenizer),
         thinking_end=_exact("thinking_end", dialect.thinking_end, tokenizer),
         forced_end=_exact("forced_end", dialect.forced_end, tokenizer),
-        answer_stops=tuple(_exact("answer_stops", stop, tokenizer) for stop in dialect.answer_stops),
+        answer_stops=_spellings("answer_stops", dialect.answer_stops, tokenizer),
         newline=newline,
         newline_final=_newline_final(tokenizer) if newline else frozenset(),
+        written_starts=_spellings("thinking_start", _with_or_without_line_end(dialect.thinking_start), tokenizer),
+        written_ends=_spellings("thinking_end", _with_or_without_line_end(dialect.thinking_end), tokenizer),
     )
 
 
-def encode(text: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+def encode(text: str, tokenizer: Tokenizer) -> Ids:
     """Token ids of a text in which delimiters are special tokens and nothing is added."""
     return tuple(tokenizer.encode(text, add_special_tokens=False))
 
@@ -87,12 +115,15 @@ def decode(ids: Sequence[int], tokenizer: Tokenizer) -> str:
     return tokenizer.decode(list(ids), skip_special_tokens=False)
 
 
+def prompt_of(dialect: Dialect, question: str, tokenizer: Tokenizer) -> Prompt:
+    """The prompt of a question; its ids and those of the opening are the same whoever writes the opening."""
+    text, opening = _prompt_and_opening(dialect, question, tokenizer)
+    return Prompt(encode(text, tokenizer), encode(opening, tokenizer))
+
+
 def prompt_text(dialect: Dialect, question: str, tokenizer: Tokenizer) -> str:
-    """Everything up to where the model speaks; the thinking is opened by `thinking_start`, not here."""
-    if dialect.prompt is not None:
-        return dialect.prompt.replace("{question}", question.strip())
-    conversation = [{"role": "user", "content": question.strip()}]
-    return tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+    """Everything up to where the thinking is opened, be it by the template, by us or by the model."""
+    return _prompt_and_opening(dialect, question, tokenizer)[0]
 
 
 def training_text(dialect: Dialect, prompt: str, thinking: str, answer: str) -> TrainingText:
@@ -102,16 +133,67 @@ def training_text(dialect: Dialect, prompt: str, thinking: str, answer: str) -> 
     return TrainingText(prompt=prompt, completion=completion + dialect.answer_stops[0])
 
 
-def _exact(name: str, text: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+def text_before_stop(stop_ids: Sequence[int], stops: Sequence[str], tokenizer: Tokenizer) -> str:
+    """What a sampled stop sequence holds before its delimiter: a mark that shares its first token, mostly nothing."""
+    text = decode(stop_ids, tokenizer)
+    return text[: min((text.index(stop) for stop in stops if stop in text), default=0)]
+
+
+def _prompt_and_opening(dialect: Dialect, question: str, tokenizer: Tokenizer) -> tuple[str, str]:
+    """What the template writes, divided; the second is empty where the template leaves the opening to others."""
+    text, opening = _template_text(dialect, question, tokenizer), dialect.thinking_start
+    if opening and text.endswith(opening):
+        return text.removesuffix(opening), opening
+    if opening and text.rstrip().endswith(opening.rstrip()):
+        raise ConfigError(
+            f"model.dialect.thinking_start {opening!r}: the prompt ends in {text[-len(opening) - 2 :]!r} already."
+            " Write it as it is there."
+        )
+    return text, ""
+
+
+def _template_text(dialect: Dialect, question: str, tokenizer: Tokenizer) -> str:
+    if dialect.prompt is not None:
+        return dialect.prompt.replace("{question}", question.strip())
+    conversation = [{"role": "user", "content": question.strip()}]
+    if dialect.system is not None:
+        conversation.insert(0, {"role": "system", "content": dialect.system})
+    return tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+
+
+def _exact(name: str, text: str, tokenizer: Tokenizer) -> Ids:
     if not text:
         return ()
     ids = encode(text, tokenizer)
     back = decode(ids, tokenizer)
     if back != text:
         raise ConfigError(
-            f"dialect.{name} {text!r}: the tokenizer turns it into {back!r}. Choose a dialect of this model."
+            f"model.dialect.{name} {text!r}: the tokenizer turns it into {back!r}. Choose a dialect of this model."
         )
     return ids
+
+
+def _spellings(name: str, delimiters: Sequence[str], tokenizer: Tokenizer) -> tuple[Ids, ...]:
+    """All token sequences that stand for one of the delimiters, the way we write each before the others."""
+    exact = [_exact(name, delimiter, tokenizer) for delimiter in delimiters if delimiter]
+    others = [_covering(*context, tokenizer) for context in product(BEFORE, filter(None, delimiters), AFTER)]
+    return tuple(dict.fromkeys(ids for ids in (*exact, *others) if ids))
+
+
+def _covering(before: str, delimiter: str, after: str, tokenizer: Tokenizer) -> Ids:
+    """The tokens that the delimiter occupies in this context; () where the tokenizer does not keep the text."""
+    ids = encode(before + delimiter + after, tokenizer)
+    lengths = [len(decode(ids[:count], tokenizer)) for count in range(len(ids) + 1)]
+    if decode(ids, tokenizer) != before + delimiter + after:
+        return ()
+    first = max(count for count, length in enumerate(lengths) if length <= len(before))
+    last = min(count for count, length in enumerate(lengths) if length >= len(before) + len(delimiter))
+    return ids[first:last]
+
+
+def _with_or_without_line_end(marker: str) -> list[str]:
+    """A model may end the line of a marker otherwise, or not at all."""
+    return list(dict.fromkeys((marker, marker.rstrip("\n"))))
 
 
 def _newline_final(tokenizer: Tokenizer) -> frozenset[int]:

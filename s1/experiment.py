@@ -16,6 +16,7 @@ from s1.config import (
     Cost,
     Data,
     DataKind,
+    Dialect,
     EngineConfig,
     EngineKind,
     Forcing,
@@ -56,6 +57,7 @@ class Experiment:
             raise ConfigError(f"name {self.name!r}: not a plain folder name. Use letters, digits, dots, dashes.")
         for check in (
             _check_model,
+            _check_dialect,
             _check_rates,
             _check_data,
             _check_budget,
@@ -78,6 +80,39 @@ def _check_model(x: Experiment) -> None:
         raise ConfigError(
             "data none: a fresh model knows nothing before training. Choose data=dial_1k or another model."
         )
+
+
+def _check_dialect(x: Experiment) -> None:
+    """What no tokenizer could mend; whether a model's tokenizer knows the delimiters is asked when it is loaded."""
+    dialect = x.model.dialect
+    if dialect.prompt is not None and "{question}" not in dialect.prompt:
+        raise ConfigError(
+            f"model.dialect.prompt {dialect.prompt!r}: no {{question}} in it. Write {{question}} where it belongs."
+        )
+    if dialect.prompt is not None and dialect.system is not None:
+        raise ConfigError(
+            f"model.dialect.system {dialect.system!r}: only a chat template has a place for it. Write it into prompt."
+        )
+    if not dialect.answer_stops:
+        raise ConfigError("model.dialect.answer_stops []: no answer would end. Name the model's end of turn.")
+    for field in ("thinking_stops", "answer_stops"):
+        if "" in getattr(dialect, field):
+            raise ConfigError(f"model.dialect.{field} '': an empty text stops everywhere. Leave it out.")
+    if dialect.thinking_stops and not dialect.thinking_end:
+        raise ConfigError(
+            "model.dialect.thinking_end '': nothing would part thinking and answer. Write what the model writes there."
+        )
+    _check_continuation(x.budget.continuation, dialect)
+
+
+def _check_continuation(continuation: str, dialect: Dialect) -> None:
+    markers = (dialect.thinking_start, *dialect.thinking_stops, dialect.thinking_end, *dialect.answer_stops)
+    for marker in filter(None, (each.strip() for each in markers)):
+        if marker in continuation:
+            raise ConfigError(
+                f"budget.continuation {continuation!r}: holds the delimiter {marker!r} and would not be thinking."
+                " Choose other words."
+            )
 
 
 def _check_data(x: Experiment) -> None:

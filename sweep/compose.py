@@ -1,10 +1,11 @@
-"""From the command line to typed points: the only file that knows Hydra and OmegaConf.
+"""From the command line to typed points: the doorway to Hydra and OmegaConf (with sweep/overrides.py).
 
 Hydra composes; it does not run. Axes come from the experiment file (`hydra.sweeper.params`) and from the command line,
 which wins; their product is the grid, and `also:` adds single points beside it. Each combination of group choices is
 composed once by Hydra and values are filled in: a point then costs milliseconds, not Hydra's tenths of a second.
 
     python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=64,128' -m
+    python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=geomspace(8,256,32)' -m
 
 Everything Hydra itself answers (--help, --cfg, --info, completion) goes to Hydra unchanged.
 """
@@ -21,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
@@ -33,6 +32,18 @@ from yaml import YAMLError
 from sweep.contract import Pipeline, Request
 from sweep.errors import InputError
 from sweep.identity import Json
+from sweep.overrides import (
+    Axis,
+    axes_of,
+    field_of,
+    fields_of,
+    one_line,
+    parse,
+    refuse_axes_without_multirun,
+    refuse_two_experiments,
+    sets_axis,
+    split,
+)
 from sweep.provenance import PROJECT
 from sweep.typed import no_such_field, typed
 
@@ -61,13 +72,6 @@ class Composition:
     entry: Entry
     points: tuple[Any, ...]  # of the pipeline's schema
     request: Request
-
-
-@dataclass(frozen=True)
-class Axis:
-    field: str
-    choices: tuple[str, ...]  # overrides, e.g. "seed=0"
-    is_composed: bool  # by Hydra, for every choice; otherwise values are set in place
 
 
 def is_question_to_hydra(argv: Sequence[str]) -> bool:
@@ -106,49 +110,38 @@ def _hydra(overrides: Sequence[str], config_directory: Path) -> Iterator[None]:
             try:
                 yield
             except ConfigCompositionException:
-                _refuse_unknown_fields(_parse(overrides))
+                _refuse_unknown_fields(parse(overrides))
                 raise
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise InputError(_one_line(error)) from None
+        ours = error.__cause__ if isinstance(error.__cause__, InputError) else None  # raised inside Hydra's parser
+        raise ours or InputError(one_line(error)) from None
 
 
 def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
-    given = _parse(arguments)
-    _refuse_two_experiments(given)
+    given = parse(arguments)
+    refuse_two_experiments(given)
     fixed = [each.input_line for each in given if not each.is_sweep_override()]
-    first = _load(fixed + [axis.choices[0] for axis in _axes(given)])
+    first = _load(fixed + [axis.choices[0] for axis in axes_of(given)])
     is_multirun = is_multirun or first.is_multirun
-    _refuse_axes_without_multirun(given, is_multirun)
+    refuse_axes_without_multirun(given, is_multirun)
     entry = _entry(first.config)
-    taken = {each.key_or_group for each in given}
+    taken = {field_of(each) for each in given}
     axes, extra = [], []
     if is_multirun:
-        axes = _axes([each for each in _parse(first.declared) if each.key_or_group not in taken] + given)
-        extra = [line for line in map(_split, entry.also) if not taken & set(_fields(line))]
-    fields = dict.fromkeys([axis.field for axis in axes] + [field for line in extra for field in _fields(line)])
-    beside = (_grid([*fixed, *line], [axis for axis in axes if not _sets(line, axis)]) for line in extra)
+        axes = axes_of([each for each in parse(first.declared) if field_of(each) not in taken] + given)
+        extra = [line for line in map(split, entry.also) if not taken & set(fields_of(line))]
+    fields = dict.fromkeys([axis.field for axis in axes] + [field for line in extra for field in fields_of(line)])
+    beside = (_grid([*fixed, *line], [axis for axis in axes if not sets_axis(line, axis)]) for line in extra)
     loaded = itertools.chain(_grid(fixed, axes), *beside)
     points, values = _typed_points(loaded, list(fields), entry.pipeline)
     command = _command([each.input_line for each in given if each.key_or_group not in ENTRY_FIELDS], is_multirun)
-    chosen = {each.key_or_group: str(first.value(each.key_or_group)) for each in given if _is_choice(each)}
+    chosen = {field_of(each): str(first.value(field_of(each))) for each in given if _is_choice(each)}
     return Composition(entry, points, Request(command, chosen, values, entry.store))
 
 
 def _is_choice(override: Override) -> bool:
     """The command line fixes it: a group's option or a field's value, but not the experiment and not an axis."""
     return override.key_or_group not in (*ENTRY_FIELDS, "experiment") and not override.is_sweep_override()
-
-
-def _sets(line: Sequence[str], axis: Axis) -> bool:
-    """A point beside the grid names the field of this axis, or the group that it is in."""
-    return any(axis.field == field or axis.field.startswith(f"{field}.") for field in _fields(line))
-
-
-def _split(line: str) -> list[str]:
-    try:
-        return shlex.split(line)
-    except ValueError as error:
-        raise InputError(f"also {line!r}: not a command line ({error}). Mend its quotes.") from None
 
 
 def _command(overrides: Sequence[str], is_multirun: bool) -> str:
@@ -160,7 +153,7 @@ class Loaded:
     """One composed configuration, Hydra's own part taken off."""
 
     config: DictConfig
-    choices: Mapping[str, str]  # the option of every group
+    choices: Mapping[str, str]  # the option of every group, by the field that it fills
     declared: tuple[str, ...]  # the experiment's axes, as they would be typed
     is_multirun: bool
 
@@ -169,45 +162,18 @@ class Loaded:
         return self.choices[field] if field in self.choices else _plain(OmegaConf.select(self.config, field))
 
 
-def _parse(lines: Sequence[str]) -> list[Override]:
-    return OverridesParser.create().parse_overrides(list(lines))
-
-
-def _fields(lines: Sequence[str]) -> list[str]:
-    return [each.key_or_group for each in _parse(lines)]
-
-
 def _load(overrides: Sequence[str]) -> Loaded:
     config = hydra.compose(config_name="config", overrides=list(overrides), return_hydra_config=True)
     params = config.hydra.sweeper.params or {}
     loaded = Loaded(
         config=config,
-        choices=dict(config.hydra.runtime.choices),
+        choices={place.rpartition("@")[2]: option for place, option in config.hydra.runtime.choices.items()},
         declared=tuple(f"{field}={choices}" for field, choices in params.items()),
         is_multirun=config.hydra.mode is RunMode.MULTIRUN,
     )
     with open_dict(config):
         del config["hydra"]
     return loaded
-
-
-def _axes(overrides: Sequence[Override]) -> list[Axis]:
-    loader = GlobalHydra.instance().config_loader()
-    return [
-        Axis(
-            field=each.key_or_group,
-            choices=tuple(f"{each.get_key_element()}={choice}" for choice in each.sweep_string_iterator()),
-            is_composed=bool(loader.get_group_options(each.key_or_group)) or not _is_plain(each),
-        )
-        for each in overrides
-        if each.is_sweep_override()
-    ]
-
-
-def _is_plain(override: Override) -> bool:
-    """Its values replace one another in place; a mapping would be merged with the one before it."""
-    values = override.sweep_iterator()
-    return not (override.is_add() or override.is_force_add() or any(isinstance(value, dict) for value in values))
 
 
 def _grid(fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Loaded]:
@@ -219,7 +185,7 @@ def _grid(fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Loaded]:
     }
     for combination in itertools.product(*(axis.choices for axis in axes)):
         chosen = tuple(line for axis, line in zip(axes, combination, strict=True) if axis.is_composed)
-        for each in _parse([line for axis, line in zip(axes, combination, strict=True) if not axis.is_composed]):
+        for each in parse([line for axis, line in zip(axes, combination, strict=True) if not axis.is_composed]):
             OmegaConf.update(composed[chosen].config, each.key_or_group, each.value(), merge=True)
         yield composed[chosen]
 
@@ -267,32 +233,13 @@ def _anchored(path: Path) -> Path:
     return PROJECT / path.expanduser()
 
 
-def _refuse_two_experiments(given: Sequence[Override]) -> None:
-    named = [each for each in given if each.key_or_group == "experiment"]
-    if len(named) > 1 or any(each.is_sweep_override() for each in named):
-        names = ", ".join(each.input_line for each in named)
-        raise InputError(f"{names}: two experiments in one command lose their own axes. Run one command for each.")
-
-
-def _refuse_axes_without_multirun(given: Sequence[Override], is_multirun: bool) -> None:
-    swept = [each for each in given if each.is_sweep_override()]
-    if swept and not is_multirun:
-        raise InputError(f"{swept[0].input_line}: several values are a sweep. Add -m.")
-
-
 def _refuse_unknown_fields(given: Sequence[Override]) -> None:
     """Name the field that does not exist, and the nearest that does, where Hydra says how to force it in."""
     known = _load([]).config
     for each in given:
         if each.is_add() or each.is_force_add() or each.is_delete():
             continue
-        parent, _, name = each.key_or_group.rpartition(".")
+        parent, _, name = field_of(each).rpartition(".")
         node = OmegaConf.select(known, parent) if parent else known
         if OmegaConf.is_dict(node) and name not in node:
-            raise InputError(no_such_field(each.key_or_group, [str(field) for field in node]))
-
-
-def _one_line(error: Exception) -> str:
-    """Hydra's and OmegaConf's messages span lines; the first carries the fault."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{lines[0].rstrip('.')}. {' '.join(lines[1:3]) or 'See --help.'}"
+            raise InputError(no_such_field(field_of(each), [str(field) for field in node]))

@@ -25,12 +25,14 @@ RANKS = (
     ("sweep.holdings", 0),
     ("sweep.checksums", 1),
     ("sweep.lock", 1),
+    ("sweep.spacing", 0),
     ("sweep.store", 1),
     ("sweep.provenance", 1),
     ("sweep.run", 2),
     ("sweep.launch.*", 2),
     ("sweep.show", 2),
     ("sweep.show_store", 2),
+    ("sweep.overrides", 2),
     ("sweep.compose", 2),
     ("sweep.inventory", 2),
     ("sweep.check", 2),
@@ -71,7 +73,7 @@ RANKS = (
 )
 
 DOORWAYS = {
-    "hydra": ["sweep.compose"],
+    "hydra": ["sweep.compose", "sweep.overrides"],
     "omegaconf": ["sweep.compose"],
     "pydantic": ["sweep.typed"],
     "rich": ["sweep.show", "sweep.show_store", "sweep.housekeeping", "sweep.__main__"],

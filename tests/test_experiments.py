@@ -12,6 +12,7 @@ from s1 import pipeline
 from sweep.compose import CONFIG, Composition, compose
 from sweep.contract import Graph
 from sweep.errors import InputError
+from sweep.identity import canonical, key_of
 from sweep.plan import plan
 from sweep.stage import Stage
 
@@ -51,6 +52,13 @@ def _companions(group: str, option: str) -> list[str]:
         ("model", "s1_32b"): [f"model.revision={'0' * 40}"],  # not pinned by us
     }
     return companions.get((group, option), [])
+
+
+def test_dialects_are_an_axis_and_a_field_without_a_value_changes_no_key() -> None:
+    """`system` came later than the first trained models."""
+    points = compose(["dialect@model.dialect=s1,think,r1,sky_t1,plain", "-m"]).points
+    assert len({key_of(x.model.dialect) for x in points}) == 5
+    assert [("system" in canonical(x.model.dialect)) for x in points] == [False, False, False, True, False]
 
 
 def test_points_that_differ_in_the_budget_share_everything_before_the_answers() -> None:
@@ -158,6 +166,19 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
         (["pipeline=s1.nope"], "pipeline s1.nope: no such module"),
         (["generate.temperature=-1"], "generate.temperature -1.0: negative"),
         (["seed=one"], "seed 'one': input should be a valid integer"),
+        (["dialect@model.dialect=thought"], "Could not find 'dialect/thought'"),
+        (["model.dialect.prompt='Q: '"], "model.dialect.prompt 'Q: ': no {question} in it"),
+        (
+            ["model.dialect.prompt='{question}'", "model.dialect.system=Think."],
+            "model.dialect.system 'Think.': only a chat template has a place for it",
+        ),
+        (["model.dialect.answer_stops=[]"], "model.dialect.answer_stops []: no answer would end"),
+        (["model.dialect.thinking_stops=['']"], "model.dialect.thinking_stops '': an empty text stops everywhere"),
+        (["model.dialect.thinking_end=''"], "model.dialect.thinking_end '': nothing would part thinking and answer"),
+        (
+            ["dialect@model.dialect=think", "budget.continuation='Wait.</think>'"],
+            "budget.continuation 'Wait.</think>': holds the delimiter '</think>' and would not be thinking",
+        ),
     ],
 )
 def test_impossible_points_are_refused_by_field_value_and_mend(overrides: list[str], complaint: str) -> None:
@@ -186,6 +207,7 @@ def test_points_beside_the_grid_are_crossed_with_the_axes_they_do_not_set() -> N
             "budget_scan-math500-data_file=README.md-limit=2",
         ),
         (["generate.share=false"], "budget_scan-share=False"),
+        (["dialect@model.dialect=plain"], "budget_scan-dialect=plain"),
     ],
 )
 def test_another_experiment_is_another_result(overrides: list[str], name: str) -> None:

@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Protocol
 
 from s1.config import ConfigError, Dialect, EngineConfig
-from s1.dialect import Tokenizer, decode, dialect_ids, encode, prompt_text
+from s1.dialect import Tokenizer, decode, dialect_ids, encode, prompt_of, text_before_stop
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Engine, Sampling
 from s1.generate.engines import Fingerprint, open_engine, require_planned
 from s1.generate.move import Close, Policy
 from s1.generate.policy import policy_of
 from s1.generate.rollout import Job, Rollout
-from s1.generate.trace import Part, Segment, Trace
+from s1.generate.trace import Part, Segment, begun
 from s1.records import Answer, Ending, Question, read_rows, write_rows
 from s1.stages import Answering
 from s1.train.start import model_location
@@ -149,7 +149,8 @@ def _jobs(sheet: _Sheet, policy: Policy, store: Continuations, tokenizer: Tokeni
     config, generate = sheet.work.config, sheet.work.config.generate
     sampling = Sampling(generate.temperature, generate.top_p)
     for index, question in enumerate(sheet.questions):
-        trace = Trace(encode(prompt_text(config.dialect, question.prompt, tokenizer), tokenizer))
+        prompt = prompt_of(config.dialect, question.prompt, tokenizer)
+        trace = begun(prompt.ids, prompt.opening)
         for sample in range(generate.samples):
             seed = seed_of(generate.seed, question.question_id, sample)
             yield Job((index, sample), sheet.work.key, policy, trace, sampling, seed, store)
@@ -164,7 +165,7 @@ def _rows(sheet: _Sheet, tokenizer: Tokenizer) -> Iterator[Answer]:
             prompt_tokens=len(trace.prompt_ids),
             segments=[_segment(each) for each in trace.segments],
             thinking=decode(trace.part_ids(Part.THINKING), tokenizer),
-            answer=_opening(sheet.work.config.dialect, close.ending) + decode(trace.part_ids(Part.ANSWER), tokenizer),
+            answer=_answer(sheet.work.config.dialect, close, tokenizer),
             ending=close.ending,
             thinking_tokens=trace.thinking_tokens,
             answer_tokens=trace.answer_tokens,
@@ -173,9 +174,21 @@ def _rows(sheet: _Sheet, tokenizer: Tokenizer) -> Iterator[Answer]:
         )
 
 
+def _answer(dialect: Dialect, close: Close, tokenizer: Tokenizer) -> str:
+    """The text to be graded: what a marker put into the model's mouth, what it wrote, and what its stop began with."""
+    ended_by = [segment.ended_by or () for segment in close.trace.segments_of(Part.ANSWER)]
+    written = decode(close.trace.part_ids(Part.ANSWER), tokenizer)
+    last = text_before_stop(ended_by[-1], dialect.answer_stops, tokenizer) if ended_by else ""
+    return _opening(dialect, close.ending) + written + last
+
+
 def _opening(dialect: Dialect, ending: Ending) -> str:
-    """The words a forced end puts into the model's mouth: part of its answer, so that both ends are graded alike."""
-    return dialect.forced_end.removeprefix(dialect.thinking_end) if ending is Ending.FORCED else ""
+    """The words of an end marker behind the delimiter: part of the answer, so that all ends are graded alike.
+
+    A dialect without thinking stops has no delimiter: all of its markers are words.
+    """
+    markers = {Ending.FORCED: dialect.forced_end, Ending.NATURAL: dialect.thinking_end, Ending.NONE: ""}
+    return markers[ending].removeprefix(dialect.thinking_end if dialect.thinking_stops else "")
 
 
 def _segment(segment: Segment) -> dict[str, Json]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Protocol
 
@@ -41,11 +42,22 @@ class Request:
     already: int = 0  # of the prompt's last tokens: sampled in this stream before
 
     def stop_after(self, written: Sequence[int]) -> tuple[int, ...] | None:
-        """The longest stop sequence that the stream ends in, once it goes on with `written`."""
-        longest = max(map(len, self.stop_ids), default=0)
+        """The longest stop sequence that the stream ends in, once it goes on with `written`, not empty."""
+        candidates = self._stops_by_last_id.get(written[-1], ())
+        if not candidates:
+            return None
+        longest = len(candidates[0])
         before = self.prompt_ids[len(self.prompt_ids) - min(self.already, longest) :]
-        tail = (*before, *written[-longest:]) if longest else ()
-        return max((stop for stop in self.stop_ids if tail[-len(stop) :] == stop), key=len, default=None)
+        tail = (*before, *written[-longest:])
+        return next((stop for stop in candidates if tail[-len(stop) :] == stop), None)
+
+    @cached_property
+    def _stops_by_last_id(self) -> dict[int, list[tuple[int, ...]]]:
+        """Longest first; looked into for every token, and a dialect in plain text has a hundred spellings."""
+        stops: dict[int, list[tuple[int, ...]]] = {}
+        for stop in sorted(self.stop_ids, key=len, reverse=True):
+            stops.setdefault(stop[-1], []).append(stop)
+        return stops
 
     @property
     def forbidden_first(self) -> tuple[int, ...]:

@@ -13,7 +13,8 @@ BudgetForcing   paper, section 3.1, corrected:
 - The end of the turn also ends the thinking. The answer ends only where the dialect says so: a model that repeats its
   end marker after a forced end has not answered yet, and must not be cut there.
 
-`BudgetForcing` reads its state off the trace: no delimiter yet, one (thinking), two (answering).
+`BudgetForcing` reads its state off the trace: no delimiter yet, one (thinking), two (answering). Where the chat
+template opens the thinking, the trace begins with that delimiter.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from s1.config import Budget, Compat, ConfigError, Forcing
-from s1.dialect import DialectIds
+from s1.dialect import DialectIds, Ids
 from s1.generate.move import Close, Force, Move, Policy, Sample
 from s1.generate.policy_s1 import OriginalForcing
 from s1.generate.trace import Origin, Part, Segment, Trace
@@ -50,28 +51,29 @@ class Plain:
 
     def next(self, trace: Trace) -> Move:
         room = self.context_tokens - trace.length
-        if trace.segments or room <= 0:
+        if trace.segments_of(Part.ANSWER) or room <= 0:
             return self._close(trace)
         return Sample(room, self.ids.answer_stops, Part.ANSWER)
 
     def _close(self, trace: Trace) -> Close:
-        """Divide the one segment at the delimiters that the model wrote."""
-        if not trace.segments:
+        """Divide what the model wrote at its delimiters; a template may have opened the thinking for it."""
+        if not trace.segments_of(Part.ANSWER):
             return Close(trace, Ending.NONE)
-        (written,) = trace.segments
-        opening = _after(written.ids, self.ids.thinking_start, 0)
+        *opened, written = trace.segments
+        opening = (0, 0) if opened else _find(written.ids, self.ids.written_starts, 0)
         if opening is None:
             return Close(trace, Ending.NONE)
-        closing = _after(written.ids, self.ids.thinking_end, opening)
+        closing = _find(written.ids, self.ids.written_ends, opening[1])
+        parts = [] if opened else [(Part.DELIMITER, 0, opening[1])]
         if closing is None:
-            parts = [(Part.DELIMITER, 0, opening), (Part.THINKING, opening, None)]
+            parts += [(Part.THINKING, opening[1], None)]
         else:
-            thinking_end = closing - len(self.ids.thinking_end)
-            parts = [(Part.DELIMITER, 0, opening), (Part.THINKING, opening, thinking_end)]
-            parts += [(Part.DELIMITER, thinking_end, closing), (Part.ANSWER, closing, None)]
+            parts += [(Part.THINKING, opening[1], closing[0])]
+            parts += [(Part.DELIMITER, *closing), (Part.ANSWER, closing[1], None)]
         segments = [Segment(written.ids[start:end], part, Origin.SAMPLED) for part, start, end in parts]
         segments[-1] = replace(segments[-1], ended_by=written.ended_by)
-        return Close(replace(trace, segments=tuple(segments)), Ending.NONE if closing is None else Ending.NATURAL)
+        ending = Ending.NONE if closing is None else Ending.NATURAL
+        return Close(replace(trace, segments=(*opened, *segments)), ending)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class BudgetForcing:
 
     def _think(self, trace: Trace) -> Move:
         last = trace.segments[-1]
-        room = self.cap(len(trace.prompt_ids)) - trace.thinking_tokens
+        room = min(self.cap(len(trace.prompt_ids)) - trace.thinking_tokens, self.context_tokens - trace.length)
         if room <= 0:
             return self._end_thinking(trace, self.ids.forced_end)
         if last.ended_by is None:
@@ -128,9 +130,13 @@ class BudgetForcing:
         return Ending.FORCED if at_cap or not thinking or thinking[-1].ended_by is None else Ending.NATURAL
 
 
-def _after(ids: tuple[int, ...], delimiter: tuple[int, ...], start: int) -> int | None:
-    """The place right after the first `delimiter` at or after `start`."""
-    for end in range(start + len(delimiter), len(ids) + 1):
-        if ids[end - len(delimiter) : end] == delimiter:
-            return end
+def _find(ids: Ids, spellings: tuple[Ids, ...], start: int) -> tuple[int, int] | None:
+    """Where the first of the spellings at or after `start` begins and ends; of several at one place, the longest."""
+    firsts = {spelling[0] for spelling in spellings}
+    for begin in range(start, len(ids)):
+        if ids[begin] not in firsts:
+            continue
+        lengths = [len(spelling) for spelling in spellings if ids[begin : begin + len(spelling)] == spelling]
+        if lengths:
+            return begin, begin + max(lengths)
     return None

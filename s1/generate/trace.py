@@ -98,5 +98,11 @@ class Trace:
         return sum(segment.sampled_tokens for segment in self.segments + self.dropped)
 
 
+def begun(prompt_ids: tuple[int, ...], opening: tuple[int, ...] = ()) -> Trace:
+    """A trace of nothing but the prompt; with the template's `opening` of the thinking it is thinking already."""
+    trace = Trace(prompt_ids)
+    return trace.append(Segment(opening, Part.DELIMITER, Origin.FORCED)) if opening else trace
+
+
 def _tokens(segments: Iterable[Segment]) -> int:
     return sum(len(segment.ids) for segment in segments)

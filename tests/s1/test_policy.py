@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from words import DIALECT, Storyteller, WordTokenizer, babbler, budget
+from words import DIALECT, Storyteller, WordTokenizer, babbler, budget, told
 
 from s1.config import Budget, Compat, ConfigError, Forcing
 from s1.dialect import DialectIds, dialect_ids
@@ -70,20 +70,6 @@ def close(story: str, wanted: Budget) -> tuple[Close, WordTokenizer]:
     return closed, tokenizer
 
 
-def told(closed: Close, tokenizer: WordTokenizer) -> str:
-    trace = closed.trace
-    lines = [
-        f"{trace.thinking_tokens} thinking tokens, {trace.waits} waits, {trace.sampled_tokens} sampled,"
-        f" ending {closed.ending.value}"
-    ]
-    segments = [(each.part.value, each) for each in trace.segments] + [("dropped", each) for each in trace.dropped]
-    for part, each in segments:
-        text = tokenizer.decode(each.ids).replace("\n", "\\n")
-        ended = "" if each.ended_by is None else f"   ended by {tokenizer.decode(each.ended_by)}"
-        lines.append(f"{part:9} {each.origin.value:7} [{text}]{ended}")
-    return "\n".join(lines) + "\n"
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_the_trace_reads_as_agreed(name: str, golden: Callable[[str, str], None]) -> None:
     golden(f"traces/{name}.txt", told(*close(*CASES[name])))
@@ -126,6 +112,8 @@ IDS = DialectIds(
     answer_stops=((STOP,),),
     newline=(NEWLINE,),
     newline_final=frozenset({NEWLINE, 17}),
+    written_starts=((30, 31),),
+    written_ends=((32,),),
 )
 budgets = st.builds(
     budget,

@@ -7,7 +7,9 @@ import re
 from collections.abc import Sequence
 
 from s1.config import Budget, Compat, Dialect, Forcing
+from s1.dialect import Tokenizer, decode
 from s1.generate.engine import Request
+from s1.generate.move import Close
 
 PIECE = re.compile(r"<\|\w+\|>| ?[^\s<]+|\n|.")
 DIALECT = Dialect(
@@ -30,6 +32,22 @@ def budget(most: int | None = None, **fields: object) -> Budget:
         "compat": Compat.CORRECTED,
     }
     return Budget(forcing=Forcing.BUDGET, max_thinking_tokens=most, **{**given, **fields})
+
+
+def told(closed: Close, tokenizer: Tokenizer) -> str:
+    """A trace to be read: a line of numbers, then a line for each segment."""
+    trace = closed.trace
+    lines = [
+        f"{trace.thinking_tokens} thinking tokens, {trace.waits} waits, {trace.sampled_tokens} sampled,"
+        f" ending {closed.ending.value}"
+    ]
+    segments = [(each.part.value, each) for each in trace.segments] + [("dropped", each) for each in trace.dropped]
+    for part, each in segments:
+        text = decode(each.ids, tokenizer).replace("\n", "\\n")
+        stop = decode(each.ended_by or (), tokenizer).replace("\n", "\\n")
+        ended = f"   ended by {stop}" if stop else ""
+        lines.append(f"{part:9} {each.origin.value:7} [{text}]{ended}")
+    return "\n".join(lines) + "\n"
 
 
 class WordTokenizer:

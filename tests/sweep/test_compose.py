@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,25 @@ def test_mappings_replace_one_another_and_are_not_merged() -> None:
     assert [(point.shape.number, point.shape.pause_s) for point in composition.points] == [(7, 0.0), (1, 1.0)]
 
 
+def test_a_log_spaced_axis_has_both_ends_and_rises() -> None:
+    dense = numbers(points("shape.number=geomspace(8,256,32)", "-m"))
+    assert len(dense) == 32
+    assert (dense[0], dense[-1]) == (8, 256)
+    assert dense == sorted(set(dense))
+    assert all(abs(later / earlier - 32 ** (1 / 31)) <= 1.01 / earlier for earlier, later in pairwise(dense))
+
+
+def test_an_experiment_declares_a_log_spaced_axis_and_the_command_line_replaces_it() -> None:
+    assert numbers(points("+experiment=dense", "-m")) == [1, 2, 4, 8, 16]
+    assert numbers(points("+experiment=dense", "shape.number=geomspace(1,100,points=3)", "-m")) == [1, 10, 100]
+
+
+def test_the_command_keeps_the_rule_of_an_axis_and_not_its_values() -> None:
+    assert points("shape.number=geomspace(1,16,5)", "-m").request.command == (
+        "python -m sweep 'shape.number=geomspace(1,16,5)' -m"
+    )
+
+
 @pytest.mark.parametrize("flag", ["--run", "--config-dir", "-x"])
 def test_a_flag_that_would_do_nothing_is_refused(flag: str) -> None:
     with pytest.raises(InputError, match="no such flag here"):
@@ -90,6 +110,14 @@ def test_a_flag_that_would_do_nothing_is_refused(flag: str) -> None:
         (["shape=three"], "Could not find 'shape/three'"),
         (["+experiment=nope"], "Could not find 'experiment/nope'"),
         (["shape.number"], "shape.number"),
+        (["shape.number=geomspace(1,16,5)"], "shape.number=geomspace(1,16,5): several values are a sweep. Add -m."),
+        (["shape.number=geomspace(2,9,9)", "-m"], "geomspace(2,9,9): only 7 different whole numbers. Ask for fewer"),
+        (["shape.number=geomspace(0,16,5)", "-m"], "geomspace(0,16,5): a log scale begins above 0. Raise the low end."),
+        (["shape.number=geomspace(-4,16,5)", "-m"], "geomspace(-4,16,5): a log scale begins above 0."),
+        (["shape.number=geomspace(16,4,5)", "-m"], "geomspace(16,4,5): no rising axis."),
+        (["shape.number=geomspace(1,16,1)", "-m"], "geomspace(1,16,1): no rising axis."),
+        (["shape.number=geomspace(1,16.5,3)", "-m"], "geomspace(1,16.5,3): not whole numbers."),
+        (["shape.number=geomspace(1,16)", "-m"], "missing a required argument: 'points'"),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_one_line_each(argv: list[str], complaint: str) -> None:
