@@ -50,6 +50,8 @@ the traces of a real model, thousands of tokens long, they vanish."""
 class Measured:
     engine_tokens: int
     sampled_tokens: int
+    prompt_tokens: int
+    cached_tokens: int
     seconds: float  # of the process that loads the model and answers
 
 
@@ -68,9 +70,9 @@ def answers(overrides: Sequence[str], trained: Path) -> Measured:
         shutil.copytree(trained, store, ignore=shutil.ignore_patterns("answers", "scores", "curve", "report", "shared"))
         sweep([*overrides, "-m"], store)
         records = [json.loads(path.read_text(encoding="utf-8")) for path in store.glob("answers/*/record.json")]
+    names = ("engine_tokens", "sampled_tokens", "prompt_tokens", "cached_tokens")
     return Measured(
-        engine_tokens=sum(record["summary"]["engine_tokens"] for record in records),
-        sampled_tokens=sum(record["summary"]["sampled_tokens"] for record in records),
+        **{name: sum(record["summary"][name] for record in records) for name in names},
         seconds=sum(record["seconds"] for record in records),
     )
 

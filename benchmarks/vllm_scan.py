@@ -1,0 +1,172 @@
+"""A budget scan on vLLM beside its controls and a peer: `S1_DATA_DIR=DIR python benchmarks/vllm_scan.py PART`.
+
+SmolLM2-135M-Instruct in float32 on 30 AIME24 and 30 MATH-500 problems (DIR/aime24.jsonl, math500.jsonl). Parts:
+
+    scan      six budgets and Wait x1, x2, x4: shared, each from scratch, the largest point alone; and lm-eval's own
+              `hf` model looped over the six budgets, which generates from scratch and forces nothing
+    dense     32 budgets beside six, up to the same largest
+    driver    our loop over vLLM beside a bare `LLM.generate` of the same prompts and lengths, in turn, on one engine
+
+Every part appends what it measured to results/benchmarks/vllm.json; `report` makes vllm.md and vllm.png of it.
+Run it in the environment that has vLLM (`make vllm`), on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from scan import PROJECT, answers, sweep
+
+RESULTS = PROJECT / "results" / "benchmarks"
+QUESTIONS = 30  # of each task
+TASKS = ("aime24", "math500")
+BUDGETS = (16, 32, 64, 128, 256, 512)
+THREADS = 2
+CAPPED = f"budget.max_thinking_tokens={BUDGETS[-1]}"
+WAITS = " ".join([CAPPED, "budget.waits={}"])
+SIX = f"budget.max_thinking_tokens={','.join(map(str, BUDGETS))}"
+SCAN = [SIX, f"also=[{','.join(WAITS.format(waits) for waits in (1, 2, 4))}]"]
+CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "scan": {
+        "shared": SCAN,
+        "the largest alone": [CAPPED, "budget.waits=4"],
+        "each from scratch": [*SCAN, "generate.share=false"],
+    },
+    "dense": {"six budgets": [SIX], "32 budgets": ["budget.max_thinking_tokens=geomspace(16,512,32)"]},
+}
+ONCE = ("each from scratch", "lm-eval hf, six budgets")  # too long to repeat
+
+
+@dataclass(frozen=True)
+class Row:
+    part: str
+    case: str
+    engine_tokens: int
+    seconds: float  # of the process that loads the model and generates; for `driver`, of the generation alone
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["scan", "dense", "driver", "report"])
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    if arguments.part == "report":
+        from vllm_report import write_report
+
+        write_report(RESULTS)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        data = first_rows(Path(os.environ["S1_DATA_DIR"]), Path(folder))
+        prepared = Path(folder) / "store"
+        sweep([*common(data), "budget.max_thinking_tokens=1", "task.limit=1", "-m"], prepared)  # the model, once
+        measure = cases(arguments.part, data, prepared)
+        for repeat in range(arguments.repeats):
+            for case, run in measure.items():
+                if repeat == 0 or case not in ONCE:
+                    keep(run())
+
+
+def cases(part: str, data: Path, prepared: Path) -> Mapping[str, Callable[[], Row]]:
+    """What a part measures, in turn."""
+    if part == "driver":
+        from vllm_driver import Driver
+
+        driver = Driver(model_directory(prepared), data)
+        return {
+            "LLM.generate": partial(timed, "LLM.generate", driver.bare),
+            "ours": partial(timed, "ours", driver.ours),
+        }
+    ours = {
+        case: partial(scanned, part, case, [*common(data), *lines], prepared) for case, lines in CASES[part].items()
+    }
+    if part == "dense":
+        return ours
+    return {**ours, "lm-eval hf, six budgets": partial(looped, model_directory(prepared), data)}
+
+
+def common(data: Path) -> list[str]:
+    """The plain chat format of an instruct model: the response is the thinking, then it is asked for an answer."""
+    return [
+        *("engine=vllm", "model=smollm2_135m", "data=none", "dialect@model.dialect=plain", "model.context_tokens=2048"),
+        *(f"task={','.join(TASKS)}", f"task.data_file={data}/${{task.name}}.jsonl", "budget.answer_tokens=8"),
+        *(f"machine.threads={THREADS}", "machine.workers=1", "machine.slots=64"),
+    ]
+
+
+def first_rows(source: Path, target: Path) -> Path:
+    for task in TASKS:
+        lines = (source / f"{task}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        (target / f"{task}.jsonl").write_text("".join(lines[:QUESTIONS]), encoding="utf-8")
+    return target
+
+
+def model_directory(prepared: Path) -> Path:
+    (directory,) = prepared.glob("start/*/out")
+    return directory
+
+
+def scanned(part: str, case: str, overrides: Sequence[str], prepared: Path) -> Row:
+    """One run of the command, with the model at hand and nothing generated."""
+    measured = answers(overrides, prepared)
+    return Row(part, case, measured.engine_tokens, measured.seconds, measured.prompt_tokens, measured.cached_tokens)
+
+
+def timed(case: str, run: Callable[[], int]) -> Row:
+    start = time.perf_counter()
+    tokens = run()
+    return Row("driver", case, tokens, time.perf_counter() - start)
+
+
+def looped(model: Path, data: Path) -> Row:
+    """lm-eval's `hf` model over our two tasks, once for each budget; tokens are those of the texts it returns."""
+    import torch
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    torch.set_num_threads(THREADS)
+    start = time.perf_counter()
+    peer = HFLM(pretrained=str(model), dtype="float32", device="cpu", batch_size=QUESTIONS)
+    tokens = 0
+    for task in TASKS:
+        include = PROJECT / "s1" / "evaluate" / "tasks"
+        tasks = TaskManager(
+            include_path=include, include_defaults=False, metadata={"data_file": f"{data}/{task}.jsonl"}
+        )
+        for budget_tokens in BUDGETS:
+            found = simple_evaluate(
+                model=peer,
+                tasks=[task],
+                task_manager=tasks,
+                gen_kwargs=f"max_gen_toks={budget_tokens},do_sample=false",
+                apply_chat_template=True,
+                bootstrap_iters=0,
+            )
+            texts = [text for sample in found["samples"][task] for text in sample["resps"][0]]
+            tokens += sum(len(peer.tok_encode(text, add_special_tokens=False)) for text in texts)
+    return Row("scan", "lm-eval hf, six budgets", tokens, time.perf_counter() - start)
+
+
+def keep(row: Row) -> None:
+    """Append to what was measured before, so that parts can be run one by one."""
+    path = RESULTS / "vllm.json"
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    aside = path.with_suffix(".aside")
+    aside.write_text(json.dumps([*rows, asdict(row)], indent=1) + "\n", encoding="utf-8")
+    shutil.move(aside, path)
+    print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
