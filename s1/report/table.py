@@ -14,7 +14,7 @@ from typing import Any
 
 from s1.report.findings import Findings, Measured
 
-SHARE_DECIMALS = 4
+SHARE_DECIMALS = 6  # more than anybody reads: what is printed is rounded once, from these
 USD_DECIMALS = 6
 
 
@@ -87,12 +87,21 @@ def _number(value: str) -> float | str | None:
 
 def shown(path: Path) -> list[dict[str, str]]:
     """table.csv as it is printed at the end of a sweep, a heading each cell."""
-    return [_shown_row(row) for row in read_table(path)]
+    rows = read_table(path)
+    columns = list(rows[0])
+    axes = [axis for axis in columns[1 : columns.index("n")] if axis.partition(".")[0] != "budget"]
+    varying = [axis for axis in axes if len({row[axis] for row in rows}) > 1]
+    return [_shown_row(row, [f"{axis} {_plain(row[axis])}" for axis in varying]) for row in rows]
 
 
-def _shown_row(row: Mapping[str, float | str | None]) -> dict[str, str]:
+def _plain(value: float | str | None) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _shown_row(row: Mapping[str, float | str | None], line: Sequence[str]) -> dict[str, str]:
+    """`line` tells the point's curve from the others of the command."""
     return {
-        "point": f"{row['label']}" if row["valid"] == "yes" else f"{row['label']} (invalid)",
+        "point": ", ".join([*line, f"{row['label']}"]) + ("" if row["valid"] == "yes" else " (invalid)"),
         "acc %": _percent(row["accuracy"]),
         "interval": f"[{_percent(row['lo'])}, {_percent(row['hi'])}]",
         "n": f"{row['n']:.0f}",

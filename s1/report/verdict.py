@@ -1,8 +1,8 @@
 """What the numbers allow to be said, in sentences: decided by paired intervals alone, at comparisons fixed beforehand.
 
 Three questions, asked of the valid points of each series:
-    does accuracy rise with the budget?           from the smallest budget to the reference
-    does it rise when the end is held back?       from the reference to the fewest Waits, and to the most
+    does accuracy rise with the budget?           from the smallest budget to the reference, as many ends held back
+    does it rise when the end is held back?       from the reference to the fewest more Waits, and to the most
     does it rise with a majority vote?            at the reference, from one sample to all of them
 An interval above zero: it rises. Below zero: it falls. Around zero: it cannot be told at this n, and the smallest
 difference that would have shown is named. No question differs: it does not rise.
@@ -52,16 +52,24 @@ def _to_reference(series: Series) -> Iterator[Step]:
     reference = series.point(series.reference)
     for each in series.to_reference:
         start = series.point(each.label)
-        if each.valid and not start.extends and not reference.extends:
+        if each.valid and not _holds_back_more(start, reference):
             yield Step(start, reference, _reversed(each.estimate), each)
             return
 
 
 def _beyond_reference(series: Series) -> Iterator[Step]:
     reference = series.point(series.reference)
-    extended = [each for each in series.to_reference if each.valid and series.point(each.label).extends]
+    extended = [
+        each for each in series.to_reference if each.valid and _holds_back_more(series.point(each.label), reference)
+    ]
     for each in extended[:1] + extended[1:][-1:]:  # the first and the last, once if they are the same
         yield Step(reference, series.point(each.label), each.estimate, each)
+
+
+def _holds_back_more(point: Measured, reference: Measured) -> bool:
+    """The reference holds back the fewest ends there are: none, unless every point holds some back."""
+    asked, least = point.audit.requested, reference.audit.requested
+    return (asked.waits, asked.min_thinking_tokens) != (least.waits, least.min_thinking_tokens)
 
 
 def _sentence(step: Step, how: str) -> str:

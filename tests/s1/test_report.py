@@ -16,6 +16,7 @@ from s1.report.curve import Scored, curve, find
 from s1.report.figures_samples import sample_drawings
 from s1.report.findings import Series, read_findings, write_findings
 from s1.report.page import report
+from s1.report.table import shown
 from s1.report.verdict import verdict
 from s1.stages import Curve, CurvePoint, Report
 from s1.stats.interval import StatisticsError
@@ -85,7 +86,7 @@ def run(store: Path, points: Sequence[CurvePoint], scores: Sequence[list[Score]]
     for index, each in enumerate(scores):
         for role, made in directories.items():
             made.append(store / role / f"{index:012x}" / "out")
-            made[-1].mkdir(parents=True)
+            made[-1].mkdir(parents=True, exist_ok=True)
         write_rows(directories["scores"][-1] / "scores.jsonl", each)
         FINGERPRINT.write(directories["answers"][-1])
     config = Curve(list(points), STATISTICS, COST)
@@ -323,6 +324,25 @@ def test_figures_of_several_samples_draw_some_of_many_points_and_need_thinking_f
     assert list(figures) == ["samples", "parallel"]
     assert re.findall(r">(max \d+)<", figures["samples"]) == ["max 8", "max 10", "max 12", "max 14"]
     assert list(drawn(tokens=0)) == ["samples"]
+
+
+def test_budgets_under_as_many_waits_are_compared_as_budgets(tmp_path: Path) -> None:
+    """Once it said that accuracy falls when the end is held back, of points that all held it back alike."""
+    points = [point(limit, 2) for limit in (20, 30, None)]
+    scores = [rows(right, 40, 40, limit, 2) for right, limit in ((4, 20), (20, 30), (36, None))]
+    points = [replace(each, label=f"Wait x2, max {each.max_thinking_tokens}") for each in points]
+    (sentence,) = verdict(series_of(run(tmp_path, points, scores))[0])
+    assert sentence.startswith("Accuracy rises with the thinking budget, from 10.0% (Wait x2, max 20)")
+
+
+def test_rows_of_several_curves_are_told_apart_where_they_are_printed(tmp_path: Path) -> None:
+    points = [point(8, 0, engine=engine) for engine in ("transformers", "vllm")]
+    for index in range(2):
+        answers = tmp_path / "answers" / f"{index:012x}" / "out"
+        answers.mkdir(parents=True)
+        write_rows(answers / "answers.jsonl", [])
+    out = run(tmp_path, points, [rows(3, 12, 9, 8)] * 2)
+    assert [row["point"] for row in shown(out / "table.csv")] == ["engine transformers, max 8", "engine vllm, max 8"]
 
 
 def test_one_sample_has_no_k(tmp_path: Path):
