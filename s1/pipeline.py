@@ -81,6 +81,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         estimates=_estimates(points, built, [curve, report]),
         on_finished=lambda stage, path: _mirror(mirror, tracked, stage, path),
         points=len(points),
+        remarks=cost.usage,
         lacking=sorted({line for x in points for line in lacking(x.engine.kind)}),
     )
 

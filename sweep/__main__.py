@@ -95,8 +95,8 @@ def _carry_out(console: Console, graph: Graph, work: Plan, store: Store, results
         graph.on_finished(stage, store.directory(stage).path)
     if work.needed and not _run(console, graph, work, store):
         return 1
-    publish(graph, store, results)
-    show_results(console, graph, results)
+    remarks = publish(graph, store, results)["remarks"]
+    show_results(console, graph, results, remarks)
     return 0
 
 
@@ -113,7 +113,7 @@ def _run(console: Console, graph: Graph, work: Plan, store: Store) -> bool:
     return all(job.state is State.DONE for job in jobs)
 
 
-def publish(graph: Graph, store: Store, results: Path) -> None:
+def publish(graph: Graph, store: Store, results: Path) -> Mapping[str, Any]:
     """Copy the product to results/NAME, whole, and say beside it what it was made from and what that cost."""
     if results.exists() and not (results / "manifest.json").exists():
         raise InputError(f"results {results}: there, and not a result of ours. Move it away, or choose another name=.")
@@ -122,11 +122,13 @@ def publish(graph: Graph, store: Store, results: Path) -> None:
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.copytree(store.directory(graph.product).out, new)
-    write_json(new / "manifest.json", manifest(graph, store))
+    made_from = manifest(graph, store)
+    write_json(new / "manifest.json", made_from)
     if results.exists():
         results.rename(old)
     new.rename(results)
     shutil.rmtree(old, ignore_errors=True)
+    return made_from
 
 
 def finished_stages(graph: Graph, store: Store) -> list[Stage]:
@@ -149,6 +151,7 @@ def manifest(graph: Graph, store: Store) -> Mapping[str, Any]:
             }
             for address, record in records.items()
         },
+        "remarks": list(graph.remarks({address: record["summary"] for address, record in records.items()})),
         "seconds": round(sum(record["seconds"] for record in records.values()), 3),
         "usd": round(sum(record["usd"] for record in records.values()), 6),
         "packages": store.directory(graph.product).read_record()["provenance"]["packages"],

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweep.identity import Json
-from sweep.stage import Stage
+from sweep.stage import Stage, Summary
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Graph:
     estimates: Mapping[str, Estimate]  # by stage address
     on_finished: Callable[[Stage, Path], None]  # a stage and its directory: mirror it, once however often called
     points: int
+    remarks: Callable[[Mapping[str, Summary]], Sequence[str]]  # lines on what the stages, by address, say of themselves
     lacking: Sequence[str] = ()  # why it can be planned here but not run: one line each, with the mend
 
 

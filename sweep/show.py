@@ -187,8 +187,8 @@ def _reason(job: Job, failed: Path) -> str:
     return f"the worker ended with status {status}. Its log says more."
 
 
-def show_results(console: Console, graph: Graph, directory: Path) -> None:
-    """The result's table and where everything is."""
+def show_results(console: Console, graph: Graph, directory: Path, remarks: Sequence[str]) -> None:
+    """The result's table, what is to be said of its making, and where everything is."""
     rows = graph.table(directory)
     table = Table(box=None, header_style="dim", pad_edge=False)
     for index, heading in enumerate(rows[0]):
@@ -196,5 +196,7 @@ def show_results(console: Console, graph: Graph, directory: Path) -> None:
     for row in rows:
         table.add_row(*map(escape, row.values()))
     console.print(table)
+    for line in remarks:
+        console.print(f"  [dim]{escape(line)}[/dim]", soft_wrap=True)
     for path in sorted(directory.iterdir()):
         console.print(f"  {path}", soft_wrap=True)

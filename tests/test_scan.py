@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -79,6 +80,9 @@ def test_a_scan_leaves_a_report_a_table_figures_and_a_manifest(scanned: User) ->
     assert [row["n"] for row in rows] == [12] * 3
     manifest = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
     assert {address.split("/")[0] for address in manifest["stages"]} >= {"checkpoint", "answers", "scores", "report"}
+    sampled, cached = manifest["remarks"]
+    assert re.fullmatch(r"generation: [\d,]+ tokens sampled, where each point from scratch would take [\d,]+", sampled)
+    assert re.fullmatch(r"prompts: [\d,]+ tokens, [\d,]+ of them \(\d+%\) found in the engine's cache", cached)
 
 
 def test_no_trace_is_over_its_budget_and_waits_are_inserted(scanned: User) -> None:
@@ -133,7 +137,7 @@ def test_an_interrupted_scan_goes_on_from_the_last_training_checkpoint(tmp_path:
     user = User(tmp_path)
     overrides = ("train.steps=150", "machine.checkpoint_every_steps=10")
     process = subprocess.Popen(user.command(*overrides), cwd=PROJECT, env=environment(), stdout=subprocess.DEVNULL)
-    wait_until(lambda: list(user.store.glob("checkpoint/*/scratch/checkpoint-*/model.safetensors")))
+    wait_until(lambda: list(user.store.glob("checkpoint/*/scratch/checkpoint-*/complete")))
     process.send_signal(how)
     assert process.wait(timeout=30) == (130 if how is signal.SIGINT else -how)
     wait_until(lambda: not workers_of(user))

@@ -71,6 +71,7 @@ def graph(points: Sequence[Point], request: Request) -> Graph:
         estimates={total.address: Estimate(10, 3600.0, 1.5)},
         on_finished=lambda stage, path: (path / "seen").touch(),
         points=len(points),
+        remarks=lambda summaries: [f"{len(summaries)} stages said something"],
     )
 
 
