@@ -29,19 +29,19 @@ from scan import PROJECT, answers, sweep
 RESULTS = PROJECT / "results" / "benchmarks"
 QUESTIONS = 30  # of each task
 TASKS = ("aime24", "math500")
-BUDGETS = (16, 32, 64, 128, 256, 512)
+BUDGETS = (8, 16, 32, 64, 128, 256)
 THREADS = 2
 CAPPED = f"budget.max_thinking_tokens={BUDGETS[-1]}"
 WAITS = " ".join([CAPPED, "budget.waits={}"])
 SIX = f"budget.max_thinking_tokens={','.join(map(str, BUDGETS))}"
-SCAN = [SIX, f"also=[{','.join(WAITS.format(waits) for waits in (1, 2, 4))}]"]
+SCAN = [SIX, f"also=[{','.join(repr(WAITS.format(waits)) for waits in (1, 2, 4))}]"]
 CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "scan": {
         "shared": SCAN,
         "the largest alone": [CAPPED, "budget.waits=4"],
         "each from scratch": [*SCAN, "generate.share=false"],
     },
-    "dense": {"six budgets": [SIX], "32 budgets": ["budget.max_thinking_tokens=geomspace(16,512,32)"]},
+    "dense": {"six budgets": [SIX], "32 budgets": ["budget.max_thinking_tokens=geomspace(8,256,32)"]},
 }
 ONCE = ("each from scratch", "lm-eval hf, six budgets")  # too long to repeat
 

@@ -252,7 +252,7 @@ class Machine:
     micro_batch: int  # training rows per device and forward pass
     checkpoint_every_steps: int  # how much training an interruption may cost
     slots: int  # traces that one copy decodes at the same time
-    cache_gib: float | None  # memory for their keys and values; null: what the weights leave of the GPU
+    cache_gib: float | None  # memory for their keys and values on each device; null: what the weights leave of the GPU
     prefix_caching: bool  # vLLM: find what it has read before; false only to measure what that is worth
 
 

@@ -82,7 +82,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         on_finished=lambda stage, path: _mirror(mirror, tracked, stage, path),
         points=len(points),
         remarks=cost.usage,
-        lacking=sorted({line for x in points for line in lacking(x.engine.kind)}),
+        lacking=sorted({line for x in points for line in lacking(x.engine)}),
     )
 
 

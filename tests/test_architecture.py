@@ -56,7 +56,7 @@ RANKS = (
     ("s1.generate.engines", 2),
     ("s1.generate.answers", 2),
     ("s1.generate.continuations", 1),
-    ("s1.generate.census", 1),
+    ("s1.generate.census", 2),
     ("s1.generate.rollout", 1),
     ("s1.generate.*", 0),
     ("s1.report.findings", 1),

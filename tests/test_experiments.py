@@ -48,7 +48,8 @@ def _companions(group: str, option: str) -> list[str]:
     """What an option needs beside it to be a possible point."""
     companions = {
         ("data", "none"): ["model=smollm2_135m"],
-        ("machine", "h100x8"): ["engine=vllm"],  # its models are split over two GPUs
+        ("machine", "h100x2"): ["engine=vllm"],  # a model is split over two GPUs
+        ("machine", "h100x8"): ["engine=vllm"],
         ("model", "s1_32b"): [f"model.revision={'0' * 40}"],  # not pinned by us
     }
     return companions.get((group, option), [])

@@ -132,6 +132,16 @@ def test_answers_from_a_shared_store_equal_answers_from_scratch(user: User, tmp_
         assert [answer.segments for answer in user.answers(label)] == [answer.segments for answer in answers]
 
 
+def test_two_copies_of_the_model_answer_as_one_does(user: User) -> None:
+    alone = {label: user.answers(label) for label in ("max 4", "Wait x1")}
+    for path in [*(user.store / "answers").iterdir(), *(user.store / "shared").iterdir()]:
+        shutil.rmtree(path)
+    assert user.run("machine.data_parallel=2").returncode == 0
+    for label, answers in alone.items():
+        assert user.answers(label) == answers
+    wait_until(lambda: not workers_of(user))
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_scan_goes_on_from_the_last_training_checkpoint(tmp_path: Path, how: signal.Signals) -> None:
     user = User(tmp_path)

@@ -15,15 +15,16 @@ on its demand, `served_tokens` the rest, `prompt_tokens` the length of the promp
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from s1.config import ConfigError, Dialect, EngineConfig
 from s1.dialect import Tokenizer, decode, dialect_ids, encode, prompt_of, text_before_stop
-from s1.generate.continuations import Continuations
+from s1.generate.continuations import FOLDER, Continuations
 from s1.generate.engine import Engine, Sampling
 from s1.generate.engines import Fingerprint, open_engine, require_planned
 from s1.generate.move import Close, Policy
@@ -38,18 +39,22 @@ from sweep.stage import Finished, Summary, Work
 
 
 class Open(Protocol):
-    """Loads a model; heavy libraries are imported inside."""
+    """Opens a model: its tokenizer at once, its engine when asked for, which may take minutes."""
 
-    def __call__(self, model: Path, config: EngineConfig, settings: Mapping[str, Json]) -> tuple[Engine, Tokenizer]: ...
+    def __call__(
+        self, model: Path, config: EngineConfig, settings: Mapping[str, Json]
+    ) -> tuple[Tokenizer, Callable[[], Engine]]: ...
 
 
-def open_model(model: Path, config: EngineConfig, settings: Mapping[str, Json]) -> tuple[Engine, Tokenizer]:
-    """The engine that the config names with the model of a stage's product, and the model's tokenizer."""
+def open_model(
+    model: Path, config: EngineConfig, settings: Mapping[str, Json]
+) -> tuple[Tokenizer, Callable[[], Engine]]:
+    """The model of a stage's product, by the engine that the config names; heavy libraries are imported here."""
     from transformers import AutoTokenizer
 
     location = model_location(model)
     tokenizer = AutoTokenizer.from_pretrained(location.model, revision=location.revision, trust_remote_code=False)
-    return open_engine(location, config, settings), tokenizer
+    return tokenizer, partial(open_engine, location, config, settings)
 
 
 @dataclass
@@ -77,13 +82,15 @@ def answer(works: Sequence[Work[Answering]], open_model: Open = open_model) -> I
     if any(work.config.engine != first.config.engine or work.one("model") != first.one("model") for work in works):
         raise ConfigError("works of one batch: different models or engines. Give each model and engine its own batch.")
     require_planned(first.config.engine.kind, first.config.libraries)
-    engine, tokenizer = open_model(first.one("model"), first.config.engine, first.settings)
-    fingerprint = Fingerprint(first.config.engine, first.config.libraries, engine.kernels)
-    policies = _policies(works, engine, tokenizer)
+    longest = max(work.config.context_tokens for work in works)
+    tokenizer, load = open_model(first.one("model"), first.config.engine, {**first.settings, "context_tokens": longest})
+    policies = _policies(works, tokenizer)
     sheets = {work.key: _Sheet(work, _questions(work)) for work in works}
-    rollout = Rollout(engine)
     with ExitStack() as opened:
-        opened.enter_context(closing(engine))
+        engine = opened.enter_context(closing(load()))
+        _require_context(longest, engine)
+        fingerprint = Fingerprint(first.config.engine, first.config.libraries, engine.kernels)
+        rollout = Rollout(engine)
         stores = {
             path: opened.enter_context(_store(path, fingerprint))
             for path in {_store_path(work, fingerprint) for work in works}
@@ -119,7 +126,7 @@ def _questions(work: Work[Answering]) -> list[Question]:
 
 def _store_path(work: Work[Answering], fingerprint: Fingerprint) -> Path:
     """Traces of different numerics lie in different directories: they never continue each other."""
-    return (work.shared if work.config.generate.share else work.scratch) / "continuations" / fingerprint.key
+    return (work.shared if work.config.generate.share else work.scratch) / FOLDER / fingerprint.key
 
 
 def _store(path: Path, fingerprint: Fingerprint) -> Continuations:
@@ -128,17 +135,18 @@ def _store(path: Path, fingerprint: Fingerprint) -> Continuations:
     return store
 
 
-def _policies(works: Sequence[Work[Answering]], engine: Engine, tokenizer: Tokenizer) -> dict[str, Policy]:
-    """By work; whatever a work asks that this model cannot do is refused here, before any token is generated."""
+def _require_context(context_tokens: int, engine: Engine) -> None:
+    if context_tokens > engine.context_tokens:
+        raise ConfigError(f"model.context_tokens {context_tokens}: the model holds {engine.context_tokens}. Lower it.")
+
+
+def _policies(works: Sequence[Work[Answering]], tokenizer: Tokenizer) -> dict[str, Policy]:
+    """By work; what a work asks and this model cannot write is refused here, before the model is loaded."""
     dialects = {key_of(work.config.dialect): work.config.dialect for work in works}
     ids = {key: dialect_ids(dialect, tokenizer) for key, dialect in dialects.items()}  # walks the whole vocabulary
     policies = {}
     for work in works:
         config = work.config
-        if config.context_tokens > engine.context_tokens:
-            raise ConfigError(
-                f"model.context_tokens {config.context_tokens}: the model holds {engine.context_tokens}. Lower it."
-            )
         continuation = encode(config.budget.continuation, tokenizer)
         policies[work.key] = policy_of(config.budget, ids[key_of(config.dialect)], continuation, config.context_tokens)
     return policies

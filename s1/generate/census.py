@@ -6,16 +6,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from s1.generate.continuations import Chunk, Stream
+from s1.generate.continuations import FOLDER, Chunk, Stream
+from s1.generate.engines import ENGINE_FILE, engine_text, read_engine
 from sweep.contract import SharedReport
-
-FOLDER = "continuations"
-ENGINE = "engine.json"
 
 
 @dataclass(frozen=True)
@@ -38,10 +35,10 @@ def describe(directory: Path) -> SharedReport:
         lines.append(f"{folder.relative_to(directory)}: {_told(census)}")
         for path, lost in census.lost_lines.items():
             faults.append(f"{path.relative_to(directory)}: {lost} torn or damaged lines, left out by every reader")
-        engine = folder / ENGINE
-        if engine.exists():
-            told = _engine(engine)
-            (faults if told is None else lines).append(told or f"{engine.relative_to(directory)}: not a JSON mapping")
+        if (folder / ENGINE_FILE).exists():
+            told = _engine(folder)
+            place = (folder / ENGINE_FILE).relative_to(directory)
+            (faults if told is None else lines).append(told or f"{place}: not the fingerprint of an engine")
     return SharedReport(tuple(lines), tuple(faults))
 
 
@@ -50,8 +47,8 @@ def mend(directory: Path) -> None:
     for folder, files in _stores(directory).items():
         for path in count(files).lost_lines:
             _rewrite(path)
-        if (folder / ENGINE).exists() and _engine(folder / ENGINE) is None:
-            (folder / ENGINE).unlink()
+        if (folder / ENGINE_FILE).exists() and _engine(folder) is None:
+            (folder / ENGINE_FILE).unlink()  # the next worker writes it again
 
 
 def count(files: list[Path]) -> Census:
@@ -88,15 +85,12 @@ def _told(census: Census) -> str:
     return told
 
 
-def _engine(path: Path) -> str | None:
-    """Its content on one line; None if it cannot be read."""
+def _engine(folder: Path) -> str | None:
+    """What wrote a store, on one line; None if that cannot be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # not JSON, or not text
+        return f"  {engine_text(read_engine(folder))}"
+    except (ValueError, KeyError, TypeError, AttributeError):  # not text, not JSON, or something else
         return None
-    if not isinstance(content, dict):
-        return None
-    return f"  engine: {', '.join(f'{name} {value}' for name, value in content.items())}"
 
 
 def _rewrite(path: Path) -> None:

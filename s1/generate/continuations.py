@@ -34,10 +34,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 from s1.generate.engine import Completion, Portion, Request
 
 log = logging.getLogger(__name__)
+
+FOLDER = "continuations"  # what a batch, or a stage alone, keeps its stores in
 
 
 @dataclass
@@ -111,8 +114,8 @@ class Continuations:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._streams = _read(directory)
-        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-        self._file = (directory / name).open("ab", buffering=0)
+        self._path = directory / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+        self._file: BinaryIO | None = None  # until there is something to write
 
     def __enter__(self) -> Continuations:
         return self
@@ -143,16 +146,21 @@ class Continuations:
         stream = self._streams.setdefault(key, Stream())
         chunk = Chunk(key, len(stream.ids), portion.ids, portion.end.stop if portion.end else None)
         stream.extend(chunk)
+        if self._file is None:
+            self._file = self._path.open("ab")
         self._file.write(chunk.to_line())
+        self._file.flush()  # the line is the kernel's now, whatever becomes of this process
 
     def sync(self) -> None:
         """Bring all lines to the disk."""
-        os.fsync(self._file.fileno())
+        if self._file is not None:
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        if not self._file.closed:
+        if self._file is not None:
             self.sync()
             self._file.close()
+            self._file = None
 
 
 def _read(directory: Path) -> dict[str, Stream]:

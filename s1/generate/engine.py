@@ -111,7 +111,7 @@ class Engine(Protocol):
         """Queue a request. Raises EngineError for one that `refuse_unservable` names."""
 
     def step(self) -> list[Portion]:
-        """Advance all open requests; what they wrote, or [] while work goes on unheard."""
+        """Advance all open requests; what they wrote, or [] while work goes on unheard. Returns at once if idle."""
 
     @property
     def is_idle(self) -> bool:

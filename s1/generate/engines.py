@@ -45,8 +45,9 @@ class Fingerprint:
 
     def write(self, directory: Path) -> None:
         """Leave engine.json beside what the engine wrote."""
-        text = json.dumps(self.flat(), indent=1, ensure_ascii=False) + "\n"
-        (directory / ENGINE_FILE).write_text(text, encoding="utf-8")
+        aside = directory / f".{ENGINE_FILE}.{os.getpid()}"
+        aside.write_text(json.dumps(self.flat(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        aside.replace(directory / ENGINE_FILE)
 
 
 def read_engine(directory: Path) -> dict[str, Json]:
@@ -65,11 +66,12 @@ def installed(kind: EngineKind) -> dict[str, str | None]:
     return {library: _version(library) for library in LIBRARIES[kind]}
 
 
-def lacking(kind: EngineKind) -> list[str]:
+def lacking(config: EngineConfig) -> list[str]:
     """What an engine needs and this environment has not, a line each."""
+    mend = "`make vllm`" if config.device == "cpu" else "pip install '.[vllm]'"
     return [
-        f"{library}: not installed, and engine={kind.value} computes with it. Run `make vllm` (README)."
-        for library, here in installed(kind).items()
+        f"{library}: not installed, and engine={config.kind.value} computes with it. Install it: {mend} (README)."
+        for library, here in installed(config.kind).items()
         if here is None
     ]
 
@@ -92,7 +94,8 @@ def open_engine(location: Location, config: EngineConfig, settings: Mapping[str,
         return load()
     from s1.generate.replicas import Replicas
 
-    return Replicas(load, shares(os.environ.get("CUDA_VISIBLE_DEVICES"), replicas, config.tensor_parallel))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") if config.device == "cuda" else None
+    return Replicas(load, shares(visible, replicas, config.tensor_parallel))
 
 
 def load_one(location: Location, config: EngineConfig, settings: Mapping[str, Json]) -> Engine:
@@ -107,9 +110,14 @@ def load_one(location: Location, config: EngineConfig, settings: Mapping[str, Js
 
 
 def shares(visible: str | None, replicas: int, devices_each: int) -> list[str]:
-    """CUDA_VISIBLE_DEVICES of each replica, out of that of this process (None: numbered from 0)."""
+    """CUDA_VISIBLE_DEVICES of each replica, out of that of this process (None: numbered from 0). Raises ConfigError."""
     count = replicas * devices_each
-    devices = visible.split(",") if visible is not None else [str(number) for number in range(count)]
+    devices = [str(number) for number in range(count)] if visible is None else visible.replace(" ", "").split(",")
+    if len(devices) < count:
+        raise ConfigError(
+            f"CUDA_VISIBLE_DEVICES {visible!r}: tensor_parallel {devices_each} x data_parallel {replicas} need {count}"
+            " devices. Lower one of them, or ask for more."
+        )
     return [",".join(devices[first : first + devices_each]) for first in range(0, count, devices_each)]
 
 

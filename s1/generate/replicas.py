@@ -6,13 +6,19 @@ engine itself would not change: they are the same model on the same kind of devi
 
     parent -> child   Request, numbered as they come; the pipe closed: end
     child -> parent   Hello once, then lists of (number, ids, End or None); a str: the error it died of
+
+A replica reads its pipe in a thread of its own, so that the parent never waits for room in it while the replica waits
+for room in the other direction.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -56,6 +62,9 @@ class Replicas:
             self._replicas.append(_Replica(process, ours))
         hellos = [self._receive(each) for each in self._replicas]  # all are there before any is asked
         hello = hellos[0]
+        if any(each != hello for each in hellos):
+            self.close()
+            raise EngineError(f"replicas {hellos}: not alike. Give all copies of a model the same kind of device.")
         self.vocabulary = hello.vocabulary
         self.context_tokens = hello.context_tokens
         self.seeds_positions = hello.seeds_positions
@@ -68,12 +77,17 @@ class Replicas:
         home = self._homes[request.seed]
         home.open[home.added] = request
         home.added += 1
-        home.connection.send(request)
+        try:
+            home.connection.send(request)
+        except OSError:  # it is gone, and may have said why
+            while True:
+                self._receive(home)
 
     def step(self) -> list[Portion]:
         """Wait until some replica has something to tell."""
         busy = {each.connection: each for each in self._replicas if each.open}
-        return [portion for connection in wait(list(busy)) for portion in self._heard(busy[connection])]
+        heard = wait(list(busy)) if busy else []
+        return [portion for connection in heard for portion in self._heard(busy[connection])]
 
     @property
     def is_idle(self) -> bool:
@@ -87,6 +101,7 @@ class Replicas:
             each.process.join(END_GRACE_S)
             if each.process.is_alive():
                 each.process.kill()
+                each.process.join()
 
     def _heard(self, replica: _Replica) -> list[Portion]:
         told = self._receive(replica)
@@ -98,7 +113,8 @@ class Replicas:
     def _receive(self, replica: _Replica) -> Any:
         try:
             message = replica.connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
+            replica.process.join(END_GRACE_S)
             message = f"ended with status {replica.process.exitcode}"
         if isinstance(message, str):
             self.close()
@@ -110,24 +126,28 @@ def _serve(connection: Connection, load: Callable[[], Engine], visible: str) -> 
     """The life of a replica."""
     os.environ["CUDA_VISIBLE_DEVICES"] = visible  # before anything asks CUDA
     try:
-        engine = load()
-        hello = Hello(engine.vocabulary, engine.context_tokens, engine.seeds_positions, dict(engine.kernels))
-        connection.send(hello)
-        _answer(connection, engine)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the parent has closed, or is gone
+        with closing(load()) as engine:
+            hello = Hello(engine.vocabulary, engine.context_tokens, engine.seeds_positions, dict(engine.kernels))
+            connection.send(hello)
+            _answer(connection, engine)
+    except (BrokenPipeError, ConnectionResetError):
+        return  # the parent is gone
     except Exception as error:  # the process boundary: the parent is told, the log has the rest
         connection.send(f"{type(error).__name__}: {error}")
         raise
 
 
 def _answer(connection: Connection, engine: Engine) -> None:
-    """Take requests as they come, tell portions as they come."""
+    """Take requests as they come, tell portions as they come; until the parent closes."""
+    arrived: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(connection, arrived), daemon=True).start()
     open_requests: dict[int, tuple[int, Request]] = {}  # number and request, by identity
     added = 0
     while True:
-        while engine.is_idle or connection.poll():
-            request = connection.recv()
+        while engine.is_idle or not arrived.empty():
+            request = arrived.get()
+            if request is None:
+                return
             open_requests[id(request)] = (added, request)
             added += 1
             engine.add(request)
@@ -137,3 +157,12 @@ def _answer(connection: Connection, engine: Engine) -> None:
         for portion in portions:
             if portion.end:
                 del open_requests[id(portion.request)]
+
+
+def _read(connection: Connection, arrived: queue.SimpleQueue[Request | None]) -> None:
+    """Requests into the queue, None once the parent has closed or is gone."""
+    try:
+        while True:
+            arrived.put(connection.recv())
+    except (EOFError, OSError):
+        arrived.put(None)

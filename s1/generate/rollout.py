@@ -96,7 +96,7 @@ class Rollout:
                 else:
                     self._wait(demand)
             self._ask()
-            for portion in self._engine.step():
+            for portion in [] if self._engine.is_idle else self._engine.step():
                 ready.extend(self._heard(portion))
 
     def _wait(self, demand: _Demand) -> None:

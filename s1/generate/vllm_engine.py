@@ -1,7 +1,8 @@
 """The engine on vLLM: continuous batching, paged keys and values, prefixes found again in its cache.
 
-vLLM steps; whatever finishes is continued at once by a request of its own (a forced answer, the text after "Wait"), and
-longer prompts go first, so that a continuation finds the blocks of the text it continues before others evict them.
+vLLM steps; whatever finishes is continued at once by a request of its own (a forced answer, the text after "Wait"). Who
+came first goes first, by seed: so a continuation goes before questions not yet begun, finds the blocks of the text it
+continues before others evict them, and where memory runs out the question that was begun last makes room.
 
     stops of several ids    vLLM stops at single ids. It is told the last id of each stop; where the ids before it are
                             not those of the stop, the request goes on from there: exact, and nothing is in vain
@@ -11,6 +12,9 @@ longer prompts go first, so that a continuation finds the blocks of the text it 
                             generator for each request, so there the seed is derived from seed and position
 
 vLLM's own `thinking_token_budget` is not used: it is silently without effect where no reasoning parser is configured.
+
+The engine core runs in this process, on a GPU too: there it can be asked for its kernels, and nothing outlives us. Data
+parallelism is ours (s1/generate/replicas.py); the workers of tensor parallelism are vLLM's and end with this process.
 """
 
 from __future__ import annotations
@@ -21,8 +25,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from s1.config import EngineConfig
-from s1.generate.engine import PORTION_TOKENS, Portion, Request, Writing, refuse_unservable
+from s1.config import ConfigError, EngineConfig
+from s1.generate.engine import PORTION_TOKENS, EngineError, Portion, Request, Writing, refuse_unservable
 from s1.train.start import Location
 
 if TYPE_CHECKING:
@@ -33,15 +37,13 @@ CPU_BLOCK_TOKENS = 32  # of the default 128, up to 127 tokens would be read agai
 
 
 def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> VllmEngine:
-    """Settings: context_tokens, slots, cache_gib (null: what is left of the GPU), prefix_caching."""
+    """Settings: context_tokens, slots, cache_gib (null: what the GPU has left), prefix_caching. Raises ConfigError."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    is_cpu = config.device == "cpu"
-    if is_cpu:  # in this process: starts in seconds instead of a minute
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     from vllm import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    cache_gib = settings["cache_gib"]
+    is_cpu, cache_gib = config.device == "cpu", settings["cache_gib"]
     arguments = EngineArgs(
         model=location.model,
         revision=location.revision,
@@ -57,7 +59,13 @@ def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) 
         enforce_eager=is_cpu,  # compiling takes a CPU longer than it saves
         **({"block_size": CPU_BLOCK_TOKENS} if is_cpu else {}),
     )
-    return VllmEngine(LLMEngine.from_engine_args(arguments))
+    try:
+        return VllmEngine(LLMEngine.from_engine_args(arguments))
+    except ValueError as error:  # vLLM's way to say that a model, its cache or a dtype does not fit here
+        raise ConfigError(
+            f"engine=vllm {location.model}: {str(error).splitlines()[0].rstrip('.')}. If it is too large, give each"
+            " copy more GPUs (machine.tensor_parallel) or lower model.context_tokens."
+        ) from error
 
 
 class VllmEngine:
@@ -68,6 +76,7 @@ class VllmEngine:
         self._engine = engine
         self.vocabulary = model.get_vocab_size()
         self._names = itertools.count()
+        self._ranks: dict[int, int] = {}  # of seeds, by arrival
         self._open: dict[str, Writing] = {}
         self.context_tokens = model.max_model_len
         self.seeds_positions = bool(engine.vllm_config.use_v2_model_runner)
@@ -78,7 +87,7 @@ class VllmEngine:
         self._submit(Writing(request))
 
     def step(self) -> list[Portion]:
-        heard = (self._hear(output) for output in self._engine.step())
+        heard = (self._hear(output) for output in (self._engine.step() if self._open else []))
         return [portion for portion in heard if portion]
 
     @property
@@ -94,13 +103,15 @@ class VllmEngine:
         name = str(next(self._names))
         ids = [*writing.request.prompt_ids, *writing.ids]
         parameters = sampling_params(writing, self.seeds_positions)
-        self._engine.add_request(name, {"prompt_token_ids": ids}, parameters, priority=-len(ids))
+        rank = self._ranks.setdefault(writing.request.seed, len(self._ranks))
+        self._engine.add_request(name, {"prompt_token_ids": ids}, parameters, priority=rank)
         self._open[name] = writing
 
     def _hear(self, output: Any) -> Portion | None:
         writing = self._open[output.request_id]
         if output.finished:
             del self._open[output.request_id]
+            _require_regular(output)
             if len(output.prompt_token_ids) == len(writing.request.prompt_ids):
                 writing.cached_tokens = output.num_cached_tokens or 0
         portion = writing.write(output.outputs[0].token_ids)
@@ -133,22 +144,34 @@ def sampling_params(writing: Writing, seeds_positions: bool) -> SamplingParams:
     )
 
 
+def _require_regular(output: Any) -> None:
+    """Raises EngineError for a request that vLLM gave up."""
+    reason = output.outputs[0].finish_reason
+    if reason not in ("stop", "length"):
+        raise EngineError(f"vLLM request {output.request_id}: ended by {reason!r}. Look into the log of the worker.")
+
+
 def segment_seed(seed: int, position: int) -> int:
     """63 bits for a request that begins at this position; with the plain seed it would repeat the draws before it."""
     digest = hashlib.blake2b(f"{seed} {position}".encode("ascii"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
+def attention_backends(worker: Any) -> list[str]:
+    """What the layers of a vLLM worker compute attention with; run in the worker."""
+    layers = worker.vllm_config.compilation_config.static_forward_context.values()
+    return sorted({layer.attn_backend.get_name() for layer in layers if hasattr(layer, "attn_backend")})
+
+
 def _kernels(engine: LLMEngine) -> dict[str, str]:
     import torch
     from vllm.platforms import current_platform
 
-    layers = engine.vllm_config.compilation_config.static_forward_context.values()
-    attention = {layer.attn_backend.get_name() for layer in layers if hasattr(layer, "attn_backend")}
+    attention = {name for names in engine.collective_rpc(attention_backends) for name in names}
     is_cpu = current_platform.is_cpu()
     return {
         "processor": f"CPU {torch.backends.cpu.get_cpu_capability()}" if is_cpu else current_platform.get_device_name(),
-        "attention": ", ".join(sorted(attention)) or "in another process",
+        "attention": ", ".join(sorted(attention)),
         "runner": "2" if engine.vllm_config.use_v2_model_runner else "1",
         "batch_invariant": os.environ.get("VLLM_BATCH_INVARIANT", "0"),
     }

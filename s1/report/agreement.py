@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from s1.records import Answer, read_rows
-from s1.report.findings import Agreement
+from s1.report.findings import Agreement, Parting
 
 ENGINE = "engine"  # the axes `engine` and `engine.*`
 
@@ -35,12 +35,16 @@ def agreements(points: Sequence[tuple[str, Mapping[str, Any], Path]]) -> Iterato
 def agreement(label: str, engines: tuple[str, str], one: Sequence[Answer], other: Sequence[Answer]) -> Agreement:
     """Compare the traces of one point; both are in the same order of questions and samples."""
     pairs = list(zip(one, other, strict=True))
-    places = [first_difference(_ids(a), _ids(b)) for a, b in pairs]
+    partings = [
+        Parting(token, a.question_id, a.sample)
+        for a, b in pairs
+        if (token := first_difference(_ids(a), _ids(b))) is not None
+    ]
     return Agreement(
         label=label,
         engines=list(engines),
         traces=len(pairs),
-        first_differences=sorted(place for place in places if place is not None),
+        partings=sorted(partings, key=lambda each: each.token),
         other_answers=sum(a.answer != b.answer for a, b in pairs),
     )
 

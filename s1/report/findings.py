@@ -102,13 +102,22 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Parting:
+    """Where two engines part ways in one trace."""
+
+    token: int  # after the prompt
+    question_id: str
+    sample: int
+
+
+@dataclass(frozen=True)
 class Agreement:
     """One point, answered by two engines."""
 
     label: str
     engines: list[str]  # two
     traces: int
-    first_differences: list[int]  # for each trace that differs: at which token after the prompt; ascending
+    partings: list[Parting]  # of the traces that differ; the earliest first
     other_answers: int  # traces whose answer has another text
 
 

@@ -52,7 +52,13 @@ OnTick = Callable[[Sequence[Job]], None]
 
 
 def launch(plan: Plan, store: Store, workers: Workers, on_finished: OnFinished, on_tick: OnTick) -> list[Job]:
-    """Run all units; returns their jobs when none can go on. Calls back as stages finish and at every poll."""
+    """Run all units; returns their jobs when none can go on. Calls back as stages finish and at every poll.
+
+    All stages are written down before the first one runs: whatever happens, what is finished has someone who waits for
+    it, and is not taken for what nobody refers to.
+    """
+    for stage in plan.needed:
+        store.prepare(stage)
     jobs = [Job(unit) for unit in plan.units]
     finished = {stage.address for stage in plan.reused}
     failed: set[str] = set()
@@ -100,7 +106,7 @@ def _start_ready(jobs: Sequence[Job], store: Store, workers: Workers, finished: 
 
 
 def _start(job: Job, store: Store, threads: int) -> None:
-    directories = [store.prepare(stage) for stage in job.unit.stages]
+    directories = [store.directory(stage) for stage in job.unit.stages]
     job.log = directories[0].log_file
     for other in directories[1:]:  # one process, one log: the others point to it
         other.log_file.unlink(missing_ok=True)

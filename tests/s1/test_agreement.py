@@ -9,6 +9,7 @@ import pytest
 
 from s1.records import Answer, Ending, write_rows
 from s1.report.agreement import agreements, first_difference
+from s1.report.findings import Parting
 
 
 def answer(question: str, *ids: int, text: str = "7") -> Answer:
@@ -45,7 +46,7 @@ def test_points_that_differ_in_the_engine_alone_are_compared(tmp_path: Path) -> 
     alone = ("max 8", {"budget.max_thinking_tokens": 8, "engine": "vllm"}, one)
     (found,) = agreements([(*budgets[0], one), alone, (*budgets[1], other)])
     assert (found.label, found.engines, found.traces) == ("max 4", ["transformers", "vllm"], 3)
-    assert found.first_differences == [0, 3]
+    assert found.partings == [Parting(0, "c", 0), Parting(3, "b", 0)]
     assert found.other_answers == 1
 
 

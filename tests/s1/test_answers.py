@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,11 +33,16 @@ class Opening:
         self.random_words = random_words
         self.opened: list[ScriptedEngine] = []
 
-    def __call__(self, model: Path, config: EngineConfig, settings: Mapping[str, Json]) -> tuple[Engine, WordTokenizer]:
+    def __call__(
+        self, model: Path, config: EngineConfig, settings: Mapping[str, Json]
+    ) -> tuple[WordTokenizer, Callable[[], Engine]]:
         tokenizer = WordTokenizer()
         script = babbler(40, 12, stop=1) if self.random_words else Storyteller(tokenizer, STORY)
-        self.opened.append(ScriptedEngine(script, len(tokenizer), CONTEXT))
-        return self.opened[-1], tokenizer
+        return tokenizer, lambda: self.load(ScriptedEngine(script, len(tokenizer), CONTEXT))
+
+    def load(self, engine: ScriptedEngine) -> Engine:
+        self.opened.append(engine)
+        return engine
 
 
 def work(root: Path, key: str, wanted: Budget, generate: Generate = GREEDY, questions: int = 3) -> Work[Answering]:
@@ -186,10 +191,9 @@ def test_the_fingerprint_of_the_engine_stands_beside_its_answers_and_its_traces(
 
 def test_traces_of_other_kernels_are_not_continued(tmp_path: Path) -> None:
     class Elsewhere(Opening):
-        def __call__(self, *arguments: object) -> tuple[Engine, WordTokenizer]:
-            engine, tokenizer = super().__call__(*arguments)
+        def load(self, engine: ScriptedEngine) -> Engine:
             engine.kernels = {"processor": "another"}
-            return engine, tokenizer
+            return super().load(engine)
 
     summaries = [
         finish([replace(work(tmp_path, key, budget(4)), shared=tmp_path / "shared")], opening)[key]
@@ -221,6 +225,22 @@ def test_a_context_that_the_model_does_not_hold_is_refused(tmp_path: Path) -> No
         list(answer([made], Opening()))
 
 
-def test_no_questions_are_refused(tmp_path: Path) -> None:
+def test_no_questions_are_refused_before_the_model_is_loaded(tmp_path: Path) -> None:
+    opening = Opening()
     with pytest.raises(ConfigError, match="no questions"):
-        list(answer([work(tmp_path, "a", budget(4), questions=0)], Opening()))
+        list(answer([work(tmp_path, "a", budget(4), questions=0)], opening))
+    assert not opening.opened
+
+
+def test_works_of_several_contexts_are_answered_by_an_engine_that_holds_the_longest(tmp_path: Path) -> None:
+    asked: list[Mapping[str, Json]] = []
+
+    class Noting(Opening):
+        def __call__(self, model: Path, config: EngineConfig, settings: Mapping[str, Json]) -> object:
+            asked.append(settings)
+            return super().__call__(model, config, settings)
+
+    long, short = work(tmp_path, "a", budget(4)), work(tmp_path, "b", budget(4))
+    short = replace(short, config=replace(short.config, context_tokens=100))
+    finish([short, long], Noting())
+    assert [settings["context_tokens"] for settings in asked] == [CONTEXT]

@@ -27,11 +27,11 @@ def the_file(shared: Path) -> Path:
 
 def test_streams_and_tokens_are_counted_by_store(shared: Path) -> None:
     small_file(shared / "continuations" / "aaaa")
-    (shared / "continuations" / "9f3c" / "engine.json").write_text('{"kind": "transformers", "slots": 8}')
+    (shared / "continuations" / "9f3c" / "engine.json").write_text('{"engine": "vllm", "vllm": "0.32.0"}')
     report = describe(shared)
     assert report.lines == (
         "continuations/9f3c: 1 streams, 8 tokens in 1 files",
-        "  engine: kind transformers, slots 8",
+        "  vllm (vllm 0.32.0)",
         "continuations/aaaa: 1 streams, 8 tokens in 1 files",
     )
     assert report.faults == ()
@@ -73,7 +73,7 @@ def test_writers_who_disagree_are_counted_and_are_no_damage(tmp_path: Path) -> N
 
 def test_an_unreadable_engine_file_is_told_and_mended(shared: Path) -> None:
     (shared / "continuations" / "9f3c" / "engine.json").write_text("[1]")
-    assert describe(shared).faults == ("continuations/9f3c/engine.json: not a JSON mapping",)
+    assert describe(shared).faults == ("continuations/9f3c/engine.json: not the fingerprint of an engine",)
     mend(shared)
     assert describe(shared).faults == ()
 

@@ -105,7 +105,7 @@ def graded(name: str, root: Path) -> Answer:
     inputs = {"model": (root,), "questions": (root,)}
     work = Work("key", config, inputs, root, root, root, settings={}, report=lambda done, total, unit: None)
     _, engine = speaking(model, *spoken)
-    list(answer([work], lambda *_opened: (engine, tokenizer_of(model))))
+    list(answer([work], lambda *_opened: (tokenizer_of(model), lambda: engine)))
     (row,) = read_rows(root / "answers.jsonl", Answer)
     return row
 

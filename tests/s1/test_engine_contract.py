@@ -5,20 +5,27 @@ The models differ and so do their tokens; what is tested are relations between w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from engines import CONTEXT_TOKENS, SETTINGS, VOCABULARY, finish, portions_of, requests, save_tiny_llama
 from words import babbler
 
-from s1.config import EngineConfig, EngineKind
+from s1.config import ConfigError, EngineConfig, EngineKind
+from s1.generate.continuations import Continuations
 from s1.generate.engine import PORTION_TOKENS, Engine, EngineError, Request, Sampling
-from s1.generate.engines import installed, load_one, open_engine
+from s1.generate.engines import installed, load_one, open_engine, shares
+from s1.generate.move import Close, Move, Sample
 from s1.generate.replicas import Replicas
+from s1.generate.rollout import Job, Rollout
 from s1.generate.scripted import ScriptedEngine
+from s1.generate.trace import Part, Trace
+from s1.records import Ending
 from s1.train.start import Location
 
 WARM = Sampling(1.0)
@@ -29,7 +36,10 @@ def scripted() -> ScriptedEngine:
     return ScriptedEngine(babbler(VOCABULARY, end_every=1000, stop=1), VOCABULARY, CONTEXT_TOKENS)
 
 
-@pytest.fixture(scope="module", params=["scripted", "replicas", "transformers", "transformers x2", "vllm"])
+ENGINES = ["scripted", "replicas", "transformers", "transformers x2", "vllm", "vllm x2"]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     opened = opened_engine(request.param, tmp_path_factory)
     yield opened
@@ -192,6 +202,29 @@ def test_what_the_cache_still_had_is_told(engine: Engine) -> None:
     assert cached == 0 if engine.kernels["processor"] == "none" else 100 < cached < 160
 
 
+def test_an_idle_engine_does_not_wait(engine: Engine) -> None:
+    assert engine.is_idle and engine.step() == []
+
+
+def test_a_rollout_comes_to_its_end(engine: Engine, tmp_path: Path) -> None:
+    """Also where the store has everything, and the engine is never asked."""
+    for _ in range(2):
+        with Continuations(tmp_path) as store:
+            jobs = [Job(i, "", Thinking(9 + i), Trace((3, 4)), Sampling(0.0), 0, store) for i in range(6)]
+            closed = {job.name: close.trace.thinking_tokens for job, close in Rollout(engine).run(jobs)}
+        assert closed == {i: 9 + i for i in range(6)}
+
+
+class Thinking:
+    """A policy that thinks exactly so long."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+
+    def next(self, trace: Trace) -> Move:
+        return Close(trace, Ending.FORCED) if trace.segments else Sample(self.tokens, (), Part.THINKING)
+
+
 def test_nothing_is_open_before_and_after(engine: Engine) -> None:
     assert engine.is_idle
     engine.add(free(3))
@@ -215,6 +248,32 @@ def test_what_cannot_be_served_is_refused_at_once(engine: Engine, fields: dict[s
     with pytest.raises(EngineError, match=message):
         engine.add(replace(free(), **fields))
     assert engine.is_idle
+
+
+def test_more_can_be_asked_of_replicas_than_their_pipes_hold() -> None:
+    """Requests go down while portions come up: neither side may wait for the other to read."""
+    replicas = Replicas(scripted, ["", ""])
+    wanted = [free(40, prompt_ids=(5,) * 400, seed=seed) for seed in range(1500)]
+    assert len({done.ids for done in finish(replicas, wanted)}) == 1
+    replicas.close()
+
+
+def unlike() -> ScriptedEngine:
+    engine = scripted()
+    engine.kernels = {"processor": f"number {os.getpid()}"}
+    return engine
+
+
+def test_replicas_that_are_not_alike_are_refused() -> None:
+    with pytest.raises(EngineError, match="not alike"):
+        Replicas(unlike, ["", ""])
+
+
+def test_devices_are_shared_out_and_too_few_are_refused() -> None:
+    assert shares(None, 2, 2) == ["0,1", "2,3"]
+    assert shares("4, 5,6,7", 2, 2) == ["4,5", "6,7"]
+    with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES '0,1': tensor_parallel 2 x data_parallel 4 need 8"):
+        shares("0,1", 4, 2)
 
 
 def test_a_replica_that_dies_is_told_and_ends_the_others() -> None:

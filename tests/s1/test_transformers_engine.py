@@ -146,13 +146,14 @@ def test_a_saved_model_is_loaded_with_its_tokenizer(model: PreTrainedModel, tmp_
     for part in (model, tokenizer):
         part.save_pretrained(tmp_path)
     config = EngineConfig(EngineKind.TRANSFORMERS, "float32", "cpu", 1)
-    engine, loaded = open_model(tmp_path, config, SETTINGS)
+    loaded, load = open_model(tmp_path, config, SETTINGS)
+    engine = load()
     wanted = requests(4)
     assert finish(engine, wanted) == finish(TransformersEngine(model, slots=4, cache_bytes=CACHE_BYTES), wanted)
     assert loaded.encode("w7", add_special_tokens=False) == [7]
     assert engine.context_tokens == SIZES["max_position_embeddings"]
     with pytest.raises(ConfigError, match="dtype 'int8': not a floating-point type"):
-        open_model(tmp_path, replace(config, dtype="int8"), SETTINGS)
+        open_model(tmp_path, replace(config, dtype="int8"), SETTINGS)[1]()
 
 
 def test_layers_that_forget_are_refused() -> None:

@@ -322,3 +322,14 @@ def test_nothing_is_removed_where_it_cannot_be_known_what_rests_on_what(user: Us
     refused = user.run("store", "prune", "yes=true")
     assert refused.returncode == 1
     assert f"{path}: damaged, not JSON." in refused.stdout
+
+
+def test_what_an_interrupted_scan_has_finished_is_not_pruned(tmp_path: Path) -> None:
+    """Stages that were never begun are written down all the same, and hold on to what they wait for."""
+    user = User(tmp_path)
+    status, _ = user.sweep("shape.number=1,2,3", "fail_at=3")
+    assert status == 1 and not (user.results / "toy").exists()
+    finished = [user.number(1), user.number(2), user.number(3)]
+    assert all(each.is_done for each in finished)
+    user.prune("yes=true")
+    assert all(each.is_done for each in finished)

@@ -1,0 +1,99 @@
+"""vllm.md and vllm.png of what benchmarks/vllm_scan.py measured: medians with all runs beside them."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+SECTIONS = {  # part: heading, the case that the others are held against, what is to be said
+    "scan": (
+        "Six budgets of 8 to 256 tokens and Wait x1, x2, x4",
+        "the largest alone",
+        "30 AIME24 and 30 MATH-500 problems, SmolLM2-135M-Instruct in float32 on vLLM for CPUs, two cores; answers of 8"
+        " tokens. The largest point is Wait x4 within 256 tokens. Each point from scratch is `generate.share=false`."
+        " lm-eval 0.4.13's own `hf` model forces nothing and asks for no answer: its tokens are the thinking of the six"
+        " budgets alone. Seconds are those of the process that loads the model and generates.",
+    ),
+    "dense": (
+        "32 budgets of 8 to 256 tokens beside six",
+        "six budgets",
+        "The same problems, without Waits. What 32 budgets add are answers; budgets beyond the natural end add none.",
+    ),
+    "driver": (
+        "Our loop beside a bare `LLM.generate`",
+        "LLM.generate",
+        "One vLLM engine, in turn: 60 prompts with the same mixed lengths of 16 to 400 tokens, greedy. Ours goes"
+        " through policies, rollout and the continuation store on disk. Seconds of generation alone.",
+    ),
+}
+
+
+def write_report(results: Path) -> None:
+    """Both files beside vllm.json."""
+    rows = json.loads((results / "vllm.json").read_text(encoding="utf-8"))
+    parts = {part: by_case([row for row in rows if row["part"] == part]) for part in SECTIONS}
+    lines = ["# vLLM: a scan at the price of one run", "", "`S1_DATA_DIR=DIR make bench-vllm`", ""]
+    for part, cases in parts.items():
+        if cases:
+            lines += [*section(part, cases), ""]
+    (results / "vllm.md").write_text("\n".join(lines), encoding="utf-8")
+    draw(parts["scan"], results / "vllm.png")
+
+
+def by_case(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    cases: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        cases.setdefault(row["case"], []).append(row)
+    return cases
+
+
+def section(part: str, cases: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    heading, base, note = SECTIONS[part]
+    tokens, seconds = cases[base][0]["engine_tokens"], median(cases[base])
+    lines = [
+        f"## {heading}",
+        "",
+        note,
+        "",
+        f"| | engine tokens | against {base} | median seconds | against {base} | tokens/s | all runs, s | cached |",
+        "|---|---:|---:|---:|---:|---:|---|---:|",
+    ]
+    for case, runs in cases.items():
+        first, took = runs[0], median(runs)
+        cached = f"{first['cached_tokens'] / first['prompt_tokens']:.0%}" if first["prompt_tokens"] else ""
+        spread = ", ".join(f"{run['seconds']:.0f}" for run in runs)
+        lines.append(
+            f"| {case} | {first['engine_tokens']:,} | {first['engine_tokens'] / tokens:.2f}x | {took:.0f}"
+            f" | {took / seconds:.2f}x | {first['engine_tokens'] / took:.0f} | {spread} | {cached} |"
+        )
+    return lines
+
+
+def median(runs: Sequence[Mapping[str, Any]]) -> float:
+    return statistics.median(run["seconds"] for run in runs)
+
+
+def draw(cases: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """Engine tokens and seconds of each case, as bars."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 0.7 + 0.42 * len(cases)), layout="constrained")
+    FigureCanvasAgg(figure)
+    names = list(cases)[::-1]
+    values = {
+        "engine tokens (thousands)": [cases[name][0]["engine_tokens"] / 1000 for name in names],
+        "seconds (median)": [median(cases[name]) for name in names],
+    }
+    for axes, (title, numbers) in zip(figure.subplots(1, 2, sharey=True), values.items(), strict=True):
+        colours = ["#1f5fa8" if name == "shared" else "#b9bec6" for name in names]
+        bars = axes.barh(names, numbers, color=colours, height=0.62)
+        axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=9)
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
+        axes.set_xlim(0, 1.15 * max(numbers))
+        axes.tick_params(length=0, labelbottom=False)
+    figure.savefig(path, dpi=160, metadata={"Software": None})
