@@ -31,17 +31,16 @@ QUESTIONS = 30  # of each task
 TASKS = ("aime24", "math500")
 BUDGETS = (8, 16, 32, 64, 128, 256)
 THREADS = 2
-CAPPED = f"budget.max_thinking_tokens={BUDGETS[-1]}"
-WAITS = " ".join([CAPPED, "budget.waits={}"])
-SIX = f"budget.max_thinking_tokens={','.join(map(str, BUDGETS))}"
-SCAN = [SIX, f"also=[{','.join(repr(WAITS.format(waits)) for waits in (1, 2, 4))}]"]
+LARGEST = BUDGETS[-1]
+SCAN = ["+experiment=smollm_scan"]  # the same six budgets, and Wait x1, x2, x4 within the largest
+SIX = [*SCAN, f"budget.max_thinking_tokens={','.join(map(str, BUDGETS))}"]
 CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "scan": {
         "shared": SCAN,
-        "the largest alone": [CAPPED, "budget.waits=4"],
+        "the largest alone": [*SCAN, f"budget.max_thinking_tokens={LARGEST}", "budget.waits=4"],
         "each from scratch": [*SCAN, "generate.share=false"],
     },
-    "dense": {"six budgets": [SIX], "32 budgets": ["budget.max_thinking_tokens=geomspace(8,256,32)"]},
+    "dense": {"six budgets": SIX, "32 budgets": [*SCAN, "budget.max_thinking_tokens=geomspace(8,256,32)"]},
 }
 ONCE = ("each from scratch", "lm-eval hf, six budgets")  # too long to repeat
 
@@ -69,7 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = first_rows(Path(os.environ["S1_DATA_DIR"]), Path(folder))
         prepared = Path(folder) / "store"
-        sweep([*common(data), "budget.max_thinking_tokens=1", "task.limit=1", "-m"], prepared)  # the model, once
+        sweep([*SCAN, *common(data), "budget.max_thinking_tokens=1", "task.limit=1", "-m"], prepared)  # the model, once
         measure = cases(arguments.part, data, prepared)
         for repeat in range(arguments.repeats):
             for case, run in measure.items():
@@ -96,10 +95,8 @@ def cases(part: str, data: Path, prepared: Path) -> Mapping[str, Callable[[], Ro
 
 
 def common(data: Path) -> list[str]:
-    """The plain chat format of an instruct model: the response is the thinking, then it is asked for an answer."""
     return [
-        *("engine=vllm", "model=smollm2_135m", "data=none", "dialect@model.dialect=plain", "model.context_tokens=2048"),
-        *(f"task={','.join(TASKS)}", f"task.data_file={data}/${{task.name}}.jsonl", "budget.answer_tokens=8"),
+        *("engine=vllm", f"task={','.join(TASKS)}", f"task.data_file={data}/${{task.name}}.jsonl"),
         *(f"machine.threads={THREADS}", "machine.workers=1", "machine.slots=64"),
     ]
 

@@ -39,7 +39,7 @@ CPU_BLOCK_TOKENS = 32  # of the default 128, up to 127 tokens would be read agai
 def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> VllmEngine:
     """Settings: context_tokens, slots, cache_gib (null: what the GPU has left), prefix_caching. Raises ConfigError."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the core in this process, see above
     from vllm import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
