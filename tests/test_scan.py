@@ -183,7 +183,7 @@ def test_results_that_cannot_be_written_lose_nothing(user: User, tmp_path: Path)
 
 
 def test_a_continuation_store_cut_in_half_is_repaired_and_said(user: User) -> None:
-    (file,) = [path for path in user.store.glob("shared/*/continuations/*/*.jsonl")]
+    (file,) = user.store.glob("shared/*/continuations/*/*.jsonl")
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
     for path in (user.store / "answers").iterdir():
