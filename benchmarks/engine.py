@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from s1.generate.engine import Completion, Request, Sampling
+from s1.generate.engine import Portion, Request, Sampling, completion
 from s1.generate.transformers_engine import TransformersEngine
 
 GREEDY = Sampling(temperature=0.0)
@@ -107,12 +107,13 @@ def static_batches(model: PreTrainedModel, requests: list[Request], rows: int) -
 
 
 def continuous(engine: TransformersEngine, requests: list[Request]) -> list[tuple[int, ...]]:
-    done: dict[int, Completion] = {}
+    heard: dict[int, list[Portion]] = {id(request): [] for request in requests}
     for request in requests:
         engine.add(request)
     while not engine.is_idle:
-        done.update({id(completion.request): completion for completion in engine.step()})
-    return [done[id(request)].ids for request in requests]
+        for portion in engine.step():
+            heard[id(portion.request)].append(portion)
+    return [completion(heard[id(request)]).ids for request in requests]
 
 
 def timed(work: Callable[[], list[tuple[int, ...]]]) -> tuple[list[tuple[int, ...]], float]:
