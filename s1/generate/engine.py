@@ -12,6 +12,7 @@ same requests are made.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -143,6 +144,11 @@ def completion(portions: Sequence[Portion]) -> Completion:
     if end is None:
         raise EngineError("portions: the last one is not the end of its request. Step the engine until it is idle.")
     return Completion(ids, None) if end.stop is None else Completion(ids[: max(0, len(ids) - len(end.stop))], end.stop)
+
+
+def position_bits(seed: int, position: int) -> int:
+    """64 random bits that depend on these two alone, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(f"{seed} {position}".encode("ascii"), digest_size=8).digest(), "big")
 
 
 def refuse_unservable(request: Request, vocabulary: int, context_tokens: int) -> None:

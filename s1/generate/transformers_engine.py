@@ -11,7 +11,6 @@ from the top-p part of softmax(logits / temperature), with the uniform number bl
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 from s1.config import ConfigError, EngineConfig
-from s1.generate.engine import Portion, Request, Writing, refuse_unservable
+from s1.generate.engine import Portion, Request, Writing, position_bits, refuse_unservable
 from s1.generate.slot_cache import SlotCache
 from s1.train.start import Location
 
@@ -241,8 +240,7 @@ def draw(logits: torch.Tensor, rows: Sequence[_Row]) -> torch.Tensor:
 
 def unit(seed: int, position: int) -> float:
     """The number in [0, 1) that decides the token at a position."""
-    digest = hashlib.blake2b(f"{seed} {position}".encode("ascii"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
+    return position_bits(seed, position) / 2**64
 
 
 def processor(device: torch.device) -> str:

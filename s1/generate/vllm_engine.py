@@ -19,14 +19,13 @@ parallelism is ours (s1/generate/replicas.py); the workers of tensor parallelism
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from s1.config import ConfigError, EngineConfig
-from s1.generate.engine import PORTION_TOKENS, EngineError, Portion, Request, Writing, refuse_unservable
+from s1.generate.engine import PORTION_TOKENS, EngineError, Portion, Request, Writing, position_bits, refuse_unservable
 from s1.train.start import Location
 
 if TYPE_CHECKING:
@@ -153,8 +152,7 @@ def _require_regular(output: Any) -> None:
 
 def segment_seed(seed: int, position: int) -> int:
     """63 bits for a request that begins at this position; with the plain seed it would repeat the draws before it."""
-    digest = hashlib.blake2b(f"{seed} {position}".encode("ascii"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+    return position_bits(seed, position) >> 1
 
 
 def attention_backends(worker: Any) -> list[str]:
