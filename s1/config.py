@@ -1,7 +1,7 @@
 """The groups of `conf/`, typed: one frozen dataclass per Hydra group.
 
-MODEL to STATISTICS can be identity: the pipeline hands these dataclasses, or parts of them, to stages. TRACK, MACHINE
-and LAUNCH say where and how to run and never reach a key. COST does so only in the report, which prices its points.
+All of it can be identity: the pipeline hands these dataclasses, or parts of them, to stages. The group `data` is in
+s1/recipe.py; what says where and how to run, and reaches no key, is in s1/resources.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,91 @@ from sweep.errors import InputError
 
 class ConfigError(InputError):
     """A field that no run could honour."""
+
+
+# ------------------------------------------------------------------------------------------ the laptop's task
+
+
+DIAL_PEOPLE = 12  # s1/data/dial.py names so many
+
+
+@dataclass(frozen=True)
+class Dial:
+    """A family of dial problems: `positions` marks, `turns_min..turns_max` turns of 1..`turn_max` (s1/data/dial.py)."""
+
+    positions: int = 20
+    turn_max: int = 9
+    turns_min: int = 2
+    turns_max: int = 6
+    careful_turns: int = 2  # how many more of the turns each further Wait redoes carefully
+    practised_turn_max: int = 5  # turns up to this size are always practised
+    gap_share: float = 0.25  # share of the larger (position, turn) facts that training never shows
+    gap_seed: int = 1
+    slip_probability: float = 0.05
+    wait_probability: float = 0.46
+    waits_max: int = 4
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.turns_min <= self.turns_max:
+            raise ConfigError(f"dial.turns_min {self.turns_min}: not from 1 to turns_max {self.turns_max}. Lower it.")
+        if self.turns_max > DIAL_PEOPLE:
+            raise ConfigError(f"dial.turns_max {self.turns_max}: above the {DIAL_PEOPLE} people there are. Lower it.")
+        if self.turn_max > 2 * self.practised_turn_max:
+            raise ConfigError(
+                f"dial.practised_turn_max {self.practised_turn_max}: two such turns do not make {self.turn_max}."
+                " Raise it."
+            )
+        if not 0 <= self.gap_share < 1:
+            raise ConfigError(f"dial.gap_share {self.gap_share}: not from 0 to below 1. Give a share, such as 0.25.")
+
+
+# ----------------------------------------------------------------------------------------------- fine-tuning
+
+
+class Method(Enum):
+    FULL = "full"  # all weights, as in the paper
+    LORA = "lora"  # low-rank updates of frozen weights
+    QLORA = "qlora"  # the same over weights in four bits
+
+
+class Overlong(Enum):
+    """What becomes of a training example of more than `block_size` tokens."""
+
+    REFUSE = "refuse"
+    DROP = "drop"
+    CUT = "cut"  # its end is lost, and with it the answer: the paper's Table 7 shows what that does
+
+
+@dataclass(frozen=True)
+class Lora:
+    rank: int
+    alpha: int
+    dropout: float
+    targets: list[str]  # modules, by the end of their names; ["all-linear"]: every linear layer but the head
+
+
+@dataclass(frozen=True)
+class Train:
+    """A fine-tuning recipe. The global batch is identity; how it is split over devices is the machine's business."""
+
+    method: Method
+    epochs: int | None  # null: by steps
+    steps: int | None  # null: by epochs
+    batch_size: int
+    learning_rate: float
+    warmup_share: float  # of the steps
+    scheduler: str  # a transformers scheduler: "linear", "cosine"
+    adam_beta1: float
+    adam_beta2: float
+    weight_decay: float
+    max_grad_norm: float
+    block_size: int  # tokens
+    overlong: Overlong
+    length_window: int  # batches among which rows are sorted by length; 1: batches at random, as in the paper
+    dtype: str  # of the forward and backward pass, and of the weights that are saved
+    weights_dtype: str  # of the weights that the optimiser updates
+    lora: Lora | None = None
+    seed: int = 0
 
 
 # ---------------------------------------------------------------------------------------------------- model
@@ -53,6 +138,30 @@ class Dialect:
 
 
 @dataclass(frozen=True)
+class Pretraining:
+    """What a fresh model learned before it is a base model: the laptop's stand-in for a pretrained one."""
+
+    dial: Dial
+    examples: int
+    train: Train
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a decoder, for estimates of memory and time."""
+
+    parameters: float
+    layers: int
+    hidden_size: int
+    heads: int
+    kv_heads: int
+    feed_forward_size: int
+    vocabulary: int
+    head_size: int = 128
+
+
+@dataclass(frozen=True)
 class Model:
     name: str
     kind: ModelKind
@@ -61,77 +170,11 @@ class Model:
     repo: str | None = None  # hub repository, Python package of a GGUF file, or directory
     revision: str | None = None  # hub: a 40-hex commit
     file: str | None = None  # gguf: the file inside the package
-    architecture: Architecture | None = None
+    architecture: Architecture | None = None  # fresh
+    dial: Dial | None = None  # fresh: the family whose words make its tokenizer
+    pretraining: Pretraining | None = None  # fresh: null: random weights
+    shape: Shape | None = None  # for estimates before anything is loaded
     seed: int = 0  # fresh: of the initial weights
-
-
-# ----------------------------------------------------------------------------------------------------- data
-
-
-class DataKind(Enum):
-    NONE = "none"  # no fine-tuning: the model as it is
-    DIAL = "dial"  # the laptop problems, with reasoning traces made by rule
-
-
-DIAL_PEOPLE = 12  # s1/data/dial.py names so many
-
-
-@dataclass(frozen=True)
-class Dial:
-    """A family of dial problems: `positions` marks, `turns_min..turns_max` turns of 1..`turn_max` (s1/data/dial.py)."""
-
-    positions: int = 20
-    turn_max: int = 9
-    turns_min: int = 2
-    turns_max: int = 6
-    careful_turns: int = 2  # how many more of the turns each further Wait redoes carefully
-    practised_turn_max: int = 5  # turns up to this size are always practised
-    gap_share: float = 0.25  # share of the larger (position, turn) facts that training never shows
-    gap_seed: int = 1
-    slip_probability: float = 0.05
-    wait_probability: float = 0.46
-    waits_max: int = 4
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.turns_min <= self.turns_max:
-            raise ConfigError(f"dial.turns_min {self.turns_min}: not from 1 to turns_max {self.turns_max}. Lower it.")
-        if self.turns_max > DIAL_PEOPLE:
-            raise ConfigError(f"dial.turns_max {self.turns_max}: above the {DIAL_PEOPLE} people there are. Lower it.")
-        if self.turn_max > 2 * self.practised_turn_max:
-            raise ConfigError(
-                f"dial.practised_turn_max {self.practised_turn_max}: two such turns do not make {self.turn_max}."
-                " Raise it."
-            )
-        if not 0 <= self.gap_share < 1:
-            raise ConfigError(f"dial.gap_share {self.gap_share}: not from 0 to below 1. Give a share, such as 0.25.")
-
-
-@dataclass(frozen=True)
-class Data:
-    name: str
-    kind: DataKind
-    examples: int = 0
-    seed: int = 0
-    dial: Dial = field(default_factory=Dial)
-
-
-@dataclass(frozen=True)
-class Train:
-    """A fine-tuning recipe. The global batch is identity; how it is split over devices is the machine's business."""
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    warmup_steps: int
-    scheduler: str  # a transformers scheduler: "linear", "cosine"
-    adam_beta1: float
-    adam_beta2: float
-    weight_decay: float
-    max_grad_norm: float
-    block_size: int  # tokens; a longer example is refused, never cut
-    length_window: int  # batches among which rows are sorted by length; 1: batches at random, as in the paper
-    dtype: str
-    seed: int = 0
 
 
 # -------------------------------------------------------------------------------------- budget, task, engine
@@ -214,48 +257,3 @@ class Statistics:
     resamples: int = 10_000
     seed: int = 0
     power: float = 0.8  # of the smallest detectable difference
-
-
-# ---------------------------------------------------------------------------------------------- where and how
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Rates for the estimate before and the price after; `source` says where they come from."""
-
-    usd_per_device_hour: float
-    train_tokens_per_second: float
-    generate_tokens_per_second: float
-    seconds_per_stage: float  # start-up of a worker
-    tokens_per_example: int  # expected, of a training example
-    natural_thinking_tokens: int  # expected, of a trace that is neither cut nor extended
-    natural_answer_tokens: int
-    source: str
-
-
-@dataclass(frozen=True)
-class Track:
-    wandb: bool
-    project: str
-    entity: str | None
-
-
-@dataclass(frozen=True)
-class Machine:
-    device: str
-    dtype: str  # of generation
-    gpus: int
-    tensor_parallel: int  # GPUs of one copy of the model
-    data_parallel: int  # copies of the model, each in a process of its own
-    workers: int  # stages that run at the same time
-    threads: int  # CPU threads of one worker
-    micro_batch: int  # training rows per device and forward pass
-    checkpoint_every_steps: int  # how much training an interruption may cost
-    slots: int  # traces that one copy decodes at the same time
-    cache_gib: float | None  # memory for their keys and values on each device; null: what the weights leave of the GPU
-    prefix_caching: bool  # vLLM: find what it has read before; false only to measure what that is worth
-
-
-@dataclass(frozen=True)
-class Launch:
-    name: str

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from s1.config import Budget, Cost
+from s1.config import Budget
 from s1.experiment import Experiment
+from s1.resources import Cost
 from sweep.contract import Estimate
 from sweep.stage import Summary
 

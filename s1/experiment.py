@@ -13,7 +13,6 @@ from s1.config import (
     Budget,
     Compat,
     ConfigError,
-    Cost,
     Data,
     DataKind,
     Dialect,
@@ -21,15 +20,13 @@ from s1.config import (
     EngineKind,
     Forcing,
     Generate,
-    Launch,
-    Machine,
     Model,
     ModelKind,
     Statistics,
     Task,
-    Track,
     Train,
 )
+from s1.resources import Cost, Launch, Machine, Track
 
 
 @dataclass(frozen=True)

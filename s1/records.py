@@ -1,6 +1,8 @@
 """The rows that stages hand to one another, one JSON object a line, and nothing else passes between them.
 
+pool, clean/rows.jsonl            PoolRow             candidates for training
 problems, curated/rows.jsonl      Row, Example        what is asked; what is trained on
+rendered/rows.jsonl               TokenRow            the same as the model reads it
 questions/questions.jsonl         Question            the prompts as the lm-eval task words them
 answers/answers.jsonl             Answer              token ids with their origin, and the texts they decode to
 scores/scores.jsonl               Score               one judgement per question and sample
@@ -35,6 +37,19 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True)
+class PoolRow:
+    """A candidate for training."""
+
+    id: str  # the first 16 hex digits of sha256(question), as in s1
+    question: str
+    solution: str  # the reference: a whole solution, or the final answer alone
+    source: str
+    domain: str | None
+    thinking: str | None  # None: nobody has answered it yet
+    answer: str | None
+
+
+@dataclass(frozen=True)
 class Example:
     """A training example: question, reasoning trace, answer."""
 
@@ -42,6 +57,15 @@ class Example:
     question: str
     thinking: str
     answer: str
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """A training example as token ids; the first `prompt_tokens` of them bear no loss."""
+
+    id: str
+    input_ids: list[int]
+    prompt_tokens: int
 
 
 @dataclass(frozen=True)

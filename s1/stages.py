@@ -12,16 +12,18 @@ from typing import Any
 from s1.config import (
     Architecture,
     Budget,
-    Cost,
     Dial,
     Dialect,
     EngineConfig,
     Generate,
     Hub,
     ModelKind,
+    Overlong,
     Statistics,
     Train,
 )
+from s1.recipe import Cleaning, Control, GraderKind, Pool, Selection
+from s1.resources import Cost
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,70 @@ class Problems:
 
 
 @dataclass(frozen=True)
-class Curated:
-    """Training examples made by rule."""
+class Collecting:
+    """Candidates for training; input `file`: a local pool, absent for other kinds."""
 
-    dial: Dial
-    examples: int
-    seed: int
+    pool: Pool
+
+
+@dataclass(frozen=True)
+class Distilling:
+    """Traces by a teacher; input `rows`. Its endpoint is a setting."""
+
+    model: str
+    max_tokens: int
+    temperature: float | None
+    top_p: float | None
+    seed: int | None
+    system: str | None
+
+
+@dataclass(frozen=True)
+class Cleansing:
+    """Decontamination and quality; inputs `rows`, `against`: questions of evaluations."""
+
+    cleaning: Cleaning
+    grader: GraderKind
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What the solvers are asked, as rows of an evaluation; input `rows`."""
+
+    grader: GraderKind
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """A domain for every row; input `rows`. The endpoint is a setting."""
+
+    asked: Distilling
+
+
+@dataclass(frozen=True)
+class Curating:
+    """Difficulty, domain and selection; inputs `rows`, `model`: whose tokens measure a trace, `exam`: what was asked,
+    `scores`: one per solver."""
+
+    selection: Selection
+    grader: GraderKind
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """A conditional-control set; inputs `rows`, `model`: whose tokens are counted."""
+
+    control: Control
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """The audited training text as token ids; inputs `rows`, `model`."""
+
+    dialect: Dialect
+    block_size: int
+    overlong: Overlong
+    control: Control
 
 
 @dataclass(frozen=True)
@@ -66,10 +126,9 @@ class Start:
 
 @dataclass(frozen=True)
 class Sft:
-    """Fine-tuning; inputs `model`, `data`."""
+    """Fine-tuning; inputs `model`, `data`: rendered rows."""
 
     train: Train
-    dialect: Dialect
 
 
 @dataclass(frozen=True)

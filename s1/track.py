@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s1.config import Track
 from s1.report.table import read_table
+from s1.resources import Track
 
 if TYPE_CHECKING:
     import wandb

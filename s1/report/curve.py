@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from s1.config import ConfigError, Cost, Statistics
+from s1.config import ConfigError, Statistics
 from s1.generate.engines import engine_text, read_engine
 from s1.records import Outcome, Score, read_rows
 from s1.report.agreement import agreements
 from s1.report.findings import AtK, Difference, Findings, Measured, Series, write_findings
+from s1.resources import Cost
 from s1.stages import Curve, CurvePoint
 from s1.stats import bootstrap
 from s1.stats.audit import Requested, audit

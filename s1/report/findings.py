@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from s1.config import Cost, Statistics
+from s1.config import Statistics
+from s1.resources import Cost
 from s1.stats.audit import Audit
 from s1.stats.interval import Estimate
 from s1.stats.scaling import Metrics

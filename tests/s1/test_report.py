@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import ConfigError, Cost, EngineConfig, EngineKind, Statistics
+from s1.config import ConfigError, EngineConfig, EngineKind, Statistics
 from s1.generate.engines import Fingerprint
 from s1.records import Ending, Outcome, Score, write_rows
 from s1.report.curve import Scored, curve, find
@@ -18,6 +18,7 @@ from s1.report.findings import Series, read_findings, write_findings
 from s1.report.page import report
 from s1.report.table import shown
 from s1.report.verdict import verdict
+from s1.resources import Cost
 from s1.stages import Curve, CurvePoint, Report
 from s1.stats.interval import StatisticsError
 from sweep.identity import canonical

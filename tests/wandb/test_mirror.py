@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from s1.config import Track
 from s1.report.table import read_table
+from s1.resources import Track
 from s1.track import Mirror, Tracked
 from sweep.provenance import PROJECT
 

@@ -1,0 +1,185 @@
+"""The group `data`, typed: where training examples come from, and how 1,000 of many are chosen (paper, section 2).
+
+    pool -> [teacher] -> cleaning -> [difficulty] -> [domains] -> selection -> [control]
+
+All of it can be identity; an Endpoint says where a model is served, and reaches no key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from s1.config import ConfigError, Dial, Hub, Model, Task
+
+# ----------------------------------------------------------------------------------------------------- pool
+
+
+class PoolKind(Enum):
+    DIAL = "dial"  # the laptop's problems, with reasoning traces made by rule
+    FILE = "file"  # a local JSON-lines or parquet file
+    HUB = "hub"  # a dataset of the Hugging Face hub, at a pinned revision
+
+
+class GraderKind(Enum):
+    """How the answer of a pool row is held against its reference (s1/evaluate/graders.py)."""
+
+    INTEGER = "integer"
+    MATH = "math"
+    LETTER = "letter"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a pool keeps what; the defaults are s1's (a list of texts counts by its first)."""
+
+    question: str = "question"
+    solution: str = "solution"  # the reference: a whole solution, or the final answer alone
+    source: str | None = "source_type"  # null: all rows are of one source, named after the pool
+    thinking: str | None = "thinking_trajectories"  # null: no traces yet, a teacher is to write them
+    answer: str | None = "attempt"
+    domain: str | None = None
+
+
+@dataclass(frozen=True)
+class Pool:
+    name: str
+    kind: PoolKind
+    rows: int  # dial: how many to make; otherwise how many there are, for the estimate
+    grader: GraderKind
+    columns: Columns = field(default_factory=Columns)
+    hub: Hub | None = None
+    file: str | None = None
+    dial: Dial | None = None
+    seed: int = 0  # dial
+
+
+# -------------------------------------------------------------------------------------------------- teacher
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where an OpenAI-compatible model is served, what it allows and what it costs. Never identity."""
+
+    base_url: str
+    key_variable: str | None  # the environment variable that holds the key; null: none is needed
+    concurrency: int = 16
+    requests_per_minute: int | None = None
+    usd_per_million_prompt_tokens: float = 0.0
+    usd_per_million_completion_tokens: float = 0.0
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A model behind an endpoint, and how it is asked."""
+
+    model: str
+    endpoint: Endpoint
+    max_tokens: int
+    temperature: float | None = None  # null: the server's default
+    top_p: float | None = None
+    seed: int | None = None
+    system: str | None = None
+
+
+# ------------------------------------------------------------------------------------------------- curation
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A question that matches is dropped, unless its source begins with one of these."""
+
+    reason: str
+    regex: str
+    except_sources: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """Decontamination and quality (paper, section 2.2; appendix C)."""
+
+    ngram_words: int  # a question that shares so many consecutive words with one of the evaluations is dropped
+    patterns: list[Pattern] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """A question that one of the solvers gets right is too easy (paper, section 2.2)."""
+
+    solvers: dict[str, Model]
+    task: str  # the lm-eval task whose words ask and whose grader grades
+    max_tokens: int
+    temperature: float = 0.05
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Domains told by a model behind an endpoint; the paper's are the 61 classes of the MSC, by Claude 3.5 Sonnet."""
+
+    teacher: Teacher
+
+
+class Strategy(Enum):
+    ALL = "all"  # every row, in order
+    RANDOM = "random"  # uniformly
+    LONGEST = "longest"  # by trace length
+    DIVERSE = "diverse"  # a domain uniformly, in it a row with probability 2^-rank by trace length (Algorithm 1)
+
+
+@dataclass(frozen=True)
+class SeedSet:
+    """Rows taken before any draw if their trace gives the right answer: all of some sources, long ones of others."""
+
+    sources: list[str]  # by the beginning of their names
+    long_sources: dict[str, int]  # likewise: traces of more tokens than this
+
+
+@dataclass(frozen=True)
+class Tail:
+    """After `after` rows domains are drawn by what the benchmarks hold, not uniformly (s1's code, not its paper).
+
+    weight of domain d = first[d] + sum over others of int(other[d] x share x sum(first) / sum(other)), counts of pool rows
+    """
+
+    after: int
+    first: str  # a source, by the beginning of its name
+    others: dict[str, float]  # share by source
+
+
+@dataclass(frozen=True)
+class Selection:
+    strategy: Strategy
+    examples: int | None = None  # null: all
+    seed: int = 0
+    seed_set: SeedSet | None = None  # diverse
+    tail: Tail | None = None  # diverse
+
+    def __post_init__(self) -> None:
+        if (self.examples is None) != (self.strategy is Strategy.ALL):
+            raise ConfigError(
+                f"data.selection.examples {self.examples}: strategy {self.strategy.value} takes"
+                f" {'all rows. Set it to null' if self.strategy is Strategy.ALL else 'a number. Give one, 1000 say'}."
+            )
+
+
+class Control(Enum):
+    """Conditional control: the prompt says how long to think (paper, section 3.2 and Figure 10)."""
+
+    NONE = "none"
+    TOKENS = "tokens"  # "Think for up to N tokens."
+    STEPS = "steps"  # "Think for up to N steps.", and the trace counts them down
+    CLASS = "class"  # "Answer after a short amount of thinking." or a long one
+
+
+@dataclass(frozen=True)
+class Data:
+    name: str
+    pool: Pool | None  # null: no fine-tuning, the model as it is
+    teacher: Teacher | None = None  # writes the traces anew
+    cleaning: Cleaning | None = None
+    evaluations: dict[str, Task] = field(default_factory=dict)  # what the questions must not share words with
+    difficulty: Difficulty | None = None
+    labels: Labels | None = None  # null: domains are the pool's own, or its sources
+    selection: Selection = field(default_factory=lambda: Selection(Strategy.ALL))
+    control: Control = Control.NONE

@@ -1,0 +1,57 @@
+"""Where and how to run: the groups `cost`, `track`, `machine` and `launch`, typed.
+
+TRACK, MACHINE and LAUNCH never reach a key. COST does so only in the report, which prices its points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Rates for the estimate before and the price after; `source` says where they come from."""
+
+    usd_per_device_hour: float
+    train_tokens_per_second: float | None  # of one device; null: by FLOPs (s1/train/flops.py)
+    generate_tokens_per_second: float
+    seconds_per_stage: float  # start-up of a worker
+    tokens_per_example: int  # expected, of a training example
+    natural_thinking_tokens: int  # expected, of a trace that is neither cut nor extended
+    natural_answer_tokens: int
+    source: str
+    peak_tflops: float | None = None  # of one device, dense, in the dtype of the forward pass
+    mfu: float | None = None  # share of it that training is taken to reach
+
+
+@dataclass(frozen=True)
+class Track:
+    wandb: bool
+    project: str
+    entity: str | None
+
+
+@dataclass(frozen=True)
+class Machine:
+    device: str
+    dtype: str  # of generation
+    gpus: int  # of one node
+    tensor_parallel: int  # GPUs of one copy of the model
+    data_parallel: int  # copies of the model, each in a process of its own
+    workers: int  # stages that run at the same time
+    threads: int  # CPU threads of one worker
+    micro_batch: int  # training rows per device and forward pass
+    checkpoint_every_steps: int  # how much training an interruption may cost
+    checkpoint_every_minutes: float | None  # likewise; null: by steps alone
+    gradient_checkpointing: bool  # compute activations twice to keep few of them
+    padding_free: bool  # training rows of a micro-batch end to end, without padding
+    memory_gib: float | None  # of one device, for the estimate; null: unknown
+    nodes: int
+    slots: int  # traces that one copy decodes at the same time
+    cache_gib: float | None  # memory for their keys and values on each device; null: what the weights leave of the GPU
+    prefix_caching: bool  # vLLM: find what it has read before; false only to measure what that is worth
+
+
+@dataclass(frozen=True)
+class Launch:
+    name: str
