@@ -139,7 +139,7 @@ class SeedSet:
 class Tail:
     """After `after` rows domains are drawn by what the benchmarks hold, not uniformly (s1's code, not its paper).
 
-    weight of domain d = first[d] + sum over others of int(other[d] x share x sum(first) / sum(other)), counts of pool rows
+    weight of domain d = first[d] + sum over others of int(other[d] x share x sum(first) / sum(other)), counts of rows
     """
 
     after: int
