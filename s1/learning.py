@@ -49,7 +49,8 @@ def lesson_of(x: Experiment) -> Lesson:
     curated, solved = curated_of(x, x.data)
     examples = conditioned_of(x, curated, x.data.control)
     rendered = rendered_of(x.model, examples, x.train, x.data.control)
-    return Lesson(sft("checkpoint", x, base, rendered, x.train), curated, solved)
+    label = f"{x.model.name} on {x.data.name}"
+    return Lesson(sft(x, base, rendered, x.train, label), curated, solved)
 
 
 # ----------------------------------------------------------------------------------------------- the examples
@@ -186,7 +187,8 @@ def base_of(x: Experiment, model: Model) -> Stage:
         inputs={"rows": (pool_of(corpus),), "model": (start,), "exam": (), "scores": ()},
         label="corpus",
     )
-    return sft("base", x, start, rendered_of(model, curated, school.train, Control.NONE), school.train)
+    rendered = rendered_of(model, curated, school.train, Control.NONE)
+    return sft(x, start, rendered, school.train, f"{model.name}, pretraining")
 
 
 def rendered_of(model: Model, examples: Stage, train: Train, control: Control) -> Stage:
@@ -201,16 +203,16 @@ def rendered_of(model: Model, examples: Stage, train: Train, control: Control) -
     )
 
 
-def sft(name: str, x: Experiment, model: Stage, rendered: Stage, train: Train) -> Stage:
-    """Fine-tuning of one model on one set."""
+def sft(x: Experiment, model: Stage, rendered: Stage, train: Train, label: str) -> Stage:
+    """Training of one model on one set."""
     return Stage(
-        name=name,
+        name="checkpoint",
         version=2,
         config=Sft(train),
         run="s1.train.sft:train",
         inputs={"model": (model,), "data": (rendered,)},
         settings=settings_of(x.machine, x.cost),
-        label=f"{model.label} on {rendered.label}",
+        label=label,
     )
 
 
