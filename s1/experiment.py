@@ -29,7 +29,8 @@ from s1.config import (
     Train,
 )
 from s1.recipe import Data, PoolKind
-from s1.resources import Cost, Launch, Machine, Track
+from s1.resources import Cost, Machine, Track
+from sweep.contract import Launch
 
 
 class Goal(Enum):

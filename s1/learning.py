@@ -13,7 +13,7 @@ from s1.asking import Asked, Manner, ask, local_file, questions_from, questions_
 from s1.config import Budget, ConfigError, Forcing, Generate, Model, ModelKind, Train
 from s1.experiment import Experiment
 from s1.recipe import Control, Data, Difficulty, GraderKind, Pool, PoolKind, Selection, Strategy, Teacher
-from s1.resources import settings_of
+from s1.resources import Kind, resources_of, settings_of
 from s1.stages import (
     Cleansing,
     Collecting,
@@ -148,10 +148,10 @@ def _solved(
     )
     questions = questions_from(difficulty.task, (exam,))
     generate = Generate(samples=1, temperature=difficulty.temperature, top_p=1.0, seed=difficulty.seed, share=True)
-    asked = []
+    asked, generation = [], resources_of(Kind.GENERATE, x.machine)
     for name, solver in sorted(difficulty.solvers.items()):
         budget = Budget(Forcing.NONE, None, 0, 0, "", answer_tokens=solver.context_tokens)
-        manner = Manner(budget, generate, x.engine, settings_of(x.machine, x.cost), f"solver {name}")
+        manner = Manner(budget, generate, x.engine, settings_of(x.machine, x.cost), f"solver {name}", generation)
         asked.append(ask(solver, base_of(x, solver), difficulty.task, questions, manner))
     return (questions,), tuple(asked)
 

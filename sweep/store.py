@@ -23,7 +23,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +214,7 @@ def describe(stage: Stage) -> dict[str, Any]:
         "batch": stage.batch,
         "label": stage.label,
         "settings": dict(stage.settings),
+        "resources": asdict(stage.resources),
         "inputs": {role: [_place(each) for each in inputs] for role, inputs in stage.inputs.items()},
     }
 
