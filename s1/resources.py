@@ -1,4 +1,4 @@
-"""Where and how to run: the groups `cost`, `track` and `machine`, typed; `launch` is the machinery's own (sweep/contract.py).
+"""Where and how to run: the groups `cost`, `track` and `machine`, typed; `launch` is in sweep/contract.py.
 
 TRACK and MACHINE never reach a key. COST does so only in the report, which prices its points.
 """

@@ -34,7 +34,7 @@ def job(kind: Kind, machine: str, launch: str, elements: int = 1) -> tuple[Slurm
         ("h100x8-sft", Kind.SFT, "h100x8", "launch.minutes.sft=360 launch.signal_seconds=600", 1),
         ("h100x16-generate", Kind.GENERATE, "h100x16", "launch.gpu_type=h100 launch.qos=high", 1),
         ("h100x2-generate", Kind.GENERATE, "h100x2", "launch.throttle=4 launch.constraint=nvlink", 12),
-        ("h100-generate", Kind.GENERATE, "h100", "launch.memory_gib_per_gpu=null 'launch.sbatch=[--nice=10]'", 1),
+        ("h100-generate", Kind.GENERATE, "h100", "launch.memory_gib_per_gpu=null launch.sbatch=['--nice=10']", 1),
         ("cpu-cpu", Kind.CPU, "cpu", "launch.cpus=2 launch.memory_gib=8", 1),
         ("cpu-sft", Kind.SFT, "cpu", "", 3),
     ],
@@ -42,7 +42,7 @@ def job(kind: Kind, machine: str, launch: str, elements: int = 1) -> tuple[Slurm
 def test_a_script_per_machine(
     golden: Callable[[str, str], None], name: str, kind: Kind, machine: str, launch: str, elements: int
 ) -> None:
-    sent, settings = job(kind, machine, launch.replace("'", ""), elements)
+    sent, settings = job(kind, machine, launch, elements)
     body = (PROJECT / "slurm" / f"{kind.value}.sbatch").read_text(encoding="utf-8")
     golden(f"slurm/{name}.sbatch", script_of(body, options_of(sent, settings, f"scan-{kind.value}", CODE, LOGS)))
 
