@@ -2,6 +2,7 @@
 
 pool, clean/rows.jsonl            PoolRow             candidates for training
 problems, curated/rows.jsonl      Row, Example        what is asked; what is trained on
+curated/selection.jsonl           Chosen              where each example came from
 rendered/rows.jsonl               TokenRow            the same as the model reads it
 questions/questions.jsonl         Question            the prompts as the lm-eval task words them
 answers/answers.jsonl             Answer              token ids with their origin, and the texts they decode to
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from s1.config import ConfigError
+
+ROWS = "rows.jsonl"
 
 
 class Ending(Enum):
@@ -42,7 +45,7 @@ class PoolRow:
 
     id: str  # the first 16 hex digits of sha256(question), as in s1
     question: str
-    solution: str  # the reference: a whole solution, or the final answer alone
+    solution: str | None  # the reference: a whole solution, or the final answer alone
     source: str
     domain: str | None
     thinking: str | None  # None: nobody has answered it yet
@@ -57,6 +60,17 @@ class Example:
     question: str
     thinking: str
     answer: str
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is known of an example."""
+
+    id: str
+    source: str
+    domain: str
+    tokens: int  # of its trace
+    teacher_correct: bool | None  # None: its reference cannot be graded
 
 
 @dataclass(frozen=True)

@@ -78,11 +78,12 @@ class Labelling:
 
 @dataclass(frozen=True)
 class Curating:
-    """Difficulty, domain and selection; inputs `rows`, `model`: whose tokens measure a trace, `exam`: what was asked,
-    `scores`: one per solver."""
+    """Difficulty, domain and selection; inputs `rows`, `model`: whose tokens measure a trace, `exam`: the rows that the
+    solvers were asked and the questions made of them, `scores`: one per solver."""
 
     selection: Selection
     grader: GraderKind
+    solvers: list[str]  # names, in the order of `scores`
 
 
 @dataclass(frozen=True)
@@ -178,3 +179,12 @@ class Report:
     name: str
     claim: str
     command: str
+
+
+@dataclass(frozen=True)
+class FunnelReport:
+    """How examples were chosen; input `curated`: one per set."""
+
+    name: str
+    command: str
+    sets: list[str]
