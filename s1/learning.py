@@ -154,7 +154,7 @@ def _solved(
         budget = Budget(Forcing.NONE, None, 0, 0, "", answer_tokens=solver.context_tokens)
         manner = Manner(budget, generate, x.engine, settings_of(x.machine, x.cost), f"solver {name}")
         asked.append(ask(solver, base_of(x, solver), difficulty.task, questions, manner))
-    return (questions,), tuple(asked)
+    return (exam, questions), tuple(asked)
 
 
 def conditioned_of(x: Experiment, curated: Stage, control: Control) -> Stage:
