@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_memory import FULL
 
 from s1.config import ConfigError, Method, Shape
 from s1.resources import Cost
 from s1.train.flops import device_seconds, training_flops, training_tokens
-from test_memory import FULL
 
 CONF = Path(__file__).parents[2] / "conf"
 SHAPE = Shape(**yaml.safe_load((CONF / "model" / "qwen2_5_32b.yaml").read_text())["shape"])
