@@ -210,7 +210,7 @@ class Hub:
     """A dataset on the Hugging Face hub."""
 
     repo: str
-    revision: str  # a 40-hex commit
+    revision: str | None  # a 40-hex commit
     split: str
     subset: str | None = None
 
@@ -259,3 +259,11 @@ class Statistics:
     resamples: int = 10_000
     seed: int = 0
     power: float = 0.8  # of the smallest detectable difference
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Points that agree in all but one axis are compared in pairs: each against the one with this value."""
+
+    axis: str  # "data"
+    reference: str
