@@ -37,7 +37,8 @@ class Lesson:
     """What a checkpoint is made of."""
 
     checkpoint: Stage
-    curated: Stage | None  # None: nothing is learned, the model stays as it is
+    curated: Stage | None = None  # None: nothing is learned, the model stays as it is
+    rendered: Stage | None = None  # the same as the model reads it
     solved: tuple[Asked, ...] = ()
 
 
@@ -45,12 +46,12 @@ def lesson_of(x: Experiment) -> Lesson:
     """The model that answers: as it is, or fine-tuned on its data."""
     base = base_of(x, x.model)
     if x.data.pool is None or x.train is None:
-        return Lesson(base, None)
+        return Lesson(base)
     curated, solved = curated_of(x, x.data)
     examples = conditioned_of(x, curated, x.data.control)
     rendered = rendered_of(x.model, examples, x.train, x.data.control)
     label = f"{x.model.name} on {x.data.name}"
-    return Lesson(sft(x, base, rendered, x.train, label), curated, solved)
+    return Lesson(sft(x, base, rendered, x.train, label), curated, rendered, solved)
 
 
 # ----------------------------------------------------------------------------------------------- the examples
@@ -153,7 +154,7 @@ def _solved(
         budget = Budget(Forcing.NONE, None, 0, 0, "", answer_tokens=solver.context_tokens)
         manner = Manner(budget, generate, x.engine, settings_of(x.machine, x.cost), f"solver {name}", generation)
         asked.append(ask(solver, base_of(x, solver), difficulty.task, questions, manner))
-    return (questions,), tuple(asked)
+    return (exam, questions), tuple(asked)
 
 
 def conditioned_of(x: Experiment, curated: Stage, control: Control) -> Stage:

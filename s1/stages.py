@@ -79,8 +79,8 @@ class Labelling:
 
 @dataclass(frozen=True)
 class Curating:
-    """Difficulty, domain and selection; inputs `rows`, `model`: whose tokens measure a trace, `exam`: what was asked,
-    `scores`: one per solver."""
+    """Difficulty, domain and selection; inputs `rows`, `model`: whose tokens measure a trace, `exam`: the rows that the
+    solvers were asked and the questions made of them, `scores`: one per solver."""
 
     selection: Selection
     grader: GraderKind
@@ -191,3 +191,12 @@ class FunnelReport:
     name: str
     command: str
     sets: list[str]
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """How models were trained; inputs `checkpoint` and `rendered`: one of each per label."""
+
+    name: str
+    command: str
+    labels: list[str]

@@ -13,6 +13,9 @@ Stages that want the same heavy thing in memory declare the same `batch`. One pr
 and their function takes all works at once and reports each as it finishes:
 
     def answer(works: Sequence[Work[Generate]]) -> Iterator[Finished]
+
+A stage of several processes (`resources`) is made by all of them together: each runs the same function, and the first one's `out`
+is the product (sweep/group.py).
 """
 
 from __future__ import annotations
@@ -122,6 +125,10 @@ class Work(Generic[Config]):
         """The single input of a role."""
         (path,) = self.inputs[role]
         return path
+
+
+class Interrupted(Exception):
+    """Raised by a stage function that was asked to stop and has saved its work: not a failure, it goes on later."""
 
 
 @dataclass(frozen=True)
