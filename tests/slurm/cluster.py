@@ -165,17 +165,11 @@ class Cluster:
         line = self.ask("scontrol", "show", "job", "-o", job_id).splitlines()[-1]
         return dict(word.partition("=")[::2] for word in line.split() if "=" in word)
 
-    def queue(self) -> list[str]:
-        return self.ask("squeue", "-h", "-r", "-o", "%i %T %r").splitlines()
-
     def wait_until(self, claim: Callable[[], object], what: str, most_s: float = 90.0) -> None:
         end = time.monotonic() + most_s
         while not claim():
             assert time.monotonic() < end, f"waited {most_s:.0f} s in vain until {what}\n{self._last_words()}"
             time.sleep(0.1)
-
-    def wait_until_empty(self, most_s: float = 120.0) -> None:
-        self.wait_until(lambda: not self.queue(), "the queue is empty", most_s)
 
     # ------------------------------------------------------------------------------------------------------- the inside
 

@@ -11,7 +11,7 @@ import pytest
 
 from sweep.contract import Launch
 from sweep.launch import slurm
-from sweep.launch.submission import SubmissionDirectory
+from sweep.launch.submission import SubmissionDirectory, submissions
 from sweep.plan import plan
 from sweep.stage import Stage
 from sweep.store import StageDirectory, Store
@@ -52,6 +52,15 @@ class User:
             slurm.send(directory, jobs)
         return directory
 
+    def wait(self, directory: SubmissionDirectory, most_s: float = 120.0) -> None:
+        """Until nothing of a submission waits or runs."""
+
+        def is_over() -> bool:
+            situation = slurm.look(directory)
+            return situation.source.startswith("squeue") and not any(each.state.is_alive for each in situation.elements)
+
+        self.cluster.wait_until(is_over, f"{directory.name} is over", most_s)
+
     def states(self, directory: SubmissionDirectory) -> dict[str, list[str]]:
         """How many elements of each stage are in which state: {"points": ["done", "failed"]}."""
         states: dict[str, list[str]] = {}
@@ -76,6 +85,8 @@ def user(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         monkeypatch.delenv(name)
     for name, value in cluster.environment.items():
         monkeypatch.setenv(name, value)
-    yield User(cluster, tmp_path)
-    cluster.run("scancel", *[line.split()[0] for line in cluster.queue()])
-    cluster.wait_until_empty()
+    made = User(cluster, tmp_path)
+    yield made
+    for directory in submissions(made.store.root):
+        slurm.cancel(directory)
+        made.wait(directory)

@@ -1,7 +1,7 @@
 """Stages without language models, for the mechanics of a queue.
 
 make    the sum of its inputs and its own number; fails while the file that its settings name is not there
-count   to a number, a step at a time, and keeps where it is; told to stop, it says so and goes on from there later
+count   to a number, a step at a time, and keeps now and then where it is; told to stop, also then
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.contract import Graph, Launch, Workers
-from sweep.stage import Resources, Stage, Summary, Work
+from sweep.interrupt import stop_requests
+from sweep.stage import Interrupted, Resources, Stage, Summary, Work
+from sweep.store import read_json, write_json
+
+EVERY = 10  # steps between what `count` keeps unasked
 
 
 @dataclass(frozen=True)
@@ -67,16 +71,18 @@ def value_of(product: Path) -> int:
 
 def count(work: Work[Count]) -> Summary:
     kept = work.scratch / "at.json"
-    first = at = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else 0
-    while at < work.config.steps:
-        time.sleep(work.config.step_s)
-        at += 1
-        aside = kept.with_suffix(".aside")
-        aside.write_text(json.dumps(at), encoding="utf-8")
-        aside.replace(kept)
-        with (work.scratch.parent / "steps.txt").open("a", encoding="utf-8") as steps:
-            steps.write(f"{at} {os.environ.get('SLURMD_NODENAME')} {os.environ.get('SLURM_RESTART_COUNT', '0')}\n")
-        work.report(at, work.config.steps, "steps")
+    first = at = read_json(kept)["at"] if kept.exists() else 0
+    with stop_requests() as stop_asked:
+        while at < work.config.steps:
+            time.sleep(work.config.step_s)
+            at += 1
+            with (work.scratch.parent / "steps.txt").open("a", encoding="utf-8") as steps:
+                steps.write(f"{at} {os.environ.get('SLURMD_NODENAME')} {os.environ.get('SLURM_RESTART_COUNT', '0')}\n")
+            work.report(at, work.config.steps, "steps")
+            if at % EVERY == 0 or stop_asked():
+                write_json(kept, {"at": at})
+            if stop_asked():
+                raise Interrupted(f"stopped after step {at}, and saved it")
     (work.out / "value.json").write_text(json.dumps(at), encoding="utf-8")
     return {"value": at, "resumed_at": first}
 
