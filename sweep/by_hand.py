@@ -44,13 +44,16 @@ def prepare(argv: Sequence[str], console: Console) -> int:
     with store.held(Hold.SHARED):
         work, _ = sound_plan(graph, store)
         share = share_of(work, script, CPU)
+        _say_later(console, share)
+        if share.later and not share.here and not share.units:
+            return 1
         here = plan(share.here, lambda stage: store.is_done(stage))
         if here.needed and not run_here(console, graph, here, store):
             return 1
         for unit in share.units:
             for stage in unit.stages:
                 store.prepare(stage)
-    _say(console, share, script)
+    console.print(f"{sum(len(unit.stages) for unit in share.units)} stages for this {script} job.")
     file.write_text(
         "".join("\t".join(str(store.directory(each).path) for each in unit.stages) + "\n" for unit in share.units),
         encoding="utf-8",
@@ -58,11 +61,10 @@ def prepare(argv: Sequence[str], console: Console) -> int:
     return 0
 
 
-def _say(console: Console, share: Share, script: str) -> None:
+def _say_later(console: Console, share: Share) -> None:
     for stage in share.later:
         line = f"{stage.address} ({stage.label}): slurm/{stage.resources.script}.sbatch has to be submitted for it."
         console.print(f"  [yellow]later[/yellow]  {escape(line)}", soft_wrap=True)
-    console.print(f"{sum(len(unit.stages) for unit in share.units)} stages for this {script} job.")
 
 
 def publish_again(argv: Sequence[str], console: Console) -> int:

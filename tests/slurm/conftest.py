@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests.slurm import toys
 from tests.slurm.cluster import PACKAGES, Cluster, missing
 
 LAUNCH = Launch(cpus=16, memory_gib=8, minutes={"cpu": 10, "sft": 10}, signal_seconds=30)
+LONGER_STEPS = 120  # of half a second
 
 
 @pytest.fixture(scope="session")
@@ -79,13 +81,29 @@ class User:
         return self.directory(stage).log_file.read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="session")
+def on_login_node(cluster: Cluster) -> Iterator[Cluster]:
+    """The environment of someone who is logged in there, and of nothing else."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [each for each in os.environ if each.startswith(("SLURM_", "SBATCH_", "SRUN_"))]:
+            patch.delenv(name)
+        for name, value in cluster.environment.items():
+            patch.setenv(name, value)
+        yield cluster
+
+
+@pytest.fixture(scope="session", autouse=True)
+def longer(on_login_node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[User, SubmissionDirectory]:
+    """A stage that needs more than one walltime limit; on its way while all other tests run."""
+    user = User(on_login_node, tmp_path_factory.mktemp("longer"))
+    limited = dataclasses.replace(LAUNCH, minutes={"sft": 1, "cpu": 10}, sbatch=("--nodelist=127.0.0.1",))
+    product = toys.make_stage("total", 0, toys.count_stage(LONGER_STEPS, step_s=0.5))
+    return user, user.send(product, limited, "longer")
+
+
 @pytest.fixture
-def user(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[User]:
-    for name in [each for each in os.environ if each.startswith(("SLURM_", "SBATCH_", "SRUN_"))]:
-        monkeypatch.delenv(name)
-    for name, value in cluster.environment.items():
-        monkeypatch.setenv(name, value)
-    made = User(cluster, tmp_path)
+def user(on_login_node: Cluster, tmp_path: Path) -> Iterator[User]:
+    made = User(on_login_node, tmp_path)
     yield made
     for directory in submissions(made.store.root):
         slurm.cancel(directory)

@@ -11,11 +11,11 @@ import pytest
 
 from sweep.errors import InputError
 from sweep.launch import slurm
-from sweep.launch.submission import submissions
-from sweep.stage import Stage
+from sweep.launch.submission import SubmissionDirectory, submissions
+from sweep.stage import Resources, Stage
 from tests.slurm import toys
 from tests.slurm.cluster import Cluster
-from tests.slurm.conftest import LAUNCH, User
+from tests.slurm.conftest import LAUNCH, LONGER_STEPS, User
 from tests.slurm.toys import count_stage, make_stage
 
 
@@ -186,9 +186,7 @@ def test_two_sweeps_in_one_store_make_what_they_share_once(user: User, cluster: 
 
 def test_a_submission_that_slurm_refuses_leaves_nothing_in_the_queue(user: User, cluster: Cluster) -> None:
     counted = count_stage(50)
-    product = dataclasses.replace(
-        make_stage("total", 0, counted), resources=dataclasses.replace(counted.resources, script="cpu", nodes=99)
-    )
+    product = dataclasses.replace(make_stage("total", 0, counted), resources=Resources(nodes=0))
     with pytest.raises(InputError, match="sbatch"):
         user.send(product)
     (directory,) = submissions(user.store.root)
@@ -210,3 +208,14 @@ def test_the_code_that_was_submitted_runs_whatever_becomes_of_the_checkout(user:
 def steps_made(user: User, stage: Stage) -> int:
     path = user.directory(stage).path
     return len(toys.steps_of(path)) if (path / "steps.txt").exists() else 0
+
+
+def test_a_stage_longer_than_the_walltime_limit_chains_itself(longer: tuple[User, SubmissionDirectory]) -> None:
+    """Sent before all other tests of this folder; SLURM looks at limits and signals twice a minute only."""
+    user, directory = longer
+    user.wait(directory)
+    assert user.states(directory) == {"counted": ["done"], "total": ["done"]}
+    (counted,) = (user.store.root / "counted").iterdir()
+    steps = toys.steps_of(counted)
+    assert [int(at) for at, _, _ in steps] == list(range(1, LONGER_STEPS + 1))  # told in time, it lost none
+    assert int(steps[-1][2]) >= 1
