@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1.evaluate.graders import grade_integer, grade_letter, grade_math, share
+from s1.evaluate.graders import grade_integer, grade_letter, grade_math, grader_of, reference_of, share
+from s1.recipe import GraderKind
 
 INTEGERS = [
     (r"\boxed{23}", "023", "23", True),
@@ -120,6 +121,26 @@ def test_expressions_are_equal_as_text_or_as_mathematics(
 def test_letters_are_read_in_every_usual_form(text: str, gold: str, extracted: str | None, correct: bool) -> None:
     grade = grade_letter(text, gold)
     assert (grade.extracted, grade.correct) == (extracted, correct)
+
+
+@pytest.mark.parametrize(
+    ("kind", "solution", "reference"),
+    [
+        (GraderKind.INTEGER, "We add 3 and 4.\nTherefore $x=\\boxed{007}$.", "7"),
+        (GraderKind.INTEGER, "42", "42"),
+        (GraderKind.INTEGER, "We add 3 and 4.", None),
+        (GraderKind.MATH, r"By symmetry, $p = \boxed{\frac{1}{2}}$ as claimed.", r"\frac{1}{2}"),
+        (GraderKind.MATH, r"\sqrt{2} + 1", r"\sqrt{2} + 1"),
+        (GraderKind.MATH, "The proof is by induction on the number of edges.", None),
+        (GraderKind.MATH, "", None),
+        (GraderKind.LETTER, "The mixture is racemic.\n\nAnswer: C", "C"),  # as s1 writes GPQA's
+        (GraderKind.LETTER, "The mixture is racemic.", None),
+    ],
+)
+def test_the_reference_is_what_a_whole_solution_gives(kind: GraderKind, solution: str, reference: str | None) -> None:
+    assert reference_of(kind, solution) == reference
+    if reference is not None:
+        assert grader_of(kind)(rf"\boxed{{{reference}}}", reference).correct
 
 
 @given(st.integers(0, 999), st.sampled_from(["{}", r"\boxed{{{}}}", "Answer: {}", "so ${}$.", r"\boxed{{n={}.0}}"]))
