@@ -133,6 +133,8 @@ def test_letters_are_read_in_every_usual_form(text: str, gold: str, extracted: s
         (GraderKind.MATH, r"\sqrt{2} + 1", r"\sqrt{2} + 1"),
         (GraderKind.MATH, "The proof is by induction on the number of edges.", None),
         (GraderKind.MATH, "", None),
+        (GraderKind.MATH, "The answer is that they meet at noon.", None),
+        (GraderKind.MATH, r"\boxed{\text{no solution}}", r"\text{no solution}"),
         (GraderKind.LETTER, "The mixture is racemic.\n\nAnswer: C", "C"),  # as s1 writes GPQA's
         (GraderKind.LETTER, "The mixture is racemic.", None),
     ],
