@@ -178,9 +178,19 @@ def test_no_real_reference_takes_a_wrong_answer(name: str) -> None:
     assert [gold for gold in golds if grade(r"\boxed{98765}", gold).correct] == []
 
 
+def test_every_real_solution_gives_its_reference() -> None:
+    rows = real_rows("math500")
+    found = [(reference_of(GraderKind.MATH, row["solution"]), row["answer"]) for row in rows]
+    assert [each for each, gold in found if each is None or not grade_math(rf"\boxed{{{each}}}", gold).correct] == []
+
+
 def real_golds(name: str) -> list[str]:
+    return [row["answer"] for row in real_rows(name)]
+
+
+def real_rows(name: str) -> list[dict[str, str]]:
     directory = os.environ.get("S1_DATA_DIR")
     if directory is None:
         pytest.skip("S1_DATA_DIR not set: real benchmark rows were not graded")
     lines = (Path(directory) / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["answer"] for line in lines]
+    return [json.loads(line) for line in lines]
