@@ -16,9 +16,7 @@ from s1.data.difficulty import exam_rows, solved
 from s1.data.funnel import Drop, Step, read_funnel, sift, step_of, write_funnel
 from s1.evaluate.rows import Row
 from s1.recipe import GraderKind, Pattern
-from s1.records import (
-    Question,
-)
+from s1.records import Question
 
 # -------------------------------------------------------------------------------------------------- funnel
 
