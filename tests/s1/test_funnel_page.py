@@ -11,7 +11,6 @@ from pools import order, row
 from s1.data.funnel import Step, sift, write_funnel
 from s1.data.funnel_page import funnel
 from s1.records import Chosen, write_rows
-from s1.report.funnel_table import shown_funnel
 from s1.stages import FunnelReport
 
 
@@ -71,12 +70,3 @@ def test_two_sets_of_one_name_are_not_written_over_each_other(tmp_path: Path) ->
     one = curated(tmp_path / "a1b2c3", [Chosen("0001", "AIME", "sums", 1, True)])
     with pytest.raises(FileExistsError):
         funnel(order(tmp_path / "page", FunnelReport("curate", "command", ["same", "same"]), curated=[one, one]))
-
-
-def test_the_steps_are_shown_at_the_end_of_a_sweep(tmp_path: Path) -> None:
-    rows = shown_funnel(written(tmp_path) / "funnel.csv")
-    assert rows[0] == {"set": "two", "step": "collected", "kept": "12", "dropped": "0", "reason": ""}
-    assert [each["reason"] for each in rows if each["set"] == "two" and each["step"] == "decontaminated"] == [
-        "asked before",
-        "shares 8 words with an evaluation",
-    ]
