@@ -96,7 +96,7 @@ DOORWAYS = {
     "lm_eval": ["s1.evaluate.replay"],
     "math_verify": ["s1.evaluate.graders"],
     "wandb": ["s1.track"],
-    "matplotlib": ["s1.report.canvas", "s1.report.figures", "s1.report.figures_samples"],
+    "matplotlib": ["s1.report.canvas", "s1.report.figures", "s1.report.figures_lengths", "s1.report.figures_samples"],
     "jinja2": ["s1.report.page"],
     "vllm": ["s1.generate.vllm_engine"],
 }
