@@ -54,6 +54,7 @@ def _companions(group: str, option: str) -> list[str]:
         ("data", "file"): [f"data.pool.file={__file__}"],
         ("machine", "h100x2"): ["engine=vllm"],  # a model is split over two GPUs
         ("machine", "h100x8"): ["engine=vllm"],
+        ("machine", "h100x16"): ["engine=vllm"],
         ("model", "s1_32b"): [f"model.revision={'0' * 40}"],  # not pinned by us
     }
     if group == "data" and not option.startswith(("dial", "none", "file")):

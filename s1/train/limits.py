@@ -19,7 +19,9 @@ def check_recipe(recipe: Train, device: str) -> None:
         if value is not None and value <= 0:
             raise ConfigError(f"train.{field} {value}: not positive. Give at least 1.")
     if not 0 <= recipe.warmup_share < 1:
-        raise ConfigError(f"train.warmup_share {recipe.warmup_share}: not from 0 to below 1. Give a share, such as 0.05.")
+        raise ConfigError(
+            f"train.warmup_share {recipe.warmup_share}: not from 0 to below 1. Give a share, such as 0.05."
+        )
     _check_precision(recipe)
     _check_method(recipe, device)
 
@@ -39,10 +41,10 @@ def _check_precision(recipe: Train) -> None:
 
 def _check_method(recipe: Train, device: str) -> None:
     if (recipe.lora is None) != (recipe.method is Method.FULL):
-        mend = "Set it to null" if recipe.lora else "Give rank, alpha, dropout and targets, as conf/train/lora.yaml does"
-        raise ConfigError(
-            f"train.lora {'given' if recipe.lora else 'null'}: method is {recipe.method.value}. {mend}."
+        mend = (
+            "Set it to null" if recipe.lora else "Give rank, alpha, dropout and targets, as conf/train/lora.yaml does"
         )
+        raise ConfigError(f"train.lora {'given' if recipe.lora else 'null'}: method is {recipe.method.value}. {mend}.")
     if recipe.method is Method.QLORA and device != "cuda":
         raise ConfigError(
             f"train.method qlora: weights in four bits are computed on NVIDIA GPUs, the device is {device}."

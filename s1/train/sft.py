@@ -66,9 +66,7 @@ def _check_lengths(rows: Sequence[TokenRow], block_size: int) -> None:
             )
 
 
-def _trained(
-    work: Work[Sft], rows: Sequence[TokenRow], order: Sequence[int], steps: int
-) -> tuple[Any, int]:
+def _trained(work: Work[Sft], rows: Sequence[TokenRow], order: Sequence[int], steps: int) -> tuple[Any, int]:
     """The trainer after its last step, or after the step in which it was asked to stop; and where it began."""
     from transformers import AutoTokenizer
     from transformers.utils import logging
