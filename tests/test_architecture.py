@@ -77,6 +77,7 @@ RANKS = (
     ("s1.report.findings", 1),
     ("s1.report.table", 1),
     ("s1.report.samples", 1),
+    ("s1.report.funnel_table", 1),
     ("s1.report.show", 1),
     ("s1.report.verdict", 1),
     ("s1.report.*", 2),
@@ -101,7 +102,13 @@ DOORWAYS = {
     "lm_eval": ["s1.evaluate.replay"],
     "math_verify": ["s1.evaluate.graders"],
     "wandb": ["s1.track"],
-    "matplotlib": ["s1.report.canvas", "s1.report.figures", "s1.report.figures_lengths", "s1.report.figures_samples"],
+    "matplotlib": [
+        "s1.report.canvas",
+        "s1.report.figures",
+        "s1.report.figures_funnel",
+        "s1.report.figures_lengths",
+        "s1.report.figures_samples",
+    ],
     "jinja2": ["s1.report.page"],
     "vllm": ["s1.generate.vllm_engine"],
 }
