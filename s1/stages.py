@@ -90,6 +90,7 @@ class Conditioning:
     """A conditional-control set; inputs `rows`, `model`: whose tokens are counted."""
 
     control: Control
+    step_start: str | None = None  # steps: the delimiter that opens each, the dialect's thinking_start
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,167 @@
+"""Asking a model about every row, with what is shared by teachers (s1/data/distil.py) and labellers (s1/data/label.py).
+
+Input `rows`: rows.jsonl of records.PoolRow and funnel.json. Product:
+
+    rows.jsonl      PoolRow, those whose reply could be used, in the order of the input
+    usage.jsonl     Usage, one for each reply, dropped ones too: they are paid for
+    funnel.json     the input's, and a step of this stage: how many are left, how many were dropped and why
+
+Replies are kept in the stage's scratch as they come (s1/data/journal.py), so an attempt that was killed is continued by
+asking only what is missing. The first replies are a trial: if none of them can be used, neither will the rest, and the
+stage ends before it costs more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeAlias
+
+from s1.config import ConfigError
+from s1.data.endpoint import Client, EndpointError
+from s1.data.funnel import Drop, read_funnel, step_of, write_funnel
+from s1.data.journal import Journal
+from s1.data.replies import Fault, Reply
+from s1.data.rows import ROWS
+from s1.recipe import Endpoint
+from s1.records import PoolRow, read_rows, write_rows
+from s1.stages import Distilling
+from sweep.stage import Summary, Work
+
+USAGE = "usage.jsonl"
+TRIAL = 8  # replies among which one must be of use
+MENDS = {
+    Fault.NO_THOUGHTS: "It shows no thoughts, or the server leaves them in the text: start vLLM with --reasoning-parser"
+    " and the name of the model's parser, or choose a teacher that returns its reasoning.",
+    Fault.CUT: "Raise its max_tokens.",
+    Fault.REFUSED: "Read what it says in answers.refused.jsonl in the stage's scratch directory.",
+    Fault.INTERRUPTED: "Try again later, or choose another provider.",
+    Fault.NO_ANSWER: "All of its reply is thoughts: the server's reasoning parser may be another model's.",
+    Fault.NO_DOMAIN: "It does not end its reply in a code of the list: choose a model that follows instructions.",
+}
+
+Read: TypeAlias = Callable[[PoolRow, Reply], "PoolRow | Fault"]
+
+
+class Ask(Protocol):
+    async def __call__(self, row_id: str, question: str) -> Reply:
+        """The reply to one question. Raises EndpointError when it makes no sense to ask on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one reply took. None: the server did not say."""
+
+    id: str
+    model: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None  # thoughts included
+    usd: float | None  # at the prices of the endpoint's config
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """Which rows to ask about, how to read a reply, and where replies are kept."""
+
+    model: str
+    rows: Sequence[PoolRow]
+    read: Read
+    journal: Journal
+    report: Callable[[int, int, str], None]
+
+    async def run(self, ask: Ask, endpoint: Endpoint) -> None:
+        """Ask about the rows without a reply, in order, no faster than the endpoint allows.
+
+        After the first EndpointError nothing more is sent; replies in flight are paid for: they are awaited and kept.
+        """
+        self._check_trial()
+        slots, failures = asyncio.Semaphore(endpoint.concurrency), list[EndpointError]()
+
+        async def one(row: PoolRow) -> None:
+            try:
+                self._hear(await ask(row.id, row.question))
+            except EndpointError as error:
+                failures.append(error)
+            finally:
+                slots.release()
+
+        async with asyncio.TaskGroup() as group:
+            for row in {row.id: row for row in self.rows if row.id not in self.journal.replies}.values():
+                await slots.acquire()
+                if failures:
+                    break
+                group.create_task(one(row))
+                await asyncio.sleep(60 / endpoint.requests_per_minute if endpoint.requests_per_minute else 0)
+        if failures:
+            raise failures[0]
+
+    def outcomes(self) -> Iterator[PoolRow | Fault]:
+        """What became of every row that has a reply."""
+        replies = self.journal.replies
+        return (self.read(row, replies[row.id]) for row in self.rows if row.id in replies)
+
+    def _hear(self, reply: Reply) -> None:
+        self.journal.add(reply)
+        self.report(len(self.journal.replies), len(self.rows), "rows")
+        if len(self.journal.replies) <= TRIAL:
+            self._check_trial()
+
+    def _check_trial(self) -> None:
+        """Raises EndpointError, and begins the journal anew, if the trial is over and gave nothing."""
+        heard = list(self.outcomes())
+        if len(heard) < min(TRIAL, len(self.rows)) or any(isinstance(each, PoolRow) for each in heard):
+            return
+        self.journal.set_aside()
+        counts = Counter(each for each in heard if isinstance(each, Fault)).most_common()
+        told = ", ".join(f"{count} {reason.value}" for reason, count in counts)
+        raise EndpointError(
+            f"model {self.model}: none of its first {len(heard)} replies can be used ({told}). {MENDS[counts[0][0]]}"
+        )
+
+
+def asked(work: Work[Any], asking: Distilling, read: Read, step: str) -> Summary:
+    """The whole of a stage that asks a model about every row. Raises EndpointError, ConfigError."""
+    rows = read_rows(work.one("rows") / ROWS, PoolRow)
+    if not rows:
+        raise ConfigError(f"{work.one('rows')}: no rows to ask about. See its funnel.json for what dropped them.")
+    endpoint = Endpoint(**{field.name: work.settings[field.name] for field in fields(Endpoint)})
+    with Journal(work.scratch) as journal:
+        known = len(journal.replies)
+        inquiry = Inquiry(asking.model, rows, read, journal, work.report)
+        asyncio.run(_ask(inquiry, endpoint, asking))
+        usage = [_usage(journal.replies[row_id], endpoint) for row_id in dict.fromkeys(row.id for row in rows)]
+    outcomes = list(inquiry.outcomes())
+    kept = [each for each in outcomes if isinstance(each, PoolRow)]
+    drops = [Drop(row, each.value) for row, each in zip(rows, outcomes, strict=True) if isinstance(each, Fault)]
+    write_rows(work.out / ROWS, kept)
+    write_rows(work.out / USAGE, usage)
+    write_funnel(work.out, [*read_funnel(work.one("rows")), step_of(step, kept, drops)])
+    return {
+        "rows": len(kept),
+        "dropped": len(drops),
+        "asked": len(usage) - known,
+        "prompt_tokens": _total(each.prompt_tokens for each in usage),
+        "completion_tokens": _total(each.completion_tokens for each in usage),
+        "usd": _total(each.usd for each in usage),
+        "replies_without_usage": sum(each.usd is None for each in usage),
+    }
+
+
+async def _ask(inquiry: Inquiry, endpoint: Endpoint, asking: Distilling) -> None:
+    async with Client(endpoint, asking) as client:
+        await inquiry.run(client, endpoint)
+
+
+def _usage(reply: Reply, endpoint: Endpoint) -> Usage:
+    prompt, completion = reply.tokens("prompt"), reply.tokens("completion")
+    usd = None if prompt is None or completion is None else endpoint.usd(prompt, completion)
+    return Usage(reply.id, reply.model, prompt, completion, usd)
+
+
+def _total(values: Iterable[float | None]) -> float | None:
+    """The sum of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
