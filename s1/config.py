@@ -257,3 +257,11 @@ class Statistics:
     resamples: int = 10_000
     seed: int = 0
     power: float = 0.8  # of the smallest detectable difference
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Points that agree in all but one axis are compared in pairs: each against the one with this value."""
+
+    axis: str  # "data"
+    reference: str

@@ -32,6 +32,14 @@ def training(x: Experiment) -> Estimate:
     return _priced(tokens, tokens / x.cost.train_tokens_per_second, x.cost)
 
 
+def solving(x: Experiment) -> Estimate:
+    """One solver's answers to a whole pool."""
+    if x.data.pool is None:
+        return Estimate()
+    tokens = x.data.pool.rows * (x.cost.natural_thinking_tokens + x.cost.natural_answer_tokens)
+    return _priced(tokens, tokens / x.cost.generate_tokens_per_second, x.cost)
+
+
 def generation(points: Sequence[Experiment], questions: int) -> list[Estimate]:
     """One estimate per point; `points` share a continuation store unless they say otherwise."""
     charged = 0

@@ -8,25 +8,35 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 
 from s1.config import (
     Budget,
+    Compare,
     Compat,
     ConfigError,
-    Data,
-    DataKind,
+    Dial,
     Dialect,
     EngineConfig,
     EngineKind,
     Forcing,
     Generate,
+    Method,
     Model,
     ModelKind,
     Statistics,
     Task,
     Train,
 )
+from s1.recipe import Data, PoolKind
 from s1.resources import Cost, Launch, Machine, Track
+
+
+class Goal(Enum):
+    """Where a command ends."""
+
+    CURVE = "curve"  # models are asked, and their scores reported
+    DATA = "data"  # training examples are chosen, and the choice reported
 
 
 @dataclass(frozen=True)
@@ -34,8 +44,11 @@ class Experiment:
     """One point: the composition of all groups."""
 
     name: str
+    goal: Goal
     claim: str
     seed: int
+    compare: Compare | None
+    dial: Dial
     model: Model
     data: Data
     train: Train | None
@@ -73,7 +86,9 @@ def _check_model(x: Experiment) -> None:
         raise ConfigError("model.architecture null: a fresh model needs one. Copy it from conf/model/laptop.yaml.")
     if model.kind is not ModelKind.FRESH and not model.repo:
         raise ConfigError("model.repo null: nothing to load. Name a hub repository, a package or a directory.")
-    if model.kind is ModelKind.FRESH and x.data.kind is DataKind.NONE:
+    if model.kind is ModelKind.FRESH and model.dial is None:
+        raise ConfigError("model.dial null: a fresh model needs words. Set it to ${dial}.")
+    if model.kind is ModelKind.FRESH and x.data.pool is None and model.pretraining is None:
         raise ConfigError(
             "data none: a fresh model knows nothing before training. Choose data=dial_1k or another model."
         )
@@ -113,18 +128,37 @@ def _check_continuation(continuation: str, dialect: Dialect) -> None:
 
 
 def _check_data(x: Experiment) -> None:
-    if x.data.kind is DataKind.NONE:
+    pool = x.data.pool
+    if pool is None:
         return
-    _require_positive("data.examples", x.data.examples)
+    _require_positive("data.pool.rows", pool.rows)
+    if pool.kind is PoolKind.HUB and pool.hub is not None:
+        _require_commit("data.pool.hub.revision", pool.hub.revision, f"https://huggingface.co/datasets/{pool.hub.repo}")
+    if pool.columns.thinking is None and x.data.teacher is None and pool.conversation is None:
+        raise ConfigError("data.pool.columns.thinking null: nothing to learn from. Name the column, or a data.teacher.")
+    if x.data.selection.examples is not None:
+        _require_positive("data.selection.examples", x.data.selection.examples)
     if x.train is None:
         raise ConfigError(f"train null: data={x.data.name} is to be trained on. Choose train=laptop, or data=none.")
-    _require_positive("train.steps", x.train.steps)
-    _require_positive("train.batch_size", x.train.batch_size)
+    _check_train(x.train)
     if x.train.batch_size % min(x.machine.micro_batch, x.train.batch_size):
         raise ConfigError(
             f"train.batch_size {x.train.batch_size}: not a multiple of machine.micro_batch {x.machine.micro_batch}."
             " Change the latter."
         )
+
+
+def _check_train(train: Train) -> None:
+    if (train.epochs is None) == (train.steps is None):
+        raise ConfigError(
+            f"train.epochs {train.epochs} and train.steps {train.steps}: exactly one says how long. Set one to null."
+        )
+    for field in ("epochs", "steps", "batch_size", "block_size"):
+        value = getattr(train, field)
+        if value is not None:
+            _require_positive(f"train.{field}", value)
+    if (train.lora is None) != (train.method is Method.FULL):
+        raise ConfigError(f"train.lora {train.lora}: does not go with method {train.method.value}. Choose train=lora.")
 
 
 def _check_budget(x: Experiment) -> None:
@@ -186,10 +220,9 @@ def _check_generate(x: Experiment) -> None:
 
 def _check_rates(x: Experiment) -> None:
     """Counts and rates that something is divided by or waits for."""
-    for field in ("workers", "threads", "micro_batch", "checkpoint_every_steps", "slots"):
+    for field in ("workers", "threads", "micro_batch", "checkpoint_every_steps", "slots", "nodes"):
         _require_positive(f"machine.{field}", getattr(x.machine, field))
-    for field in ("train_tokens_per_second", "generate_tokens_per_second"):
-        _require_positive(f"cost.{field}", getattr(x.cost, field))
+    _require_positive("cost.generate_tokens_per_second", x.cost.generate_tokens_per_second)
     _require_positive("statistics.resamples", x.statistics.resamples)
     for field in ("level", "power"):
         if not 0 < getattr(x.statistics, field) < 1:

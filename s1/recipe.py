@@ -36,11 +36,26 @@ class Columns:
     """Where a pool keeps what; the defaults are s1's (a list of texts counts by its first)."""
 
     question: str = "question"
-    solution: str = "solution"  # the reference: a whole solution, or the final answer alone
+    solution: str | None = "solution"  # the reference: a whole solution, or the final answer alone
     source: str | None = "source_type"  # null: all rows are of one source, named after the pool
     thinking: str | None = "thinking_trajectories"  # null: no traces yet, a teacher is to write them
     answer: str | None = "attempt"
     domain: str | None = None
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A pool whose rows are chats: question, and trace and answer between markers of the reply."""
+
+    column: str
+    role: str
+    text: str
+    user: str
+    assistant: str
+    thinking_start: str
+    thinking_end: str
+    answer_start: str
+    answer_end: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,7 @@ class Pool:
     rows: int  # dial: how many to make; otherwise how many there are, for the estimate
     grader: GraderKind
     columns: Columns = field(default_factory=Columns)
+    conversation: Conversation | None = None  # instead of columns
     hub: Hub | None = None
     file: str | None = None
     dial: Dial | None = None
@@ -129,7 +145,6 @@ class Difficulty:
 
     solvers: dict[str, Model]
     task: str  # the lm-eval task whose words ask and whose grader grades
-    max_tokens: int
     temperature: float = 0.05
     seed: int = 0
 

@@ -42,7 +42,7 @@ class PoolRow:
 
     id: str  # the first 16 hex digits of sha256(question), as in s1
     question: str
-    solution: str  # the reference: a whole solution, or the final answer alone
+    solution: str | None  # the reference: a whole solution, or the final answer alone
     source: str
     domain: str | None
     thinking: str | None  # None: nobody has answered it yet

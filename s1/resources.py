@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sweep.identity import Json
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -55,3 +57,20 @@ class Machine:
 @dataclass(frozen=True)
 class Launch:
     name: str
+
+
+def settings_of(machine: Machine, cost: Cost) -> dict[str, Json]:
+    """What a stage is told of where it runs."""
+    return {
+        "device": machine.device,
+        "micro_batch": machine.micro_batch,
+        "checkpoint_every_steps": machine.checkpoint_every_steps,
+        "checkpoint_every_minutes": machine.checkpoint_every_minutes,
+        "gradient_checkpointing": machine.gradient_checkpointing,
+        "padding_free": machine.padding_free,
+        "slots": machine.slots,
+        "cache_gib": machine.cache_gib,
+        "prefix_caching": machine.prefix_caching,
+        "data_parallel": machine.data_parallel,
+        "usd_per_hour": cost.usd_per_device_hour * max(1, machine.gpus),
+    }

@@ -6,12 +6,13 @@ Narrow on purpose. A stage that received the whole point would be made again for
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from s1.config import (
     Architecture,
     Budget,
+    Compare,
     Dial,
     Dialect,
     EngineConfig,
@@ -83,6 +84,7 @@ class Curating:
 
     selection: Selection
     grader: GraderKind
+    solvers: list[str]  # names, in the order of `scores`
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Conditioning:
     """A conditional-control set; inputs `rows`, `model`: whose tokens are counted."""
 
     control: Control
-    step_start: str | None = None  # steps: the delimiter that opens each, the dialect's thinking_start
+    dialect: Dialect
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,7 @@ class Curve:
     points: list[CurvePoint]
     statistics: Statistics
     cost: Cost
+    compare: Compare | None = field(default=None, metadata={"omit_if": None})
 
 
 @dataclass(frozen=True)
@@ -179,3 +182,12 @@ class Report:
     name: str
     claim: str
     command: str
+
+
+@dataclass(frozen=True)
+class FunnelReport:
+    """How examples were chosen; input `curated`: one per set."""
+
+    name: str
+    command: str
+    sets: list[str]

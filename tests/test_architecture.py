@@ -81,6 +81,9 @@ RANKS = (
     ("s1.evaluate.*", 2),
     ("s1.train.*", 2),
     ("s1.track", 2),
+    ("s1.asking", 3),
+    ("s1.learning", 3),
+    ("s1.estimates", 3),
     ("s1.pipeline", 3),
 )
 

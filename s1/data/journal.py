@@ -51,12 +51,9 @@ class Journal:
         if self._unsynced >= SYNC_EVERY:
             self._sync()
 
-    def set_aside(self) -> Path:
-        """Begin anew: what was heard stays readable beside, but counts no more."""
-        aside = self._path.with_suffix(".refused.jsonl")
-        self._path.replace(aside)
-        self.replies.clear()
-        return aside
+    def set_aside(self) -> None:
+        """Nothing of this counts any more: the next attempt begins anew, and what was heard stays readable beside."""
+        self._path.replace(self._path.with_suffix(".refused.jsonl"))
 
     def _sync(self) -> None:
         os.fsync(self._file.fileno())

@@ -1,23 +1,18 @@
-"""Rows made by rule: fresh problems to evaluate on, and reasoned examples to train on.
+"""Problems made by rule, to evaluate on: rows.jsonl {"id", "problem", "answer"}, what an lm-eval task reads.
 
-problems -> rows.jsonl   {"id", "problem", "answer"}                 what an lm-eval task reads
-curated  -> rows.jsonl   {"id", "question", "thinking", "answer"}    records.Example; only traces with a right answer
-
-The two can share no question: s1/data/dial.py divides the questions of a family for good. Training answers open with
-"Final Answer:", as s1's do, so that the model knows the words a forced end appends (conf/dialect/s1.yaml).
+They share no question with a pool of the same family (s1/data/pool.py): s1/data/dial.py divides its questions for good.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 from random import Random
 
 from s1.config import ConfigError
 from s1.data.dial import Family
 from s1.evaluate.rows import Row
-from s1.records import Example, write_rows
-from s1.stages import Curated, Problems
+from s1.records import write_rows
+from s1.stages import Problems
 from sweep.stage import Summary, Work
 
 ROWS = "rows.jsonl"
@@ -35,21 +30,3 @@ def problems(work: Work[Problems]) -> Summary:
     rows = (Row(f"dial-{i:04d}", each.question, str(family.truth(each))) for i, each in enumerate(drawn))
     count = write_rows(work.out / ROWS, rows)
     return {"problems": count, "gap_share": sum(map(family.touches_gap, drawn)) / count}
-
-
-def curate(work: Work[Curated]) -> Summary:
-    """Training examples, the gap avoided."""
-    count = write_rows(work.out / ROWS, islice(examples(work.config), work.config.examples))
-    return {"examples": count}
-
-
-def examples(data: Curated) -> Iterator[Example]:
-    """Reasoned training problems without end; a trace that ends in a wrong answer is left out."""
-    family, random = Family(data.dial), Random(data.seed)
-    kept = 0
-    for problem in family.training_problems(random):
-        reasoning = family.reason(problem, random)
-        if reasoning.answer == family.truth(problem):
-            answer = f"Final Answer: {reasoning.answer}"
-            yield Example(f"dial-{kept:04d}", problem.question, reasoning.thinking, answer)
-            kept += 1

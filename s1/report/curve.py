@@ -9,43 +9,31 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from s1.config import ConfigError, Statistics
+from s1.config import ConfigError
 from s1.generate.engines import engine_text, read_engine
 from s1.records import Outcome, Score, read_rows
+from s1.report.across import across
 from s1.report.agreement import agreements
-from s1.report.findings import AtK, Difference, Findings, Measured, Series, write_findings
+from s1.report.comparison import Comparison, Scored
+from s1.report.findings import AtK, Findings, Measured, Series, write_findings
 from s1.resources import Cost
 from s1.stages import Curve, CurvePoint
 from s1.stats import bootstrap
 from s1.stats.audit import Requested, audit
 from s1.stats.grid import Grid, grid, require_paired
-from s1.stats.interval import Estimate, detectable_paired_pp, plain
+from s1.stats.interval import Estimate, plain
 from s1.stats.scaling import metrics
 from s1.stats.votes import majority_at, pass_at
 from sweep.stage import Summary, Work
 
 BUDGET = "budget"  # the axes `budget` and `budget.*`
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A point and its scores."""
-
-    point: CurvePoint
-    key: str
-    scores: list[Score]
-    answers: Path  # the directory of what was scored
-
-    @property
-    def requested(self) -> Requested:
-        return Requested(self.point.max_thinking_tokens, self.point.min_thinking_tokens, self.point.waits)
 
 
 def curve(work: Work[Curve]) -> Summary:
@@ -72,7 +60,7 @@ def find(config: Curve, scored: Sequence[Scored]) -> Findings:
         by_series.setdefault(_series_name(each.point, config.points), []).append(each)
     series = [_series(name, members, config) for name, members in by_series.items()]
     compared = agreements([(each.point.label, each.point.values, each.answers) for each in scored])
-    return Findings(series, list(compared), config.statistics, config.cost)
+    return Findings(series, list(compared), across(config, scored, series), config.statistics, config.cost)
 
 
 def _read(points: Sequence[CurvePoint], scores: Sequence[Path], answers: Sequence[Path]) -> Iterator[Scored]:
@@ -122,7 +110,7 @@ def _series(name: str, members: Sequence[Scored], config: Curve) -> Series:
     questions = len(grids[labels[0]].questions)
     counts_RQ = bootstrap.draw_counts(questions, statistics.resamples, np.random.default_rng(statistics.seed))
     points = [_measured(each, grids[each.point.label], counts_RQ, config) for each in ordered]
-    compare = _Comparison(grids, {each.label: each.valid for each in points}, counts_RQ, statistics)
+    compare = Comparison(grids, {each.label: each.valid for each in points}, counts_RQ, statistics)
     valid = [each for each in points if each.valid]
     reference = min(valid or points, key=lambda each: _reference_order(each.audit.requested)).label
     return Series(
@@ -194,31 +182,6 @@ def _cost(scores: Sequence[Score], cost: Cost) -> dict[str, Estimate]:
         "device_seconds": plain(seconds, traces, rate, "device-seconds"),
         "usd": plain(seconds * cost.usd_per_device_hour / 3600, traces, price, "USD"),
     }
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """Paired comparison of any two points of a series."""
-
-    grids: Mapping[str, Grid]
-    valid: Mapping[str, bool]
-    counts_RQ: np.ndarray
-    statistics: Statistics
-
-    def difference(self, label: str, against: str) -> Difference:
-        differences_Q = 100 * (self.grids[label].accuracy_Q - self.grids[against].accuracy_Q)
-        level, power = self.statistics.level, self.statistics.power
-        detectable = detectable_paired_pp(differences_Q, level, power)
-        method = f"at {100 * power:g} % power, from the observed discordance"
-        return Difference(
-            label=label,
-            against=against,
-            estimate=bootstrap.mean(differences_Q, self.counts_RQ, level, "pp"),
-            gained=int((differences_Q > 0).sum()),
-            lost=int((differences_Q < 0).sum()),
-            detectable=None if detectable is None else plain(detectable, len(differences_Q), method, "pp"),
-            valid=self.valid[label] and self.valid[against],
-        )
 
 
 def _notes(points: Sequence[Measured]) -> Iterator[str]:

@@ -126,6 +126,7 @@ class Agreement:
 class Findings:
     series: list[Series]
     agreements: list[Agreement]  # where an axis is the engine
+    across: list[Difference]  # where points are compared along an axis: each against the reference's value there
     statistics: Statistics
     cost: Cost
 

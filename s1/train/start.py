@@ -69,7 +69,7 @@ def materialise(work: Work[Start]) -> Summary:
 def _fresh(work: Work[Start]) -> Summary:
     config = work.config
     if config.architecture is None or config.dial is None:
-        raise ConfigError("model.architecture null: a fresh model needs one, and data=dial_1k. Choose model=laptop.")
+        raise ConfigError("model.architecture null: a fresh model needs one, and a dial. Choose model=laptop.")
     _hide_progress_bars()
     tokenizer = piece_tokenizer((*CHAT_PIECES, *Family(config.dial).pieces()))
     return _save(random_model(config.architecture, tokenizer, config.seed), tokenizer, work.out)

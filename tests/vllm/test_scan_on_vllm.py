@@ -21,7 +21,7 @@ from sweep.provenance import PROJECT
 if installed(EngineKind.VLLM)["vllm"] is None:
     pytest.skip("vLLM is not installed here: `make test-vllm` runs this", allow_module_level=True)
 
-SMALL = ["train.steps=150", "data.examples=256", "machine.cache_gib=0.5", "track=off"]
+SMALL = ["train.steps=150", "data.pool.rows=256", "machine.cache_gib=0.5", "track=off"]
 
 
 def scan(home: Path, *overrides: str) -> subprocess.CompletedProcess[str]:

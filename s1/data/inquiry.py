@@ -1,4 +1,4 @@
-"""Asking a model about every row, with what is shared by teachers (s1/data/distil.py) and labellers (s1/data/label.py).
+"""Asking a model about every row: what teachers (s1/data/distil.py) and labellers (s1/data/labels.py) share.
 
 Input `rows`: rows.jsonl of records.PoolRow and funnel.json. Product:
 
@@ -7,15 +7,15 @@ Input `rows`: rows.jsonl of records.PoolRow and funnel.json. Product:
     funnel.json     the input's, and a step of this stage: how many are left, how many were dropped and why
 
 Replies are kept in the stage's scratch as they come (s1/data/journal.py), so an attempt that was killed is continued by
-asking only what is missing. The first replies are a trial: if none of them can be used, neither will the rest, and the
-stage ends before it costs more.
+asking only what is missing. The first questions are a trial: if no reply to them can be used, neither will the rest,
+and the stage ends before it costs more.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeAlias
 
@@ -31,7 +31,7 @@ from s1.stages import Distilling
 from sweep.stage import Summary, Work
 
 USAGE = "usage.jsonl"
-TRIAL = 8  # replies among which one must be of use
+TRIAL = 8  # questions; one of the replies must be of use before more are asked
 MENDS = {
     Fault.NO_THOUGHTS: "It shows no thoughts, or the server leaves them in the text: start vLLM with --reasoning-parser"
     " and the name of the model's parser, or choose a teacher that returns its reasoning.",
@@ -73,11 +73,19 @@ class Inquiry:
     report: Callable[[int, int, str], None]
 
     async def run(self, ask: Ask, endpoint: Endpoint) -> None:
-        """Ask about the rows without a reply, in order, no faster than the endpoint allows.
+        """Ask about the rows without a reply, in order. Raises EndpointError; what was heard until then is kept."""
+        await self._ask_about(self.rows[:TRIAL], ask, endpoint)
+        self._judge_trial()
+        await self._ask_about(self.rows, ask, endpoint)
 
-        After the first EndpointError nothing more is sent; replies in flight are paid for: they are awaited and kept.
-        """
-        self._check_trial()
+    def outcomes(self) -> Iterator[PoolRow | Fault]:
+        """What became of every row that has a reply."""
+        replies = self.journal.replies
+        return (self.read(row, replies[row.id]) for row in self.rows if row.id in replies)
+
+    async def _ask_about(self, rows: Sequence[PoolRow], ask: Ask, endpoint: Endpoint) -> None:
+        """No faster than the endpoint allows. After a failure nothing more is sent; what is in flight is awaited."""
+        missing = {row.id: row for row in rows if row.id not in self.journal.replies}
         slots, failures = asyncio.Semaphore(endpoint.concurrency), list[EndpointError]()
 
         async def one(row: PoolRow) -> None:
@@ -88,41 +96,37 @@ class Inquiry:
             finally:
                 slots.release()
 
-        async with asyncio.TaskGroup() as group:
-            for row in {row.id: row for row in self.rows if row.id not in self.journal.replies}.values():
-                await slots.acquire()
-                if failures:
-                    break
-                group.create_task(one(row))
-                await asyncio.sleep(60 / endpoint.requests_per_minute if endpoint.requests_per_minute else 0)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for row in missing.values():
+                    await slots.acquire()
+                    if failures:
+                        break
+                    group.create_task(one(row))
+                    await asyncio.sleep(60 / endpoint.requests_per_minute if endpoint.requests_per_minute else 0)
+        except ExceptionGroup as several:  # a full disk, say: the first says it all
+            raise several.exceptions[0] from None
         if failures:
             raise failures[0]
-
-    def outcomes(self) -> Iterator[PoolRow | Fault]:
-        """What became of every row that has a reply."""
-        replies = self.journal.replies
-        return (self.read(row, replies[row.id]) for row in self.rows if row.id in replies)
 
     def _hear(self, reply: Reply) -> None:
         self.journal.add(reply)
         self.report(len(self.journal.replies), len(self.rows), "rows")
-        if len(self.journal.replies) <= TRIAL:
-            self._check_trial()
 
-    def _check_trial(self) -> None:
-        """Raises EndpointError, and begins the journal anew, if the trial is over and gave nothing."""
+    def _judge_trial(self) -> None:
+        """Raises EndpointError, and begins the journal anew, if no reply so far is of use."""
         heard = list(self.outcomes())
-        if len(heard) < min(TRIAL, len(self.rows)) or any(isinstance(each, PoolRow) for each in heard):
+        faults = Counter(each for each in heard if isinstance(each, Fault)).most_common()
+        if sum(count for _, count in faults) < len(heard):
             return
         self.journal.set_aside()
-        counts = Counter(each for each in heard if isinstance(each, Fault)).most_common()
-        told = ", ".join(f"{count} {reason.value}" for reason, count in counts)
+        told = ", ".join(f"{count} {fault.value}" for fault, count in faults)
         raise EndpointError(
-            f"model {self.model}: none of its first {len(heard)} replies can be used ({told}). {MENDS[counts[0][0]]}"
+            f"model {self.model}: none of its first {len(heard)} replies can be used ({told}). {MENDS[faults[0][0]]}"
         )
 
 
-def asked(work: Work[Any], asking: Distilling, read: Read, step: str) -> Summary:
+def inquire(work: Work[Any], asking: Distilling, read: Read, step: str) -> Summary:
     """The whole of a stage that asks a model about every row. Raises EndpointError, ConfigError."""
     rows = read_rows(work.one("rows") / ROWS, PoolRow)
     if not rows:
@@ -132,22 +136,14 @@ def asked(work: Work[Any], asking: Distilling, read: Read, step: str) -> Summary
         known = len(journal.replies)
         inquiry = Inquiry(asking.model, rows, read, journal, work.report)
         asyncio.run(_ask(inquiry, endpoint, asking))
-        usage = [_usage(journal.replies[row_id], endpoint) for row_id in dict.fromkeys(row.id for row in rows)]
     outcomes = list(inquiry.outcomes())
     kept = [each for each in outcomes if isinstance(each, PoolRow)]
     drops = [Drop(row, each.value) for row, each in zip(rows, outcomes, strict=True) if isinstance(each, Fault)]
+    usage = [_usage(journal.replies[row_id], endpoint) for row_id in dict.fromkeys(row.id for row in rows)]
     write_rows(work.out / ROWS, kept)
     write_rows(work.out / USAGE, usage)
     write_funnel(work.out, [*read_funnel(work.one("rows")), step_of(step, kept, drops)])
-    return {
-        "rows": len(kept),
-        "dropped": len(drops),
-        "asked": len(usage) - known,
-        "prompt_tokens": _total(each.prompt_tokens for each in usage),
-        "completion_tokens": _total(each.completion_tokens for each in usage),
-        "usd": _total(each.usd for each in usage),
-        "replies_without_usage": sum(each.usd is None for each in usage),
-    }
+    return {"rows": len(kept), "dropped": len(drops), "asked": len(usage) - known, **_totals(usage)}
 
 
 async def _ask(inquiry: Inquiry, endpoint: Endpoint, asking: Distilling) -> None:
@@ -161,7 +157,12 @@ def _usage(reply: Reply, endpoint: Endpoint) -> Usage:
     return Usage(reply.id, reply.model, prompt, completion, usd)
 
 
-def _total(values: Iterable[float | None]) -> float | None:
-    """The sum of what is known; None where nothing is."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+def _totals(usage: Sequence[Usage]) -> dict[str, float | None]:
+    """Sums of what is known; None where nothing is."""
+    known = [each for each in usage if each.usd is not None]
+    return {
+        "prompt_tokens": sum(each.prompt_tokens for each in known) if known else None,
+        "completion_tokens": sum(each.completion_tokens for each in known) if known else None,
+        "usd": sum(each.usd for each in known) if known else None,
+        "replies_without_usage": len(usage) - len(known),
+    }

@@ -3,7 +3,7 @@
 The domains are the 61 classes of the Mathematics Subject Classification 2020 that s1 used: all of its two-digit codes
 but 00 and 01, general matters and history. A reply must end in a code of the list (msc.json); one that does not is a
 drop. A domain is named by its title, as in s1's sets.
-Input, product and cost: s1/data/asking.py.
+Input, product and cost: s1/data/inquiry.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from s1.data.asking import asked
+from s1.data.inquiry import inquire
 from s1.data.replies import Fault, Reply, fault_of
 from s1.records import PoolRow
 from s1.stages import Labelling
@@ -30,7 +30,7 @@ def label(work: Work[Labelling]) -> Summary:
     asking = work.config.asked
     if asking.system is None:
         asking = replace(asking, system=system_prompt(classes))
-    return asked(work, asking, partial(labelled, classes), step="labelled")
+    return inquire(work, asking, partial(labelled, classes), step="labelled")
 
 
 def msc_classes() -> dict[str, str]:

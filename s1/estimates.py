@@ -1,0 +1,53 @@
+"""What the stages of a plan are expected to cost, by their addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from s1 import cost
+from s1.asking import Asked
+from s1.config import Task
+from s1.experiment import Experiment
+from s1.learning import Lesson
+from sweep.contract import Estimate
+from sweep.identity import key_of
+
+
+class Built(Protocol):
+    """The stages of one point."""
+
+    @property
+    def lesson(self) -> Lesson: ...
+    @property
+    def asked(self) -> Asked: ...
+
+
+def estimates_of(points: Sequence[Experiment], built: Sequence[Built]) -> dict[str, Estimate]:
+    """Stages that share a batch share its thinking; those not named here cost nothing worth naming."""
+    estimates: dict[str, Estimate] = {}
+    batches: dict[str, list[tuple[Experiment, Asked]]] = {}
+    for x, stages in zip(points, built, strict=True):
+        lesson, asked = stages.lesson, stages.asked
+        if lesson.curated is not None:
+            estimates[lesson.checkpoint.address] = cost.training(x)
+        for solved in lesson.solved:
+            estimates[solved.answers.address] = cost.solving(x)
+        shared = key_of([asked.answers.batch, asked.questions.key, x.generate, x.model.dialect])
+        batches.setdefault(shared, []).append((x, asked))
+    for members in batches.values():
+        xs = [x for x, _ in members]
+        for (_, asked), estimate in zip(members, cost.generation(xs, question_count(xs[0].task)), strict=True):
+            estimates[asked.answers.address] = estimate
+    return estimates
+
+
+def question_count(task: Task) -> int:
+    """How many questions a task is expected to ask."""
+    if task.data_file is not None:
+        with Path(task.data_file).expanduser().open("rb") as file:
+            count = sum(1 for line in file if line.strip())
+    else:
+        count = task.problems
+    return min(count, task.limit) if task.limit else count

@@ -1,0 +1,252 @@
+"""Stages by which a model learns: from a pool of candidates to the examples, from these to a checkpoint.
+
+pool -> [distilled] -> [clean] -> [labelled] ------------------> curated -> [conditioned] -> rendered -> checkpoint
+                             `-> exam -> questions -> scores -----^  by solver                  start ---^
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from s1.asking import Asked, Manner, ask, local_file, questions_from, questions_of
+from s1.config import Budget, ConfigError, Forcing, Generate, Model, ModelKind, Train
+from s1.experiment import Experiment
+from s1.recipe import Control, Data, Difficulty, GraderKind, Pool, PoolKind, Selection, Strategy, Teacher
+from s1.resources import settings_of
+from s1.stages import (
+    Cleansing,
+    Collecting,
+    Conditioning,
+    Curating,
+    Distilling,
+    Exam,
+    Labelling,
+    Rendering,
+    Sft,
+    Start,
+)
+from sweep.identity import Json
+from sweep.stage import FileInput, Input, Stage
+
+MODEL_FILES = (".json", ".safetensors", ".jinja", ".txt", ".model")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a checkpoint is made of."""
+
+    checkpoint: Stage
+    curated: Stage | None  # None: nothing is learned, the model stays as it is
+    solved: tuple[Asked, ...] = ()
+
+
+def lesson_of(x: Experiment) -> Lesson:
+    """The model that answers: as it is, or fine-tuned on its data."""
+    base = base_of(x, x.model)
+    if x.data.pool is None or x.train is None:
+        return Lesson(base, None)
+    curated, solved = curated_of(x, x.data)
+    examples = conditioned_of(x, curated, x.data.control)
+    rendered = rendered_of(x.model, examples, x.train, x.data.control)
+    return Lesson(sft("checkpoint", x, base, rendered, x.train), curated, solved)
+
+
+# ----------------------------------------------------------------------------------------------- the examples
+
+
+def curated_of(x: Experiment, data: Data) -> tuple[Stage, tuple[Asked, ...]]:
+    """The chosen examples, and the solvers' part in the choice; in the order in which it happens."""
+    if data.pool is None:
+        raise ConfigError("data none: there is nothing to curate. Choose a data group with a pool.")
+    rows = pool_of(data.pool)
+    if data.teacher:
+        rows = distilled_of(rows, data.teacher)
+    if data.cleaning:
+        rows = Stage(
+            name="clean",
+            version=1,
+            config=Cleansing(data.cleaning, data.pool.grader),
+            run="s1.data.clean:clean",
+            inputs={"rows": (rows,), "against": tuple(map(questions_of, data.evaluations.values()))},
+            label=data.pool.name,
+        )
+    candidates = rows
+    if data.labels:
+        rows = labelled_of(rows, data.labels.teacher)
+    exam, solved = _solved(x, candidates, data.difficulty, data.pool.grader)
+    curated = Stage(
+        name="curated",
+        version=2,
+        config=Curating(data.selection, data.pool.grader, sorted(data.difficulty.solvers) if data.difficulty else []),
+        run="s1.data.curate:curate",
+        inputs={
+            "rows": (rows,),
+            "model": (start_of(x.model),),
+            "exam": exam,
+            "scores": tuple(each.scores for each in solved),
+        },
+        label=data.name,
+    )
+    return curated, solved
+
+
+def pool_of(pool: Pool) -> Stage:
+    """The candidates; a local file is known by its content, and how many rows a source has is only for the estimate."""
+    files = (local_file("data.pool.file", pool.file or ""),) if pool.kind is PoolKind.FILE else ()
+    counted = pool.rows if pool.kind is PoolKind.DIAL else 0
+    return Stage(
+        name="pool",
+        version=1,
+        config=Collecting(replace(pool, rows=counted, file=None)),
+        run="s1.data.pool:collect",
+        inputs={"file": files} if files else {},
+        label=pool.name,
+    )
+
+
+def distilled_of(rows: Stage, teacher: Teacher) -> Stage:
+    """The same questions with a teacher's traces."""
+    return Stage(
+        name="distilled",
+        version=1,
+        config=_asked_by(teacher),
+        run="s1.data.distil:distil",
+        inputs={"rows": (rows,)},
+        settings=_endpoint(teacher),
+        label=teacher.model,
+    )
+
+
+def labelled_of(rows: Stage, teacher: Teacher) -> Stage:
+    """The same rows with domains told by a model."""
+    return Stage(
+        name="labelled",
+        version=1,
+        config=Labelling(_asked_by(teacher)),
+        run="s1.data.labels:label",
+        inputs={"rows": (rows,)},
+        settings=_endpoint(teacher),
+        label=teacher.model,
+    )
+
+
+def _solved(
+    x: Experiment, rows: Stage, difficulty: Difficulty | None, grader: GraderKind
+) -> tuple[tuple[Stage, ...], tuple[Asked, ...]]:
+    """What the solvers are asked, and how each of them did, by name."""
+    if difficulty is None:
+        return (), ()
+    exam = Stage(
+        name="exam",
+        version=1,
+        config=Exam(grader),
+        run="s1.data.difficulty:exam",
+        inputs={"rows": (rows,)},
+        label="the pool's questions",
+    )
+    questions = questions_from(difficulty.task, (exam,))
+    generate = Generate(samples=1, temperature=difficulty.temperature, top_p=1.0, seed=difficulty.seed, share=True)
+    asked = []
+    for name, solver in sorted(difficulty.solvers.items()):
+        budget = Budget(Forcing.NONE, None, 0, 0, "", answer_tokens=solver.context_tokens)
+        manner = Manner(budget, generate, x.engine, settings_of(x.machine, x.cost), f"solver {name}")
+        asked.append(ask(solver, base_of(x, solver), difficulty.task, questions, manner))
+    return (questions,), tuple(asked)
+
+
+def conditioned_of(x: Experiment, curated: Stage, control: Control) -> Stage:
+    """The examples as they are, or a conditional-control set made of them."""
+    if control is Control.NONE:
+        return curated
+    return Stage(
+        name="conditioned",
+        version=1,
+        config=Conditioning(control, x.model.dialect),
+        run="s1.data.condition:condition",
+        inputs={"rows": (curated,), "model": (start_of(x.model),)},
+        label=control.value,
+    )
+
+
+# -------------------------------------------------------------------------------------------------- the models
+
+
+def base_of(x: Experiment, model: Model) -> Stage:
+    """A model before fine-tuning: as it came, or, if it is a fresh one with a pretraining, after that."""
+    start, school = start_of(model), model.pretraining
+    if school is None:
+        return start
+    corpus = Pool("corpus", PoolKind.DIAL, school.examples, GraderKind.INTEGER, dial=school.dial, seed=school.seed)
+    curated = Stage(
+        name="curated",
+        version=2,
+        config=Curating(Selection(Strategy.ALL), GraderKind.INTEGER, []),
+        run="s1.data.curate:curate",
+        inputs={"rows": (pool_of(corpus),), "model": (start,), "exam": (), "scores": ()},
+        label="corpus",
+    )
+    return sft("base", x, start, rendered_of(model, curated, school.train, Control.NONE), school.train)
+
+
+def rendered_of(model: Model, examples: Stage, train: Train, control: Control) -> Stage:
+    """The training text as token ids, audited."""
+    return Stage(
+        name="rendered",
+        version=1,
+        config=Rendering(model.dialect, train.block_size, train.overlong, control),
+        run="s1.train.render:render",
+        inputs={"rows": (examples,), "model": (start_of(model),)},
+        label=examples.label,
+    )
+
+
+def sft(name: str, x: Experiment, model: Stage, rendered: Stage, train: Train) -> Stage:
+    """Fine-tuning of one model on one set."""
+    return Stage(
+        name=name,
+        version=2,
+        config=Sft(train),
+        run="s1.train.sft:train",
+        inputs={"model": (model,), "data": (rendered,)},
+        settings=settings_of(x.machine, x.cost),
+        label=f"{model.label} on {rendered.label}",
+    )
+
+
+def start_of(model: Model) -> Stage:
+    """A model as it came; a local directory is known by its content, whatever its place."""
+    files: dict[str, tuple[Input, ...]] = {}
+    if model.kind is ModelKind.DIRECTORY:
+        files = {"files": tuple(FileInput.of(path) for path in _model_files(Path(model.repo or "")))}
+    config = Start(
+        kind=model.kind,
+        repo=None if files else model.repo,
+        revision=model.revision,
+        file=model.file,
+        architecture=model.architecture,
+        dial=model.dial,
+        seed=model.seed,
+    )
+    return Stage(
+        name="start", version=1, config=config, run="s1.train.start:materialise", inputs=files, label=model.name
+    )
+
+
+def _model_files(directory: Path) -> list[Path]:
+    files = sorted(path for path in directory.glob("*") if path.suffix in MODEL_FILES)
+    if not any(path.name == "config.json" for path in files):
+        raise ConfigError(
+            f"model.repo {str(directory)!r}: no config.json there. Give a directory in Hugging Face layout."
+        )
+    return files
+
+
+def _asked_by(teacher: Teacher) -> Distilling:
+    return Distilling(
+        teacher.model, teacher.max_tokens, teacher.temperature, teacher.top_p, teacher.seed, teacher.system
+    )
+
+
+def _endpoint(teacher: Teacher) -> dict[str, Json]:
+    return dict(asdict(teacher.endpoint))
