@@ -130,6 +130,14 @@ class Pattern:
     regex: str
     except_sources: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.regex)
+        except re.error as error:
+            raise ConfigError(
+                f"data.cleaning.patterns {self.regex!r}: no regular expression ({error}). Mend it."
+            ) from None
+
 
 @dataclass(frozen=True)
 class Cleaning:
@@ -137,6 +145,10 @@ class Cleaning:
 
     ngram_words: int  # a question that shares so many consecutive words with one of the evaluations is dropped
     patterns: list[Pattern] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.ngram_words < 1:
+            raise ConfigError(f"data.cleaning.ngram_words {self.ngram_words}: no words to share. Give 8, as s1 did.")
 
 
 @dataclass(frozen=True)
@@ -160,7 +172,7 @@ class Strategy(Enum):
     ALL = "all"  # every row, in order
     RANDOM = "random"  # uniformly
     LONGEST = "longest"  # by trace length
-    DIVERSE = "diverse"  # a domain uniformly, in it a row with probability 2^-rank by trace length (Algorithm 1)
+    DIVERSE = "diverse"  # a domain uniformly, in it a row; a long trace rather than a short one (Algorithm 1)
 
 
 @dataclass(frozen=True)
@@ -190,12 +202,20 @@ class Selection:
     seed: int = 0
     seed_set: SeedSet | None = None  # diverse
     tail: Tail | None = None  # diverse
+    favour_long: bool = True  # diverse: within a domain by 2^-rank of trace length; false: uniformly
 
     def __post_init__(self) -> None:
         if (self.examples is None) != (self.strategy is Strategy.ALL):
             raise ConfigError(
                 f"data.selection.examples {self.examples}: strategy {self.strategy.value} takes"
                 f" {'all rows. Set it to null' if self.strategy is Strategy.ALL else 'a number. Give one, 1000 say'}."
+            )
+        if self.examples is not None and self.examples < 1:
+            raise ConfigError(f"data.selection.examples {self.examples}: nothing to train on. Give at least 1.")
+        if self.strategy is not Strategy.DIVERSE and (self.seed_set or self.tail or not self.favour_long):
+            raise ConfigError(
+                f"data.selection.strategy {self.strategy.value}: seed_set, tail and favour_long belong to diverse."
+                " Leave them out, or choose it."
             )
 
 

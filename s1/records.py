@@ -2,6 +2,7 @@
 
 pool, clean/rows.jsonl            PoolRow             candidates for training
 problems, curated/rows.jsonl      Row, Example        what is asked; what is trained on
+curated/selection.jsonl           Chosen              where each example came from
 rendered/rows.jsonl               TokenRow            the same as the model reads it
 questions/questions.jsonl         Question            the prompts as the lm-eval task words them
 answers/answers.jsonl             Answer              token ids with their origin, and the texts they decode to
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from s1.config import ConfigError
+
+ROWS = "rows.jsonl"
 
 
 class Ending(Enum):
@@ -57,6 +60,17 @@ class Example:
     question: str
     thinking: str
     answer: str
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is known of an example."""
+
+    id: str
+    source: str
+    domain: str
+    tokens: int  # of its trace
+    teacher_correct: bool | None  # None: its reference cannot be graded
 
 
 @dataclass(frozen=True)

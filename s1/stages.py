@@ -79,8 +79,8 @@ class Labelling:
 
 @dataclass(frozen=True)
 class Curating:
-    """Difficulty, domain and selection; inputs `rows`, `model`: whose tokens measure a trace, `exam`: what was asked,
-    `scores`: one per solver."""
+    """Difficulty, domain and selection; inputs `rows`, `model`: whose tokens measure a trace, `exam`: the rows that the
+    solvers were asked and the questions made of them, `scores`: one per solver."""
 
     selection: Selection
     grader: GraderKind

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from s1.recipe import GraderKind
+
 
 @dataclass(frozen=True)
 class Grade:
@@ -46,13 +48,13 @@ _LETTER = re.compile(
 
 def grade_integer(text: str, gold: str) -> Grade:
     """Integers, for AIME and the dial: reads 023, 42.0, $x=42$, "42 degrees"; does not read 1/2 or "33 or 34"."""
-    extracted = _integer(_stated(text) or text)
+    extracted = _read_integer(text)
     return Grade(extracted, extracted is not None and extracted == _integer(gold))
 
 
 def grade_math(text: str, gold: str) -> Grade:
     """LaTeX answers: equal as normalised strings, or equal mathematics by math-verify."""
-    extracted = _stated(text) or _only_formula(text)
+    extracted = _read_formula(text)
     if extracted is None:
         return Grade(None, False)
     return Grade(extracted, normalised(extracted) == normalised(gold) or _equal_mathematics(extracted, gold))
@@ -60,10 +62,26 @@ def grade_math(text: str, gold: str) -> Grade:
 
 def grade_letter(text: str, gold: str) -> Grade:
     """One option of four: B, b, (B), option B, "B) because"; an article is no letter: "a mixture" is not read."""
-    stated = _stated(text) or _only_line(text)
-    letter = _LETTER.fullmatch(_unwrapped(stated)) if stated else None
-    extracted = letter.group(1).upper() if letter else None
+    extracted = _read_letter(text)
     return Grade(extracted, extracted == gold)
+
+
+def grader_of(kind: GraderKind) -> Grader:
+    """The grader of that kind."""
+    return {
+        GraderKind.INTEGER: grade_integer,
+        GraderKind.MATH: grade_math,
+        GraderKind.LETTER: grade_letter,
+    }[kind]
+
+
+def reference_of(kind: GraderKind, solution: str) -> str | None:
+    """The answer of a whole solution, as a reference for its grader; None if it reads none, or not the same again."""
+    read = {GraderKind.INTEGER: _read_integer, GraderKind.MATH: _read_formula, GraderKind.LETTER: _read_letter}[kind]
+    reference = read(solution)
+    if reference is None:
+        return None
+    return reference if grader_of(kind)(rf"\boxed{{{reference}}}", reference).correct else None
 
 
 # ---------------------------------------------------------------------------------- what the task files name
@@ -105,6 +123,20 @@ def _results(grader: Grader, doc: Mapping[str, Any], results: Sequence[Sequence[
 
 
 # ----------------------------------------------------------------------------------------- reading an answer
+
+
+def _read_integer(text: str) -> str | None:
+    return _integer(_stated(text) or text)
+
+
+def _read_formula(text: str) -> str | None:
+    return _stated(text) or _only_formula(text)
+
+
+def _read_letter(text: str) -> str | None:
+    stated = _stated(text) or _only_line(text)
+    letter = _LETTER.fullmatch(_unwrapped(stated)) if stated else None
+    return letter.group(1).upper() if letter else None
 
 
 def _stated(text: str) -> str | None:

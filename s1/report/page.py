@@ -99,10 +99,7 @@ def report(work: Work[Report]) -> Summary:
 
 def write_page(out: Path, page: Page) -> None:
     """All files of the folder."""
-    (out / FIGURES).mkdir()
-    for drawing in page.figures:
-        (out / FIGURES / f"{drawing.name}.png").write_bytes(drawing.png)
-        (out / FIGURES / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
+    write_drawings(out, page.figures)
     texts = {
         "README.md": render("readme.md.jinja", page),
         "report.html": render("page.html.jinja", page),
@@ -116,7 +113,15 @@ def write_page(out: Path, page: Page) -> None:
         (out / name).write_text(text, encoding="utf-8")
 
 
-def render(template: str, page: Page) -> str:
+def write_drawings(out: Path, figures: Sequence[Drawing]) -> None:
+    """Each as figures/<name>.png and .svg."""
+    (out / FIGURES).mkdir()
+    for drawing in figures:
+        (out / FIGURES / f"{drawing.name}.png").write_bytes(drawing.png)
+        (out / FIGURES / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
+
+
+def render(template: str, page: object) -> str:
     """Fill a template; a name it does not know is an error, and HTML is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
