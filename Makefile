@@ -33,7 +33,7 @@ bench: $(VENV)/.installed ## what the scan costs, beside its controls: results/b
 	$(BIN)/python benchmarks/scan.py
 
 bench-vllm: $(VENV)-vllm/.installed ## vLLM beside its controls and a peer, an hour: results/benchmarks/vllm.md; needs S1_DATA_DIR
-	cd benchmarks && for part in scan dense driver report; do ../$(VENV)-vllm/bin/python vllm_scan.py $$part || exit; done
+	cd benchmarks && for part in scan dense long driver report; do ../$(VENV)-vllm/bin/python vllm_scan.py $$part || exit; done
 
 clean: ## remove the environments; store/ and results/ stay
 	rm -rf $(VENV) $(VENV)-wandb $(VENV)-vllm

@@ -21,6 +21,11 @@ SECTIONS = {  # part: heading, the case that the others are held against, what i
         "six budgets",
         "The same problems, without Waits. What 32 budgets add are answers; budgets beyond the natural end add none.",
     ),
+    "long": (
+        "32 budgets of 8 to 1,024 tokens beside six",
+        "six budgets",
+        "The same. The longer the thinking, the less the answers weigh.",
+    ),
     "driver": (
         "Our loop beside a bare `LLM.generate`",
         "LLM.generate",

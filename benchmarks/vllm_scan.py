@@ -4,7 +4,8 @@ SmolLM2-135M-Instruct in float32 on 30 AIME24 and 30 MATH-500 problems (DIR/aime
 
     scan      six budgets and Wait x1, x2, x4: shared, each from scratch, the largest point alone; and lm-eval's own
               `hf` model looped over the six budgets, which generates from scratch and forces nothing
-    dense     32 budgets beside six, up to the same largest
+    dense     32 budgets beside six, up to the same largest: 256 tokens, hardly longer than 32 answers of 8
+    long      the same up to 1,024 tokens
     driver    our loop over vLLM beside a bare `LLM.generate` of the same prompts and lengths, in turn, on one engine
 
 Every part appends what it measured to results/benchmarks/vllm.json; `report` makes vllm.md and vllm.png of it.
@@ -41,6 +42,10 @@ CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
         "each from scratch": [*SCAN, "generate.share=false"],
     },
     "dense": {"six budgets": SIX, "32 budgets": [*SCAN, "budget.max_thinking_tokens=geomspace(8,256,32)"]},
+    "long": {
+        "six budgets": [*SCAN, "budget.max_thinking_tokens=geomspace(8,1024,6)"],
+        "32 budgets": [*SCAN, "budget.max_thinking_tokens=geomspace(8,1024,32)"],
+    },
 }
 ONCE = ("each from scratch", "lm-eval hf, six budgets")  # too long to repeat
 
@@ -57,7 +62,7 @@ class Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["scan", "dense", "driver", "report"])
+    parser.add_argument("part", choices=["scan", "dense", "long", "driver", "report"])
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     if arguments.part == "report":
@@ -89,7 +94,7 @@ def cases(part: str, data: Path, prepared: Path) -> Mapping[str, Callable[[], Ro
     ours = {
         case: partial(scanned, part, case, [*common(data), *lines], prepared) for case, lines in CASES[part].items()
     }
-    if part == "dense":
+    if part != "scan":
         return ours
     return {**ours, "lm-eval hf, six budgets": partial(looped, model_directory(prepared), data)}
 

@@ -208,7 +208,7 @@ class Hub:
     """A dataset on the Hugging Face hub."""
 
     repo: str
-    revision: str  # a 40-hex commit
+    revision: str | None  # a 40-hex commit
     split: str
     subset: str | None = None
 

@@ -37,7 +37,8 @@ class Lesson:
     """What a checkpoint is made of."""
 
     checkpoint: Stage
-    curated: Stage | None  # None: nothing is learned, the model stays as it is
+    curated: Stage | None = None  # None: nothing is learned, the model stays as it is
+    rendered: Stage | None = None  # the same as the model reads it
     solved: tuple[Asked, ...] = ()
 
 
@@ -45,11 +46,12 @@ def lesson_of(x: Experiment) -> Lesson:
     """The model that answers: as it is, or fine-tuned on its data."""
     base = base_of(x, x.model)
     if x.data.pool is None or x.train is None:
-        return Lesson(base, None)
+        return Lesson(base)
     curated, solved = curated_of(x, x.data)
     examples = conditioned_of(x, curated, x.data.control)
     rendered = rendered_of(x.model, examples, x.train, x.data.control)
-    return Lesson(sft("checkpoint", x, base, rendered, x.train), curated, solved)
+    label = f"{x.model.name} on {x.data.name}"
+    return Lesson(sft(x, base, rendered, x.train, label), curated, rendered, solved)
 
 
 # ----------------------------------------------------------------------------------------------- the examples
@@ -152,7 +154,7 @@ def _solved(
         budget = Budget(Forcing.NONE, None, 0, 0, "", answer_tokens=solver.context_tokens)
         manner = Manner(budget, generate, x.engine, settings_of(x.machine, x.cost), f"solver {name}")
         asked.append(ask(solver, base_of(x, solver), difficulty.task, questions, manner))
-    return (questions,), tuple(asked)
+    return (exam, questions), tuple(asked)
 
 
 def conditioned_of(x: Experiment, curated: Stage, control: Control) -> Stage:
@@ -186,7 +188,8 @@ def base_of(x: Experiment, model: Model) -> Stage:
         inputs={"rows": (pool_of(corpus),), "model": (start,), "exam": (), "scores": ()},
         label="corpus",
     )
-    return sft("base", x, start, rendered_of(model, curated, school.train, Control.NONE), school.train)
+    rendered = rendered_of(model, curated, school.train, Control.NONE)
+    return sft(x, start, rendered, school.train, f"{model.name}, pretraining")
 
 
 def rendered_of(model: Model, examples: Stage, train: Train, control: Control) -> Stage:
@@ -201,16 +204,16 @@ def rendered_of(model: Model, examples: Stage, train: Train, control: Control) -
     )
 
 
-def sft(name: str, x: Experiment, model: Stage, rendered: Stage, train: Train) -> Stage:
-    """Fine-tuning of one model on one set."""
+def sft(x: Experiment, model: Stage, rendered: Stage, train: Train, label: str) -> Stage:
+    """Training of one model on one set."""
     return Stage(
-        name=name,
+        name="checkpoint",
         version=2,
         config=Sft(train),
         run="s1.train.sft:train",
         inputs={"model": (model,), "data": (rendered,)},
         settings=settings_of(x.machine, x.cost),
-        label=f"{model.label} on {rendered.label}",
+        label=label,
     )
 
 

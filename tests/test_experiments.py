@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from s1 import pipeline
+from s1.learning import curated_of
 from sweep.compose import CONFIG, Composition, compose
 from sweep.contract import Graph
 from sweep.errors import InputError
@@ -16,6 +17,8 @@ from sweep.identity import canonical, key_of
 from sweep.plan import plan
 from sweep.stage import Stage
 
+NESTED = ("experiment", "dialect", "pool", "cleaning", "teacher")  # groups without a place of their own
+NOT_PINNED = f"data.pool.hub.revision={'0' * 40}"
 EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiment").glob("*.yaml"))
 
 
@@ -38,7 +41,7 @@ def test_an_experiment_plans_the_stages_it_always_did(name: str, golden: Callabl
 
 
 def test_every_option_of_every_group_composes() -> None:
-    groups = [path for path in CONFIG.iterdir() if path.is_dir() and path.name not in ("experiment", "dialect")]
+    groups = [path for path in CONFIG.iterdir() if path.is_dir() and path.name not in NESTED]
     for group in groups:
         for option in group.glob("*.yaml"):
             compose([f"{group.name}={option.stem}", "task=dial", *_companions(group.name, option.stem)])
@@ -48,11 +51,41 @@ def _companions(group: str, option: str) -> list[str]:
     """What an option needs beside it to be a possible point."""
     companions = {
         ("data", "none"): ["model=smollm2_135m"],
+        ("data", "file"): [f"data.pool.file={__file__}"],
         ("machine", "h100x2"): ["engine=vllm"],  # a model is split over two GPUs
         ("machine", "h100x8"): ["engine=vllm"],
         ("model", "s1_32b"): [f"model.revision={'0' * 40}"],  # not pinned by us
     }
+    if group == "data" and not option.startswith(("dial", "none", "file")):
+        return [NOT_PINNED]
     return companions.get((group, option), [])
+
+
+def test_every_pool_composes_in_the_place_of_any_other() -> None:
+    for option in (CONFIG / "pool").glob("*.yaml"):
+        needs = {"file": [f"data.pool.file={__file__}"], "dial": [], "dial_6k": []}.get(option.stem, [NOT_PINNED])
+        compose(["data=dial_random", f"pool@data.pool={option.stem}", *needs])
+
+
+def test_an_unpinned_pool_is_refused_with_the_command_that_finds_a_pin() -> None:
+    with pytest.raises(
+        InputError, match=r"data\.pool\.hub\.revision None: not a 40-hex commit\. Pin it: git ls-remote"
+    ):
+        compose(["data=s1k_released"])
+
+
+def test_what_a_set_is_chosen_by_decides_its_key_and_how_many_rows_a_file_has_does_not(tmp_path: Path) -> None:
+    file = tmp_path / "pool.jsonl"
+    file.write_text('{"question": "1+1?", "solution": "2", "thinking": "2.", "attempt": "2"}\n', encoding="utf-8")
+
+    def chosen(*overrides: str) -> str:
+        place = ["data=dial_random", "pool@data.pool=file", f"data.pool.file={file}"]
+        (x,) = compose([*place, *overrides]).points
+        return curated_of(x, x.data)[0].key
+
+    assert chosen() == chosen("data.pool.rows=7")
+    others = (["data.selection.seed=1"], ["data.cleaning.ngram_words=9"], ["data.selection.strategy=longest"])
+    assert len({chosen(), *(chosen(*each) for each in others)}) == 4
 
 
 def test_dialects_are_an_axis_and_a_field_without_a_value_changes_no_key() -> None:
@@ -69,7 +102,9 @@ def test_points_that_differ_in_the_budget_share_everything_before_the_answers() 
         "problems": 1,
         "questions": 1,
         "start": 1,
+        "pool": 1,
         "curated": 1,
+        "rendered": 1,
         "checkpoint": 1,
         "answers": 10,
         "scores": 10,
@@ -147,6 +182,12 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
         (["data=none"], "a fresh model knows nothing before training"),
         (["generate.samples=4"], "greedy samples are all equal"),
         (["generate.temperature=1", "generate.top_p=0"], "generate.top_p 0.0: not in (0, 1]"),
+        (["train.epochs=1"], "train.epochs 1 and train.steps 1400: exactly one says how long"),
+        (["data.pool.rows=0"], "data.pool.rows 0: not positive"),
+        (["data=file", "data.pool.file=nowhere.jsonl"], "data.pool.file 'nowhere.jsonl': no such file"),
+        (["data=dial_random", "data.selection.examples=null"], "strategy random takes a number"),
+        (["model.dial=null"], "model.dial null: a fresh model needs words"),
+        (["goal=data", "model=laptop_base", "data=none"], "data none: nothing is curated"),
         (["budget=none", "budget.waits=2"], "budget.waits 2: budget=none forces nothing"),
         (["budget=min", "budget.compat=s1"], "compat=s1 counts ends, not tokens"),
         (["budget.min_thinking_tokens=600"], "budget.min_thinking_tokens 600: with 8 answer tokens it does not fit"),

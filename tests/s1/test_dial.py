@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from s1.config import DIAL_PEOPLE, ConfigError, Dial
 from s1.data.dial import NAMES, Family, Problem
-from s1.data.rows import curate, examples, problems
-from s1.records import Example, read_objects, read_rows
-from s1.stages import Curated, Problems
+from s1.data.pool import collect, dial_rows
+from s1.data.rows import problems
+from s1.recipe import GraderKind, Pool, PoolKind
+from s1.records import PoolRow, read_objects, read_rows
+from s1.stages import Collecting, Problems
 from sweep.stage import Work
 
 FAMILY = Family(Dial())
@@ -24,8 +26,8 @@ def work(config, out: Path) -> Work:
     return Work("key", config, {}, out, out, out, {}, lambda done, total, unit: None)
 
 
-def data(**changes) -> Curated:
-    return Curated(**{"dial": Dial(), "examples": 200, "seed": 0, **changes})
+def pool(dial: Dial | None = None, seed: int = 0) -> Pool:
+    return Pool("dial", PoolKind.DIAL, 200, GraderKind.INTEGER, dial=dial or Dial(), seed=seed)
 
 
 def position_after(question: str, positions: int) -> int:
@@ -34,25 +36,26 @@ def position_after(question: str, positions: int) -> int:
 
 
 def test_a_reasoned_example_reads_as_documented(golden):
-    texts = [f"{each.question}\n{each.thinking}\n-> {each.answer}\n" for each in islice(examples(data()), 12)]
+    texts = [f"{each.question}\n{each.thinking}\n-> {each.answer}\n" for each in islice(dial_rows(pool()), 12)]
     golden("data/dial.txt", "\n".join(texts))
 
 
 def test_training_keeps_only_traces_whose_answer_is_right():
-    for each in islice(examples(data()), 300):
+    for each in islice(dial_rows(pool()), 300):
         right = position_after(each.question, 20)
         assert each.answer == f"Final Answer: {right}"
         assert each.thinking.endswith(f"So {right}.")
+        assert each.solution == str(right)
 
 
 def test_some_kept_traces_slipped_and_were_repaired_by_a_recheck():
-    thinkings = [each.thinking.split("\n") for each in islice(examples(data()), 300)]
+    thinkings = [each.thinking.split("\n") for each in islice(dial_rows(pool()), 300)]
     repaired = [passes for passes in thinkings if passes[0].rpartition(" So ")[2] != passes[-1].rpartition(" So ")[2]]
     assert len(repaired) > 20
 
 
 def test_every_pass_after_the_first_begins_with_wait_on_its_own_line():
-    for each in islice(examples(data()), 100):
+    for each in islice(dial_rows(pool()), 100):
         first, *rest = each.thinking.split("\n")
         assert first.startswith("Dial @")
         assert all(line.startswith("Wait, check ") for line in rest)
@@ -99,7 +102,7 @@ def test_questions_and_traces_are_made_of_the_pieces_of_their_family_alone():
     small = Dial(positions=7, turn_max=4, turns_min=1, turns_max=3, practised_turn_max=2)
     for dial in (Dial(), small):
         pieces = set(Family(dial).pieces())
-        for each in islice(examples(data(dial=dial)), 200):
+        for each in islice(dial_rows(pool(dial)), 200):
             for text in (each.question, each.thinking):
                 assert set(re.findall(r" ?(?:[A-Za-z]+|[+@]?\d+|[^\w\s])|\n", text)) <= pieces
 
@@ -108,8 +111,8 @@ def test_the_stages_write_rows_that_depend_on_the_seed_alone(tmp_path):
     made = {}
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         (tmp_path / name).mkdir()
-        assert curate(work(data(seed=seed), tmp_path / name))["examples"] == 200
-        made[name] = read_rows(tmp_path / name / "rows.jsonl", Example)
+        assert collect(work(Collecting(pool(seed=seed)), tmp_path / name))["rows"] == 200
+        made[name] = read_rows(tmp_path / name / "rows.jsonl", PoolRow)
     assert made["a"] == made["b"] != made["c"]
     assert len({each.id for each in made["a"]}) == 200
 
