@@ -135,6 +135,8 @@ class Dialect:
     answer_stops: list[str]
     newline_before_end: bool  # put a newline before an end marker unless the thinking already ends in one
     system: str | None = field(default=None, metadata={"omit_if": None})  # system prompt of the chat template
+    # Training only: what an answer opens with unless it holds it already. Null: answers stay as they are.
+    answer_prefix: str | None = field(default=None, metadata={"omit_if": None})
 
 
 @dataclass(frozen=True)

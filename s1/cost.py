@@ -1,6 +1,6 @@
 """What a plan will cost, from stated rates, before anything runs; and what generation took, afterwards. Pure.
 
-training:    steps x batch x tokens per example / training rate
+training:    examples x epochs x tokens per example / training rate, or by FLOPs (s1/train/flops.py)
 generation:  thinking + answer tokens / generation rate, where
              thinking = questions x samples x min(budget, natural length x (1 + waits))
 Points that share one continuation store think once: the longest among them is charged, the others add answers only.
@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from s1.config import Budget
+from s1.config import Budget, ConfigError, Train
 from s1.experiment import Experiment
 from s1.resources import Cost
+from s1.train.flops import device_seconds, training_flops, training_tokens
 from sweep.contract import Estimate
 from sweep.stage import Summary
 
@@ -26,10 +27,15 @@ class GeneratedTokens:
 
 def training(x: Experiment) -> Estimate:
     """Fine-tuning of one checkpoint."""
-    if x.train is None:
+    if x.train is None or x.data.pool is None:
         return Estimate()
-    tokens = x.train.steps * x.train.batch_size * x.cost.tokens_per_example
-    return _priced(tokens, tokens / x.cost.train_tokens_per_second, x.cost)
+    return _trained(x, x.train, x.data.selection.examples or x.data.pool.rows)
+
+
+def pretraining(x: Experiment) -> Estimate:
+    """What a fresh model learns before it is a base model."""
+    lesson = x.model.pretraining
+    return Estimate() if lesson is None else _trained(x, lesson.train, lesson.examples)
 
 
 def solving(x: Experiment) -> Estimate:
@@ -83,6 +89,27 @@ def usage(summaries: Mapping[str, Summary]) -> list[str]:
     return lines if answers else []
 
 
-def _priced(tokens: int, seconds: float, cost: Cost) -> Estimate:
-    seconds = (seconds + cost.seconds_per_stage) if tokens else 0.0
+def _trained(x: Experiment, train: Train, examples: int) -> Estimate:
+    row = min(x.cost.tokens_per_example, train.block_size)
+    tokens = training_tokens(train, examples, row)
+    return _priced(tokens, _training_seconds(x, train, tokens, row), x.cost, x.machine.devices)
+
+
+def _training_seconds(x: Experiment, train: Train, tokens: int, row_tokens: int) -> float:
+    """Of one device, for all of it."""
+    cost, shape = x.cost, x.model.shape
+    if cost.train_tokens_per_second is not None:
+        return tokens / cost.train_tokens_per_second
+    if shape is None:
+        raise ConfigError(
+            f"model.shape null: training of {x.model.name} is estimated by FLOPs. Give its sizes, or"
+            " cost.train_tokens_per_second in place of cost.mfu."
+        )
+    flops = training_flops(shape, train.method, x.machine.gradient_checkpointing, tokens, row_tokens)
+    return device_seconds(flops, cost.peak_tflops or 0.0, cost.mfu or 0.0)
+
+
+def _priced(tokens: int, seconds: float, cost: Cost, devices: int = 1) -> Estimate:
+    """Seconds of all devices together; each of them has its start-up."""
+    seconds = (seconds + devices * cost.seconds_per_stage) if tokens else 0.0
     return Estimate(tokens, seconds, seconds * cost.usd_per_device_hour / 3600)

@@ -4,6 +4,8 @@ s1's training text (paper, section 3.1 and its tokenisation script), with the di
 
     <prompt of the chat template><|im_start|>think\\nTRACE\\n<|im_start|>answer\\nANSWER<|im_end|>
 
+where ANSWER opens with "Answer: " unless it holds "Answer:" somewhere.
+
 Delimiters are encoded once and kept as ids. A delimiter that the tokenizer cannot represent exactly is refused.
 
 We write a delimiter as `encode(delimiter)`. A model may spell the same text otherwise, unless it is one special token:
@@ -81,7 +83,12 @@ class Prompt:
 @dataclass(frozen=True)
 class TrainingText:
     prompt: str  # bears no loss
-    completion: str  # thinking and answer, trained on
+    before_answer: str  # the thinking and its delimiters, trained on like the answer
+    answer: str  # with what ends it
+
+    @property
+    def completion(self) -> str:
+        return self.before_answer + self.answer
 
 
 def dialect_ids(dialect: Dialect, tokenizer: Tokenizer) -> DialectIds:
@@ -127,10 +134,14 @@ def prompt_text(dialect: Dialect, question: str, tokenizer: Tokenizer) -> str:
 
 
 def training_text(dialect: Dialect, prompt: str, thinking: str, answer: str) -> TrainingText:
-    """The text of one training example, split where the loss begins."""
+    """The text of one training example, split where the loss begins; nothing follows the end of the answer."""
     newline = "\n" if dialect.newline_before_end else ""
-    completion = f"{dialect.thinking_start}{thinking.strip()}{newline}{dialect.thinking_end}{answer.strip()}"
-    return TrainingText(prompt=prompt, completion=completion + dialect.answer_stops[0])
+    before = f"{dialect.thinking_start}{thinking.strip()}{newline}{dialect.thinking_end}"
+    return TrainingText(prompt, before, f"{_prefixed(answer.strip(), dialect.answer_prefix)}{dialect.answer_stops[0]}")
+
+
+def _prefixed(answer: str, prefix: str | None) -> str:
+    return answer if prefix is None or prefix.strip() in answer else prefix + answer
 
 
 def text_before_stop(stop_ids: Sequence[int], stops: Sequence[str], tokenizer: Tokenizer) -> str:

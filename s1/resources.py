@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from s1.config import ConfigError
 from sweep.identity import Json
 
 
@@ -24,6 +25,19 @@ class Cost:
     source: str
     peak_tflops: float | None = None  # of one device, dense, in the dtype of the forward pass
     mfu: float | None = None  # share of it that training is taken to reach
+
+    def __post_init__(self) -> None:
+        if (self.train_tokens_per_second is None) == (self.mfu is None):
+            raise ConfigError(
+                f"cost.train_tokens_per_second {self.train_tokens_per_second} and cost.mfu {self.mfu}: exactly one says"
+                " how fast training is. Set one to null."
+            )
+        if self.mfu is not None and self.peak_tflops is None:
+            raise ConfigError(f"cost.mfu {self.mfu}: a share of what? Give cost.peak_tflops, 989 for an H100.")
+        for field in ("train_tokens_per_second", "mfu", "peak_tflops"):
+            value = getattr(self, field)
+            if value is not None and value <= 0:
+                raise ConfigError(f"cost.{field} {value}: not positive. Give what was measured.")
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,11 @@ class Machine:
     slots: int  # traces that one copy decodes at the same time
     cache_gib: float | None  # memory for their keys and values on each device; null: what the weights leave of the GPU
     prefix_caching: bool  # vLLM: find what it has read before; false only to measure what that is worth
+
+    @property
+    def devices(self) -> int:
+        """That train one model together."""
+        return self.nodes * max(1, self.gpus)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ RANKS = (
     ("s1.data.replies", 0),
     ("s1.data.journal", 1),
     ("s1.data.funnel", 1),
+    ("s1.train.audit", 0),
     ("s1.train.memory", 0),
     ("s1.train.flops", 0),
     ("s1.train.order", 0),

@@ -1,0 +1,214 @@
+"""Memory of one GPU in fine-tuning, part by part, before anything is queued. Pure; GiB.
+
+With P parameters, w and b bytes of a number in weights_dtype and dtype, D GPUs that share all that belongs to weights
+(FSDP2), V, h, f, q, k the widths of vocabulary, residual stream, feed-forward part, queries, keys, and T tokens at a
+time on one GPU (micro_batch x the longest row, at most block_size):
+
+weights       full  w P / D        lora  (b P + w A) / D        qlora  n P_layers + b P_rest + w A, on every GPU
+gradients     w x trained / D      A: parameters of the adapters, rank x (inputs + outputs) of every target
+optimiser     2 w x trained / D    AdamW; with float32, 16 bytes a parameter in all, as in s1
+working copy  of weights in dtype: under FSDP2 two layers and what lies outside of the layers, and as much again of
+              their gradients where these are trained (it gathers a layer while another computes); on one GPU all
+              that autocast casts
+activations   layers x a x T, or with gradient checkpointing (layers x r h + a) x T, where one layer keeps for a token
+              a = 2 (4 + r + b) h + b (2 q + 2 k) + 4 b f + b h + 3 b f
+              two norms (input in float32, normalised, output), queries, keys, values, attended, the four of SwiGLU;
+              and in the backward pass gradients of the stream and the feed-forward part. r: bytes of the residual
+              stream, those of w on one GPU, of b under FSDP2. Attention is fused: nothing of T x T is kept. Adapters
+              keep a copy of each target's input.
+loss          4 V h where the head is trained + (4 + b) h T: the gradients that TRL's chunked head keeps in float32;
+              logits of the whole row never exist
+overhead      CUDA context, cuBLAS, NCCL: OVERHEAD_GIB, assumed
+
+Sources: Korthikanti et al. 2022 (activations; ours by the tensors of transformers' Qwen2), Rajbhandari et al. 2020
+(weights, gradients, states), Dettmers et al. 2023 (NF4: 4 bits, and 0.127 for twice quantised constants), TRL 1.16.
+An estimate: held against what s1's users report, not against a GPU of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from s1.config import ConfigError, Lora, Method, Shape, Train
+from s1.resources import Machine
+
+GIB = 2**30
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+NF4_BYTES = (4 + 0.127) / 8
+OVERHEAD_GIB = 2.0
+MARGIN = 0.05  # of a GPU, which fragmentation may take
+ALL_LINEAR = "all-linear"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """GiB of one GPU."""
+
+    weights: float
+    gradients: float
+    optimiser: float
+    working_copy: float
+    activations: float
+    loss: float
+    overhead: float = OVERHEAD_GIB
+
+
+@dataclass(frozen=True)
+class Memory:
+    parts: Parts
+    limit_gib: float | None  # what a GPU has; None: unknown
+
+    @property
+    def gib(self) -> float:
+        return sum(getattr(self.parts, each.name) for each in fields(self.parts))
+
+    @property
+    def resident_gib(self) -> float:
+        """What no shorter row and no smaller micro-batch would spare."""
+        return self.parts.weights + self.parts.gradients + self.parts.optimiser
+
+    @property
+    def fits(self) -> bool | None:
+        return None if self.limit_gib is None else self.gib <= (1 - MARGIN) * self.limit_gib
+
+    @property
+    def hopeless(self) -> bool:
+        """Weights, gradients and optimiser alone are more than there is."""
+        return self.limit_gib is not None and self.resident_gib > self.limit_gib
+
+    def remark(self) -> str:
+        """One line for people."""
+        verdict = {True: "fits", False: "does not fit", None: "limit unknown"}[self.fits]
+        shown = {each.name.replace("_", " "): getattr(self.parts, each.name) for each in fields(self.parts)}
+        parts = ", ".join(f"{name} {value:.1f}" for name, value in shown.items())
+        limit = f" of {self.limit_gib:g}" if self.limit_gib is not None else ""
+        return f"about {self.gib:.0f}{limit} GiB per device ({parts}): {verdict}"
+
+
+def memory(shape: Shape, train: Train, machine: Machine, longest_row: int | None = None) -> Memory:
+    """What training takes on each device; `longest_row` in tokens, block_size if unknown."""
+    row = train.block_size if longest_row is None else min(longest_row, train.block_size)
+    tokens = min(machine.micro_batch, train.batch_size) * row
+    w, b = _bytes("weights_dtype", train.weights_dtype), _bytes("dtype", train.dtype)
+    shards = 1 if train.method is Method.QLORA else machine.devices
+    trained = trained_parameters(shape, train)
+    parts = Parts(
+        weights=_weights(shape, train, w, b) / shards / GIB,
+        gradients=w * trained / machine.devices / GIB,
+        optimiser=2 * w * trained / machine.devices / GIB,
+        working_copy=_working_copy(shape, train, shards, w, b) / GIB,
+        activations=_activations(shape, train, machine, w, b) * tokens / GIB,
+        loss=(_head_gradient(shape, train) + (4 + b) * shape.hidden_size * tokens) / GIB,
+        overhead=OVERHEAD_GIB if machine.device == "cuda" else 0.0,
+    )
+    return Memory(parts, machine.memory_gib)
+
+
+def trained_parameters(shape: Shape, train: Train) -> float:
+    """Those that have a gradient: all, or the adapters'."""
+    if train.lora is None:
+        return shape.parameters
+    return shape.layers * sum(train.lora.rank * (inputs + outputs) for inputs, outputs in _targets(shape, train.lora))
+
+
+def layer_parameters(shape: Shape) -> int:
+    """Parameters of one layer: its matrices, the biases of query, key and value, two norms."""
+    matrices = sum(inputs * outputs for inputs, outputs in linear_layers(shape).values())
+    return matrices + (shape.heads + 2 * shape.kv_heads) * shape.head_size + 2 * shape.hidden_size
+
+
+def linear_layers(shape: Shape) -> dict[str, tuple[int, int]]:
+    """Inputs and outputs of the matrices of one layer, by the names of transformers' Qwen2 and Llama."""
+    hidden, inner = shape.hidden_size, shape.feed_forward_size
+    queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
+    return {
+        "q_proj": (hidden, queries),
+        "k_proj": (hidden, keys),
+        "v_proj": (hidden, keys),
+        "o_proj": (queries, hidden),
+        "gate_proj": (hidden, inner),
+        "up_proj": (hidden, inner),
+        "down_proj": (inner, hidden),
+    }
+
+
+# ----------------------------------------------------------------------------------------------- in bytes
+
+
+def _bytes(field: str, dtype: str) -> int:
+    if dtype not in BYTES:
+        raise ConfigError(f"train.{field} {dtype!r}: not a dtype we know the size of. Choose {' or '.join(BYTES)}.")
+    return BYTES[dtype]
+
+
+def _targets(shape: Shape, lora: Lora) -> list[tuple[int, int]]:
+    known = linear_layers(shape)
+    unknown = [target for target in lora.targets if target not in known and target != ALL_LINEAR]
+    if unknown:
+        raise ConfigError(f"train.lora.targets {unknown}: not known here. Choose of {', '.join((*known, ALL_LINEAR))}.")
+    return [size for name, size in known.items() if name in lora.targets or ALL_LINEAR in lora.targets]
+
+
+def _outside_layers(shape: Shape) -> float:
+    """Parameters of embedding, last norm and head."""
+    return shape.parameters - shape.layers * layer_parameters(shape)
+
+
+def _weights(shape: Shape, train: Train, w: int, b: int) -> float:
+    if train.method is Method.FULL:
+        return w * shape.parameters
+    adapters = w * trained_parameters(shape, train)
+    if train.method is Method.LORA:
+        return b * shape.parameters + adapters
+    return NF4_BYTES * shape.layers * layer_parameters(shape) + b * _outside_layers(shape) + adapters
+
+
+def _working_copy(shape: Shape, train: Train, shards: int, w: int, b: int) -> float:
+    if shards > 1:
+        gathered = b * (2 * layer_parameters(shape) + _outside_layers(shape))
+        return 2 * gathered if train.method is Method.FULL else gathered
+    if train.method is Method.FULL and b != w:
+        return b * shape.parameters
+    return b * layer_parameters(shape) if train.method is Method.QLORA else 0.0  # a layer, dequantised
+
+
+def _activations(shape: Shape, train: Train, machine: Machine, w: int, b: int) -> float:
+    """Per token."""
+    stream = w if train.method is Method.FULL and machine.devices == 1 else b
+    hidden, inner = shape.hidden_size, shape.feed_forward_size
+    attention = b * 2 * (shape.heads + shape.kv_heads) * shape.head_size
+    kept = 2 * (4 + stream + b) * hidden + attention + 4 * b * inner
+    if train.lora is not None:
+        kept += b * sum(inputs for inputs, _ in _targets(shape, train.lora))
+    backward = b * hidden + 3 * b * inner
+    if machine.gradient_checkpointing:
+        return shape.layers * stream * hidden + kept + backward
+    return shape.layers * kept + backward
+
+
+def _head_gradient(shape: Shape, train: Train) -> float:
+    return 4.0 * shape.vocabulary * shape.hidden_size if train.method is Method.FULL else 0.0
+
+
+# ------------------------------------------------------------------------------------------------ a table
+
+
+def table(
+    shapes: Mapping[str, Shape], recipes: Mapping[str, Train], machines: Mapping[str, Machine], blocks: Sequence[int]
+) -> str:
+    """What fits where, in Markdown: GiB per GPU with rows of so many tokens, struck out where that is too much."""
+    lines = [
+        "| model | method | " + " | ".join(machines) + " |",
+        "|---|---|" + "---:|" * len(machines),
+    ]
+    for model, shape in shapes.items():
+        for method, recipe in recipes.items():
+            cells = (_cell(shape, recipe, machine, blocks) for machine in machines.values())
+            lines.append(f"| {model} | {method} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(shape: Shape, recipe: Train, machine: Machine, blocks: Sequence[int]) -> str:
+    needs = [memory(shape, replace(recipe, block_size=block), machine) for block in blocks]
+    return " / ".join(f"{need.gib:.0f}" if need.fits else f"~~{need.gib:.0f}~~" for need in needs)
