@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from s1.config import ConfigError
 from s1.data.conditional import conditioned
-from s1.data.rows import ROWS
 from s1.dialect import encode
-from s1.records import Example, read_rows, write_rows
+from s1.records import ROWS, Example, read_rows, write_rows
 from s1.stages import Conditioning
 from s1.train.start import model_location
 from sweep.stage import Summary, Work

@@ -24,9 +24,8 @@ from s1.data.endpoint import Client, EndpointError
 from s1.data.funnel import Drop, read_funnel, step_of, write_funnel
 from s1.data.journal import Journal
 from s1.data.replies import Fault, Reply
-from s1.data.rows import ROWS
 from s1.recipe import Endpoint
-from s1.records import PoolRow, read_rows, write_rows
+from s1.records import ROWS, PoolRow, read_rows, write_rows
 from s1.stages import Distilling
 from sweep.stage import Summary, Work
 

@@ -14,11 +14,14 @@ import pytest
 from teachers import THINKS, Spoken, Teacher, completion, failure, lay_out, rows, teaching, work
 
 from s1.config import ConfigError
+from s1.cost import usage
 from s1.data import endpoint as doorway
 from s1.data.distil import distil
 from s1.data.endpoint import EndpointError
 from s1.data.funnel import read_funnel
 from s1.data.inquiry import Usage
+from s1.estimates import estimates_of
+from s1.pipeline import stages_of
 from s1.records import PoolRow, read_rows, write_rows
 from s1.stages import Distilling
 from sweep.compose import compose
@@ -70,8 +73,8 @@ def test_a_teacher_is_asked_the_question_alone_and_its_thinking_and_answer_are_k
         "temperature": 0.6,
         "seed": 3,
     }
-    usage = read_rows(pool.parent / "out" / "usage.jsonl", Usage)
-    assert usage[7] == Usage(f"{7:016x}", "teacher-2026-11", 10, 700, 0.00701)
+    paid = read_rows(pool.parent / "out" / "usage.jsonl", Usage)
+    assert paid[7] == Usage(f"{7:016x}", "teacher-2026-11", 10, 700, 0.00701)
     _collected, distilled = read_funnel(pool.parent / "out")
     assert (distilled.kept, distilled.dropped) == (11, {"cut at max_tokens": 1})
     assert summary == {
@@ -236,6 +239,7 @@ def _in_a_child(pool: Path, teacher: Teacher) -> list[str]:
 import sys
 sys.path.insert(0, "tests/s1")
 from pathlib import Path
+from s1.cost import usage
 from s1.data.distil import distil
 from teachers import work
 distil(work(Path({str(pool)!r}), {teacher.base_url!r}, concurrency=1))
@@ -247,3 +251,21 @@ distil(work(Path({str(pool)!r}), {teacher.base_url!r}, concurrency=1))
 def test_a_preset_makes_a_teacher(name: str) -> None:
     (point,) = compose(["data=dial_1k", f"+teacher@data.teacher={name}"]).points
     assert point.data.teacher.max_tokens == 32768
+
+
+def test_the_plan_names_the_price_of_teacher_and_labeller() -> None:
+    teachers = ["+teacher@data.teacher=openrouter", "+teacher@data.labels.teacher=deepseek_r1"]
+    (x,) = compose(["data=dial_1k", *teachers, "data.pool.rows=1000", "cost.tokens_per_example=9300"]).points
+    estimates = estimates_of([x], [stages_of(x)])
+    usd = {address.partition("/")[0]: estimate.usd for address, estimate in estimates.items()}
+    assert usd["distilled"] == pytest.approx((200 * 0.55 + 9300 * 2.19) / 1000)
+    assert usd["labelled"] == pytest.approx((900 * 0.28 + 100 * 0.42) / 1000)
+
+
+def test_what_an_endpoint_took_is_told_and_unknown_usage_is_no_zero() -> None:
+    known = {"asked": 3, "completion_tokens": 6600, "usd": 0.066, "replies_without_usage": 0}
+    unknown = {"asked": 3, "completion_tokens": None, "usd": None, "replies_without_usage": 12}
+    assert usage({"distilled/1": known, "labelled/2": unknown, "pool/3": {"rows": 3}}) == [
+        "distilled/1: 6,600 tokens for 0.07 USD",
+        "labelled/2: 0 tokens for 0.00 USD, and 12 replies of unknown usage",
+    ]
