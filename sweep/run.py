@@ -1,8 +1,9 @@
 """Make the stages of the given directories in this process: `python -m sweep.run DIR [DIR ...]`.
 
 Everything needed is in `DIR/stage.json`; the same command serves the local launcher, a batch job and a person who wants
-to repeat one stage by hand. Directories given together belong to one batch. Exit status 0: all made; 1: a stage failed,
-and `failed.json` says why; 74: not even that could be written.
+to repeat one stage by hand. Directories given together belong to one batch. A stage of several processes is made by a
+group of them (sweep/group.py). Exit status 0: all made; 1: a stage failed, and `failed.json` says why; 74: not even that
+could be written; 75: interrupted, the same command goes on.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import importlib
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -22,8 +24,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sweep.group import ALL, ALONE, Member, decided, decision, lead, membership, processes_of
+from sweep.interrupt import GO_ON_LATER, end_on_request
 from sweep.provenance import provenance
-from sweep.stage import FileInput, Finished, Work
+from sweep.stage import FileInput, Finished, Interrupted, Work
 from sweep.store import StageDirectory, Store, StoreError, write_json
 from sweep.typed import typed
 
@@ -33,50 +37,87 @@ PROGRESS_INTERVAL_S = 0.2
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sweep.run", description=__doc__)
     parser.add_argument("directories", nargs="+", type=Path)
-    parser.add_argument("--parent", type=int, help="end when this process is gone")
+    parser.add_argument("--parent", type=int, help="end when this process, which started us, is gone")
+    parser.add_argument("--leader", type=int, help="likewise, of a member of a group: the process that leads it")
+    parser.add_argument("--rendezvous", help="where the groups of several nodes meet: torchrun's options, in one text")
     arguments = parser.parse_args(argv)
-    if arguments.parent:
-        _end_with(arguments.parent)
+    for process, is_there in ((arguments.parent, _is_parent), (arguments.leader, _is_alive)):
+        if process:
+            _end_with(process, is_there)
+    directories = [StageDirectory(path.resolve()) for path in arguments.directories]
+    member = membership(os.environ)
+    processes = processes_of(directories)
+    if member.group is None and (processes > 1 or arguments.rendezvous):
+        return lead(directories, processes, arguments.rendezvous.split() if arguments.rendezvous else ALONE)
+    end_on_request()
     try:
-        return 0 if run([StageDirectory(path.resolve()) for path in arguments.directories]) else 1
+        return 0 if run(directories, member) else 1
+    except Interrupted:
+        return GO_ON_LATER
     except OSError:  # the log is on the same disk: the status is all that can still be told
         return os.EX_IOERR
 
 
-def run(directories: Sequence[StageDirectory]) -> bool:
-    """Make all that are not done yet; False if any failed."""
+def run(directories: Sequence[StageDirectory], member: Member = ALL) -> bool:
+    """Make all that are not done yet; False if any failed. Raises Interrupted if a function was asked to stop."""
+    if not member.decides:
+        return _assist(directories, member)
     ordered = sorted(directories, key=lambda each: each.path)  # one order for all, or two processes would wait forever
     with ExitStack() as locks:
         for directory in ordered:
             locks.enter_context(directory.locked())
         waiting = {each.path.name: each for each in directories if not each.is_done}  # another may have been first
-        try:
-            _make(waiting)
-        except Exception as error:  # the process boundary: every failure is written down and told by the exit status
-            traceback.print_exc()
+        return not waiting or _attempt(lambda: _make(directories, waiting, member), waiting, member)
+
+
+def _assist(directories: Sequence[StageDirectory], member: Member) -> bool:
+    """Run the functions beside member 0, which publishes."""
+    make = decision(directories, member)
+    waiting = {each.path.name: each for each in directories if each.path.name in make}
+
+    def run_functions() -> None:
+        for _ in _finish(waiting, {key: each.read_stage() for key, each in waiting.items()}, member):
+            pass
+
+    return not waiting or _attempt(run_functions, waiting, member)
+
+
+def _attempt(make: Callable[[], None], waiting: Mapping[str, StageDirectory], member: Member) -> bool:
+    """The process boundary: an interruption is written down and goes on, every failure is written down and told."""
+    try:
+        make()
+    except Interrupted as stop:
+        if member.decides:
             for directory in waiting.values():
+                write_json(directory.interrupted_file, {"message": str(stop), "at": _now()})
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        for directory in waiting.values():
+            if member.group is None or not directory.failed_file.exists():  # the first to fail knows why
                 write_json(directory.failed_file, _failure(error))
-            return False
+        return False
     return True
 
 
-def _make(waiting: dict[str, StageDirectory]) -> None:
+def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirectory], member: Member) -> None:
     """Make and publish; what is published leaves `waiting`."""
     clock, origin = Clock(), provenance()
     stages = {key: directory.read_stage() for key, directory in waiting.items()}
-    for finished in _finish(waiting, stages):
-        waiting[finished.key].publish(_record(stages[finished.key], finished, clock.lap(), origin))
-        del waiting[finished.key]
+    for directory in waiting.values():
+        directory.begin()
+    with decided(directories, member, list(waiting)):
+        for finished in _finish(waiting, stages, member):
+            waiting[finished.key].publish(_record(stages[finished.key], finished, clock.lap(), origin))
+            del waiting[finished.key]
     if waiting:
         raise StoreError(f"stages {', '.join(waiting)}: their function ended without them. Mend the function.")
 
 
-def _finish(waiting: Mapping[str, StageDirectory], stages: Mapping[str, Mapping[str, Any]]) -> Iterator[Finished]:
-    for directory in waiting.values():
-        directory.begin()
-    works = [_work(directory, stages[key]) for key, directory in waiting.items()]
-    if not works:
-        return
+def _finish(
+    waiting: Mapping[str, StageDirectory], stages: Mapping[str, Mapping[str, Any]], member: Member
+) -> Iterator[Finished]:
+    works = [_work(directory, stages[key], member) for key, directory in waiting.items()]
     first = stages[works[0].key]
     function = named(first["run"])
     if first["batch"] is not None:
@@ -86,7 +127,7 @@ def _finish(waiting: Mapping[str, StageDirectory], stages: Mapping[str, Mapping[
         yield Finished(work.key, function(work))
 
 
-def _work(directory: StageDirectory, stage: Mapping[str, Any]) -> Work[Any]:
+def _work(directory: StageDirectory, stage: Mapping[str, Any], member: Member) -> Work[Any]:
     shared = Store(directory.root).shared(stage["batch"] or "alone")
     if stage["batch"] is not None:
         shared.mkdir(parents=True, exist_ok=True)
@@ -97,12 +138,20 @@ def _work(directory: StageDirectory, stage: Mapping[str, Any]) -> Work[Any]:
             role: tuple(_input_path(directory.root, place) for place in places)
             for role, places in stage["inputs"].items()
         },
-        out=directory.partial,
+        out=directory.partial if member.decides else _own_out(directory, member),
         scratch=directory.scratch,
         shared=shared,
         settings=stage["settings"],
-        report=_progress(directory),
+        report=_progress(directory) if member.decides else lambda *_progress: None,
     )
+
+
+def _own_out(directory: StageDirectory, member: Member) -> Path:
+    """Where a member writes whose product nobody reads."""
+    out = directory.scratch / f"member-{member.rank}"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    return out
 
 
 def _input_path(root: Path, place: Mapping[str, str]) -> Path:
@@ -144,9 +193,13 @@ def _record(stage: Mapping[str, Any], finished: Finished, seconds: float, origin
         "summary": dict(finished.summary),
         "seconds": round(seconds, 3),
         "usd": round(seconds * usd_per_hour / 3600, 6),
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished_at": _now(),
         "provenance": origin,
     }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _failure(error: Exception) -> dict[str, Any]:
@@ -154,7 +207,7 @@ def _failure(error: Exception) -> dict[str, Any]:
         "error": f"{type(error).__name__}: {error}",
         "message": str(error),
         "traceback": traceback.format_exc(),
-        "failed_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "failed_at": _now(),
     }
 
 
@@ -175,17 +228,29 @@ def _progress(directory: StageDirectory) -> Callable[[int, int, str], None]:
     return report
 
 
-def _end_with(parent: int) -> None:
-    """Terminate this worker soon after its launcher died, however it died."""
+def _end_with(process: int, is_there: Callable[[int], bool]) -> None:
+    """Terminate this worker soon after that process died, however it died."""
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while is_there(process):
             time.sleep(0.5)
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGTERM)  # with all processes of its own
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_parent(process: int) -> bool:
+    return os.getppid() == process
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from sweep.contract import Estimate, Graph
 from sweep.identity import Json
+from sweep.interrupt import GO_ON_LATER
 from sweep.launch.local import Job, State
 from sweep.plan import Difference, Plan, Unit, explain
 from sweep.stage import Stage
@@ -182,6 +183,8 @@ def _reason(job: Job, failed: Path) -> str:
     if failed.exists():
         return read_json(failed)["message"]
     status = job.process.returncode if job.process else None
+    if status == GO_ON_LATER:
+        return "interrupted, what it had is saved. Run the same command again, it will go on."
     if status == os.EX_IOERR:
         return "the store cannot be written. Make room on its disk, then run the same command again."
     return f"the worker ended with status {status}. Its log says more."

@@ -1,7 +1,7 @@
 """A stage: one named step of an experiment, as an inert value, and the work order its function receives.
 
-What a stage *is* (name, version, config, inputs) makes its key. How and where it runs (label, run, settings, batch)
-cannot reach the key: `identity()` is the only thing hashed, and it does not mention them.
+What a stage *is* (name, version, config, inputs) makes its key. How and where it runs (label, run, settings, batch,
+processes) cannot reach the key: `identity()` is the only thing hashed, and it does not mention them.
 
     key = key_of({name, version, config, inputs: {role: [key, ...]}})
 
@@ -13,6 +13,9 @@ Stages that want the same heavy thing in memory declare the same `batch`. One pr
 and their function takes all works at once and reports each as it finishes:
 
     def answer(works: Sequence[Work[Generate]]) -> Iterator[Finished]
+
+A stage of several `processes` is made by all of them together: each runs the same function, and the first one's `out`
+is the product (sweep/group.py).
 """
 
 from __future__ import annotations
@@ -66,6 +69,7 @@ class Stage:
     inputs: Mapping[str, tuple[Input, ...]] = field(default_factory=dict)  # by role
     settings: Mapping[str, Json] = field(default_factory=dict)  # how it runs: device, micro-batch, price
     batch: str | None = None  # stages of one batch run in one process
+    processes: int = 1  # that make it together, on each node
     label: str = ""  # for people: "max 16 tokens"
 
     def identity(self) -> dict[str, Json]:
@@ -108,6 +112,10 @@ class Work(Generic[Config]):
         """The single input of a role."""
         (path,) = self.inputs[role]
         return path
+
+
+class Interrupted(Exception):
+    """Raised by a stage function that was asked to stop and has saved its work: not a failure, it goes on later."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ store/answers/9f3c1ab2d4e5/
   stage.json      name, version, config, inputs, run: what it is, and how to make it again
   record.json     written LAST; that it exists means done: summary, seconds, cost, provenance, checksums of out/
   failed.json     instead of a record: the error and its traceback
+  interrupted.json   likewise: what was saved when it was asked to stop; the same stage goes on from there
   out/            the product; while running it is out.partial/, published by one rename
   scratch/        what survives attempts, e.g. training checkpoints; removed when done
   log.txt         everything the worker printed; stages of one worker share one log
@@ -55,6 +56,10 @@ class StageDirectory:
         return self.path / "failed.json"
 
     @property
+    def interrupted_file(self) -> Path:
+        return self.path / "interrupted.json"
+
+    @property
     def progress_file(self) -> Path:
         return self.path / "progress.json"
 
@@ -100,7 +105,7 @@ class StageDirectory:
 
     def begin(self) -> None:
         """Clear what an earlier attempt left, but for the scratch directory."""
-        for file in (self.failed_file, self.progress_file):
+        for file in (self.failed_file, self.interrupted_file, self.progress_file):
             file.unlink(missing_ok=True)
         for leftover in (self.partial, self.out):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -212,6 +217,7 @@ def describe(stage: Stage) -> dict[str, Any]:
         "config_type": f"{config_type.__module__}:{config_type.__qualname__}",
         "run": stage.run,
         "batch": stage.batch,
+        "processes": stage.processes,
         "label": stage.label,
         "settings": dict(stage.settings),
         "inputs": {role: [_place(each) for each in inputs] for role, inputs in stage.inputs.items()},

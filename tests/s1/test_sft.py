@@ -1,80 +1,31 @@
-"""Fine-tuning: what is trained on, in which order, and that a killed run goes on as if nothing had happened."""
+"""Fine-tuning: what is trained on, by which method, and that a stopped run goes on as if nothing had happened."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from training import LORA, RECIPE, SETTINGS, losses, metrics, rows, training_inputs, work
 
-from s1.config import Architecture, ConfigError, Dial, Dialect, ModelKind, Train
-from s1.data.dial import Family
-from s1.data.rows import curate
-from s1.dialect import decode, encode
-from s1.records import Example
-from s1.stages import Curated, Sft, Start
-from s1.train.sft import accumulation_steps, encoded, newest_complete, row_order, train
-from s1.train.start import CHAT_PIECES, materialise, piece_tokenizer
-from sweep.stage import Work
-
-DIALECT = Dialect(
-    prompt=None,
-    thinking_start="<|im_start|>think\n",
-    thinking_stops=["<|im_start|>", "<|im_end|>"],
-    thinking_end="<|im_start|>answer\n",
-    forced_end="<|im_start|>answer\nFinal Answer:",
-    answer_stops=["<|im_end|>"],
-    newline_before_end=True,
-)
-RECIPE = Train(
-    steps=6,
-    batch_size=4,
-    learning_rate=1e-2,
-    warmup_steps=2,
-    scheduler="linear",
-    adam_beta1=0.9,
-    adam_beta2=0.98,
-    weight_decay=0.05,
-    max_grad_norm=1.0,
-    block_size=512,
-    length_window=2,
-    dtype="float32",
-)
-TINY = Architecture(hidden_size=16, layers=1, heads=2, feed_forward_size=16, rope_theta=1000.0, initializer_range=0.1)
-EXAMPLE = Example(
-    "dial-0000", "Dial @4. Ann +3. Dial now?", "Dial @4 = 4. Ann +3 = 7. So 7.\nWait, check 2.", "Final Answer: 7"
-)
+from s1.config import ConfigError, Method
+from s1.records import write_rows
+from s1.train.checkpoints import mark_complete, newest_complete, remove_incomplete
+from s1.train.limits import check_recipe
+from s1.train.order import row_order
+from s1.train.sft import train
+from s1.train.trainer import Course, arguments_of, trainer_of
+from s1.train.weights import load_for_training
+from sweep.stage import Interrupted
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> dict[str, tuple[Path, ...]]:
-    """A tiny model and 30 examples."""
-    made = {role: tmp_path_factory.mktemp(role) for role in ("model", "data")}
-    data = Curated(Dial(turns_max=3), examples=30, seed=0)
-    start = Start(ModelKind.FRESH, None, None, None, architecture=TINY, dial=data.dial, seed=0)
-    materialise(Work("start", start, {}, made["model"], made["model"], made["model"], {}, lambda *_progress: None))
-    curate(Work("data", data, {}, made["data"], made["data"], made["data"], {}, lambda *_progress: None))
-    return {role: (path,) for role, path in made.items()}
-
-
-def work(
-    inputs, place: Path, recipe: Train = RECIPE, micro_batch: int = 4, report=lambda *_progress: None
-) -> Work[Sft]:
-    for name in ("out", "scratch"):
-        (place / name).mkdir(parents=True, exist_ok=True)
-    settings = {"device": "cpu", "micro_batch": micro_batch, "checkpoint_every_steps": 2}
-    return Work("key", Sft(recipe, DIALECT), inputs, place / "out", place / "scratch", place, settings, report)
-
-
-def metrics(place: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (place / "out" / "metrics.jsonl").read_text().splitlines()]
+    return training_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module")
@@ -84,100 +35,129 @@ def uninterrupted(inputs, tmp_path_factory) -> Path:
     return place
 
 
+def parameters(directory: Path):
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(directory).state_dict()
+
+
+def logits(directory: Path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.no_grad():
+        model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+        return model(torch.tensor([rows()[0].input_ids])).logits
+
+
 # ------------------------------------------------------------------------------------------- what is trained
 
 
-def test_loss_is_on_thinking_and_answer_and_on_nothing_else():
-    tokenizer = piece_tokenizer((*CHAT_PIECES, *Family(Dial()).pieces()))
-    row = encoded(EXAMPLE, DIALECT, tokenizer, 512)
-    trained = [token for token, label in zip(row.input_ids, row.labels, strict=True) if label != -100]
-    assert decode(trained, tokenizer) == (
-        f"<|im_start|>think\n{EXAMPLE.thinking}\n<|im_start|>answer\nFinal Answer: 7<|im_end|>"
-    )
-    assert all(label in (-100, token) for token, label in zip(row.input_ids, row.labels, strict=True))
-    assert decode(row.input_ids[: row.prompt_tokens], tokenizer) == (
-        f"<|im_start|>user\n{EXAMPLE.question}<|im_end|>\n<|im_start|>assistant\n"
-    )
+def trainer_for(inputs, place: Path, **settings: object):
+    from transformers import AutoTokenizer
+
+    order = row_order([len(row.input_ids) for row in rows()], RECIPE)
+    course = Course(6, place, lambda *_progress: None, lambda: False, None)
+    arguments = arguments_of(RECIPE, course, {**SETTINGS, **settings}, 1)
+    model = load_for_training(_location(inputs), RECIPE)
+    tokenizer = AutoTokenizer.from_pretrained(inputs["model"][0])
+    return trainer_of(model, tokenizer, arguments, rows(), order, course), order
 
 
-def test_training_shows_the_very_tokens_that_forcing_appends():
-    tokenizer = piece_tokenizer((*CHAT_PIECES, *Family(Dial()).pieces()))
-    row = tuple(encoded(EXAMPLE, DIALECT, tokenizer, 512).input_ids)
-    forced = (["<|im_start|>think\n"], ["\n", "Wait"], ["\n", "<|im_start|>answer\n"], ["\n", DIALECT.forced_end])
-    for texts in forced:
-        piece = sum((encode(text, tokenizer) for text in texts), ())
-        assert any(row[start : start + len(piece)] == piece for start in range(len(row)))
+def _location(inputs):
+    from s1.train.start import model_location
+
+    return model_location(inputs["model"][0])
 
 
-def test_an_example_longer_than_the_block_is_refused_and_never_cut():
-    tokenizer = piece_tokenizer((*CHAT_PIECES, *Family(Dial()).pieces()))
-    tokens = len(encoded(EXAMPLE, DIALECT, tokenizer, 512).input_ids)
-    assert len(encoded(EXAMPLE, DIALECT, tokenizer, tokens).input_ids) == tokens
-    with pytest.raises(ConfigError, match=rf"example dial-0000: {tokens} tokens, above train\.block_size {tokens - 1}"):
-        encoded(EXAMPLE, DIALECT, tokenizer, tokens - 1)
+@pytest.mark.parametrize("padding_free", [False, True])
+def test_the_model_sees_every_token_of_a_row_and_is_trained_on_those_after_its_prompt(inputs, tmp_path, padding_free):
+    """None cut at TRL's 1,024 tokens, none added after the end of the turn, none of the prompt."""
+    trainer, order = trainer_for(inputs, tmp_path, padding_free=padding_free)
+    seen = []
+    for batch in trainer.get_train_dataloader():
+        if padding_free:
+            starts = [place for place, at in enumerate(batch["position_ids"][0].tolist()) if at == 0]
+            spans = [(0, start, end) for start, end in pairwise([*starts, batch["input_ids"].shape[1]])]
+            assert "attention_mask" not in batch
+        else:
+            lengths = batch["attention_mask"].sum(dim=1).tolist()
+            spans = [(row, 0, length) for row, length in enumerate(lengths)]
+        for row, start, end in spans:
+            ids, labels = (batch[name][row, start:end].tolist() for name in ("input_ids", "labels"))
+            seen.append((ids, [token for token, label in zip(ids, labels, strict=True) if label != -100]))
+    expected = [rows()[index] for index in order]
+    assert seen == [(row.input_ids, row.input_ids[row.prompt_tokens :]) for row in expected]
+    assert all(trained[-1] == 2 for _, trained in seen)
 
 
-# --------------------------------------------------------------------------------------------- in which order
+def test_a_row_longer_than_trls_default_is_not_cut(inputs, tmp_path):
+    long = replace(rows()[0], input_ids=[5] * 1500 + [2], prompt_tokens=3)
+    (tmp_path / "data").mkdir()
+    write_rows(tmp_path / "data" / "rows.jsonl", [long])
+    recipe = replace(RECIPE, steps=1, batch_size=1, block_size=2000)
+    summary = train(work({**inputs, "data": (tmp_path / "data",)}, tmp_path, recipe, micro_batch=1))
+    assert summary["tokens"] == 1501 and summary["trained_tokens"] == 1498
 
 
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(0, 9), st.integers(1, 4))
-@settings(deadline=None)
-def test_rows_are_seen_equally_often_whatever_their_length(lengths, seed, length_window):
-    recipe = replace(RECIPE, steps=25, seed=seed, length_window=length_window)
-    order = row_order(lengths, recipe)
-    assert len(order) == 100
-    assert order == row_order(lengths, recipe)
-    seen = Counter(order)
-    # a window may be left half used at the end
-    spread = 1 + -(-length_window * recipe.batch_size // len(lengths))
-    assert max(seen.values()) - min(seen[row] for row in range(len(lengths))) <= spread
+def test_a_row_above_the_block_is_refused_because_nothing_is_cut_here(inputs, tmp_path):
+    longest = max(len(row.input_ids) for row in rows())
+    with pytest.raises(ConfigError, match=rf"{longest} tokens, above train\.block_size {longest - 1}"):
+        train(work(inputs, tmp_path, replace(RECIPE, block_size=longest - 1)))
 
 
-def test_a_batch_holds_rows_of_like_length():
-    lengths = [10, 500] * 40
-    order = row_order(lengths, replace(RECIPE, steps=20, length_window=20))
-    batches = [order[start : start + 4] for start in range(0, len(order), 4)]
-    assert all(len({lengths[row] for row in batch}) == 1 for batch in batches)
-
-
-def test_a_batch_that_micro_batches_do_not_make_exactly_is_refused():
-    assert accumulation_steps(8, 4) == 2
-    with pytest.raises(ConfigError, match=r"train\.batch_size 8: not a multiple of machine\.micro_batch 3"):
-        accumulation_steps(8, 3)
+def test_on_a_cpu_nothing_is_in_bfloat16_unless_the_recipe_says_so(inputs, tmp_path, uninterrupted):
+    train(work(inputs, tmp_path, replace(RECIPE, dtype="bfloat16")))
+    weights = {str(value.dtype) for value in parameters(tmp_path / "out").values()}
+    assert weights == {"torch.bfloat16"}
+    assert {str(value.dtype) for value in parameters(uninterrupted / "out").values()} == {"torch.float32"}
+    assert losses(tmp_path / "out") != losses(uninterrupted / "out")
+    assert losses(tmp_path / "out") == pytest.approx(losses(uninterrupted / "out"), rel=0.05)
 
 
 # ------------------------------------------------------------------------------------------------ and how it goes
 
 
 def test_every_step_is_measured_and_the_model_learns(uninterrupted):
-    rows = metrics(uninterrupted)
-    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert set(rows[0]) == {"step", "loss", "learning_rate", "grad_norm", "tokens"}
-    assert rows[-1]["loss"] < rows[0]["loss"]
-    assert rows[2]["learning_rate"] == max(row["learning_rate"] for row in rows) == RECIPE.learning_rate
-    assert all(earlier["tokens"] < later["tokens"] for earlier, later in pairwise(rows))
+    measured = metrics(uninterrupted / "out")
+    assert [row["step"] for row in measured] == [1, 2, 3, 4, 5, 6]
+    assert set(measured[0]) == {"step", "loss", "learning_rate", "grad_norm", "tokens"}
+    assert measured[-1]["loss"] < measured[0]["loss"]
+    assert measured[2]["learning_rate"] == max(row["learning_rate"] for row in measured) == RECIPE.learning_rate
+    assert all(earlier["tokens"] < later["tokens"] for earlier, later in pairwise(measured))
 
 
 def test_the_trainer_follows_the_order_that_was_decided(uninterrupted):
     state = json.loads((uninterrupted / "scratch" / "checkpoint-6" / "trainer_state.json").read_text())
     its_count = [entry["num_tokens"] for entry in state["log_history"]]
-    assert its_count == [row["tokens"] for row in metrics(uninterrupted)]
+    assert its_count == [row["tokens"] for row in metrics(uninterrupted / "out")]
 
 
 def test_the_product_loads_as_it_is(uninterrupted, inputs):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    out = uninterrupted / "out"
+    out, start = uninterrupted / "out", inputs["model"][0]
     model = AutoModelForCausalLM.from_pretrained(out)
-    before = AutoTokenizer.from_pretrained(inputs["model"][0])
-    assert AutoTokenizer.from_pretrained(out).get_vocab() == before.get_vocab()
-    assert model.config.vocab_size == len(before)
-    assert not [path.name for path in out.iterdir() if path.suffix in (".bin", ".pt", ".pth")]
+    assert AutoTokenizer.from_pretrained(out).get_vocab() == AutoTokenizer.from_pretrained(start).get_vocab()
+    assert {path.name for path in start.iterdir()} | {"metrics.jsonl"} == {path.name for path in out.iterdir()}
+    for file in ("config.json", "generation_config.json"):
+        assert (out / file).read_text() == (start / file).read_text()
+    assert any((parameters(start)[name] != value).any() for name, value in model.state_dict().items())
 
 
-def test_the_micro_batch_does_not_change_what_is_learned(uninterrupted, inputs, tmp_path):
-    train(work(inputs, tmp_path, micro_batch=2))
-    whole, split = metrics(uninterrupted), metrics(tmp_path)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"micro_batch": 2},
+        {"micro_batch": 4, "padding_free": True},
+        {"micro_batch": 1},
+        {"gradient_checkpointing": True},
+    ],
+    ids=str,
+)
+def test_how_a_batch_is_computed_does_not_change_what_is_learned(uninterrupted, inputs, tmp_path, settings):
+    train(work(inputs, tmp_path, **settings))
+    whole, split = metrics(uninterrupted / "out"), metrics(tmp_path / "out")
     assert [row["tokens"] for row in split] == [row["tokens"] for row in whole]
     assert [row["loss"] for row in split] == pytest.approx([row["loss"] for row in whole], rel=1e-3)
 
@@ -189,11 +169,58 @@ def test_progress_is_reported_step_by_step_and_nothing_is_printed(inputs, tmp_pa
     assert capfd.readouterr() == ("", "")
 
 
+# ------------------------------------------------------------------------------------------------------- methods
+
+
+def test_adapters_learn_and_are_merged_into_a_plain_model(inputs, tmp_path):
+    recipe = replace(RECIPE, method=Method.LORA, lora=LORA, learning_rate=0.05)
+    train(work(inputs, tmp_path, recipe))
+    out, start = tmp_path / "out", inputs["model"][0]
+    assert losses(out)[-1] < losses(out)[0]
+    assert {path.name for path in start.iterdir()} | {"metrics.jsonl"} == {path.name for path in out.iterdir()}
+    before, after = parameters(start), parameters(out)
+    changed = {name for name in before if (before[name] != after[name]).any()}
+    assert changed == {name for name in before if name.endswith("_proj.weight")}, "and nothing else, the head included"
+
+
+def test_the_merged_model_is_the_one_that_was_trained(inputs, tmp_path):
+    """After six steps it has, on the batch of the seventh, the loss that training measures there."""
+    recipe = replace(RECIPE, method=Method.LORA, lora=LORA, steps=7, scheduler="constant", warmup_share=0.0)
+    train(work(inputs, tmp_path / "seven", recipe))
+    train(work(inputs, tmp_path / "six", replace(recipe, steps=6)))
+    order = row_order([len(row.input_ids) for row in rows()], recipe)
+    (tmp_path / "seventh").mkdir()
+    write_rows(tmp_path / "seventh" / "rows.jsonl", [rows()[index] for index in order[-4:]])
+    going_on = {"model": (tmp_path / "six" / "out",), "data": (tmp_path / "seventh",)}
+    train(work(going_on, tmp_path / "on", replace(RECIPE, steps=1, length_window=1)))
+    assert losses(tmp_path / "on" / "out")[0] == pytest.approx(losses(tmp_path / "seven" / "out")[6], rel=1e-5)
+
+
+def test_recipes_that_no_run_could_honour_are_refused():
+    for recipe, device, claim in (
+        (replace(RECIPE, method=Method.QLORA, lora=LORA), "cpu", r"train\.method qlora: .* the device is cpu"),
+        (replace(RECIPE, method=Method.LORA), "cpu", r"train\.lora null: method is lora"),
+        (replace(RECIPE, lora=LORA), "cpu", r"train\.lora given: method is full"),
+        (replace(RECIPE, epochs=5), "cpu", r"train\.steps 6: with train\.epochs 5"),
+        (replace(RECIPE, steps=None), "cpu", r"train\.steps None: with train\.epochs None"),
+        (replace(RECIPE, dtype="float16"), "cuda", r"train\.dtype 'float16': not a precision"),
+        (replace(RECIPE, weights_dtype="bfloat16"), "cuda", r"train\.weights_dtype 'bfloat16': coarser"),
+        (replace(RECIPE, warmup_share=1.0), "cuda", r"train\.warmup_share 1\.0"),
+        (replace(RECIPE, batch_size=0), "cuda", r"train\.batch_size 0: not positive"),
+    ):
+        with pytest.raises(ConfigError, match=claim):
+            check_recipe(recipe, device)
+    check_recipe(replace(RECIPE, method=Method.QLORA, lora=LORA, dtype="bfloat16"), "cuda")
+
+
+# ------------------------------------------------------------------------------------------ stopped, and going on
+
+
 def test_a_run_killed_while_it_saves_goes_on_as_if_nothing_had_happened(uninterrupted, inputs, tmp_path):
+    places = {role.upper(): str(path) for role, (path,) in inputs.items()}
     killed = subprocess.run(
         [sys.executable, "-c", "from test_sft import killed_in_its_second_save as run; run()"],
-        env={**os.environ, "PLACE": str(tmp_path), "MODEL": str(inputs["model"][0]), "DATA": str(inputs["data"][0])},
-        cwd=Path(__file__).parent,
+        env={**os.environ, **places, "PLACE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
@@ -202,7 +229,7 @@ def test_a_run_killed_while_it_saves_goes_on_as_if_nothing_had_happened(uninterr
     told = []
     train(work(inputs, tmp_path, report=lambda *progress: told.append(progress)))
     assert told[0] == (3, 6, "steps")
-    assert metrics(tmp_path) == metrics(uninterrupted)
+    assert metrics(tmp_path / "out") == metrics(uninterrupted / "out")
 
 
 def killed_in_its_second_save() -> None:
@@ -222,6 +249,26 @@ def killed_in_its_second_save() -> None:
     train(work(inputs, place))
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_run_that_is_asked_to_stop_ends_its_step_saves_it_and_goes_on_there(uninterrupted, inputs, tmp_path, number):
+    def ask(done: int, total: int, unit: str) -> None:
+        if done == 3:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Interrupted, match="after step 3 of 6"):
+        train(work(inputs, tmp_path, report=ask, checkpoint_every_steps=100))
+    assert [path.name for path in (tmp_path / "scratch").glob("checkpoint-*")] == ["checkpoint-3"]
+    assert not list((tmp_path / "out").iterdir())
+    assert train(work(inputs, tmp_path))["resumed_at_step"] == 3
+    assert metrics(tmp_path / "out") == metrics(uninterrupted / "out")
+
+
+def test_a_checkpoint_is_also_due_by_the_clock(inputs, tmp_path):
+    train(work(inputs, tmp_path, replace(RECIPE, steps=3), checkpoint_every_steps=100, checkpoint_every_minutes=0))
+    saved = sorted(path.name for path in (tmp_path / "scratch").glob("checkpoint-*"))
+    assert saved == ["checkpoint-2", "checkpoint-3"], "after every step, and the last two are kept"
+
+
 def test_a_run_killed_between_its_last_save_and_its_end_only_writes_its_product(uninterrupted, inputs, tmp_path):
     def die(done: int, total: int, unit: str) -> None:
         raise KeyboardInterrupt
@@ -230,14 +277,39 @@ def test_a_run_killed_between_its_last_save_and_its_end_only_writes_its_product(
     for path in (tmp_path / "out").iterdir():
         path.unlink()
     train(work(inputs, tmp_path, report=die))
-    assert metrics(tmp_path) == metrics(uninterrupted)
+    assert metrics(tmp_path / "out") == metrics(uninterrupted / "out")
 
 
-def test_only_complete_checkpoints_count(tmp_path):
+def test_adapters_go_on_from_a_checkpoint_too(inputs, tmp_path):
+    def ask(done: int, total: int, unit: str) -> None:
+        if done == 3:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    recipe = replace(RECIPE, method=Method.LORA, lora=LORA)
+    train(work(inputs, tmp_path / "whole", recipe))
+    with pytest.raises(Interrupted):
+        train(work(inputs, tmp_path / "stopped", recipe, report=ask))
+    train(work(inputs, tmp_path / "stopped", recipe))
+    assert metrics(tmp_path / "stopped" / "out") == metrics(tmp_path / "whole" / "out")
+
+
+def test_only_whole_checkpoints_count(tmp_path):
     assert newest_complete(tmp_path) is None
-    for step, marked in ((2, True), (10, True), (12, False)):
+    for step in (2, 10, 12):
         (tmp_path / f"checkpoint-{step}").mkdir()
-        if marked:
-            (tmp_path / f"checkpoint-{step}" / "complete").touch()
+        (tmp_path / f"checkpoint-{step}" / "optimizer.pt").write_bytes(b"12345678")
+    for step in (2, 10):
+        mark_complete(tmp_path / f"checkpoint-{step}")
     assert newest_complete(tmp_path) == tmp_path / "checkpoint-10"
-    assert not (tmp_path / "checkpoint-12").exists()
+    remove_incomplete(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-2"]
+
+
+def test_a_checkpoint_cut_in_half_is_passed_over_and_the_one_before_it_serves(uninterrupted, inputs, tmp_path):
+    train(work(inputs, tmp_path))
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    optimizer = tmp_path / "scratch" / "checkpoint-6" / "optimizer.pt"
+    optimizer.write_bytes(optimizer.read_bytes()[: optimizer.stat().st_size // 2])
+    assert train(work(inputs, tmp_path))["resumed_at_step"] == 4
+    assert metrics(tmp_path / "out") == metrics(uninterrupted / "out")

@@ -1,0 +1,172 @@
+"""TRL's trainer, set so that it trains on exactly the rows it is given: the one place that imports TRL.
+
+Closed here: TRL's silent truncation (max_length), its bfloat16 on a CPU, its own order of rows, packing that cuts, and
+accelerate's habit of training on without sharding where it does not know how (it shards on GPUs only).
+
+A global batch is the next `batch_size` rows of the dataset: micro-batch j goes to process j mod n, and
+micro_batch x processes x accumulation = batch_size. The loss is a mean over the tokens of the global batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s1.config import ConfigError, Method, Train
+from s1.records import TokenRow
+from s1.train.checkpoints import mark_complete
+from s1.train.order import accumulation_steps, warmup_steps
+
+if TYPE_CHECKING:
+    from trl import SFTConfig, SFTTrainer
+
+IGNORED = -100  # the label of a token without loss
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long to train, and what is asked and told on the way."""
+
+    steps: int
+    scratch: Path  # of checkpoints; the same for all processes
+    report: Callable[[int, int, str], None]
+    stop_asked: Callable[[], bool]
+    save_every_s: float | None  # besides every so many steps
+
+
+def arguments_of(recipe: Train, course: Course, settings: Mapping[str, Any], processes: int) -> SFTConfig:
+    """The recipe in TRL's words; also joins the processes into one group."""
+    from trl import SFTConfig
+
+    micro_batch = max(1, min(int(settings["micro_batch"]), recipe.batch_size // processes))
+    recompute = bool(settings["gradient_checkpointing"])
+    arguments = SFTConfig(
+        output_dir=str(course.scratch),
+        max_steps=course.steps,
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=accumulation_steps(recipe.batch_size, micro_batch, processes),
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.scheduler,
+        warmup_steps=warmup_steps(course.steps, recipe.warmup_share),
+        adam_beta1=recipe.adam_beta1,
+        adam_beta2=recipe.adam_beta2,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        seed=recipe.seed,
+        train_sampling_strategy="sequential",  # the order is ours
+        dataset_kwargs={"skip_prepare_dataset": True},  # rows come as ids and labels
+        max_length=None,  # nothing is cut
+        packing=False,
+        padding_free=bool(settings["padding_free"]) and micro_batch > 1,
+        bf16=_autocasts(recipe),  # TRL's own default is bfloat16, also on a CPU
+        use_cpu=settings["device"] == "cpu",
+        gradient_checkpointing=recompute and processes == 1,
+        save_steps=int(settings["checkpoint_every_steps"]),
+        save_total_limit=2,  # the last may be incomplete
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        **(_sharding(recipe, recompute) if processes > 1 else {}),
+    )
+    if arguments.n_gpu > 1:  # the trainer would multiply the global batch by them
+        raise ConfigError(f"machine: {arguments.n_gpu} GPUs visible to one process. Set machine.gpus to as many.")
+    if processes > 1:
+        _prepare_sharding(arguments, recipe)
+    return arguments
+
+
+def trainer_of(
+    model: Any, tokenizer: Any, arguments: SFTConfig, rows: Sequence[TokenRow], order: Sequence[int], course: Course
+) -> SFTTrainer:
+    """A trainer that sees `rows` in `order`."""
+    from datasets import Dataset
+    from transformers import PrinterCallback
+    from trl import SFTTrainer
+
+    columns = {
+        "input_ids": [row.input_ids for row in rows],
+        "labels": [[IGNORED] * row.prompt_tokens + row.input_ids[row.prompt_tokens :] for row in rows],
+    }
+    trainer = SFTTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_dict(columns).select(order),
+        processing_class=tokenizer,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_callback(trainer, course))
+    if arguments.world_size > 1 and not (trainer.is_fsdp_enabled and trainer.accelerator.is_fsdp2):
+        raise ConfigError(
+            f"machine: {arguments.world_size} processes, and accelerate would give each the whole model: it shards on"
+            " GPUs only. Use one process."
+        )
+    return trainer
+
+
+def _autocasts(recipe: Train) -> bool:
+    """Whether trained weights are finer than the pass through them: float32 masters, or adapters of a coarse model."""
+    return recipe.dtype == "bfloat16" and (recipe.weights_dtype == "float32" or recipe.method is not Method.FULL)
+
+
+def _sharding(recipe: Train, recompute: bool) -> dict[str, Any]:
+    return {
+        "fsdp": True,
+        "fsdp_config": {
+            "version": 2,
+            "reshard_after_forward": True,
+            "cpu_ram_efficient_loading": recipe.method is not Method.QLORA,  # one process of a node reads the weights
+            "activation_checkpointing": recompute,
+            "state_dict_type": "SHARDED_STATE_DICT",  # every process writes its own part of a checkpoint
+        },
+    }
+
+
+def _prepare_sharding(arguments: SFTConfig, recipe: Train) -> None:
+    """What TrainingArguments cannot say: sums over processes, and the loss, in float32; and who loads the weights."""
+    import torch
+    from accelerate.utils import enable_fsdp_ram_efficient_loading
+    from torch.distributed.fsdp import MixedPrecisionPolicy
+
+    if _autocasts(recipe):
+        policy = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.float32
+        )
+        arguments.fsdp_plugin_args["mixed_precision_policy"] = policy
+    if recipe.method is not Method.QLORA:
+        enable_fsdp_ram_efficient_loading()
+
+
+def _callback(trainer: SFTTrainer, course: Course) -> Any:
+    from transformers import TrainerCallback
+
+    class Progress(TrainerCallback):
+        def __init__(self) -> None:
+            self.saved_at = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+            course.report(state.global_step, state.max_steps, "steps")
+            late = course.save_every_s is not None and time.monotonic() - self.saved_at >= course.save_every_s
+            stop, save = _agreed(trainer, course.stop_asked(), late and state.is_world_process_zero)
+            control.should_save = control.should_save or stop or save
+            control.should_training_stop = control.should_training_stop or stop
+
+        def on_save(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+            trainer.accelerator.wait_for_everyone()
+            if state.is_world_process_zero:
+                mark_complete(course.scratch / f"checkpoint-{state.global_step}")
+            self.saved_at = time.monotonic()
+
+    return Progress()
+
+
+def _agreed(trainer: SFTTrainer, *flags: bool) -> list[bool]:
+    """Each flag, once for all processes: whether any of them has it."""
+    if trainer.args.world_size == 1:
+        return list(flags)
+    import torch
+
+    mine = torch.tensor([[int(flag) for flag in flags]], device=trainer.accelerator.device)
+    return [bool(any_of) for any_of in trainer.accelerator.gather(mine).amax(dim=0).tolist()]
