@@ -3,7 +3,8 @@
 Input `rows`: rows.jsonl of records.PoolRow and funnel.json. Product:
 
     rows.jsonl      PoolRow, those whose reply could be used, in the order of the input
-    usage.jsonl     Usage, one for each reply, dropped ones too: they are paid for
+    answers.jsonl   replies.Reply, as the server gave them, dropped ones too: they are paid for
+    usage.jsonl     Usage, one for each of these, at the endpoint's prices
     funnel.json     the input's, and a step of this stage: how many are left, how many were dropped and why
 
 Replies are kept in the stage's scratch as they come (s1/data/journal.py), so an attempt that was killed is continued by
@@ -22,7 +23,7 @@ from typing import Any, Protocol, TypeAlias
 from s1.config import ConfigError
 from s1.data.endpoint import Client, EndpointError
 from s1.data.funnel import Drop, read_funnel, step_of, write_funnel
-from s1.data.journal import Journal
+from s1.data.journal import ANSWERS, Journal
 from s1.data.replies import Fault, Reply
 from s1.recipe import Endpoint
 from s1.records import ROWS, PoolRow, read_rows, write_rows
@@ -35,7 +36,7 @@ MENDS = {
     Fault.NO_THOUGHTS: "It shows no thoughts, or the server leaves them in the text: start vLLM with --reasoning-parser"
     " and the name of the model's parser, or choose a teacher that returns its reasoning.",
     Fault.CUT: "Raise its max_tokens.",
-    Fault.REFUSED: "Read what it says in answers.refused.jsonl in the stage's scratch directory.",
+    Fault.REFUSED: "Change what it is asked with, or choose another model.",
     Fault.INTERRUPTED: "Try again later, or choose another provider.",
     Fault.NO_ANSWER: "All of its reply is thoughts: the server's reasoning parser may be another model's.",
     Fault.NO_DOMAIN: "It does not end its reply in a code of the list: choose a model that follows instructions.",
@@ -120,8 +121,10 @@ class Inquiry:
             return
         self.journal.set_aside()
         told = ", ".join(f"{count} {fault.value}" for fault, count in faults)
+        words = next((f" It says: {each.refusal}" for each in self.journal.replies.values() if each.refusal), "")
         raise EndpointError(
-            f"model {self.model}: none of its first {len(heard)} replies can be used ({told}). {MENDS[faults[0][0]]}"
+            f"model {self.model}: none of its first {len(heard)} replies can be used ({told}).{words}"
+            f" {MENDS[faults[0][0]]}"
         )
 
 
@@ -138,11 +141,13 @@ def inquire(work: Work[Any], asking: Distilling, read: Read, step: str) -> Summa
     outcomes = list(inquiry.outcomes())
     kept = [each for each in outcomes if isinstance(each, PoolRow)]
     drops = [Drop(row, each.value) for row, each in zip(rows, outcomes, strict=True) if isinstance(each, Fault)]
-    usage = [_usage(journal.replies[row_id], endpoint) for row_id in dict.fromkeys(row.id for row in rows)]
+    replies = [journal.replies[row_id] for row_id in dict.fromkeys(row.id for row in rows)]
+    usage = [_usage(reply, endpoint) for reply in replies]
     write_rows(work.out / ROWS, kept)
+    write_rows(work.out / ANSWERS, replies)
     write_rows(work.out / USAGE, usage)
     write_funnel(work.out, [*read_funnel(work.one("rows")), step_of(step, kept, drops)])
-    return {"rows": len(kept), "dropped": len(drops), "asked": len(usage) - known, **_totals(usage)}
+    return {"rows": len(kept), "dropped": len(drops), "asked": len(replies) - known, **_totals(usage)}
 
 
 async def _ask(inquiry: Inquiry, endpoint: Endpoint, asking: Distilling) -> None:

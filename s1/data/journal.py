@@ -1,6 +1,7 @@
 """Replies on disk the moment they are heard, so that a question that was paid for is never asked twice.
 
-answers.jsonl     replies.Reply, one a line, in the order of arrival; only ever appended to
+answers.jsonl            replies.Reply, one a line, in the order of arrival; only ever appended to
+answers.refused.jsonl    the same of a model that was refused, for people to read
 
 A line reaches the operating system at once, and the disk every few lines and at the end: the death of the process loses
 nothing, the death of the machine a few answers. A torn last line is cut off, aloud, and its question asked again.

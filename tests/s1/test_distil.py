@@ -20,6 +20,7 @@ from s1.data.distil import distil
 from s1.data.endpoint import EndpointError
 from s1.data.funnel import read_funnel
 from s1.data.inquiry import Usage
+from s1.data.replies import Reply
 from s1.estimates import estimates_of
 from s1.pipeline import stages_of
 from s1.records import PoolRow, read_rows, write_rows
@@ -73,6 +74,7 @@ def test_a_teacher_is_asked_the_question_alone_and_its_thinking_and_answer_are_k
         "temperature": 0.6,
         "seed": 3,
     }
+    assert read_rows(pool.parent / "out" / "answers.jsonl", Reply)[7].thoughts == "And then"
     paid = read_rows(pool.parent / "out" / "usage.jsonl", Usage)
     assert paid[7] == Usage(f"{7:016x}", "teacher-2026-11", 10, 700, 0.00701)
     _collected, distilled = read_funnel(pool.parent / "out")
@@ -195,6 +197,15 @@ def test_a_teacher_without_thoughts_is_refused_and_asked_anew_once_it_has_them(p
         assert len(teacher.requests) == 8
         teacher.say = lambda question, nth: THINKS
         assert distil(work(pool, teacher.base_url))["asked"] == 12
+
+
+def test_a_model_that_takes_no_question_is_quoted(pool: Path) -> None:
+    refusal = failure(400, "unsupported parameter: max_tokens")
+    with (
+        teaching(lambda question, nth: refusal) as teacher,
+        pytest.raises(EndpointError, match=r"\(8 refused\)\. It says: 400: .*unsupported parameter: max_tokens"),
+    ):
+        distil(work(pool, teacher.base_url))
 
 
 def test_one_row_without_thoughts_among_others_is_a_drop(pool: Path) -> None:
