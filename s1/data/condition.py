@@ -25,5 +25,5 @@ def condition(work: Work[Conditioning]) -> Summary:
     if 0 in lengths:
         raise ConfigError(f"example {examples[lengths.index(0)].id}: its trace is empty. Leave it out of the pool.")
     config = work.config
-    count = write_rows(work.out / ROWS, conditioned(examples, lengths, config.control, config.dialect.thinking_start))
+    count = write_rows(work.out / ROWS, conditioned(examples, lengths, config.control, config.dialect))
     return {"examples": count, "shortest_tokens": min(lengths), "longest_tokens": max(lengths)}

@@ -22,7 +22,7 @@ from dataclasses import replace
 from enum import Enum
 from statistics import median
 
-from s1.config import ConfigError
+from s1.config import ConfigError, Dialect
 from s1.recipe import Control
 from s1.records import Example
 
@@ -59,21 +59,32 @@ def prompted(question: str, control: Control, amount: int | Length) -> str:
 
 
 def conditioned(
-    examples: Sequence[Example], lengths: Sequence[int], control: Control, step_start: str | None
+    examples: Sequence[Example], lengths: Sequence[int], control: Control, dialect: Dialect
 ) -> list[Example]:
-    """The conditional-control set of these examples; `lengths` in tokens of their traces, `step_start` opens a step."""
-    if control is Control.CLASS:
-        middle = median(lengths)
-        classes = [Length.LONG if length > middle else Length.SHORT for length in lengths]
-        return [_prompted(example, control, each) for example, each in zip(examples, classes, strict=True)]
-    if control is Control.TOKENS:
-        budgets = map(power_of_two_from, lengths)
-        return [_prompted(example, control, each) for example, each in zip(examples, budgets, strict=True)]
-    if control is Control.STEPS and step_start is not None:
-        return [_counting_down(example, step_start) for example in examples]
-    raise ConfigError(
-        f"control {control.value}: no set is made for it. Leave the stage out, or give steps a delimiter."
-    )
+    """The conditional-control set of these examples; `lengths` in tokens of their traces."""
+    match control:
+        case Control.STEPS:
+            step_start = step_start_of(dialect)
+            return [_counting_down(example, step_start) for example in examples]
+        case Control.TOKENS:
+            amounts: list[int | Length] = [power_of_two_from(length) for length in lengths]
+        case Control.CLASS:
+            middle = median(lengths)
+            amounts = [Length.LONG if length > middle else Length.SHORT for length in lengths]
+        case Control.NONE:
+            raise ConfigError("control none: no set is made for it. Leave the stage out.")
+    return [_prompted(example, control, amount) for example, amount in zip(examples, amounts, strict=True)]
+
+
+def step_start_of(dialect: Dialect) -> str:
+    """What opens a step. Raises ConfigError for a dialect in which the second step would end the thinking."""
+    start = dialect.thinking_start
+    if not start or any(stop in f"{start}1 steps left" for stop in dialect.thinking_stops):
+        raise ConfigError(
+            f"model.dialect.thinking_start {start!r}, with data.control steps: it cannot open one step after another."
+            " Choose dialect@model.dialect=s1_steps."
+        )
+    return start
 
 
 def power_of_two_from(count: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,11 @@ from s1.generate.policy import policy_of
 from s1.generate.rollout import Job, Rollout
 from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Trace
+from s1.pipeline import stages_of
 from s1.recipe import Control
 from s1.records import Ending, Example, read_rows, write_rows
 from s1.stages import Conditioning
+from s1.train.audit import defect, delimited_once
 from s1.train.start import CHAT_PIECES, piece_tokenizer
 from sweep.compose import compose
 from sweep.stage import Work
@@ -38,6 +41,7 @@ EXAMPLES = [Example(f"{i}", f"What is six plus seven, {i}? ", trace, "13") for i
 TOKENIZER = piece_tokenizer((*CHAT_PIECES, "steps", " left"))
 
 
+@cache
 def dialect(name: str) -> Dialect:
     return compose(["model=laptop", f"dialect@model.dialect={name}"]).points[0].model.dialect
 
@@ -54,7 +58,7 @@ def lengths(examples: list[Example]) -> list[int]:
 def test_the_training_text_is_the_papers(control: Control, name: str, golden: Callable[[str, str], None]) -> None:
     spoken = dialect(name)
     texts = []
-    for example in conditioned(EXAMPLES, lengths(EXAMPLES), control, spoken.thinking_start):
+    for example in conditioned(EXAMPLES, lengths(EXAMPLES), control, spoken):
         prompt = prompt_text(spoken, example.question, TOKENIZER)
         text = training_text(spoken, prompt, example.thinking, example.answer)
         texts.append(f"{text.prompt}[loss begins]{text.completion}")
@@ -85,7 +89,7 @@ def test_a_count_is_rounded_up_to_a_power_of_two(count: int) -> None:
 @given(st.lists(st.text("ab \n", min_size=1).filter(lambda text: text.strip()), min_size=1, max_size=70))
 def test_a_trace_counts_down_from_the_number_of_its_prompt_and_never_reaches_zero(parts: list[str]) -> None:
     example = Example("0", "Why?", "\n\n".join(parts), "13")
-    (made,) = conditioned([example], [1], Control.STEPS, STEP)
+    (made,) = conditioned([example], [1], Control.STEPS, dialect("s1_steps"))
     steps = made.thinking.split(STEP)
     counts = [int(step.split(" ", 1)[0]) for step in steps]
     assert made.question == f"Why?\n\nThink for up to {counts[0]} steps."
@@ -95,19 +99,36 @@ def test_a_trace_counts_down_from_the_number_of_its_prompt_and_never_reaches_zer
 
 
 def test_longer_than_the_median_is_long() -> None:
-    made = conditioned([EXAMPLES[0]] * 4, [10, 30, 20, 20], Control.CLASS, None)
+    made = conditioned([EXAMPLES[0]] * 4, [10, 30, 20, 20], Control.CLASS, dialect("s1"))
     assert ["long amount" in each.question for each in made] == [False, True, False, False]
 
 
 def test_a_trace_that_holds_the_delimiter_is_refused() -> None:
     example = Example("7", "Why?", "Because of <|im_start|>, I think.", "13")
     with pytest.raises(ConfigError, match=r"example 7: its trace holds '<\|im_start\|>'"):
-        conditioned([example], [5], Control.STEPS, STEP)
+        conditioned([example], [5], Control.STEPS, dialect("s1_steps"))
+
+
+@pytest.mark.parametrize("name", ["s1", "plain"])
+def test_a_dialect_that_cannot_open_several_steps_is_refused_before_anything_runs(name: str) -> None:
+    (x,) = compose(["data=dial_1k", "+data.control=steps", f"dialect@model.dialect={name}"]).points
+    with pytest.raises(
+        ConfigError, match=r"cannot open one step after another\. Choose dialect@model\.dialect=s1_steps"
+    ):
+        stages_of(x)
+
+
+def test_a_countdown_passes_the_audit_of_the_training_text() -> None:
+    spoken = dialect("s1_steps")
+    for example in conditioned(EXAMPLES, lengths(EXAMPLES), Control.STEPS, spoken):
+        text = training_text(spoken, "", example.thinking, example.answer)
+        assert defect(example, spoken, Control.STEPS) is None
+        assert delimited_once(text, spoken, Control.STEPS)
 
 
 def test_without_control_there_is_no_set_to_make() -> None:
     with pytest.raises(ConfigError, match="control none: no set is made for it"):
-        conditioned(EXAMPLES, lengths(EXAMPLES), Control.NONE, STEP)
+        conditioned(EXAMPLES, lengths(EXAMPLES), Control.NONE, dialect("s1"))
 
 
 def conditioning(home: Path, examples: list[Example]) -> Work[Conditioning]:
