@@ -11,6 +11,7 @@ from pathlib import Path
 
 from s1.asking import Asked, Manner, ask, local_file, questions_from, questions_of
 from s1.config import Budget, ConfigError, Forcing, Generate, Model, ModelKind, Train
+from s1.data.conditional import step_start_of
 from s1.experiment import Experiment
 from s1.recipe import Control, Data, Difficulty, GraderKind, Pool, PoolKind, Selection, Strategy, Teacher
 from s1.resources import settings_of
@@ -163,11 +164,13 @@ def conditioned_of(x: Experiment, curated: Stage, control: Control) -> Stage:
     """The examples as they are, or a conditional-control set made of them."""
     if control is Control.NONE:
         return curated
+    if control is Control.STEPS:
+        step_start_of(x.model.dialect)  # refused before anything runs
     return Stage(
         name="conditioned",
         version=1,
         config=Conditioning(control, x.model.dialect),
-        run="s1.data.conditional:condition",
+        run="s1.data.condition:condition",
         inputs={"rows": (curated,), "model": (start_of(x.model),)},
         label=control.value,
     )
