@@ -13,6 +13,7 @@ from s1.experiment import Experiment
 from s1.learning import Lesson
 from s1.recipe import Endpoint
 from s1.stages import Distilling, Labelling
+from s1.train.memory import memory
 from sweep.contract import Estimate
 from sweep.identity import key_of
 from sweep.stage import Stage
@@ -74,6 +75,18 @@ def _before(stage: Stage) -> Iterator[Stage]:
     for each in stage.stage_inputs():
         yield each
         yield from _before(each)
+
+
+def memory_notes(points: Sequence[Experiment]) -> list[str]:
+    """What fine-tuning takes on each device, a line for each model whose sizes are known."""
+    trained = [(x, x.model.shape, x.train) for x in points if x.data.pool]
+    lines = [
+        f"memory of fine-tuning {x.model.name} in rows of {train.block_size:,} tokens:"
+        f" {memory(shape, train, x.machine).remark()}"
+        for x, shape, train in trained
+        if shape and train
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def question_count(task: Task) -> int:
