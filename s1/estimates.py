@@ -81,8 +81,7 @@ def memory_notes(points: Sequence[Experiment]) -> list[str]:
     """What fine-tuning takes on each device, a line for each model whose sizes are known."""
     trained = [(x, x.model.shape, x.train) for x in points if x.data.pool]
     lines = [
-        f"memory of fine-tuning {x.model.name} in rows of {train.block_size:,} tokens:"
-        f" {memory(shape, train, x.machine).remark()}"
+        f"memory of fine-tuning {x.model.name}: {memory(shape, train, x.machine).remark()}"
         for x, shape, train in trained
         if shape and train
     ]

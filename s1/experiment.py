@@ -158,9 +158,8 @@ def _check_memory(x: Experiment, train: Train) -> None:
     need = memory(x.model.shape, train, x.machine)
     if need.hopeless:
         raise ConfigError(
-            f"machine.gpus {x.machine.gpus} x {x.machine.nodes} nodes: {x.model.name} with train.method"
-            f" {train.method.value} keeps {need.resident_gib:.0f} GiB of weights, gradients and optimiser on each of"
-            f" {need.limit_gib:g} GiB. Take more GPUs, train=lora or train=qlora."
+            f"machine.gpus {x.machine.gpus} on {x.machine.nodes} nodes: too few to fine-tune {x.model.name} with"
+            f" train.method {train.method.value}, {need.remark()}. Take more GPUs, train=lora or train=qlora."
         )
 
 
