@@ -37,6 +37,7 @@ class Goal(Enum):
 
     CURVE = "curve"  # models are asked, and their scores reported
     DATA = "data"  # training examples are chosen, and the choice reported
+    CHECKPOINT = "checkpoint"  # models are trained, and the training reported
 
 
 @dataclass(frozen=True)

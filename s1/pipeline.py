@@ -12,9 +12,10 @@ library is imported: stage functions are named by dotted path and imported by th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from s1 import cost
 from s1.asking import Asked, Manner, ask, questions_of
@@ -25,9 +26,9 @@ from s1.generate import census
 from s1.generate.engines import lacking
 from s1.labels import label_of, result_name
 from s1.learning import Lesson, lesson_of
-from s1.report.table import shown
+from s1.report.table import as_written, shown
 from s1.resources import settings_of
-from s1.stages import Curve, CurvePoint, FunnelReport, Report
+from s1.stages import Curve, CurvePoint, FunnelReport, Report, TrainingReport
 from s1.track import Mirror, Tracked
 from sweep.contract import Graph, Request, Workers
 from sweep.identity import Json, canonical
@@ -50,13 +51,14 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
     first = _agreed(points)
     name = result_name(first.name, request.chosen)
     built = [stages_of(x) for x in points]
-    product = PRODUCTS[first.goal](name, points, built, request)
+    product = PRODUCTS[first.goal]
+    asked = product.stage(name, points, built, request)
     tracked = _tracked(points, built)
     mirror = Mirror(first.track, group=name, directory=request.store / "wandb")
     return Graph(
         name=name,
-        product=product,
-        table=lambda directory: shown(directory / "table.csv"),
+        product=asked,
+        table=product.table,
         workers=Workers(first.machine.workers, first.machine.threads),
         estimates=estimates_of(points, built),
         on_finished=lambda stage, path: _mirror(mirror, tracked, stage, path),
@@ -126,7 +128,43 @@ def _data_report(name: str, points: Sequence[Experiment], built: Sequence[PointS
     )
 
 
-PRODUCTS = {Goal.CURVE: _curve_report, Goal.DATA: _data_report}
+def _training_report(name: str, points: Sequence[Experiment], built: Sequence[PointStages], request: Request) -> Stage:
+    """How models were trained, each checkpoint of the command once."""
+    lessons = {each.lesson.checkpoint.key: each.lesson for each in built if each.lesson.rendered}
+    rendered = tuple(lesson.rendered for lesson in lessons.values() if lesson.rendered)
+    if not rendered:
+        raise ConfigError("data none: nothing is trained. Choose a data group with a pool, or goal=curve.")
+    return Stage(
+        name="training",
+        version=1,
+        config=TrainingReport(name, request.command, [lesson.checkpoint.label for lesson in lessons.values()]),
+        run="s1.report.training:training",
+        inputs={"checkpoint": tuple(lesson.checkpoint for lesson in lessons.values()), "rendered": rendered},
+        label=name,
+    )
+
+
+class MakeProduct(Protocol):
+    """The last stage of a command, from all its points."""
+
+    def __call__(
+        self, name: str, points: Sequence[Experiment], built: Sequence[PointStages], request: Request, /
+    ) -> Stage: ...
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a command ends in, and how its directory is shown as a table."""
+
+    stage: MakeProduct
+    table: Callable[[Path], Sequence[Mapping[str, str]]]
+
+
+PRODUCTS = {
+    Goal.CURVE: Product(_curve_report, lambda directory: shown(directory / "table.csv")),
+    Goal.DATA: Product(_data_report, lambda directory: as_written(directory / "funnel.csv")),
+    Goal.CHECKPOINT: Product(_training_report, lambda directory: as_written(directory / "training.csv")),
+}
 
 
 def _agreed(points: Sequence[Experiment]) -> Experiment:

@@ -191,3 +191,12 @@ class FunnelReport:
     name: str
     command: str
     sets: list[str]
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """How models were trained; inputs `checkpoint` and `rendered`: one of each per label."""
+
+    name: str
+    command: str
+    labels: list[str]

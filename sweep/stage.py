@@ -14,8 +14,8 @@ and their function takes all works at once and reports each as it finishes:
 
     def answer(works: Sequence[Work[Generate]]) -> Iterator[Finished]
 
-A stage of several `processes` is made by all of them together: each runs the same function, the first one's `out` is the
-product (sweep/group.py).
+A stage of several `processes` is made by all of them together: each runs the same function, and the first one's `out`
+is the product (sweep/group.py).
 """
 
 from __future__ import annotations

@@ -21,11 +21,10 @@ from s1.config import ConfigError, Hub
 from s1.data.dial import Family
 from s1.data.funnel import Drop, step_of, write_funnel
 from s1.recipe import Columns, Conversation, Pool, PoolKind
-from s1.records import PoolRow, read_objects, write_rows
+from s1.records import ROWS, PoolRow, read_objects, write_rows
 from s1.stages import Collecting
 from sweep.stage import Summary, Work
 
-ROWS = "rows.jsonl"
 ID_CHARACTERS = 16
 NO_QUESTION, ASKED_BEFORE = "no question", "asked before"
 
@@ -64,7 +63,7 @@ def dial_rows(pool: Pool) -> Iterator[PoolRow]:
             kept += 1
 
 
-def candidates(pool: Pool, objects: Iterable[Mapping[str, Any]]) -> tuple[list[PoolRow], list[Drop[PoolRow]]]:
+def candidates(pool: Pool, objects: Iterable[Mapping[str, Any]]) -> tuple[list[PoolRow], list[Drop]]:
     """Rows in our words; those without a question, and those whose question was there before, are dropped."""
     kept: dict[str, PoolRow] = {}
     drops = []

@@ -11,11 +11,9 @@ from random import Random
 from s1.config import ConfigError
 from s1.data.dial import Family
 from s1.evaluate.rows import Row
-from s1.records import write_rows
+from s1.records import ROWS, write_rows
 from s1.stages import Problems
 from sweep.stage import Summary, Work
-
-ROWS = "rows.jsonl"
 
 
 def problems(work: Work[Problems]) -> Summary:

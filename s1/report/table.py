@@ -94,6 +94,12 @@ def shown(path: Path) -> list[dict[str, str]]:
     return [_shown_row(row, [f"{axis} {_plain(row[axis])}" for axis in varying]) for row in rows]
 
 
+def as_written(path: Path) -> list[dict[str, str]]:
+    """Any CSV file, cell by cell."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def _plain(value: float | str | None) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -7,10 +7,10 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from training import RECIPE
 
 from s1.config import ConfigError
 from s1.train.order import accumulation_steps, row_order, total_steps, warmup_steps
-from training import RECIPE
 
 BY_EPOCHS = replace(RECIPE, epochs=5, steps=None, batch_size=16, length_window=1)
 
@@ -42,9 +42,7 @@ def test_warm_up_is_rounded_up_but_not_for_the_sake_of_a_float(steps, share, war
 def test_an_epoch_holds_every_row_once_and_is_filled_up_with_its_own_first_ones(
     lengths, epochs, batch_size, length_window, seed
 ):
-    recipe = replace(
-        BY_EPOCHS, epochs=epochs, batch_size=batch_size, length_window=length_window, seed=seed
-    )
+    recipe = replace(BY_EPOCHS, epochs=epochs, batch_size=batch_size, length_window=length_window, seed=seed)
     order = row_order(lengths, recipe)
     epoch = -(-len(lengths) // batch_size) * batch_size
     assert len(order) == epochs * epoch
@@ -94,7 +92,9 @@ def test_the_order_is_what_it_was(golden):
 def test_a_batch_that_micro_batches_and_processes_do_not_make_exactly_is_refused():
     assert accumulation_steps(16, 1, 16) == 1
     assert accumulation_steps(16, 2, 4) == 2
-    with pytest.raises(ConfigError, match=r"train\.batch_size 8: not a multiple of machine\.micro_batch 3 x 1 process\."):
+    with pytest.raises(
+        ConfigError, match=r"train\.batch_size 8: not a multiple of machine\.micro_batch 3 x 1 process\."
+    ):
         accumulation_steps(8, 3)
     with pytest.raises(ConfigError, match=r"train\.batch_size 16: not a multiple of machine\.micro_batch 1 x 6 proc"):
         accumulation_steps(16, 1, 6)

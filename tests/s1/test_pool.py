@@ -127,7 +127,7 @@ def test_parquet_and_json_lines_give_the_same_rows(tmp_path: Path) -> None:
 
 
 def test_a_file_without_any_question_is_refused() -> None:
-    with pytest.raises(ConfigError, match="data.pool mine: no row with a question"):
+    with pytest.raises(ConfigError, match=r"data\.pool mine: no row with a question"):
         candidates(pool(), [{**S1K, "question": ""}])
 
 

@@ -10,17 +10,20 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
+from training import LORA, RECIPE, SETTINGS, losses, metrics, rows, training_inputs, work
 
-from s1.config import ConfigError, Method
+from s1.config import ConfigError, Method, Train
 from s1.records import write_rows
 from s1.train.checkpoints import mark_complete, newest_complete, remove_incomplete
 from s1.train.limits import check_recipe
-from s1.train.order import row_order
+from s1.train.order import row_order, total_steps, warmup_steps
 from s1.train.sft import train
 from s1.train.trainer import Course, arguments_of, trainer_of
 from s1.train.weights import load_for_training
+from sweep.provenance import PROJECT
 from sweep.stage import Interrupted
-from training import LORA, RECIPE, SETTINGS, losses, metrics, rows, training_inputs, work
+from sweep.typed import typed
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +150,12 @@ def test_the_product_loads_as_it_is(uninterrupted, inputs):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"micro_batch": 2}, {"micro_batch": 4, "padding_free": True}, {"micro_batch": 1}, {"gradient_checkpointing": True}],
+    [
+        {"micro_batch": 2},
+        {"micro_batch": 4, "padding_free": True},
+        {"micro_batch": 1},
+        {"gradient_checkpointing": True},
+    ],
     ids=str,
 )
 def test_how_a_batch_is_computed_does_not_change_what_is_learned(uninterrupted, inputs, tmp_path, settings):
@@ -168,8 +176,7 @@ def test_progress_is_reported_step_by_step_and_nothing_is_printed(inputs, tmp_pa
 
 
 def test_adapters_learn_and_are_merged_into_a_plain_model(inputs, tmp_path):
-    pytest.importorskip("peft")
-    recipe = replace(RECIPE, method=Method.LORA, lora=LORA)
+    recipe = replace(RECIPE, method=Method.LORA, lora=LORA, learning_rate=0.05)
     train(work(inputs, tmp_path, recipe))
     out, start = tmp_path / "out", inputs["model"][0]
     assert losses(out)[-1] < losses(out)[0]
@@ -180,19 +187,16 @@ def test_adapters_learn_and_are_merged_into_a_plain_model(inputs, tmp_path):
 
 
 def test_the_merged_model_is_the_one_that_was_trained(inputs, tmp_path):
-    """Its loss on the batch of a step equals what training measures there: no step is lost in merging."""
-    pytest.importorskip("peft")
-    recipe = replace(RECIPE, method=Method.LORA, lora=LORA)
-    train(work(inputs, tmp_path / "six", recipe))
-    train(work(inputs, tmp_path / "seven", replace(recipe, steps=7, scheduler="constant", warmup_share=0.0)))
-    train(work(inputs, tmp_path / "once", replace(recipe, scheduler="constant", warmup_share=0.0)))
-    merged = {**inputs, "model": (tmp_path / "once" / "out",)}
-    order = row_order([len(row.input_ids) for row in rows()], replace(recipe, steps=7))
-    seventh = [rows()[index] for index in order[24:28]]
-    (tmp_path / "data").mkdir()
-    write_rows(tmp_path / "data" / "rows.jsonl", seventh)
-    train(work({**merged, "data": (tmp_path / "data",)}, tmp_path / "again", replace(RECIPE, steps=1)))
-    assert losses(tmp_path / "again" / "out")[0] == pytest.approx(losses(tmp_path / "seven" / "out")[6], rel=1e-5)
+    """After six steps it has, on the batch of the seventh, the loss that training measures there."""
+    recipe = replace(RECIPE, method=Method.LORA, lora=LORA, steps=7, scheduler="constant", warmup_share=0.0)
+    train(work(inputs, tmp_path / "seven", recipe))
+    train(work(inputs, tmp_path / "six", replace(recipe, steps=6)))
+    order = row_order([len(row.input_ids) for row in rows()], recipe)
+    (tmp_path / "seventh").mkdir()
+    write_rows(tmp_path / "seventh" / "rows.jsonl", [rows()[index] for index in order[-4:]])
+    going_on = {"model": (tmp_path / "six" / "out",), "data": (tmp_path / "seventh",)}
+    train(work(going_on, tmp_path / "on", replace(RECIPE, steps=1, length_window=1)))
+    assert losses(tmp_path / "on" / "out")[0] == pytest.approx(losses(tmp_path / "seven" / "out")[6], rel=1e-5)
 
 
 def test_recipes_that_no_run_could_honour_are_refused():
@@ -212,14 +216,30 @@ def test_recipes_that_no_run_could_honour_are_refused():
     check_recipe(replace(RECIPE, method=Method.QLORA, lora=LORA, dtype="bfloat16"), "cuda")
 
 
+@pytest.mark.parametrize("preset", sorted((PROJECT / "conf" / "train").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_is_a_recipe_that_can_run(preset):
+    recipe = typed(Train, preset_of(preset))
+    check_recipe(recipe, "cuda")
+    steps = total_steps(1000, recipe)
+    assert (steps, warmup_steps(steps, recipe.warmup_share)) == ((1400, 70) if preset.stem == "laptop" else (315, 16))
+
+
+def preset_of(path: Path) -> dict[str, object]:
+    """A preset over the one it builds on, as Hydra composes them."""
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    under = [name for name in values.pop("defaults", []) if name != "_self_"]
+    base = preset_of(path.with_name(f"{under[0]}.yaml")) if under else {}
+    return {**base, **values, "seed": 0}
+
+
 # ------------------------------------------------------------------------------------------ stopped, and going on
 
 
 def test_a_run_killed_while_it_saves_goes_on_as_if_nothing_had_happened(uninterrupted, inputs, tmp_path):
+    places = {role.upper(): str(path) for role, (path,) in inputs.items()}
     killed = subprocess.run(
         [sys.executable, "-c", "from test_sft import killed_in_its_second_save as run; run()"],
-        env={**os.environ, "PLACE": str(tmp_path), "MODEL": str(inputs["model"][0]), "DATA": str(inputs["data"][0])},
-        cwd=Path(__file__).parent,
+        env={**os.environ, **places, "PLACE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
@@ -249,9 +269,7 @@ def killed_in_its_second_save() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
-def test_a_run_that_is_asked_to_stop_ends_its_step_saves_it_and_goes_on_there(
-    uninterrupted, inputs, tmp_path, number
-):
+def test_a_run_that_is_asked_to_stop_ends_its_step_saves_it_and_goes_on_there(uninterrupted, inputs, tmp_path, number):
     def ask(done: int, total: int, unit: str) -> None:
         if done == 3:
             os.kill(os.getpid(), number)
@@ -282,8 +300,6 @@ def test_a_run_killed_between_its_last_save_and_its_end_only_writes_its_product(
 
 
 def test_adapters_go_on_from_a_checkpoint_too(inputs, tmp_path):
-    pytest.importorskip("peft")
-
     def ask(done: int, total: int, unit: str) -> None:
         if done == 3:
             os.kill(os.getpid(), signal.SIGUSR1)

@@ -1,0 +1,137 @@
+"""The training page: how each checkpoint came about. The product of `goal=checkpoint`.
+
+README.md            command, a table of checkpoints, where they lie, what the audits of their text said
+training.csv         a row per checkpoint
+audit-<n>.csv        the audit of its text (s1/train/render.py)
+figures/             loss.png, loss.svg: loss over steps, one line per checkpoint; lengths-<n>.png: tokens per example
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from s1.records import read_objects
+from s1.report.canvas import LINES, RULE, Drawing, canvas, drawing, legend_below
+from s1.report.table import as_written, csv_text, rounded
+from s1.stages import TrainingReport
+from sweep.stage import Summary, Work
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METRICS = "metrics.jsonl"
+SMOOTHED_SHARE = 0.02  # of the steps: the window over which a drawn loss is averaged
+
+
+@dataclass(frozen=True)
+class Training:
+    """One checkpoint and its text."""
+
+    label: str
+    checkpoint: Path
+    rendered: Path
+    steps: list[dict[str, Any]]  # metrics.jsonl
+
+    @property
+    def address(self) -> str:
+        """Its place in the store: checkpoint/<key>/out is a product directory."""
+        return "/".join(self.checkpoint.parts[-3:])
+
+
+def training(work: Work[TrainingReport]) -> Summary:
+    """Write the folder."""
+    pairs = zip(work.config.labels, work.inputs["checkpoint"], work.inputs["rendered"], strict=True)
+    found = [Training(*pair, list(read_objects(pair[1] / METRICS))) for pair in pairs]
+    (work.out / "figures").mkdir()
+    drawn = loss_drawing(found)
+    (work.out / "figures" / "loss.png").write_bytes(drawn.png)
+    (work.out / "figures" / "loss.svg").write_text(drawn.svg, encoding="utf-8")
+    for number, each in enumerate(found):
+        shutil.copy(each.rendered / "audit.csv", work.out / f"audit-{number}.csv")
+        shutil.copy(each.rendered / "figures" / "lengths.png", work.out / "figures" / f"lengths-{number}.png")
+    (work.out / "training.csv").write_text(csv_text([row(each) for each in found]), encoding="utf-8")
+    (work.out / "README.md").write_text(readme(work.config, found), encoding="utf-8")
+    return {"checkpoints": len(found), "final_loss": row(found[0])["final loss"]}
+
+
+def row(each: Training) -> dict[str, Any]:
+    """A checkpoint in numbers; the final loss is the mean over its last steps."""
+    losses = [step["loss"] for step in each.steps]
+    return {
+        "checkpoint": each.label,
+        "steps": len(losses),
+        "tokens": each.steps[-1]["tokens"],
+        "first loss": rounded(losses[0], 4),
+        "final loss": rounded(mean(losses[-window(len(losses)) :]), 4),
+        "mean loss": rounded(mean(losses), 4),
+        "where": each.address,
+    }
+
+
+def window(steps: int) -> int:
+    """Steps over which a loss is averaged."""
+    return max(1, round(SMOOTHED_SHARE * steps))
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """Each value with those before it, as many as fit the window."""
+    width = window(len(values))
+    return [mean(values[max(0, end - width) : end]) for end in range(1, len(values) + 1)]
+
+
+def readme(config: TrainingReport, found: Sequence[Training]) -> str:
+    """The page in words."""
+    return "\n".join([f"# {config.name}", "", f"    {config.command}", "", *_lines(found)])
+
+
+def _lines(found: Sequence[Training]) -> Iterator[str]:
+    yield "![loss over steps](figures/loss.png)"
+    yield ""
+    yield from _table([row(each) for each in found])
+    yield ""
+    yield "Final loss: the mean over the last 2% of the steps. A checkpoint loads with plain `from_pretrained`."
+    for number, each in enumerate(found):
+        yield ""
+        yield f"## The text of {each.label}"
+        yield ""
+        yield from _table(as_written(each.rendered / "audit.csv"))
+        yield ""
+        yield f"![tokens per example](figures/lengths-{number}.png)"
+    yield ""
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    yield f"| {' | '.join(rows[0])} |"
+    yield f"|{'---|' * len(rows[0])}"
+    for each in rows:
+        yield f"| {' | '.join('' if value is None else _cell(value) for value in each.values())} |"
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
+
+
+def loss_drawing(found: Sequence[Training]) -> Drawing:
+    """Loss over steps, smoothed over 2% of them."""
+    return drawing("loss", lambda: _loss(found))
+
+
+def _loss(found: Sequence[Training]) -> Figure:
+    figure, axes = canvas(3.0)
+    marks = []
+    for number, each in enumerate(found):
+        style = {"color": LINES[number % len(LINES)], "linewidth": 1.3}
+        axes.plot([step["step"] for step in each.steps], smoothed([step["loss"] for step in each.steps]), **style)
+        marks.append((each.label, style))
+    axes.set_xlabel("step")
+    axes.set_title("loss, nats per trained token", loc="left", fontsize=9.5)
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", color=RULE, linewidth=0.7)
+    if len(found) > 1:
+        legend_below(figure, marks)
+    return figure

@@ -1,0 +1,151 @@
+"""Two real processes under torchrun: FSDP2 over gloo, losses as of one process; stopped, killed, and going on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from training import LORA, RECIPE, SETTINGS, START, losses, metrics, rows, start_model, training_inputs, work
+
+from s1.config import Method, Train
+from s1.records import write_rows
+from s1.stages import Sft
+from s1.train.sft import train
+from sweep.interrupt import GO_ON_LATER
+from sweep.provenance import PROJECT
+from sweep.stage import Stage
+from sweep.store import StageDirectory, Store, read_json, write_json
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    """The product of one process."""
+    place = tmp_path_factory.mktemp("alone")
+    train(work(training_inputs(place / "inputs"), place, micro_batch=2))
+    return place / "out"
+
+
+def prepared(
+    store: Store, recipe: Train = RECIPE, run: str = "tests.s1.sharded:train", **settings: object
+) -> StageDirectory:
+    """A training stage of two processes, whose inputs are in the store."""
+    start, data = Stage("start", 1, START, "nobody:makes"), Stage("rendered", 1, START, "nobody:makes")
+    for stage, make in ((start, start_model), (data, lambda out: write_rows(out / "rows.jsonl", rows()))):
+        directory = store.prepare(stage)
+        directory.begin()
+        make(directory.partial)
+        directory.publish({})
+    given = {**SETTINGS, "micro_batch": 1, **settings}
+    inputs = {"model": (start,), "data": (data,)}
+    return store.prepare(Stage("checkpoint", 1, Sft(recipe), run, inputs, given, processes=2))
+
+
+def command(directory: StageDirectory) -> list[str]:
+    return [sys.executable, "-m", "sweep.run", str(directory.path)]
+
+
+def environment() -> dict[str, str]:
+    paths = [str(PROJECT), str(PROJECT / "tests" / "s1"), *sys.path]
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def run(directory: StageDirectory) -> int:
+    with directory.log_file.open("ab") as log:
+        return subprocess.run(
+            command(directory), cwd=PROJECT, env=environment(), stdout=log, stderr=log, check=False
+        ).returncode
+
+
+def logits(directory: Path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.no_grad():
+        return AutoModelForCausalLM.from_pretrained(directory)(torch.tensor([rows()[0].input_ids])).logits
+
+
+def said(directory: StageDirectory) -> str:
+    return directory.log_file.read_text()[-3000:]
+
+
+def test_two_processes_that_share_weights_and_batch_learn_what_one_learns(alone, tmp_path):
+    directory = prepared(Store(tmp_path))
+    assert run(directory) == 0, said(directory)
+    two, one = metrics(directory.out), metrics(alone)
+    for measure in ("loss", "grad_norm", "tokens", "learning_rate"):
+        assert [row[measure] for row in two] == pytest.approx([row[measure] for row in one], rel=1e-4), measure
+    assert {path.name for path in directory.out.iterdir()} == {path.name for path in alone.iterdir()}
+    assert (logits(directory.out) - logits(alone)).abs().max() < 1e-3
+    assert directory.read_record()["summary"]["steps"] == 6
+    assert sorted(path.name for path in directory.path.iterdir()) == [
+        "lock", "log.txt", "out", "record.json", "stage.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_whichever_process_is_asked_to_stop_all_save_after_the_same_step_and_go_on_there(alone, tmp_path, first):
+    directory = prepared(Store(tmp_path), strike=[3, "SIGUSR1", first], checkpoint_every_steps=100)
+    assert run(directory) == GO_ON_LATER, said(directory)
+    assert read_json(directory.interrupted_file)["message"] == "training stopped after step 3 of 6, and saved it"
+    assert not directory.failed_file.exists()
+    assert run(directory) == 0, said(directory)
+    assert directory.read_record()["summary"]["resumed_at_step"] == 3
+    assert losses(directory.out) == pytest.approx(losses(alone), rel=1e-4)
+    assert not directory.interrupted_file.exists()
+
+
+def test_a_killed_process_ends_the_group_and_the_next_start_goes_on_from_the_last_checkpoint(alone, tmp_path):
+    directory = prepared(Store(tmp_path), strike=[5, "SIGKILL", 1])
+    assert run(directory) == 1
+    assert read_json(directory.failed_file)["message"]
+    assert run(directory) == 0, said(directory)
+    assert directory.read_record()["summary"]["resumed_at_step"] == 4
+    assert losses(directory.out) == pytest.approx(losses(alone), rel=1e-4)
+
+
+def test_a_checkpoint_of_two_processes_serves_one_of_another_number(alone, tmp_path):
+    """Half of a run on one machine, half on another: the batches stay what they were."""
+    directory = prepared(Store(tmp_path), strike=[3, "SIGUSR1", 0])
+    assert run(directory) == GO_ON_LATER, said(directory)
+    stage = directory.read_stage()
+    write_json(directory.stage_file, {**stage, "processes": 4})
+    assert run(directory) == 0, said(directory)
+    assert directory.read_record()["summary"]["resumed_at_step"] == 3
+    assert losses(directory.out) == pytest.approx(losses(alone), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "tolerance"),
+    [
+        (replace(RECIPE, method=Method.LORA, lora=LORA), {}, 1e-4),
+        (replace(RECIPE, dtype="bfloat16"), {}, 2e-2),
+        (RECIPE, {"micro_batch": 2, "padding_free": True, "gradient_checkpointing": True}, 1e-4),
+    ],
+    ids=["adapters", "bfloat16", "recomputed"],
+)
+def test_methods_and_savings_of_memory_work_sharded_too(tmp_path, recipe, settings, tolerance):
+    train(work(training_inputs(tmp_path / "inputs"), tmp_path / "alone", recipe))
+    directory = prepared(Store(tmp_path / "store"), recipe, **settings)
+    assert run(directory) == 0, said(directory)
+    one = tmp_path / "alone" / "out"
+    assert losses(directory.out) == pytest.approx(losses(one), rel=tolerance)
+    assert (logits(directory.out) - logits(one)).abs().max() < 100 * tolerance
+
+
+def test_processes_that_would_not_shard_are_refused(tmp_path):
+    """accelerate knows no FSDP for CPUs and says nothing: each process would hold and train the whole model."""
+    directory = prepared(Store(tmp_path), run="s1.train.sft:train")
+    assert run(directory) == 1
+    assert "2 processes, and accelerate would give each the whole model" in read_json(directory.failed_file)["message"]
+
+
+def test_processes_that_do_not_divide_the_batch_are_refused(tmp_path):
+    directory = prepared(Store(tmp_path), replace(RECIPE, batch_size=3))
+    assert run(directory) == 1
+    assert read_json(directory.failed_file)["message"].startswith(
+        "train.batch_size 3: not a multiple of machine.micro_batch 1 x 2 processes."
+    )
