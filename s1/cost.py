@@ -17,6 +17,7 @@ from s1.experiment import Experiment
 from s1.recipe import Endpoint
 from s1.resources import Cost
 from s1.train.flops import device_seconds, training_flops, training_tokens
+from s1.train.memory import Memory, memory
 from sweep.contract import Estimate
 from sweep.stage import Summary
 
@@ -40,6 +41,24 @@ def pretraining(x: Experiment) -> Estimate:
     """What a fresh model learns before it is a base model."""
     lesson = x.model.pretraining
     return Estimate() if lesson is None else _trained(x, lesson.train, lesson.examples)
+
+
+def training_memory(x: Experiment) -> Memory | None:
+    """What fine-tuning takes on each device; None: nothing is trained, or nobody says how large the model is."""
+    if x.train is None or x.data.pool is None or x.model.shape is None:
+        return None
+    return memory(x.model.shape, x.train, x.machine)
+
+
+def too_large(x: Experiment) -> list[str]:
+    """Why fine-tuning cannot run on this machine whatever the rows: at most one line, with the mend."""
+    need = training_memory(x)
+    if need is None or not need.hopeless:
+        return []
+    return [
+        f"machine.memory_gib {x.machine.memory_gib:g}: weights, gradients and optimiser of {x.model.name} alone take"
+        f" {need.resident_gib:.0f} GiB on each of {x.machine.devices}. Choose train=lora or train=qlora, or more GPUs."
+    ]
 
 
 def solving(x: Experiment) -> Estimate:

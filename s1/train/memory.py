@@ -70,10 +70,13 @@ class Memory:
         return None if self.limit_gib is None else self.parts.gib <= (1 - MARGIN) * self.limit_gib
 
     @property
+    def resident_gib(self) -> float:
+        """What no shorter row and no smaller micro-batch would spare."""
+        return self.parts.weights + self.parts.gradients + self.parts.optimiser
+
+    @property
     def hopeless(self) -> bool:
-        """Weights, gradients and optimiser alone are more than there is."""
-        resident = self.parts.weights + self.parts.gradients + self.parts.optimiser
-        return self.limit_gib is not None and resident > self.limit_gib
+        return self.limit_gib is not None and self.resident_gib > self.limit_gib
 
     @property
     def longest_fitting_row(self) -> int | None:

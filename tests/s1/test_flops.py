@@ -8,7 +8,7 @@ import yaml
 from test_memory import FULL
 
 from s1.config import ConfigError, Method, Shape
-from s1.cost import training
+from s1.cost import too_large, training, training_memory
 from s1.experiment import Experiment
 from s1.resources import Cost
 from s1.train.flops import device_seconds, training_flops, training_tokens
@@ -121,6 +121,18 @@ def test_the_laptop_is_priced_by_its_measured_rate():
     estimate = training(x)
     seconds = estimate.tokens / x.cost.train_tokens_per_second + x.cost.seconds_per_stage
     assert estimate.device_seconds == pytest.approx(seconds)
+
+
+def test_a_plan_says_what_training_needs_and_what_cannot_run_at_all():
+    fits = point("data=s1k_released", "machine=h100x16", "train.block_size=20000", NOT_PINNED)
+    assert training_memory(fits).fits
+    assert too_large(fits) == []
+    assert too_large(point("data=s1k_released", "machine=h100x2", NOT_PINNED)) == [
+        "machine.memory_gib 80: weights, gradients and optimiser of qwen2_5_32b alone take 244 GiB on each of 2."
+        " Choose train=lora or train=qlora, or more GPUs."
+    ]
+    assert training_memory(point("data=none", "machine=h100x2")) is None
+    assert training_memory(point("data=s1k_released", "machine=h100x2", "model=qwq_32b", NOT_PINNED)) is None
 
 
 # ------------------------------------------------------------------------------------------ what is refused

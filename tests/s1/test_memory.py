@@ -78,14 +78,10 @@ def test_adapters_of_rank_16_have_as_many_parameters_as_peft_counts():
     assert trained_parameters(shape("7B"), recipe) == 40_370_176  # Qwen2.5-7B
 
 
-def resident(need: Memory) -> float:
-    """Weights, gradients and optimiser, in GB of 10^9 bytes."""
-    return (need.parts.weights + need.parts.gradients + need.parts.optimiser) * 2**30 / 1e9
-
-
 @pytest.mark.parametrize(("nodes", "gigabytes"), [(2, 33), (1, 66)])
 def test_weights_gradients_and_optimiser_take_sixteen_bytes_a_parameter_over_all_gpus(nodes, gigabytes):
-    assert resident(memory(shape("32B"), FULL, machine(8, 80, nodes))) == pytest.approx(gigabytes, abs=0.5)
+    need = memory(shape("32B"), FULL, machine(8, 80, nodes))
+    assert need.resident_gib * 2**30 / 1e9 == pytest.approx(gigabytes, abs=0.5)
 
 
 S1K, S1K_1_1 = 9_109, 26_000  # tokens of their longest rows
@@ -136,7 +132,7 @@ def test_what_spares_memory_spares_it_in_its_own_part(recipe):
 def test_bfloat16_weights_halve_what_the_optimiser_updates():
     halved = replace(FULL, weights_dtype="bfloat16")
     there, here = (memory(shape("3B"), recipe, machine(1, 80)) for recipe in (FULL, halved))
-    assert resident(here) == resident(there) / 2
+    assert here.resident_gib == there.resident_gib / 2
     assert here.parts.working_copy == 0  # nothing to cast
 
 
