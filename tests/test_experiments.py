@@ -63,7 +63,8 @@ def _companions(group: str, option: str) -> list[str]:
 
 def test_every_pool_composes_in_the_place_of_any_other() -> None:
     for option in (CONFIG / "pool").glob("*.yaml"):
-        needs = {"file": [f"data.pool.file={__file__}"], "dial": [], "dial_6k": []}.get(option.stem, [NOT_PINNED])
+        local = [f"data.pool.file={__file__}"]
+        needs = {"file": local, "questions": local, "dial": [], "dial_6k": []}.get(option.stem, [NOT_PINNED])
         compose(["data=dial_random", f"pool@data.pool={option.stem}", *needs])
 
 
