@@ -39,6 +39,8 @@ def estimates_of(points: Sequence[Experiment], built: Sequence[Built]) -> dict[s
         lesson, asked = stages.lesson, stages.asked
         if lesson.curated is not None:
             estimates[lesson.checkpoint.address] = cost.training(x)
+        if lesson.base is not None:
+            estimates[lesson.base.address] = cost.pretraining(x)
         for solved in lesson.solved:
             estimates[solved.answers.address] = cost.solving(x)
         estimates |= _endpoints(x, lesson)

@@ -40,19 +40,21 @@ class Lesson:
     checkpoint: Stage
     curated: Stage | None = None  # None: nothing is learned, the model stays as it is
     rendered: Stage | None = None  # the same as the model reads it
+    base: Stage | None = None  # what training began from, if that was trained too
     solved: tuple[Asked, ...] = ()
 
 
 def lesson_of(x: Experiment) -> Lesson:
     """The model that answers: as it is, or fine-tuned on its data."""
     base = base_of(x, x.model)
+    trained_before = base if x.model.pretraining else None
     if x.data.pool is None or x.train is None:
-        return Lesson(base)
+        return Lesson(base, base=trained_before)
     curated, solved = curated_of(x, x.data)
     examples = conditioned_of(x, curated, x.data.control)
     rendered = rendered_of(x.model, examples, x.train, x.data.control)
-    label = f"{x.model.name} on {x.data.name}"
-    return Lesson(sft(x, base, rendered, x.train, label), curated, rendered, solved)
+    checkpoint = sft(x, base, rendered, x.train, f"{x.model.name} on {x.data.name}")
+    return Lesson(checkpoint, curated, rendered, trained_before, solved)
 
 
 # ----------------------------------------------------------------------------------------------- the examples

@@ -1,9 +1,11 @@
 """Make the stages of the given directories in this process: `python -m sweep.run DIR [DIR ...]`.
 
 Everything needed is in `DIR/stage.json`; the same command serves the local launcher, a batch job and a person who wants
-to repeat one stage by hand. Directories given together belong to one batch. A stage of several processes is made by a
-group of them (sweep/group.py). Exit status 0: all made; 1: a stage failed, and `failed.json` says why; 74: not even that
-could be written; 75: interrupted, the same command goes on.
+to repeat one stage by hand. Directories given together belong to one batch; a stage of several processes is made by a
+group of them (sweep/group.py).
+
+Exit status 0: all made; 1: a stage failed, and `failed.json` says why; 74: not even that could be written; 75: it was
+interrupted, and the same command goes on.
 """
 
 from __future__ import annotations
@@ -87,9 +89,8 @@ def _attempt(make: Callable[[], None], waiting: Mapping[str, StageDirectory], me
     try:
         make()
     except Interrupted as stop:
-        if member.decides:
-            for directory in waiting.values():
-                write_json(directory.interrupted_file, {"message": str(stop), "at": _now()})
+        for directory in waiting.values():  # by every member: one that ends first ends the others
+            write_json(directory.interrupted_file, {"message": str(stop), "at": _now()})
         raise
     except Exception as error:
         traceback.print_exc()

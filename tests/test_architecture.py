@@ -109,6 +109,7 @@ DOORWAYS = {
         "s1.report.figures",
         "s1.report.figures_samples",
         "s1.report.figures_funnel",
+        "s1.report.figures_lengths",
         "s1.report.training",
     ],
     "jinja2": ["s1.report.page"],

@@ -54,6 +54,7 @@ def _companions(group: str, option: str) -> list[str]:
         ("data", "file"): [f"data.pool.file={__file__}"],
         ("machine", "h100x2"): ["engine=vllm"],  # a model is split over two GPUs
         ("machine", "h100x8"): ["engine=vllm"],
+        ("machine", "h100x16"): ["engine=vllm"],
         ("model", "s1_32b"): [f"model.revision={'0' * 40}"],  # not pinned by us
     }
     if group == "data" and not option.startswith(("dial", "none", "file")):
@@ -64,7 +65,12 @@ def _companions(group: str, option: str) -> list[str]:
 def test_every_pool_composes_in_the_place_of_any_other() -> None:
     for option in (CONFIG / "pool").glob("*.yaml"):
         local = [f"data.pool.file={__file__}"]
-        needs = {"file": local, "questions": local, "dial": [], "dial_6k": []}.get(option.stem, [NOT_PINNED])
+        needs = {
+            "dial": [],
+            "dial_6k": [],
+            "file": local,
+            "questions": [*local, "+teacher@data.teacher=local_vllm"],
+        }.get(option.stem, [NOT_PINNED])
         compose(["data=dial_random", f"pool@data.pool={option.stem}", *needs])
 
 

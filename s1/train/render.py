@@ -21,6 +21,7 @@ from enum import Enum
 from pathlib import Path
 
 from s1.config import ConfigError, Dialect
+from s1.data.rows import ROWS
 from s1.dialect import Ids, Tokenizer, TrainingText, decode, encode, prompt_text, training_text
 from s1.records import Example, TokenRow, read_rows, write_rows
 from s1.report.figures_lengths import lengths_figure
@@ -29,7 +30,6 @@ from s1.train.audit import NOT_KEPT, NOT_ONCE, Audit, Finding, audit, defect, de
 from s1.train.start import model_location
 from sweep.stage import Summary, Work
 
-ROWS = "rows.jsonl"
 EXAMPLES_PER_REPORT = 50
 
 

@@ -10,17 +10,20 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 from training import LORA, RECIPE, SETTINGS, losses, metrics, rows, training_inputs, work
 
-from s1.config import ConfigError, Method
+from s1.config import ConfigError, Method, Train
 from s1.records import write_rows
 from s1.train.checkpoints import mark_complete, newest_complete, remove_incomplete
 from s1.train.limits import check_recipe
-from s1.train.order import row_order
+from s1.train.order import row_order, total_steps, warmup_steps
 from s1.train.sft import train
 from s1.train.trainer import Course, arguments_of, trainer_of
 from s1.train.weights import load_for_training
+from sweep.provenance import PROJECT
 from sweep.stage import Interrupted
+from sweep.typed import typed
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +214,22 @@ def test_recipes_that_no_run_could_honour_are_refused():
         with pytest.raises(ConfigError, match=claim):
             check_recipe(recipe, device)
     check_recipe(replace(RECIPE, method=Method.QLORA, lora=LORA, dtype="bfloat16"), "cuda")
+
+
+@pytest.mark.parametrize("preset", sorted((PROJECT / "conf" / "train").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_is_a_recipe_that_can_run(preset):
+    recipe = typed(Train, preset_of(preset))
+    check_recipe(recipe, "cuda")
+    steps = total_steps(1000, recipe)
+    assert (steps, warmup_steps(steps, recipe.warmup_share)) == ((1400, 70) if preset.stem == "laptop" else (315, 16))
+
+
+def preset_of(path: Path) -> dict[str, object]:
+    """A preset over the one it builds on, as Hydra composes them."""
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    under = [name for name in values.pop("defaults", []) if name != "_self_"]
+    base = preset_of(path.with_name(f"{under[0]}.yaml")) if under else {}
+    return {**base, **values, "seed": 0}
 
 
 # ------------------------------------------------------------------------------------------ stopped, and going on
