@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -41,7 +40,7 @@ class EndpointError(RuntimeError):
 class Client:
     """One model behind one endpoint. `async with Client(...) as ask: reply = await ask(row_id, question)`."""
 
-    def __init__(self, endpoint: Endpoint, asked: Distilling, retries: int = RETRIES) -> None:
+    def __init__(self, endpoint: Endpoint, asked: Distilling) -> None:
         from openai import AsyncOpenAI, Timeout
 
         self._endpoint = endpoint
@@ -50,7 +49,7 @@ class Client:
         self._client = AsyncOpenAI(
             base_url=endpoint.base_url,
             api_key=self._key or "none",  # never the library's own choice, OPENAI_API_KEY
-            max_retries=retries,
+            max_retries=RETRIES,
             timeout=Timeout(SILENCE_S, connect=30.0),
         )
 
@@ -116,11 +115,11 @@ def request(asked: Distilling, question: str) -> dict[str, Any]:
     return {"model": asked.model, "messages": messages, "max_tokens": asked.max_tokens, **given}
 
 
-def key_of_endpoint(endpoint: Endpoint, environment: Mapping[str, str] | None = None) -> str | None:
+def key_of_endpoint(endpoint: Endpoint) -> str | None:
     """The key, from the environment; None: the endpoint needs none. Raises ConfigError if it is not there."""
     if endpoint.key_variable is None:
         return None
-    key = (os.environ if environment is None else environment).get(endpoint.key_variable, "").strip()
+    key = os.environ.get(endpoint.key_variable, "").strip()
     if not key or not key.isprintable() or not key.isascii():
         raise ConfigError(
             f"endpoint.key_variable {endpoint.key_variable}: {'no key' if key else 'nothing'} in this environment"

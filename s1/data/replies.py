@@ -59,9 +59,9 @@ def reply_of(row_id: str, body: Any) -> Reply | None:
                 id=row_id,
                 model=rest.get("model"),
                 finish_reason=choice.get("finish_reason"),
-                thoughts=message.get("reasoning_content") or message.get("reasoning"),
-                content=message.get("content"),
-                refusal=message.get("refusal") or None,
+                thoughts=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
+                content=_text(message.get("content")),
+                refusal=_text(message.get("refusal")),
                 usage=rest.get("usage"),
             )
         case _:
@@ -92,6 +92,11 @@ def thought_through(row: PoolRow, reply: Reply) -> PoolRow | Fault:
     if not answer.strip():
         return Fault.NO_ANSWER
     return replace(row, thinking=thinking, answer=answer)
+
+
+def _text(value: Any) -> str | None:
+    """None for an empty text, and for the lists of parts that some servers make of one."""
+    return value if isinstance(value, str) and value else None
 
 
 def _divided(reply: Reply) -> tuple[str, str]:

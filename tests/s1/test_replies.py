@@ -45,6 +45,7 @@ def test_thoughts_are_found_where_servers_put_them_and_kept_as_given(fields: dic
         (Fault.NO_THOUGHTS, reply(content=f"<think>{THOUGHTS}")),
         (Fault.NO_THOUGHTS, reply(content="<think>\n\n</think>\n\n13")),
         (Fault.NO_THOUGHTS, reply(content=f"So: <think>{THOUGHTS}</think>{ANSWER}")),
+        (Fault.NO_THOUGHTS, reply(content=[{"type": "thinking", "thinking": THOUGHTS}])),
         (Fault.NO_ANSWER, reply(content=None, reasoning=THOUGHTS)),
         (Fault.NO_ANSWER, reply(content=f"<think>{THOUGHTS}</think>\n")),
         (Fault.CUT, reply(content=None, reasoning=THOUGHTS, finish_reason="length")),

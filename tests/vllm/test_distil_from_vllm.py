@@ -35,7 +35,7 @@ from s1.train.start import CHAT_TEMPLATE, CLOSE, piece_tokenizer
 
 THINKS, ANSWERS = ("Six", " plus", " seven"), ("Final", " Answer:", " 13")
 CHAIN = ("<think>", *THINKS, "</think>", *ANSWERS, CLOSE)  # each token is followed by the next, whatever was before
-START_S = 180.0
+START_S = 600.0  # on a busy machine
 
 
 def save_teacher(directory: Path) -> Path:
