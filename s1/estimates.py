@@ -13,7 +13,6 @@ from s1.experiment import Experiment
 from s1.learning import Lesson
 from s1.recipe import Endpoint
 from s1.stages import Distilling, Labelling
-from s1.train.memory import memory
 from sweep.contract import Estimate
 from sweep.identity import key_of
 from sweep.stage import Stage
@@ -79,13 +78,8 @@ def _before(stage: Stage) -> Iterator[Stage]:
 
 def memory_notes(points: Sequence[Experiment]) -> list[str]:
     """What fine-tuning takes on each device, a line for each model whose sizes are known."""
-    trained = [(x, x.model.shape, x.train) for x in points if x.data.pool]
-    lines = [
-        f"memory of fine-tuning {x.model.name}: {memory(shape, train, x.machine).remark()}"
-        for x, shape, train in trained
-        if shape and train
-    ]
-    return list(dict.fromkeys(lines))
+    needs = [(x.model.name, cost.training_memory(x)) for x in points]
+    return list(dict.fromkeys(f"memory of fine-tuning {name}: {need.remark()}" for name, need in needs if need))
 
 
 def question_count(task: Task) -> int:

@@ -30,7 +30,6 @@ from s1.config import (
 from s1.recipe import Data, PoolKind
 from s1.resources import Cost, Launch, Machine, Track
 from s1.train.limits import check_recipe
-from s1.train.memory import memory
 from s1.train.order import accumulation_steps
 
 
@@ -148,19 +147,6 @@ def _check_data(x: Experiment) -> None:
     accumulation_steps(
         x.train.batch_size, max(1, min(x.machine.micro_batch, x.train.batch_size // processes)), processes
     )
-    _check_memory(x, x.train)
-
-
-def _check_memory(x: Experiment, train: Train) -> None:
-    """Refuse only what no shorter row and no smaller micro-batch would save; the plan says the rest."""
-    if x.model.shape is None:
-        return
-    need = memory(x.model.shape, train, x.machine)
-    if need.hopeless:
-        raise ConfigError(
-            f"machine.gpus {x.machine.gpus} on {x.machine.nodes} nodes: too few to fine-tune {x.model.name} with"
-            f" train.method {train.method.value}, {need.remark()}. Take more GPUs, train=lora or train=qlora."
-        )
 
 
 def _check_budget(x: Experiment) -> None:

@@ -65,7 +65,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         points=len(points),
         remarks=cost.usage,
         notes=memory_notes(points),
-        lacking=sorted({line for x in points for line in lacking(x.engine)}),
+        lacking=sorted({line for x in points for line in (*lacking(x.engine), *cost.too_large(x))}),
     )
 
 
