@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from s1.config import Budget, ConfigError, EngineConfig, Generate, Hub, Model, Task
@@ -41,10 +41,11 @@ def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manne
     """Answers of `weights`, which is a `model` or was trained from it, and their scores."""
     libraries = installed(manner.engine.kind)
     budget, engine, generate = manner.budget, manner.engine, manner.generate
+    spoken = replace(model.dialect, answer_prefix=None)  # which concerns training alone
     answers = Stage(
         name="answers",
         version=ANSWERS,
-        config=Answering(budget, model.dialect, engine, libraries, generate, model.context_tokens),
+        config=Answering(budget, spoken, engine, libraries, generate, model.context_tokens),
         run="s1.generate.answers:answer",
         inputs={"model": (weights,), "questions": (questions,)},
         settings={**manner.settings, "context_tokens": model.context_tokens},

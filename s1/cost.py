@@ -3,6 +3,7 @@
 training:    examples x epochs x tokens per example / training rate, or by FLOPs (s1/train/flops.py)
 generation:  thinking + answer tokens / generation rate, where
              thinking = questions x samples x min(budget, natural length x (1 + waits))
+endpoints:   questions x (prompt tokens + reply tokens), each at the endpoint's price
 Points that share one continuation store think once: the longest among them is charged, the others add answers only.
 """
 
@@ -13,10 +14,14 @@ from dataclasses import dataclass
 
 from s1.config import Budget, ConfigError, Train
 from s1.experiment import Experiment
+from s1.recipe import Endpoint
 from s1.resources import Cost
 from s1.train.flops import device_seconds, training_flops, training_tokens
+from s1.train.memory import Memory, memory
 from sweep.contract import Estimate
 from sweep.stage import Summary
+
+ENDPOINT = "replies_without_usage"  # what only the summary of an asked endpoint has
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,36 @@ def pretraining(x: Experiment) -> Estimate:
     return Estimate() if lesson is None else _trained(x, lesson.train, lesson.examples)
 
 
+def training_memory(x: Experiment) -> Memory | None:
+    """What fine-tuning takes on each device; None: nothing is trained, or nobody says how large the model is."""
+    if x.train is None or x.data.pool is None or x.model.shape is None:
+        return None
+    return memory(x.model.shape, x.train, x.machine)
+
+
+def too_large(x: Experiment) -> list[str]:
+    """Why fine-tuning cannot run on this machine whatever the rows: at most one line, with the mend."""
+    need = training_memory(x)
+    if need is None or not need.hopeless:
+        return []
+    return [
+        f"machine.memory_gib {x.machine.memory_gib:g}: weights, gradients and optimiser of {x.model.name} alone take"
+        f" {need.resident_gib:.0f} GiB on each of {x.machine.devices}. Choose train=lora or train=qlora, or more GPUs."
+    ]
+
+
 def solving(x: Experiment) -> Estimate:
     """One solver's answers to a whole pool."""
     if x.data.pool is None:
         return Estimate()
     tokens = x.data.pool.rows * (x.cost.natural_thinking_tokens + x.cost.natural_answer_tokens)
     return _priced(tokens, tokens / x.cost.generate_tokens_per_second, x.cost)
+
+
+def asking(endpoint: Endpoint, questions: int, prompt_tokens: int, reply_tokens: int) -> Estimate:
+    """A model behind an endpoint, asked once about every row: no device of ours, but a price."""
+    tokens = questions * reply_tokens
+    return Estimate(tokens, 0.0, endpoint.usd(questions * prompt_tokens, tokens))
 
 
 def generation(points: Sequence[Experiment], questions: int) -> list[Estimate]:
@@ -73,7 +102,18 @@ def overhead(cost: Cost) -> Estimate:
 
 
 def usage(summaries: Mapping[str, Summary]) -> list[str]:
-    """What generation took, by the summaries of all stages: how much was shared, how much the engine's cache had."""
+    """What generation and endpoints took, by the summaries of all stages."""
+    return [*_generated(summaries), *(_paid(address, each) for address, each in summaries.items() if ENDPOINT in each)]
+
+
+def _paid(address: str, summary: Summary) -> str:
+    """A reply of unknown usage was not free, so it is named."""
+    unknown = f", and {summary[ENDPOINT]} replies of unknown usage" if summary[ENDPOINT] else ""
+    return f"{address}: {summary['completion_tokens'] or 0:,} tokens for {summary['usd'] or 0:.2f} USD{unknown}"
+
+
+def _generated(summaries: Mapping[str, Summary]) -> list[str]:
+    """How much was shared, how much the engine's cache had."""
     answers = [summary for address, summary in summaries.items() if address.startswith("answers/")]
 
     def total(name: str) -> int:

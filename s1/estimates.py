@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,8 +11,15 @@ from s1.asking import Asked
 from s1.config import Task
 from s1.experiment import Experiment
 from s1.learning import Lesson
+from s1.recipe import Endpoint
+from s1.stages import Distilling, Labelling
 from sweep.contract import Estimate
 from sweep.identity import key_of
+from sweep.stage import Stage
+
+QUESTION_TOKENS = 200  # a long one
+LABEL_PROMPT_TOKENS = 900  # the list of classes, and a question
+LABEL_TOKENS = 100  # a sentence or two, and a code
 
 
 class Built(Protocol):
@@ -32,8 +39,11 @@ def estimates_of(points: Sequence[Experiment], built: Sequence[Built]) -> dict[s
         lesson, asked = stages.lesson, stages.asked
         if lesson.curated is not None:
             estimates[lesson.checkpoint.address] = cost.training(x)
+        if lesson.base is not None:
+            estimates[lesson.base.address] = cost.pretraining(x)
         for solved in lesson.solved:
             estimates[solved.answers.address] = cost.solving(x)
+        estimates |= _endpoints(x, lesson)
         shared = key_of([asked.answers.batch, asked.questions.key, x.generate, x.model.dialect])
         batches.setdefault(shared, []).append((x, asked))
     for members in batches.values():
@@ -41,6 +51,35 @@ def estimates_of(points: Sequence[Experiment], built: Sequence[Built]) -> dict[s
         for (_, asked), estimate in zip(members, cost.generation(xs, question_count(xs[0].task)), strict=True):
             estimates[asked.answers.address] = estimate
     return estimates
+
+
+def _endpoints(x: Experiment, lesson: Lesson) -> dict[str, Estimate]:
+    """What models behind endpoints are paid for: a teacher's traces are as long as examples, a label is short."""
+    if lesson.curated is None or x.data.pool is None:
+        return {}
+    asked: dict[str, Estimate] = {}
+    for stage in _before(lesson.curated):
+        if isinstance(stage.config, Distilling):
+            tokens = (QUESTION_TOKENS, x.cost.tokens_per_example)
+        elif isinstance(stage.config, Labelling):
+            tokens = (LABEL_PROMPT_TOKENS, LABEL_TOKENS)
+        else:
+            continue
+        asked[stage.address] = cost.asking(Endpoint(**stage.settings), x.data.pool.rows, *tokens)
+    return asked
+
+
+def _before(stage: Stage) -> Iterator[Stage]:
+    """Everything that a stage rests on."""
+    for each in stage.stage_inputs():
+        yield each
+        yield from _before(each)
+
+
+def memory_notes(points: Sequence[Experiment]) -> list[str]:
+    """What fine-tuning takes on each device, a line for each model whose sizes are known."""
+    needs = [(x.model.name, cost.training_memory(x)) for x in points]
+    return list(dict.fromkeys(f"memory of fine-tuning {name}: {need.remark()}" for name, need in needs if need))
 
 
 def question_count(task: Task) -> int:

@@ -21,7 +21,6 @@ from s1.config import (
     EngineKind,
     Forcing,
     Generate,
-    Method,
     Model,
     ModelKind,
     Statistics,
@@ -30,6 +29,8 @@ from s1.config import (
 )
 from s1.recipe import Data, PoolKind
 from s1.resources import Cost, Machine, Track
+from s1.train.limits import check_recipe
+from s1.train.order import accumulation_steps
 from sweep.contract import Launch
 
 
@@ -142,25 +143,11 @@ def _check_data(x: Experiment) -> None:
         _require_positive("data.selection.examples", x.data.selection.examples)
     if x.train is None:
         raise ConfigError(f"train null: data={x.data.name} is to be trained on. Choose train=laptop, or data=none.")
-    _check_train(x.train)
-    if x.train.batch_size % min(x.machine.micro_batch, x.train.batch_size):
-        raise ConfigError(
-            f"train.batch_size {x.train.batch_size}: not a multiple of machine.micro_batch {x.machine.micro_batch}."
-            " Change the latter."
-        )
-
-
-def _check_train(train: Train) -> None:
-    if (train.epochs is None) == (train.steps is None):
-        raise ConfigError(
-            f"train.epochs {train.epochs} and train.steps {train.steps}: exactly one says how long. Set one to null."
-        )
-    for field in ("epochs", "steps", "batch_size", "block_size"):
-        value = getattr(train, field)
-        if value is not None:
-            _require_positive(f"train.{field}", value)
-    if (train.lora is None) != (train.method is Method.FULL):
-        raise ConfigError(f"train.lora {train.lora}: does not go with method {train.method.value}. Choose train=lora.")
+    check_recipe(x.train, x.machine.device)
+    processes = x.machine.devices
+    accumulation_steps(
+        x.train.batch_size, max(1, min(x.machine.micro_batch, x.train.batch_size // processes)), processes
+    )
 
 
 def _check_budget(x: Experiment) -> None:

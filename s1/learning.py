@@ -11,6 +11,7 @@ from pathlib import Path
 
 from s1.asking import Asked, Manner, ask, local_file, questions_from, questions_of
 from s1.config import Budget, ConfigError, Forcing, Generate, Model, ModelKind, Train
+from s1.data.conditional import step_start_of
 from s1.experiment import Experiment
 from s1.recipe import Control, Data, Difficulty, GraderKind, Pool, PoolKind, Selection, Strategy, Teacher
 from s1.resources import Kind, resources_of, settings_of
@@ -39,19 +40,21 @@ class Lesson:
     checkpoint: Stage
     curated: Stage | None = None  # None: nothing is learned, the model stays as it is
     rendered: Stage | None = None  # the same as the model reads it
+    base: Stage | None = None  # what training began from, if that was trained too
     solved: tuple[Asked, ...] = ()
 
 
 def lesson_of(x: Experiment) -> Lesson:
     """The model that answers: as it is, or fine-tuned on its data."""
     base = base_of(x, x.model)
+    trained_before = base if x.model.pretraining else None
     if x.data.pool is None or x.train is None:
-        return Lesson(base)
+        return Lesson(base, base=trained_before)
     curated, solved = curated_of(x, x.data)
     examples = conditioned_of(x, curated, x.data.control)
     rendered = rendered_of(x.model, examples, x.train, x.data.control)
-    label = f"{x.model.name} on {x.data.name}"
-    return Lesson(sft(x, base, rendered, x.train, label), curated, rendered, solved)
+    checkpoint = sft(x, base, rendered, x.train, f"{x.model.name} on {x.data.name}")
+    return Lesson(checkpoint, curated, rendered, trained_before, solved)
 
 
 # ----------------------------------------------------------------------------------------------- the examples
@@ -161,11 +164,13 @@ def conditioned_of(x: Experiment, curated: Stage, control: Control) -> Stage:
     """The examples as they are, or a conditional-control set made of them."""
     if control is Control.NONE:
         return curated
+    if control is Control.STEPS:
+        step_start_of(x.model.dialect)  # refused before anything runs
     return Stage(
         name="conditioned",
         version=1,
         config=Conditioning(control, x.model.dialect),
-        run="s1.data.conditional:condition",
+        run="s1.data.condition:condition",
         inputs={"rows": (curated,), "model": (start_of(x.model),)},
         label=control.value,
     )
@@ -213,6 +218,7 @@ def sft(x: Experiment, model: Stage, rendered: Stage, train: Train, label: str) 
         run="s1.train.sft:train",
         inputs={"model": (model,), "data": (rendered,)},
         settings=settings_of(x.machine, x.cost),
+        processes=max(1, x.machine.gpus),
         label=label,
     )
 

@@ -20,7 +20,7 @@ from typing import Protocol
 from s1 import cost
 from s1.asking import Asked, Manner, ask, questions_of
 from s1.config import ConfigError
-from s1.estimates import estimates_of
+from s1.estimates import estimates_of, memory_notes
 from s1.experiment import Experiment, Goal
 from s1.generate import census
 from s1.generate.engines import lacking
@@ -65,7 +65,8 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         on_finished=lambda stage, path: _mirror(mirror, tracked, stage, path),
         points=len(points),
         remarks=cost.usage,
-        lacking=sorted({line for x in points for line in lacking(x.engine)}),
+        notes=memory_notes(points),
+        lacking=sorted({line for x in points for line in (*lacking(x.engine), *cost.too_large(x))}),
         launch=first.launch,
         prefetch=prefetch,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from urllib.parse import urlsplit
 
 from s1.config import ConfigError, Dial, Hub, Model, Task
 
@@ -73,6 +74,8 @@ class Pool:
 
 # -------------------------------------------------------------------------------------------------- teacher
 
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # an environment variable, as POSIX spells them
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -84,6 +87,23 @@ class Endpoint:
     requests_per_minute: int | None = None
     usd_per_million_prompt_tokens: float = 0.0
     usd_per_million_completion_tokens: float = 0.0
+
+    def __post_init__(self) -> None:
+        where = urlsplit(self.base_url)
+        if where.scheme not in ("http", "https") or where.username or where.password or where.query:
+            raise ConfigError("endpoint.base_url: not a plain http(s) address. Write no key into it, and no query.")
+        if self.key_variable is not None and not VARIABLE.fullmatch(self.key_variable):  # a pasted key: not repeated
+            raise ConfigError(
+                "endpoint.key_variable: not the name of an environment variable. Export the key, and name the variable."
+            )
+        for name in ("concurrency", "requests_per_minute"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"endpoint.{name} {value}: below 1. Raise it.")
+
+    def usd(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """The price of so many tokens; thoughts are completion tokens."""
+        prompt_usd = prompt_tokens * self.usd_per_million_prompt_tokens
+        return (prompt_usd + completion_tokens * self.usd_per_million_completion_tokens) / 1e6
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ class Graph:
     on_finished: Callable[[Stage, Path], None]  # a stage and its directory: mirror it, once however often called
     points: int
     remarks: Callable[[Mapping[str, Summary]], Sequence[str]]  # lines on what the stages, by address, say of themselves
+    notes: Sequence[str] = ()  # what to know before it runs, a line each
     lacking: Sequence[str] = ()  # why it can be planned here but not run: one line each, with the mend
     launch: Launch = Launch()
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # bring here what these stages download

@@ -58,6 +58,8 @@ def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
     total = _price(plan.needed, graph.estimates)
     table.add_row("[bold]estimated[/bold]", str(len(plan.needed)), "", *(f"[bold]{each}[/bold]" for each in total))
     console.print(table)
+    for line in graph.notes:
+        console.print(f"  {escape(line)}", soft_wrap=True)
 
 
 def show_damaged(console: Console, damaged: Mapping[str, str]) -> None:

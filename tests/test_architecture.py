@@ -66,6 +66,8 @@ RANKS = (
     ("s1.data.quality", 0),
     ("s1.data.select", 0),
     ("s1.data.conditional", 0),
+    ("s1.data.replies", 0),
+    ("s1.data.journal", 1),
     ("s1.data.funnel", 1),
     ("s1.train.audit", 0),
     ("s1.train.memory", 0),
@@ -121,10 +123,12 @@ DOORWAYS = {
         "s1.report.figures",
         "s1.report.figures_samples",
         "s1.report.figures_funnel",
+        "s1.report.figures_lengths",
         "s1.report.training",
     ],
     "jinja2": ["s1.report.page"],
     "vllm": ["s1.generate.vllm_engine"],
+    "openai": ["s1.data.endpoint"],
 }
 
 # What s1 may know of the machinery.
@@ -203,6 +207,7 @@ def test_planning_imports_nothing_heavy() -> None:
         "wandb",
         "matplotlib",
         "vllm",
+        "openai",
         "pandas",
     }
     assert not loaded & heavy

@@ -54,6 +54,7 @@ def _companions(group: str, option: str) -> list[str]:
         ("data", "file"): [f"data.pool.file={__file__}"],
         ("machine", "h100x2"): ["engine=vllm"],  # a model is split over two GPUs
         ("machine", "h100x8"): ["engine=vllm"],
+        ("machine", "h100x16"): ["engine=vllm"],
         ("model", "s1_32b"): [f"model.revision={'0' * 40}"],  # not pinned by us
     }
     if group == "data" and not option.startswith(("dial", "none", "file")):
@@ -63,7 +64,13 @@ def _companions(group: str, option: str) -> list[str]:
 
 def test_every_pool_composes_in_the_place_of_any_other() -> None:
     for option in (CONFIG / "pool").glob("*.yaml"):
-        needs = {"file": [f"data.pool.file={__file__}"], "dial": [], "dial_6k": []}.get(option.stem, [NOT_PINNED])
+        local = [f"data.pool.file={__file__}"]
+        needs = {
+            "dial": [],
+            "dial_6k": [],
+            "file": local,
+            "questions": [*local, "+teacher@data.teacher=local_vllm"],
+        }.get(option.stem, [NOT_PINNED])
         compose(["data=dial_random", f"pool@data.pool={option.stem}", *needs])
 
 

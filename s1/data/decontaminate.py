@@ -64,11 +64,13 @@ def _by_source(source_N: np.ndarray, sources: int) -> list[np.ndarray]:
 
 def _runs(texts: Sequence[str], words: int) -> tuple[np.ndarray, np.ndarray]:
     """All runs of so many words inside a text: their numbers, and the text each stands in."""
-    texts_words = [text.lower().split() for text in texts]
-    text_W = np.repeat(np.arange(len(texts)), [len(text_words) for text_words in texts_words])
     vocabulary: dict[str, int] = {}
-    numbers = (vocabulary.setdefault(word, len(vocabulary)) for text_words in texts_words for word in text_words)
-    runs = _numbered(np.fromiter(numbers, dtype=np.int64), words)
+    numbers_T = [
+        np.array([vocabulary.setdefault(word, len(vocabulary)) for word in text.lower().split()], dtype=np.int64)
+        for text in texts
+    ]
+    text_W = np.repeat(np.arange(len(texts)), [len(numbers) for numbers in numbers_T])
+    runs = _numbered(np.concatenate([np.empty(0, np.int64), *numbers_T]), words)
     starts, ends = text_W[: len(runs)], text_W[words - 1 :]
     return runs[starts == ends], starts[starts == ends]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from s1.config import ConfigError
-from s1.records import PoolRow
+from s1.records import Example, PoolRow
 
 FUNNEL = "funnel.json"
 EXAMPLES_PER_REASON = 2
@@ -28,7 +28,7 @@ Verdict: TypeAlias = "str | None"
 class Drop(NamedTuple):
     """A row that a step leaves out, and why."""
 
-    row: PoolRow
+    row: PoolRow | Example
     reason: str
 
 
@@ -67,9 +67,9 @@ def sift(name: str, rows: Sequence[PoolRow], verdicts: Sequence[Verdict]) -> tup
     return kept, step
 
 
-def step_of(name: str, kept: Sequence[PoolRow], drops: Sequence[Drop]) -> Step:
+def step_of(name: str, kept: Sequence[PoolRow | Example], drops: Sequence[Drop]) -> Step:
     """Count a step whose rows are already apart; the first rows of each reason are its examples."""
-    by_reason: dict[str, list[PoolRow]] = {}
+    by_reason: dict[str, list[PoolRow | Example]] = {}
     for row, reason in drops:
         by_reason.setdefault(reason, []).append(row)
     counts = Counter({reason: len(rows) for reason, rows in sorted(by_reason.items())})

@@ -76,10 +76,13 @@ def grader_of(kind: GraderKind) -> Grader:
 
 
 def reference_of(kind: GraderKind, solution: str) -> str | None:
-    """The answer of a whole solution, as a reference for its grader; None if it reads none, or not the same again."""
+    """The answer of a whole solution, as a reference for its grader; None if it reads none, or not the same again.
+
+    Prose is none: no other wording would equal it, and every question that has it would count as hard.
+    """
     read = {GraderKind.INTEGER: _read_integer, GraderKind.MATH: _read_formula, GraderKind.LETTER: _read_letter}[kind]
     reference = read(solution)
-    if reference is None:
+    if reference is None or _is_prose(reference):
         return None
     return reference if grader_of(kind)(rf"\boxed{{{reference}}}", reference).correct else None
 
@@ -178,7 +181,11 @@ def _only_line(text: str) -> str | None:
 
 def _only_formula(text: str) -> str | None:
     line = _only_line(text)
-    return line if line and not _PROSE.search(_WRAPPER.sub("", line)) else None
+    return line if line and not _is_prose(line) else None
+
+
+def _is_prose(text: str) -> bool:
+    return _PROSE.search(_WRAPPER.sub("", text)) is not None
 
 
 def _integer(text: str) -> str | None:

@@ -32,7 +32,7 @@ def _funnel(sets: Sequence[CuratedSet]) -> Figure:
         axes.annotate(told, (step.kept + step.dropped_rows, place), xytext=(4, 0), **style)
     axes.set_yticks(places, labels=[f"{name}: {step.name}" if len(sets) > 1 else step.name for _, name, step in bars])
     axes.set_ylim(places[-1] + 0.6, -0.6)
-    axes.set_xlim(0, 1.25 * most)  # room for the numbers
+    axes.set_xlim(0, 1.3 * most)  # room for the numbers
     axes.set_xlabel("rows kept (dropped)")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.spines[["left"]].set_visible(False)

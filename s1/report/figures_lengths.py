@@ -38,9 +38,9 @@ def _lengths(tokens: Sequence[int], block_size: int) -> Figure:
         axes.hist(values, bins=bins, color=colour, edgecolor="white", linewidth=0.6, zorder=2)
     doubling_axis(axes, [min(tokens), max(tokens), block_size])
     axes.axvline(block_size, color=INK, linewidth=1.0, linestyle=(0, (3, 2)), zorder=3)
-    style = {"textcoords": "offset points", "ha": "right", "va": "top", "fontsize": SMALL}
+    style = {"textcoords": "offset points", "ha": "right", "va": "bottom", "fontsize": SMALL}
     place = ("data", "axes fraction")
-    axes.annotate(f"block_size {block_size:,}", (block_size, 1.0), xycoords=place, xytext=(-5, -2), **style)
+    axes.annotate(f"block_size {block_size:,}", (block_size, 1.0), xycoords=place, xytext=(3, 3), **style)
     axes.grid(axis="y", color=RULE, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)

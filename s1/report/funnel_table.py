@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 from s1.data.funnel import Dropped, Step
 from s1.records import Chosen
@@ -78,18 +76,3 @@ def funnel_csv(sets: Sequence[CuratedSet]) -> str:
             for reason, rows in step.dropped.items() or [("", 0)]
         ]
     )
-
-
-def shown_funnel(path: Path) -> list[dict[str, str]]:
-    """funnel.csv as it is printed at the end of a sweep, a heading each cell."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            {
-                "set": row["set"],
-                "step": row["step"],
-                "kept": f"{int(row['kept']):,}",
-                "dropped": f"{int(row['dropped']):,}",
-                "reason": row["reason"],
-            }
-            for row in csv.DictReader(file)
-        ]

@@ -78,7 +78,8 @@ class Audit:
     longer_share: float  # of those that were encoded
     cut: int  # kept without their end
     answers_lost: int  # of these, cut before the answer began
-    tokens: int  # of the examples that are kept, after any cut
+    longest: int  # tokens of the examples that are kept, after any cut, here and below
+    tokens: int
     trained_tokens: int  # of these, thinking and answer
     trained_share: float
     checks: list[Check]
@@ -150,7 +151,8 @@ def audit(findings: Sequence[Finding], marks: Sequence[str], block_size: int, ov
         raise ConfigError(f"data of {len(findings)} examples: none can be trained on ({reasons}). Mend the set.")
     cut = [each for each in kept if each.tokens > block_size]
     lost = sum(each.answer_start >= block_size for each in cut)
-    tokens = sum(min(each.tokens, block_size) for each in kept)
+    rows = [min(each.tokens, block_size) for each in kept]
+    tokens = sum(rows)
     trained = tokens - sum(each.prompt_tokens for each in kept)
     return Audit(
         examples=len(findings),
@@ -163,6 +165,7 @@ def audit(findings: Sequence[Finding], marks: Sequence[str], block_size: int, ov
         longer_share=len(longer) / len(encoded),
         cut=len(cut),
         answers_lost=lost,
+        longest=max(rows),
         tokens=tokens,
         trained_tokens=trained,
         trained_share=trained / tokens,

@@ -12,7 +12,7 @@ MFU is the share of the peak that is reached, recomputation included, so it does
 Fitted to the two runs the s1 paper times, Qwen2.5-32B on H100 (989 TFLOP/s dense in bfloat16), 5 epochs, taken to
 checkpoint gradients as s1's multi-node scripts do:
 
-    s1K     6.93 GPU-hours (26 min on 16)     1,000 examples of 5,658 tokens    MFU 0.317
+    s1K     6.93 GPU-hours (26 min on 16)     1,000 examples of 5,658 tokens    MFU 0.320
     59K      394 GPU-hours                   58,986 examples of 4,558 tokens    MFU 0.263
 
 The mean of s1K is a public count over s1K_tokenized (whose maximum, 9,109, s1's users report too). 4,700 of it are the
@@ -24,12 +24,12 @@ step: 0.30 is what such a run reaches, not what the GPUs could.
 from __future__ import annotations
 
 from s1.config import Method, Shape, Train
+from s1.train.order import total_steps
 
 
 def training_tokens(train: Train, examples: int, tokens_per_example: int) -> int:
-    """Tokens of a whole fine-tuning; an epoch ends with the batch that is left, be it a small one."""
-    rows = train.epochs * examples if train.epochs is not None else (train.steps or 0) * train.batch_size
-    return rows * tokens_per_example
+    """Tokens of a whole fine-tuning."""
+    return total_steps(examples, train) * train.batch_size * tokens_per_example
 
 
 def training_flops(shape: Shape, method: Method, checkpointing: bool, tokens: int, row_tokens: int) -> float:

@@ -1,28 +1,27 @@
 """Memory of one GPU in fine-tuning, part by part, before anything is queued. Pure; GiB.
 
-With P parameters, w and b bytes of a number in weights_dtype and dtype, D GPUs that share all that belongs to weights
-(FSDP2), V, h, f, q, k the widths of vocabulary, residual stream, feed-forward part, queries, keys, and T tokens at a
-time on one GPU (micro_batch x the longest row, at most block_size):
+With P parameters, A of them in adapters (rank x (inputs + outputs) of every target), w and b bytes of a number in
+weights_dtype and dtype, D GPUs that share what belongs to weights (FSDP2), V, h, f, q, k the widths of vocabulary,
+residual stream, feed-forward part, queries, keys, and T tokens at a time on one GPU (micro_batch x the longest row):
 
-weights       full  w P / D        lora  (b P + w A) / D        qlora  n P_layers + b P_rest + w A, on every GPU
-gradients     w x trained / D      A: parameters of the adapters, rank x (inputs + outputs) of every target
-optimiser     2 w x trained / D    AdamW; with float32, 16 bytes a parameter in all, as in s1
-working copy  of weights in dtype: under FSDP2 two layers and what lies outside of the layers, and as much again of
-              their gradients where these are trained (it gathers a layer while another computes); on one GPU all
-              that autocast casts
+weights       full  w P / D       lora  (w P + 4 A) / D       qlora  (n P_layers + w P_rest + 4 A) / D
+gradients     w P / D, or 4 A / D: adapters stay in float32
+optimiser     twice the gradients: AdamW. With float32, 16 bytes a parameter in all, as in s1
+working copy  under FSDP2, of two layers and what lies outside the layers (it gathers one while another computes): in
+              dtype, and where they are trained their gradients, summed in float32; on one GPU all that autocast casts
 activations   layers x a x T, or with gradient checkpointing (layers x r h + a) x T, where one layer keeps for a token
               a = 2 (4 + r + b) h + b (2 q + 2 k) + 4 b f + b h + 3 b f
               two norms (input in float32, normalised, output), queries, keys, values, attended, the four of SwiGLU;
               and in the backward pass gradients of the stream and the feed-forward part. r: bytes of the residual
-              stream, those of w on one GPU, of b under FSDP2. Attention is fused: nothing of T x T is kept. Adapters
-              keep a copy of each target's input.
+              stream, b under FSDP2, else w. Attention is fused: nothing of T x T is kept. Adapters keep a copy of
+              each target's input, and what dropout leaves of it.
 loss          4 V h where the head is trained + (4 + b) h T: the gradients that TRL's chunked head keeps in float32;
-              logits of the whole row never exist
+              logits of a whole row never exist
 overhead      CUDA context, cuBLAS, NCCL: OVERHEAD_GIB, assumed
 
 Sources: Korthikanti et al. 2022 (activations; ours by the tensors of transformers' Qwen2), Rajbhandari et al. 2020
-(weights, gradients, states), Dettmers et al. 2023 (NF4: 4 bits, and 0.127 for twice quantised constants), TRL 1.16.
-An estimate: held against what s1's users report, not against a GPU of ours.
+(weights, gradients, states), Dettmers et al. 2023 (NF4: n is 4 bits, and 0.127 for twice quantised constants), TRL
+1.16. An estimate: held against what s1's users report, not against a GPU of ours.
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ from s1.resources import Machine
 GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 NF4_BYTES = (4 + 0.127) / 8
+ADAPTER_BYTES = 4  # PEFT keeps adapters in float32
 OVERHEAD_GIB = 2.0
 MARGIN = 0.05  # of a GPU, which fragmentation may take
 ALL_LINEAR = "all-linear"
@@ -51,17 +51,23 @@ class Parts:
     working_copy: float
     activations: float
     loss: float
-    overhead: float = OVERHEAD_GIB
+    overhead: float
+
+    @property
+    def gib(self) -> float:
+        return sum(getattr(self, each.name) for each in fields(self))
 
 
 @dataclass(frozen=True)
 class Memory:
+    row_tokens: int  # the longest row
     parts: Parts
-    limit_gib: float | None  # what a GPU has; None: unknown
+    rowless_gib: float  # the same with rows of no length
+    limit_gib: float | None  # what a GPU has, sold in GB, counted in GiB; None: unknown
 
     @property
-    def gib(self) -> float:
-        return sum(getattr(self.parts, each.name) for each in fields(self.parts))
+    def fits(self) -> bool | None:
+        return None if self.limit_gib is None else self.parts.gib <= (1 - MARGIN) * self.limit_gib
 
     @property
     def resident_gib(self) -> float:
@@ -69,40 +75,35 @@ class Memory:
         return self.parts.weights + self.parts.gradients + self.parts.optimiser
 
     @property
-    def fits(self) -> bool | None:
-        return None if self.limit_gib is None else self.gib <= (1 - MARGIN) * self.limit_gib
+    def hopeless(self) -> bool:
+        return self.limit_gib is not None and self.resident_gib > self.limit_gib
 
     @property
-    def hopeless(self) -> bool:
-        """Weights, gradients and optimiser alone are more than there is."""
-        return self.limit_gib is not None and self.resident_gib > self.limit_gib
+    def longest_fitting_row(self) -> int | None:
+        """Tokens; what grows grows with the row. None: no limit is known."""
+        if self.limit_gib is None:
+            return None
+        room = (1 - MARGIN) * self.limit_gib - self.rowless_gib
+        return max(0, int(room / (self.parts.gib - self.rowless_gib) * self.row_tokens))
 
     def remark(self) -> str:
         """One line for people."""
-        verdict = {True: "fits", False: "does not fit", None: "limit unknown"}[self.fits]
         shown = {each.name.replace("_", " "): getattr(self.parts, each.name) for each in fields(self.parts)}
         parts = ", ".join(f"{name} {value:.1f}" for name, value in shown.items())
         limit = f" of {self.limit_gib:g}" if self.limit_gib is not None else ""
-        return f"about {self.gib:.0f}{limit} GiB per device ({parts}): {verdict}"
+        rows = f"rows up to {self.longest_fitting_row:,} tokens do" if self.longest_fitting_row else "no row does"
+        verdict = {True: "fits", False: f"does not fit, {rows}", None: "not known what there is"}[self.fits]
+        return (
+            f"about {self.parts.gib:.0f}{limit} GiB per device with rows of {self.row_tokens:,} tokens: {verdict}"
+            f" ({parts})"
+        )
 
 
 def memory(shape: Shape, train: Train, machine: Machine, longest_row: int | None = None) -> Memory:
     """What training takes on each device; `longest_row` in tokens, block_size if unknown."""
     row = train.block_size if longest_row is None else min(longest_row, train.block_size)
-    tokens = min(machine.micro_batch, train.batch_size) * row
-    w, b = _bytes("weights_dtype", train.weights_dtype), _bytes("dtype", train.dtype)
-    shards = 1 if train.method is Method.QLORA else machine.devices
-    trained = trained_parameters(shape, train)
-    parts = Parts(
-        weights=_weights(shape, train, w, b) / shards / GIB,
-        gradients=w * trained / machine.devices / GIB,
-        optimiser=2 * w * trained / machine.devices / GIB,
-        working_copy=_working_copy(shape, train, shards, w, b) / GIB,
-        activations=_activations(shape, train, machine, w, b) * tokens / GIB,
-        loss=(_head_gradient(shape, train) + (4 + b) * shape.hidden_size * tokens) / GIB,
-        overhead=OVERHEAD_GIB if machine.device == "cuda" else 0.0,
-    )
-    return Memory(parts, machine.memory_gib)
+    parts, rowless = (_parts(shape, train, machine, length) for length in (row, 0))
+    return Memory(row, parts, rowless.gib, machine.memory_gib)
 
 
 def trained_parameters(shape: Shape, train: Train) -> float:
@@ -136,6 +137,21 @@ def linear_layers(shape: Shape) -> dict[str, tuple[int, int]]:
 # ----------------------------------------------------------------------------------------------- in bytes
 
 
+def _parts(shape: Shape, train: Train, machine: Machine, row: int) -> Parts:
+    tokens = row * min(machine.micro_batch, max(1, train.batch_size // machine.devices))
+    w, b = _bytes("weights_dtype", train.weights_dtype), _bytes("dtype", train.dtype)
+    trained = trained_parameters(shape, train) * (w if train.lora is None else ADAPTER_BYTES)
+    return Parts(
+        weights=_weights(shape, train, w) / machine.devices / GIB,
+        gradients=trained / machine.devices / GIB,
+        optimiser=2 * trained / machine.devices / GIB,
+        working_copy=_working_copy(shape, train, machine.devices, w, b) / GIB,
+        activations=_activations(shape, train, machine, w, b) * tokens / GIB,
+        loss=(_head_gradient(shape, train) + (4 + b) * shape.hidden_size * tokens) / GIB,
+        overhead=OVERHEAD_GIB if machine.device == "cuda" else 0.0,
+    )
+
+
 def _bytes(field: str, dtype: str) -> int:
     if dtype not in BYTES:
         raise ConfigError(f"train.{field} {dtype!r}: not a dtype we know the size of. Choose {' or '.join(BYTES)}.")
@@ -155,32 +171,31 @@ def _outside_layers(shape: Shape) -> float:
     return shape.parameters - shape.layers * layer_parameters(shape)
 
 
-def _weights(shape: Shape, train: Train, w: int, b: int) -> float:
-    if train.method is Method.FULL:
-        return w * shape.parameters
-    adapters = w * trained_parameters(shape, train)
-    if train.method is Method.LORA:
-        return b * shape.parameters + adapters
-    return NF4_BYTES * shape.layers * layer_parameters(shape) + b * _outside_layers(shape) + adapters
+def _weights(shape: Shape, train: Train, w: int) -> float:
+    layers = shape.layers * layer_parameters(shape) * (NF4_BYTES if train.method is Method.QLORA else w)
+    adapters = 0.0 if train.lora is None else ADAPTER_BYTES * trained_parameters(shape, train)
+    return layers + w * _outside_layers(shape) + adapters
 
 
-def _working_copy(shape: Shape, train: Train, shards: int, w: int, b: int) -> float:
-    if shards > 1:
-        gathered = b * (2 * layer_parameters(shape) + _outside_layers(shape))
-        return 2 * gathered if train.method is Method.FULL else gathered
-    if train.method is Method.FULL and b != w:
-        return b * shape.parameters
-    return b * layer_parameters(shape) if train.method is Method.QLORA else 0.0  # a layer, dequantised
+def _working_copy(shape: Shape, train: Train, devices: int, w: int, b: int) -> float:
+    layer, outside = layer_parameters(shape), _outside_layers(shape)
+    dequantised = b * layer if train.method is Method.QLORA else 0.0
+    if devices == 1:
+        return dequantised if w == b or train.method is Method.QLORA else b * shape.parameters
+    gathered = 2 * layer * (NF4_BYTES if train.method is Method.QLORA else b) + b * outside
+    gradients = 4 * (2 * layer + outside) if train.method is Method.FULL else 0.0
+    return gathered + dequantised + gradients
 
 
 def _activations(shape: Shape, train: Train, machine: Machine, w: int, b: int) -> float:
     """Per token."""
-    stream = w if train.method is Method.FULL and machine.devices == 1 else b
+    stream = w if machine.devices == 1 else b
     hidden, inner = shape.hidden_size, shape.feed_forward_size
     attention = b * 2 * (shape.heads + shape.kv_heads) * shape.head_size
     kept = 2 * (4 + stream + b) * hidden + attention + 4 * b * inner
     if train.lora is not None:
-        kept += b * sum(inputs for inputs, _ in _targets(shape, train.lora))
+        copies = b + (b + 1 if train.lora.dropout else 0)  # and the mask of what is dropped
+        kept += copies * sum(inputs for inputs, _ in _targets(shape, train.lora))
     backward = b * hidden + 3 * b * inner
     if machine.gradient_checkpointing:
         return shape.layers * stream * hidden + kept + backward
@@ -211,4 +226,4 @@ def table(
 
 def _cell(shape: Shape, recipe: Train, machine: Machine, blocks: Sequence[int]) -> str:
     needs = [memory(shape, replace(recipe, block_size=block), machine) for block in blocks]
-    return " / ".join(f"{need.gib:.0f}" if need.fits else f"~~{need.gib:.0f}~~" for need in needs)
+    return " / ".join(f"{need.parts.gib:.0f}" if need.fits else f"~~{need.parts.gib:.0f}~~" for need in needs)

@@ -4,7 +4,7 @@ rows.jsonl             TokenRow; the first trained token opens the thinking, the
 audit.json, audit.csv  s1/train/audit.py
 figures/lengths.*      tokens per example, and where block_size lies
 sample.txt             the first example as the model reads it
-funnel.json            the input's, one step further
+funnel.json            that of the input, if it has one, and the step `rendered`
 
 Inputs: `rows` (rows.jsonl of Example), `model` (s1/train/start.py), whose tokenizer encodes. Prompt and completion are
 encoded apart, so that no token spans the place where the loss begins.
@@ -21,15 +21,15 @@ from enum import Enum
 from pathlib import Path
 
 from s1.config import ConfigError, Dialect
+from s1.data.funnel import FUNNEL, Drop, read_funnel, step_of, write_funnel
 from s1.dialect import Ids, Tokenizer, TrainingText, decode, encode, prompt_text, training_text
-from s1.records import Example, TokenRow, read_rows, write_rows
+from s1.records import ROWS, Example, TokenRow, read_rows, write_rows
 from s1.report.figures_lengths import lengths_figure
 from s1.stages import Rendering
 from s1.train.audit import NOT_KEPT, NOT_ONCE, Audit, Finding, audit, defect, delimited_once, delimiters, fate
 from s1.train.start import model_location
 from sweep.stage import Summary, Work
 
-ROWS = "rows.jsonl"
 EXAMPLES_PER_REPORT = 50
 
 
@@ -48,13 +48,14 @@ def render(work: Work[Rendering]) -> Summary:
     _write(work.out, found, [each.tokens for each in findings if each.tokens])
     first = next(example for example, each in zip(examples, findings, strict=True) if each.reason is None)
     (work.out / "sample.txt").write_text(sample(text_of(first, config.dialect, tokenizer)), encoding="utf-8")
+    _continue_funnel(work.one("rows"), work.out, examples, findings)
     return {
         "examples": found.kept,
         "dropped": found.examples - found.kept,
         "cut": found.cut,
         "tokens": found.tokens,
         "trained_tokens": found.trained_tokens,
-        "longest": min(found.lengths.max, config.block_size),
+        "longest": found.longest,
     }
 
 
@@ -125,6 +126,15 @@ def _write(out: Path, found: Audit, tokens: Sequence[int]) -> None:
     (out / "figures").mkdir()
     (out / "figures" / f"{figure.name}.png").write_bytes(figure.png)
     (out / "figures" / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+
+
+def _continue_funnel(source: Path, out: Path, examples: Sequence[Example], findings: Sequence[Finding]) -> None:
+    if not (source / FUNNEL).exists():
+        return
+    judged = list(zip(examples, [each.reason for each in findings], strict=True))
+    kept = [example for example, reason in judged if reason is None]
+    drops = [Drop(example, reason) for example, reason in judged if reason is not None]
+    write_funnel(out, [*read_funnel(source), step_of("rendered", kept, drops)])
 
 
 def _value(value: Enum) -> str:

@@ -96,7 +96,6 @@ def _publish(work: Work[Sft], trainer: Any, metrics: Sequence[dict[str, Any]]) -
     if not writes:
         return
     save_product(weights, location, work.config.train, work.out)
-    trainer.processing_class.save_pretrained(work.out)
     (work.out / METRICS).write_text("".join(json.dumps(each) + "\n" for each in metrics), encoding="utf-8")
 
 

@@ -47,6 +47,7 @@ def trained_weights(model: Any, keep: bool) -> dict[str, torch.Tensor]:
 def save_product(weights: Mapping[str, torch.Tensor], location: Location, recipe: Train, out: Path) -> None:
     """Write the whole model: the start model with `weights` in their places, or merged. Rounded once, at the end."""
     import torch
+    from transformers import AutoTokenizer
 
     model = _load(location, "float32" if recipe.lora else recipe.dtype, None)
     target = model if recipe.lora is None else _adapted(model, recipe)
@@ -56,6 +57,7 @@ def save_product(weights: Mapping[str, torch.Tensor], location: Location, recipe
     if recipe.lora is not None:
         model = target.merge_and_unload()
     model.to(getattr(torch, recipe.dtype)).save_pretrained(out)
+    AutoTokenizer.from_pretrained(location.model, revision=location.revision).save_pretrained(out)
 
 
 def _load(location: Location, dtype: str, quantised: Any) -> PreTrainedModel:

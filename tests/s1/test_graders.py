@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1.evaluate.graders import grade_integer, grade_letter, grade_math, share
+from s1.evaluate.graders import grade_integer, grade_letter, grade_math, grader_of, reference_of, share
+from s1.recipe import GraderKind
 
 INTEGERS = [
     (r"\boxed{23}", "023", "23", True),
@@ -122,6 +123,28 @@ def test_letters_are_read_in_every_usual_form(text: str, gold: str, extracted: s
     assert (grade.extracted, grade.correct) == (extracted, correct)
 
 
+@pytest.mark.parametrize(
+    ("kind", "solution", "reference"),
+    [
+        (GraderKind.INTEGER, "We add 3 and 4.\nTherefore $x=\\boxed{007}$.", "7"),
+        (GraderKind.INTEGER, "42", "42"),
+        (GraderKind.INTEGER, "We add 3 and 4.", None),
+        (GraderKind.MATH, r"By symmetry, $p = \boxed{\frac{1}{2}}$ as claimed.", r"\frac{1}{2}"),
+        (GraderKind.MATH, r"\sqrt{2} + 1", r"\sqrt{2} + 1"),
+        (GraderKind.MATH, "The proof is by induction on the number of edges.", None),
+        (GraderKind.MATH, "", None),
+        (GraderKind.MATH, "The answer is that they meet at noon.", None),
+        (GraderKind.MATH, r"\boxed{\text{no solution}}", r"\text{no solution}"),
+        (GraderKind.LETTER, "The mixture is racemic.\n\nAnswer: C", "C"),  # as s1 writes GPQA's
+        (GraderKind.LETTER, "The mixture is racemic.", None),
+    ],
+)
+def test_the_reference_is_what_a_whole_solution_gives(kind: GraderKind, solution: str, reference: str | None) -> None:
+    assert reference_of(kind, solution) == reference
+    if reference is not None:
+        assert grader_of(kind)(rf"\boxed{{{reference}}}", reference).correct
+
+
 @given(st.integers(0, 999), st.sampled_from(["{}", r"\boxed{{{}}}", "Answer: {}", "so ${}$.", r"\boxed{{n={}.0}}"]))
 def test_an_integer_is_right_in_any_form_and_with_leading_zeros(value: int, form: str) -> None:
     assert grade_integer(form.format(f"{value:03d}"), str(value)).correct
@@ -155,9 +178,19 @@ def test_no_real_reference_takes_a_wrong_answer(name: str) -> None:
     assert [gold for gold in golds if grade(r"\boxed{98765}", gold).correct] == []
 
 
+def test_every_real_solution_gives_its_reference() -> None:
+    rows = real_rows("math500")
+    found = [(reference_of(GraderKind.MATH, row["solution"]), row["answer"]) for row in rows]
+    assert [each for each, gold in found if each is None or not grade_math(rf"\boxed{{{each}}}", gold).correct] == []
+
+
 def real_golds(name: str) -> list[str]:
+    return [row["answer"] for row in real_rows(name)]
+
+
+def real_rows(name: str) -> list[dict[str, str]]:
     directory = os.environ.get("S1_DATA_DIR")
     if directory is None:
         pytest.skip("S1_DATA_DIR not set: real benchmark rows were not graded")
     lines = (Path(directory) / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["answer"] for line in lines]
+    return [json.loads(line) for line in lines]

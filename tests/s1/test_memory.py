@@ -30,8 +30,9 @@ FULL = Train(
     dtype="bfloat16",
     weights_dtype="float32",
 )
-LORA = replace(FULL, method=Method.LORA, lora=Lora(rank=16, alpha=16, dropout=0.0, targets=["all-linear"]))
-QLORA = replace(LORA, method=Method.QLORA)
+EVERYWHERE = ["all-linear"]
+LORA = replace(FULL, method=Method.LORA, lora=Lora(32, 32, 0.0, EVERYWHERE), weights_dtype="bfloat16")
+QLORA = replace(LORA, method=Method.QLORA, lora=Lora(64, 16, 0.05, EVERYWHERE))
 
 
 def shape(size: str) -> Shape:
@@ -73,7 +74,8 @@ def test_the_sizes_of_a_model_add_up_to_its_parameters(size):
 
 
 def test_adapters_of_rank_16_have_as_many_parameters_as_peft_counts():
-    assert trained_parameters(shape("7B"), LORA) == 40_370_176  # Qwen2.5-7B, every linear layer
+    recipe = replace(LORA, lora=Lora(16, 16, 0.0, EVERYWHERE))
+    assert trained_parameters(shape("7B"), recipe) == 40_370_176  # Qwen2.5-7B
 
 
 @pytest.mark.parametrize(("nodes", "gigabytes"), [(2, 33), (1, 66)])
@@ -151,8 +153,17 @@ def test_what_no_shorter_row_would_spare_is_hopeless_and_the_rest_only_does_not_
 
 def test_a_part_of_the_gpu_is_left_to_fragmentation():
     parts = Parts(70, 0, 0, 0, 0, 0, 5.5)
-    assert Memory(parts, 80).fits
-    assert not Memory(replace(parts, loss=1.0), 80).fits  # 76.5, above 95%
+    assert Memory(100, parts, 75, 80).fits
+    assert not Memory(100, replace(parts, loss=1.0), 75, 80).fits  # 76.5, above 95%
+
+
+@pytest.mark.parametrize("recipe", [FULL, LORA, QLORA], ids=["full", "lora", "qlora"])
+def test_the_longest_row_that_fits_just_fits(recipe):
+    where = machine(8, 80, 2)
+    longest = memory(shape("32B"), recipe, where).longest_fitting_row
+    recipe = replace(recipe, block_size=10**6)
+    assert memory(shape("32B"), recipe, where, longest).fits
+    assert not memory(shape("32B"), recipe, where, longest + 10).fits
 
 
 @pytest.mark.parametrize(
@@ -167,11 +178,14 @@ def test_what_has_no_known_size_is_refused(recipe, complaint):
         memory(shape("0.5B"), recipe, machine(1, 24))
 
 
-def test_the_remark_names_every_part():
-    assert memory(shape("32B"), FULL, machine(8, 80, 2), S1K).remark() == (
-        "about 55 of 80 GiB per device (weights 7.6, gradients 7.6, optimiser 15.3, working copy 9.4, activations 9.8,"
-        " loss 3.2, overhead 2.0): fits"
-    )
+def test_the_remark_names_every_part_and_the_rows_that_would_fit(golden):
+    cases = [
+        memory(shape("32B"), FULL, machine(8, 80, 2), S1K),
+        memory(shape("32B"), FULL, machine(8, 80, 2)),
+        memory(shape("32B"), FULL, machine(8, 80)),
+        memory(shape("7B"), QLORA, machine(1, None)),
+    ]
+    golden("data/memory.txt", "".join(f"{each.remark()}\n" for each in cases))
 
 
 def test_what_fits_where_is_one_table(golden):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from s1.config import ConfigError, Dial, Dialect, Overlong
 from s1.data.dial import Family
+from s1.data.funnel import Step, read_funnel, write_funnel
 from s1.dialect import decode, encode, prompt_text, training_text
 from s1.recipe import Control
 from s1.records import Example, TokenRow, read_rows, write_rows
@@ -64,7 +65,7 @@ def model(tokenizer, tmp_path_factory) -> Path:
 def rendered(place: Path, model: Path, examples, config: Rendering = PLAIN):
     """Run the stage; its summary, rows and audit."""
     for name in ("rows", "out"):
-        (place / name).mkdir()
+        (place / name).mkdir(exist_ok=True)
     write_rows(place / "rows" / "rows.jsonl", examples)
     inputs = {"rows": (place / "rows",), "model": (model,)}
     summary = render(Work("key", config, inputs, place / "out", place, place, {}, lambda *_progress: None))
@@ -138,6 +139,16 @@ def test_what_cannot_be_trained_on_is_left_out_and_counted_by_its_reason(tmp_pat
     assert sum(int(row["count"]) for row in listed) == summary["dropped"]
 
 
+def test_the_funnel_of_the_input_goes_on_by_a_step(tmp_path, model):
+    (tmp_path / "rows").mkdir()
+    write_funnel(tmp_path / "rows", [Step("selected", kept=9)])
+    rendered(tmp_path, model, broken())
+    selected, step = read_funnel(tmp_path / "out")
+    assert (selected, step.name, step.kept, step.dropped_rows) == (Step("selected", kept=9), "rendered", 3, 6)
+    assert step.dropped["no answer"] == 1
+    assert [each.question for each in step.examples if each.id == "c"] == [EXAMPLES[0].question]
+
+
 def test_the_same_set_gives_the_same_files(tmp_path, model):
     def files(place: Path) -> dict[str, bytes]:
         place.mkdir()
@@ -207,7 +218,7 @@ def test_long_examples_are_dropped_when_told_to(tmp_path, model, tokens):
     summary, rows, found = rendered(tmp_path, model, EXAMPLES, config)
     assert [row.id for row in rows] == ["b"]
     assert found["dropped"] == {TOO_LONG: 1}
-    assert (summary["dropped"], summary["tokens"]) == (1, tokens[1])
+    assert (summary["dropped"], summary["tokens"], summary["longest"]) == (1, tokens[1], tokens[1])
 
 
 def test_cutting_says_how_many_answers_were_broken_off_and_how_many_lost(tmp_path, model, tokens, tokenizer):

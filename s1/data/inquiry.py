@@ -1,0 +1,172 @@
+"""Asking a model about every row: what teachers (s1/data/distil.py) and labellers (s1/data/labels.py) share.
+
+Input `rows`: rows.jsonl of records.PoolRow and funnel.json. Product:
+
+    rows.jsonl      PoolRow, those whose reply could be used, in the order of the input
+    answers.jsonl   replies.Reply, as the server gave them, dropped ones too: they are paid for
+    usage.jsonl     Usage, one for each of these, at the endpoint's prices
+    funnel.json     the input's, and a step of this stage: how many are left, how many were dropped and why
+
+Replies are kept in the stage's scratch as they come (s1/data/journal.py), so an attempt that was killed is continued by
+asking only what is missing. The first questions are a trial: if no reply to them can be used, neither will the rest,
+and the stage ends before it costs more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeAlias
+
+from s1.config import ConfigError
+from s1.data.endpoint import Client, EndpointError
+from s1.data.funnel import Drop, read_funnel, step_of, write_funnel
+from s1.data.journal import ANSWERS, Journal
+from s1.data.replies import Fault, Reply
+from s1.recipe import Endpoint
+from s1.records import ROWS, PoolRow, read_rows, write_rows
+from s1.stages import Distilling
+from sweep.stage import Summary, Work
+
+USAGE = "usage.jsonl"
+TRIAL = 8  # questions; one of the replies must be of use before more are asked
+MENDS = {
+    Fault.NO_THOUGHTS: "It shows no thoughts, or the server leaves them in the text: start vLLM with --reasoning-parser"
+    " and the name of the model's parser, or choose a teacher that returns its reasoning.",
+    Fault.CUT: "Raise its max_tokens.",
+    Fault.REFUSED: "Change what it is asked with, or choose another model.",
+    Fault.INTERRUPTED: "Try again later, or choose another provider.",
+    Fault.NO_ANSWER: "All of its reply is thoughts: the server's reasoning parser may be another model's.",
+    Fault.NO_DOMAIN: "It does not end its reply in a code of the list: choose a model that follows instructions.",
+}
+
+Read: TypeAlias = Callable[[PoolRow, Reply], "PoolRow | Fault"]
+
+
+class Ask(Protocol):
+    async def __call__(self, row_id: str, question: str) -> Reply:
+        """The reply to one question. Raises EndpointError when it makes no sense to ask on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one reply took. None: the server did not say."""
+
+    id: str
+    model: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None  # thoughts included
+    usd: float | None  # at the prices of the endpoint's config
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """Which rows to ask about, how to read a reply, and where replies are kept."""
+
+    model: str
+    rows: Sequence[PoolRow]
+    read: Read
+    journal: Journal
+    report: Callable[[int, int, str], None]
+
+    async def run(self, ask: Ask, endpoint: Endpoint) -> None:
+        """Ask about the rows without a reply, in order. Raises EndpointError; what was heard until then is kept."""
+        await self._ask_about(self.rows[:TRIAL], ask, endpoint)
+        self._judge_trial()
+        await self._ask_about(self.rows, ask, endpoint)
+
+    def outcomes(self) -> Iterator[PoolRow | Fault]:
+        """What became of every row that has a reply."""
+        replies = self.journal.replies
+        return (self.read(row, replies[row.id]) for row in self.rows if row.id in replies)
+
+    async def _ask_about(self, rows: Sequence[PoolRow], ask: Ask, endpoint: Endpoint) -> None:
+        """No faster than the endpoint allows. After a failure nothing more is sent; what is in flight is awaited."""
+        missing = {row.id: row for row in rows if row.id not in self.journal.replies}
+        slots, failures = asyncio.Semaphore(endpoint.concurrency), list[EndpointError]()
+
+        async def one(row: PoolRow) -> None:
+            try:
+                self._hear(await ask(row.id, row.question))
+            except EndpointError as error:
+                failures.append(error)
+            finally:
+                slots.release()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for row in missing.values():
+                    await slots.acquire()
+                    if failures:
+                        break
+                    group.create_task(one(row))
+                    await asyncio.sleep(60 / endpoint.requests_per_minute if endpoint.requests_per_minute else 0)
+        except ExceptionGroup as several:  # a full disk, say: the first says it all
+            raise several.exceptions[0] from None
+        if failures:
+            raise failures[0]
+
+    def _hear(self, reply: Reply) -> None:
+        self.journal.add(reply)
+        self.report(len(self.journal.replies), len(self.rows), "rows")
+
+    def _judge_trial(self) -> None:
+        """Raises EndpointError, and begins the journal anew, if no reply so far is of use."""
+        heard = list(self.outcomes())
+        faults = Counter(each for each in heard if isinstance(each, Fault)).most_common()
+        if sum(count for _, count in faults) < len(heard):
+            return
+        self.journal.set_aside()
+        told = ", ".join(f"{count} {fault.value}" for fault, count in faults)
+        words = next((f" It says: {each.refusal}" for each in self.journal.replies.values() if each.refusal), "")
+        raise EndpointError(
+            f"model {self.model}: none of its first {len(heard)} replies can be used ({told}).{words}"
+            f" {MENDS[faults[0][0]]}"
+        )
+
+
+def inquire(work: Work[Any], asking: Distilling, read: Read, step: str) -> Summary:
+    """The whole of a stage that asks a model about every row. Raises EndpointError, ConfigError."""
+    rows = read_rows(work.one("rows") / ROWS, PoolRow)
+    if not rows:
+        raise ConfigError(f"{work.one('rows')}: no rows to ask about. See its funnel.json for what dropped them.")
+    endpoint = Endpoint(**{field.name: work.settings[field.name] for field in fields(Endpoint)})
+    with Journal(work.scratch) as journal:
+        known = len(journal.replies)
+        inquiry = Inquiry(asking.model, rows, read, journal, work.report)
+        asyncio.run(_ask(inquiry, endpoint, asking))
+    outcomes = list(inquiry.outcomes())
+    kept = [each for each in outcomes if isinstance(each, PoolRow)]
+    drops = [Drop(row, each.value) for row, each in zip(rows, outcomes, strict=True) if isinstance(each, Fault)]
+    replies = [journal.replies[row_id] for row_id in dict.fromkeys(row.id for row in rows)]
+    usage = [_usage(reply, endpoint) for reply in replies]
+    write_rows(work.out / ROWS, kept)
+    write_rows(work.out / ANSWERS, replies)
+    write_rows(work.out / USAGE, usage)
+    write_funnel(work.out, [*read_funnel(work.one("rows")), step_of(step, kept, drops)])
+    return {"rows": len(kept), "dropped": len(drops), "asked": len(replies) - known, **_totals(usage)}
+
+
+async def _ask(inquiry: Inquiry, endpoint: Endpoint, asking: Distilling) -> None:
+    async with Client(endpoint, asking) as client:
+        await inquiry.run(client, endpoint)
+
+
+def _usage(reply: Reply, endpoint: Endpoint) -> Usage:
+    prompt, completion = reply.tokens("prompt"), reply.tokens("completion")
+    usd = None if prompt is None or completion is None else endpoint.usd(prompt, completion)
+    return Usage(reply.id, reply.model, prompt, completion, usd)
+
+
+def _totals(usage: Sequence[Usage]) -> dict[str, float | None]:
+    """Sums of what is known; None where nothing is."""
+    known = [each for each in usage if each.usd is not None]
+    return {
+        "prompt_tokens": sum(each.prompt_tokens for each in known) if known else None,
+        "completion_tokens": sum(each.completion_tokens for each in known) if known else None,
+        "usd": sum(each.usd for each in known) if known else None,
+        "replies_without_usage": len(usage) - len(known),
+    }
