@@ -218,7 +218,7 @@ def sft(x: Experiment, model: Stage, rendered: Stage, train: Train, label: str) 
         run="s1.train.sft:train",
         inputs={"model": (model,), "data": (rendered,)},
         settings=settings_of(x.machine, x.cost),
-        processes=max(1, x.machine.gpus),
+        resources=resources_of(Kind.SFT, x.machine),
         label=label,
     )
 

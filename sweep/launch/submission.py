@@ -13,7 +13,6 @@ Until one of the last two is there, the submission is open: what it makes is not
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +21,7 @@ from sweep.contract import Launch
 from sweep.errors import InputError
 from sweep.identity import canonical
 from sweep.launch.slurm_jobs import SlurmJob
-from sweep.store import read_json, write_json
+from sweep.store import StageDirectory, read_json, write_json
 from sweep.typed import typed
 
 FOLDER = "submissions"
@@ -141,11 +140,14 @@ def the_submission(store: Path, name: str | None) -> SubmissionDirectory:
     raise InputError(f"submission {name or ''}: not in {store}. There are: {names}.".replace("submission :", "none:"))
 
 
-def awaited(store: Path) -> Iterator[str]:
-    """Addresses of the products that open submissions are for."""
-    for each in submissions(store):
-        if each.is_open:
-            yield str(read_json(each.submission_file)["product"])
+def awaited(store: Path) -> set[str]:
+    """Addresses of what open submissions still make, and of their products, until these are published."""
+    found: set[str] = set()
+    for submission in (each.read() for each in submissions(store) if each.is_open):
+        addresses = {address for job in submission.jobs for element in job.elements for address in element.stages}
+        found |= {address for address in addresses if not StageDirectory(store / address).is_done}
+        found.add(submission.product)
+    return found
 
 
 def now() -> str:

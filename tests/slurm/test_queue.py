@@ -121,7 +121,9 @@ def test_a_preempted_element_goes_on_when_the_queue_lets_it(user: User, cluster:
 
 def test_a_lost_node_costs_what_was_not_kept(user: User, cluster: Cluster) -> None:
     counted = count_stage(80)
-    directory = user.send(make_stage("total", 0, counted), dataclasses.replace(LAUNCH, sbatch=("--exclude=127.0.0.[1,3]",)))
+    directory = user.send(
+        make_stage("total", 0, counted), dataclasses.replace(LAUNCH, sbatch=("--exclude=127.0.0.[1,3]",))
+    )
     cluster.wait_until(lambda: steps_made(user, counted) > toys.EVERY, "it counts")
     lost = cluster.job(directory.ids()["01-counted"])["NodeList"]
     cluster.kill_node(lost)

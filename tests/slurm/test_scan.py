@@ -55,9 +55,7 @@ def wait(cluster: Cluster) -> None:
     cluster.wait_until(lambda: "scan-" not in cluster.ask("squeue", "-h", "-o", "%j"), "the scan is over", 300)
 
 
-def test_a_scan_through_the_queue_equals_a_local_one(
-    local: Scientist, on_login_node: Cluster, tmp_path: Path
-) -> None:
+def test_a_scan_through_the_queue_equals_a_local_one(local: Scientist, on_login_node: Cluster, tmp_path: Path) -> None:
     there = Scientist(tmp_path)
     said = there.sweep(*there.scan, "name=scan-it", "launch=slurm", *SETTINGS)
     assert "12 jobs, 12 elements" in said
@@ -82,7 +80,9 @@ def test_a_scan_by_hand_is_three_scripts_and_equals_a_local_one(
     for script in ("sft", "generate", "cpu"):
         log = f"--output={tmp_path}/{script}.txt"
         command = ["sbatch", "--parsable", f"--chdir={PROJECT}", *small, log, *first, f"slurm/{script}.sbatch"]
-        done = on_login_node.ask("env", f"--chdir={PROJECT}", f"PYTHON={sys.executable}", "OMP_NUM_THREADS=1", *command, *there.scan)
+        done = on_login_node.ask(
+            "env", f"--chdir={PROJECT}", f"PYTHON={sys.executable}", "OMP_NUM_THREADS=1", *command, *there.scan
+        )
         first = [f"--dependency=afterok:{done}", "--kill-on-invalid-dep=yes"]
     wait(on_login_node)
     said = "".join(path.read_text(encoding="utf-8") for path in sorted(tmp_path.glob("*.txt")))
