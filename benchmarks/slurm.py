@@ -28,27 +28,15 @@ from sweep.contract import Graph, Launch, LaunchKind, Workers  # noqa: E402
 from sweep.launch import slurm  # noqa: E402
 from sweep.launch.submission import SubmissionDirectory  # noqa: E402
 from sweep.plan import plan  # noqa: E402
-from sweep.stage import Stage, Summary, Work  # noqa: E402
+from sweep.stage import Stage  # noqa: E402
 from sweep.store import Store, read_json  # noqa: E402
 from tests.slurm.cluster import Cluster  # noqa: E402
+from tests.slurm.toys import Make  # noqa: E402
 
 POINTS = 1000
 SCAN = ("budget.max_thinking_tokens=range(1,251)", "seed=0,1,2,3")
 CHAIN = 8  # stages, each waiting for the one before
 LAUNCH = Launch(LaunchKind.SLURM, cpus=16, memory_gib=8, minutes={"cpu": 10})
-
-
-@dataclass(frozen=True)
-class Stamp:
-    number: int
-
-
-def stamp(work: Work[Stamp]) -> Summary:
-    """When the stage function was reached, and when the batch script, its parent, began."""
-    now = time.time()
-    ticks = int(Path(f"/proc/{os.getppid()}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19])
-    booted = now - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return {"reached": now, "script_began": booted + ticks / os.sysconf("SC_CLK_TCK")}
 
 
 @dataclass(frozen=True)
@@ -83,7 +71,7 @@ def send(store: Store, product: Stage) -> tuple[SubmissionDirectory, Submitted]:
 
 
 def stage(name: str, number: int, *inputs: Stage) -> Stage:
-    return Stage(name, 1, Stamp(number), "benchmarks.slurm:stamp", {"of": inputs} if inputs else {})
+    return Stage(name, 1, Make(number), "tests.slurm.toys:stamp", {"of": inputs} if inputs else {})
 
 
 def unshared(home: Path) -> Submitted:
@@ -141,9 +129,8 @@ def report(rows: Sequence[tuple[str, str]], repeats: int) -> str:
     lines = [
         "# What a queue adds",
         "",
-        f"`python benchmarks/slurm.py --repeats {repeats}`: median [least, most] over the repeats, on {os.cpu_count()} CPU"
-        " cores, load average before it"
-        f" {os.getloadavg()[0]:.1f}; SLURM with all its daemons on the same cores.",
+        f"`python benchmarks/slurm.py --repeats {repeats}`: median [least, most] over the repeats, on {os.cpu_count()} cores"
+        f" (load average {os.getloadavg()[0]:.1f} at the end); SLURM with all its daemons on the same cores.",
         "",
         "| what | measured |",
         "|---|---|",

@@ -78,7 +78,7 @@ def sweep(composition: Composition, console: Console) -> int:
         show_plan(console, graph, work, store)
         show_damaged(console, damaged)
         if to_queue and work.needed:
-            show_shape(console, graph, work)
+            show_shape(console, graph, work, store)
         if entry.plan or graph.lacking:
             return 0 if entry.plan else 1
         for address in damaged:

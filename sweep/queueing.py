@@ -34,9 +34,13 @@ WATCH_INTERVAL_S = 10.0  # one squeue each time
 LOG_LINES = 20
 
 
-def show_shape(console: Console, graph: Graph, work: Plan) -> None:
+def show_shape(console: Console, graph: Graph, work: Plan, store: Store) -> None:
     """What the queue would see of a plan."""
-    show_jobs(console, slurm.queue_shape(graph, work), graph.launch)
+    others = slurm.elsewhere(store.root)
+    show_jobs(console, slurm.queue_shape(graph, work, others), graph.launch)
+    if others:
+        names = ", ".join(sorted({each.job_id.partition("_")[0] for each in others if each.job_id}))
+        console.print(f"already in the queue, waited for where needed: jobs {names}", soft_wrap=True)
 
 
 def submit(console: Console, graph: Graph, work: Plan, composition: Composition) -> int:
@@ -49,13 +53,14 @@ def submit(console: Console, graph: Graph, work: Plan, composition: Composition)
     order = slurm.Order(
         composition.request.command, composition.arguments, Path.cwd(), composition.entry.results.resolve()
     )
-    jobs = slurm.queue_shape(graph, work)
+    others = slurm.elsewhere(store.root)
+    jobs = slurm.queue_shape(graph, work, others)
     directory = SubmissionDirectory(slurm.write_submission(graph, work, jobs, store, order))
     if launch.dry_run:
         console.print(f"written, not submitted: {directory.path}", soft_wrap=True)
         console.print(f"to submit it: python -m sweep resume {directory.name}", soft_wrap=True)
         return 0
-    ids = slurm.send(directory, jobs)
+    ids = slurm.send(directory, jobs, before=others)
     console.print(f"submitted {directory.name}: jobs {', '.join(ids.values())}", soft_wrap=True)
     console.print("to follow it: python -m sweep status | logs | resume | cancel", markup=False)
     return 0

@@ -16,10 +16,10 @@ from sweep.errors import InputError
 from sweep.launch import slurm_queue
 from sweep.launch.export import export
 from sweep.launch.slurm_jobs import Element, SlurmJob, linked, plan_jobs
-from sweep.launch.slurm_state import Disk, Standing, again, alive_before, element_id, latest, standings
+from sweep.launch.slurm_state import Disk, Standing, State, again, alive_before, element_id, latest, standings
 from sweep.launch.slurm_text import dependency_of, log_name, options_of, script_of, units_text
-from sweep.launch.submission import Submission, SubmissionDirectory, new_directory, now
-from sweep.plan import Plan
+from sweep.launch.submission import Submission, SubmissionDirectory, new_directory, now, submissions
+from sweep.plan import Plan, Unit
 from sweep.provenance import PROJECT
 from sweep.stage import FileInput, Input, Resources, Stage
 from sweep.store import StageDirectory, Store
@@ -41,10 +41,12 @@ class Order:
     results: Path
 
 
-def queue_shape(graph: Graph, plan: Plan) -> tuple[SlurmJob, ...]:
-    """The jobs of a plan; the last one publishes the result."""
+def queue_shape(graph: Graph, plan: Plan, others: Sequence[Standing] = ()) -> tuple[SlurmJob, ...]:
+    """The jobs of a plan but for what others have in the queue; the last one publishes the result."""
     size = graph.launch.max_array_size or slurm_queue.max_array_size() or USUAL_MAX_ARRAY_SIZE
-    jobs = plan_jobs(plan.units, size)
+    queued = {address for each in others for address in each.element.stages}
+    left = (Unit(tuple(stage for stage in unit.stages if stage.address not in queued)) for unit in plan.units)
+    jobs = plan_jobs([unit for unit in left if unit.stages], size)
     last = SlurmJob(f"{len(jobs) + 1:02}-{PUBLISH}", PUBLISHING, (Element((), (graph.product.address,)),))
     return linked([*jobs, last])
 
@@ -66,8 +68,10 @@ def write_submission(graph: Graph, plan: Plan, jobs: Sequence[SlurmJob], store: 
         jobs=tuple(jobs),
     )
     directory.write(submission)
+    sent = {address for job in jobs for element in job.elements for address in element.stages}
     for stage in plan.needed:
-        store.prepare(_at(stage, directory.code))
+        if stage.address in sent:
+            store.prepare(_at(stage, directory.code))
     _write_jobs(directory, submission, jobs)
     return directory.path
 
@@ -108,12 +112,15 @@ def send(
     directory: SubmissionDirectory,
     jobs: Sequence[SlurmJob],
     submit: Submit = slurm_queue.submit,
-    also_after: Mapping[str, Sequence[str]] | None = None,
+    before: Sequence[Standing] = (),
 ) -> dict[str, str]:
-    """Submit jobs whose files are written; ids by name. Raises InputError once those sent before are cancelled."""
+    """Submit jobs whose files are written, to run after what of `before` they need; ids by name.
+
+    Raises InputError once those sent before are cancelled.
+    """
     ids: dict[str, str] = {}
     for job in jobs:
-        waits = [dependency_of(job, ids), *(f"afterok:{each}" for each in (also_after or {}).get(job.name, ()))]
+        waits = [dependency_of(job, ids), *(f"afterok:{each}" for each in alive_before(job, before))]
         try:
             ids[job.name] = submit(
                 directory.script(job.name), _arguments(directory, job), ",".join(filter(None, waits)) or None
@@ -159,6 +166,12 @@ def look(directory: SubmissionDirectory) -> Situation:
     return Situation(submission, tuple(latest(standings(submission.jobs, ids, disk, seen))), source)
 
 
+def elsewhere(store: Path) -> list[Standing]:
+    """What other submissions of this store have in the queue: it is waited for, not made twice."""
+    found = (each for directory in submissions(store) if directory.is_open for each in look(directory).elements)
+    return [each for each in found if each.state.is_alive]
+
+
 def look_at_disk(directory: SubmissionDirectory, submission: Submission) -> Disk:
     """Which stages of a submission are done, which have failed."""
     addresses = {address for job in submission.jobs for element in job.elements for address in element.stages}
@@ -185,6 +198,8 @@ def _gone(submission: Submission, ids: Mapping[str, str], disk: Disk, seen: Mapp
 def resume(directory: SubmissionDirectory, store: Store, submit: Submit = slurm_queue.submit) -> tuple[SlurmJob, ...]:
     """Submit what failed, was cancelled or is lost, and what waited for it; the code is that of the submission."""
     situation = look(directory)
+    if any(each.state is State.UNKNOWN for each in situation.elements):
+        raise InputError("resume: squeue does not answer, so what is still alive is not known. Try again later.")
     submission = situation.submission
     turns = [job.name.partition(".r")[2] for job in submission.jobs]
     jobs = again(submission.jobs, situation.elements, max(int(turn or 1) for turn in turns) + 1)
@@ -197,7 +212,7 @@ def resume(directory: SubmissionDirectory, store: Store, submit: Submit = slurm_
             for address in element.stages:
                 StageDirectory(store.root / address).failed_file.unlink(missing_ok=True)
     _write_jobs(directory, submission, jobs)
-    send(directory, jobs, submit, {job.name: alive_before(job, situation.elements) for job in jobs})
+    send(directory, jobs, submit, situation.elements)
     return jobs
 
 

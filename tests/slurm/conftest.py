@@ -47,11 +47,12 @@ class User:
         """Write and submit everything behind a stage; without the job that publishes, which needs a whole pipeline."""
         graph = toys.graph(product, launch, name)
         work = plan([product], self.store.is_done)
-        jobs = slurm.queue_shape(graph, work)[:-1]
+        others = slurm.elsewhere(self.store.root)
+        jobs = slurm.queue_shape(graph, work, others)[:-1]
         order = slurm.Order("toy", (), Path.cwd(), self.results)
         directory = SubmissionDirectory(slurm.write_submission(graph, work, jobs, self.store, order))
         if not launch.dry_run:
-            slurm.send(directory, jobs)
+            slurm.send(directory, jobs, before=others)
         return directory
 
     def wait(self, directory: SubmissionDirectory, most_s: float = 120.0) -> None:

@@ -178,12 +178,23 @@ def test_two_sweeps_in_one_store_make_what_they_share_once(user: User, cluster: 
     shared = make_stage("start", 1, pause_s=2)
     mine, yours = make_stage("total", 1, shared), make_stage("total", 2, shared)
     first, second = user.send(mine, name="mine"), user.send(yours, name="yours")
+    assert list(second.ids()) == ["01-total"]  # what the first has in the queue is waited for, and not sent again
     user.wait(first)
     user.wait(second)
     assert (user.value(mine), user.value(yours)) == (2, 3)
     assert user.states(first)["total"] == user.states(second)["total"] == ["done"]
-    began = user.directory(shared).read_record()["summary"]["began"]
-    assert began < user.directory(mine).read_record()["summary"]["began"]
+
+
+def test_two_jobs_at_the_same_stage_make_it_once(user: User, cluster: Cluster) -> None:
+    """As of two who submitted in the same instant: the second waits for the lock, and finds it done."""
+    shared = make_stage("start", 1, pause_s=3)
+    directory = user.send(shared)
+    script, units = directory.script("01-start"), directory.units("01-start")
+    twin = cluster.ask("sbatch", "--parsable", "--output=/dev/null", str(script), str(units))
+    user.wait(directory)
+    cluster.wait_until(lambda: cluster.job(twin)["JobState"] in ("COMPLETED", "FAILED"), "both are over")
+    assert cluster.job(twin)["JobState"] == "COMPLETED"
+    assert user.value(shared) == 1
 
 
 def test_a_submission_that_slurm_refuses_leaves_nothing_in_the_queue(user: User, cluster: Cluster) -> None:

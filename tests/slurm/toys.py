@@ -1,5 +1,6 @@
 """Stages without language models, for the mechanics of a queue.
 
+stamp   notes when it was reached
 make    the sum of its inputs and its own number; fails while the file that its settings name is not there
 count   to a number, a step at a time, and keeps now and then where it is; told to stop, also then
 """
@@ -53,6 +54,14 @@ def graph(product: Stage, launch: Launch, name: str = "toy") -> Graph:
         remarks=lambda summaries: [],
         launch=launch,
     )
+
+
+def stamp(work: Work[Make]) -> Summary:
+    """When the stage function was reached, and when the batch script, the parent of this process, began."""
+    now = time.time()
+    ticks = int(Path(f"/proc/{os.getppid()}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19])
+    booted = now - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return {"reached": now, "script_began": booted + ticks / os.sysconf("SC_CLK_TCK")}
 
 
 def make(work: Work[Make]) -> Summary:
