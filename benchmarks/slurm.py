@@ -129,8 +129,8 @@ def report(rows: Sequence[tuple[str, str]], repeats: int) -> str:
     lines = [
         "# What a queue adds",
         "",
-        f"`python benchmarks/slurm.py --repeats {repeats}`: median [least, most] over the repeats, on {os.cpu_count()} cores"
-        f" (load average {os.getloadavg()[0]:.1f} at the end); SLURM with all its daemons on the same cores.",
+        f"`python benchmarks/slurm.py --repeats {repeats}`: median [least, most] over the repeats, on {os.cpu_count()}"
+        f" cores (load average {os.getloadavg()[0]:.1f} at the end); SLURM with all its daemons on the same cores.",
         "",
         "| what | measured |",
         "|---|---|",

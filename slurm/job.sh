@@ -7,7 +7,7 @@ fi
 set -euo pipefail
 
 PYTHON=${PYTHON:-python}
-export PYTHONPATH=$PWD PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1   # the code of this directory and no other
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 # the code of this directory first
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline   # compute nodes have no internet
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}} TOKENIZERS_PARALLELISM=false
 

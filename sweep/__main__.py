@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from rich.console import Console
 from rich.markup import escape
 
-from sweep.by_hand import prepare, publish_again
+from sweep.by_hand import prefetch, prepare, publish_again
 from sweep.carry_out import carry_out
 from sweep.compose import Composition, ask_hydra, compose, is_question_to_hydra, pipeline_of
 from sweep.contract import LaunchKind
@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str], Console], int]] = {
     "logs": logs,
     "resume": resume,
     "cancel": cancel,
+    "prefetch": prefetch,
     "prepare": prepare,
     "publish": publish_again,
 }

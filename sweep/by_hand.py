@@ -2,6 +2,7 @@
 
     python -m sweep prepare sft FILE +experiment=NAME ... -m     make here what the stages of that script need and GPUs
                                                                  do not; list the stages in FILE, a process each line
+    python -m sweep prefetch +experiment=NAME ... -m             bring models and datasets here, where there is internet
     python -m sweep publish +experiment=NAME ... -m              copy a result whose stages are all done to results/NAME
     python -m sweep publish store/submissions/ID                 the same for a submission; its last job
 
@@ -65,6 +66,17 @@ def _say_later(console: Console, share: Share) -> None:
     for stage in share.later:
         line = f"{stage.address} ({stage.label}): slurm/{stage.resources.script}.sbatch has to be submitted for it."
         console.print(f"  [yellow]later[/yellow]  {escape(line)}", soft_wrap=True)
+
+
+def prefetch(argv: Sequence[str], console: Console) -> int:
+    """The sub-command `prefetch`, given what follows it; returns the exit status."""
+    composition = compose(argv)
+    graph = _graph(composition)
+    work, _ = sound_plan(graph, Store(composition.entry.store))
+    lines = list(graph.prefetch(work.needed))
+    for line in lines or ["nothing to download."]:
+        console.print(f"  {escape(line)}", soft_wrap=True)
+    return 0
 
 
 def publish_again(argv: Sequence[str], console: Console) -> int:

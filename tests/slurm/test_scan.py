@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from sweep.launch.submission import submissions
 from sweep.provenance import PROJECT
 from tests.slurm.cluster import Cluster
 
+EXPERIMENT = ("+experiment=smoke", "train.steps=100", "machine.checkpoint_every_steps=10")
+SIGNS = {  # what a job leaves as soon as it has something to lose
+    "checkpoint": "checkpoint/*/scratch/checkpoint-*/complete",
+    "answers": "shared/*/continuations/*/*.jsonl",
+}
 SETTINGS = ("launch.cpus=16", "launch.memory_gib=8", "launch.signal_seconds=30")
 
 
@@ -24,7 +30,13 @@ class Scientist:
 
     @property
     def scan(self) -> list[str]:
-        return ["+experiment=smoke", f"store={self.store}", f"results={self.results}", "-m"]
+        return [*EXPERIMENT, f"store={self.store}", f"results={self.results}", "-m"]
+
+    @property
+    def table(self) -> Path:
+        """Of the one result that there is."""
+        (folder,) = self.results.iterdir()
+        return folder / "table.csv"
 
     def sweep(self, *words: str, status: int = 0) -> str:
         command = [sys.executable, "-m", "sweep", *words]
@@ -52,22 +64,29 @@ def local(tmp_path_factory: pytest.TempPathFactory, on_login_node: Cluster) -> S
 
 
 def wait(cluster: Cluster) -> None:
-    cluster.wait_until(lambda: "scan-" not in cluster.ask("squeue", "-h", "-o", "%j"), "the scan is over", 300)
+    cluster.wait_until(lambda: "smoke" not in cluster.ask("squeue", "-h", "-o", "%j"), "the scan is over", 300)
 
 
-def test_a_scan_through_the_queue_equals_a_local_one(local: Scientist, on_login_node: Cluster, tmp_path: Path) -> None:
+def test_a_scan_through_the_queue_interrupted_twice_equals_an_undisturbed_one(
+    local: Scientist, on_login_node: Cluster, tmp_path: Path
+) -> None:
     there = Scientist(tmp_path)
-    said = there.sweep(*there.scan, "name=scan-it", "launch=slurm", *SETTINGS)
+    said = there.sweep(*there.scan, "launch=slurm", *SETTINGS)
     assert "12 jobs, 12 elements" in said
     assert "submitted" in said
+    (directory,) = submissions(there.store)
+    ids = {name.partition("-")[2]: job_id for name, job_id in directory.ids().items()}
+    for job, sign in SIGNS.items():
+        on_login_node.wait_until(lambda: list(there.store.glob(sign)), f"{job} has something to lose", 300)  # noqa: B023
+        on_login_node.run("scancel", "--signal=USR1", "--batch", ids[job])
     wait(on_login_node)
+    assert on_login_node.job(ids["checkpoint"])["Restarts"] == "1"
     told = there.sweep("status", f"store={there.store}")
     assert "12 done" in told, told + there.sweep("logs", f"store={there.store}")
-    assert f"published: {there.results / 'scan-it'}" in told
+    assert f"published: {there.table.parent}" in told
     assert there.products() == local.products()
-    made, expected = there.results / "scan-it" / "table.csv", local.results / "smoke" / "table.csv"
-    assert made.read_bytes() == expected.read_bytes()
-    again = there.sweep(*there.scan, "name=scan-it", "launch=slurm", *SETTINGS)
+    assert there.table.read_bytes() == local.table.read_bytes()
+    again = there.sweep(*there.scan, "launch=slurm", *SETTINGS)
     assert "0 stages to run" in again
 
 
@@ -75,7 +94,14 @@ def test_a_scan_by_hand_is_three_scripts_and_equals_a_local_one(
     local: Scientist, on_login_node: Cluster, tmp_path: Path
 ) -> None:
     there = Scientist(tmp_path)
-    small = ["--nodes=1", "--ntasks-per-node=1", "--cpus-per-task=16", "--gres=", "--mem=8G", "--job-name=scan-hand"]
+    small = [
+        "--nodes=1",
+        "--ntasks-per-node=1",
+        "--cpus-per-task=16",
+        "--gres=",
+        "--mem=8G",
+        "--job-name=smoke-by-hand",
+    ]
     first: list[str] = []
     for script in ("sft", "generate", "cpu"):
         log = f"--output={tmp_path}/{script}.txt"
@@ -86,9 +112,9 @@ def test_a_scan_by_hand_is_three_scripts_and_equals_a_local_one(
         first = [f"--dependency=afterok:{done}", "--kill-on-invalid-dep=yes"]
     wait(on_login_node)
     said = "".join(path.read_text(encoding="utf-8") for path in sorted(tmp_path.glob("*.txt")))
-    assert (there.results / "smoke" / "table.csv").exists(), said
+    assert there.results.exists(), said
     assert there.products() == local.products()
-    assert (there.results / "smoke" / "table.csv").read_bytes() == (local.results / "smoke" / "table.csv").read_bytes()
+    assert there.table.read_bytes() == local.table.read_bytes()
     assert "1 stages for this sft job" in said
 
 
@@ -103,7 +129,7 @@ def test_publishing_makes_nothing(local: Scientist, tmp_path: Path) -> None:
     said = there.sweep("publish", *there.scan, status=1)
     assert "stages are not done" in said
     assert not list(tmp_path.glob("store/*/*/stage.json"))
-    table = local.results / "smoke" / "table.csv"
+    table = local.table
     before = table.read_bytes()
     table.unlink()
     local.sweep("publish", *local.scan)

@@ -21,7 +21,7 @@ SCRIPTS = sorted(path.name for path in (PROJECT / "slurm").glob("*.sbatch"))
 
 
 def job(kind: Kind, machine: str, launch: str, elements: int = 1) -> tuple[SlurmJob, Launch]:
-    (x,) = compose(["engine=vllm", f"machine={machine}", "launch=slurm", *launch.split()]).points
+    (x,) = compose(["engine=vllm", "train.batch_size=16", f"machine={machine}", "launch=slurm", *launch.split()]).points
     resources = resources_of(kind, x.machine)
     stages = tuple(Element((f"answers/{n:012}",), ()) for n in range(elements))
     return SlurmJob(f"07-{kind.value}", resources, stages), x.launch
