@@ -98,7 +98,6 @@ def test_a_scan_by_hand_is_three_scripts_and_equals_a_local_one(
         "--nodes=1",
         "--ntasks-per-node=1",
         "--cpus-per-task=16",
-        "--gres=",
         "--mem=8G",
         "--job-name=smoke-by-hand",
     ]
