@@ -78,7 +78,7 @@ def test_an_unpinned_pool_is_refused_with_the_command_that_finds_a_pin() -> None
     with pytest.raises(
         InputError, match=r"data\.pool\.hub\.revision None: not a 40-hex commit\. Pin it: git ls-remote"
     ):
-        compose(["data=s1k_released"])
+        compose(["data=random_1k_released"])
 
 
 def test_what_a_set_is_chosen_by_decides_its_key_and_how_many_rows_a_file_has_does_not(tmp_path: Path) -> None:
