@@ -4,8 +4,9 @@
       python -m torch.distributed.run ... -m sweep.run ... DIR      started by it
         python -m sweep.run ... DIR                                 the members, RANK 0, 1, ...
 
-Member 0 alone locks, begins, publishes; the others wait for its word which stages are to be made, in a file named after
-this start of the group, and run the same functions with an `out` of their own that nobody reads.
+Member 0 alone locks, begins, publishes; the others wait for its word which stages are to be made, and run the same
+functions with an `out` of their own that nobody reads. Nothing is published, and no scratch removed, before all are
+through. They tell one another by files named after this start of the group, beside stage.json.
 
 torchrun ends with status 1 however its members ended, and does not know SIGUSR1. So the leader passes signals on, gives
 the members time to save, and tells the outcome by what they left in the store.
@@ -36,6 +37,7 @@ class Member:
     """This process among those that make a stage together."""
 
     rank: int
+    size: int  # of the group, over all nodes
     group: str | None  # one start of the group; None: no group, this process is all there is
 
     @property
@@ -43,14 +45,15 @@ class Member:
         return self.rank == 0
 
 
-ALL = Member(0, None)
+ALL = Member(rank=0, size=1, group=None)
 
 
 def membership(environment: Mapping[str, str]) -> Member:
     """What torchrun's environment says; the port is new with every start, also of one that was requeued."""
     if "TORCHELASTIC_RUN_ID" not in environment:
         return ALL
-    return Member(int(environment["RANK"]), f"{environment['TORCHELASTIC_RUN_ID']}-{environment['MASTER_PORT']}")
+    group = f"{environment['TORCHELASTIC_RUN_ID']}-{environment['MASTER_PORT']}"
+    return Member(int(environment["RANK"]), int(environment["WORLD_SIZE"]), group)
 
 
 @contextmanager
@@ -74,6 +77,24 @@ def decision(directories: Sequence[StageDirectory], member: Member) -> list[str]
             return []
         time.sleep(POLL_INTERVAL_S)
     return read_json(word)["make"] if word is not None else []
+
+
+def tell_through(directory: StageDirectory, member: Member) -> None:
+    """For the others: this member's function has ended, and touches nothing of this stage any more."""
+    _through(directory, member, member.rank).touch()
+
+
+def await_others(directory: StageDirectory, member: Member) -> None:
+    """For member 0: wait until the functions of all others have ended. A member that fails ends the whole group."""
+    marks = [_through(directory, member, rank) for rank in range(1, member.size)]
+    while not all(mark.exists() for mark in marks):
+        time.sleep(POLL_INTERVAL_S)
+    for mark in marks:
+        mark.unlink()
+
+
+def _through(directory: StageDirectory, member: Member, rank: int) -> Path:
+    return directory.path / f"group-{member.group}-{rank}"
 
 
 def _word(directories: Sequence[StageDirectory], member: Member) -> Path | None:

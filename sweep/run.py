@@ -26,7 +26,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sweep.group import ALL, ALONE, Member, decided, decision, lead, membership, processes_of
+from sweep.group import (
+    ALL,
+    ALONE,
+    Member,
+    await_others,
+    decided,
+    decision,
+    lead,
+    membership,
+    processes_of,
+    tell_through,
+)
 from sweep.interrupt import GO_ON_LATER, end_on_request
 from sweep.provenance import provenance
 from sweep.stage import FileInput, Finished, Interrupted, Work
@@ -78,8 +89,8 @@ def _assist(directories: Sequence[StageDirectory], member: Member) -> bool:
     waiting = {each.path.name: each for each in directories if each.path.name in make}
 
     def run_functions() -> None:
-        for _ in _finish(waiting, {key: each.read_stage() for key, each in waiting.items()}, member):
-            pass
+        for finished in _finish(waiting, {key: each.read_stage() for key, each in waiting.items()}, member):
+            tell_through(waiting[finished.key], member)
 
     return not waiting or _attempt(run_functions, waiting, member)
 
@@ -109,6 +120,7 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
         directory.begin()
     with decided(directories, member, list(waiting)):
         for finished in _finish(waiting, stages, member):
+            await_others(waiting[finished.key], member)
             waiting[finished.key].publish(_record(stages[finished.key], finished, clock.lap(), origin))
             del waiting[finished.key]
     if waiting:

@@ -106,7 +106,8 @@ class StageDirectory:
 
     def begin(self) -> None:
         """Clear what an earlier attempt left, but for the scratch directory."""
-        for file in (self.failed_file, self.interrupted_file, self.progress_file):
+        told = (self.failed_file, self.interrupted_file, self.progress_file, *self.path.glob("group-*"))
+        for file in told:
             file.unlink(missing_ok=True)
         for leftover in (self.partial, self.out):
             shutil.rmtree(leftover, ignore_errors=True)

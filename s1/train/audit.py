@@ -3,8 +3,8 @@
     audit.csv     what, count, of, verdict                      one row per check
     audit.json    the same with lengths, tokens and their trained share (Audit)
 
-An example has one fate: kept, cut at block_size, or left out for the first reason that is found. s1's users met each of
-these as a model that got worse: answers that were cut, delimiters inside a trace, rows without loss.
+An example has one fate: kept, cut at block_size, or left out for the first reason that is found. None of it shows in a
+training loss: in the paper's Table 7, cutting 74% of the examples costs 20 points on AIME24.
 """
 
 from __future__ import annotations

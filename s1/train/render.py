@@ -3,7 +3,7 @@
 rows.jsonl             TokenRow; the first trained token opens the thinking, the last is the answer's stop
 audit.json, audit.csv  s1/train/audit.py
 figures/lengths.*      tokens per example, and where block_size lies
-sample.txt             the first example as the model reads it
+sample.txt             the first example as the model reads it, before any cut
 funnel.json            that of the input, if it has one, and the step `rendered`
 
 Inputs: `rows` (rows.jsonl of Example), `model` (s1/train/start.py), whose tokenizer encodes. Prompt and completion are

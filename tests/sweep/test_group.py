@@ -43,6 +43,13 @@ def test_all_members_run_the_function_and_the_first_ones_product_is_published(st
     assert sorted(path.name for path in directory.path.iterdir()) == ["lock", "out", "record.json", "stage.json"]
 
 
+def test_nothing_is_published_before_the_last_member_is_through(store: Store) -> None:
+    """Or its scratch would be removed under it, checkpoints and all."""
+    directory = store.prepare(stage_of(Choir(lingering_rank="1")))
+    assert start(directory).wait() == 0
+    assert (store.root / "shared" / "lingered").read_text() == "scratch was there, nothing published"
+
+
 def test_a_group_at_a_stage_that_is_done_ends_well_and_does_nothing(store: Store) -> None:
     directory = store.prepare(stage_of(Choir()))
     for _ in range(2):
@@ -114,8 +121,8 @@ def test_how_many_processes_make_a_stage_is_no_part_of_what_it_is() -> None:
 
 
 def test_a_start_of_a_group_is_told_from_another_of_the_same_job() -> None:
-    environment = {"RANK": "1", "TORCHELASTIC_RUN_ID": "4711", "MASTER_PORT": "29500"}
-    assert membership(environment) == Member(1, "4711-29500")
+    environment = {"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "4711", "MASTER_PORT": "29500"}
+    assert membership(environment) == Member(1, 2, "4711-29500")
     assert membership({**environment, "MASTER_PORT": "29501"}) != membership(environment)
     assert membership({}).decides and membership({}).group is None
     assert os.environ.get("TORCHELASTIC_RUN_ID") is None, "or the tests themselves would be taken for members"

@@ -16,6 +16,7 @@ RANKS = ("0", "1")
 @dataclass(frozen=True)
 class Choir:
     failing_rank: str | None = None
+    lingering_rank: str | None = None
     pause_s: float = 0.0
 
 
@@ -32,6 +33,11 @@ def sing(work: Work[Choir]) -> Summary:
         raise ValueError(f"voice {rank} is hoarse")
     _meet(work.scratch, rank, work.config.pause_s)
     (work.out / f"part-{rank}.txt").write_text("la", encoding="utf-8")
+    if rank == work.config.lingering_rank:
+        time.sleep(1.0)
+        seen = "scratch was there" if work.scratch.exists() else "scratch was gone"
+        published = "published" if (work.scratch.parent / "out").exists() else "nothing published"
+        (work.shared.parent / "lingered").write_text(f"{seen}, {published}", encoding="utf-8")
     return {"rank": int(rank)}
 
 
