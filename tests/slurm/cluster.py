@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.slurm.processes import end, environment_of, open_files, pid_in, programs, send
+
 PACKAGES = "slurmctld slurmd slurm-client munge"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -122,9 +124,9 @@ class Cluster:
         self.run("scancel", "--user", self._user(), "--signal=KILL", "--full")
         self.run("scancel", "--user", self._user())
         for pid in self._daemons():
-            _end(pid)
+            end(pid)
         for pid in self._processes(lambda environment: True):
-            _signal(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         shutil.rmtree(self.root, ignore_errors=True)
 
     # ---------------------------------------------------------------------------------------- what happens to clusters
@@ -135,7 +137,7 @@ class Cluster:
         self.wait_until(lambda: "is UP" in self.run("scontrol", "ping").stdout, "slurmctld answers")
 
     def stop_controller(self) -> None:
-        _end(_pid(self.root / "run" / "slurmctld.pid"))
+        end(pid_in(self.root / "run" / "slurmctld.pid"))
 
     def start_node(self, name: str) -> None:
         self._daemon("slurmd", "-f", str(self.root / "slurm.conf"), "-N", name)
@@ -143,11 +145,11 @@ class Cluster:
     def kill_node(self, name: str) -> None:
         """Its daemon, its job steps and their processes, all at once and without a word."""
         pid_file = self.root / "run" / f"slurmd.{name}.pid"
-        _signal(_pid(pid_file), signal.SIGKILL)
+        send(pid_in(pid_file), signal.SIGKILL)
         for pid in self._steps(name):
-            _signal(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         for pid in self._processes(lambda environment: f"SLURMD_NODENAME={name}" in environment):
-            _signal(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         pid_file.unlink()
 
     # -------------------------------------------------------------------------------------------------------- questions
@@ -166,9 +168,9 @@ class Cluster:
         return dict(word.partition("=")[::2] for word in line.split() if "=" in word)
 
     def wait_until(self, claim: Callable[[], object], what: str, most_s: float = 90.0) -> None:
-        end = time.monotonic() + most_s
+        until = time.monotonic() + most_s
         while not claim():
-            assert time.monotonic() < end, f"waited {most_s:.0f} s in vain until {what}\n{self._last_words()}"
+            assert time.monotonic() < until, f"waited {most_s:.0f} s in vain until {what}\n{self._last_words()}"
             time.sleep(0.1)
 
     # ------------------------------------------------------------------------------------------------------- the inside
@@ -218,17 +220,17 @@ class Cluster:
     def _daemons(self) -> list[int]:
         run = self.root / "run"
         files = [*sorted(run.glob("slurmd.*.pid")), run / "slurmctld.pid", self.root / "munge" / "pid"]
-        return [_pid(file) for file in files if file.exists()]
+        return [pid_in(file) for file in files if file.exists()]
 
     def _steps(self, name: str) -> list[int]:
         """The slurmstepd of a node: they have its log open."""
         log = str(self.root / "log" / f"slurmd.{name}.log")
-        return [pid for pid, program in _programs() if "slurmstepd" in program and log in _open_files(pid)]
+        return [pid for pid, program in programs() if "slurmstepd" in program and log in open_files(pid)]
 
     def _processes(self, of: Callable[[list[str]], bool]) -> Iterator[int]:
         """Processes of jobs of this cluster."""
-        for pid, _ in _programs():
-            environment = _environment(pid)
+        for pid, _ in programs():
+            environment = environment_of(pid)
             if f"SLURM_CONF={self.root}/slurm.conf" not in environment:
                 continue
             if any(entry.startswith("SLURMD_NODENAME=") for entry in environment) and of(environment):
@@ -241,61 +243,6 @@ class Cluster:
 
 
 MUNGE_FILES = {"key-file": "key", "socket": "s", "log-file": "log", "pid-file": "pid", "seed-file": "seed"}
-
-
-def _programs() -> Iterator[tuple[int, str]]:
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            yield int(path.name), str((path / "exe").readlink())
-        except OSError:
-            continue  # gone, or not ours
-
-
-def _environment(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")
-    except OSError:
-        return []
-
-
-def _open_files(pid: int) -> list[str]:
-    files = []
-    for path in Path(f"/proc/{pid}/fd").glob("*"):
-        try:
-            files.append(str(path.readlink()))
-        except OSError:
-            continue
-    return files
-
-
-def _pid(file: Path) -> int:
-    return int(file.read_text(encoding="ascii"))
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
-
-
-def _end(pid: int, most_s: float = 10.0) -> None:
-    """Ask it to end, and see to it."""
-    _signal(pid, signal.SIGTERM)
-    end = time.monotonic() + most_s
-    while _is_alive(pid):
-        if time.monotonic() > end:
-            _signal(pid, signal.SIGKILL)
-            return
-        time.sleep(0.05)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def _free_ports(count: int) -> int:
