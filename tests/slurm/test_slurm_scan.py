@@ -84,6 +84,7 @@ def test_a_scan_through_the_queue_interrupted_twice_equals_an_undisturbed_one(
     told = there.sweep("status", f"store={there.store}")
     assert "12 done" in told, told + there.sweep("logs", f"store={there.store}")
     assert f"published: {there.table.parent}" in told
+    assert "put back into the queue" in there.sweep("logs", "checkpoint", f"store={there.store}")
     assert there.products() == local.products()
     assert there.table.read_bytes() == local.table.read_bytes()
     again = there.sweep(*there.scan, "launch=slurm", *SETTINGS)

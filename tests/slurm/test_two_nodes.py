@@ -15,7 +15,7 @@ from sweep.store import StageDirectory
 from tests.slurm.conftest import User
 from tests.sweep import toy_group
 
-TWO_NODES = Resources(script="sft", nodes=2)
+TWO_NODES = Resources("sft", nodes=2, devices=8)  # of the fake H100
 
 
 def made(user: User, stage: Stage, make: object) -> StageDirectory:
