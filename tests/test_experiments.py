@@ -55,6 +55,7 @@ def _companions(group: str, option: str) -> list[str]:
         ("machine", "h100x2"): ["engine=vllm"],  # a model is split over two GPUs
         ("machine", "h100x8"): ["engine=vllm"],
         ("machine", "h100x16"): ["engine=vllm", "train=s1"],  # a batch of 8 is no work for 16 GPUs
+        ("train", "qlora"): ["machine=h100"],  # four bits are computed on GPUs alone
         ("model", "s1_32b"): [f"model.revision={'0' * 40}"],  # not pinned by us
     }
     if group == "data" and not option.startswith(("dial", "none", "file")):
