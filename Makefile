@@ -6,13 +6,16 @@ PIP_FLAGS ?=
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help budget-scan test test-vllm check format smollm vllm bench bench-vllm clean
+.PHONY: help budget-scan test test-slurm test-vllm check format smollm vllm bench bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
 
 test: $(VENV)/.installed $(VENV)-wandb/.installed ## all tests
 	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest
+
+test-slurm: $(VENV)/.installed ## the tests on a real SLURM, started by themselves on this machine; needs Debian's packages
+	$(BIN)/python -m pytest tests/slurm
 
 test-vllm: $(VENV)-vllm/.installed ## the tests that run vLLM, on a CPU
 	$(VENV)-vllm/bin/python -m pytest tests/vllm tests/s1/test_engine_contract.py

@@ -10,7 +10,7 @@ from s1.config import Budget, ConfigError, EngineConfig, Generate, Hub, Model, T
 from s1.generate.engines import installed
 from s1.stages import Answering, Problems, Questions, Scoring
 from sweep.identity import Json, key_of
-from sweep.stage import FileInput, Input, Stage
+from sweep.stage import FileInput, Input, Resources, Stage
 
 TASKS = Path(__file__).parent / "evaluate" / "tasks"
 ANSWERS = 1  # version of the answers stage, and of the tokens it leaves for others to continue
@@ -34,6 +34,7 @@ class Manner:
     engine: EngineConfig
     settings: Mapping[str, Json]
     label: str
+    resources: Resources  # of generation
 
 
 def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manner) -> Asked:
@@ -49,6 +50,7 @@ def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manne
         inputs={"model": (weights,), "questions": (questions,)},
         settings={**manner.settings, "context_tokens": model.context_tokens},
         batch=key_of({"version": ANSWERS, "model": weights.key, "engine": engine, "libraries": libraries}),
+        resources=manner.resources,
         label=manner.label,
     )
     scores = Stage(

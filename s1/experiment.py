@@ -28,9 +28,10 @@ from s1.config import (
     Train,
 )
 from s1.recipe import Data, PoolKind
-from s1.resources import Cost, Launch, Machine, Track
+from s1.resources import Cost, Machine, Track
 from s1.train.limits import check_recipe
 from s1.train.order import accumulation_steps
+from sweep.contract import Launch
 
 
 class Goal(Enum):

@@ -14,7 +14,7 @@ from s1.config import Budget, ConfigError, Forcing, Generate, Model, ModelKind, 
 from s1.data.conditional import step_start_of
 from s1.experiment import Experiment
 from s1.recipe import Control, Data, Difficulty, GraderKind, Pool, PoolKind, Selection, Strategy, Teacher
-from s1.resources import settings_of
+from s1.resources import Kind, resources_of, settings_of
 from s1.stages import (
     Cleansing,
     Collecting,
@@ -152,10 +152,10 @@ def _solved(
     )
     questions = questions_from(difficulty.task, (exam,))
     generate = Generate(samples=1, temperature=difficulty.temperature, top_p=1.0, seed=difficulty.seed, share=True)
-    asked = []
+    asked, generation = [], resources_of(Kind.GENERATE, x.machine)
     for name, solver in sorted(difficulty.solvers.items()):
         budget = Budget(Forcing.NONE, None, 0, 0, "", answer_tokens=solver.context_tokens)
-        manner = Manner(budget, generate, x.engine, settings_of(x.machine, x.cost), f"solver {name}")
+        manner = Manner(budget, generate, x.engine, settings_of(x.machine, x.cost), f"solver {name}", generation)
         asked.append(ask(solver, base_of(x, solver), difficulty.task, questions, manner))
     return (exam, questions), tuple(asked)
 
@@ -218,7 +218,7 @@ def sft(x: Experiment, model: Stage, rendered: Stage, train: Train, label: str) 
         run="s1.train.sft:train",
         inputs={"model": (model,), "data": (rendered,)},
         settings=settings_of(x.machine, x.cost),
-        processes=max(1, x.machine.gpus),
+        resources=resources_of(Kind.SFT, x.machine),
         label=label,
     )
 

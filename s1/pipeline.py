@@ -26,8 +26,9 @@ from s1.generate import census
 from s1.generate.engines import lacking
 from s1.labels import label_of, result_name
 from s1.learning import Lesson, lesson_of
+from s1.prefetch import prefetch
 from s1.report.table import as_written, shown
-from s1.resources import settings_of
+from s1.resources import Kind, resources_of, settings_of
 from s1.stages import Curve, CurvePoint, FunnelReport, Report, TrainingReport
 from s1.track import Mirror, Tracked
 from sweep.contract import Graph, Request, Workers
@@ -66,13 +67,16 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         remarks=cost.usage,
         notes=memory_notes(points),
         lacking=sorted({line for x in points for line in (*lacking(x.engine), *cost.too_large(x))}),
+        launch=first.launch,
+        prefetch=prefetch,
     )
 
 
 def stages_of(x: Experiment) -> PointStages:
     """One point, in the order in which it happens."""
     lesson = lesson_of(x)
-    manner = Manner(x.budget, x.generate, x.engine, settings_of(x.machine, x.cost), label_of(x))
+    generation = resources_of(Kind.GENERATE, x.machine)
+    manner = Manner(x.budget, x.generate, x.engine, settings_of(x.machine, x.cost), label_of(x), generation)
     return PointStages(lesson, ask(x.model, lesson.checkpoint, x.task.name, questions_of(x.task), manner))
 
 

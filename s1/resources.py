@@ -1,14 +1,16 @@
-"""Where and how to run: the groups `cost`, `track`, `machine` and `launch`, typed.
+"""Where and how to run: the groups `cost`, `track` and `machine`, typed; `launch` is in sweep/contract.py.
 
-TRACK, MACHINE and LAUNCH never reach a key. COST does so only in the report, which prices its points.
+TRACK and MACHINE never reach a key. COST does so only in the report, which prices its points.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from s1.config import ConfigError
 from sweep.identity import Json
+from sweep.stage import Resources
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,22 @@ class Machine:
         return self.nodes * max(1, self.gpus)
 
 
-@dataclass(frozen=True)
-class Launch:
-    name: str
+class Kind(Enum):
+    """Kinds of jobs; the values are the batch scripts in slurm/."""
+
+    SFT = "sft"
+    GENERATE = "generate"
+    CPU = "cpu"
+
+
+def resources_of(kind: Kind, machine: Machine) -> Resources:
+    """What a stage of that kind asks of a cluster: training all GPUs of all nodes, generation those of its copies."""
+    if kind is Kind.CPU:
+        return Resources(script=kind.value)
+    if kind is Kind.GENERATE:
+        devices = min(machine.gpus, machine.tensor_parallel * machine.data_parallel)
+        return Resources(script=kind.value, devices=devices)
+    return Resources(kind.value, machine.nodes, devices=machine.gpus, processes=max(1, machine.gpus))
 
 
 def settings_of(machine: Machine, cost: Cost) -> dict[str, Json]:

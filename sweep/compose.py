@@ -53,7 +53,8 @@ QUESTION_FLAGS = (
     *("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info"),
     *("-p", "--package", "--resolve", "-sc", "--shell-completion"),
 )
-ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "also")
+ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "yes", "also")
+LAUNCH = "launch"  # the group that says who runs it all: no part of what is made
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Entry:
     store: Path
     results: Path
     plan: bool  # only print the plan
+    yes: bool  # do not ask about the cost
     also: tuple[str, ...]  # points beside the grid, each written as on the command line
 
 
@@ -72,6 +74,7 @@ class Composition:
     entry: Entry
     points: tuple[Any, ...]  # of the pipeline's schema
     request: Request
+    arguments: tuple[str, ...] = ()  # as they were given
 
 
 def is_question_to_hydra(argv: Sequence[str]) -> bool:
@@ -93,7 +96,7 @@ def compose(argv: Sequence[str], config_directory: Path = CONFIG) -> Composition
     is_multirun = any(argument in MULTIRUN_FLAGS for argument in argv)
     overrides = [argument for argument in argv if argument not in MULTIRUN_FLAGS]
     with _hydra(overrides, config_directory):
-        return _compose(overrides, is_multirun)
+        return replace(_compose(overrides, is_multirun), arguments=tuple(argv))
 
 
 def compose_entry(overrides: Sequence[str], config_directory: Path = CONFIG) -> Entry:
@@ -134,14 +137,19 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     beside = (_grid([*fixed, *line], [axis for axis in axes if not sets_axis(line, axis)]) for line in extra)
     loaded = itertools.chain(_grid(fixed, axes), *beside)
     points, values = _typed_points(loaded, list(fields), entry.pipeline)
-    command = _command([each.input_line for each in given if each.key_or_group not in ENTRY_FIELDS], is_multirun)
+    command = _command([each.input_line for each in given if not _is_of_entry(each)], is_multirun)
     chosen = {field_of(each): str(first.value(field_of(each))) for each in given if _is_choice(each)}
     return Composition(entry, points, Request(command, chosen, values, entry.store))
 
 
+def _is_of_entry(override: Override) -> bool:
+    """It concerns the command, or who runs it, and not the points: the same result comes of it."""
+    return override.key_or_group in ENTRY_FIELDS or override.key_or_group.partition(".")[0] == LAUNCH
+
+
 def _is_choice(override: Override) -> bool:
     """The command line fixes it: a group's option or a field's value, but not the experiment and not an axis."""
-    return override.key_or_group not in (*ENTRY_FIELDS, "experiment") and not override.is_sweep_override()
+    return not (_is_of_entry(override) or override.key_or_group == "experiment" or override.is_sweep_override())
 
 
 def _command(overrides: Sequence[str], is_multirun: bool) -> str:

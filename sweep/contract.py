@@ -6,8 +6,9 @@ The machinery imports the module by the dotted path in the config (`pipeline: s1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,6 +43,35 @@ class Workers:
     threads: int
 
 
+class LaunchKind(Enum):
+    LOCAL = "local"
+    SLURM = "slurm"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Who runs the stages, and what a SLURM site wants to be told; by a pipeline also from its own configuration."""
+
+    kind: LaunchKind = LaunchKind.LOCAL
+    dry_run: bool = False  # write every file, submit nothing
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    gpu_type: str | None = None  # "h100"; None: any
+    sbatch: tuple[str, ...] = ()  # more options, as they stand on #SBATCH lines: "--reservation=friday"
+    minutes: Mapping[str, int] = field(default_factory=dict)  # walltime limit, by script
+    cpus: int = 4  # of a stage without GPUs
+    memory_gib: int | None = 16  # likewise; None: all that a node has
+    cpus_per_gpu: int = 8
+    memory_gib_per_gpu: int | None = None
+    throttle: int | None = None  # elements of an array that run at the same time; None: all
+    max_array_size: int | None = None  # None: what the cluster says
+    signal_seconds: int = 300  # before the walltime limit: time for a checkpoint
+    ask_above_usd: float = 100.0  # a more expensive plan is asked about, unless yes=true
+    site: str | None = None  # a file of shell lines for the beginning of every job; None: slurm/site.sh if it is there
+
+
 @dataclass(frozen=True)
 class Graph:
     name: str  # results/<name>
@@ -54,6 +84,8 @@ class Graph:
     remarks: Callable[[Mapping[str, Summary]], Sequence[str]]  # lines on what the stages, by address, say of themselves
     notes: Sequence[str] = ()  # what to know before it runs, a line each
     lacking: Sequence[str] = ()  # why it can be planned here but not run: one line each, with the mend
+    launch: Launch = Launch()
+    prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # bring here what these stages download
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def _word(directories: Sequence[StageDirectory], member: Member) -> Path | None:
 def processes_of(directories: Sequence[StageDirectory]) -> int:
     """How many processes of this node make these stages; one where that cannot be read, and it will say so."""
     try:
-        return max(int(directory.read_stage().get("processes", 1)) for directory in directories)
+        return max(int(directory.read_stage().get("resources", {}).get("processes", 1)) for directory in directories)
     except (OSError, StoreError):
         return 1
 

@@ -2,7 +2,8 @@
 
 A result rests on the stages that its manifest lists and on all their inputs. Of the rest
 
-    stays   what is at work; what is unfinished or failed, for the same command goes on from it; all inputs of these
+    stays   what is at work or in a queue; what is unfinished or failed, for the same command goes on from it; all
+            inputs of these
     goes    every other finished stage; with `unfinished`, also what is unfinished or failed and not at work
     goes    the shared folder of a batch of which no stage stays
     goes    what dead runs and mends left behind in stages that are not at work, and half-published results
@@ -34,7 +35,7 @@ class Holding:
     inputs: frozenset[str] = frozenset()  # addresses
     batch: str | None = None
     label: str = ""  # for people
-    is_locked: bool = False  # also a finished stage is, while its batch is at work
+    is_locked: bool = False  # at work or in a queue; also a finished stage, while its batch is or while it is awaited
     leftovers: Mapping[str, int] = field(default_factory=dict)  # names in the directory, with their bytes
 
     @property

@@ -5,7 +5,7 @@
     python -m sweep store check mend=true        sets damaged products aside, to be made again; mends shared stores
     python -m sweep store prune                  what would be removed: what no result rests on (sweep/holdings.py)
     python -m sweep store prune yes=true         removes it
-    python -m sweep store prune unfinished=true  the same with what is unfinished or failed: not while jobs are queued
+    python -m sweep store prune unfinished=true  the same with what is unfinished or failed, and in no queue
 
 `store=DIR` and `results=DIR` as everywhere. Mending and removing are refused while a sweep is at work in the store, and
 leave alone what a worker holds.

@@ -16,6 +16,7 @@ from typing import Any
 from sweep.checksums import reading
 from sweep.holdings import Holding, Holdings, State
 from sweep.identity import KEY_CHARACTERS, key_of
+from sweep.launch.submission import awaited
 from sweep.lock import is_locked
 from sweep.store import StageDirectory, Store, StoreError, read_json
 
@@ -26,13 +27,14 @@ HALF_PUBLISHED = re.compile(r"\.(.+)\.(new|old)")
 
 def take(store: Store, results: Path) -> Holdings:
     """Everything there is. Raises StoreError for a manifest that cannot be read: what it rests on is not known."""
-    stages, faults = [], []
+    stages, faults, queued = [], [], awaited(store.root)
     for directory in stage_directories(store):
         try:
-            stages.append(_holding(directory, description(directory)))
+            described = description(directory)
         except StoreError as error:
             faults.append(str(error))
-            stages.append(_holding(directory, {}))
+            described = {}
+        stages.append(_holding(directory, described, directory.address in queued))
     half = {path.name: size_of(path) for path in _half_published(results)}
     return Holdings(
         stages=tuple(stages),
@@ -95,7 +97,8 @@ def _length(path: Path) -> int:
     return 0
 
 
-def _holding(directory: StageDirectory, described: Mapping[str, Any]) -> Holding:
+def _holding(directory: StageDirectory, described: Mapping[str, Any], is_queued: bool) -> Holding:
+    """What is queued counts as at work: a lock that a process on another node holds may not be seen here."""
     locked = is_locked(directory.lock_file)
     inputs = (place for places in described.get("inputs", {}).values() for place in places)
     return Holding(
@@ -105,7 +108,7 @@ def _holding(directory: StageDirectory, described: Mapping[str, Any]) -> Holding
         inputs=frozenset(place["stage"] for place in inputs if "stage" in place),
         batch=described.get("batch"),
         label=described.get("label", ""),
-        is_locked=locked,
+        is_locked=locked or is_queued,
         leftovers={path.name: size_of(path) for path in _leftovers(directory)},
     )
 

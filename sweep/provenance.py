@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 DISTRIBUTION = "s1-sweep"
+EXPORTED = "exported.json"  # beside code that was copied out of a checkout (sweep/launch/export.py)
 
 
 def provenance() -> dict[str, Any]:
     """Commit, uncommitted diff, argv, package versions and host of this process."""
     return {
         "argv": sys.argv,
-        "git": _git_state(),
+        "git": git_state(),
         "host": {
             "name": platform.node(),
             "platform": platform.platform(),
@@ -30,11 +33,23 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _git_state() -> dict[str, str | None]:
-    """Commit and diff; both None where the code runs outside a checkout, e.g. exported for a cluster job."""
+def git_state() -> dict[str, str | None]:
+    """Commit and diff; of exported code those of the checkout it came from; both None if neither is known."""
+    if (PROJECT / EXPORTED).exists():
+        return json.loads((PROJECT / EXPORTED).read_text(encoding="utf-8"))
     if not (PROJECT / ".git").exists():
         return {"commit": None, "diff": None}
     return {"commit": _git("rev-parse", "HEAD"), "diff": _git("diff", "HEAD", "--", "*.py", "*.yaml", "*.toml")}
+
+
+def tracked_files(new_in: Sequence[str]) -> list[str] | None:
+    """Relative paths of all files that git knows, and of new ones in these folders; None outside a checkout."""
+    if not (PROJECT / ".git").exists():
+        return None
+    tracked, new = _git("ls-files", "-z"), _git("ls-files", "-z", "--others", "--exclude-standard", "--", *new_in)
+    if tracked is None or new is None:
+        return None
+    return [name for name in (tracked + "\0" + new).split("\0") if name]
 
 
 def _git(*arguments: str) -> str | None:

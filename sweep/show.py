@@ -153,14 +153,15 @@ class Live:
     def _update(self, index: int, job: Job) -> None:
         done, total, unit = 0, 0, ""
         for stage in job.unit.stages:
-            seen = _read_progress(self.store.directory(stage).progress_file)
+            seen = read_progress(self.store.directory(stage).progress_file)
             done, total, unit = done + seen[0], total + seen[1], seen[2] or unit
         if index not in self.bars:
             self.bars[index] = self.progress.add_task(job.unit.name, total=None, unit="")
         self.progress.update(self.bars[index], completed=done, total=total or None, unit=unit)
 
 
-def _read_progress(path: Path) -> tuple[int, int, str]:
+def read_progress(path: Path) -> tuple[int, int, str]:
+    """Done, total and unit of a progress.json; zeros if there is none yet."""
     try:
         seen = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """A stage: one named step of an experiment, as an inert value, and the work order its function receives.
 
 What a stage *is* (name, version, config, inputs) makes its key. How and where it runs (label, run, settings, batch,
-processes) cannot reach the key: `identity()` is the only thing hashed, and it does not mention them.
+resources) cannot reach the key: `identity()` is the only thing hashed, and it does not mention them.
 
     key = key_of({name, version, config, inputs: {role: [key, ...]}})
 
@@ -14,8 +14,8 @@ and their function takes all works at once and reports each as it finishes:
 
     def answer(works: Sequence[Work[Generate]]) -> Iterator[Finished]
 
-A stage of several `processes` is made by all of them together: each runs the same function, and the first one's `out`
-is the product (sweep/group.py).
+A stage of several processes (`resources`) is made by all of them together: each runs the same function, and the first
+one's `out` is the product (sweep/group.py).
 """
 
 from __future__ import annotations
@@ -59,6 +59,19 @@ Input: TypeAlias = "Stage | FileInput"
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a stage asks of a cluster; no part of what it is. None: what the launch settings say."""
+
+    script: str = "cpu"  # its kind of job: slurm/<script>.sbatch
+    nodes: int = 1
+    devices: int = 0  # GPUs of each node
+    processes: int = 1  # that make it together, on each node
+    cpus: int | None = None  # of each node
+    memory_gib: int | None = None  # of each node
+    minutes: int | None = None  # the walltime limit
+
+
+@dataclass(frozen=True)
 class Stage:
     """One step; equal identities are the same step, wherever and for whichever point they are declared."""
 
@@ -69,7 +82,7 @@ class Stage:
     inputs: Mapping[str, tuple[Input, ...]] = field(default_factory=dict)  # by role
     settings: Mapping[str, Json] = field(default_factory=dict)  # how it runs: device, micro-batch, price
     batch: str | None = None  # stages of one batch run in one process
-    processes: int = 1  # that make it together, on each node
+    resources: Resources = Resources()  # of the process that makes it; a batch has one, that of its first stage
     label: str = ""  # for people: "max 16 tokens"
 
     def identity(self) -> dict[str, Json]:

@@ -13,6 +13,7 @@ store/answers/9f3c1ab2d4e5/
   damaged-1/      a product that was no longer what was published, set aside before it was made again
 store/shared/<batch>/   what stages of a batch keep together: the continuation store
 store/lock              shared (flock) by every sweep while it runs, held alone by what removes or mends
+store/submissions/<id>/ what was sent to SLURM (sweep/launch/submission.py); its jobs lock their stages only
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -218,9 +219,9 @@ def describe(stage: Stage) -> dict[str, Any]:
         "config_type": f"{config_type.__module__}:{config_type.__qualname__}",
         "run": stage.run,
         "batch": stage.batch,
-        "processes": stage.processes,
         "label": stage.label,
         "settings": dict(stage.settings),
+        "resources": asdict(stage.resources),
         "inputs": {role: [_place(each) for each in inputs] for role, inputs in stage.inputs.items()},
     }
 

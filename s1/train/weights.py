@@ -57,7 +57,9 @@ def save_product(weights: Mapping[str, torch.Tensor], location: Location, recipe
     if recipe.lora is not None:
         model = target.merge_and_unload()
     model.to(getattr(torch, recipe.dtype)).save_pretrained(out)
-    AutoTokenizer.from_pretrained(location.model, revision=location.revision).save_pretrained(out)
+    tokenizer = AutoTokenizer.from_pretrained(location.model, revision=location.revision)
+    tokenizer.init_kwargs.pop("local_files_only", None)  # HF_HUB_OFFLINE of this machine is no part of the product
+    tokenizer.save_pretrained(out)
 
 
 def _load(location: Location, dtype: str, quantised: Any) -> PreTrainedModel:

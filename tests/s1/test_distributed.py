@@ -17,7 +17,7 @@ from s1.stages import Sft
 from s1.train.sft import train
 from sweep.interrupt import GO_ON_LATER
 from sweep.provenance import PROJECT
-from sweep.stage import Stage
+from sweep.stage import Resources, Stage
 from sweep.store import StageDirectory, Store, read_json, write_json
 
 
@@ -41,7 +41,7 @@ def prepared(
         directory.publish({})
     given = {**SETTINGS, "micro_batch": 1, **settings}
     inputs = {"model": (start,), "data": (data,)}
-    return store.prepare(Stage("checkpoint", 1, Sft(recipe), run, inputs, given, processes=2))
+    return store.prepare(Stage("checkpoint", 1, Sft(recipe), run, inputs, given, resources=Resources(processes=2)))
 
 
 def command(directory: StageDirectory) -> list[str]:
@@ -112,7 +112,7 @@ def test_a_checkpoint_of_two_processes_serves_one_of_another_number(alone, tmp_p
     directory = prepared(Store(tmp_path), strike=[3, "SIGUSR1", 0])
     assert run(directory) == GO_ON_LATER, said(directory)
     stage = directory.read_stage()
-    write_json(directory.stage_file, {**stage, "processes": 4})
+    write_json(directory.stage_file, {**stage, "resources": {**stage["resources"], "processes": 4}})
     assert run(directory) == 0, said(directory)
     assert directory.read_record()["summary"]["resumed_at_step"] == 3
     assert losses(directory.out) == pytest.approx(losses(alone), rel=1e-4)

@@ -121,7 +121,10 @@ def test_where_nothing_is_nothing_is_said_and_made(tmp_path: Path, action: list[
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["stor"], "stor: no such command. Known: store; a field is set with stor=VALUE."),
+        (
+            ["stor"],
+            "stor: no such command. Known: store, status, logs, resume, cancel, prefetch, prepare, publish; a",
+        ),
         (["store", "chek"], "store chek: no such action. Use store, store check or store prune."),
         (["store", "prune", "yes=ja"], "yes=ja: not true or false. Write yes=true."),
         (["store", "stor=x"], "stor: no such field. Did you mean store?"),

@@ -1,0 +1,90 @@
+# What every batch script of this folder begins with; sourced in the project's directory, or in the copy of it that was
+# made when the sweep was submitted. Site settings come from slurm/site.sh (an example lies beside it).
+
+if [[ -r slurm/site.sh ]]; then
+    source slurm/site.sh
+fi
+set -euo pipefail
+
+PYTHON=${PYTHON:-python}
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 # the code of this directory first
+export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline   # compute nodes have no internet
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}} TOKENIZERS_PARALLELISM=false
+
+# One array element has an id of its own: that of the array would mean all of them.
+if [[ -n ${SLURM_ARRAY_JOB_ID-} ]]; then
+    ELEMENT=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}
+else
+    ELEMENT=$SLURM_JOB_ID
+fi
+DIRECTORIES=() # of the stages that the step at hand makes
+SIGNALS=0      # how many came
+trap 'SIGNALS=1' USR1 # before a step runs there is nothing to pass it on to
+echo "job $ELEMENT on ${SLURM_JOB_NODELIST-?}, restart ${SLURM_RESTART_COUNT:-0}, $(date -Is)"
+
+# units KIND FILE           as the launcher calls: this element's line of the file, the stage directories of one process
+# units KIND OVERRIDE...    by hand: plan, make here what needs no GPU, and list what this kind of job is for
+units() {
+    local kind=$1 file
+    shift
+    if [[ $# == 1 && -f $1 ]]; then
+        mapfile -t UNITS < <(sed -n "$((${SLURM_ARRAY_TASK_ID:-0} + 1))p" "$1")
+        return
+    fi
+    file=$(mktemp)
+    step "$PYTHON" -m sweep prepare "$kind" "$file" "$@"
+    mapfile -t UNITS <"$file"
+    rm -f "$file"
+}
+
+# step COMMAND...    run it; pass on USR1 (the walltime limit is near, or another job comes first) and TERM
+step() {
+    local status=0 child seen=0
+    "$@" &
+    child=$!
+    trap 'pass USR1 "$child"' USR1
+    trap 'pass TERM "$child"' TERM
+    if ((SIGNALS)); then pass USR1 "$child"; fi
+    while :; do # a signal ends the wait, not the step
+        seen=$SIGNALS status=0
+        wait "$child" || status=$?
+        if ((SIGNALS == seen)); then break; fi
+    done
+    if ((status != 0)); then ended "$status"; fi
+}
+
+pass() {
+    SIGNALS=$((SIGNALS + 1))
+    kill -"$1" "$2" 2>/dev/null || true
+}
+
+# make UNIT COMMAND...    a step that makes the stages of a unit
+make() {
+    local unit=$1
+    shift
+    IFS=$'\t' read -ra DIRECTORIES <<<"$unit"
+    step "$@" "${DIRECTORIES[@]}"
+}
+
+# ended STATUS    the step did not make what it was to make: go on later if it was interrupted, or else fail
+#
+# Interrupted is what wrote no failure and was told to end, or says so itself (75). While SLURM calls the job running,
+# nobody has cancelled it: it was a limit, or a preemption that grants a grace, and the job is put back into the queue.
+# It goes on from its checkpoint, or from the tokens that it has written down.
+ended() {
+    local status=$1 directory
+    for directory in "${DIRECTORIES[@]}"; do
+        if [[ -e $directory/failed.json ]]; then exit "$status"; fi
+    done
+    if ((status != 75 && SIGNALS == 0)); then exit "$status"; fi
+    if ((${SLURM_RESTART_COUNT:-0} >= ${MOST_RESTARTS:-100})); then
+        echo "interrupted ${MOST_RESTARTS:-100} times: given up. Give it more time: launch.minutes." >&2
+        exit "$status"
+    fi
+    if [[ $(squeue -h -j "$ELEMENT" -o %T) == RUNNING ]]; then
+        echo "interrupted: job $ELEMENT is put back into the queue, $(date -Is)"
+        trap '' TERM
+        scontrol requeue "$ELEMENT"
+    fi
+    exit 75
+}

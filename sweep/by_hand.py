@@ -1,0 +1,121 @@
+"""What the batch scripts of slurm/ ask for when a person submits them, and their last word.
+
+    python -m sweep prepare sft FILE +experiment=NAME ... -m     make here what the stages of that script need and GPUs
+                                                                 do not; list the stages in FILE, a process each line
+    python -m sweep prefetch +experiment=NAME ... -m             bring models and datasets here, where there is internet
+    python -m sweep publish +experiment=NAME ... -m              copy a result whose stages are all done to results/NAME
+    python -m sweep publish store/submissions/ID                 the same for a submission; its last job
+
+`prepare` never makes what belongs into another kind of job, and `publish` makes nothing at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from sweep.carry_out import carry_out, run_here
+from sweep.compose import Composition, compose, pipeline_of
+from sweep.contract import Graph
+from sweep.errors import InputError
+from sweep.launch.by_script import Share, share_of
+from sweep.launch.submission import SubmissionDirectory
+from sweep.lock import Hold
+from sweep.plan import Plan, plan
+from sweep.publish import sound_plan
+from sweep.stage import Resources
+from sweep.store import Store
+
+CPU = Resources().script
+
+
+def prepare(argv: Sequence[str], console: Console) -> int:
+    """The sub-command `prepare`, given what follows it; returns the exit status."""
+    if len(argv) < 3:
+        raise InputError("prepare: says too little. Write python -m sweep prepare SCRIPT FILE OVERRIDE... -m.")
+    script, file = argv[0], Path(argv[1])
+    composition = compose(argv[2:])
+    store = Store(composition.entry.store)
+    graph = _graph(composition)
+    with store.held(Hold.SHARED):
+        work, _ = sound_plan(graph, store)
+        share = share_of(work, script, CPU)
+        _say_later(console, share)
+        if share.later and not share.here and not share.units:
+            return 1
+        here = plan(share.here, lambda stage: store.is_done(stage))
+        if here.needed and not run_here(console, graph, here, store):
+            return 1
+        for unit in share.units:
+            for stage in unit.stages:
+                store.prepare(stage)
+    console.print(f"{sum(len(unit.stages) for unit in share.units)} stages for this {script} job.")
+    file.write_text(
+        "".join("\t".join(str(store.directory(each).path) for each in unit.stages) + "\n" for unit in share.units),
+        encoding="utf-8",
+    )
+    return 0
+
+
+def _say_later(console: Console, share: Share) -> None:
+    for stage in share.later:
+        line = f"{stage.address} ({stage.label}): slurm/{stage.resources.script}.sbatch has to be submitted for it."
+        console.print(f"  [yellow]later[/yellow]  {escape(line)}", soft_wrap=True)
+
+
+def prefetch(argv: Sequence[str], console: Console) -> int:
+    """The sub-command `prefetch`, given what follows it; returns the exit status."""
+    composition = compose(argv)
+    graph = _graph(composition)
+    work, _ = sound_plan(graph, Store(composition.entry.store))
+    lines = list(graph.prefetch(work.needed))
+    for line in lines or ["nothing to download."]:
+        console.print(f"  {escape(line)}", soft_wrap=True)
+    return 0
+
+
+def publish_again(argv: Sequence[str], console: Console) -> int:
+    """The sub-command `publish`, given what follows it; returns the exit status. Raises InputError if stages miss."""
+    directory = _submission(argv)
+    if directory is None:
+        composition = compose(argv)
+    else:
+        submission = directory.read()
+        os.chdir(submission.here)  # relative paths on its command line
+        composition = compose(submission.arguments)
+        store, results = Path(submission.store), Path(submission.results)
+        composition = dataclasses.replace(
+            composition,
+            entry=dataclasses.replace(composition.entry, store=store, results=results),
+            request=dataclasses.replace(composition.request, store=store),
+        )
+    graph, store = _graph(composition), Store(composition.entry.store)
+    work, _ = sound_plan(graph, store)
+    _refuse_to_make(work)
+    status = carry_out(console, graph, work, store, composition.entry.results / graph.name)
+    if directory is not None and status == 0:
+        directory.mark(directory.published_file, results=str(composition.entry.results / graph.name))
+    return status
+
+
+def _submission(argv: Sequence[str]) -> SubmissionDirectory | None:
+    directory = SubmissionDirectory(Path(argv[0]).resolve()) if len(argv) == 1 else None
+    return directory if directory and directory.submission_file.exists() else None
+
+
+def _graph(composition: Composition) -> Graph:
+    return pipeline_of(composition.entry.pipeline).graph(composition.points, composition.request)
+
+
+def _refuse_to_make(work: Plan) -> None:
+    if work.needed:
+        first = work.needed[0]
+        raise InputError(
+            f"publish: {len(work.needed)} stages are not done, {first.address} ({first.label}) is the first."
+            " Make them first: python -m sweep resume, or the same command without publish."
+        )

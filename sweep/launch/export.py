@@ -1,0 +1,59 @@
+"""The code that was planned is the code that runs: a copy of the working tree, made when a sweep is submitted.
+
+Every file that git tracks, as it is at this moment, and new files in the folders of code; results stay behind. Beside
+them exported.json, from which the records of the jobs take commit and diff (sweep/provenance.py), and slurm/site.sh:
+the site's lines, then the interpreter and the number of threads that the sweep was planned with.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from sweep.errors import InputError
+from sweep.provenance import EXPORTED, PROJECT, git_state, tracked_files
+from sweep.store import write_json
+
+CODE = ("s1", "sweep", "conf", "slurm")  # new files here are part of it
+LEFT = ("results",)
+SITE = Path("slurm/site.sh")
+
+
+def export(code: Path, site: str | None, threads: int) -> None:
+    """Copy the project to `code`. Raises InputError for a site file that is not there."""
+    for name in _names():
+        source = PROJECT / name
+        if source.is_file() and Path(name).parts[0] not in LEFT:
+            (code / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, code / name)
+    write_json(code / EXPORTED, git_state())
+    (code / SITE).write_text(f"{site_lines(site)}\n{_planned_with(threads)}", encoding="utf-8")
+
+
+def site_lines(site: str | None) -> str:
+    """The lines that every job of this site begins with."""
+    path = PROJECT / (Path(site).expanduser() if site else SITE)
+    if not path.is_file():
+        if site:
+            raise InputError(f"launch.site {site!r}: no such file. Copy slurm/site.sh.example to it, and mend it.")
+        return "# no slurm/site.sh where this was submitted"
+    return path.read_text(encoding="utf-8").rstrip()
+
+
+def _planned_with(threads: int) -> str:
+    return (
+        "\n# What the sweep was planned with.\n"
+        f"PYTHON={shlex.quote(sys.executable)}\n"
+        f"export OMP_NUM_THREADS={threads}\n"
+    )
+
+
+def _names() -> list[str]:
+    """Relative paths of what to copy; outside a checkout, all files in the folders of code."""
+    tracked = tracked_files(CODE)
+    if tracked is not None:
+        return tracked
+    found = (path for folder in CODE for path in (PROJECT / folder).rglob("*") if "__pycache__" not in path.parts)
+    return [str(path.relative_to(PROJECT)) for path in found]

@@ -1,0 +1,226 @@
+"""Send a plan to SLURM, and later once more what of it failed or went missing.
+
+Everything is written before anything is sent: every stage.json, every batch script, the code. Then one call of sbatch
+for each job, inputs first, and its id is noted at once. If a call is refused, the jobs before it are cancelled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from sweep.contract import Graph
+from sweep.errors import InputError
+from sweep.launch import slurm_queue
+from sweep.launch.export import export
+from sweep.launch.slurm_jobs import Element, SlurmJob, linked, plan_jobs
+from sweep.launch.slurm_state import Disk, Standing, State, again, alive_before, element_id, latest, standings
+from sweep.launch.slurm_text import dependency_of, log_name, options_of, script_of, units_text
+from sweep.launch.submission import Submission, SubmissionDirectory, new_directory, now, submissions
+from sweep.plan import Plan, Unit
+from sweep.provenance import PROJECT
+from sweep.stage import FileInput, Input, Resources, Stage
+from sweep.store import StageDirectory, Store
+
+PUBLISH = "publish"
+PUBLISHING = Resources(script="cpu", cpus=1, memory_gib=4, minutes=60)
+USUAL_MAX_ARRAY_SIZE = 1001  # SLURM's own default, for a dry run where there is no SLURM
+
+Submit = Callable[[Path, Sequence[str], "str | None"], str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """A command to be sent, and where its results go."""
+
+    command: str
+    arguments: tuple[str, ...]
+    here: Path
+    results: Path
+
+
+def queue_shape(graph: Graph, plan: Plan, others: Sequence[Standing] = ()) -> tuple[SlurmJob, ...]:
+    """The jobs of a plan but for what others have in the queue; the last one publishes the result."""
+    size = graph.launch.max_array_size or slurm_queue.max_array_size() or USUAL_MAX_ARRAY_SIZE
+    queued = {address for each in others for address in each.element.stages}
+    left = (Unit(tuple(stage for stage in unit.stages if stage.address not in queued)) for unit in plan.units)
+    jobs = plan_jobs([unit for unit in left if unit.stages], size)
+    last = SlurmJob(f"{len(jobs) + 1:02}-{PUBLISH}", PUBLISHING, (Element((), (graph.product.address,)),))
+    return linked([*jobs, last])
+
+
+def write_submission(graph: Graph, plan: Plan, jobs: Sequence[SlurmJob], store: Store, order: Order) -> Path:
+    """All files of a submission; returns its directory."""
+    directory = new_directory(store.root, graph.name)
+    export(directory.code, graph.launch.site, graph.workers.threads)
+    submission = Submission(
+        name=graph.name,
+        command=order.command,
+        arguments=order.arguments,
+        here=str(order.here),
+        store=str(store.root),
+        results=str(order.results),
+        product=graph.product.address,
+        submitted_at=now(),
+        launch=graph.launch,
+        jobs=tuple(jobs),
+    )
+    directory.write(submission)
+    sent = {address for job in jobs for element in job.elements for address in element.stages}
+    for stage in plan.needed:
+        if stage.address in sent:
+            store.prepare(_at(stage, directory.code))
+    _write_jobs(directory, submission, jobs)
+    return directory.path
+
+
+def _at(stage: Stage, code: Path) -> Stage:
+    """The stage with its files of the project, such as the wording of a task, read from the exported code."""
+
+    def place(each: Input) -> Input:
+        if isinstance(each, FileInput) and each.path.is_relative_to(PROJECT):
+            exported = code / each.path.relative_to(PROJECT)
+            return FileInput(exported, each.key) if exported.is_file() else each
+        return each
+
+    return dataclasses.replace(stage, inputs={role: tuple(map(place, inputs)) for role, inputs in stage.inputs.items()})
+
+
+def _write_jobs(directory: SubmissionDirectory, submission: Submission, jobs: Sequence[SlurmJob]) -> None:
+    for job in jobs:
+        body = (directory.code / "slurm" / f"{job.resources.script}.sbatch").read_text(encoding="utf-8")
+        name = f"{submission.name}-{job.stage}"
+        options = options_of(job, submission.launch, name, directory.code, directory.logs)
+        directory.script(job.name).write_text(script_of(body, options), encoding="utf-8")
+        directory.units(job.name).write_text(units_text(job, Path(submission.store)), encoding="utf-8")
+        for index, element in enumerate(job.elements):
+            _point_to_log(directory, job, index, element)
+
+
+def _point_to_log(directory: SubmissionDirectory, job: SlurmJob, index: int, element: Element) -> None:
+    """log.txt of each stage leads to what its element prints."""
+    log = directory.logs / log_name(job.name, str(index))
+    for address in element.stages:
+        link = StageDirectory(directory.store / address).log_file
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(log, link.parent))
+
+
+def send(
+    directory: SubmissionDirectory,
+    jobs: Sequence[SlurmJob],
+    submit: Submit = slurm_queue.submit,
+    before: Sequence[Standing] = (),
+) -> dict[str, str]:
+    """Submit jobs whose files are written, to run after what of `before` they need; ids by name.
+
+    Raises InputError once those sent before are cancelled.
+    """
+    ids: dict[str, str] = {}
+    for job in jobs:
+        waits = [dependency_of(job, ids), *(f"afterok:{each}" for each in alive_before(job, before))]
+        try:
+            ids[job.name] = submit(
+                directory.script(job.name), _arguments(directory, job), ",".join(filter(None, waits)) or None
+            )
+        except InputError:
+            slurm_queue.cancel(list(ids.values()))
+            raise
+        directory.submitted(job.name, ids[job.name])
+    return ids
+
+
+def _arguments(directory: SubmissionDirectory, job: SlurmJob) -> list[str]:
+    if any(each.stages for each in job.elements):
+        return [str(directory.units(job.name))]
+    return [PUBLISH, str(directory.path)]
+
+
+# ------------------------------------------------------------------------------------------------- afterwards
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """How a submission stands, and who said so."""
+
+    submission: Submission
+    elements: tuple[Standing, ...]  # of what was submitted again only the last
+    source: str
+
+
+def look(directory: SubmissionDirectory) -> Situation:
+    """From the disk, and one question to squeue; about what is in neither, one to sacct or scontrol."""
+    submission, ids = directory.read(), directory.ids()
+    disk = look_at_disk(directory, submission)
+    seen = slurm_queue.in_queue(list(ids.values())) if ids else {}
+    source = "squeue"
+    if seen is None:
+        source = "the disk alone: no squeue answers here"
+    else:
+        gone = _gone(submission, ids, disk, seen)
+        told, who = slurm_queue.ended(gone)
+        seen = {**told, **seen}
+        source = f"squeue and {who}" if who else source
+    return Situation(submission, tuple(latest(standings(submission.jobs, ids, disk, seen))), source)
+
+
+def elsewhere(store: Path) -> list[Standing]:
+    """What other submissions of this store have in the queue: it is waited for, not made twice."""
+    found = (each for directory in submissions(store) if directory.is_open for each in look(directory).elements)
+    return [each for each in found if each.state.is_alive]
+
+
+def look_at_disk(directory: SubmissionDirectory, submission: Submission) -> Disk:
+    """Which stages of a submission are done, which have failed."""
+    addresses = {address for job in submission.jobs for element in job.elements for address in element.stages}
+    places = {address: StageDirectory(directory.store / address) for address in addresses}
+    return Disk(
+        done=frozenset(address for address, place in places.items() if place.is_done),
+        failed=frozenset(address for address, place in places.items() if place.failed_file.exists()),
+        is_published=directory.published_file.exists(),
+    )
+
+
+def _gone(submission: Submission, ids: Mapping[str, str], disk: Disk, seen: Mapping[str, object]) -> list[str]:
+    """Ids of jobs with an element that is neither done nor in the queue."""
+    gone = []
+    for job in submission.jobs:
+        for index, element in enumerate(job.elements):
+            name = element_id(job, ids.get(job.name), index)
+            done = element.stages and all(address in disk.done for address in element.stages)
+            if name is not None and name not in seen and not done and ids[job.name] not in gone:
+                gone.append(ids[job.name])
+    return gone
+
+
+def resume(directory: SubmissionDirectory, store: Store, submit: Submit = slurm_queue.submit) -> tuple[SlurmJob, ...]:
+    """Submit what failed, was cancelled or is lost, and what waited for it; the code is that of the submission."""
+    situation = look(directory)
+    if any(each.state is State.UNKNOWN for each in situation.elements):
+        raise InputError("resume: squeue does not answer, so what is still alive is not known. Try again later.")
+    submission = situation.submission
+    turns = [job.name.partition(".r")[2] for job in submission.jobs]
+    jobs = again(submission.jobs, situation.elements, max(int(turn or 1) for turn in turns) + 1)
+    if not jobs:
+        return ()
+    directory.closed_file.unlink(missing_ok=True)
+    directory.write(dataclasses.replace(submission, jobs=(*submission.jobs, *jobs)))
+    for job in jobs:
+        for element in job.elements:
+            for address in element.stages:
+                StageDirectory(store.root / address).failed_file.unlink(missing_ok=True)
+    _write_jobs(directory, submission, jobs)
+    send(directory, jobs, submit, situation.elements)
+    return jobs
+
+
+def cancel(directory: SubmissionDirectory) -> int:
+    """Cancel all jobs and close the submission; how many elements were still alive."""
+    situation = look(directory)
+    alive = [each for each in situation.elements if each.state.is_alive]
+    slurm_queue.cancel(list(directory.ids().values()))
+    if not directory.published_file.exists():
+        directory.mark(directory.closed_file, why="cancelled")
+    return len(alive)

@@ -1,0 +1,93 @@
+"""The doorway to SLURM's commands: sbatch, squeue, sacct, scontrol, scancel. One call for all jobs, not one each."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from sweep.errors import InputError
+from sweep.launch.slurm_state import Seen, elements_of
+
+TIMEOUT_S = 120.0  # a busy controller answers late
+
+
+def submit(script: Path, arguments: Sequence[str], dependency: str | None) -> str:
+    """Send one script; its job id. Raises InputError with SLURM's own words."""
+    wait = [f"--dependency={dependency}"] if dependency else []
+    return _ask("sbatch", "--parsable", *wait, str(script), *arguments).strip().partition(";")[0]
+
+
+def cancel(ids: Sequence[str]) -> None:
+    """Cancel jobs, arrays with all their elements; those that have ended are passed over."""
+    if ids:
+        _ask("scancel", "--quiet", *ids)
+
+
+def max_array_size() -> int | None:
+    """How many elements an array may have here; None: no SLURM here that could tell."""
+    try:
+        lines = _ask("scontrol", "show", "config").splitlines()
+    except InputError:
+        return None
+    sizes = [line.partition("=")[2].strip() for line in lines if line.startswith("MaxArraySize")]
+    return int(sizes[0]) if sizes else None
+
+
+def in_queue(ids: Sequence[str]) -> dict[str, Seen] | None:
+    """What is waiting or running of these jobs, by "17" or "17_3"; None: no squeue answers here."""
+    if not ids:
+        return {}
+    try:
+        text = _ask("squeue", "--noheader", "--array", f"--jobs={','.join(ids)}", "--format=%i|%T|%M|%r|%N")
+    except InputError as error:
+        return {} if "Invalid job id" in str(error) else None  # it knows none of them any more
+    rows = (line.split("|") for line in text.splitlines())
+    return {name: Seen(state, reason, elapsed, nodes) for name, state, elapsed, reason, nodes in rows}
+
+
+def ended(ids: Sequence[str]) -> tuple[dict[str, Seen], str]:
+    """How jobs ended, as accounting tells it, or else as far as the controller remembers; and who told it."""
+    if not ids:
+        return {}, ""
+    fields = "--format=JobID,State,Elapsed,ExitCode,NodeList"
+    try:
+        rows = _ask("sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(ids)}", fields).splitlines()
+        return dict(_of_sacct(rows)), "sacct"
+    except InputError:  # no accounting on this cluster
+        return {name: seen for each in ids for name, seen in _remembered(each)}, "scontrol"
+
+
+def _of_sacct(rows: Iterable[str]) -> Iterator[tuple[str, Seen]]:
+    for row in rows:
+        name, state, elapsed, status, nodes = row.split("|")
+        yield from ((each, Seen(state.split()[0], f"exit {status}", elapsed, nodes)) for each in elements_of(name))
+
+
+def _remembered(job_id: str) -> Iterator[tuple[str, Seen]]:
+    try:
+        lines = _ask("scontrol", "show", "job", "--oneliner", job_id).splitlines()
+    except InputError:  # forgotten
+        return
+    for line in lines:
+        facts = dict(word.partition("=")[::2] for word in line.split() if "=" in word)
+        if not facts:
+            continue
+        name = f"{job_id}_[{facts['ArrayTaskId']}]" if "ArrayTaskId" in facts else job_id
+        reason = facts.get("Reason", "None")
+        why = reason if reason != "None" else f"exit {facts.get('ExitCode', '?')}"
+        seen = Seen(facts["JobState"], why, facts.get("RunTime", ""), facts.get("NodeList", ""))
+        yield from ((each, seen) for each in elements_of(name))
+
+
+def _ask(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    except FileNotFoundError:
+        raise InputError(f"{command[0]}: not found here. Run this on a login node of a SLURM cluster.") from None
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{command[0]}: no answer in {TIMEOUT_S:.0f} s. Is slurmctld up? Try again later.") from None
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).split())
+        raise InputError(f"{command[0]}: {said or f'status {done.returncode}'}. Mend the launch settings or the site.")
+    return done.stdout

@@ -1,0 +1,155 @@
+"""What became of each element of a submission, from the store and from what SLURM says. Pure.
+
+The store decides: an element whose stages all have a record is done, whatever SLURM calls it. SLURM tells the rest, as
+far as it remembers: a cancelled element of a waiting array leaves no trace at all there, so unknown means lost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from sweep.launch.slurm_jobs import Element, SlurmJob, linked
+
+
+class State(Enum):
+    """Values are what people are told."""
+
+    DONE = "done"
+    RUNNING = "running"
+    WAITING = "waiting"
+    FAILED = "failed"
+    BLOCKED = "blocked"  # what it waits for failed
+    CANCELLED = "cancelled"
+    LOST = "lost"  # not done, and SLURM does not know it
+    UNSENT = "not submitted"
+    UNKNOWN = "unknown"  # not done, and no SLURM here to ask
+
+    @property
+    def is_alive(self) -> bool:
+        return self in (State.RUNNING, State.WAITING)
+
+
+AGAIN = (State.FAILED, State.BLOCKED, State.CANCELLED, State.LOST, State.UNSENT)  # what `resume` submits
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One element as SLURM sees it."""
+
+    state: str  # SLURM's word: PENDING, RUNNING, TIMEOUT, ...
+    reason: str = ""
+    elapsed: str = ""
+    nodes: str = ""
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.state in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
+
+    @property
+    def is_alive(self) -> bool:
+        return self.is_waiting or self.state in (
+            *("RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING"),
+            *("STAGE_OUT", "RESIZING", "RESV_DEL_HOLD", "REQUEUE_FED"),
+        )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One element, and how it stands."""
+
+    job: str
+    index: int
+    element: Element
+    job_id: str | None  # "17" or "17_3"; None: never submitted
+    state: State
+    seen: Seen | None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """What the store says of stages, by address."""
+
+    done: Collection[str]
+    failed: Collection[str]
+    is_published: bool = False
+
+
+def standings(
+    jobs: Sequence[SlurmJob], ids: Mapping[str, str], disk: Disk, seen: Mapping[str, Seen] | None
+) -> list[Standing]:
+    """Every element of every job; `seen` is None where there is no SLURM to ask."""
+    found = []
+    for job in jobs:
+        for index, element in enumerate(job.elements):
+            job_id = element_id(job, ids.get(job.name), index)
+            known = seen.get(job_id) if seen is not None and job_id is not None else None
+            found.append(Standing(job.name, index, element, job_id, _state(element, job_id, disk, seen), known))
+    return found
+
+
+def element_id(job: SlurmJob, job_id: str | None, index: int) -> str | None:
+    """How SLURM calls one element: "17_3" of an array, "17" of a single job."""
+    return job_id if job_id is None or len(job.elements) == 1 else f"{job_id}_{index}"
+
+
+def _state(element: Element, job_id: str | None, disk: Disk, seen: Mapping[str, Seen] | None) -> State:
+    if all(address in disk.done for address in element.stages) if element.stages else disk.is_published:
+        return State.DONE
+    if job_id is None:
+        return State.UNSENT
+    known = seen.get(job_id) if seen is not None else None
+    if known is not None and known.is_alive:
+        return State.WAITING if known.is_waiting else State.RUNNING
+    if any(address in disk.failed for address in element.stages):
+        return State.FAILED
+    if seen is None:
+        return State.UNKNOWN
+    if known is None:
+        return State.LOST
+    if known.state.startswith("CANCELLED"):
+        return State.BLOCKED if "Dependency" in known.reason else State.CANCELLED
+    return State.FAILED
+
+
+def again(jobs: Sequence[SlurmJob], now: Sequence[Standing], turn: int) -> tuple[SlurmJob, ...]:
+    """The jobs that make what is neither done nor alive, grouped as before: "03-answers.r2" on the second turn."""
+    wanted = {(each.job, each.index) for each in now if each.state in AGAIN}
+    left = []
+    for job in jobs:
+        elements = tuple(each for index, each in enumerate(job.elements) if (job.name, index) in wanted)
+        if elements:
+            name = f"{job.name.partition('.r')[0]}.r{turn}"
+            left.append(dataclasses.replace(job, name=name, elements=elements, after=(), after_each=()))
+    return linked(left)
+
+
+def alive_before(job: SlurmJob, now: Sequence[Standing]) -> list[str]:
+    """Ids of elements still under way that a resumed job has to wait for."""
+    needed = {address for element in job.elements for address in element.waits_for}
+    return [
+        each.job_id
+        for each in now
+        if each.state.is_alive and each.job_id is not None and needed & set(each.element.stages)
+    ]
+
+
+def latest(now: Sequence[Standing]) -> list[Standing]:
+    """Of elements that were submitted again only the last."""
+    return list({each.element.stages: each for each in now}.values())
+
+
+def elements_of(name: str) -> Iterator[str]:
+    """ "17" is itself, "17_[0-2,5%4]" is 17_0, 17_1, 17_2, 17_5."""
+    job, _, rest = name.partition("_")
+    if not rest:
+        yield job
+        return
+    for part in rest.strip("[]").partition("%")[0].split(","):
+        bounds = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        if bounds:
+            low, high, step = int(bounds[1]), int(bounds[2] or bounds[1]), int(bounds[3] or 1)
+            yield from (f"{job}_{index}" for index in range(low, high + 1, step))

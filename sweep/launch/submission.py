@@ -1,0 +1,154 @@
+"""A submission: what one command sent to SLURM, as a directory of the store.
+
+store/submissions/20260704-101530-budget_scan/
+  submission.json     the command, the jobs, their ids, the stages of each element and what these wait for
+  jobs/03-answers.sbatch, .units, .job     a batch script; what its elements make, a line each; its id once submitted
+  logs/03-answers_7.txt               what element 7 printed; log.txt of its stages leads here
+  code/               the code that was planned, which is the code that runs (sweep/launch/export.py)
+  published.json      written when results/<name> was: everything is done
+  closed.json         written by `sweep cancel`: nobody waits for it any more
+
+Until one of the last two is there, the submission is open: what it makes is not removed by `sweep store prune`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sweep.contract import Launch
+from sweep.errors import InputError
+from sweep.identity import canonical
+from sweep.launch.slurm_jobs import SlurmJob
+from sweep.store import StageDirectory, read_json, write_json
+from sweep.typed import typed
+
+FOLDER = "submissions"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The content of submission.json."""
+
+    name: str  # of the experiment
+    command: str  # for people
+    arguments: tuple[str, ...]  # the command line, to be planned again by the job that publishes
+    here: str  # the directory where it was given: relative paths in it mean this one
+    store: str
+    results: str
+    product: str  # the address that all this is for
+    submitted_at: str
+    launch: Launch
+    jobs: tuple[SlurmJob, ...]
+
+
+@dataclass(frozen=True)
+class SubmissionDirectory:
+    """The paths of one submission, spelled in one place."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def submission_file(self) -> Path:
+        return self.path / "submission.json"
+
+    @property
+    def published_file(self) -> Path:
+        return self.path / "published.json"
+
+    @property
+    def closed_file(self) -> Path:
+        return self.path / "closed.json"
+
+    @property
+    def code(self) -> Path:
+        return self.path / "code"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def store(self) -> Path:
+        return self.path.parents[1]
+
+    @property
+    def is_open(self) -> bool:
+        return not self.published_file.exists() and not self.closed_file.exists()
+
+    def script(self, job: str) -> Path:
+        return self.path / "jobs" / f"{job}.sbatch"
+
+    def units(self, job: str) -> Path:
+        return self.path / "jobs" / f"{job}.units"
+
+    def read(self) -> Submission:
+        return typed(Submission, read_json(self.submission_file))
+
+    def write(self, submission: Submission) -> None:
+        write_json(self.submission_file, canonical(submission))
+
+    def submitted(self, job: str, job_id: str) -> None:
+        """Note the id that SLURM gave a job; at once, so that none is ever out there unknown."""
+        (self.path / "jobs" / f"{job}.job").write_text(f"{job_id}\n", encoding="ascii")
+
+    def ids(self) -> dict[str, str]:
+        """SLURM's ids by job, of those that were submitted."""
+        return {
+            path.stem: path.read_text(encoding="ascii").strip() for path in sorted((self.path / "jobs").glob("*.job"))
+        }
+
+    def mark(self, file: Path, **facts: str) -> None:
+        """Write published.json or closed.json."""
+        write_json(file, {"at": now(), **facts})
+
+
+def new_directory(store: Path, name: str) -> SubmissionDirectory:
+    """An empty one, named after the moment and the experiment; two in the same second do not share it."""
+    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}"
+    for number in range(1, 1000):
+        path = store / FOLDER / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        for folder in ("jobs", "logs"):
+            (path / folder).mkdir()
+        return SubmissionDirectory(path)
+    raise InputError(f"store {store}: a thousand submissions in one second. Wait a moment.")
+
+
+def submissions(store: Path) -> list[SubmissionDirectory]:
+    """All of a store, the oldest first."""
+    return [SubmissionDirectory(path.parent) for path in sorted((store / FOLDER).glob("*/submission.json"))]
+
+
+def the_submission(store: Path, name: str | None) -> SubmissionDirectory:
+    """The one of that name, or the newest. Raises InputError if there is none."""
+    known = submissions(store)
+    if name is None and known:
+        return known[-1]
+    for each in known:
+        if each.name == name:
+            return each
+    names = ", ".join(each.name for each in known[-5:]) or "none"
+    raise InputError(f"submission {name or ''}: not in {store}. There are: {names}.".replace("submission :", "none:"))
+
+
+def awaited(store: Path) -> set[str]:
+    """Addresses of what open submissions still make, and of their products, until these are published."""
+    found: set[str] = set()
+    for submission in (each.read() for each in submissions(store) if each.is_open):
+        addresses = {address for job in submission.jobs for element in job.elements for address in element.stages}
+        found |= {address for address in addresses if not StageDirectory(store / address).is_done}
+        found.add(submission.product)
+    return found
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,72 @@
+"""The result of a command: its product copied to results/NAME, whole, and what it was made from."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sweep.contract import Graph
+from sweep.errors import InputError
+from sweep.plan import Plan, plan
+from sweep.stage import Stage
+from sweep.store import Store, write_json
+
+
+def sound_plan(graph: Graph, store: Store) -> tuple[Plan, Mapping[str, str]]:
+    """The plan, and by address what is wrong with finished stages that it makes again: a file is gone, or cut."""
+    damaged: dict[str, str] = {}
+
+    def is_sound(stage: Stage) -> bool:
+        faults = store.directory(stage).faults()
+        if faults:
+            damaged[stage.address] = faults[0]
+        return store.is_done(stage) and not faults
+
+    return plan([graph.product], is_sound), damaged
+
+
+def publish(graph: Graph, store: Store, results: Path) -> Mapping[str, Any]:
+    """Copy the product to results/NAME, whole, and say beside it what it was made from and what that cost."""
+    if results.exists() and not (results / "manifest.json").exists():
+        raise InputError(f"results {results}: there, and not a result of ours. Move it away, or choose another name=.")
+    results.parent.mkdir(parents=True, exist_ok=True)
+    new, old = (results.with_name(f".{results.name}.{which}") for which in ("new", "old"))
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(store.directory(graph.product).out, new)
+    made_from = manifest(graph, store)
+    write_json(new / "manifest.json", made_from)
+    if results.exists():
+        results.rename(old)
+    new.rename(results)
+    shutil.rmtree(old, ignore_errors=True)
+    return made_from
+
+
+def finished_stages(graph: Graph, store: Store) -> list[Stage]:
+    """All that the product rests on and that is there, inputs first."""
+    return [stage for stage in plan([graph.product], lambda stage: False).needed if store.is_done(stage)]
+
+
+def manifest(graph: Graph, store: Store) -> Mapping[str, Any]:
+    """Every stage behind the product: key, what it took, and the code that made it."""
+    records = {each.address: store.directory(each).read_record() for each in finished_stages(graph, store)}
+    return {
+        "experiment": graph.name,
+        "stages": {
+            address: {
+                "seconds": record["seconds"],
+                "usd": record["usd"],
+                "summary": record["summary"],
+                "commit": record["provenance"]["git"]["commit"],
+                "finished_at": record["finished_at"],
+            }
+            for address, record in records.items()
+        },
+        "remarks": list(graph.remarks({address: record["summary"] for address, record in records.items()})),
+        "seconds": round(sum(record["seconds"] for record in records.values()), 3),
+        "usd": round(sum(record["usd"] for record in records.values()), 6),
+        "packages": store.directory(graph.product).read_record()["provenance"]["packages"],
+    }

@@ -1,0 +1,148 @@
+"""A sweep on SLURM: sending it there, and the sub-commands that look after it.
+
+    python -m sweep +experiment=NAME machine=h100x16 launch=slurm -m     plan, ask, prefetch, submit; returns at once
+    python -m sweep status [ID] [watch=true]     every element: state, elapsed, progress, log
+    python -m sweep logs [ID] [STAGE] [lines=20] the end of the logs of a stage: "checkpoint", or "answers/9f3c1ab2d4e5"
+    python -m sweep resume [ID]                  submit again what failed or is missing, with the code of the submission
+    python -m sweep cancel [ID]                  cancel all its jobs; what is done is kept
+
+ID is a directory name in store/submissions, by default the newest. `store=DIR` as everywhere. They work from the store
+and, where there is one, SLURM; the session that submitted need not be there any more.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from sweep.compose import Composition, compose_entry
+from sweep.contract import Graph
+from sweep.errors import InputError
+from sweep.launch import slurm
+from sweep.launch.submission import SubmissionDirectory, the_submission
+from sweep.lock import Hold
+from sweep.plan import Plan
+from sweep.show_slurm import show_jobs, show_log, show_situation
+from sweep.store import Store
+
+WATCH_INTERVAL_S = 10.0  # one squeue each time
+LOG_LINES = 20
+
+
+def show_shape(console: Console, graph: Graph, work: Plan, store: Store) -> None:
+    """What the queue would see of a plan."""
+    others = slurm.elsewhere(store.root)
+    show_jobs(console, slurm.queue_shape(graph, work, others), graph.launch)
+    if others:
+        names = ", ".join(sorted({each.job_id.partition("_")[0] for each in others if each.job_id}))
+        console.print(f"already in the queue, waited for where needed: jobs {names}", soft_wrap=True)
+
+
+def submit(console: Console, graph: Graph, work: Plan, composition: Composition) -> int:
+    """Ask, prefetch, write, send; the exit status."""
+    launch, store = graph.launch, Store(composition.entry.store)
+    if not launch.dry_run:
+        _ask_about_cost(console, graph, work, composition.entry.yes)
+        for line in graph.prefetch(work.needed):
+            console.print(f"  {escape(line)}", soft_wrap=True)
+    order = slurm.Order(
+        composition.request.command, composition.arguments, Path.cwd(), composition.entry.results.resolve()
+    )
+    others = slurm.elsewhere(store.root)
+    jobs = slurm.queue_shape(graph, work, others)
+    directory = SubmissionDirectory(slurm.write_submission(graph, work, jobs, store, order))
+    if launch.dry_run:
+        console.print(f"written, not submitted: {directory.path}", soft_wrap=True)
+        console.print(f"to submit it: python -m sweep resume {directory.name}", soft_wrap=True)
+        return 0
+    ids = slurm.send(directory, jobs, before=others)
+    console.print(f"submitted {directory.name}: jobs {', '.join(ids.values())}", soft_wrap=True)
+    console.print("to follow it: python -m sweep status | logs | resume | cancel", markup=False)
+    return 0
+
+
+def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
+    usd = sum(graph.estimates[each.address].usd for each in work.needed if each.address in graph.estimates)
+    limit = graph.launch.ask_above_usd
+    if yes or usd <= limit:
+        return
+    if not sys.stdin.isatty():
+        raise InputError(f"estimate {usd:,.2f} USD: above launch.ask_above_usd {limit:g}. Add yes=true to submit.")
+    if console.input(f"{usd:,.2f} USD estimated. Submit? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise InputError("not submitted. Nothing was written.")
+
+
+def status(argv: Sequence[str], console: Console) -> int:
+    """The sub-command `status`; exit status 0 also if something failed: it is told."""
+    directory, _, switches = _addressed(argv, ("watch",))
+    while True:
+        situation = slurm.look(directory)
+        show_situation(console, directory, situation)
+        if switches.get("watch") != "true" or not any(each.state.is_alive for each in situation.elements):
+            return 0
+        time.sleep(WATCH_INTERVAL_S)
+        console.clear()
+
+
+def logs(argv: Sequence[str], console: Console) -> int:
+    """The sub-command `logs`."""
+    directory, stage, switches = _addressed(argv, ("lines",))
+    lines = switches.get("lines", str(LOG_LINES))
+    if not lines.isdecimal():
+        raise InputError(f"lines={lines}: not a number. Write lines={LOG_LINES}.")
+    found = [
+        each
+        for each in slurm.look(directory).elements
+        if stage is None or any(address == stage or address.startswith(f"{stage}/") for address in each.element.stages)
+    ]
+    if not found:
+        raise InputError(f"logs {stage}: no such stage in {directory.name}. `python -m sweep status` names them.")
+    for each in found:
+        show_log(console, directory, each, int(lines))
+    return 0
+
+
+def resume(argv: Sequence[str], console: Console) -> int:
+    """The sub-command `resume`."""
+    directory, _, _ = _addressed(argv, ())
+    store = Store(directory.store)
+    with store.held(Hold.SHARED):
+        jobs = slurm.resume(directory, store)
+    if not jobs:
+        console.print(f"{directory.name}: nothing failed, nothing is missing.")
+        return 0
+    elements = sum(len(job.elements) for job in jobs)
+    ids = directory.ids()
+    console.print(
+        f"{directory.name}: {elements} elements submitted again, jobs {', '.join(ids[job.name] for job in jobs)}",
+        soft_wrap=True,
+    )
+    return 0
+
+
+def cancel(argv: Sequence[str], console: Console) -> int:
+    """The sub-command `cancel`."""
+    directory, _, _ = _addressed(argv, ())
+    count = slurm.cancel(directory)
+    console.print(f"{directory.name}: {count} elements cancelled. What is done is kept; `resume` goes on from there.")
+    return 0
+
+
+def _addressed(argv: Sequence[str], known: Sequence[str]) -> tuple[SubmissionDirectory, str | None, dict[str, str]]:
+    """The submission that is meant, a stage if one is named, and the command's own switches."""
+    words = [each for each in argv if "=" not in each]
+    given = [each.partition("=")[::2] for each in argv if "=" in each]
+    switches = {name: value for name, value in given if name in known}
+    store = compose_entry([f"{name}={value}" for name, value in given if name not in known]).store
+    ids = [word for word in words if (store / "submissions" / word).is_dir()]
+    rest = [word for word in words if word not in ids]
+    if len(ids) > 1 or len(rest) > 1:
+        raise InputError(f"{' '.join(words)}: too many words. Name one submission, and one stage at most.")
+    if rest and "lines" not in known:  # only logs takes a stage
+        the_submission(store, rest[0])
+    return the_submission(store, ids[0] if ids else None), rest[0] if rest else None, switches

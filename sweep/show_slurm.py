@@ -1,0 +1,121 @@
+"""What a person sees of a sweep on SLURM: the shape of its queue, how it stands, the end of a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sweep.contract import Launch
+from sweep.launch.slurm import Situation
+from sweep.launch.slurm_jobs import SlurmJob
+from sweep.launch.slurm_state import Standing, State
+from sweep.launch.slurm_text import asked_of, log_name, walltime
+from sweep.launch.submission import SubmissionDirectory
+from sweep.show import read_progress
+from sweep.store import StageDirectory, read_json
+
+COLOURS = {State.DONE: "green", State.RUNNING: "cyan", State.FAILED: "red", State.BLOCKED: "yellow"}
+ROWS = 40  # elements told one by one; of a longer list, only those that are neither done nor waiting
+
+
+def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> None:
+    """One row for each call of sbatch."""
+    table = _table(("job", "elements", "nodes x GPUs", "ranks", "CPUs", "limit", "waits for"), left=("waits for",))
+    for job in jobs:
+        asked = asked_of(job.resources, launch)
+        throttle = f" ({launch.throttle} at a time)" if launch.throttle and len(job.elements) > launch.throttle else ""
+        table.add_row(
+            job.name,
+            f"{len(job.elements)}{throttle}",
+            f"{asked.nodes} x {asked.devices}",
+            str(asked.nodes * asked.processes),
+            str(asked.cpus),
+            walltime(asked.minutes) if asked.minutes else "",
+            ", ".join([*job.after, *(f"{name} one by one" for name in job.after_each)]),
+        )
+    elements = sum(len(job.elements) for job in jobs)
+    console.print(f"queue: {len(jobs)} jobs, {elements} elements, one process each")
+    console.print(table)
+
+
+def show_situation(console: Console, directory: SubmissionDirectory, situation: Situation) -> None:
+    """Every element, and a line on the whole."""
+    elements = situation.elements
+    counts = {state: sum(each.state is state for each in elements) for state in State}
+    told = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
+    console.print(f"[bold]{directory.name}[/bold]: {told}. Asked: {situation.source}.", soft_wrap=True)
+    shown = [each for each in elements if each.state not in (State.DONE, State.WAITING)]
+    if len(elements) <= ROWS:
+        shown = list(elements)
+    table = _table(("stage", "what", "job", "state", "elapsed", "progress", "log"), left=("what", "state", "log"))
+    for each in shown[:ROWS]:
+        table.add_row(*_row(directory, each))
+    console.print(table)
+    if len(shown) < len(elements) or len(shown) > ROWS:
+        console.print(f"{len(elements) - min(len(shown), ROWS)} more, not shown")
+    for line in _failures(directory, elements):
+        console.print(line, soft_wrap=True)
+    if directory.published_file.exists():
+        console.print(f"published: {read_json(directory.published_file)['results']}", soft_wrap=True)
+
+
+def show_log(console: Console, directory: SubmissionDirectory, standing: Standing, lines: int) -> None:
+    """The last lines of one element's log."""
+    log = directory.logs / _log(standing)
+    console.print(f"[bold]{standing.job_id or standing.job}[/bold] {_stage(standing)}  {log}", soft_wrap=True)
+    if not log.exists():
+        console.print("  nothing printed yet")
+        return
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
+        console.print(f"  {escape(line)}", soft_wrap=True)
+
+
+def _row(directory: SubmissionDirectory, each: Standing) -> Iterator[str]:
+    seen = each.seen
+    why = f" ({seen.reason})" if seen and seen.reason not in ("", "None", "exit 0:0") else ""
+    colour = COLOURS.get(each.state, "default")
+    log = directory.logs / _log(each)
+    yield escape(_stage(each))
+    yield escape(each.element.label[:40])
+    yield each.job_id or ""
+    yield f"[{colour}]{each.state.value}[/{colour}]{escape(why) if each.state is not State.DONE else ''}"
+    yield seen.elapsed if seen else ""
+    yield _progress(directory, each) if each.state is State.RUNNING else ""
+    yield str(log) if log.exists() else ""
+
+
+def _stage(each: Standing) -> str:
+    stages = each.element.stages
+    more = f" +{len(stages) - 1}" if len(stages) > 1 else ""
+    return f"{stages[0]}{more}" if stages else "publish"
+
+
+def _progress(directory: SubmissionDirectory, each: Standing) -> str:
+    done, total, unit = 0, 0, ""
+    for address in each.element.stages:
+        seen = read_progress(StageDirectory(directory.store / address).progress_file)
+        done, total, unit = done + seen[0], total + seen[1], seen[2] or unit
+    return f"{done:,}/{total:,} {unit}" if total else ""
+
+
+def _log(each: Standing) -> str:
+    return log_name(each.job, str(each.index))
+
+
+def _failures(directory: SubmissionDirectory, elements: Sequence[Standing]) -> Iterator[str]:
+    """Why, as the stage itself has written it down."""
+    for each in elements:
+        for address in each.element.stages if each.state is State.FAILED else ():
+            failed = StageDirectory(directory.store / address).failed_file
+            if failed.exists():
+                yield f"  [red]failed[/red]  {address}  {escape(read_json(failed)['message'])}"
+
+
+def _table(headings: Sequence[str], left: Sequence[str]) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if not index or heading in left else "right", no_wrap=True)
+    return table

@@ -1,0 +1,111 @@
+"""One cluster for all tests of this folder; without SLURM's packages they are skipped, and it is said aloud."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sweep.contract import Launch
+from sweep.launch import slurm
+from sweep.launch.submission import SubmissionDirectory, submissions
+from sweep.plan import plan
+from sweep.stage import Stage
+from sweep.store import StageDirectory, Store
+from tests.slurm import toys
+from tests.slurm.cluster import PACKAGES, Cluster, missing
+
+LAUNCH = Launch(cpus=16, memory_gib=8, minutes={"cpu": 10, "sft": 10}, signal_seconds=30)
+LONGER_STEPS = 120  # of half a second
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    if absent := missing():
+        told = f"no SLURM here ({', '.join(absent)}): apt-get install --no-install-recommends {PACKAGES}"
+        warnings.warn(f"tests/slurm is SKIPPED: {told}", stacklevel=1)
+        pytest.skip(told)
+    made = Cluster()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+class User:
+    """Someone on the login node, with a store and results of their own, who sends toy stages."""
+
+    def __init__(self, cluster: Cluster, home: Path) -> None:
+        self.cluster, self.store, self.results = cluster, Store(home / "store"), home / "results"
+
+    def send(self, product: Stage, launch: Launch = LAUNCH, name: str = "toy") -> SubmissionDirectory:
+        """Write and submit everything behind a stage; without the job that publishes, which needs a whole pipeline."""
+        graph = toys.graph(product, launch, name)
+        work = plan([product], self.store.is_done)
+        others = slurm.elsewhere(self.store.root)
+        jobs = slurm.queue_shape(graph, work, others)[:-1]
+        order = slurm.Order("toy", (), Path.cwd(), self.results)
+        directory = SubmissionDirectory(slurm.write_submission(graph, work, jobs, self.store, order))
+        if not launch.dry_run:
+            slurm.send(directory, jobs, before=others)
+        return directory
+
+    def wait(self, directory: SubmissionDirectory, most_s: float = 120.0) -> None:
+        """Until nothing of a submission waits or runs."""
+
+        def is_over() -> bool:
+            situation = slurm.look(directory)
+            return situation.source.startswith("squeue") and not any(each.state.is_alive for each in situation.elements)
+
+        self.cluster.wait_until(is_over, f"{directory.name} is over", most_s)
+
+    def states(self, directory: SubmissionDirectory) -> dict[str, list[str]]:
+        """How many elements of each stage are in which state: {"points": ["done", "failed"]}."""
+        states: dict[str, list[str]] = {}
+        for each in slurm.look(directory).elements:
+            name = each.element.stages[0].partition("/")[0]
+            states.setdefault(name, []).append(each.state.value)
+        return states
+
+    def directory(self, stage: Stage) -> StageDirectory:
+        return self.store.directory(stage)
+
+    def value(self, stage: Stage) -> int:
+        return toys.value_of(self.directory(stage).out)
+
+    def log(self, stage: Stage) -> str:
+        return self.directory(stage).log_file.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def on_login_node(cluster: Cluster) -> Iterator[Cluster]:
+    """The environment of someone who is logged in there, and of nothing else."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [each for each in os.environ if each.startswith(("SLURM_", "SBATCH_", "SRUN_"))]:
+            patch.delenv(name)
+        for name, value in cluster.environment.items():
+            patch.setenv(name, value)
+        yield cluster
+
+
+@pytest.fixture(scope="session", autouse=True)
+def longer(on_login_node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[User, SubmissionDirectory]:
+    """A stage that needs more than one walltime limit; on its way while all other tests run."""
+    user = User(on_login_node, tmp_path_factory.mktemp("longer"))
+    limited = dataclasses.replace(LAUNCH, minutes={"sft": 1, "cpu": 10}, sbatch=("--nodelist=127.0.0.1",))
+    product = toys.make_stage("total", 0, toys.count_stage(LONGER_STEPS, step_s=0.5))
+    return user, user.send(product, limited, "longer")
+
+
+@pytest.fixture
+def user(on_login_node: Cluster, tmp_path: Path) -> Iterator[User]:
+    made = User(on_login_node, tmp_path)
+    yield made
+    for directory in submissions(made.store.root):
+        slurm.cancel(directory)
+        made.wait(directory)

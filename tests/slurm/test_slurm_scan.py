@@ -1,0 +1,136 @@
+"""The whole scan of the laptop model, by the launcher and by hand, equals the one that ran without a queue."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweep.launch.submission import submissions
+from sweep.provenance import PROJECT
+from tests.slurm.cluster import Cluster
+
+EXPERIMENT = ("+experiment=smoke", "train.steps=100", "machine.checkpoint_every_steps=10")
+SIGNS = {  # what a job leaves as soon as it has something to lose
+    "checkpoint": "checkpoint/*/scratch/checkpoint-*/complete",
+    "answers": "shared/*/continuations/*/*.jsonl",
+}
+SETTINGS = ("launch.cpus=16", "launch.memory_gib=8", "launch.signal_seconds=30")
+
+
+class Scientist:
+    """Someone with a store and a results folder of their own, who scans at the command line."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.store, self.results = home, home / "store", home / "results"
+
+    @property
+    def scan(self) -> list[str]:
+        return [*EXPERIMENT, f"store={self.store}", f"results={self.results}", "-m"]
+
+    @property
+    def table(self) -> Path:
+        """Of the one result that there is."""
+        (folder,) = self.results.iterdir()
+        return folder / "table.csv"
+
+    def sweep(self, *words: str, status: int = 0) -> str:
+        command = [sys.executable, "-m", "sweep", *words]
+        environment = {**os.environ, "COLUMNS": "250"}
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    def products(self) -> dict[str, object]:
+        """The checksums of the files of all products that are made of tokens and numbers, not of seconds."""
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in self.store.glob("*/*/record.json")]
+        return {
+            f"{record['identity']['name']}/{record['key']}/{name}": state["sha256"]
+            for record in records
+            if record["identity"]["name"] not in ("curve", "report")
+            for name, state in record["files"].items()
+        }
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, on_login_node: Cluster) -> Scientist:
+    scientist = Scientist(tmp_path_factory.mktemp("local"))
+    scientist.sweep(*scientist.scan)
+    return scientist
+
+
+def wait(cluster: Cluster) -> None:
+    cluster.wait_until(lambda: "smoke" not in cluster.ask("squeue", "-h", "-o", "%j"), "the scan is over", 300)
+
+
+def test_a_scan_through_the_queue_interrupted_twice_equals_an_undisturbed_one(
+    local: Scientist, on_login_node: Cluster, tmp_path: Path
+) -> None:
+    there = Scientist(tmp_path)
+    said = there.sweep(*there.scan, "launch=slurm", *SETTINGS)
+    assert "12 jobs, 12 elements" in said
+    assert "submitted" in said
+    (directory,) = submissions(there.store)
+    ids = {name.partition("-")[2]: job_id for name, job_id in directory.ids().items()}
+    for job, sign in SIGNS.items():
+        on_login_node.wait_until(lambda: list(there.store.glob(sign)), f"{job} has something to lose", 300)  # noqa: B023
+        on_login_node.run("scancel", "--signal=USR1", "--batch", ids[job])
+    wait(on_login_node)
+    assert on_login_node.job(ids["checkpoint"])["Restarts"] == "1"
+    told = there.sweep("status", f"store={there.store}")
+    assert "12 done" in told, told + there.sweep("logs", f"store={there.store}")
+    assert f"published: {there.table.parent}" in told
+    assert "put back into the queue" in there.sweep("logs", "checkpoint", f"store={there.store}")
+    assert there.products() == local.products()
+    assert there.table.read_bytes() == local.table.read_bytes()
+    again = there.sweep(*there.scan, "launch=slurm", *SETTINGS)
+    assert "0 stages to run" in again
+
+
+def test_a_scan_by_hand_is_three_scripts_and_equals_a_local_one(
+    local: Scientist, on_login_node: Cluster, tmp_path: Path
+) -> None:
+    there = Scientist(tmp_path)
+    small = [
+        "--nodes=1",
+        "--ntasks-per-node=1",
+        "--cpus-per-task=16",
+        "--mem=8G",
+        "--job-name=smoke-by-hand",
+    ]
+    first: list[str] = []
+    for script in ("sft", "generate", "cpu"):
+        log = f"--output={tmp_path}/{script}.txt"
+        command = ["sbatch", "--parsable", f"--chdir={PROJECT}", *small, log, *first, f"slurm/{script}.sbatch"]
+        done = on_login_node.ask(
+            "env", f"--chdir={PROJECT}", f"PYTHON={sys.executable}", "OMP_NUM_THREADS=1", *command, *there.scan
+        )
+        first = [f"--dependency=afterok:{done}", "--kill-on-invalid-dep=yes"]
+    wait(on_login_node)
+    said = "".join(path.read_text(encoding="utf-8") for path in sorted(tmp_path.glob("*.txt")))
+    assert there.results.exists(), said
+    assert there.products() == local.products()
+    assert there.table.read_bytes() == local.table.read_bytes()
+    assert "1 stages for this sft job" in said
+
+
+def test_generation_by_hand_before_its_training_is_refused(local: Scientist, tmp_path: Path) -> None:
+    there = Scientist(tmp_path)
+    said = there.sweep("prepare", "generate", str(tmp_path / "units"), *there.scan, status=1)
+    assert "slurm/sft.sbatch has to be submitted" in said
+
+
+def test_publishing_makes_nothing(local: Scientist, tmp_path: Path) -> None:
+    there = Scientist(tmp_path)
+    said = there.sweep("publish", *there.scan, status=1)
+    assert "stages are not done" in said
+    assert not list(tmp_path.glob("store/*/*/stage.json"))
+    table = local.table
+    before = table.read_bytes()
+    table.unlink()
+    local.sweep("publish", *local.scan)
+    assert table.read_bytes() == before

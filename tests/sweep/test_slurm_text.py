@@ -1,0 +1,80 @@
+"""The batch scripts, whole, per machine; what a person submits and what the launcher submits is the same file."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from s1.resources import Kind, resources_of
+from sweep.compose import compose
+from sweep.contract import Launch
+from sweep.launch.slurm_jobs import Element, SlurmJob
+from sweep.launch.slurm_text import MARK, options_of, script_of, units_text, walltime
+from sweep.provenance import PROJECT
+from sweep.stage import Resources
+
+CODE, LOGS = Path("/store/submissions/ID/code"), Path("/store/submissions/ID/logs")
+SCRIPTS = sorted(path.name for path in (PROJECT / "slurm").glob("*.sbatch"))
+
+
+def job(kind: Kind, machine: str, launch: str, elements: int = 1) -> tuple[SlurmJob, Launch]:
+    (x,) = compose(["engine=vllm", "train.batch_size=16", f"machine={machine}", "launch=slurm", *launch.split()]).points
+    resources = resources_of(kind, x.machine)
+    stages = tuple(Element((f"answers/{n:012}",), ()) for n in range(elements))
+    return SlurmJob(f"07-{kind.value}", resources, stages), x.launch
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "machine", "launch", "elements"),
+    [
+        ("h100x16-sft", Kind.SFT, "h100x16", "launch.gpu_type=h100 launch.account=lab launch.partition=gpu", 1),
+        ("h100x8-sft", Kind.SFT, "h100x8", "launch.minutes.sft=360 launch.signal_seconds=600", 1),
+        ("h100x16-generate", Kind.GENERATE, "h100x16", "launch.gpu_type=h100 launch.qos=high", 1),
+        ("h100x2-generate", Kind.GENERATE, "h100x2", "launch.throttle=4 launch.constraint=nvlink", 12),
+        ("h100-generate", Kind.GENERATE, "h100", "launch.memory_gib_per_gpu=null launch.sbatch=['--nice=10']", 1),
+        ("cpu-cpu", Kind.CPU, "cpu", "launch.cpus=2 launch.memory_gib=8", 1),
+        ("cpu-sft", Kind.SFT, "cpu", "", 3),
+    ],
+)
+def test_a_script_per_machine(
+    golden: Callable[[str, str], None], name: str, kind: Kind, machine: str, launch: str, elements: int
+) -> None:
+    sent, settings = job(kind, machine, launch, elements)
+    body = (PROJECT / "slurm" / f"{kind.value}.sbatch").read_text(encoding="utf-8")
+    golden(f"slurm/{name}.sbatch", script_of(body, options_of(sent, settings, f"scan-{kind.value}", CODE, LOGS)))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_only_the_lines_that_ask_for_resources_differ(script: str) -> None:
+    body = (PROJECT / "slurm" / script).read_text(encoding="utf-8")
+    ours = script_of(body, ["--nodes=1"])
+    assert [line for line in ours.splitlines() if line.startswith(MARK)] == ["#SBATCH --nodes=1"]
+    kept = [line for line in body.splitlines() if not line.startswith(MARK)]
+    assert [line for line in ours.splitlines() if not line.startswith(MARK)] == kept
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, "job.sh", "site.sh.example"])
+def test_scripts_are_shell(script: str) -> None:
+    subprocess.run(["bash", "-n", str(PROJECT / "slurm" / script)], check=True)
+
+
+def test_there_is_a_script_for_every_kind_of_job() -> None:
+    assert [f"{kind.value}.sbatch" for kind in Kind if f"{kind.value}.sbatch" not in SCRIPTS] == []
+
+
+def test_a_file_that_asks_for_nothing_is_no_batch_script() -> None:
+    with pytest.raises(ValueError, match="no #SBATCH line"):
+        script_of("#!/bin/bash\necho\n", ["--nodes=1"])
+
+
+def test_an_element_is_a_line_of_directories() -> None:
+    elements = (Element(("answers/a", "answers/b"), ()), Element(("answers/c",), ()))
+    text = units_text(SlurmJob("01-answers", Resources(), elements), Path("/s"))
+    assert text == "/s/answers/a\t/s/answers/b\n/s/answers/c\n"
+
+
+def test_walltime_is_days_hours_minutes() -> None:
+    assert [walltime(each) for each in (5, 90, 1440, 3000)] == ["0-00:05:00", "0-01:30:00", "1-00:00:00", "2-02:00:00"]

@@ -1,0 +1,218 @@
+"""What is written for a queue before anything is sent, and what the disk alone can tell afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sweep.contract import Launch, LaunchKind
+from sweep.errors import InputError
+from sweep.launch import slurm, slurm_queue
+from sweep.launch.by_script import share_of
+from sweep.launch.export import export
+from sweep.launch.submission import SubmissionDirectory, the_submission
+from sweep.plan import plan
+from sweep.provenance import git_state
+from sweep.prune import prune
+from sweep.queueing import submit
+from sweep.show_slurm import show_jobs, show_situation
+from sweep.stage import FileInput, Resources, Stage
+from sweep.store import Store, read_json
+from tests.slurm import toys
+from tests.slurm.toys import make_stage
+
+LAUNCH = Launch(LaunchKind.SLURM, minutes={"cpu": 30, "sft": 90}, max_array_size=1001, partition="main", throttle=2)
+
+
+class Queue:
+    """Takes scripts as sbatch does, and remembers."""
+
+    def __init__(self, refuse_at: int | None = None) -> None:
+        self.sent: list[tuple[str, str | None]] = []
+        self.refuse_at = refuse_at
+
+    def submit(self, script: Path, arguments: Sequence[str], dependency: str | None) -> str:
+        if len(self.sent) == self.refuse_at:
+            raise InputError("sbatch: refused.")
+        self.sent.append((script.stem, dependency))
+        return str(100 + len(self.sent))
+
+
+@pytest.fixture
+def no_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin/nowhere")
+
+
+def fan(points: int = 3) -> Stage:
+    start = make_stage("start", 1)
+    return make_stage("total", 0, *(make_stage("points", n, start) for n in range(points)))
+
+
+def written(store: Store, product: Stage, launch: Launch = LAUNCH) -> SubmissionDirectory:
+    graph, work = toys.graph(product, launch), plan([product], store.is_done)
+    order = slurm.Order("python -m sweep toy", ("toy",), Path.cwd(), store.root / "results")
+    return SubmissionDirectory(slurm.write_submission(graph, work, slurm.queue_shape(graph, work), store, order))
+
+
+def test_everything_is_written_before_anything_is_sent(tmp_path: Path) -> None:
+    store, product = Store(tmp_path / "store"), fan()
+    directory = written(store, product)
+    assert [job.name for job in directory.read().jobs] == ["01-start", "02-points", "03-total", "04-publish"]
+    assert all(directory.script(job.name).exists() for job in directory.read().jobs)
+    lines = directory.units("02-points").read_text(encoding="utf-8").splitlines()
+    assert [Path(line) for line in lines] == [
+        store.directory(make_stage("points", n, make_stage("start", 1))).path for n in range(3)
+    ]
+    assert all((Path(line) / "stage.json").exists() for line in lines)
+    log = Path(lines[1]) / "log.txt"
+    assert log.is_symlink() and log.resolve() == (directory.logs / "02-points_1.txt").resolve()
+
+
+def test_a_submission_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    directory = written(Store(tmp_path / "store"), fan())
+    submission = directory.read()
+    directory.write(submission)
+    assert directory.read() == submission
+    assert submission.launch == LAUNCH
+
+
+def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -> None:
+    directory, queue = written(Store(tmp_path / "store"), fan()), Queue()
+    ids = slurm.send(directory, directory.read().jobs, queue.submit)
+    assert queue.sent == [
+        ("01-start", None),
+        ("02-points", "afterok:101"),
+        ("03-total", "afterok:102"),
+        ("04-publish", "afterok:103"),
+    ]
+    assert directory.ids() == ids
+
+
+def test_a_refused_job_takes_those_before_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled: list[str] = []
+    monkeypatch.setattr(slurm_queue, "cancel", cancelled.extend)
+    directory = written(Store(tmp_path / "store"), fan())
+    with pytest.raises(InputError, match="refused"):
+        slurm.send(directory, directory.read().jobs, Queue(refuse_at=2).submit)
+    assert cancelled == ["101", "102"]
+
+
+def test_without_slurm_the_disk_is_read_and_that_is_said(tmp_path: Path, no_slurm: None) -> None:
+    directory = written(Store(tmp_path / "store"), fan())
+    slurm.send(directory, directory.read().jobs, Queue().submit)
+    situation = slurm.look(directory)
+    assert {each.state.value for each in situation.elements} == {"unknown"}
+    said = io.StringIO()
+    show_situation(Console(file=said, width=150), directory, situation)
+    assert "no squeue answers here" in said.getvalue()
+
+
+def test_the_code_goes_with_it(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    export(code, site=None, threads=3)
+    assert read_json(code / "exported.json") == git_state()
+    assert (code / "sweep" / "run.py").exists() and (code / "conf" / "config.yaml").exists()
+    assert not (code / "results").exists() and not (code / ".git").exists()
+    assert "export OMP_NUM_THREADS=3\n" in (code / "slurm" / "site.sh").read_text(encoding="utf-8")
+
+
+def test_site_lines_come_first_and_a_missing_file_is_refused(tmp_path: Path) -> None:
+    site = tmp_path / "site.sh"
+    site.write_text("module load cuda\n", encoding="utf-8")
+    export(tmp_path / "code", str(site), threads=1)
+    assert (tmp_path / "code" / "slurm" / "site.sh").read_text(encoding="utf-8").startswith("module load cuda\n")
+    with pytest.raises(InputError, match="no such file"):
+        export(tmp_path / "other", str(tmp_path / "no.sh"), threads=1)
+
+
+def test_files_of_the_project_are_read_from_the_exported_code(tmp_path: Path) -> None:
+    own = FileInput.of(Path(slurm.PROJECT) / "sweep" / "run.py")
+    foreign = tmp_path / "rows.jsonl"
+    foreign.write_text("{}", encoding="utf-8")
+    stage = Stage("s", 1, toys.Make(1), "a:b", {"file": (own, FileInput.of(foreign))})
+    store = Store(tmp_path / "store")
+    directory = written(store, stage)
+    places = store.directory(stage).read_stage()["inputs"]["file"]
+    assert [place["file"] for place in places] == [str(directory.code / "sweep" / "run.py"), str(foreign)]
+    assert [place["key"] for place in places] == [each.key for each in stage.inputs["file"]]  # type: ignore[union-attr]
+
+
+def test_what_is_queued_or_not_yet_published_is_not_pruned(tmp_path: Path) -> None:
+    store, product = Store(tmp_path / "store"), fan()
+    directory = written(store, product)
+    assert not prune(store, tmp_path / "results", yes=True, unfinished=True).gone
+    directory.mark(directory.closed_file, why="cancelled")
+    gone = prune(store, tmp_path / "results", yes=True, unfinished=True).gone
+    assert {each.place.partition("/")[0] for each in gone} == {"start", "points", "total"}
+
+
+def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first, second = written(store, fan()), written(store, fan(2))
+    assert the_submission(store.root, None).path == second.path
+    assert the_submission(store.root, first.name).path == first.path
+    with pytest.raises(InputError, match="not in"):
+        the_submission(store.root, "nope")
+
+
+def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sweep.compose import Composition, Entry
+    from sweep.contract import Estimate, Request
+
+    product = fan()
+    graph = dataclasses.replace(
+        toys.graph(product, LAUNCH), estimates={product.address: Estimate(usd=101.0, device_seconds=1.0)}
+    )
+    entry = Entry("tests.slurm.toys", tmp_path / "store", tmp_path / "results", plan=False, yes=False, also=())
+    composition = Composition(entry, (), Request("toy", {}, (), entry.store))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(InputError, match="Add yes=true to submit"):
+        submit(Console(file=io.StringIO()), graph, plan([product], lambda stage: False), composition)
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_shape_of_the_queue_is_shown(golden: Callable[[str, str], None]) -> None:
+    train = Stage("checkpoint", 1, toys.Make(1), "a:b", resources=Resources("sft", nodes=2, devices=8, processes=8))
+    answers = [
+        Stage("answers", 1, toys.Make(n), "a:b", {"of": (train,)}, resources=Resources("generate", devices=2))
+        for n in range(3)
+    ]
+    scores = [make_stage("scores", n, each) for n, each in enumerate(answers)]
+    graph = toys.graph(make_stage("report", 1, *scores), LAUNCH)
+    said = io.StringIO()
+    show_jobs(Console(file=said, width=120), slurm.queue_shape(graph, plan([graph.product], lambda s: False)), LAUNCH)
+    golden("slurm/shape.txt", said.getvalue())
+
+
+def test_a_script_makes_its_own_share_and_names_what_stands_before_the_rest() -> None:
+    start = make_stage("start", 1)
+    train = Stage("checkpoint", 1, toys.Make(1), "a:b", {"of": (start,)}, resources=Resources("sft"))
+    answers = Stage(
+        "answers", 1, toys.Make(2), "a:b", {"of": (train, make_stage("questions", 3))}, resources=Resources("generate")
+    )
+    work = plan([make_stage("report", 4, answers)], lambda stage: False)
+
+    def shares(script: str) -> tuple[list[str], list[str], list[str]]:
+        share = share_of(work, script, "cpu")
+        own = [stage.name for unit in share.units for stage in unit.stages]
+        return [each.name for each in share.here], own, [each.name for each in share.later]
+
+    assert shares("sft") == (["start"], ["checkpoint"], ["answers"])
+    assert shares("generate") == ([], [], ["checkpoint"])
+    assert shares("cpu") == (["start", "questions"], [], ["checkpoint"])
+
+
+def test_what_is_written_holds_no_secret_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "hush-" * 3  # not written out: this file may be in the diff
+    monkeypatch.setenv("WANDB_API_KEY", secret)
+    monkeypatch.setenv("HF_TOKEN", secret)
+    directory = written(Store(tmp_path / "store"), fan())
+    files = [path for path in directory.path.rglob("*") if path.is_file()]
+    assert not [path for path in files if secret in path.read_text(encoding="utf-8", errors="replace")]
+    assert json.loads(directory.submission_file.read_text(encoding="utf-8"))["command"] == "python -m sweep toy"
