@@ -27,9 +27,9 @@ from s1.train.trainer import IGNORED, Course, arguments_of, trainer_of
 
 PROJECT = Path(__file__).resolve().parents[1]
 MEAN, MOST, SIGMA = 120, 512, 0.5  # tokens, tokens, of the logarithm
-ROWS, STEPS, BATCH, MICRO_BATCH = 512, 24, 16, 8
+ROWS, STEPS, BATCH, MICRO_BATCH = 512, 20, 16, 8
 WARM_STEPS = 4  # that no clock counts
-MODEL = Architecture(hidden_size=256, layers=4, heads=4, feed_forward_size=512, rope_theta=1e4, initializer_range=0.02)
+MODEL = Architecture(hidden_size=128, layers=4, heads=4, feed_forward_size=256, rope_theta=1e4, initializer_range=0.02)
 RECIPE = Train(
     method=Method.FULL,
     epochs=None,
