@@ -146,11 +146,15 @@ CASES: Mapping[str, Callable[[], Measured]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
+    import torch
+
     repeats = parser.parse_args().repeats
+    torch.set_num_threads(1)  # two that wait for one another measure the other work of a machine
     runs: dict[str, list[Measured]] = {name: [] for name in CASES}
     for _ in range(repeats):  # in turn, so that a drift of the machine touches all alike
         for name, case in CASES.items():
             runs[name].append(case())
+            print(f"{name}: {runs[name][-1].tokens_per_second:,.0f} tokens/s", flush=True)
     text = "\n".join(["# Padding", "", "`python benchmarks/padding.py`", "", NOTE, "", *table(runs), ""])
     target = PROJECT / "results" / "benchmarks" / "padding.md"
     target.write_text(text, encoding="utf-8")
