@@ -27,9 +27,9 @@ from s1.train.trainer import IGNORED, Course, arguments_of, trainer_of
 
 PROJECT = Path(__file__).resolve().parents[1]
 MEAN, MOST, SIGMA = 120, 512, 0.5  # tokens, tokens, of the logarithm
-ROWS, STEPS, BATCH, MICRO_BATCH = 512, 24, 16, 8
+ROWS, STEPS, BATCH, MICRO_BATCH = 512, 20, 16, 8
 WARM_STEPS = 4  # that no clock counts
-MODEL = Architecture(hidden_size=256, layers=4, heads=4, feed_forward_size=512, rope_theta=1e4, initializer_range=0.02)
+MODEL = Architecture(hidden_size=128, layers=4, heads=4, feed_forward_size=256, rope_theta=1e4, initializer_range=0.02)
 RECIPE = Train(
     method=Method.FULL,
     epochs=None,
@@ -146,11 +146,15 @@ CASES: Mapping[str, Callable[[], Measured]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
+    import torch
+
     repeats = parser.parse_args().repeats
+    torch.set_num_threads(1)  # two that wait for one another measure the other work of a machine
     runs: dict[str, list[Measured]] = {name: [] for name in CASES}
     for _ in range(repeats):  # in turn, so that a drift of the machine touches all alike
         for name, case in CASES.items():
             runs[name].append(case())
+            print(f"{name}: {runs[name][-1].tokens_per_second:,.0f} tokens/s", flush=True)
     text = "\n".join(["# Padding", "", "`python benchmarks/padding.py`", "", NOTE, "", *table(runs), ""])
     target = PROJECT / "results" / "benchmarks" / "padding.md"
     target.write_text(text, encoding="utf-8")

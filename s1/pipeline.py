@@ -66,7 +66,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         points=len(points),
         remarks=cost.usage,
         notes=memory_notes(points),
-        lacking=sorted({line for x in points for line in (*lacking(x.engine), *cost.too_large(x))}),
+        lacking=_lacking(points, built),
         launch=first.launch,
         prefetch=prefetch,
     )
@@ -170,6 +170,16 @@ PRODUCTS = {
     Goal.DATA: Product(_data_report, lambda directory: as_written(directory / "funnel.csv")),
     Goal.CHECKPOINT: Product(_training_report, lambda directory: as_written(directory / "training.csv")),
 }
+
+
+def _lacking(points: Sequence[Experiment], built: Sequence[PointStages]) -> dict[str, list[str]]:
+    """What this machine has not, by the stages that want it."""
+    wanted: dict[str, list[str]] = {}
+    for x, stages in zip(points, built, strict=True):
+        wanted[stages.lesson.checkpoint.address] = cost.too_large(x)
+        for asked in (stages.asked, *stages.lesson.solved):
+            wanted[asked.answers.address] = lacking(x.engine)
+    return wanted
 
 
 def _agreed(points: Sequence[Experiment]) -> Experiment:

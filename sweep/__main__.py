@@ -80,7 +80,7 @@ def sweep(composition: Composition, console: Console) -> int:
         show_damaged(console, damaged)
         if to_queue and work.needed:
             show_shape(console, graph, work, store)
-        if entry.plan or graph.lacking:
+        if entry.plan or graph.lacks(work.needed):
             return 0 if entry.plan else 1
         for address in damaged:
             StageDirectory(store.root / address).set_aside(StageDirectory.faults)

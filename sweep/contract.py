@@ -83,9 +83,13 @@ class Graph:
     points: int
     remarks: Callable[[Mapping[str, Summary]], Sequence[str]]  # lines on what the stages, by address, say of themselves
     notes: Sequence[str] = ()  # what to know before it runs, a line each
-    lacking: Sequence[str] = ()  # why it can be planned here but not run: one line each, with the mend
+    lacking: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by stage address: why it cannot be made here
     launch: Launch = Launch()
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # bring here what these stages download
+
+    def lacks(self, needed: Iterable[Stage]) -> list[str]:
+        """Why stages that are to be made cannot be made here, a line each, with the mend."""
+        return list(dict.fromkeys(line for stage in needed for line in self.lacking.get(stage.address, ())))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
         f"[bold]{graph.name}[/bold]: {graph.points} points, {len(plan.needed)} stages to run,"
         f" {len(plan.reused)} reused. Store: {store.root}"
     )
-    for line in graph.lacking:
+    for line in graph.lacks(plan.needed):
         console.print(f"  [yellow]not here[/yellow]  {escape(line)}", soft_wrap=True)
     if not plan.needed:
         return

@@ -153,12 +153,26 @@ def test_another_version_of_the_engine_makes_other_answers(monkeypatch: pytest.M
     assert curve_of(graph_of(compose([]))).key != here
 
 
+def lines(graph: Graph) -> list[str]:
+    """What is lacking if nothing is made yet."""
+    return graph.lacks(plan([graph.product], lambda stage: False).needed)
+
+
+def test_a_model_too_large_to_train_here_can_be_planned_and_asked_once_it_is_trained() -> None:
+    large = ["model=qwen2_5_32b", "data=dial_1k", "train=s1", "machine=h100", "cost=h100"]
+    graph = graph_of(compose(large))
+    (line,) = lines(graph)
+    assert line.startswith("machine.memory_gib 80: weights, gradients and optimiser of qwen2_5_32b alone take 488 GiB")
+    trained = plan([graph.product], lambda stage: stage.name == "checkpoint").needed
+    assert graph.lacks(trained) == []
+
+
 def test_an_engine_that_is_not_installed_can_be_planned_and_says_what_is_lacking(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("s1.generate.engines._version", lambda library: None if library == "vllm" else "2.13.0")
-    assert graph_of(compose([])).lacking == []
-    (line,) = graph_of(compose(["engine=vllm"])).lacking
+    assert lines(graph_of(compose([]))) == []
+    (line,) = lines(graph_of(compose(["engine=vllm"])))
     assert line.startswith("vllm: not installed, and engine=vllm computes with it.")
 
 

@@ -28,7 +28,7 @@ from s1.report.figures_samples import MOST_POINTS, sample_drawings
 from s1.report.findings import Findings, Measured, Series, read_findings
 from s1.report.samples import samples_csv
 from s1.report.table import table_csv
-from s1.report.verdict import verdict
+from s1.report.verdict import comparison, verdict
 from s1.stages import Report
 from s1.stats.interval import detectable_unpaired_pp
 from sweep.stage import Summary, Work
@@ -48,6 +48,11 @@ class Page:
     @property
     def verdicts(self) -> list[tuple[Series, list[str]]]:
         return [(series, verdict(series)) for series in self.findings.series]
+
+    @property
+    def compared(self) -> list[str]:
+        """What the comparison along an axis allows to be said."""
+        return comparison(self.findings.across)
 
     @property
     def sampled(self) -> list[tuple[Series, list[Measured]]]:
@@ -161,11 +166,12 @@ def _page_colours(lines: Sequence[str]) -> dict[str, str]:
 
 
 def _all_sentences(page: Page) -> list[str]:
-    return [
+    of_series = [
         f"{series.name}: {sentence}" if series.name else sentence
         for series, sentences in page.verdicts
         for sentence in sentences
     ]
+    return [*page.compared, *of_series]
 
 
 def typeset(text: str) -> str:

@@ -10,7 +10,7 @@ difference that would have shown is named. No question differs: it does not rise
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -83,6 +83,29 @@ def _sentence(step: Step, how: str) -> str:
             f" comparison shows only differences of {value(step.difference.detectable).lstrip('+')} points or more."
         )
     return f"Accuracy {step.direction.value} {how}, {way}: {change}."
+
+
+def comparison(rows: Sequence[Difference]) -> list[str]:
+    """A sentence for each reference: which points along an axis score higher, lower, or cannot be told from it."""
+    by_reference: dict[str, list[Difference]] = {}
+    for row in rows:
+        if row.valid:
+            by_reference.setdefault(row.against, []).append(row)
+    return [f"Against {reference}: {'; '.join(_groups(members))}." for reference, members in by_reference.items()]
+
+
+def _groups(rows: Sequence[Difference]) -> Iterator[str]:
+    words = {
+        Direction.RISES: "higher",
+        Direction.FALLS: "lower",
+        Direction.SAME: "the same on every question",
+        Direction.UNKNOWN: "not to be told apart",
+    }
+    for direction, word in words.items():
+        members = [row for row in rows if _direction(row.estimate, row.gained + row.lost > 0) is direction]
+        if members:
+            told = (f"{row.label} {value(row.estimate)} points {interval(row.estimate)}" for row in members)
+            yield f"{word}: {', '.join(told)}"
 
 
 def _vote_sentence(reference: Measured) -> Iterator[str]:

@@ -1,0 +1,77 @@
+"""Points compared along an axis other than the budget: each against the reference's value there, in pairs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from s1.config import Compare, ConfigError, Statistics
+from s1.records import Ending, Outcome, Score
+from s1.report.comparison import Scored
+from s1.report.curve import find
+from s1.report.findings import Difference
+from s1.report.verdict import comparison
+from s1.resources import Cost
+from s1.stages import Curve, CurvePoint
+
+COST = Cost(2.0, 1000.0, 500.0, 8.0, 100, 30, 2, "a price list of 2026")
+QUESTIONS = 40
+
+
+def scored(data: str, waits: int, right: range) -> Scored:
+    """A point whose questions in `right` are right."""
+    label = f"Wait x{waits}" if waits else "natural end"
+    rows = [
+        Score(
+            *(f"q{index:02}", 0, "7", "7", index in right),
+            *(Outcome.ANSWERED, Ending.NATURAL, 20 + 10 * waits, 2, waits, 23 + 10 * waits),
+        )
+        for index in range(QUESTIONS)
+    ]
+    point = CurvePoint(label, {"budget.waits": waits, "data": data}, None, 0, waits)
+    return Scored(point, f"{data}-{waits}", rows, Path(data))
+
+
+POINTS = [
+    scored("s1k", 0, range(20)),
+    scored("s1k", 1, range(30)),
+    scored("random", 0, range(10)),
+    scored("random", 1, range(10, 40)),
+]
+
+
+def compared(points: list[Scored], reference: str = "s1k") -> list[Difference]:
+    config = Curve([each.point for each in points], Statistics(resamples=500), COST, Compare("data", reference))
+    return find(config, points).across
+
+
+@pytest.fixture(autouse=True)
+def engine_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s1.report.curve.read_engine", lambda directory: {"engine": "scripted"})
+
+
+def test_each_point_is_held_against_the_reference_at_its_own_budget() -> None:
+    first, second = compared(POINTS)
+    assert (first.label, first.against) == ("random, natural end", "s1k, natural end")
+    assert (second.label, second.against) == ("random, Wait x1", "s1k, Wait x1")
+    assert (first.estimate.value, first.gained, first.lost) == (-25.0, 0, 10)
+    assert (second.estimate.value, second.gained, second.lost) == (0.0, 10, 10)
+    assert first.estimate.hi is not None and first.estimate.hi < 0
+    assert second.estimate.lo is not None and second.estimate.lo < 0
+
+
+def test_a_reference_that_no_point_has_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"compare\.reference limo: no such value of data \(there: random, s1k\)"):
+        compared(POINTS, "limo")
+
+
+def test_the_verdict_names_who_is_higher_and_who_cannot_be_told_apart() -> None:
+    first, second = comparison(compared(POINTS))
+    assert first.startswith("Against s1k, natural end: lower: random, natural end -25.0 points [")
+    assert second.startswith("Against s1k, Wait x1: not to be told apart: random, Wait x1 0.0 points [")
+
+
+def test_points_that_failed_the_audit_are_no_part_of_the_verdict() -> None:
+    assert comparison([replace(row, valid=False) for row in compared(POINTS)]) == []
