@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -121,8 +121,12 @@ def shares(visible: str | None, replicas: int, devices_each: int) -> list[str]:
     return [",".join(devices[first : first + devices_each]) for first in range(0, count, devices_each)]
 
 
+@cache
 def _version(library: str) -> str | None:
-    """Without the local part, which tells a build for CPUs from one for CUDA: the device is in the config."""
+    """Without the local part, which tells a build for CPUs from one for CUDA: the device is in the config.
+
+    Read once: every point of a sweep asks.
+    """
     for distribution in DISTRIBUTIONS[library]:
         try:
             return version(distribution).partition("+")[0]
