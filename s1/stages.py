@@ -60,7 +60,6 @@ class Cleansing:
     """Decontamination and quality; inputs `rows`, `against`: questions of evaluations."""
 
     cleaning: Cleaning
-    grader: GraderKind
 
 
 @dataclass(frozen=True)
