@@ -23,6 +23,7 @@ from s1.stages import (
     Distilling,
     Exam,
     Labelling,
+    Questions,
     Rendering,
     Sft,
     Start,
@@ -150,7 +151,7 @@ def _solved(
         inputs={"rows": (rows,)},
         label="the pool's questions",
     )
-    questions = questions_from(difficulty.task, (exam,))
+    questions = questions_from((exam,), Questions(difficulty.task, hub=None, limit=None))
     generate = Generate(samples=1, temperature=difficulty.temperature, top_p=1.0, seed=difficulty.seed, share=True)
     asked, generation = [], resources_of(Kind.GENERATE, x.machine)
     for name, solver in sorted(difficulty.solvers.items()):
