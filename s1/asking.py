@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from s1.config import Budget, ConfigError, EngineConfig, Generate, Hub, Model, Task
+from s1.config import Budget, ConfigError, EngineConfig, Generate, Model, Task
 from s1.generate.engines import installed
 from s1.stages import Answering, Problems, Questions, Scoring
 from sweep.identity import Json, key_of
@@ -68,18 +68,18 @@ def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manne
 def questions_of(task: Task) -> Stage:
     """What a task asks."""
     rows = rows_of(task)
-    return questions_from(task.name, rows, task.hub if not rows else None, task.limit)
+    return questions_from(rows, Questions(task.name, task.hub if not rows else None, task.limit, task.instruction))
 
 
-def questions_from(task: str, rows: tuple[Input, ...], hub: Hub | None = None, limit: int | None = None) -> Stage:
+def questions_from(rows: tuple[Input, ...], config: Questions) -> Stage:
     """The words of a task around rows from elsewhere."""
     return Stage(
         name="questions",
         version=1,
-        config=Questions(task=task, hub=hub, limit=limit),
+        config=config,
         run="s1.evaluate.questions:questions",
-        inputs={"rows": rows, "task": wording_of(task)},
-        label=task,
+        inputs={"rows": rows, "task": wording_of(config.task)},
+        label=config.task,
     )
 
 
@@ -108,5 +108,5 @@ def local_file(field: str, name: str) -> FileInput:
     """A file that a field names. Raises ConfigError if it is not there."""
     path = Path(name).expanduser()
     if not path.is_file():
-        raise ConfigError(f"{field} {name!r}: no such file. Give the path of a JSON-lines file.")
+        raise ConfigError(f"{field} {name!r}: no such file. Give the path of one that is there.")
     return FileInput.of(path)

@@ -227,6 +227,7 @@ class Task:
     problems: int = 0  # how many rows there are
     seed: int = 0
     answer_tokens: int = 256  # that an answer may need; the default of budget.answer_tokens
+    instruction: str | None = None  # after the question, a blank line between: "Think for up to 1024 tokens."
 
 
 class EngineKind(Enum):

@@ -9,7 +9,7 @@ from typing import Protocol
 from s1 import cost
 from s1.asking import Asked
 from s1.config import Task
-from s1.experiment import Experiment
+from s1.experiment import Experiment, Goal
 from s1.learning import Lesson
 from s1.recipe import Endpoint
 from s1.stages import Distilling, Labelling
@@ -37,7 +37,7 @@ def estimates_of(points: Sequence[Experiment], built: Sequence[Built]) -> dict[s
     batches: dict[str, list[tuple[Experiment, Asked]]] = {}
     for x, stages in zip(points, built, strict=True):
         lesson, asked = stages.lesson, stages.asked
-        if lesson.curated is not None:
+        if lesson.curated is not None and x.goal is not Goal.DATA:
             estimates[lesson.checkpoint.address] = cost.training(x)
         if lesson.base is not None:
             estimates[lesson.base.address] = cost.pretraining(x)
@@ -80,6 +80,17 @@ def memory_notes(points: Sequence[Experiment]) -> list[str]:
     """What fine-tuning takes on each device, a line for each model whose sizes are known."""
     needs = [(x.model.name, cost.training_memory(x)) for x in points]
     return list(dict.fromkeys(f"memory of fine-tuning {name}: {need.remark()}" for name, need in needs if need))
+
+
+def contamination_notes(points: Sequence[Experiment]) -> list[str]:
+    """Tasks that are asked of models whose examples were not held against them, a line each."""
+    lines = [
+        f"task {x.task.name}: data {x.data.name} was not decontaminated against it."
+        f" Add it: +task@data.evaluations.{x.task.name}={x.task.name}"
+        for x in points
+        if x.data.cleaning and x.goal is Goal.CURVE and x.task.name not in x.data.evaluations
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def question_count(task: Task) -> int:

@@ -27,10 +27,9 @@ from s1.config import (
     Task,
     Train,
 )
-from s1.recipe import Data, PoolKind
+from s1.impossible import check_data, check_model, check_task, check_training, require_positive
+from s1.recipe import Data
 from s1.resources import Cost, Machine, Track
-from s1.train.limits import check_recipe
-from s1.train.order import accumulation_steps
 from sweep.contract import Launch
 
 
@@ -70,7 +69,6 @@ class Experiment:
             raise ConfigError(f"name {self.name!r}: not a plain folder name. Use letters, digits, dots, dashes.")
         for check in (
             _check_model,
-            _check_dialect,
             _check_rates,
             _check_data,
             _check_budget,
@@ -82,42 +80,12 @@ class Experiment:
 
 
 def _check_model(x: Experiment) -> None:
-    model = x.model
-    if model.kind is ModelKind.HUB:
-        _require_commit("model.revision", model.revision, f"https://huggingface.co/{model.repo}")
-    if model.kind is ModelKind.FRESH and model.architecture is None:
-        raise ConfigError("model.architecture null: a fresh model needs one. Copy it from conf/model/laptop.yaml.")
-    if model.kind is not ModelKind.FRESH and not model.repo:
-        raise ConfigError("model.repo null: nothing to load. Name a hub repository, a package or a directory.")
-    if model.kind is ModelKind.FRESH and model.dial is None:
-        raise ConfigError("model.dial null: a fresh model needs words. Set it to ${dial}.")
-    if model.kind is ModelKind.FRESH and x.data.pool is None and model.pretraining is None:
+    check_model("model", x.model)
+    if x.model.kind is ModelKind.FRESH and x.data.pool is None and x.model.pretraining is None:
         raise ConfigError(
             "data none: a fresh model knows nothing before training. Choose data=dial_1k or another model."
         )
-
-
-def _check_dialect(x: Experiment) -> None:
-    """What no tokenizer could mend; whether a model's tokenizer knows the delimiters is asked when it is loaded."""
-    dialect = x.model.dialect
-    if dialect.prompt is not None and "{question}" not in dialect.prompt:
-        raise ConfigError(
-            f"model.dialect.prompt {dialect.prompt!r}: no {{question}} in it. Write {{question}} where it belongs."
-        )
-    if dialect.prompt is not None and dialect.system is not None:
-        raise ConfigError(
-            f"model.dialect.system {dialect.system!r}: only a chat template has a place for it. Write it into prompt."
-        )
-    if not dialect.answer_stops:
-        raise ConfigError("model.dialect.answer_stops []: no answer would end. Name the model's end of turn.")
-    for field in ("thinking_stops", "answer_stops"):
-        if "" in getattr(dialect, field):
-            raise ConfigError(f"model.dialect.{field} '': an empty text stops everywhere. Leave it out.")
-    if dialect.thinking_stops and not dialect.thinking_end:
-        raise ConfigError(
-            "model.dialect.thinking_end '': nothing would part thinking and answer. Write what the model writes there."
-        )
-    _check_continuation(x.budget.continuation, dialect)
+    _check_continuation(x.budget.continuation, x.model.dialect)
 
 
 def _check_continuation(continuation: str, dialect: Dialect) -> None:
@@ -131,28 +99,17 @@ def _check_continuation(continuation: str, dialect: Dialect) -> None:
 
 
 def _check_data(x: Experiment) -> None:
-    pool = x.data.pool
-    if pool is None:
+    check_data(x.data)
+    if x.data.pool is None or x.goal is Goal.DATA:
         return
-    _require_positive("data.pool.rows", pool.rows)
-    if pool.kind is PoolKind.HUB and pool.hub is not None:
-        _require_commit("data.pool.hub.revision", pool.hub.revision, f"https://huggingface.co/datasets/{pool.hub.repo}")
-    if pool.columns.thinking is None and x.data.teacher is None and pool.conversation is None:
-        raise ConfigError("data.pool.columns.thinking null: nothing to learn from. Name the column, or a data.teacher.")
-    if x.data.selection.examples is not None:
-        _require_positive("data.selection.examples", x.data.selection.examples)
     if x.train is None:
         raise ConfigError(f"train null: data={x.data.name} is to be trained on. Choose train=laptop, or data=none.")
-    check_recipe(x.train, x.machine.device)
-    processes = x.machine.devices
-    accumulation_steps(
-        x.train.batch_size, max(1, min(x.machine.micro_batch, x.train.batch_size // processes)), processes
-    )
+    check_training(x.train, x.machine, x.model.dialect)
 
 
 def _check_budget(x: Experiment) -> None:
     budget, context = x.budget, x.model.context_tokens
-    _require_positive("budget.answer_tokens", budget.answer_tokens)
+    require_positive("budget.answer_tokens", budget.answer_tokens)
     for field, value in (("waits", budget.waits), ("min_thinking_tokens", budget.min_thinking_tokens)):
         if value < 0:
             raise ConfigError(f"budget.{field} {value}: negative. Use 0 for none.")
@@ -169,7 +126,7 @@ def _check_budget(x: Experiment) -> None:
 def _check_forcing(budget: Budget) -> None:
     maximum, minimum = budget.max_thinking_tokens, budget.min_thinking_tokens
     if maximum is not None:
-        _require_positive("budget.max_thinking_tokens", maximum)
+        require_positive("budget.max_thinking_tokens", maximum)
     for field in ("max_thinking_tokens", "min_thinking_tokens", "waits"):
         if budget.forcing is Forcing.NONE and getattr(budget, field):
             value = getattr(budget, field)
@@ -183,20 +140,11 @@ def _check_forcing(budget: Budget) -> None:
 
 
 def _check_task(x: Experiment) -> None:
-    task = x.task
-    if task.limit is not None:
-        _require_positive("task.limit", task.limit)
-    if task.data_file is not None or task.dial is not None:
-        return
-    if task.hub is None:
-        raise ConfigError(
-            f"task.data_file null: task {task.name} has no rows. Name a JSON-lines file, or a hub dataset."
-        )
-    _require_commit("task.hub.revision", task.hub.revision, f"https://huggingface.co/datasets/{task.hub.repo}")
+    check_task("task", x.task)
 
 
 def _check_generate(x: Experiment) -> None:
-    _require_positive("generate.samples", x.generate.samples)
+    require_positive("generate.samples", x.generate.samples)
     if x.generate.temperature < 0:
         raise ConfigError(f"generate.temperature {x.generate.temperature}: negative. Use 0 for greedy decoding.")
     if not 0 < x.generate.top_p <= 1:
@@ -210,9 +158,9 @@ def _check_generate(x: Experiment) -> None:
 def _check_rates(x: Experiment) -> None:
     """Counts and rates that something is divided by or waits for."""
     for field in ("workers", "threads", "micro_batch", "checkpoint_every_steps", "slots", "nodes"):
-        _require_positive(f"machine.{field}", getattr(x.machine, field))
-    _require_positive("cost.generate_tokens_per_second", x.cost.generate_tokens_per_second)
-    _require_positive("statistics.resamples", x.statistics.resamples)
+        require_positive(f"machine.{field}", getattr(x.machine, field))
+    require_positive("cost.generate_tokens_per_second", x.cost.generate_tokens_per_second)
+    require_positive("statistics.resamples", x.statistics.resamples)
     for field in ("level", "power"):
         if not 0 < getattr(x.statistics, field) < 1:
             value = getattr(x.statistics, field)
@@ -222,9 +170,9 @@ def _check_rates(x: Experiment) -> None:
 def _check_engine(x: Experiment) -> None:
     machine, engine = x.machine, x.engine
     for field in ("tensor_parallel", "data_parallel"):
-        _require_positive(f"machine.{field}", getattr(machine, field))
+        require_positive(f"machine.{field}", getattr(machine, field))
     if machine.cache_gib is not None:
-        _require_positive("machine.cache_gib", machine.cache_gib)
+        require_positive("machine.cache_gib", machine.cache_gib)
     elif engine.device == "cpu":
         raise ConfigError(
             "machine.cache_gib null: on a CPU nothing tells how much is yours. Give a number of GiB, 4 say."
@@ -240,13 +188,3 @@ def _check_engine(x: Experiment) -> None:
             f"machine.gpus {machine.gpus}: tensor_parallel {engine.tensor_parallel} x data_parallel"
             f" {machine.data_parallel} need {devices}. Lower one of them."
         )
-
-
-def _require_positive(field_name: str, value: float) -> None:
-    if value <= 0:
-        raise ConfigError(f"{field_name} {value}: not positive. Give at least 1.")
-
-
-def _require_commit(field_name: str, revision: str | None, url: str) -> None:
-    if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise ConfigError(f"{field_name} {revision!r}: not a 40-hex commit. Pin it: git ls-remote {url} HEAD.")

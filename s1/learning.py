@@ -23,6 +23,7 @@ from s1.stages import (
     Distilling,
     Exam,
     Labelling,
+    Questions,
     Rendering,
     Sft,
     Start,
@@ -71,7 +72,7 @@ def curated_of(x: Experiment, data: Data) -> tuple[Stage, tuple[Asked, ...]]:
         rows = Stage(
             name="clean",
             version=1,
-            config=Cleansing(data.cleaning, data.pool.grader),
+            config=Cleansing(data.cleaning),
             run="s1.data.clean:clean",
             inputs={"rows": (rows,), "against": tuple(map(questions_of, data.evaluations.values()))},
             label=data.pool.name,
@@ -79,11 +80,11 @@ def curated_of(x: Experiment, data: Data) -> tuple[Stage, tuple[Asked, ...]]:
     candidates = rows
     if data.labels:
         rows = labelled_of(rows, data.labels.teacher)
-    exam, solved = _solved(x, candidates, data.difficulty, data.pool.grader)
+    exam, solved = _solved(x, candidates, data.difficulty, data.grader)
     curated = Stage(
         name="curated",
         version=2,
-        config=Curating(data.selection, data.pool.grader, sorted(data.difficulty.solvers) if data.difficulty else []),
+        config=Curating(data.selection, data.grader, sorted(data.difficulty.solvers) if data.difficulty else []),
         run="s1.data.curate:curate",
         inputs={
             "rows": (rows,),
@@ -150,12 +151,14 @@ def _solved(
         inputs={"rows": (rows,)},
         label="the pool's questions",
     )
-    questions = questions_from(difficulty.task, (exam,))
+    questions = questions_from((exam,), Questions(difficulty.task, hub=None, limit=None))
     generate = Generate(samples=1, temperature=difficulty.temperature, top_p=1.0, seed=difficulty.seed, share=True)
     asked, generation = [], resources_of(Kind.GENERATE, x.machine)
     for name, solver in sorted(difficulty.solvers.items()):
         budget = Budget(Forcing.NONE, None, 0, 0, "", answer_tokens=solver.context_tokens)
-        manner = Manner(budget, generate, x.engine, settings_of(x.machine, x.cost), f"solver {name}", generation)
+        manner = Manner(
+            budget, generate, x.engine, settings_of(x.machine, x.cost, generation), f"solver {name}", generation
+        )
         asked.append(ask(solver, base_of(x, solver), difficulty.task, questions, manner))
     return (exam, questions), tuple(asked)
 
@@ -184,7 +187,7 @@ def base_of(x: Experiment, model: Model) -> Stage:
     start, school = start_of(model), model.pretraining
     if school is None:
         return start
-    corpus = Pool("corpus", PoolKind.DIAL, school.examples, GraderKind.INTEGER, dial=school.dial, seed=school.seed)
+    corpus = Pool("corpus", PoolKind.DIAL, school.examples, dial=school.dial, seed=school.seed)
     curated = Stage(
         name="curated",
         version=2,
@@ -198,11 +201,12 @@ def base_of(x: Experiment, model: Model) -> Stage:
 
 
 def rendered_of(model: Model, examples: Stage, train: Train, control: Control) -> Stage:
-    """The training text as token ids, audited."""
+    """The training text as token ids, audited; what is forced upon a model later plays no part in it."""
+    taught = replace(model.dialect, forced_end="")
     return Stage(
         name="rendered",
         version=1,
-        config=Rendering(model.dialect, train.block_size, train.overlong, control),
+        config=Rendering(taught, train.block_size, train.overlong, control),
         run="s1.train.render:render",
         inputs={"rows": (examples,), "model": (start_of(model),)},
         label=examples.label,
@@ -211,14 +215,15 @@ def rendered_of(model: Model, examples: Stage, train: Train, control: Control) -
 
 def sft(x: Experiment, model: Stage, rendered: Stage, train: Train, label: str) -> Stage:
     """Training of one model on one set."""
+    resources = resources_of(Kind.SFT, x.machine)
     return Stage(
         name="checkpoint",
         version=2,
         config=Sft(train),
         run="s1.train.sft:train",
         inputs={"model": (model,), "data": (rendered,)},
-        settings=settings_of(x.machine, x.cost),
-        resources=resources_of(Kind.SFT, x.machine),
+        settings=settings_of(x.machine, x.cost, resources),
+        resources=resources,
         label=label,
     )
 

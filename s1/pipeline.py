@@ -20,7 +20,7 @@ from typing import Protocol
 from s1 import cost
 from s1.asking import Asked, Manner, ask, questions_of
 from s1.config import ConfigError
-from s1.estimates import estimates_of, memory_notes
+from s1.estimates import contamination_notes, estimates_of, memory_notes
 from s1.experiment import Experiment, Goal
 from s1.generate import census
 from s1.generate.engines import lacking
@@ -31,7 +31,7 @@ from s1.report.table import as_written, shown
 from s1.resources import Kind, resources_of, settings_of
 from s1.stages import Curve, CurvePoint, FunnelReport, Report, TrainingReport
 from s1.track import Mirror, Tracked
-from sweep.contract import Graph, Request, Workers
+from sweep.contract import Graph, LaunchKind, Request, Workers
 from sweep.identity import Json, canonical
 from sweep.stage import Stage
 
@@ -65,7 +65,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         on_finished=lambda stage, path: _mirror(mirror, tracked, stage, path),
         points=len(points),
         remarks=cost.usage,
-        notes=memory_notes(points),
+        notes=[*(memory_notes(points) if first.goal is not Goal.DATA else []), *contamination_notes(points)],
         lacking=_lacking(points, built),
         launch=first.launch,
         prefetch=prefetch,
@@ -76,8 +76,14 @@ def stages_of(x: Experiment) -> PointStages:
     """One point, in the order in which it happens."""
     lesson = lesson_of(x)
     generation = resources_of(Kind.GENERATE, x.machine)
-    manner = Manner(x.budget, x.generate, x.engine, settings_of(x.machine, x.cost), label_of(x), generation)
+    manner = Manner(x.budget, x.generate, x.engine, settings_of(x.machine, x.cost, generation), label_of(x), generation)
     return PointStages(lesson, ask(x.model, lesson.checkpoint, x.task.name, questions_of(x.task), manner))
+
+
+def names_of(stages: Sequence[Stage]) -> list[str]:
+    """Their labels; those that several share with the key."""
+    labels = [stage.label for stage in stages]
+    return [each.label if labels.count(each.label) == 1 else f"{each.label} {each.key}" for each in stages]
 
 
 def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[PointStages], request: Request) -> Stage:
@@ -120,13 +126,13 @@ def _curve_point(x: Experiment, values: Mapping[str, Json]) -> CurvePoint:
 
 def _data_report(name: str, points: Sequence[Experiment], built: Sequence[PointStages], request: Request) -> Stage:
     """How the examples were chosen, for each data set of the command once."""
-    curated = {x.data.name: each.lesson.curated for x, each in zip(points, built, strict=True) if each.lesson.curated}
+    curated = {each.lesson.curated.key: each.lesson.curated for each in built if each.lesson.curated}
     if not curated:
         raise ConfigError("data none: nothing is curated. Choose a data group with a pool, or goal=curve.")
     return Stage(
         name="funnel",
         version=1,
-        config=FunnelReport(name=name, command=request.command, sets=list(curated)),
+        config=FunnelReport(name=name, command=request.command, sets=names_of(list(curated.values()))),
         run="s1.data.funnel_page:funnel",
         inputs={"curated": tuple(curated.values())},
         label=name,
@@ -142,7 +148,7 @@ def _training_report(name: str, points: Sequence[Experiment], built: Sequence[Po
     return Stage(
         name="training",
         version=1,
-        config=TrainingReport(name, request.command, [lesson.checkpoint.label for lesson in lessons.values()]),
+        config=TrainingReport(name, request.command, names_of([lesson.checkpoint for lesson in lessons.values()])),
         run="s1.report.training:training",
         inputs={"checkpoint": tuple(lesson.checkpoint for lesson in lessons.values()), "rendered": rendered},
         label=name,
@@ -176,10 +182,16 @@ def _lacking(points: Sequence[Experiment], built: Sequence[PointStages]) -> dict
     """What this machine has not, by the stages that want it."""
     wanted: dict[str, list[str]] = {}
     for x, stages in zip(points, built, strict=True):
-        wanted[stages.lesson.checkpoint.address] = cost.too_large(x)
+        wanted[stages.lesson.checkpoint.address] = [*cost.too_large(x), *_too_many_nodes(x)]
         for asked in (stages.asked, *stages.lesson.solved):
             wanted[asked.answers.address] = lacking(x.engine)
     return wanted
+
+
+def _too_many_nodes(x: Experiment) -> list[str]:
+    if x.machine.nodes == 1 or x.launch.kind is not LaunchKind.LOCAL:
+        return []
+    return [f"machine.nodes {x.machine.nodes}: launch=local runs on this machine alone. Choose launch=slurm."]
 
 
 def _agreed(points: Sequence[Experiment]) -> Experiment:

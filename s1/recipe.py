@@ -1,6 +1,6 @@
 """The group `data`, typed: where training examples come from, and how 1,000 of many are chosen (paper, section 2).
 
-    pool -> [teacher] -> cleaning -> [difficulty] -> [domains] -> selection -> [control]
+    pool -> [teacher] -> cleaning -> [labels] -> [difficulty] -> selection -> [control]
 
 All of it can be identity; an Endpoint says where a model is served, and reaches no key.
 """
@@ -63,7 +63,6 @@ class Pool:
     name: str
     kind: PoolKind
     rows: int  # dial: how many to make; otherwise how many there are, for the estimate
-    grader: GraderKind
     columns: Columns = field(default_factory=Columns)
     conversation: Conversation | None = None  # instead of columns
     hub: Hub | None = None
@@ -232,6 +231,7 @@ class Control(Enum):
 class Data:
     name: str
     pool: Pool | None  # null: no fine-tuning, the model as it is
+    grader: GraderKind = GraderKind.MATH  # of answers, against the references of the pool
     teacher: Teacher | None = None  # writes the traces anew
     cleaning: Cleaning | None = None
     evaluations: dict[str, Task] = field(default_factory=dict)  # what the questions must not share words with

@@ -43,7 +43,7 @@ class Outcome(Enum):
 class PoolRow:
     """A candidate for training."""
 
-    id: str  # the first 16 hex digits of sha256(question), as in s1
+    id: str  # the first 16 hex digits of sha256(question), as in s1; of a dial pool its number
     question: str
     solution: str | None  # the reference: a whole solution, or the final answer alone
     source: str

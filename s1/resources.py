@@ -93,8 +93,8 @@ def resources_of(kind: Kind, machine: Machine) -> Resources:
     return Resources(kind.value, machine.nodes, devices=machine.gpus, processes=max(1, machine.gpus))
 
 
-def settings_of(machine: Machine, cost: Cost) -> dict[str, Json]:
-    """What a stage is told of where it runs."""
+def settings_of(machine: Machine, cost: Cost, resources: Resources) -> dict[str, Json]:
+    """What a stage is told of where it runs; its price is that of the devices that it asks for."""
     return {
         "device": machine.device,
         "micro_batch": machine.micro_batch,
@@ -106,5 +106,5 @@ def settings_of(machine: Machine, cost: Cost) -> dict[str, Json]:
         "cache_gib": machine.cache_gib,
         "prefix_caching": machine.prefix_caching,
         "data_parallel": machine.data_parallel,
-        "usd_per_hour": cost.usd_per_device_hour * max(1, machine.gpus),
+        "usd_per_hour": cost.usd_per_device_hour * resources.nodes * max(1, resources.devices),
     }

@@ -60,7 +60,6 @@ class Cleansing:
     """Decontamination and quality; inputs `rows`, `against`: questions of evaluations."""
 
     cleaning: Cleaning
-    grader: GraderKind
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,7 @@ class Questions:
     task: str
     hub: Hub | None
     limit: int | None
+    instruction: str | None = field(default=None, metadata={"omit_if": None})
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ class Start:
 
 @dataclass(frozen=True)
 class Sft:
-    """Fine-tuning; inputs `model`, `data`: rendered rows."""
+    """Fine-tuning; inputs `model`, `data`: rendered rows. Versions of libraries are in its record, not in its key: an
+    upgrade does not train a 32B anew."""
 
     train: Train
 

@@ -53,6 +53,7 @@ RANKS = (
     ("sweep.__main__", 4),
     ("s1.config", 0),
     ("s1.recipe", 0),
+    ("s1.impossible", 0),
     ("s1.resources", 0),
     ("s1.experiment", 0),
     ("s1.labels", 0),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from s1 import pipeline
-from s1.learning import curated_of
+from s1.learning import curated_of, lesson_of
 from sweep.compose import CONFIG, Composition, compose
 from sweep.contract import Graph
 from sweep.errors import InputError
@@ -58,6 +58,8 @@ def _companions(group: str, option: str) -> list[str]:
         ("train", "qlora"): ["machine=h100"],  # four bits are computed on GPUs alone
         ("model", "s1_32b"): [f"model.revision={'0' * 40}"],  # not pinned by us
     }
+    if group == "model" and not option.startswith("laptop"):
+        return ["data=none", *companions.get((group, option), [])]
     if group == "data" and not option.startswith(("dial", "none", "file")):
         return [NOT_PINNED]
     return companions.get((group, option), [])
@@ -73,6 +75,46 @@ def test_every_pool_composes_in_the_place_of_any_other() -> None:
             "questions": [*local, "+teacher@data.teacher=local_vllm"],
         }.get(option.stem, [NOT_PINNED])
         compose(["data=dial_random", f"pool@data.pool={option.stem}", *needs])
+
+
+def test_sets_of_one_name_are_all_reported() -> None:
+    graph = graph_of(compose(["+experiment=curate", "data=dial_random", "data.selection.seed=0,1", "-m"]))
+    assert len(graph.product.inputs["curated"]) == 2
+    assert len(set(graph.product.config.sets)) == 2
+
+
+def test_a_task_that_the_examples_were_not_held_against_is_noted_in_the_plan() -> None:
+    (note,) = graph_of(compose(["data=dial_random", "task=aime24"])).notes
+    assert note.startswith("task aime24: data dial_random was not decontaminated against it.")
+    assert graph_of(compose(["data=dial_random"])).notes == []
+
+
+def test_what_is_forced_at_the_end_of_thinking_does_not_decide_the_training() -> None:
+    here, there = (
+        lesson_of(compose([f"model.dialect.forced_end='{end}'"]).points[0])
+        for end in ("<|im_start|>answer\nFinal Answer:", "<|im_start|>answer\n")
+    )
+    assert here.checkpoint.key == there.checkpoint.key
+
+
+def test_two_nodes_can_be_planned_here_and_not_run() -> None:
+    nodes = ["data=dial_1k", "machine=h100x16", "train=s1", "engine=vllm", "goal=checkpoint"]
+    assert any(
+        line.startswith("machine.nodes 2: launch=local runs on this machine")
+        for line in lines(graph_of(compose(nodes)))
+    )
+    assert lines(graph_of(compose([*nodes, "launch=slurm"]))) == []
+
+
+def test_a_stage_costs_what_the_devices_that_it_asks_for_cost() -> None:
+    (x,) = compose(
+        ["data=dial_1k", "machine=h100x16", "cost=h100", "train=s1", "engine=vllm", "model=qwen2_5_32b"]
+    ).points
+    rate = x.cost.usd_per_device_hour
+    checkpoint = lesson_of(x).checkpoint
+    assert checkpoint.settings["usd_per_hour"] == pytest.approx(16 * rate)
+    stages = pipeline.stages_of(x)
+    assert stages.asked.answers.settings["usd_per_hour"] == pytest.approx(8 * rate)
 
 
 def test_an_unpinned_pool_is_refused_with_the_command_that_finds_a_pin() -> None:
@@ -98,7 +140,7 @@ def test_what_a_set_is_chosen_by_decides_its_key_and_how_many_rows_a_file_has_do
 
 def test_dialects_are_an_axis_and_a_field_without_a_value_changes_no_key() -> None:
     """`system` came later than the first trained models."""
-    points = compose(["dialect@model.dialect=s1,think,r1,sky_t1,plain", "-m"]).points
+    points = compose(["data=none", "model=smollm2_135m", "dialect@model.dialect=s1,think,r1,sky_t1,plain", "-m"]).points
     assert len({key_of(x.model.dialect) for x in points}) == 5
     assert [("system" in canonical(x.model.dialect)) for x in points] == [False, False, False, True, False]
 
@@ -209,6 +251,22 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
         (["data=file", "data.pool.file=nowhere.jsonl"], "data.pool.file 'nowhere.jsonl': no such file"),
         (["data=dial_random", "data.selection.examples=null"], "strategy random takes a number"),
         (["model.dial=null"], "model.dial null: a fresh model needs words"),
+        (
+            ["goal=checkpoint", "model=qwen2_5_7b", "machine=h100", "cost=h100", "train=s1"],
+            "model.dialect.thinking_start '': trace and answer would be learned as one text",
+        ),
+        (
+            ["goal=data", "data=s1k", "pool@data.pool=file", f"data.pool.file={__file__}"],
+            "data.selection.seed_set: speaks of sources, and data.pool.columns.source is null",
+        ),
+        (
+            ["goal=data", "data=s1k", NOT_PINNED, "+data.selection.tail={after: 700, first: a, others: {b: 0.5}}"],
+            "data.selection.tail: weighs domains, and the only domains here are the sources themselves",
+        ),
+        (
+            ["data=dial_s1k", "model@data.difficulty.solvers.laptop_base=s1_32b"],
+            "data.difficulty.solvers.laptop_base.revision None: not a 40-hex commit",
+        ),
         (["goal=data", "model=laptop_base", "data=none"], "data none: nothing is curated"),
         (["budget=none", "budget.waits=2"], "budget.waits 2: budget=none forces nothing"),
         (["budget=min", "budget.compat=s1"], "compat=s1 counts ends, not tokens"),
@@ -271,7 +329,7 @@ def test_points_beside_the_grid_are_crossed_with_the_axes_they_do_not_set() -> N
             "budget_scan-math500-data_file=README.md-limit=2",
         ),
         (["generate.share=false"], "budget_scan-share=False"),
-        (["dialect@model.dialect=plain"], "budget_scan-dialect=plain"),
+        (["dialect@model.dialect=think"], "budget_scan-dialect=think"),
     ],
 )
 def test_another_experiment_is_another_result(overrides: list[str], name: str) -> None:

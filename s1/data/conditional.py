@@ -54,7 +54,7 @@ def instruction(control: Control, amount: int | Length) -> str:
 
 
 def prompted(question: str, control: Control, amount: int | Length) -> str:
-    """The user's turn, in training and in evaluation."""
+    """The user's turn; an evaluation has the same with `task.instruction`."""
     return f"{question.strip()}\n\n{instruction(control, amount)}"
 
 

@@ -17,17 +17,19 @@ import numpy as np
 
 from s1.records import PoolRow
 
-ASKED_BEFORE = "asked before"
+ASKED_BEFORE, EVALUATED = "asked before", "asked by an evaluation"
 
 
 def verdicts(rows: Sequence[PoolRow], against: Sequence[str], ngram_words: int) -> list[str | None]:
     """Why each row is to be dropped, or None; `against` are the prompts of all evaluations."""
+    evaluated = {text.strip() for text in against}  # also those too short to share a run of words
     asked: set[str] = set()
     judged: list[str | None] = []
     for row, overlap in zip(rows, _overlaps(rows, against, ngram_words), strict=True):
         question = row.question.strip()
-        judged.append(overlap or (ASKED_BEFORE if question in asked else None))
-        if overlap is None:
+        reason = overlap or (EVALUATED if question in evaluated else ASKED_BEFORE if question in asked else None)
+        judged.append(reason)
+        if reason is None:
             asked.add(question)
     return judged
 

@@ -27,7 +27,7 @@ def exam(work: Work[Exam]) -> Summary:
     asked = exam_rows(rows, work.config.grader)
     if not asked:
         raise ConfigError(
-            f"data.pool.grader {work.config.grader.value}: reads the reference of none of {len(rows)} rows."
+            f"data.grader {work.config.grader.value}: reads the reference of none of {len(rows)} rows."
             " Choose the grader that fits the solutions, or set data.difficulty to null."
         )
     write_rows(work.out / ROWS, asked)

@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 from s1.config import ConfigError, Hub
+from s1.data.decontaminate import ASKED_BEFORE
 from s1.data.dial import Family
 from s1.data.funnel import Drop, step_of, write_funnel
 from s1.recipe import Columns, Conversation, Pool, PoolKind
@@ -26,7 +27,7 @@ from s1.stages import Collecting
 from sweep.stage import Summary, Work
 
 ID_CHARACTERS = 16
-NO_QUESTION, ASKED_BEFORE = "no question", "asked before"
+NO_QUESTION = "no question"
 
 
 def collect(work: Work[Collecting]) -> Summary:

@@ -1,6 +1,7 @@
 """The questions stage: what will be asked, as the lm-eval task words it.
 
-questions.jsonl      Question, in the order of the rows; its id is the hash of the prompt
+questions.jsonl      Question, in the order of the rows; its id is the hash of the task's own words, so that the same
+                     question has one id under all instructions
 
 The rows are the input "rows", a file or a product with rows.jsonl; without one they are the hub's.
 """
@@ -8,7 +9,7 @@ The rows are the input "rows", a file or a product with rows.jsonl; without one 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from s1.config import ConfigError
@@ -26,9 +27,15 @@ def questions(work: Work[Questions]) -> Summary:
     requests = requests_of(task, config.limit)
     for request in requests:
         _check_gold(task, request.doc)
-    asked = list(_distinct(config.task, [(request.args[0], request.doc) for request in requests]))
+    distinct = _distinct(config.task, [(request.args[0], request.doc) for request in requests])
+    asked = [replace(each, prompt=instructed(each.prompt, config.instruction)) for each in distinct]
     write_rows(work.out / "questions.jsonl", asked)
     return {"questions": len(asked)}
+
+
+def instructed(prompt: str, instruction: str | None) -> str:
+    """The user's turn of conditional control (paper, Figure 10); as it is without an instruction."""
+    return prompt if instruction is None else f"{prompt.strip()}\n\n{instruction}"
 
 
 def _source(work: Work[Questions]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from itertools import accumulate
 from typing import Any
 
 from s1.config import ConfigError
-from s1.records import TokenRow, read_rows
+from s1.records import ROWS, TokenRow, read_rows
 from s1.stages import Sft
 from s1.train.checkpoints import newest_complete, remove_incomplete, step_of
 from s1.train.limits import check_recipe
@@ -30,7 +30,6 @@ from sweep.interrupt import stop_requests
 from sweep.stage import Interrupted, Summary, Work
 
 METRICS = "metrics.jsonl"
-ROWS = "rows.jsonl"
 
 
 def train(work: Work[Sft]) -> Summary:

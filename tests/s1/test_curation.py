@@ -26,7 +26,7 @@ def cleaned(directory: Path, rows: Sequence[PoolRow], against: Sequence[str] = (
     pool = pool_directory(directory / "pool", rows)
     (directory / "asked").mkdir()
     write_rows(directory / "asked" / "questions.jsonl", [Question(text, text, "1") for text in against])
-    config = Cleansing(Cleaning(8, PATTERNS), GraderKind.INTEGER)
+    config = Cleansing(Cleaning(8, PATTERNS))
     clean(order(directory / "clean", config, rows=pool, against=directory / "asked"))
     return directory / "clean"
 
@@ -156,7 +156,7 @@ def test_the_order_of_the_file_changes_no_byte_of_the_product(tmp_path: Path, st
 
 def test_an_exam_that_cannot_ask_anything_is_refused(tmp_path: Path) -> None:
     pool = pool_directory(tmp_path / "pool", [row(1, solution="a half"), row(2, solution=None)])
-    with pytest.raises(ConfigError, match=r"data.pool.grader integer: reads the reference of none of 2 rows"):
+    with pytest.raises(ConfigError, match=r"data.grader integer: reads the reference of none of 2 rows"):
         exam(order(tmp_path / "exam", Exam(GraderKind.INTEGER), rows=pool))
 
 

@@ -13,7 +13,7 @@ from s1.config import DIAL_PEOPLE, ConfigError, Dial
 from s1.data.dial import NAMES, Family, Problem
 from s1.data.pool import collect, dial_rows
 from s1.data.rows import problems
-from s1.recipe import GraderKind, Pool, PoolKind
+from s1.recipe import Pool, PoolKind
 from s1.records import PoolRow, read_objects, read_rows
 from s1.stages import Collecting, Problems
 from sweep.stage import Work
@@ -27,7 +27,7 @@ def work(config, out: Path) -> Work:
 
 
 def pool(dial: Dial | None = None, seed: int = 0) -> Pool:
-    return Pool("dial", PoolKind.DIAL, 200, GraderKind.INTEGER, dial=dial or Dial(), seed=seed)
+    return Pool("dial", PoolKind.DIAL, 200, dial=dial or Dial(), seed=seed)
 
 
 def position_after(question: str, positions: int) -> int:

@@ -10,7 +10,7 @@ import pytest
 from s1.config import ConfigError, Hub
 from s1.data.funnel import read_funnel
 from s1.data.pool import candidates, collect, question_id
-from s1.recipe import Columns, Conversation, GraderKind, Pool, PoolKind
+from s1.recipe import Columns, Conversation, Pool, PoolKind
 from s1.records import PoolRow, read_rows
 from s1.stages import Collecting
 from sweep.stage import Work
@@ -39,7 +39,7 @@ SKY_T1 = Conversation(
 
 
 def pool(columns: Columns | None = None, conversation: Conversation | None = None) -> Pool:
-    return Pool("mine", PoolKind.FILE, 1, GraderKind.MATH, columns=columns or Columns(), conversation=conversation)
+    return Pool("mine", PoolKind.FILE, 1, columns=columns or Columns(), conversation=conversation)
 
 
 def collected(place: Path, rows: list[dict], source: Pool, name: str = "pool.jsonl") -> list[PoolRow]:
@@ -133,7 +133,7 @@ def test_a_file_without_any_question_is_refused() -> None:
 
 def test_a_hub_that_cannot_be_reached_says_what_to_do_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    far = Pool("far", PoolKind.HUB, 1, GraderKind.MATH, hub=Hub("nobody/nothing", "0" * 40, "train"))
+    far = Pool("far", PoolKind.HUB, 1, hub=Hub("nobody/nothing", "0" * 40, "train"))
     work = Work("key", Collecting(far), {}, tmp_path, tmp_path, tmp_path, {}, lambda *_progress: None)
     with pytest.raises(ConfigError, match=r"data\.pool\.hub nobody/nothing: cannot be loaded \(.*local copy"):
         collect(work)

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from s1.config import ConfigError, Hub
+from s1.data.conditional import instruction, prompted
 from s1.evaluate.questions import questions
 from s1.evaluate.replay import TASKS, task_names
 from s1.evaluate.rows import check_letters, rows_of_file
+from s1.recipe import Control
 from s1.records import Question, read_rows
 from s1.stages import Questions
 from sweep.stage import Work
@@ -161,3 +163,14 @@ def test_the_real_benchmarks_become_questions(tmp_path: Path, name: str, rows: i
         pytest.skip("S1_DATA_DIR not set: no real benchmark rows were asked")
     path = Path(directory) / f"{name}.jsonl"
     assert questions(work(tmp_path / "out", Questions(name, None, None), path)) == {"questions": rows}
+
+
+def test_an_instruction_follows_the_question_and_changes_no_id(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps(AIME), encoding="utf-8")
+    made = {}
+    for name, text in (("plain", None), ("told", instruction(Control.TOKENS, 1024))):
+        questions(work(tmp_path / name, Questions("aime24", None, None, text), tmp_path / "rows.jsonl"))
+        (made[name],) = read_rows(tmp_path / name / "questions.jsonl", Question)
+    assert made["told"].prompt == "What is 6 times 7?\n\nThink for up to 1024 tokens."
+    assert made["told"].prompt == prompted(AIME["problem"], Control.TOKENS, 1024)  # as it was trained
+    assert made["told"].question_id == made["plain"].question_id
