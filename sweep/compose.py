@@ -18,6 +18,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from sweep.overrides import (
     split,
 )
 from sweep.provenance import PROJECT
+from sweep.resolving import replaced, resolved_once
 from sweep.typed import no_such_field, typed
 
 CONFIG = PROJECT / "conf"
@@ -164,10 +166,19 @@ class Loaded:
     choices: Mapping[str, str]  # the option of every group, by the field that it fills
     declared: tuple[str, ...]  # the experiment's axes, as they would be typed
     is_multirun: bool
+    plain: Mapping[str, Any] | None = None  # the configuration resolved; None: resolve it
+
+    def content(self) -> Mapping[str, Any]:
+        """Plain values, every interpolation resolved."""
+        return self.plain or OmegaConf.to_container(self.config, resolve=True, throw_on_missing=True)
 
     def value(self, field: str) -> Json:
         """What is set at a field; for a group, the chosen option."""
-        return self.choices[field] if field in self.choices else _plain(OmegaConf.select(self.config, field))
+        if field in self.choices:
+            return self.choices[field]
+        if self.plain is not None:
+            return reduce(lambda place, name: place[name], field.split("."), self.plain)
+        return _plain(OmegaConf.select(self.config, field))
 
 
 def _load(overrides: Sequence[str]) -> Loaded:
@@ -191,10 +202,20 @@ def _grid(fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Loaded]:
         choice: _load([*fixed, *choice, *first_values])
         for choice in itertools.product(*(axis.choices for axis in axes if axis.is_composed))
     }
+    given = {line: parse([line])[0] for axis in axes if not axis.is_composed for line in axis.choices}
+    resolved = {
+        choice: resolved_once(each.config, [axis.field for axis in axes if not axis.is_composed])
+        for choice, each in composed.items()
+    }
     for combination in itertools.product(*(axis.choices for axis in axes)):
         chosen = tuple(line for axis, line in zip(axes, combination, strict=True) if axis.is_composed)
-        for each in parse([line for axis, line in zip(axes, combination, strict=True) if not axis.is_composed]):
-            OmegaConf.update(composed[chosen].config, each.key_or_group, each.value(), merge=True)
+        values = {given[line].key_or_group: given[line].value() for line in combination if line in given}
+        once = resolved[chosen]
+        if once is not None:
+            yield replace(composed[chosen], plain=replaced(once, values))
+            continue
+        for field, value in values.items():
+            OmegaConf.update(composed[chosen].config, field, value, merge=True)
         yield composed[chosen]
 
 
@@ -215,8 +236,7 @@ def _typed_points(
     schema = pipeline_of(pipeline).Point
     points, values, faults = [], [], {}
     for each in loaded:
-        plain = OmegaConf.to_container(each.config, resolve=True, throw_on_missing=True)
-        content = {name: value for name, value in plain.items() if name not in ENTRY_FIELDS}
+        content = {name: value for name, value in each.content().items() if name not in ENTRY_FIELDS}
         try:
             points.append(typed(schema, content))
             values.append({field: each.value(field) for field in fields})

@@ -42,6 +42,7 @@ RANKS = (
     ("sweep.show_store", 2),
     ("sweep.show_slurm", 2),
     ("sweep.overrides", 2),
+    ("sweep.resolving", 2),
     ("sweep.compose", 2),
     ("sweep.inventory", 2),
     ("sweep.check", 2),
@@ -107,7 +108,7 @@ RANKS = (
 
 DOORWAYS = {
     "hydra": ["sweep.compose", "sweep.overrides"],
-    "omegaconf": ["sweep.compose"],
+    "omegaconf": ["sweep.compose", "sweep.resolving"],
     "pydantic": ["sweep.typed"],
     "rich": [
         *("sweep.show", "sweep.show_store", "sweep.show_slurm"),
