@@ -17,9 +17,11 @@ INTERPOLATION = re.compile(r"\$\{([^${}]*)\}")
 
 def resolved_once(config: DictConfig, fields: Sequence[str]) -> dict[str, Any] | None:
     """The configuration as plain values; None if some interpolation reads one of the fields, or may."""
-    names = {name.strip() for text in _texts(OmegaConf.to_container(config)) for name in INTERPOLATION.findall(text)}
-    if any(_touches(name, field) for name in names for field in fields):
-        return None
+    for text in _texts(OmegaConf.to_container(config)):
+        names = INTERPOLATION.findall(text)
+        is_nested = len(names) < text.count("${")
+        if is_nested or any(_touches(name.strip(), field) for name in names for field in fields):
+            return None
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 
