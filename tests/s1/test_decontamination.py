@@ -46,9 +46,12 @@ def by_definition(rows: Sequence[PoolRow], against: Sequence[str], words: int) -
         taken |= set().union(*(grams(each.question, words) for each in members if reasons[each.id] is None))
     asked: set[str] = set()
     for each in rows:
-        if reasons[each.id] is None:
-            reasons[each.id] = BEFORE if each.question.strip() in asked else None
-            asked.add(each.question.strip())
+        question = each.question.strip()
+        if reasons[each.id] is None and question in {text.strip() for text in against}:
+            reasons[each.id] = "asked by an evaluation"
+        elif reasons[each.id] is None:
+            reasons[each.id] = BEFORE if question in asked else None
+            asked.add(question)
     return [reasons[each.id] for each in rows]
 
 
@@ -109,3 +112,8 @@ def test_what_was_dropped_closes_nothing() -> None:
 def test_no_words_to_share_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"data.cleaning.ngram_words 0: no words to share. Give 8"):
         Cleaning(ngram_words=0)
+
+
+def test_a_short_question_is_dropped_if_an_evaluation_asks_the_same() -> None:
+    rows = [row(1, "What is 1 + 1?"), row(2, "What is 1 + 2?")]
+    assert verdicts(rows, ["What is 1 + 1? "], 8) == ["asked by an evaluation", None]
