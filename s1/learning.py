@@ -13,7 +13,7 @@ from s1.asking import Asked, Manner, ask, local_file, questions_from, questions_
 from s1.config import Budget, ConfigError, Forcing, Generate, Model, ModelKind, Train
 from s1.data.conditional import step_start_of
 from s1.experiment import Experiment
-from s1.recipe import Control, Data, Difficulty, GraderKind, Pool, PoolKind, Selection, Strategy, Teacher
+from s1.recipe import Control, Data, Difficulty, GraderKind, Pool, PoolKind, Teacher
 from s1.resources import Kind, resources_of, settings_of
 from s1.stages import (
     Cleansing,
@@ -51,7 +51,7 @@ def lesson_of(x: Experiment) -> Lesson:
     trained_before = base if x.model.pretraining else None
     if x.data.pool is None or x.train is None:
         return Lesson(base, base=trained_before)
-    curated, solved = curated_of(x, x.data)
+    curated, solved = curated_of(x, x.data, x.model)
     examples = conditioned_of(x, curated, x.data.control)
     rendered = rendered_of(x.model, examples, x.train, x.data.control)
     checkpoint = sft(x, base, rendered, x.train, f"{x.model.name} on {x.data.name}")
@@ -61,7 +61,7 @@ def lesson_of(x: Experiment) -> Lesson:
 # ----------------------------------------------------------------------------------------------- the examples
 
 
-def curated_of(x: Experiment, data: Data) -> tuple[Stage, tuple[Asked, ...]]:
+def curated_of(x: Experiment, data: Data, model: Model) -> tuple[Stage, tuple[Asked, ...]]:
     """The chosen examples, and the solvers' part in the choice; in the order in which it happens."""
     if data.pool is None:
         raise ConfigError("data none: there is nothing to curate. Choose a data group with a pool.")
@@ -88,7 +88,7 @@ def curated_of(x: Experiment, data: Data) -> tuple[Stage, tuple[Asked, ...]]:
         run="s1.data.curate:curate",
         inputs={
             "rows": (rows,),
-            "model": (start_of(x.model),),
+            "model": (start_of(model),),
             "exam": exam,
             "scores": tuple(each.scores for each in solved),
         },
@@ -188,14 +188,7 @@ def base_of(x: Experiment, model: Model) -> Stage:
     if school is None:
         return start
     corpus = Pool("corpus", PoolKind.DIAL, school.examples, dial=school.dial, seed=school.seed)
-    curated = Stage(
-        name="curated",
-        version=2,
-        config=Curating(Selection(Strategy.ALL), GraderKind.INTEGER, []),
-        run="s1.data.curate:curate",
-        inputs={"rows": (pool_of(corpus),), "model": (start,), "exam": (), "scores": ()},
-        label="corpus",
-    )
+    curated, _ = curated_of(x, Data("corpus", corpus, GraderKind.INTEGER), model)
     rendered = rendered_of(model, curated, school.train, Control.NONE)
     return sft(x, start, rendered, school.train, f"{model.name}, pretraining")
 

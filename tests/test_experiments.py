@@ -131,7 +131,7 @@ def test_what_a_set_is_chosen_by_decides_its_key_and_how_many_rows_a_file_has_do
     def chosen(*overrides: str) -> str:
         place = ["data=dial_random", "pool@data.pool=file", f"data.pool.file={file}"]
         (x,) = compose([*place, *overrides]).points
-        return curated_of(x, x.data)[0].key
+        return curated_of(x, x.data, x.model)[0].key
 
     assert chosen() == chosen("data.pool.rows=7")
     others = (["data.selection.seed=1"], ["data.cleaning.ngram_words=9"], ["data.selection.strategy=longest"])

@@ -33,7 +33,7 @@ from s1.generate.rollout import Job, Rollout
 from s1.generate.trace import Part, Segment, begun
 from s1.records import Answer, Ending, Question, read_rows, write_rows
 from s1.stages import Answering
-from s1.train.start import model_location
+from s1.train.start import model_location, tokenizer_at
 from sweep.identity import Json, key_of
 from sweep.stage import Finished, Summary, Work
 
@@ -50,10 +50,8 @@ def open_model(
     model: Path, config: EngineConfig, settings: Mapping[str, Json]
 ) -> tuple[Tokenizer, Callable[[], Engine]]:
     """The model of a stage's product, by the engine that the config names; heavy libraries are imported here."""
-    from transformers import AutoTokenizer
-
     location = model_location(model)
-    tokenizer = AutoTokenizer.from_pretrained(location.model, revision=location.revision, trust_remote_code=False)
+    tokenizer = tokenizer_at(location)
     return tokenizer, partial(open_engine, location, config, settings)
 
 

@@ -23,7 +23,7 @@ from s1.stages import Sft
 from s1.train.checkpoints import newest_complete, remove_incomplete, step_of
 from s1.train.limits import check_recipe
 from s1.train.order import row_order, total_steps
-from s1.train.start import model_location
+from s1.train.start import model_location, tokenizer_at
 from s1.train.trainer import Course, arguments_of, trainer_of
 from s1.train.weights import load_for_training, save_product, trained_weights
 from sweep.interrupt import stop_requests
@@ -67,7 +67,6 @@ def _check_lengths(rows: Sequence[TokenRow], block_size: int) -> None:
 
 def _trained(work: Work[Sft], rows: Sequence[TokenRow], order: Sequence[int], steps: int) -> tuple[Any, int]:
     """The trainer after its last step, or after the step in which it was asked to stop; and where it began."""
-    from transformers import AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -78,7 +77,7 @@ def _trained(work: Work[Sft], rows: Sequence[TokenRow], order: Sequence[int], st
         course = Course(steps, work.scratch, work.report, stop_asked, every_s)
         arguments = arguments_of(work.config.train, course, work.settings, int(os.environ.get("WORLD_SIZE", "1")))
         checkpoint = newest_complete(work.scratch)
-        tokenizer = AutoTokenizer.from_pretrained(location.model, revision=location.revision)
+        tokenizer = tokenizer_at(location)
         model = load_for_training(location, work.config.train)
         trainer = trainer_of(model, tokenizer, arguments, rows, order, course)
         trainer.accelerator.wait_for_everyone()  # all have seen what there is to resume from

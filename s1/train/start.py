@@ -52,6 +52,13 @@ def model_location(directory: Path) -> Location:
     return Location(**json.loads(pointer.read_text(encoding="utf-8")))
 
 
+def tokenizer_at(location: Location) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model; no code from a repository is run."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(location.model, revision=location.revision, trust_remote_code=False)
+
+
 def materialise(work: Work[Start]) -> Summary:
     """Make the model, or find it and say where it is."""
     make = {

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s1.config import ConfigError, Method, Train
-from s1.train.start import Location
+from s1.train.start import Location, tokenizer_at
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,6 @@ def trained_weights(model: Any, keep: bool) -> dict[str, torch.Tensor]:
 def save_product(weights: Mapping[str, torch.Tensor], location: Location, recipe: Train, out: Path) -> None:
     """Write the whole model: the start model with `weights` in their places, or merged. Rounded once, at the end."""
     import torch
-    from transformers import AutoTokenizer
 
     model = _load(location, "float32" if recipe.lora else recipe.dtype, None)
     target = model if recipe.lora is None else _adapted(model, recipe)
@@ -57,7 +56,7 @@ def save_product(weights: Mapping[str, torch.Tensor], location: Location, recipe
     if recipe.lora is not None:
         model = target.merge_and_unload()
     model.to(getattr(torch, recipe.dtype)).save_pretrained(out)
-    tokenizer = AutoTokenizer.from_pretrained(location.model, revision=location.revision)
+    tokenizer = tokenizer_at(location)
     tokenizer.init_kwargs.pop("local_files_only", None)  # HF_HUB_OFFLINE of this machine is no part of the product
     tokenizer.save_pretrained(out)
 
