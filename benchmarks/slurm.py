@@ -28,7 +28,7 @@ from sweep.contract import Graph, Launch, LaunchKind, Workers  # noqa: E402
 from sweep.launch import slurm  # noqa: E402
 from sweep.launch.submission import SubmissionDirectory  # noqa: E402
 from sweep.plan import plan  # noqa: E402
-from sweep.stage import Stage  # noqa: E402
+from sweep.stage import Resources, Stage  # noqa: E402
 from sweep.store import Store, read_json  # noqa: E402
 from tests.slurm.cluster import Cluster  # noqa: E402
 from tests.slurm.toys import Make  # noqa: E402
@@ -70,15 +70,17 @@ def send(store: Store, product: Stage) -> tuple[SubmissionDirectory, Submitted]:
     return directory, Submitted(time.monotonic() - began, len(jobs), elements, len(work.needed))
 
 
-def stage(name: str, number: int, *inputs: Stage) -> Stage:
-    return Stage(name, 1, Make(number), "tests.slurm.toys:stamp", {"of": inputs} if inputs else {})
+def stage(name: str, number: int, *inputs: Stage, cpus: int = 1) -> Stage:
+    """Stages that ask for different things are jobs of their own."""
+    given = {"of": inputs} if inputs else {}
+    return Stage(name, 1, Make(number), "tests.slurm.toys:stamp", given, resources=Resources(cpus=cpus))
 
 
 def unshared(home: Path) -> Submitted:
     """1,000 points that share a start: three arrays of 1,000 elements."""
     start = stage("start", 0)
     points = [stage("points", n, start) for n in range(POINTS)]
-    scores = [stage("scores", n, each) for n, each in enumerate(points)]
+    scores = [stage("scores", n, each, cpus=2) for n, each in enumerate(points)]
     directory, submitted = send(Store(home / "store"), stage("report", 0, *scores))
     slurm.cancel(directory)
     return submitted
@@ -105,7 +107,7 @@ def chained(cluster: Cluster, home: Path) -> tuple[list[float], list[float]]:
     """Idle seconds between the stages of a chain, and seconds from the script to the stage function."""
     store, chain = Store(home / "store"), [stage("link", 0)]
     while len(chain) < CHAIN:
-        chain.append(stage("link", len(chain), chain[-1]))
+        chain.append(stage("link", len(chain), chain[-1], cpus=1 + len(chain) % 2))
     send(store, chain[-1])
     cluster.wait_until(lambda: store.is_done(chain[-1]), "the chain is done", 300)
     directories = [store.directory(each) for each in chain]

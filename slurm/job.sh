@@ -22,7 +22,8 @@ SIGNALS=0      # how many came
 trap 'SIGNALS=1' USR1 # before a step runs there is nothing to pass it on to
 echo "job $ELEMENT on ${SLURM_JOB_NODELIST-?}, restart ${SLURM_RESTART_COUNT:-0}, $(date -Is)"
 
-# units KIND FILE           as the launcher calls: this element's line of the file, the stage directories of one process
+# units KIND FILE           as the launcher calls: the lines of this element in the file, the stage directories of a process
+#                           each, behind the element's number
 # units KIND OVERRIDE...    by hand: plan, make here what needs no GPU, and list what this kind of job is for; in an array
 #                           by hand each element begins at another line, and leaves to others what they are making
 units() {
@@ -30,7 +31,7 @@ units() {
     shift
     RUN=("$PYTHON" -m sweep.run)
     if [[ $# == 1 && -f $1 ]]; then
-        mapfile -t UNITS < <(sed -n "$((${SLURM_ARRAY_TASK_ID:-0} + 1))p" "$1")
+        mapfile -t UNITS < <(sed -n "s/^${SLURM_ARRAY_TASK_ID:-0}\t//p" "$1")
         return
     fi
     file=$(mktemp)

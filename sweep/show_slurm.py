@@ -37,7 +37,7 @@ def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> Non
             ", ".join([*job.after, *(f"{name} one by one" for name in job.after_each)]),
         )
     elements = sum(len(job.elements) for job in jobs)
-    console.print(f"queue: {len(jobs)} jobs, {elements} elements, one process each")
+    console.print(f"queue: {len(jobs)} jobs, {elements} elements")
     console.print(table)
 
 

@@ -31,6 +31,7 @@ RANKS = (
     ("sweep.provenance", 1),
     ("sweep.group", 2),
     ("sweep.run", 2),
+    ("sweep.launch.chains", 0),
     ("sweep.launch.slurm_jobs", 0),
     ("sweep.launch.slurm_text", 0),
     ("sweep.launch.slurm_state", 0),

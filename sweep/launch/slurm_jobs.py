@@ -1,8 +1,8 @@
 """From the units of a plan to the jobs of a SLURM queue. Pure.
 
-One job array for all units of the same stage name, depth and resources: its elements are the units. Depth is the
-longest way from a unit down to one that waits for nothing, so no array waits for itself. An array longer than the
-cluster allows is split. A job waits for exactly the jobs that make its inputs:
+One job array for all units of the same stage name, depth and resources: its elements are the units, or chains of them
+(sweep/launch/chains.py). Depth is the longest way down to what waits for nothing, so no array waits for itself. Arrays
+longer than the cluster allows are split. A job waits for exactly the jobs that make its inputs:
 
     after        whole jobs                                        afterok:17
     after_each   arrays whose element i is all that element i of this one needs of them      aftercorr:18
@@ -16,17 +16,22 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sweep.launch.chains import Chain, chains, links_of
 from sweep.plan import Unit
 from sweep.stage import Resources
 
 
 @dataclass(frozen=True)
 class Element:
-    """What one process makes: stages, by their addresses, and the addresses of what must be there first."""
+    """What one element of an array makes."""
 
-    stages: tuple[str, ...]
-    waits_for: tuple[str, ...]
+    steps: tuple[tuple[str, ...], ...]  # one after another: the addresses of the stages that one process makes
+    waits_for: tuple[str, ...]  # addresses of what must be there first
     label: str = ""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return tuple(address for step in self.steps for address in step)
 
 
 @dataclass(frozen=True)
@@ -41,18 +46,22 @@ class SlurmJob:
 
     @property
     def stage(self) -> str:
-        """The stage name of its elements; the job that publishes has none."""
+        """The stage names of its elements; the job that publishes has none."""
         return self.name.partition("-")[2]
 
 
 def plan_jobs(units: Sequence[Unit], most_elements: int) -> tuple[SlurmJob, ...]:
     """The jobs that make all units, inputs first; no array has more than `most_elements`."""
+    found = chains(units)
+    elements = [_element(chain) for chain in found]
+    depths = links_of([each.stages for each in elements], [each.waits_for for each in elements]).depths
     groups: dict[tuple[int, str, Resources], list[Element]] = {}
-    for depth, unit in sorted(zip(_depths(units), units, strict=True), key=lambda each: each[0]):
-        groups.setdefault((depth, unit.name, unit.stages[0].resources), []).append(_element(unit))
+    for depth, chain, element in sorted(zip(depths, found, elements, strict=True), key=lambda each: each[0]):
+        name = "+".join(unit.name for unit in chain)
+        groups.setdefault((depth, name, chain[0].stages[0].resources), []).append(element)
     jobs: list[SlurmJob] = []
-    for (_, name, resources), elements in groups.items():
-        ordered = _beside_their_inputs(elements, jobs)
+    for (_, name, resources), members in groups.items():
+        ordered = _beside_their_inputs(members, jobs)
         for at in range(0, len(ordered), most_elements):
             jobs.append(SlurmJob(f"{len(jobs) + 1:02}-{name}", resources, ordered[at : at + most_elements]))
     return linked(jobs)
@@ -81,9 +90,11 @@ def _linked(job: SlurmJob, places: Mapping[str, tuple[str, int]], sizes: Mapping
     )
 
 
-def _element(unit: Unit) -> Element:
-    labels = dict.fromkeys(stage.label for stage in unit.stages if stage.label)
-    return Element(tuple(stage.address for stage in unit.stages), tuple(sorted(unit.waits_for)), ", ".join(labels))
+def _element(chain: Chain) -> Element:
+    steps = tuple(tuple(stage.address for stage in unit.stages) for unit in chain)
+    waits_for = {address for unit in chain for address in unit.waits_for}.difference(*steps)
+    labels = dict.fromkeys(stage.label for unit in chain for stage in unit.stages if stage.label)
+    return Element(steps, tuple(sorted(waits_for)), ", ".join(labels))
 
 
 def _places(jobs: Iterable[SlurmJob]) -> dict[str, tuple[str, int]]:
@@ -104,18 +115,3 @@ def _beside_their_inputs(elements: Sequence[Element], jobs: Sequence[SlurmJob]) 
         return sorted((places[address] for address in element.waits_for if address in places), reverse=True)
 
     return tuple(sorted(elements, key=place))
-
-
-def _depths(units: Sequence[Unit]) -> list[int]:
-    """How many units stand below each; a plan has no circles (sweep/plan.py)."""
-    made_in = {stage.address: index for index, unit in enumerate(units) for stage in unit.stages}
-    waits = {
-        index: {made_in[address] for address in unit.waits_for if address in made_in}
-        for index, unit in enumerate(units)
-    }
-    depths: dict[int, int] = {}
-    level = 0
-    while ready := [index for index, others in waits.items() if index not in depths and others <= depths.keys()]:
-        depths.update(dict.fromkeys(ready, level))
-        level += 1
-    return [depths[index] for index in range(len(units))]

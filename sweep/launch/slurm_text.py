@@ -64,8 +64,12 @@ def dependency_of(job: SlurmJob, ids: Mapping[str, str]) -> str | None:
 
 
 def units_text(job: SlurmJob, store: Path) -> str:
-    """What each element makes: a line of stage directories, parted by tabs."""
-    return "".join("\t".join(str(store / address) for address in each.stages) + "\n" for each in job.elements)
+    """What each element makes, a line for each process: its number and the stage directories, parted by tabs."""
+    return "".join(
+        "\t".join([str(index), *(str(store / address) for address in step)]) + "\n"
+        for index, element in enumerate(job.elements)
+        for step in element.steps
+    )
 
 
 def walltime(minutes: int) -> str:

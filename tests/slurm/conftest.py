@@ -65,11 +65,11 @@ class User:
         self.cluster.wait_until(is_over, f"{directory.name} is over", most_s)
 
     def states(self, directory: SubmissionDirectory) -> dict[str, list[str]]:
-        """How many elements of each stage are in which state: {"points": ["done", "failed"]}."""
+        """The states of the elements of each stage: {"points": ["done", "failed"]}; of a chain, of all its stages."""
         states: dict[str, list[str]] = {}
         for each in slurm.look(directory).elements:
-            name = each.element.stages[0].partition("/")[0]
-            states.setdefault(name, []).append(each.state.value)
+            for address in each.element.stages:
+                states.setdefault(address.partition("/")[0], []).append(each.state.value)
         return states
 
     def directory(self, stage: Stage) -> StageDirectory:

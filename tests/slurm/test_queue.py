@@ -16,14 +16,14 @@ from sweep.stage import Resources, Stage
 from tests.slurm import toys
 from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import LAUNCH, LONGER_STEPS, User
-from tests.slurm.toys import count_stage, make_stage
+from tests.slurm.toys import count_stage, elsewhere, make_stage
 
 
 def fan(points: int, needs: Path | None = None) -> tuple[list[Stage], list[Stage], Stage]:
     """start -> points -> halves -> total; the second point fails while `needs` is not there."""
     start = make_stage("start", 1)
     made = [make_stage("points", n, start, needs=needs if n == 1 else None) for n in range(points)]
-    halves = [make_stage("halves", n, each) for n, each in enumerate(made)]
+    halves = [elsewhere(make_stage("halves", n, each)) for n, each in enumerate(made)]
     return made, halves, make_stage("total", 0, *halves)
 
 
@@ -71,6 +71,27 @@ def test_a_failed_element_blocks_what_rests_on_it_and_nothing_else_and_resume_ma
     assert user.value(total) == 9
     assert user.directory(halves[0]).read_record()["summary"]["began"] == began
     assert slurm.resume(directory, user.store) == ()
+
+
+def test_short_stages_share_a_job_and_resume_goes_on_at_the_one_that_failed(
+    user: User, cluster: Cluster, tmp_path: Path
+) -> None:
+    needs = tmp_path / "needed"
+    pool = make_stage("pool", 1)
+    rows = make_stage("rows", 2, pool, needs=needs)
+    rendered = make_stage("rendered", 3, rows)
+    directory = user.send(rendered)
+    user.wait(directory)
+    (name,) = directory.ids()
+    assert name == "01-pool+rows+rendered"
+    assert user.directory(pool).is_done and user.directory(rows).failed_file.exists()
+    assert not user.directory(rendered).failed_file.exists()  # never begun
+    began = user.directory(pool).read_record()["summary"]["began"]
+    needs.touch()
+    slurm.resume(directory, user.store)
+    user.wait(directory)
+    assert user.value(rendered) == 6
+    assert user.directory(pool).read_record()["summary"]["began"] == began
 
 
 def test_what_is_cancelled_goes_on_from_where_it_was(user: User, cluster: Cluster) -> None:

@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweep.contract import Graph, Launch, Workers
@@ -36,6 +36,11 @@ class Count:
 def make_stage(name: str, number: int, *inputs: Stage, needs: Path | None = None, pause_s: float = 0.0) -> Stage:
     settings = {"needs": str(needs) if needs else None, "pause_s": pause_s}
     return Stage(name, 1, Make(number), "tests.slurm.toys:make", {"of": inputs} if inputs else {}, settings)
+
+
+def elsewhere(stage: Stage) -> Stage:
+    """Asking for something else than others do: in a job of its own."""
+    return replace(stage, resources=Resources(cpus=8))
 
 
 def count_stage(steps: int, step_s: float = 0.1) -> Stage:

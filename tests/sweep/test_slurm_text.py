@@ -23,7 +23,7 @@ SCRIPTS = sorted(path.name for path in (PROJECT / "slurm").glob("*.sbatch"))
 def job(kind: Kind, machine: str, launch: str, elements: int = 1) -> tuple[SlurmJob, Launch]:
     (x,) = compose(["engine=vllm", "train.batch_size=16", f"machine={machine}", "launch=slurm", *launch.split()]).points
     resources = resources_of(kind, x.machine)
-    stages = tuple(Element((f"answers/{n:012}",), ()) for n in range(elements))
+    stages = tuple(Element(((f"answers/{n:012}",),), ()) for n in range(elements))
     return SlurmJob(f"07-{kind.value}", resources, stages), x.launch
 
 
@@ -70,10 +70,10 @@ def test_a_file_that_asks_for_nothing_is_no_batch_script() -> None:
         script_of("#!/bin/bash\necho\n", ["--nodes=1"])
 
 
-def test_an_element_is_a_line_of_directories() -> None:
-    elements = (Element(("answers/a", "answers/b"), ()), Element(("answers/c",), ()))
+def test_a_process_is_a_line_of_directories_behind_the_number_of_its_element() -> None:
+    elements = (Element((("answers/a", "answers/b"),), ()), Element((("scores/c",), ("curve/d",)), ()))
     text = units_text(SlurmJob("01-answers", Resources(), elements), Path("/s"))
-    assert text == "/s/answers/a\t/s/answers/b\n/s/answers/c\n"
+    assert text == "0\t/s/answers/a\t/s/answers/b\n1\t/s/scores/c\n1\t/s/curve/d\n"
 
 
 def test_walltime_is_days_hours_minutes() -> None:

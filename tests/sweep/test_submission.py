@@ -66,11 +66,10 @@ def test_everything_is_written_before_anything_is_sent(tmp_path: Path) -> None:
     assert [job.name for job in directory.read().jobs] == ["01-start", "02-points", "03-total", "04-publish"]
     assert all(directory.script(job.name).exists() for job in directory.read().jobs)
     lines = directory.units("02-points").read_text(encoding="utf-8").splitlines()
-    assert [Path(line) for line in lines] == [
-        store.directory(make_stage("points", n, make_stage("start", 1))).path for n in range(3)
-    ]
-    assert all((Path(line) / "stage.json").exists() for line in lines)
-    log = Path(lines[1]) / "log.txt"
+    places = [store.directory(make_stage("points", n, make_stage("start", 1))).path for n in range(3)]
+    assert lines == [f"{index}\t{place}" for index, place in enumerate(places)]
+    assert all((place / "stage.json").exists() for place in places)
+    log = places[1] / "log.txt"
     assert log.is_symlink() and log.resolve() == (directory.logs / "02-points_1.txt").resolve()
 
 
