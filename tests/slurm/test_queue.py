@@ -218,6 +218,31 @@ def test_the_code_that_was_submitted_runs_whatever_becomes_of_the_checkout(user:
     shutil.rmtree(directory.code)
 
 
+def test_a_sweep_can_be_sent_from_within_a_job(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from an interactive one, or from an array: what that job is must not be taken for what the new ones are."""
+    for name, value in (("ARRAY_JOB_ID", "7"), ("ARRAY_TASK_ID", "3"), ("RESTART_COUNT", "4"), ("MEM_PER_CPU", "100")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    total = make_stage("total", 5)
+    directory = user.send(total)
+    user.wait(directory)
+    assert user.states(directory) == {"total": ["done"]}, (directory.logs / "01-total_0.txt").read_text(encoding="utf-8")
+    assert "restart 0" in user.log(total)
+
+
+def test_a_site_that_greets_before_the_job_id_is_understood(
+    user: User, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text(f'#!/bin/sh\necho Welcome.\nexec {shutil.which("sbatch")} "$@"\n', encoding="utf-8")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sbatch.parent}:{cluster.environment['PATH']}")
+    directory = user.send(make_stage("total", 5))
+    assert directory.ids()["01-total"].isdecimal()
+    user.wait(directory)
+    assert user.states(directory) == {"total": ["done"]}
+
+
 def steps_made(user: User, stage: Stage) -> int:
     path = user.directory(stage).path
     return len(toys.steps_of(path)) if (path / "steps.txt").exists() else 0
