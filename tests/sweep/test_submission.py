@@ -5,22 +5,26 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from sweep.contract import Launch, LaunchKind
+from sweep.compose import Composition, Entry
+from sweep.contract import Estimate, Launch, LaunchKind, Request
 from sweep.errors import InputError
 from sweep.launch import slurm, slurm_queue
 from sweep.launch.by_script import share_of
 from sweep.launch.export import export
 from sweep.launch.submission import SubmissionDirectory, the_submission
+from sweep.lock import Hold, locked_now
 from sweep.plan import plan
-from sweep.provenance import git_state
+from sweep.provenance import PROJECT, git_state
 from sweep.prune import prune
-from sweep.queueing import submit
+from sweep.queueing import resume, submit
 from sweep.show_slurm import show_jobs, show_situation
 from sweep.stage import FileInput, Resources, Stage
 from sweep.store import Store, read_json
@@ -162,9 +166,6 @@ def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> N
 
 
 def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sweep.compose import Composition, Entry
-    from sweep.contract import Estimate, Request
-
     product = fan()
     graph = dataclasses.replace(
         toys.graph(product, LAUNCH), estimates={product.address: Estimate(usd=101.0, device_seconds=1.0)}
@@ -175,6 +176,43 @@ def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch:
     with pytest.raises(InputError, match="Add yes=true to submit"):
         submit(Console(file=io.StringIO()), graph, plan([product], lambda stage: False), composition)
     assert not (tmp_path / "store").exists()
+
+
+def test_a_job_that_would_be_told_to_stop_as_it_starts_is_refused(tmp_path: Path) -> None:
+    graph = toys.graph(fan(), dataclasses.replace(LAUNCH, minutes={"cpu": 6}, signal_seconds=300))
+    entry = Entry("tests.slurm.toys", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
+    composition = Composition(entry, (), Request("toy", {}, (), entry.store))
+    dry = dataclasses.replace(graph, launch=dataclasses.replace(graph.launch, dry_run=True))
+    with pytest.raises(InputError, match=r"signal_seconds 300: 01-start has 6 minutes.*launch.minutes.cpu"):
+        submit(Console(file=io.StringIO()), dry, plan([dry.product], lambda stage: False), composition)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: None) -> None:
+    places = [f"store={tmp_path / 'store'}", f"results={tmp_path / 'results'}"]
+
+    def sweep(*words: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "sweep", *words, *places], cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout
+
+    status, _ = sweep("+experiment=smoke", "launch=slurm", "launch.dry_run=true", "launch.ask_above_usd=-1", "-m")
+    assert status == 0
+    status, said = sweep("resume")
+    assert status == 1 and "Add yes=true to submit" in said
+    status, said = sweep("resume", "yes=true")
+    assert status == 1 and "sbatch: not found here" in said
+    assert the_submission(tmp_path / "store", None).ids() == {}
+
+
+def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
+    directory = written(Store(tmp_path / "store"), fan())
+    with (
+        locked_now(directory.path / "lock", Hold.ALONE),
+        pytest.raises(InputError, match="being resumed elsewhere"),
+    ):
+        resume([f"store={tmp_path / 'store'}"], Console(file=io.StringIO()))
 
 
 def test_the_shape_of_the_queue_is_shown(golden: Callable[[str, str], None]) -> None:
