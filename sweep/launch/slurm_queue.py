@@ -35,9 +35,7 @@ def of_login(environment: Mapping[str, str]) -> dict[str, str]:
 
     SLURM_ARRAY_TASK_ID would choose the wrong element, SLURM_MEM_PER_CPU make srun refuse.
     """
-    return {
-        name: value for name, value in environment.items() if not name.startswith("SLURM_") or name in OF_CLUSTER
-    }
+    return {name: value for name, value in environment.items() if not name.startswith("SLURM_") or name in OF_CLUSTER}
 
 
 def cancel(ids: Sequence[str]) -> None:
