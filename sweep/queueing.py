@@ -3,8 +3,8 @@
     python -m sweep +experiment=NAME machine=h100x16 launch=slurm -m     plan, ask, prefetch, submit; returns at once
     python -m sweep status [ID] [watch=true]     every element: state, elapsed, progress, log
     python -m sweep logs [ID] [STAGE] [lines=20] the end of the logs of a stage: "checkpoint", or "answers/9f3c1ab2d4e5"
-    python -m sweep resume [ID]                  submit again what failed or is missing, or all of a dry run (yes=true: do
-                                                 not ask about its cost); code and launch settings are the submission's
+    python -m sweep resume [ID] [yes=true]       submit what failed or is missing, with the code and the launch settings
+                                                 of the submission; or all of a dry run, asked about as any plan
     python -m sweep cancel [ID]                  cancel all its jobs; what is done is kept
 
 ID is a directory name in store/submissions, by default the newest. `store=DIR` as everywhere. They work from the store

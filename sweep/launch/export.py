@@ -1,9 +1,9 @@
 """The code that was planned is the code that runs: a copy of the working tree, made when a sweep is submitted.
 
 Every file that git tracks, as it is at this moment, and new files in the folders of code; results stay behind. Beside
-them exported.json, from which the records of the jobs take commit and diff (sweep/provenance.py), and slurm/site.sh: the
-interpreter that the sweep was planned with, which the site's lines may change; these; then what they may not: the
-number of threads, and where models and datasets were fetched to.
+them exported.json, from which the records of the jobs take commit and diff (sweep/provenance.py), and slurm/site.sh:
+the interpreter that planned the sweep, which the site's lines may change; these; then what they may not: the number of
+threads, and where models and datasets were fetched to.
 """
 
 from __future__ import annotations

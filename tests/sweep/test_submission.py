@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from sweep.lock import Hold, locked_now
 from sweep.plan import plan
 from sweep.provenance import PROJECT, git_state
 from sweep.prune import prune
+from sweep.publish import publish
 from sweep.queueing import resume, submit
 from sweep.show_slurm import show_jobs, show_situation
 from sweep.stage import FileInput, Resources, Stage
@@ -32,6 +34,9 @@ from tests.slurm import toys
 from tests.slurm.toys import make_stage
 
 LAUNCH = Launch(LaunchKind.SLURM, minutes={"cpu": 30, "sft": 90}, max_array_size=1001, partition="main", throttle=2)
+
+
+PROVENANCE = {"git": {"commit": None}, "packages": {}}
 
 
 class Queue:
@@ -165,6 +170,22 @@ def test_what_is_queued_or_not_yet_published_is_not_pruned(tmp_path: Path) -> No
     directory.mark(directory.closed_file, why="cancelled")
     gone = prune(store, tmp_path / "results", yes=True, unfinished=True).gone
     assert {each.place.partition("/")[0] for each in gone} == {"start", "points", "total"}
+
+
+def test_two_that_publish_the_same_result_at_once_leave_it_whole(tmp_path: Path) -> None:
+    """As the last jobs of the same command, submitted twice: they wait for the same report."""
+    store, product = Store(tmp_path / "store"), make_stage("total", 1)
+    directory = store.prepare(product)
+    directory.begin()
+    for number in range(200):
+        (directory.partial / f"{number}.txt").write_text("whole", encoding="utf-8")
+    directory.publish({"seconds": 1.0, "usd": 0.0, "summary": {}, "finished_at": "", "provenance": PROVENANCE})
+    graph, results = toys.graph(product, LAUNCH), tmp_path / "results" / "toy"
+    with ThreadPoolExecutor(8) as pool:
+        for published in [pool.submit(publish, graph, store, results) for _ in range(32)]:
+            published.result()
+    assert len(list(results.glob("*.txt"))) == 200
+    assert [path.name for path in results.parent.iterdir()] == ["toy"]
 
 
 def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> None:
