@@ -8,7 +8,7 @@ from pathlib import Path
 
 from s1.config import Budget, ConfigError, EngineConfig, Generate, Model, Task
 from s1.generate.engines import installed
-from s1.stages import Answering, Problems, Questions, Scoring
+from s1.stages import Answering, AnsweringShard, Problems, Questions, Scoring
 from sweep.identity import Json, key_of
 from sweep.stage import FileInput, Input, Resources, Stage
 
@@ -35,6 +35,7 @@ class Manner:
     settings: Mapping[str, Json]
     label: str
     resources: Resources  # of generation
+    shards: int  # that the questions are divided into, each with such resources
 
 
 def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manner) -> Asked:
@@ -42,7 +43,7 @@ def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manne
     libraries = installed(manner.engine.kind)
     budget, engine, generate = manner.budget, manner.engine, manner.generate
     spoken = replace(model.dialect, answer_prefix=None)  # which concerns training alone
-    answers = Stage(
+    whole = Stage(
         name="answers",
         version=ANSWERS,
         config=Answering(budget, spoken, engine, libraries, generate, model.context_tokens),
@@ -53,6 +54,7 @@ def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manne
         resources=manner.resources,
         label=manner.label,
     )
+    answers = in_shards(whole, manner.shards)
     scores = Stage(
         name="scores",
         version=1,
@@ -63,6 +65,24 @@ def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manne
         label=manner.label,
     )
     return Asked(questions, answers, scores)
+
+
+def in_shards(answers: Stage, count: int) -> Stage:
+    """The same answers, put together from so many shards, which are generated side by side (s1/generate/shards.py)."""
+    if count == 1:
+        return answers
+    shards = (
+        replace(
+            answers,
+            name="answers_shard",
+            config=AnsweringShard(answers.config, index, count),
+            run="s1.generate.answers:answer_shard",
+            worker=index,
+            label=f"{answers.label} (shard {index + 1} of {count})",
+        )
+        for index in range(count)
+    )
+    return replace(answers, run="s1.generate.shards:join", shards=tuple(shards), settings={}, resources=Resources())
 
 
 def questions_of(task: Task) -> Stage:

@@ -88,6 +88,12 @@ def generation(points: Sequence[Experiment], questions: int) -> list[Estimate]:
     return estimates
 
 
+def in_shards(whole: Estimate, count: int, cost: Cost) -> list[Estimate]:
+    """The same generation by so many workers: each has its start-up."""
+    seconds = max(0.0, whole.device_seconds - cost.seconds_per_stage) / count
+    return [_priced((whole.tokens + index) // count, seconds, cost) for index in range(count)]
+
+
 def generated_tokens(budget: Budget, cost: Cost, traces: int) -> GeneratedTokens:
     """Tokens of one point from scratch, for so many traces."""
     natural = cost.natural_thinking_tokens * (1 + budget.waits)

@@ -42,15 +42,23 @@ def estimates_of(points: Sequence[Experiment], built: Sequence[Built]) -> dict[s
         if lesson.base is not None:
             estimates[lesson.base.address] = cost.pretraining(x)
         for solved in lesson.solved:
-            estimates[solved.answers.address] = cost.solving(x)
+            estimates |= _generating(solved.answers, cost.solving(x), x)
         estimates |= _endpoints(x, lesson)
         shared = key_of([asked.answers.batch, asked.questions.key, x.generate, x.model.dialect])
         batches.setdefault(shared, []).append((x, asked))
     for members in batches.values():
         xs = [x for x, _ in members]
-        for (_, asked), estimate in zip(members, cost.generation(xs, question_count(xs[0].task)), strict=True):
-            estimates[asked.answers.address] = estimate
+        for (x, asked), estimate in zip(members, cost.generation(xs, question_count(xs[0].task)), strict=True):
+            estimates |= _generating(asked.answers, estimate, x)
     return estimates
+
+
+def _generating(answers: Stage, estimate: Estimate, x: Experiment) -> dict[str, Estimate]:
+    """Of the answers as a whole, or of each of their shards."""
+    if not answers.shards:
+        return {answers.address: estimate}
+    estimates = cost.in_shards(estimate, len(answers.shards), x.cost)
+    return {shard.address: each for shard, each in zip(answers.shards, estimates, strict=True)}
 
 
 def _endpoints(x: Experiment, lesson: Lesson) -> dict[str, Estimate]:
@@ -71,7 +79,7 @@ def _endpoints(x: Experiment, lesson: Lesson) -> dict[str, Estimate]:
 
 def _before(stage: Stage) -> Iterator[Stage]:
     """Everything that a stage rests on."""
-    for each in stage.stage_inputs():
+    for each in stage.rests_on():
         yield each
         yield from _before(each)
 
@@ -91,6 +99,11 @@ def contamination_notes(points: Sequence[Experiment]) -> list[str]:
         if x.data.cleaning and x.goal is Goal.CURVE and x.task.name not in x.data.evaluations
     ]
     return list(dict.fromkeys(lines))
+
+
+def shards_of(x: Experiment) -> int:
+    """Shards that a point's questions are divided into: as the machine says, but none without a question."""
+    return 1 if x.machine.shards == 1 else max(1, min(x.machine.shards, question_count(x.task)))
 
 
 def question_count(task: Task) -> int:

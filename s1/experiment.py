@@ -169,7 +169,7 @@ def _check_rates(x: Experiment) -> None:
 
 def _check_engine(x: Experiment) -> None:
     machine, engine = x.machine, x.engine
-    for field in ("tensor_parallel", "data_parallel"):
+    for field in ("tensor_parallel", "data_parallel", "shards"):
         require_positive(f"machine.{field}", getattr(machine, field))
     if machine.cache_gib is not None:
         require_positive("machine.cache_gib", machine.cache_gib)

@@ -156,9 +156,8 @@ def _solved(
     asked, generation = [], resources_of(Kind.GENERATE, x.machine)
     for name, solver in sorted(difficulty.solvers.items()):
         budget = Budget(Forcing.NONE, None, 0, 0, "", answer_tokens=solver.context_tokens)
-        manner = Manner(
-            budget, generate, x.engine, settings_of(x.machine, x.cost, generation), f"solver {name}", generation
-        )
+        settings = settings_of(x.machine, x.cost, generation)
+        manner = Manner(budget, generate, x.engine, settings, f"solver {name}", generation, x.machine.shards)
         asked.append(ask(solver, base_of(x, solver), difficulty.task, questions, manner))
     return (exam, questions), tuple(asked)
 

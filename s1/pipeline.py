@@ -20,7 +20,7 @@ from typing import Protocol
 from s1 import cost
 from s1.asking import Asked, Manner, ask, questions_of
 from s1.config import ConfigError
-from s1.estimates import contamination_notes, estimates_of, memory_notes
+from s1.estimates import contamination_notes, estimates_of, memory_notes, shards_of
 from s1.experiment import Experiment, Goal
 from s1.generate import census
 from s1.generate.engines import lacking
@@ -76,7 +76,8 @@ def stages_of(x: Experiment) -> PointStages:
     """One point, in the order in which it happens."""
     lesson = lesson_of(x)
     generation = resources_of(Kind.GENERATE, x.machine)
-    manner = Manner(x.budget, x.generate, x.engine, settings_of(x.machine, x.cost, generation), label_of(x), generation)
+    settings = settings_of(x.machine, x.cost, generation)
+    manner = Manner(x.budget, x.generate, x.engine, settings, label_of(x), generation, shards_of(x))
     return PointStages(lesson, ask(x.model, lesson.checkpoint, x.task.name, questions_of(x.task), manner))
 
 
@@ -184,7 +185,8 @@ def _lacking(points: Sequence[Experiment], built: Sequence[PointStages]) -> dict
     for x, stages in zip(points, built, strict=True):
         wanted[stages.lesson.checkpoint.address] = [*cost.too_large(x), *_too_many_nodes(x)]
         for asked in (stages.asked, *stages.lesson.solved):
-            wanted[asked.answers.address] = lacking(x.engine)
+            for generated in asked.answers.shards or (asked.answers,):
+                wanted[generated.address] = lacking(x.engine)
     return wanted
 
 

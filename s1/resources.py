@@ -56,6 +56,7 @@ class Machine:
     gpus: int  # of one node
     tensor_parallel: int  # GPUs of one copy of the model
     data_parallel: int  # copies of the model, each in a process of its own
+    shards: int  # that the questions are divided into, each with copies of its own: array elements of a cluster
     workers: int  # stages that run at the same time
     threads: int  # CPU threads of one worker
     micro_batch: int  # training rows per device and forward pass

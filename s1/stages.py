@@ -148,6 +148,15 @@ class Answering:
 
 
 @dataclass(frozen=True)
+class AnsweringShard:
+    """The same for every `count`-th question from the one at `index`; inputs as of the whole."""
+
+    whole: Answering
+    index: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Scoring:
     """Grading by lm-eval, of the very prompts that were answered; inputs `answers`, `questions`."""
 

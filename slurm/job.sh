@@ -23,10 +23,12 @@ trap 'SIGNALS=1' USR1 # before a step runs there is nothing to pass it on to
 echo "job $ELEMENT on ${SLURM_JOB_NODELIST-?}, restart ${SLURM_RESTART_COUNT:-0}, $(date -Is)"
 
 # units KIND FILE           as the launcher calls: this element's line of the file, the stage directories of one process
-# units KIND OVERRIDE...    by hand: plan, make here what needs no GPU, and list what this kind of job is for
+# units KIND OVERRIDE...    by hand: plan, make here what needs no GPU, and list what this kind of job is for; in an array
+#                           by hand each element begins at another line, and leaves to others what they are making
 units() {
-    local kind=$1 file
+    local kind=$1 file first
     shift
+    RUN=("$PYTHON" -m sweep.run)
     if [[ $# == 1 && -f $1 ]]; then
         mapfile -t UNITS < <(sed -n "$((${SLURM_ARRAY_TASK_ID:-0} + 1))p" "$1")
         return
@@ -35,6 +37,11 @@ units() {
     step "$PYTHON" -m sweep prepare "$kind" "$file" "$@"
     mapfile -t UNITS <"$file"
     rm -f "$file"
+    if [[ -n ${SLURM_ARRAY_TASK_ID-} && ${#UNITS[@]} -gt 0 ]]; then
+        first=$((SLURM_ARRAY_TASK_ID % ${#UNITS[@]}))
+        UNITS=("${UNITS[@]:first}" "${UNITS[@]:0:first}")
+        RUN+=(--unless-busy)
+    fi
 }
 
 # step COMMAND...    run it; pass on USR1 (the walltime limit is near, or another job comes first) and TERM

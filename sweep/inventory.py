@@ -100,12 +100,13 @@ def _length(path: Path) -> int:
 def _holding(directory: StageDirectory, described: Mapping[str, Any], is_queued: bool) -> Holding:
     """What is queued counts as at work: a lock that a process on another node holds may not be seen here."""
     locked = is_locked(directory.lock_file)
-    inputs = (place for places in described.get("inputs", {}).values() for place in places)
+    inputs = [place for places in described.get("inputs", {}).values() for place in places]
+    shards = [] if directory.is_done else described.get("shards", [])  # what is made is whole without them
     return Holding(
         address=directory.address,
         state=_state(directory, locked),
         size_bytes=size_of(directory.path),
-        inputs=frozenset(place["stage"] for place in inputs if "stage" in place),
+        inputs=frozenset(place["stage"] for place in [*inputs, *shards] if "stage" in place),
         batch=described.get("batch"),
         label=described.get("label", ""),
         is_locked=locked or is_queued,

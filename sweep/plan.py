@@ -2,7 +2,7 @@
 
 needed   = targets that are not done, and what they need, down to the first finished stage on every path
 reused   = finished stages that a target rests on
-units    = what one worker process receives: a stage alone, or all needed stages of one batch
+units    = what one worker process receives: a stage alone, or all needed stages of one batch and worker
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Unit:
     @property
     def waits_for(self) -> frozenset[str]:
         """Addresses of the stages that must be finished first."""
-        return frozenset(each.address for stage in self.stages for each in stage.stage_inputs())
+        return frozenset(each.address for stage in self.stages for each in stage.rests_on())
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _visit(stage: Stage, is_done: Callable[[Stage], bool], needed: dict[str, Sta
     if is_done(stage):
         reused[stage.address] = stage
         return
-    for each in stage.stage_inputs():
+    for each in stage.rests_on():
         _visit(each, is_done, needed, reused)
     needed[stage.address] = stage
 
@@ -66,7 +66,8 @@ def _visit(stage: Stage, is_done: Callable[[Stage], bool], needed: dict[str, Sta
 def _units(stages: Iterable[Stage]) -> tuple[Unit, ...]:
     groups: dict[str, list[Stage]] = {}
     for stage in stages:
-        groups.setdefault((stage.batch and f"{stage.run} {stage.batch}") or stage.address, []).append(stage)
+        together = f"{stage.run} {stage.batch} {stage.worker}" if stage.batch else stage.address
+        groups.setdefault(together, []).append(stage)
     units = tuple(Unit(tuple(group)) for group in groups.values())
     _refuse_circles(units)
     return units

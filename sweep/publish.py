@@ -58,8 +58,11 @@ def finished_stages(graph: Graph, store: Store) -> list[Stage]:
 
 
 def manifest(graph: Graph, store: Store) -> Mapping[str, Any]:
-    """Every stage behind the product: key, what it took, and the code that made it."""
-    records = {each.address: store.directory(each).read_record() for each in finished_stages(graph, store)}
+    """Every stage behind the product: key, what it took, and the code that made it. Shards are in what they make up."""
+    finished = finished_stages(graph, store)
+    shards = {shard.address for each in finished for shard in each.shards}
+    behind = [each for each in finished if each.address not in shards]
+    records = {each.address: store.directory(each).read_record() for each in behind}
     return {
         "experiment": graph.name,
         "stages": {

@@ -40,7 +40,7 @@ from sweep.group import (
 )
 from sweep.interrupt import GO_ON_LATER, end_on_request
 from sweep.provenance import provenance
-from sweep.stage import FileInput, Finished, Interrupted, Work
+from sweep.stage import FileInput, Finished, Interrupted, Shard, Work
 from sweep.store import StageDirectory, Store, StoreError, write_json
 from sweep.typed import typed
 
@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("directories", nargs="+", type=Path)
     parser.add_argument("--parent", type=int, help="end when this process, which started us, is gone")
     parser.add_argument("--leader", type=int, help="likewise, of a member of a group: the process that leads it")
+    parser.add_argument("--unless-busy", action="store_true", help="leave to another process what it is making")
     parser.add_argument("--rendezvous", help="where the groups of several nodes meet: torchrun's options, in one text")
     arguments = parser.parse_args(argv)
     for process, is_there in ((arguments.parent, _is_parent), (arguments.leader, _is_alive)):
@@ -64,21 +65,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return lead(directories, processes, arguments.rendezvous.split() if arguments.rendezvous else ALONE)
     end_on_request()
     try:
-        return 0 if run(directories, member) else 1
+        return 0 if run(directories, member, arguments.unless_busy) else 1
     except Interrupted:
         return GO_ON_LATER
     except OSError:  # the log is on the same disk: the status is all that can still be told
         return os.EX_IOERR
 
 
-def run(directories: Sequence[StageDirectory], member: Member = ALL) -> bool:
+def run(directories: Sequence[StageDirectory], member: Member = ALL, unless_busy: bool = False) -> bool:
     """Make all that are not done yet; False if any failed. Raises Interrupted if a function was asked to stop."""
     if not member.decides:
         return _assist(directories, member)
     ordered = sorted(directories, key=lambda each: each.path)  # one order for all, or two processes would wait forever
     with ExitStack() as locks:
         for directory in ordered:
-            locks.enter_context(directory.locked())
+            if unless_busy and not locks.enter_context(directory.locked_now()):
+                print(f"{directory.address}: another process is making it, and is left to it.")
+                return True
+            if not unless_busy:
+                locks.enter_context(directory.locked())
         waiting = {each.path.name: each for each in directories if not each.is_done}  # another may have been first
         return not waiting or _attempt(lambda: _make(directories, waiting, member), waiting, member)
 
@@ -121,7 +126,9 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
     with decided(directories, member, list(waiting)):
         for finished in _finish(waiting, stages, member):
             await_others(waiting[finished.key], member)
-            waiting[finished.key].publish(_record(stages[finished.key], finished, clock.lap(), origin))
+            directory, stage = waiting[finished.key], stages[finished.key]
+            shards = [StageDirectory(directory.root / each["stage"]).read_record() for each in stage["shards"]]
+            directory.publish(_record(stage, finished, clock.lap(), shards, origin))
             del waiting[finished.key]
     if waiting:
         raise StoreError(f"stages {', '.join(waiting)}: their function ended without them. Mend the function.")
@@ -156,6 +163,7 @@ def _work(directory: StageDirectory, stage: Mapping[str, Any], member: Member) -
         shared=shared,
         settings=stage["settings"],
         report=_progress(directory) if member.decides else lambda *_progress: None,
+        shards=tuple(_shard(directory.root, place) for place in stage["shards"]),
     )
 
 
@@ -181,6 +189,12 @@ def _input_path(root: Path, place: Mapping[str, str]) -> Path:
     return directory.out
 
 
+def _shard(root: Path, place: Mapping[str, str]) -> Shard:
+    """One of those to be put together; refused if it is missing, not finished or not whole."""
+    out = _input_path(root, place)
+    return Shard(out, StageDirectory(out.parent).read_record()["summary"])
+
+
 def named(target: str) -> Any:
     """The object that `package.module:name` names."""
     module, _, name = target.partition(":")
@@ -198,14 +212,22 @@ class Clock:
         return self.last - before
 
 
-def _record(stage: Mapping[str, Any], finished: Finished, seconds: float, origin: Mapping[str, Any]) -> dict[str, Any]:
-    usd_per_hour = float(stage["settings"].get("usd_per_hour", 0.0))
+def _record(
+    stage: Mapping[str, Any],
+    finished: Finished,
+    seconds: float,
+    shards: Sequence[Mapping[str, Any]],
+    origin: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What is made in shards took what these took, by their records, and the seconds of putting them together."""
+    usd = seconds * float(stage["settings"].get("usd_per_hour", 0.0)) / 3600
     return {
         "key": finished.key,
         "identity": stage["identity"],
         "summary": dict(finished.summary),
-        "seconds": round(seconds, 3),
-        "usd": round(seconds * usd_per_hour / 3600, 6),
+        "seconds": round(seconds + sum(each["seconds"] for each in shards), 3),
+        "usd": round(usd + sum(each["usd"] for each in shards), 6),
+        "shards": [each["key"] for each in shards],
         "finished_at": _now(),
         "provenance": origin,
     }

@@ -26,7 +26,7 @@ VALUE_CHARACTERS = 30
 
 
 def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
-    """One row per unit to run and per kind of reused stage, with the reason and the price."""
+    """One row per unit to run, or per batch of several, and per kind of reused stage, with the reason and the price."""
     console.print(
         f"[bold]{graph.name}[/bold]: {graph.points} points, {len(plan.needed)} stages to run,"
         f" {len(plan.reused)} reused. Store: {store.root}"
@@ -46,12 +46,12 @@ def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
     ):
         table.add_column(heading, justify=justify)
     made: dict[str, Mapping[str, Mapping[str, Json]]] = {}
-    for unit in plan.units:
-        if unit.name not in made:
-            made[unit.name] = store.made(unit.name)
-        table.add_row(
-            unit.name, str(len(unit.stages)), _why(unit, made[unit.name]), *_price(unit.stages, graph.estimates)
-        )
+    for units in _together(plan.units):
+        name, stages = units[0].name, [stage for unit in units for stage in unit.stages]
+        if name not in made:
+            made[name] = store.made(name)
+        why = _why(stages, len(units), made[name])
+        table.add_row(name, str(len(stages)), why, *_price(stages, graph.estimates))
     for name in dict.fromkeys(stage.name for stage in plan.reused):
         keys = [stage.key for stage in plan.reused if stage.name == name]
         table.add_row(f"[dim]{name}[/dim]", "0", f"[dim]{len(keys)} reused: {_some(keys)}[/dim]", "", "", "")
@@ -70,10 +70,20 @@ def show_damaged(console: Console, damaged: Mapping[str, str]) -> None:
         )
 
 
-def _why(unit: Unit, made: Mapping[str, Mapping[str, Json]]) -> str:
-    label = _some([stage.label for stage in unit.stages if stage.label])
-    difference = explain(unit.stages[0].identity(), made)
-    return escape(f"{label + '; ' if label else ''}{_departure(difference)}")
+def _together(units: Sequence[Unit]) -> list[list[Unit]]:
+    """The workers of each batch as one group."""
+    groups: dict[str, list[Unit]] = {}
+    for unit in units:
+        first = unit.stages[0]
+        groups.setdefault(f"{first.run} {first.batch}" if first.batch else first.address, []).append(unit)
+    return list(groups.values())
+
+
+def _why(stages: Sequence[Stage], workers: int, made: Mapping[str, Mapping[str, Json]]) -> str:
+    side_by_side = f"{workers} workers" if workers > 1 else ""
+    label = _some([stage.label for stage in stages if stage.label])
+    departure = _departure(explain(stages[0].identity(), made))
+    return escape("; ".join(filter(None, (side_by_side, label, departure))))
 
 
 def _departure(difference: Difference | None) -> str:

@@ -1,7 +1,7 @@
 """A stage: one named step of an experiment, as an inert value, and the work order its function receives.
 
 What a stage *is* (name, version, config, inputs) makes its key. How and where it runs (label, run, settings, batch,
-resources) cannot reach the key: `identity()` is the only thing hashed, and it does not mention them.
+shards, resources) cannot reach the key: `identity()` is the only thing hashed, and it does not mention them.
 
     key = key_of({name, version, config, inputs: {role: [key, ...]}})
 
@@ -16,6 +16,9 @@ and their function takes all works at once and reports each as it finishes:
 
 A stage of several processes (`resources`) is made by all of them together: each runs the same function, and the first
 one's `out` is the product (sweep/group.py).
+
+A long stage may be made in `shards`: stages of their own, which run side by side on different machines and are resumed
+each by itself. Its function then puts their products together, into what it would have made without them.
 """
 
 from __future__ import annotations
@@ -81,7 +84,9 @@ class Stage:
     run: str  # "s1.train.sft:train"
     inputs: Mapping[str, tuple[Input, ...]] = field(default_factory=dict)  # by role
     settings: Mapping[str, Json] = field(default_factory=dict)  # how it runs: device, micro-batch, price
+    shards: tuple[Stage, ...] = ()  # whose products make up its own; (): it is made as a whole
     batch: str | None = None  # stages of one batch run in one process
+    worker: int = 0  # or in several, that share the batch's folder: those of one number in one process
     resources: Resources = Resources()  # of the process that makes it; a batch has one, that of its first stage
     label: str = ""  # for people: "max 16 tokens"
 
@@ -103,9 +108,18 @@ class Stage:
         """`name/key`: where the store keeps it and how people and tables call it."""
         return f"{self.name}/{self.key}"
 
-    def stage_inputs(self) -> Iterator[Stage]:
-        """The inputs that are stages themselves, role by role."""
-        return (each for inputs in self.inputs.values() for each in inputs if isinstance(each, Stage))
+    def rests_on(self) -> Iterator[Stage]:
+        """What must be finished before it: inputs that are stages themselves, role by role, and its shards."""
+        yield from (each for inputs in self.inputs.values() for each in inputs if isinstance(each, Stage))
+        yield from self.shards
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of those that make up a product, finished."""
+
+    out: Path  # its product directory
+    summary: Summary
 
 
 @dataclass(frozen=True)
@@ -120,6 +134,7 @@ class Work(Generic[Config]):
     shared: Path  # survives and is shared by all stages of the same batch: the continuation store
     settings: Mapping[str, Json]
     report: Callable[[int, int, str], None]  # progress: done, total, unit
+    shards: tuple[Shard, ...] = ()  # which its product is put together from; (): it is made as a whole
 
     def one(self, role: str) -> Path:
         """The single input of a role."""

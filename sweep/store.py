@@ -132,6 +132,13 @@ class StageDirectory:
         with locked(self.lock_file):
             yield
 
+    @contextmanager
+    def locked_now(self) -> Iterator[bool]:
+        """The same without waiting; False if another process works here."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with locked_now(self.lock_file, Hold.ALONE) as is_ours:
+            yield is_ours
+
     def faults(self, look: Look = glance) -> list[str]:
         """What of a finished product is no longer as it was published, as far as its record knows that."""
         if not self.is_done:
@@ -220,10 +227,12 @@ def describe(stage: Stage) -> dict[str, Any]:
         "config_type": f"{config_type.__module__}:{config_type.__qualname__}",
         "run": stage.run,
         "batch": stage.batch,
+        "worker": stage.worker,
         "label": stage.label,
         "settings": dict(stage.settings),
         "resources": asdict(stage.resources),
         "inputs": {role: [_place(each) for each in inputs] for role, inputs in stage.inputs.items()},
+        "shards": [_place(each) for each in stage.shards],
     }
 
 

@@ -84,6 +84,7 @@ RANKS = (
     ("s1.generate.replicas", 2),
     ("s1.generate.engines", 2),
     ("s1.generate.answers", 2),
+    ("s1.generate.shards", 2),
     ("s1.generate.continuations", 1),
     ("s1.generate.census", 2),
     ("s1.generate.rollout", 1),

@@ -28,7 +28,7 @@ def graph_of(composition: Composition) -> Graph:
 
 def curve_of(graph: Graph) -> Stage:
     """What the report rests on; the report itself also quotes the command."""
-    (curve,) = graph.product.stage_inputs()
+    (curve,) = graph.product.rests_on()
     return curve
 
 

@@ -2,7 +2,7 @@
 
 A work's answers are written in question order, then sample, as soon as the last of its traces is closed. The seed of a
 sample is a hash of (generate.seed, question, sample): it knows neither budget nor place, so every budget continues the
-same text, and a subset of the questions gives a subset of the answers.
+same text, and a share of the questions gives that share of the answers (s1/generate/shards.py).
 
     out/answers.jsonl    s1/records.py: Answer
     out/engine.json      the fingerprint of the engine (s1/generate/engines.py)
@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -30,12 +30,13 @@ from s1.generate.engines import Fingerprint, open_engine, require_planned
 from s1.generate.move import Close, Policy
 from s1.generate.policy import policy_of
 from s1.generate.rollout import Job, Rollout
+from s1.generate.shards import ANSWERS_FILE, USAGE, questions_in, questions_of, summary_of
 from s1.generate.trace import Part, Segment, begun
-from s1.records import Answer, Ending, Question, read_rows, write_rows
-from s1.stages import Answering
+from s1.records import Answer, Ending, Question, write_rows
+from s1.stages import Answering, AnsweringShard
 from s1.train.start import model_location, tokenizer_at
 from sweep.identity import Json, key_of
-from sweep.stage import Finished, Summary, Work
+from sweep.stage import Finished, Work
 
 
 class Open(Protocol):
@@ -60,7 +61,7 @@ class _Sheet:
     """The answers of one work, as they come in."""
 
     work: Work[Answering]
-    questions: Sequence[Question]
+    questions: Sequence[Question]  # those that are asked here
     closed: dict[tuple[int, int], Close] = field(default_factory=dict)  # by question and sample
 
     @property
@@ -76,6 +77,19 @@ class _Sheet:
 
 def answer(works: Sequence[Work[Answering]], open_model: Open = open_model) -> Iterator[Finished]:
     """Batch stage function; inputs `model`, `questions`."""
+    yield from _answer_all([_Sheet(work, questions_of(work)) for work in works], open_model)
+
+
+def answer_shard(works: Sequence[Work[AnsweringShard]], open_model: Open = open_model) -> Iterator[Finished]:
+    """Likewise, for a shard of each work's questions."""
+    wholes = [
+        (replace(work, config=work.config.whole), questions_in(work.config, questions_of(work))) for work in works
+    ]
+    yield from _answer_all([_Sheet(work, questions) for work, questions in wholes], open_model)
+
+
+def _answer_all(sheets: Sequence[_Sheet], open_model: Open) -> Iterator[Finished]:
+    works = [sheet.work for sheet in sheets]
     first = works[0]
     if any(work.config.engine != first.config.engine or work.one("model") != first.one("model") for work in works):
         raise ConfigError("works of one batch: different models or engines. Give each model and engine its own batch.")
@@ -83,7 +97,6 @@ def answer(works: Sequence[Work[Answering]], open_model: Open = open_model) -> I
     longest = max(work.config.context_tokens for work in works)
     tokenizer, load = open_model(first.one("model"), first.config.engine, {**first.settings, "context_tokens": longest})
     policies = _policies(works, tokenizer)
-    sheets = {work.key: _Sheet(work, _questions(work)) for work in works}
     with ExitStack() as opened:
         engine = opened.enter_context(closing(load()))
         _require_context(longest, engine)
@@ -95,31 +108,25 @@ def answer(works: Sequence[Work[Answering]], open_model: Open = open_model) -> I
         }
         jobs = [
             job
-            for sheet in sheets.values()
+            for sheet in sheets
             for job in _jobs(sheet, policies[sheet.work.key], stores[_store_path(sheet.work, fingerprint)], tokenizer)
         ]
+        by_owner = {sheet.work.key: sheet for sheet in sheets}
         for job, close in rollout.run(jobs):
-            sheet = sheets[job.owner]
+            sheet = by_owner[job.owner]
             if sheet.put(job.name, close):
                 job.store.sync()
                 rows = list(_rows(sheet, tokenizer))
-                write_rows(sheet.work.out / "answers.jsonl", rows)
+                write_rows(sheet.work.out / ANSWERS_FILE, rows)
                 fingerprint.write(sheet.work.out)
-                yield Finished(job.owner, _summary(rows, rollout, sheet))
+                usage = {name: getattr(rollout.usage, name)[job.owner] for name in USAGE}
+                yield Finished(job.owner, summary_of(rows, sheet.work.config, usage))
 
 
 def seed_of(seed: int, question_id: str, sample: int) -> int:
     """63 bits that depend on these three and nothing else."""
     digest = hashlib.sha256(f"{seed} {sample} {question_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-def _questions(work: Work[Answering]) -> list[Question]:
-    path = work.one("questions") / "questions.jsonl"
-    questions = read_rows(path, Question)
-    if not questions:
-        raise ConfigError(f"{path}: no questions. Check task.limit and the rows of the task.")
-    return questions
 
 
 def _store_path(work: Work[Answering], fingerprint: Fingerprint) -> Path:
@@ -203,19 +210,4 @@ def _segment(segment: Segment) -> dict[str, Json]:
         "origin": segment.origin.value,
         "ids": list(segment.ids),
         "ended_by": None if segment.ended_by is None else list(segment.ended_by),
-    }
-
-
-def _summary(rows: Sequence[Answer], rollout: Rollout, sheet: _Sheet) -> Summary:
-    sampled = sum(row.sampled_tokens for row in rows)
-    generated = rollout.usage.engine_tokens[sheet.work.key]
-    return {
-        "questions": len(sheet.questions),
-        "samples": sheet.work.config.generate.samples,
-        "thinking_tokens": sum(row.thinking_tokens for row in rows) / len(rows),
-        "sampled_tokens": sampled,
-        "engine_tokens": generated,
-        "served_tokens": max(0, sampled - generated),
-        "prompt_tokens": rollout.usage.prompt_tokens[sheet.work.key],
-        "cached_tokens": rollout.usage.cached_tokens[sheet.work.key],
     }

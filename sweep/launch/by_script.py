@@ -27,7 +27,7 @@ def share_of(work: Plan, script: str, cpu: str) -> Share:
     needed = {stage.address for stage in work.needed}
     later = []
     for stage in work.needed:
-        inputs = {each.address for each in stage.stage_inputs()} & needed
+        inputs = {each.address for each in stage.rests_on()} & needed
         if stage.resources.script == cpu and inputs <= open_here:
             open_here.add(stage.address)
             open_all.add(stage.address)
@@ -48,7 +48,7 @@ def share_of(work: Plan, script: str, cpu: str) -> Share:
 
 def _below(addresses: set[str], work: Plan) -> set[str]:
     """These stages and all that they rest on."""
-    inputs = {stage.address: {each.address for each in stage.stage_inputs()} for stage in work.needed}
+    inputs = {stage.address: {each.address for each in stage.rests_on()} for stage in work.needed}
     found: set[str] = set()
     waiting = list(addresses)
     while waiting:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from s1.config import Hub
+from s1.estimates import estimates_of
 from s1.pipeline import Point, stages_of
 from s1.prefetch import ModelNeed, needs_of
 from s1.resources import Kind, resources_of
@@ -23,8 +26,8 @@ def stages(*overrides: str) -> tuple[Stage, ...]:
 def test_training_takes_all_nodes_generation_one_and_the_rest_no_gpu() -> None:
     asked = {stage.name: stage.resources for stage in stages("engine=vllm", "machine=h100x16")}
     assert asked["checkpoint"] == Resources("sft", nodes=2, devices=8, processes=8)
-    assert asked["answers"] == Resources("generate", devices=8)
-    assert {asked[name] for name in ("start", "pool", "curated", "rendered", "questions", "scores")} == {
+    assert asked["answers_shard"] == Resources("generate", devices=8)
+    assert {asked[name] for name in ("start", "pool", "curated", "rendered", "questions", "answers", "scores")} == {
         Resources("cpu")
     }
 
@@ -42,7 +45,24 @@ def test_a_machine_without_gpus_asks_for_none() -> None:
 
 def test_where_it_runs_is_no_part_of_what_it_is() -> None:
     here, there = stages("engine=vllm", "machine=h100x8"), stages("engine=vllm", "machine=h100x16", "launch=slurm")
-    assert [each.key for each in here] == [each.key for each in there]
+    assert [each.key for each in here] == [each.key for each in there if each.name != "answers_shard"]
+
+
+def test_shards_are_generated_side_by_side_and_cost_a_start_each() -> None:
+    points = [point(f"machine.shards={shards}", "task.problems=300") for shards in (1, 4)]
+    built = [stages_of(each) for each in points]
+    whole, sharded = (estimates_of([x], [each]) for x, each in zip(points, built, strict=True))
+    one, four = whole[built[0].asked.answers.address], [sharded[each.address] for each in built[1].asked.answers.shards]
+    assert len(four) == 4
+    assert sum(each.tokens for each in four) == one.tokens
+    start_s = points[0].cost.seconds_per_stage
+    assert sum(each.device_seconds for each in four) == pytest.approx(one.device_seconds + 3 * start_s)
+    assert built[1].asked.answers.address not in sharded
+
+
+def test_no_shard_is_without_a_question() -> None:
+    assert len(stages_of(point("machine.shards=4", "task.problems=3")).asked.answers.shards) == 3
+    assert stages_of(point("machine.shards=4", "task.problems=1")).asked.answers.shards == ()
 
 
 def test_models_and_datasets_of_the_hub_are_known_before_anything_runs() -> None:

@@ -1,4 +1,7 @@
-"""The whole scan of the laptop model, by the launcher and by hand, equals the one that ran without a queue."""
+"""The whole scan of the laptop model, by the launcher and by hand, equals the one that ran without a queue.
+
+Here its answers are generated in shards, each an element of an array; there by one worker.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,9 @@ from tests.slurm.cluster import Cluster
 EXPERIMENT = ("+experiment=smoke", "train.steps=100", "machine.checkpoint_every_steps=10")
 SIGNS = {  # what a job leaves as soon as it has something to lose
     "checkpoint": "checkpoint/*/scratch/checkpoint-*/complete",
-    "answers": "shared/*/continuations/*/*.jsonl",
+    "answers_shard": "shared/*/continuations/*/*.jsonl",
 }
+SHARDS = "machine.shards=2"
 SETTINGS = ("launch.cpus=16", "launch.memory_gib=8", "launch.signal_seconds=30")
 
 
@@ -51,7 +55,7 @@ class Scientist:
         return {
             f"{record['identity']['name']}/{record['key']}/{name}": state["sha256"]
             for record in records
-            if record["identity"]["name"] not in ("curve", "report")
+            if record["identity"]["name"] not in ("curve", "report", "answers_shard")
             for name, state in record["files"].items()
         }
 
@@ -71,23 +75,24 @@ def test_a_scan_through_the_queue_interrupted_twice_equals_an_undisturbed_one(
     local: Scientist, on_login_node: Cluster, tmp_path: Path
 ) -> None:
     there = Scientist(tmp_path)
-    said = there.sweep(*there.scan, "launch=slurm", *SETTINGS)
-    assert "12 jobs, 12 elements" in said
+    said = there.sweep(*there.scan, "launch=slurm", SHARDS, *SETTINGS)
+    assert "13 jobs, 14 elements" in said
     assert "submitted" in said
     (directory,) = submissions(there.store)
     ids = {name.partition("-")[2]: job_id for name, job_id in directory.ids().items()}
     for job, sign in SIGNS.items():
         on_login_node.wait_until(lambda: list(there.store.glob(sign)), f"{job} has something to lose", 300)  # noqa: B023
-        on_login_node.run("scancel", "--signal=USR1", "--batch", ids[job])
+        on_login_node.run("scancel", "--signal=USR1", "--batch", ids[job])  # of an array, all elements
     wait(on_login_node)
     assert on_login_node.job(ids["checkpoint"])["Restarts"] == "1"
     told = there.sweep("status", f"store={there.store}")
-    assert "12 done" in told, told + there.sweep("logs", f"store={there.store}")
+    assert "14 done" in told, told + there.sweep("logs", f"store={there.store}")
     assert f"published: {there.table.parent}" in told
     assert "put back into the queue" in there.sweep("logs", "checkpoint", f"store={there.store}")
     assert there.products() == local.products()
     assert there.table.read_bytes() == local.table.read_bytes()
-    again = there.sweep(*there.scan, "launch=slurm", *SETTINGS)
+    assert len(list(there.store.glob("answers_shard/*/record.json"))) == 2 * len(list(there.store.glob("answers/*")))
+    again = there.sweep(*there.scan, "launch=slurm", SHARDS, *SETTINGS)
     assert "0 stages to run" in again
 
 
@@ -103,12 +108,11 @@ def test_a_scan_by_hand_is_three_scripts_and_equals_a_local_one(
         "--job-name=smoke-by-hand",
     ]
     first: list[str] = []
-    for script in ("sft", "generate", "cpu"):
-        log = f"--output={tmp_path}/{script}.txt"
-        command = ["sbatch", "--parsable", f"--chdir={PROJECT}", *small, log, *first, f"slurm/{script}.sbatch"]
-        done = on_login_node.ask(
-            "env", f"--chdir={PROJECT}", f"PYTHON={sys.executable}", "OMP_NUM_THREADS=1", *command, *there.scan
-        )
+    for script, array in (("sft", []), ("generate", ["--array=0-1"]), ("cpu", [])):
+        log = f"--output={tmp_path}/{script}-{'%a' if array else '0'}.txt"
+        command = ["sbatch", "--parsable", f"--chdir={PROJECT}", *small, log, *first, *array, f"slurm/{script}.sbatch"]
+        here = ["env", f"--chdir={PROJECT}", f"PYTHON={sys.executable}", "OMP_NUM_THREADS=1"]
+        done = on_login_node.ask(*here, *command, *there.scan, SHARDS)
         first = [f"--dependency=afterok:{done}", "--kill-on-invalid-dep=yes"]
     wait(on_login_node)
     said = "".join(path.read_text(encoding="utf-8") for path in sorted(tmp_path.glob("*.txt")))

@@ -1,0 +1,105 @@
+"""Answers in shards: the questions divided among workers, and their answers put together again.
+
+    shard i of n = questions i, i + n, i + 2n, ...
+
+An answer depends on its question alone and not on what is asked beside it, so the shards together are the very answers
+that one worker would have written, in the same order. A shard that lacks an answer, or that an engine of other numerics
+wrote, is refused.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from s1.config import ConfigError
+from s1.generate.engines import ENGINE_FILE, read_engine
+from s1.records import Answer, Question, read_rows, write_rows
+from s1.stages import Answering, AnsweringShard
+from sweep.identity import Json
+from sweep.stage import Finished, Shard, Summary, Work
+
+ANSWERS_FILE = "answers.jsonl"
+USAGE = ("engine_tokens", "prompt_tokens", "cached_tokens")  # of a summary: what the engine did
+
+
+def questions_of(work: Work[Any]) -> list[Question]:
+    """All of the input `questions`. Raises ConfigError if there is none."""
+    path = work.one("questions") / "questions.jsonl"
+    questions = read_rows(path, Question)
+    if not questions:
+        raise ConfigError(f"{path}: no questions. Check task.limit and the rows of the task.")
+    return questions
+
+
+def questions_in(shard: AnsweringShard, questions: Sequence[Question]) -> Sequence[Question]:
+    """The questions of a shard. Raises ConfigError if there is none for it."""
+    found = questions[shard.index :: shard.count]
+    if not found:
+        raise ConfigError(
+            f"shard {shard.index + 1} of {shard.count}: there are only {len(questions)} questions."
+            f" Set machine.shards to at most {len(questions)}."
+        )
+    return found
+
+
+def join(works: Sequence[Work[Answering]]) -> Iterator[Finished]:
+    """Batch stage function; input `questions`. Raises ConfigError for shards that do not fit together."""
+    for work in works:
+        _require_one_engine(work.shards)
+        rows = woven(work.shards, questions_of(work), work.config.generate.samples)
+        write_rows(work.out / ANSWERS_FILE, rows)
+        shutil.copyfile(work.shards[0].out / ENGINE_FILE, work.out / ENGINE_FILE)
+        usage = {name: sum(int(shard.summary[name] or 0) for shard in work.shards) for name in USAGE}
+        yield Finished(work.key, summary_of(rows, work.config, usage))
+
+
+def summary_of(rows: Sequence[Answer], config: Answering, usage: Mapping[str, int]) -> Summary:
+    """Of a work's answers (s1/generate/answers.py), however many workers wrote them."""
+    sampled = sum(row.sampled_tokens for row in rows)
+    return {
+        "questions": len(rows) // config.generate.samples,
+        "samples": config.generate.samples,
+        "thinking_tokens": sum(row.thinking_tokens for row in rows) / len(rows),
+        "sampled_tokens": sampled,
+        "served_tokens": max(0, sampled - usage["engine_tokens"]),
+        **{name: usage[name] for name in USAGE},
+    }
+
+
+def woven(shards: Sequence[Shard], questions: Sequence[Question], samples: int) -> list[Answer]:
+    """The answers of all shards in the order of the questions, then sample."""
+    answers = [_answers(shard, questions[index :: len(shards)], samples) for index, shard in enumerate(shards)]
+    turns = [divmod(index, len(shards)) for index in range(len(questions))]
+    return [answers[shard][turn * samples + sample] for turn, shard in turns for sample in range(samples)]
+
+
+def _answers(shard: Shard, questions: Sequence[Question], samples: int) -> list[Answer]:
+    rows = read_rows(shard.out / ANSWERS_FILE, Answer)
+    wanted = [(question.question_id, sample) for question in questions for sample in range(samples)]
+    if [(row.question_id, row.sample) for row in rows] != wanted:
+        raise ConfigError(
+            f"{shard.out}: {len(rows)} answers that are not those of its {len(questions)} questions."
+            f" Remove {shard.out.parent}; the same sweep makes it again."
+        )
+    return rows
+
+
+def _require_one_engine(shards: Sequence[Shard]) -> None:
+    """Traces of different numerics never mix silently."""
+    first, *others = shards
+    expected = read_engine(first.out)
+    for shard in others:
+        found = read_engine(shard.out)
+        if found != expected:
+            differing = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
+            raise ConfigError(
+                f"{shard.out}: {_values(found, differing)}, but {_values(expected, differing)} in {first.out}. Ask for"
+                " one kind of device (launch.gpu_type, launch.constraint), remove the directory of one of them, and run"
+                " the sweep again."
+            )
+
+
+def _values(engine: Mapping[str, Json], names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {engine.get(name)}" for name in names)
