@@ -1,6 +1,7 @@
 # What every batch script of this folder begins with; sourced in the project's directory, or in the copy of it that was
 # made when the sweep was submitted. Site settings come from slurm/site.sh (an example lies beside it).
 
+export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline # no internet there, unless the site says otherwise
 if [[ -r slurm/site.sh ]]; then
     source slurm/site.sh
 fi
@@ -8,7 +9,6 @@ set -euo pipefail
 
 PYTHON=${PYTHON:-python}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 # the code of this directory first
-export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline   # compute nodes have no internet
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}} TOKENIZERS_PARALLELISM=false
 
 # One array element has an id of its own: that of the array would mean all of them.
@@ -74,6 +74,19 @@ make() {
     step "$@" "${DIRECTORIES[@]}"
 }
 
+# Whether SLURM calls this job running; asked for a while, as a controller that is being restarted answers later.
+is_running() {
+    local state attempt
+    for attempt in {1..20}; do
+        if state=$(squeue -h -j "$ELEMENT" -o %T); then
+            [[ $state == RUNNING ]]
+            return
+        fi
+        sleep 2
+    done
+    return 1
+}
+
 # ended STATUS    the step did not make what it was to make: go on later if it was interrupted, or else fail
 #
 # Interrupted is what wrote no failure and was told to end, or says so itself (75). While SLURM calls the job running,
@@ -89,7 +102,7 @@ ended() {
         echo "interrupted ${MOST_RESTARTS:-100} times: given up. Give it more time: launch.minutes." >&2
         exit "$status"
     fi
-    if [[ $(squeue -h -j "$ELEMENT" -o %T) == RUNNING ]]; then
+    if is_running; then
         echo "interrupted: job $ELEMENT is put back into the queue, $(date -Is)"
         trap '' TERM
         scontrol requeue "$ELEMENT"

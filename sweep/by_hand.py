@@ -12,8 +12,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
+from contextlib import chdir
 from pathlib import Path
 
 from rich.console import Console
@@ -39,9 +39,8 @@ def prepare(argv: Sequence[str], console: Console) -> int:
     if len(argv) < 3:
         raise InputError("prepare: says too little. Write python -m sweep prepare SCRIPT FILE OVERRIDE... -m.")
     script, file = argv[0], Path(argv[1])
-    composition = compose(argv[2:])
+    composition, graph = _graph_of(argv[2:])
     store = Store(composition.entry.store)
-    graph = _graph(composition)
     with store.held(Hold.SHARED):
         work, _ = sound_plan(graph, store)
         share = share_of(work, script, CPU)
@@ -70,8 +69,7 @@ def _say_later(console: Console, share: Share) -> None:
 
 def prefetch(argv: Sequence[str], console: Console) -> int:
     """The sub-command `prefetch`, given what follows it; returns the exit status."""
-    composition = compose(argv)
-    graph = _graph(composition)
+    composition, graph = _graph_of(argv)
     work, _ = sound_plan(graph, Store(composition.entry.store))
     lines = list(graph.prefetch(work.needed))
     for line in lines or ["nothing to download."]:
@@ -82,25 +80,33 @@ def prefetch(argv: Sequence[str], console: Console) -> int:
 def publish_again(argv: Sequence[str], console: Console) -> int:
     """The sub-command `publish`, given what follows it; returns the exit status. Raises InputError if stages miss."""
     directory = _submission(argv)
-    if directory is None:
-        composition = compose(argv)
-    else:
-        submission = directory.read()
-        os.chdir(submission.here)  # relative paths on its command line
-        composition = compose(submission.arguments)
-        store, results = Path(submission.store), Path(submission.results)
-        composition = dataclasses.replace(
-            composition,
-            entry=dataclasses.replace(composition.entry, store=store, results=results),
-            request=dataclasses.replace(composition.request, store=store),
-        )
-    graph, store = _graph(composition), Store(composition.entry.store)
+    composition, graph = _graph_of(argv) if directory is None else planned_again(directory)
+    store = Store(composition.entry.store)
     work, _ = sound_plan(graph, store)
     _refuse_to_make(work)
     status = carry_out(console, graph, work, store, composition.entry.results / graph.name)
     if directory is not None and status == 0:
         directory.mark(directory.published_file, results=str(composition.entry.results / graph.name))
     return status
+
+
+def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:
+    """The command of a submission once more, whose relative paths mean the directory where it was given."""
+    submission = directory.read()
+    store, results = Path(submission.store), Path(submission.results)
+    with chdir(submission.here):
+        composition = compose(submission.arguments)
+        composition = dataclasses.replace(
+            composition,
+            entry=dataclasses.replace(composition.entry, store=store, results=results),
+            request=dataclasses.replace(composition.request, store=store),
+        )
+        return composition, _graph(composition)
+
+
+def _graph_of(argv: Sequence[str]) -> tuple[Composition, Graph]:
+    composition = compose(argv)
+    return composition, _graph(composition)
 
 
 def _submission(argv: Sequence[str]) -> SubmissionDirectory | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sweep.contract import Graph
 from sweep.errors import InputError
+from sweep.lock import locked
 from sweep.plan import Plan, plan
 from sweep.stage import Stage
 from sweep.store import Store, write_json
@@ -31,18 +32,24 @@ def publish(graph: Graph, store: Store, results: Path) -> Mapping[str, Any]:
     """Copy the product to results/NAME, whole, and say beside it what it was made from and what that cost."""
     if results.exists() and not (results / "manifest.json").exists():
         raise InputError(f"results {results}: there, and not a result of ours. Move it away, or choose another name=.")
+    made_from = manifest(graph, store)
+    with locked(store.root / "publishing"):  # the last jobs of one command, sent twice, start in the same second
+        _replace(results, store.directory(graph.product).out, made_from)
+    return made_from
+
+
+def _replace(results: Path, product: Path, made_from: Mapping[str, Any]) -> None:
+    """Copied aside and renamed: what was there before stays until the new is whole."""
     results.parent.mkdir(parents=True, exist_ok=True)
     new, old = (results.with_name(f".{results.name}.{which}") for which in ("new", "old"))
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    shutil.copytree(store.directory(graph.product).out, new)
-    made_from = manifest(graph, store)
+    shutil.copytree(product, new)
     write_json(new / "manifest.json", made_from)
     if results.exists():
         results.rename(old)
     new.rename(results)
     shutil.rmtree(old, ignore_errors=True)
-    return made_from
 
 
 def finished_stages(graph: Graph, store: Store) -> list[Stage]:

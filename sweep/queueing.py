@@ -3,7 +3,8 @@
     python -m sweep +experiment=NAME machine=h100x16 launch=slurm -m     plan, ask, prefetch, submit; returns at once
     python -m sweep status [ID] [watch=true]     every element: state, elapsed, progress, log
     python -m sweep logs [ID] [STAGE] [lines=20] the end of the logs of a stage: "checkpoint", or "answers/9f3c1ab2d4e5"
-    python -m sweep resume [ID]                  submit again what failed or is missing, with the code of the submission
+    python -m sweep resume [ID] [yes=true]       submit what failed or is missing, with the code and the launch settings
+                                                 of the submission; or all of a dry run, asked about as any plan
     python -m sweep cancel [ID]                  cancel all its jobs; what is done is kept
 
 ID is a directory name in store/submissions, by default the newest. `store=DIR` as everywhere. They work from the store
@@ -20,16 +21,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from sweep.by_hand import planned_again
 from sweep.compose import Composition, compose_entry
-from sweep.contract import Graph
+from sweep.contract import Graph, Launch
 from sweep.errors import InputError
-from sweep.launch import slurm
+from sweep.launch import slurm, slurm_queue
+from sweep.launch.slurm_jobs import SlurmJob
+from sweep.launch.slurm_text import asked_of
 from sweep.launch.submission import SubmissionDirectory, the_submission
-from sweep.lock import Hold
+from sweep.lock import Hold, locked_now
 from sweep.plan import Plan
+from sweep.publish import sound_plan
 from sweep.show_slurm import show_jobs, show_log, show_situation
 from sweep.store import Store
 
+EARLIEST_SIGNAL_MINUTES = 1  # SLURM may send it so much before its time
 WATCH_INTERVAL_S = 10.0  # one squeue each time
 LOG_LINES = 20
 
@@ -47,14 +53,13 @@ def submit(console: Console, graph: Graph, work: Plan, composition: Composition)
     """Ask, prefetch, write, send; the exit status."""
     launch, store = graph.launch, Store(composition.entry.store)
     if not launch.dry_run:
-        _ask_about_cost(console, graph, work, composition.entry.yes)
-        for line in graph.prefetch(work.needed):
-            console.print(f"  {escape(line)}", soft_wrap=True)
+        _make_ready(console, graph, work, composition.entry.yes)
     order = slurm.Order(
         composition.request.command, composition.arguments, Path.cwd(), composition.entry.results.resolve()
     )
     others = slurm.elsewhere(store.root)
     jobs = slurm.queue_shape(graph, work, others)
+    _refuse_no_time(jobs, launch)
     directory = SubmissionDirectory(slurm.write_submission(graph, work, jobs, store, order))
     if launch.dry_run:
         console.print(f"written, not submitted: {directory.path}", soft_wrap=True)
@@ -64,6 +69,25 @@ def submit(console: Console, graph: Graph, work: Plan, composition: Composition)
     console.print(f"submitted {directory.name}: jobs {', '.join(ids.values())}", soft_wrap=True)
     console.print("to follow it: python -m sweep status | logs | resume | cancel", markup=False)
     return 0
+
+
+def _make_ready(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
+    """What comes before the first sbatch: ask about the cost, bring here what the jobs cannot fetch."""
+    _ask_about_cost(console, graph, work, yes)
+    slurm_queue.refuse_without_slurm()
+    for line in graph.prefetch(work.needed):
+        console.print(f"  {escape(line)}", soft_wrap=True)
+
+
+def _refuse_no_time(jobs: Sequence[SlurmJob], launch: Launch) -> None:
+    """A job that is told to stop as soon as it starts would go back into the queue for ever."""
+    for job in jobs:
+        minutes = asked_of(job.resources, launch).minutes
+        if minutes is not None and 60 * (minutes - EARLIEST_SIGNAL_MINUTES) <= launch.signal_seconds:
+            raise InputError(
+                f"launch.signal_seconds {launch.signal_seconds}: {job.name} has {minutes} minutes, and would be told to"
+                f" stop as it starts. Lower it, or raise launch.minutes.{job.resources.script}."
+            )
 
 
 def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
@@ -109,12 +133,19 @@ def logs(argv: Sequence[str], console: Console) -> int:
 
 def resume(argv: Sequence[str], console: Console) -> int:
     """The sub-command `resume`."""
-    directory, _, _ = _addressed(argv, ())
+    directory, _, switches = _addressed(argv, ("yes",))
     store = Store(directory.store)
-    with store.held(Hold.SHARED):
+    with store.held(Hold.SHARED), locked_now(directory.path / "lock", Hold.ALONE) as is_ours:
+        if not is_ours:
+            raise InputError(f"resume {directory.name}: being resumed elsewhere at this moment. See sweep status.")
+        if not directory.ids():  # a dry run: what comes before the first sbatch is still to be done
+            composition, graph = planned_again(directory)
+            work, _ = sound_plan(graph, store)
+            _make_ready(console, graph, work, composition.entry.yes or switches.get("yes") == "true")
         jobs = slurm.resume(directory, store)
     if not jobs:
-        console.print(f"{directory.name}: nothing failed, nothing is missing.")
+        alive = sum(each.state.is_alive for each in slurm.look(directory).elements)
+        console.print(f"{directory.name}: nothing failed, nothing is missing; {alive} elements are still under way.")
         return 0
     elements = sum(len(job.elements) for job in jobs)
     ids = directory.ids()

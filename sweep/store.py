@@ -13,6 +13,7 @@ store/answers/9f3c1ab2d4e5/
   damaged-1/      a product that was no longer what was published, set aside before it was made again
 store/shared/<batch>/   what stages of a batch keep together: the continuation store
 store/lock              shared (flock) by every sweep while it runs, held alone by what removes or mends
+store/publishing        held (flock) by whoever copies a product to results/
 store/submissions/<id>/ what was sent to SLURM (sweep/launch/submission.py); its jobs lock their stages only
 """
 

@@ -2,14 +2,17 @@
 
 Every file that git tracks, as it is at this moment, and new files in the folders of code; results stay behind. Beside
 them exported.json, from which the records of the jobs take commit and diff (sweep/provenance.py), and slurm/site.sh:
-the site's lines, then the interpreter and the number of threads that the sweep was planned with.
+the interpreter that planned the sweep, which the site's lines may change; these; then what they may not: the number of
+threads, and where models and datasets were fetched to.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from sweep.errors import InputError
@@ -29,7 +32,7 @@ def export(code: Path, site: str | None, threads: int) -> None:
             (code / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, code / name)
     write_json(code / EXPORTED, git_state())
-    (code / SITE).write_text(f"{site_lines(site)}\n{_planned_with(threads)}", encoding="utf-8")
+    (code / SITE).write_text(_site_text(site_lines(site), threads, os.environ), encoding="utf-8")
 
 
 def site_lines(site: str | None) -> str:
@@ -42,11 +45,15 @@ def site_lines(site: str | None) -> str:
     return path.read_text(encoding="utf-8").rstrip()
 
 
-def _planned_with(threads: int) -> str:
+def _site_text(lines: str, threads: int, environment: Mapping[str, str]) -> str:
+    caches = environment.get("XDG_CACHE_HOME") or "~/.cache"
+    fetched_to = Path(environment.get("HF_HOME") or f"{caches}/huggingface").expanduser()
     return (
-        "\n# What the sweep was planned with.\n"
-        f"PYTHON={shlex.quote(sys.executable)}\n"
+        f"PYTHON={shlex.quote(sys.executable)} # that planned the sweep\n\n"
+        f"{lines}\n\n"
+        "# What the sweep was planned with, and where it has put models and datasets.\n"
         f"export OMP_NUM_THREADS={threads}\n"
+        f"export HF_HOME={shlex.quote(str(fetched_to))}\n"
     )
 
 

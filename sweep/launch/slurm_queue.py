@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sweep.errors import InputError
 from sweep.launch.slurm_state import Seen, elements_of
 
 TIMEOUT_S = 120.0  # a busy controller answers late
+OF_CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")  # the rest is of a job
+
+
+def refuse_without_slurm() -> None:
+    """Raises InputError where nothing can be submitted, before anything is fetched or written for it."""
+    _ask("sbatch", "--version")
 
 
 def submit(script: Path, arguments: Sequence[str], dependency: str | None) -> str:
     """Send one script; its job id. Raises InputError with SLURM's own words."""
     wait = [f"--dependency={dependency}"] if dependency else []
-    return _ask("sbatch", "--parsable", *wait, str(script), *arguments).strip().partition(";")[0]
+    said = _ask("sbatch", "--parsable", *wait, str(script), *arguments)
+    last = said.strip().rpartition("\n")[2]  # after whatever the site greets with
+    job_id = last.strip().partition(";")[0]
+    if not job_id.isdecimal():
+        raise InputError(f"sbatch: {last!r} is not a job id. Look with squeue whether {script} is in the queue.")
+    return job_id
+
+
+def of_login(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without that of a job: a person may submit from within one, and sbatch hands it on.
+
+    SLURM_ARRAY_TASK_ID would choose the wrong element, SLURM_MEM_PER_CPU make srun refuse.
+    """
+    return {name: value for name, value in environment.items() if not name.startswith("SLURM_") or name in OF_CLUSTER}
 
 
 def cancel(ids: Sequence[str]) -> None:
@@ -82,7 +102,9 @@ def _remembered(job_id: str) -> Iterator[tuple[str, Seen]]:
 
 def _ask(*command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S, env=of_login(os.environ)
+        )
     except FileNotFoundError:
         raise InputError(f"{command[0]}: not found here. Run this on a login node of a SLURM cluster.") from None
     except subprocess.TimeoutExpired:

@@ -83,11 +83,18 @@ def standings(
 ) -> list[Standing]:
     """Every element of every job; `seen` is None where there is no SLURM to ask."""
     found = []
+    stuck: set[str] = set()  # stages that nothing makes, as it failed or is blocked
     for job in jobs:
         for index, element in enumerate(job.elements):
             job_id = element_id(job, ids.get(job.name), index)
             known = seen.get(job_id) if seen is not None and job_id is not None else None
-            found.append(Standing(job.name, index, element, job_id, _state(element, job_id, disk, seen), known))
+            state = _state(element, job_id, disk, seen)
+            if state in (State.CANCELLED, State.LOST) and not stuck.isdisjoint(element.waits_for):
+                state = State.BLOCKED  # accounting does not tell why, and what is long over is forgotten
+            stuck.difference_update(element.stages)
+            if state in (State.FAILED, State.BLOCKED):
+                stuck.update(address for address in element.stages if address not in disk.done)
+            found.append(Standing(job.name, index, element, job_id, state, known))
     return found
 
 

@@ -152,6 +152,12 @@ class Cluster:
             send(pid, signal.SIGKILL)
         pid_file.unlink()
 
+    def tell_worker(self, job_id: str, number: signal.Signals) -> None:
+        """Signal the Python processes of a job without SLURM's doing."""
+        pythons = {pid for pid, program in programs() if "python" in program}
+        for pid in pythons & set(self._processes(lambda environment: f"SLURM_JOB_ID={job_id}" in environment)):
+            send(pid, number)
+
     # -------------------------------------------------------------------------------------------------------- questions
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:

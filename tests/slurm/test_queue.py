@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,21 @@ def test_a_controller_that_restarts_forgets_nothing(user: User, cluster: Cluster
     assert user.states(directory) == {"counted": ["done"], "points": ["done"] * 3, "total": ["done"]}
 
 
+def test_a_job_that_is_told_to_stop_while_the_controller_is_away_waits_for_it(user: User, cluster: Cluster) -> None:
+    counted = count_stage(40)
+    directory = user.send(make_stage("total", 0, counted))
+    cluster.wait_until(lambda: steps_made(user, counted) > 3, "it counts")
+    cluster.stop_controller()
+    try:
+        cluster.tell_worker(directory.ids()["01-counted"], signal.SIGUSR1)
+        cluster.wait_until(lambda: "Unable to contact" in user.log(counted), "it asked in vain")
+    finally:
+        cluster.start_controller()
+    user.wait(directory)
+    assert user.states(directory) == {"counted": ["done"], "total": ["done"]}
+    assert "put back into the queue" in user.log(counted)
+
+
 def test_a_dry_run_writes_everything_and_resume_sends_it(user: User, cluster: Cluster) -> None:
     _, _, total = fan(3)
     directory = user.send(total, dataclasses.replace(LAUNCH, dry_run=True))
@@ -237,6 +253,33 @@ def test_the_code_that_was_submitted_runs_whatever_becomes_of_the_checkout(user:
     user.wait(directory)
     assert user.directory(total).read_record()["summary"]["value"] == -5
     shutil.rmtree(directory.code)
+
+
+def test_a_sweep_can_be_sent_from_within_a_job(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from an interactive one, or from an array: what that job is must not be taken for what the new ones are."""
+    for name, value in (("ARRAY_JOB_ID", "7"), ("ARRAY_TASK_ID", "3"), ("RESTART_COUNT", "4"), ("MEM_PER_CPU", "100")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    total = make_stage("total", 5)
+    directory = user.send(total)
+    user.wait(directory)
+    assert user.states(directory) == {"total": ["done"]}, (directory.logs / "01-total_0.txt").read_text(
+        encoding="utf-8"
+    )
+    assert "restart 0" in user.log(total)
+
+
+def test_a_site_that_greets_before_the_job_id_is_understood(
+    user: User, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text(f'#!/bin/sh\necho Welcome.\nexec {shutil.which("sbatch")} "$@"\n', encoding="utf-8")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sbatch.parent}:{cluster.environment['PATH']}")
+    directory = user.send(make_stage("total", 5))
+    assert directory.ids()["01-total"].isdecimal()
+    user.wait(directory)
+    assert user.states(directory) == {"total": ["done"]}
 
 
 def steps_made(user: User, stage: Stage) -> int:

@@ -48,8 +48,9 @@ def test_two_nodes_learn_what_one_process_learns(user: User, tmp_path: Path) -> 
     assert user.directory(checkpoint).read_record()["summary"]["steps"] == 6
 
 
-def test_all_processes_of_two_nodes_are_told_to_stop_and_go_on_together(user: User) -> None:
-    song = Stage("song", 1, toy_group.Choir(), "tests.sweep.toy_group:sing_until_asked", resources=TWO_NODES)
+def test_all_processes_of_two_nodes_are_told_to_stop_and_have_time_to_save(user: User) -> None:
+    """Longer than SLURM gives what it ends (KillWait, 5 seconds here): they are told before, not by their end."""
+    song = Stage("song", 1, toy_group.Choir(pause_s=9.0), "tests.sweep.toy_group:sing_until_asked", resources=TWO_NODES)
     directory = user.send(song)
     job_id = directory.ids()["01-song"]
     scratch = user.directory(song).scratch

@@ -60,8 +60,7 @@ def test_shards_are_an_array_with_the_devices_and_what_puts_them_together_needs_
     jobs = plan_jobs(plan([total_stage(3)], lambda stage: False).units, 1000)
     assert [(job.name, len(job.elements), job.resources.devices, job.after) for job in jobs] == [
         ("01-squares_shard", 3, 2, ()),
-        ("02-squares", 1, 0, ("01-squares_shard",)),
-        ("03-total", 1, 0, ("02-squares",)),
+        ("02-squares+total", 1, 0, ("01-squares_shard",)),
     ]
 
 

@@ -145,6 +145,26 @@ def test_the_store_decides_and_slurm_tells_the_rest() -> None:
     }
 
 
+def test_what_waits_for_a_failure_is_blocked_also_where_slurm_does_not_say_why() -> None:
+    """Accounting calls it cancelled, as if a person had done it; what is long over is not known at all."""
+    seen = {
+        "2_0": Seen("FAILED", "exit 1:0"),
+        "2_1": Seen("CANCELLED", "exit 0:0"),
+        "3_0": Seen("CANCELLED", "exit 0:0"),
+        "3_1": Seen("CANCELLED", "exit 0:0"),
+    }
+    assert stands({"01-questions:0", "02-answers:2", "03-scores:2"}, {"02-answers:0"}, seen) == {
+        "01-questions:0": State.DONE,
+        "02-answers:0": State.FAILED,
+        "02-answers:1": State.CANCELLED,
+        "02-answers:2": State.DONE,
+        "03-scores:0": State.BLOCKED,
+        "03-scores:1": State.CANCELLED,
+        "03-scores:2": State.DONE,
+        "04-report:0": State.BLOCKED,
+    }
+
+
 def test_without_slurm_only_done_and_failed_are_known() -> None:
     states = stands({"01-questions:0"}, {"02-answers:1"}, None)
     assert states["01-questions:0"] is State.DONE

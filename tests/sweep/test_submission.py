@@ -5,22 +5,28 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from sweep.contract import Launch, LaunchKind
+from sweep.compose import Composition, Entry
+from sweep.contract import Estimate, Launch, LaunchKind, Request
 from sweep.errors import InputError
 from sweep.launch import slurm, slurm_queue
 from sweep.launch.by_script import share_of
 from sweep.launch.export import export
 from sweep.launch.submission import SubmissionDirectory, the_submission
+from sweep.lock import Hold, locked_now
 from sweep.plan import plan
-from sweep.provenance import git_state
+from sweep.provenance import PROJECT, git_state
 from sweep.prune import prune
-from sweep.queueing import submit
+from sweep.publish import publish
+from sweep.queueing import resume, submit
 from sweep.show_slurm import show_jobs, show_situation
 from sweep.stage import FileInput, Resources, Stage
 from sweep.store import Store, read_json
@@ -28,6 +34,9 @@ from tests.slurm import toys
 from tests.slurm.toys import make_stage
 
 LAUNCH = Launch(LaunchKind.SLURM, minutes={"cpu": 30, "sft": 90}, max_array_size=1001, partition="main", throttle=2)
+
+
+PROVENANCE = {"git": {"commit": None}, "packages": {}}
 
 
 class Queue:
@@ -121,13 +130,24 @@ def test_the_code_goes_with_it(tmp_path: Path) -> None:
     assert "export OMP_NUM_THREADS=3\n" in (code / "slurm" / "site.sh").read_text(encoding="utf-8")
 
 
-def test_site_lines_come_first_and_a_missing_file_is_refused(tmp_path: Path) -> None:
+def test_the_site_chooses_the_interpreter_and_the_sweep_where_its_models_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models were fetched in the environment of the login node: jobs that looked elsewhere would find none."""
+    monkeypatch.setenv("HF_HOME", "/shared/hugging face")
     site = tmp_path / "site.sh"
-    site.write_text("module load cuda\n", encoding="utf-8")
-    export(tmp_path / "code", str(site), threads=1)
-    assert (tmp_path / "code" / "slurm" / "site.sh").read_text(encoding="utf-8").startswith("module load cuda\n")
+    site.write_text("PYTHON=/other/python\nexport HF_HOME=/elsewhere OMP_NUM_THREADS=64\n", encoding="utf-8")
+    export(tmp_path / "code", str(site), threads=3)
+    ask = 'source slurm/site.sh; printf "%s|" "$PYTHON" "$HF_HOME" "$OMP_NUM_THREADS"'
+    told = subprocess.run(["bash", "-c", ask], cwd=tmp_path / "code", capture_output=True, text=True, check=True).stdout
+    assert told == "/other/python|/shared/hugging face|3|"
+    export(tmp_path / "plain", site=None, threads=1)
+    assert f"PYTHON={sys.executable} " in (tmp_path / "plain" / "slurm" / "site.sh").read_text(encoding="utf-8")
+
+
+def test_a_site_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
-        export(tmp_path / "other", str(tmp_path / "no.sh"), threads=1)
+        export(tmp_path / "code", str(tmp_path / "no.sh"), threads=1)
 
 
 def test_files_of_the_project_are_read_from_the_exported_code(tmp_path: Path) -> None:
@@ -151,6 +171,22 @@ def test_what_is_queued_or_not_yet_published_is_not_pruned(tmp_path: Path) -> No
     assert {each.place.partition("/")[0] for each in gone} == {"start", "points", "total"}
 
 
+def test_two_that_publish_the_same_result_at_once_leave_it_whole(tmp_path: Path) -> None:
+    """As the last jobs of the same command, submitted twice: they wait for the same report."""
+    store, product = Store(tmp_path / "store"), make_stage("total", 1)
+    directory = store.prepare(product)
+    directory.begin()
+    for number in range(200):
+        (directory.partial / f"{number}.txt").write_text("whole", encoding="utf-8")
+    directory.publish({"seconds": 1.0, "usd": 0.0, "summary": {}, "finished_at": "", "provenance": PROVENANCE})
+    graph, results = toys.graph(product, LAUNCH), tmp_path / "results" / "toy"
+    with ThreadPoolExecutor(8) as pool:
+        for published in [pool.submit(publish, graph, store, results) for _ in range(32)]:
+            published.result()
+    assert len(list(results.glob("*.txt"))) == 200
+    assert [path.name for path in results.parent.iterdir()] == ["toy"]
+
+
 def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     first, second = written(store, fan()), written(store, fan(2))
@@ -161,9 +197,6 @@ def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> N
 
 
 def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sweep.compose import Composition, Entry
-    from sweep.contract import Estimate, Request
-
     product = fan()
     graph = dataclasses.replace(
         toys.graph(product, LAUNCH), estimates={product.address: Estimate(usd=101.0, device_seconds=1.0)}
@@ -174,6 +207,43 @@ def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch:
     with pytest.raises(InputError, match="Add yes=true to submit"):
         submit(Console(file=io.StringIO()), graph, plan([product], lambda stage: False), composition)
     assert not (tmp_path / "store").exists()
+
+
+def test_a_job_that_would_be_told_to_stop_as_it_starts_is_refused(tmp_path: Path) -> None:
+    graph = toys.graph(fan(), dataclasses.replace(LAUNCH, minutes={"cpu": 6}, signal_seconds=300))
+    entry = Entry("tests.slurm.toys", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
+    composition = Composition(entry, (), Request("toy", {}, (), entry.store))
+    dry = dataclasses.replace(graph, launch=dataclasses.replace(graph.launch, dry_run=True))
+    with pytest.raises(InputError, match=r"signal_seconds 300: 01-start has 6 minutes.*launch.minutes.cpu"):
+        submit(Console(file=io.StringIO()), dry, plan([dry.product], lambda stage: False), composition)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: None) -> None:
+    places = [f"store={tmp_path / 'store'}", f"results={tmp_path / 'results'}"]
+
+    def sweep(*words: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "sweep", *words, *places], cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout
+
+    status, _ = sweep("+experiment=smoke", "launch=slurm", "launch.dry_run=true", "launch.ask_above_usd=-1", "-m")
+    assert status == 0
+    status, said = sweep("resume")
+    assert status == 1 and "Add yes=true to submit" in said
+    status, said = sweep("resume", "yes=true")
+    assert status == 1 and "sbatch: not found here" in said
+    assert the_submission(tmp_path / "store", None).ids() == {}
+
+
+def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
+    directory = written(Store(tmp_path / "store"), fan())
+    with (
+        locked_now(directory.path / "lock", Hold.ALONE),
+        pytest.raises(InputError, match="being resumed elsewhere"),
+    ):
+        resume([f"store={tmp_path / 'store'}"], Console(file=io.StringIO()))
 
 
 def test_the_shape_of_the_queue_is_shown(golden: Callable[[str, str], None]) -> None:

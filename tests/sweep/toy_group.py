@@ -42,7 +42,7 @@ def sing(work: Work[Choir]) -> Summary:
 
 
 def sing_until_asked(work: Work[Choir]) -> Summary:
-    """Goes on for ever the first time; done at once the second time."""
+    """Goes on for ever the first time, and takes its time to note that down; done at once the second time."""
     kept = work.scratch / f"kept-{os.environ['RANK']}"
     if kept.exists():
         return {"kept": 1}
@@ -50,6 +50,7 @@ def sing_until_asked(work: Work[Choir]) -> Summary:
         (work.scratch / f"singing-{os.environ['RANK']}").touch()
         while not stop_asked():
             time.sleep(0.02)
+        time.sleep(work.config.pause_s)
     kept.touch()
     raise Interrupted("the song was noted down")
 
