@@ -103,16 +103,12 @@ def test_the_same_command_again_makes_nothing(user: User) -> None:
     assert {name: user.done(name) for name in before} == before
 
 
-def test_another_budget_makes_its_own_answers_and_nothing_else(user: User) -> None:
+def test_another_budget_makes_its_own_answers_and_nothing_else_and_a_smaller_one_costs_only_those(user: User) -> None:
+    """Its thinking is a prefix of what the larger one wrote."""
     trained = user.done("checkpoint")
-    assert user.run("budget.max_thinking_tokens=4,12").returncode == 0
+    assert user.run("budget.max_thinking_tokens=4,10").returncode == 0
     assert user.done("checkpoint") == trained
     assert len(user.done("answers")) == 4
-
-
-def test_a_smaller_budget_costs_only_its_answers(user: User) -> None:
-    """Its thinking is a prefix of what the larger one wrote."""
-    assert user.run("budget.max_thinking_tokens=10").returncode == 0
     (record,) = [
         json.loads(path.read_text(encoding="utf-8"))
         for path in (user.store / "answers").glob("*/record.json")
