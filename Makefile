@@ -4,6 +4,8 @@ VENV   ?= .venv
 PYTHON ?= python3
 PIP_FLAGS ?=
 BIN    := $(VENV)/bin
+# Whole files side by side, for the sake of what a file makes once; in the order of tests/conftest.py.
+SPREAD := --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help budget-scan test test-slurm test-vllm check format smollm vllm bench bench-vllm clean
@@ -11,14 +13,14 @@ BIN    := $(VENV)/bin
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
 
-test: $(VENV)/.installed $(VENV)-wandb/.installed ## all tests
-	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(VENV)/.installed $(VENV)-wandb/.installed ## all tests; much of their time is waiting, so three on two cores
+	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest -n 3 $(SPREAD)
 
 test-slurm: $(VENV)/.installed ## the tests on a real SLURM, started by themselves on this machine; needs Debian's packages
 	$(BIN)/python -m pytest tests/slurm
 
-test-vllm: $(VENV)-vllm/.installed ## the tests that run vLLM, on a CPU
-	$(VENV)-vllm/bin/python -m pytest tests/vllm tests/s1/test_engine_contract.py
+test-vllm: $(VENV)-vllm/.installed ## the tests that run vLLM, on a CPU; of the contract of engines its part, `make test` has the rest
+	$(VENV)-vllm/bin/python -m pytest -n 2 $(SPREAD) tests/vllm tests/s1/test_engine_contract.py -k vllm
 
 check: $(VENV)/.installed ## format and lint, as the tests demand them
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .

@@ -103,16 +103,12 @@ def test_the_same_command_again_makes_nothing(user: User) -> None:
     assert {name: user.done(name) for name in before} == before
 
 
-def test_another_budget_makes_its_own_answers_and_nothing_else(user: User) -> None:
+def test_another_budget_makes_its_own_answers_and_nothing_else_and_a_smaller_one_costs_only_those(user: User) -> None:
+    """Its thinking is a prefix of what the larger one wrote."""
     trained = user.done("checkpoint")
-    assert user.run("budget.max_thinking_tokens=4,12").returncode == 0
+    assert user.run("budget.max_thinking_tokens=4,10").returncode == 0
     assert user.done("checkpoint") == trained
     assert len(user.done("answers")) == 4
-
-
-def test_a_smaller_budget_costs_only_its_answers(user: User) -> None:
-    """Its thinking is a prefix of what the larger one wrote."""
-    assert user.run("budget.max_thinking_tokens=10").returncode == 0
     (record,) = [
         json.loads(path.read_text(encoding="utf-8"))
         for path in (user.store / "answers").glob("*/record.json")
@@ -142,19 +138,27 @@ def test_two_copies_of_the_model_answer_as_one_does(user: User) -> None:
     wait_until(lambda: not workers_of(user))
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_scan_goes_on_from_the_last_training_checkpoint(tmp_path: Path, how: signal.Signals) -> None:
+def test_an_interrupted_and_a_killed_scan_go_on_from_the_last_training_checkpoint(tmp_path: Path) -> None:
     user = User(tmp_path)
-    overrides = ("train.steps=150", "machine.checkpoint_every_steps=10")
-    process = subprocess.Popen(user.command(*overrides), cwd=PROJECT, env=environment(), stdout=subprocess.DEVNULL)
-    wait_until(lambda: list(user.store.glob("checkpoint/*/scratch/checkpoint-*/complete")))
-    process.send_signal(how)
-    assert process.wait(timeout=30) == (130 if how is signal.SIGINT else -how)
-    wait_until(lambda: not workers_of(user))
-    assert user.done("curated") and not user.done("checkpoint")
+    overrides = ("train.steps=150", "machine.checkpoint_every_steps=10", "budget.max_thinking_tokens=4", "also=[]")
+    began_at = 0
+    for how in (signal.SIGINT, signal.SIGKILL):
+        process = subprocess.Popen(user.command(*overrides), cwd=PROJECT, env=environment(), stdout=subprocess.DEVNULL)
+        wait_until(lambda: newest_checkpoint(user) > began_at)  # noqa: B023
+        process.send_signal(how)
+        assert process.wait(timeout=30) == (130 if how is signal.SIGINT else -how)
+        wait_until(lambda: not workers_of(user))
+        assert user.done("curated") and not user.done("checkpoint")
+        began_at = newest_checkpoint(user)
     assert user.run(*overrides).returncode == 0
     (record,) = user.store.glob("checkpoint/*/record.json")
-    assert json.loads(record.read_text(encoding="utf-8"))["summary"]["resumed_at_step"] >= 10
+    assert json.loads(record.read_text(encoding="utf-8"))["summary"]["resumed_at_step"] == began_at >= 20
+
+
+def newest_checkpoint(user: User) -> int:
+    """The last step of which a checkpoint is complete; 0: of none."""
+    complete = user.store.glob("checkpoint/*/scratch/checkpoint-*/complete")
+    return max((int(path.parent.name.partition("-")[2]) for path in complete), default=0)
 
 
 def test_a_missing_data_file_is_one_line_and_exit_status_1(user: User) -> None:

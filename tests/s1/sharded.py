@@ -15,6 +15,8 @@ from s1.stages import Sft
 from s1.train import sft
 from sweep.stage import Summary, Work
 
+STEPS = "steps.txt"  # in scratch: a line for every step that was made
+
 
 def train(work: Work[Sft]) -> Summary:
     """Shard on CPUs."""
@@ -36,17 +38,19 @@ def _shard_on_cpus() -> None:
 
 
 def _acting_up(work: Work[Sft]) -> Work[Sft]:
-    """After the step in the setting `strike`, once, member 0 or the whole group gets a signal, as the setting says."""
-    strike = work.settings.get("strike")
-    if strike is None:
-        return work
-    step, number, first = strike
-    done_before = work.scratch / "struck"
+    """Each step that member 0 made is noted; after the steps of the setting `strikes`, once, a member gets a signal."""
+    strikes = work.settings.get("strikes", ())
+    rank = int(os.environ["RANK"])
 
     def report(done: int, total: int, unit: str) -> None:
         work.report(done, total, unit)
-        if done == step and os.environ["RANK"] == str(first) and not done_before.exists():
-            done_before.touch()
-            os.kill(os.getpid(), signal.Signals[number])
+        if rank == 0:
+            with (work.scratch / STEPS).open("a", encoding="ascii") as steps:
+                steps.write(f"{done}\n")
+        for step, number, member in strikes:
+            done_before = work.scratch / f"struck-{step}"
+            if (done, rank) == (step, member) and not done_before.exists():
+                done_before.touch()
+                os.kill(os.getpid(), signal.Signals[number])
 
     return replace(work, report=report)

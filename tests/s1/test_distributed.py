@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sharded import STEPS
 from training import LORA, RECIPE, SETTINGS, START, losses, metrics, rows, start_model, training_inputs, work
 
-from s1.config import Method, Train
+from s1.config import ConfigError, Method, Train
 from s1.records import write_rows
 from s1.stages import Sft
 from s1.train.sft import train
@@ -68,6 +69,10 @@ def logits(directory: Path):
         return AutoModelForCausalLM.from_pretrained(directory)(torch.tensor([rows()[0].input_ids])).logits
 
 
+def steps_made(directory: StageDirectory) -> list[int]:
+    return [int(line) for line in (directory.scratch / STEPS).read_text(encoding="ascii").splitlines()]
+
+
 def said(directory: StageDirectory) -> str:
     return directory.log_file.read_text()[-3000:]
 
@@ -86,36 +91,25 @@ def test_two_processes_that_share_weights_and_batch_learn_what_one_learns(alone,
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("first", [0, 1])
-def test_whichever_process_is_asked_to_stop_all_save_after_the_same_step_and_go_on_there(alone, tmp_path, first):
-    directory = prepared(Store(tmp_path), strike=[3, "SIGUSR1", first], checkpoint_every_steps=100)
-    assert run(directory) == GO_ON_LATER, said(directory)
-    assert read_json(directory.interrupted_file)["message"] == "training stopped after step 3 of 6, and saved it"
-    assert not directory.failed_file.exists()
-    assert run(directory) == 0, said(directory)
-    assert directory.read_record()["summary"]["resumed_at_step"] == 3
-    assert losses(directory.out) == pytest.approx(losses(alone), rel=1e-4)
-    assert not directory.interrupted_file.exists()
-
-
-def test_a_killed_process_ends_the_group_and_the_next_start_goes_on_from_the_last_checkpoint(alone, tmp_path):
-    directory = prepared(Store(tmp_path), strike=[5, "SIGKILL", 1])
+def test_a_run_stopped_by_one_then_by_the_other_then_killed_ends_as_one_that_was_left_alone(alone, tmp_path):
+    """And with another number of processes: half of a run on one machine, half on another."""
+    strikes = [(1, "SIGUSR1", 0), (3, "SIGUSR1", 1), (5, "SIGKILL", 1)]
+    directory = prepared(Store(tmp_path), strikes=strikes)
+    for step, *_ in strikes[:2]:  # whichever is asked, all save after the same step, and go on there
+        assert run(directory) == GO_ON_LATER, said(directory)
+        stopped = f"training stopped after step {step} of 6, and saved it"
+        assert read_json(directory.interrupted_file)["message"] == stopped
+        assert not directory.failed_file.exists()
     assert run(directory) == 1
+    assert steps_made(directory)[:5] == [1, 2, 3, 4, 5]  # none was lost between the processes, none made twice
     assert read_json(directory.failed_file)["message"]
-    assert run(directory) == 0, said(directory)
-    assert directory.read_record()["summary"]["resumed_at_step"] == 4
-    assert losses(directory.out) == pytest.approx(losses(alone), rel=1e-4)
-
-
-def test_a_checkpoint_of_two_processes_serves_one_of_another_number(alone, tmp_path):
-    """Half of a run on one machine, half on another: the batches stay what they were."""
-    directory = prepared(Store(tmp_path), strike=[3, "SIGUSR1", 0])
-    assert run(directory) == GO_ON_LATER, said(directory)
+    assert not directory.interrupted_file.exists()
     stage = directory.read_stage()
     write_json(directory.stage_file, {**stage, "resources": {**stage["resources"], "processes": 4}})
     assert run(directory) == 0, said(directory)
-    assert directory.read_record()["summary"]["resumed_at_step"] == 3
+    assert directory.read_record()["summary"]["resumed_at_step"] == 4  # the last that was saved unasked
     assert losses(directory.out) == pytest.approx(losses(alone), rel=1e-4)
+    assert not directory.failed_file.exists()
 
 
 @pytest.mark.parametrize(
@@ -143,9 +137,9 @@ def test_processes_that_would_not_shard_are_refused(tmp_path):
     assert "2 processes, and accelerate would give each the whole model" in read_json(directory.failed_file)["message"]
 
 
-def test_processes_that_do_not_divide_the_batch_are_refused(tmp_path):
-    directory = prepared(Store(tmp_path), replace(RECIPE, batch_size=3))
-    assert run(directory) == 1
-    assert read_json(directory.failed_file)["message"].startswith(
-        "train.batch_size 3: not a multiple of machine.micro_batch 1 x 2 processes."
-    )
+def test_processes_that_do_not_divide_the_batch_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")  # refused before the others are met
+    with pytest.raises(
+        ConfigError, match=r"^train.batch_size 3: not a multiple of machine.micro_batch 1 x 2 processes\."
+    ):
+        train(work(training_inputs(tmp_path / "inputs"), tmp_path, replace(RECIPE, batch_size=3), micro_batch=1))

@@ -132,7 +132,8 @@ def test_a_file_without_any_question_is_refused() -> None:
 
 
 def test_a_hub_that_cannot_be_reached_says_what_to_do_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for switch in ("huggingface_hub.constants.HF_HUB_OFFLINE", "datasets.config.HF_HUB_OFFLINE"):
+        monkeypatch.setattr(switch, True)  # the variable is read when they are imported, and they may be
     far = Pool("far", PoolKind.HUB, 1, hub=Hub("nobody/nothing", "0" * 40, "train"))
     work = Work("key", Collecting(far), {}, tmp_path, tmp_path, tmp_path, {}, lambda *_progress: None)
     with pytest.raises(ConfigError, match=r"data\.pool\.hub nobody/nothing: cannot be loaded \(.*local copy"):

@@ -21,6 +21,7 @@ from tests.slurm.cluster import PACKAGES, Cluster, missing
 
 LAUNCH = Launch(cpus=16, memory_gib=8, minutes={"cpu": 10, "sft": 10}, signal_seconds=30)
 LONGER_STEPS = 120  # of half a second
+MAX_ARRAY_SIZE = 80  # of the cluster itself
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +30,7 @@ def cluster() -> Iterator[Cluster]:
         told = f"no SLURM here ({', '.join(absent)}): apt-get install --no-install-recommends {PACKAGES}"
         warnings.warn(f"tests/slurm is SKIPPED: {told}", stacklevel=1)
         pytest.skip(told)
-    made = Cluster()
+    made = Cluster(max_array_size=MAX_ARRAY_SIZE)
     try:
         made.start()
         yield made

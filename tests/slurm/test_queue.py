@@ -201,16 +201,6 @@ def test_a_dry_run_writes_everything_and_resume_sends_it(user: User, cluster: Cl
     assert user.value(total) == 9
 
 
-def test_a_long_array_is_split_and_throttled(user: User, cluster: Cluster) -> None:
-    points = [make_stage("points", n) for n in range(24)]
-    total = make_stage("total", 0, *points)
-    directory = user.send(total, dataclasses.replace(LAUNCH, max_array_size=10, throttle=4))
-    assert list(directory.ids()) == ["01-points", "02-points", "03-points", "04-total"]
-    assert cluster.job(directory.ids()["01-points"])["ArrayTaskThrottle"] == "4"
-    user.wait(directory)
-    assert user.value(total) == sum(range(24))
-
-
 def test_two_sweeps_in_one_store_make_what_they_share_once(user: User, cluster: Cluster) -> None:
     shared = make_stage("start", 1, pause_s=2)
     mine, yours = make_stage("total", 1, shared), make_stage("total", 2, shared)
