@@ -46,7 +46,7 @@ from sweep.overrides import (
     split,
 )
 from sweep.provenance import PROJECT
-from sweep.resolving import replaced, resolved_once
+from sweep.resolving import Resolver
 from sweep.typed import no_such_field, typed
 
 CONFIG = PROJECT / "conf"
@@ -166,11 +166,7 @@ class Loaded:
     choices: Mapping[str, str]  # the option of every group, by the field that it fills
     declared: tuple[str, ...]  # the experiment's axes, as they would be typed
     is_multirun: bool
-    plain: Mapping[str, Any] | None = None  # the configuration resolved; None: resolve it
-
-    def content(self) -> Mapping[str, Any]:
-        """Plain values, every interpolation resolved."""
-        return self.plain or OmegaConf.to_container(self.config, resolve=True, throw_on_missing=True)
+    plain: Mapping[str, Any] | None = None  # of a point: the configuration with its values, resolved
 
     def value(self, field: str) -> Json:
         """What is set at a field; for a group, the chosen option."""
@@ -196,27 +192,18 @@ def _load(overrides: Sequence[str]) -> Loaded:
 
 
 def _grid(fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Loaded]:
-    """Every combination; the last axis varies fastest. Values are set in place: take what you need before the next."""
+    """Every combination; the last axis varies fastest."""
     first_values = [axis.choices[0] for axis in axes if not axis.is_composed]
     composed = {
         choice: _load([*fixed, *choice, *first_values])
         for choice in itertools.product(*(axis.choices for axis in axes if axis.is_composed))
     }
     given = {line: parse([line])[0] for axis in axes if not axis.is_composed for line in axis.choices}
-    resolved = {
-        choice: resolved_once(each.config, [axis.field for axis in axes if not axis.is_composed])
-        for choice, each in composed.items()
-    }
+    resolvers = {choice: Resolver(each.config) for choice, each in composed.items()}
     for combination in itertools.product(*(axis.choices for axis in axes)):
         chosen = tuple(line for axis, line in zip(axes, combination, strict=True) if axis.is_composed)
         values = {given[line].key_or_group: given[line].value() for line in combination if line in given}
-        once = resolved[chosen]
-        if once is not None:
-            yield replace(composed[chosen], plain=replaced(once, values))
-            continue
-        for field, value in values.items():
-            OmegaConf.update(composed[chosen].config, field, value, merge=True)
-        yield composed[chosen]
+        yield replace(composed[chosen], plain=resolvers[chosen].resolved(values))
 
 
 def pipeline_of(name: str) -> Pipeline:
@@ -236,7 +223,7 @@ def _typed_points(
     schema = pipeline_of(pipeline).Point
     points, values, faults = [], [], {}
     for each in loaded:
-        content = {name: value for name, value in each.content().items() if name not in ENTRY_FIELDS}
+        content = {name: value for name, value in (each.plain or {}).items() if name not in ENTRY_FIELDS}
         try:
             points.append(typed(schema, content))
             values.append({field: each.value(field) for field in fields})

@@ -1,13 +1,13 @@
-"""Interpolations, resolved once for many points: nearly all of the time that a large grid takes goes into them.
+"""Many points of one composed configuration as plain values: nearly all of the time that takes is interpolation.
 
-That is right as long as no interpolation reads a field that the points set: `seed` is read by many, so a sweep over it
-is resolved point by point.
+Most fields that an axis sets are read by no interpolation, and can be put into what was resolved before. Those that are
+read, as `seed` is by many, are set first, and what comes of it is resolved once for all points that agree on them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,17 +15,32 @@ from omegaconf import DictConfig, OmegaConf
 INTERPOLATION = re.compile(r"\$\{([^${}]*)\}")
 
 
-def resolved_once(config: DictConfig, fields: Sequence[str]) -> dict[str, Any] | None:
-    """The configuration as plain values; None if some interpolation reads one of the fields, or may."""
-    for text in _texts(OmegaConf.to_container(config)):
-        names = INTERPOLATION.findall(text)
-        is_nested = len(names) < text.count("${")
-        if is_nested or any(_touches(name.strip(), field) for name in names for field in fields):
-            return None
-    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+class Resolver:
+    """One configuration, under any values of its fields."""
+
+    def __init__(self, config: DictConfig) -> None:
+        self._config = config
+        self._texts = [text for text in _texts(OmegaConf.to_container(config)) if "${" in text]
+        self._is_read: dict[str, bool] = {}
+        self._known: dict[str, Mapping[str, Any]] = {}  # by the values of the fields that are read
+
+    def resolved(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration with these values at dotted fields; what is the same for others is shared with them."""
+        read = {field: value for field, value in values.items() if self._reads(field) or "${" in str(value)}
+        known = repr(sorted(read.items()))
+        if known not in self._known:
+            for field, value in read.items():
+                OmegaConf.update(self._config, field, value, merge=True)
+            self._known[known] = OmegaConf.to_container(self._config, resolve=True, throw_on_missing=True)
+        return _replaced(self._known[known], {field: values[field] for field in values if field not in read})
+
+    def _reads(self, field: str) -> bool:
+        if field not in self._is_read:
+            self._is_read[field] = any(_reads(text, field) for text in self._texts)
+        return self._is_read[field]
 
 
-def replaced(plain: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def _replaced(plain: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The same with other values at dotted fields; what does not change is shared."""
     result = dict(plain)
     for field, value in values.items():
@@ -36,6 +51,12 @@ def replaced(plain: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
             place = place[parent]
         place[name] = value
     return result
+
+
+def _reads(text: str, field: str) -> bool:
+    """Whether an interpolation in a text reads the field; what is nested may read anything."""
+    names = INTERPOLATION.findall(text)
+    return len(names) < text.count("${") or any(_touches(name.strip(), field) for name in names)
 
 
 def _touches(name: str, field: str) -> bool:

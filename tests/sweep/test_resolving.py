@@ -1,4 +1,4 @@
-"""Interpolations that are resolved once for many points, and those that may not be."""
+"""Many points resolved together are the points resolved alone."""
 
 from __future__ import annotations
 
@@ -6,48 +6,57 @@ import pytest
 from omegaconf import OmegaConf
 
 from sweep.compose import compose
-from sweep.resolving import replaced, resolved_once
+from sweep.resolving import Resolver
 
 CONFIG = {"seed": 0, "model": {"seed": "${seed}", "size": 3}, "label": "m${model.size}", "budget": {"tokens": 8}}
 
 
+def alone(config: dict[str, object], values: dict[str, object]) -> object:
+    """One point, resolved by itself."""
+    made = OmegaConf.create(config)
+    for field, value in values.items():
+        OmegaConf.update(made, field, value, merge=True)
+    return OmegaConf.to_container(made, resolve=True)
+
+
 @pytest.mark.parametrize(
-    ("fields", "is_free"),
+    "values",
     [
-        (["budget.tokens"], True),  # nobody reads it
-        (["seed"], False),  # the model does
-        (["model.size"], False),  # inside a longer text
-        (["model"], False),  # the whole of which a part is read
-        (["budget.tokens", "seed"], False),
+        [{"budget.tokens": n} for n in (8, 16, 32)],  # nobody reads it
+        [{"seed": n, "budget.tokens": m} for n in (1, 2) for m in (8, 16)],  # the model reads the first
+        [{"model.size": n} for n in (1, 2)],  # inside a longer text
+        [{"model": {"seed": n, "size": n}} for n in (1, 2)],  # the whole of which a part is read
+        [{"budget.tokens": each} for each in ("${seed}", 5, "${model.size}")],  # a value that reads others
+        [{"seed": 1}, {"seed": 2}, {"seed": 1}],  # back to what was there before
     ],
 )
-def test_a_field_that_an_interpolation_reads_is_not_resolved_beforehand(fields: list[str], is_free: bool) -> None:
-    found = resolved_once(OmegaConf.create(CONFIG), fields)
-    assert (found is not None) is is_free
-    if found is not None:
-        assert found["model"]["seed"] == 0 and found["label"] == "m3"
+def test_points_resolved_together_are_those_resolved_alone(values: list[dict[str, object]]) -> None:
+    resolver = Resolver(OmegaConf.create(CONFIG))
+    assert [resolver.resolved(each) for each in values] == [alone(CONFIG, each) for each in values]
 
 
-@pytest.mark.parametrize("text", ["${.size}", "${oc.env:HOME}", "${${name}}"])
+@pytest.mark.parametrize("text", ["${.size}", "${..budget.tokens}", "${oc.env:HOME}", "${${name}}"])
 def test_a_name_that_is_relative_or_computed_may_read_anything(text: str) -> None:
-    config = OmegaConf.create({"name": "size", "size": 1, "budget": {"tokens": 8}, "model": {"size": 2, "text": text}})
-    assert resolved_once(config, ["budget.tokens"]) is None
+    config = {"name": "budget.tokens", "budget": {"tokens": 8}, "model": {"size": 2, "text": text}}
+    resolver = Resolver(OmegaConf.create(config))
+    for tokens in (8, 16):
+        assert resolver.resolved({"budget.tokens": tokens}) == alone(config, {"budget.tokens": tokens})
 
 
-def test_a_value_replaced_changes_nothing_else_and_not_the_original() -> None:
-    plain = {"a": {"b": {"c": 1, "d": 2}}, "e": [3]}
-    changed = replaced(plain, {"a.b.c": 9})
-    assert changed == {"a": {"b": {"c": 9, "d": 2}}, "e": [3]}
-    assert plain["a"]["b"]["c"] == 1
+def test_what_is_read_by_none_is_resolved_once() -> None:
+    resolver = Resolver(OmegaConf.create(CONFIG))
+    first, second = (resolver.resolved({"budget.tokens": tokens}) for tokens in (8, 16))
+    assert first["model"] is second["model"]
+    assert first["budget"] == {"tokens": 8}  # not changed by the second
 
 
 def test_points_of_a_grid_are_those_of_single_commands() -> None:
     axes = {"seed": (0, 1), "budget.waits": (0, 2), "task.limit": (3, "null"), "model.name": ("a", "b")}
     for fields in (["budget.waits", "task.limit"], ["seed", "budget.waits"], ["model.name", "task.limit"]):
         together = compose([*(f"{field}={','.join(map(str, axes[field]))}" for field in fields), "-m"])
-        alone = [
+        singly = [
             compose([f"{fields[0]}={first}", f"{fields[1]}={second}"]).points[0]
             for first in axes[fields[0]]
             for second in axes[fields[1]]
         ]
-        assert list(together.points) == alone
+        assert list(together.points) == singly
