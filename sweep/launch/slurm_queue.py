@@ -12,6 +12,12 @@ from sweep.launch.slurm_state import Seen, elements_of
 
 TIMEOUT_S = 120.0  # a busy controller answers late
 OF_CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")  # the rest is of a job
+SPELLED = {  # what the environment calls options by other names
+    "array": ("ARRAY_INX",),
+    "mem": ("MEM_PER_NODE", "MEM_PER_CPU", "MEM_PER_GPU"),
+    "requeue": ("REQUEUE", "NO_REQUEUE"),
+    "time": ("TIMELIMIT",),
+}
 
 
 def refuse_without_slurm() -> None:
@@ -22,7 +28,8 @@ def refuse_without_slurm() -> None:
 def submit(script: Path, arguments: Sequence[str], dependency: str | None) -> str:
     """Send one script; its job id. Raises InputError with SLURM's own words."""
     wait = [f"--dependency={dependency}"] if dependency else []
-    said = _ask("sbatch", "--parsable", *wait, str(script), *arguments)
+    environment = _but_for_what_it_says(script, of_login(os.environ))
+    said = _ask("sbatch", "--parsable", *wait, str(script), *arguments, environment=environment)
     last = said.strip().rpartition("\n")[2]  # after whatever the site greets with
     job_id = last.strip().partition(";")[0]
     if not job_id.isdecimal():
@@ -36,6 +43,14 @@ def of_login(environment: Mapping[str, str]) -> dict[str, str]:
     SLURM_ARRAY_TASK_ID would choose the wrong element, SLURM_MEM_PER_CPU make srun refuse.
     """
     return {name: value for name, value in environment.items() if not name.startswith("SLURM_") or name in OF_CLUSTER}
+
+
+def _but_for_what_it_says(script: Path, environment: dict[str, str]) -> dict[str, str]:
+    """Without SBATCH_PARTITION and its like where the script names one: to sbatch the environment would count more."""
+    lines = script.read_text(encoding="utf-8").splitlines()
+    options = {line.removeprefix("#SBATCH --").partition("=")[0] for line in lines if line.startswith("#SBATCH --")}
+    said = {f"SBATCH_{name}" for each in options for name in (SPELLED.get(each) or (each.upper().replace("-", "_"),))}
+    return {name: value for name, value in environment.items() if name not in said}
 
 
 def cancel(ids: Sequence[str]) -> None:
@@ -100,11 +115,9 @@ def _remembered(job_id: str) -> Iterator[tuple[str, Seen]]:
         yield from ((each, seen) for each in elements_of(name))
 
 
-def _ask(*command: str) -> str:
+def _ask(*command: str, environment: Mapping[str, str] | None = None) -> str:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S, env=of_login(os.environ)
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S, env=environment)
     except FileNotFoundError:
         raise InputError(f"{command[0]}: not found here. Run this on a login node of a SLURM cluster.") from None
     except subprocess.TimeoutExpired:

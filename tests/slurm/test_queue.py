@@ -258,6 +258,19 @@ def test_a_sweep_can_be_sent_from_within_a_job(user: User, monkeypatch: pytest.M
     assert "restart 0" in user.log(total)
 
 
+def test_what_is_set_counts_more_than_the_environment(
+    user: User, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To sbatch it is the other way round; what is left open is the environment's."""
+    for name, value in (("TIMELIMIT", "3"), ("NO_REQUEUE", "1"), ("PARTITION", "low")):
+        monkeypatch.setenv(f"SBATCH_{name}", value)
+    chosen = user.send(make_stage("total", 5), dataclasses.replace(LAUNCH, partition="main"))
+    left_open = user.send(make_stage("total", 6))
+    jobs = [cluster.job(each.ids()["01-total"]) for each in (chosen, left_open)]
+    assert [job["Partition"] for job in jobs] == ["main", "low"]
+    assert {(job["TimeLimit"], job["Requeue"]) for job in jobs} == {("00:10:00", "1")}
+
+
 def test_a_site_that_greets_before_the_job_id_is_understood(
     user: User, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
