@@ -60,6 +60,7 @@ class Launch:
     constraint: str | None = None
     gpu_type: str | None = None  # "h100"; None: any
     sbatch: tuple[str, ...] = ()  # more options, as they stand on #SBATCH lines: "--reservation=friday"
+    without: tuple[str, ...] = ()  # options of ours that the site does not allow: "--mem", "--exclusive"
     minutes: Mapping[str, int] = field(default_factory=dict)  # walltime limit, by script
     cpus: int = 4  # of a stage without GPUs
     memory_gib: int | None = 16  # likewise; None: all that a node has

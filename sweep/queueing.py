@@ -5,7 +5,7 @@
     python -m sweep logs [ID] [STAGE] [lines=20] the end of the logs of a stage: "checkpoint", or "answers/9f3c1ab2d4e5"
     python -m sweep resume [ID] [yes=true]       submit what failed or is missing, with the code and the launch settings
                                                  of the submission; or all of a dry run, asked about as any plan
-    python -m sweep cancel [ID]                  cancel all its jobs; what is done is kept
+    python -m sweep cancel [ID]                  cancel all its jobs; what is done is kept. Of several it wants the ID
 
 ID is a directory name in store/submissions, by default the newest. `store=DIR` as everywhere. They work from the store
 and, where there is one, SLURM; the session that submitted need not be there any more.
@@ -28,7 +28,7 @@ from sweep.errors import InputError
 from sweep.launch import slurm, slurm_queue
 from sweep.launch.slurm_jobs import SlurmJob
 from sweep.launch.slurm_text import asked_of
-from sweep.launch.submission import SubmissionDirectory, the_submission
+from sweep.launch.submission import SubmissionDirectory, submissions, the_submission
 from sweep.lock import Hold, locked_now
 from sweep.plan import Plan
 from sweep.publish import sound_plan
@@ -159,6 +159,9 @@ def resume(argv: Sequence[str], console: Console) -> int:
 def cancel(argv: Sequence[str], console: Console) -> int:
     """The sub-command `cancel`."""
     directory, _, _ = _addressed(argv, ())
+    opened = [each.name for each in submissions(directory.store) if each.is_open]
+    if len(opened) > 1 and directory.name not in argv:
+        raise InputError(f"cancel: which one? Name it: {', '.join(opened)}.")
     count = slurm.cancel(directory)
     console.print(f"{directory.name}: {count} elements cancelled. What is done is kept; `resume` goes on from there.")
     return 0

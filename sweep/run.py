@@ -16,11 +16,12 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if run(directories, member, arguments.unless_busy) else 1
     except Interrupted:
         return GO_ON_LATER
-    except OSError:  # the log is on the same disk: the status is all that can still be told
+    except OSError as error:
+        with suppress(OSError):  # the log is on the same disk: the status may be all that can still be told
+            print(error, file=sys.stderr, flush=True)
         return os.EX_IOERR
 
 

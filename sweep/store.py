@@ -190,7 +190,7 @@ class Store:
         directory = self.directory(stage)
         directory.path.mkdir(parents=True, exist_ok=True)
         directory.failed_file.unlink(missing_ok=True)  # of an earlier attempt
-        write_json(directory.stage_file, describe(stage))
+        write_json(directory.stage_file, describe(stage), durable=False)  # the same command writes it again
         return directory
 
     def made(self, name: str, most: int = 64) -> dict[str, dict[str, Any]]:
@@ -254,12 +254,16 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Written aside, flushed to disk and renamed: a reader sees the old file or the whole new one."""
+def write_json(path: Path, value: Mapping[str, Any], durable: bool = True) -> None:
+    """Written aside, flushed to disk and renamed: a reader sees the old file or the whole new one.
+
+    What is not durable may be lost if the machine dies at once; thousands of such files are written in seconds.
+    """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with aside.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=2, sort_keys=True, allow_nan=False)
         file.write("\n")
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
     aside.replace(path)

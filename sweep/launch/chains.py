@@ -5,6 +5,8 @@ So a unit joins the chain of one that it waits for, where both ask for the same 
 
     it starts no later    all else that it waits for is there when the chain begins
     nothing is lost       whatever waits for a unit of the chain waits for this one too: its failure blocks nobody more
+
+of the same plan, that is; another submission waits for the whole job, and is resumed if that fails too late for it.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from sweep.stage import FileInput, Input, Resources, Stage
 from sweep.store import StageDirectory, Store
 
 PUBLISH = "publish"
-PUBLISHING = Resources(script="cpu", cpus=1, memory_gib=4, minutes=60)
+PUBLISHING = Resources(script="cpu", cpus=1, memory_gib=4)
 USUAL_MAX_ARRAY_SIZE = 1001  # SLURM's own default, for a dry run where there is no SLURM
 
 Submit = Callable[[Path, Sequence[str], "str | None"], str]
@@ -166,9 +166,15 @@ def look(directory: SubmissionDirectory) -> Situation:
     return Situation(submission, tuple(latest(standings(submission.jobs, ids, disk, seen))), source)
 
 
-def elsewhere(store: Path) -> list[Standing]:
-    """What other submissions of this store have in the queue: it is waited for, not made twice."""
-    found = (each for directory in submissions(store) if directory.is_open for each in look(directory).elements)
+def elsewhere(store: Path, but: str | None = None) -> list[Standing]:
+    """What other submissions of this store have in the queue: waited for, not made twice. One question for all."""
+    opened = [(each, each.read(), each.ids()) for each in submissions(store) if each.is_open and each.name != but]
+    seen = slurm_queue.in_queue([job_id for _, _, ids in opened for job_id in ids.values()])
+    found = (
+        each
+        for directory, submission, ids in opened
+        for each in latest(standings(submission.jobs, ids, look_at_disk(directory, submission), seen))
+    )
     return [each for each in found if each.state.is_alive]
 
 
@@ -200,11 +206,15 @@ def resume(directory: SubmissionDirectory, store: Store, submit: Submit = slurm_
     situation = look(directory)
     if any(each.state is State.UNKNOWN for each in situation.elements):
         raise InputError("resume: squeue does not answer, so what is still alive is not known. Try again later.")
+    if ending := [each for each in situation.elements if each.is_ending]:
+        raise InputError(f"resume: job {ending[0].job_id} is just ending, how is not known yet. Try again in a moment.")
     submission = situation.submission
     turns = [job.name.partition(".r")[2] for job in submission.jobs]
     jobs = again(submission.jobs, situation.elements, max(int(turn or 1) for turn in turns) + 1)
     if not jobs:
         return ()
+    alive = [*situation.elements, *elsewhere(store.root, but=directory.name)]
+    _refuse_orphans(directory, jobs, alive)
     directory.closed_file.unlink(missing_ok=True)
     directory.write(dataclasses.replace(submission, jobs=(*submission.jobs, *jobs)))
     for job in jobs:
@@ -212,8 +222,20 @@ def resume(directory: SubmissionDirectory, store: Store, submit: Submit = slurm_
             for address in element.stages:
                 StageDirectory(store.root / address).failed_file.unlink(missing_ok=True)
     _write_jobs(directory, submission, jobs)
-    send(directory, jobs, submit, situation.elements)
+    send(directory, jobs, submit, alive)
     return jobs
+
+
+def _refuse_orphans(directory: SubmissionDirectory, jobs: Sequence[SlurmJob], alive: Sequence[Standing]) -> None:
+    """What another submission was to make, and does not any more."""
+    made = {address for job in jobs for element in job.elements for address in element.stages}
+    made |= {address for each in alive if each.state.is_alive for address in each.element.stages}
+    for address in (each for job in jobs for element in job.elements for each in element.waits_for):
+        if address not in made and not StageDirectory(directory.store / address).is_done:
+            raise InputError(
+                f"resume {directory.name}: another submission was to make {address}, and does not any more. Resume that"
+                " one first, or give the sweep's command again: it makes all that is missing."
+            )
 
 
 def cancel(directory: SubmissionDirectory) -> int:

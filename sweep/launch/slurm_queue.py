@@ -77,7 +77,7 @@ def in_queue(ids: Sequence[str]) -> dict[str, Seen] | None:
         text = _ask("squeue", "--noheader", "--array", f"--jobs={','.join(ids)}", "--format=%i|%T|%M|%r|%N")
     except InputError as error:
         return {} if "Invalid job id" in str(error) else None  # it knows none of them any more
-    rows = (line.split("|") for line in text.splitlines())
+    rows = (line.split("|") for line in text.splitlines() if "|" in line)  # of several clusters, each has a heading
     return {name: Seen(state, reason, elapsed, nodes) for name, state, elapsed, reason, nodes in rows}
 
 

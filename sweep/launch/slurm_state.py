@@ -68,6 +68,11 @@ class Standing:
     state: State
     seen: Seen | None
 
+    @property
+    def is_ending(self) -> bool:
+        """It will be done, failed or cancelled, and SLURM does not tell yet which."""
+        return self.state.is_alive and self.seen is not None and self.seen.state == "COMPLETING"
+
 
 @dataclass(frozen=True)
 class Disk:

@@ -36,7 +36,7 @@ def script_of(body: str, options: Sequence[str]) -> str:
 
 def options_of(job: SlurmJob, launch: Launch, name: str, code: Path, logs: Path) -> list[str]:
     """What a job asks for, as sbatch options; it starts in `code` and writes to a file of each element in `logs`."""
-    return [
+    options = [
         *_who(launch, name),
         *_resources(job.resources, launch),
         *_array(job, launch),
@@ -44,10 +44,10 @@ def options_of(job: SlurmJob, launch: Launch, name: str, code: Path, logs: Path)
         "--requeue",
         "--open-mode=append",
         "--kill-on-invalid-dep=yes",
-        f"--chdir={code}",
-        f"--output={logs / log_name(job.name, '%a' if len(job.elements) > 1 else '0')}",
-        *launch.sbatch,
+        f'--chdir="{code}"',
+        f'--output="{logs / log_name(job.name, "%a" if len(job.elements) > 1 else "0")}"',
     ]
+    return [*(each for each in options if each.partition("=")[0] not in launch.without), *launch.sbatch]
 
 
 def log_name(job: str, element: str) -> str:

@@ -212,6 +212,44 @@ def test_two_sweeps_in_one_store_make_what_they_share_once(user: User, cluster: 
     assert user.states(first)["total"] == user.states(second)["total"] == ["done"]
 
 
+def test_a_sweep_whose_input_another_was_to_make_is_resumed_after_that_one(
+    user: User, cluster: Cluster, tmp_path: Path
+) -> None:
+    needs = tmp_path / "needed"
+    shared = make_stage("start", 1, needs=needs, pause_s=3)
+    mine, yours = make_stage("total", 1, shared), make_stage("total", 2, shared)
+    first, second = user.send(mine, name="mine"), user.send(yours, name="yours")
+    user.wait(first)
+    user.wait(second)
+    assert user.states(second) == {"total": ["blocked"]}
+    with pytest.raises(InputError, match=f"another submission was to make {shared.address}"):
+        slurm.resume(second, user.store)
+    needs.touch()
+    slurm.resume(first, user.store)
+    slurm.resume(second, user.store)  # while the first makes what it needs
+    user.wait(first)
+    user.wait(second)
+    assert (user.value(mine), user.value(yours)) == (2, 3)
+
+
+def test_what_is_just_being_cancelled_is_not_resumed_yet(user: User, cluster: Cluster) -> None:
+    counted = count_stage(20, step_s=2.0)
+    directory = user.send(make_stage("total", 0, counted))
+    cluster.wait_until(lambda: steps_made(user, counted), "it counts")
+    slurm.cancel(directory)
+    with pytest.raises(InputError, match="just ending"):
+        slurm.resume(directory, user.store)
+    user.wait(directory)
+    assert [job.stage for job in slurm.resume(directory, user.store)] == ["counted.r2", "total.r2"]
+
+
+def test_a_store_may_be_at_a_path_with_spaces_and_commas(cluster: Cluster, tmp_path: Path) -> None:
+    user = User(cluster, tmp_path / "a b, c #1")
+    directory = user.send(make_stage("total", 5))
+    user.wait(directory)
+    assert user.states(directory) == {"total": ["done"]}
+
+
 def test_two_jobs_at_the_same_stage_make_it_once(user: User, cluster: Cluster) -> None:
     """As of two who submitted in the same instant: the second waits for the lock, and finds it done."""
     shared = make_stage("start", 1, pause_s=3)

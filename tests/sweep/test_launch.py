@@ -107,12 +107,18 @@ def test_a_stage_without_its_inputs_is_refused(store: Store) -> None:
     assert "not finished" in read_json(directory.failed_file)["message"]
 
 
-def test_a_failure_that_cannot_be_written_down_is_told_by_the_exit_status(store: Store) -> None:
+def test_a_failure_that_cannot_be_written_down_is_told_by_the_exit_status(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
     """As on a full disk: a folder stands where failed.json should be."""
     assert run_stage([str(store.prepare(toy.number_of(point(7))).path)]) == 0
     directory = store.prepare(toy.doubled_of(point(7, fail_at=7)))
     (directory.failed_file / "in the way").mkdir(parents=True)
     assert run_stage([str(directory.path)]) == os.EX_IOERR
+    locked_out = store.prepare(toy.number_of(point(8)))
+    locked_out.lock_file.mkdir()
+    assert run_stage([str(locked_out.path)]) == os.EX_IOERR
+    assert f"Is a directory: '{locked_out.lock_file}'" in capsys.readouterr().err
 
 
 def test_two_processes_at_the_same_stage_make_it_once(store: Store) -> None:

@@ -65,6 +65,14 @@ def test_there_is_a_script_for_every_kind_of_job() -> None:
     assert [f"{kind.value}.sbatch" for kind in Kind if f"{kind.value}.sbatch" not in SCRIPTS] == []
 
 
+def test_what_a_site_does_not_allow_is_left_out_and_its_own_stands_last() -> None:
+    launch = Launch(without=("--mem", "--exclusive", "--gres"), sbatch=("--gpus-per-node=8",))
+    sent = SlurmJob("01-checkpoint", Resources("sft", nodes=2, devices=8), (Element((("checkpoint/a",),), ()),))
+    options = options_of(sent, launch, "scan", CODE, LOGS)
+    assert not [each for each in options if each.startswith(launch.without)]
+    assert "--nodes=2" in options and options[-1] == "--gpus-per-node=8"
+
+
 def test_a_file_that_asks_for_nothing_is_no_batch_script() -> None:
     with pytest.raises(ValueError, match="no #SBATCH line"):
         script_of("#!/bin/bash\necho\n", ["--nodes=1"])

@@ -26,7 +26,7 @@ from sweep.plan import plan
 from sweep.provenance import PROJECT, git_state
 from sweep.prune import prune
 from sweep.publish import publish
-from sweep.queueing import resume, submit
+from sweep.queueing import cancel, resume, submit
 from sweep.show_slurm import show_jobs, show_situation
 from sweep.stage import FileInput, Resources, Stage
 from sweep.store import Store, read_json
@@ -121,6 +121,23 @@ def test_without_slurm_the_disk_is_read_and_that_is_said(tmp_path: Path, no_slur
     assert "no squeue answers here" in said.getvalue()
 
 
+def test_others_are_looked_at_with_one_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps that failed and were left stay open: a plan must not ask about every job of every one of them."""
+    asked: list[str] = []
+
+    def ask(*command: str) -> str:
+        asked.append(command[0])
+        return ""
+
+    monkeypatch.setattr(slurm_queue, "_ask", ask)
+    store = Store(tmp_path / "store")
+    for _ in range(3):
+        directory = written(store, fan())
+        slurm.send(directory, directory.read().jobs, Queue().submit)
+    assert slurm.elsewhere(store.root) == []
+    assert asked == ["squeue"]
+
+
 def test_the_code_goes_with_it(tmp_path: Path) -> None:
     code = tmp_path / "code"
     export(code, site=None, threads=3)
@@ -194,6 +211,18 @@ def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> N
     assert the_submission(store.root, first.name).path == first.path
     with pytest.raises(InputError, match="not in"):
         the_submission(store.root, "nope")
+
+
+def test_of_several_open_submissions_the_one_to_cancel_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first, second = written(store, fan()), written(store, fan(2))
+    console = Console(file=io.StringIO())
+    with pytest.raises(InputError, match=f"which one. Name it: {first.name}, {second.name}"):
+        cancel([f"store={store.root}"], console)
+    assert cancel([first.name, f"store={store.root}"], console) == 0
+    assert (first.is_open, second.is_open) == (False, True)
+    assert cancel([f"store={store.root}"], console) == 0  # only one is left
+    assert not second.is_open
 
 
 def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
