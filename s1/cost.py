@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from s1.config import Budget, ConfigError, Train
 from s1.experiment import Experiment
 from s1.recipe import Endpoint
-from s1.resources import Cost
+from s1.resources import Cost, filled
 from s1.train.flops import device_seconds, training_flops, training_tokens
 from s1.train.memory import Memory, memory
 from sweep.contract import Estimate
@@ -47,7 +47,7 @@ def training_memory(x: Experiment) -> Memory | None:
     """What fine-tuning takes on each device; None: nothing is trained, or nobody says how large the model is."""
     if x.train is None or x.data.pool is None or x.model.shape is None:
         return None
-    return memory(x.model.shape, x.train, x.machine)
+    return memory(x.model.shape, x.train, filled(x.machine, x.train.batch_size))
 
 
 def too_large(x: Experiment) -> list[str]:
@@ -138,7 +138,9 @@ def _generated(summaries: Mapping[str, Summary]) -> list[str]:
 def _trained(x: Experiment, train: Train, examples: int) -> Estimate:
     row = min(x.cost.tokens_per_example, train.block_size)
     tokens = training_tokens(train, examples, row)
-    return _priced(tokens, _training_seconds(x, train, tokens, row), x.cost, x.machine.devices)
+    return _priced(
+        tokens, _training_seconds(x, train, tokens, row), x.cost, filled(x.machine, train.batch_size).devices
+    )
 
 
 def _training_seconds(x: Experiment, train: Train, tokens: int, row_tokens: int) -> float:

@@ -6,7 +6,7 @@ import re
 
 from s1.config import ConfigError, Dialect, Model, ModelKind, Task, Train
 from s1.recipe import Data, PoolKind, Selection
-from s1.resources import Machine
+from s1.resources import Machine, filled
 from s1.train.limits import check_recipe
 from s1.train.order import accumulation_steps
 
@@ -105,8 +105,8 @@ def check_training(train: Train, machine: Machine, dialect: Dialect) -> None:
             "model.dialect.thinking_start '': trace and answer would be learned as one text."
             " Choose dialect@model.dialect=s1, or another that opens the thinking."
         )
-    micro_batch = max(1, min(machine.micro_batch, train.batch_size // machine.devices))
-    accumulation_steps(train.batch_size, micro_batch, machine.devices)
+    devices = filled(machine, train.batch_size).devices
+    accumulation_steps(train.batch_size, max(1, min(machine.micro_batch, train.batch_size // devices)), devices)
 
 
 def require_positive(field: str, value: float) -> None:

@@ -14,7 +14,7 @@ from s1.config import Budget, ConfigError, Forcing, Generate, Model, ModelKind, 
 from s1.data.conditional import step_start_of
 from s1.experiment import Experiment
 from s1.recipe import Control, Data, Difficulty, GraderKind, Pool, PoolKind, Teacher
-from s1.resources import Kind, resources_of, settings_of
+from s1.resources import Kind, filled, resources_of, settings_of
 from s1.stages import (
     Cleansing,
     Collecting,
@@ -207,7 +207,7 @@ def rendered_of(model: Model, examples: Stage, train: Train, control: Control) -
 
 def sft(x: Experiment, model: Stage, rendered: Stage, train: Train, label: str) -> Stage:
     """Training of one model on one set."""
-    resources = resources_of(Kind.SFT, x.machine)
+    resources = resources_of(Kind.SFT, filled(x.machine, train.batch_size))
     return Stage(
         name="checkpoint",
         version=2,

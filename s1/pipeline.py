@@ -28,7 +28,7 @@ from s1.labels import label_of, result_name
 from s1.learning import Lesson, lesson_of
 from s1.prefetch import prefetch
 from s1.report.table import as_written, shown
-from s1.resources import Kind, resources_of, settings_of
+from s1.resources import Kind, filled, resources_of, settings_of
 from s1.stages import Curve, CurvePoint, FunnelReport, Report, TrainingReport
 from s1.track import Mirror, Tracked
 from sweep.contract import Graph, LaunchKind, Request, Workers
@@ -191,7 +191,7 @@ def _lacking(points: Sequence[Experiment], built: Sequence[PointStages]) -> dict
 
 
 def _too_many_nodes(x: Experiment) -> list[str]:
-    if x.machine.nodes == 1 or x.launch.kind is not LaunchKind.LOCAL:
+    if x.launch.kind is not LaunchKind.LOCAL or x.train is None or filled(x.machine, x.train.batch_size).nodes == 1:
         return []
     return [f"machine.nodes {x.machine.nodes}: launch=local runs on this machine alone. Choose launch=slurm."]
 

@@ -5,7 +5,7 @@ TRACK and MACHINE never reach a key. COST does so only in the report, which pric
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from s1.config import ConfigError
@@ -74,6 +74,14 @@ class Machine:
     def devices(self) -> int:
         """That train one model together."""
         return self.nodes * max(1, self.gpus)
+
+
+def filled(machine: Machine, batch_size: int) -> Machine:
+    """What of a machine trains with such batches: all of it, or no more devices than a batch has rows."""
+    if batch_size >= machine.devices:
+        return machine
+    gpus = min(machine.gpus, batch_size)
+    return replace(machine, nodes=max(1, batch_size // max(1, gpus)), gpus=gpus)
 
 
 class Kind(Enum):

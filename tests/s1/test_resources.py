@@ -8,7 +8,7 @@ from s1.config import Hub
 from s1.estimates import estimates_of
 from s1.pipeline import Point, stages_of
 from s1.prefetch import ModelNeed, needs_of
-from s1.resources import Kind, resources_of
+from s1.resources import Kind, filled, resources_of
 from sweep.compose import compose
 from sweep.plan import plan
 from sweep.stage import Resources, Stage
@@ -35,6 +35,16 @@ def test_training_takes_all_nodes_generation_one_and_the_rest_no_gpu() -> None:
 def test_generation_takes_the_gpus_of_its_copies() -> None:
     machine = point("engine=vllm", "machine=h100x8", "machine.data_parallel=1").machine
     assert resources_of(Kind.GENERATE, machine).devices == 2
+
+
+def test_no_gpu_trains_without_a_row_of_the_batch() -> None:
+    machine = point("machine=h100x16").machine
+    for batch_size, shape in {64: (2, 8), 16: (2, 8), 8: (1, 8), 4: (1, 4), 1: (1, 1)}.items():
+        used = filled(machine, batch_size)
+        assert (used.nodes, used.gpus) == shape
+    assert filled(point().machine, 1) == point().machine
+    asked = {stage.name: stage.resources for stage in stages("machine=h100x16", "train.batch_size=8")}
+    assert asked["checkpoint"] == Resources("sft", nodes=1, devices=8, processes=8)
 
 
 def test_a_machine_without_gpus_asks_for_none() -> None:
