@@ -13,14 +13,15 @@ SPREAD := --dist loadfile --no-loadscope-reorder
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
 
-test: $(VENV)/.installed $(VENV)-wandb/.installed ## all tests; much of their time is waiting, so three on two cores
-	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest -n 3 $(SPREAD)
+test: $(VENV)/.installed $(VENV)-wandb/.installed ## all tests
+	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest -n 2 $(SPREAD)
 
 test-slurm: $(VENV)/.installed ## the tests on a real SLURM, started by themselves on this machine; needs Debian's packages
 	$(BIN)/python -m pytest tests/slurm
 
+# One thread each: vLLM would pin as many as there are cores, in each process to the same ones.
 test-vllm: $(VENV)-vllm/.installed ## the tests that run vLLM, on a CPU; of the contract of engines its part, `make test` has the rest
-	$(VENV)-vllm/bin/python -m pytest -n 2 $(SPREAD) tests/vllm tests/s1/test_engine_contract.py -k vllm
+	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind $(VENV)-vllm/bin/python -m pytest -n 2 $(SPREAD) tests/vllm tests/s1/test_engine_contract.py -k vllm
 
 check: $(VENV)/.installed ## format and lint, as the tests demand them
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
