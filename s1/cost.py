@@ -53,11 +53,12 @@ def training_memory(x: Experiment) -> Memory | None:
 def too_large(x: Experiment) -> list[str]:
     """Why fine-tuning cannot run on this machine whatever the rows: at most one line, with the mend."""
     need = training_memory(x)
-    if need is None or not need.hopeless:
+    if need is None or x.train is None or not need.hopeless:
         return []
+    devices = filled(x.machine, x.train.batch_size).devices
     return [
         f"machine.memory_gib {x.machine.memory_gib:g}: weights, gradients and optimiser of {x.model.name} alone take"
-        f" {need.resident_gib:.0f} GiB on each of {x.machine.devices}. Choose train=lora or train=qlora, or more GPUs."
+        f" {need.resident_gib:.0f} GiB on each of {devices}. Choose train=lora or train=qlora, or more GPUs."
     ]
 
 

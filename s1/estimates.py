@@ -19,6 +19,7 @@ from sweep.stage import Stage
 
 QUESTION_TOKENS = 200  # a long one
 LABEL_PROMPT_TOKENS = 900  # the list of classes, and a question
+WORTH_A_WORD_GIB = 4  # of memory: less, every device has
 LABEL_TOKENS = 100  # a sentence or two, and a code
 
 
@@ -85,9 +86,10 @@ def _before(stage: Stage) -> Iterator[Stage]:
 
 
 def memory_notes(points: Sequence[Experiment]) -> list[str]:
-    """What fine-tuning takes on each device, a line for each model whose sizes are known."""
+    """What fine-tuning takes on each device, a line for each model whose sizes are known and worth a word."""
     needs = [(x.model.name, cost.training_memory(x)) for x in points]
-    return list(dict.fromkeys(f"memory of fine-tuning {name}: {need.remark()}" for name, need in needs if need))
+    large = [(name, need) for name, need in needs if need and need.parts.gib > WORTH_A_WORD_GIB]
+    return list(dict.fromkeys(f"memory of fine-tuning {name}: {need.remark()}" for name, need in large))
 
 
 def contamination_notes(points: Sequence[Experiment]) -> list[str]:

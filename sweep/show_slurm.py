@@ -34,11 +34,16 @@ def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> Non
             str(asked.nodes * asked.processes),
             str(asked.cpus),
             walltime(asked.minutes) if asked.minutes else "",
-            ", ".join([*job.after, *(f"{name} one by one" for name in job.after_each)]),
+            ", ".join([*map(_number, job.after), *(f"{_number(name)} one by one" for name in job.after_each)]),
         )
     elements = sum(len(job.elements) for job in jobs)
     console.print(f"queue: {len(jobs)} jobs, {elements} elements")
     console.print(table)
+
+
+def _number(job: str) -> str:
+    """What a job's name begins with: "02" of "02-answers"."""
+    return job.partition("-")[0]
 
 
 def show_situation(console: Console, directory: SubmissionDirectory, situation: Situation) -> None:

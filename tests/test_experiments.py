@@ -114,7 +114,9 @@ def test_a_stage_costs_what_the_devices_that_it_asks_for_cost() -> None:
     checkpoint = lesson_of(x).checkpoint
     assert checkpoint.settings["usd_per_hour"] == pytest.approx(16 * rate)
     stages = pipeline.stages_of(x)
-    assert stages.asked.answers.settings["usd_per_hour"] == pytest.approx(8 * rate)
+    shards = stages.asked.answers.shards
+    assert [each.settings["usd_per_hour"] for each in shards] == [pytest.approx(8 * rate)] * 2
+    assert stages.asked.answers.settings == {}  # puts them together, on no device
 
 
 def test_an_unpinned_pool_is_refused_with_the_command_that_finds_a_pin() -> None:
@@ -179,14 +181,21 @@ def test_what_decides_the_numbers_is_part_of_what_a_point_is() -> None:
         [],
         ["engine=vllm"],
         ["engine.dtype=bfloat16"],
-        ["machine=h100"],
-        ["machine=h100x8", "engine=vllm"],
-        ["machine=h100x8", "engine=vllm", "machine.tensor_parallel=1"],
+        ["machine=h100", "engine=transformers", "cost=cpu"],
+        ["machine=h100x8", "cost=cpu"],
+        ["machine=h100x8", "cost=cpu", "machine.tensor_parallel=1"],
     ]
     keys = [curve_of(graph_of(compose(variant))).key for variant in variants]
     assert len(set(keys)) == len(variants)
-    copies = ["machine=h100x8", "engine=vllm", "machine.data_parallel=2", "machine.prefix_caching=false"]
-    assert curve_of(graph_of(compose(copies))).key == keys[4]
+    copies = ["machine.data_parallel=2", "machine.shards=3", "machine.prefix_caching=false"]
+    assert curve_of(graph_of(compose(["machine=h100x8", "cost=cpu", *copies]))).key == keys[4]
+
+
+def test_a_gpu_machine_brings_its_engine_and_its_price_and_the_command_line_may_say_otherwise() -> None:
+    (x,) = compose(["machine=h100x16"]).points
+    assert (x.engine.kind.value, x.cost.usd_per_device_hour) == ("vllm", 2.90)
+    (x,) = compose(["machine=h100", "engine=transformers", "cost=cpu"]).points
+    assert (x.engine.kind.value, x.cost.usd_per_device_hour) == ("transformers", 0.10)
 
 
 def test_another_version_of_the_engine_makes_other_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +210,7 @@ def lines(graph: Graph) -> list[str]:
 
 
 def test_a_model_too_large_to_train_here_can_be_planned_and_asked_once_it_is_trained() -> None:
-    large = ["model=qwen2_5_32b", "data=dial_1k", "train=s1", "machine=h100", "cost=h100"]
+    large = ["model=qwen2_5_32b", "data=dial_1k", "train=s1", "machine=h100", "engine=transformers"]
     graph = graph_of(compose(large))
     (line,) = lines(graph)
     assert line.startswith("machine.memory_gib 80: weights, gradients and optimiser of qwen2_5_32b alone take 488 GiB")

@@ -59,6 +59,7 @@ def machine(gpus: int, gib: float | None, nodes: int = 1, checkpointing: bool = 
         slots=256,
         cache_gib=None,
         prefix_caching=True,
+        shards=1,
     )
 
 
