@@ -14,7 +14,7 @@ budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minu
 	$(BIN)/python -m sweep +experiment=budget_scan -m
 
 test: $(VENV)/.installed $(VENV)-wandb/.installed ## all tests
-	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest -n 2 $(SPREAD)
+	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest -n 3 $(SPREAD)
 
 test-slurm: $(VENV)/.installed ## the tests on a real SLURM, started by themselves on this machine; needs Debian's packages
 	$(BIN)/python -m pytest tests/slurm
