@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
 import shutil
 import signal
@@ -22,8 +21,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +38,10 @@ from sweep.group import (
 )
 from sweep.interrupt import GO_ON_LATER, end_on_request
 from sweep.provenance import provenance
+from sweep.record import Clock, failure_of, now, record_of, reporter
 from sweep.stage import FileInput, Finished, Interrupted, Shard, Work
 from sweep.store import StageDirectory, Store, StoreError, write_json
 from sweep.typed import typed
-
-PROGRESS_INTERVAL_S = 0.2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,13 +105,13 @@ def _attempt(make: Callable[[], None], waiting: Mapping[str, StageDirectory], me
         make()
     except Interrupted as stop:
         for directory in waiting.values():  # by every member: one that ends first ends the others
-            write_json(directory.interrupted_file, {"message": str(stop), "at": _now()})
+            write_json(directory.interrupted_file, {"message": str(stop), "at": now()})
         raise
     except Exception as error:
         traceback.print_exc()
         for directory in waiting.values():
             if member.group is None or not directory.failed_file.exists():  # the first to fail knows why
-                write_json(directory.failed_file, _failure(error))
+                write_json(directory.failed_file, failure_of(error))
         return False
     return True
 
@@ -131,7 +127,7 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
             await_others(waiting[finished.key], member)
             directory, stage = waiting[finished.key], stages[finished.key]
             shards = [StageDirectory(directory.root / each["stage"]).read_record() for each in stage["shards"]]
-            directory.publish(_record(stage, finished, clock.lap(), shards, origin))
+            directory.publish(record_of(stage, finished, clock.lap(), shards, origin))
             del waiting[finished.key]
     if waiting:
         raise StoreError(f"stages {', '.join(waiting)}: their function ended without them. Mend the function.")
@@ -165,7 +161,7 @@ def _work(directory: StageDirectory, stage: Mapping[str, Any], member: Member) -
         scratch=directory.scratch,
         shared=shared,
         settings=stage["settings"],
-        report=_progress(directory) if member.decides else lambda *_progress: None,
+        report=reporter(directory) if member.decides else lambda *_progress: None,
         shards=tuple(_shard(directory.root, place) for place in stage["shards"]),
     )
 
@@ -202,68 +198,6 @@ def named(target: str) -> Any:
     """The object that `package.module:name` names."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
-
-
-@dataclass
-class Clock:
-    """Seconds since the last call: what each stage of a batch took, adding up to the whole."""
-
-    last: float = field(default_factory=time.monotonic)
-
-    def lap(self) -> float:
-        before, self.last = self.last, time.monotonic()
-        return self.last - before
-
-
-def _record(
-    stage: Mapping[str, Any],
-    finished: Finished,
-    seconds: float,
-    shards: Sequence[Mapping[str, Any]],
-    origin: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What is made in shards took what these took, by their records, and the seconds of putting them together."""
-    usd = seconds * float(stage["settings"].get("usd_per_hour", 0.0)) / 3600
-    return {
-        "key": finished.key,
-        "identity": stage["identity"],
-        "summary": dict(finished.summary),
-        "seconds": round(seconds + sum(each["seconds"] for each in shards), 3),
-        "usd": round(usd + sum(each["usd"] for each in shards), 6),
-        "shards": [each["key"] for each in shards],
-        "finished_at": _now(),
-        "provenance": origin,
-    }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _failure(error: Exception) -> dict[str, Any]:
-    return {
-        "error": f"{type(error).__name__}: {error}",
-        "message": str(error),
-        "traceback": traceback.format_exc(),
-        "failed_at": _now(),
-    }
-
-
-def _progress(directory: StageDirectory) -> Callable[[int, int, str], None]:
-    """A reporter that keeps progress.json fresh without slowing the work."""
-    last = 0.0
-
-    def report(done: int, total: int, unit: str) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < PROGRESS_INTERVAL_S and done < total:
-            return
-        last = now
-        aside = directory.progress_file.with_suffix(".aside")
-        aside.write_text(json.dumps({"done": done, "total": total, "unit": unit}), encoding="utf-8")
-        aside.replace(directory.progress_file)
-
-    return report
 
 
 def _end_with(process: int, is_there: Callable[[int], bool]) -> None:

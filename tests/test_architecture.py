@@ -30,6 +30,7 @@ RANKS = (
     ("sweep.store", 1),
     ("sweep.provenance", 1),
     ("sweep.group", 2),
+    ("sweep.record", 1),
     ("sweep.run", 2),
     ("sweep.launch.chains", 0),
     ("sweep.launch.slurm_jobs", 0),

@@ -18,9 +18,10 @@ from sweep.launch.export import export
 from sweep.launch.slurm_jobs import Element, SlurmJob, linked, plan_jobs
 from sweep.launch.slurm_state import Disk, Standing, State, again, alive_before, element_id, latest, standings
 from sweep.launch.slurm_text import dependency_of, log_name, options_of, script_of, units_text
-from sweep.launch.submission import Submission, SubmissionDirectory, new_directory, now, submissions
+from sweep.launch.submission import Submission, SubmissionDirectory, new_directory, submissions
 from sweep.plan import Plan, Unit
 from sweep.provenance import PROJECT
+from sweep.record import now
 from sweep.stage import FileInput, Input, Resources, Stage
 from sweep.store import StageDirectory, Store
 

@@ -21,6 +21,7 @@ from sweep.contract import Launch
 from sweep.errors import InputError
 from sweep.identity import canonical
 from sweep.launch.slurm_jobs import SlurmJob
+from sweep.record import now
 from sweep.store import StageDirectory, read_json, write_json
 from sweep.typed import typed
 
@@ -148,7 +149,3 @@ def awaited(store: Path) -> set[str]:
         found |= {address for address in addresses if not StageDirectory(store / address).is_done}
         found.add(submission.product)
     return found
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,85 @@
+"""What a worker writes about a stage beside its product: how far it is, what it took, why it failed.
+
+record.json     key, identity, summary, seconds, usd, shards, finished_at, provenance; once published, files
+failed.json     error, message, traceback, failed_at
+progress.json   done, total, unit
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sweep.stage import Finished
+from sweep.store import StageDirectory
+
+PROGRESS_INTERVAL_S = 0.2
+
+
+@dataclass
+class Clock:
+    """Seconds since the last call: what each stage of a batch took, adding up to the whole."""
+
+    last: float = field(default_factory=time.monotonic)
+
+    def lap(self) -> float:
+        before, self.last = self.last, time.monotonic()
+        return self.last - before
+
+
+def record_of(
+    stage: Mapping[str, Any],
+    finished: Finished,
+    seconds: float,
+    shards: Sequence[Mapping[str, Any]],
+    origin: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What is made in shards took what these took, by their records, and the seconds of putting them together."""
+    usd = seconds * float(stage["settings"].get("usd_per_hour", 0.0)) / 3600
+    return {
+        "key": finished.key,
+        "identity": stage["identity"],
+        "summary": dict(finished.summary),
+        "seconds": round(seconds + sum(each["seconds"] for each in shards), 3),
+        "usd": round(usd + sum(each["usd"] for each in shards), 6),
+        "shards": [each["key"] for each in shards],
+        "finished_at": now(),
+        "provenance": origin,
+    }
+
+
+def now() -> str:
+    """The moment, as it is written down everywhere."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def failure_of(error: Exception) -> dict[str, Any]:
+    """Of the error that is being handled."""
+    return {
+        "error": f"{type(error).__name__}: {error}",
+        "message": str(error),
+        "traceback": traceback.format_exc(),
+        "failed_at": now(),
+    }
+
+
+def reporter(directory: StageDirectory) -> Callable[[int, int, str], None]:
+    """A reporter that keeps progress.json fresh without slowing the work."""
+    last = 0.0
+
+    def report(done: int, total: int, unit: str) -> None:
+        nonlocal last
+        at = time.monotonic()
+        if at - last < PROGRESS_INTERVAL_S and done < total:
+            return
+        last = at
+        aside = directory.progress_file.with_suffix(".aside")
+        aside.write_text(json.dumps({"done": done, "total": total, "unit": unit}), encoding="utf-8")
+        aside.replace(directory.progress_file)
+
+    return report
