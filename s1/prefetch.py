@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from s1.config import ConfigError, Hub, ModelKind
+from s1.data.hub import load
 from s1.stages import Collecting, Questions, Start
 from s1.train.start import HUB_FILES
 from sweep.stage import Stage
@@ -57,7 +58,4 @@ def _model(need: ModelNeed) -> str:
 
 
 def _dataset(hub: Hub) -> str:
-    from datasets import load_dataset
-
-    table = load_dataset(hub.repo, name=hub.subset, split=hub.split, revision=hub.revision)
-    return f"dataset {hub.repo} {hub.revision}: {len(table)} rows"
+    return f"dataset {hub.repo} {hub.revision}: {len(load(hub))} rows"

@@ -21,6 +21,7 @@ from s1.config import ConfigError, Hub
 from s1.data.decontaminate import ASKED_BEFORE
 from s1.data.dial import Family
 from s1.data.funnel import Drop, step_of, write_funnel
+from s1.data.hub import rows_at
 from s1.recipe import Columns, Conversation, Pool, PoolKind
 from s1.records import ROWS, PoolRow, read_objects, write_rows
 from s1.stages import Collecting
@@ -113,18 +114,9 @@ def _of_file(path: Path) -> Iterable[Mapping[str, Any]]:
 
 
 def _of_hub(hub: Hub | None) -> Iterable[Mapping[str, Any]]:
-    from datasets import load_dataset
-
     if hub is None:
         raise ConfigError("data.pool.hub null: nothing to load. Name a dataset, or choose data.pool.kind=file.")
-    try:
-        return load_dataset(hub.repo, name=hub.subset, split=hub.split, revision=hub.revision)
-    except OSError as error:  # no network, no access, no such revision
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0].rstrip('.')}"
-        raise ConfigError(
-            f"data.pool.hub {hub.repo}: cannot be loaded ({reason})."
-            " Check network and access (hf auth login), or name a local copy: pool@data.pool=file data.pool.file=..."
-        ) from error
+    return rows_at(hub, "data.pool.hub", "name a local copy: pool@data.pool=file data.pool.file=FILE")
 
 
 def _named(pool: Pool) -> list[str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s1.config import ConfigError, Hub
+from s1.data.hub import rows_at
 from s1.records import read_objects
 
 if TYPE_CHECKING:
@@ -67,16 +68,7 @@ def rows_of_file(path: Path) -> list[Row]:
 
 def rows_of_hub(hub: Hub) -> list[Row]:
     """Raises ConfigError if the dataset cannot be had: no network, no access, no such revision."""
-    from datasets import load_dataset
-
-    try:
-        table = load_dataset(hub.repo, name=hub.subset, split=hub.split, revision=hub.revision)
-    except OSError as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0].rstrip('.')}"
-        raise ConfigError(
-            f"task.hub {hub.repo}: cannot be loaded ({reason})."
-            " Check network and access (hf auth login), or set task.data_file to a local copy."
-        ) from error
+    table = rows_at(hub, "task.hub", "set task.data_file to a local copy")
     return _rows(hub.repo, [(f"{hub.repo} row {number}", raw) for number, raw in enumerate(table, start=1)])
 
 
