@@ -19,8 +19,8 @@ from sweep.stage import Stage
 
 QUESTION_TOKENS = 200  # a long one
 LABEL_PROMPT_TOKENS = 900  # the list of classes, and a question
-WORTH_A_WORD_GIB = 4  # of memory: less, every device has
 LABEL_TOKENS = 100  # a sentence or two, and a code
+WORTH_A_WORD_GIB = 4  # of memory: less, every device has
 
 
 class Built(Protocol):

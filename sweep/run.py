@@ -78,11 +78,9 @@ def run(directories: Sequence[StageDirectory], member: Member = ALL, unless_busy
     ordered = sorted(directories, key=lambda each: each.path)  # one order for all, or two processes would wait forever
     with ExitStack() as locks:
         for directory in ordered:
-            if unless_busy and not locks.enter_context(directory.locked_now()):
+            if not locks.enter_context(directory.locked(wait=not unless_busy)):
                 print(f"{directory.address}: another process is making it, and is left to it.")
                 return True
-            if not unless_busy:
-                locks.enter_context(directory.locked())
         waiting = {each.path.name: each for each in directories if not each.is_done}  # another may have been first
         return not waiting or _attempt(lambda: _make(directories, waiting, member), waiting, member)
 

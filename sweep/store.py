@@ -126,18 +126,15 @@ class StageDirectory:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Wait until no other process works here."""
+    def locked(self, wait: bool = True) -> Iterator[bool]:
+        """Held alone, once no other process works here; without waiting, False if one does."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if not wait:
+            with locked_now(self.lock_file, Hold.ALONE) as is_ours:
+                yield is_ours
+            return
         with locked(self.lock_file):
-            yield
-
-    @contextmanager
-    def locked_now(self) -> Iterator[bool]:
-        """The same without waiting; False if another process works here."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with locked_now(self.lock_file, Hold.ALONE) as is_ours:
-            yield is_ours
+            yield True
 
     def faults(self, look: Look = glance) -> list[str]:
         """What of a finished product is no longer as it was published, as far as its record knows that."""
