@@ -201,7 +201,10 @@ class Budget:
     min_thinking_tokens: int  # the end is suppressed before this many
     waits: int  # how many ends to suppress
     continuation: str  # appended at each suppressed end; empty: only the end is suppressed
-    answer_tokens: int
+    answer_tokens: int | None  # an explicit cap of the answer; null: what the context leaves
+    answer_reserve: int | None = (
+        None  # tokens that thinking leaves to the answer; null: 1,024, on small contexts a quarter
+    )
     compat: Compat = Compat.CORRECTED
 
 

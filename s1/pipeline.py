@@ -24,6 +24,7 @@ from s1.estimates import contamination_notes, estimates_of, memory_notes, shards
 from s1.experiment import Experiment, Goal
 from s1.generate import census
 from s1.generate.engines import lacking
+from s1.generate.methods.method import ComputeRequest
 from s1.labels import label_of, result_name
 from s1.learning import Lesson, lesson_of
 from s1.prefetch import prefetch
@@ -119,9 +120,8 @@ def _curve_point(x: Experiment, values: Mapping[str, Json]) -> CurvePoint:
     return CurvePoint(
         label=label_of(x),
         values=dict(values),
-        max_thinking_tokens=x.budget.max_thinking_tokens,
-        min_thinking_tokens=x.budget.min_thinking_tokens,
-        waits=x.budget.waits,
+        request=ComputeRequest(x.budget, x.task.instruction),
+        seed=x.seed,
     )
 
 

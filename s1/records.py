@@ -31,6 +31,15 @@ class Ending(Enum):
     NONE = "none"  # there was no thinking section, or plain generation ran out before closing it
 
 
+class AnswerEnd(Enum):
+    """How the answer ended."""
+
+    STOP = "stop"  # the model ended it
+    CAP = "cap"  # budget.answer_tokens cut it
+    CONTEXT = "context"  # the end of the context cut it
+    NONE = "none"  # the model was never asked for an answer
+
+
 class Outcome(Enum):
     """What became of the answer: missing is not the same as wrong."""
 
@@ -100,6 +109,8 @@ class Answer:
     ending: Ending
     thinking_tokens: int
     answer_tokens: int | None  # None: the answer stage did not run
+    answer_end: AnswerEnd
+    thinks_on_tokens: int  # of the answer: spent in a thinking section that the model opened again; mostly 0
     waits: int  # ends suppressed
     sampled_tokens: int  # what this trace would cost from scratch, stop tokens included
 
@@ -115,6 +126,8 @@ class Score:
     ending: Ending
     thinking_tokens: int
     answer_tokens: int | None  # None: the answer stage did not run
+    answer_end: AnswerEnd
+    thinks_on_tokens: int
     waits: int
     sampled_tokens: int
 
@@ -147,7 +160,7 @@ def read_objects(path: Path) -> Iterator[dict[str, Any]]:
 
 def read_rows(path: Path, row_type: type[RowType]) -> list[RowType]:
     """Read back what `write_rows` wrote."""
-    enums = {"ending": Ending, "outcome": Outcome}
+    enums = {"ending": Ending, "outcome": Outcome, "answer_end": AnswerEnd}
     return [
         row_type(**{name: enums[name](value) if name in enums else value for name, value in row.items()})
         for row in read_objects(path)

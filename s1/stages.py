@@ -23,6 +23,7 @@ from s1.config import (
     Statistics,
     Train,
 )
+from s1.generate.methods.method import ComputeRequest
 from s1.recipe import Cleaning, Control, GraderKind, Pool, Selection
 from s1.resources import Cost
 
@@ -170,9 +171,8 @@ class CurvePoint:
 
     label: str
     values: Mapping[str, Any]  # JSON values by field, over all axes of the command
-    max_thinking_tokens: int | None
-    min_thinking_tokens: int
-    waits: int
+    request: ComputeRequest
+    seed: int = 0
 
 
 @dataclass(frozen=True)

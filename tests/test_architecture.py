@@ -90,6 +90,7 @@ RANKS = (
     ("s1.generate.continuations", 1),
     ("s1.generate.census", 2),
     ("s1.generate.rollout", 1),
+    ("s1.generate.methods*", 0),
     ("s1.generate.*", 0),
     ("s1.report.findings", 1),
     ("s1.report.table", 1),

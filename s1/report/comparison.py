@@ -29,7 +29,8 @@ class Scored:
 
     @property
     def requested(self) -> Requested:
-        return Requested(self.point.max_thinking_tokens, self.point.min_thinking_tokens, self.point.waits)
+        budget = self.point.request.budget
+        return Requested(budget.max_thinking_tokens, budget.min_thinking_tokens, budget.waits)
 
 
 @dataclass(frozen=True)

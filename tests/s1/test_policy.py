@@ -16,9 +16,9 @@ from s1.config import Budget, Compat, ConfigError, Forcing
 from s1.dialect import DialectIds, dialect_ids
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
+from s1.generate.methods.s1_original import auto_cap
 from s1.generate.move import Close, Force, Sample, advance
 from s1.generate.policy import policy_of
-from s1.generate.policy_s1 import auto_cap
 from s1.generate.rollout import Job, Rollout
 from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Origin, Part, Segment, Trace

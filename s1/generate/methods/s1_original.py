@@ -17,15 +17,39 @@ An answer ended only at the context; here `answer_tokens` bounds it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from s1.config import Budget
-from s1.dialect import DialectIds
-from s1.generate.move import Close, Force, Keep, Move, Sample
+from s1.config import Budget, Compat, ConfigError, Forcing
+from s1.dialect import DialectIds, Ids
+from s1.generate.methods.forcing import BudgetForcingMethod
+from s1.generate.methods.method import ComputeRequest
+from s1.generate.move import Close, Force, Keep, Move, Policy, Sample
 from s1.generate.trace import Origin, Part, Trace
 from s1.records import Ending
 
 ANSWER_RESERVE_TOKENS = 100
+
+
+class OriginalForcingMethod(BudgetForcingMethod):
+    """The same amounts under other rules: a family of its own."""
+
+    name = "s1_original"
+
+    def serves(self, request: ComputeRequest) -> bool:
+        return request.budget.forcing is Forcing.BUDGET and request.budget.compat is Compat.S1
+
+    def family(self, request: ComputeRequest) -> Mapping[str, str | None]:
+        return {**super().family(request), "method": self.name}
+
+    def policy(self, request: ComputeRequest, ids: DialectIds, continuation: Ids, context_tokens: int) -> Policy:
+        minimum = request.budget.min_thinking_tokens
+        if minimum > 0:
+            raise ConfigError(f"budget.min_thinking_tokens {minimum}: compat=s1 counts ends, not tokens. Set it to 0.")
+        return OriginalForcing(request.budget, ids, continuation, context_tokens)
+
+
+METHOD = OriginalForcingMethod()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,92 @@
+"""No forcing: the model opens and closes its thinking itself; the text is divided at the delimiters afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from s1.config import Forcing
+from s1.dialect import DialectIds, Ids
+from s1.generate.methods.method import Amount, Bounds, ComputeRequest
+from s1.generate.move import Close, Move, Policy, Sample
+from s1.generate.trace import Origin, Part, Segment, Trace
+from s1.records import Ending, Score
+
+
+class NoForcing:
+    """Plain generation."""
+
+    name = "none"
+
+    def serves(self, request: ComputeRequest) -> bool:
+        return request.budget.forcing is Forcing.NONE
+
+    def family(self, request: ComputeRequest) -> Mapping[str, str | None]:
+        return {"method": self.name, "instruction": request.instruction}
+
+    def amount(self, request: ComputeRequest) -> Amount:
+        return ()
+
+    def label(self, request: ComputeRequest) -> str:
+        return "no forcing"
+
+    def bounds(self, request: ComputeRequest) -> Bounds | None:
+        return None
+
+    def policy(self, request: ComputeRequest, ids: DialectIds, continuation: Ids, context_tokens: int) -> Policy:
+        return Plain(ids, context_tokens)
+
+    def problems(self, request: ComputeRequest, scores: Sequence[Score]) -> Iterator[str]:
+        return iter(())
+
+    def expected_thinking_tokens(self, request: ComputeRequest, natural_tokens: int) -> int:
+        return natural_tokens
+
+
+METHOD = NoForcing()
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Generation without forcing, as far as the context allows."""
+
+    ids: DialectIds
+    context_tokens: int
+
+    def next(self, trace: Trace) -> Move:
+        room = self.context_tokens - trace.length
+        if trace.segments_of(Part.ANSWER) or room <= 0:
+            return self._close(trace)
+        return Sample(room, self.ids.answer_stops, Part.ANSWER)
+
+    def _close(self, trace: Trace) -> Close:
+        """Divide what the model wrote at its delimiters; a template may have opened the thinking for it."""
+        if not trace.segments_of(Part.ANSWER):
+            return Close(trace, Ending.NONE)
+        *opened, written = trace.segments
+        opening = (0, 0) if opened else _find(written.ids, self.ids.written_starts, 0)
+        if opening is None:
+            return Close(trace, Ending.NONE)
+        closing = _find(written.ids, self.ids.written_ends, opening[1])
+        parts = [] if opened else [(Part.DELIMITER, 0, opening[1])]
+        if closing is None:
+            parts += [(Part.THINKING, opening[1], None)]
+        else:
+            parts += [(Part.THINKING, opening[1], closing[0])]
+            parts += [(Part.DELIMITER, *closing), (Part.ANSWER, closing[1], None)]
+        segments = [Segment(written.ids[start:end], part, Origin.SAMPLED) for part, start, end in parts]
+        segments[-1] = replace(segments[-1], ended_by=written.ended_by)
+        ending = Ending.NONE if closing is None else Ending.NATURAL
+        return Close(replace(trace, segments=(*opened, *segments)), ending)
+
+
+def _find(ids: Ids, spellings: tuple[Ids, ...], start: int) -> tuple[int, int] | None:
+    """Where the first of the spellings at or after `start` begins and ends; of several at one place, the longest."""
+    firsts = {spelling[0] for spelling in spellings}
+    for begin in range(start, len(ids)):
+        if ids[begin] not in firsts:
+            continue
+        lengths = [len(spelling) for spelling in spellings if ids[begin : begin + len(spelling)] == spelling]
+        if lengths:
+            return begin, begin + max(lengths)
+    return None
