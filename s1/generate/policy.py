@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from s1.config import Budget
 from s1.dialect import DialectIds
-from s1.generate.methods import method_of
 from s1.generate.methods.method import ComputeRequest
+from s1.generate.methods.registry import method_of
 from s1.generate.move import Policy
 
 
