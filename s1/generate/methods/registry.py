@@ -1,4 +1,4 @@
-"""Ways to spend test-time compute, one file each: a module of this folder that has a `METHOD` is found by its being here.
+"""Ways to spend test-time compute, one file each: a module of this folder that has a `METHOD` is a method.
 
 To add one: a file with a config that `serves` recognises, a yaml in conf/budget, a test. Nothing else names it.
 """
