@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from s1.config import Statistics
+from s1.generate.methods.method import extends
 from s1.resources import Cost
 from s1.stats.audit import Audit
 from s1.stats.interval import Estimate
@@ -70,7 +71,7 @@ class Measured:
     @property
     def extends(self) -> bool:
         """The end of its thinking is held back: by Wait, or by a minimum."""
-        return self.audit.requested.extends
+        return extends(self.audit.request.budget)
 
 
 @dataclass(frozen=True)
