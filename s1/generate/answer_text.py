@@ -35,7 +35,7 @@ class Reopened:
     closed: int  # behind that
 
 
-def answer_end(trace: Trace, budget: Budget, context_tokens: int) -> AnswerEnd:
+def answer_end(trace: Trace, budget: Budget) -> AnswerEnd:
     """How the answer of a closed trace ended. Where cap and context coincide it is the cap: without it, thinking would
     have left more."""
     answer = trace.segments_of(Part.ANSWER)
