@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,12 @@ class Findings:
 
 
 def write_findings(directory: Path, findings: Findings) -> None:
-    text = json.dumps(asdict(findings), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(asdict(findings), indent=1, ensure_ascii=False, allow_nan=False, default=_value)
     (directory / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def _value(member: Enum) -> str:
+    return str(member.value)
 
 
 def read_findings(directory: Path) -> Findings:
