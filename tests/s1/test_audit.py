@@ -53,7 +53,7 @@ def test_a_trace_that_the_context_cut_short_of_the_minimum_is_no_fault_of_the_fo
     found = audit([CUT], request(min_thinking_tokens=64))
     assert found.valid
     assert found.unmet[0] == (
-        "1 of 1 traces were cut by the context below the minimum of 64 thinking tokens (first: question q2)."
+        "1 of 1 traces were cut by the context before the minimum of 64 thinking tokens (first: question q2)."
     )
 
 

@@ -100,7 +100,7 @@ def graded(name: str, root: Path) -> Answer:
 
 
 def graded_row(case: tuple[str, str, str, str, Budget], root: Path) -> Answer:
-    """Likewise for any case: model, what it says by itself, the marker after which it answers, its answer, budget."""
+    """The same for any case: model, what it says by itself, the marker after which it answers, its answer, budget."""
     model, *spoken, wanted = case
     write_rows(root / "questions.jsonl", [Question("q", QUESTION, "13")])
     engine_config = EngineConfig(EngineKind.TRANSFORMERS, "float32", "cpu", 1)
