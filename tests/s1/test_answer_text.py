@@ -122,6 +122,19 @@ def test_tokens_inside_are_counted_without_their_delimiters() -> None:
     assert thinks_on_tokens(dialect, close.trace, tokenizer) == len(encode("Six plus seven", tokenizer)) == 3
 
 
+def test_characters_of_several_tokens_do_not_shift_the_count() -> None:
+    """The tokenizer of these tests has no token for an emoji or a kanji, only for their bytes."""
+    tokenizer = tokenizer_of(QWEN)
+    for text in ("\U0001f600\u6570" * 20, "\ufffd" * 20, "x"):
+        dialect, close = answered(QWEN, f" {text}<think>\nSix plus seven</think>\n\n{text}<think>\nIt is")
+        assert thinks_on_tokens(dialect, close.trace, tokenizer) == 5
+
+
+def test_a_model_that_reopens_its_thinking_a_thousand_times_is_counted() -> None:
+    dialect, close = answered(QWEN, "<think>\nIt is thirteen</think>\n\n" * 1000)
+    assert thinks_on_tokens(dialect, close.trace, tokenizer_of(QWEN)) == 3000
+
+
 def test_a_countdown_that_goes_on_in_the_answer_is_thinking_again() -> None:
     dialect = compose(["model=laptop", "dialect@model.dialect=s1_steps_forced"]).points[0].model.dialect
     text = " 12\n<|im_start|>1 steps left\n14\n<|im_start|>answer\n13"
