@@ -1,28 +1,11 @@
-"""How people call things: a point in a few words, a result as a folder. Pure; no key depends on it."""
+"""How people call a result: the name of its folder. Pure; no key depends on it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-from s1.config import Forcing
-from s1.experiment import Experiment
-
 VARIANTS = ("model", "data", "train", "budget", "task", "engine", "generate", "seed")  # another choice: another result
-
-
-def label_of(x: Experiment) -> str:
-    """A point in a few words: what was asked of the thinking."""
-    budget = x.budget
-    if budget.forcing is Forcing.NONE:
-        return "no forcing"
-    cap = f"max {budget.max_thinking_tokens}" if budget.max_thinking_tokens is not None else "natural end"
-    wait = f"{budget.continuation or 'suppressed end'} x{budget.waits}" if budget.waits else ""
-    low = f"min {budget.min_thinking_tokens}" if budget.min_thinking_tokens else ""
-    parts = [part for part in (wait, low) if part]
-    if budget.max_thinking_tokens is not None or not parts:
-        parts.append(cap)
-    return ", ".join(parts)
 
 
 def result_name(name: str, chosen: Mapping[str, str]) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from s1.config import Statistics
+from s1.generate.methods.method import ComputeRequest
 from s1.records import Score
 from s1.report.findings import Difference
 from s1.stages import CurvePoint
 from s1.stats import bootstrap
-from s1.stats.audit import Requested
 from s1.stats.grid import Grid
 from s1.stats.interval import detectable_paired_pp, plain
 
@@ -28,9 +28,8 @@ class Scored:
     answers: Path  # the directory of what was scored
 
     @property
-    def requested(self) -> Requested:
-        budget = self.point.request.budget
-        return Requested(budget.max_thinking_tokens, budget.min_thinking_tokens, budget.waits)
+    def request(self) -> ComputeRequest:
+        return self.point.request
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from s1.config import ConfigError
+from s1.config import Budget, ConfigError
 from s1.generate.engines import engine_text, read_engine
+from s1.generate.methods.registry import method_of
 from s1.records import Outcome, Score, read_rows
 from s1.report.across import across
 from s1.report.agreement import agreements
@@ -26,7 +27,7 @@ from s1.report.findings import AtK, Findings, Measured, Series, write_findings
 from s1.resources import Cost
 from s1.stages import Curve, CurvePoint
 from s1.stats import bootstrap
-from s1.stats.audit import Requested, audit
+from s1.stats.audit import audit
 from s1.stats.grid import Grid, grid, require_paired
 from s1.stats.interval import Estimate, plain
 from s1.stats.scaling import metrics
@@ -97,7 +98,7 @@ def _told_apart(members: Sequence[Scored]) -> list[Scored]:
 
 
 def _series(name: str, members: Sequence[Scored], config: Curve) -> Series:
-    ordered = sorted(_told_apart(members), key=lambda each: _budget_order(each.requested))
+    ordered = sorted(_told_apart(members), key=lambda each: _budget_order(each.request.budget))
     labels = [each.point.label for each in ordered]
     repeated = [label for label, count in Counter(labels).items() if count > 1]
     if repeated:
@@ -112,7 +113,7 @@ def _series(name: str, members: Sequence[Scored], config: Curve) -> Series:
     points = [_measured(each, grids[each.point.label], counts_RQ, config) for each in ordered]
     compare = Comparison(grids, {each.label: each.valid for each in points}, counts_RQ, statistics)
     valid = [each for each in points if each.valid]
-    reference = min(valid or points, key=lambda each: _reference_order(each.audit.requested)).label
+    reference = min(valid or points, key=lambda each: _reference_order(each.audit.request.budget)).label
     return Series(
         name=name,
         points=points,
@@ -122,7 +123,7 @@ def _series(name: str, members: Sequence[Scored], config: Curve) -> Series:
         metrics=metrics(
             np.column_stack([each.thinking_tokens_Q for each in grids.values()]),
             np.column_stack([each.accuracy_Q for each in grids.values()]),
-            [each.requested for each in ordered],
+            [method_of(each.request).bounds(each.request) for each in ordered],
             [each.valid for each in points],
             counts_RQ,
             statistics.level,
@@ -131,13 +132,13 @@ def _series(name: str, members: Sequence[Scored], config: Curve) -> Series:
     )
 
 
-def _budget_order(requested: Requested) -> tuple[float, ...]:
+def _budget_order(budget: Budget) -> tuple[float, ...]:
     """From the shortest thinking to the longest: by Waits, then minimum, then maximum."""
-    return (requested.waits, requested.min_thinking_tokens, requested.max_thinking_tokens or math.inf)
+    return (budget.waits, budget.min_thinking_tokens, budget.max_thinking_tokens or math.inf)
 
 
-def _reference_order(requested: Requested) -> tuple[float, ...]:
-    return (requested.waits, requested.min_thinking_tokens, -(requested.max_thinking_tokens or math.inf))
+def _reference_order(budget: Budget) -> tuple[float, ...]:
+    return (budget.waits, budget.min_thinking_tokens, -(budget.max_thinking_tokens or math.inf))
 
 
 def _measured(each: Scored, scores_QS: Grid, counts_RQ: np.ndarray, config: Curve) -> Measured:
@@ -155,7 +156,7 @@ def _measured(each: Scored, scores_QS: Grid, counts_RQ: np.ndarray, config: Curv
         answer_tokens=bootstrap.mean(scores_QS.answer_tokens_QS.mean(axis=1), counts_RQ, level, "tokens"),
         at_k=list(_at_k(scores_QS, counts_RQ, level)) if samples > 1 else [],
         outcomes={outcome.value: outcomes[outcome] for outcome in Outcome},
-        audit=audit(each.scores, each.requested),
+        audit=audit(each.scores, each.request),
         **_cost(each.scores, config.cost),
     )
 

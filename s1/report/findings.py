@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from s1.config import Statistics
+from s1.generate.methods.method import extends
 from s1.resources import Cost
 from s1.stats.audit import Audit
 from s1.stats.interval import Estimate
@@ -70,7 +72,7 @@ class Measured:
     @property
     def extends(self) -> bool:
         """The end of its thinking is held back: by Wait, or by a minimum."""
-        return self.audit.requested.extends
+        return extends(self.audit.request.budget)
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,12 @@ class Findings:
 
 
 def write_findings(directory: Path, findings: Findings) -> None:
-    text = json.dumps(asdict(findings), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(asdict(findings), indent=1, ensure_ascii=False, allow_nan=False, default=_value)
     (directory / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def _value(member: Enum) -> str:
+    return str(member.value)
 
 
 def read_findings(directory: Path) -> Findings:

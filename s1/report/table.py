@@ -53,7 +53,7 @@ def _numbers(point: Measured) -> Iterator[tuple[str, Any]]:
     yield "thinking_max", audit.max_thinking_tokens
     yield "answer_tokens", rounded(point.answer_tokens.value, 1)
     yield "forced_share", rounded(audit.forced_share, SHARE_DECIMALS)
-    yield "waits", audit.requested.waits
+    yield "waits", audit.request.budget.waits
     yield "mean_waits", rounded(audit.mean_waits, 2)
     yield "all_waits_share", rounded(audit.all_waits_share, SHARE_DECIMALS)
     yield "no_answer_share", rounded(audit.no_answer_share, SHARE_DECIMALS)

@@ -68,7 +68,7 @@ def _beyond_reference(series: Series) -> Iterator[Step]:
 
 def _holds_back_more(point: Measured, reference: Measured) -> bool:
     """The reference holds back the fewest ends there are: none, unless every point holds some back."""
-    asked, least = point.audit.requested, reference.audit.requested
+    asked, least = point.audit.request.budget, reference.audit.request.budget
     return (asked.waits, asked.min_thinking_tokens) != (least.waits, least.min_thinking_tokens)
 
 

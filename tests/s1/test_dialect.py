@@ -11,7 +11,7 @@ import pytest
 from speakers import EOS, Reciter, dialect_of, tokenizer_of
 from tokenizers.normalizers import Lowercase
 from transformers import PreTrainedTokenizerFast
-from words import budget, told
+from words import budget, policy_of, told
 
 from s1.config import Budget, ConfigError, Dial, EngineConfig, EngineKind, Forcing, Generate
 from s1.data.dial import Family
@@ -20,7 +20,6 @@ from s1.generate.answers import answer
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
 from s1.generate.engines import installed
-from s1.generate.policy import policy_of
 from s1.generate.rollout import Job, Rollout
 from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Trace, begun
@@ -97,7 +96,12 @@ def test_a_mark_that_shares_a_token_with_the_stop_is_graded(tmp_path: Path) -> N
 
 def graded(name: str, root: Path) -> Answer:
     """The row that the generation stage writes for a case."""
-    model, *spoken, wanted = CASES[name]
+    return graded_row(CASES[name], root)
+
+
+def graded_row(case: tuple[str, str, str, str, Budget], root: Path) -> Answer:
+    """The same for any case: model, what it says by itself, the marker after which it answers, its answer, budget."""
+    model, *spoken, wanted = case
     write_rows(root / "questions.jsonl", [Question("q", QUESTION, "13")])
     engine_config = EngineConfig(EngineKind.TRANSFORMERS, "float32", "cpu", 1)
     generate = Generate(1, 0.0, 1.0, 0, share=True)
