@@ -117,7 +117,9 @@ def share(values_QS: Sequence[Sequence[object]]) -> float:
 
 
 def _results(grader: Grader, doc: Mapping[str, Any], results: Sequence[Sequence[str]]) -> dict[str, Any]:
-    grades = [grader(text, doc["answer"]) for text in results[0]]
+    """`results[0]`: the answers, or the only one where a filter took the first; rows may have numbers as references."""
+    texts = [results[0]] if isinstance(results[0], str) else results[0]
+    grades = [grader(text, str(doc["answer"])) for text in texts]
     return {
         "exact_match": sum(grade.correct for grade in grades) / len(grades),
         "correct": [grade.correct for grade in grades],
@@ -228,3 +230,30 @@ def _as_math(text: str) -> str:
     plain = _PERCENT.sub("", text)
     has_delimiters = re.search(r"(?<!\\)\$|\\\(|\\\[", plain)
     return plain if has_delimiters else f"${plain}$"
+
+
+# --------------------------------------------------------------------------------- cut answers, second opinions
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What math-verify reads of a whole answer by itself, and whether it takes that for the reference."""
+
+    extracted: str | None
+    correct: bool
+
+
+def complete_statements(text: str) -> str:
+    """A cut text as far as it is complete: without its last line, unless that ends in a full stop or a closed box."""
+    complete = text.rstrip()
+    if re.search(r"(?:[.!?]|\\(?:boxed|fbox)\s*\{[^{}]*\}\$?)$", complete):
+        return complete
+    return complete.rpartition("\n")[0]
+
+
+def second_opinion(text: str, gold: str) -> Opinion:
+    """math-verify's own extraction and comparison, as it comes."""
+    from math_verify import parse, verify
+
+    read = parse(text)
+    return Opinion(str(read[-1]) if read else None, bool(read) and verify(parse(_as_math(gold)), read))
