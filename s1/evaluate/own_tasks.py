@@ -143,7 +143,7 @@ def check_rows(task: TaskFile, rows: str | None) -> None:
             f"task.data_file null: task {task.name} has no rows{what}. Name a JSON-lines file, or a hub dataset."
         )
     asked, examples = task.splits
-    if rows is not None and examples not in (None, asked) and not task.fields.get("custom_dataset"):
+    if rows == "task.data_file" and examples not in (None, asked) and not task.fields.get("custom_dataset"):
         why = f"{rows} has the rows of {asked} alone. Give fewshot_config.samples, or dataset_kwargs.data_files of both"
         raise task.refusal("fewshot_split", examples, why)
 
