@@ -2,7 +2,7 @@
 
 grader_disagreement.csv      a line for each, see COLUMNS; empty but for its header where the two agree
 
-Only references that math-verify can read have a second opinion: not option letters, not prose.
+Only answers that one of our graders judges have a second opinion: what another task calls right may be no mathematics.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 
 from s1.evaluate.graders import Opinion, second_opinion
+from s1.recipe import GraderKind
 from s1.records import Score
 
-FILE = "grader_disagreement.csv"
+DISAGREEMENTS = "grader_disagreement.csv"
 COLUMNS = (
     *("question_id", "sample", "gold", "our_reading", "our_verdict"),
     *("math_verify_reading", "math_verify_verdict", "answer_tail"),
@@ -23,12 +24,10 @@ COLUMNS = (
 TAIL_CHARACTERS = 200
 
 
-def disagreements(judged: Iterable[tuple[Score, str]]) -> Iterator[dict[str, object]]:
+def disagreements(kind: GraderKind, judged: Iterable[tuple[Score, str]]) -> Iterator[dict[str, object]]:
     """The rows of the file, of scores and the texts that were judged."""
     for score, text in judged:
-        if not text.strip() or not _has_opinion(score.gold):
-            continue
-        opinion = _opinion(text, score.gold)
+        opinion = _opinion(text, score.gold, kind)
         if opinion.correct != score.correct:
             yield _row(score, text, opinion)
 
@@ -58,12 +57,6 @@ def _row(score: Score, text: str, opinion: Opinion) -> dict[str, object]:
 
 
 @cache
-def _has_opinion(gold: str) -> bool:
-    """Whether math-verify takes the reference, stated plainly, for itself; a letter it takes for a variable."""
-    return not (len(gold) == 1 and gold.isalpha()) and second_opinion(rf"$\boxed{{{gold}}}$", gold).correct
-
-
-@cache
-def _opinion(text: str, gold: str) -> Opinion:
+def _opinion(text: str, gold: str, kind: GraderKind) -> Opinion:
     """The points of a scan share most of their answers."""
-    return second_opinion(text, gold)
+    return second_opinion(text, gold, kind)

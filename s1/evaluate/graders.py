@@ -117,9 +117,7 @@ def share(values_QS: Sequence[Sequence[object]]) -> float:
 
 
 def _results(grader: Grader, doc: Mapping[str, Any], results: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """`results[0]`: the answers, or the only one where a filter took the first; rows may have numbers as references."""
-    texts = [results[0]] if isinstance(results[0], str) else results[0]
-    grades = [grader(text, str(doc["answer"])) for text in texts]
+    grades = [grader(text, doc["answer"]) for text in results[0]]
     return {
         "exact_match": sum(grade.correct for grade in grades) / len(grades),
         "correct": [grade.correct for grade in grades],
@@ -251,9 +249,13 @@ def complete_statements(text: str) -> str:
     return complete.rpartition("\n")[0]
 
 
-def second_opinion(text: str, gold: str) -> Opinion:
-    """math-verify's own extraction and comparison, as it comes."""
-    from math_verify import parse, verify
+def second_opinion(text: str, gold: str, kind: GraderKind = GraderKind.MATH) -> Opinion:
+    """math-verify's own extraction and comparison of a raw answer, in its default settings."""
+    from math_verify import StringExtractionConfig, parse, verify
 
-    read = parse(text)
-    return Opinion(str(read[-1]) if read else None, bool(read) and verify(parse(_as_math(gold)), read))
+    if kind is GraderKind.LETTER:
+        letters = [StringExtractionConfig(strings=("A", "B", "C", "D"))]
+        wanted, found = parse(gold, letters), parse(text, letters)
+    else:
+        wanted, found = parse(_as_math(gold)), parse(text)
+    return Opinion(str(found[-1]) if found else None, bool(verify(wanted, found)))

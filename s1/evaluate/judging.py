@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from s1.config import ConfigError
+from s1.evaluate.graders import integer_results, letter_results, math_results
+from s1.recipe import GraderKind
 
+GRADER = "grader"  # in the metadata of a task over documents: its GraderKind, or None
+OURS = {integer_results: GraderKind.INTEGER, math_results: GraderKind.MATH, letter_results: GraderKind.LETTER}
 UNREAD = "[invalid]"  # what a regex filter of lm-eval leaves where it finds nothing
 
 
@@ -29,6 +33,7 @@ class Judge:
 
     task: str
     metric: str
+    grader: GraderKind | None  # which of ours, if any
     unread: frozenset[str] = frozenset({UNREAD})  # what its filters leave where they find nothing
 
     def judgements(self, results: Mapping[str, Any]) -> list[Judgement]:
@@ -74,7 +79,8 @@ def judge_of(task: Any) -> Judge:
     """Of an lm-eval task."""
     steps = [step for each in task.config.filter_list or () for step in each["filter"]]
     unread = {step["fallback"] for step in steps if isinstance(step.get("fallback"), str)}
-    return Judge(task.task_name, next(iter(task.aggregation())), frozenset({UNREAD, *unread}))
+    grader = task.config.metadata[GRADER]
+    return Judge(task.task_name, next(iter(task.aggregation())), grader, frozenset({UNREAD, *unread}))
 
 
 def _one(value: Any) -> Any:

@@ -7,7 +7,7 @@ r"""A task of your own, in the YAML of lm-eval, and what cannot be honoured of i
        doc_to_text: "Solve: {{problem}}"
        doc_to_target: answer
 
-   For our graders add one of integer_results, math_results, letter_results; they read the column `answer`:
+   For our graders add one of integer_results, math_results, letter_results; the reference is what doc_to_target gives:
 
        process_results: !function s1.evaluate.graders.math_results
 
@@ -127,6 +127,7 @@ class TaskFile:
 
 def read_task(name: str, path: Path) -> TaskFile:
     """The file as it is, checked. Raises ConfigError for what is no YAML, or cannot be honoured."""
+    path = path.resolve()  # as lm-eval does: what is beside a link is not beside its file
     fields, files = _merged(path, ())
     task = TaskFile(name, path, fields, tuple(dict.fromkeys(files)))
     for fault in (*_fields_refused(task), *_samples_refused(task), *_metrics_refused(task)):

@@ -24,8 +24,6 @@ from s1.stages import Questions
 from sweep.identity import key_of
 from sweep.stage import Summary, Work
 
-OUR_GRADERS = "s1.evaluate."
-
 
 def questions(work: Work[Questions]) -> Summary:
     """Write questions.jsonl. Raises ConfigError for rows that cannot be read, asked or graded."""
@@ -97,7 +95,7 @@ def _check_grading(task: str, path: Path | None, asked: Sequence[Question]) -> N
     """Judge references and empty answers as answers will be: what a task cannot judge is known before it is asked."""
     over = task_over([document(question) for question in asked], task, path)
     judge = judge_of(over)
-    ours = getattr(over.config.process_results, "__module__", "").startswith(OUR_GRADERS)
+    ours = judge.grader is not None
     texts = [rf"\boxed{{{question.gold}}}" if ours else question.gold for question in asked]
     judged = judge.judgements(evaluate(over, texts))
     if ours:

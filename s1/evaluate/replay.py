@@ -31,6 +31,7 @@ from pyarrow import ArrowException
 from s1.config import ConfigError, Hub
 from s1.data.hub import rows_at
 from s1.evaluate.graders import share
+from s1.evaluate.judging import GRADER, OURS
 from s1.evaluate.own_tasks import TaskFile, read_task
 from s1.evaluate.task_files import task_file
 from s1.records import read_objects
@@ -112,8 +113,12 @@ def task_over(docs: Sequence[Mapping[str, Any]], name: str, path: Path | None = 
     task = read_task(name, path or task_file(name))
     documents = Documents(map(dict, docs))
     rows = {**NO_ROWS, "custom_dataset": lambda **_of_lm_eval: {"test": documents}}
+    fields = _fields(task) | ASKED_BEFORE | rows
+    fields["metadata"] |= {GRADER: OURS.get(fields.get("process_results"))}
     with _naming(name, task.path, "judge"), _quiet():
-        return ConfigurableTask(config=_fields(task) | ASKED_BEFORE | rows)
+        built = ConfigurableTask(config=fields)
+    _fit_our_grader(built)
+    return built
 
 
 def evaluate(task: ConfigurableTask, texts: Sequence[str]) -> dict[str, Any]:
@@ -129,6 +134,19 @@ def gold_of(task: ConfigurableTask, doc: Mapping[str, Any]) -> str:
     if isinstance(target, int) and task.config.doc_to_choice is not None:
         target = task.doc_to_choice(doc)[target]
     return json.dumps(target, ensure_ascii=False) if isinstance(target, list) else str(target)
+
+
+def _fit_our_grader(task: ConfigurableTask) -> None:
+    """Our graders want the reference in `answer`, and texts in a list: that of `doc_to_target`, whatever the filter."""
+    grade = task.config.process_results
+    if grade not in OURS:
+        return
+
+    def process_results(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, Any]:
+        texts = [results[0]] if isinstance(results[0], str) else results[0]
+        return grade({**doc, "answer": gold_of(task, doc)}, [texts])
+
+    task.set_config("process_results", process_results)
 
 
 def _fields(task: TaskFile) -> dict[str, Any]:

@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s1.evaluate import disagreements
+from s1.evaluate.disagreements import DISAGREEMENTS, disagreements, write
 from s1.evaluate.graders import complete_statements
 from s1.evaluate.judging import Judge, Judgement, judge_of
 from s1.evaluate.own_tasks import read_task
 from s1.evaluate.questions import document, task_path
 from s1.evaluate.replay import evaluate, task_over
 from s1.evaluate.task_files import task_file
+from s1.recipe import GraderKind
 from s1.records import Answer, AnswerEnd, Ending, Outcome, Question, Score, read_rows, write_rows
 from s1.stages import Scoring
 from sweep.stage import Finished, Summary, Work
@@ -87,15 +88,21 @@ def _score(work: Work[Scoring], exam: Exam) -> Summary:
     scores = [_scored(each, judgement) for each, judgement in zip(graded, judgements, strict=True)]
     write_rows(work.out / "scores.jsonl", scores)
     (work.out / "lm_eval.json").write_text(_stock_results(results), encoding="utf-8")
-    judged = zip(scores, [each.text for each in graded], strict=True)
     return {
         "accuracy": _mean(score.correct for score in scores),
         "questions": len(exam.questions),
         "samples": samples,
         "no_answer_share": _mean(score.outcome is Outcome.NONE for score in scores),
         "cut_share": _mean(score.answer_end in (AnswerEnd.CAP, AnswerEnd.CONTEXT) for score in scores),
-        "disagreements": disagreements.write(work.out / disagreements.FILE, disagreements.disagreements(judged)),
+        "disagreements": _second_opinions(work.out, exam.judge, zip(scores, graded, strict=True)),
     }
+
+
+def _second_opinions(out: Path, judge: Judge, judged: Iterable[tuple[Score, Graded]]) -> int | None:
+    """Write grader_disagreement.csv; how many there are, or None where nobody else can judge."""
+    pairs = [(score, graded.text) for score, graded in judged] if judge.grader else []
+    count = write(out / DISAGREEMENTS, disagreements(judge.grader or GraderKind.MATH, pairs))
+    return count if judge.grader else None
 
 
 def _completed(answer: Answer, stops: Sequence[str]) -> tuple[str, AnswerEnd]:

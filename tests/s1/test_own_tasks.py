@@ -22,10 +22,13 @@ from s1.records import Answer, AnswerEnd, Ending, Outcome, Question, Score, read
 from s1.stages import Scoring
 from sweep.stage import FileInput, Work
 
-ROWS = [{"id": n, "problem": f"What is {n} times 7?", "answer": 7 * n, "level": "easy"} for n in (2, 5, 6)]
+ROWS = [
+    {"id": n, "problem": f"What is {n} times 7?", "answer": 7 * n, "solution": 7 * n, "level": "easy"}
+    for n in (2, 5, 6)
+]
 TEMPLATE = """
 doc_to_text: "Solve: {{problem}} Think first."
-doc_to_target: answer
+doc_to_target: "{{solution}}"
 process_results: !function s1.evaluate.graders.integer_results
 """
 GSM8K = r"""
@@ -217,7 +220,7 @@ def test_a_stock_yaml_of_a_hub_dataset_is_asked_over_a_file(place: Place) -> Non
 def test_one_model_answer_is_never_judged_for_another_question(place: Place) -> None:
     """Equal prompts under an instruction: each answer meets the reference of its own question."""
     place.task(TEMPLATE)
-    twins = [Question("one", "Which?", "1", {"answer": "1"}), Question("two", "Which?", "2", {"answer": "2"})]
+    twins = [Question("one", "Which?", "1", {"solution": 1}), Question("two", "Which?", "2", {"solution": 2})]
     (place.root / "store" / "questions").mkdir(parents=True)
     write_rows(place.root / "store" / "questions" / "questions.jsonl", twins)
     answers = [answer(each, text, sample) for each in twins for sample, text in enumerate("12")]
@@ -301,7 +304,7 @@ def test_what_cannot_be_honoured_is_refused_while_planning(place: Place, lines: 
         ("doc_to_text: level\ndoc_to_target: answer", r"row 5: asks the same as row 2"),
         (
             "doc_to_text: problem\ndoc_to_target: answr",
-            r"doc_to_target 'answr': no column \(there are id, problem, answer, level\)",
+            r"doc_to_target 'answr': no column \(there are id, problem, answer, solution, level\)",
         ),
         ("doc_to_text: problm\ndoc_to_target: answer", r"doc_to_text 'problm': no column"),
         ("doc_to_text: '  '\ndoc_to_target: answer", r"row 2: doc_to_text gives '  ', which asks nothing"),
@@ -313,7 +316,7 @@ def test_what_cannot_be_honoured_is_refused_while_planning(place: Place, lines: 
         ),
         (
             "doc_to_text: problem\ndoc_to_target: answer\nprocess_results: !function mine.broken",
-            r"cannot judge it \(KeyError: 'solution'\)",
+            r"cannot judge it \(KeyError: 'rubric'\)",
         ),
         (
             "doc_to_text: problem\ndoc_to_target: answer\nprocess_results: !function mine.other",
@@ -346,7 +349,7 @@ def test_what_shows_only_with_its_rows_is_refused_before_generation(place: Place
     place.task(yaml)
     (place.root / "tasks" / "mine.py").write_text(
         "import itertools\n"
-        "def broken(doc, results):\n    return {'exact_match': doc['solution'] == results[0]}\n"
+        "def broken(doc, results):\n    return {'exact_match': doc['rubric'] == results[0]}\n"
         "def other(doc, results):\n    return {'acc': 1}\n"
         "def part(doc, results):\n    return {'exact_match': 0.5}\n"
         "counter = itertools.count()\n"
