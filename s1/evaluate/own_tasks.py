@@ -130,8 +130,9 @@ def read_task(name: str, path: Path) -> TaskFile:
     path = path.resolve()  # as lm-eval does: what is beside a link is not beside its file
     fields, files = _merged(path, ())
     task = TaskFile(name, path, fields, tuple(dict.fromkeys(files)))
-    for fault in (*_fields_refused(task), *_samples_refused(task), *_metrics_refused(task)):
-        raise fault
+    for refused in (_shapes_refused, _fields_refused, _samples_refused, _metrics_refused):
+        for fault in refused(task):
+            raise fault
     return task
 
 
@@ -218,6 +219,27 @@ def _shown(value: object) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ refusing
+
+
+def _shapes_refused(task: TaskFile) -> Iterator[ConfigError]:
+    """What is read here must be readable."""
+    for field in ("generation_kwargs", "dataset_kwargs", "fewshot_config"):
+        value = task.fields.get(field) or {}
+        if not isinstance(value, Mapping):
+            yield task.refusal(field, value, "no mapping. Write it as name: value")
+            return
+    metrics, filters = (task.fields.get(field) or [] for field in ("metric_list", "filter_list"))
+    if not _are_mappings(metrics):
+        yield task.refusal("metric_list", metrics, "no list of mappings. Write - metric: exact_match")
+    if not _are_mappings(filters) or not all(_are_mappings(each.get("filter")) for each in filters):
+        yield task.refusal("filter_list", filters, "no list of mappings. Write - name: ..., filter: [{function: ...}]")
+    until = (task.fields.get("generation_kwargs") or {}).get("until") or []
+    if not all(isinstance(stop, str) and stop for stop in _listed(until)):
+        yield task.refusal("generation_kwargs.until", until, "not texts that can end an answer. Remove the empty one")
+
+
+def _are_mappings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, Mapping) for each in value)
 
 
 def _fields_refused(task: TaskFile) -> Iterator[ConfigError]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from s1.data.funnel import Step, write_funnel
 from s1.recipe import Pattern
-from s1.records import AnswerEnd, Ending, Outcome, PoolRow, ROWS, Score, write_rows
+from s1.records import ROWS, AnswerEnd, Ending, Outcome, PoolRow, Score, write_rows
 from s1.train.start import piece_tokenizer
 from sweep.stage import Work
 

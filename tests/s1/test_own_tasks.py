@@ -284,6 +284,10 @@ def test_answers_that_two_graders_judge_differently_are_listed(place: Place) -> 
         ("task: [one, two]", r"task \['one', 'two'\]: several tasks"),
         ("doc_to_target: null", r"doc_to_target null: missing"),
         ("num_fewshot: 2\nfewshot_split: train", r"fewshot_split 'train': task.data_file has the rows of test alone"),
+        ("generation_kwargs: none", r"generation_kwargs 'none': no mapping"),
+        ("generation_kwargs: {until: ['Q:', '']}", r"generation_kwargs.until .*not texts that can end an answer"),
+        ("metric_list: exact_match", r"metric_list 'exact_match': no list of mappings"),
+        ("filter_list: [{name: first}]", r"filter_list .*no list of mappings"),
         ("include: _gone.yaml", r"_gone.yaml: no such file. Correct the `include`"),
         ("include: mytask.yaml", r"mytask.yaml include: includes itself"),
         ("doc_to_text: 'a\nb: {", r"mytask.yaml: not YAML \("),
@@ -427,3 +431,23 @@ def test_settings_that_are_not_used_are_said(place: Place) -> None:
         "task gsm8k_local generation_kwargs do_sample, temperature: not used, generate and budget decide",
         "task gsm8k_local filter_list: judged by strict-match; flexible-extract is in lm_eval.json alone",
     ]
+
+
+def test_an_instruction_follows_ones_own_words_and_changes_no_verdict(place: Place) -> None:
+    place.task(TEMPLATE)
+    place.rows(ROWS)
+    asked = place.asked(instruction="Think for up to 64 tokens.")
+    assert asked[0].prompt == "Solve: What is 2 times 7? Think first.\n\nThink for up to 64 tokens."
+    assert verdicts(place.scored([answer(each, "14") for each in asked])) == [
+        *(("14", True), ("14", False), ("14", False)),
+    ]
+
+
+def test_a_link_to_a_task_finds_what_is_beside_its_file(place: Place) -> None:
+    (place.root / "elsewhere").mkdir()
+    (place.root / "elsewhere" / "real.yaml").write_text("include: base.yaml\n", encoding="utf-8")
+    (place.root / "elsewhere" / "base.yaml").write_text(TEMPLATE, encoding="utf-8")
+    (place.root / "tasks").mkdir()
+    (place.root / "tasks" / "mytask.yaml").symlink_to(place.root / "elsewhere" / "real.yaml")
+    place.rows(ROWS)
+    assert len(place.asked()) == 3
