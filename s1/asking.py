@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from s1.config import Budget, ConfigError, EngineConfig, Generate, Model, Task
+from s1.evaluate.own_tasks import check_rows, read_task
+from s1.evaluate.task_files import task_file
 from s1.generate.engines import installed
 from s1.generate.methods.method import normalised
 from s1.stages import Answering, AnsweringShard, Problems, Questions, Scoring
 from sweep.identity import Json, key_of
 from sweep.stage import FileInput, Input, Resources, Stage
 
-TASKS = Path(__file__).parent / "evaluate" / "tasks"
 ANSWERS = 1  # version of the answers stage, and of the tokens it leaves for others to continue
 
 
@@ -58,7 +59,7 @@ def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manne
     answers = in_shards(whole, manner.shards)
     scores = Stage(
         name="scores",
-        version=1,
+        version=2,
         config=Scoring(task=task, samples=generate.samples),
         run="s1.evaluate.score:score",
         inputs={"answers": (answers,), "questions": (questions,), "task": wording_of(task)},
@@ -87,25 +88,33 @@ def in_shards(answers: Stage, count: int) -> Stage:
 
 
 def questions_of(task: Task) -> Stage:
-    """What a task asks."""
+    """What a task asks. Raises ConfigError for one that cannot be asked, or whose answers could not be judged."""
     rows = rows_of(task)
     return questions_from(rows, Questions(task.name, task.hub if not rows else None, task.limit, task.instruction))
 
 
 def questions_from(rows: tuple[Input, ...], config: Questions) -> Stage:
-    """The words of a task around rows from elsewhere."""
+    """The words of a task around rows from elsewhere; without any, around those that its YAML names."""
+    task = read_task(config.task, task_file(config.task))
+    given = "task.data_file" if rows else "task.hub" if config.hub else None
+    check_rows(task, given)
+    data = task.data_files() if given is None else ()
     return Stage(
         name="questions",
-        version=1,
+        version=2,
         config=config,
         run="s1.evaluate.questions:questions",
-        inputs={"rows": rows, "task": wording_of(config.task)},
+        inputs={
+            "rows": rows,
+            "task": wording_of(config.task),
+            **({"data": tuple(map(FileInput.of, data))} if data else {}),
+        },
         label=config.task,
     )
 
 
 def rows_of(task: Task) -> tuple[Input, ...]:
-    """Where a task's rows come from: a local file, a rule, or (none here) the hub."""
+    """Where a task's rows come from: a local file, a rule, or (none here) the hub or its YAML."""
     if task.data_file is not None:
         return (local_file("task.data_file", task.data_file),)
     if task.dial is None:
@@ -117,12 +126,8 @@ def rows_of(task: Task) -> tuple[Input, ...]:
 
 
 def wording_of(task: str) -> tuple[Input, ...]:
-    """A task's YAML files: what they say is part of what is asked and how it is graded."""
-    files = (TASKS / f"{task}.yaml", TASKS / "_shared.yaml")
-    if not files[0].is_file():
-        known = ", ".join(sorted(path.stem for path in TASKS.glob("[a-z]*.yaml")))
-        raise ConfigError(f"task.name {task!r}: no such task. Known: {known}.")
-    return tuple(map(FileInput.of, files))
+    """A task's files, its YAML first: what they say is part of what is asked and how it is graded."""
+    return tuple(map(FileInput.of, read_task(task, task_file(task)).files))
 
 
 def local_file(field: str, name: str) -> FileInput:

@@ -219,7 +219,8 @@ class Hub:
 
 @dataclass(frozen=True)
 class Task:
-    """An lm-eval task of s1/evaluate/tasks/, and where its rows come from: a file, the hub, or made by rule."""
+    """An lm-eval task of tasks/ or s1/evaluate/tasks/, and where its rows come from: a file, the hub, a rule, or what
+    its own YAML says."""
 
     name: str
     limit: int | None = None  # the first rows only

@@ -9,6 +9,8 @@ from typing import Protocol
 from s1 import cost
 from s1.asking import Asked
 from s1.config import Task
+from s1.evaluate.own_tasks import read_task, remarks
+from s1.evaluate.task_files import TASKS, task_file
 from s1.experiment import Experiment, Goal
 from s1.learning import Lesson
 from s1.recipe import Endpoint
@@ -101,6 +103,13 @@ def contamination_notes(points: Sequence[Experiment]) -> list[str]:
         if x.data.cleaning and x.goal is Goal.CURVE and x.task.name not in x.data.evaluations
     ]
     return list(dict.fromkeys(lines))
+
+
+def task_notes(points: Sequence[Experiment]) -> list[str]:
+    """What of the tasks' own settings is not used, a line each; shipped ones have nothing to say."""
+    files = {x.task.name: task_file(x.task.name) for x in points}
+    own = [read_task(name, path) for name, path in files.items() if path.parent != TASKS]
+    return [line for task in own for line in remarks(task)]
 
 
 def shards_of(x: Experiment) -> int:

@@ -20,7 +20,7 @@ from typing import Protocol
 from s1 import cost
 from s1.asking import Asked, Manner, ask, questions_of
 from s1.config import ConfigError
-from s1.estimates import contamination_notes, estimates_of, memory_notes, shards_of
+from s1.estimates import contamination_notes, estimates_of, memory_notes, shards_of, task_notes
 from s1.experiment import Experiment, Goal
 from s1.generate import census
 from s1.generate.engines import lacking
@@ -66,7 +66,11 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         on_finished=lambda stage, path: _mirror(mirror, tracked, stage, path),
         points=len(points),
         remarks=cost.usage,
-        notes=[*(memory_notes(points) if first.goal is not Goal.DATA else []), *contamination_notes(points)],
+        notes=[
+            *(memory_notes(points) if first.goal is not Goal.DATA else []),
+            *contamination_notes(points),
+            *task_notes(points),
+        ],
         lacking=_lacking(points, built),
         launch=first.launch,
         prefetch=prefetch,

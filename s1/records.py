@@ -96,6 +96,7 @@ class Question:
     question_id: str
     prompt: str  # the user's turn, as the task words it
     gold: str
+    doc: dict[str, Any] | None = None  # the row that the task asks and judges with; None: no columns but our own
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ class Score:
     thinks_on_tokens: int
     waits: int
     sampled_tokens: int
+    note: str | None = None  # of the grader: "timed_out"
 
 
 RowType = TypeVar("RowType")

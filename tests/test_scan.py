@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from s1.records import Answer, read_rows
+from s1.records import Answer, Question, read_rows
 from s1.report.table import read_table
 from sweep.provenance import PROJECT
 
@@ -29,9 +29,9 @@ class User:
         places = [f"store={self.store}", f"results={self.results}"]
         return [sys.executable, "-m", "sweep", "+experiment=smoke", *overrides, *places, "-m"]
 
-    def run(self, *overrides: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *overrides: str, place: Path = PROJECT) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*overrides), cwd=PROJECT, capture_output=True, text=True, check=False, env=environment()
+            self.command(*overrides), cwd=place, capture_output=True, text=True, check=False, env=environment()
         )
 
     def done(self, name: str) -> set[str]:
@@ -47,7 +47,7 @@ class User:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "COLUMNS": "200", "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, "COLUMNS": "200", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(PROJECT)}
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +175,30 @@ def test_an_unreadable_row_fails_its_stage_by_line_and_keeps_the_rest(user: User
     assert "line 2: not JSON" in refused.stdout
     assert "log: " in refused.stdout
     assert user.done("checkpoint")
+
+
+def test_a_task_of_ones_own_is_asked_and_judged_from_wherever_the_command_is_typed(user: User, tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    yaml = "doc_to_text: 'Dial @{{start}}. Ann +{{turn}}. Dial now?'\ndoc_to_target: '{{end}}'\nfilter_list:\n"
+    yaml += "  - name: number\n    filter: [{function: regex, regex_pattern: '([0-9]+)'}, {function: take_first}]\n"
+    (tmp_path / "tasks" / "turns.yaml").write_text(yaml, encoding="utf-8")
+    rows = [{"start": start, "turn": 3, "end": start + 3} for start in range(8)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    known = user.done("checkpoint"), user.done("questions")
+    done = user.run("task=own", "task.name=turns", "task.data_file=rows.jsonl", place=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert user.done("checkpoint") == known[0]
+    (made,) = user.done("questions") - known[1]
+    asked = read_rows(user.store / "questions" / made / "out" / "questions.jsonl", Question)
+    assert [(each.prompt, each.gold) for each in asked][:2] == [
+        ("Dial @0. Ann +3. Dial now?", "3"),
+        ("Dial @1. Ann +3. Dial now?", "4"),
+    ]
+    (results,) = user.results.glob("smoke-own*")
+    assert [row["n"] for row in read_table(results / "table.csv")] == [8] * 3
+    refused = user.run("task=own", "task.name=turn", "task.data_file=rows.jsonl", place=tmp_path)
+    assert refused.returncode == 1
+    assert "task.name 'turn': no such task. Known: turns, " in refused.stdout
 
 
 def test_results_that_cannot_be_written_lose_nothing(user: User, tmp_path: Path) -> None:

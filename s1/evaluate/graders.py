@@ -228,3 +228,34 @@ def _as_math(text: str) -> str:
     plain = _PERCENT.sub("", text)
     has_delimiters = re.search(r"(?<!\\)\$|\\\(|\\\[", plain)
     return plain if has_delimiters else f"${plain}$"
+
+
+# --------------------------------------------------------------------------------- cut answers, second opinions
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What math-verify reads of a whole answer by itself, and whether it takes that for the reference."""
+
+    extracted: str | None
+    correct: bool
+
+
+def complete_statements(text: str) -> str:
+    """A cut text as far as it is complete: without its last line, unless that ends in a full stop or a closed box."""
+    complete = text.rstrip()
+    if re.search(r"(?:[.!?]|\\(?:boxed|fbox)\s*\{[^{}]*\}\$?)$", complete):
+        return complete
+    return complete.rpartition("\n")[0]
+
+
+def second_opinion(text: str, gold: str, kind: GraderKind = GraderKind.MATH) -> Opinion:
+    """math-verify's own extraction and comparison of a raw answer, in its default settings."""
+    from math_verify import StringExtractionConfig, parse, verify
+
+    if kind is GraderKind.LETTER:
+        letters = [StringExtractionConfig(strings=("A", "B", "C", "D"))]
+        wanted, found = parse(gold, letters), parse(text, letters)
+    else:
+        wanted, found = parse(_as_math(gold)), parse(text)
+    return Opinion(str(found[-1]) if found else None, bool(verify(wanted, found)))

@@ -1,50 +1,72 @@
-"""The doorway to lm-eval: our task files, and a model that only replays texts generated before.
+"""The doorway to lm-eval: tasks from their YAML files, and a model that only replays texts generated before.
 
-lm-eval asks for S samples of a question by passing the same request S times, without an index: the replay counts.
+A task is built twice. Over its rows, it words the questions. Over the documents that were asked, as the questions keep
+them, it judges: nothing is worded a second time, so any template will do, and each text is judged with its own document
+whatever others look like. lm-eval sees one document per answer: S samples of a question are S documents.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import logging
-from collections import Counter
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import lm_eval
+import numpy as np
+from datasets import Dataset
+from datasets.exceptions import DatasetsError
+from jinja2 import TemplateError
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
-from lm_eval.tasks import TaskManager
+from lm_eval.tasks._yaml_loader import load_yaml  # TaskManager cannot load a YAML file over other rows
+from pyarrow import ArrowException
 
-from s1.config import ConfigError
+from s1.config import ConfigError, Hub
+from s1.data.hub import rows_at
+from s1.evaluate.graders import share
+from s1.evaluate.judging import GRADER, OURS
+from s1.evaluate.own_tasks import TaskFile, read_task
+from s1.evaluate.task_files import task_file
+from s1.records import read_objects
 
-TASKS = Path(__file__).parent / "tasks"
-FILTER = "samples"
+SEEDS = (0, 1234, 1234)  # of random, numpy and the few-shot examples, as lm-eval sets them
+PLACE = "config_source"  # of the YAML file, in a task's metadata: lm-eval's own name
+PER_SAMPLE = ("correct", "extracted", "notes")  # lists that our graders return
+NO_ROWS = {"custom_dataset": None, "dataset_path": None, "dataset_name": None, "dataset_kwargs": None}
+ASKED_BEFORE = {  # what words a question
+    **dict.fromkeys(("training_split", "validation_split", "fewshot_split", "fewshot_config", "process_docs")),
+    **{"test_split": "test", "num_fewshot": 0, "description": "", "doc_to_text": lambda _doc: ""},
+}
+FAULTS = (  # of a YAML that lm-eval cannot follow, and of functions that do not fit their rows
+    *(ArithmeticError, AssertionError, AttributeError, DatasetsError, ImportError, LookupError, NameError),
+    *(OSError, TemplateError, TypeError, ValueError),
+)
 
 
 class ReplayError(RuntimeError):
-    """lm-eval asked for a text that was never generated."""
+    """lm-eval asked for what was never generated."""
 
 
 class Replay(LM):
-    """Answers each prompt with its stored samples, in order."""
+    """Answers each document with its stored text."""
 
-    def __init__(self, texts: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, texts: Sequence[str]) -> None:
         super().__init__()
         self._texts = texts
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """One stored text per request. Raises ReplayError that names the prompt without one."""
-        asked: Counter[str] = Counter()
-        texts = []
-        for request in requests:
-            prompt = request.args[0]
-            texts.append(self._text(prompt, asked[prompt]))
-            asked[prompt] += 1
-        return texts
+        """One stored text per request. Raises ReplayError if there are others than were stored."""
+        asked = [request.doc_id for request in requests]
+        if asked != list(range(len(self._texts))):
+            raise ReplayError(f"documents {asked}: {len(self._texts)} texts are stored. Generate the answers again.")
+        return list(self._texts)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         raise ReplayError("loglikelihood: not stored. Only texts are replayed; use a generate_until task.")
@@ -52,39 +74,166 @@ class Replay(LM):
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         raise ReplayError("loglikelihood_rolling: not stored. Only texts are replayed; use a generate_until task.")
 
-    def _text(self, prompt: str, sample: int) -> str:
-        texts = self._texts.get(prompt, ())
-        if sample >= len(texts):
-            raise ReplayError(f"prompt {prompt!r}: no answer is stored for sample {sample}. Generate it first.")
-        return texts[sample]
+
+class Documents(list[dict[str, Any]]):
+    """Documents as they were asked, where lm-eval expects a dataset: types stay as they are."""
+
+    @property
+    def features(self) -> dict[str, None]:
+        return dict.fromkeys(self[0])
 
 
-def task_names() -> list[str]:
-    """The tasks of s1/evaluate/tasks/."""
-    return sorted(path.stem for path in TASKS.glob("[!_]*.yaml"))
+def load_task(name: str, source: Mapping[str, Any], path: Path | None = None) -> ConfigurableTask:
+    """The task over its rows, to be asked. Raises ConfigError for what cannot be.
 
-
-def load_task(name: str, source: Mapping[str, Any]) -> ConfigurableTask:
-    """The lm-eval task over the rows of `source`, the arguments of `rows.dataset`. Raises ConfigError if unknown."""
-    if name not in task_names():
-        raise ConfigError(f"task.name {name}: unknown. Choose one of {', '.join(task_names())}.")
-    with _quiet():
-        tasks = TaskManager(include_path=TASKS, include_defaults=False, metadata=dict(source))
-        return tasks.load(name)["tasks"][name]
+    `source` says where they are: `data_file`, JSON lines; `hub`, a Hub as a mapping; `data_files`, one place for each
+    that the YAML names; nothing where a function of the YAML makes them.
+    """
+    task = read_task(name, path or task_file(name))
+    fields = _fields(task)
+    with _naming(name, task.path, "ask"), _quiet(), _seeded():
+        built = ConfigurableTask(config=fields | _rows(task, fields, source))
+    for field in ("doc_to_text", "doc_to_target"):
+        value = fields[field]
+        if isinstance(value, str) and value.isidentifier() and value not in built.features:  # a text to lm-eval
+            raise task.refusal(field, value, f"no column (there are {', '.join(built.features)}). Name one of them")
+    return built
 
 
 def requests_of(task: ConfigurableTask, limit: int | None) -> list[Instance]:
     """The requests of the first `limit` rows; `args[0]` is the prompt as the task words it, `doc` its row."""
-    with _quiet():
+    with _naming(*_of(task), "ask"), _quiet(), _seeded():
+        task.set_fewshot_seed(SEEDS[2])
         task.build_all_requests(limit=limit, rank=0, world_size=1)
     return task.instances
 
 
-def evaluate(task: ConfigurableTask, texts: Mapping[str, Sequence[str]], samples: int) -> dict[str, Any]:
-    """lm-eval's results for the stored texts of each prompt, `samples` of them."""
-    task.set_config("repeats", samples)
-    with _quiet():
-        return lm_eval.evaluate(Replay(texts), {"tasks": {task.task_name: task}})
+def task_over(docs: Sequence[Mapping[str, Any]], name: str, path: Path | None = None) -> ConfigurableTask:
+    """The task over documents that were asked, to judge one text of each."""
+    task = read_task(name, path or task_file(name))
+    documents = Documents(map(dict, docs))
+    rows = {**NO_ROWS, "custom_dataset": lambda **_of_lm_eval: {"test": documents}}
+    fields = _fields(task) | ASKED_BEFORE | rows
+    fields["metadata"] |= {GRADER: OURS.get(fields.get("process_results"))}
+    with _naming(name, task.path, "judge"), _quiet():
+        built = ConfigurableTask(config=fields)
+    _fit_our_grader(built)
+    return built
+
+
+def evaluate(task: ConfigurableTask, texts: Sequence[str]) -> dict[str, Any]:
+    """lm-eval's results for one text per document, in order. No standard errors: samples of one question are not
+    independent."""
+    with _naming(*_of(task), "judge"), _quiet(), _seeded():
+        return lm_eval.evaluate(Replay(texts), {"tasks": {task.task_name: task}}, bootstrap_iters=0)
+
+
+def gold_of(task: ConfigurableTask, doc: Mapping[str, Any]) -> str:
+    """The reference as text: of choices the one that is right; of several references all, as a JSON list."""
+    target = task.doc_to_target(doc)
+    if isinstance(target, int) and task.config.doc_to_choice is not None:
+        target = task.doc_to_choice(doc)[target]
+    return json.dumps(target, ensure_ascii=False) if isinstance(target, list) else str(target)
+
+
+def _fit_our_grader(task: ConfigurableTask) -> None:
+    """Our graders want the reference in `answer`, and texts in a list: that of `doc_to_target`, whatever the filter."""
+    grade = task.config.process_results
+    if grade not in OURS:
+        return
+
+    def process_results(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, Any]:
+        texts = [results[0]] if isinstance(results[0], str) else results[0]
+        return grade({**doc, "answer": gold_of(task, doc)}, [texts])
+
+    task.set_config("process_results", process_results)
+
+
+def _fields(task: TaskFile) -> dict[str, Any]:
+    """What lm-eval is given: functions loaded, nothing that only names the task elsewhere."""
+    with _naming(task.name, task.path, "load"):
+        fields = deepcopy(load_yaml(task.path))
+    metrics = fields.get("metric_list") or [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}]
+    known = {each.get("metric") for each in metrics}
+    lists = [{"metric": name, "aggregation": share, "higher_is_better": True} for name in PER_SAMPLE]
+    if fields.get("process_results") is not None:
+        metrics = [*metrics, *(each for each in lists if each["metric"] not in known)]
+    version = fields["metadata"] if isinstance(fields.get("metadata"), dict) else {}
+    kept = {field: value for field, value in fields.items() if field not in ("tag", "group", "task_list")}
+    return {**kept, "task": task.name, "metric_list": metrics, "metadata": {**version, PLACE: str(task.path)}}
+
+
+def _rows(task: TaskFile, fields: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the documents come from, and which of them are asked and which are examples."""
+    asked, examples = task.splits
+    splits = {"test_split": asked, "validation_split": None, "training_split": None, "fewshot_split": examples}
+    if not task.fields.get("num_fewshot"):
+        splits["fewshot_config"] = None
+    given = {name: value for name, value in source.items() if value is not None}
+    if fields.get("custom_dataset"):
+        return {**splits, "metadata": {**fields["metadata"], **given}}
+    if "data_files" in given:
+        files: dict[str, list[str]] = {}
+        for (split, _), place in zip(task.files_named(), given["data_files"], strict=True):
+            files.setdefault(split, []).append(str(place))
+        return {**splits, "dataset_kwargs": {**fields.get("dataset_kwargs", {}), "data_files": files}}
+    tables = {asked: _table(*_read(given))}
+    if examples not in (None, asked):  # of the same commit; a file has no other split (s1/evaluate/own_tasks.py)
+        tables[examples] = _table(*_read({"hub": {**given["hub"], "split": examples}}))
+    return {**splits, **NO_ROWS, "custom_dataset": lambda **_of_lm_eval: tables}
+
+
+def _read(source: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
+    """Rows with all of their columns, and what they are called in errors."""
+    if "data_file" in source:
+        return str(source["data_file"]), list(read_objects(Path(source["data_file"])))
+    if "hub" in source:
+        rows = rows_at(Hub(**source["hub"]), "task.hub", "set task.data_file to a local copy")
+        return source["hub"]["repo"], list(rows)
+    raise ConfigError("task.data_file null: the task has no rows. Name a JSON-lines file, or a hub dataset.")
+
+
+def _table(where: str, rows: Sequence[Mapping[str, Any]]) -> Dataset:
+    if not rows:
+        raise ConfigError(f"{where}: no rows. Write one JSON object a line.")
+    columns = dict.fromkeys(column for row in rows for column in row)
+    try:
+        return Dataset.from_dict({column: [row.get(column) for row in rows] for column in columns})
+    except (ArrowException, TypeError) as error:  # 1 in one row and "one" in another
+        raise ConfigError(f"{where}: no table ({_line(error)}). Give each column values of one type.") from None
+
+
+@contextmanager
+def _naming(name: str, path: object, verb: str) -> Iterator[None]:
+    """What a YAML or its functions raise, in one line that names the file."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except FAULTS as error:
+        reason = f"{type(error).__name__}: {_line(error)}"
+        raise ConfigError(f"task {name}: lm-eval cannot {verb} it ({reason}). Correct {path}.") from error
+
+
+def _of(task: ConfigurableTask) -> tuple[str, str]:
+    return task.task_name, task.config.metadata[PLACE]
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """As lm-eval seeds its runs: rows that a task puts in a random order have the same one each time."""
+    states = random.getstate(), np.random.get_state()
+    random.seed(SEEDS[0])
+    np.random.seed(SEEDS[1])
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 @contextmanager

@@ -1,22 +1,34 @@
 """The scores stage: stored answers, judged by an unmodified lm-eval that replays them.
 
-scores.jsonl      Score, one per question and sample
-lm_eval.json      lm-eval's own results, without the samples (they are scores.jsonl) and the configs (they name paths)
+scores.jsonl               Score, one per question and sample
+lm_eval.json               lm-eval's own results, without the samples (they are scores.jsonl) and the configs (they name
+                           paths); one document per answer
+grader_disagreement.csv    answers that our grader and math-verify by itself judge differently
 
-The task is built from questions.jsonl, the very prompts that were answered: scoring needs no hub, and a changed dataset
-cannot slip in between. The mean of our rows must be lm-eval's exact_match.
+The task is built over the documents that were asked, as questions.jsonl keeps them: scoring needs no hub, words nothing
+again, and each answer is judged with the document of its own question. The mean of our rows must be lm-eval's.
+
+What is judged is what was completed. A text ends at the task's own stop strings; one that the context cut is no answer;
+one that a cap cut is read as far as its last complete statement.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s1.evaluate.replay import FILTER, evaluate, load_task
-from s1.records import Answer, Ending, Outcome, Question, Score, read_rows, write_rows
+from s1.evaluate.disagreements import DISAGREEMENTS, disagreements, write
+from s1.evaluate.graders import complete_statements
+from s1.evaluate.judging import Judge, Judgement, judge_of
+from s1.evaluate.own_tasks import read_task
+from s1.evaluate.questions import document, task_path
+from s1.evaluate.replay import evaluate, task_over
+from s1.evaluate.task_files import task_file
+from s1.recipe import GraderKind
+from s1.records import Answer, AnswerEnd, Ending, Outcome, Question, Score, read_rows, write_rows
 from s1.stages import Scoring
 from sweep.stage import Finished, Summary, Work
 
@@ -25,38 +37,115 @@ class ScoreError(RuntimeError):
     """Answers that do not belong to the questions, or a score that does not add up."""
 
 
+@dataclass(frozen=True)
+class Exam:
+    """What points of the same questions share: the task over one document per question and sample."""
+
+    questions: Sequence[Question]
+    task: Any
+    judge: Judge
+    stops: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Graded:
+    """An answer, and what of it is judged."""
+
+    answer: Answer
+    gold: str
+    text: str
+    end: AnswerEnd
+
+
 def score(works: Sequence[Work[Scoring]]) -> Iterator[Finished]:
     """Score many points in one process; points with the same questions share the loaded task."""
-    tasks: dict[tuple[str, Path], Any] = {}
+    exams: dict[tuple[object, ...], Exam] = {}
     for work in works:
         path = work.one("questions") / "questions.jsonl"
-        source = (work.config.task, path)
-        if source not in tasks:
-            tasks[source] = load_task(work.config.task, {"data_file": str(path)})
-        yield Finished(work.key, _score(work, tasks[source], read_rows(path, Question)))
+        shared = (work.config.task, work.config.samples, task_path(work), path)
+        if shared not in exams:
+            exams[shared] = _exam(work.config, task_path(work), read_rows(path, Question))
+        yield Finished(work.key, _score(work, exams[shared]))
 
 
-def _score(work: Work[Scoring], task: Any, questions: Sequence[Question]) -> Summary:
+def _exam(config: Scoring, path: Path | None, questions: Sequence[Question]) -> Exam:
+    docs = [document(question) for question in questions for _ in range(config.samples)]
+    task = task_over(docs, config.task, path)
+    stops = read_task(config.task, path or task_file(config.task)).stops
+    return Exam(questions, task, judge_of(task), stops)
+
+
+def _score(work: Work[Scoring], exam: Exam) -> Summary:
     samples = work.config.samples
-    answers_QS = _answers_by_question(work.one("answers") / "answers.jsonl", questions, samples)
-    texts = {question.prompt: [answer.answer for answer in answers_QS[question.question_id]] for question in questions}
-    results = evaluate(task, texts, samples)
-    scores = [score for judged in results["samples"][task.task_name] for score in _scores(judged, answers_QS)]
-    accuracy = _mean(score.correct for score in scores)
-    _check_sum(results["results"][task.task_name], accuracy)
+    answers_QS = _answers_by_question(work.one("answers") / "answers.jsonl", exam.questions, samples)
+    graded = [
+        Graded(answer, question.gold, *_completed(answer, exam.stops))
+        for question in exam.questions
+        for answer in answers_QS[question.question_id]
+    ]
+    results = evaluate(exam.task, [each.text for each in graded])
+    judgements = exam.judge.judgements(results)
+    scores = [_scored(each, judgement) for each, judgement in zip(graded, judgements, strict=True)]
     write_rows(work.out / "scores.jsonl", scores)
     (work.out / "lm_eval.json").write_text(_stock_results(results), encoding="utf-8")
     return {
-        "accuracy": accuracy,
-        "questions": len(questions),
+        "accuracy": _mean(score.correct for score in scores),
+        "questions": len(exam.questions),
         "samples": samples,
         "no_answer_share": _mean(score.outcome is Outcome.NONE for score in scores),
+        "cut_share": _mean(score.answer_end in (AnswerEnd.CAP, AnswerEnd.CONTEXT) for score in scores),
+        "disagreements": _second_opinions(work.out, exam.judge, zip(scores, graded, strict=True)),
     }
+
+
+def _second_opinions(out: Path, judge: Judge, judged: Iterable[tuple[Score, Graded]]) -> int | None:
+    """Write grader_disagreement.csv; how many there are, or None where nobody else can judge."""
+    pairs = [(score, graded.text) for score, graded in judged] if judge.grader else []
+    count = write(out / DISAGREEMENTS, disagreements(judge.grader or GraderKind.MATH, pairs))
+    return count if judge.grader else None
+
+
+def _completed(answer: Answer, stops: Sequence[str]) -> tuple[str, AnswerEnd]:
+    """The text that is judged, and what ended it."""
+    places = [answer.answer.find(stop) for stop in stops if stop in answer.answer]
+    if places:
+        return answer.answer[: min(places)], AnswerEnd.STOP
+    if answer.answer_end is AnswerEnd.CONTEXT:
+        return "", AnswerEnd.CONTEXT
+    if answer.answer_end is AnswerEnd.CAP:
+        return complete_statements(answer.answer), AnswerEnd.CAP
+    return answer.answer, answer.answer_end
+
+
+def _scored(graded: Graded, judgement: Judgement) -> Score:
+    answer = graded.answer
+    if judgement.correct and graded.end is AnswerEnd.CONTEXT:
+        raise ScoreError(
+            f"question {answer.question_id}: nothing of it was answered, which counts as right. Report this."
+        )
+    return Score(
+        question_id=answer.question_id,
+        sample=answer.sample,
+        gold=graded.gold,
+        extracted=judgement.extracted,
+        correct=judgement.correct,
+        outcome=_outcome(judgement, answer.ending),
+        ending=answer.ending,
+        thinking_tokens=answer.thinking_tokens,
+        answer_tokens=answer.answer_tokens,
+        answer_end=graded.end,
+        thinks_on_tokens=answer.thinks_on_tokens,
+        waits=answer.waits,
+        sampled_tokens=answer.sampled_tokens,
+        note=judgement.note,
+    )
 
 
 def _answers_by_question(path: Path, questions: Sequence[Question], samples: int) -> dict[str, list[Answer]]:
     """The answers to each question, samples in order. Raises ScoreError if one is missing, double or out of place."""
     answers_QS: dict[str, list[Answer]] = {question.question_id: [] for question in questions}
+    if len(answers_QS) < len(questions):
+        raise ScoreError(f"{path}: two questions have one id, and one answer. Make the questions again.")
     for answer in sorted(read_rows(path, Answer), key=lambda answer: answer.sample):
         if answer.question_id not in answers_QS:
             raise ScoreError(f"{path} question {answer.question_id}: was never asked. Generate the answers again.")
@@ -70,37 +159,10 @@ def _answers_by_question(path: Path, questions: Sequence[Question], samples: int
     return answers_QS
 
 
-def _scores(judged: Mapping[str, Any], answers_QS: Mapping[str, Sequence[Answer]]) -> Iterator[Score]:
-    """The scores of one question, from lm-eval's record of it."""
-    answers_S = answers_QS[judged["doc"]["id"]]
-    for answer, extracted, correct in zip(answers_S, judged["extracted"], judged["correct"], strict=True):
-        yield Score(
-            question_id=answer.question_id,
-            sample=answer.sample,
-            gold=judged["target"],
-            extracted=extracted,
-            correct=correct,
-            outcome=_outcome(extracted, answer.ending),
-            ending=answer.ending,
-            thinking_tokens=answer.thinking_tokens,
-            answer_tokens=answer.answer_tokens,
-            answer_end=answer.answer_end,
-            thinks_on_tokens=answer.thinks_on_tokens,
-            waits=answer.waits,
-            sampled_tokens=answer.sampled_tokens,
-        )
-
-
-def _outcome(extracted: str | None, ending: Ending) -> Outcome:
-    if extracted is None:
+def _outcome(judgement: Judgement, ending: Ending) -> Outcome:
+    if judgement.extracted is None:
         return Outcome.NONE
     return Outcome.FORCED if ending is Ending.FORCED else Outcome.ANSWERED
-
-
-def _check_sum(aggregate: Mapping[str, Any], accuracy: float) -> None:
-    theirs = aggregate[f"exact_match,{FILTER}"]
-    if not math.isclose(theirs, accuracy, abs_tol=1e-12):
-        raise ScoreError(f"exact_match {theirs}: the rows give {accuracy}. Report this: one of the two is wrong.")
 
 
 def _stock_results(results: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from s1.data.funnel import Step, write_funnel
 from s1.recipe import Pattern
-from s1.records import ROWS, Ending, Outcome, PoolRow, Score, write_rows
+from s1.records import ROWS, AnswerEnd, Ending, Outcome, PoolRow, Score, write_rows
 from s1.train.start import piece_tokenizer
 from sweep.stage import Work
 
@@ -53,4 +53,6 @@ def order(out: Path, config: Any, **inputs: Path | Sequence[Path]) -> Work[Any]:
 
 def score(question_id: str, *, correct: bool, sample: int = 0) -> Score:
     """One judgement, of which only the correctness matters."""
-    return Score(question_id, sample, "7", "7", correct, Outcome.ANSWERED, Ending.NATURAL, 10, 1, 0, 12)
+    ends = {"ending": Ending.NATURAL, "answer_end": AnswerEnd.STOP, "thinks_on_tokens": 0}
+    tokens = {"thinking_tokens": 10, "answer_tokens": 1, "waits": 0, "sampled_tokens": 12}
+    return Score(question_id, sample, "7", "7", correct, Outcome.ANSWERED, **ends, **tokens)

@@ -9,8 +9,8 @@ import pytest
 from s1.config import ConfigError, Hub
 from s1.data.conditional import instruction, prompted
 from s1.evaluate.questions import questions
-from s1.evaluate.replay import TASKS, task_names
 from s1.evaluate.rows import check_letters, rows_of_file
+from s1.evaluate.task_files import TASKS, task_names
 from s1.recipe import Control
 from s1.records import Question, read_rows
 from s1.stages import Questions
@@ -127,12 +127,12 @@ def test_rows_that_cannot_be_asked_or_graded_are_refused(tmp_path: Path, lines: 
         questions(work(tmp_path / "out", Questions("aime24", hub=None, limit=None), path))
 
 
-def test_a_missing_file_no_source_and_an_unknown_task_are_refused_with_the_mend(tmp_path: Path) -> None:
+def test_a_missing_file_no_source_and_an_unknown_task_are_refused_with_the_repair(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"task\.data_file .*none\.jsonl: no such file"):
         questions(work(tmp_path / "a", Questions("dial", None, None), tmp_path / "none.jsonl"))
     with pytest.raises(ConfigError, match=r"task\.data_file null: the task has no rows"):
         questions(work(tmp_path / "b", Questions("dial", None, None)))
-    with pytest.raises(ConfigError, match=r"task\.name aime: unknown. Choose one of aime24, aime25, dial, gpqa"):
+    with pytest.raises(ConfigError, match=r"task\.name 'aime': no such task. Known: aime24, aime25, .*gpqa_diamond"):
         questions(work(tmp_path / "c", Questions("aime", None, None)))
 
 
@@ -150,7 +150,7 @@ def test_a_hub_out_of_reach_is_one_clear_line(tmp_path: Path, monkeypatch: pytes
 
 def test_each_task_file_is_named_as_its_task_and_has_a_config_group() -> None:
     conf = Path(__file__).parents[2] / "conf" / "task"
-    assert task_names() == sorted(path.stem for path in conf.glob("*.yaml"))
+    assert sorted([*task_names(), "own"]) == sorted(path.stem for path in conf.glob("*.yaml"))
     for name in task_names():
         assert f"\ntask: {name}\n" in (TASKS / f"{name}.yaml").read_text(encoding="utf-8")
         assert f"\nname: {name}\n" in (conf / f"{name}.yaml").read_text(encoding="utf-8")

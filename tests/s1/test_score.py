@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from s1.evaluate.replay import ReplayError, evaluate, load_task
+from s1.evaluate.replay import ReplayError, evaluate, task_over
 from s1.evaluate.score import ScoreError, score
-from s1.records import Answer, Ending, Outcome, Question, Score, read_rows, write_rows
+from s1.records import Answer, AnswerEnd, Ending, Outcome, Question, Score, read_rows, write_rows
 from s1.stages import Scoring
 from sweep.identity import key_of
 from sweep.stage import Finished, Work
@@ -16,8 +16,28 @@ PROBLEMS = {"What is 6 times 7?": "42", "What is 2 plus 3?": "5", "What is 9 min
 QUESTIONS = [Question(key_of(prompt), prompt, gold) for prompt, gold in PROBLEMS.items()]
 
 
-def answer(question: Question, sample: int, text: str, ending: Ending = Ending.NATURAL) -> Answer:
-    return Answer(question.question_id, sample, 7, [], "", text, ending, 11, 3, 1, 15)
+def answer(
+    question: Question,
+    sample: int,
+    text: str,
+    ending: Ending = Ending.NATURAL,
+    answer_end: AnswerEnd = AnswerEnd.STOP,
+) -> Answer:
+    return Answer(
+        question_id=question.question_id,
+        sample=sample,
+        prompt_tokens=7,
+        segments=[],
+        thinking="",
+        answer=text,
+        ending=ending,
+        thinking_tokens=11,
+        answer_tokens=3,
+        answer_end=answer_end,
+        thinks_on_tokens=2,
+        waits=1,
+        sampled_tokens=15,
+    )
 
 
 def work(
@@ -55,7 +75,14 @@ def test_a_missing_answer_is_none_and_not_merely_wrong(tmp_path: Path) -> None:
         ("6", False, Outcome.FORCED),
         (None, False, Outcome.NONE),
     ]
-    assert finished.summary == {"accuracy": 1 / 3, "questions": 3, "samples": 1, "no_answer_share": 1 / 3}
+    assert finished.summary == {
+        "accuracy": 1 / 3,
+        "questions": 3,
+        "samples": 1,
+        "no_answer_share": 1 / 3,
+        "cut_share": 0.0,
+        "disagreements": 0,
+    }
     assert (scores[0].gold, scores[0].thinking_tokens, scores[0].waits, scores[0].sampled_tokens) == ("42", 11, 1, 15)
 
 
@@ -116,13 +143,10 @@ def test_answers_that_do_not_match_the_questions_are_refused(
         scored(work(tmp_path, answers))
 
 
-def test_a_prompt_without_a_stored_answer_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "questions.jsonl"
-    write_rows(path, QUESTIONS)
-    task = load_task("dial", {"data_file": str(path)})
-    texts = {prompt: ["1", "2"] for prompt in list(PROBLEMS)[:2]}
-    with pytest.raises(ReplayError, match=r"prompt 'What is 9 minus 9\?': no answer is stored for sample 0"):
-        evaluate(task, texts, samples=2)
+def test_documents_without_a_stored_answer_are_refused() -> None:
+    task = task_over([{"answer": each.gold} for each in QUESTIONS], "dial")
+    with pytest.raises(ReplayError, match=r"documents \[0, 1, 2\]: 2 texts are stored"):
+        evaluate(task, ["42", "5"])
 
 
 def test_scoring_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,62 @@
+"""Answers that two graders judge differently: ours, and math-verify's own reading and comparison, as it comes.
+
+grader_disagreement.csv      a line for each, see COLUMNS; empty but for its header where the two agree
+
+Only answers that one of our graders judges have a second opinion: what another task calls right may be no mathematics.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from s1.evaluate.graders import Opinion, second_opinion
+from s1.recipe import GraderKind
+from s1.records import Score
+
+DISAGREEMENTS = "grader_disagreement.csv"
+COLUMNS = (
+    *("question_id", "sample", "gold", "our_reading", "our_verdict"),
+    *("math_verify_reading", "math_verify_verdict", "answer_tail"),
+)
+TAIL_CHARACTERS = 200
+
+
+def disagreements(kind: GraderKind, judged: Iterable[tuple[Score, str]]) -> Iterator[dict[str, object]]:
+    """The rows of the file, of scores and the texts that were judged."""
+    for score, text in judged:
+        opinion = _opinion(text, score.gold, kind)
+        if opinion.correct != score.correct:
+            yield _row(score, text, opinion)
+
+
+def write(path: Path, rows: Iterable[dict[str, object]]) -> int:
+    """Write the file; the number of rows."""
+    found = list(rows)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(found)
+    return len(found)
+
+
+def _row(score: Score, text: str, opinion: Opinion) -> dict[str, object]:
+    verdicts = {False: "wrong", True: "right"}
+    return {
+        "question_id": score.question_id,
+        "sample": score.sample,
+        "gold": score.gold,
+        "our_reading": score.extracted,
+        "our_verdict": verdicts[score.correct],
+        "math_verify_reading": opinion.extracted,
+        "math_verify_verdict": verdicts[opinion.correct],
+        "answer_tail": text.rstrip()[-TAIL_CHARACTERS:],
+    }
+
+
+@cache
+def _opinion(text: str, gold: str, kind: GraderKind) -> Opinion:
+    """The points of a scan share most of their answers."""
+    return second_opinion(text, gold, kind)
