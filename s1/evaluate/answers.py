@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
@@ -14,8 +15,6 @@ from s1.evaluate.formula import (
     Chain,
     Group,
     Node,
-    Op,
-    Operation,
     Relation,
     TooLong,
     Unreadable,
@@ -25,7 +24,7 @@ from s1.evaluate.formula import (
 from s1.evaluate.letters import letter_of
 from s1.evaluate.notation import plain
 from s1.evaluate.parsing import parse
-from s1.evaluate.phrases import Ambiguous, values
+from s1.evaluate.phrases import Ambiguous, first_sentence, values
 from s1.evaluate.reading import MAX_STATEMENT, Candidate, Origin
 from s1.evaluate.units import measured
 
@@ -53,6 +52,7 @@ _NO_ANSWER = {
     *("as", "follows", "obtained", "found", "given", "determined", "it", "this", "that", "thus", "same", "simple"),
     *("obvious", "ready", "complete", "final", "known", "verified", "confirmed", "consistent", "needed", "required"),
     *("boxed", "i", "we", "you", "to", "because", "since", "when", "where", "what", "how", "let", "find", "done"),
+    *("is", "are", "was", "were", "be", "been", "has", "have", "had", "do", "does", "know", "there", "therefore", "so"),
     *("question", "answer", "undetermined", "maybe", "perhaps", "possibly", "approximately", "in", "of", "from", "by"),
 }
 _MAX_WORDS = {Origin.BOX: 8, Origin.STATEMENT: 4, Origin.BELOW: 4, Origin.WHOLE: 1}
@@ -75,8 +75,15 @@ def read_integer(candidate: Candidate) -> str:
 def read_formula(candidate: Candidate) -> Formula:
     """The formula or words; its text is as the candidate has it where nothing was left out."""
     formula = _first(candidate, lambda value: formula_of(value, _MAX_WORDS[candidate.origin]))
-    if formula.text == plain(candidate.text).removesuffix(".").strip():
-        return Formula(candidate.text.strip().removesuffix("."), formula.answer, formula.unit)
+    whole = _plain(candidate)
+    if formula.answer and any(isinstance(item, Words) for item in formula.answer.items):
+        behind = whole[whole.rfind(formula.text) + len(formula.text) :].strip()
+        if behind and behind[0] not in ",.;:(!":  # "they meet at noon" is a sentence
+            raise Unreadable(whole)
+    for text in (candidate.text, first_sentence(candidate.text)):
+        shown = text.strip().removesuffix(".")
+        if formula.text == re.sub(r"\s+", " ", plain(shown)):
+            return Formula(shown, formula.answer, formula.unit)
     return formula
 
 
@@ -89,9 +96,12 @@ def formula_of(value: str, max_words: int = _MAX_WORDS[Origin.BOX]) -> Formula:
     """The formula that a value in plain notation is, with or without a unit."""
     unit: str | None = None
     try:
+        if "\\circ" in value and measured(value).value != value:
+            raise Unreadable("degrees")
         answer = parse(value)
         if isinstance(answer.items[0], Words):
             raise Unreadable(value)
+        _check_value(answer)
         return Formula(value, answer, None)
     except Unsupported:
         return Formula(value, None, None)
@@ -103,9 +113,17 @@ def formula_of(value: str, max_words: int = _MAX_WORDS[Origin.BOX]) -> Formula:
         answer, unit = parse(inner.value), inner.unit
     except Unsupported:
         return Formula(value, None, inner.unit)
+    _check_value(answer)
     if any(isinstance(item, Words) and not _may_be_answer(item, max_words) for item in answer.items):
         raise Unreadable(value)
     return Formula(value, answer, unit)
+
+
+def _check_value(answer: Answer) -> None:
+    """Raises Unreadable at a division by zero; what is too large for exact numbers is a formula none the less."""
+    with suppress(TooLong):
+        for item in answer.items:
+            exact(item)
 
 
 def _may_be_answer(words: Words, max_words: int) -> bool:

@@ -73,6 +73,9 @@ def grade_math(text: str, gold: str) -> Grade:
     if reading.value is None:
         return Grade(None, False, reading.note)
     formula: Formula = reading.value
+    units = {measured(plain(each)).unit for each in (formula.text, gold)} - {None}
+    if len(units) > 1:
+        return Grade(formula.text, False)
     if normalised(formula.text) == normalised(gold) != "":
         return Grade(formula.text, True)
     try:
@@ -201,8 +204,6 @@ def _formula(gold: str) -> Formula:
 
 def _compared(formula: Formula, gold: str) -> Grade:
     wanted = _formula(gold)
-    if formula.unit and wanted.unit and formula.unit != wanted.unit:
-        return Grade(formula.text, False)
     if formula.answer is not None and wanted.answer is not None:
         try:
             return Grade(formula.text, equal(formula.answer, wanted.answer))

@@ -15,7 +15,8 @@ _LEAD = re.compile(
     r"|probably|likely|certainly|obviously|most likely|i (?:think|believe|choose|pick|select|would choose|go with)"
     r"|we (?:choose|pick|select|get|have)|it is|it's|it must be"
     r"|this is|that is|is|are|be|must be|should be|would be"
-    r"|the|my|final|correct|right|best|only|answer|answers|option|choice|letter|statement|that|given by|none other than)"
+    r"|the|my|final|correct|right|best|only|answer|answers|option|choice|letter"
+    r"|statement|that|given by|none other than)"
     r"(?![\w'.-]))",
     re.IGNORECASE,
 )
@@ -27,7 +28,7 @@ _VERB = re.compile(
     re.IGNORECASE,
 )
 _LETTER = re.compile(
-    r"(?P<open>[(\[{<\"'`*_]|\\\{)*\s*(?P<letter>[A-Da-d])(?![A-Za-z0-9])\s?(?P<close>[)\]}>\"'`*_]|\\\})*(?P<rest>.*)",
+    r"(?P<open>[(\[{<\"'`*_]|\\\{)*\s*(?P<letter>[A-Da-d])(?![A-Za-z0-9])(?P<close>(?:\s?(?:[)\]}>\"'`*]|\\\}))*)(?P<rest>.*)",
     re.DOTALL,
 )
 _OTHER = re.compile(

@@ -27,7 +27,7 @@ _GREEK = (
 )
 
 _CHARACTERS = {
-    **dict.fromkeys("\u2212\u2010\u2011\u2012\ufe63\uff0d", "-"),
+    **dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d", "-"),
     **dict.fromkeys("\u00a0\u2002\u2003\u2009\u202f\u2007\u2005\u2006\u3000", " "),
     **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u2061\u2062", ""),
     **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"'),
@@ -145,4 +145,5 @@ def _unwrapped(text: str) -> str:
             parts.append(" " if wrapper else "{")
         else:
             parts.append(token)
-    return "".join([*parts, text[last:]])
+    unclosed = "{" * len(closers)  # no reader may take the text for complete
+    return "".join([*parts, text[last:], unclosed])

@@ -9,7 +9,22 @@ from __future__ import annotations
 import re
 
 from s1.evaluate.atoms import PARTNERS, Atoms
-from s1.evaluate.formula import Answer, Chain, Node, Op, Relation, Symbol, TooLong, Unreadable, Words, operation
+from s1.evaluate.formula import (
+    Answer,
+    Chain,
+    Function,
+    Node,
+    Op,
+    Operation,
+    Relation,
+    Symbol,
+    TooLong,
+    Unreadable,
+    Words,
+    children,
+    nodes,
+    operation,
+)
 from s1.evaluate.tokens import SPELLINGS, Kind, Token, tokens_of
 
 MAX_LENGTH = 1_000  # characters of one answer
@@ -38,8 +53,12 @@ def parse(text: str) -> Answer:
         raise TooLong(text[:20])
     words = _PHRASE.fullmatch(text)
     if words and words[1].split()[0] not in SPELLINGS and not re.search(r"\b(?:and|or)\b", text):
-        return Answer((Words(re.sub(r"[\s-]+", " ", words[1]).lower()),))
-    return _Parser(tokens_of(text)).answer()
+        return Answer((Words(re.sub(r"[\s-]+|^(?:an?|the) ", " ", words[1].lower()).strip()),))
+    answer = _Parser(tokens_of(text)).answer()
+    for node in (each for item in answer.items for each in nodes(item)):
+        if isinstance(node, Operation | Function) and any(isinstance(each, Words) for each in children(node)):
+            raise Unreadable("words in a formula")
+    return answer
 
 
 class _Parser(Atoms):

@@ -98,6 +98,7 @@ _CONDITION = re.compile(
     re.IGNORECASE,
 )
 _CONTINUED = re.compile(r",\s*(?:is|are|equals|and|or|but|so|then)\b", re.IGNORECASE)  # ..., with order, is 42
+_VERB_END = re.compile(r"\b(?:is|are|was|be|equals?|do|does|of|the|to)$", re.IGNORECASE)
 _LISTED = re.compile(r"\W*-?\d[\d.,]*\s*(?:,|;|and\b|or\b|but\b)", re.IGNORECASE)
 _WRITTEN = re.compile(
     r"\s(?:(?:can|may) (?:also )?be |is |are )?"
@@ -111,7 +112,7 @@ def values(statement: str) -> Iterator[str]:
 
     Raises Ambiguous, Denied or TooLong instead of a value; that a value cannot be read is for the caller to see.
     """
-    sentence = _first_sentence(statement)
+    sentence = first_sentence(statement)
     if len(sentence) > MAX_SENTENCE:
         raise TooLong("a sentence")
     sentence = _WRITTEN.sub(" is ", sentence)
@@ -147,7 +148,8 @@ def _value(text: str) -> str:
     return value.strip(" \t*,;:").removesuffix(".").strip()
 
 
-def _first_sentence(statement: str) -> str:
+def first_sentence(statement: str) -> str:
+    """Up to the first full stop. Raises Ambiguous if it is a question, or taken back right behind it."""
     match = _SENTENCE.search(statement)
     if match is None:
         return statement.strip()
@@ -166,7 +168,7 @@ def _without_asides(sentence: str) -> str:
         if match is None or match.start() == 0:
             continue
         before = sentence[: match.start()].rstrip()
-        if re.search(r"[\d})\]\w%$!|]$", before) and not _CONTINUED.search(match[0]):
+        if re.search(r"[\d})\]\w%$!|]$", before) and not _CONTINUED.search(match[0]) and not _VERB_END.search(before):
             sentence = before
     return sentence
 

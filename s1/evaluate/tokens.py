@@ -37,6 +37,29 @@ FUNCTIONS = {
     *("log", "lg", "gcd", "lcm", "max", "min", "det"),
 }
 SPELLINGS = {"sqrt", "pi", "infty", "inf", "infinity", "cup", "theta", "alpha", "beta", *FUNCTIONS}
+_SHORT_WORDS = {
+    *("and", "or", "mod", "is", "are", "was", "be", "has", "the", "of", "an", "as", "at", "in", "it", "we", "so", "to"),
+    *(
+        "on",
+        "by",
+        "if",
+        "for",
+        "not",
+        "no",
+        "yes",
+        "its",
+        "his",
+        "her",
+        "but",
+        "one",
+        "two",
+        "six",
+        "ten",
+        "all",
+        "any",
+    ),
+    *("can", "may", "did", "got", "get", "let", "now", "our", "out", "per", "red", "odd", "sum", "too", "use", "way"),
+}
 _WORD_LENGTH = 4  # a run of so many letters is a word, a shorter one a product
 
 
@@ -74,7 +97,7 @@ def _named(match: re.Match[str]) -> list[Token]:
     if text in SPELLINGS:
         spelling = "infty" if text.startswith("inf") else text
         return [Token(Kind.COMMAND, f"\\{spelling}")]
-    if text in ("and", "or", "base", "mod") or len(text) >= _WORD_LENGTH:
+    if text.lower() in _SHORT_WORDS or len(text) >= _WORD_LENGTH:
         return [Token(Kind.WORD, text)]
     return [Token(Kind.LETTER, letter) for letter in text]
 

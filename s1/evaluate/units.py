@@ -81,11 +81,11 @@ _COMPUTING = {
     *("gives", "yields", "equals", "therefore", "which", "would", "could", "might", "until", "through", "with"),
 }
 _TRAILING = re.compile(
-    r"(?P<value>.*?[\d})\]!]|.*?\\(?:pi|infty))(?P<words>(?:[\s/.-]*\b[A-Za-z]+\b(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?)+)\.?",
+    r"(?P<value>.*?[\d})\]!]|.*?\\(?:pi|infty))(?P<words>(?:[\s/.-]*(?<![A-Za-z])[A-Za-z]+\b(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?)+)\.?",
     re.S,
 )
 _POWER = re.compile(r"\^\s*\{?\s*(-?\d)\s*\}?")
-_DEGREE = re.compile(r"\s*\^\s*(?:\\circ|\{\s*\\circ\s*\})\s*[CFK]?\s*$|\s*\\degree\s*[CFK]?\s*$")
+_DEGREE = re.compile(r"\s*\^\s*(?:\\circ|\{\s*\\circ\s*\})\s*(?:[CFK]\s*$)?|\s*\\degree\s*(?:[CFK]\s*$)?")
 _PERCENT = re.compile(r"\s*(?:\\?%|\bpercent\b)\s*")
 _CURRENCY = re.compile(
     "^(?P<sign>-?)\\s*(?:\\\\\\$|[\u00a3\u20ac\u00a5\u20b9]|\\\\(?:pounds|euro)\\b|(?:USD|EUR|Rs\\.?)\\s)\\s*|\\s*[\u00a3\u20ac\u00a5\u20b9]\\s*$"
@@ -103,9 +103,9 @@ def measured(text: str) -> Measured:
     text = _PERCENT.sub(" ", text).strip()
     text = _CURRENCY.sub(lambda match: match["sign"] or "", text).strip()
     if "\\sin" not in text and "\\cos" not in text and "\\tan" not in text:
-        without = _DEGREE.sub("", text)
+        without = _DEGREE.sub(" ", text).strip()
         if without != text:
-            return Measured(without, "degree")
+            return Measured(without, "degree^1")
     match = _TRAILING.fullmatch(text) if re.search(r"[A-Za-z]", text[-12:]) else None
     if match is None or not _are_units(match["words"]):
         return Measured(text, None)
