@@ -33,6 +33,10 @@ Read = TypeVar("Read")
 _UNSURE = re.compile(r"\d+-\d+-\d|/\s*\d+\s*\(")  # a date; 6/2(3)
 _RANGE = re.compile(r"(\d+)-(\d+)")
 _BASE_TEN = re.compile(r"_\s*(?:\{\s*(?:10|ten)\s*\}|10\b)$")
+_APART = re.compile(r"\d\s+\((?:[^A-Za-z()]|\\(?:times|cdot|div))*\)")  # 42 (6 * 7) is a remark or a product
+_ABOUT = re.compile(r"(?:^|[\s$(])~\s*\d")
+_EXCLAIMED = re.compile(r"\d!+[\s*_]*$")  # a factorial, or joy
+_ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align|aligned|gather|gathered|equation|split)\*?\}")
 _BULLET = re.compile(r"^(?:[-*+]\s|\d{1,2}[.)]\s+[A-Za-z])")
 _NO_ANSWER = {
     *(
@@ -95,11 +99,13 @@ def read_letter(candidate: Candidate) -> str:
 def formula_of(value: str, max_words: int = _MAX_WORDS[Origin.BOX]) -> Formula:
     """The formula that a value in plain notation is, with or without a unit."""
     unit: str | None = None
+    if _APART.search(value):
+        raise Ambiguous(value)
     try:
         if "\\circ" in value and measured(value).value != value:
             raise Unreadable("degrees")
         answer = parse(value)
-        if isinstance(answer.items[0], Words):
+        if any(isinstance(item, Words) for item in answer.items):
             raise Unreadable(value)
         _check_value(answer)
         return Formula(value, answer, None)
@@ -138,9 +144,14 @@ def _plain(candidate: Candidate) -> str:
         and ". " not in candidate.text
     ):
         raise TooLong("a statement")
+    if _ABOUT.search(candidate.text) or (candidate.origin is not Origin.BOX and _EXCLAIMED.search(candidate.text)):
+        raise Ambiguous(candidate.text[:MAX_STATEMENT])
     if candidate.origin is Origin.BELOW and _BULLET.match(candidate.text):
         raise Unreadable("a list")
-    return re.sub(r"\s+", " ", plain(candidate.text))
+    text = re.sub(r"\s+", " ", plain(candidate.text))
+    if _ALIGNED.search(text):
+        text = re.sub(r"&|\\\\", " ", _ALIGNED.sub(" ", text))
+    return re.sub(r"\s+", " ", text).strip().rstrip("\\").strip()
 
 
 def _first(candidate: Candidate, read: Callable[[str], Read]) -> Read:
@@ -159,7 +170,11 @@ def _first(candidate: Candidate, read: Callable[[str], Read]) -> Read:
 def _integer(value: str) -> str:
     inner = _BASE_TEN.sub("", measured(value).value)
     spread = _RANGE.fullmatch(inner)
-    if _UNSURE.search(inner) or (spread and len(spread[1]) <= 4 and int(spread[1]) < int(spread[2])):
+    if (
+        _UNSURE.search(inner)
+        or _APART.search(inner)
+        or (spread and len(spread[1]) <= 4 and int(spread[1]) < int(spread[2]))
+    ):
         raise Ambiguous(value)
     answer = _equated(inner)
     numbers = [_number(item) for item in answer.items]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import sympy
 
 DIGITS = 200
+ROUGH = 1e-3  # a relative difference that needs no more digits
 POINTS = 4  # values of the symbols
 MAX_TOWER = 2  # powers within exponents
 MAX_EXPONENT = 10_000
@@ -130,7 +131,13 @@ def _agree(left: sympy.Expr, right: sympy.Expr) -> bool:
     symbols = sorted(left.free_symbols | right.free_symbols, key=str)
     compared = 0
     for place in _places(symbols):
-        left_value, right_value = sympy.N(left.subs(place), DIGITS), sympy.N(right.subs(place), DIGITS)
+        left_here, right_here = left.subs(place), right.subs(place)
+        rough = [sympy.N(each, 15) for each in (left_here, right_here)]
+        if all(each.is_number and each.is_finite for each in rough) and abs(rough[0] - rough[1]) > ROUGH * abs(
+            rough[0]
+        ):
+            return False
+        left_value, right_value = sympy.N(left_here, DIGITS), sympy.N(right_here, DIGITS)
         if not (left_value.is_number and right_value.is_number) or not (left_value.is_finite and right_value.is_finite):
             continue
         compared += 1

@@ -35,7 +35,7 @@ from s1.evaluate.formula import (
 if TYPE_CHECKING:
     import sympy
 
-MAX_ITEMS = 60  # of a list, as every one is compared with every other
+MAX_ITEMS = 24  # of a list, as every one is compared with every other
 _TURNED = {
     Relation.LESS: Relation.GREATER,
     Relation.LESS_EQUAL: Relation.GREATER_EQUAL,

@@ -73,6 +73,7 @@ _RAISED = re.compile(f"[{''.join(_SUPERSCRIPTS)}]+")
 _LOWERED = re.compile(f"[{''.join(_SUBSCRIPTS)}]+")
 _ROOT = re.compile("([\u221a\u221b])\\s*(\\d+(?:\\.\\d+)?|[A-Za-z])?")
 _RANGE = re.compile("(?<=\\d)\\s?\u2013\\s?(?=\\d)")
+_CROSS = re.compile(r"(?<=\d)\s+x\s+(?=\d)")
 _WORKSPACE = re.compile(
     r"(?P<keep>\\\\(?:\[[^\]\n]{0,20}\])?|\\[{}%])"
     r"|(?P<group>(?<=\d)(?:\{,\}\s*(?=\d)|(?:,\\!|\\,|\\!,|\\ )\s*(?=\d{3}(?!\d))))"
@@ -91,7 +92,7 @@ _EMPHASIS = re.compile(r"(?P<mark>__|\*|_|\"|')(?P<inner>[^*_\"']+)(?P=mark)")
 
 def plain(text: str) -> str:
     """The text in one notation; what it says stays as it is."""
-    spelled = _spelled(text)
+    spelled = _CROSS.sub(r" \\times ", _spelled(text))
     flat = _unwrapped(_WORKSPACE.sub(_present, spelled)).strip()
     emphasised = _EMPHASIS.fullmatch(flat)
     return emphasised["inner"].strip() if emphasised else flat

@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from s1.evaluate.formula import TooLong
 from s1.evaluate.limits import OutOfTime, within
 from s1.recipe import GraderKind
 
-CPU_SECONDS = 3.0
+CPU_SECONDS = 1.5
 MAX_CHARACTERS = 20_000  # of an answer
 MAX_FORMULA = 300  # characters of one formula
 _TOWER = re.compile(r"\^[^\^]{0,40}\^|\^\s*\{?\s*\d{4,}|!\s*[)}\]]*\s*!|\d{400,}|\d{4,}\s*!")
@@ -34,11 +35,11 @@ def second_opinion(text: str, gold: str, kind: GraderKind = GraderKind.MATH) -> 
     return _guarded(lambda: _opinion(text, gold, kind))
 
 
-def same_to_math_verify(formula: str, gold: str) -> Opinion:
-    """Whether math-verify holds two formulas in LaTeX for equal."""
+def same_to_math_verify(formula: str, gold: str) -> bool:
+    """Whether math-verify holds two formulas in LaTeX for equal. Raises TooLong; the caller limits the time."""
     if max(len(formula), len(gold)) > MAX_FORMULA or _TOWER.search(formula):
-        return Opinion(None, False, too_long=True)
-    return _guarded(lambda: _opinion(f"${formula}$", f"${gold}$", GraderKind.MATH))
+        raise TooLong("a formula for math-verify")
+    return _opinion(f"${formula}$", f"${gold}$", GraderKind.MATH).correct
 
 
 def _guarded(ask: Callable[[], Opinion]) -> Opinion:

@@ -41,7 +41,7 @@ _RETRACTED = re.compile(
 _ASIDE = re.compile(
     r"(?:\s*[,;:]\s*|\s+|\s*-{1,3}\s*|\s*\u2014\s*)\(?(?:with|since|because|where|as|when|which|whose|given|for|by|using"
     r"|assuming|due to|after|obtained|found|achieved|attained|occurring|reached|not|and not|but not|rather than|"
-    r"instead of|provided|modulo|mod|i hope|i think|i believe|hope|in total|in all|altogether|respectively|as required"
+    r"instead of|provided|i hope|i think|i believe|hope|in total|in all|altogether|respectively|as required"
     r"|as desired|as claimed|at|from|follows|corresponding)\b(?!\s*$).*$",
     re.IGNORECASE,
 )
@@ -52,7 +52,7 @@ _DASHED = re.compile(
     r"\s+(?:-{1,3}|\u2013|\u2014)\s+(?=[A-Za-z]{2,}\b(?!\s*[=^_+*/({])).*$|\u2014(?=\s*[A-Za-z]{2,}).*$"
 )
 _NOTE = re.compile(
-    r"\s*(?:\\pmod\s*(?:\{[^{}]*\}|\d+)|\\[bp]?mod\s*\{?[\w ]+\}?|,?\s*\(\s*(?:\\?mod\b|since\b|because\b|as\b|where\b"
+    r"\s*(?:\\pmod\s*(?:\{[^{}]*\}|\d+)|(?:\\[bp]?mod|\bmod|\bmodulo)\s*\{?[\w ]+\}?|,?\s*\(\s*(?:\\?mod\b|since\b|because\b|as\b|where\b"
     r"|with\b|i\.e\.|that is\b|not\b|see\b|from\b|by\b|using\b|for\b|when\b|given\b|i think\b|[a-z]+-[a-z]+\s*\)"
     r"|[A-Za-z]{3,}(?:\s+[A-Za-z.]{2,})*\s*\))[^()]*\)?)\s*$",
     re.IGNORECASE,
@@ -76,7 +76,7 @@ _COPULA = re.compile(
     re.IGNORECASE,
 )
 _FILLER = re.compile(
-    r"^(?:[\s,:*]+|(?:so|thus|hence|therefore|then|and|finally|now|again|clearly|simply|just|exactly|precisely|only|indeed"
+    r"^(?:[\s,:*]+|=>|->|\\(?:to|rightarrow|Rightarrow|implies|therefore)\b|\u2192|\u21d2|\u2234|(?:so|thus|hence|therefore|then|and|finally|now|again|clearly|simply|just|exactly|precisely|only|indeed"
     r"|also|still|actually|definitely|certainly|obviously|probably|likely|equal to|given by|a total of|in total"
     r"|as follows|equals|that|we get|we have|we obtain|we find|i get|i think|i believe|it is|it's|this is|there are"
     r"|there is|answer|the answer|the final answer|the (?:value|number|integer|expression|fraction|interval|set|point"

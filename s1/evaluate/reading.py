@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import islice
 
@@ -43,14 +43,21 @@ _BRACE = re.compile(
     r"(?P<box>\\(?:boxed|fbox)\s*\{)|(?P<bare>\\boxed\s+(?=[^\s{$\\])|\\boxed(?=\d))|\\.|[{}]", re.DOTALL
 )
 _BARE = re.compile(r"[^\s{}$,;]+")
-_BETWEEN = re.compile(r"[\s$,;.\\()\[\]]*(?P<word>and|or|\\text\{\s*(?:and|or)\s*\})?[\s$,;\\()\[\]]*", re.IGNORECASE)
+_BETWEEN = re.compile(
+    r"[ \t$,;\\()\[\]]*(?:\s*(?P<word>and|or|\\text\{\s*(?:and|or)\s*\})\s*)?[ \t$,;\\()\[\]]*", re.IGNORECASE
+)
 _NOT_BOX = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor)\s*(?:equal\s+to\s*)?[\s$\\(\[*:]*$", re.IGNORECASE)
+_NOT_TRUE = re.compile(
+    r"(?:\bfalse|\bdoubt|\bnot (?:true|sure|certain|clear|think|believe)|n't (?:think|believe)|\bunlikely|\bwhether)\b"
+    r"[^.:\n]{0,30}$",
+    re.IGNORECASE,
+)
 _NOUN = r"(?:(?:final|correct|right|best|only)[ \t]+)*answers?(?:[ \t]+(?:choice|option|key|letter))?"
 _OPTION = r"(?:correct|right|best)[ \t]+(?:option|choice|letter|statement|one)"
 _MARKER = re.compile(
     rf"<answer>|\b(?:{_NOUN}|{_OPTION})\b(?:[ \t]*\([^()\n]{{0,40}}\))?[*_}}`\"]*"
     r"(?:[ \t]+(?:to|for|of|in)[ \t][^.:=\n]{1,120}?)??[ \t]*"
-    r"(?:[*_}`]*[:=\uff1a](?!=)|\\?:"
+    r"(?:[*_}`]*(?:[:=\uff1a](?!=)|->|=>|\u2192)|\\?:"
     r"|(?:\b(?:is|are|equals|(?:must|should|would|will|has[ \t]+to|have[ \t]+to)[ \t]+be)\b(?:[ \t]*:)?))[*_}`]*",
     re.IGNORECASE,
 )
@@ -71,10 +78,11 @@ _SENTENCE_END = re.compile(r"[.!?][)\]\"'*_$}]*(?=\s)")
 def candidates(text: str) -> Iterator[Candidate]:
     """The places where the text may state its answer, the one with most authority first."""
     yield from islice(_boxed(text), MAX_CANDIDATES)
-    for end in reversed(_markers(text)[-MAX_CANDIDATES:]):
+    for start, end in reversed(_markers(text)[-MAX_CANDIDATES:]):
         statement = _statement(text, end)
         if statement is not None:
-            yield statement
+            negated = _NOT_TRUE.search(text[max(0, start - 80) : start]) is not None
+            yield replace(statement, negated=negated)
     whole = _whole(text)
     if whole is not None:
         yield Candidate(whole[: MAX_STATEMENT + 1], Origin.WHOLE)
@@ -134,12 +142,11 @@ def _boxed(text: str) -> Iterator[Candidate]:
 # ---------------------------------------------------------------------------------------- statements
 
 
-def _markers(text: str) -> list[int]:
-    """Where statements begin, in order."""
-    ends = {match.end() for match in _MARKER.finditer(text)}
-    ends.update(match.end() for match in _FINAL.finditer(text))
-    ends.update(match.end() for match in _HEADING.finditer(text))
-    return sorted(ends)
+def _markers(text: str) -> list[tuple[int, int]]:
+    """Where markers begin and end, in the order of the statements behind them."""
+    markers = [match.span() for pattern in (_MARKER, _FINAL, _HEADING) for match in pattern.finditer(text)]
+    starts = {end: start for start, end in markers}
+    return [(start, end) for end, start in sorted(starts.items())]
 
 
 def _statement(text: str, start: int) -> Candidate | None:
