@@ -1,14 +1,14 @@
 r"""Graders: the text of an answer in; out the answer it gives, and whether that equals the reference. No model judges.
 
-What counts as the answer, first match wins:
-    1. the content of the last complete \boxed{...} or \fbox{...}
-    2. what follows the last "Answer:" or "answer is", to the end of the line or sentence
-    3. the text itself: of an integer if it names exactly one, of a letter if it is one line, of an expression if that
-       line is no prose
-A text from which no answer can be read gives None, never a default (s1's grader fell back to "A").
+Reading. A text states its answer in places of different authority (s1/evaluate/reading.py): boxes, statements behind
+a marker, the only line. The first of them that reads as the task's kind counts: an integer, mathematics or a letter.
+A text from which no answer can be read for certain gives None, never a default (s1's grader fell back to "A").
 
-Each kind of task has a grader and the `process_results` that lm-eval calls with it. Expressions are compared by
-math-verify, whose timeouts are signals: grade them in the main thread.
+Comparing. Integers are computed exactly. Mathematics is equal as normalised text, or as formulas of our own grammar
+(s1/evaluate/mathematics.py); what the grammar does not know, an integral for example, is left to math-verify.
+
+Each kind of task has a grader and the `process_results` that lm-eval calls with it. No answer raises, and none takes
+longer than a few seconds of CPU time: what is too long or takes too long is wrong, and its grade has a note.
 """
 
 from __future__ import annotations
@@ -16,54 +16,82 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
 from typing import Any, TypeAlias
 
+from s1.evaluate.answers import Formula, formula_of, read_formula, read_integer, read_letter
+from s1.evaluate.formula import TooLong, Unreadable, Unsupported
+from s1.evaluate.limits import OutOfTime, within
+from s1.evaluate.mathematics import equal
+from s1.evaluate.notation import GROUP, plain
+from s1.evaluate.opinion import same_to_math_verify
+from s1.evaluate.phrases import Ambiguous, Denied
+from s1.evaluate.reading import MAX_STATEMENT, Candidate, Origin, candidates
+from s1.evaluate.units import measured
 from s1.recipe import GraderKind
+
+CPU_SECONDS = 1.5  # for one comparison
+
+
+class GradeNote(Enum):
+    """What a grade does not show by itself."""
+
+    TIMED_OUT = "timed_out"  # comparing took too much CPU time: counted as wrong
+    TOO_LONG = "too_long"  # longer or larger than an answer can be: counted as wrong
+    AMBIGUOUS = "ambiguous"  # the answer names several values, or does not commit itself: no answer
 
 
 @dataclass(frozen=True)
 class Grade:
     extracted: str | None  # None: no answer could be read
     correct: bool
+    note: GradeNote | None = None
 
 
 Grader: TypeAlias = Callable[[str, str], Grade]  # the text of an answer, the reference
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|\\boxed\s+(?P<bare>[^\s{$]+)")
-_MARKER = re.compile(r"\banswer\b[*_]*\s*(?:is\b\s*:?|:)[*_]*", re.IGNORECASE)
-_WRAPPER = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathsf|mbox|boxed|fbox)\s*\{([^{}]*)\}")
-_SPACING = re.compile(r"\\[!,;: ]|\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\quad|~")
-_DEGREE = re.compile(r"\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree|\u00b0")
-_PERCENT = re.compile(r"\\?%")
-_INTEGER = re.compile(r"(?<![\w.,^/])([+-]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.0+)?(?!\w|[.,^/]\w)")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}")
-_LETTER = re.compile(
-    r"(?:(?:option|choice)\s+)?\(?\s*([A-D])\s*(?:[).:,](?:\s.*)?|\s(?:because|since)\b.*)?", re.IGNORECASE
-)
+
+@dataclass(frozen=True)
+class _Reading:
+    value: Any  # str, or Formula; None: no answer
+    note: GradeNote | None = None
 
 
 # -------------------------------------------------------------------------------------------------- graders
 
 
 def grade_integer(text: str, gold: str) -> Grade:
-    """Integers, for AIME and the dial: reads 023, 42.0, $x=42$, "42 degrees"; does not read 1/2 or "33 or 34"."""
-    extracted = _read_integer(text)
-    return Grade(extracted, extracted is not None and extracted == _integer(gold))
+    """Integers, for AIME and the dial: reads 023, 42.0, $x=42$, 84/2, "42 degrees"; not 1/2 or "33 or 34"."""
+    reading = _read(text, read_integer)
+    return Grade(reading.value, reading.value is not None and reading.value == _integer(gold), reading.note)
 
 
 def grade_math(text: str, gold: str) -> Grade:
-    """LaTeX answers: equal as normalised strings, or equal mathematics by math-verify."""
-    extracted = _read_formula(text)
-    if extracted is None:
-        return Grade(None, False)
-    return Grade(extracted, normalised(extracted) == normalised(gold) or _equal_mathematics(extracted, gold))
+    """LaTeX answers: equal as normalised strings, or equal mathematics."""
+    reading = _read(text, read_formula)
+    if reading.value is None:
+        return Grade(None, False, reading.note)
+    formula: Formula = reading.value
+    units = {measured(plain(each)).unit for each in (formula.text, gold)} - {None}
+    if len(units) > 1:
+        return Grade(formula.text, False)
+    if normalised(formula.text) == normalised(gold) != "":
+        return Grade(formula.text, True)
+    try:
+        return within(CPU_SECONDS, lambda: _compared(formula, gold))
+    except OutOfTime:
+        return Grade(formula.text, False, GradeNote.TIMED_OUT)
+    except (TooLong, RecursionError, OverflowError, MemoryError):
+        return Grade(formula.text, False, GradeNote.TOO_LONG)
+    except (Unreadable, ArithmeticError, ValueError, TypeError, AttributeError, NotImplementedError):
+        return Grade(formula.text, False)  # sympy cannot compare such things
 
 
 def grade_letter(text: str, gold: str) -> Grade:
     """One option of four: B, b, (B), option B, "B) because"; an article is no letter: "a mixture" is not read."""
-    extracted = _read_letter(text)
-    return Grade(extracted, extracted == gold)
+    reading = _read(text, read_letter)
+    return Grade(reading.value, reading.value is not None and reading.value == gold.strip().upper(), reading.note)
 
 
 def grader_of(kind: GraderKind) -> Grader:
@@ -80,9 +108,8 @@ def reference_of(kind: GraderKind, solution: str) -> str | None:
 
     Prose is none: no other wording would equal it, and every question that has it would count as hard.
     """
-    read = {GraderKind.INTEGER: _read_integer, GraderKind.MATH: _read_formula, GraderKind.LETTER: _read_letter}[kind]
-    reference = read(solution)
-    if reference is None or _is_prose(reference):
+    reference = grader_of(kind)(solution, "").extracted
+    if reference is None:
         return None
     return reference if grader_of(kind)(rf"\boxed{{{reference}}}", reference).correct else None
 
@@ -122,140 +149,76 @@ def _results(grader: Grader, doc: Mapping[str, Any], results: Sequence[Sequence[
         "exact_match": sum(grade.correct for grade in grades) / len(grades),
         "correct": [grade.correct for grade in grades],
         "extracted": [grade.extracted for grade in grades],
+        "notes": [grade.note.value if grade.note else None for grade in grades],
     }
 
 
-# ----------------------------------------------------------------------------------------- reading an answer
+# ---------------------------------------------------------------------------------- reading and comparing
 
 
-def _read_integer(text: str) -> str | None:
-    return _integer(_stated(text) or text)
+def _read(text: str, read: Callable[[Candidate], Any]) -> _Reading:
+    """The first candidate that can be read. One that names several answers ends the search: none is certain."""
+    denied, note = [], None
+    for candidate in candidates(text):
+        try:
+            value = read(candidate)
+        except Denied as found:
+            denied.append(Candidate(found.value, Origin.BOX))
+        except Ambiguous:
+            return _Reading(None, GradeNote.AMBIGUOUS)
+        except TooLong:
+            note = GradeNote.TOO_LONG
+        except Unreadable:
+            continue
+        else:
+            if candidate.negated:
+                denied.append(candidate)
+            else:
+                return _Reading(None, GradeNote.AMBIGUOUS) if _is_denied(value, denied, read) else _Reading(value)
+    return _Reading(None, note)
 
 
-def _read_formula(text: str) -> str | None:
-    return _stated(text) or _only_formula(text)
+def _is_denied(value: Any, denied: Sequence[Candidate], read: Callable[[Candidate], Any]) -> bool:
+    """Whether the text also says that this is not the answer."""
+    for candidate in denied:
+        try:
+            if read(candidate) == value:
+                return True
+        except Unreadable:
+            continue
+    return False
 
 
-def _read_letter(text: str) -> str | None:
-    stated = _stated(text) or _only_line(text)
-    letter = _LETTER.fullmatch(_unwrapped(stated)) if stated else None
-    return letter.group(1).upper() if letter else None
-
-
-def _stated(text: str) -> str | None:
-    """The answer that the text marks as such: boxed, or after "Answer:"."""
-    return _boxed(text) or _marked(text)
-
-
-def _boxed(text: str) -> str | None:
-    """The last box that is complete and not empty; a later unclosed one does not void it."""
-    for match in reversed(list(_BOX.finditer(text))):
-        content = match["bare"] or _braced(text, match.end())
-        if content and content.strip():
-            return content.strip()
-    return None
-
-
-def _braced(text: str, start: int) -> str | None:
-    """What stands between the brace at `start` and its partner; escaped braces do not count."""
-    depth = 0
-    for match in re.finditer(r"\\.|[{}]", text[start:], re.DOTALL):
-        depth += {"{": 1, "}": -1}.get(match.group(), 0)
-        if depth == 0 and match.group() == "}":
-            return text[start + 1 : start + match.start()]
-    return None
-
-
-def _marked(text: str) -> str | None:
-    markers = list(_MARKER.finditer(text))
-    if not markers:
+@lru_cache(maxsize=4096)
+def _integer(gold: str) -> str | None:
+    try:
+        return read_integer(Candidate(gold, Origin.BOX))
+    except Unreadable:
         return None
-    tail = text[markers[-1].end() :].strip()
-    return re.split(r"\n|\.\s", tail)[0].strip().removesuffix(".") or None
 
 
-def _only_line(text: str) -> str | None:
-    lines = text.strip().splitlines()
-    return lines[0].strip() if len(lines) == 1 else None
+@lru_cache(maxsize=4096)
+def _formula(gold: str) -> Formula:
+    return formula_of(plain(gold))
 
 
-def _only_formula(text: str) -> str | None:
-    line = _only_line(text)
-    return line if line and not _is_prose(line) else None
-
-
-def _is_prose(text: str) -> bool:
-    return _PROSE.search(_WRAPPER.sub("", text)) is not None
-
-
-def _integer(text: str) -> str | None:
-    """The one integer that the text names, in its shortest form; None if it names none, several, or other numbers."""
-    plain = _PERCENT.sub("", _unwrapped(text).replace("{,}", ",")).rpartition("=")[2]
-    if "\\" in plain or not (matches := list(_INTEGER.finditer(plain))):
-        return None
-    values = {int(match[1] + match[2].replace(",", "")) for match in matches}
-    if len(values) > 1 or len(matches) != len(_NUMBER.findall(plain)):
-        return None
-    return str(values.pop())
-
-
-# ---------------------------------------------------------------------------------------- comparing answers
+def _compared(formula: Formula, gold: str) -> Grade:
+    wanted = _formula(gold)
+    if formula.answer is not None and wanted.answer is not None:
+        try:
+            return Grade(formula.text, equal(formula.answer, wanted.answer))
+        except Unsupported:
+            pass
+    found, reference = (measured(plain(each)).value for each in (formula.text, gold))
+    return Grade(formula.text, same_to_math_verify(found, reference))
 
 
 def normalised(text: str) -> str:
-    """The text without what does not change a LaTeX answer: spaces, wrappers, dfrac, degree and percent signs."""
-    plain = re.sub(r"\\[dt]frac", r"\\frac", _PERCENT.sub("", _unwrapped(text))).replace(r"\$", "")
-    return re.sub(r"\s+", "", plain)
+    """The text without what does not change a LaTeX answer: spaces, wrappers, dfrac, degree and percent signs.
 
-
-def _unwrapped(text: str) -> str:
-    """The text without math delimiters, emphasis, \\text{}, spacing commands and a final stop."""
-    plain = _DEGREE.sub("", _SPACING.sub("", text))
-    while plain != (inner := _WRAPPER.sub(r"\1", plain)):
-        plain = inner
-    plain = re.sub(r"(?<!\\)\$|\\[()\[\]]|\*\*", "", plain)
-    return plain.strip().removesuffix(".").strip()
-
-
-def _equal_mathematics(extracted: str, gold: str) -> bool:
-    from math_verify import parse, verify
-
-    return verify(parse(_as_math(gold)), parse(_as_math(extracted)))
-
-
-def _as_math(text: str) -> str:
-    """math-verify reads LaTeX only between delimiters; a percent sign would turn 33 % into 0.33."""
-    plain = _PERCENT.sub("", text)
-    has_delimiters = re.search(r"(?<!\\)\$|\\\(|\\\[", plain)
-    return plain if has_delimiters else f"${plain}$"
-
-
-# --------------------------------------------------------------------------------- cut answers, second opinions
-
-
-@dataclass(frozen=True)
-class Opinion:
-    """What math-verify reads of a whole answer by itself, and whether it takes that for the reference."""
-
-    extracted: str | None
-    correct: bool
-
-
-def complete_statements(text: str) -> str:
-    """A cut text as far as it is complete: without its last line, unless that ends in a full stop or a closed box."""
-    complete = text.rstrip()
-    if re.search(r"(?:[.!?]|\\(?:boxed|fbox)\s*\{[^{}]*\}\$?)$", complete):
-        return complete
-    return complete.rpartition("\n")[0]
-
-
-def second_opinion(text: str, gold: str, kind: GraderKind = GraderKind.MATH) -> Opinion:
-    """math-verify's own extraction and comparison of a raw answer, in its default settings."""
-    from math_verify import StringExtractionConfig, parse, verify
-
-    if kind is GraderKind.LETTER:
-        letters = [StringExtractionConfig(strings=("A", "B", "C", "D"))]
-        wanted, found = parse(gold, letters), parse(text, letters)
-    else:
-        wanted, found = parse(_as_math(gold)), parse(text)
-    return Opinion(str(found[-1]) if found else None, bool(verify(wanted, found)))
+    Digits that a space parts stay parted: 3 1/2 is not 31/2.
+    """
+    spelled = measured(plain(text[: MAX_STATEMENT + 1])).value.replace("\\%", "").replace("%", "")
+    spelled = re.sub(r"(?<=\d) +(?=\d)", "\n", spelled.strip().removesuffix("."))
+    spelled = re.sub(rf"{GROUP}(?=\d{{3}}(?!\d))", "", spelled).replace(GROUP, ".")
+    return re.sub(r"[^\S\n]+", "", spelled).replace("\n", " ")

@@ -1,0 +1,216 @@
+"""What a candidate says, read as an integer, as a formula or as a letter; Unreadable where it says none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeVar
+
+from s1.evaluate.arithmetic import exact
+from s1.evaluate.formula import (
+    Answer,
+    Chain,
+    Group,
+    Node,
+    Relation,
+    TooLong,
+    Unreadable,
+    Unsupported,
+    Words,
+)
+from s1.evaluate.letters import letter_of
+from s1.evaluate.notation import plain
+from s1.evaluate.parsing import parse
+from s1.evaluate.phrases import Ambiguous, first_sentence, values
+from s1.evaluate.reading import MAX_STATEMENT, Candidate, Origin
+from s1.evaluate.units import measured
+
+Read = TypeVar("Read")
+
+_UNSURE = re.compile(r"\d+-\d+-\d|/\s*\d+\s*\(")  # a date; 6/2(3)
+_RANGE = re.compile(r"(\d+)-(\d+)")
+_BASE_TEN = re.compile(r"_\s*(?:\{\s*(?:10|ten)\s*\}|10\b)$")
+_APART = re.compile(r"\d\s+\((?:[^A-Za-z()]|\\(?:times|cdot|div))*\)")  # 42 (6 * 7) is a remark or a product
+_ABOUT = re.compile(r"(?:^|[\s$(])~\s*\d")
+_EXCLAIMED = re.compile(r"\d!+[\s*_]*$")  # a factorial, or joy
+_ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align|aligned|gather|gathered|equation|split)\*?\}")
+_BULLET = re.compile(r"^(?:[-*+]\s|\d{1,2}[.)]\s+[A-Za-z])")
+_NO_ANSWER = {
+    *(
+        "correct",
+        "right",
+        "wrong",
+        "incorrect",
+        "clear",
+        "unclear",
+        "unknown",
+        "unique",
+        "below",
+        "above",
+        "here",
+        "not",
+    ),
+    *("as", "follows", "obtained", "found", "given", "determined", "it", "this", "that", "thus", "same", "simple"),
+    *("obvious", "ready", "complete", "final", "known", "verified", "confirmed", "consistent", "needed", "required"),
+    *("boxed", "i", "we", "you", "to", "because", "since", "when", "where", "what", "how", "let", "find", "done"),
+    *("is", "are", "was", "were", "be", "been", "has", "have", "had", "do", "does", "know", "there", "therefore", "so"),
+    *("question", "answer", "undetermined", "maybe", "perhaps", "possibly", "approximately", "in", "of", "from", "by"),
+}
+_MAX_WORDS = {Origin.BOX: 8, Origin.STATEMENT: 4, Origin.BELOW: 4, Origin.WHOLE: 1}
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A reading of kind math; without `answer`, mathematics that only math-verify may know."""
+
+    text: str
+    answer: Answer | None
+    unit: str | None
+
+
+def read_integer(candidate: Candidate) -> str:
+    """The integer, in its shortest form."""
+    return _first(candidate, _integer)
+
+
+def read_formula(candidate: Candidate) -> Formula:
+    """The formula or words; its text is as the candidate has it where nothing was left out."""
+    formula = _first(candidate, lambda value: formula_of(value, _MAX_WORDS[candidate.origin]))
+    whole = _plain(candidate)
+    if formula.answer and any(isinstance(item, Words) for item in formula.answer.items):
+        behind = whole[whole.rfind(formula.text) + len(formula.text) :].strip()
+        if behind and behind[0] not in ",.;:(!":  # "they meet at noon" is a sentence
+            raise Unreadable(whole)
+    for text in (candidate.text, first_sentence(candidate.text)):
+        shown = text.strip().removesuffix(".")
+        if formula.text == re.sub(r"\s+", " ", plain(shown)):
+            return Formula(shown, formula.answer, formula.unit)
+    return formula
+
+
+def read_letter(candidate: Candidate) -> str:
+    """The letter, a capital."""
+    return letter_of(_plain(candidate))
+
+
+def formula_of(value: str, max_words: int = _MAX_WORDS[Origin.BOX]) -> Formula:
+    """The formula that a value in plain notation is, with or without a unit."""
+    unit: str | None = None
+    if _APART.search(value):
+        raise Ambiguous(value)
+    try:
+        if "\\circ" in value and measured(value).value != value:
+            raise Unreadable("degrees")
+        answer = parse(value)
+        if any(isinstance(item, Words) for item in answer.items):
+            raise Unreadable(value)
+        _check_value(answer)
+        return Formula(value, answer, None)
+    except Unsupported:
+        return Formula(value, None, None)
+    except TooLong:
+        raise
+    except Unreadable:
+        inner = measured(value)
+    try:
+        answer, unit = parse(inner.value), inner.unit
+    except Unsupported:
+        return Formula(value, None, inner.unit)
+    _check_value(answer)
+    if any(isinstance(item, Words) and not _may_be_answer(item, max_words) for item in answer.items):
+        raise Unreadable(value)
+    return Formula(value, answer, unit)
+
+
+def _check_value(answer: Answer) -> None:
+    """Raises Unreadable at a division by zero; what is too large for exact numbers is a formula none the less."""
+    with suppress(TooLong):
+        for item in answer.items:
+            exact(item)
+
+
+def _may_be_answer(words: Words, max_words: int) -> bool:
+    found = words.text.split()
+    return len(found) <= max_words and not set(found) & _NO_ANSWER
+
+
+def _plain(candidate: Candidate) -> str:
+    if (
+        len(candidate.text) > MAX_STATEMENT
+        and "\n" not in candidate.text[:MAX_STATEMENT]
+        and ". " not in candidate.text
+    ):
+        raise TooLong("a statement")
+    if _ABOUT.search(candidate.text) or (candidate.origin is not Origin.BOX and _EXCLAIMED.search(candidate.text)):
+        raise Ambiguous(candidate.text[:MAX_STATEMENT])
+    if candidate.origin is Origin.BELOW and _BULLET.match(candidate.text):
+        raise Unreadable("a list")
+    text = re.sub(r"\s+", " ", plain(candidate.text))
+    if _ALIGNED.search(text):
+        text = re.sub(r"&|\\\\", " ", _ALIGNED.sub(" ", text))
+    return re.sub(r"\s+", " ", text).strip().rstrip("\\").strip()
+
+
+def _first(candidate: Candidate, read: Callable[[str], Read]) -> Read:
+    """The first value of the statement that can be read."""
+    error: Unreadable = Unreadable("")
+    for value in values(_plain(candidate)):
+        try:
+            return read(value)
+        except Ambiguous:
+            raise
+        except Unreadable as found:
+            error = error if isinstance(error, TooLong) else found
+    raise error
+
+
+def _integer(value: str) -> str:
+    inner = _BASE_TEN.sub("", measured(value).value)
+    spread = _RANGE.fullmatch(inner)
+    if (
+        _UNSURE.search(inner)
+        or _APART.search(inner)
+        or (spread and len(spread[1]) <= 4 and int(spread[1]) < int(spread[2]))
+    ):
+        raise Ambiguous(value)
+    answer = _equated(inner)
+    numbers = [_number(item) for item in answer.items]
+    known = {number for number in numbers if number is not None}
+    if len(known) != 1 or None in numbers:
+        plain_numbers = len(known) > 1 and not any(isinstance(item, Chain) for item in answer.items)
+        raise Ambiguous(value) if answer.alternatives or plain_numbers else Unreadable(value)
+    number = known.pop()
+    if number.denominator != 1:
+        raise Unreadable(value)
+    return str(number.numerator)
+
+
+def _equated(text: str) -> Answer:
+    """The formula, or what stands behind the last = of words: "the total = 42"."""
+    try:
+        return parse(text)
+    except (TooLong, Unsupported):
+        if "=" not in text:
+            raise
+    except Unreadable:
+        if "=" not in text and "\\equiv" not in text:
+            raise
+    left, _, right = text.replace("\\equiv", "=").rpartition("=")
+    if re.search(r"[,;<>]|\\(?:ne|neq|le|ge|leq|geq|approx)\b|!\s*$|\d\s*=.*[A-Za-z]{2}", left):
+        raise Unreadable(text)
+    return parse(measured(right.strip()).value)
+
+
+def _number(node: Node) -> Fraction | None:
+    """The exact value of an item: of an equation, its last side, or its first if the last is no number."""
+    if isinstance(node, Group) and len(node.items) == 1:
+        return _number(node.items[0])
+    if not isinstance(node, Chain):
+        return exact(node)
+    if set(node.relations) != {Relation.EQUAL}:
+        return None
+    last = exact(node.sides[-1])
+    return last if last is not None else exact(node.sides[0])

@@ -1,0 +1,170 @@
+r"""Formulas in sympy, and whether two numbers or expressions are the same: exactly where both are rational, otherwise
+to DIGITS digits, at POINTS points where there are symbols. A rounded surd is another number.
+
+The size of towers of powers is bounded before sympy sees them: TooLong.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from s1.evaluate.arithmetic import exact
+from s1.evaluate.formula import Function, Node, Number, Op, Operation, Symbol, TooLong, Unsupported
+
+if TYPE_CHECKING:
+    import sympy
+
+DIGITS = 200
+ROUGH = 1e-3  # a relative difference that needs no more digits
+POINTS = 4  # values of the symbols
+MAX_TOWER = 2  # powers within exponents
+MAX_EXPONENT = 10_000
+_CONSTANTS = {"e": "E", "i": "I", "pi": "pi", "infty": "oo"}
+_FUNCTIONS = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "ln": "log"}
+_UNKNOWN = ("gcd", "lcm", "max", "min", "det")
+
+
+def same_expression(left: Node, right: Node) -> bool:
+    """Whether both are the same number, or the same function of the same symbols."""
+    exact_left, exact_right = exact(left), exact(right)
+    if exact_left is not None and exact_right is not None:
+        return exact_left == exact_right
+    return _agree(expression(left), expression(right))
+
+
+def ratio(left: sympy.Expr, right: sympy.Expr) -> Fraction | None:
+    """The constant c in left = c * right, if there is a rational one other than 0."""
+    import sympy
+
+    symbols = sorted(left.free_symbols | right.free_symbols, key=str)
+    if not symbols:
+        return None
+    place = _places(symbols)[0]
+    quotient = sympy.nsimplify(left.subs(place) / right.subs(place), rational=True)
+    if not quotient.is_Rational or quotient == 0 or not _agree(left, quotient * right):
+        return None
+    return Fraction(int(quotient.p), int(quotient.q))
+
+
+def expression(node: Node) -> sympy.Expr:
+    """The sympy expression. Raises Unsupported for what is none, and TooLong."""
+    import sympy
+
+    if (value := exact(node)) is not None:
+        return sympy.Rational(value.numerator, value.denominator)
+    if _tower(node) > MAX_TOWER:
+        raise TooLong("a tower of powers")
+    match node:
+        case Symbol(name):
+            return getattr(sympy, _CONSTANTS[name]) if name in _CONSTANTS else sympy.Symbol(name)
+        case Operation(op, operands):
+            return _operation(op, [expression(each) for each in operands])
+        case Function(name, argument) if name not in _UNKNOWN:
+            return getattr(sympy, _FUNCTIONS.get(name, name))(expression(argument))
+    raise Unsupported(type(node).__name__)
+
+
+def _operation(op: Op, values: list[Any]) -> Any:
+    import sympy
+
+    match op:
+        case Op.ADD:
+            return sympy.Add(*values)
+        case Op.MULTIPLY:
+            return sympy.Mul(*values)
+        case Op.DIVIDE:
+            return values[0] / values[1]
+        case Op.NEGATE:
+            return -values[0]
+        case Op.POWER:
+            return _power(values[0], values[1])
+        case Op.ROOT:
+            return _power(values[0], 1 / values[1])
+        case Op.DEGREES:
+            return values[0] * sympy.pi / 180
+        case Op.LOGARITHM:
+            return sympy.log(values[0]) / sympy.log(values[1])
+    functions = {
+        Op.FACTORIAL: sympy.factorial,
+        Op.BINOMIAL: sympy.binomial,
+        Op.ABSOLUTE: sympy.Abs,
+        Op.FLOOR: sympy.floor,
+        Op.CEILING: sympy.ceiling,
+    }
+    if op not in functions:
+        raise Unsupported(op.value)
+    return functions[op](*values)
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if exponent.is_Rational and max(abs(exponent.p), exponent.q) > MAX_EXPONENT:
+        raise TooLong("an exponent")
+    if base.is_Rational and exponent.is_Rational and abs(exponent) > 1:
+        bits = max(abs(int(base.p)).bit_length(), int(base.q).bit_length()) * abs(float(exponent))
+        if bits > 2 * MAX_EXPONENT:
+            raise TooLong("a power")
+    return base**exponent
+
+
+def _tower(node: Node) -> int:
+    """How many growing operations stand above each other in exponents and arguments."""
+    match node:
+        case Operation(Op.POWER, (base, exponent)):
+            return max(_tower(base), _tower(exponent) + (0 if isinstance(exponent, Number) else 1))
+        case Operation(Op.FACTORIAL | Op.BINOMIAL, operands):
+            return 1 + max(_tower(each) for each in operands)
+        case Operation(_, operands):
+            return max(_tower(each) for each in operands)
+        case Function(name, argument):
+            return _tower(argument) + (name in ("exp", "sinh", "cosh"))
+    return 0
+
+
+def _agree(left: sympy.Expr, right: sympy.Expr) -> bool:
+    import sympy
+
+    if left == right:
+        return True
+    if left.has(sympy.oo, sympy.nan, sympy.zoo) or right.has(sympy.oo, sympy.nan, sympy.zoo):
+        return False
+    symbols = sorted(left.free_symbols | right.free_symbols, key=str)
+    compared = 0
+    for place in _places(symbols):
+        left_here, right_here = left.subs(place), right.subs(place)
+        rough = [sympy.N(each, 15) for each in (left_here, right_here)]
+        if all(each.is_number and each.is_finite for each in rough) and abs(rough[0] - rough[1]) > ROUGH * abs(
+            rough[0]
+        ):
+            return False
+        left_value, right_value = sympy.N(left_here, DIGITS), sympy.N(right_here, DIGITS)
+        if not (left_value.is_number and right_value.is_number) or not (left_value.is_finite and right_value.is_finite):
+            continue
+        compared += 1
+        if not _close(left_value, right_value):
+            return False
+    return compared > 0
+
+
+def _close(left: Any, right: Any) -> bool:
+    import sympy
+
+    size = sympy.Max(abs(left), abs(right))
+    if min(abs(left), abs(right)) == 0:  # the other is nothing but rounding, or a small number
+        return bool(size < sympy.Float(10) ** (20 - DIGITS))
+    return bool(abs(left - right) <= size * sympy.Float(10) ** (20 - DIGITS))
+
+
+def _places(symbols: list[Any]) -> list[dict[Any, Any]]:
+    """Values of the symbols: the same ones in every run, without a pattern that a formula could have."""
+    import sympy
+
+    return [
+        {
+            symbol: sympy.Rational(
+                (-1) ** (point * (order + 1)) * (37 + 19 * point + 11 * order), 29 + 6 * order + point
+            )
+            for order, symbol in enumerate(symbols)
+        }
+        for point in range(POINTS if symbols else 1)
+    ]

@@ -1,0 +1,165 @@
+r"""Formulas as trees: the grammar of answers, read completely or not at all.
+
+    answer     item (, item)*                      a list, also with "and" or "or"
+    item       side (= side)*                      also < > \le \ge \ne \in \equiv
+    side       sum (\cup sum)*                     also \cap, \setminus
+    sum        term (+ term)*                      also -, \pm, \mp
+    term       power power | power * power         also \cdot, \times, /, \div
+    power      atom ! ^{...} _{...}
+
+`3\frac{1}{2}` and `3 1/2` are mixed numbers, `4210_5` is a number to base 5, `2x` a product. Decimals are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from typing import TypeAlias
+
+
+class Unreadable(Exception):
+    """The text is no answer of this kind."""
+
+
+class Unsupported(Unreadable):
+    """Mathematics beyond this grammar: integrals, sums, limits."""
+
+
+class TooLong(Unreadable):
+    """The text is longer, deeper or larger than an answer can be."""
+
+
+class Op(Enum):
+    ADD = "+"
+    MULTIPLY = "*"
+    DIVIDE = "/"
+    POWER = "^"
+    NEGATE = "-"
+    PLUS_MINUS = "+-"  # of one operand; the first value takes +
+    MINUS_PLUS = "-+"
+    FACTORIAL = "!"
+    BINOMIAL = "binomial"
+    ROOT = "root"  # operand, index
+    ABSOLUTE = "abs"
+    FLOOR = "floor"
+    CEILING = "ceiling"
+    LOGARITHM = "log"  # operand, base
+    DEGREES = "degrees"
+    UNION = "union"
+    INTERSECTION = "intersection"
+    DIFFERENCE = "difference"
+
+
+class Relation(Enum):
+    EQUAL = "="
+    LESS = "<"
+    LESS_EQUAL = "<="
+    GREATER = ">"
+    GREATER_EQUAL = ">="
+    UNEQUAL = "!="
+    IN = "in"
+
+
+@dataclass(frozen=True)
+class Number:
+    value: Fraction
+
+
+@dataclass(frozen=True)
+class BaseNumber:
+    digits: str
+    base: int
+
+
+@dataclass(frozen=True)
+class Symbol:
+    name: str
+
+
+@dataclass(frozen=True)
+class NumberSet:
+    name: str  # R, Z, N, Q, C, or empty
+
+
+@dataclass(frozen=True)
+class Operation:
+    op: Op
+    operands: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Function:
+    name: str
+    argument: Node
+
+
+@dataclass(frozen=True)
+class Group:
+    """Several items in brackets, or one in square ones; a single item in round brackets is that item."""
+
+    opening: str
+    items: tuple[Node, ...]
+    closing: str
+
+
+@dataclass(frozen=True)
+class Matrix:
+    rows: tuple[tuple[Node, ...], ...]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """sides[0] relations[0] sides[1] ..."""
+
+    sides: tuple[Node, ...]
+    relations: tuple[Relation, ...]
+
+
+@dataclass(frozen=True)
+class Words:
+    text: str  # lower case, one space
+
+
+@dataclass(frozen=True)
+class Answer:
+    items: tuple[Node, ...]
+    alternatives: bool = False  # joined by "or"
+
+
+Node: TypeAlias = (
+    Number | BaseNumber | Symbol | NumberSet | Operation | Function | Group | Matrix | Chain | Words
+)  # fmt: skip
+
+
+def operation(op: Op, *operands: Node) -> Operation:
+    """An operation on these operands, in this order."""
+    return Operation(op, operands)
+
+
+def children(node: Node) -> Sequence[Node]:
+    """What stands directly below a node."""
+    match node:
+        case Operation():
+            return node.operands
+        case Function():
+            return (node.argument,)
+        case Group():
+            return node.items
+        case Matrix():
+            return [cell for row in node.rows for cell in row]
+        case Chain():
+            return node.sides
+        case _:
+            return ()
+
+
+def nodes(node: Node) -> list[Node]:
+    """The node and everything below it."""
+    found, queue = [], [node]
+    while queue:
+        each = queue.pop()
+        found.append(each)
+        queue.extend(children(each))
+    return found

@@ -1,0 +1,302 @@
+r"""Whether two answers are the same mathematics: numbers, expressions, lists, tuples, intervals, matrices, equations.
+
+lists and sets        in any order; `1 \pm \sqrt2` is two items
+tuples, matrices      place by place; a column is a tuple
+intervals             also as `2 \le x < 5`, `x \in [2, 5)`, and in unions
+equations             by their value if one side is a name (`x = 5` is 5), else up to a constant factor
+numbers to a base     only with the same digits and base
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s1.evaluate.arithmetic import exact
+from s1.evaluate.expressions import expression, ratio, same_expression
+from s1.evaluate.formula import (
+    Answer,
+    BaseNumber,
+    Chain,
+    Function,
+    Group,
+    Matrix,
+    Node,
+    NumberSet,
+    Op,
+    Operation,
+    Relation,
+    Symbol,
+    Unreadable,
+    Unsupported,
+    Words,
+    nodes,
+)
+
+if TYPE_CHECKING:
+    import sympy
+
+MAX_ITEMS = 24  # of a list, as every one is compared with every other
+_TURNED = {
+    Relation.LESS: Relation.GREATER,
+    Relation.LESS_EQUAL: Relation.GREATER_EQUAL,
+    Relation.GREATER: Relation.LESS,
+    Relation.GREATER_EQUAL: Relation.LESS_EQUAL,
+}
+_SET_OPERATIONS = (Op.UNION, Op.INTERSECTION, Op.DIFFERENCE)
+
+
+def equal(answer: Answer, gold: Answer) -> bool:
+    """Whether the answer is the reference. Raises Unsupported or TooLong where that cannot be decided here."""
+    found, wanted = _items(answer), _items(gold)
+    if max(len(found), len(wanted)) > MAX_ITEMS:
+        raise Unsupported("a long list")
+    if len(wanted) == 1 and len(found) > 1 and _is_tuple(wanted[0]):  # 3, 4 for the point (3, 4)
+        found = [Group("(", tuple(found), ")")]
+    if answer.alternatives and len(found) > 1 and all(_is_region(item) for item in found):
+        found = [_union(found)]
+    if gold.alternatives and len(wanted) > 1 and all(_is_region(item) for item in wanted):
+        wanted = [_union(wanted)]
+    return _match(_distinct(found), _distinct(wanted))
+
+
+def _items(answer: Answer) -> list[Node]:
+    """The items, with sets opened and each plus-minus as two."""
+    items = list(answer.items)
+    if len(items) == 1 and isinstance(items[0], Chain) and items[0].relations == (Relation.EQUAL,):
+        name, value = items[0].sides
+        if isinstance(name, Symbol) and isinstance(value, Group) and value.opening == "\\{":
+            items = [value]
+    if len(items) == 1 and isinstance(items[0], Chain) and items[0].relations[-1] is Relation.IN:
+        items = [items[0].sides[-1]]
+    if len(items) == 1 and isinstance(items[0], Group) and items[0].opening == "\\{":
+        items = list(items[0].items)
+    return [version for item in items for version in _versions(item)]
+
+
+def _versions(node: Node) -> list[Node]:
+    """The node itself, or the two that a plus-minus stands for."""
+    if not any(isinstance(each, Operation) and each.op in (Op.PLUS_MINUS, Op.MINUS_PLUS) for each in nodes(node)):
+        return [node]
+    return [_signed(node, upper) for upper in (True, False)]
+
+
+def _signed(node: Node, upper: bool) -> Node:
+    match node:
+        case Operation(Op.PLUS_MINUS | Op.MINUS_PLUS as op, (operand,)):
+            value = _signed(operand, upper)
+            return value if (op is Op.PLUS_MINUS) is upper else Operation(Op.NEGATE, (value,))
+        case Operation(op, operands):
+            return Operation(op, tuple(_signed(each, upper) for each in operands))
+        case Function(name, argument):
+            return Function(name, _signed(argument, upper))
+        case Group(opening, items, closing):
+            return Group(opening, tuple(_signed(each, upper) for each in items), closing)
+        case Chain(sides, relations):
+            return Chain(tuple(_signed(each, upper) for each in sides), relations)
+    return node
+
+
+def _distinct(items: list[Node]) -> list[Node]:
+    kept: list[Node] = []
+    for item in items:
+        if not any(_same(item, each) for each in kept):
+            kept.append(item)
+    return kept
+
+
+def _match(found: list[Node], wanted: list[Node]) -> bool:
+    """Whether each of one list equals one of the other; equality is transitive, so the first that fits will do."""
+    if len(found) != len(wanted):
+        return False
+    left = list(wanted)
+    for item in found:
+        place = next((place for place, each in enumerate(left) if _same(item, each)), None)
+        if place is None:
+            return False
+        del left[place]
+    return True
+
+
+def _same(found: Node, wanted: Node) -> bool:
+    if found == wanted:
+        return True
+    if isinstance(found, Chain) or isinstance(wanted, Chain):
+        return _same_relation(found, wanted)
+    if isinstance(found, Words | BaseNumber) or isinstance(wanted, Words | BaseNumber):
+        return False
+    if isinstance(found, Matrix) or isinstance(wanted, Matrix):
+        return _same_cells(found, wanted)
+    if isinstance(found, Group) and isinstance(wanted, Group):
+        return _same_group(found, wanted)
+    if _is_region(found) or _is_region(wanted):
+        return _is_region(found) and _is_region(wanted) and _region(found) == _region(wanted)
+    if isinstance(found, Group) or isinstance(wanted, Group):
+        return False
+    return same_expression(found, wanted)
+
+
+def _same_group(found: Group, wanted: Group) -> bool:
+    if (found.opening, found.closing) != (wanted.opening, wanted.closing):
+        return False
+    if found.opening == "\\{":
+        return _match(_distinct(list(found.items)), _distinct(list(wanted.items)))
+    pairs = zip(found.items, wanted.items, strict=False)
+    return len(found.items) == len(wanted.items) and all(_same(one, other) for one, other in pairs)
+
+
+def _same_cells(found: Node, wanted: Node) -> bool:
+    one, other = _rows(found), _rows(wanted)
+    if one is None or other is None or [len(row) for row in one] != [len(row) for row in other]:
+        return False
+    cells = zip((cell for row in one for cell in row), (cell for row in other for cell in row), strict=True)
+    return all(_same(cell, partner) for cell, partner in cells)
+
+
+def _rows(node: Node) -> tuple[tuple[Node, ...], ...] | None:
+    if isinstance(node, Matrix):
+        return node.rows
+    return tuple((item,) for item in node.items) if _is_tuple(node) and isinstance(node, Group) else None
+
+
+def _is_tuple(node: Node) -> bool:
+    if not isinstance(node, Group) or (node.opening, node.closing) != ("(", ")"):
+        return False
+    return Symbol("infty") not in [each for item in node.items for each in nodes(item)]
+
+
+# ------------------------------------------------------------------------------------------ relations
+
+
+def _same_relation(found: Node, wanted: Node) -> bool:
+    found_value, wanted_value = _value(found), _value(wanted)
+    if isinstance(found, Chain) and isinstance(wanted, Chain):
+        found_name, wanted_name = _name(found), _name(wanted)
+        if found_name is not None and found_name == wanted_name and found_value and wanted_value:
+            return _same(found_value, wanted_value)
+        if _is_region(found) and _is_region(wanted):
+            return _region(found) == _region(wanted)
+        return _proportional(found, wanted)
+    if isinstance(wanted, Chain) and _name(wanted) is None and not _is_region(wanted):
+        return False  # an equation was asked for
+    if found_value is not None and wanted_value is not None:
+        return _same(found_value, wanted_value)
+    return _is_region(found) and _is_region(wanted) and _region(found) == _region(wanted)
+
+
+def _value(node: Node) -> Node | None:
+    """What a chain of equations is equal to; of anything else, itself."""
+    if not isinstance(node, Chain):
+        return node
+    if node.relations[-1] is Relation.IN:
+        return node.sides[-1]
+    if set(node.relations) != {Relation.EQUAL}:
+        return None
+    first, last = node.sides[0], node.sides[-1]
+    return first if _is_name(last) and not _is_name(first) else last
+
+
+def _name(chain: Chain) -> Node | None:
+    if chain.relations[-1] is not Relation.IN and set(chain.relations) != {Relation.EQUAL}:
+        return None
+    first, last = chain.sides[0], chain.sides[-1]
+    return first if _is_name(first) else last if _is_name(last) else None
+
+
+def _is_name(node: Node) -> bool:
+    """x, x_1, or f(x); not e, i or pi."""
+    if isinstance(node, Operation) and node.op is Op.MULTIPLY:
+        return node.operands[0] in [Symbol(name) for name in "fghFGPQ"] and isinstance(node.operands[1], Symbol)
+    return isinstance(node, Symbol) and node.name not in ("e", "i", "pi", "infty")
+
+
+def _proportional(found: Chain, wanted: Chain) -> bool:
+    """2x - 2y = 4 is x = y + 2; of two inequalities the factor must be positive."""
+    if len(found.relations) != 1 or len(wanted.relations) != 1:
+        return False
+    factor = ratio(*(expression(each.sides[0]) - expression(each.sides[1]) for each in (found, wanted)))
+    if factor is None:
+        return False
+    relation = found.relations[0]
+    if relation not in _TURNED:
+        return relation is wanted.relations[0]
+    return (relation if factor > 0 else _TURNED[relation]) is wanted.relations[0]
+
+
+# -------------------------------------------------------------------------------------------- regions
+
+
+def _is_region(node: Node) -> bool:
+    """Intervals, their unions, number sets and inequalities in one symbol."""
+    match node:
+        case NumberSet():
+            return True
+        case Group(opening, items, _):
+            return opening == "\\{" or (len(items) == 2 and all(_is_real(item) for item in items))
+        case Operation(op, operands):
+            return op in _SET_OPERATIONS and all(_is_region(each) for each in operands)
+        case Chain(sides, relations):
+            return _bounds(sides, relations)
+    return False
+
+
+def _bounds(sides: tuple[Node, ...], relations: tuple[Relation, ...]) -> bool:
+    if any(relation not in _TURNED for relation in relations) or len(sides) > 3:
+        return False
+    if len(sides) == 3:
+        return _is_name(sides[1]) and _is_real(sides[0]) and _is_real(sides[2])
+    return any(_is_name(one) and _is_real(other) for one, other in (sides, sides[::-1]))
+
+
+def _is_real(node: Node) -> bool:
+    if exact(node) is not None:
+        return True
+    try:
+        return bool(expression(node).is_extended_real) and not expression(node).free_symbols
+    except Unreadable:
+        return False
+
+
+def _union(items: list[Node]) -> Node:
+    node = items[0]
+    for item in items[1:]:
+        node = Operation(Op.UNION, (node, item))
+    return node
+
+
+def _region(node: Node) -> sympy.Set:
+    import sympy
+
+    match node:
+        case NumberSet(name):
+            return {
+                "R": sympy.S.Reals,
+                "Z": sympy.S.Integers,
+                "N": sympy.S.Naturals,
+                "Q": sympy.S.Rationals,
+                "C": sympy.S.Complexes,
+            }.get(name, sympy.S.EmptySet)
+        case Group("\\{", items, _):
+            return sympy.FiniteSet(*(expression(item) for item in items))
+        case Group(opening, (low, high), closing):
+            return sympy.Interval(expression(low), expression(high), opening == "(", closing == ")")
+        case Operation(op, (left, right)):
+            combine = {Op.UNION: sympy.Union, Op.INTERSECTION: sympy.Intersection, Op.DIFFERENCE: sympy.Complement}
+            return combine[op](_region(left), _region(right))
+        case Chain(sides, relations):
+            return _between(sides, relations)
+    raise Unsupported("a region")
+
+
+def _between(sides: tuple[Node, ...], relations: tuple[Relation, ...]) -> sympy.Set:
+    import sympy
+
+    halves = [(sides[at], relation, sides[at + 1]) for at, relation in enumerate(relations)]
+    region: sympy.Set = sympy.S.Reals
+    for left, relation, right in halves:
+        if not _is_name(left):
+            left, relation, right = right, _TURNED[relation], left
+        bound, open_end = expression(right), relation in (Relation.LESS, Relation.GREATER)
+        below = relation in (Relation.LESS, Relation.LESS_EQUAL)
+        half = sympy.Interval(-sympy.oo, bound, True, open_end) if below else sympy.Interval(bound, sympy.oo, open_end)
+        region = region.intersect(half)
+    return region

@@ -1,0 +1,66 @@
+"""The doorway to math-verify: its own reading of an answer as a second opinion, and its view of formulas beyond ours.
+
+Its time limits are wall-clock seconds, so they are switched off: sizes are checked before, and CPU time is limited.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from s1.evaluate.formula import TooLong
+from s1.evaluate.limits import OutOfTime, within
+from s1.recipe import GraderKind
+
+CPU_SECONDS = 1.5
+MAX_CHARACTERS = 20_000  # of an answer
+MAX_FORMULA = 300  # characters of one formula
+_TOWER = re.compile(r"\^[^\^]{0,40}\^|\^\s*\{?\s*\d{4,}|!\s*[)}\]]*\s*!|\d{400,}|\d{4,}\s*!")
+_DELIMITED = re.compile(r"(?<!\\)\$|\\\(|\\\[")
+
+
+@dataclass(frozen=True)
+class Opinion:
+    extracted: str | None  # as math-verify prints it; None: it reads no answer
+    correct: bool
+    timed_out: bool = False
+    too_long: bool = False  # not asked: the text, or a number in it, is larger than an answer can be
+
+
+def second_opinion(text: str, gold: str, kind: GraderKind = GraderKind.MATH) -> Opinion:
+    """math-verify's own extraction and comparison of a raw answer, in its default settings."""
+    if len(text) > MAX_CHARACTERS or _TOWER.search(text):
+        return Opinion(None, False, too_long=True)
+    return _guarded(lambda: _opinion(text, gold, kind))
+
+
+def same_to_math_verify(formula: str, gold: str) -> bool:
+    """Whether math-verify holds two formulas in LaTeX for equal. Raises TooLong; the caller limits the time."""
+    if max(len(formula), len(gold)) > MAX_FORMULA or _TOWER.search(formula):
+        raise TooLong("a formula for math-verify")
+    return _opinion(f"${formula}$", f"${gold}$", GraderKind.MATH).correct
+
+
+def _guarded(ask: Callable[[], Opinion]) -> Opinion:
+    try:
+        return within(CPU_SECONDS, ask)
+    except OutOfTime:
+        return Opinion(None, False, timed_out=True)
+    except RecursionError:  # what it does not catch of its own
+        return Opinion(None, False, too_long=True)
+
+
+def _opinion(text: str, gold: str, kind: GraderKind) -> Opinion:
+    from math_verify import StringExtractionConfig, parse, verify
+
+    if kind is GraderKind.LETTER:
+        letters = [StringExtractionConfig(strings=("A", "B", "C", "D"))]
+        wanted = parse(gold, letters, parsing_timeout=None)
+        found = parse(text, letters, parsing_timeout=None)
+    else:
+        reference = gold if _DELIMITED.search(gold) else f"${gold}$"
+        wanted = parse(reference, parsing_timeout=None)
+        found = parse(text, parsing_timeout=None)
+    extracted = str(found[-1]) if found else None
+    return Opinion(extracted, bool(verify(wanted, found, timeout_seconds=None)))

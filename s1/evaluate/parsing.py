@@ -1,0 +1,160 @@
+r"""Text to formula by recursive descent. All of the text is read, or Unreadable is raised.
+
+What could be meant in two ways is not read: `4 5`, `2\frac{3}{2}`, `\frac123`. So is an operator without an operand.
+Depth and length are bounded, so time is: longer or deeper text raises TooLong.
+"""
+
+from __future__ import annotations
+
+import re
+
+from s1.evaluate.atoms import PARTNERS, Atoms
+from s1.evaluate.formula import (
+    Answer,
+    Chain,
+    Function,
+    Node,
+    Op,
+    Operation,
+    Relation,
+    Symbol,
+    TooLong,
+    Unreadable,
+    Words,
+    children,
+    nodes,
+    operation,
+)
+from s1.evaluate.tokens import SPELLINGS, Kind, Token, tokens_of
+
+MAX_LENGTH = 1_000  # characters of one answer
+
+_RELATIONS = {
+    "=": Relation.EQUAL,
+    "\\equiv": Relation.EQUAL,
+    "<": Relation.LESS,
+    "\\lt": Relation.LESS,
+    ">": Relation.GREATER,
+    "\\gt": Relation.GREATER,
+    **dict.fromkeys(("<=", "\\le", "\\leq", "\\leqslant"), Relation.LESS_EQUAL),
+    **dict.fromkeys((">=", "\\ge", "\\geq", "\\geqslant"), Relation.GREATER_EQUAL),
+    **dict.fromkeys(("!=", "\\ne", "\\neq"), Relation.UNEQUAL),
+    "\\in": Relation.IN,
+}
+_TIMES = {"*", "\\cdot", "\\times", "\\ast"}
+_OVER = {"/", "\\div"}
+_SETS = {"\\cup": Op.UNION, "cup": Op.UNION, "\\cap": Op.INTERSECTION, "\\setminus": Op.DIFFERENCE}
+_PHRASE = re.compile(r"\(?([A-Za-z]{3,}(?:[ '-][A-Za-z]+)*|[A-Za-z]+(?: [A-Za-z]{2,})+)\)?")
+
+
+def parse(text: str) -> Answer:
+    """The formula that a text in plain notation is. Raises Unreadable, Unsupported or TooLong."""
+    if len(text) > MAX_LENGTH:
+        raise TooLong(text[:20])
+    words = _PHRASE.fullmatch(text)
+    if words and words[1].split()[0] not in SPELLINGS and not re.search(r"\b(?:and|or)\b", text):
+        return Answer((Words(re.sub(r"[\s-]+|^(?:an?|the) ", " ", words[1].lower()).strip()),))
+    answer = _Parser(tokens_of(text)).answer()
+    for node in (each for item in answer.items for each in nodes(item)):
+        if isinstance(node, Operation | Function) and any(isinstance(each, Words) for each in children(node)):
+            raise Unreadable("words in a formula")
+    return answer
+
+
+class _Parser(Atoms):
+    """The upper half of the grammar."""
+
+    def answer(self) -> Answer:
+        """The whole text."""
+        items, alternatives = [self.item()], False
+        while self.peek().kind is not Kind.END:
+            comma = self.skip(",", ";")
+            if self.skip("and"):
+                pass
+            elif self.skip("or"):
+                alternatives = True
+            elif not comma:
+                raise Unreadable(f"{self.peek().text!r} is left over")
+            items.append(self.item())
+        return Answer(tuple(items), alternatives)
+
+    def item(self) -> Node:
+        sides, relations = [self.side()], []
+        while (relation := _RELATIONS.get(self.peek().text)) is not None:
+            self.next()
+            relations.append(relation)
+            sides.append(self.side())
+        return Chain(tuple(sides), tuple(relations)) if relations else sides[0]
+
+    def side(self) -> Node:
+        node = self._sum()
+        while (op := _SETS.get(self.peek().text)) is not None:
+            self.next()
+            node = operation(op, node, self._sum())
+        return node
+
+    def _sum(self) -> Node:
+        terms = [self._signed()]
+        while self.peek().text in ("+", "-", "\\pm", "\\mp"):
+            terms.append(self._signed())
+        return terms[0] if len(terms) == 1 else operation(Op.ADD, *terms)
+
+    def _signed(self) -> Node:
+        """A term with the signs before it."""
+        signs = []
+        while self.peek().text in ("+", "-", "\\pm", "\\mp"):
+            signs.append(self.next().text)
+        if len(signs) > 2:
+            raise Unreadable("signs")
+        node = self._term()
+        for sign in reversed(signs):
+            op = {"-": Op.NEGATE, "\\pm": Op.PLUS_MINUS, "\\mp": Op.MINUS_PLUS}.get(sign)
+            node = operation(op, node) if op else node
+        return node
+
+    def _term(self) -> Node:
+        node = self._power()
+        while True:
+            token = self.peek()
+            if token.text in _TIMES:
+                self.next()
+                node = operation(Op.MULTIPLY, node, self._factor())
+            elif token.text in _OVER:
+                self.next()
+                node = operation(Op.DIVIDE, node, self._factor())
+            elif self._starts_atom(token):
+                if token.kind is Kind.NUMBER:  # "4 5", and "x 5"
+                    raise Unreadable("a number follows without an operator")
+                node = operation(Op.MULTIPLY, node, self._power())
+            else:
+                return node
+
+    def _factor(self) -> Node:
+        """What may stand after an operator: also -3."""
+        if self.skip("-"):
+            return operation(Op.NEGATE, self._power())
+        return self._power()
+
+    def _starts_atom(self, token: Token) -> bool:
+        if token.kind in (Kind.NUMBER, Kind.LETTER):
+            return True
+        if token.kind is Kind.MARK:
+            return token.text in ("(", "{")
+        closers = {*PARTNERS.values(), *_RELATIONS, *_TIMES, *_OVER, *_SETS, "\\pm", "\\mp", "\\\\", "\\end", "\\mid"}
+        return token.kind is Kind.COMMAND and token.text not in closers
+
+    def _power(self) -> Node:
+        node = self.atom()
+        while True:
+            if self.skip("!"):
+                node = operation(Op.FACTORIAL, node)
+            elif self.skip("^"):
+                node = self.raised(node)
+            elif self.skip("_"):
+                node = self.indexed(node)
+            elif self.skip("'"):
+                if not isinstance(node, Symbol):
+                    raise Unreadable("a prime")
+                node = Symbol(f"{node.name}'")
+            else:
+                return node

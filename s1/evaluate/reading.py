@@ -1,0 +1,222 @@
+r"""Where a text states its answer: candidates in order of authority.
+
+    1. the content of \boxed{...} and \fbox{...} that are closed, from the last backwards;
+       boxes with nothing but "and", "or" or a comma between them are one statement
+    2. what follows "Answer:", "answer is", "the correct option is" or a heading **Final Answer**, from the last
+       backwards: the rest of the line, or the formula or line below it
+    3. the text itself, if it is one line or one displayed formula
+
+Which candidate counts is for the grader of each kind: the first that it can read. Scanning is linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import islice
+
+
+class Origin(Enum):
+    BOX = "box"
+    STATEMENT = "statement"  # on the line of its marker
+    BELOW = "below"  # on a line of its own below the marker
+    WHOLE = "whole"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    text: str
+    origin: Origin
+    negated: bool = False  # "the answer is not \boxed{42}"
+
+
+@dataclass(frozen=True)
+class Box:
+    start: int
+    inner: slice
+    end: int
+
+
+_BRACE = re.compile(
+    r"(?P<box>\\(?:boxed|fbox)\s*\{)|(?P<bare>\\boxed\s+(?=[^\s{$\\])|\\boxed(?=\d))|\\.|[{}]", re.DOTALL
+)
+_BARE = re.compile(r"[^\s{}$,;]+")
+_BETWEEN = re.compile(
+    r"[ \t$,;\\()\[\]]*(?:\s*(?P<word>and|or|\\text\{\s*(?:and|or)\s*\})\s*)?[ \t$,;\\()\[\]]*", re.IGNORECASE
+)
+_NOT_BOX = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor)\s*(?:equal\s+to\s*)?[\s$\\(\[*:]*$", re.IGNORECASE)
+_NOT_TRUE = re.compile(
+    r"(?:\bfalse|\bdoubt|\bnot (?:true|sure|certain|clear|think|believe)|n't (?:think|believe)|\bunlikely|\bwhether)\b"
+    r"[^.:\n]{0,30}$",
+    re.IGNORECASE,
+)
+_NOUN = r"(?:(?:final|correct|right|best|only)[ \t]+)*answers?(?:[ \t]+(?:choice|option|key|letter))?"
+_OPTION = r"(?:correct|right|best)[ \t]+(?:option|choice|letter|statement|one)"
+_MARKER = re.compile(
+    rf"<answer>|\b(?:{_NOUN}|{_OPTION})\b(?:[ \t]*\([^()\n]{{0,40}}\))?[*_}}`\"]*"
+    r"(?:[ \t]+(?:to|for|of|in)[ \t][^.:=\n]{1,120}?)??[ \t]*"
+    r"(?:[*_}`]*(?:[:=\uff1a](?!=)|->|=>|\u2192)|\\?:"
+    r"|(?:\b(?:is|are|equals|(?:must|should|would|will|has[ \t]+to|have[ \t]+to)[ \t]+be)\b(?:[ \t]*:)?))[*_}`]*",
+    re.IGNORECASE,
+)
+_HEADING = re.compile(
+    r"^[ \t#>*_-]*(?:\\(?:textbf|textit|(?:sub)*section|paragraph)\*?[ \t]*\{)?(?:the[ \t]+|my[ \t]+)?"
+    r"(?P<noun>(?:final[ \t]+|correct[ \t]+)?answers?)[*_}#:.` \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_FINAL = re.compile(r"^[ \t#>*_-]*final[ \t]+answer(?:[*_}`]+[ \t]*|[ \t]+)(?=[^\s:*_=])(?!is\b|are\b)", re.I | re.M)
+_NOTHING = re.compile(r"[\s*_`#>:.}-]*")
+_OPEN_END = re.compile(r"(?:[:=]|\b(?:is|are|be|equals?|get|of))[ \t*]*$")
+MAX_STATEMENT = 4_000  # characters; of more, one too many is kept, so that a reader sees it
+MAX_CANDIDATES = 40  # of boxes, and of statements: as many as are looked at, from the last backwards
+_CLOSERS = {"\\[": "\\]", "$$": "$$", "\\(": "\\)"}
+_SENTENCE_END = re.compile(r"[.!?][)\]\"'*_$}]*(?=\s)")
+
+
+def candidates(text: str) -> Iterator[Candidate]:
+    """The places where the text may state its answer, the one with most authority first."""
+    yield from islice(_boxed(text), MAX_CANDIDATES)
+    for start, end in reversed(_markers(text)[-MAX_CANDIDATES:]):
+        statement = _statement(text, end)
+        if statement is not None:
+            negated = _NOT_TRUE.search(text[max(0, start - 80) : start]) is not None
+            yield replace(statement, negated=negated)
+    whole = _whole(text)
+    if whole is not None:
+        yield Candidate(whole[: MAX_STATEMENT + 1], Origin.WHOLE)
+
+
+def complete_statements(text: str) -> str:
+    """What is complete in an answer that was cut off: up to the end of its last closed box, line or sentence.
+
+    A full stop at the very end is no end of a sentence: `12.` may have gone on to 12.5.
+    """
+    ends = [0, text.rfind("\n") + 1]
+    ends.extend(match.end() for match in _SENTENCE_END.finditer(text))
+    ends.extend(box.end for box in closed_boxes(text))
+    return text[: max(ends)]
+
+
+def closed_boxes(text: str) -> list[Box]:
+    """The outermost boxes that are closed, in order."""
+    boxes: list[Box] = []
+    opened: list[tuple[int, int] | None] = []  # start of the box and of its content; None: another brace
+    for match in _BRACE.finditer(text):
+        if match["box"]:
+            opened.append((match.start(), match.end()))
+        elif match["bare"]:
+            content = _BARE.match(text, match.end())
+            if content:
+                boxes.append(Box(match.start(), slice(content.start(), content.end()), content.end()))
+        elif match[0] == "{":
+            opened.append(None)
+        elif match[0] == "}" and opened and (start := opened.pop()) is not None:
+            while boxes and boxes[-1].start > start[0]:
+                boxes.pop()
+            boxes.append(Box(start[0], slice(start[1], match.start()), match.end()))
+    return boxes
+
+
+# --------------------------------------------------------------------------------------------- boxes
+
+
+def _boxed(text: str) -> Iterator[Candidate]:
+    boxes = [box for box in closed_boxes(text) if box.inner.start < box.inner.stop]
+    while boxes:
+        joined = [boxes.pop()]
+        words = []
+        while boxes and (between := _BETWEEN.fullmatch(text, boxes[-1].end, joined[-1].start)):
+            words.append("or" if "or" in (between["word"] or "").lower() else ",")
+            joined.append(boxes.pop())
+        joined.reverse()
+        parts = [text[box.inner][: MAX_STATEMENT + 1].strip().rstrip(".,;") for box in joined[-MAX_CANDIDATES:]]
+        statement = parts[0] if len(set(parts)) == 1 else f" {'or' if 'or' in words else ','} ".join(parts)
+        before = text[max(0, joined[0].start - 60) : joined[0].start]
+        if statement:
+            negated = _NOT_BOX.search(before) is not None
+            yield Candidate(statement[: MAX_STATEMENT + 1], Origin.BOX, negated)
+
+
+# ---------------------------------------------------------------------------------------- statements
+
+
+def _markers(text: str) -> list[tuple[int, int]]:
+    """Where markers begin and end, in the order of the statements behind them."""
+    markers = [match.span() for pattern in (_MARKER, _FINAL, _HEADING) for match in pattern.finditer(text)]
+    starts = {end: start for start, end in markers}
+    return [(start, end) for end, start in sorted(starts.items())]
+
+
+def _statement(text: str, start: int) -> Candidate | None:
+    """What stands behind a marker: on its line, or below it if nothing follows there."""
+    line, end = _line(text, start)
+    if not _NOTHING.fullmatch(line):
+        opening = next((each for each in _CLOSERS if line.strip().startswith(each)), None)
+        if opening and _CLOSERS[opening] not in line.strip()[len(opening) :]:
+            shown = _block(text, text.index(opening, start))
+            return Candidate(shown, Origin.STATEMENT) if shown else None
+        if _OPEN_END.search(line) and (below := _block(text, end, extend=False)):
+            line = f"{line} {below}"
+        elif "\\begin{" in line:
+            line = _environments(text, start)
+        return Candidate(line.strip(), Origin.STATEMENT)
+    below = _block(text, end)
+    return Candidate(below, Origin.BELOW) if below else None
+
+
+def _block(text: str, start: int, extend: bool = True) -> str | None:
+    """The next formula or line that holds more than emphasis; None if there is none, or it is not closed."""
+    while start < len(text):
+        line, end = _line(text, start)
+        if not _NOTHING.fullmatch(line):
+            break
+        start = end + 1
+    else:
+        return None
+    content = line.lstrip(" \t*>")
+    opening = next((each for each in _CLOSERS if content.startswith(each)), None)
+    if opening:
+        begin = text.index(opening, start) + len(opening)
+        closed = text.find(_CLOSERS[opening], begin, begin + MAX_STATEMENT)
+        if closed < 0:
+            return None
+        inner = text[begin:closed].strip()
+        rest, _ = _line(text, closed + len(opening))
+        return " ".join(inner.split()) if _NOTHING.fullmatch(rest) else f"{' '.join(inner.split())} {rest.strip()}"
+    if extend and _OPEN_END.search(line) and (below := _block(text, end, extend=False)):
+        return f"{line.strip()} {below}"
+    if "\\begin{" in line:
+        return _environments(text, start)
+    return line.strip()
+
+
+def _line(text: str, start: int) -> tuple[str, int]:
+    """The line from there and where it ends; no more of it than a reader would read."""
+    end = text.find("\n", start)
+    end = len(text) if end < 0 else end
+    return text[start : min(end, start + MAX_STATEMENT + 1)], end
+
+
+def _environments(text: str, start: int) -> str:
+    """The line from there, and the lines of an environment that it begins."""
+    line, end = _line(text, start)
+    closed = text.rfind("\\end{", start, start + 5_000)
+    if line.count("\\begin{") > line.count("\\end{") and closed >= 0:
+        end = _line(text, closed)[1]
+    return " ".join(text[start : min(end, start + MAX_STATEMENT + 1)].split())
+
+
+def _whole(text: str) -> str | None:
+    """The text, if it is one line or one displayed formula."""
+    lines = [line for line in text.splitlines() if not _NOTHING.fullmatch(line)]
+    if len(lines) == 1:
+        return lines[0].strip()
+    stripped = text.strip()
+    for opening, closing in _CLOSERS.items():
+        inner = stripped[len(opening) : -len(closing)]
+        if stripped.startswith(opening) and stripped.rstrip(".").endswith(closing) and "\n\n" not in inner:
+            inner = stripped.rstrip(".")[len(opening) : -len(closing)]
+            return " ".join(inner.split()) if closing not in inner else None
+    return None

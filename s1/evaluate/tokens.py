@@ -1,0 +1,128 @@
+"""The tokens of a formula in plain notation."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from s1.evaluate.formula import Unreadable
+from s1.evaluate.notation import GROUP
+
+
+class Kind(Enum):
+    NUMBER = "number"
+    LETTER = "letter"
+    WORD = "word"
+    COMMAND = "command"
+    MARK = "mark"
+    END = "end"
+
+
+@dataclass(frozen=True)
+class Token:
+    kind: Kind
+    text: str
+
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?|\d{1,3}(?: \d{3})+(?!\d)(?:\.\d+)?"
+    rf"|\d{{1,3}}(?:{GROUP}\d{{3}})+(?!\d)(?:\.\d+)?|\d+{GROUP}\d+|\d*\.\d+|\d+\.(?=\\overline)|\d+)"
+    r"|(?P<command>\\[A-Za-z]+\*?|\\\\(?:\[[^\]]*\])?|\\[{}|])"
+    r"|(?P<word>[A-Za-z]+)"
+    r"|(?P<mark>\*\*|<=|>=|!=|[-+*/^_!=<>|,;:&'%(){}\[\]]))"
+)
+FUNCTIONS = {
+    *("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "exp", "ln"),
+    *("log", "lg", "gcd", "lcm", "max", "min", "det"),
+}
+SPELLINGS = {"sqrt", "pi", "infty", "inf", "infinity", "cup", "theta", "alpha", "beta", *FUNCTIONS}
+_SHORT_WORDS = {
+    *("and", "or", "mod", "is", "are", "was", "be", "has", "the", "of", "an", "as", "at", "in", "it", "we", "so", "to"),
+    *(
+        "on",
+        "by",
+        "if",
+        "for",
+        "not",
+        "no",
+        "yes",
+        "its",
+        "his",
+        "her",
+        "but",
+        "one",
+        "two",
+        "six",
+        "ten",
+        "all",
+        "any",
+    ),
+    *("can", "may", "did", "got", "get", "let", "now", "our", "out", "per", "red", "odd", "sum", "too", "use", "way"),
+}
+_WORD_LENGTH = 4  # a run of so many letters is a word, a shorter one a product
+
+
+def tokens_of(text: str) -> list[Token]:
+    """Raises Unreadable at what belongs to no formula."""
+    tokens: list[Token] = []
+    depth = position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            if text[position:].isspace():
+                break
+            raise Unreadable(text[position : position + 20])
+        depth += (match["mark"] or match["command"] or "") in ("(", "[", "{", "\\{")
+        depth -= (match["mark"] or match["command"] or "") in (")", "]", "}", "\\}")
+        number = match["number"]
+        if number and "," in number and depth > 0:  # (12,102) is a pair
+            number = number.partition(",")[0]
+            position = match.start("number") + len(number)
+            tokens.append(Token(Kind.NUMBER, number))
+            continue
+        tokens.extend(_named(match))
+        position = match.end()
+    return tokens
+
+
+def _named(match: re.Match[str]) -> list[Token]:
+    text = match[match.lastgroup or 0]
+    if match.lastgroup == "number":
+        return [Token(Kind.NUMBER, text)]
+    if match.lastgroup == "mark":
+        return [Token(Kind.MARK, "^" if text == "**" else text)]
+    if match.lastgroup == "command":
+        return [Token(Kind.COMMAND, text.removesuffix("*"))]
+    if text in SPELLINGS:
+        spelling = "infty" if text.startswith("inf") else text
+        return [Token(Kind.COMMAND, f"\\{spelling}")]
+    if text.lower() in _SHORT_WORDS or len(text) >= _WORD_LENGTH:
+        return [Token(Kind.WORD, text)]
+    return [Token(Kind.LETTER, letter) for letter in text]
+
+
+class Cursor:
+    """A place in the tokens."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self._tokens = tokens
+        self._at = 0
+
+    def peek(self, ahead: int = 0) -> Token:
+        place = self._at + ahead
+        return self._tokens[place] if place < len(self._tokens) else Token(Kind.END, "")
+
+    def next(self) -> Token:
+        token = self.peek()
+        self._at += 1
+        return token
+
+    def skip(self, *texts: str) -> bool:
+        found = self.peek().text in texts and self.peek().kind is not Kind.END
+        self._at += found
+        return found
+
+    def expect(self, text: str) -> None:
+        if not self.skip(text):
+            raise Unreadable(f"{self.peek().text!r} where {text!r} was due")
