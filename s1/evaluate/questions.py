@@ -100,8 +100,12 @@ def _check_grading(task: str, path: Path | None, asked: Sequence[Question]) -> N
     judged = judge.judgements(evaluate(over, texts))
     if ours:
         _check_references(task, asked, judged)
-    elif judge.judgements(evaluate(over, texts)) != judged:
-        raise ConfigError(f"task {task}: judges the same answers differently each time. Make process_results exact.")
+    else:
+        judge.judgements(
+            evaluate(over, [f"{each.prompt} {each.gold}" for each in asked])
+        )  # a share of words shows here
+        if judge.judgements(evaluate(over, texts)) != judged:
+            raise ConfigError(f"task {task}: judges the same answers differently. Make process_results exact.")
     for question, judgement in zip(asked, judge.judgements(evaluate(over, [""] * len(texts))), strict=True):
         if judgement.correct:
             raise ConfigError(

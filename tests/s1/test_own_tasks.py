@@ -331,8 +331,12 @@ def test_what_cannot_be_honoured_is_refused_while_planning(place: Place, lines: 
             r"metric_list 'exact_match': 0.5 for one answer, which is neither 0 nor 1",
         ),
         (
+            "doc_to_text: problem\ndoc_to_target: answer\nprocess_results: !function mine.overlap",
+            r"metric_list 'exact_match': 0.16.* for one answer, which is neither 0 nor 1",
+        ),
+        (
             "doc_to_text: problem\ndoc_to_target: answer\nprocess_results: !function mine.chance",
-            r"judges the same answers differently each time",
+            r"judges the same answers differently",
         ),
         (
             "doc_to_text: problem\ndoc_to_target: answer\nprocess_results: !function mine.generous",
@@ -356,6 +360,8 @@ def test_what_shows_only_with_its_rows_is_refused_before_generation(place: Place
         "def broken(doc, results):\n    return {'exact_match': doc['rubric'] == results[0]}\n"
         "def other(doc, results):\n    return {'acc': 1}\n"
         "def part(doc, results):\n    return {'exact_match': 0.5}\n"
+        "def overlap(doc, results):\n    words = results[0].split()\n"
+        "    return {'exact_match': words.count(str(doc['answer'])) / max(1, len(words))}\n"
         "counter = itertools.count()\n"
         "def chance(doc, results):\n    return {'exact_match': next(counter) % 4 == 0}\n"
         "def generous(doc, results):\n    return {'exact_match': True}\n"
