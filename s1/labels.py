@@ -5,24 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from s1.config import Forcing
 from s1.experiment import Experiment
+from s1.generate.methods.method import ComputeRequest
+from s1.generate.methods.registry import method_of
 
 VARIANTS = ("model", "data", "train", "budget", "task", "engine", "generate", "seed")  # another choice: another result
 
 
 def label_of(x: Experiment) -> str:
     """A point in a few words: what was asked of the thinking."""
-    budget = x.budget
-    if budget.forcing is Forcing.NONE:
-        return "no forcing"
-    cap = f"max {budget.max_thinking_tokens}" if budget.max_thinking_tokens is not None else "natural end"
-    wait = f"{budget.continuation or 'suppressed end'} x{budget.waits}" if budget.waits else ""
-    low = f"min {budget.min_thinking_tokens}" if budget.min_thinking_tokens else ""
-    parts = [part for part in (wait, low) if part]
-    if budget.max_thinking_tokens is not None or not parts:
-        parts.append(cap)
-    return ", ".join(parts)
+    request = ComputeRequest(x.budget, x.task.instruction)
+    return method_of(request).label(request)
 
 
 def result_name(name: str, chosen: Mapping[str, str]) -> str:

@@ -84,6 +84,8 @@ def _scores(judged: Mapping[str, Any], answers_QS: Mapping[str, Sequence[Answer]
             ending=answer.ending,
             thinking_tokens=answer.thinking_tokens,
             answer_tokens=answer.answer_tokens,
+            answer_end=answer.answer_end,
+            thinks_on_tokens=answer.thinks_on_tokens,
             waits=answer.waits,
             sampled_tokens=answer.sampled_tokens,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from s1.records import Ending, Outcome, Score
+from s1.records import AnswerEnd, Ending, Outcome, Score
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,12 @@ class Audit:
     no_answer_share: float
     over_budget: int  # traces, must be 0
     under_minimum: int  # traces that ended short of the minimum uncapped, must be 0
+    cut_by_cap: int  # answers
+    cut_by_context: int  # answers
+    answers_cut_share: float
+    thinks_on_share: float  # traces that think on in their answer
+    waits_happened: bool  # in most traces
+    unmet: list[str]  # what was asked and did not happen, though nothing broke; a sentence each
     problems: list[str]
 
     @property
@@ -73,6 +79,12 @@ def audit(scores: Sequence[Score], requested: Requested) -> Audit:
         no_answer_share=count(lambda score: score.outcome is Outcome.NONE) / traces,
         over_budget=count(lambda score: _is_over(score, requested)),
         under_minimum=count(lambda score: _is_under(score, requested)),
+        cut_by_cap=count(lambda score: score.answer_end is AnswerEnd.CAP),
+        cut_by_context=count(lambda score: score.answer_end is AnswerEnd.CONTEXT),
+        answers_cut_share=count(lambda score: score.answer_end in (AnswerEnd.CAP, AnswerEnd.CONTEXT)) / traces,
+        thinks_on_share=count(lambda score: score.thinks_on_tokens > 0) / traces,
+        waits_happened=count(lambda score: score.waits >= requested.waits) >= traces / 2,
+        unmet=list(_unmet(scores, requested)),
         problems=list(_problems(scores, requested)),
     )
 
@@ -115,6 +127,16 @@ BROKEN: tuple[tuple[Callable[[Score, Requested], bool], str], ...] = (
     (_has_no_thinking, "have no thinking section to force"),
     (_was_not_asked, "were cut and never asked for an answer"),
 )
+
+
+def _unmet(scores: Sequence[Score], requested: Requested) -> Iterator[str]:
+    lacking = sum(score.waits < requested.waits for score in scores)
+    if lacking:
+        mean = sum(score.waits for score in scores) / len(scores)
+        yield (
+            f"{requested.waits} suppressed ends were asked of each trace, {mean:.1f} happened on average, and all"
+            f" of them in {len(scores) - lacking} of {len(scores)} traces."
+        )
 
 
 def _problems(scores: Sequence[Score], requested: Requested) -> Iterator[str]:

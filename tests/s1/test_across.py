@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import Compare, ConfigError, Statistics
-from s1.records import Ending, Outcome, Score
-from s1.report.comparison import Scored
+from s1.config import Budget, Compare, ConfigError, Forcing, Statistics
+from s1.generate.methods.method import ComputeRequest
+from s1.records import AnswerEnd, Ending, Outcome, Score
 from s1.report.curve import find
 from s1.report.findings import Difference
+from s1.report.scored import Scored
 from s1.report.verdict import comparison
 from s1.resources import Cost
 from s1.stages import Curve, CurvePoint
@@ -26,11 +27,15 @@ def scored(data: str, waits: int, right: range) -> Scored:
     rows = [
         Score(
             *(f"q{index:02}", 0, "7", "7", index in right),
-            *(Outcome.ANSWERED, Ending.NATURAL, 20 + 10 * waits, 2, waits, 23 + 10 * waits),
+            *(Outcome.ANSWERED, Ending.NATURAL, 20 + 10 * waits, 2, AnswerEnd.STOP, 0, waits, 23 + 10 * waits),
         )
         for index in range(QUESTIONS)
     ]
-    point = CurvePoint(label, {"budget.waits": waits, "data": data}, None, 0, waits)
+    point = CurvePoint(
+        label,
+        {"budget.waits": waits, "data": data},
+        ComputeRequest(Budget(Forcing.BUDGET, None, 0, waits, "Wait", None)),
+    )
     return Scored(point, f"{data}-{waits}", rows, Path(data))
 
 

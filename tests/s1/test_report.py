@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import ConfigError, EngineConfig, EngineKind, Statistics
+from s1.config import Budget, ConfigError, EngineConfig, EngineKind, Forcing, Statistics
 from s1.generate.engines import Fingerprint
-from s1.records import Ending, Outcome, Score, write_rows
-from s1.report.curve import Scored, curve, find
+from s1.generate.methods.method import ComputeRequest
+from s1.records import AnswerEnd, Ending, Outcome, Score, write_rows
+from s1.report.curve import curve, find
 from s1.report.figures_samples import sample_drawings
 from s1.report.findings import Series, read_findings, write_findings
 from s1.report.page import report
+from s1.report.scored import Scored
 from s1.report.table import shown
 from s1.report.verdict import verdict
 from s1.resources import Cost
@@ -44,7 +46,13 @@ AIME24 = [
 
 def point(limit: int | None, waits: int, **values: object) -> CurvePoint:
     label = f"Wait x{waits}" if waits else "natural end" if limit is None else f"max {limit}"
-    return CurvePoint(label, {"budget.max_thinking_tokens": limit, "budget.waits": waits, **values}, limit, 0, waits)
+    return of(Budget(Forcing.BUDGET, limit, 0, waits, "Wait", None), label, **values)
+
+
+def of(budget: Budget, label: str, instruction: str | None = None, **values: object) -> CurvePoint:
+    """A point whose values are those of its budget, and others."""
+    axes = {"budget.max_thinking_tokens": budget.max_thinking_tokens, "budget.waits": budget.waits}
+    return CurvePoint(label, {**axes, **values}, ComputeRequest(budget, instruction), int(str(values.get("seed", 0))))
 
 
 def rows(
@@ -68,6 +76,8 @@ def rows(
             ending,
             thought,
             2,
+            AnswerEnd.STOP,
+            0,
             waits,
             thought + 3,
         )
@@ -262,7 +272,10 @@ def test_points_that_differ_beyond_the_budget_are_separate_series(tmp_path: Path
     out = run(
         tmp_path,
         points,
-        [rows(right, 12, 9, each.max_thinking_tokens) for right, each in zip((2, 8, 3, 9), points, strict=True)],
+        [
+            rows(right, 12, 9, each.request.budget.max_thinking_tokens)
+            for right, each in zip((2, 8, 3, 9), points, strict=True)
+        ],
     )
     assert [(each.name, len(each.points)) for each in series_of(out)] == [("seed 0", 2), ("seed 1", 2)]
 
@@ -331,7 +344,7 @@ def test_budgets_under_as_many_waits_are_compared_as_budgets(tmp_path: Path) -> 
     """Once it said that accuracy falls when the end is held back, of points that all held it back alike."""
     points = [point(limit, 2) for limit in (20, 30, None)]
     scores = [rows(right, 40, 40, limit, 2) for right, limit in ((4, 20), (20, 30), (36, None))]
-    points = [replace(each, label=f"Wait x2, max {each.max_thinking_tokens}") for each in points]
+    points = [replace(each, label=f"Wait x2, max {each.request.budget.max_thinking_tokens}") for each in points]
     (sentence,) = verdict(series_of(run(tmp_path, points, scores))[0])
     assert sentence.startswith("Accuracy rises with the thinking budget, from 10.0% (Wait x2, max 20)")
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from s1.config import Budget, Compat, Forcing
 from s1.dialect import DialectIds, Ids
-from s1.generate.methods.method import Amount, Bounds, ComputeRequest
+from s1.generate.methods.method import Amount, Bounds, ComputeRequest, conditions
 from s1.generate.move import Close, Force, Move, Policy, Sample
 from s1.generate.trace import Part, Trace
 from s1.records import Ending, Score
@@ -40,7 +40,7 @@ class BudgetForcingMethod:
         budget = request.budget
         extends = budget.waits > 0 or budget.min_thinking_tokens > 0
         continuation = budget.continuation if extends else None
-        return {"method": self.name, "continuation": continuation, "instruction": request.instruction}
+        return {"method": self.name, "continuation": continuation, **conditions(request)}
 
     def amount(self, request: ComputeRequest) -> Amount:
         budget = request.budget

@@ -57,3 +57,17 @@ class Method(Protocol):
 
     def expected_thinking_tokens(self, request: ComputeRequest, natural_tokens: int) -> int:
         """Of one trace, for the estimate; `natural_tokens`: of one that is neither cut nor extended."""
+
+
+def conditions(request: ComputeRequest) -> dict[str, str | None]:
+    """Of a family: what is no amount under any method, by name and in words."""
+    budget = request.budget
+    return {
+        "instruction": request.instruction or "none",
+        "answer_tokens": _in_words(budget.answer_tokens),
+        "answer_reserve": _in_words(budget.answer_reserve),
+    }
+
+
+def _in_words(value: int | None) -> str:
+    return "null" if value is None else str(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from s1.config import Forcing
 from s1.dialect import DialectIds, Ids
-from s1.generate.methods.method import Amount, Bounds, ComputeRequest
+from s1.generate.methods.method import Amount, Bounds, ComputeRequest, conditions
 from s1.generate.move import Close, Move, Policy, Sample
 from s1.generate.trace import Origin, Part, Segment, Trace
 from s1.records import Ending, Score
@@ -22,7 +22,7 @@ class NoForcing:
         return request.budget.forcing is Forcing.NONE
 
     def family(self, request: ComputeRequest) -> Mapping[str, str | None]:
-        return {"method": self.name, "instruction": request.instruction}
+        return {"method": self.name, **conditions(request)}
 
     def amount(self, request: ComputeRequest) -> Amount:
         return ()
