@@ -8,6 +8,7 @@ from pathlib import Path
 
 from s1.config import Budget, ConfigError, EngineConfig, Generate, Model, Task
 from s1.generate.engines import installed
+from s1.generate.methods.method import normalised
 from s1.stages import Answering, AnsweringShard, Problems, Questions, Scoring
 from sweep.identity import Json, key_of
 from sweep.stage import FileInput, Input, Resources, Stage
@@ -46,7 +47,7 @@ def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manne
     whole = Stage(
         name="answers",
         version=ANSWERS,
-        config=Answering(budget, spoken, engine, libraries, generate, model.context_tokens),
+        config=Answering(normalised(budget), spoken, engine, libraries, generate, model.context_tokens),
         run="s1.generate.answers:answer",
         inputs={"model": (weights,), "questions": (questions,)},
         settings={**manner.settings, "context_tokens": model.context_tokens},

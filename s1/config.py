@@ -202,9 +202,8 @@ class Budget:
     waits: int  # how many ends to suppress
     continuation: str  # appended at each suppressed end; empty: only the end is suppressed
     answer_tokens: int | None  # an explicit cap of the answer; null: what the context leaves
-    answer_reserve: int | None = (
-        None  # tokens that thinking leaves to the answer; null: 1,024, on small contexts a quarter
-    )
+    # Tokens of the context that thinking leaves to the answer; null: the method's choice (1,024, or a quarter).
+    answer_reserve: int | None = None
     compat: Compat = Compat.CORRECTED
 
 
@@ -229,7 +228,6 @@ class Task:
     dial: Dial | None = None  # made by rule, `problems` of them
     problems: int = 0  # how many rows there are
     seed: int = 0
-    answer_tokens: int = 256  # that an answer may need; the default of budget.answer_tokens
     instruction: str | None = None  # after the question, a blank line between: "Think for up to 1024 tokens."
 
 

@@ -2,7 +2,8 @@
 
 training:    examples x epochs x tokens per example / training rate, or by FLOPs (s1/train/flops.py)
 generation:  thinking + answer tokens / generation rate, where
-             thinking = questions x samples x min(budget, natural length x (1 + waits))
+             thinking = questions x samples x what the method expects (budget forcing: min(budget, natural length x
+             (1 + waits)))
 endpoints:   questions x (prompt tokens + reply tokens), each at the endpoint's price
 Points that share one continuation store think once: the longest among them is charged, the others add answers only.
 """
@@ -12,8 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from s1.config import Budget, ConfigError, Train
+from s1.config import ConfigError, Train
 from s1.experiment import Experiment
+from s1.generate.methods.method import ComputeRequest
+from s1.generate.methods.registry import method_of
 from s1.recipe import Endpoint
 from s1.resources import Cost, filled
 from s1.train.flops import device_seconds, training_flops, training_tokens
@@ -81,7 +84,7 @@ def generation(points: Sequence[Experiment], questions: int) -> list[Estimate]:
     charged = 0
     estimates = []
     for x in points:
-        need = generated_tokens(x.budget, x.cost, questions * x.generate.samples)
+        need = generated_tokens(x.request, x.cost, questions * x.generate.samples)
         thinking = max(0, need.thinking - charged) if x.generate.share else need.thinking
         charged = max(charged, need.thinking)
         tokens = thinking + need.answer
@@ -95,12 +98,11 @@ def in_shards(whole: Estimate, count: int, cost: Cost) -> list[Estimate]:
     return [_priced((whole.tokens + index) // count, seconds, cost) for index in range(count)]
 
 
-def generated_tokens(budget: Budget, cost: Cost, traces: int) -> GeneratedTokens:
+def generated_tokens(request: ComputeRequest, cost: Cost, traces: int) -> GeneratedTokens:
     """Tokens of one point from scratch, for so many traces."""
-    natural = cost.natural_thinking_tokens * (1 + budget.waits)
-    wanted = max(natural, budget.min_thinking_tokens)
-    thinking = wanted if budget.max_thinking_tokens is None else min(wanted, budget.max_thinking_tokens)
-    return GeneratedTokens(thinking * traces, min(budget.answer_tokens, cost.natural_answer_tokens) * traces)
+    thinking = method_of(request).expected_thinking_tokens(request, cost.natural_thinking_tokens)
+    answer, cap = cost.natural_answer_tokens, request.budget.answer_tokens
+    return GeneratedTokens(thinking * traces, (answer if cap is None else min(cap, answer)) * traces)
 
 
 def overhead(cost: Cost) -> Estimate:

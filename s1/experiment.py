@@ -13,13 +13,11 @@ from enum import Enum
 from s1.config import (
     Budget,
     Compare,
-    Compat,
     ConfigError,
     Dial,
     Dialect,
     EngineConfig,
     EngineKind,
-    Forcing,
     Generate,
     Model,
     ModelKind,
@@ -27,6 +25,8 @@ from s1.config import (
     Task,
     Train,
 )
+from s1.generate.methods.method import ComputeRequest
+from s1.generate.methods.registry import method_of
 from s1.impossible import check_data, check_model, check_task, check_training, require_positive
 from s1.recipe import Data
 from s1.resources import Cost, Machine, Track
@@ -63,6 +63,11 @@ class Experiment:
     track: Track
     machine: Machine
     launch: Launch
+
+    @property
+    def request(self) -> ComputeRequest:
+        """What it asks of test-time compute."""
+        return ComputeRequest(self.budget, self.task.instruction)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
@@ -108,35 +113,14 @@ def _check_data(x: Experiment) -> None:
 
 
 def _check_budget(x: Experiment) -> None:
-    budget, context = x.budget, x.model.context_tokens
-    require_positive("budget.answer_tokens", budget.answer_tokens)
-    for field, value in (("waits", budget.waits), ("min_thinking_tokens", budget.min_thinking_tokens)):
-        if value < 0:
+    budget = x.budget
+    for field in ("max_thinking_tokens", "answer_tokens", "answer_reserve"):
+        if (value := getattr(budget, field)) is not None:
+            require_positive(f"budget.{field}", value)
+    for field in ("waits", "min_thinking_tokens"):
+        if (value := getattr(budget, field)) < 0:
             raise ConfigError(f"budget.{field} {value}: negative. Use 0 for none.")
-    _check_forcing(budget)
-    for field in ("max_thinking_tokens", "min_thinking_tokens"):
-        value = getattr(budget, field) or 0
-        if value + budget.answer_tokens >= context:
-            raise ConfigError(
-                f"budget.{field} {value}: with {budget.answer_tokens} answer tokens it does not fit the context of"
-                f" {context}. Lower it, or choose a model with a longer context."
-            )
-
-
-def _check_forcing(budget: Budget) -> None:
-    maximum, minimum = budget.max_thinking_tokens, budget.min_thinking_tokens
-    if maximum is not None:
-        require_positive("budget.max_thinking_tokens", maximum)
-    for field in ("max_thinking_tokens", "min_thinking_tokens", "waits"):
-        if budget.forcing is Forcing.NONE and getattr(budget, field):
-            value = getattr(budget, field)
-            raise ConfigError(f"budget.{field} {value}: budget=none forces nothing. Choose budget=max.")
-    if maximum is not None and minimum > maximum:
-        raise ConfigError(
-            f"budget.min_thinking_tokens {minimum}: above max_thinking_tokens {maximum}. Lower one or raise the other."
-        )
-    if budget.compat is Compat.S1 and minimum:
-        raise ConfigError(f"budget.min_thinking_tokens {minimum}: compat=s1 counts ends, not tokens. Set it to 0.")
+    method_of(x.request).check(x.request, x.model.context_tokens)
 
 
 def _check_task(x: Experiment) -> None:

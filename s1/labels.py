@@ -1,21 +1,11 @@
-"""How people call things: a point in a few words, a result as a folder. Pure; no key depends on it."""
+"""How people call a result: the name of its folder. Pure; no key depends on it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-from s1.experiment import Experiment
-from s1.generate.methods.method import ComputeRequest
-from s1.generate.methods.registry import method_of
-
 VARIANTS = ("model", "data", "train", "budget", "task", "engine", "generate", "seed")  # another choice: another result
-
-
-def label_of(x: Experiment) -> str:
-    """A point in a few words: what was asked of the thinking."""
-    request = ComputeRequest(x.budget, x.task.instruction)
-    return method_of(request).label(request)
 
 
 def result_name(name: str, chosen: Mapping[str, str]) -> str:

@@ -155,7 +155,7 @@ def _solved(
     generate = Generate(samples=1, temperature=difficulty.temperature, top_p=1.0, seed=difficulty.seed, share=True)
     asked, generation = [], resources_of(Kind.GENERATE, x.machine)
     for name, solver in sorted(difficulty.solvers.items()):
-        budget = Budget(Forcing.NONE, None, 0, 0, "", answer_tokens=solver.context_tokens)
+        budget = Budget(Forcing.NONE, None, 0, 0, "", answer_tokens=None)
         settings = settings_of(x.machine, x.cost, generation)
         manner = Manner(budget, generate, x.engine, settings, f"solver {name}", generation, x.machine.shards)
         asked.append(ask(solver, base_of(x, solver), difficulty.task, questions, manner))

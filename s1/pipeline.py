@@ -24,8 +24,8 @@ from s1.estimates import contamination_notes, estimates_of, memory_notes, shards
 from s1.experiment import Experiment, Goal
 from s1.generate import census
 from s1.generate.engines import lacking
-from s1.generate.methods.method import ComputeRequest
-from s1.labels import label_of, result_name
+from s1.generate.methods.registry import method_of
+from s1.labels import result_name
 from s1.learning import Lesson, lesson_of
 from s1.prefetch import prefetch
 from s1.report.table import as_written, shown
@@ -78,7 +78,8 @@ def stages_of(x: Experiment) -> PointStages:
     lesson = lesson_of(x)
     generation = resources_of(Kind.GENERATE, x.machine)
     settings = settings_of(x.machine, x.cost, generation)
-    manner = Manner(x.budget, x.generate, x.engine, settings, label_of(x), generation, shards_of(x))
+    label = method_of(x.request).label(x.request)
+    manner = Manner(x.budget, x.generate, x.engine, settings, label, generation, shards_of(x))
     return PointStages(lesson, ask(x.model, lesson.checkpoint, x.task.name, questions_of(x.task), manner))
 
 
@@ -118,9 +119,9 @@ def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[Point
 
 def _curve_point(x: Experiment, values: Mapping[str, Json]) -> CurvePoint:
     return CurvePoint(
-        label=label_of(x),
+        label=method_of(x.request).label(x.request),
         values=dict(values),
-        request=ComputeRequest(x.budget, x.task.instruction),
+        request=x.request,
         seed=x.seed,
     )
 

@@ -17,6 +17,7 @@ where evaluation cuts the thinking (paper, Table 12), so training must not show 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
@@ -39,6 +40,8 @@ CLASS_TEXTS = {
     Length.LONG: "Answer after a long amount of thinking. If you feel like you are finished early, spend the extra time"
     " trying to double-check your work until you are absolutely sure that you have the correct answer.",
 }
+# As `instruction` writes it: no sign, no leading zero, no thousands separator.
+COUNTED = re.compile(r"Think for up to (?P<count>[1-9][0-9]{0,17}) (?P<unit>tokens|steps)\.")
 
 
 def instruction(control: Control, amount: int | Length) -> str:
@@ -51,6 +54,16 @@ def instruction(control: Control, amount: int | Length) -> str:
         f"control {control.value}, amount {amount!r}: do not go together. Tokens and steps take a number, class a"
         " length: choose one of them."
     )
+
+
+def amount_of(text: str) -> tuple[Control, int | Length] | None:
+    """The inverse of `instruction`: what a text asks for; None for any other text."""
+    text = text.strip()
+    for length, words in CLASS_TEXTS.items():
+        if text == words:
+            return Control.CLASS, length
+    counted = COUNTED.fullmatch(text)
+    return (Control(counted["unit"]), int(counted["count"])) if counted else None
 
 
 def prompted(question: str, control: Control, amount: int | Length) -> str:

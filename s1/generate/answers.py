@@ -22,17 +22,19 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from s1.config import ConfigError, Dialect, EngineConfig
-from s1.dialect import Tokenizer, decode, dialect_ids, encode, prompt_of, text_before_stop
+from s1.config import ConfigError, EngineConfig
+from s1.dialect import Tokenizer, decode, dialect_ids, encode, prompt_of
+from s1.generate.answer_text import answer_end, graded_text, thinks_on_tokens
 from s1.generate.continuations import FOLDER, Continuations
 from s1.generate.engine import Engine, Sampling
 from s1.generate.engines import Fingerprint, open_engine, require_planned
+from s1.generate.methods.method import ComputeRequest
+from s1.generate.methods.registry import method_of
 from s1.generate.move import Close, Policy
-from s1.generate.policy import policy_of
 from s1.generate.rollout import Job, Rollout
 from s1.generate.shards import ANSWERS_FILE, USAGE, questions_in, questions_of, summary_of
 from s1.generate.trace import Part, Segment, begun
-from s1.records import Answer, Ending, Question, write_rows
+from s1.records import Answer, Question, write_rows
 from s1.stages import Answering, AnsweringShard
 from s1.train.start import model_location, tokenizer_at
 from sweep.identity import Json, key_of
@@ -152,8 +154,11 @@ def _policies(works: Sequence[Work[Answering]], tokenizer: Tokenizer) -> dict[st
     policies = {}
     for work in works:
         config = work.config
+        request = ComputeRequest(config.budget)
         continuation = encode(config.budget.continuation, tokenizer)
-        policies[work.key] = policy_of(config.budget, ids[key_of(config.dialect)], continuation, config.context_tokens)
+        policies[work.key] = method_of(request).policy(
+            request, ids[key_of(config.dialect)], continuation, config.context_tokens
+        )
     return policies
 
 
@@ -170,6 +175,7 @@ def _jobs(sheet: _Sheet, policy: Policy, store: Continuations, tokenizer: Tokeni
 
 
 def _rows(sheet: _Sheet, tokenizer: Tokenizer) -> Iterator[Answer]:
+    config = sheet.work.config
     for (index, sample), close in sorted(sheet.closed.items(), key=lambda item: item[0]):
         trace = close.trace
         yield Answer(
@@ -178,30 +184,15 @@ def _rows(sheet: _Sheet, tokenizer: Tokenizer) -> Iterator[Answer]:
             prompt_tokens=len(trace.prompt_ids),
             segments=[_segment(each) for each in trace.segments],
             thinking=decode(trace.part_ids(Part.THINKING), tokenizer),
-            answer=_answer(sheet.work.config.dialect, close, tokenizer),
+            answer=graded_text(config.dialect, close, tokenizer),
             ending=close.ending,
             thinking_tokens=trace.thinking_tokens,
             answer_tokens=trace.answer_tokens,
+            answer_end=answer_end(trace, config.budget, config.context_tokens),
+            thinks_on_tokens=thinks_on_tokens(config.dialect, trace, tokenizer),
             waits=trace.waits,
             sampled_tokens=trace.sampled_tokens,
         )
-
-
-def _answer(dialect: Dialect, close: Close, tokenizer: Tokenizer) -> str:
-    """The text to be graded: what a marker put into the model's mouth, what it wrote, and what its stop began with."""
-    ended_by = [segment.ended_by or () for segment in close.trace.segments_of(Part.ANSWER)]
-    written = decode(close.trace.part_ids(Part.ANSWER), tokenizer)
-    last = text_before_stop(ended_by[-1], dialect.answer_stops, tokenizer) if ended_by else ""
-    return _opening(dialect, close.ending) + written + last
-
-
-def _opening(dialect: Dialect, ending: Ending) -> str:
-    """The words of an end marker behind the delimiter: part of the answer, so that all ends are graded alike.
-
-    A dialect without thinking stops has no delimiter: all of its markers are words.
-    """
-    markers = {Ending.FORCED: dialect.forced_end, Ending.NATURAL: dialect.thinking_end, Ending.NONE: ""}
-    return markers[ending].removeprefix(dialect.thinking_end if dialect.thinking_stops else "")
 
 
 def _segment(segment: Segment) -> dict[str, Json]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from s1.generate.engines import engine_text, read_engine
 from s1.generate.methods.registry import method_of
-from s1.records import AnswerEnd, Outcome, Score
+from s1.records import Outcome, Score
 from s1.report import measure
 from s1.report.across import across, sampled_of
 from s1.report.agreement import agreements
@@ -30,7 +30,7 @@ from s1.report.series import Line, Member, lines_of, members_of
 from s1.resources import Cost
 from s1.stages import Curve
 from s1.stats import bootstrap
-from s1.stats.audit import Audit
+from s1.stats.audit import audit, label_as_measured
 from s1.stats.grid import require_paired
 from s1.stats.interval import Estimate, plain
 from s1.stats.scaling import metrics
@@ -114,7 +114,7 @@ def _series(line: Line, context: _Context) -> Series:
         metrics=metrics(
             np.column_stack([each.thinking_tokens_Q for each in taken]),
             np.column_stack([each.accuracy_Q for each in taken]),
-            [measure.requested(member.request) for member in ordered],
+            [point.bounds for point in points],
             [point.valid for point in points],
             counts_RQ,
             statistics.level,
@@ -172,10 +172,10 @@ def _measured(member: Member, sampled: Sampled, counts_RQ: np.ndarray, context: 
     scores, level, request = member.scores, context.level, member.request
     seeds, questions, samples = sampled.correct_RQS.shape
     outcomes = Counter(score.outcome for score in scores)
-    audited = measure.audited(scores, request)
+    audited = audit(scores, request)
     known = [context.disagreeing[each.key] for each in member.scored if each.key in context.disagreeing]
     return Measured(
-        label=measure.label_as_measured(member.label, audited),
+        label=label_as_measured(request, audited),
         values=member.values,
         request=request,
         bounds=method_of(request).bounds(request),
@@ -184,7 +184,7 @@ def _measured(member: Member, sampled: Sampled, counts_RQ: np.ndarray, context: 
         questions=questions,
         samples=samples,
         accuracy=measure.accuracy(sampled, counts_RQ, level),
-        accuracy_if_cut_right=_if_cut_right(scores, audited),
+        accuracy_if_cut_right=audited.accuracy_if_cut_were_right if audited.answers_cut_share else None,
         thinking_tokens=measure.tokens(sampled.thinking_tokens_Q, seeds, counts_RQ, level),
         answer_tokens=measure.tokens(sampled.answer_tokens_Q, seeds, counts_RQ, level),
         at_k=list(measure.at_every_k(sampled, counts_RQ, level)),
@@ -203,15 +203,8 @@ def _source(each: Scored, sampled: Sampled, counts_RQ: np.ndarray, level: float)
         digest=each.digest,
         accuracy=measure.accuracy(alone, counts_RQ, level),
         thinking_tokens=measure.tokens(alone.thinking_tokens_Q, 1, counts_RQ, level),
-        valid=measure.audited(each.scores, each.point.request).valid,
+        valid=audit(each.scores, each.point.request).valid,
     )
-
-
-def _if_cut_right(scores: Sequence[Score], audited: Audit) -> float | None:
-    """Were every answer right that the end of the context cut."""
-    if not audited.cut_by_context:
-        return None
-    return sum(score.correct or score.answer_end is AnswerEnd.CONTEXT for score in scores) / len(scores)
 
 
 def _cost(scores: Sequence[Score], cost: Cost) -> dict[str, Estimate]:

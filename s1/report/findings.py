@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from s1.config import Statistics
-from s1.generate.methods.method import Bounds, ComputeRequest
+from s1.generate.methods.method import Bounds, ComputeRequest, extends
 from s1.resources import Cost
 from s1.stats.audit import Audit
 from s1.stats.interval import Estimate
@@ -71,7 +71,7 @@ class Measured:
     questions: int
     samples: int  # per question
     accuracy: Estimate
-    accuracy_if_cut_right: float | None  # were all answers right that the context cut; None: it cut none
+    accuracy_if_cut_right: float | None  # were every cut answer right; None: none was cut
     thinking_tokens: Estimate  # mean per trace
     answer_tokens: Estimate  # mean per trace
     at_k: list[AtK]  # k = 1..samples; empty for a single sample
@@ -115,7 +115,7 @@ class Measured:
     @property
     def extends(self) -> bool:
         """The end of its thinking is held back: by Wait, or by a minimum."""
-        return self.held_back > (0, 0)
+        return extends(self.request.budget)
 
     def holds_back_more(self, other: Measured) -> bool:
         """More Waits, or as many and a higher minimum."""

@@ -13,12 +13,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from s1.generate.methods.method import ComputeRequest
-from s1.generate.methods.registry import method_of
-from s1.records import Score
 from s1.report.findings import AtK
 from s1.stats import bootstrap
-from s1.stats.audit import Audit, Requested, audit
 from s1.stats.grid import Grid
 from s1.stats.interval import Estimate, plain
 from s1.stats.votes import majority_at, pass_at
@@ -59,23 +55,6 @@ class Sampled:
         """The same point, these seeds only."""
         kept = [(seed, grid) for seed, grid in zip(self.seeds, self.grids, strict=True) if seed in seeds]
         return Sampled(tuple(seed for seed, _ in kept), tuple(grid for _, grid in kept))
-
-
-def requested(request: ComputeRequest) -> Requested:
-    """What Control and the audit hold a point to."""
-    bounds, waits = method_of(request).bounds(request), request.budget.waits
-    return Requested(waits=waits) if bounds is None else Requested(bounds.highest, bounds.lowest, waits)
-
-
-def audited(scores: Sequence[Score], request: ComputeRequest) -> Audit:
-    """Every trace held against what was asked for."""
-    budget = request.budget
-    return audit(scores, Requested(budget.max_thinking_tokens, budget.min_thinking_tokens, budget.waits))
-
-
-def label_as_measured(label: str, audited: Audit) -> str:
-    """The label of a point, which claims no Waits that mostly did not happen."""
-    return label if audited.waits_happened else f"{label} asked, x{audited.mean_waits:.1f} happened"
 
 
 def accuracy(sampled: Sampled, counts_RQ: np.ndarray, level: float) -> Estimate:

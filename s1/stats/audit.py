@@ -1,7 +1,16 @@
-"""The forcing audit: did every trace of a point get the budget that was asked for?
+"""The audit: did every trace of a point get the compute that was asked for, and was every answer heard to its end?
 
 An average hides a trace that ran over its budget, and a budget that the engine silently ignored looks like a finding.
-So the audit looks at every trace, and a point with one that broke its budget is invalid, with the reason as a sentence.
+So the audit looks at every trace, and a point with one that broke a rule is invalid, with the reason as a sentence. The
+rules of a method are in its file (s1/generate/methods); those here hold for every method:
+
+- More than one answer in a hundred (and more than one in all) cut by budget.answer_tokens: invalid. Such a cap falls on
+  long answers alone, and so bends the curve where thinking ends by itself.
+- Answers cut by the end of the context stay: that is the model's own limit. `accuracy_if_cut_were_right` says how much
+  they could matter at most.
+- What was asked and did not happen, without a rule broken, is in `unmet`: Waits for which the context left no room.
+  Where fewer than half of the traces have all their Waits (`waits_happened`), the typical trace is not what the label
+  says, so the label as measured does not claim them. The point stays valid: its thinking tokens are what they are.
 """
 
 from __future__ import annotations
@@ -9,36 +18,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from s1.generate.methods.forcing import HAPPENED_SHARE, is_over, is_under
+from s1.generate.methods.method import ComputeRequest
+from s1.generate.methods.registry import method_of
 from s1.records import AnswerEnd, Ending, Outcome, Score
 
-
-@dataclass(frozen=True)
-class Requested:
-    """What a point asks of each trace, in thinking tokens and suppressed ends."""
-
-    max_thinking_tokens: int | None = None  # None: as far as the context allows
-    min_thinking_tokens: int = 0
-    waits: int = 0
-
-    @property
-    def bounds_length(self) -> bool:
-        return self.max_thinking_tokens is not None or self.min_thinking_tokens > 0
-
-    @property
-    def is_forcing(self) -> bool:
-        return self.bounds_length or self.waits > 0
-
-    @property
-    def extends(self) -> bool:
-        """The end of the thinking is held back."""
-        return self.min_thinking_tokens > 0 or self.waits > 0
+CAPPED_SHARE = 0.01  # of the answers that budget.answer_tokens may cut
+CAPPED_ANSWERS = 1  # however few there are
 
 
 @dataclass(frozen=True)
 class Audit:
     """Counts and shares over all traces of a point; `problems` is empty exactly if it is valid."""
 
-    requested: Requested
+    request: ComputeRequest
     traces: int
     mean_thinking_tokens: float
     max_thinking_tokens: int
@@ -46,102 +39,69 @@ class Audit:
     mean_waits: float
     all_waits_share: float | None  # traces that got every requested Wait; None: none requested
     no_answer_share: float
+    cut_by_cap: int  # traces whose answer budget.answer_tokens cut
+    cut_by_context: int  # traces whose answer the end of the context cut
+    answers_cut_share: float  # both
+    thinks_on_share: float  # traces whose answer opens the thinking again
+    mean_thinks_on_tokens: float  # over all traces
+    accuracy_if_cut_were_right: float  # every cut answer taken as right
     over_budget: int  # traces, must be 0
     under_minimum: int  # traces that ended short of the minimum uncapped, must be 0
-    cut_by_cap: int  # answers
-    cut_by_context: int  # answers
-    answers_cut_share: float
-    thinks_on_share: float  # traces that think on in their answer
-    waits_happened: bool  # in most traces
-    unmet: list[str]  # what was asked and did not happen, though nothing broke; a sentence each
     problems: list[str]
+    unmet: list[str]  # to be said, and no reason to call the point invalid
 
     @property
     def valid(self) -> bool:
         return not self.problems
 
+    @property
+    def waits_happened(self) -> bool:
+        """At least half of the traces got every Wait that was asked."""
+        return self.all_waits_share is None or self.all_waits_share >= HAPPENED_SHARE
 
-def audit(scores: Sequence[Score], requested: Requested) -> Audit:
-    """Hold every trace against what was requested."""
-    traces = len(scores)
+
+def audit(scores: Sequence[Score], request: ComputeRequest) -> Audit:
+    """Hold every trace against what was requested. Raises ConfigError for a request of no method."""
+    method, budget, traces = method_of(request), request.budget, len(scores)
 
     def count(test: Callable[[Score], bool]) -> int:
         return sum(map(test, scores))
 
     return Audit(
-        requested=requested,
+        request=request,
         traces=traces,
         mean_thinking_tokens=sum(score.thinking_tokens for score in scores) / traces,
         max_thinking_tokens=max(score.thinking_tokens for score in scores),
         forced_share=count(lambda score: score.ending is Ending.FORCED) / traces,
         mean_waits=sum(score.waits for score in scores) / traces,
-        all_waits_share=count(lambda score: score.waits >= requested.waits) / traces if requested.waits else None,
+        all_waits_share=count(lambda score: score.waits >= budget.waits) / traces if budget.waits else None,
         no_answer_share=count(lambda score: score.outcome is Outcome.NONE) / traces,
-        over_budget=count(lambda score: _is_over(score, requested)),
-        under_minimum=count(lambda score: _is_under(score, requested)),
         cut_by_cap=count(lambda score: score.answer_end is AnswerEnd.CAP),
         cut_by_context=count(lambda score: score.answer_end is AnswerEnd.CONTEXT),
-        answers_cut_share=count(lambda score: score.answer_end in (AnswerEnd.CAP, AnswerEnd.CONTEXT)) / traces,
+        answers_cut_share=count(_is_cut) / traces,
         thinks_on_share=count(lambda score: score.thinks_on_tokens > 0) / traces,
-        waits_happened=count(lambda score: score.waits >= requested.waits) >= traces / 2,
-        unmet=list(_unmet(scores, requested)),
-        problems=list(_problems(scores, requested)),
+        mean_thinks_on_tokens=sum(score.thinks_on_tokens for score in scores) / traces,
+        accuracy_if_cut_were_right=count(lambda score: score.correct or _is_cut(score)) / traces,
+        over_budget=count(lambda score: is_over(score, budget)),
+        under_minimum=count(lambda score: is_under(score, budget)),
+        problems=[*method.problems(request, scores), *_cut_by_cap(scores, request)],
+        unmet=list(method.unmet(request, scores)),
     )
 
 
-def _is_over(score: Score, requested: Requested) -> bool:
-    return requested.max_thinking_tokens is not None and score.thinking_tokens > requested.max_thinking_tokens
+def label_as_measured(request: ComputeRequest, found: Audit) -> str:
+    """A point in a few words that claim nothing that mostly did not happen: "Wait x3 asked, x1.0 happened"."""
+    return method_of(request).label_as_measured(request, found)
 
 
-def _is_under(score: Score, requested: Requested) -> bool:
-    return not _is_capped(score, requested) and score.thinking_tokens < requested.min_thinking_tokens
+def _is_cut(score: Score) -> bool:
+    return score.answer_end in (AnswerEnd.CAP, AnswerEnd.CONTEXT)
 
 
-def _is_capped(score: Score, requested: Requested) -> bool:
-    # The original code can cut a trace and still call its end natural, so the length is looked at as well.
-    return score.ending is Ending.FORCED or score.thinking_tokens == requested.max_thinking_tokens
-
-
-def _lacks_waits(score: Score, requested: Requested) -> bool:
-    return not _is_capped(score, requested) and score.waits < requested.waits
-
-
-def _has_surplus_waits(score: Score, requested: Requested) -> bool:
-    # A minimum suppresses ends as well, so only without one is the number of Waits an upper limit.
-    return requested.min_thinking_tokens == 0 and score.waits > requested.waits
-
-
-def _has_no_thinking(score: Score, requested: Requested) -> bool:
-    return requested.is_forcing and score.ending is Ending.NONE
-
-
-def _was_not_asked(score: Score, requested: Requested) -> bool:
-    return score.ending is Ending.FORCED and score.answer_tokens is None
-
-
-BROKEN: tuple[tuple[Callable[[Score, Requested], bool], str], ...] = (
-    (_is_over, "think longer than {requested.max_thinking_tokens} tokens"),
-    (_is_under, "ended uncut before {requested.min_thinking_tokens} thinking tokens"),
-    (_lacks_waits, "ended uncut before {requested.waits} ends were suppressed"),
-    (_has_surplus_waits, "had more than {requested.waits} ends suppressed"),
-    (_has_no_thinking, "have no thinking section to force"),
-    (_was_not_asked, "were cut and never asked for an answer"),
-)
-
-
-def _unmet(scores: Sequence[Score], requested: Requested) -> Iterator[str]:
-    lacking = sum(score.waits < requested.waits for score in scores)
-    if lacking:
-        mean = sum(score.waits for score in scores) / len(scores)
+def _cut_by_cap(scores: Sequence[Score], request: ComputeRequest) -> Iterator[str]:
+    cut = [score for score in scores if score.answer_end is AnswerEnd.CAP]
+    if len(cut) > max(CAPPED_ANSWERS, CAPPED_SHARE * len(scores)):
         yield (
-            f"{requested.waits} suppressed ends were asked of each trace, {mean:.1f} happened on average, and all"
-            f" of them in {len(scores) - lacking} of {len(scores)} traces."
+            f"{len(cut)} of {len(scores)} answers were cut after budget.answer_tokens {request.budget.answer_tokens}"
+            f" (first: question {cut[0].question_id}). Raise budget.answer_tokens, or set it to null."
         )
-
-
-def _problems(scores: Sequence[Score], requested: Requested) -> Iterator[str]:
-    for is_broken, how in BROKEN:
-        broken = [score for score in scores if is_broken(score, requested)]
-        if broken:
-            first = broken[0].question_id
-            yield f"{len(broken)} of {len(scores)} traces {how.format(requested=requested)} (first: question {first})."

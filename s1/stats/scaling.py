@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s1.stats.audit import Requested
+from s1.generate.methods.method import Bounds
 from s1.stats.bootstrap import resampled_means, statistic
 from s1.stats.interval import Estimate
 
@@ -35,14 +35,14 @@ class Metrics:
     performance: Estimate | None
 
 
-def control(tokens_RP: np.ndarray, requested: Sequence[Requested]) -> np.ndarray:
+def control(tokens_RP: np.ndarray, bounds: Sequence[Bounds | None]) -> np.ndarray:
     """Share of the points with a requested length whose mean length honours it; NaN if none requests any."""
-    asked = [index for index, each in enumerate(requested) if each.bounds_length]
+    asked = [(index, each) for index, each in enumerate(bounds) if each is not None]
     if not asked:
         return np.full(len(tokens_RP), np.nan)
-    lowest_P = np.array([requested[index].min_thinking_tokens for index in asked])
-    highest_P = np.array([requested[index].max_thinking_tokens or np.inf for index in asked])
-    tokens_RP = tokens_RP[:, asked]
+    lowest_P = np.array([each.lowest for _, each in asked])
+    highest_P = np.array([np.inf if each.highest is None else each.highest for _, each in asked])
+    tokens_RP = tokens_RP[:, [index for index, _ in asked]]
     return np.mean((lowest_P <= tokens_RP) & (tokens_RP <= highest_P), axis=1)
 
 
@@ -74,7 +74,7 @@ def performance(accuracy_RP: np.ndarray) -> np.ndarray:
 def metrics(
     tokens_QP: np.ndarray,
     accuracy_QP: np.ndarray,
-    requested: Sequence[Requested],
+    bounds: Sequence[Bounds | None],
     valid: Sequence[bool],
     counts_RQ: np.ndarray,
     level: float,
@@ -91,7 +91,7 @@ def metrics(
         return statistic(float(observed[0]), draws_R, len(tokens_QP), level, unit)
 
     return Metrics(
-        control=told(lambda tokens, _: control(tokens, requested), range(len(requested)), "share"),
+        control=told(lambda tokens, _: control(tokens, bounds), range(len(bounds)), "share"),
         scaling=told(scaling, usable, PER_DOUBLING),
         slope=told(slope, usable, PER_DOUBLING),
         performance=told(lambda _, right: performance(right), usable, "share"),

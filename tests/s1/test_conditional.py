@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from speakers import Reciter
-from words import budget, told
+from words import budget, policy_of, told
 
 from s1.config import ConfigError, Dialect
 from s1.data.condition import condition
@@ -18,7 +18,6 @@ from s1.data.conditional import Length, conditioned, instruction, power_of_two_f
 from s1.dialect import dialect_ids, encode, prompt_of, prompt_text, training_text
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
-from s1.generate.policy import policy_of
 from s1.generate.rollout import Job, Rollout
 from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Trace

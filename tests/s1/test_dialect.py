@@ -11,7 +11,7 @@ import pytest
 from speakers import EOS, Reciter, dialect_of, tokenizer_of
 from tokenizers.normalizers import Lowercase
 from transformers import PreTrainedTokenizerFast
-from words import budget, told
+from words import budget, policy_of, told
 
 from s1.config import Budget, ConfigError, Dial, EngineConfig, EngineKind, Forcing, Generate
 from s1.data.dial import Family
@@ -20,7 +20,6 @@ from s1.generate.answers import answer
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
 from s1.generate.engines import installed
-from s1.generate.policy import policy_of
 from s1.generate.rollout import Job, Rollout
 from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Trace, begun

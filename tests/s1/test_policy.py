@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from words import DIALECT, Storyteller, WordTokenizer, babbler, budget, told
+from words import DIALECT, Storyteller, WordTokenizer, babbler, budget, policy_of, told
 
 from s1.config import Budget, Compat, ConfigError, Forcing
 from s1.dialect import DialectIds, dialect_ids
@@ -18,7 +18,6 @@ from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
 from s1.generate.methods.s1_original import auto_cap
 from s1.generate.move import Close, Force, Sample, advance
-from s1.generate.policy import policy_of
 from s1.generate.rollout import Job, Rollout
 from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Origin, Part, Segment, Trace

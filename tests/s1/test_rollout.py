@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from words import DIALECT, Storyteller, WordTokenizer, babbler, budget
+from words import DIALECT, Storyteller, WordTokenizer, babbler, budget, policy_of
 
 from s1.config import Budget
 from s1.dialect import dialect_ids
 from s1.generate.continuations import Continuations
 from s1.generate.engine import EngineError, Sampling
 from s1.generate.move import Close, Keep, Move, Sample
-from s1.generate.policy import policy_of
 from s1.generate.rollout import Job, Rollout
 from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Part, Trace

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1.records import Ending, Outcome, Score
-from s1.stats.audit import Requested
+from s1.generate.methods.method import Bounds
+from s1.records import AnswerEnd, Ending, Outcome, Score
 from s1.stats.bootstrap import accuracy, draw_counts, mean, resampled_means, shares, statistic
 from s1.stats.grid import grid, require_paired
 from s1.stats.interval import (
@@ -37,7 +37,21 @@ def rng() -> np.random.Generator:
 
 
 def score(question: str, *, sample: int = 0, correct: bool = True, tokens: int = 10) -> Score:
-    return Score(question, sample, "1", "1", correct, Outcome.ANSWERED, Ending.NATURAL, tokens, 1, 0, tokens + 2)
+    return Score(
+        question,
+        sample,
+        "1",
+        "1",
+        correct,
+        Outcome.ANSWERED,
+        Ending.NATURAL,
+        tokens,
+        1,
+        AnswerEnd.STOP,
+        0,
+        0,
+        tokens + 2,
+    )
 
 
 # ------------------------------------------------------------------------------------------------ the paper
@@ -53,13 +67,13 @@ def test_scaling_and_control_are_those_of_table_3(rows, exact_scaling, published
     found = scaling(tokens_1P, accuracy_1P)[0]
     assert found == pytest.approx(exact_scaling, abs=0.005)
     assert round(found) == published_scaling
-    assert control(tokens_1P, [Requested(limit) for limit in limits])[0] == published_control
+    assert control(tokens_1P, [Bounds(highest=limit) for limit in limits])[0] == published_control
 
 
 def test_class_conditional_control_is_that_of_table_3():
     """Short should think less than the default of 6109 tokens, long more."""
     tokens_1P, accuracy_1P = np.array([[8033.0, 9651.0]]), np.array([[9, 11]]) / 30
-    wanted = [Requested(max_thinking_tokens=6109), Requested(min_thinking_tokens=6109)]
+    wanted = [Bounds(highest=6109), Bounds(lowest=6109)]
     assert control(tokens_1P, wanted)[0] == 0.5
     assert round(scaling(tokens_1P, accuracy_1P)[0]) == 25
     assert performance(accuracy_1P)[0] == pytest.approx(0.367, abs=0.0005)
@@ -88,13 +102,13 @@ def test_near_equal_lengths_rule_the_scaling_but_not_the_slope():
 
 
 def test_control_is_untold_when_no_point_requests_a_length():
-    assert math.isnan(control(np.array([[10.0]]), [Requested(waits=2)])[0])
+    assert math.isnan(control(np.array([[10.0]]), [None])[0])
 
 
 def test_metrics_leave_invalid_points_out_of_all_but_control():
     tokens_QP = np.tile([8.0, 16.0, 99.0], (40, 1))
     accuracy_QP = np.tile([0.0, 0.5, 1.0], (40, 1))
-    requested = [Requested(8), Requested(16), Requested(32)]
+    requested = [Bounds(highest=8), Bounds(highest=16), Bounds(highest=32)]
     found = metrics(tokens_QP, accuracy_QP, requested, [True, True, False], draw_counts(40, 200, rng()), 0.95)
     assert found.performance.value == 0.5
     assert found.scaling.value == found.slope.value == pytest.approx(50)
@@ -102,7 +116,7 @@ def test_metrics_leave_invalid_points_out_of_all_but_control():
 
 
 def test_metrics_of_a_single_point_have_a_performance_and_no_slope():
-    found = metrics(np.full((5, 1), 8.0), np.full((5, 1), 0.2), [Requested()], [True], draw_counts(5, 50, rng()), 0.95)
+    found = metrics(np.full((5, 1), 8.0), np.full((5, 1), 0.2), [None], [True], draw_counts(5, 50, rng()), 0.95)
     assert (found.control, found.scaling, found.slope) == (None, None, None)
     assert found.performance.value == pytest.approx(0.2)
 

@@ -7,9 +7,11 @@ import re
 from collections.abc import Sequence
 
 from s1.config import Budget, Compat, Dialect, Forcing
-from s1.dialect import Tokenizer, decode
+from s1.dialect import DialectIds, Ids, Tokenizer, decode
 from s1.generate.engine import Request
-from s1.generate.move import Close
+from s1.generate.methods.method import ComputeRequest
+from s1.generate.methods.registry import method_of
+from s1.generate.move import Close, Policy
 
 PIECE = re.compile(r"<\|\w+\|>| ?[^\s<]+|\n|.")
 DIALECT = Dialect(
@@ -32,6 +34,12 @@ def budget(most: int | None = None, **fields: object) -> Budget:
         "compat": Compat.CORRECTED,
     }
     return Budget(forcing=Forcing.BUDGET, max_thinking_tokens=most, **{**given, **fields})
+
+
+def policy_of(wanted: Budget, ids: DialectIds, continuation: Ids, context_tokens: int) -> Policy:
+    """The policy of a budget; `continuation` is `wanted.continuation` as ids."""
+    request = ComputeRequest(wanted)
+    return method_of(request).policy(request, ids, continuation, context_tokens)
 
 
 def told(closed: Close, tokenizer: Tokenizer) -> str:

@@ -16,7 +16,6 @@ from s1.dialect import Tokenizer, dialect_ids, encode
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Request, Sampling
 from s1.generate.engines import installed, open_engine
-from s1.generate.policy import policy_of
 from s1.generate.rollout import Job, Rollout
 from s1.generate.trace import Part, Trace
 from s1.records import Ending
@@ -28,7 +27,7 @@ if installed(EngineKind.VLLM)["vllm"] is None:
     pytest.skip("vLLM is not installed here: `make test-vllm` runs this", allow_module_level=True)
 
 from engines import SETTINGS, finish, requests, save_tiny_llama
-from words import DIALECT
+from words import DIALECT, policy_of
 
 CONTEXT_TOKENS = 2048
 PROBLEMS = ("Why is the sky blue?", "Explain how to add 17 and 25.", "Tell me about prime numbers.")

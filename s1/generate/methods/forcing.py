@@ -6,7 +6,8 @@
   also when the model would have ended there by itself: the token that would tell is beyond the budget.
 - An end that comes while waits remain, or below the minimum, is suppressed. The continuation string, cut to what the
   cap leaves, takes its place; with an empty one the model goes on and may not end at the first position.
-- A question's cap depends on its own prompt and the context, never on other questions.
+- A question's cap depends on its own prompt and the context, never on other questions. It leaves the answer a reserve,
+  and an answer may use all that the thinking has left, unless `answer_tokens` caps it.
 - The end of the turn also ends the thinking. The answer ends only where the dialect says so: a model that repeats its
   end marker after a forced end has not answered yet, and must not be cut there.
 
@@ -18,17 +19,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from s1.config import Budget, Compat, Forcing
+from s1.config import Budget, Compat, ConfigError, Forcing
 from s1.dialect import DialectIds, Ids
-from s1.generate.methods.method import Amount, Bounds, ComputeRequest, conditions
+from s1.generate.methods.method import Amount, Bounds, ComputeRequest, Method, conditions, extends, found
 from s1.generate.move import Close, Force, Move, Policy, Sample
 from s1.generate.trace import Part, Trace
 from s1.records import Ending, Score
 
+if TYPE_CHECKING:
+    from s1.stats.audit import Audit
 
-class BudgetForcingMethod:
+RESERVE_TOKENS = 1024  # answers of s1-class models have 600 to 800 tokens
+RESERVE_OF_SMALL_CONTEXTS = 4  # one part in so many, below four times the reserve
+HAPPENED_SHARE = 0.5  # of the traces: from here on the median trace is what the label says
+NATURAL_END = "natural end"
+
+
+class BudgetForcingMethod(Method):
     """Maximum, minimum and Waits are one family for each continuation string: one line, as in the paper's Figure 1."""
 
     name = "forcing"
@@ -36,10 +46,11 @@ class BudgetForcingMethod:
     def serves(self, request: ComputeRequest) -> bool:
         return request.budget.forcing is Forcing.BUDGET and request.budget.compat is Compat.CORRECTED
 
+    def check(self, request: ComputeRequest, context_tokens: int) -> None:
+        require_fit(request.budget, answer_reserve(request.budget, context_tokens), context_tokens)
+
     def family(self, request: ComputeRequest) -> Mapping[str, str | None]:
-        budget = request.budget
-        extends = budget.waits > 0 or budget.min_thinking_tokens > 0
-        continuation = budget.continuation if extends else None
+        continuation = request.budget.continuation if extends(request.budget) else None
         return {"method": self.name, "continuation": continuation, **conditions(request)}
 
     def amount(self, request: ComputeRequest) -> Amount:
@@ -48,12 +59,12 @@ class BudgetForcingMethod:
         return (budget.waits, budget.min_thinking_tokens, maximum)
 
     def label(self, request: ComputeRequest) -> str:
-        budget = request.budget
-        parts = [f"{budget.continuation or 'suppressed end'} x{budget.waits}"] if budget.waits else []
-        parts += [f"min {budget.min_thinking_tokens}"] if budget.min_thinking_tokens else []
-        if budget.max_thinking_tokens is not None:
-            parts.append(f"max {budget.max_thinking_tokens}")
-        return ", ".join(parts) or "natural end"
+        return _label(request.budget, "", "")
+
+    def label_as_measured(self, request: ComputeRequest, audit: Audit) -> str:
+        waits = "" if audit.waits_happened else f" asked, x{audit.mean_waits:.1f} happened"
+        ended = "" if audit.forced_share <= HAPPENED_SHARE else " asked, mostly cut by the context"
+        return _label(request.budget, waits, ended)
 
     def bounds(self, request: ComputeRequest) -> Bounds | None:
         budget = request.budget
@@ -65,7 +76,38 @@ class BudgetForcingMethod:
         return BudgetForcing(request.budget, ids, continuation, context_tokens)
 
     def problems(self, request: ComputeRequest, scores: Sequence[Score]) -> Iterator[str]:
-        return iter(())  # TODO
+        budget = request.budget
+        yield from found(
+            scores, lambda each: is_over(each, budget), f"think longer than {budget.max_thinking_tokens} tokens"
+        )
+        yield from found(
+            scores,
+            lambda each: is_under(each, budget),
+            f"ended uncut before {budget.min_thinking_tokens} thinking tokens",
+        )
+        yield from found(
+            scores, lambda each: _lacks_waits(each, budget), f"ended uncut before {budget.waits} ends were suppressed"
+        )
+        yield from found(
+            scores, lambda each: _has_surplus_waits(each, budget), f"had more than {budget.waits} ends suppressed"
+        )
+        if extends(budget) or budget.max_thinking_tokens is not None:
+            yield from found(scores, lambda each: each.ending is Ending.NONE, "have no thinking section to force")
+        yield from found(scores, _was_not_asked, "were cut and never asked for an answer")
+
+    def unmet(self, request: ComputeRequest, scores: Sequence[Score]) -> Iterator[str]:
+        budget = request.budget
+        yield from _missing_waits(budget, scores)
+        below = f"were cut by the context below the minimum of {budget.min_thinking_tokens} thinking tokens"
+        yield from found(
+            scores,
+            lambda each: each.thinking_tokens < budget.min_thinking_tokens and _is_cut_by_context(each, budget),
+            below,
+        )
+        most = budget.max_thinking_tokens
+        whole = "did not end by themselves: the context cut their thinking"
+        early = whole if most is None else f"were cut by the context before the maximum of {most} thinking tokens"
+        yield from found(scores, lambda each: _is_cut_by_context(each, budget), early)
 
     def expected_thinking_tokens(self, request: ComputeRequest, natural_tokens: int) -> int:
         budget = request.budget
@@ -74,6 +116,105 @@ class BudgetForcingMethod:
 
 
 METHOD = BudgetForcingMethod()
+
+
+# ------------------------------------------------------------------------------------------- room in the context
+
+
+def answer_reserve(budget: Budget, context_tokens: int) -> int:
+    """Tokens that thinking leaves to the answer: 1,024, on small contexts a quarter; no more than the answer's cap."""
+    reserve = budget.answer_reserve
+    if reserve is None:
+        reserve = min(RESERVE_TOKENS, context_tokens // RESERVE_OF_SMALL_CONTEXTS)
+    return reserve if budget.answer_tokens is None else min(reserve, budget.answer_tokens)
+
+
+def room_to_answer(budget: Budget, trace: Trace, context_tokens: int) -> int:
+    """Tokens of the answer to this trace: what the context leaves, or its explicit cap."""
+    left = context_tokens - trace.length
+    return left if budget.answer_tokens is None else min(left, budget.answer_tokens)
+
+
+def require_fit(budget: Budget, reserve_tokens: int, context_tokens: int) -> None:
+    """Raises ConfigError unless lengths agree and fit the context; how long a prompt is, composition does not know."""
+    maximum, minimum = budget.max_thinking_tokens, budget.min_thinking_tokens
+    if maximum is not None and minimum > maximum:
+        raise ConfigError(
+            f"budget.min_thinking_tokens {minimum}: above max_thinking_tokens {maximum}. Lower one or raise the other."
+        )
+    if reserve_tokens >= context_tokens:
+        raise ConfigError(
+            f"budget.answer_reserve {reserve_tokens}: nothing is left to think in a context of {context_tokens}."
+            " Lower it, or set it to null."
+        )
+    for field, value in (("max_thinking_tokens", maximum or 0), ("min_thinking_tokens", minimum)):
+        if value and value + reserve_tokens >= context_tokens:
+            raise ConfigError(
+                f"budget.{field} {value}: with {reserve_tokens} tokens that are left to the answer it does not fit the"
+                f" context of {context_tokens}. Lower it or budget.answer_reserve, or choose a model with a longer"
+                " context."
+            )
+
+
+# ------------------------------------------------------------------------------------------------ label and audit
+
+
+def _label(budget: Budget, after_waits: str, after_end: str) -> str:
+    parts = [f"{budget.continuation or 'suppressed end'} x{budget.waits}{after_waits}"] if budget.waits else []
+    parts += [f"min {budget.min_thinking_tokens}"] if budget.min_thinking_tokens else []
+    if budget.max_thinking_tokens is not None:
+        parts.append(f"max {budget.max_thinking_tokens}")
+    return ", ".join(parts) or f"{NATURAL_END}{after_end}"
+
+
+def is_over(score: Score, budget: Budget) -> bool:
+    """Longer than the maximum."""
+    return budget.max_thinking_tokens is not None and score.thinking_tokens > budget.max_thinking_tokens
+
+
+def is_under(score: Score, budget: Budget) -> bool:
+    """Shorter than the minimum, though nothing cut it."""
+    return not _is_capped(score, budget) and score.thinking_tokens < budget.min_thinking_tokens
+
+
+def _is_capped(score: Score, budget: Budget) -> bool:
+    # The original code can cut a trace and still call its end natural, so the length is looked at as well.
+    return score.ending is Ending.FORCED or score.thinking_tokens == budget.max_thinking_tokens
+
+
+def _is_cut_by_context(score: Score, budget: Budget) -> bool:
+    return score.ending is Ending.FORCED and score.thinking_tokens != budget.max_thinking_tokens
+
+
+def _lacks_waits(score: Score, budget: Budget) -> bool:
+    return not _is_capped(score, budget) and score.waits < budget.waits
+
+
+def _has_surplus_waits(score: Score, budget: Budget) -> bool:
+    # A minimum suppresses ends as well, so only without one is the number of Waits an upper limit.
+    return budget.min_thinking_tokens == 0 and score.waits > budget.waits
+
+
+def _was_not_asked(score: Score) -> bool:
+    return score.ending is Ending.FORCED and score.answer_tokens is None
+
+
+def _missing_waits(budget: Budget, scores: Sequence[Score]) -> Iterator[str]:
+    """A trace that was cut before all its Waits broke no rule, and is not what was asked either."""
+    lacking = [score for score in scores if score.waits < budget.waits and _is_capped(score, budget)]
+    if not lacking:
+        return
+    by_context = sum(_is_cut_by_context(score, budget) for score in lacking)
+    causes = {"the maximum": len(lacking) - by_context, "the context": by_context}
+    cause = " or ".join(name for name, count in causes.items() if count)
+    mean = sum(score.waits for score in scores) / len(scores)
+    yield (
+        f"{_label(replace(budget, min_thinking_tokens=0, max_thinking_tokens=None), '', '')} was asked, and x{mean:.1f}"
+        f" happened on average: in {len(lacking)} of {len(scores)} traces {cause} ended the thinking before."
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- the policy
 
 
 @dataclass(frozen=True)
@@ -95,7 +236,8 @@ class BudgetForcing:
 
     def cap(self, prompt_tokens: int) -> int:
         """Thinking tokens allowed after a prompt of this length: the budget, or less where the context is shorter."""
-        room = max(0, self.context_tokens - prompt_tokens - self.ids.marker_tokens - self.budget.answer_tokens)
+        reserve = answer_reserve(self.budget, self.context_tokens)
+        room = max(0, self.context_tokens - prompt_tokens - self.ids.marker_tokens - reserve)
         maximum = self.budget.max_thinking_tokens
         return room if maximum is None else min(room, maximum)
 
@@ -119,7 +261,7 @@ class BudgetForcing:
         return Force(self.ids.on_new_line(marker, trace.ids[-1]), Part.DELIMITER)
 
     def _answer(self, trace: Trace) -> Move:
-        room = min(self.budget.answer_tokens, self.context_tokens - trace.length)
+        room = room_to_answer(self.budget, trace, self.context_tokens)
         if trace.segments[-1].part is Part.ANSWER or room <= 0:
             return Close(trace, self._ending(trace))
         return Sample(room, self.ids.answer_stops, Part.ANSWER)

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from s1.config import Forcing
+from s1.config import ConfigError, Forcing
 from s1.dialect import DialectIds, Ids
-from s1.generate.methods.method import Amount, Bounds, ComputeRequest, conditions
+from s1.generate.methods.method import Amount, ComputeRequest, Method, conditions
 from s1.generate.move import Close, Move, Policy, Sample
 from s1.generate.trace import Origin, Part, Segment, Trace
-from s1.records import Ending, Score
+from s1.records import Ending
 
 
-class NoForcing:
+class NoForcing(Method):
     """Plain generation."""
 
     name = "none"
 
     def serves(self, request: ComputeRequest) -> bool:
         return request.budget.forcing is Forcing.NONE
+
+    def check(self, request: ComputeRequest, context_tokens: int) -> None:
+        budget = request.budget
+        for field in ("max_thinking_tokens", "min_thinking_tokens", "waits"):
+            if value := getattr(budget, field):
+                raise ConfigError(f"budget.{field} {value}: budget=none forces nothing. Choose budget=max.")
+        for field in ("answer_tokens", "answer_reserve"):
+            if value := getattr(budget, field):
+                raise ConfigError(
+                    f"budget.{field} {value}: with budget=none thinking and answer are divided after they are written."
+                    " Set it to null."
+                )
 
     def family(self, request: ComputeRequest) -> Mapping[str, str | None]:
         return {"method": self.name, **conditions(request)}
@@ -30,17 +42,8 @@ class NoForcing:
     def label(self, request: ComputeRequest) -> str:
         return "no forcing"
 
-    def bounds(self, request: ComputeRequest) -> Bounds | None:
-        return None
-
     def policy(self, request: ComputeRequest, ids: DialectIds, continuation: Ids, context_tokens: int) -> Policy:
         return Plain(ids, context_tokens)
-
-    def problems(self, request: ComputeRequest, scores: Sequence[Score]) -> Iterator[str]:
-        return iter(())
-
-    def expected_thinking_tokens(self, request: ComputeRequest, natural_tokens: int) -> int:
-        return natural_tokens
 
 
 METHOD = NoForcing()

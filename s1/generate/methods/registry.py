@@ -1,6 +1,9 @@
-"""Ways to spend test-time compute, one file each: a module of this folder that has a `METHOD` is found by its being here.
+"""Ways to spend test-time compute, one file each: a module of this folder is found by its being here.
 
-To add one: a file with a config that `serves` recognises, a yaml in conf/budget, a test. Nothing else names it.
+    METHOD    it serves a request by itself
+    WRAPPER   it serves a request on top of the method that would serve the rest of it, and comes before all methods
+
+To add one: a file whose METHOD says what it `serves`, a yaml in conf/budget, a test. Nothing else names it.
 """
 
 from __future__ import annotations
@@ -14,18 +17,28 @@ from s1.generate import methods as package
 from s1.generate.methods.method import ComputeRequest, Method
 
 
-@cache
 def methods() -> tuple[Method, ...]:
-    """All methods, by the names of their modules."""
-    names = (found.name for found in pkgutil.iter_modules(package.__path__) if found.name != "registry")
-    modules = (importlib.import_module(f"{package.__name__}.{name}") for name in names)
-    return tuple(module.METHOD for module in modules if hasattr(module, "METHOD"))
+    """All that serve a request by themselves, by the names of their modules."""
+    return _named("METHOD", tuple(package.__path__))
+
+
+def wrappers() -> tuple[Method, ...]:
+    """All that serve a request on top of another."""
+    return _named("WRAPPER", tuple(package.__path__))
 
 
 def method_of(request: ComputeRequest) -> Method:
     """The one method that serves a request. Raises ConfigError if none does, or several do."""
-    serving = [method for method in methods() if method.serves(request)]
+    serving = [each for each in wrappers() if each.serves(request)]
+    serving = serving or [each for each in methods() if each.serves(request)]
     if len(serving) != 1:
         names = ", ".join(method.name for method in serving) or "none"
         raise ConfigError(f"budget {request.budget}: served by {names}, not by one method. Correct the budget.")
     return serving[0]
+
+
+@cache
+def _named(constant: str, places: tuple[str, ...]) -> tuple[Method, ...]:
+    names = sorted(each.name for each in pkgutil.iter_modules(places) if each.name != "registry")
+    modules = (importlib.import_module(f"{package.__name__}.{name}") for name in names)
+    return tuple(getattr(module, constant) for module in modules if hasattr(module, constant))

@@ -12,7 +12,7 @@ Source: simplescaling/s1 at 77272c6, the vLLM model of its lm-eval fork, `_model
 
 `auto` was max_gen - LONGEST prompt of the batch - markers - 100: `auto_cap` is that number, and with a question's own
 prompt it is what `max_thinking_tokens: null` means here, so that no question depends on its mates.
-An answer ended only at the context; here `answer_tokens` bounds it.
+Thinking leaves 100 tokens of the context. An answer ends at the context, unless `answer_tokens` caps it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from s1.config import Budget, Compat, ConfigError, Forcing
 from s1.dialect import DialectIds, Ids
-from s1.generate.methods.forcing import BudgetForcingMethod
+from s1.generate.methods.forcing import BudgetForcingMethod, require_fit, room_to_answer
 from s1.generate.methods.method import ComputeRequest
 from s1.generate.move import Close, Force, Keep, Move, Policy, Sample
 from s1.generate.trace import Origin, Part, Trace
@@ -42,10 +42,20 @@ class OriginalForcingMethod(BudgetForcingMethod):
     def family(self, request: ComputeRequest) -> Mapping[str, str | None]:
         return {**super().family(request), "method": self.name}
 
-    def policy(self, request: ComputeRequest, ids: DialectIds, continuation: Ids, context_tokens: int) -> Policy:
-        minimum = request.budget.min_thinking_tokens
+    def check(self, request: ComputeRequest, context_tokens: int) -> None:
+        budget = request.budget
+        minimum, reserve = budget.min_thinking_tokens, budget.answer_reserve
         if minimum > 0:
             raise ConfigError(f"budget.min_thinking_tokens {minimum}: compat=s1 counts ends, not tokens. Set it to 0.")
+        if reserve is not None:
+            raise ConfigError(
+                f"budget.answer_reserve {reserve}: compat=s1 always leaves {ANSWER_RESERVE_TOKENS} tokens. Set it to"
+                " null."
+            )
+        require_fit(budget, ANSWER_RESERVE_TOKENS, context_tokens)
+
+    def policy(self, request: ComputeRequest, ids: DialectIds, continuation: Ids, context_tokens: int) -> Policy:
+        self.check(request, context_tokens)
         return OriginalForcing(request.budget, ids, continuation, context_tokens)
 
 
@@ -95,7 +105,7 @@ class OriginalForcing:
         return Force(self.ids.on_new_line(self.ids.forced_end, uncut[-1]), Part.DELIMITER)
 
     def _answer(self, trace: Trace) -> Move:
-        room = min(self.budget.answer_tokens, self.context_tokens - trace.length)
+        room = room_to_answer(self.budget, trace, self.context_tokens)
         if trace.segments[-1].part is Part.ANSWER or room <= 0:
             return Close(trace, Ending.NATURAL if self._ended_by_itself(trace) else Ending.FORCED)
         return Sample(room, self.ids.answer_stops, Part.ANSWER)

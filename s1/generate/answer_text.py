@@ -1,0 +1,118 @@
+"""An answer, read: how it ended, whether the model went on thinking in it, and which text of it is graded. Pure.
+
+A model may open its thinking again in the answer, most of all where the budget ended it:
+
+    </think> Final Answer: | 12. <think> Wait, no. It is \\boxed{13}. </think> 13.
+                             ---                                              ----   stretches outside
+                                  ---------------------------------------            thinks on: counted, never graded
+
+What is graded is the last stretch outside that says anything: what follows the last thinking that was closed again, or
+what stands before it, with the words that the end marker put there. Delimiters are looked for in the text, so that all
+spellings of them count; as in the thinking itself, their tokens are not counted. A model that goes on thinking without
+saying so cannot be seen.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from dataclasses import dataclass
+
+from s1.config import Budget, Dialect, Forcing
+from s1.dialect import Ids, Tokenizer, decode, text_before_stop
+from s1.generate.move import Close
+from s1.generate.trace import Part, Trace
+from s1.records import AnswerEnd, Ending
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A thinking section in an answer, by places in its text."""
+
+    opened: int  # where its start marker begins
+    begins: int  # behind that
+    ends: int  # where its end marker begins, or the end of the text
+    closed: int  # behind that
+
+
+def answer_end(trace: Trace, budget: Budget, context_tokens: int) -> AnswerEnd:
+    """How the answer of a closed trace ended. Where cap and context coincide it is the cap: without it, thinking would
+    have left more."""
+    answer = trace.segments_of(Part.ANSWER)
+    if not answer:
+        return AnswerEnd.NONE
+    if answer[-1].ended_by is not None:
+        return AnswerEnd.STOP
+    cap = budget.answer_tokens if budget.forcing is Forcing.BUDGET else None
+    is_capped = cap is not None and (trace.answer_tokens or 0) >= cap
+    return AnswerEnd.CAP if is_capped else AnswerEnd.CONTEXT
+
+
+def thinks_on_tokens(dialect: Dialect, trace: Trace, tokenizer: Tokenizer) -> int:
+    """Tokens of the answer inside thinking that was opened again; the token at a seam belongs to the delimiter."""
+    ids = trace.part_ids(Part.ANSWER)
+    sections = reopened(dialect, decode(ids, tokenizer))
+    return sum(
+        max(0, _tokens_until(each.ends, ids, tokenizer) - _tokens_over(each.begins, ids, tokenizer))
+        for each in sections
+    )
+
+
+def graded_text(dialect: Dialect, close: Close, tokenizer: Tokenizer) -> str:
+    """What a marker put into the model's mouth, what it wrote, and what its stop began with; without its thinking."""
+    ended_by = [segment.ended_by or () for segment in close.trace.segments_of(Part.ANSWER)]
+    written = decode(close.trace.part_ids(Part.ANSWER), tokenizer)
+    written += text_before_stop(ended_by[-1], dialect.answer_stops, tokenizer) if ended_by else ""
+    first, *later = _outside(reopened(dialect, written), written)
+    said = [stretch for stretch in later if stretch.strip()]
+    return said[-1] if said else _opening(dialect, close.ending) + first
+
+
+def reopened(dialect: Dialect, text: str) -> list[Reopened]:
+    """The thinking sections of an answer. Where a start and an end begin at one place, the longer marker counts."""
+    starts = _markers(dialect.thinking_start)
+    ends = _markers(dialect.thinking_end, *dialect.thinking_stops)
+    if not starts:
+        return []
+    found: list[Reopened] = []
+    opening: tuple[int, int] | None = None
+    longest_first = sorted(starts | ends, key=len, reverse=True)
+    for marker in re.finditer("|".join(map(re.escape, longest_first)), text):
+        if opening is None and marker[0] in starts - ends:
+            opening = marker.span()
+        elif opening is not None and marker[0] in ends - starts:
+            found.append(Reopened(*opening, *marker.span()))
+            opening = None
+    return found if opening is None else [*found, Reopened(*opening, len(text), len(text))]
+
+
+def _markers(*texts: str) -> set[str]:
+    """Each as it is, and without the line ends that a model may write otherwise."""
+    return {each for text in texts for each in (text, text.strip()) if each}
+
+
+def _outside(sections: list[Reopened], text: str) -> list[str]:
+    """The stretches between the sections, one more than there are."""
+    begins = [0, *(each.closed for each in sections)]
+    ends = [*(each.opened for each in sections), len(text)]
+    return [text[begin:end] for begin, end in zip(begins, ends, strict=True)]
+
+
+def _tokens_over(place: int, ids: Ids, tokenizer: Tokenizer) -> int:
+    """How many of the first tokens it takes to reach a place of the text."""
+    return bisect_left(range(len(ids) + 1), place, key=lambda count: len(decode(ids[:count], tokenizer)))
+
+
+def _tokens_until(place: int, ids: Ids, tokenizer: Tokenizer) -> int:
+    """How many of the first tokens lie before a place of the text as a whole."""
+    over = _tokens_over(place, ids, tokenizer)
+    return over if len(decode(ids[:over], tokenizer)) == place else over - 1
+
+
+def _opening(dialect: Dialect, ending: Ending) -> str:
+    """The words of an end marker behind the delimiter: part of the answer, so that all ends are graded alike.
+
+    A dialect without thinking stops has no delimiter: all of its markers are words.
+    """
+    markers = {Ending.FORCED: dialect.forced_end, Ending.NATURAL: dialect.thinking_end, Ending.NONE: ""}
+    return markers[ending].removeprefix(dialect.thinking_end if dialect.thinking_stops else "")
