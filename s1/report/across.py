@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from s1.config import ConfigError
 from s1.report.comparison import Comparison, Scored
 from s1.report.findings import Difference, Series
 from s1.stages import Curve
-from s1.stats import bootstrap
 from s1.stats.grid import grid, require_paired
 
 
@@ -40,9 +37,7 @@ def _against_reference(config: Curve, group: Sequence[Scored], valid: dict[str, 
         raise ConfigError(f"compare.reference {compare.reference}: no such value of {compare.axis} (there: {there}).")
     grids = {name: grid(each.scores, name) for name, each in names.items()}
     require_paired(grids)
-    questions = len(grids[reference].questions)
-    counts_RQ = bootstrap.draw_counts(questions, statistics.resamples, np.random.default_rng(statistics.seed))
-    pairs = Comparison(grids, {name: valid[each.key] for name, each in names.items()}, counts_RQ, statistics)
+    pairs = Comparison(grids, {name: valid[each.key] for name, each in names.items()}, statistics)
     return (pairs.difference(name, reference) for name in names if name != reference)
 
 

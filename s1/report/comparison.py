@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from s1.config import Statistics
 from s1.records import Score
 from s1.report.findings import Difference
 from s1.stages import CurvePoint
-from s1.stats import bootstrap
 from s1.stats.audit import Requested
 from s1.stats.grid import Grid
-from s1.stats.interval import detectable_paired_pp, plain
+from s1.stats.paired import detectable, difference
 
 
 @dataclass(frozen=True)
@@ -38,21 +35,20 @@ class Comparison:
 
     grids: Mapping[str, Grid]
     valid: Mapping[str, bool]
-    counts_RQ: np.ndarray
     statistics: Statistics
 
     def difference(self, label: str, against: str) -> Difference:
         """Accuracy of `label` less that of `against`."""
-        differences_Q = 100 * (self.grids[label].accuracy_Q - self.grids[against].accuracy_Q)
+        values, reference = self.grids[label], self.grids[against]
+        differences_Q = values.accuracy_Q - reference.accuracy_Q
+        pair = values.correct_QS[None], reference.correct_QS[None]  # one seed
         level, power = self.statistics.level, self.statistics.power
-        detectable = detectable_paired_pp(differences_Q, level, power)
-        method = f"at {100 * power:g} % power, from the observed discordance"
         return Difference(
             label=label,
             against=against,
-            estimate=bootstrap.mean(differences_Q, self.counts_RQ, level, "pp"),
+            estimate=difference(*pair, level),
             gained=int((differences_Q > 0).sum()),
             lost=int((differences_Q < 0).sum()),
-            detectable=None if detectable is None else plain(detectable, len(differences_Q), method, "pp"),
+            detectable=detectable(*pair, level, power),
             valid=self.valid[label] and self.valid[against],
         )

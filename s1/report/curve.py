@@ -25,10 +25,13 @@ from s1.report.comparison import Comparison, Scored
 from s1.report.findings import AtK, Findings, Measured, Series, write_findings
 from s1.resources import Cost
 from s1.stages import Curve, CurvePoint
-from s1.stats import bootstrap
 from s1.stats.audit import Requested, audit
+from s1.stats.bootstrap import draw_counts
+from s1.stats.clustered import accuracy, shares
 from s1.stats.grid import Grid, grid, require_paired
 from s1.stats.interval import Estimate, plain
+from s1.stats.lengths import mean_tokens
+from s1.stats.paired import gains
 from s1.stats.scaling import metrics
 from s1.stats.votes import majority_at, pass_at
 from sweep.stage import Summary, Work
@@ -108,9 +111,9 @@ def _series(name: str, members: Sequence[Scored], config: Curve) -> Series:
     require_paired(grids)
     statistics = config.statistics
     questions = len(grids[labels[0]].questions)
-    counts_RQ = bootstrap.draw_counts(questions, statistics.resamples, np.random.default_rng(statistics.seed))
-    points = [_measured(each, grids[each.point.label], counts_RQ, config) for each in ordered]
-    compare = Comparison(grids, {each.label: each.valid for each in points}, counts_RQ, statistics)
+    counts_RQ = draw_counts(questions, statistics.resamples, statistics.seed)
+    points = [_measured(each, grids[each.point.label], config) for each in ordered]
+    compare = Comparison(grids, {each.label: each.valid for each in points}, statistics)
     valid = [each for each in points if each.valid]
     reference = min(valid or points, key=lambda each: _reference_order(each.audit.requested)).label
     return Series(
@@ -140,7 +143,7 @@ def _reference_order(requested: Requested) -> tuple[float, ...]:
     return (requested.waits, requested.min_thinking_tokens, -(requested.max_thinking_tokens or math.inf))
 
 
-def _measured(each: Scored, scores_QS: Grid, counts_RQ: np.ndarray, config: Curve) -> Measured:
+def _measured(each: Scored, scores_QS: Grid, config: Curve) -> Measured:
     level, samples = config.statistics.level, scores_QS.correct_QS.shape[1]
     outcomes = Counter(score.outcome for score in each.scores)
     return Measured(
@@ -150,22 +153,23 @@ def _measured(each: Scored, scores_QS: Grid, counts_RQ: np.ndarray, config: Curv
         engine=engine_text(read_engine(each.answers)),
         questions=len(scores_QS.questions),
         samples=samples,
-        accuracy=bootstrap.accuracy(scores_QS.correct_QS, counts_RQ, level),
-        thinking_tokens=bootstrap.mean(scores_QS.thinking_tokens_Q, counts_RQ, level, "tokens"),
-        answer_tokens=bootstrap.mean(scores_QS.answer_tokens_QS.mean(axis=1), counts_RQ, level, "tokens"),
-        at_k=list(_at_k(scores_QS, counts_RQ, level)) if samples > 1 else [],
+        accuracy=accuracy(scores_QS.correct_QS[None], level),
+        thinking_tokens=mean_tokens(scores_QS.thinking_tokens_QS[None], level),
+        answer_tokens=mean_tokens(scores_QS.answer_tokens_QS[None], level),
+        at_k=list(_at_k(scores_QS, level)) if samples > 1 else [],
         outcomes={outcome.value: outcomes[outcome] for outcome in Outcome},
         audit=audit(each.scores, each.requested),
         **_cost(each.scores, config.cost),
     )
 
 
-def _at_k(scores_QS: Grid, counts_RQ: np.ndarray, level: float) -> Iterator[AtK]:
+def _at_k(scores_QS: Grid, level: float) -> Iterator[AtK]:
+    samples = scores_QS.correct_QS.shape[1]
     majority_QK = majority_at(scores_QS.votes_QS)
     estimates_K = zip(
-        bootstrap.shares(pass_at(scores_QS.correct_QS), counts_RQ, level),
-        bootstrap.shares(majority_QK, counts_RQ, level),
-        bootstrap.means(100 * (majority_QK - majority_QK[:, :1]), counts_RQ, level, "pp"),
+        shares(pass_at(scores_QS.correct_QS), samples, level),
+        shares(majority_QK, samples, level),
+        gains(majority_QK, samples, level),
         strict=True,
     )
     return (AtK(k, *estimates) for k, estimates in enumerate(estimates_K, start=1))
