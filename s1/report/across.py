@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
 from s1.config import Compare, ConfigError
 from s1.report.comparison import Comparison, holm
 from s1.report.findings import Difference, Series
 from s1.report.measure import Sampled
 from s1.report.series import Member, is_of_request
 from s1.stages import Curve
-from s1.stats import bootstrap
 from s1.stats.grid import grid, require_paired
 
 
@@ -49,9 +46,7 @@ def _pairs(
         raise ConfigError(f"compare.reference {compare.reference}: no such value of {compare.axis} (there: {there}).")
     sampled = {name: sampled_of(each) for name, each in names.items()}
     require_paired({name: its for name, each in sampled.items() for its in each.grids})
-    questions = len(sampled[reference].questions)
-    counts_RQ = bootstrap.draw_counts(questions, statistics.resamples, np.random.default_rng(statistics.seed))
-    compared = Comparison(sampled, {name: valid[each.key] for name, each in names.items()}, counts_RQ, statistics)
+    compared = Comparison(sampled, {name: valid[each.key] for name, each in names.items()}, statistics)
     return ((compared, name, reference) for name in names if name != reference)
 
 

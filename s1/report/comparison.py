@@ -6,14 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
-
 from s1.config import Statistics
 from s1.report import measure
 from s1.report.findings import Difference
 from s1.report.measure import Sampled
 from s1.report.step import Direction, direction_of
-from s1.stats import bootstrap
 from s1.stats.interval import Estimate
 
 AtLevel: TypeAlias = "Callable[[float], Estimate]"
@@ -25,7 +22,6 @@ class Comparison:
 
     sampled: Mapping[str, Sampled]
     valid: Mapping[str, bool]
-    counts_RQ: np.ndarray
     statistics: Statistics
 
     def difference(self, label: str, against: str, joint_level: float) -> Difference:
@@ -33,13 +29,12 @@ class Comparison:
         one, other = self._pair(label, against)
         level = self.statistics.level
         differences_Q = one.accuracy_Q - other.accuracy_Q
-        longer_Q = one.thinking_tokens_Q - other.thinking_tokens_Q
         return Difference(
             label=label,
             against=against,
             estimate=measure.paired(one, other, level),
             joint=measure.paired(one, other, joint_level),
-            tokens=bootstrap.mean(longer_Q, self.counts_RQ, level, "tokens"),
+            tokens=measure.longer(one, other, level),
             gained=int((differences_Q > 0).sum()),
             lost=int((differences_Q < 0).sum()),
             detectable=measure.detectable(one, other, level, self.statistics.power),

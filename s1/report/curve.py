@@ -29,8 +29,8 @@ from s1.report.scored import Scored, read_scored
 from s1.report.series import Line, Member, lines_of, members_of
 from s1.resources import Cost
 from s1.stages import Curve
-from s1.stats import bootstrap
 from s1.stats.audit import audit, label_as_measured
+from s1.stats.bootstrap import draw_counts
 from s1.stats.grid import require_paired
 from s1.stats.interval import Estimate, plain
 from s1.stats.scaling import metrics
@@ -84,13 +84,11 @@ def _series(line: Line, context: _Context) -> Series:
     require_paired({m.label: its for m in line.members for its in sampled[id(m)].grids})
     ordered = sorted(line.members, key=lambda member: _thinking_order(member, sampled[id(member)]))
     taken = [sampled[id(member)] for member in ordered]
-    counts_RQ = bootstrap.draw_counts(
-        len(taken[0].questions), statistics.resamples, np.random.default_rng(statistics.seed)
-    )
-    points = [_measured(member, its, counts_RQ, context) for member, its in zip(ordered, taken, strict=True)]
+    counts_RQ = draw_counts(len(taken[0].questions), statistics.resamples, statistics.seed)
+    points = [_measured(member, its, context) for member, its in zip(ordered, taken, strict=True)]
     by_label = dict(zip((point.label for point in points), taken, strict=True))
     valid = [point for point in points if point.valid]
-    compare = Comparison(by_label, {point.label: point.valid for point in points}, counts_RQ, statistics)
+    compare = Comparison(by_label, {point.label: point.valid for point in points}, statistics)
     reference = min(valid or points, key=_reference_order)
     peak = max(valid or points, key=lambda point: point.accuracy.value)  # of equals, the first thinks least
     pairs = len(valid) * (len(valid) - 1) // 2
@@ -168,9 +166,9 @@ def _deepest_fall(points: Sequence[Measured]) -> tuple[int, int]:
 # ---------------------------------------------------------------------------------------------------- one point
 
 
-def _measured(member: Member, sampled: Sampled, counts_RQ: np.ndarray, context: _Context) -> Measured:
+def _measured(member: Member, sampled: Sampled, context: _Context) -> Measured:
     scores, level, request = member.scores, context.level, member.request
-    seeds, questions, samples = sampled.correct_RQS.shape
+    _, questions, samples = sampled.correct_RQS.shape
     outcomes = Counter(score.outcome for score in scores)
     audited = audit(scores, request)
     known = [context.disagreeing[each.key] for each in member.scored if each.key in context.disagreeing]
@@ -179,15 +177,15 @@ def _measured(member: Member, sampled: Sampled, counts_RQ: np.ndarray, context: 
         values=member.values,
         request=request,
         bounds=method_of(request).bounds(request),
-        sources=[_source(each, sampled, counts_RQ, level) for each in member.scored],
+        sources=[_source(each, sampled, level) for each in member.scored],
         engine="; ".join(dict.fromkeys(engine_text(read_engine(each.answers)) for each in member.scored)),
         questions=questions,
         samples=samples,
-        accuracy=measure.accuracy(sampled, counts_RQ, level),
+        accuracy=measure.accuracy(sampled, level),
         accuracy_if_cut_right=audited.accuracy_if_cut_were_right if audited.answers_cut_share else None,
-        thinking_tokens=measure.tokens(sampled.thinking_tokens_Q, seeds, counts_RQ, level),
-        answer_tokens=measure.tokens(sampled.answer_tokens_Q, seeds, counts_RQ, level),
-        at_k=list(measure.at_every_k(sampled, counts_RQ, level)),
+        thinking_tokens=measure.tokens(sampled.thinking_tokens_RQS, level),
+        answer_tokens=measure.tokens(sampled.answer_tokens_RQS, level),
+        at_k=list(measure.at_every_k(sampled, level)),
         outcomes={outcome.value: outcomes[outcome] for outcome in Outcome},
         audit=audited,
         disagreements=sum(known) if known else None,
@@ -195,14 +193,14 @@ def _measured(member: Member, sampled: Sampled, counts_RQ: np.ndarray, context: 
     )
 
 
-def _source(each: Scored, sampled: Sampled, counts_RQ: np.ndarray, level: float) -> Source:
+def _source(each: Scored, sampled: Sampled, level: float) -> Source:
     alone = sampled.of_seeds([each.point.seed])
     return Source(
         seed=each.point.seed,
         key=each.key,
         digest=each.digest,
-        accuracy=measure.accuracy(alone, counts_RQ, level),
-        thinking_tokens=measure.tokens(alone.thinking_tokens_Q, 1, counts_RQ, level),
+        accuracy=measure.accuracy(alone, level),
+        thinking_tokens=measure.tokens(alone.thinking_tokens_RQS, level),
         valid=audit(each.scores, each.point.request).valid,
     )
 

@@ -122,7 +122,7 @@ def outlined(shape: Shape) -> Iterator[str]:
     if len(shape.points) < 2:
         return
     if not shape.grows:
-        yield "No point thinks measurably longer than another, so nothing can be said of more thinking."
+        yield "Whether accuracy changes with thinking cannot be told: no point thinks measurably longer than another."
     else:
         yield from _rise(shape)
         yield from (f"On the way accuracy falls, {step.said}." for step in shape.falls_before)

@@ -37,13 +37,12 @@ class Step:
 
     @property
     def longer(self) -> Longer:
-        """By the paired interval of the thinking tokens."""
+        """By the paired interval of the thinking tokens; of a single question, which has none, by what it is."""
         tokens = self.difference.tokens
-        if tokens.lo is None or tokens.hi is None:
-            return Longer.UNKNOWN
-        if tokens.lo > 0:
+        lo, hi = (tokens.value if end is None else end for end in (tokens.lo, tokens.hi))
+        if lo > 0:
             return Longer.YES
-        return Longer.NO if tokens.hi < 0 else Longer.UNKNOWN
+        return Longer.NO if hi < 0 else Longer.UNKNOWN
 
     @property
     def falls(self) -> bool:

@@ -117,7 +117,9 @@ def test_held_back_ends_that_think_less_are_not_more_thinking() -> None:
 def test_points_that_think_alike_allow_nothing_to_be_said_of_more_thinking() -> None:
     series = series_of((40, 0, 100, 30), (None, 0, 200, 30))
     said = verdict(series)
-    assert said[0] == "No point thinks measurably longer than another, so nothing can be said of more thinking."
+    assert said[0] == (
+        "Whether accuracy changes with thinking cannot be told: no point thinks measurably longer than another."
+    )
     assert said[1].startswith("At not measurably longer thinking accuracy rises, from 33.3% (max 40, 31.0 tokens)")
     assert held_against(series) == "cannot be told"
 
