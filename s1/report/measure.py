@@ -1,6 +1,6 @@
 """The numbers of points over R seeds, Q questions and S samples: where the report asks the statistics.
 
-Below 8 seeds an interval is over questions, given these seeds; the range over seeds stands beside it (s1/stats/seeds.py).
+Below 8 seeds an interval is over questions, given these seeds; the range over seeds stands beside it (stats/seeds.py).
 """
 
 from __future__ import annotations

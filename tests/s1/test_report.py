@@ -131,7 +131,7 @@ def test_the_published_curve_rises_with_the_budget_and_its_wait_gain_cannot_be_t
     assert series.reference == "natural end"
     assert round(series.metrics.scaling.value) == 15
     assert series.metrics.control.value == 1
-    assert series.metrics.performance.value == pytest.approx(17 / 30)
+    assert 15 / 30 < series.metrics.performance.value < 17 / 30  # the best of 7 points, corrected for the choice
     shape, flatters, least, most = verdict(series)
     assert shape.startswith(
         "Accuracy rises with thinking to Wait x4, from 0.0% (max 500, 500.0 tokens) to 56.7% (Wait x4, 7,320 tokens):"
@@ -220,7 +220,7 @@ def test_several_samples_are_bootstrapped_over_questions_and_reported_for_every_
     agreeing = [row for sample in range(4) for row in rows(3 + 2 * sample, 12, 9, sample=sample)]
     measured = series_of(run(tmp_path, [point(None, 0)], [agreeing]))[0].points[0]
     assert (measured.questions, measured.samples) == (12, 4)
-    assert measured.accuracy.method == "bootstrap over questions, 2000 resamples"
+    assert measured.accuracy.method == "Wilson over questions, clustered"
     assert [each.k for each in measured.at_k] == [1, 2, 3, 4]
     one, *_, all_four = measured.at_k
     assert one.passed == one.majority == measured.accuracy
