@@ -43,7 +43,7 @@ def curve(work: Work[Curve]) -> Summary:
     found = disagreements(scored)
     findings = find(work.config, scored, found.counts)
     write_findings(work.out, findings)
-    found.write(work.out)
+    found.write(work.out, findings)
     points = list(findings.points())
     summary: dict[str, float | int | str | None] = {
         "points": len(points),

@@ -1,51 +1,64 @@
 """What graders judge differently, of all points: grader_disagreement.csv, collected from the scores of each.
 
-A row has the columns as the scores stage wrote them, behind the point's label, its values by axis and scores/<key>.
+A row has the columns as the scores stage wrote them, behind the point's label, its series and scores/<key>@<digest>.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from s1.report.findings import cited
+from s1.report.findings import Findings
 from s1.report.scored import Scored
 from s1.report.table import csv_text
 
 FILE_NAME = "grader_disagreement.csv"
+PLACE = ("label", "series", "scores")
 
 
 @dataclass(frozen=True)
 class Disagreements:
-    """Rows of all points, and how many each has."""
+    """By the key of the scores; none of scores that one grader judged."""
 
-    columns: list[str]
-    rows: list[Mapping[str, Any]]
-    counts: Mapping[str, int]  # by the key of the scores; none for scores of one grader
+    columns: tuple[str, ...]
+    rows: Mapping[str, list[dict[str, str]]]
 
-    def write(self, out: Path) -> None:
-        """The file, also where no graders disagree."""
-        empty = [dict.fromkeys(self.columns, "")] if not self.rows else []
-        text = csv_text([*self.rows, *empty])
-        (out / FILE_NAME).write_text(text.splitlines(keepends=True)[0] if empty else text, encoding="utf-8")
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return {key: len(rows) for key, rows in self.rows.items()}
+
+    def write(self, out: Path, findings: Findings) -> None:
+        """The file, each row once; a heading alone where no graders disagree."""
+        columns = (*PLACE, *self.columns)
+        places = _places(findings)
+        rows = [{**places[key], **row} for key, its in self.rows.items() if key in places for row in its]
+        filled = [{name: row.get(name, "") for name in columns} for row in rows]
+        (out / FILE_NAME).write_text(csv_text(filled, columns), encoding="utf-8")
 
 
 def disagreements(scored: Sequence[Scored]) -> Disagreements:
-    """Every row once, in the order of the points."""
-    by_key = {each.key: each for each in scored if each.judged and (each.judged / FILE_NAME).exists()}
-    rows = {key: list(_rows(each)) for key, each in by_key.items()}
-    flat = [row for its in rows.values() for row in its]
-    axes = dict.fromkeys(axis for each in scored for axis in each.point.values)
-    columns = list(dict.fromkeys(["label", *axes, "scores", *(name for row in flat for name in row)]))
-    filled = [{name: row.get(name, "") for name in columns} for row in flat]
-    return Disagreements(columns, filled, {key: len(its) for key, its in rows.items()})
+    """Read what each scores stage left."""
+    rows, columns = {}, {}
+    for each in scored:
+        path = each.judged / FILE_NAME if each.judged else None
+        if path is None or not path.exists():
+            continue
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            rows[each.key] = list(reader)
+            columns.update(dict.fromkeys(reader.fieldnames or ()))
+    return Disagreements(tuple(columns), rows)
 
 
-def _rows(each: Scored) -> Iterator[Mapping[str, Any]]:
-    assert each.judged is not None
-    place = {"label": each.point.label, **each.point.values, "scores": cited(each.key, each.digest)}
-    with (each.judged / FILE_NAME).open(encoding="utf-8", newline="") as file:
-        yield from ({**place, **row} for row in csv.DictReader(file))
+def _places(findings: Findings) -> dict[str, dict[str, str]]:
+    """The label of each point, all series that it lies on, and what its scores are cited as; by their key."""
+    found: dict[str, dict[str, str]] = {}
+    for series in findings.series:
+        for point in series.points:
+            for source in point.sources:
+                before = found.get(source.key)
+                names = f"{before['series']}; {series.name}" if before else series.name
+                found[source.key] = dict(zip(PLACE, (point.label, names, f"scores/{source.cited}"), strict=True))
+    return found

@@ -27,6 +27,7 @@ from s1.report.canvas import (
     doubling_axis,
     drawing,
     legend,
+    legend_below,
     percent_axis,
     percent_interval,
 )
@@ -40,6 +41,7 @@ BESIDE = ((8, -11, "left"), (-7, 6, "right"), (8, 5, "left"), (-7, -12, "right")
 ABOVE = ((0, 4, "center"), (4, 4, "right"), (-4, 4, "left"))
 BELOW = ((0, -11, "center"), (4, -11, "right"), (-4, -11, "left"))
 PIXELS_APART = 3
+MOST_ABOVE = 3  # marks beside the title
 SEED_DOT = {"marker": "o", "markersize": 2.6, "alpha": 0.55, "markeredgecolor": "none"}
 
 Segment: TypeAlias = "tuple[tuple[float, float], tuple[float, float]]"
@@ -72,7 +74,7 @@ def _scaling(all_series: Sequence[Series]) -> Figure:
     )
     seeds = [(y, y) for point in points for _, y in _seeds(point)]
     percent_axis(axes, [*(percent_interval(point.accuracy) for point in points), *seeds])
-    _legend(axes, points, LINES[0] if len(lines) == 1 else FAINT)
+    _legend(figure, axes, points, LINES[0] if len(lines) == 1 else FAINT)
     label_points(figure, axes, _names(lines), [segment for line in lines for segment in segments_of(line)])
     return figure
 
@@ -134,8 +136,8 @@ def position(point: Measured) -> tuple[float, float]:
     return point.thinking_tokens.value, 100 * point.accuracy.value
 
 
-def _legend(axes: Axes, points: Sequence[Measured], colour: str) -> None:
-    """The marks that occur, in words."""
+def _legend(figure: Figure, axes: Axes, points: Sequence[Measured], colour: str) -> None:
+    """The marks that occur, in words: above the plot, or below it where they are too many for the title."""
     kinds = (
         ("budget or natural end", [point for point in points if point.valid and not point.extends]),
         ("end held back", [point for point in points if point.valid and point.extends]),
@@ -144,7 +146,11 @@ def _legend(axes: Axes, points: Sequence[Measured], colour: str) -> None:
     occurring = [(name, members[0]) for name, members in kinds if members]
     marks = [(name, _marker(point, colour if point.valid else INVALID)) for name, point in occurring]
     marks += [("one seed", {"color": colour, **SEED_DOT})] if any(map(_seeds, points)) else []
-    legend(axes, [(name, {"linestyle": "none", **mark}) for name, mark in marks])
+    drawn = [(name, {"linestyle": "none", **mark}) for name, mark in marks]
+    if len(drawn) > MOST_ABOVE:
+        legend_below(figure, drawn)
+    else:
+        legend(axes, drawn)
 
 
 # --------------------------------------------------------------------------------------------------- labels
@@ -170,12 +176,15 @@ def label_points(figure: Figure, axes: Axes, names: Iterable[Name], segments: It
 
 
 def _names(lines: Sequence[Line]) -> Iterator[Name]:
-    """What stands where, in which colour: its name at the end of each line, the budgets along the first."""
+    """What stands where, in which colour: its name at the end of each line, and every point once."""
     for line in lines:
         if line.name and line.points:
             yield line.points[-1], line.name, line.colour
-    for point in lines[0].points:
-        yield point, point.label.removeprefix("max "), INK if point.valid else INVALID
+    points = {point.label: point for line in reversed(lines) for point in line.points}
+    for line in lines:
+        for point in line.points:
+            if points[point.label] is point:
+                yield point, point.label.removeprefix("max "), INK if point.valid else INVALID
 
 
 def _places(point: Measured) -> Iterator[tuple[tuple[float, float], tuple[float, float, str]]]:

@@ -129,7 +129,7 @@ def outlined(shape: Shape) -> Iterator[str]:
         yield from _falls_after(shape)
     for step in shape.jumps:
         yield f"At {step.longer.value} thinking accuracy {step.direction.value}, {step.said}."
-    if len(shape.points) > 2:
+    if len(shape.points) > 2 and len({point.accuracy.value for point in shape.points}) > 1:
         yield _caveat(shape)
 
 

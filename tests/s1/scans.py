@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from s1.config import Budget, EngineConfig, EngineKind, Forcing, Statistics
 from s1.generate.engines import Fingerprint
@@ -99,14 +100,25 @@ def work(config: object, inputs: dict[str, Sequence[Path]], out: Path) -> Work:
     return Work(out.parent.name, config, given, out, out, out, {}, lambda *_: None, digests=digests)
 
 
-def run(store: Path, points: Sequence[CurvePoint], scores: Sequence[list[Score]], **statistics: object) -> Path:
-    """Both stages, as the machinery would run them; the report's product directory."""
+def run(
+    store: Path,
+    points: Sequence[CurvePoint],
+    scores: Sequence[list[Score]],
+    disagreeing: Mapping[int, str] = MappingProxyType({}),
+    **statistics: object,
+) -> Path:
+    """Both stages, as the machinery would run them; the report's product directory.
+
+    `disagreeing`: what graders judge differently, as a file, by the place of the point.
+    """
     directories = {"scores": [], "answers": []}
     for index, each in enumerate(scores):
         for role, made in directories.items():
             made.append(store / role / f"{index:012x}" / "out")
             made[-1].mkdir(parents=True, exist_ok=True)
         write_rows(directories["scores"][-1] / "scores.jsonl", each)
+        if index in disagreeing:
+            (directories["scores"][-1] / "grader_disagreement.csv").write_text(disagreeing[index], encoding="utf-8")
         FINGERPRINT.write(directories["answers"][-1])
     config = Curve(list(points), replace(STATISTICS, **statistics), COST)
     made = work(config, directories, store / "curve" / "c0ffee000000" / "out")

@@ -80,3 +80,14 @@ def test_the_verdict_names_who_is_higher_and_who_cannot_be_told_apart() -> None:
 
 def test_points_that_failed_the_audit_are_no_part_of_the_verdict() -> None:
     assert comparison([replace(row, valid=False) for row in compared(POINTS)]) == []
+
+
+def test_seeds_are_pooled_on_both_sides_of_a_comparison() -> None:
+    seeded = []
+    for each in POINTS[::2]:
+        for seed in (0, 1):
+            at = replace(each.point, values={**each.point.values, "seed": seed}, seed=seed)
+            seeded.append(replace(each, point=at, key=f"{each.key}-{seed}"))
+    (row,) = compared(seeded)
+    assert (row.label, row.against, row.estimate.value) == ("random, natural end", "s1k, natural end", -25.0)
+    assert "given these 2 seeds" in row.estimate.method

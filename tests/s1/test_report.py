@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from s1.report.curve import find
 from s1.report.figures_samples import sample_drawings
 from s1.report.findings import Series, read_findings, write_findings
 from s1.report.scored import Scored
-from s1.report.table import shown
+from s1.report.table import as_written, shown
 from s1.report.verdict import verdict
 from s1.stages import Curve, CurvePoint
 from s1.stats.interval import StatisticsError
@@ -120,6 +121,65 @@ def test_the_page_stands_alone(tmp_path: Path, scan: tuple[list, list]):
     referenced = set(re.findall(r'(?:url\(#|href="#)([^")]+)', page))
     assert referenced <= set(ids)
     assert "budget &amp; with Wait" in page
+
+
+def test_every_number_is_cited_by_the_key_and_the_digest_of_what_it_came_from(tmp_path: Path):
+    out = run(tmp_path, *small_scan())
+    readme, page = ((out / name).read_text(encoding="utf-8") for name in ("README.md", "report.html"))
+    assert "| `scores/000000000003@d003` |" in readme and "From `curve/c0ffee000000@d000`." in readme
+    assert "scores/000000000003@d003<" in page and "curve/c0ffee000000@d000" in page
+    assert as_written(out / "table.csv")[3]["digest"] == "d003beef0000"
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["curve"] == {"key": "c0ffee000000", "digest": "d000beef0000"}
+    assert manifest["points"][3]["scores"] == [{"seed": 0, "key": "000000000003", "digest": "d003beef0000"}]
+
+
+def test_without_a_digest_the_key_alone_is_cited(tmp_path: Path):
+    FINGERPRINT.write(tmp_path)
+    findings = find(
+        Curve([point(8, 0)], STATISTICS, COST), [Scored(point(8, 0), "0123456789ab", rows(3, 12, 9, 8), tmp_path)]
+    )
+    assert next(findings.points()).sources[0].cited == "0123456789ab"
+
+
+def test_cut_answers_are_counted_and_bounded_beside_the_accuracy(tmp_path: Path):
+    """Three of 24 answers end at the context, one of them right: 58.3, at most 66.7."""
+    points, scores = small_scan()
+    for place in (0, 20, 21):
+        scores[2][place] = replace(scores[2][place], answer_end=AnswerEnd.CONTEXT, thinks_on_tokens=7)
+    out = run(tmp_path, points, scores)
+    readme, page = ((out / name).read_text(encoding="utf-8") for name in ("README.md", "report.html"))
+    bounded = "58.3, at most 66.7 if the cut answers were right"
+    assert f"| natural end | {bounded} | [38.8, 75.5] | 24 | 15.5 | 12.5 | 12.5 | reference |" in readme
+    assert f"<td>{bounded}</td>" in page
+    row = as_written(out / "table.csv")[2]
+    assert [row[name] for name in ("accuracy_if_cut_right", "answers_cut_share", "thinks_on_share")] == [
+        "0.666667",
+        "0.125",
+        "0.125",
+    ]
+
+
+def test_answers_cut_by_a_cap_make_a_point_invalid(tmp_path: Path):
+    points, scores = small_scan()
+    scores[2][:2] = [replace(row, answer_end=AnswerEnd.CAP) for row in scores[2][:2]]
+    out = run(tmp_path, points, scores)
+    assert [each.label for each in series_of(out)[0].points if not each.valid] == ["max 16", "natural end"]
+
+
+def test_what_graders_judge_differently_is_collected_with_its_place_and_counted(tmp_path: Path):
+    head = "question_id,ours,theirs"
+    files = {0: f"{head}\nq01,5,25\nq02,=cmd,\n", 2: f"{head}\n"}
+    points, scores = small_scan()
+    out = run(tmp_path, points, scores, files)
+    assert (out / "grader_disagreement.csv").read_text(encoding="utf-8").splitlines() == [
+        f"label,series,scores,{head}",
+        "max 8,,scores/000000000000@d000,q01,5,25",
+        "max 8,,scores/000000000000@d000,q02,=cmd,",
+    ]
+    assert [each.disagreements for each in series_of(out)[0].points] == [2, None, 0, None, None]
+    without = run(tmp_path / "none", points, scores)
+    assert (without / "grader_disagreement.csv").read_text(encoding="utf-8") == "label,series,scores\n"
 
 
 # -------------------------------------------------------------------------------------------------- what it may say
