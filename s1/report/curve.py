@@ -59,10 +59,16 @@ def curve(work: Work[Curve]) -> Summary:
 
 def find(config: Curve, scored: Sequence[Scored], disagreeing: Mapping[str, int] | None = None) -> Findings:
     """All that the report says, from the scores of all points; `disagreeing` answers by the key of the scores."""
-    members = members_of(scored, config.statistics.pool_seeds)
-    series = [_series(line, _Context(config, disagreeing or {})) for line in lines_of(members)]
-    compared = agreements([(each.point.label, each.point.values, each.answers) for each in scored])
+    lines = lines_of(members_of(scored, config.statistics.pool_seeds))
+    series = [_series(line, _Context(config, disagreeing or {})) for line in lines]
+    compared = agreements([(_label_of_seed(each, scored), each.point.values, each.answers) for each in scored])
+    members = list({member.key: member for line in lines for member in line.members}.values())
     return Findings(series, list(compared), across(config, members, series), config.statistics, config.cost)
+
+
+def _label_of_seed(each: Scored, scored: Sequence[Scored]) -> str:
+    seeds = {other.point.seed for other in scored}
+    return f"{each.point.label}, seed {each.point.seed}" if len(seeds) > 1 else each.point.label
 
 
 @dataclass(frozen=True)
@@ -227,6 +233,9 @@ def _notes(points: Sequence[Measured], members: Sequence[Member]) -> Iterator[st
         )
     yield from (f"{point.label}: {sentence}" for point in points for sentence in point.audit.unmet)
     yield from dict.fromkeys(member.note for member in members if member.note)
+    if len({tuple(source.seed for source in point.sources) for point in points}) > 1:
+        each = ", ".join(f"{point.label} {'/'.join(str(source.seed) for source in point.sources)}" for point in points)
+        yield f"Points of this line have different seeds, and are compared over those that both have: {each}."
     engines = sorted({point.engine for point in points})
     if len(engines) > 1:
         yield f"Points of this line come from engines that differ: {'; '.join(engines)}. So may their traces."

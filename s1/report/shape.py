@@ -60,7 +60,7 @@ class Shape:
 
     @property
     def falls(self) -> list[Step]:
-        return [*self.falls_before, *self.falls_after]
+        return [*self.falls_before, *self.falls_after] if len(self.points) > 1 else []
 
     @property
     def jumps(self) -> list[Step]:
@@ -128,7 +128,7 @@ def outlined(shape: Shape) -> Iterator[str]:
         yield from (f"On the way accuracy falls, {step.said}." for step in shape.falls_before)
         yield from _falls_after(shape)
     for step in shape.jumps:
-        yield f"At {step.longer.value} thinking accuracy {step.direction.value}, {step.said}."
+        yield f"Without measurably longer thinking accuracy {step.direction.value}, {step.said}."
     if len(shape.points) > 2 and len({point.accuracy.value for point in shape.points}) > 1:
         yield _caveat(shape)
 

@@ -142,7 +142,7 @@ def _shown_row(row: Mapping[str, float | str | None]) -> dict[str, str]:
         "cut %": _percent(row["forced_share"]),
         "Waits": f"{row['mean_waits']}",
         "none %": _percent(row["no_answer_share"]),
-        "answers cut %": _percent(row["answers_cut_share"]),
+        "cut ans %": _percent(row["answers_cut_share"]),
         "tokens": f"{row['sampled_tokens']:,.0f}",
     }
 

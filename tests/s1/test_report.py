@@ -12,7 +12,7 @@ import pytest
 from scans import COST, FINGERPRINT, STATISTICS, point, rows, run, series_of
 
 from s1.config import ConfigError
-from s1.records import Outcome, Score, write_rows
+from s1.records import AnswerEnd, Outcome, Score, write_rows
 from s1.report.curve import find
 from s1.report.figures_samples import sample_drawings
 from s1.report.findings import Series, read_findings, write_findings

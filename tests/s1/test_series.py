@@ -212,6 +212,17 @@ def test_only_the_seed_itself_pools() -> None:
     ]
 
 
+def test_points_of_different_seeds_are_compared_over_those_that_both_have() -> None:
+    scored = [each for each in seeded(3) if (each.point.label, each.point.seed) != ("max 8", 2)]
+    (series,) = found(scored).series
+    assert [len(each.sources) for each in series.points] == [2, 3]
+    assert series.to_reference[0].estimate.value == pytest.approx(-100 * 16 / 40)
+    assert any(
+        note.startswith("Points of this line have different seeds") and note.endswith("max 8 0/1, natural end 0/1/2.")
+        for note in series.notes
+    )
+
+
 def test_seeds_are_visible_in_page_table_and_figure(tmp_path: Path) -> None:
     points = [point(limit, 0, seed=seed) for seed in (0, 1, 2) for limit in (8, None)]
     scores = [rows(4 + 3 * (p.request.budget.max_thinking_tokens is None) + p.seed, 12, 9, None) for p in points]

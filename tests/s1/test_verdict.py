@@ -120,7 +120,7 @@ def test_points_that_think_alike_allow_nothing_to_be_said_of_more_thinking() -> 
     assert said[0] == (
         "Whether accuracy changes with thinking cannot be told: no point thinks measurably longer than another."
     )
-    assert said[1].startswith("At not measurably longer thinking accuracy rises, from 33.3% (max 40, 31.0 tokens)")
+    assert said[1].startswith("Without measurably longer thinking accuracy rises, from 33.3% (max 40, 31.0 tokens)")
     assert held_against(series) == "cannot be told"
 
 
@@ -159,6 +159,14 @@ def test_equal_differences_tell_only_where_an_exact_test_does(questions: int, te
     series = series_of((8, 0, 0, 8), (None, 0, questions, 30), questions=questions)
     assert held_against(series).startswith("rises") is tells
     assert series.neighbours[0].estimate.lo != series.neighbours[0].estimate.hi
+
+
+def test_points_that_all_failed_the_audit_allow_nothing_to_be_said() -> None:
+    broken = measured(point(8, 0), range(3), 8)
+    broken = replace(broken, scores=[replace(row, thinking_tokens=99) for row in broken.scores])
+    (series,) = found([broken]).series
+    assert verdict(series) == ["Fewer than two valid points: there is nothing to compare."]
+    assert (held_against(series), contradicts_monotony(series)) == ("nothing to compare", False)
 
 
 def test_no_difference_is_not_said_to_be_one() -> None:
