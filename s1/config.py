@@ -262,6 +262,7 @@ class Statistics:
     resamples: int = 10_000
     seed: int = 0
     power: float = 0.8  # of the smallest detectable difference
+    pool_seeds: bool = True  # points that differ in `seed` alone are one, its mean over seeds; false: a series each
 
 
 @dataclass(frozen=True)

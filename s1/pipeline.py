@@ -97,7 +97,7 @@ def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[Point
     first = points[0]
     curve = Stage(
         name="curve",
-        version=3,
+        version=4,
         config=Curve(
             points=[_curve_point(x, set_here) for x, set_here in zip(points, request.values, strict=True)],
             statistics=first.statistics,
@@ -113,7 +113,7 @@ def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[Point
     )
     return Stage(
         name="report",
-        version=3,
+        version=4,
         config=Report(name=name, claim=first.claim, command=request.command),
         run="s1.report.page:report",
         inputs={"curve": (curve,)},

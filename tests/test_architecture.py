@@ -97,6 +97,8 @@ RANKS = (
     ("s1.report.samples", 1),
     ("s1.report.funnel_table", 1),
     ("s1.report.show", 1),
+    ("s1.report.step", 1),
+    ("s1.report.shape", 1),
     ("s1.report.verdict", 1),
     ("s1.report.*", 2),
     ("s1.data.*", 2),

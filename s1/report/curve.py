@@ -1,175 +1,214 @@
-"""The curve stage: the scores of all points, brought together. Writes curve.json (s1/report/findings.py).
+"""The curve stage: the scores of all points, brought together. Writes curve.json (s1/report/findings.py), and what
+graders judge differently as grader_disagreement.csv (s1/report/disagreements.py).
 
-Points that differ in their budget alone are one series, one line of the figure, and answer the same questions: one
-matrix of resampled questions serves all numbers of a series, so their differences are paired. A point whose forcing
-audit fails stays in every table, marked, and is left out of Scaling, Slope and Performance.
+Points of one series (s1/report/series.py) are one line of the figure, and answer the same questions: one matrix of
+resampled questions serves all numbers of a series, so their differences are paired. A point whose audit fails stays in
+every table, marked, and is left out of Scaling, Slope, Performance and the verdict.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
-from s1.config import Budget, ConfigError
 from s1.generate.engines import engine_text, read_engine
 from s1.generate.methods.registry import method_of
-from s1.records import Outcome, Score, read_rows
-from s1.report.across import across
+from s1.records import Outcome, Score
+from s1.report import measure
+from s1.report.across import across, sampled_of
 from s1.report.agreement import agreements
-from s1.report.comparison import Comparison, Scored
-from s1.report.findings import AtK, Findings, Measured, Series, write_findings
+from s1.report.comparison import Comparison, bonferroni, holm
+from s1.report.disagreements import disagreements
+from s1.report.findings import Findings, Measured, Series, Source, write_findings
+from s1.report.measure import Sampled
+from s1.report.scored import Scored, read_scored
+from s1.report.series import Line, Member, lines_of, members_of
 from s1.resources import Cost
-from s1.stages import Curve, CurvePoint
-from s1.stats import bootstrap
-from s1.stats.audit import audit
-from s1.stats.grid import Grid, grid, require_paired
+from s1.stages import Curve
+from s1.stats.audit import audit, label_as_measured
+from s1.stats.bootstrap import draw_counts
+from s1.stats.grid import require_paired
 from s1.stats.interval import Estimate, plain
 from s1.stats.scaling import metrics
-from s1.stats.votes import majority_at, pass_at
 from sweep.stage import Summary, Work
-
-BUDGET = "budget"  # the axes `budget` and `budget.*`
 
 
 def curve(work: Work[Curve]) -> Summary:
-    """Read every point's scores.jsonl, write curve.json."""
-    findings = find(work.config, list(_read(work.config.points, work.inputs["scores"], work.inputs["answers"])))
+    """Read every point's scores.jsonl, write curve.json and grader_disagreement.csv."""
+    scored = list(read_scored(work))
+    found = disagreements(scored)
+    findings = find(work.config, scored, found.counts)
     write_findings(work.out, findings)
+    found.write(work.out, findings)
     points = list(findings.points())
     summary: dict[str, float | int | str | None] = {
         "points": len(points),
         "invalid_points": sum(not point.valid for point in points),
     }
     if len(findings.series) == 1:
-        found = findings.series[0].metrics
+        found_metrics = findings.series[0].metrics
         for name in ("control", "scaling", "slope", "performance"):
-            estimate = getattr(found, name)
+            estimate = getattr(found_metrics, name)
             summary[name] = None if estimate is None else estimate.value
     return summary
 
 
-def find(config: Curve, scored: Sequence[Scored]) -> Findings:
-    """All that the report says, from the scores of all points."""
-    by_series: dict[str, list[Scored]] = {}
-    for each in scored:
-        by_series.setdefault(_series_name(each.point, config.points), []).append(each)
-    series = [_series(name, members, config) for name, members in by_series.items()]
-    compared = agreements([(each.point.label, each.point.values, each.answers) for each in scored])
-    return Findings(series, list(compared), across(config, scored, series), config.statistics, config.cost)
+def find(config: Curve, scored: Sequence[Scored], disagreeing: Mapping[str, int] | None = None) -> Findings:
+    """All that the report says, from the scores of all points; `disagreeing` answers by the key of the scores."""
+    lines = lines_of(members_of(scored, config.statistics.pool_seeds))
+    series = [_series(line, _Context(config, disagreeing or {})) for line in lines]
+    compared = agreements([(_label_of_seed(each, scored), each.point.values, each.answers) for each in scored])
+    members = list({member.key: member for line in lines for member in line.members}.values())
+    return Findings(series, list(compared), across(config, members, series), config.statistics, config.cost)
 
 
-def _read(points: Sequence[CurvePoint], scores: Sequence[Path], answers: Sequence[Path]) -> Iterator[Scored]:
-    for role, directories in (("scores", scores), ("answers", answers)):
-        if len(points) != len(directories):
-            count = len(directories)
-            raise ConfigError(f"{role} {count}: there are {len(points)} points. Give one directory per point.")
-    for point, directory, answered in zip(points, scores, answers, strict=True):
-        # store/scores/<key>/out: a product directory lies in the directory of its stage.
-        yield Scored(point, directory.parent.name, read_rows(directory / "scores.jsonl", Score), answered)
+def _label_of_seed(each: Scored, scored: Sequence[Scored]) -> str:
+    seeds = {other.point.seed for other in scored}
+    return f"{each.point.label}, seed {each.point.seed}" if len(seeds) > 1 else each.point.label
 
 
-def _series_name(point: CurvePoint, points: Sequence[CurvePoint]) -> str:
-    """The values, besides the budget, that vary over the points: "seed 1, task aime24"."""
-    axes = [axis for axis in _varying(points) if axis.partition(".")[0] != BUDGET]
-    return ", ".join(f"{axis} {point.values.get(axis)}" for axis in axes)
+@dataclass(frozen=True)
+class _Context:
+    config: Curve
+    disagreeing: Mapping[str, int]  # by the key of the scores, where several graders judged
+
+    @property
+    def level(self) -> float:
+        return self.config.statistics.level
 
 
-def _varying(points: Sequence[CurvePoint]) -> list[str]:
-    """The axes on which the points do not all have the same value."""
-    axes = sorted({axis for each in points for axis in each.values})
-    return [axis for axis in axes if len({repr(each.values.get(axis)) for each in points}) > 1]
+# --------------------------------------------------------------------------------------------------- one series
 
 
-def _told_apart(members: Sequence[Scored]) -> list[Scored]:
-    """Each point once; to a label that repeats, the values are added in which its points differ."""
-    once = list({(each.point.label, each.key): each for each in members}.values())
-    named = []
-    for each in once:
-        rivals = [other.point for other in once if other.point.label == each.point.label]
-        extra = [f"{axis.removeprefix('budget.')} {each.point.values.get(axis)}" for axis in _varying(rivals)]
-        named.append(replace(each, point=replace(each.point, label=", ".join([each.point.label, *extra]))))
-    return named
-
-
-def _series(name: str, members: Sequence[Scored], config: Curve) -> Series:
-    ordered = sorted(_told_apart(members), key=lambda each: _budget_order(each.request.budget))
-    labels = [each.point.label for each in ordered]
-    repeated = [label for label, count in Counter(labels).items() if count > 1]
-    if repeated:
-        raise ConfigError(
-            f"points {', '.join(repeated)}: two of one series share a label and all values. Give each its own."
-        )
-    grids = {each.point.label: grid(each.scores, each.point.label) for each in ordered}
-    require_paired(grids)
-    statistics = config.statistics
-    questions = len(grids[labels[0]].questions)
-    counts_RQ = bootstrap.draw_counts(questions, statistics.resamples, np.random.default_rng(statistics.seed))
-    points = [_measured(each, grids[each.point.label], counts_RQ, config) for each in ordered]
-    compare = Comparison(grids, {each.label: each.valid for each in points}, counts_RQ, statistics)
-    valid = [each for each in points if each.valid]
-    reference = min(valid or points, key=lambda each: _reference_order(each.audit.request.budget)).label
+def _series(line: Line, context: _Context) -> Series:
+    statistics = context.config.statistics
+    sampled = {id(member): sampled_of(member) for member in line.members}
+    require_paired({m.label: its for m in line.members for its in sampled[id(m)].grids})
+    ordered = sorted(line.members, key=lambda member: _thinking_order(member, sampled[id(member)]))
+    taken = [sampled[id(member)] for member in ordered]
+    counts_RQ = draw_counts(len(taken[0].questions), statistics.resamples, statistics.seed)
+    points = [_measured(member, its, context) for member, its in zip(ordered, taken, strict=True)]
+    by_label = dict(zip((point.label for point in points), taken, strict=True))
+    valid = [point for point in points if point.valid]
+    compare = Comparison(by_label, {point.label: point.valid for point in points}, statistics)
+    reference = min(valid or points, key=_reference_order)
+    peak = max(valid or points, key=lambda point: point.accuracy.value)  # of equals, the first thinks least
+    pairs = len(valid) * (len(valid) - 1) // 2
+    of_shape = bonferroni(statistics.level, pairs)
+    fixed = _fixed_levels(valid, reference, compare)
     return Series(
-        name=name,
+        name=line.name,
         points=points,
-        reference=reference,
-        neighbours=[compare.difference(later, earlier) for earlier, later in pairwise(each.label for each in valid)],
-        to_reference=[compare.difference(label, reference) for label in labels if label != reference],
+        reference=reference.label,
+        peak=peak.label,
+        pairs=pairs,
+        neighbours=[compare.difference(after.label, before.label, of_shape) for before, after in pairwise(valid)],
+        shape=[compare.difference(*labels, of_shape) for labels in _further_steps(valid, peak)],
+        to_reference=[
+            compare.difference(point.label, reference.label, fixed.get(point.label, statistics.level))
+            for point in points
+            if point is not reference
+        ],
+        held_back=[label for label in fixed if label != reference.label],
+        vote=measure.vote(by_label[reference.label], fixed.get(reference.label, statistics.level)),
         metrics=metrics(
-            np.column_stack([each.thinking_tokens_Q for each in grids.values()]),
-            np.column_stack([each.accuracy_Q for each in grids.values()]),
-            [method_of(each.request).bounds(each.request) for each in ordered],
-            [each.valid for each in points],
+            np.column_stack([each.thinking_tokens_Q for each in taken]),
+            np.column_stack([each.accuracy_Q for each in taken]),
+            [point.bounds for point in points],
+            [point.valid for point in points],
             counts_RQ,
             statistics.level,
         ),
-        notes=list(_notes(points)),
+        notes=list(_notes(points, line.members)),
     )
 
 
-def _budget_order(budget: Budget) -> tuple[float, ...]:
-    """From the shortest thinking to the longest: by Waits, then minimum, then maximum."""
-    return (budget.waits, budget.min_thinking_tokens, budget.max_thinking_tokens or math.inf)
+def _fixed_levels(valid: Sequence[Measured], reference: Measured, compare: Comparison) -> dict[str, float]:
+    """What is compared with the reference whatever the numbers, and the level that it is judged at: the fewest and the
+    most held-back ends, by label, and the reference's own vote, by its label."""
+    extended = sorted((point for point in valid if point.holds_back_more(reference)), key=lambda point: point.held_back)
+    chosen = dict.fromkeys(point.label for point in extended[:1] + extended[-1:])
+    intervals = {label: compare.at_level(label, reference.label) for label in chosen}
+    if reference.valid and reference.samples > 1:
+        sampled = compare.sampled[reference.label]
+        intervals[reference.label] = lambda level: measure.vote(sampled, level)
+    return dict(zip(intervals, holm(list(intervals.values()), compare.statistics.level), strict=True))
 
 
-def _reference_order(budget: Budget) -> tuple[float, ...]:
-    return (budget.waits, budget.min_thinking_tokens, -(budget.max_thinking_tokens or math.inf))
+def _thinking_order(member: Member, sampled: Sampled) -> tuple[float, ...]:
+    """By what was measured; points that think alike by what was asked."""
+    return (float(sampled.thinking_tokens_Q.mean()), *method_of(member.request).amount(member.request))
 
 
-def _measured(each: Scored, scores_QS: Grid, counts_RQ: np.ndarray, config: Curve) -> Measured:
-    level, samples = config.statistics.level, scores_QS.correct_QS.shape[1]
-    outcomes = Counter(score.outcome for score in each.scores)
+def _reference_order(point: Measured) -> tuple[float, ...]:
+    """Nothing held back before anything held back, and of those the most thinking that is asked for."""
+    budget, amount = point.request.budget, method_of(point.request).amount(point.request)
+    return (budget.waits, budget.min_thinking_tokens, float(point.bounds is not None), *(-each for each in amount))
+
+
+def _further_steps(valid: Sequence[Measured], peak: Measured) -> Iterator[tuple[str, str]]:
+    """From the least thinking to the peak, from there to the most and to the lowest, and the deepest fall before it:
+    labels, the later first. Steps between neighbours are not repeated."""
+    if len(valid) < 2:
+        return
+    place, last = valid.index(peak), len(valid) - 1
+    lowest = min(range(place, last + 1), key=lambda index: valid[index].accuracy.value)
+    steps = [(0, place), (place, last), (place, lowest), _deepest_fall(valid[: place + 1])]
+    yield from ((valid[end].label, valid[start].label) for start, end in dict.fromkeys(steps) if end > start + 1)
+
+
+def _deepest_fall(points: Sequence[Measured]) -> tuple[int, int]:
+    """The places between which accuracy falls most, the earlier first."""
+    shares = [point.accuracy.value for point in points]
+    falls = [(shares[i] - shares[j], i, j) for j in range(len(shares)) for i in range(j)]
+    fall, start, end = max(falls, default=(0.0, 0, 0))
+    return (start, end) if fall > 0 else (0, 0)
+
+
+# ---------------------------------------------------------------------------------------------------- one point
+
+
+def _measured(member: Member, sampled: Sampled, context: _Context) -> Measured:
+    scores, level, request = member.scores, context.level, member.request
+    _, questions, samples = sampled.correct_RQS.shape
+    outcomes = Counter(score.outcome for score in scores)
+    audited = audit(scores, request)
+    known = [context.disagreeing[each.key] for each in member.scored if each.key in context.disagreeing]
     return Measured(
-        label=each.point.label,
-        values=each.point.values,
-        key=each.key,
-        engine=engine_text(read_engine(each.answers)),
-        questions=len(scores_QS.questions),
+        label=label_as_measured(request, audited),
+        values=member.values,
+        request=request,
+        bounds=method_of(request).bounds(request),
+        sources=[_source(each, sampled, level) for each in member.scored],
+        engine="; ".join(dict.fromkeys(engine_text(read_engine(each.answers)) for each in member.scored)),
+        questions=questions,
         samples=samples,
-        accuracy=bootstrap.accuracy(scores_QS.correct_QS, counts_RQ, level),
-        thinking_tokens=bootstrap.mean(scores_QS.thinking_tokens_Q, counts_RQ, level, "tokens"),
-        answer_tokens=bootstrap.mean(scores_QS.answer_tokens_QS.mean(axis=1), counts_RQ, level, "tokens"),
-        at_k=list(_at_k(scores_QS, counts_RQ, level)) if samples > 1 else [],
+        accuracy=measure.accuracy(sampled, level),
+        accuracy_if_cut_right=audited.accuracy_if_cut_were_right if audited.answers_cut_share else None,
+        thinking_tokens=measure.tokens(sampled.thinking_tokens_RQS, level),
+        answer_tokens=measure.tokens(sampled.answer_tokens_RQS, level),
+        at_k=list(measure.at_every_k(sampled, level)),
         outcomes={outcome.value: outcomes[outcome] for outcome in Outcome},
-        audit=audit(each.scores, each.request),
-        **_cost(each.scores, config.cost),
+        audit=audited,
+        disagreements=sum(known) if known else None,
+        **_cost(scores, context.config.cost),
     )
 
 
-def _at_k(scores_QS: Grid, counts_RQ: np.ndarray, level: float) -> Iterator[AtK]:
-    majority_QK = majority_at(scores_QS.votes_QS)
-    estimates_K = zip(
-        bootstrap.shares(pass_at(scores_QS.correct_QS), counts_RQ, level),
-        bootstrap.shares(majority_QK, counts_RQ, level),
-        bootstrap.means(100 * (majority_QK - majority_QK[:, :1]), counts_RQ, level, "pp"),
-        strict=True,
+def _source(each: Scored, sampled: Sampled, level: float) -> Source:
+    alone = sampled.of_seeds([each.point.seed])
+    return Source(
+        seed=each.point.seed,
+        key=each.key,
+        digest=each.digest,
+        accuracy=measure.accuracy(alone, level),
+        thinking_tokens=measure.tokens(alone.thinking_tokens_RQS, level),
+        valid=audit(each.scores, each.point.request).valid,
     )
-    return (AtK(k, *estimates) for k, estimates in enumerate(estimates_K, start=1))
 
 
 def _cost(scores: Sequence[Score], cost: Cost) -> dict[str, Estimate]:
@@ -185,13 +224,18 @@ def _cost(scores: Sequence[Score], cost: Cost) -> dict[str, Estimate]:
     }
 
 
-def _notes(points: Sequence[Measured]) -> Iterator[str]:
+def _notes(points: Sequence[Measured], members: Sequence[Member]) -> Iterator[str]:
     invalid = [point.label for point in points if not point.valid]
     if invalid:
         yield (
             "Failed the forcing audit, and left out of Scaling, Slope, Performance and the verdict:"
             f" {', '.join(invalid)} ({len(invalid)} of {len(points)} points)."
         )
+    yield from (f"{point.label}: {sentence}" for point in points for sentence in point.audit.unmet)
+    yield from dict.fromkeys(member.note for member in members if member.note)
+    if len({tuple(source.seed for source in point.sources) for point in points}) > 1:
+        each = ", ".join(f"{point.label} {'/'.join(str(source.seed) for source in point.sources)}" for point in points)
+        yield f"Points of this line have different seeds, and are compared over those that both have: {each}."
     engines = sorted({point.engine for point in points})
     if len(engines) > 1:
         yield f"Points of this line come from engines that differ: {'; '.join(engines)}. So may their traces."

@@ -27,6 +27,7 @@ from s1.report.canvas import (
     doubling_axis,
     drawing,
     legend,
+    legend_below,
     percent_axis,
     percent_interval,
 )
@@ -40,6 +41,8 @@ BESIDE = ((8, -11, "left"), (-7, 6, "right"), (8, 5, "left"), (-7, -12, "right")
 ABOVE = ((0, 4, "center"), (4, 4, "right"), (-4, 4, "left"))
 BELOW = ((0, -11, "center"), (4, -11, "right"), (-4, -11, "left"))
 PIXELS_APART = 3
+MOST_ABOVE = 3  # marks beside the title
+SEED_DOT = {"marker": "o", "markersize": 2.6, "alpha": 0.55, "markeredgecolor": "none"}
 
 Segment: TypeAlias = "tuple[tuple[float, float], tuple[float, float]]"
 Name: TypeAlias = "tuple[Measured, str, str]"  # what it names, the text, its colour
@@ -66,9 +69,12 @@ def _scaling(all_series: Sequence[Series]) -> Figure:
         return figure
     for line in lines:
         draw_line(axes, line)
-    doubling_axis(axes, [point.thinking_tokens.value for point in points])
-    percent_axis(axes, [percent_interval(point.accuracy) for point in points])
-    _legend(axes, points, LINES[0] if len(lines) == 1 else FAINT)
+    doubling_axis(
+        axes, [*(point.thinking_tokens.value for point in points), *(x for p in points for x, _ in _seeds(p))]
+    )
+    seeds = [(y, y) for point in points for _, y in _seeds(point)]
+    percent_axis(axes, [*(percent_interval(point.accuracy) for point in points), *seeds])
+    _legend(figure, axes, points, LINES[0] if len(lines) == 1 else FAINT)
     label_points(figure, axes, _names(lines), [segment for line in lines for segment in segments_of(line)])
     return figure
 
@@ -80,11 +86,9 @@ class Line:
     colour: str
 
     @property
-    def stretches(self) -> tuple[list[Measured], list[Measured]]:
-        """Over the budgets, and on to the points whose end was held back; invalid points are passed over."""
-        valid = [point for point in self.points if point.valid]
-        budgets = [point for point in valid if not point.extends]
-        return budgets, [*budgets[-1:], *(point for point in valid if point.extends)]
+    def joined(self) -> list[tuple[Measured, Measured]]:
+        """From each valid point to the next, along the measured thinking; invalid points are passed over."""
+        return list(pairwise(point for point in self.points if point.valid))
 
 
 def thinking(points: Sequence[Measured]) -> list[Measured]:
@@ -97,12 +101,14 @@ def _coloured(all_series: Sequence[Series]) -> list[tuple[Series, str]]:
 
 
 def draw_line(axes: Axes, line: Line) -> None:
-    """Its points with their intervals, and what joins the valid ones."""
-    for members, style in zip(line.stretches, ("-", (0, (3, 2))), strict=True):
-        if len(members) > 1:
-            xs, ys = zip(*map(position, members), strict=True)
-            axes.plot(xs, ys, linestyle=style, color=line.colour, linewidth=1.3, zorder=2)
+    """Its points with their intervals and seeds, and what joins the valid ones: dashed to a held-back end."""
+    for ends in line.joined:
+        xs, ys = zip(*map(position, ends), strict=True)
+        style = (0, (3, 2)) if ends[1].extends else "-"
+        axes.plot(xs, ys, linestyle=style, color=line.colour, linewidth=1.3, zorder=2)
     for point in line.points:
+        for x, y in _seeds(point):
+            axes.plot(x, y, linestyle="none", color=line.colour, **SEED_DOT, zorder=3)
         _draw_point(axes, point, line.colour if point.valid else INVALID)
 
 
@@ -119,13 +125,19 @@ def _marker(point: Measured, colour: str) -> dict[str, Any]:
     return {"marker": "D" if point.extends else "o", "markersize": 5 if point.extends else 5.5, "color": colour}
 
 
+def _seeds(point: Measured) -> list[tuple[float, float]]:
+    """Where each seed of several lies, of those that think."""
+    found = [(each.thinking_tokens.value, 100 * each.accuracy.value) for each in point.sources]
+    return [place for place in found if place[0] > 0] if point.seed_range else []
+
+
 def position(point: Measured) -> tuple[float, float]:
     """Mean thinking tokens, and accuracy in percent."""
     return point.thinking_tokens.value, 100 * point.accuracy.value
 
 
-def _legend(axes: Axes, points: Sequence[Measured], colour: str) -> None:
-    """The marks that occur, in words."""
+def _legend(figure: Figure, axes: Axes, points: Sequence[Measured], colour: str) -> None:
+    """The marks that occur, in words: above the plot, or below it where they are too many for the title."""
     kinds = (
         ("budget or natural end", [point for point in points if point.valid and not point.extends]),
         ("end held back", [point for point in points if point.valid and point.extends]),
@@ -133,7 +145,12 @@ def _legend(axes: Axes, points: Sequence[Measured], colour: str) -> None:
     )
     occurring = [(name, members[0]) for name, members in kinds if members]
     marks = [(name, _marker(point, colour if point.valid else INVALID)) for name, point in occurring]
-    legend(axes, [(name, {"linestyle": "none", **mark}) for name, mark in marks])
+    marks += [("one seed", {"color": colour, **SEED_DOT})] if any(map(_seeds, points)) else []
+    drawn = [(name, {"linestyle": "none", **mark}) for name, mark in marks]
+    if len(drawn) > MOST_ABOVE:
+        legend_below(figure, drawn)
+    else:
+        legend(axes, drawn)
 
 
 # --------------------------------------------------------------------------------------------------- labels
@@ -159,12 +176,15 @@ def label_points(figure: Figure, axes: Axes, names: Iterable[Name], segments: It
 
 
 def _names(lines: Sequence[Line]) -> Iterator[Name]:
-    """What stands where, in which colour: its name at the end of each line, the budgets along the first."""
+    """What stands where, in which colour: its name at the end of each line, and every point once."""
     for line in lines:
         if line.name and line.points:
             yield line.points[-1], line.name, line.colour
-    for point in lines[0].points:
-        yield point, point.label.removeprefix("max "), INK if point.valid else INVALID
+    points = {point.label: point for line in reversed(lines) for point in line.points}
+    for line in lines:
+        for point in line.points:
+            if points[point.label] is point:
+                yield point, point.label.removeprefix("max "), INK if point.valid else INVALID
 
 
 def _places(point: Measured) -> Iterator[tuple[tuple[float, float], tuple[float, float, str]]]:
@@ -177,8 +197,7 @@ def _places(point: Measured) -> Iterator[tuple[tuple[float, float], tuple[float,
 
 def segments_of(line: Line) -> Iterator[Segment]:
     """All that is drawn of a line."""
-    for members in line.stretches:
-        yield from pairwise(map(position, members))
+    yield from ((position(start), position(end)) for start, end in line.joined)
     for point in line.points:
         x, _ = position(point)
         lo, hi = percent_interval(point.accuracy)

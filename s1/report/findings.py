@@ -1,7 +1,7 @@
 """What the curve stage found, in memory and as curve.json: every number with its interval, cost and key.
 
-Findings > Series (one curve line: points that differ in their budget alone) > Measured (one point)
-                                                                             > Difference (two points, paired)
+Findings > Series (one curve line, s1/report/series.py) > Measured (one point) > Source (the scores of one seed)
+                                                        > Difference (two points, paired)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from s1.config import Statistics
-from s1.generate.methods.method import extends
+from s1.generate.methods.method import Bounds, ComputeRequest, extends
 from s1.resources import Cost
 from s1.stats.audit import Audit
 from s1.stats.interval import Estimate
@@ -34,22 +34,50 @@ class AtK:
     gain: Estimate  # maj@k less the accuracy of one sample, paired, in percentage points
 
 
+DIGEST_SHOWN = 4  # hex digits, where people read
+
+
+def cited(key: str, digest: str) -> str:
+    """`41687fbbc3b5@9c1f`: what was asked for, and what came out; the key alone where the digest is not known."""
+    return f"{key}@{digest[:DIGEST_SHOWN]}" if digest else key
+
+
+@dataclass(frozen=True)
+class Source:
+    """The scores of one seed, from the stage directory scores/<key>."""
+
+    seed: int
+    key: str
+    digest: str  # of the product, 12 hex digits; "" if unknown
+    accuracy: Estimate  # alone
+    thinking_tokens: Estimate
+    valid: bool
+
+    @property
+    def cited(self) -> str:
+        return cited(self.key, self.digest)
+
+
 @dataclass(frozen=True)
 class Measured:
-    """One point; `key` is that of the stage directory its scores came from, scores/<key>."""
+    """One point, over its seeds."""
 
     label: str
-    values: Mapping[str, Any]  # JSON values by field, over all axes of the command
-    key: str
+    values: Mapping[str, Any]  # JSON values by field, over all axes of the command; of several seeds without the seed
+    request: ComputeRequest
+    bounds: Bounds | None  # that the request puts on the mean thinking tokens
+    sources: list[Source]  # one per seed
     engine: str  # the fingerprint of what generated it
     questions: int
     samples: int  # per question
     accuracy: Estimate
+    accuracy_if_cut_right: float | None  # were every cut answer right; None: none was cut
     thinking_tokens: Estimate  # mean per trace
     answer_tokens: Estimate  # mean per trace
     at_k: list[AtK]  # k = 1..samples; empty for a single sample
     outcomes: dict[str, int]  # traces by answered, forced, none
     audit: Audit
+    disagreements: int | None  # answers that graders judge differently; None: one grader judged
     sampled_tokens: Estimate  # all traces, as if nothing were shared with other points
     device_seconds: Estimate
     usd: Estimate
@@ -57,6 +85,21 @@ class Measured:
     @property
     def valid(self) -> bool:
         return self.audit.valid
+
+    @property
+    def key(self) -> str:
+        """Of every seed, with blanks between."""
+        return " ".join(source.key for source in self.sources)
+
+    @property
+    def digest(self) -> str:
+        return " ".join(source.digest for source in self.sources).strip()
+
+    @property
+    def seed_range(self) -> tuple[float, float] | None:
+        """The lowest and the highest accuracy of any seed; None for one seed."""
+        shares = [source.accuracy.value for source in self.sources]
+        return (min(shares), max(shares)) if len(shares) > 1 else None
 
     @property
     def doublings(self) -> list[AtK]:
@@ -72,7 +115,16 @@ class Measured:
     @property
     def extends(self) -> bool:
         """The end of its thinking is held back: by Wait, or by a minimum."""
-        return extends(self.audit.request.budget)
+        return extends(self.request.budget)
+
+    def holds_back_more(self, other: Measured) -> bool:
+        """More Waits, or as many and a higher minimum."""
+        return self.held_back > other.held_back
+
+    @property
+    def held_back(self) -> tuple[int, int]:
+        """Waits and the minimum that are asked for."""
+        return self.request.budget.waits, self.request.budget.min_thinking_tokens
 
 
 @dataclass(frozen=True)
@@ -82,6 +134,8 @@ class Difference:
     label: str
     against: str
     estimate: Estimate  # in percentage points
+    joint: Estimate  # the same at the level at which all comparisons of its kind hold together
+    tokens: Estimate  # mean thinking tokens of `label` less those of `against`, paired
     gained: int  # questions on which `label` scores higher
     lost: int  # questions on which it scores lower
     detectable: Estimate | None  # the smallest difference that this comparison would show; None: no question differs
@@ -90,13 +144,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class Series:
-    """One curve line; its points in budget order."""
+    """One curve line; its points from the shortest measured thinking to the longest."""
 
     name: str  # what tells it from other series; "" if there is only one
     points: list[Measured]
-    reference: str  # label: fewest Waits, then least minimum, then largest maximum
+    reference: str  # label: fewest Waits, then least minimum, then the largest amount
+    peak: str  # label of the most accurate valid point; of equals, the shortest thinking
+    pairs: int  # of valid points: the peak may be any of them, so what is said of the shape is held against all
     neighbours: list[Difference]  # each valid point against the one before
+    shape: list[Difference]  # valid points further apart: the peak against the first, the last against the peak, ...
     to_reference: list[Difference]  # each other point against the reference
+    held_back: list[str]  # labels that the verdict holds against the reference: the fewest and the most held-back ends
+    vote: Estimate  # at the reference, the gain of a vote of all samples at the joint level
     metrics: Metrics
     notes: list[str]
 
@@ -137,14 +196,14 @@ class Findings:
 
 
 def write_findings(directory: Path, findings: Findings) -> None:
-    text = json.dumps(asdict(findings), indent=1, ensure_ascii=False, allow_nan=False, default=_value)
+    text = json.dumps(asdict(findings), indent=1, ensure_ascii=False, allow_nan=False, default=_of_enum)
     (directory / FILE_NAME).write_text(text + "\n", encoding="utf-8")
-
-
-def _value(member: Enum) -> str:
-    return str(member.value)
 
 
 def read_findings(directory: Path) -> Findings:
     """Read back what `write_findings` wrote; raises InputError for anything else."""
     return typed(Findings, json.loads((directory / FILE_NAME).read_text(encoding="utf-8")))
+
+
+def _of_enum(value: Enum) -> str:
+    return value.value

@@ -4,8 +4,10 @@ README.md           claim, verdict, table and figure, for people who browse the 
 report.html         one self-contained page: the same with differences, audit, costs and keys
 table.csv           one row per point (s1/report/table.py)
 samples.csv         one row per point and number of samples, where there are several (s1/report/samples.py)
+seeds.csv           one row per point and seed, where there are several
+grader_disagreement.csv   what graders judge differently (s1/report/disagreements.py)
 figures/*.png|svg   s1/report/figures.py, s1/report/figures_samples.py
-manifest.json       the key of every stage directory a number came from
+manifest.json       the key of every stage directory a number came from, and the digest of its product
 
 Nothing here depends on time, machine or place: the same findings give the same bytes.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +26,13 @@ from markupsafe import Markup
 
 from s1.report import show
 from s1.report.canvas import FAINT, INK, INVALID, LINES, RULE, Drawing
+from s1.report.disagreements import FILE_NAME as DISAGREEMENTS
 from s1.report.figures import drawings
 from s1.report.figures_samples import MOST_POINTS, sample_drawings
-from s1.report.findings import Findings, Measured, Series, read_findings
+from s1.report.findings import Findings, Measured, Series, cited, read_findings
 from s1.report.samples import samples_csv
-from s1.report.table import table_csv
-from s1.report.verdict import comparison, verdict
+from s1.report.table import seeds_csv, table_csv
+from s1.report.verdict import comparison, contradicts_monotony, held_against, verdict
 from s1.stages import Report
 from s1.stats.interval import detectable_unpaired_pp
 from sweep.stage import Summary, Work
@@ -44,6 +48,30 @@ class Page:
     findings: Findings
     figures: list[Drawing]
     curve_key: str
+    curve_digest: str = ""  # 12 hex digits; "": unknown
+
+    @property
+    def curve_cited(self) -> str:
+        return cited(self.curve_key, self.curve_digest)
+
+    @property
+    def held_against(self) -> list[str]:
+        """What the numbers of each series say to the claim."""
+        if not self.report.claim:
+            return []
+        lines = [(f"{series.name}: " if series.name else "", series) for series in self.findings.series]
+        said = "; ".join(f"{name}{held_against(series)}" for name, series in lines)
+        contradicted = any(contradicts_monotony(series) for series in self.findings.series)
+        more = ["A claim that accuracy never falls with more thinking is contradicted."] if contradicted else []
+        return [f"Held against the numbers: {said}.", *more]
+
+    @property
+    def several_seeds(self) -> list[tuple[Series, list[Measured]]]:
+        """The points of several seeds, by series."""
+        by_series = [
+            (series, [point for point in series.points if point.seed_range]) for series in self.findings.series
+        ]
+        return [(series, points) for series, points in by_series if points]
 
     @property
     def verdicts(self) -> list[tuple[Series, list[str]]]:
@@ -66,6 +94,17 @@ class Page:
         return MOST_POINTS
 
     @property
+    def methods(self) -> Mapping[str, str]:
+        """How the intervals were made."""
+        points = list(self.findings.points())
+        rows = [row.estimate for series in self.findings.series for row in series.to_reference]
+        return {
+            "accuracy": "; ".join(dict.fromkeys(point.accuracy.method for point in points)),
+            "difference": "; ".join(dict.fromkeys(row.method for row in rows)) or "none",
+            "tokens": "; ".join(dict.fromkeys(point.thinking_tokens.method for point in points)),
+        }
+
+    @property
     def level_percent(self) -> str:
         return f"{100 * self.findings.statistics.level:g}"
 
@@ -85,11 +124,17 @@ class Page:
 
     def manifest(self) -> Mapping[str, object]:
         points = [
-            {"series": series.name, "label": point.label, "scores": point.key, "valid": point.valid}
+            {
+                "series": series.name,
+                "label": point.label,
+                "scores": [{"seed": each.seed, "key": each.key, "digest": each.digest} for each in point.sources],
+                "valid": point.valid,
+            }
             for series in self.findings.series
             for point in series.points
         ]
-        return {"name": self.report.name, "curve": self.curve_key, "points": points}
+        curve = {"key": self.curve_key, "digest": self.curve_digest}
+        return {"name": self.report.name, "curve": curve, "points": points}
 
 
 def report(work: Work[Report]) -> Summary:
@@ -97,8 +142,10 @@ def report(work: Work[Report]) -> Summary:
     source = work.one("curve")
     findings = read_findings(source)
     figures = [*drawings(findings), *sample_drawings(findings)]
-    page = Page(work.config, findings, figures, source.parent.name)
+    (digest,) = work.digests.get("curve", ("",))
+    page = Page(work.config, findings, figures, source.parent.name, digest)
     write_page(work.out, page)
+    shutil.copyfile(source / DISAGREEMENTS, work.out / DISAGREEMENTS)
     return {"points": sum(1 for _ in findings.points()), "verdict": " ".join(_all_sentences(page))}
 
 
@@ -111,9 +158,8 @@ def write_page(out: Path, page: Page) -> None:
         "table.csv": table_csv(page.findings),
         "manifest.json": json.dumps(page.manifest(), indent=1, ensure_ascii=False) + "\n",
     }
-    samples = samples_csv(page.findings)
-    if samples is not None:
-        texts["samples.csv"] = samples
+    optional = {"samples.csv": samples_csv(page.findings), "seeds.csv": seeds_csv(page.findings)}
+    texts |= {name: text for name, text in optional.items() if text is not None}
     for name, text in texts.items():
         (out / name).write_text(text, encoding="utf-8")
 
@@ -140,6 +186,8 @@ def render(template: str, page: object) -> str:
         value=show.value,
         interval=show.interval,
         full=show.full,
+        accuracy=accuracy,
+        sources=sources,
         percent=show.percent,
         duration=show.duration,
         money=show.money,
@@ -171,7 +219,20 @@ def _all_sentences(page: Page) -> list[str]:
         for series, sentences in page.verdicts
         for sentence in sentences
     ]
-    return [*page.compared, *of_series]
+    return [*page.compared, *of_series, *page.held_against]
+
+
+def accuracy(point: Measured) -> str:
+    """`64.3`, and what it would be at most where the context cut answers; in percent."""
+    share = show.percent(point.accuracy.value)
+    if point.accuracy_if_cut_right is None:
+        return share
+    return f"{share}, at most {show.percent(point.accuracy_if_cut_right)} if the cut answers were right"
+
+
+def sources(point: Measured) -> list[str]:
+    """`scores/41687fbbc3b5@9c1f`, one per seed."""
+    return [f"scores/{source.cited}" for source in point.sources]
 
 
 def typeset(text: str) -> str:

@@ -42,6 +42,7 @@ def _numbers(point: Measured, each: AtK) -> Iterator[tuple[str, Any]]:
     yield "thinking_hi", rounded(tokens.hi, 1)
     yield "valid", "yes" if point.valid else "no"
     yield "key", point.key
+    yield "digest", point.digest
 
 
 def _columns(name: str, estimate: Estimate, decimals: int) -> Iterator[tuple[str, float | None]]:

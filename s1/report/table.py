@@ -1,7 +1,8 @@
-"""table.csv: one row per point, numbers as numbers, an empty cell for what is missing.
+"""table.csv: one row per point of a series, numbers as numbers, an empty cell for what is missing.
 
-Accuracies and shares lie between 0 and 1; `usd` is estimated from `sampled_tokens`;
-`key` is the directory scores/<key>.
+Accuracies and shares lie between 0 and 1; `usd` is estimated from `sampled_tokens`; `key` is the directory
+scores/<key>, `digest` is of its product; of several seeds both are of each, with blanks between. A point that lies on
+several series has a row in each. seeds.csv: one row per point and seed, where points have several.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from s1.report.findings import Findings, Measured
+from s1.report.findings import Findings, Measured, Source
 
 SHARE_DECIMALS = 6  # more than anybody reads: what is printed is rounded once, from these
 USD_DECIMALS = 6
@@ -24,16 +25,29 @@ def table_csv(findings: Findings) -> str:
     return csv_text([{**name, **dict(_numbers(point))} for name, point in zip(names, findings.points(), strict=True)])
 
 
+def seeds_csv(findings: Findings) -> str | None:
+    """The whole file; None if no point has several seeds."""
+    named_points = list(zip(named(findings), findings.points(), strict=True))
+    rows = [
+        {**name, **dict(_of_seed(each))} for name, point in named_points for each in point.sources if point.seed_range
+    ]
+    return csv_text(rows) if rows else None
+
+
 def named(findings: Findings) -> list[dict[str, Any]]:
-    """The first columns of each point: its label, and its place on every axis that any point sets."""
+    """The first columns of each point: its label, its place on every axis that any point sets, its series."""
     axes = sorted({axis for point in findings.points() for axis in point.values})
-    return [{"label": point.label, **{axis: point.values.get(axis) for axis in axes}} for point in findings.points()]
+    return [
+        {"label": point.label, **{axis: point.values.get(axis) for axis in axes}, "series": series.name}
+        for series in findings.series
+        for point in series.points
+    ]
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of the same columns, as a file."""
+def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """Rows of the same columns, as a file; `columns` where there may be no row."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=columns or list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
@@ -43,20 +57,28 @@ def _numbers(point: Measured) -> Iterator[tuple[str, Any]]:
     audit = point.audit
     yield "n", point.questions
     yield "samples", point.samples
+    yield "seeds", len(point.sources)
     yield "accuracy", rounded(point.accuracy.value, SHARE_DECIMALS)
     yield "lo", rounded(point.accuracy.lo, SHARE_DECIMALS)
     yield "hi", rounded(point.accuracy.hi, SHARE_DECIMALS)
     yield "method", point.accuracy.method
+    lowest, highest = point.seed_range or (None, None)
+    yield "seeds_lowest", rounded(lowest, SHARE_DECIMALS)
+    yield "seeds_highest", rounded(highest, SHARE_DECIMALS)
+    yield "accuracy_if_cut_right", rounded(point.accuracy_if_cut_right, SHARE_DECIMALS)
     yield "thinking_tokens", rounded(point.thinking_tokens.value, 1)
     yield "thinking_lo", rounded(point.thinking_tokens.lo, 1)
     yield "thinking_hi", rounded(point.thinking_tokens.hi, 1)
     yield "thinking_max", audit.max_thinking_tokens
     yield "answer_tokens", rounded(point.answer_tokens.value, 1)
     yield "forced_share", rounded(audit.forced_share, SHARE_DECIMALS)
-    yield "waits", audit.request.budget.waits
+    yield "waits", point.request.budget.waits
     yield "mean_waits", rounded(audit.mean_waits, 2)
     yield "all_waits_share", rounded(audit.all_waits_share, SHARE_DECIMALS)
     yield "no_answer_share", rounded(audit.no_answer_share, SHARE_DECIMALS)
+    yield "answers_cut_share", rounded(audit.answers_cut_share, SHARE_DECIMALS)
+    yield "thinks_on_share", rounded(audit.thinks_on_share, SHARE_DECIMALS)
+    yield "graders_disagree", point.disagreements
     yield "over_budget", audit.over_budget
     yield "under_minimum", audit.under_minimum
     yield "valid", "yes" if point.valid else "no"
@@ -64,6 +86,18 @@ def _numbers(point: Measured) -> Iterator[tuple[str, Any]]:
     yield "device_seconds", rounded(point.device_seconds.value, 1)
     yield "usd", rounded(point.usd.value, USD_DECIMALS)
     yield "key", point.key
+    yield "digest", point.digest
+
+
+def _of_seed(source: Source) -> Iterator[tuple[str, Any]]:
+    yield "seed", source.seed
+    yield "accuracy", rounded(source.accuracy.value, SHARE_DECIMALS)
+    yield "lo", rounded(source.accuracy.lo, SHARE_DECIMALS)
+    yield "hi", rounded(source.accuracy.hi, SHARE_DECIMALS)
+    yield "thinking_tokens", rounded(source.thinking_tokens.value, 1)
+    yield "valid", "yes" if source.valid else "no"
+    yield "key", source.key
+    yield "digest", source.digest
 
 
 def rounded(number: float | None, decimals: int) -> float | None:
@@ -88,10 +122,7 @@ def _number(value: str) -> float | str | None:
 def shown(path: Path) -> list[dict[str, str]]:
     """table.csv as it is printed at the end of a sweep, a heading each cell."""
     rows = read_table(path)
-    columns = list(rows[0])
-    axes = [axis for axis in columns[1 : columns.index("n")] if axis.partition(".")[0] != "budget"]
-    varying = [axis for axis in axes if len({row[axis] for row in rows}) > 1]
-    return [_shown_row(row, [f"{axis} {_plain(row[axis])}" for axis in varying]) for row in rows]
+    return [_shown_row(row) for row in rows]
 
 
 def as_written(path: Path) -> list[dict[str, str]]:
@@ -100,14 +131,10 @@ def as_written(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _plain(value: float | str | None) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _shown_row(row: Mapping[str, float | str | None], line: Sequence[str]) -> dict[str, str]:
-    """`line` tells the point's curve from the others of the command."""
+def _shown_row(row: Mapping[str, float | str | None]) -> dict[str, str]:
+    names = [f"{name}" for name in (row["series"], row["label"]) if name is not None]
     return {
-        "point": ", ".join([*line, f"{row['label']}"]) + ("" if row["valid"] == "yes" else " (invalid)"),
+        "point": ", ".join(names) + ("" if row["valid"] == "yes" else " (invalid)"),
         "acc %": _percent(row["accuracy"]),
         "interval": f"[{_percent(row['lo'])}, {_percent(row['hi'])}]",
         "n": f"{row['n']:.0f}",
@@ -115,6 +142,7 @@ def _shown_row(row: Mapping[str, float | str | None], line: Sequence[str]) -> di
         "cut %": _percent(row["forced_share"]),
         "Waits": f"{row['mean_waits']}",
         "none %": _percent(row["no_answer_share"]),
+        "cut ans %": _percent(row["answers_cut_share"]),
         "tokens": f"{row['sampled_tokens']:,.0f}",
     }
 

@@ -1,10 +1,10 @@
-"""A number with its interval, and what has a closed form: Wilson, detectable differences.
+"""A number with its interval, and what has a closed form for one sample: Wilson, a detectable difference.
 
 An `Estimate` never travels without its parts. A quantity that cannot be told is None, never 0 and never NaN.
 Accuracies are shares between 0 and 1, differences between them percentage points ("pp").
 
     Wilson       (p + z^2/2n -+ z sqrt(p(1 - p)/n + z^2/4n^2)) / (1 + z^2/n)
-    detectable   (z_level + z_power) * standard error of the difference
+    detectable   (z_level + z_power) * standard error of the difference, of two points; paired: s1/stats/paired.py
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-
-import numpy as np
 
 
 class StatisticsError(ValueError):
@@ -68,19 +66,9 @@ def standard_error_pp(accuracy: float, n: int) -> float:
 
 def detectable_unpaired_pp(accuracy: float, n: int, level: float, power: float) -> float:
     """Smallest difference that two separate runs of n questions each would show at this power."""
-    return _standard_errors(level, power) * math.sqrt(2) * standard_error_pp(accuracy, n)
+    return (two_sided_z(level) + power_z(power)) * math.sqrt(2) * standard_error_pp(accuracy, n)
 
 
-def detectable_paired_pp(differences_Q: np.ndarray, level: float, power: float) -> float | None:
-    """Smallest difference over the same questions, from their observed discordance (mean squared difference).
-
-    `differences_Q` in percentage points. None if no question differs: that says nothing about what could be seen.
-    """
-    discordance = float(np.mean(np.square(differences_Q)))
-    if discordance == 0:
-        return None
-    return _standard_errors(level, power) * math.sqrt(discordance / len(differences_Q))
-
-
-def _standard_errors(level: float, power: float) -> float:
-    return two_sided_z(level) + NormalDist().inv_cdf(power)
+def power_z(power: float) -> float:
+    """By how many standard errors a true difference must clear the interval's half width."""
+    return NormalDist().inv_cdf(power)

@@ -3,26 +3,33 @@
     Control       share of points whose mean thinking tokens lie within what was requested
     Scaling       mean over all pairs of points of (accuracy_b - accuracy_a) / (log2 tokens_b - log2 tokens_a)
     Slope         least squares: the same pairs, weighted by their squared distance on the log2 axis
-    Performance   the best accuracy of any point
+    Performance   the best accuracy of any point, less what choosing the best of noisy points adds to it
 
 Scaling is in percentage points per doubling of thinking tokens: the paper leaves the log2 unsaid, its Table 3 needs it.
 Every function maps P points to one number, row by row: one row per resample R, or a single row for what was observed.
 NaN inside, None outside: a statistic without a value in some row is undefined there.
+
+A maximum over points is biased upward. So Performance chooses the best point on the questions of each resample, and
+reads its accuracy, less that of the point that is best on all questions, on those that the resample left out; the mean
+of it is what the choice adds (Tsamardinos, Greasidou & Borboudakis, 2018: bootstrap bias corrected cross-validation).
+The interval is that of the point that is best on all questions, its lower limit moved down by as much.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from s1.generate.methods.method import Bounds
-from s1.stats.bootstrap import resampled_means, statistic
-from s1.stats.interval import Estimate
+from s1.stats.bootstrap import is_degenerate, resampled_means, statistic
+from s1.stats.clustered import Spread, share_limits
+from s1.stats.interval import Estimate, plain, two_sided_z
 
 SAME_LENGTH_DOUBLINGS = 1e-9  # nearer than this, two points have the same mean length, and no slope between them
 PER_DOUBLING = "pp per doubling"
+MANY_SAMPLES = 64  # of a question: how many its mean comes from is not known here, and no more are assumed
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,38 @@ def slope(tokens_RP: np.ndarray, accuracy_RP: np.ndarray) -> np.ndarray:
 
 
 def performance(accuracy_RP: np.ndarray) -> np.ndarray:
-    """The best accuracy among the points."""
+    """The best accuracy among the points, biased upward as an estimate of the accuracy of any."""
     return accuracy_RP.max(axis=1)
+
+
+def optimism(accuracy_QP: np.ndarray, counts_RQ: np.ndarray) -> float | None:
+    """How much higher the best accuracy is for being the best, as a share, not below 0; None of a single question."""
+    left_out_RQ = (counts_RQ == 0).astype(np.float64)
+    left_out_R = left_out_RQ.sum(axis=1)
+    some = left_out_R > 0
+    if not some.any():
+        return None
+    chosen_R = (counts_RQ[some] @ accuracy_QP).argmax(axis=1)
+    best = int(accuracy_QP.mean(axis=0).argmax())
+    elsewhere_RP = left_out_RQ[some] @ accuracy_QP / left_out_R[some, None]
+    lost_R = elsewhere_RP[:, best] - elsewhere_RP[np.arange(len(chosen_R)), chosen_R]
+    return max(0.0, float(lost_R.mean()))
+
+
+def best_point(accuracy_QP: np.ndarray, counts_RQ: np.ndarray, level: float) -> Estimate:
+    """Performance of P points with its interval, corrected for the choice where there are questions to correct with."""
+    questions, points = accuracy_QP.shape
+    values_Q = accuracy_QP[:, accuracy_QP.mean(axis=0).argmax()]
+    value = float(values_Q.mean())
+    lo, hi = (float(end) for end in share_limits(values_Q, Spread(MANY_SAMPLES, two_sided_z(level)), level))
+    method = "Wilson over questions, clustered"
+    if points > 1:
+        bias = optimism(accuracy_QP, counts_RQ)
+        method += (
+            f", best of {points} points, " + ("not corrected" if bias is None else "corrected") + " for the choice"
+        )
+        value, lo = (max(0.0, each - (bias or 0.0)) for each in (value, lo))
+    return Estimate(value, min(lo, value), max(hi, value), questions, method, "share", level)
 
 
 def metrics(
@@ -79,23 +116,40 @@ def metrics(
     counts_RQ: np.ndarray,
     level: float,
 ) -> Metrics:
-    """All four with intervals over resampled questions. Control is of all points; the others leave invalid ones out."""
-    usable = [index for index, ok in enumerate(valid) if ok and tokens_QP[:, index].any()]
+    """All four with intervals over questions. Control is of all points; the others leave invalid ones out.
 
-    def told(of: Callable[[np.ndarray, np.ndarray], np.ndarray], points: Sequence[int], unit: str) -> Estimate | None:
-        if not points:
+    Values are means per question, over all its samples and seeds.
+    """
+    usable = [index for index, ok in enumerate(valid) if ok and tokens_QP[:, index].any()]
+    tokens, right = tokens_QP[:, usable], accuracy_QP[:, usable]
+
+    def slope_of(of: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Estimate | None:
+        if not usable:
             return None
-        tokens, right = tokens_QP[:, points], accuracy_QP[:, points]
         observed = of(tokens.mean(axis=0, keepdims=True), right.mean(axis=0, keepdims=True))
         draws_R = of(resampled_means(counts_RQ, tokens), resampled_means(counts_RQ, right))
-        return statistic(float(observed[0]), draws_R, len(tokens_QP), level, unit)
+        return statistic(float(observed[0]), draws_R, len(tokens_QP), level, PER_DOUBLING)
 
     return Metrics(
-        control=told(lambda tokens, _: control(tokens, bounds), range(len(bounds)), "share"),
-        scaling=told(scaling, usable, PER_DOUBLING),
-        slope=told(slope, usable, PER_DOUBLING),
-        performance=told(lambda _, right: performance(right), usable, "share"),
+        control=_control(tokens_QP, bounds, counts_RQ, level),
+        scaling=slope_of(scaling),
+        slope=slope_of(slope),
+        performance=best_point(right, counts_RQ, level) if usable else None,
     )
+
+
+def _control(
+    tokens_QP: np.ndarray, bounds: Sequence[Bounds | None], counts_RQ: np.ndarray, level: float
+) -> Estimate | None:
+    """A count of points is known without an interval; the resamples add one where they disagree."""
+    observed = float(control(tokens_QP.mean(axis=0, keepdims=True), bounds)[0])
+    if np.isnan(observed):
+        return None
+    draws_R = control(resampled_means(counts_RQ, tokens_QP), bounds)
+    if is_degenerate(draws_R):
+        return plain(observed, len(tokens_QP), f"the same in {len(draws_R)} resamples of questions", "share")
+    found = statistic(observed, draws_R, len(tokens_QP), level, "share")
+    return found and replace(found, lo=max(0.0, found.lo or 0.0), hi=min(1.0, found.hi or 1.0))
 
 
 def _doublings(tokens_RP: np.ndarray) -> np.ndarray:

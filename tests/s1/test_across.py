@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import Compare, ConfigError, Statistics
-from s1.records import Ending, Outcome, Score
-from s1.report.comparison import Scored
+from s1.config import Budget, Compare, ConfigError, Forcing, Statistics
+from s1.generate.methods.method import ComputeRequest
+from s1.records import AnswerEnd, Ending, Outcome, Score
 from s1.report.curve import find
 from s1.report.findings import Difference
+from s1.report.scored import Scored
 from s1.report.verdict import comparison
 from s1.resources import Cost
 from s1.stages import Curve, CurvePoint
@@ -26,11 +27,15 @@ def scored(data: str, waits: int, right: range) -> Scored:
     rows = [
         Score(
             *(f"q{index:02}", 0, "7", "7", index in right),
-            *(Outcome.ANSWERED, Ending.NATURAL, 20 + 10 * waits, 2, waits, 23 + 10 * waits),
+            *(Outcome.ANSWERED, Ending.NATURAL, 20 + 10 * waits, 2, AnswerEnd.STOP, 0, waits, 23 + 10 * waits),
         )
         for index in range(QUESTIONS)
     ]
-    point = CurvePoint(label, {"budget.waits": waits, "data": data}, None, 0, waits)
+    point = CurvePoint(
+        label,
+        {"budget.waits": waits, "data": data},
+        ComputeRequest(Budget(Forcing.BUDGET, None, 0, waits, "Wait", None)),
+    )
     return Scored(point, f"{data}-{waits}", rows, Path(data))
 
 
@@ -75,3 +80,14 @@ def test_the_verdict_names_who_is_higher_and_who_cannot_be_told_apart() -> None:
 
 def test_points_that_failed_the_audit_are_no_part_of_the_verdict() -> None:
     assert comparison([replace(row, valid=False) for row in compared(POINTS)]) == []
+
+
+def test_seeds_are_pooled_on_both_sides_of_a_comparison() -> None:
+    seeded = []
+    for each in POINTS[::2]:
+        for seed in (0, 1):
+            at = replace(each.point, values={**each.point.values, "seed": seed}, seed=seed)
+            seeded.append(replace(each, point=at, key=f"{each.key}-{seed}"))
+    (row,) = compared(seeded)
+    assert (row.label, row.against, row.estimate.value) == ("random, natural end", "s1k, natural end", -25.0)
+    assert "given these 2 seeds" in row.estimate.method

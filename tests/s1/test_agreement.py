@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from s1.records import Answer, Ending, write_rows
+from s1.records import Answer, AnswerEnd, Ending, write_rows
 from s1.report.agreement import agreements, first_difference
 from s1.report.findings import Parting
 
@@ -17,7 +17,7 @@ def answer(question: str, *ids: int, text: str = "7") -> Answer:
         {"part": "thinking", "origin": "sampled", "ids": list(ids[:2]), "ended_by": [9]},
         {"part": "answer", "origin": "sampled", "ids": list(ids[2:]), "ended_by": None},
     ]
-    return Answer(question, 0, 5, segments, "", text, Ending.NATURAL, 2, 1, 0, 3)
+    return Answer(question, 0, 5, segments, "", text, Ending.NATURAL, 2, 1, AnswerEnd.STOP, 0, 0, 3)
 
 
 def stored(directory: Path, *rows: Answer) -> Path:

@@ -1,0 +1,146 @@
+"""The numbers of points over R seeds, Q questions and S samples: where the report asks the statistics.
+
+Below 8 seeds an interval is over questions, given these seeds; the range over seeds stands beside it (stats/seeds.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from s1.report.findings import AtK
+from s1.stats import clustered, lengths
+from s1.stats import paired as pairs
+from s1.stats.grid import Grid
+from s1.stats.interval import Estimate, plain
+from s1.stats.seeds import SEEDS_FOR_TWO_WAY, of_seeds, t_quantile, two_way
+from s1.stats.votes import majority_at, pass_at
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The grids of one point, one per seed; the same questions in one order."""
+
+    seeds: tuple[int, ...]
+    grids: tuple[Grid, ...]
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        return self.grids[0].questions
+
+    @cached_property
+    def correct_RQS(self) -> np.ndarray:
+        return np.stack([grid.correct_QS for grid in self.grids])
+
+    @cached_property
+    def thinking_tokens_RQS(self) -> np.ndarray:
+        return np.stack([grid.thinking_tokens_QS for grid in self.grids])
+
+    @cached_property
+    def answer_tokens_RQS(self) -> np.ndarray:
+        return np.stack([grid.answer_tokens_QS for grid in self.grids])
+
+    @property
+    def accuracy_Q(self) -> np.ndarray:
+        return self.correct_RQS.mean(axis=(0, 2))
+
+    @property
+    def thinking_tokens_Q(self) -> np.ndarray:
+        return self.thinking_tokens_RQS.mean(axis=(0, 2))
+
+    def of_seeds(self, seeds: Sequence[int]) -> Sampled:
+        """The same point, these seeds only."""
+        kept = [(seed, grid) for seed, grid in zip(self.seeds, self.grids, strict=True) if seed in seeds]
+        return Sampled(tuple(seed for seed, _ in kept), tuple(grid for _, grid in kept))
+
+
+def accuracy(sampled: Sampled, level: float) -> Estimate:
+    """Share right."""
+    return clustered.accuracy(sampled.correct_RQS, level)
+
+
+def tokens(tokens_RQS: np.ndarray, level: float) -> Estimate:
+    """Mean tokens per trace."""
+    return lengths.mean_tokens(tokens_RQS, level)
+
+
+def at_every_k(sampled: Sampled, level: float) -> Iterator[AtK]:
+    """pass@k and maj@k of the samples of each seed, in the mean over seeds; nothing for one sample."""
+    seeds, _, samples = sampled.correct_RQS.shape
+    if samples == 1:
+        return
+    passed_QK = np.mean([pass_at(grid.correct_QS) for grid in sampled.grids], axis=0)
+    majority_QK = _majority_QK(sampled)
+    estimates_K = zip(
+        clustered.shares(passed_QK, seeds * samples, level),
+        clustered.shares(majority_QK, seeds * samples, level),
+        pairs.gains(majority_QK, samples, level),
+        strict=True,
+    )
+    for k, estimates in enumerate(estimates_K, start=1):
+        yield AtK(k, *(_given(each, seeds) for each in estimates))
+
+
+def vote(sampled: Sampled, level: float) -> Estimate:
+    """Majority of all samples less the accuracy of one, in percentage points; at any level."""
+    return pairs.gains(_majority_QK(sampled), sampled.correct_RQS.shape[2], level)[-1]
+
+
+def paired(one: Sampled, other: Sampled, level: float) -> Estimate:
+    """Accuracy of `one` less that of `other` in percentage points, by question and seed; at any level."""
+    return pairs.difference(*_as_paired(one.correct_RQS, other.correct_RQS, one, other), level)
+
+
+def detectable(one: Sampled, other: Sampled, level: float, power: float) -> Estimate | None:
+    """The smallest difference that `paired` shows with this power; None where no question differs."""
+    if not (one.accuracy_Q - other.accuracy_Q).any():
+        return None
+    return pairs.detectable(*_as_paired(one.correct_RQS, other.correct_RQS, one, other), level, power)
+
+
+def longer(one: Sampled, other: Sampled, level: float) -> Estimate:
+    """Mean thinking tokens of `one` less those of `other`, paired: Student's t over questions.
+
+    A single question has no interval.
+    """
+    pair = _as_paired(one.thinking_tokens_RQS, other.thinking_tokens_RQS, one, other)
+    differences_RQ = pair[0].mean(axis=2) - pair[1].mean(axis=2)
+    seeds, questions = differences_RQ.shape
+    differences_Q = differences_RQ.mean(axis=0)
+    value = float(differences_Q.mean())
+    if questions == 1:
+        return plain(value, 1, "a single question, no interval", "tokens")
+    variance, freedom = float(differences_Q.var(ddof=1)) / questions, float(questions - 1)
+    if seeds >= SEEDS_FOR_TWO_WAY:
+        crossed = two_way(differences_RQ)
+        variance, freedom = variance + float(crossed.seed_variance), float(crossed.degrees_of_freedom)
+    half = float(t_quantile(freedom, level)) * math.sqrt(variance)
+    method = f"t over questions{of_seeds(seeds)}, paired"
+    return Estimate(value, value - half, value + half, questions, method, "tokens", level)
+
+
+def _given(estimate: Estimate, seeds: int) -> Estimate:
+    """Votes have no two-way interval: of several seeds it always holds for these."""
+    return replace(estimate, method=f"{estimate.method}, given these {seeds} seeds") if seeds > 1 else estimate
+
+
+def _majority_QK(sampled: Sampled) -> np.ndarray:
+    return np.mean([majority_at(grid.votes_QS) for grid in sampled.grids], axis=0)
+
+
+def _as_paired(
+    values_RQS: np.ndarray, others_RQS: np.ndarray, one: Sampled, other: Sampled
+) -> tuple[np.ndarray, np.ndarray]:
+    """By question and seed; points of no common seed by question, all their samples as of one seed."""
+    if one.seeds == other.seeds:
+        return values_RQS, others_RQS
+    return _as_one_seed(values_RQS), _as_one_seed(others_RQS)
+
+
+def _as_one_seed(values_RQS: np.ndarray) -> np.ndarray:
+    seeds, questions, samples = values_RQS.shape
+    return values_RQS.transpose(1, 0, 2).reshape(1, questions, seeds * samples)

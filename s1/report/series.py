@@ -1,0 +1,207 @@
+"""Which points belong together: the seeds of one point, the points of one series.
+
+Decided by what a point is, never by its label. Its budget and instruction are judged by its method (generate/methods):
+the family tells one series from another, the amount varies within one. Every other axis starts another series. An entry
+of a family that does not matter for a point (None: the continuation string, where nothing is appended) puts it into
+every series that agrees in the rest: the natural end lies on the line of Wait and on that of Hmm.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from s1.config import ConfigError
+from s1.generate.methods.method import ComputeRequest
+from s1.generate.methods.registry import method_of
+from s1.records import Score
+from s1.report.scored import Scored
+
+SEED = "seed"  # the axis that pools
+BARE = "continuation"  # an entry of a family that names a series without its own name: "Hmm"
+UNPOOLED = "Seeds are not pooled: their questions differ."
+
+
+@dataclass(frozen=True)
+class Member:
+    """One point over its seeds."""
+
+    label: str
+    values: Mapping[str, Any]  # JSON values by axis; of several seeds without the seed
+    scored: tuple[Scored, ...]  # one per seed
+    note: str = ""
+
+    @property
+    def request(self) -> ComputeRequest:
+        return self.scored[0].point.request
+
+    @property
+    def key(self) -> str:
+        """Of every seed, with blanks between."""
+        return " ".join(each.key for each in self.scored)
+
+    @property
+    def scores(self) -> list[Score]:
+        """Of all seeds."""
+        return [score for each in self.scored for score in each.scores]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series."""
+
+    name: str  # what tells it from the others; "" if there is only one
+    members: tuple[Member, ...]
+
+
+def is_of_request(axis: str) -> bool:
+    """What the axis sets, the point's request holds."""
+    return axis == "task.instruction" or axis.partition(".")[0] == "budget"
+
+
+# ---------------------------------------------------------------------------------------------------- seeds
+
+
+def members_of(scored: Sequence[Scored], pool_seeds: bool) -> list[Member]:
+    """Every point once; with `pool_seeds` those that differ in the seed alone as one, if their questions are the same.
+
+    Raises ConfigError for two that cannot be told apart.
+    """
+    once = list({(each.key, _text(each.point.values)): each for each in scored}.values())
+    groups = _groups(once, _without_seed)
+    is_pooled = pool_seeds and len({each.point.seed for each in once}) > 1
+    note = ""
+    if is_pooled and any(len({_questions(each.scores) for each in group}) > 1 for group in groups):
+        is_pooled, note = False, UNPOOLED
+    if not is_pooled:
+        groups = _groups(once, dict)
+    _refuse_doubles(groups)
+    return [_member(group, is_pooled, note) for group in groups]
+
+
+def _groups(scored: Sequence[Scored], kept: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> list[list[Scored]]:
+    """Points of equal request and equal values, of the values that are kept."""
+    together: dict[str, list[Scored]] = {}
+    for each in scored:
+        together.setdefault(_text([kept(each.point.values), repr(each.point.request)]), []).append(each)
+    return list(together.values())
+
+
+def _member(group: Sequence[Scored], is_pooled: bool, note: str) -> Member:
+    first = group[0].point
+    values = _without_seed(first.values) if is_pooled else first.values
+    return Member(first.label, values, tuple(sorted(group, key=lambda each: each.point.seed)), note)
+
+
+def _questions(scores: Sequence[Score]) -> frozenset[tuple[str, str]]:
+    """Rows made by rule have the ids of other rows, so what is right counts as well."""
+    return frozenset((score.question_id, score.gold) for score in scores)
+
+
+def _without_seed(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {axis: value for axis, value in values.items() if axis != SEED}
+
+
+def _refuse_doubles(groups: Iterable[Sequence[Scored]]) -> None:
+    for group in groups:
+        if len({each.point.seed for each in group}) < len(group):
+            label = group[0].point.label
+            raise ConfigError(f"points {label}: two of one series share a label and all values. Give each its own.")
+
+
+# --------------------------------------------------------------------------------------------------- series
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """What points of one series agree in; an entry of the family that is None agrees with any."""
+
+    family: Mapping[str, str | None]
+    rest: Mapping[str, Any]
+
+    def fits(self, line: _Identity) -> bool:
+        agrees = all(value is None or line.family.get(name) == value for name, value in self.family.items())
+        return agrees and self.rest == line.rest
+
+    def is_wider_than(self, other: _Identity) -> bool:
+        return self.fits(other) and self.known < other.known
+
+    @property
+    def known(self) -> int:
+        return sum(value is not None for value in self.family.values())
+
+
+def lines_of(members: Sequence[Member]) -> list[Line]:
+    """All series, in the order of their first points. Raises ConfigError for a request that no method serves."""
+    identities = [_identity(member) for member in members]
+    kinds = list({_text([each.family, each.rest]): each for each in identities}.values())
+    narrowest = [each for each in kinds if not any(each.is_wider_than(other) for other in kinds)]
+    on_lines = [_on(line, members, identities) for line in narrowest]
+    return [Line(name, tuple(on_line)) for name, on_line in zip(_names(narrowest), on_lines, strict=True)]
+
+
+def _identity(member: Member) -> _Identity:
+    rest = {axis: value for axis, value in member.values.items() if not is_of_request(axis)}
+    return _Identity(method_of(member.request).family(member.request), rest)
+
+
+def _on(line: _Identity, members: Sequence[Member], identities: Sequence[_Identity]) -> list[Member]:
+    """The points of a line, each amount once: of two that do not care, the one that is set as the others are."""
+    fitting = [(member, own) for member, own in zip(members, identities, strict=True) if own.fits(line)]
+    settled = [member.values for member, own in fitting if own.known == line.known]
+    shared = {axis: settled[0][axis] for axis in settled[0] if len({_text(each.get(axis)) for each in settled}) == 1}
+
+    def strangeness(member: Member) -> int:
+        return sum(member.values.get(axis) != value for axis, value in shared.items())
+
+    by_amount: dict[tuple[float, ...], list[Member]] = {}
+    for member, _ in fitting:
+        by_amount.setdefault(method_of(member.request).amount(member.request), []).append(member)
+    return [min(rivals, key=strangeness) for rivals in by_amount.values()]
+
+
+# ---------------------------------------------------------------------------------------------------- names
+
+
+def _names(lines: Sequence[_Identity]) -> list[str]:
+    """What differs between the lines: "Hmm", "Wait, seed 1", "task aime24"."""
+    families, axes = [line.family for line in lines], [line.rest for line in lines]
+    parts = [
+        [
+            *(_entry(name, line.family.get(name)) for name in _differing(families)),
+            *(f"{name} {_plain(line.rest.get(name))}" for name in _differing(axes)),
+        ]
+        for line in lines
+    ]
+    return [", ".join(filter(None, each)) for each in parts]
+
+
+def _differing(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names under which they do not all agree."""
+    names = dict.fromkeys(name for each in mappings for name in each)
+    return [name for name in names if len({_text(each.get(name)) for each in mappings}) > 1]
+
+
+def _entry(name: str, value: str | None) -> str:
+    if value is None:
+        return ""
+    if not value:
+        return f"no {name}"
+    return _plain(value) if name == BARE else f"{name} {_plain(value)}"
+
+
+def _plain(value: Any) -> str:
+    """A value on one line; quoted where blanks would not show."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_of_enum)
+    return text if text == " ".join(text.split()) else json.dumps(text, ensure_ascii=False)
+
+
+def _text(value: Any) -> str:
+    """The same for equal values only."""
+    return json.dumps(value, sort_keys=True, default=_of_enum)
+
+
+def _of_enum(value: Any) -> Any:
+    return value.value

@@ -1,0 +1,91 @@
+"""From one point to another: which way accuracy goes, whether the thinking grows, and how both are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from s1.report.findings import Difference, Measured
+from s1.report.show import interval, value
+from s1.stats.interval import Estimate
+
+
+class Direction(Enum):
+    RISES = "rises"
+    FALLS = "falls"
+    UNKNOWN = "cannot be told"
+
+
+class Longer(Enum):
+    YES = "longer"
+    NO = "shorter"
+    UNKNOWN = "not measurably longer"
+
+
+@dataclass(frozen=True)
+class Step:
+    """From one point to another, with the paired differences on the way."""
+
+    start: Measured
+    end: Measured
+    difference: Difference  # of the end against the start
+
+    @property
+    def direction(self) -> Direction:
+        """At the level at which all comparisons of its kind hold together."""
+        return direction_of(self.difference.joint)
+
+    @property
+    def longer(self) -> Longer:
+        """By the paired interval of the thinking tokens; of a single question, which has none, by what it is."""
+        tokens = self.difference.tokens
+        lo, hi = (tokens.value if end is None else end for end in (tokens.lo, tokens.hi))
+        if lo > 0:
+            return Longer.YES
+        return Longer.NO if hi < 0 else Longer.UNKNOWN
+
+    @property
+    def falls(self) -> bool:
+        """Less accurate while thinking more."""
+        return self.direction is Direction.FALLS and self.longer is Longer.YES
+
+    @property
+    def way(self) -> str:
+        """`from 5.7% (max 8, 8.0 tokens) to 64.3% (natural end, 29.4 tokens)`."""
+        ends = (
+            f"{value(point.accuracy)} ({point.label}, {value(point.thinking_tokens)} tokens)"
+            for point in (self.start, self.end)
+        )
+        return f"from {' to '.join(ends)}"
+
+    @property
+    def change(self) -> str:
+        """`+58.7 points [+52.3, +64.7]`."""
+        return f"{value(self.difference.estimate)} points {interval(self.difference.estimate)}"
+
+    @property
+    def said(self) -> str:
+        return f"{self.way}: {self.change}"
+
+
+def direction_of(change: Estimate) -> Direction:
+    """Where the interval lies."""
+    if change.lo is not None and change.lo > 0:
+        return Direction.RISES
+    return Direction.FALLS if change.hi is not None and change.hi < 0 else Direction.UNKNOWN
+
+
+def cannot_be_told(step: Step) -> str:
+    """The end of a sentence that began with "Whether"."""
+    row = step.difference
+    if row.gained + row.lost == 0:
+        return f"cannot be told at n = {row.estimate.n}: {step.way}, no question is answered differently."
+    return f"cannot be told at n = {row.estimate.n}: {step.way} is {step.change}{_why_not(row)}."
+
+
+def _why_not(row: Difference) -> str:
+    if direction_of(row.estimate) is not Direction.UNKNOWN:
+        return f"; that would show alone, but among all comparisons made the interval is {interval(row.joint)}"
+    if row.detectable is None:
+        return ""
+    return f", and this comparison shows only differences of about {value(row.detectable).lstrip('+')} points or more"

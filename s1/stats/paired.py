@@ -1,0 +1,187 @@
+"""Two points on the same questions: the difference of their means, paired, its interval and what it can show.
+
+One sample per question: Bonett & Price (2012), the Wald interval after one question is added that is gained and one
+that is lost. It has a width where all differences are equal, and where there is a single question. Several samples:
+the two added questions weigh k^2, where k is the share of an answer's variance that lies between questions, 1 for one
+sample; samples that disagree within their questions leave less room for a question of a kind not seen yet. The variance
+is never below that of independent samples.
+
+An interval excludes zero only where an exact test can: of one sample per question the exact McNemar (sign) test; of
+several, as many questions must differ as a sign-flip test needs to reach the level at all (6 for 95 %). Where it
+cannot, the interval is widened to 0 and says so. 12 of 12 gained is a gain, 1 of 1 is not.
+
+Below 8 seeds the interval is given these seeds. From 8 on the two-way variance of the differences, paired by question
+and by seed, adds what seeds contribute (s1/stats/seeds.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import bdtr
+
+from s1.stats.clustered import Limits
+from s1.stats.interval import Estimate, StatisticsError, plain, power_z, two_sided_z
+from s1.stats.seeds import SEEDS_FOR_TWO_WAY, of_seeds, require_RQS, t_quantile, two_way
+from s1.stats.votes import RIGHT, majority_at
+
+
+@dataclass(frozen=True)
+class Wald:
+    """Centre, standard error and how many of them make an interval, in shares; arrays for many repetitions."""
+
+    centre: np.ndarray
+    standard_error: np.ndarray
+    quantile: float | np.ndarray
+
+    @property
+    def limits(self) -> Limits:
+        half = self.quantile * self.standard_error
+        return (self.centre - half).clip(-1, 1), (self.centre + half).clip(-1, 1)
+
+
+def difference(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float) -> Estimate:
+    """Mean of `values` less that of `against`, shares, in percentage points, paired by question and by seed.
+
+    Raises StatisticsError unless both have the same seeds and questions; samples may differ in number.
+    """
+    seeds, _questions, samples = _require_paired(values_RQS, against_RQS)
+    differences_Q = values_RQS.mean(axis=(0, 2)) - against_RQS.mean(axis=(0, 2))
+    found = wald_of(values_RQS, against_RQS, level)
+    if seeds * samples == 1:
+        return _points(differences_Q, found, "Bonett-Price, paired", _mcnemar_rejects(differences_Q, level), level)
+    method = f"Bonett-Price over questions{of_seeds(seeds)}, clustered, paired"
+    return _points(differences_Q, found, method, _enough_differ(differences_Q, level), level)
+
+
+def gains(values_QK: np.ndarray, samples: int, level: float) -> list[Estimate]:
+    """Chances of k = 1..K of `samples` samples, each less the first, maj@k less maj@1 say, in percentage points.
+
+    The first differs from itself by 0 by construction, and has no interval. No question can gain or lose as much as a
+    whole answer, so the two added questions are only as large as maj@k of two rival answers, or any seen, can be.
+    """
+    first = plain(0, len(values_QK), "0 by construction", "pp")
+    method = "Bonett-Price over questions, clustered, paired"
+    sizes_K = largest_gains(samples)
+    found = [first]
+    for values_Q, size in zip(values_QK.T[1:], sizes_K[1:], strict=False):
+        differences_Q = values_Q - values_QK[:, 0]
+        limits = gain_wald(values_Q, values_QK[:, 0], samples, float(size), level)
+        found.append(_points(differences_Q, limits, method, _enough_differ(differences_Q, level), level))
+    return found
+
+
+def detectable(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float, power: float) -> Estimate:
+    """The smallest true difference that the interval of `difference` shows with this power, in percentage points."""
+    _require_paired(values_RQS, against_RQS)
+    found = wald_of(values_RQS, against_RQS, level)
+    smallest = 100 * (found.quantile + power_z(power)) * found.standard_error
+    method = f"at {100 * power:g} % power, from the standard error of the interval"
+    return plain(float(smallest), values_RQS.shape[1], method, "pp")
+
+
+def sign_test(gained: int, lost: int) -> float:
+    """Two-sided p of the exact McNemar test: as many questions gained and lost, or more unevenly, by fair coins."""
+    return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
+
+
+def wald_of(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float) -> Wald:
+    """The interval's parts; more axes may stand before those of seeds, questions and samples."""
+    values_RQ, against_RQ = values_RQS.mean(axis=-1), against_RQS.mean(axis=-1)
+    seeds = values_RQ.shape[-2]
+    samples = seeds * min(values_RQS.shape[-1], against_RQS.shape[-1])
+    found = wald(values_RQ.mean(axis=-2), against_RQ.mean(axis=-2), samples, level)
+    if seeds < SEEDS_FOR_TWO_WAY:
+        return found
+    crossed = two_way(values_RQ - against_RQ)
+    error = np.sqrt(np.square(found.standard_error) + crossed.seed_variance)
+    return Wald(found.centre, error, t_quantile(crossed.degrees_of_freedom, level))
+
+
+def wald(values_Q: np.ndarray, against_Q: np.ndarray, samples: int, level: float) -> Wald:
+    """Bonett and Price's interval over the last axis, its two added questions weighed by what questions may hide."""
+    hidden = _hidden(values_Q, against_Q, samples)
+    found = _bonett_price(values_Q - against_Q, hidden, 1.0, level)
+    questions = values_Q.shape[-1]
+    if samples == 1:  # Bonett and Price's own, which divides by all n + 2 questions
+        return replace(found, standard_error=found.standard_error * np.sqrt((questions + 1) / (questions + 2)))
+    independent = (_within(values_Q) + _within(against_Q)) / (samples - 1) / questions
+    return replace(found, standard_error=np.maximum(found.standard_error, np.sqrt(independent)))
+
+
+def gain_wald(values_Q: np.ndarray, against_Q: np.ndarray, samples: int, size: float, level: float) -> Wald:
+    """The same for two chances from the same samples, whose difference is not above `size` for two rival answers."""
+    differences_Q = values_Q - against_Q
+    largest = np.maximum(np.abs(differences_Q).max(axis=-1), size)
+    return _bonett_price(differences_Q, _hidden(values_Q, against_Q, samples), largest, level)
+
+
+def _bonett_price(differences_Q: np.ndarray, hidden: np.ndarray, size: float | np.ndarray, level: float) -> Wald:
+    """Two questions of weight hidden^2 are added, one that gains `size` and one that loses it."""
+    added = np.square(hidden)
+    count = differences_Q.shape[-1] + 2 * added
+    centre = differences_Q.sum(axis=-1) / count
+    variance = (np.square(differences_Q).sum(axis=-1) + 2 * added * np.square(size)) / count - np.square(centre)
+    return Wald(centre, np.sqrt(variance / (count - 1)), two_sided_z(level))
+
+
+def _hidden(values_Q: np.ndarray, against_Q: np.ndarray, samples: int) -> np.ndarray:
+    """The share of an answer's variance that lies between questions: 1 for one sample, or one question."""
+    if values_Q.shape[-1] == 1:  # which knows nothing of other questions, however many its samples
+        return np.ones(values_Q.shape[:-1])
+    between = 1 - (_within(values_Q) + _within(against_Q)) / (_most(values_Q) + _most(against_Q))
+    return between.clip(1 / samples, 1)
+
+
+def largest_gains(samples: int) -> np.ndarray:
+    """How far maj@k of two rival answers can lie from the accuracy, for k = 1..S, and no nearer than half a sample.
+
+    Of two, a rival takes only half of a tie; an unreadable one leaves it all, so maj@2 is taken for maj@3.
+    """
+    right_CS = np.arange(samples)[None] < np.arange(samples + 1)[:, None]
+    majority_CK = majority_at(np.where(right_CS, RIGHT, RIGHT + 1))
+    sizes_K = np.abs(majority_CK - majority_CK[:, :1]).max(axis=0)
+    if samples > 2:
+        sizes_K[1] = sizes_K[2]
+    return np.maximum(sizes_K, 0.5 / samples)
+
+
+def _within(values_Q: np.ndarray) -> np.ndarray:
+    """The variance of an answer that is within questions."""
+    return (values_Q * (1 - values_Q)).mean(axis=-1)
+
+
+def _most(values_Q: np.ndarray) -> np.ndarray:
+    """The variance of an answer, its mean moved towards one half by one right and one wrong question."""
+    mean = (values_Q.sum(axis=-1) + 1) / (values_Q.shape[-1] + 2)
+    return mean * (1 - mean)
+
+
+def _points(differences_Q: np.ndarray, found: Wald, method: str, possible: bool, level: float) -> Estimate:
+    """In percentage points; `possible`: an exact test may reject that there is no difference."""
+    value = float(differences_Q.mean())
+    # Rounding must not put the value outside of its interval.
+    lo, hi = (float(end) for end in found.limits)
+    lo, hi = min(lo, value), max(hi, value)
+    if not possible and not lo <= 0 <= hi:
+        lo, hi, method = min(lo, 0.0), max(hi, 0.0), f"{method}, widened to 0 as no exact test excludes it"
+    return Estimate(100 * value, 100 * lo, 100 * hi, len(differences_Q), method, "pp", level)
+
+
+def _mcnemar_rejects(differences_Q: np.ndarray, level: float) -> bool:
+    return sign_test(int((differences_Q > 0).sum()), int((differences_Q < 0).sum())) <= 1 - level
+
+
+def _enough_differ(differences_Q: np.ndarray, level: float) -> bool:
+    """The smallest p that flipping the signs of these differences can reach is small enough."""
+    return 2.0 ** (1 - int((differences_Q != 0).sum())) <= 1 - level
+
+
+def _require_paired(values_RQS: np.ndarray, against_RQS: np.ndarray) -> tuple[int, int, int]:
+    seeds, questions, samples = require_RQS(values_RQS)
+    if require_RQS(against_RQS)[:2] != (seeds, questions):
+        raise StatisticsError(
+            f"values {values_RQS.shape} and {against_RQS.shape}: other seeds or questions. Compare what both have."
+        )
+    return seeds, questions, max(samples, against_RQS.shape[2])
