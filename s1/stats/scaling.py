@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from s1.stats.audit import Requested
-from s1.stats.bootstrap import is_degenerate, resampled_means, statistic
+from s1.stats.bootstrap import resampled_means, statistic
 from s1.stats.clustered import Spread, share_limits
 from s1.stats.interval import Estimate, plain, two_sided_z
 
@@ -141,15 +141,16 @@ def metrics(
 def _control(
     tokens_QP: np.ndarray, requested: Sequence[Requested], counts_RQ: np.ndarray, level: float
 ) -> Estimate | None:
-    """A count of points is known without an interval; the resamples add one where they disagree."""
+    """A count of points is known without an interval; the resamples add one where enough of them disagree."""
     observed = float(control(tokens_QP.mean(axis=0, keepdims=True), requested)[0])
     if np.isnan(observed):
         return None
     draws_R = control(resampled_means(counts_RQ, tokens_QP), requested)
-    if is_degenerate(draws_R):
-        return plain(observed, len(tokens_QP), f"the same in {len(draws_R)} resamples of questions", "share")
     found = statistic(observed, draws_R, len(tokens_QP), level, "share")
-    return found and replace(found, lo=max(0.0, found.lo or 0.0), hi=min(1.0, found.hi or 1.0))
+    if found is None or found.lo is None or found.hi is None:
+        same = int((draws_R == observed).sum())
+        return plain(observed, len(tokens_QP), f"the same in {same} of {len(draws_R)} resamples of questions", "share")
+    return replace(found, lo=max(found.lo, float(draws_R.min())), hi=min(found.hi, float(draws_R.max())))
 
 
 def _doublings(tokens_RP: np.ndarray) -> np.ndarray:

@@ -193,13 +193,14 @@ def test_the_published_curve_rises_with_the_budget_and_its_wait_gain_cannot_be_t
     assert series.reference == "natural end"
     assert round(series.metrics.scaling.value) == 15
     assert series.metrics.control.value == 1
-    assert series.metrics.performance.value == pytest.approx(17 / 30)
+    performance = series.metrics.performance
+    assert performance.lo < 0.5 < performance.value < 17 / 30 < performance.hi  # the best of 6, less what choosing adds
     budget, least, most = verdict(series)
     assert budget.startswith(
         "Accuracy rises with the thinking budget, from 0.0% (max 500) to 50.0% (natural end): +50.0"
     )
     assert least.startswith("Whether accuracy rises when the end of thinking is held back cannot be told at n = 30")
-    assert "from 50.0% (natural end) to 56.7% (Wait x4) is +6.7 points [0.0, +16.7]" in most
+    assert "from 50.0% (natural end) to 56.7% (Wait x4) is +6.7 points [-5.8, +18.3]" in most
 
 
 def test_an_invalid_point_is_marked_everywhere_and_left_out_of_scaling(tmp_path: Path):
@@ -238,10 +239,10 @@ def test_a_vote_is_judged_at_the_reference_by_its_paired_gain(tmp_path: Path):
 
     assert judged("gains", [0, 24, 24]) == [
         "Accuracy rises with a majority vote of 3 samples (natural end), from 66.7% to 100.0%: +33.3 points"
-        " [+33.3, +33.3]."
+        " [+31.2, +34.9]."
     ]
     assert judged("loses", [0, 0, 24])[0].startswith("Accuracy falls with a majority vote of 3 samples (natural end)")
-    assert judged("equal", [9, 9, 9])[0].startswith("Accuracy does not rise with a majority vote of 3 samples")
+    assert judged("equal", [9, 9, 9])[0].startswith("Whether accuracy rises with a majority vote of 3 samples")
     unknown = "Whether accuracy rises with a majority vote of 3 samples (natural end) cannot be told at n = 24: from"
     assert judged("both", [0, 12, 24])[0].startswith(unknown)
 
@@ -292,11 +293,11 @@ def test_points_come_in_budget_order_with_their_own_keys(tmp_path: Path):
     ]
 
 
-def test_several_samples_are_bootstrapped_over_questions_and_reported_for_every_k(tmp_path: Path):
+def test_several_samples_are_one_cluster_per_question_and_reported_for_every_k(tmp_path: Path):
     agreeing = [row for sample in range(4) for row in rows(3 + 2 * sample, 12, 9, sample=sample)]
     measured = series_of(run(tmp_path, [point(None, 0)], [agreeing]))[0].points[0]
     assert (measured.questions, measured.samples) == (12, 4)
-    assert measured.accuracy.method == "bootstrap over questions, 2000 resamples"
+    assert measured.accuracy.method == "Wilson over questions, clustered"
     assert [each.k for each in measured.at_k] == [1, 2, 3, 4]
     one, *_, all_four = measured.at_k
     assert one.passed == one.majority == measured.accuracy
