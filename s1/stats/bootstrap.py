@@ -69,6 +69,8 @@ def statistic(value: float, draws_R: np.ndarray, n: int, level: float, unit: str
     lo, hi = np.quantile(defined_R, [ndtr(-errors), ndtr(errors)])
     half = errors * defined_R.clip(lo, hi).std()
     lo, hi = min(float(lo), float(value - half)), max(float(hi), float(value + half))
+    if is_degenerate(np.array([lo, hi])):  # all but a few resamples agree
+        return None
     method = f"bootstrap over questions, {len(defined_R)} resamples"
     undefined = len(draws_R) - len(defined_R)
     if undefined:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import bdtr
 
-from s1.stats.clustered import Limits
+from s1.stats.clustered import QUESTIONS_WITH_SPREAD, Limits
 from s1.stats.interval import Estimate, StatisticsError, plain, power_z, two_sided_z
 from s1.stats.seeds import SEEDS_FOR_TWO_WAY, of_seeds, require_RQS, t_quantile, two_way
 from s1.stats.votes import RIGHT, majority_at
@@ -73,12 +73,15 @@ def gains(values_QK: np.ndarray, samples: int, level: float) -> list[Estimate]:
 
 
 def detectable(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float, power: float) -> Estimate:
-    """The smallest true difference that the interval of `difference` shows with this power, in percentage points."""
+    """The smallest true difference that the interval of `difference` shows with this power, in percentage points.
+
+    100, the largest there is, where so few questions show none.
+    """
     _require_paired(values_RQS, against_RQS)
     found = wald_of(values_RQS, against_RQS, level)
     smallest = 100 * (found.quantile + power_z(power)) * found.standard_error
     method = f"at {100 * power:g} % power, from the standard error of the interval"
-    return plain(float(smallest), values_RQS.shape[1], method, "pp")
+    return plain(min(float(smallest), 100.0), values_RQS.shape[1], method, "pp")
 
 
 def sign_test(gained: int, lost: int) -> float:
@@ -127,8 +130,8 @@ def _bonett_price(differences_Q: np.ndarray, hidden: np.ndarray, size: float | n
 
 
 def _hidden(values_Q: np.ndarray, against_Q: np.ndarray, samples: int) -> np.ndarray:
-    """The share of an answer's variance that lies between questions: 1 for one sample, or one question."""
-    if values_Q.shape[-1] == 1:  # which knows nothing of other questions, however many its samples
+    """The share of an answer's variance that lies between questions: 1 for one sample, and for too few questions."""
+    if values_Q.shape[-1] < QUESTIONS_WITH_SPREAD:
         return np.ones(values_Q.shape[:-1])
     between = 1 - (_within(values_Q) + _within(against_Q)) / (_most(values_Q) + _most(against_Q))
     return between.clip(1 / samples, 1)

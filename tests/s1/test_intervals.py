@@ -214,6 +214,10 @@ def test_the_detectable_difference_has_the_error_of_the_interval():
     assert (found.lo, found.unit) == (None, "pp")
 
 
+def test_a_difference_above_100_points_is_never_asked_for():
+    assert detectable(first_right([1], 1), first_right([0], 1), LEVEL, 0.8).value == 100
+
+
 def test_points_of_other_questions_or_seeds_are_not_compared():
     one = first_right([1] * 12, 1)
     for other in (one[:, :11], one.repeat(2, axis=0)):
@@ -290,8 +294,9 @@ def test_traces_that_all_reach_the_budget_are_the_only_interval_of_one_value():
     assert (found.value, found.lo, found.hi, found.method) == (4096, 4096, 4096, "every trace the same")
     equal_means = mean_tokens(np.tile([100, 300], (1, 12, 1)), LEVEL)
     assert equal_means.lo < 200 < equal_means.hi
-    single = mean_tokens(np.array([[[100, 300]]]), LEVEL)
-    assert (single.value, single.lo) == (200, None)
+    for traces in ([100, 300], [200]):
+        single = mean_tokens(np.array([[traces]]), LEVEL)
+        assert (single.value, single.lo) == (200, None)
 
 
 def test_mean_lengths_hold_their_level_though_their_tail_is_long():
