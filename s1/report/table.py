@@ -1,4 +1,4 @@
-"""table.csv: one row per point, numbers as numbers, an empty cell for what is missing.
+"""table.csv: one row per point, an empty cell for what is missing; s1/report/columns.py says what its columns hold.
 
 Accuracies and shares lie between 0 and 1; `usd` is estimated from `sampled_tokens`;
 `key` is the directory scores/<key>.
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from s1.report.columns import Cell, read_rows, written_rows
 from s1.report.findings import Findings, Measured
 
 SHARE_DECIMALS = 6  # more than anybody reads: what is printed is rounded once, from these
@@ -70,19 +71,9 @@ def rounded(number: float | None, decimals: int) -> float | None:
     return None if number is None else round(number, decimals)
 
 
-def read_table(path: Path) -> list[dict[str, float | str | None]]:
-    """table.csv with numbers as numbers and gaps as None, so that every column has one type."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
-
-
-def _number(value: str) -> float | str | None:
-    if value == "":
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        return value
+def read_table(path: Path) -> list[dict[str, Cell]]:
+    """One of our CSV files, every column of its declared type and gaps as None (s1/report/columns.py)."""
+    return read_rows(path)
 
 
 def shown(path: Path) -> list[dict[str, str]]:
@@ -91,20 +82,15 @@ def shown(path: Path) -> list[dict[str, str]]:
     columns = list(rows[0])
     axes = [axis for axis in columns[1 : columns.index("n")] if axis.partition(".")[0] != "budget"]
     varying = [axis for axis in axes if len({row[axis] for row in rows}) > 1]
-    return [_shown_row(row, [f"{axis} {_plain(row[axis])}" for axis in varying]) for row in rows]
+    return [_shown_row(row, [f"{axis} {row[axis]}" for axis in varying]) for row in rows]
 
 
 def as_written(path: Path) -> list[dict[str, str]]:
-    """Any CSV file, cell by cell."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    """One of our CSV files, each cell as it is written."""
+    return written_rows(path)
 
 
-def _plain(value: float | str | None) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _shown_row(row: Mapping[str, float | str | None], line: Sequence[str]) -> dict[str, str]:
+def _shown_row(row: Mapping[str, Cell], line: Sequence[str]) -> dict[str, str]:
     """`line` tells the point's curve from the others of the command."""
     return {
         "point": ", ".join([*line, f"{row['label']}"]) + ("" if row["valid"] == "yes" else " (invalid)"),
@@ -119,5 +105,5 @@ def _shown_row(row: Mapping[str, float | str | None], line: Sequence[str]) -> di
     }
 
 
-def _percent(share: float | str | None) -> str:
+def _percent(share: Cell) -> str:
     return f"{100 * share:.1f}" if isinstance(share, float) else "none"
