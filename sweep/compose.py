@@ -52,6 +52,7 @@ from sweep.overrides import (
 from sweep.provenance import PROJECT
 from sweep.recorded import command_of
 from sweep.resolving import Resolver
+from sweep.store import Store
 from sweep.typed import no_such_field, typed
 
 CONFIG = PROJECT / "conf"
@@ -150,6 +151,7 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
         chosen={field_of(each): str(first.value(field_of(each))) for each in given if _is_choice(each)},
         values=values,
         store=entry.store,
+        store_id=lambda: Store(entry.store).id,
     )
     return Composition(entry, points, request, notes=tuple(notes))
 

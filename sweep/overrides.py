@@ -20,7 +20,7 @@ from sweep.escapes import decoded
 from sweep.spacing import geomspace
 
 LAUNCH = "launch"  # the group that says who runs it all: no part of what is made
-UNRECORDED = ("store", "results", "plan", "yes", LAUNCH)  # the same points come of a command without them
+UNRECORDED = ("store", "results", "plan", "yes", "redo", LAUNCH)  # the same points come of a command without them
 OF_COMMAND = ("pipeline", *UNRECORDED, "also")  # what one command has once, whatever its points are
 
 

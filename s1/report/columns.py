@@ -1,7 +1,7 @@
 """The columns of every CSV file of ours, and how a file is read back: a column has one type, and no cell is guessed.
 
 A cell is text unless its column is declared otherwise; keys are text, whatever their digits. An empty cell is missing.
-In table.csv and samples.csv every column that is not declared is an axis, whose values are kept as text.
+In table.csv, seeds.csv and samples.csv a column that is not declared is an axis, whose values are kept as text.
 """
 
 from __future__ import annotations
@@ -29,12 +29,17 @@ class Type(Enum):
 
 TABLE: Mapping[str, Type] = {
     "label": Type.TEXT,
+    "series": Type.TEXT,
     "n": Type.INTEGER,
     "samples": Type.INTEGER,
+    "seeds": Type.INTEGER,
     "accuracy": Type.NUMBER,
     "lo": Type.NUMBER,
     "hi": Type.NUMBER,
     "method": Type.TEXT,
+    "seeds_lowest": Type.NUMBER,
+    "seeds_highest": Type.NUMBER,
+    "accuracy_if_cut_right": Type.NUMBER,
     "thinking_tokens": Type.NUMBER,
     "thinking_lo": Type.NUMBER,
     "thinking_hi": Type.NUMBER,
@@ -45,6 +50,9 @@ TABLE: Mapping[str, Type] = {
     "mean_waits": Type.NUMBER,
     "all_waits_share": Type.NUMBER,
     "no_answer_share": Type.NUMBER,
+    "answers_cut_share": Type.NUMBER,
+    "thinks_on_share": Type.NUMBER,
+    "graders_disagree": Type.INTEGER,
     "over_budget": Type.INTEGER,
     "under_minimum": Type.INTEGER,
     "valid": Type.FLAG,
@@ -52,9 +60,23 @@ TABLE: Mapping[str, Type] = {
     "device_seconds": Type.NUMBER,
     "usd": Type.NUMBER,
     "key": Type.TEXT,
+    "digest": Type.TEXT,
+}
+SEEDS: Mapping[str, Type] = {
+    "label": Type.TEXT,
+    "series": Type.TEXT,
+    "seed": Type.INTEGER,
+    "accuracy": Type.NUMBER,
+    "lo": Type.NUMBER,
+    "hi": Type.NUMBER,
+    "thinking_tokens": Type.NUMBER,
+    "valid": Type.FLAG,
+    "key": Type.TEXT,
+    "digest": Type.TEXT,
 }
 SAMPLES: Mapping[str, Type] = {
     "label": Type.TEXT,
+    "series": Type.TEXT,
     "n": Type.INTEGER,
     "samples": Type.INTEGER,
     "k": Type.INTEGER,
@@ -74,6 +96,7 @@ SAMPLES: Mapping[str, Type] = {
     "thinking_hi": Type.NUMBER,
     "valid": Type.FLAG,
     "key": Type.TEXT,
+    "digest": Type.TEXT,
 }
 FUNNEL: Mapping[str, Type] = {
     "set": Type.TEXT,
@@ -95,19 +118,20 @@ TRAINING: Mapping[str, Type] = {
 AUDIT: Mapping[str, Type] = {"what": Type.TEXT, "count": Type.INTEGER, "of": Type.INTEGER, "verdict": Type.TEXT}
 FILES: Mapping[str, Mapping[str, Type]] = {
     "table.csv": TABLE,
+    "seeds.csv": SEEDS,
     "samples.csv": SAMPLES,
     "funnel.csv": FUNNEL,
     "training.csv": TRAINING,
     "audit.csv": AUDIT,
 }
-HAS_AXES = ("table.csv", "samples.csv")
+HAS_AXES = ("table.csv", "seeds.csv", "samples.csv")
 INTEGER = re.compile(r"-?\d+", re.ASCII)
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)  # as Python writes a finite one
 
 
 def read_rows(path: Path) -> list[dict[str, Cell]]:
     """Every row of one of our files, typed by its column. Raises InputError that names file, row and column."""
-    columns = FILES[path.name]
+    columns = columns_of(path)
     return [
         {name: _cell(text, columns.get(name, Type.TEXT), f"{path}: row {number}, {name}") for name, text in row.items()}
         for number, row in enumerate(_rows(path), start=1)
@@ -120,10 +144,17 @@ def written_rows(path: Path) -> list[dict[str, str]]:
     return _rows(path)
 
 
+def columns_of(path: Path) -> Mapping[str, Type]:
+    """The declared columns of one of our files. Raises InputError for any other file."""
+    if path.name not in FILES:
+        raise InputError(f"{path}: not a table of ours. Known: {', '.join(FILES)}.")
+    return FILES[path.name]
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         heading, *rows = list(csv.reader(file)) or [[]]
-    known = FILES[path.name]
+    known = columns_of(path)
     for name in heading:
         if heading.count(name) > 1 or (name not in known and path.name not in HAS_AXES):
             raise InputError(f"{path}: heading, {name!r}: twice, or no column of this file. Make the file again.")
