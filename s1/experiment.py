@@ -94,6 +94,13 @@ def _check_model(x: Experiment) -> None:
 
 
 def _check_continuation(continuation: str, dialect: Dialect) -> None:
+    for typed, meant in (("\\n", "a new line"), ("\\t", "a tab")):
+        if typed in continuation:
+            raise ConfigError(
+                f"budget.continuation {continuation!r}: holds a backslash and {typed[1]!r}. If {meant} is meant, write"
+                f" {typed} in double quotes, such as 'budget.continuation=\"{typed}Wait\"'; if the two characters are,"
+                " choose other words."
+            )
     markers = (dialect.thinking_start, *dialect.thinking_stops, dialect.thinking_end, *dialect.answer_stops)
     for marker in filter(None, (each.strip() for each in markers)):
         if marker in continuation:

@@ -56,7 +56,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
     product = PRODUCTS[first.goal]
     asked = product.stage(name, points, built, request)
     tracked = _tracked(points, built)
-    mirror = Mirror(first.track, group=name, directory=request.store / "wandb")
+    mirror = Mirror(first.track, group=name, directory=request.store / "wandb", store_id=request.store_id)
     return Graph(
         name=name,
         product=asked,

@@ -1,22 +1,27 @@
 """The mirror on W&B: one run per checkpoint and per point, and one summary run with the curve. The only wandb code.
 
-Records and metrics in the store are the truth; a run here has the stage's key as its id and can be made again at any
-time. Online if the user is logged in, otherwise offline under the store (`wandb sync store/wandb/offline-run-*` later).
-Failing to reach W&B costs a warning, never a result. `wandb.json` in a stage directory says that it was mirrored.
+Records and metrics in the store are the truth; a run here can be made again at any time. Its id is a hash of the
+store, the stage's key and its generation: resumed or run again it stays one run, made anew (`redo`) or in another store
+it is another. Online if the user is logged in, otherwise offline under the store (`wandb sync
+store/wandb/offline-run-*` later). Whatever W&B raises costs a warning, never a result. `wandb.json` in a stage
+directory says as which run it was mirrored.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s1.report.columns import Cell
 from s1.report.table import read_table
 from s1.resources import Track
+from sweep.identity import key_of
 
 if TYPE_CHECKING:
     import wandb
@@ -26,6 +31,8 @@ log = logging.getLogger(__name__)
 
 MARKER = "wandb.json"
 INIT_TIMEOUT_S = 20.0  # wandb's own 90 s would hold up the sweep
+FINISH_TIMEOUT_S = 300.0  # wandb would wait for its upload for ever; what is not sent stays in its file
+RUN_ID_CHARACTERS = 16
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,11 @@ class Tracked:
     config: Mapping[str, Any]
 
 
+def run_id(store_id: str, key: str, generation: int) -> str:
+    """The W&B id of a stage's run: 16 hex digits of the sha256 of the three."""
+    return hashlib.sha256(f"{store_id}/{key}/{generation}".encode()).hexdigest()[:RUN_ID_CHARACTERS]
+
+
 @dataclass
 class Mirror:
     """Sends finished stages of one experiment to W&B; gives up for this session when it cannot be reached."""
@@ -45,13 +57,15 @@ class Mirror:
     track: Track
     group: str  # the experiment
     directory: Path  # where offline runs go
+    store_id: Callable[[], str] = str  # of the store that the stages are in
     is_reachable: bool = True
+    refused: set[str] = field(default_factory=set)  # keys of stages that could not be sent
 
     def stage(self, stage: Tracked, path: Path) -> None:
         """Mirror a finished stage directory once: what it is, its metrics.jsonl, its summary."""
 
         def fill(run: Run) -> None:
-            record = json.loads((path / "record.json").read_text(encoding="utf-8"))
+            record = _record(path)
             for row in _metrics(path / "out" / "metrics.jsonl"):
                 run.log(row)
             run.summary.update({**record["summary"], "seconds": record["seconds"], "usd": record["usd"]})
@@ -73,22 +87,29 @@ class Mirror:
         self._send(stage, path, fill)
 
     def _send(self, stage: Tracked, path: Path, fill: Callable[[Run], None]) -> None:
-        """Open a run, fill it, close it, mark the directory; or warn, whatever of it W&B refuses."""
-        if not self.track.wandb or not self.is_reachable or (path / MARKER).exists():
+        """Open a run, fill it, close it, mark the directory; or warn, whatever is raised on the way."""
+        if not self.track.wandb or not self.is_reachable or stage.key in self.refused:
             return
-        import wandb
-
+        is_reached = True
         try:
-            with self._open(stage) as run:
-                fill(run)
-        except (wandb.errors.Error, OSError) as error:
-            self.is_reachable = False
-            log.warning("W&B not reached for %s (%s): the result is complete without it.", stage.key, error)
-            return
-        mirrored = {"id": stage.key, "group": self.group, "url": None if run.offline else run.url}
-        (path / MARKER).write_text(json.dumps(mirrored) + "\n", encoding="utf-8")
+            record = _record(path)
+            this = run_id(self.store_id(), stage.key, record.get("generation", 0))
+            if _mirrored_as(path) == this:
+                return
+            is_reached = False
+            run = self._open(stage, this, record)
+            is_reached = True
+            _fill(run, fill)
+            mirrored = {"id": this, "group": self.group, "url": None if run.offline else run.url}
+            (path / MARKER).write_text(json.dumps(mirrored) + "\n", encoding="utf-8")
+        except Exception as error:  # a mirror must not cost a result: anything may be wrong with W&B, or its install
+            self.is_reachable = is_reached
+            self.refused.add(stage.key)
+            fault = f"{type(error).__name__}: {error}"
+            log.warning("W&B not reached for %s (%s): the result is complete without it.", stage.key, fault)
+            log.debug("mirroring %s failed", path, exc_info=True)
 
-    def _open(self, stage: Tracked) -> Run:
+    def _open(self, stage: Tracked, this: str, record: Mapping[str, Any]) -> Run:
         import wandb
 
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -98,12 +119,12 @@ class Mirror:
             entity=self.track.entity,
             group=self.group,
             job_type=stage.job_type,
-            id=stage.key,
+            id=this,
             name=stage.label,
             resume="allow",
             mode=os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline"),
             dir=str(self.directory.parent),
-            config=dict(stage.config),
+            config={**stage.config, "key": stage.key, "digest": _digest(record)},
             settings=wandb.Settings(
                 silent=True,
                 console="off",
@@ -112,8 +133,20 @@ class Mirror:
                 x_disable_meta=True,
                 save_code=False,
                 init_timeout=INIT_TIMEOUT_S,
+                finish_timeout=FINISH_TIMEOUT_S,
+                finish_timeout_raises=True,
             ),
         )
+
+
+def _fill(run: Run, fill: Callable[[Run], None]) -> None:
+    """Fill a run and close it; as a context manager it would print the traceback of an error."""
+    try:
+        fill(run)
+    except Exception:
+        run.finish(exit_code=1)
+        raise
+    run.finish()
 
 
 def _is_logged_in() -> bool:
@@ -123,14 +156,14 @@ def _is_logged_in() -> bool:
     return wandb.login(prompt=False, verify=False)
 
 
-def _table(rows: list[dict[str, float | str | None]]) -> wandb.Table:
+def _table(rows: Sequence[Mapping[str, Cell]]) -> wandb.Table:
     import wandb
 
     columns = list(rows[0])
     return wandb.Table(columns=columns, data=[[row[column] for column in columns] for row in rows])
 
 
-def _samples(rows: list[dict[str, float | str | None]]) -> dict[str, Any]:
+def _samples(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
     """What k samples are worth, all of it and as W&B draws it: one line per point."""
     import wandb
 
@@ -140,7 +173,7 @@ def _samples(rows: list[dict[str, float | str | None]]) -> dict[str, Any]:
     return {"samples": _table(rows), "majority": plot}
 
 
-def _plots(rows: list[dict[str, float | str | None]]) -> dict[str, Any]:
+def _plots(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
     """Accuracy over thinking tokens, as W&B draws it."""
     import wandb
 
@@ -148,6 +181,22 @@ def _plots(rows: list[dict[str, float | str | None]]) -> dict[str, Any]:
     data = [[row["thinking_tokens"], row["accuracy"], row["label"]] for row in known]
     table = wandb.Table(columns=["thinking tokens", "accuracy", "point"], data=data)
     return {"scaling": wandb.plot.line(table, "thinking tokens", "accuracy", title="accuracy over thinking tokens")}
+
+
+def _record(path: Path) -> dict[str, Any]:
+    return json.loads((path / "record.json").read_text(encoding="utf-8"))
+
+
+def _mirrored_as(path: Path) -> str | None:
+    """The run that a stage directory was mirrored as; in a copied store that is a run of another."""
+    marker = path / MARKER
+    return json.loads(marker.read_text(encoding="utf-8"))["id"] if marker.exists() else None
+
+
+def _digest(record: Mapping[str, Any]) -> str | None:
+    """Of the product's bytes, as its record has them."""
+    files = record.get("files")
+    return None if files is None else key_of({name: state["sha256"] for name, state in files.items()})
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 from rich.console import Console
 from rich.markup import escape
@@ -73,6 +74,7 @@ def sweep(composition: Composition, console: Console) -> int:
     pipeline = pipeline_of(entry.pipeline)
     store = Store(entry.store)
     graph = pipeline.graph(composition.points, composition.request)
+    graph = replace(graph, notes=[*composition.notes, *graph.notes])
     to_queue = graph.launch.kind is LaunchKind.SLURM
     with nullcontext() if entry.plan else store.held(Hold.SHARED):
         work, damaged = sound_plan(graph, store)

@@ -99,7 +99,7 @@ def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:
         composition = dataclasses.replace(
             composition,
             entry=dataclasses.replace(composition.entry, store=store, results=results),
-            request=dataclasses.replace(composition.request, store=store),
+            request=dataclasses.replace(composition.request, store=store, store_id=lambda: Store(store).id),
         )
         return composition, _graph(composition)
 

@@ -1,7 +1,11 @@
-"""Carry a plan out on this machine: worker processes, progress, the mirror, the result."""
+"""Carry a plan out on this machine: worker processes, progress, the result, the mirror.
+
+The result is published before the product is mirrored, and nothing that a mirror raises changes the exit status.
+"""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from rich.console import Console
@@ -14,26 +18,38 @@ from sweep.show import Live, show_failures, show_results
 from sweep.stage import Stage
 from sweep.store import Store
 
+log = logging.getLogger(__name__)
+
 
 def carry_out(console: Console, graph: Graph, work: Plan, store: Store, results: Path) -> int:
-    """Run what is missing, publish and show the result; the exit status."""
-    for stage in finished_stages(graph, store):  # what earlier runs made and could not mirror
-        graph.on_finished(stage, store.directory(stage).path)
-    if work.needed and not run_here(console, graph, work, store):
-        return 1
-    remarks = publish(graph, store, results)["remarks"]
-    show_results(console, graph, results, remarks)
-    return 0
+    """Run what is missing, publish and show the result, mirror all that is finished; the exit status."""
+    is_complete = not work.needed or run_here(console, graph, work, store)
+    if is_complete:
+        remarks = publish(graph, store, results)["remarks"]
+        show_results(console, graph, results, remarks)
+    for stage in finished_stages(graph, store):  # also what earlier runs made and could not mirror
+        mirror(graph, stage, store)
+    return 0 if is_complete else 1
 
 
 def run_here(console: Console, graph: Graph, work: Plan, store: Store) -> bool:
-    """Launch the plan; False if a stage failed."""
+    """Launch the plan; False if a stage failed. Mirrors what finishes on the way, but not the product."""
     with Live(console, store) as live:
 
         def on_finished(stage: Stage) -> None:
             live.finished(stage)
-            graph.on_finished(stage, store.directory(stage).path)
+            if stage.address != graph.product.address:
+                mirror(graph, stage, store)
 
         jobs = launch(work, store, graph.workers, on_finished, live.tick)
     show_failures(console, jobs, store)
     return all(job.state is State.DONE for job in jobs)
+
+
+def mirror(graph: Graph, stage: Stage, store: Store) -> None:
+    """Mirror a finished stage; whatever that raises is a warning."""
+    try:
+        graph.on_finished(stage, store.directory(stage).path)
+    except Exception as error:
+        log.warning("%s is not mirrored (%s: %s).", stage.address, type(error).__name__, error)
+        log.debug("its mirror failed", exc_info=True)

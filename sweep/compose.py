@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import shlex
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,23 +30,29 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from sweep.beside import Line, kept, line_of
 from sweep.contract import Pipeline, Request
 from sweep.errors import InputError
+from sweep.escapes import decoded
 from sweep.identity import Json
 from sweep.overrides import (
+    OF_COMMAND,
     Axis,
     axes_of,
     field_of,
-    fields_of,
+    fixed_in,
+    is_of,
     one_line,
     parse,
+    read,
     refuse_axes_without_multirun,
+    refuse_impossible_axes,
     refuse_two_experiments,
-    sets_axis,
-    split,
 )
 from sweep.provenance import PROJECT
+from sweep.recorded import command_of
 from sweep.resolving import Resolver
+from sweep.store import Store
 from sweep.typed import no_such_field, typed
 
 CONFIG = PROJECT / "conf"
@@ -56,7 +62,6 @@ QUESTION_FLAGS = (
     *("-p", "--package", "--resolve", "-sc", "--shell-completion"),
 )
 ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "yes", "also")
-LAUNCH = "launch"  # the group that says who runs it all: no part of what is made
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class Composition:
     points: tuple[Any, ...]  # of the pipeline's schema
     request: Request
     arguments: tuple[str, ...] = ()  # as they were given
+    notes: tuple[str, ...] = ()  # what of the experiment the command line leaves out
 
 
 def is_question_to_hydra(argv: Sequence[str]) -> bool:
@@ -90,6 +96,7 @@ def is_question_to_hydra(argv: Sequence[str]) -> bool:
 
 def ask_hydra() -> None:
     """Let Hydra answer the command line by itself; it never runs anything."""
+    sys.argv[1:] = [each if each.startswith("-") or "=" not in each else decoded(each) for each in sys.argv[1:]]
     hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")(lambda config: None)()
 
 
@@ -104,7 +111,7 @@ def compose(argv: Sequence[str], config_directory: Path = CONFIG) -> Composition
 def compose_entry(overrides: Sequence[str], config_directory: Path = CONFIG) -> Entry:
     """Where a command line keeps its store and results, and whose they are; composes no point. Raises InputError."""
     with _hydra(overrides, config_directory):
-        return _entry(_load(overrides).config)
+        return _entry(_load([each.input_line for each in read(overrides)]).config)
 
 
 @contextmanager
@@ -123,39 +130,55 @@ def _hydra(overrides: Sequence[str], config_directory: Path) -> Iterator[None]:
 
 
 def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
-    given = parse(arguments)
+    given = read(arguments)
     refuse_two_experiments(given)
-    fixed = [each.input_line for each in given if not each.is_sweep_override()]
-    first = _load(fixed + [axis.choices[0] for axis in axes_of(given)])
+    refuse_impossible_axes(given)
+    first = _load(fixed_in(given) + [axis.choices[0] for axis in axes_of(given)])
     is_multirun = is_multirun or first.is_multirun
     refuse_axes_without_multirun(given, is_multirun)
     entry = _entry(first.config)
-    taken = {field_of(each) for each in given}
-    axes, extra = [], []
-    if is_multirun:
-        axes = axes_of([each for each in parse(first.declared) if field_of(each) not in taken] + given)
-        extra = [line for line in map(split, entry.also) if not taken & set(fields_of(line))]
-    fields = dict.fromkeys([axis.field for axis in axes] + [field for line in extra for field in fields_of(line)])
-    beside = (_grid([*fixed, *line], [axis for axis in axes if not sets_axis(line, axis)]) for line in extra)
-    loaded = itertools.chain(_grid(fixed, axes), *beside)
+    are_typed = any(is_of(each, ("also",)) for each in given)
+    if are_typed and entry.also and not is_multirun:
+        raise InputError(f"also {entry.also[0]!r}: points beside others are a sweep. Add -m.")
+    axes, lines, notes = _declared(first, entry, given, are_typed) if is_multirun else ([], [], [])
+    fields = dict.fromkeys([axis.field for axis in axes] + [field for line in lines for field in line.fields])
+    loaded = list(itertools.chain(_grid(fixed_in(given), axes), *(_beside(line, given, axes) for line in lines)))
     points, values = _typed_points(loaded, list(fields), entry.pipeline)
-    command = _command([each.input_line for each in given if not _is_of_entry(each)], is_multirun)
-    chosen = {field_of(each): str(first.value(field_of(each))) for each in given if _is_choice(each)}
-    return Composition(entry, points, Request(command, chosen, values, entry.store))
+    configs = [_raw(config) for config in {id(each.config): each.config for each in loaded}.values()]
+    typed_here = list(zip(arguments, given, strict=True))
+    request = Request(
+        command=command_of(typed_here, first.declared, configs, is_multirun),
+        chosen={field_of(each): str(first.value(field_of(each))) for each in given if _is_choice(each)},
+        values=values,
+        store=entry.store,
+        store_id=lambda: Store(entry.store).id,
+    )
+    return Composition(entry, points, request, notes=tuple(notes))
 
 
-def _is_of_entry(override: Override) -> bool:
-    """It concerns the command, or who runs it, and not the points: the same result comes of it."""
-    return override.key_or_group in ENTRY_FIELDS or override.key_or_group.partition(".")[0] == LAUNCH
+def _declared(
+    first: Loaded, entry: Entry, given: Sequence[Override], are_typed: bool
+) -> tuple[list[Axis], list[Line], list[str]]:
+    """All axes, those of the experiment first; the lines beside them; and what is left out of the experiment."""
+    taken = {field_of(each) for each in given}
+    declared = read(first.declared)
+    refuse_impossible_axes(declared)
+    single = [
+        Axis(field_of(each), (each.input_line,), is_composed=True) for each in declared if not each.is_sweep_override()
+    ]
+    own = [axis for axis in [*axes_of(declared), *single] if axis.field not in taken]
+    lines, notes = kept([line_of(text) for text in entry.also], given, are_typed)
+    return [*own, *axes_of(given)], lines, notes
+
+
+def _beside(line: Line, given: Sequence[Override], axes: Sequence[Axis]) -> Iterator[Loaded]:
+    """A line's own points, for every choice of the axes that it does not set."""
+    return _grid([*fixed_in(given), *line.fixed], [*(axis for axis in axes if not line.sets(axis)), *line.axes])
 
 
 def _is_choice(override: Override) -> bool:
     """The command line fixes it: a group's option or a field's value, but not the experiment and not an axis."""
-    return not (_is_of_entry(override) or override.key_or_group == "experiment" or override.is_sweep_override())
-
-
-def _command(overrides: Sequence[str], is_multirun: bool) -> str:
-    return shlex.join(["python", "-m", "sweep", *overrides, *(["-m"] if is_multirun else [])])
+    return not (is_of(override, (*OF_COMMAND, "experiment")) or override.is_sweep_override())
 
 
 @dataclass(frozen=True)
@@ -173,17 +196,17 @@ class Loaded:
         if field in self.choices:
             return self.choices[field]
         if self.plain is not None:
-            return reduce(lambda place, name: place[name], field.split("."), self.plain)
+            return reduce(lambda place, name: (place or {}).get(name), field.split("."), self.plain)
         return _plain(OmegaConf.select(self.config, field))
 
 
 def _load(overrides: Sequence[str]) -> Loaded:
     config = hydra.compose(config_name="config", overrides=list(overrides), return_hydra_config=True)
-    params = config.hydra.sweeper.params or {}
+    params = _raw(config.hydra.sweeper.params) if config.hydra.sweeper.params else {}
     loaded = Loaded(
         config=config,
         choices={place.rpartition("@")[2]: option for place, option in config.hydra.runtime.choices.items()},
-        declared=tuple(f"{field}={choices}" for field, choices in params.items()),
+        declared=tuple(f"{field}={'null' if choices is None else choices}" for field, choices in params.items()),
         is_multirun=config.hydra.mode is RunMode.MULTIRUN,
     )
     with open_dict(config):
@@ -219,28 +242,37 @@ def pipeline_of(name: str) -> Pipeline:
 def _typed_points(
     loaded: Iterable[Loaded], fields: Sequence[str], pipeline: str
 ) -> tuple[tuple[Any, ...], tuple[Mapping[str, Json], ...]]:
-    """Every point typed, and what it sets at `fields`; the faults of all points together, each once."""
+    """Every point typed, once, and what it sets at `fields`; the faults of all points together, each once."""
     schema = pipeline_of(pipeline).Point
-    points, values, faults = [], [], {}
+    points, values, faults = {}, {}, {}
     for each in loaded:
         content = {name: value for name, value in (each.plain or {}).items() if name not in ENTRY_FIELDS}
         try:
-            points.append(typed(schema, content))
-            values.append({field: each.value(field) for field in fields})
+            point = typed(schema, content)
         except InputError as error:
             faults.update(dict.fromkeys(str(error).splitlines()))
+            continue
+        same = repr((point, [each.choices.get(field) for field in fields]))
+        points.setdefault(same, point)
+        values.setdefault(same, {field: each.value(field) for field in fields})
     if faults:
         raise InputError("\n".join(faults))
-    return tuple(points), tuple(values)
+    return tuple(points.values()), tuple(values.values())
 
 
 def _entry(config: DictConfig) -> Entry:
-    entry = typed(Entry, {name: _plain(config[name]) for name in ENTRY_FIELDS})
+    fields = {name: _plain(config[name]) for name in ENTRY_FIELDS}
+    entry = typed(Entry, {**fields, "also": _raw(config["also"])})  # its interpolations are each point's own
     return replace(entry, store=_anchored(entry.store), results=_anchored(entry.results))
 
 
 def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _raw(node: Any) -> Any:
+    """With interpolations as they are written."""
+    return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
 
 
 def _anchored(path: Path) -> Path:

@@ -33,6 +33,9 @@ class Request:
     chosen: Mapping[str, str]  # what the command line fixes: options of groups, values of fields
     values: Sequence[Mapping[str, Json]]  # what each point sets, by field, over all axes
     store: Path
+    store_id: Callable[[], str] = field(
+        default=str, compare=False
+    )  # of the store, named on first use: a plan writes nothing
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Graph:
     table: Callable[[Path], Sequence[Mapping[str, str]]]  # the product's directory as rows to show, a heading each cell
     workers: Workers
     estimates: Mapping[str, Estimate]  # by stage address
-    on_finished: Callable[[Stage, Path], None]  # a stage and its directory: mirror it, once however often called
+    on_finished: Callable[[Stage, Path], None]  # a stage and its directory: mirror it, once; no error of it ends a run
     points: int
     remarks: Callable[[Mapping[str, Summary]], Sequence[str]]  # lines on what the stages, by address, say of themselves
     notes: Sequence[str] = ()  # what to know before it runs, a line each

@@ -1,21 +1,27 @@
-"""Overrides as they are written: Hydra's grammar, with an axis function of ours, and what they set.
+"""Overrides as they are written: Hydra's grammar, with an axis function and escapes of ours, and what they set.
 
 budget.waits=2        a value, or a group's option       budget.waits=1,2      an axis
 budget.waits=geomspace(8,256,32)                         an axis by rule (sweep/spacing.py)
+'budget.continuation="\\n\\nWait"'                         escapes in double quotes (sweep/escapes.py)
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.errors import OverrideParseException
 
 from sweep.errors import InputError
+from sweep.escapes import decoded
 from sweep.spacing import geomspace
+
+LAUNCH = "launch"  # the group that says who runs it all: no part of what is made
+UNRECORDED = ("store", "results", "plan", "yes", "redo", LAUNCH)  # the same points come of a command without them
+OF_COMMAND = ("pipeline", *UNRECORDED, "also")  # what one command has once, whatever its points are
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,28 @@ class Axis:
     is_composed: bool  # by Hydra, for every choice; otherwise values are set in place
 
 
+def read(lines: Sequence[str]) -> list[Override]:
+    """Overrides as somebody wrote them, escapes and all. Raises InputError, or Hydra's complaint about its grammar."""
+    return parse([_read(line) for line in lines])
+
+
+def _read(line: str) -> str:
+    try:
+        parse([line])
+    except OverrideParseException:
+        if line.lstrip("+").startswith("also=") and "['" not in line and '["' not in line:
+            raise InputError(
+                f"{line}: not a list of texts. Quote each line, such as \"also=['seed=1 x=2']\"."
+            ) from None
+        raise
+    return decoded(line)
+
+
 def parse(lines: Sequence[str]) -> list[Override]:
+    """Overrides whose escapes are decoded, as Hydra's grammar reads them."""
     functions = create_functions()
     functions.register("geomspace", lambda low, high, points: ChoiceSweep(list=geomspace(low, high, points)))
-    return OverridesParser(functions).parse_overrides(list(lines))
+    return OverridesParser(functions, GlobalHydra.instance().config_loader()).parse_overrides(list(lines))
 
 
 def field_of(override: Override) -> str:
@@ -36,40 +60,35 @@ def field_of(override: Override) -> str:
     return override.package or override.key_or_group
 
 
-def fields_of(lines: Sequence[str]) -> list[str]:
-    return [field_of(each) for each in parse(lines)]
+def is_of(override: Override, names: Sequence[str]) -> bool:
+    """It sets one of these fields, or something in it."""
+    return override.key_or_group.partition(".")[0] in names
+
+
+def fixed_in(overrides: Sequence[Override]) -> list[str]:
+    return [each.input_line for each in overrides if not each.is_sweep_override()]
 
 
 def axes_of(overrides: Sequence[Override]) -> list[Axis]:
-    """The axes among the overrides, in their order."""
+    """The axes among the overrides, in their order. Raises InputError for one that no rerun could repeat."""
+    return [_axis(each) for each in overrides if each.is_sweep_override()]
+
+
+def _axis(override: Override) -> Axis:
+    if getattr(override.value(), "shuffle", False):
+        raise InputError(f"{override.input_line}: another order each time. List the values in the order that you want.")
     loader = GlobalHydra.instance().config_loader()
-    return [
-        Axis(
-            field=field_of(each),
-            choices=tuple(f"{each.get_key_element()}={choice}" for choice in each.sweep_string_iterator()),
-            is_composed=bool(loader.get_group_options(each.key_or_group)) or not _is_plain(each),
-        )
-        for each in overrides
-        if each.is_sweep_override()
-    ]
+    return Axis(
+        field=field_of(override),
+        choices=tuple(f"{override.get_key_element()}={choice}" for choice in override.sweep_string_iterator()),
+        is_composed=bool(loader.get_group_options(override.key_or_group)) or not _is_plain(override),
+    )
 
 
 def _is_plain(override: Override) -> bool:
     """Its values replace one another in place; a mapping would be merged with the one before it."""
     values = override.sweep_iterator()
     return not (override.is_add() or override.is_force_add() or any(isinstance(value, dict) for value in values))
-
-
-def sets_axis(line: Sequence[str], axis: Axis) -> bool:
-    """A point beside the grid names the field of this axis, or the group that it is in."""
-    return any(axis.field == field or axis.field.startswith(f"{field}.") for field in fields_of(line))
-
-
-def split(line: str) -> list[str]:
-    try:
-        return shlex.split(line)
-    except ValueError as error:
-        raise InputError(f"also {line!r}: not a command line ({error}). Mend its quotes.") from None
 
 
 def refuse_two_experiments(given: Sequence[Override]) -> None:
@@ -83,6 +102,21 @@ def refuse_axes_without_multirun(given: Sequence[Override], is_multirun: bool) -
     swept = [each for each in given if each.is_sweep_override()]
     if swept and not is_multirun:
         raise InputError(f"{swept[0].input_line}: several values are a sweep. Add -m.")
+
+
+def refuse_impossible_axes(given: Sequence[Override]) -> None:
+    """Axes on what a command has once, and axes on a field that is set a second time. Raises InputError."""
+    for line in _impossible(given):
+        raise InputError(line)
+
+
+def _impossible(given: Sequence[Override]) -> Iterator[str]:
+    for axis in (each for each in given if each.is_sweep_override()):
+        if is_of(axis, OF_COMMAND):
+            yield f"{axis.input_line}: several values, and a command has one {field_of(axis)}. Give one."
+        again = [each.input_line for each in given if each is not axis and field_of(each) == field_of(axis)]
+        if again:
+            yield f"{axis.input_line} {again[0]}: {field_of(axis)} is set twice. Write one list of all its values."
 
 
 def one_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 INTERPOLATION = re.compile(r"\$\{([^${}]*)\}")
+PATH = re.compile(r"\w+(\.\w+)*")
 
 
 class Resolver:
@@ -20,7 +21,7 @@ class Resolver:
 
     def __init__(self, config: DictConfig) -> None:
         self._config = config
-        self._texts = [text for text in _texts(OmegaConf.to_container(config)) if "${" in text]
+        self._texts = [text for text in texts_of(OmegaConf.to_container(config)) if "${" in text]
         self._is_read: dict[str, bool] = {}
         self._known: dict[str, Mapping[str, Any]] = {}  # by the values of the fields that are read
 
@@ -61,17 +62,27 @@ def _reads(text: str, field: str) -> bool:
 
 def _touches(name: str, field: str) -> bool:
     """Whether what an interpolation names holds the field, or is held by it; a relative or computed name may."""
-    if not re.fullmatch(r"\w+(\.\w+)*", name):
+    if not PATH.fullmatch(name):
         return True
     return name == field or field.startswith(f"{name}.") or name.startswith(f"{field}.")
 
 
-def _texts(value: Any) -> Iterator[str]:
+def names(text: str, field: str) -> bool:
+    """Whether an interpolation in a text names the field; a computed one does if it holds the first word of it."""
+    plain = [name.strip() for name in INTERPOLATION.findall(text)]
+    if any(PATH.fullmatch(name) and _touches(name, field) for name in plain):
+        return True
+    is_computed = len(plain) < text.count("${") or not all(map(PATH.fullmatch, plain))
+    return is_computed and re.search(rf"\b{re.escape(field.partition('.')[0])}\b", text) is not None
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """All texts among plain values."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for inner in value.values():
-            yield from _texts(inner)
+            yield from texts_of(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _texts(inner)
+            yield from texts_of(inner)

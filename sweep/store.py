@@ -13,6 +13,7 @@ store/answers/9f3c1ab2d4e5/
   damaged-1/      a product that was no longer what was published, set aside before it was made again
 store/shared/<batch>/   what stages of a batch keep together: the continuation store
 store/lock              shared (flock) by every sweep while it runs, held alone by what removes or mends
+store/id.json           {id, inode}: the name of this store, which a copy does not inherit
 store/publishing        held (flock) by whoever copies a product to results/
 store/submissions/<id>/ what was sent to SLURM (sweep/launch/submission.py); its jobs lock their stages only
 """
@@ -168,6 +169,17 @@ class Store:
 
     def is_done(self, stage: Stage) -> bool:
         return self.directory(stage).is_done
+
+    @property
+    def id(self) -> str:
+        """A name of this store, made on first use; a copy has another inode and gets a name of its own."""
+        file, inode = self.root / "id.json", self.root.stat().st_ino
+        with locked(self.root / "id.lock"):
+            known = read_json(file) if file.exists() else {}
+            if known.get("inode") != inode:
+                known = {"id": secrets.token_hex(8), "inode": inode}
+                write_json(file, known)
+        return str(known["id"])
 
     def shared(self, batch: str) -> Path:
         return self.root / "shared" / batch

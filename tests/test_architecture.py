@@ -44,6 +44,9 @@ RANKS = (
     ("sweep.show_store", 2),
     ("sweep.show_slurm", 2),
     ("sweep.overrides", 2),
+    ("sweep.escapes", 1),
+    ("sweep.recorded", 2),
+    ("sweep.beside", 2),
     ("sweep.resolving", 2),
     ("sweep.compose", 2),
     ("sweep.inventory", 2),
@@ -93,6 +96,7 @@ RANKS = (
     ("s1.generate.methods*", 0),
     ("s1.generate.*", 0),
     ("s1.report.findings", 1),
+    ("s1.report.columns", 0),
     ("s1.report.table", 1),
     ("s1.report.samples", 1),
     ("s1.report.funnel_table", 1),
@@ -113,7 +117,7 @@ RANKS = (
 )
 
 DOORWAYS = {
-    "hydra": ["sweep.compose", "sweep.overrides"],
+    "hydra": ["sweep.compose", "sweep.overrides", "sweep.beside", "sweep.escapes", "sweep.recorded"],
     "omegaconf": ["sweep.compose", "sweep.resolving"],
     "pydantic": ["sweep.typed"],
     "rich": [

@@ -89,6 +89,11 @@ def test_a_task_that_the_examples_were_not_held_against_is_noted_in_the_plan() -
     assert graph_of(compose(["data=dial_random"])).notes == []
 
 
+def test_a_continuation_with_new_lines_is_typed_in_double_quotes() -> None:
+    typed = ("budget=wait", 'budget.continuation="\\n\\nWait","Wait\\t"', "-m")
+    assert [x.budget.continuation for x in compose(typed).points] == ["\n\nWait", "Wait\t"]
+
+
 def test_what_is_forced_at_the_end_of_thinking_does_not_decide_the_training() -> None:
     here, there = (
         lesson_of(compose([f"model.dialect.forced_end='{end}'"]).points[0])
@@ -306,6 +311,13 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
         (["model.dialect.answer_stops=[]"], "model.dialect.answer_stops []: no answer would end"),
         (["model.dialect.thinking_stops=['']"], "model.dialect.thinking_stops '': an empty text stops everywhere"),
         (["model.dialect.thinking_end=''"], "model.dialect.thinking_end '': nothing would part thinking and answer"),
+        (
+            ["budget.continuation='\\n\\nWait'"],
+            "holds a backslash and 'n'. If a new line is meant, write \\n in double quotes, such as"
+            " 'budget.continuation=\"\\nWait\"'; if the two characters are, choose other words.",
+        ),
+        (["budget.continuation=\\tWait"], "holds a backslash and 't'. If a tab is meant, write \\t in double quotes"),
+        (['budget.continuation="\\\\nWait"'], "holds a backslash and 'n'."),
         (
             ["dialect@model.dialect=think", "budget.continuation='Wait.</think>'"],
             "budget.continuation 'Wait.</think>': holds the delimiter '</think>' and would not be thinking",

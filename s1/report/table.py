@@ -1,4 +1,4 @@
-"""table.csv: one row per point of a series, numbers as numbers, an empty cell for what is missing.
+"""table.csv: one row per point of a series, an empty cell for what is missing (types: s1/report/columns.py).
 
 Accuracies and shares lie between 0 and 1; `usd` is estimated from `sampled_tokens`; `key` is the directory
 scores/<key>, `digest` is of its product; of several seeds both are of each, with blanks between. A point that lies on
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from s1.report.columns import Cell, read_rows, written_rows
 from s1.report.findings import Findings, Measured, Source
 
 SHARE_DECIMALS = 6  # more than anybody reads: what is printed is rounded once, from these
@@ -104,19 +105,9 @@ def rounded(number: float | None, decimals: int) -> float | None:
     return None if number is None else round(number, decimals)
 
 
-def read_table(path: Path) -> list[dict[str, float | str | None]]:
-    """table.csv with numbers as numbers and gaps as None, so that every column has one type."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
-
-
-def _number(value: str) -> float | str | None:
-    if value == "":
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        return value
+def read_table(path: Path) -> list[dict[str, Cell]]:
+    """One of our CSV files, every column of its declared type and gaps as None (s1/report/columns.py)."""
+    return read_rows(path)
 
 
 def shown(path: Path) -> list[dict[str, str]]:
@@ -126,12 +117,11 @@ def shown(path: Path) -> list[dict[str, str]]:
 
 
 def as_written(path: Path) -> list[dict[str, str]]:
-    """Any CSV file, cell by cell."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    """One of our CSV files, each cell as it is written."""
+    return written_rows(path)
 
 
-def _shown_row(row: Mapping[str, float | str | None]) -> dict[str, str]:
+def _shown_row(row: Mapping[str, Cell]) -> dict[str, str]:
     names = [f"{name}" for name in (row["series"], row["label"]) if name is not None]
     return {
         "point": ", ".join(names) + ("" if row["valid"] == "yes" else " (invalid)"),
@@ -147,5 +137,5 @@ def _shown_row(row: Mapping[str, float | str | None]) -> dict[str, str]:
     }
 
 
-def _percent(share: float | str | None) -> str:
+def _percent(share: Cell) -> str:
     return f"{100 * share:.1f}" if isinstance(share, float) else "none"

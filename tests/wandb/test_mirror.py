@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,11 +19,19 @@ import pytest
 
 from s1.report.table import read_table
 from s1.resources import Track
-from s1.track import Mirror, Tracked
+from s1.track import Mirror, Tracked, run_id
+from sweep.identity import key_of
 from sweep.provenance import PROJECT
 
+STORE = "5f0c1d2e3a4b5c6d"
+FILES = {"table.csv": {"bytes": 9, "sha256": "a" * 64}, "answers.jsonl": {"bytes": 3, "sha256": "b" * 64}}
+RUN = run_id(STORE, "0123456789ab", 0)
+REPORT_RUN = run_id(STORE, "ba9876543210", 0)
 SAMPLES = "label,k,maj,key\nmax 8,1,0.25,2fc25270e4b2\nmax 8,2,0.375,2fc25270e4b2\n"
-TABLE = "label,accuracy,thinking_tokens,note\nmax 8,0.25,8.0,\nmax 16,0.5,15.5,ok\n"
+TABLE = (
+    "label,accuracy,thinking_tokens,note,key\n"
+    "max 8,0.25,8.0,,2fc25270e4b2\nmax 16,0.5,15.5,ok,729325237762\nmax 32,0.5,31.0,1e5,12345678e123\n"
+)
 
 
 @pytest.fixture
@@ -60,13 +69,14 @@ def stage_directory(root: Path, name: str) -> Path:
         "summary": {"accuracy": 0.25},
         "seconds": 2.0,
         "usd": 0.01,
+        "files": FILES,
     }
     (path / "record.json").write_text(json.dumps(record), encoding="utf-8")
     return path
 
 
 def mirror(root: Path, wandb: bool = True) -> Mirror:
-    return Mirror(Track(wandb=wandb, project="s1-test", entity=None), "budget_scan", root / "wandb")
+    return Mirror(Track(wandb=wandb, project="s1-test", entity=None), "budget_scan", root / "wandb", lambda: STORE)
 
 
 def tracked(job_type: str, key: str = "0123456789ab") -> Tracked:
@@ -94,16 +104,33 @@ def logged_in(server: str) -> dict[str, str]:
     return {"WANDB_BASE_URL": server, "WANDB_API_KEY": "local" + "0" * 39}
 
 
-def test_a_point_becomes_a_run_whose_id_is_the_stage_key(server: str, home: Path) -> None:
+def test_a_run_is_named_by_store_key_and_generation() -> None:
+    ids = {
+        run_id(STORE, "0123456789ab", 0),
+        run_id(STORE, "0123456789ab", 1),
+        run_id("5f0c1d2e3a4b5c6e", "0123456789ab", 0),
+        run_id(STORE, "0123456789ac", 0),
+        run_id(STORE + "/0123456789ab", "0", 0),
+    }
+    assert len(ids) == 5 and all(re.fullmatch("[0-9a-f]{16}", each) for each in ids)
+    assert run_id(STORE, "0123456789ab", 0) == RUN
+
+
+def test_a_point_becomes_a_run_with_key_and_digest(server: str, home: Path) -> None:
     path = stage_directory(home, "checkpoint")
     (path / "out" / "metrics.jsonl").write_text(
         '{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n', encoding="utf-8"
     )
     send(home, f"m.stage(tracked('checkpoint'), Path({str(path)!r}))", **logged_in(server))
     (run,) = _get(f"{server}/api/v2/projects/default/s1-test/runs")["runs"]
-    assert (run["run_id"], run["display_name"], run["state"]) == ("0123456789ab", "max 8", "finished")
-    assert json.loads(run["config_json"])["budget"]["value"] == {"max_thinking_tokens": 8}
-    losses = _get(f"{server}/api/v2/runs/0123456789ab/metrics")["metrics_by_key"]["loss"]
+    assert (run["run_id"], run["display_name"], run["state"]) == (RUN, "max 8", "finished")
+    config = json.loads(run["config_json"])
+    assert config["budget"]["value"] == {"max_thinking_tokens": 8}
+    assert (config["key"]["value"], config["digest"]["value"]) == (
+        "0123456789ab",
+        key_of({"table.csv": "a" * 64, "answers.jsonl": "b" * 64}),
+    )
+    losses = _get(f"{server}/api/v2/runs/{RUN}/metrics")["metrics_by_key"]["loss"]
     assert [each["value"] for each in losses] == [2.0, 1.0]
 
 
@@ -112,9 +139,13 @@ def test_the_summary_run_carries_the_curve(server: str, home: Path) -> None:
     (path / "out" / "table.csv").write_text(TABLE, encoding="utf-8")
     (path / "out" / "report.html").write_text("<h1>report</h1>", encoding="utf-8")
     send(home, f"m.summary(tracked('report', 'ba9876543210'), Path({str(path)!r}))", **logged_in(server))
-    files = home / "server" / "files" / "default" / "s1-test" / "ba9876543210" / "media"
+    files = home / "server" / "files" / "default" / "s1-test" / REPORT_RUN / "media"
     (curve,) = files.glob("table/curve_*.table.json")
-    assert json.loads(curve.read_text(encoding="utf-8"))["data"][1] == ["max 16", 0.5, 15.5, "ok"]
+    assert json.loads(curve.read_text(encoding="utf-8"))["data"] == [
+        ["max 8", 0.25, 8.0, None, "2fc25270e4b2"],
+        ["max 16", 0.5, 15.5, "ok", "729325237762"],
+        ["max 32", 0.5, 31.0, "1e5", "12345678e123"],
+    ]
     assert len(list(files.glob("html/report_*.html"))) == 1
 
 
@@ -123,7 +154,7 @@ def test_several_samples_are_a_table_and_a_plot_of_the_summary_run(server: str, 
     for name, text in {"table.csv": TABLE, "samples.csv": SAMPLES, "report.html": "<h1>report</h1>"}.items():
         (path / "out" / name).write_text(text, encoding="utf-8")
     send(home, f"m.summary(tracked('report', 'ba9876543210'), Path({str(path)!r}))", **logged_in(server))
-    tables = home / "server" / "files" / "default" / "s1-test" / "ba9876543210" / "media" / "table"
+    tables = home / "server" / "files" / "default" / "s1-test" / REPORT_RUN / "media" / "table"
     (samples,) = tables.glob("samples_*.table.json")
     assert json.loads(samples.read_text(encoding="utf-8"))["data"][1] == ["max 8", 2, 0.375, "2fc25270e4b2"]
     (plotted,) = tables.glob("majority_table_*.table.json")
@@ -133,7 +164,56 @@ def test_several_samples_are_a_table_and_a_plot_of_the_summary_run(server: str, 
 def test_without_a_login_the_run_is_kept_offline_and_made_once(home: Path) -> None:
     path = stage_directory(home, "scores")
     send(home, f"[m.stage(tracked('scores'), Path({str(path)!r})) for _ in range(2)]")
-    assert len(list((home / "wandb").glob("offline-run-*-0123456789ab/run-0123456789ab.wandb"))) == 1
+    assert len(list((home / "wandb").glob(f"offline-run-*-{RUN}/run-{RUN}.wandb"))) == 1
+
+
+def test_made_anew_or_in_a_copied_store_it_is_a_run_of_its_own(home: Path) -> None:
+    path = stage_directory(home, "scores")
+    record = json.loads((path / "record.json").read_text(encoding="utf-8"))
+    send(home, f"m.stage(tracked('scores'), Path({str(path)!r}))")
+    (path / "record.json").write_text(json.dumps({**record, "generation": 1}), encoding="utf-8")
+    send(home, f"m.stage(tracked('scores'), Path({str(path)!r}))")
+    send(home, f"m.store_id = lambda: 'copy'; m.stage(tracked('scores'), Path({str(path)!r}))")
+    made = {each.name.rpartition("-")[2] for each in (home / "wandb").glob("offline-run-*")}
+    assert made == {RUN, run_id(STORE, "0123456789ab", 1), run_id("copy", "0123456789ab", 1)}
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("import wandb; wandb.init = lambda **_: 1 / 0", "ZeroDivisionError"),
+        ("import sys; sys.modules['wandb'] = None", "ModuleNotFoundError"),
+        ("import wandb; wandb.Table = lambda **_: (_ for _ in ()).throw(TypeError('not assignable'))", "TypeError"),
+        ("(path / 'out' / 'table.csv').write_text('label,accuracy,thinking_tokens\\na,many,1\\n')", "InputError"),
+        ("(path / 'out' / 'report.html').unlink()", "FileNotFoundError"),
+        ("(path / 'record.json').write_text('{')", "JSONDecodeError"),
+    ],
+)
+def test_whatever_is_raised_on_the_way_is_one_warning(home: Path, fault: str, said: str) -> None:
+    path = stage_directory(home, "report")
+    for name, text in {"table.csv": TABLE, "report.html": "<h1>report</h1>"}.items():
+        (path / "out" / name).write_text(text, encoding="utf-8")
+    call = "[m.summary(tracked('report'), path) for _ in range(2)]; print('went on', file=sys.stderr)"
+    told = send(home, f"path = Path({str(path)!r}); {fault}; {call}")
+    assert told.count("the result is complete without it") == 1
+    assert said in told and "Traceback" not in told and told.rstrip().endswith("went on")
+    assert not (path / "wandb.json").exists()
+
+
+def test_the_traceback_of_a_failed_mirror_is_in_the_log_for_who_debugs(home: Path) -> None:
+    path = stage_directory(home, "scores")
+    fault = "import logging, wandb; logging.basicConfig(level=logging.DEBUG); wandb.init = lambda **_: 1 / 0"
+    assert "Traceback" in send(home, f"{fault}; m.stage(tracked('scores'), Path({str(path)!r}))")
+
+
+def test_an_interruption_is_not_swallowed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wandb.init", interrupted)
+    monkeypatch.setattr("wandb.login", lambda **_: False)
+    with pytest.raises(KeyboardInterrupt):
+        mirror(home).stage(tracked("scores"), stage_directory(home, "scores"))
 
 
 def test_an_unreachable_server_is_a_warning_and_not_a_lost_run(home: Path) -> None:
@@ -156,7 +236,13 @@ def test_nothing_is_sent_when_tracking_is_off(home: Path) -> None:
 def test_a_gap_in_the_table_is_none_and_numbers_are_numbers(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text(TABLE, encoding="utf-8")
-    assert read_table(path)[0] == {"label": "max 8", "accuracy": 0.25, "thinking_tokens": 8.0, "note": None}
+    assert read_table(path)[0] == {
+        "label": "max 8",
+        "accuracy": 0.25,
+        "thinking_tokens": 8.0,
+        "note": None,
+        "key": "2fc25270e4b2",
+    }
 
 
 def _get(url: str) -> Any:
