@@ -17,12 +17,17 @@ def label_of(x: Experiment) -> str:
     if budget.forcing is Forcing.NONE:
         return "no forcing"
     cap = f"max {budget.max_thinking_tokens}" if budget.max_thinking_tokens is not None else "natural end"
-    wait = f"{budget.continuation or 'suppressed end'} x{budget.waits}" if budget.waits else ""
+    wait = f"{on_one_line(budget.continuation) or 'suppressed end'} x{budget.waits}" if budget.waits else ""
     low = f"min {budget.min_thinking_tokens}" if budget.min_thinking_tokens else ""
     parts = [part for part in (wait, low) if part]
     if budget.max_thinking_tokens is not None or not parts:
         parts.append(cap)
     return ", ".join(parts)
+
+
+def on_one_line(text: str) -> str:
+    """A text as a part of a label: new lines and tabs as they are typed, or they would break tables."""
+    return text.replace("\n", "\\n").replace("\t", "\\t")
 
 
 def result_name(name: str, chosen: Mapping[str, str]) -> str:
