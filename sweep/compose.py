@@ -1,8 +1,9 @@
 """From the command line to typed points: the doorway to Hydra and OmegaConf (with sweep/overrides.py).
 
 Hydra composes; it does not run. Axes come from the experiment file (`hydra.sweeper.params`) and from the command line,
-which wins; their product is the grid, and `also:` adds single points beside it. Each combination of group choices is
-composed once by Hydra and values are filled in: a point then costs milliseconds, not Hydra's tenths of a second.
+which wins; their product is the grid, and `also:` adds points beside it (sweep/beside.py). Each combination of group
+choices is composed once by Hydra and values are filled in: a point then costs milliseconds, not Hydra's tenths of a
+second. What is asked for twice is one point. A result records a command that makes the same points (sweep/recorded.py).
 
     python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=64,128' -m
     python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=geomspace(8,256,32)' -m

@@ -13,11 +13,12 @@ from scans import COST, FINGERPRINT, STATISTICS, point, rows, run, series_of
 
 from s1.config import ConfigError
 from s1.records import AnswerEnd, Outcome, Score, write_rows
+from s1.report.columns import TABLE
 from s1.report.curve import find
 from s1.report.figures_samples import sample_drawings
 from s1.report.findings import Series, read_findings, write_findings
 from s1.report.scored import Scored
-from s1.report.table import as_written, shown
+from s1.report.table import as_written, read_table, shown
 from s1.report.verdict import verdict
 from s1.stages import Curve, CurvePoint
 from s1.stats.interval import StatisticsError
@@ -328,6 +329,13 @@ def test_rows_of_several_curves_are_told_apart_where_they_are_printed(tmp_path: 
         write_rows(answers / "answers.jsonl", [])
     out = run(tmp_path, points, [rows(3, 12, 9, 8)] * 2)
     assert [row["point"] for row in shown(out / "table.csv")] == ["engine transformers, max 8", "engine vllm, max 8"]
+
+
+def test_every_column_that_is_no_axis_is_declared(tmp_path: Path) -> None:
+    """A column without a declaration would be read back as text."""
+    rows_read = read_table(run(tmp_path, *small_scan()) / "table.csv")
+    assert [name for name in rows_read[0] if name not in TABLE and "." not in name] == []
+    assert {type(row["accuracy"]) for row in rows_read} == {float}
 
 
 def test_one_sample_has_no_k(tmp_path: Path):

@@ -133,7 +133,8 @@ def require_fit(budget: Budget, reserve_tokens: int, context_tokens: int) -> Non
 
 
 def _label(budget: Budget, after_waits: str, after_end: str) -> str:
-    parts = [f"{budget.continuation or 'suppressed end'} x{budget.waits}{after_waits}"] if budget.waits else []
+    continuation = budget.continuation.replace("\n", "\\n").replace("\t", "\\t")  # a label stays on one line
+    parts = [f"{continuation or 'suppressed end'} x{budget.waits}{after_waits}"] if budget.waits else []
     parts += [f"min {budget.min_thinking_tokens}"] if budget.min_thinking_tokens else []
     if budget.max_thinking_tokens is not None:
         parts.append(f"max {budget.max_thinking_tokens}")
