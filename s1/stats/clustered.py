@@ -10,7 +10,7 @@ away, as in Wilson (1927); the variance at p0 is the largest of three:
 
 With one sample per question all three are Wilson's. Next to 0 and 100 % an interval errs to the side of the edge alone,
 and Wilson's does so too often. There the limit is the exact one-sided one at the same level, of as many effective
-questions, where that is farther away (Clopper & Pearson, 1934; Brown, Cai & DasGupta, 2001, section 4.1.1).
+questions, where that is farther away (Clopper & Pearson, 1934; Brown, Cai & DasGupta, 2001).
 benchmarks/coverage.py measures the coverage.
 
 Functions whose names end in `_limits` take many repetitions at once: every array has its questions on the last axis.
