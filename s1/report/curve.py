@@ -167,9 +167,9 @@ def _at_k(scores_QS: Grid, level: float) -> Iterator[AtK]:
     samples = scores_QS.correct_QS.shape[1]
     majority_QK = majority_at(scores_QS.votes_QS)
     estimates_K = zip(
-        shares(pass_at(scores_QS.correct_QS), samples, level),
-        shares(majority_QK, samples, level),
-        gains(majority_QK, samples, level),
+        shares(pass_at(scores_QS.correct_QS)[None], samples, level),  # one seed
+        shares(majority_QK[None], samples, level),
+        gains(majority_QK[None], samples, level),
         strict=True,
     )
     return (AtK(k, *estimates) for k, estimates in enumerate(estimates_K, start=1))

@@ -57,13 +57,14 @@ def accuracy(correct_RQS: np.ndarray, level: float) -> Estimate:
     return _share(values_RQ.mean(axis=0), limits, method, level)
 
 
-def shares(values_QK: np.ndarray, samples: int, level: float) -> list[Estimate]:
-    """The mean of each column of chances per question, such as maj@k for k = 1..K, each from `samples` samples."""
-    lo_K, hi_K = share_limits(values_QK.T, Spread(samples, two_sided_z(level)), level)
-    method = "Wilson over questions, clustered"
+def shares(values_RQK: np.ndarray, samples: int, level: float) -> list[Estimate]:
+    """The mean of chances per seed and question, such as maj@k for k = 1..K, each from `samples` samples of a seed."""
+    seeds, _questions, _columns = require_RQS(values_RQK)
+    lo_K, hi_K = accuracy_limits(np.moveaxis(values_RQK, -1, 0), samples, level)
+    method = f"Wilson over questions{of_seeds(seeds)}, clustered"
     return [
         _share(values_Q, limits, method, level)
-        for values_Q, limits in zip(values_QK.T, zip(lo_K, hi_K, strict=True), strict=True)
+        for values_Q, limits in zip(values_RQK.mean(axis=0).T, zip(lo_K, hi_K, strict=True), strict=True)
     ]
 
 
