@@ -48,6 +48,11 @@ PAIRS = (
 )
 CORRELATIONS = (0.0, 0.3, 0.9)  # of two samples of one question
 GRAIN = 10_000  # questions that stand for all there are
+NOTE = """Chances of questions are beta, or logistic normal for seeds; the correlation is that of two samples of one
+question. All wrong samples vote for one answer. Fewer than 8 pooled seeds must hold the mean over these seeds, 8 or
+more that over all seeds. Performance must hold the best true accuracy. Lengths are lognormal, the accuracy of their
+cells is the standard deviation of the logarithm; a budget that all but a few in a hundred traces reach is not among
+them: few questions cannot show the traces that end before it."""
 ROUNDING = 1e-6  # of the control, which is in single precision
 
 Limits = tuple[np.ndarray, np.ndarray]
@@ -354,8 +359,10 @@ def main() -> None:
 
 
 def page(rows: Sequence[Row], repetitions: int) -> Iterator[str]:
-    yield from ("# Coverage of 95% intervals", "", "`python benchmarks/coverage.py`", "", __doc__.split("\n\n")[1], "")
-    yield f"{repetitions:,} repetitions a cell, fewer where seeds or several points are simulated."
+    said = __doc__.split("\n\n")[1].replace("Writes results/benchmarks/coverage.md.", "").strip()
+    yield from ("# Coverage of 95% intervals", "", "`python benchmarks/coverage.py`", "", said, "")
+    yield f"{repetitions:,} repetitions a cell, half of them for seeds, a fifth for Scaling, Slope and Performance."
+    yield from ("", NOTE)
     kinds = list(dict.fromkeys(row.kind for row in rows))
     yield from (
         "",
@@ -364,7 +371,14 @@ def page(rows: Sequence[Row], repetitions: int) -> Iterator[str]:
     yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for kind in kinds:
         yield summary(kind, [row for row in rows if row.kind == kind])
-    yield from ("", "A row is a mean over accuracies; width: after against before.", "", *low_cells(rows))
+    yield from (
+        "",
+        "A row is a mean over accuracies; width: after against before.",
+        "",
+        *low_cells(rows),
+        "",
+        *low_rows(rows),
+    )
     for kind in kinds:
         yield from ("", f"## {kind}", "", "| n | | before | worst | width | after | worst | width |")
         yield "|---:|---|---:|---:|---:|---:|---:|---:|"
@@ -389,6 +403,14 @@ def low_cells(rows: Sequence[Row]) -> Iterator[str]:
     yield f"Cells below 90% after: {len(low) or 'none'}."
     for row, each in low:
         yield f"- {row.kind}, n = {row.questions}, {row.setting}, at {each.accuracy:g}: {each.after:.3f}"
+
+
+def low_rows(rows: Sequence[Row]) -> Iterator[str]:
+    low = [(row, mean(each.after for each in row.cells)) for row in rows]
+    low = [(row, held) for row, held in low if held < 0.94]
+    yield f"Rows below 94% after: {len(low) or 'none'}."
+    for row, held in low:
+        yield f"- {row.kind}, n = {row.questions}, {row.setting}: {held:.3f}"
 
 
 def detail(row: Row) -> str:
