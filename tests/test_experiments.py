@@ -279,7 +279,7 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
         (["goal=data", "model=laptop_base", "data=none"], "data none: nothing is curated"),
         (["budget=none", "budget.waits=2"], "budget.waits 2: budget=none forces nothing"),
         (["budget=min", "budget.compat=s1"], "compat=s1 counts ends, not tokens"),
-        (["budget.min_thinking_tokens=600"], "budget.min_thinking_tokens 600: with 8 answer tokens it does not fit"),
+        (["budget.min_thinking_tokens=600"], "budget.min_thinking_tokens 600: with 128 tokens that are left to the"),
         (["machine.workers=0"], "machine.workers 0: not positive"),
         (["machine.cache_gib=null"], "machine.cache_gib null: on a CPU nothing tells how much is yours"),
         (["machine.tensor_parallel=2"], "machine.tensor_parallel 2: engine=transformers keeps a model on one device"),

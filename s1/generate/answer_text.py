@@ -15,7 +15,7 @@ saying so cannot be seen.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 from s1.config import Budget, Dialect, Forcing
@@ -23,6 +23,8 @@ from s1.dialect import Ids, Tokenizer, decode, text_before_stop
 from s1.generate.move import Close
 from s1.generate.trace import Part, Trace
 from s1.records import AnswerEnd, Ending
+
+OPEN_TOKENS = 12  # after so many a character counts as ended: whole ones of one, two, three or four bytes each
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Reopened:
     closed: int  # behind that
 
 
-def answer_end(trace: Trace, budget: Budget, context_tokens: int) -> AnswerEnd:
+def answer_end(trace: Trace, budget: Budget) -> AnswerEnd:
     """How the answer of a closed trace ended. Where cap and context coincide it is the cap: without it, thinking would
     have left more."""
     answer = trace.segments_of(Part.ANSWER)
@@ -52,10 +54,10 @@ def thinks_on_tokens(dialect: Dialect, trace: Trace, tokenizer: Tokenizer) -> in
     """Tokens of the answer inside thinking that was opened again; the token at a seam belongs to the delimiter."""
     ids = trace.part_ids(Part.ANSWER)
     sections = reopened(dialect, decode(ids, tokenizer))
-    return sum(
-        max(0, _tokens_until(each.ends, ids, tokenizer) - _tokens_over(each.begins, ids, tokenizer))
-        for each in sections
-    )
+    if not sections:
+        return 0
+    places = _places(ids, tokenizer)
+    return sum(max(0, bisect_right(places, each.ends) - 1 - bisect_left(places, each.begins)) for each in sections)
 
 
 def graded_text(dialect: Dialect, close: Close, tokenizer: Tokenizer) -> str:
@@ -98,15 +100,21 @@ def _outside(sections: list[Reopened], text: str) -> list[str]:
     return [text[begin:end] for begin, end in zip(begins, ends, strict=True)]
 
 
-def _tokens_over(place: int, ids: Ids, tokenizer: Tokenizer) -> int:
-    """How many of the first tokens it takes to reach a place of the text."""
-    return bisect_left(range(len(ids) + 1), place, key=lambda count: len(decode(ids[:count], tokenizer)))
+def _places(ids: Ids, tokenizer: Tokenizer) -> list[int]:
+    """How much of the text the first 0, 1, 2, ... tokens hold.
 
-
-def _tokens_until(place: int, ids: Ids, tokenizer: Tokenizer) -> int:
-    """How many of the first tokens lie before a place of the text as a whole."""
-    over = _tokens_over(place, ids, tokenizer)
-    return over if len(decode(ids[:over], tokenizer)) == place else over - 1
+    A character may lie in several tokens, and a tokenizer may drop a space where a text begins: tokens are decoded
+    behind one that stands before them, and from the last place where no character was open.
+    """
+    places, whole, settled = [0], 0, 0  # the place and the number of tokens up to where no character is open
+    for count in range(1, len(ids) + 1):
+        before = max(0, settled - 1)
+        known = len(decode(ids[before:settled], tokenizer))
+        text = decode(ids[before:count], tokenizer)[known:]
+        places.append(max(places[-1], whole + len(text)))
+        if not text.endswith("\ufffd") or count - settled == OPEN_TOKENS:
+            whole, settled = whole + len(text), count
+    return places
 
 
 def _opening(dialect: Dialect, ending: Ending) -> str:

@@ -188,7 +188,7 @@ def _rows(sheet: _Sheet, tokenizer: Tokenizer) -> Iterator[Answer]:
             ending=close.ending,
             thinking_tokens=trace.thinking_tokens,
             answer_tokens=trace.answer_tokens,
-            answer_end=answer_end(trace, config.budget, config.context_tokens),
+            answer_end=answer_end(trace, config.budget),
             thinks_on_tokens=thinks_on_tokens(config.dialect, trace, tokenizer),
             waits=trace.waits,
             sampled_tokens=trace.sampled_tokens,

@@ -157,5 +157,6 @@ def _caveat(shape: Shape) -> str:
     decimals = math.ceil(-math.log10(1 - level))  # two digits of the error
     return (
         f"{shape.peak.label} is the best of {len(shape.points)} points, chosen by the numbers, and flatters by that;"
-        f" so each rise and fall is judged at {100 * level:.{decimals}f} %, which holds for all {shape.pairs} pairs together."
+        f" so each rise and fall is judged at {100 * level:.{decimals}f} %, which holds for all {shape.pairs} pairs"
+        " together."
     )

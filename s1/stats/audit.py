@@ -1,4 +1,4 @@
-"""The audit: did every trace of a point get the compute that was asked for, and was every answer heard to its end?
+"""The audit: did every trace of a point get the compute that was asked for, and did every answer come to its end?
 
 An average hides a trace that ran over its budget, and a budget that the engine silently ignored looks like a finding.
 So the audit looks at every trace, and a point with one that broke a rule is invalid, with the reason as a sentence. The

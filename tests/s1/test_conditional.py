@@ -14,7 +14,7 @@ from words import budget, policy_of, told
 
 from s1.config import ConfigError, Dialect
 from s1.data.condition import condition
-from s1.data.conditional import Length, conditioned, instruction, power_of_two_from, prompted, steps_of
+from s1.data.conditional import Length, amount_of, conditioned, instruction, power_of_two_from, prompted, steps_of
 from s1.dialect import dialect_ids, encode, prompt_of, prompt_text, training_text
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
@@ -76,6 +76,42 @@ def test_evaluation_asks_in_the_words_of_training(golden: Callable[[str, str], N
 def test_an_amount_that_no_sentence_fits_is_refused(control: Control, amount: int | Length) -> None:
     with pytest.raises(ConfigError, match="do not go together"):
         instruction(control, amount)
+
+
+@given(
+    st.tuples(st.sampled_from([Control.TOKENS, Control.STEPS]), st.integers(1, 10**12))
+    | st.tuples(st.just(Control.CLASS), st.sampled_from(Length))
+)
+def test_what_an_instruction_asks_for_is_read_back(asked: tuple[Control, int | Length]) -> None:
+    text = instruction(*asked)
+    assert amount_of(text) == amount_of(f" {text}\n") == asked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "Think step by step.",
+            "Think for up to 0 tokens.",
+            "Think for up to -8 tokens.",
+            "Think for up to 8 words.",
+        ),
+        *(
+            "Think for up to 08 steps.",
+            "Think for up to 1,024 tokens.",
+            "Think for up to 64 tokens",
+            "think for up to 64 tokens.",
+        ),
+        *(
+            "Think for up to 64 tokens. Be brief.",
+            "Answer after a short amount of thinking.",
+            "Think for up to \u0664 steps.",
+        ),
+    ],
+)
+def test_any_other_text_asks_for_no_amount(text: str) -> None:
+    assert amount_of(text) is None
 
 
 @given(st.integers(1, 10**9))

@@ -96,7 +96,12 @@ def test_a_mark_that_shares_a_token_with_the_stop_is_graded(tmp_path: Path) -> N
 
 def graded(name: str, root: Path) -> Answer:
     """The row that the generation stage writes for a case."""
-    model, *spoken, wanted = CASES[name]
+    return graded_row(CASES[name], root)
+
+
+def graded_row(case: tuple[str, str, str, str, Budget], root: Path) -> Answer:
+    """The same for any case: model, what it says by itself, the marker after which it answers, its answer, budget."""
+    model, *spoken, wanted = case
     write_rows(root / "questions.jsonl", [Question("q", QUESTION, "13")])
     engine_config = EngineConfig(EngineKind.TRANSFORMERS, "float32", "cpu", 1)
     generate = Generate(1, 0.0, 1.0, 0, share=True)

@@ -14,6 +14,7 @@ from words import DIALECT, Storyteller, WordTokenizer, babbler, budget, policy_o
 
 from s1.config import Budget, Compat, ConfigError, Forcing
 from s1.dialect import DialectIds, dialect_ids
+from s1.generate.answer_text import answer_end
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
 from s1.generate.methods.s1_original import auto_cap
@@ -21,7 +22,7 @@ from s1.generate.move import Close, Force, Sample, advance
 from s1.generate.rollout import Job, Rollout
 from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Origin, Part, Segment, Trace
-from s1.records import Ending
+from s1.records import AnswerEnd, Ending
 
 CONTEXT = 200
 STORY = " Six plus seven .\n| Six and four is ten .\n| Three more .\n| Thirteen .\n| So it is .\n|"
@@ -88,6 +89,28 @@ def test_the_cap_of_a_question_leaves_room_for_markers_and_answer() -> None:
     assert len(closed.trace.prompt_ids) + markers + closed.trace.thinking_tokens + 7 == CONTEXT
 
 
+@pytest.mark.parametrize(("wanted", "reserve"), [(budget(answer_tokens=None), CONTEXT // 4), (budget(None), 4)])
+def test_thinking_without_an_end_leaves_the_reserve(wanted: Budget, reserve: int) -> None:
+    closed, _ = close(" on and" + " on" * 300, wanted)
+    trace = closed.trace
+    markers = sum(len(segment.ids) for segment in trace.segments_of(Part.DELIMITER))
+    assert len(trace.prompt_ids) + markers + trace.thinking_tokens + reserve == CONTEXT
+    assert trace.segments[-1].ended_by is not None
+
+
+@pytest.mark.parametrize("compat", Compat)
+def test_an_answer_goes_on_to_the_end_of_the_context_unless_it_is_capped(compat: Compat) -> None:
+    lengths = {}
+    for cap in (None, 7):
+        wanted = budget(8, answer_tokens=cap, compat=compat)
+        with store() as continuations:
+            (closed,), _ = run([job(0, wanted, (5, 6), continuations)], babbler(WORDS, 10**9, STOP))
+        assert answer_end(closed.trace, wanted) is (AnswerEnd.CONTEXT if cap is None else AnswerEnd.CAP)
+        lengths[cap] = (closed.trace.length, closed.trace.answer_tokens)
+    assert lengths[None][0] == CONTEXT
+    assert lengths[7][1] == 7
+
+
 def test_auto_of_the_original_depends_on_the_longest_prompt() -> None:
     """32768 leaves about 32,660 less the longest prompt; ours depends on the question's own."""
     ids = dialect_ids(DIALECT, WordTokenizer())
@@ -120,14 +143,15 @@ budgets = st.builds(
     min_thinking_tokens=st.integers(0, 40),
     waits=st.integers(0, 4),
     continuation=st.sampled_from(["", "Wait"]),
-    answer_tokens=st.integers(1, 8),
+    answer_tokens=st.integers(1, 8) | st.none(),
+    answer_reserve=st.integers(1, 60) | st.none(),
 )
 original = st.builds(
     budget,
     st.integers(1, 60) | st.none(),
     waits=st.integers(0, 4),
     continuation=st.sampled_from(["", "Wait"]),
-    answer_tokens=st.integers(1, 8),
+    answer_tokens=st.integers(1, 8) | st.none(),
     compat=st.just(S1),
 )
 prompts = st.lists(st.integers(3, WORDS - 1), min_size=1, max_size=12).map(tuple)
@@ -221,7 +245,7 @@ def test_every_trace_has_one_next_move(
     wanted: Budget, compat: Compat, prompt: tuple[int, ...], written: tuple[Segment, ...]
 ) -> None:
     """Also one that no policy of ours has begun: next() is total and deterministic."""
-    fields = {**vars(wanted), "compat": compat, "min_thinking_tokens": 0}
+    fields = {**vars(wanted), "compat": compat, "min_thinking_tokens": 0, "answer_reserve": None}
     policy = policy_of(Budget(**fields), IDS, (20, 21), CONTEXT)
     trace = Trace(prompt, written)
     move = policy.next(trace)

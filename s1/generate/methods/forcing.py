@@ -18,13 +18,13 @@ opens the thinking, the trace begins with that delimiter.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from s1.config import Budget, Compat, ConfigError, Forcing
 from s1.dialect import DialectIds, Ids
-from s1.generate.methods.method import Amount, Bounds, ComputeRequest, Method, conditions, extends, found
+from s1.generate.methods.method import Amount, Bounds, ComputeRequest, Method, conditions, extends
 from s1.generate.move import Close, Force, Move, Policy, Sample
 from s1.generate.trace import Part, Trace
 from s1.records import Ending, Score
@@ -76,38 +76,11 @@ class BudgetForcingMethod(Method):
         return BudgetForcing(request.budget, ids, continuation, context_tokens)
 
     def problems(self, request: ComputeRequest, scores: Sequence[Score]) -> Iterator[str]:
-        budget = request.budget
-        yield from found(
-            scores, lambda each: is_over(each, budget), f"think longer than {budget.max_thinking_tokens} tokens"
-        )
-        yield from found(
-            scores,
-            lambda each: is_under(each, budget),
-            f"ended uncut before {budget.min_thinking_tokens} thinking tokens",
-        )
-        yield from found(
-            scores, lambda each: _lacks_waits(each, budget), f"ended uncut before {budget.waits} ends were suppressed"
-        )
-        yield from found(
-            scores, lambda each: _has_surplus_waits(each, budget), f"had more than {budget.waits} ends suppressed"
-        )
-        if extends(budget) or budget.max_thinking_tokens is not None:
-            yield from found(scores, lambda each: each.ending is Ending.NONE, "have no thinking section to force")
-        yield from found(scores, _was_not_asked, "were cut and never asked for an answer")
+        return _sentences(BROKEN, request.budget, scores)
 
     def unmet(self, request: ComputeRequest, scores: Sequence[Score]) -> Iterator[str]:
-        budget = request.budget
-        yield from _missing_waits(budget, scores)
-        below = f"were cut by the context below the minimum of {budget.min_thinking_tokens} thinking tokens"
-        yield from found(
-            scores,
-            lambda each: each.thinking_tokens < budget.min_thinking_tokens and _is_cut_by_context(each, budget),
-            below,
-        )
-        most = budget.max_thinking_tokens
-        whole = "did not end by themselves: the context cut their thinking"
-        early = whole if most is None else f"were cut by the context before the maximum of {most} thinking tokens"
-        yield from found(scores, lambda each: _is_cut_by_context(each, budget), early)
+        yield from _missing_waits(request.budget, scores)
+        yield from _sentences(UNMET, request.budget, scores)
 
     def expected_thinking_tokens(self, request: ComputeRequest, natural_tokens: int) -> int:
         budget = request.budget
@@ -147,12 +120,12 @@ def require_fit(budget: Budget, reserve_tokens: int, context_tokens: int) -> Non
             f"budget.answer_reserve {reserve_tokens}: nothing is left to think in a context of {context_tokens}."
             " Lower it, or set it to null."
         )
+    other = "" if budget.compat is Compat.S1 else " or budget.answer_reserve"
     for field, value in (("max_thinking_tokens", maximum or 0), ("min_thinking_tokens", minimum)):
         if value and value + reserve_tokens >= context_tokens:
             raise ConfigError(
                 f"budget.{field} {value}: with {reserve_tokens} tokens that are left to the answer it does not fit the"
-                f" context of {context_tokens}. Lower it or budget.answer_reserve, or choose a model with a longer"
-                " context."
+                f" context of {context_tokens}. Lower it{other}, or choose a model with a longer context."
             )
 
 
@@ -182,10 +155,6 @@ def _is_capped(score: Score, budget: Budget) -> bool:
     return score.ending is Ending.FORCED or score.thinking_tokens == budget.max_thinking_tokens
 
 
-def _is_cut_by_context(score: Score, budget: Budget) -> bool:
-    return score.ending is Ending.FORCED and score.thinking_tokens != budget.max_thinking_tokens
-
-
 def _lacks_waits(score: Score, budget: Budget) -> bool:
     return not _is_capped(score, budget) and score.waits < budget.waits
 
@@ -195,8 +164,60 @@ def _has_surplus_waits(score: Score, budget: Budget) -> bool:
     return budget.min_thinking_tokens == 0 and score.waits > budget.waits
 
 
-def _was_not_asked(score: Score) -> bool:
+def _has_no_thinking(score: Score, budget: Budget) -> bool:
+    is_forcing = extends(budget) or budget.max_thinking_tokens is not None
+    return is_forcing and score.ending is Ending.NONE
+
+
+def _was_not_asked(score: Score, budget: Budget) -> bool:
     return score.ending is Ending.FORCED and score.answer_tokens is None
+
+
+def _is_cut_by_context(score: Score, budget: Budget) -> bool:
+    return score.ending is Ending.FORCED and score.thinking_tokens != budget.max_thinking_tokens
+
+
+def _is_cut_below_minimum(score: Score, budget: Budget) -> bool:
+    return _is_cut_by_context(score, budget) and score.thinking_tokens < budget.min_thinking_tokens
+
+
+def _is_cut_below_maximum(score: Score, budget: Budget) -> bool:
+    return _is_cut_by_context(score, budget) and budget.max_thinking_tokens is not None
+
+
+def _does_not_end(score: Score, budget: Budget) -> bool:
+    return _is_cut_by_context(score, budget) and budget.max_thinking_tokens is None
+
+
+Rules: TypeAlias = "tuple[tuple[Callable[[Score, Budget], bool], str], ...]"
+
+BROKEN: Rules = (
+    (is_over, "think longer than {budget.max_thinking_tokens} tokens"),
+    (is_under, "ended uncut before {budget.min_thinking_tokens} thinking tokens"),
+    (_lacks_waits, "ended uncut before {budget.waits} ends were suppressed"),
+    (_has_surplus_waits, "had more than {budget.waits} ends suppressed"),
+    (_has_no_thinking, "have no thinking section to force"),
+    (_was_not_asked, "were cut and never asked for an answer"),
+)
+UNMET: Rules = (
+    (
+        _is_cut_below_minimum,
+        "were cut by the context before the minimum of {budget.min_thinking_tokens} thinking tokens",
+    ),
+    (
+        _is_cut_below_maximum,
+        "were cut by the context before the maximum of {budget.max_thinking_tokens} thinking tokens",
+    ),
+    (_does_not_end, "did not end by themselves: the context cut their thinking"),
+)
+
+
+def _sentences(rules: Rules, budget: Budget, scores: Sequence[Score]) -> Iterator[str]:
+    for is_so, what in rules:
+        those = [score for score in scores if is_so(score, budget)]
+        if those:
+            first = those[0].question_id
+            yield f"{len(those)} of {len(scores)} traces {what.format(budget=budget)} (first: question {first})."
 
 
 def _missing_waits(budget: Budget, scores: Sequence[Score]) -> Iterator[str]:

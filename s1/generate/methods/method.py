@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -105,10 +105,3 @@ def conditions(request: ComputeRequest) -> dict[str, str | None]:
 
 def _in_words(value: int | None) -> str:
     return "null" if value is None else str(value)
-
-
-def found(scores: Sequence[Score], is_so: Callable[[Score], bool], what: str) -> Iterator[str]:
-    """A sentence on the traces that are so, if there are any: "2 of 30 traces {what} (first: question q7).\""""
-    those = [score for score in scores if is_so(score)]
-    if those:
-        yield f"{len(those)} of {len(scores)} traces {what} (first: question {those[0].question_id})."
