@@ -155,7 +155,6 @@ class Series:
     shape: list[Difference]  # valid points further apart: the peak against the first, the last against the peak, ...
     to_reference: list[Difference]  # each other point against the reference
     held_back: list[str]  # labels that the verdict holds against the reference: the fewest and the most held-back ends
-    vote: Estimate  # at the reference, the gain of a vote of all samples at the joint level
     metrics: Metrics
     notes: list[str]
 

@@ -6,7 +6,7 @@
 
 Samples of one question are not independent, so the question is what is drawn (paper, Table 2: 10,000 paired resamples).
 A resample of n questions varies as if by a variance that divides by n, and percentiles know no t. So the percentiles
-are those of the expanded interval (Hesterberg, 2015, section 5.4): the level at which sqrt(n / (n - 1)) times the t
+are those of the expanded interval (Hesterberg, 2015): the level at which sqrt(n / (n - 1)) times the t
 quantile is a normal one, 1.1 and 98.9 % for 95 % at n = 12. Where few answers change they are discrete and too near, so
 the interval is at least as many standard errors of the resamples wide, on either side; resamples beyond the percentiles
 count as if they lay there, as a slope between two nearly equal lengths has no variance.
@@ -69,6 +69,8 @@ def statistic(value: float, draws_R: np.ndarray, n: int, level: float, unit: str
     lo, hi = np.quantile(defined_R, [ndtr(-errors), ndtr(errors)])
     half = errors * defined_R.clip(lo, hi).std()
     lo, hi = min(float(lo), float(value - half)), max(float(hi), float(value + half))
+    if is_degenerate(np.array([lo, hi])):  # all but a few resamples agree
+        return None
     method = f"bootstrap over questions, {len(defined_R)} resamples"
     undefined = len(draws_R) - len(defined_R)
     if undefined:

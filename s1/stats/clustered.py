@@ -10,7 +10,7 @@ away, as in Wilson (1927); the variance at p0 is the largest of three:
 
 With one sample per question all three are Wilson's. Next to 0 and 100 % an interval errs to the side of the edge alone,
 and Wilson's does so too often. There the limit is the exact one-sided one at the same level, of as many effective
-questions, where that is farther away (Clopper & Pearson, 1934; Brown, Cai & DasGupta, 2001, section 4.1.1).
+questions, where that is farther away (Clopper & Pearson, 1934; Brown, Cai & DasGupta, 2001).
 benchmarks/coverage.py measures the coverage.
 
 Functions whose names end in `_limits` take many repetitions at once: every array has its questions on the last axis.
@@ -57,13 +57,14 @@ def accuracy(correct_RQS: np.ndarray, level: float) -> Estimate:
     return _share(values_RQ.mean(axis=0), limits, method, level)
 
 
-def shares(values_QK: np.ndarray, samples: int, level: float) -> list[Estimate]:
-    """The mean of each column of chances per question, such as maj@k for k = 1..K, each from `samples` samples."""
-    lo_K, hi_K = share_limits(values_QK.T, Spread(samples, two_sided_z(level)), level)
-    method = "Wilson over questions, clustered"
+def shares(values_RQK: np.ndarray, samples: int, level: float) -> list[Estimate]:
+    """The mean of chances per seed and question, such as maj@k for k = 1..K, each from `samples` samples of a seed."""
+    seeds, _questions, _columns = require_RQS(values_RQK)
+    lo_K, hi_K = accuracy_limits(np.moveaxis(values_RQK, -1, 0), samples, level)
+    method = f"Wilson over questions{of_seeds(seeds)}, clustered"
     return [
         _share(values_Q, limits, method, level)
-        for values_Q, limits in zip(values_QK.T, zip(lo_K, hi_K, strict=True), strict=True)
+        for values_Q, limits in zip(values_RQK.mean(axis=0).T, zip(lo_K, hi_K, strict=True), strict=True)
     ]
 
 

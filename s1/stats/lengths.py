@@ -21,14 +21,14 @@ def mean_tokens(tokens_RQS: np.ndarray, level: float) -> Estimate:
     """Mean per trace over R seeds, Q questions and S samples, in tokens.
 
     Only where every trace has the same length, a budget that all of them reach, is the interval that one value.
-    A single question whose traces differ has no interval. Raises StatisticsError for an empty axis.
+    A single question has no interval. Raises StatisticsError for an empty axis.
     """
     seeds, questions, _ = require_RQS(tokens_RQS)
     value = float(tokens_RQS.mean())
-    if tokens_RQS.min() == tokens_RQS.max():
-        return Estimate(value, value, value, questions, "every trace the same", "tokens", level)
     if questions == 1:
         return plain(value, 1, "a single question, no interval", "tokens")
+    if tokens_RQS.min() == tokens_RQS.max():
+        return Estimate(value, value, value, questions, "every trace the same", "tokens", level)
     lo, hi = (float(end) for end in token_limits(tokens_RQS, level))
     method = f"t over questions{of_seeds(seeds)}, corrected for skew"
     return Estimate(value, min(lo, value), max(hi, value), questions, method, "tokens", level)

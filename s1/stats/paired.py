@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import bdtr
 
-from s1.stats.clustered import Limits
+from s1.stats.clustered import QUESTIONS_WITH_SPREAD, Limits
 from s1.stats.interval import Estimate, StatisticsError, plain, power_z, two_sided_z
 from s1.stats.seeds import SEEDS_FOR_TWO_WAY, of_seeds, require_RQS, t_quantile, two_way
 from s1.stats.votes import RIGHT, majority_at
@@ -55,30 +55,34 @@ def difference(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float) ->
     return _points(differences_Q, found, method, _enough_differ(differences_Q, level), level)
 
 
-def gains(values_QK: np.ndarray, samples: int, level: float) -> list[Estimate]:
+def gains(values_RQK: np.ndarray, samples: int, level: float) -> list[Estimate]:
     """Chances of k = 1..K of `samples` samples, each less the first, maj@k less maj@1 say, in percentage points.
 
     The first differs from itself by 0 by construction, and has no interval. No question can gain or lose as much as a
     whole answer, so the two added questions are only as large as maj@k of two rival answers, or any seen, can be.
     """
-    first = plain(0, len(values_QK), "0 by construction", "pp")
-    method = "Bonett-Price over questions, clustered, paired"
-    sizes_K = largest_gains(samples)
-    found = [first]
-    for values_Q, size in zip(values_QK.T[1:], sizes_K[1:], strict=False):
-        differences_Q = values_Q - values_QK[:, 0]
-        limits = gain_wald(values_Q, values_QK[:, 0], samples, float(size), level)
-        found.append(_points(differences_Q, limits, method, _enough_differ(differences_Q, level), level))
+    seeds, questions, _columns = require_RQS(values_RQK)
+    method = f"Bonett-Price over questions{of_seeds(seeds)}, clustered, paired"
+    found = [plain(0, questions, "0 by construction", "pp")]
+    values_KRQ = np.moveaxis(values_RQK, -1, 0)
+    for values_RQ, size in zip(values_KRQ[1:], largest_gains(samples)[1:], strict=False):
+        means_Q, against_Q = values_RQ.mean(axis=0), values_KRQ[0].mean(axis=0)
+        of_questions = gain_wald(means_Q, against_Q, seeds * samples, float(size), level)
+        interval = _with_seeds(of_questions, values_RQ - values_KRQ[0], level)
+        found.append(_points(means_Q - against_Q, interval, method, _enough_differ(means_Q - against_Q, level), level))
     return found
 
 
 def detectable(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float, power: float) -> Estimate:
-    """The smallest true difference that the interval of `difference` shows with this power, in percentage points."""
+    """The smallest true difference that the interval of `difference` shows with this power, in percentage points.
+
+    100, the largest there is, where so few questions show none.
+    """
     _require_paired(values_RQS, against_RQS)
     found = wald_of(values_RQS, against_RQS, level)
     smallest = 100 * (found.quantile + power_z(power)) * found.standard_error
     method = f"at {100 * power:g} % power, from the standard error of the interval"
-    return plain(float(smallest), values_RQS.shape[1], method, "pp")
+    return plain(min(float(smallest), 100.0), values_RQS.shape[1], method, "pp")
 
 
 def sign_test(gained: int, lost: int) -> float:
@@ -92,11 +96,7 @@ def wald_of(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float) -> Wa
     seeds = values_RQ.shape[-2]
     samples = seeds * min(values_RQS.shape[-1], against_RQS.shape[-1])
     found = wald(values_RQ.mean(axis=-2), against_RQ.mean(axis=-2), samples, level)
-    if seeds < SEEDS_FOR_TWO_WAY:
-        return found
-    crossed = two_way(values_RQ - against_RQ)
-    error = np.sqrt(np.square(found.standard_error) + crossed.seed_variance)
-    return Wald(found.centre, error, t_quantile(crossed.degrees_of_freedom, level))
+    return _with_seeds(found, values_RQ - against_RQ, level)
 
 
 def wald(values_Q: np.ndarray, against_Q: np.ndarray, samples: int, level: float) -> Wald:
@@ -117,6 +117,15 @@ def gain_wald(values_Q: np.ndarray, against_Q: np.ndarray, samples: int, size: f
     return _bonett_price(differences_Q, _hidden(values_Q, against_Q, samples), largest, level)
 
 
+def _with_seeds(found: Wald, differences_RQ: np.ndarray, level: float) -> Wald:
+    """From 8 seeds on, the interval of the questions with the variance of the seeds."""
+    if differences_RQ.shape[-2] < SEEDS_FOR_TWO_WAY:
+        return found
+    crossed = two_way(differences_RQ)
+    error = np.sqrt(np.square(found.standard_error) + crossed.seed_variance)
+    return Wald(found.centre, error, t_quantile(crossed.degrees_of_freedom, level))
+
+
 def _bonett_price(differences_Q: np.ndarray, hidden: np.ndarray, size: float | np.ndarray, level: float) -> Wald:
     """Two questions of weight hidden^2 are added, one that gains `size` and one that loses it."""
     added = np.square(hidden)
@@ -127,8 +136,8 @@ def _bonett_price(differences_Q: np.ndarray, hidden: np.ndarray, size: float | n
 
 
 def _hidden(values_Q: np.ndarray, against_Q: np.ndarray, samples: int) -> np.ndarray:
-    """The share of an answer's variance that lies between questions: 1 for one sample, or one question."""
-    if values_Q.shape[-1] == 1:  # which knows nothing of other questions, however many its samples
+    """The share of an answer's variance that lies between questions: 1 for one sample, and for too few questions."""
+    if values_Q.shape[-1] < QUESTIONS_WITH_SPREAD:
         return np.ones(values_Q.shape[:-1])
     between = 1 - (_within(values_Q) + _within(against_Q)) / (_most(values_Q) + _most(against_Q))
     return between.clip(1 / samples, 1)

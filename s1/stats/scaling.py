@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from s1.generate.methods.method import Bounds
-from s1.stats.bootstrap import is_degenerate, resampled_means, statistic
+from s1.stats.bootstrap import resampled_means, statistic
 from s1.stats.clustered import Spread, share_limits
 from s1.stats.interval import Estimate, plain, two_sided_z
 
@@ -85,8 +85,8 @@ def optimism(accuracy_QP: np.ndarray, counts_RQ: np.ndarray) -> float | None:
     some = left_out_R > 0
     if not some.any():
         return None
-    chosen_R = (counts_RQ[some] @ accuracy_QP).argmax(axis=1)
-    best = int(accuracy_QP.mean(axis=0).argmax())
+    chosen_R = _best(counts_RQ[some] @ accuracy_QP)
+    best = int(_best(accuracy_QP.mean(axis=0)))
     elsewhere_RP = left_out_RQ[some] @ accuracy_QP / left_out_R[some, None]
     lost_R = elsewhere_RP[:, best] - elsewhere_RP[np.arange(len(chosen_R)), chosen_R]
     return max(0.0, float(lost_R.mean()))
@@ -95,15 +95,14 @@ def optimism(accuracy_QP: np.ndarray, counts_RQ: np.ndarray) -> float | None:
 def best_point(accuracy_QP: np.ndarray, counts_RQ: np.ndarray, level: float) -> Estimate:
     """Performance of P points with its interval, corrected for the choice where there are questions to correct with."""
     questions, points = accuracy_QP.shape
-    values_Q = accuracy_QP[:, accuracy_QP.mean(axis=0).argmax()]
+    values_Q = accuracy_QP[:, _best(accuracy_QP.mean(axis=0))]
     value = float(values_Q.mean())
     lo, hi = (float(end) for end in share_limits(values_Q, Spread(MANY_SAMPLES, two_sided_z(level)), level))
     method = "Wilson over questions, clustered"
     if points > 1:
         bias = optimism(accuracy_QP, counts_RQ)
-        method += (
-            f", best of {points} points, " + ("not corrected" if bias is None else "corrected") + " for the choice"
-        )
+        corrected = "not corrected" if bias is None else "corrected"
+        method += f", best of {points} points, {corrected} for the choice"
         value, lo = (max(0.0, each - (bias or 0.0)) for each in (value, lo))
     return Estimate(value, min(lo, value), max(hi, value), questions, method, "share", level)
 
@@ -141,15 +140,21 @@ def metrics(
 def _control(
     tokens_QP: np.ndarray, bounds: Sequence[Bounds | None], counts_RQ: np.ndarray, level: float
 ) -> Estimate | None:
-    """A count of points is known without an interval; the resamples add one where they disagree."""
+    """A count of points is known without an interval; the resamples add one where enough of them disagree."""
     observed = float(control(tokens_QP.mean(axis=0, keepdims=True), bounds)[0])
     if np.isnan(observed):
         return None
     draws_R = control(resampled_means(counts_RQ, tokens_QP), bounds)
-    if is_degenerate(draws_R):
-        return plain(observed, len(tokens_QP), f"the same in {len(draws_R)} resamples of questions", "share")
     found = statistic(observed, draws_R, len(tokens_QP), level, "share")
-    return found and replace(found, lo=max(0.0, found.lo or 0.0), hi=min(1.0, found.hi or 1.0))
+    if found is None or found.lo is None or found.hi is None:
+        same = int((draws_R == observed).sum())
+        return plain(observed, len(tokens_QP), f"the same in {same} of {len(draws_R)} resamples of questions", "share")
+    return replace(found, lo=max(found.lo, float(draws_R.min())), hi=min(found.hi, float(draws_R.max())))
+
+
+def _best(accuracy_P: np.ndarray) -> np.ndarray:
+    """The first of the best points on the last axis; rounding must not decide between equal ones."""
+    return accuracy_P.round(9).argmax(axis=-1)
 
 
 def _doublings(tokens_RP: np.ndarray) -> np.ndarray:

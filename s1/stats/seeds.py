@@ -6,7 +6,7 @@ seeds stands beside it. From 8 seeds on, questions and seeds are crossed random 
     Var = (MS_question + MS_seed - MS_rest) / (Q R) = V_question/Q + V_seed/R + V_rest/(Q R)
 
 with mean squares of the two-way table without replication, and Satterthwaite's degrees of freedom (Searle, Casella &
-McCulloch, Variance Components, 1992, chapter 4; Owen, 2007, on why one-way resampling falls short).
+McCulloch, Variance Components, 1992; Owen, 2007, on why one-way resampling falls short).
 """
 
 from __future__ import annotations

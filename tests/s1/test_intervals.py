@@ -88,13 +88,13 @@ def test_a_better_score_lowers_neither_limit(questions, samples, together):
     assert (np.diff(lo) >= -1e-12).all()
 
 
-@given(st.integers(1, 20), st.integers(1, 3), st.integers(1, 6), st.integers(0, 2**31), st.floats(0, 1))
+@given(st.integers(1, 20), st.sampled_from([1, 3, 8]), st.integers(1, 6), st.integers(0, 2**31), st.floats(0, 1))
 def test_no_interval_is_of_zero_width_and_each_holds_its_value(questions, seeds, samples, seed, share):
     rng = np.random.default_rng(seed)
     one, other = (rng.random((seeds, questions, samples)) < share for _ in range(2))
     found: list[Estimate] = [accuracy(one, LEVEL), difference(one, other, LEVEL), difference(one, one, LEVEL)]
-    found += shares(pass_at(one[0]), samples, LEVEL)
-    found += gains(majority_at(np.where(one[0], RIGHT, RIGHT + 1)), samples, LEVEL)[1:]
+    found += shares(np.stack([pass_at(each) for each in one]), samples, LEVEL)
+    found += gains(np.stack([majority_at(np.where(each, RIGHT, RIGHT + 1)) for each in one]), samples, LEVEL)[1:]
     for each in found:
         assert each.lo <= each.value <= each.hi
         assert each.hi - each.lo > 0.01
@@ -214,6 +214,10 @@ def test_the_detectable_difference_has_the_error_of_the_interval():
     assert (found.lo, found.unit) == (None, "pp")
 
 
+def test_a_difference_above_100_points_is_never_asked_for():
+    assert detectable(first_right([1], 1), first_right([0], 1), LEVEL, 0.8).value == 100
+
+
 def test_points_of_other_questions_or_seeds_are_not_compared():
     one = first_right([1] * 12, 1)
     for other in (one[:, :11], one.repeat(2, axis=0)):
@@ -232,7 +236,7 @@ def test_paired_differences_hold_their_level(share, samples, correlation):
 
 
 def test_a_vote_of_one_has_no_gain_and_no_interval():
-    found = gains(majority_at(np.where(first_right([1, 2, 3] * 4, 3)[0], RIGHT, RIGHT + 1)), 3, LEVEL)
+    found = gains(majority_at(np.where(first_right([1, 2, 3] * 4, 3)[0], RIGHT, RIGHT + 1))[None], 3, LEVEL)
     assert (found[0].value, found[0].lo) == (0, None)
     assert found[2].lo < found[2].value < found[2].hi
 
@@ -282,6 +286,23 @@ def test_pooled_points_are_paired_by_seed():
     assert "10 seeds, two-way" in difference(one, other, LEVEL).method
 
 
+def test_chances_of_many_seeds_have_the_interval_of_both_sources():
+    """pass@1 and maj@1 are the accuracy, of pooled seeds too."""
+    rng = np.random.default_rng(5)
+    correct_RQS = rng.random((8, 30, 4)) < rng.uniform(0.2, 0.8, (1, 30, 1)) + rng.normal(0, 0.1, (8, 1, 1))
+    one, *_, last = shares(np.stack([pass_at(each) for each in correct_RQS]), 4, LEVEL)
+    whole = accuracy(correct_RQS, LEVEL)
+    assert (one.value, one.lo, one.hi, one.method) == (
+        *map(pytest.approx, (whole.value, whole.lo, whole.hi)),
+        whole.method,
+    )
+    assert last.value > one.value
+    majority_RQK = np.stack([majority_at(np.where(each, RIGHT, RIGHT + 1)) for each in correct_RQS])
+    pooled, given_seeds = gains(majority_RQK, 4, LEVEL)[3], gains(majority_RQK[:7], 4, LEVEL)[3]
+    assert "8 seeds, two-way" in pooled.method
+    assert "given these 7 seeds" in given_seeds.method
+
+
 # -------------------------------------------------------------------------------------------------- tokens
 
 
@@ -290,8 +311,9 @@ def test_traces_that_all_reach_the_budget_are_the_only_interval_of_one_value():
     assert (found.value, found.lo, found.hi, found.method) == (4096, 4096, 4096, "every trace the same")
     equal_means = mean_tokens(np.tile([100, 300], (1, 12, 1)), LEVEL)
     assert equal_means.lo < 200 < equal_means.hi
-    single = mean_tokens(np.array([[[100, 300]]]), LEVEL)
-    assert (single.value, single.lo) == (200, None)
+    for traces in ([100, 300], [200]):
+        single = mean_tokens(np.array([[traces]]), LEVEL)
+        assert (single.value, single.lo) == (200, None)
 
 
 def test_mean_lengths_hold_their_level_though_their_tail_is_long():

@@ -196,9 +196,9 @@ def test_resampled_means_are_those_of_drawing_the_questions_one_by_one():
 
 
 def test_the_resamples_are_a_stream_that_no_library_can_change():
-    """SplitMix64 of seed 0, as Vigna publishes it, and the counts of three resamples of five questions."""
-    published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC, 0x1B39896A51A8749B]
-    assert stream(0, 5).tolist() == published
+    """SplitMix64 of seed 0, as its reference code gives it, and the counts of three resamples of five questions."""
+    reference = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC, 0x1B39896A51A8749B]
+    assert stream(0, 5).tolist() == reference
     assert draw_counts(5, 3, 0).tolist() == [[2, 0, 1, 0, 2], [1, 2, 0, 1, 1], [0, 1, 2, 2, 0]]
     assert not np.array_equal(draw_counts(5, 3, 0), draw_counts(5, 3, 1))
     assert np.array_equal(draw_counts(5, 3, -1), draw_counts(5, 3, 2**64 - 1))
@@ -230,6 +230,21 @@ def test_a_statistic_without_a_value_is_none_and_undefined_resamples_are_told():
 @pytest.mark.parametrize("draws", [[], [math.nan], [3.0], [0.1 + 0.2, 0.3, 0.3]])
 def test_resamples_that_all_agree_are_no_certainty(draws):
     assert statistic(0.3, np.array(draws), 12, 0.95, "pp") is None
+
+
+def test_control_has_an_interval_only_where_enough_resamples_disagree():
+    requested, right_QP = [Bounds(highest=100), Bounds(highest=200)], np.tile([0.0, 1.0], (20, 1))
+    counts_RQ = draw_counts(20, 1000, 0)
+
+    def found(longest: float) -> Estimate:
+        tokens_QP = np.tile([50.0, 100.0], (20, 1))
+        tokens_QP[0] = longest
+        return metrics(tokens_QP, right_QP, requested, [True, True], counts_RQ, 0.95).control
+
+    always, mostly, sometimes = found(60), found(300), found(900)
+    assert (always.value, always.lo, always.method) == (1, None, "the same in 1000 of 1000 resamples of questions")
+    assert (mostly.value, mostly.lo) == (1, None)
+    assert (sometimes.value, sometimes.lo, sometimes.hi) == (1, 0, 1)
 
 
 # ----------------------------------------------------------------------------------------------------- grid
