@@ -135,9 +135,7 @@ class Work(Generic[Config]):
     settings: Mapping[str, Json]
     report: Callable[[int, int, str], None]  # progress: done, total, unit
     shards: tuple[Shard, ...] = ()  # which its product is put together from; (): it is made as a whole
-    digests: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # of the input products, 12 hex digits, by role
+    digests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the inputs, 12 hex, by role
 
     def one(self, role: str) -> Path:
         """The single input of a role."""

@@ -113,8 +113,7 @@ def _series(line: Line, context: _Context) -> Series:
             for point in points
             if point is not reference
         ],
-        held_back=[label for label in fixed if label != reference.label],
-        vote=measure.vote(by_label[reference.label], fixed.get(reference.label, statistics.level)),
+        held_back=list(fixed),
         metrics=metrics(
             np.column_stack([each.thinking_tokens_Q for each in taken]),
             np.column_stack([each.accuracy_Q for each in taken]),
@@ -128,15 +127,12 @@ def _series(line: Line, context: _Context) -> Series:
 
 
 def _fixed_levels(valid: Sequence[Measured], reference: Measured, compare: Comparison) -> dict[str, float]:
-    """What is compared with the reference whatever the numbers, and the level that it is judged at: the fewest and the
-    most held-back ends, by label, and the reference's own vote, by its label."""
+    """What is compared with the reference whatever the numbers, the fewest and the most held-back ends, by label; and
+    the level that each is judged at."""
     extended = sorted((point for point in valid if point.holds_back_more(reference)), key=lambda point: point.held_back)
     chosen = dict.fromkeys(point.label for point in extended[:1] + extended[-1:])
-    intervals = {label: compare.at_level(label, reference.label) for label in chosen}
-    if reference.valid and reference.samples > 1:
-        sampled = compare.sampled[reference.label]
-        intervals[reference.label] = lambda level: measure.vote(sampled, level)
-    return dict(zip(intervals, holm(list(intervals.values()), compare.statistics.level), strict=True))
+    intervals = [compare.at_level(label, reference.label) for label in chosen]
+    return dict(zip(chosen, holm(intervals, compare.statistics.level), strict=True))
 
 
 def _thinking_order(member: Member, sampled: Sampled) -> tuple[float, ...]:

@@ -155,7 +155,6 @@ class Series:
     shape: list[Difference]  # valid points further apart: the peak against the first, the last against the peak, ...
     to_reference: list[Difference]  # each other point against the reference
     held_back: list[str]  # labels that the verdict holds against the reference: the fewest and the most held-back ends
-    vote: Estimate  # at the reference, the gain of a vote of all samples at the joint level
     metrics: Metrics
     notes: list[str]
 
@@ -196,14 +195,14 @@ class Findings:
 
 
 def write_findings(directory: Path, findings: Findings) -> None:
-    text = json.dumps(asdict(findings), indent=1, ensure_ascii=False, allow_nan=False, default=_of_enum)
+    text = json.dumps(asdict(findings), indent=1, ensure_ascii=False, allow_nan=False, default=_value)
     (directory / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def _value(member: Enum) -> str:
+    return str(member.value)
 
 
 def read_findings(directory: Path) -> Findings:
     """Read back what `write_findings` wrote; raises InputError for anything else."""
     return typed(Findings, json.loads((directory / FILE_NAME).read_text(encoding="utf-8")))
-
-
-def _of_enum(value: Enum) -> str:
-    return value.value

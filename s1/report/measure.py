@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -70,24 +70,17 @@ def tokens(tokens_RQS: np.ndarray, level: float) -> Estimate:
 
 def at_every_k(sampled: Sampled, level: float) -> Iterator[AtK]:
     """pass@k and maj@k of the samples of each seed, in the mean over seeds; nothing for one sample."""
-    seeds, _, samples = sampled.correct_RQS.shape
+    samples = sampled.correct_RQS.shape[2]
     if samples == 1:
         return
-    passed_QK = np.mean([pass_at(grid.correct_QS) for grid in sampled.grids], axis=0)
-    majority_QK = _majority_QK(sampled)
+    majority_RQK = np.stack([majority_at(grid.votes_QS) for grid in sampled.grids])
     estimates_K = zip(
-        clustered.shares(passed_QK, seeds * samples, level),
-        clustered.shares(majority_QK, seeds * samples, level),
-        pairs.gains(majority_QK, samples, level),
+        clustered.shares(np.stack([pass_at(grid.correct_QS) for grid in sampled.grids]), samples, level),
+        clustered.shares(majority_RQK, samples, level),
+        pairs.gains(majority_RQK, samples, level),
         strict=True,
     )
-    for k, estimates in enumerate(estimates_K, start=1):
-        yield AtK(k, *(_given(each, seeds) for each in estimates))
-
-
-def vote(sampled: Sampled, level: float) -> Estimate:
-    """Majority of all samples less the accuracy of one, in percentage points; at any level."""
-    return pairs.gains(_majority_QK(sampled), sampled.correct_RQS.shape[2], level)[-1]
+    yield from (AtK(k, *estimates) for k, estimates in enumerate(estimates_K, start=1))
 
 
 def paired(one: Sampled, other: Sampled, level: float) -> Estimate:
@@ -121,15 +114,6 @@ def longer(one: Sampled, other: Sampled, level: float) -> Estimate:
     half = float(t_quantile(freedom, level)) * math.sqrt(variance)
     method = f"t over questions{of_seeds(seeds)}, paired"
     return Estimate(value, value - half, value + half, questions, method, "tokens", level)
-
-
-def _given(estimate: Estimate, seeds: int) -> Estimate:
-    """Votes have no two-way interval: of several seeds it always holds for these."""
-    return replace(estimate, method=f"{estimate.method}, given these {seeds} seeds") if seeds > 1 else estimate
-
-
-def _majority_QK(sampled: Sampled) -> np.ndarray:
-    return np.mean([majority_at(grid.votes_QS) for grid in sampled.grids], axis=0)
 
 
 def _as_paired(

@@ -7,6 +7,7 @@ the measured thinking grows on the way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -152,8 +153,10 @@ def _falls_after(shape: Shape) -> Iterator[str]:
 
 
 def _caveat(shape: Shape) -> str:
-    level = next(iter(shape.differences.values())).joint.level or 0
+    level = next(iter(shape.differences.values())).joint.level or 0.0
+    decimals = math.ceil(-math.log10(1 - level))  # two digits of the error
     return (
         f"{shape.peak.label} is the best of {len(shape.points)} points, chosen by the numbers, and flatters by that;"
-        f" so each rise and fall is judged at {100 * level:.4g} %, which holds for all {shape.pairs} pairs together."
+        f" so each rise and fall is judged at {100 * level:.{decimals}f} %, which holds for all {shape.pairs} pairs"
+        " together."
     )

@@ -4,9 +4,9 @@
     does it rise when the end is held back?        from the reference to the fewest more Waits, and to the most
     does it rise with a majority vote?             at the reference, from one sample to all of them
 
-The last two are fixed beforehand, and judged at the level at which all of them hold together. An interval above zero:
-it rises. Below zero: it falls. Around zero: it cannot be told at this n, and the smallest difference that would have
-shown is named. More or less thinking is spoken of only where the measured tokens differ that way.
+The last two are fixed beforehand; both steps of the second are judged at the level at which they hold together (Holm).
+An interval above zero: it rises. Below zero: it falls. Around zero: it cannot be told at this n, and the smallest
+difference that would have shown is named. More or less thinking is spoken of only where measured tokens differ that way.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _vote_sentence(series: Series) -> Iterator[str]:
     if not reference.valid or not reference.at_k:
         return
     voted, change = reference.at_k[-1], reference.at_k[-1].gain
-    direction = direction_of(series.vote)
+    direction = direction_of(change)
     how = f"with a majority vote of {voted.k} samples ({reference.label})"
     way = f"from {value(reference.accuracy)} to {value(voted.majority)}"
     found = f"{value(change)} points {interval(change)}"

@@ -13,12 +13,11 @@ from scans import COST, FINGERPRINT, STATISTICS, point, rows, run, series_of
 
 from s1.config import ConfigError
 from s1.records import AnswerEnd, Outcome, Score, write_rows
-from s1.report.columns import TABLE
 from s1.report.curve import find
 from s1.report.figures_samples import sample_drawings
 from s1.report.findings import Series, read_findings, write_findings
 from s1.report.scored import Scored
-from s1.report.table import as_written, read_table, shown
+from s1.report.table import as_written, shown
 from s1.report.verdict import verdict
 from s1.stages import Curve, CurvePoint
 from s1.stats.interval import StatisticsError
@@ -192,14 +191,17 @@ def test_the_published_curve_rises_with_the_budget_and_its_wait_gain_cannot_be_t
     assert series.reference == "natural end"
     assert round(series.metrics.scaling.value) == 15
     assert series.metrics.control.value == 1
-    assert 15 / 30 < series.metrics.performance.value < 17 / 30  # the best of 7 points, corrected for the choice
+    performance = series.metrics.performance
+    assert performance.lo < 0.5 < performance.value < 17 / 30 < performance.hi  # the best of 7, less what choosing adds
     shape, flatters, least, most = verdict(series)
     assert shape.startswith(
         "Accuracy rises with thinking to Wait x4, from 0.0% (max 500, 500.0 tokens) to 56.7% (Wait x4, 7,320 tokens):"
     )
     assert flatters.startswith("Wait x4 is the best of 7 points") and "for all 21 pairs together" in flatters
     assert least.startswith("Whether accuracy rises when the end of thinking is held back cannot be told at n = 30")
-    assert "from 50.0% (natural end, 5,301 tokens) to 56.7% (Wait x4, 7,320 tokens) is +6.7 points [" in most
+    assert (
+        "from 50.0% (natural end, 5,301 tokens) to 56.7% (Wait x4, 7,320 tokens) is +6.7 points [-5.8, +18.3]" in most
+    )
 
 
 def test_an_invalid_point_is_marked_everywhere_and_left_out_of_scaling(tmp_path: Path):
@@ -238,9 +240,9 @@ def test_a_vote_is_judged_at_the_reference_by_its_paired_gain(tmp_path: Path):
 
     (gains,) = judged("gains", [0, 24, 24])
     assert gains.startswith(
-        "Accuracy rises with a majority vote of 3 samples (natural end), from 66.7% to 100.0%: +33.3 points [+"
+        "Accuracy rises with a majority vote of 3 samples (natural end), from 66.7% to 100.0%: +33.3 points"
+        " [+31.2, +34.9]."
     )
-    assert "[+33.3, +33.3]" not in gains, "equal differences are no certainty"
     assert judged("loses", [0, 0, 24])[0].startswith("Accuracy falls with a majority vote of 3 samples (natural end)")
     unknown = "Whether accuracy rises with a majority vote of 3 samples (natural end) cannot be told at n = 24: from"
     assert judged("equal", [9, 9, 9])[0].startswith(unknown)
@@ -277,7 +279,7 @@ def test_points_come_in_the_order_of_their_measured_thinking_with_their_own_keys
     ]
 
 
-def test_several_samples_are_bootstrapped_over_questions_and_reported_for_every_k(tmp_path: Path):
+def test_several_samples_are_one_cluster_per_question_and_reported_for_every_k(tmp_path: Path):
     agreeing = [row for sample in range(4) for row in rows(3 + 2 * sample, 12, 9, sample=sample)]
     measured = series_of(run(tmp_path, [point(None, 0)], [agreeing]))[0].points[0]
     assert (measured.questions, measured.samples) == (12, 4)
@@ -329,13 +331,6 @@ def test_rows_of_several_curves_are_told_apart_where_they_are_printed(tmp_path: 
         write_rows(answers / "answers.jsonl", [])
     out = run(tmp_path, points, [rows(3, 12, 9, 8)] * 2)
     assert [row["point"] for row in shown(out / "table.csv")] == ["engine transformers, max 8", "engine vllm, max 8"]
-
-
-def test_every_column_that_is_no_axis_is_declared(tmp_path: Path) -> None:
-    """A column without a declaration would be read back as text."""
-    rows_read = read_table(run(tmp_path, *small_scan()) / "table.csv")
-    assert [name for name in rows_read[0] if name not in TABLE and "." not in name] == []
-    assert {type(row["accuracy"]) for row in rows_read} == {float}
 
 
 def test_one_sample_has_no_k(tmp_path: Path):

@@ -233,13 +233,13 @@ def test_resamples_that_all_agree_are_no_certainty(draws):
 
 
 def test_control_has_an_interval_only_where_enough_resamples_disagree():
-    bounds, right_QP = [Bounds(highest=100), Bounds(highest=200)], np.tile([0.0, 1.0], (20, 1))
+    requested, right_QP = [Bounds(highest=100), Bounds(highest=200)], np.tile([0.0, 1.0], (20, 1))
     counts_RQ = draw_counts(20, 1000, 0)
 
     def found(longest: float) -> Estimate:
         tokens_QP = np.tile([50.0, 100.0], (20, 1))
         tokens_QP[0] = longest
-        return metrics(tokens_QP, right_QP, bounds, [True, True], counts_RQ, 0.95).control
+        return metrics(tokens_QP, right_QP, requested, [True, True], counts_RQ, 0.95).control
 
     always, mostly, sometimes = found(60), found(300), found(900)
     assert (always.value, always.lo, always.method) == (1, None, "the same in 1000 of 1000 resamples of questions")
