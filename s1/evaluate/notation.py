@@ -33,6 +33,7 @@ _CHARACTERS = {
     **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"'),
     **dict.fromkeys("\u2018\u2019\u201a", "'"),
     **{chr(0x3B1 + place): f"\\{name} " for place, name in enumerate(_GREEK)},
+    "\u00a2": " cents ",
     "\u00d7": "\\times ",
     "\u00b7": "\\cdot ",
     "\u22c5": "\\cdot ",

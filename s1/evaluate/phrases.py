@@ -52,7 +52,8 @@ _DASHED = re.compile(
     r"\s+(?:-{1,3}|\u2013|\u2014)\s+(?=[A-Za-z]{2,}\b(?!\s*[=^_+*/({])).*$|\u2014(?=\s*[A-Za-z]{2,}).*$"
 )
 _NOTE = re.compile(
-    r"\s*(?:\\pmod\s*(?:\{[^{}]*\}|\d+)|(?:\\[bp]?mod|\bmod|\bmodulo)\s*\{?[\w ]+\}?|,?\s*\(\s*(?:\\?mod\b|since\b|because\b|as\b|where\b"
+    r"\s*(?:\\pmod\s*(?:\{[^{}]*\}|\d+)|(?:\\[bp]?mod|\bmod|\bmodulo)\s*\{?[\w ]+\}?"
+    r"|,?\s*\(\s*(?:\\?mod\b|since\b|because\b|as\b|where\b"
     r"|with\b|i\.e\.|that is\b|not\b|see\b|from\b|by\b|using\b|for\b|when\b|given\b|i think\b|[a-z]+-[a-z]+\s*\)"
     r"|[A-Za-z]{3,}(?:\s+[A-Za-z.]{2,})*\s*\))[^()]*\)?)\s*$",
     re.IGNORECASE,

@@ -131,7 +131,7 @@ def _boxed(text: str) -> Iterator[Candidate]:
             words.append("or" if "or" in (between["word"] or "").lower() else ",")
             joined.append(boxes.pop())
         joined.reverse()
-        parts = [text[box.inner][: MAX_STATEMENT + 1].strip().rstrip(".,;") for box in joined[-MAX_CANDIDATES:]]
+        parts = [text[box.inner][: MAX_STATEMENT + 1].strip().rstrip(",;") for box in joined[-MAX_CANDIDATES:]]
         statement = parts[0] if len(set(parts)) == 1 else f" {'or' if 'or' in words else ','} ".join(parts)
         before = text[max(0, joined[0].start - 60) : joined[0].start]
         if statement:
