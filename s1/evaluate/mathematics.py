@@ -36,7 +36,7 @@ def equal(answer: Answer, gold: Answer) -> bool:
     found, wanted = _items(answer), _items(gold)
     if max(len(found), len(wanted)) > MAX_ITEMS:
         raise Unsupported("a long list")
-    if len(wanted) == 1 and len(found) > 1 and _is_tuple(wanted[0]):  # 3, 4 for the point (3, 4)
+    if len(wanted) == 1 and len(answer.items) > 1 and _is_tuple(wanted[0]):  # 3, 4 for the point (3, 4)
         found = [Group("(", tuple(found), ")")]
     if answer.alternatives and len(found) > 1 and all(is_region(item) for item in found):
         found = [union(found)]

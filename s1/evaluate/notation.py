@@ -57,6 +57,7 @@ _CHARACTERS = {
     "\u00b1": "\\pm ",
     "\u2213": "\\mp ",
     "\u00b0": "^\\circ ",
+    "\u00ba": "^\\circ ",
     "\u211d": "\\mathbb{R}",
     "\u2124": "\\mathbb{Z}",
     "\u2115": "\\mathbb{N}",

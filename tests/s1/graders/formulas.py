@@ -258,6 +258,12 @@ FORMULAS: list[tuple[str, str, str, str]] = [
     (r"\boxed{17 \over 50}", r"\dfrac{17}{50}", RIGHT, "over"),
     ("Answer: 25%", "0.25", WRONG, "as 10% and 0.1"),
     ("Answer: 5 - 3i or 5 + 3i", "5-3i", WRONG, "two values"),
+    ("Final Answer: 6\u221a2 cm", r"6\sqrt2", RIGHT, "unit"),
+    (r"\boxed{\{-2,1\}}", "(-2,1)", WRONG, "a set is no point"),
+    ("Final Answer: 6.72e-5", ".0000672", RIGHT, "scientific notation"),
+    ("Final Answer: 106\u00ba", r"106^\circ", RIGHT, "degrees by another sign"),
+    ("Final Answer: y = 2x + 3, the line", "y = 2x + 3", RIGHT, "apposition"),
+    (r"\boxed{(2,4)}", "(2,4]", WRONG, "an open end"),
     # beyond the grammar
     (r"\boxed{\ldots}", r"\ldots", RIGHT, "equal text"),
     (r"\boxed{\sum_{k=1}^{3} k}", "6", RIGHT, "left to math-verify"),
