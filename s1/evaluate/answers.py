@@ -34,6 +34,7 @@ _UNSURE = re.compile(r"\d+-\d+-\d|/\s*\d+\s*\(")  # a date; 6/2(3)
 _RANGE = re.compile(r"(\d+)-(\d+)")
 _BASE_TEN = re.compile(r"_\s*(?:\{\s*(?:10|ten)\s*\}|10\b)$")
 _APART = re.compile(r"\d\s+\((?:[^A-Za-z()]|\\(?:times|cdot|div))*\)")  # 42 (6 * 7) is a remark or a product
+_BASE = re.compile(r"\b(\d+),?\s*\(?\s*(?:in\s+)?base[\s-]+(\d+|[a-z]+)\b\)?")
 _ABOUT = re.compile(r"(?:^|[\s$(])~\s*\d")
 _EXCLAIMED = re.compile(r"\d!+[\s*_]*$")  # a factorial, or joy
 _ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align|aligned|gather|gathered|equation|split)\*?\}")
@@ -99,8 +100,7 @@ def read_letter(candidate: Candidate) -> str:
 def formula_of(value: str, max_words: int = _MAX_WORDS[Origin.BOX]) -> Formula:
     """The formula that a value in plain notation is, with or without a unit."""
     unit: str | None = None
-    if _APART.search(value):
-        raise Ambiguous(value)
+    value = _once(value)
     try:
         if "\\circ" in value and measured(value).value != value:
             raise Unreadable("degrees")
@@ -149,6 +149,7 @@ def _plain(candidate: Candidate) -> str:
     if candidate.origin is Origin.BELOW and _BULLET.match(candidate.text):
         raise Unreadable("a list")
     text = re.sub(r"\s+", " ", plain(candidate.text))
+    text = _BASE.sub(r"\1_{\2}", text)
     if _ALIGNED.search(text):
         text = re.sub(r"&|\\\\", " ", _ALIGNED.sub(" ", text))
     return re.sub(r"\s+", " ", text).strip().rstrip("\\").strip()
@@ -167,14 +168,20 @@ def _first(candidate: Candidate, read: Callable[[str], Read]) -> Read:
     raise error
 
 
+def _once(value: str) -> str:
+    """3/4 for `3/4 (0.75)`. Raises Ambiguous for `42 (6)`, a remark or a product."""
+    if not _APART.search(value):
+        return value
+    twice = re.fullmatch(r"(.*\S)\s+\(([^()]*)\)", value)
+    if twice is None or exact(parse(twice[1]).items[0]) != exact(parse(twice[2]).items[0]):
+        raise Ambiguous(value)
+    return twice[1]
+
+
 def _integer(value: str) -> str:
-    inner = _BASE_TEN.sub("", measured(value).value)
+    inner = _BASE_TEN.sub("", measured(_once(value)).value)
     spread = _RANGE.fullmatch(inner)
-    if (
-        _UNSURE.search(inner)
-        or _APART.search(inner)
-        or (spread and len(spread[1]) <= 4 and int(spread[1]) < int(spread[2]))
-    ):
+    if _UNSURE.search(inner) or (spread and len(spread[1]) <= 4 and int(spread[1]) < int(spread[2])):
         raise Ambiguous(value)
     answer = _equated(inner)
     numbers = [_number(item) for item in answer.items]

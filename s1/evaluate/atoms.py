@@ -22,11 +22,9 @@ from s1.evaluate.formula import (
     Words,
     operation,
 )
-from s1.evaluate.notation import GROUP
-from s1.evaluate.tokens import FUNCTIONS, Cursor, Kind, Token
+from s1.evaluate.tokens import BASES, FUNCTIONS, LETTERS, Cursor, Kind, Token, value_of
 
 MAX_DEPTH = 40
-MAX_DIGITS = 600  # of one number
 
 PARTNERS = {
     "(": ")",
@@ -38,25 +36,7 @@ PARTNERS = {
     "\\lceil": "\\rceil",
 }
 _HALVES = {"\\lfloor": Op.FLOOR, "\\lceil": Op.CEILING}
-_BASES = {
-    name: base
-    for base, name in enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2)
-}
-_LETTERS = {
-    *("alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa"),
-    *("lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "ell"),
-    *("hbar", "Gamma", "Delta", "Theta", "Lambda", "Sigma", "Phi", "Psi", "Omega", "pi", "infty"),
-}
 _CONNECTORS = ("and", "or", "base", "mod")
-
-
-def value_of(text: str) -> Fraction:
-    """The number that a token spells. Raises TooLong above MAX_DIGITS."""
-    if len(text) > MAX_DIGITS:
-        raise TooLong(f"a number of {len(text)} digits")
-    if GROUP in text and not re.fullmatch(rf"\d{{1,3}}(?:{GROUP}\d{{3}})+(?:\.\d+)?", text):
-        text = text.replace(GROUP, ".")  # 3{,}5 in a French text
-    return Fraction(re.sub(rf"[{GROUP}, ]", "", text))
 
 
 class Atoms(Cursor):
@@ -89,7 +69,7 @@ class Atoms(Cursor):
         start = self._at
         index = self._argument()
         if isinstance(node, Number):
-            named = _BASES.get(index.text) if isinstance(index, Words) else None
+            named = BASES.get(index.text) if isinstance(index, Words) else None
             base = named or (int(index.value) if isinstance(index, Number) and index.value.denominator == 1 else 0)
             if node.value.denominator != 1 or not 2 <= base <= 36:
                 raise Unreadable("a base")
@@ -205,6 +185,10 @@ class Atoms(Cursor):
         if self.skip("\\}") and opening in ("\\{", "\\lbrace"):
             return NumberSet("empty")
         items = [self.item()]
+        if opening in ("\\{", "\\lbrace") and self.skip(":", "|", "\\mid"):  # {x : x < 3}
+            items = [self.item()]
+            self.expect(PARTNERS[opening])
+            return items[0]
         while self.skip(",", ";"):
             items.append(self.item())
         closings = {"(": (")", "]"), "[": ("]", ")", "["), "]": ("[", "]"), "{": ("}",)}
@@ -230,7 +214,7 @@ class Atoms(Cursor):
             return operation(Op.BINOMIAL, self._argument(single=True), self._argument(single=True))
         if name in FUNCTIONS:
             return self._function(name)
-        if name in _LETTERS:
+        if name in LETTERS:
             return Symbol(name)
         if name in ("emptyset", "varnothing"):
             return NumberSet("empty")

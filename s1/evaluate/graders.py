@@ -206,11 +206,20 @@ def _compared(formula: Formula, gold: str) -> Grade:
     wanted = _formula(gold)
     if formula.answer is not None and wanted.answer is not None:
         try:
-            return Grade(formula.text, equal(formula.answer, wanted.answer))
+            return Grade(formula.text, equal(formula.answer, wanted.answer) or _equal_in_units(formula, wanted))
         except Unsupported:
             pass
     found, reference = (measured(plain(each)).value for each in (formula.text, gold))
     return Grade(formula.text, same_to_math_verify(found, reference))
+
+
+def _equal_in_units(formula: Formula, wanted: Formula) -> bool:
+    """Whether they are equal once "5 m" is read as five metres, not as a product."""
+    inner = measured(plain(formula.text))
+    if inner.unit is None or wanted.answer is None:
+        return False
+    value = formula_of(inner.value)
+    return value.answer is not None and equal(value.answer, wanted.answer)
 
 
 def normalised(text: str) -> str:

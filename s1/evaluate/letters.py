@@ -12,7 +12,8 @@ from s1.evaluate.phrases import MAX_SENTENCE, Ambiguous, Denied
 
 _LEAD = re.compile(
     r"^(?:[\s,:*#>-]+|(?:so|thus|hence|therefore|then|and|finally|clearly|simply|just|only|indeed|actually|definitely"
-    r"|probably|likely|certainly|obviously|most likely|i (?:think|believe|choose|pick|select|would choose|go with)"
+    r"|probably|likely|certainly|obviously|most likely"
+    r"|(?:i|i'd|i would|we|let us)? ?(?:think|believe|choose|pick|select|go with)"
     r"|we (?:choose|pick|select|get|have)|it is|it's|it must be"
     r"|this is|that is|is|are|be|must be|should be|would be"
     r"|the|my|final|correct|right|best|only|answer|answers|option|choice|letter"
@@ -49,6 +50,11 @@ _REASON = re.compile(
 )
 _QUANTITY = re.compile(r"^\s+[-+]?(?:\\?[$(\\]|\d)")
 _BARE_QUANTITY = re.compile(r"^\s+[-+]?\d[\d.,]*(?:\s*(?:\\cdot|\\times|\*)\s*10\^\{?-?\d+\}?)?\s*[^\s]{0,6}\s*\.?$")
+_UNSETTLED = re.compile(
+    r"\b(?:not|never|or|maybe|perhaps|possibly|might|could|cannot|unless|if)\b|n't\b", re.IGNORECASE
+)
+_CONTRAST = re.compile(r"^not\s+\(?[A-Da-d]\)?,?\s+but\s+(?:rather\s+)?", re.IGNORECASE)
+_NAMED_LAST = re.compile(r"[^?]*\b(?:option|choice)\s+\(?(?P<letter>[A-D])\)?[\s.]*")
 _NEGATIVE = re.compile(r"^(?:not|neither|none|all|both|either|any|no)\b", re.IGNORECASE)
 _REJECTED = re.compile(r"^\s+(?:is|are|was|can|cannot|does|do|and|or|must|may|might|could)\b", re.IGNORECASE)
 
@@ -81,6 +87,10 @@ def _readings(statement: str) -> list[str]:
 def _chosen(text: str) -> str:
     while lead := _LEAD.match(text):
         text = text[lead.end() :]
+    text = _CONTRAST.sub("", text)
+    named = _NAMED_LAST.fullmatch(text)
+    if named and len(re.findall(r"\b[A-D]\b", text)) == 1 and not _UNSETTLED.search(text):
+        return named["letter"]
     if _NEGATIVE.match(text):
         if text.lower().startswith("not "):
             raise Denied(text[4:].strip(" ."))

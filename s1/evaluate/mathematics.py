@@ -9,9 +9,6 @@ numbers to a base     only with the same digits and base
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from s1.evaluate.arithmetic import exact
 from s1.evaluate.expressions import expression, ratio, same_expression
 from s1.evaluate.formula import (
     Answer,
@@ -21,28 +18,17 @@ from s1.evaluate.formula import (
     Group,
     Matrix,
     Node,
-    NumberSet,
     Op,
     Operation,
     Relation,
     Symbol,
-    Unreadable,
     Unsupported,
     Words,
     nodes,
 )
-
-if TYPE_CHECKING:
-    import sympy
+from s1.evaluate.regions import TURNED, is_name, is_region, region, union
 
 MAX_ITEMS = 24  # of a list, as every one is compared with every other
-_TURNED = {
-    Relation.LESS: Relation.GREATER,
-    Relation.LESS_EQUAL: Relation.GREATER_EQUAL,
-    Relation.GREATER: Relation.LESS,
-    Relation.GREATER_EQUAL: Relation.LESS_EQUAL,
-}
-_SET_OPERATIONS = (Op.UNION, Op.INTERSECTION, Op.DIFFERENCE)
 
 
 def equal(answer: Answer, gold: Answer) -> bool:
@@ -50,12 +36,12 @@ def equal(answer: Answer, gold: Answer) -> bool:
     found, wanted = _items(answer), _items(gold)
     if max(len(found), len(wanted)) > MAX_ITEMS:
         raise Unsupported("a long list")
-    if len(wanted) == 1 and len(found) > 1 and _is_tuple(wanted[0]):  # 3, 4 for the point (3, 4)
+    if len(wanted) == 1 and len(answer.items) > 1 and _is_tuple(wanted[0]):  # 3, 4 for the point (3, 4)
         found = [Group("(", tuple(found), ")")]
-    if answer.alternatives and len(found) > 1 and all(_is_region(item) for item in found):
-        found = [_union(found)]
-    if gold.alternatives and len(wanted) > 1 and all(_is_region(item) for item in wanted):
-        wanted = [_union(wanted)]
+    if answer.alternatives and len(found) > 1 and all(is_region(item) for item in found):
+        found = [union(found)]
+    if gold.alternatives and len(wanted) > 1 and all(is_region(item) for item in wanted):
+        wanted = [union(wanted)]
     return _match(_distinct(found), _distinct(wanted))
 
 
@@ -128,8 +114,8 @@ def _same(found: Node, wanted: Node) -> bool:
         return _same_cells(found, wanted)
     if isinstance(found, Group) and isinstance(wanted, Group):
         return _same_group(found, wanted)
-    if _is_region(found) or _is_region(wanted):
-        return _is_region(found) and _is_region(wanted) and _region(found) == _region(wanted)
+    if is_region(found) or is_region(wanted):
+        return is_region(found) and is_region(wanted) and region(found) == region(wanted)
     if isinstance(found, Group) or isinstance(wanted, Group):
         return False
     return same_expression(found, wanted)
@@ -173,14 +159,14 @@ def _same_relation(found: Node, wanted: Node) -> bool:
         found_name, wanted_name = _name(found), _name(wanted)
         if found_name is not None and found_name == wanted_name and found_value and wanted_value:
             return _same(found_value, wanted_value)
-        if _is_region(found) and _is_region(wanted):
-            return _region(found) == _region(wanted)
+        if is_region(found) and is_region(wanted):
+            return region(found) == region(wanted)
         return _proportional(found, wanted)
-    if isinstance(wanted, Chain) and _name(wanted) is None and not _is_region(wanted):
+    if isinstance(wanted, Chain) and _name(wanted) is None and not is_region(wanted):
         return False  # an equation was asked for
     if found_value is not None and wanted_value is not None:
         return _same(found_value, wanted_value)
-    return _is_region(found) and _is_region(wanted) and _region(found) == _region(wanted)
+    return is_region(found) and is_region(wanted) and region(found) == region(wanted)
 
 
 def _value(node: Node) -> Node | None:
@@ -192,21 +178,14 @@ def _value(node: Node) -> Node | None:
     if set(node.relations) != {Relation.EQUAL}:
         return None
     first, last = node.sides[0], node.sides[-1]
-    return first if _is_name(last) and not _is_name(first) else last
+    return first if is_name(last) and not is_name(first) else last
 
 
 def _name(chain: Chain) -> Node | None:
     if chain.relations[-1] is not Relation.IN and set(chain.relations) != {Relation.EQUAL}:
         return None
     first, last = chain.sides[0], chain.sides[-1]
-    return first if _is_name(first) else last if _is_name(last) else None
-
-
-def _is_name(node: Node) -> bool:
-    """x, x_1, or f(x); not e, i or pi."""
-    if isinstance(node, Operation) and node.op is Op.MULTIPLY:
-        return node.operands[0] in [Symbol(name) for name in "fghFGPQ"] and isinstance(node.operands[1], Symbol)
-    return isinstance(node, Symbol) and node.name not in ("e", "i", "pi", "infty")
+    return first if is_name(first) else last if is_name(last) else None
 
 
 def _proportional(found: Chain, wanted: Chain) -> bool:
@@ -217,86 +196,6 @@ def _proportional(found: Chain, wanted: Chain) -> bool:
     if factor is None:
         return False
     relation = found.relations[0]
-    if relation not in _TURNED:
+    if relation not in TURNED:
         return relation is wanted.relations[0]
-    return (relation if factor > 0 else _TURNED[relation]) is wanted.relations[0]
-
-
-# -------------------------------------------------------------------------------------------- regions
-
-
-def _is_region(node: Node) -> bool:
-    """Intervals, their unions, number sets and inequalities in one symbol."""
-    match node:
-        case NumberSet():
-            return True
-        case Group(opening, items, _):
-            return opening == "\\{" or (len(items) == 2 and all(_is_real(item) for item in items))
-        case Operation(op, operands):
-            return op in _SET_OPERATIONS and all(_is_region(each) for each in operands)
-        case Chain(sides, relations):
-            return _bounds(sides, relations)
-    return False
-
-
-def _bounds(sides: tuple[Node, ...], relations: tuple[Relation, ...]) -> bool:
-    if any(relation not in _TURNED for relation in relations) or len(sides) > 3:
-        return False
-    if len(sides) == 3:
-        return _is_name(sides[1]) and _is_real(sides[0]) and _is_real(sides[2])
-    return any(_is_name(one) and _is_real(other) for one, other in (sides, sides[::-1]))
-
-
-def _is_real(node: Node) -> bool:
-    if exact(node) is not None:
-        return True
-    try:
-        return bool(expression(node).is_extended_real) and not expression(node).free_symbols
-    except Unreadable:
-        return False
-
-
-def _union(items: list[Node]) -> Node:
-    node = items[0]
-    for item in items[1:]:
-        node = Operation(Op.UNION, (node, item))
-    return node
-
-
-def _region(node: Node) -> sympy.Set:
-    import sympy
-
-    match node:
-        case NumberSet(name):
-            return {
-                "R": sympy.S.Reals,
-                "Z": sympy.S.Integers,
-                "N": sympy.S.Naturals,
-                "Q": sympy.S.Rationals,
-                "C": sympy.S.Complexes,
-            }.get(name, sympy.S.EmptySet)
-        case Group("\\{", items, _):
-            return sympy.FiniteSet(*(expression(item) for item in items))
-        case Group(opening, (low, high), closing):
-            return sympy.Interval(expression(low), expression(high), opening == "(", closing == ")")
-        case Operation(op, (left, right)):
-            combine = {Op.UNION: sympy.Union, Op.INTERSECTION: sympy.Intersection, Op.DIFFERENCE: sympy.Complement}
-            return combine[op](_region(left), _region(right))
-        case Chain(sides, relations):
-            return _between(sides, relations)
-    raise Unsupported("a region")
-
-
-def _between(sides: tuple[Node, ...], relations: tuple[Relation, ...]) -> sympy.Set:
-    import sympy
-
-    halves = [(sides[at], relation, sides[at + 1]) for at, relation in enumerate(relations)]
-    region: sympy.Set = sympy.S.Reals
-    for left, relation, right in halves:
-        if not _is_name(left):
-            left, relation, right = right, _TURNED[relation], left
-        bound, open_end = expression(right), relation in (Relation.LESS, Relation.GREATER)
-        below = relation in (Relation.LESS, Relation.LESS_EQUAL)
-        half = sympy.Interval(-sympy.oo, bound, True, open_end) if below else sympy.Interval(bound, sympy.oo, open_end)
-        region = region.intersect(half)
-    return region
+    return (relation if factor > 0 else TURNED[relation]) is wanted.relations[0]

@@ -13,7 +13,10 @@ from s1.evaluate.formula import (
     Answer,
     Chain,
     Function,
+    Group,
     Node,
+    Number,
+    NumberSet,
     Op,
     Operation,
     Relation,
@@ -44,6 +47,7 @@ _RELATIONS = {
 _TIMES = {"*", "\\cdot", "\\times", "\\ast"}
 _OVER = {"/", "\\div"}
 _SETS = {"\\cup": Op.UNION, "cup": Op.UNION, "\\cap": Op.INTERSECTION, "\\setminus": Op.DIFFERENCE}
+_ALL_REALS = ("all real numbers", "all reals", "all real values")
 _PHRASE = re.compile(r"\(?([A-Za-z]{3,}(?:[ '-][A-Za-z]+)*|[A-Za-z]+(?: [A-Za-z]{2,})+)\)?")
 
 
@@ -53,6 +57,8 @@ def parse(text: str) -> Answer:
         raise TooLong(text[:20])
     words = _PHRASE.fullmatch(text)
     if words and words[1].split()[0] not in SPELLINGS and not re.search(r"\b(?:and|or)\b", text):
+        if words[1].lower() in _ALL_REALS:
+            return Answer((NumberSet("R"),))
         return Answer((Words(re.sub(r"[\s-]+|^(?:an?|the) ", " ", words[1].lower()).strip()),))
     answer = _Parser(tokens_of(text)).answer()
     for node in (each for item in answer.items for each in nodes(item)):
@@ -88,10 +94,19 @@ class _Parser(Atoms):
 
     def side(self) -> Node:
         node = self._sum()
+        if isinstance(node, Number) and self.peek().text == ":":
+            return self._ratio(node)
         while (op := _SETS.get(self.peek().text)) is not None:
             self.next()
             node = operation(op, node, self._sum())
         return node
+
+    def _ratio(self, first: Node) -> Node:
+        """3 : 4, or a time of day."""
+        terms = [first]
+        while self.skip(":"):
+            terms.append(self._sum())
+        return Group(":", tuple(terms), ":")
 
     def _sum(self) -> Node:
         terms = [self._signed()]

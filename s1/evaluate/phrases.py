@@ -46,14 +46,18 @@ _ASIDE = re.compile(
     re.IGNORECASE,
 )
 _TAIL = re.compile(
-    r"[,;]?\s*(?:in total|in all|altogether|respectively|as (?:required|desired|claimed)|overall)\s*$", re.I
+    r"[,;]?\s*(?:(?<=, )(?:the|an?) [A-Za-z ]+|in total|in all|altogether|respectively"
+    r"|as (?:required|desired|claimed)|overall)\s*$",
+    re.I,
 )
 _DASHED = re.compile(
     r"\s+(?:-{1,3}|\u2013|\u2014)\s+(?=[A-Za-z]{2,}\b(?!\s*[=^_+*/({])).*$|\u2014(?=\s*[A-Za-z]{2,}).*$"
 )
 _NOTE = re.compile(
-    r"\s*(?:\\pmod\s*(?:\{[^{}]*\}|\d+)|(?:\\[bp]?mod|\bmod|\bmodulo)\s*\{?[\w ]+\}?|,?\s*\(\s*(?:\\?mod\b|since\b|because\b|as\b|where\b"
-    r"|with\b|i\.e\.|that is\b|not\b|see\b|from\b|by\b|using\b|for\b|when\b|given\b|i think\b|[a-z]+-[a-z]+\s*\)"
+    r"\s*(?:\\pmod\s*(?:\{[^{}]*\}|\d+)|(?:\\[bp]?mod|\bmod|\bmodulo)\s*\{?[\w ]+\}?"
+    r"|,?\s*\(\s*(?:\\?mod\b|since\b|because\b|as\b|where\b"
+    r"|with\b|i\.e\.|that is\b|not\b|[a-z]\w*\s*=|see\b|from\b|by\b|using\b|for\b|when\b"
+    r"|given\b|i think\b|[a-z]+-[a-z]+\s*\)"
     r"|[A-Za-z]{3,}(?:\s+[A-Za-z.]{2,})*\s*\))[^()]*\)?)\s*$",
     re.IGNORECASE,
 )

@@ -52,7 +52,7 @@ _NOT_TRUE = re.compile(
     r"[^.:\n]{0,30}$",
     re.IGNORECASE,
 )
-_NOUN = r"(?:(?:final|correct|right|best|only)[ \t]+)*answers?(?:[ \t]+(?:choice|option|key|letter))?"
+_NOUN = r"(?:(?:final|correct|right|best|only)[ \t]+){0,3}answers?(?:[ \t]+(?:choice|option|key|letter))?"
 _OPTION = r"(?:correct|right|best)[ \t]+(?:option|choice|letter|statement|one)"
 _MARKER = re.compile(
     rf"<answer>|\b(?:{_NOUN}|{_OPTION})\b(?:[ \t]*\([^()\n]{{0,40}}\))?[*_}}`\"]*"
@@ -131,7 +131,7 @@ def _boxed(text: str) -> Iterator[Candidate]:
             words.append("or" if "or" in (between["word"] or "").lower() else ",")
             joined.append(boxes.pop())
         joined.reverse()
-        parts = [text[box.inner][: MAX_STATEMENT + 1].strip().rstrip(".,;") for box in joined[-MAX_CANDIDATES:]]
+        parts = [text[box.inner][: MAX_STATEMENT + 1].strip().rstrip(",;") for box in joined[-MAX_CANDIDATES:]]
         statement = parts[0] if len(set(parts)) == 1 else f" {'or' if 'or' in words else ','} ".join(parts)
         before = text[max(0, joined[0].start - 60) : joined[0].start]
         if statement:
@@ -163,7 +163,8 @@ def _statement(text: str, start: int) -> Candidate | None:
             line = _environments(text, start)
         return Candidate(line.strip(), Origin.STATEMENT)
     below = _block(text, end)
-    return Candidate(below, Origin.BELOW) if below else None
+    shown = text[end : end + 200].lstrip(" \t\n*>").startswith(tuple(_CLOSERS))
+    return Candidate(below, Origin.STATEMENT if shown else Origin.BELOW) if below else None
 
 
 def _block(text: str, start: int, extend: bool = True) -> str | None:

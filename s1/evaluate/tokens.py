@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from fractions import Fraction
 
-from s1.evaluate.formula import Unreadable
+from s1.evaluate.formula import TooLong, Unreadable
 from s1.evaluate.notation import GROUP
+
+MAX_DIGITS = 600  # of one number
 
 
 class Kind(Enum):
@@ -26,7 +29,8 @@ class Token:
 
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?|\d{1,3}(?: \d{3})+(?!\d)(?:\.\d+)?"
+    r"\s*(?:(?P<number>\d+\.\d+[eE][-+]?\d{1,3}(?![\w.])"
+    r"|\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?|\d{1,3}(?: \d{3})+(?!\d)(?:\.\d+)?"
     rf"|\d{{1,3}}(?:{GROUP}\d{{3}})+(?!\d)(?:\.\d+)?|\d+{GROUP}\d+|\d*\.\d+|\d+\.(?=\\overline)|\d+)"
     r"|(?P<command>\\[A-Za-z]+\*?|\\\\(?:\[[^\]]*\])?|\\[{}|])"
     r"|(?P<word>[A-Za-z]+)"
@@ -37,6 +41,15 @@ FUNCTIONS = {
     *("log", "lg", "gcd", "lcm", "max", "min", "det"),
 }
 SPELLINGS = {"sqrt", "pi", "infty", "inf", "infinity", "cup", "theta", "alpha", "beta", *FUNCTIONS}
+BASES = {
+    name: base
+    for base, name in enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2)
+}
+LETTERS = {
+    *("alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa"),
+    *("lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "ell"),
+    *("hbar", "Gamma", "Delta", "Theta", "Lambda", "Sigma", "Phi", "Psi", "Omega", "pi", "infty"),
+}
 _SHORT_WORDS = {
     *("and", "or", "mod", "is", "are", "was", "be", "has", "the", "of", "an", "as", "at", "in", "it", "we", "so", "to"),
     *(
@@ -100,6 +113,15 @@ def _named(match: re.Match[str]) -> list[Token]:
     if text.lower() in _SHORT_WORDS or len(text) >= _WORD_LENGTH:
         return [Token(Kind.WORD, text)]
     return [Token(Kind.LETTER, letter) for letter in text]
+
+
+def value_of(text: str) -> Fraction:
+    """The number that a token spells. Raises TooLong above MAX_DIGITS."""
+    if len(text) > MAX_DIGITS:
+        raise TooLong(f"a number of {len(text)} digits")
+    if GROUP in text and not re.fullmatch(rf"\d{{1,3}}(?:{GROUP}\d{{3}})+(?:\.\d+)?", text):
+        text = text.replace(GROUP, ".")  # 3{,}5 in a French text
+    return Fraction(re.sub(rf"[{GROUP}, ]", "", text))
 
 
 class Cursor:

@@ -71,12 +71,12 @@ EXPRESSIONS = [
     (r"\boxed{\ldots}", r"\ldots", r"\ldots", True),  # math-verify alone cannot read it; equal text is right
     (r"\boxed{15.556}", r"11\sqrt2", "15.556", False),  # a rounded surd is another number
     (r"\boxed{0.1}", r"10\%", "0.1", False),
-    (r"\boxed{2\le x<5}", "[2,5)", r"2\le x<5", False),  # a limit of math-verify
+    (r"\boxed{2\le x<5}", "[2,5)", r"2\le x<5", True),  # math-verify alone holds them apart
     (r"\boxed{(1,2)}", "[1,2]", "(1,2)", False),
     (r"\boxed{12}", "1,2", "12", False),
     (r"\boxed{\text{west}}", r"\text{east}", r"\text{west}", False),
-    (r"\boxed{((((}", "2", "((((", False),
-    (r"\boxed{\frac{}{}}", "2", r"\frac{}{}", False),
+    (r"\boxed{((((}", "2", None, False),
+    (r"\boxed{\frac{}{}}", "2", None, False),
     ("I do not know", "2", None, False),
     ("First $x=2$.\nThen $y=3$", "3", None, False),
     ("", "2", None, False),

@@ -1,0 +1,106 @@
+"""Regions of the real line: intervals, their unions, number sets, and inequalities in one symbol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s1.evaluate.arithmetic import exact
+from s1.evaluate.expressions import expression
+from s1.evaluate.formula import Chain, Group, Node, NumberSet, Op, Operation, Relation, Symbol, Unreadable, Unsupported
+
+if TYPE_CHECKING:
+    import sympy
+
+TURNED = {
+    Relation.LESS: Relation.GREATER,
+    Relation.LESS_EQUAL: Relation.GREATER_EQUAL,
+    Relation.GREATER: Relation.LESS,
+    Relation.GREATER_EQUAL: Relation.LESS_EQUAL,
+}
+_SET_OPERATIONS = (Op.UNION, Op.INTERSECTION, Op.DIFFERENCE)
+
+
+def is_name(node: Node) -> bool:
+    """x, x_1, or f(x); not e, i or pi."""
+    if isinstance(node, Operation) and node.op is Op.MULTIPLY:
+        return node.operands[0] in [Symbol(name) for name in "fghFGPQ"] and isinstance(node.operands[1], Symbol)
+    return isinstance(node, Symbol) and node.name not in ("e", "i", "pi", "infty")
+
+
+def is_region(node: Node) -> bool:
+    """Intervals, their unions, number sets and inequalities in one symbol."""
+    match node:
+        case NumberSet():
+            return True
+        case Group(opening, items, _):
+            return opening == "\\{" or (len(items) == 2 and all(_is_real(item) for item in items))
+        case Operation(op, operands):
+            return op in _SET_OPERATIONS and all(is_region(each) for each in operands)
+        case Chain(sides, relations):
+            return _bounds(sides, relations)
+    return False
+
+
+def _bounds(sides: tuple[Node, ...], relations: tuple[Relation, ...]) -> bool:
+    if any(relation not in TURNED for relation in relations) or len(sides) > 3:
+        return False
+    if len(sides) == 3:
+        return is_name(sides[1]) and _is_real(sides[0]) and _is_real(sides[2])
+    return any(is_name(one) and _is_real(other) for one, other in (sides, sides[::-1]))
+
+
+def _is_real(node: Node) -> bool:
+    if exact(node) is not None:
+        return True
+    try:
+        return bool(expression(node).is_extended_real) and not expression(node).free_symbols
+    except Unreadable:
+        return False
+
+
+def union(items: list[Node]) -> Node:
+    """The union of regions, as a formula."""
+    node = items[0]
+    for item in items[1:]:
+        node = Operation(Op.UNION, (node, item))
+    return node
+
+
+def region(node: Node) -> sympy.Set:
+    """The set of sympy. Raises Unsupported for what is no region."""
+    import sympy
+
+    match node:
+        case NumberSet(name):
+            return {
+                "R": sympy.S.Reals,
+                "Z": sympy.S.Integers,
+                "N": sympy.S.Naturals,
+                "Q": sympy.S.Rationals,
+                "C": sympy.S.Complexes,
+            }.get(name, sympy.S.EmptySet)
+        case Group("\\{", items, _):
+            return sympy.FiniteSet(*(expression(item) for item in items))
+        case Group(opening, (low, high), closing):
+            return sympy.Interval(expression(low), expression(high), opening == "(", closing == ")")
+        case Operation(op, (left, right)):
+            combine = {Op.UNION: sympy.Union, Op.INTERSECTION: sympy.Intersection, Op.DIFFERENCE: sympy.Complement}
+            return combine[op](region(left), region(right))
+        case Chain(sides, relations):
+            return _between(sides, relations)
+    raise Unsupported("a region")
+
+
+def _between(sides: tuple[Node, ...], relations: tuple[Relation, ...]) -> sympy.Set:
+    import sympy
+
+    halves = [(sides[at], relation, sides[at + 1]) for at, relation in enumerate(relations)]
+    region: sympy.Set = sympy.S.Reals
+    for left, relation, right in halves:
+        if not is_name(left):
+            left, relation, right = right, TURNED[relation], left
+        bound, open_end = expression(right), relation in (Relation.LESS, Relation.GREATER)
+        below = relation in (Relation.LESS, Relation.LESS_EQUAL)
+        half = sympy.Interval(-sympy.oo, bound, True, open_end) if below else sympy.Interval(bound, sympy.oo, open_end)
+        region = region.intersect(half)
+    return region
