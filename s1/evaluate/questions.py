@@ -30,7 +30,8 @@ def questions(work: Work[Questions]) -> Summary:
     distinct = _distinct(config.task, [(request.args[0], request.doc) for request in requests])
     asked = [replace(each, prompt=instructed(each.prompt, config.instruction)) for each in distinct]
     write_rows(work.out / "questions.jsonl", asked)
-    return {"questions": len(asked)}
+    commit = {"commit": config.hub.revision} if config.hub and not work.inputs.get("rows") else {}
+    return {"questions": len(asked), **commit}
 
 
 def instructed(prompt: str, instruction: str | None) -> str:
