@@ -77,13 +77,28 @@ def first_line(error: BaseException) -> str:
 
 def _refused(error: Exception, name: HubName) -> str:
     """Why the files of a commit cannot be had, and the beginning of what to do."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if isinstance(error, LocalEntryNotFoundError):
+        there = "only partly" if _is_begun(name) else "not"
+        return (
+            f"commit {name.revision} is {there} in the cache and the hub cannot be reached ({_offline(error)}). {FETCH}"
+        )
+    return _refused_by_hub(error, name) or f"commit {name.revision} cannot be loaded ({first_line(error)}). {FETCH}"
+
+
+def _is_begun(name: HubName) -> bool:
+    """Whether the cache has a snapshot directory of that commit, whole or not."""
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 
-    if isinstance(error, IncompleteSnapshotError):
-        return f"commit {name.revision} is only partly in the cache ({_offline(error)}). {FETCH}"
-    if isinstance(error, LocalEntryNotFoundError):
-        return f"commit {name.revision} is not in the cache and the hub cannot be reached ({_offline(error)}). {FETCH}"
-    return _refused_by_hub(error, name) or f"commit {name.revision} cannot be loaded ({first_line(error)}). {FETCH}"
+    try:
+        snapshot_download(name.repo, repo_type=name.kind.value, revision=name.revision, local_files_only=True)
+    except IncompleteSnapshotError:
+        return True
+    except LocalEntryNotFoundError:
+        return False
+    return True
 
 
 def _unresolved(error: Exception, name: HubName) -> str:

@@ -50,7 +50,7 @@ def rows_at(hub: Hub, field: str, instead: str = "") -> Sequence[Mapping[str, An
 def _load(hub: Hub, folder: Path) -> Sequence[Mapping[str, Any]]:
     from datasets import config, load_dataset
 
-    cache = Path(config.HF_DATASETS_CACHE) / "by_commit" / f"{hub.revision}-{_content_of(folder)}"
+    cache = Path(config.HF_DATASETS_CACHE) / "by_content" / _content_of(folder)
     return load_dataset(str(folder), name=hub.subset, split=hub.split, cache_dir=str(cache))
 
 

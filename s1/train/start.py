@@ -53,13 +53,22 @@ def model_location(directory: Path) -> Location:
 
     Of a hub model the snapshot of its commit, fetched if this machine lacks it. Raises ConfigError if it cannot be had.
     """
-    pointer = directory / POINTER
-    if not pointer.exists():
-        return Location(str(directory), None)
-    location = Location(**json.loads(pointer.read_text(encoding="utf-8")))
-    if location.revision is None:
-        return location
+    location = _pointed_to(directory)
+    if location is None or location.revision is None:
+        return location or Location(str(directory), None)
     return Location(str(model_snapshot(location.model, location.revision)), None)
+
+
+def commit_read(directory: Path) -> dict[str, str]:
+    """For the summary of whoever loads that model: the commit of a hub model; nothing of others."""
+    location = _pointed_to(directory)
+    return {"model_commit": location.revision} if location and location.revision else {}
+
+
+def _pointed_to(directory: Path) -> Location | None:
+    """What location.json says; None: the model is in the directory itself."""
+    pointer = directory / POINTER
+    return Location(**json.loads(pointer.read_text(encoding="utf-8"))) if pointer.exists() else None
 
 
 def model_snapshot(repo: str, revision: str | None) -> Path:
