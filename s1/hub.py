@@ -47,7 +47,7 @@ def snapshot(field: str, name: HubName, patterns: Sequence[str], instead: str = 
         more = f" and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
         raise ConfigError(
             f"{where}: commit {name.revision} is only partly in the cache, not whole:"
-            f" {', '.join(missing[:MISSING_SHOWN])}{more}. {FETCH}{rest}"
+            f" {', '.join(missing[:MISSING_SHOWN])}{more}. Remove {folder.parents[1]}. {FETCH}{rest}"
         )
     return folder
 

@@ -7,15 +7,17 @@ at one commit is ever served for another.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s1.config import ConfigError, Hub
 from s1.hub import FETCH, first_line, snapshot
 from s1.pins import RepoKind, name_of
 from sweep.identity import key_of
+
+if TYPE_CHECKING:
+    from datasets import DatasetBuilder
 
 # Data, and the card that says how it is divided. No code: a loading script would not be run anyway.
 DATASET_FILES = (
@@ -30,28 +32,29 @@ def rows_at(hub: Hub, field: str, instead: str = "") -> Sequence[Mapping[str, An
     Raises ConfigError, one line that ends in what to do `instead`, for anything else than that commit, whole.
     """
     folder = snapshot(field, name_of(RepoKind.DATASET, hub.repo, hub.revision), DATASET_FILES, instead)
-    where = f"{field} {hub.repo}"
     try:
         _check_subset(hub, folder, field)
-        _check_split(hub, folder, field)
-        return _load(hub, folder)
+        builder = _prepared(hub, folder)
     except ConfigError:
         raise
     except _errors_of_datasets() as error:
+        subset, reason = f", subset {hub.subset}" if hub.subset else "", first_line(error.__cause__ or error)
         rest = f", or {instead}." if instead else "."
-        reason = first_line(error.__cause__ or error)
-        subset = f", subset {hub.subset}" if hub.subset else ""
         raise ConfigError(
-            f"{where}: commit {hub.revision}{subset} cannot be read from the cache ({reason}). Files may be missing or"
-            f" damaged: remove {folder}. {FETCH}{rest}"
+            f"{field} {hub.repo}: commit {hub.revision}{subset} cannot be read from the cache ({reason})."
+            f" If files are damaged, remove {folder.parents[1]}. {FETCH}{rest}"
         ) from None
+    return _split_of(builder, hub, field)
 
 
-def _load(hub: Hub, folder: Path) -> Sequence[Mapping[str, Any]]:
-    from datasets import config, load_dataset
+def _prepared(hub: Hub, folder: Path) -> DatasetBuilder:
+    """The subset, read from the files or found as it was read from the same files before."""
+    from datasets import config, load_dataset_builder
 
     cache = Path(config.HF_DATASETS_CACHE) / "by_content" / _content_of(folder)
-    return load_dataset(str(folder), name=hub.subset, split=hub.split, cache_dir=str(cache))
+    builder = load_dataset_builder(str(folder), name=hub.subset, cache_dir=str(cache))
+    builder.download_and_prepare()
+    return builder
 
 
 def _content_of(folder: Path) -> str:
@@ -71,7 +74,7 @@ def _check_subset(hub: Hub, folder: Path, field: str) -> None:
     if hub.subset is not None and hub.subset not in there:
         raise ConfigError(
             f"{field}.subset {hub.subset!r}: not in {hub.repo} at commit {hub.revision} (there: {', '.join(there)})."
-            " Name one of these, or fetch the whole commit."
+            " Name one of these."
         )
     if hub.subset is None and get_dataset_default_config_name(str(folder)) is None:
         raise ConfigError(
@@ -80,22 +83,21 @@ def _check_subset(hub: Hub, folder: Path, field: str) -> None:
         )
 
 
-def _check_split(hub: Hub, folder: Path, field: str) -> None:
-    """The split that is named, also within train[:100] or train+test."""
-    from datasets import get_dataset_split_names
-
-    there = get_dataset_split_names(str(folder), hub.subset)
-    for name in (part.partition("[")[0].strip() for part in re.split(r"\+", hub.split)):
-        if name not in (*there, "all"):
-            raise ConfigError(
-                f"{field}.split {hub.split!r}: not in {hub.repo} at commit {hub.revision} (there: {', '.join(there)})."
-                " Name one of these."
-            )
+def _split_of(builder: DatasetBuilder, hub: Hub, field: str) -> Sequence[Mapping[str, Any]]:
+    """A split, or what an expression such as train[:100] or train+test makes of them."""
+    try:
+        return builder.as_dataset(split=hub.split)
+    except ValueError as error:
+        there = ", ".join(builder.info.splits or ()) or "none"
+        raise ConfigError(
+            f"{field}.split {hub.split!r}: not in {hub.repo} at commit {hub.revision} ({first_line(error)})."
+            f" Name what is there: {there}."
+        ) from None
 
 
 def _errors_of_datasets() -> tuple[type[Exception], ...]:
-    """All that `datasets` raises over files that are not there or that it cannot read."""
+    """What `datasets` raises over files that are missing, broken or empty, and over a card of another form."""
     from datasets.exceptions import DatasetsError
     from yaml import YAMLError
 
-    return (OSError, ValueError, DatasetsError, YAMLError)
+    return (OSError, ValueError, DatasetsError, YAMLError, AttributeError, KeyError, StopIteration, TypeError)

@@ -107,7 +107,7 @@ def test_subsets_and_splits_are_those_of_the_card(home: Path) -> None:
         *("task.hub.split 'test'", "task.hub.split 'train+dev'"),
     ]
     assert all("(there: easy, hard)" in line for line in wrong[:2])
-    assert "(there: train)" in wrong[2] and "(there: train, test)" in wrong[3]
+    assert wrong[2].endswith("Name what is there: train.") and wrong[3].endswith("Name what is there: train, test.")
 
 
 def test_a_subset_that_is_not_cached_is_refused_though_another_is(home: Path) -> None:
@@ -128,17 +128,37 @@ def test_a_snapshot_with_a_file_missing_is_refused(home: Path) -> None:
     assert "not whole: 2 of 3 files data/train-*.parquet" in refusal(home, at(OLD))
 
 
-def test_a_file_that_cannot_be_read_is_refused(home: Path) -> None:
-    lay_out(home, "dataset", REPO, OLD, {"train.parquet": parquet({"problem": "7"})[:40]})
-    assert "cannot be read from the cache" in refusal(home, at(OLD))
-    lay_out(home, "dataset", "some/other", OLD, {"train.jsonl": b'{"problem": '})
-    assert "cannot be read from the cache" in refusal(home, at(OLD, repo="some/other"))
-    lay_out(
-        home, "dataset", "some/third", OLD, {"README.md": b"---\nconfigs: [\n---\n", "train.jsonl": jsonl({"a": 1})}
-    )
-    assert "cannot be read from the cache" in refusal(home, at(OLD, repo="some/third"))
-    lay_out(home, "dataset", "some/fourth", OLD, {"notes.md": b"nothing here"})
-    assert "cannot be read from the cache" in refusal(home, at(OLD, repo="some/fourth"))
+ROW = jsonl({"problem": "7"})
+BROKEN = {
+    "a cut table": {"train.parquet": parquet({"problem": "7"})[:40]},
+    "a cut line": {"train.jsonl": b'{"problem": '},
+    "no rows": {"train.jsonl": b""},
+    "another encoding": {"train.csv": "problem,answer\n\xe9,1\n".encode("latin-1")},
+    "no data": {"notes.md": b"nothing here"},
+    "a card that is no YAML": {"README.md": b"---\nconfigs: [\n---\n", "train.jsonl": ROW},
+    "a card that is no text": {"README.md": b"\xff\xfe", "train.jsonl": ROW},
+    "a card of another form": {"README.md": b"---\ndataset_info: {features: 3, splits: x}\n---\n", "train.jsonl": ROW},
+    "infos of another form": {"dataset_infos.json": b"[]", "train.jsonl": ROW},
+}
+
+
+def test_files_that_cannot_be_read_are_refused(home: Path) -> None:
+    repos = [f"some/{number}" for number in range(len(BROKEN))]
+    for repo, files in zip(repos, BROKEN.values(), strict=True):
+        lay_out(home, "dataset", repo, OLD, files)
+    lines = read(home, *(at(OLD, repo=repo) for repo in repos))
+    for what, repo, line in zip(BROKEN, repos, lines, strict=True):
+        assert isinstance(line, str), what
+        assert line.startswith(f"task.hub {repo}: commit {OLD} cannot be read from the cache ("), what
+        assert "\n" not in line, what
+
+
+@pytest.mark.parametrize("split", ["", "dev", "train[x]", "train[5:2]", "train[:1"])
+def test_a_split_that_is_not_there_is_refused_with_those_that_are(home: Path, split: str) -> None:
+    lay_out(home, "dataset", REPO, OLD, {"train.jsonl": ROW, "test.jsonl": ROW})
+    line = refusal(home, at(OLD, split))
+    assert line.startswith(f"task.hub.split {split!r}: not in some/set at commit {OLD} (")
+    assert line.endswith("Name what is there: train, test.")
 
 
 # ------------------------------------------------------------------------------------------------- with a network
