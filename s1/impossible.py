@@ -10,11 +10,14 @@ from s1.resources import Machine, filled
 from s1.train.limits import check_recipe
 from s1.train.order import accumulation_steps
 
+REPO = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+REVISION = re.compile(r"[\w./+-]+", re.ASCII)  # a commit, a branch or a tag
+
 
 def check_model(field: str, model: Model) -> None:
     """A model that can be found and loaded; `field` is its place in the configuration."""
     if model.kind is ModelKind.HUB:
-        require_commit(f"{field}.revision", model.revision, f"https://huggingface.co/{model.repo}")
+        check_hub(field, model.repo, model.revision)
     if model.kind is ModelKind.FRESH and model.architecture is None:
         raise ConfigError(f"{field}.architecture null: a fresh model needs one. Copy it from conf/model/laptop.yaml.")
     if model.kind is not ModelKind.FRESH and not model.repo:
@@ -51,7 +54,7 @@ def check_task(field: str, task: Task) -> None:
         require_positive(f"{field}.limit", task.limit)
     if task.data_file is not None or task.dial is not None or task.hub is None:
         return
-    require_commit(f"{field}.hub.revision", task.hub.revision, f"https://huggingface.co/datasets/{task.hub.repo}")
+    check_hub(f"{field}.hub", task.hub.repo, task.hub.revision)
 
 
 def check_data(data: Data) -> None:
@@ -61,7 +64,7 @@ def check_data(data: Data) -> None:
         return
     require_positive("data.pool.rows", pool.rows)
     if pool.kind is PoolKind.HUB and pool.hub is not None:
-        require_commit("data.pool.hub.revision", pool.hub.revision, f"https://huggingface.co/datasets/{pool.hub.repo}")
+        check_hub("data.pool.hub", pool.hub.repo, pool.hub.revision)
     if pool.columns.thinking is None and data.teacher is None and pool.conversation is None:
         raise ConfigError("data.pool.columns.thinking null: nothing to learn from. Name the column, or a data.teacher.")
     for name, task in data.evaluations.items():
@@ -110,6 +113,12 @@ def require_positive(field: str, value: float) -> None:
         raise ConfigError(f"{field} {value}: not positive. Give at least 1.")
 
 
-def require_commit(field: str, revision: str | None, url: str) -> None:
-    if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise ConfigError(f"{field} {revision!r}: not a 40-hex commit. Pin it: git ls-remote {url} HEAD.")
+def check_hub(field: str, repo: str | None, revision: str | None) -> None:
+    """A repository of the hub, at a commit or at a name that can be resolved to one (s1/pinning.py)."""
+    if repo is not None and not REPO.fullmatch(repo):
+        raise ConfigError(f"{field}.repo {repo!r}: no name of a repository of the hub. Write OWNER/NAME.")
+    if revision is not None and not REVISION.fullmatch(revision):
+        raise ConfigError(
+            f"{field}.revision {revision!r}: no commit, branch or tag. Give a 40-hex commit, or null and run"
+            " `python -m sweep pin` with the same overrides."
+        )

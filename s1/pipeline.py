@@ -27,6 +27,7 @@ from s1.generate.engines import lacking
 from s1.generate.methods.registry import method_of
 from s1.labels import result_name
 from s1.learning import Lesson, lesson_of
+from s1.pinning import pinning_of
 from s1.prefetch import prefetch
 from s1.report.table import as_written, shown
 from s1.resources import Kind, filled, resources_of, settings_of
@@ -49,7 +50,9 @@ class PointStages:
 
 
 def graph(points: Sequence[Experiment], request: Request) -> Graph:
-    """All points of one command, planned together."""
+    """All points of one command, planned together, at the commits that pins.lock has for their names."""
+    pinning = pinning_of(points, request)
+    points = [pinning.pinned(x) for x in points]
     first = _agreed(points)
     name = result_name(first.name, request.chosen)
     built = [stages_of(x) for x in points]
@@ -74,6 +77,8 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         lacking=_lacking(points, built),
         launch=first.launch,
         prefetch=prefetch,
+        unpinned=pinning.unpinned,
+        pin=pinning.pin,
     )
 
 

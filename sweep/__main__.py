@@ -13,7 +13,7 @@ from dataclasses import replace
 from rich.console import Console
 from rich.markup import escape
 
-from sweep.by_hand import prefetch, prepare, publish_again
+from sweep.by_hand import pin, prefetch, prepare, publish_again
 from sweep.carry_out import carry_out
 from sweep.compose import Composition, ask_hydra, compose, is_question_to_hydra, pipeline_of
 from sweep.contract import LaunchKind
@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str], Console], int]] = {
     "logs": logs,
     "resume": resume,
     "cancel": cancel,
+    "pin": pin,
     "prefetch": prefetch,
     "prepare": prepare,
     "publish": publish_again,
@@ -82,7 +83,8 @@ def sweep(composition: Composition, console: Console) -> int:
         show_damaged(console, damaged)
         if to_queue and work.needed:
             show_shape(console, graph, work, store)
-        if entry.plan or graph.lacks(work.needed):
+        is_dry_run = to_queue and graph.launch.dry_run
+        if entry.plan or graph.lacks(work.needed) or (graph.unpinned(work.needed) and not is_dry_run):
             return 0 if entry.plan else 1
         for address in damaged:
             StageDirectory(store.root / address).set_aside(StageDirectory.faults)

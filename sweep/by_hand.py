@@ -2,6 +2,9 @@
 
     python -m sweep prepare sft FILE +experiment=NAME ... -m     make here what the stages of that script need and GPUs
                                                                  do not; list the stages in FILE, a process each line
+    python -m sweep pin +experiment=NAME ... -m                  resolve models and datasets that are named without a
+                                                                 commit, and write pins.lock; refresh=true: also those
+                                                                 that have a line there
     python -m sweep prefetch +experiment=NAME ... -m             bring models and datasets here, where there is internet
     python -m sweep publish +experiment=NAME ... -m              copy a result whose stages are all done to results/NAME
     python -m sweep publish store/submissions/ID                 the same for a submission; its last job
@@ -28,10 +31,11 @@ from sweep.launch.submission import SubmissionDirectory
 from sweep.lock import Hold
 from sweep.plan import Plan, plan
 from sweep.publish import sound_plan
-from sweep.stage import Resources
+from sweep.stage import Resources, Stage
 from sweep.store import Store
 
 CPU = Resources().script
+REFRESH = "refresh"
 
 
 def prepare(argv: Sequence[str], console: Console) -> int:
@@ -47,6 +51,7 @@ def prepare(argv: Sequence[str], console: Console) -> int:
         _say_later(console, share)
         if share.later and not share.here and not share.units:
             return 1
+        refuse_unpinned(graph, [*share.here, *(stage for unit in share.units for stage in unit.stages)])
         here = plan(share.here, lambda stage: store.is_done(stage))
         if here.needed and not run_here(console, graph, here, store):
             return 1
@@ -67,10 +72,27 @@ def _say_later(console: Console, share: Share) -> None:
         console.print(f"  [yellow]later[/yellow]  {escape(line)}", soft_wrap=True)
 
 
+def pin(argv: Sequence[str], console: Console) -> int:
+    """The sub-command `pin`, given what follows it; returns the exit status."""
+    switches = [each for each in argv if each.partition("=")[0] == REFRESH]
+    if any(each not in (f"{REFRESH}=true", f"{REFRESH}=false") for each in switches):
+        raise InputError(f"{switches[0]}: neither true nor false. Write {REFRESH}=true to resolve every name again.")
+    composition, graph = _graph_of([each for each in argv if each not in switches])
+    stages = plan([graph.product], lambda stage: False).needed
+    is_pinned = True
+    for line in graph.pin(stages, f"{REFRESH}=true" in switches):
+        console.print(f"  {escape(line)}", soft_wrap=True)
+        is_pinned = False
+    where = f"pins: {composition.request.pins.resolve()}"
+    console.print("nothing to pin: all has its commit already." if is_pinned else escape(where), soft_wrap=True)
+    return 0
+
+
 def prefetch(argv: Sequence[str], console: Console) -> int:
     """The sub-command `prefetch`, given what follows it; returns the exit status."""
     composition, graph = _graph_of(argv)
     work, _ = sound_plan(graph, Store(composition.entry.store))
+    refuse_unpinned(graph, work.needed)
     lines = list(graph.prefetch(work.needed))
     for line in lines or ["nothing to download."]:
         console.print(f"  {escape(line)}", soft_wrap=True)
@@ -99,9 +121,17 @@ def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:
         composition = dataclasses.replace(
             composition,
             entry=dataclasses.replace(composition.entry, store=store, results=results),
-            request=dataclasses.replace(composition.request, store=store, store_id=lambda: Store(store).id),
+            request=dataclasses.replace(
+                composition.request, store=store, store_id=lambda: Store(store).id, pins=directory.pins_file
+            ),
         )
         return composition, _graph(composition)
+
+
+def refuse_unpinned(graph: Graph, stages: Sequence[Stage]) -> None:
+    """What is to be made or fetched has its commits. Raises InputError, a line for each name that has none."""
+    if lines := graph.unpinned(stages):
+        raise InputError("\n".join(lines))
 
 
 def _graph_of(argv: Sequence[str]) -> tuple[Composition, Graph]:

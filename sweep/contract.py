@@ -33,9 +33,8 @@ class Request:
     chosen: Mapping[str, str]  # what the command line fixes: options of groups, values of fields
     values: Sequence[Mapping[str, Json]]  # what each point sets, by field, over all axes
     store: Path
-    store_id: Callable[[], str] = field(
-        default=str, compare=False
-    )  # of the store, named on first use: a plan writes nothing
+    store_id: Callable[[], str] = field(default=str, compare=False)  # named on first use: a plan writes nothing
+    pins: Path = Path("pins.lock")  # which commits names from outside stand for; where one works
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,12 @@ class Graph:
     lacking: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by stage address: why it cannot be made here
     launch: Launch = Launch()
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # bring here what these stages download
+    unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # what of it may still change, a line each
+    # Write down which commits these names stand for today; True: also of names that have one. A line each.
+    pin: Callable[[Sequence[Stage], bool], Iterable[str]] = lambda stages, refresh: ()
 
     def lacks(self, needed: Iterable[Stage]) -> list[str]:
-        """Why stages that are to be made cannot be made here, a line each, with the mend."""
+        """Why stages that are to be made cannot be made on this machine, a line each, with the fix."""
         return list(dict.fromkeys(line for stage in needed for line in self.lacking.get(stage.address, ())))
 
 

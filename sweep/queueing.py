@@ -13,6 +13,7 @@ and, where there is one, SLURM; the session that submitted need not be there any
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -55,7 +56,11 @@ def submit(console: Console, graph: Graph, work: Plan, composition: Composition)
     if not launch.dry_run:
         _make_ready(console, graph, work, composition.entry.yes)
     order = slurm.Order(
-        composition.request.command, composition.arguments, Path.cwd(), composition.entry.results.resolve()
+        composition.request.command,
+        composition.arguments,
+        Path.cwd(),
+        composition.entry.results.resolve(),
+        composition.request.pins,
     )
     others = slurm.elsewhere(store.root)
     jobs = slurm.queue_shape(graph, work, others)
@@ -63,7 +68,10 @@ def submit(console: Console, graph: Graph, work: Plan, composition: Composition)
     directory = SubmissionDirectory(slurm.write_submission(graph, work, jobs, store, order))
     if launch.dry_run:
         console.print(f"written, not submitted: {directory.path}", soft_wrap=True)
-        console.print(f"to submit it: python -m sweep resume {directory.name}", soft_wrap=True)
+        then = f"to submit it: python -m sweep resume {directory.name}"
+        if graph.unpinned(work.needed):
+            then = "to submit it: pin what is unpinned, then give the same command without launch.dry_run."
+        console.print(then, soft_wrap=True)
         return 0
     ids = slurm.send(directory, jobs, before=others)
     console.print(f"submitted {directory.name}: jobs {', '.join(ids.values())}", soft_wrap=True)
@@ -138,6 +146,7 @@ def resume(argv: Sequence[str], console: Console) -> int:
     with store.held(Hold.SHARED), locked_now(directory.path / "lock", Hold.ALONE) as is_ours:
         if not is_ours:
             raise InputError(f"resume {directory.name}: being resumed elsewhere at this moment. See sweep status.")
+        _refuse_unpinned(directory)
         if not directory.ids():  # a dry run: what comes before the first sbatch is still to be done
             composition, graph = planned_again(directory)
             work, _ = sound_plan(graph, store)
@@ -154,6 +163,17 @@ def resume(argv: Sequence[str], console: Console) -> int:
         soft_wrap=True,
     )
     return 0
+
+
+def _refuse_unpinned(directory: SubmissionDirectory) -> None:
+    """A dry run over names without commits holds stages that nobody can make, and pinned they are others."""
+    submission = directory.read()
+    if submission.unpinned:
+        raise InputError(
+            "\n".join(submission.unpinned)
+            + f"\nresume {directory.name}: written before that. Then give its command again, without launch.dry_run:"
+            f" {shlex.join(['python', '-m', 'sweep', *submission.arguments])}"
+        )
 
 
 def cancel(argv: Sequence[str], console: Console) -> int:

@@ -31,6 +31,7 @@ def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
         f"[bold]{graph.name}[/bold]: {graph.points} points, {len(plan.needed)} stages to run,"
         f" {len(plan.reused)} reused. Store: {store.root}"
     )
+    show_unpinned(console, graph.unpinned(plan.needed))
     for line in graph.lacks(plan.needed):
         console.print(f"  [yellow]not here[/yellow]  {escape(line)}", soft_wrap=True)
     if not plan.needed:
@@ -60,6 +61,12 @@ def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
     console.print(table)
     for line in graph.notes:
         console.print(f"  {escape(line)}", soft_wrap=True)
+
+
+def show_unpinned(console: Console, lines: Sequence[str]) -> None:
+    """Names that have no commit yet, and the command that resolves them."""
+    for line in lines:
+        console.print(f"  [yellow]unpinned[/yellow]  {escape(line)}", soft_wrap=True)
 
 
 def show_damaged(console: Console, damaged: Mapping[str, str]) -> None:

@@ -59,6 +59,8 @@ RANKS = (
     ("sweep.__main__", 4),
     ("s1.config", 0),
     ("s1.recipe", 0),
+    ("s1.pins", 1),
+    ("s1.hub", 2),
     ("s1.impossible", 0),
     ("s1.resources", 0),
     ("s1.experiment", 0),
@@ -128,6 +130,7 @@ RANKS = (
     ("s1.asking", 3),
     ("s1.learning", 3),
     ("s1.prefetch", 3),
+    ("s1.pinning", 3),
     ("s1.estimates", 3),
     ("s1.pipeline", 3),
 )
@@ -158,6 +161,7 @@ DOORWAYS = {
     "jinja2": ["s1.report.page", "s1.evaluate.replay"],  # there its errors alone, which lm-eval lets through
     "vllm": ["s1.generate.vllm_engine"],
     "openai": ["s1.data.endpoint"],
+    "huggingface_hub": ["s1.hub"],
 }
 
 # What s1 may know of the machinery.
@@ -238,6 +242,7 @@ def test_planning_imports_nothing_heavy() -> None:
         "vllm",
         "openai",
         "pandas",
+        "huggingface_hub",
     }
     assert not loaded & heavy
 

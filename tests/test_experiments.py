@@ -19,7 +19,6 @@ from sweep.plan import plan
 from sweep.stage import Stage
 
 NESTED = ("experiment", "dialect", "pool", "cleaning", "teacher")  # groups without a place of their own
-NOT_PINNED = f"data.pool.hub.revision={'0' * 40}"
 EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiment").glob("*.yaml"))
 
 
@@ -57,12 +56,9 @@ def _companions(group: str, option: str) -> list[str]:
         ("machine", "h100x8"): ["engine=vllm"],
         ("machine", "h100x16"): ["engine=vllm", "train=s1"],  # a batch of 8 is no work for 16 GPUs
         ("train", "qlora"): ["machine=h100"],  # four bits are computed on GPUs alone
-        ("model", "s1_32b"): [f"model.revision={'0' * 40}"],  # not pinned by us
     }
     if group == "model" and not option.startswith("laptop"):
         return ["data=none", *companions.get((group, option), [])]
-    if group == "data" and not option.startswith(("dial", "none", "file")):
-        return [NOT_PINNED]
     return companions.get((group, option), [])
 
 
@@ -74,7 +70,7 @@ def test_every_pool_composes_in_the_place_of_any_other() -> None:
             "dial_6k": [],
             "file": local,
             "questions": [*local, "+teacher@data.teacher=local_vllm"],
-        }.get(option.stem, [NOT_PINNED])
+        }.get(option.stem, [])
         compose(["data=dial_random", f"pool@data.pool={option.stem}", *needs])
 
 
@@ -125,13 +121,6 @@ def test_a_stage_costs_what_the_devices_that_it_asks_for_cost() -> None:
     shards = stages.asked.answers.shards
     assert [each.settings["usd_per_hour"] for each in shards] == [pytest.approx(8 * rate)] * 2
     assert stages.asked.answers.settings == {}  # puts them together, on no device
-
-
-def test_an_unpinned_pool_is_refused_with_the_command_that_finds_a_pin() -> None:
-    with pytest.raises(
-        InputError, match=r"data\.pool\.hub\.revision None: not a 40-hex commit\. Pin it: git ls-remote"
-    ):
-        compose(["data=random_1k_released"])
 
 
 def test_what_a_set_is_chosen_by_decides_its_key_and_how_many_rows_a_file_has_does_not(tmp_path: Path) -> None:
@@ -255,11 +244,11 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
         (["budget.max_thinking=8"], "budget.max_thinking: no such field. Did you mean budget.max_thinking_tokens?"),
         (["budget.compat=s2"], "budget.compat 's2': input should be 'corrected' or 's1'"),
         (["task=aime26"], "Could not find 'task/aime26'"),
+        (["task=math500", "task.hub.revision='a b'"], "task.hub.revision 'a b': no commit, branch or tag. Give a 40-"),
         (
-            ["task=math500", "task.hub.revision=main"],
-            "task.hub.revision 'main': not a 40-hex commit. Pin it: git ls-remote",
+            ["model=s1_32b", "data=none", "model.repo=models/of/mine"],
+            "model.repo 'models/of/mine': no name of a repository",
         ),
-        (["model=smollm2_135m", "data=none", "model.kind=hub"], "model.revision None: not a 40-hex commit."),
         (["data=none"], "a fresh model knows nothing before training"),
         (["generate.samples=4"], "greedy samples are all equal"),
         (["generate.temperature=1", "generate.top_p=0"], "generate.top_p 0.0: not in (0, 1]"),
@@ -277,12 +266,15 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
             "data.selection.seed_set: speaks of sources, and data.pool.columns.source is null",
         ),
         (
-            ["goal=data", "data=s1k", NOT_PINNED, "+data.selection.tail={after: 700, first: a, others: {b: 0.5}}"],
+            ["goal=data", "data=s1k", "+data.selection.tail={after: 700, first: a, others: {b: 0.5}}"],
             "data.selection.tail: weighs domains, and the only domains here are the sources themselves",
         ),
         (
-            ["data=dial_s1k", "model@data.difficulty.solvers.laptop_base=s1_32b"],
-            "data.difficulty.solvers.laptop_base.revision None: not a 40-hex commit",
+            [
+                *("data=dial_s1k", "model@data.difficulty.solvers.laptop_base=s1_32b"),
+                "data.difficulty.solvers.laptop_base.revision='v 1'",
+            ],
+            "data.difficulty.solvers.laptop_base.revision 'v 1': no commit, branch or tag.",
         ),
         (["goal=data", "model=laptop_base", "data=none"], "data none: nothing is curated"),
         (["budget=none", "budget.waits=2"], "budget.waits 2: budget=none forces nothing"),

@@ -41,7 +41,8 @@ def collect(work: Work[Collecting]) -> Summary:
     write_rows(work.out / ROWS, kept)
     write_funnel(work.out, [step_of("collected", kept, drops)])
     sources = {row.source for row in kept}
-    return {"rows": len(kept), "dropped": len(drops), "sources": len(sources)}
+    commit = {"commit": pool.hub.revision} if pool.kind is PoolKind.HUB and pool.hub else {}
+    return {"rows": len(kept), "dropped": len(drops), "sources": len(sources), **commit}
 
 
 def dial_rows(pool: Pool) -> Iterator[PoolRow]:

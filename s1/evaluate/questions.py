@@ -35,7 +35,8 @@ def questions(work: Work[Questions]) -> Summary:
     _check_grading(config.task, path, found)
     worded = [replace(each, prompt=instructed(each.prompt, config.instruction)) for each in found]
     write_rows(work.out / "questions.jsonl", worded)
-    return {"questions": len(worded)}
+    commit = {"commit": config.hub.revision} if config.hub and not work.inputs.get("rows") else {}
+    return {"questions": len(worded), **commit}
 
 
 def instructed(prompt: str, instruction: str | None) -> str:

@@ -67,7 +67,7 @@ def rows_of_file(path: Path) -> list[Row]:
 
 
 def rows_of_hub(hub: Hub) -> list[Row]:
-    """Raises ConfigError if the dataset cannot be had: no network, no access, no such revision."""
+    """Raises ConfigError if the dataset cannot be had at its commit: no network, no access, no such revision."""
     table = rows_at(hub, "task.hub", "set task.data_file to a local copy")
     return _rows(hub.repo, [(f"{hub.repo} row {number}", raw) for number, raw in enumerate(table, start=1)])
 

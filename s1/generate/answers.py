@@ -36,7 +36,7 @@ from s1.generate.shards import ANSWERS_FILE, USAGE, questions_in, questions_of, 
 from s1.generate.trace import Part, Segment, begun
 from s1.records import Answer, Question, write_rows
 from s1.stages import Answering, AnsweringShard
-from s1.train.start import model_location, tokenizer_at
+from s1.train.start import commit_read, model_location, tokenizer_at
 from sweep.identity import Json, key_of
 from sweep.stage import Finished, Work
 
@@ -122,7 +122,8 @@ def _answer_all(sheets: Sequence[_Sheet], open_model: Open) -> Iterator[Finished
                 write_rows(sheet.work.out / ANSWERS_FILE, rows)
                 fingerprint.write(sheet.work.out)
                 usage = {name: getattr(rollout.usage, name)[job.owner] for name in USAGE}
-                yield Finished(job.owner, summary_of(rows, sheet.work.config, usage))
+                summary = summary_of(rows, sheet.work.config, usage)
+                yield Finished(job.owner, {**summary, **commit_read(first.one("model"))})
 
 
 def seed_of(seed: int, question_id: str, sample: int) -> int:

@@ -17,6 +17,7 @@ from s1.config import ConfigError
 from s1.generate.engines import ENGINE_FILE, read_engine
 from s1.records import Answer, Question, read_rows, write_rows
 from s1.stages import Answering, AnsweringShard
+from s1.train.start import commit_read
 from sweep.identity import Json
 from sweep.stage import Finished, Shard, Summary, Work
 
@@ -52,7 +53,7 @@ def join(works: Sequence[Work[Answering]]) -> Iterator[Finished]:
         write_rows(work.out / ANSWERS_FILE, rows)
         shutil.copyfile(work.shards[0].out / ENGINE_FILE, work.out / ENGINE_FILE)
         usage = {name: sum(int(shard.summary[name] or 0) for shard in work.shards) for name in USAGE}
-        yield Finished(work.key, summary_of(rows, work.config, usage))
+        yield Finished(work.key, {**summary_of(rows, work.config, usage), **commit_read(work.one("model"))})
 
 
 def summary_of(rows: Sequence[Answer], config: Answering, usage: Mapping[str, int]) -> Summary:

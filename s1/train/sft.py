@@ -23,7 +23,7 @@ from s1.stages import Sft
 from s1.train.checkpoints import newest_complete, remove_incomplete, step_of
 from s1.train.limits import check_recipe
 from s1.train.order import row_order, total_steps
-from s1.train.start import model_location, tokenizer_at
+from s1.train.start import commit_read, model_location, tokenizer_at
 from s1.train.trainer import Course, arguments_of, trainer_of
 from s1.train.weights import load_for_training, save_product, trained_weights
 from sweep.interrupt import stop_requests
@@ -53,6 +53,7 @@ def train(work: Work[Sft]) -> Summary:
         "trained_tokens": sum(len(rows[index].input_ids) - rows[index].prompt_tokens for index in order),
         "train_loss": sum(each["loss"] for each in metrics) / len(metrics),
         "resumed_at_step": resumed_at,
+        **commit_read(work.one("model")),
     }
 
 

@@ -2,7 +2,8 @@
 
     fresh       a small Llama with seeded random weights; its tokenizer knows the pieces of the dial problems
     gguf        a GGUF file inside an installed Python package, dequantised to float32
-    hub         location.json {"model": repository, "revision": commit}; the files stay in the hub's cache
+    hub         location.json {"model": repository, "revision": commit}; the files stay in the hub's cache, and are
+                loaded from the snapshot directory of that commit
     directory   location.json {"model": path, "revision": null}
 
 Whoever loads a model asks `model_location` where it is. Safetensors only, and no code from a repository is run.
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s1.config import Architecture, ConfigError, ModelKind
 from s1.data.dial import Family
+from s1.hub import snapshot
+from s1.pins import RepoKind, name_of
 from s1.stages import Start
 from sweep.stage import Summary, Work
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 POINTER = "location.json"
 HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
+WEIGHTS_INDEX = "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 PAD, OPEN, CLOSE = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHAT_PIECES = ("user", "assistant", "think", "answer", "Final", " Answer:")
@@ -45,11 +49,33 @@ class Location(NamedTuple):
 
 
 def model_location(directory: Path) -> Location:
-    """Where the model of a `start` or `checkpoint` product is to be loaded from."""
+    """Where the model of a `start` or `checkpoint` product is to be loaded from: always a directory.
+
+    Of a hub model the snapshot of its commit, fetched if this machine lacks it. Raises ConfigError if it cannot be had.
+    """
+    location = _pointed_to(directory)
+    if location is None or location.revision is None:
+        return location or Location(str(directory), None)
+    return Location(str(model_snapshot(location.model, location.revision)), None)
+
+
+def commit_read(directory: Path) -> dict[str, str]:
+    """For the summary of whoever loads that model: the commit of a hub model; nothing of others."""
+    location = _pointed_to(directory)
+    return {"model_commit": location.revision} if location and location.revision else {}
+
+
+def _pointed_to(directory: Path) -> Location | None:
+    """What location.json says; None: the model is in the directory itself."""
     pointer = directory / POINTER
-    if not pointer.exists():
-        return Location(str(directory), None)
-    return Location(**json.loads(pointer.read_text(encoding="utf-8")))
+    return Location(**json.loads(pointer.read_text(encoding="utf-8"))) if pointer.exists() else None
+
+
+def model_snapshot(repo: str, revision: str | None) -> Path:
+    """The files of a hub model at its commit. Raises ConfigError if they cannot be had, or not whole."""
+    folder = snapshot("model.repo", name_of(RepoKind.MODEL, repo, revision), HUB_FILES)
+    _check_whole(folder, repo)
+    return folder
 
 
 def tokenizer_at(location: Location) -> PreTrainedTokenizerBase:
@@ -179,30 +205,39 @@ def _hide_progress_bars() -> None:
 
 
 def _hub(work: Work[Start]) -> Summary:
-    from huggingface_hub import snapshot_download
-
     repo, revision = work.config.repo or "", work.config.revision
-    try:
-        snapshot = snapshot_download(repo, revision=revision, allow_patterns=list(HUB_FILES))
-    except OSError as error:  # no network, no access, no such revision: all of the hub's errors
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0].rstrip('.')}"
-        raise ConfigError(
-            f"model.repo {repo!r} at {revision}: not to be had ({reason}). Download it where there is a network."
-        ) from None
-    return _point(work.out, Location(repo, revision), Path(snapshot))
+    files = model_snapshot(repo, revision)
+    return {**_point(work.out, Location(repo, revision), files), "commit": revision}
 
 
 def _directory(work: Work[Start]) -> Summary:
     folder = work.inputs["files"][0].parent
+    _check_whole(folder, str(folder))
     return _point(work.out, Location(str(folder), None), folder)
 
 
 def _point(out: Path, location: Location, files: Path) -> Summary:
-    """Write down where the model is, once it is known to be whole."""
+    """Write down where the model is."""
+    (out / POINTER).write_text(json.dumps(location._asdict()) + "\n", encoding="utf-8")
+    return {"bytes": sum(path.stat().st_size for path in files.glob("*.safetensors"))}
+
+
+def _check_whole(files: Path, model: str) -> None:
+    """Refuse a model without a configuration, a tokenizer or all of its weights."""
     for needed in (("config.json",), TOKENIZER_FILES, ("*.safetensors",)):
         if not any(any(files.glob(pattern)) for pattern in needed):
             raise ConfigError(
-                f"model.repo {location.model!r}: no {' or '.join(needed)} there. Give a model in Hugging Face layout."
+                f"model.repo {model!r}: no {' or '.join(needed)} in {files}. Give a model in Hugging Face layout."
             )
-    (out / POINTER).write_text(json.dumps(location._asdict()) + "\n", encoding="utf-8")
-    return {"bytes": sum(path.stat().st_size for path in files.glob("*.safetensors"))}
+    index = files / WEIGHTS_INDEX
+    if not index.exists():
+        return
+    try:
+        named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError):
+        raise ConfigError(f"model.repo {model!r}: {index} lists no weights. Fetch or save the model again.") from None
+    if missing := [name for name in named if not (files / name).is_file()]:
+        raise ConfigError(
+            f"model.repo {model!r}: {len(missing)} of {len(named)} files of weights are missing in {files}:"
+            f" {missing[0]}. Fetch or save the model again."
+        )

@@ -66,7 +66,12 @@ def _load(location: Location, dtype: str, quantised: Any) -> PreTrainedModel:
 
     options = {} if quantised is None else {"quantization_config": quantised}
     return AutoModelForCausalLM.from_pretrained(
-        location.model, revision=location.revision, dtype=dtype, use_safetensors=True, **options
+        location.model,
+        revision=location.revision,
+        dtype=dtype,
+        use_safetensors=True,
+        trust_remote_code=False,
+        **options,
     )
 
 

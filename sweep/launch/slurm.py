@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class Order:
     arguments: tuple[str, ...]
     here: Path
     results: Path
+    pins: Path = Path("pins.lock")
 
 
 def queue_shape(graph: Graph, plan: Plan, others: Sequence[Standing] = ()) -> tuple[SlurmJob, ...]:
@@ -67,8 +69,11 @@ def write_submission(graph: Graph, plan: Plan, jobs: Sequence[SlurmJob], store: 
         submitted_at=now(),
         launch=graph.launch,
         jobs=tuple(jobs),
+        unpinned=tuple(graph.unpinned(plan.needed)),
     )
     directory.write(submission)
+    if order.pins.exists():
+        shutil.copyfile(order.pins, directory.pins_file)
     sent = {address for job in jobs for element in job.elements for address in element.stages}
     for stage in plan.needed:
         if stage.address in sent:

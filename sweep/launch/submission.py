@@ -5,6 +5,7 @@ store/submissions/20260704-101530-budget_scan/
   jobs/03-answers.sbatch, .units, .job     a batch script; what its elements make, a line each; its id once submitted
   logs/03-answers_7.txt               what element 7 printed; log.txt of its stages leads here
   code/               the code that was planned, which is the code that runs (sweep/launch/export.py)
+  pins.lock           the commits that names stood for when it was planned, if any did
   published.json      written when results/<name> was: everything is done
   closed.json         written by `sweep cancel`: nobody waits for it any more
 
@@ -13,7 +14,7 @@ Until one of the last two is there, the submission is open: what it makes is not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class Submission:
     submitted_at: str
     launch: Launch
     jobs: tuple[SlurmJob, ...]
+    unpinned: tuple[str, ...] = field(default=(), metadata={"omit_if": ()})  # of a dry run: why it cannot be sent
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ class SubmissionDirectory:
     @property
     def closed_file(self) -> Path:
         return self.path / "closed.json"
+
+    @property
+    def pins_file(self) -> Path:
+        return self.path / "pins.lock"
 
     @property
     def code(self) -> Path:

@@ -136,5 +136,5 @@ def test_a_hub_that_cannot_be_reached_says_what_to_do_instead(tmp_path: Path, mo
         monkeypatch.setattr(switch, True)  # the variable is read when they are imported, and they may be
     far = Pool("far", PoolKind.HUB, 1, hub=Hub("nobody/nothing", "0" * 40, "train"))
     work = Work("key", Collecting(far), {}, tmp_path, tmp_path, tmp_path, {}, lambda *_progress: None)
-    with pytest.raises(ConfigError, match=r"data\.pool\.hub nobody/nothing: cannot be loaded \(.*local copy"):
+    with pytest.raises(ConfigError, match=r"data\.pool\.hub nobody/nothing: commit 0{40} is not in .*local copy"):
         collect(work)

@@ -142,7 +142,7 @@ def test_a_hub_out_of_reach_is_one_clear_line(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
     hub = Hub("math-ai/aime25", "0" * 40, "test")
     with pytest.raises(
-        ConfigError, match=r"task\.hub math-ai/aime25: cannot be loaded \(.*set task.data_file"
+        ConfigError, match=r"task\.hub math-ai/aime25: commit 0{40} is not in .*set task.data_file"
     ) as caught:
         questions(work(tmp_path / "out", Questions("aime25", hub, None)))
     assert "\n" not in str(caught.value)

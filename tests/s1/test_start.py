@@ -118,18 +118,18 @@ def hub_cache(tmp_path, monkeypatch) -> Path:
 HUB = replace(FRESH, kind=ModelKind.HUB, architecture=None, dial=None, repo="some/model", revision=REVISION)
 
 
-def test_a_hub_model_stays_in_the_cache_and_is_loaded_at_its_revision(fresh, hub_cache, tmp_path):
+def test_a_hub_model_stays_in_the_cache_and_is_loaded_from_the_snapshot_of_its_commit(fresh, hub_cache, tmp_path):
     snapshot = hub_cache / "models--some--model" / "snapshots" / REVISION
     snapshot.mkdir(parents=True)
     for path in fresh.iterdir():
         (snapshot / path.name).symlink_to(path)
-    materialise(work(HUB, tmp_path / "out"))
-    assert model_location(tmp_path / "out") == ("some/model", REVISION)
+    assert materialise(work(HUB, tmp_path / "out"))["commit"] == REVISION
+    assert model_location(tmp_path / "out") == (str(snapshot), None)
     assert json.loads((tmp_path / "out" / "location.json").read_text()) == {"model": "some/model", "revision": REVISION}
 
 
 def test_a_hub_model_that_cannot_be_had_is_one_clear_line(hub_cache, tmp_path):
-    with pytest.raises(ConfigError, match=r"model\.repo 'some/model' at 0123") as refusal:
+    with pytest.raises(ConfigError, match=r"model\.repo some/model: commit 0123") as refusal:
         materialise(work(HUB, tmp_path / "out"))
     assert "\n" not in str(refusal.value)
 

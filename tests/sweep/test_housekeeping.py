@@ -123,7 +123,7 @@ def test_where_nothing_is_nothing_is_said_and_made(tmp_path: Path, action: list[
     [
         (
             ["stor"],
-            "stor: no such command. Known: store, status, logs, resume, cancel, prefetch, prepare, publish; a",
+            "stor: no such command. Known: store, status, logs, resume, cancel, pin, prefetch, prepare, publish; a",
         ),
         (["store", "chek"], "store chek: no such action. Use store, store check or store prune."),
         (["store", "prune", "yes=ja"], "yes=ja: not true or false. Write yes=true."),
