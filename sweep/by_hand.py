@@ -27,7 +27,7 @@ from sweep.launch.by_script import Share, share_of
 from sweep.launch.submission import SubmissionDirectory
 from sweep.lock import Hold
 from sweep.plan import Plan, plan
-from sweep.publish import sound_plan
+from sweep.planning import planned
 from sweep.stage import Resources
 from sweep.store import Store
 
@@ -42,7 +42,7 @@ def prepare(argv: Sequence[str], console: Console) -> int:
     composition, graph = _graph_of(argv[2:])
     store = Store(composition.entry.store)
     with store.held(Hold.SHARED):
-        work, _ = sound_plan(graph, store)
+        work = planned(graph, store).work
         share = share_of(work, script, CPU)
         _say_later(console, share)
         if share.later and not share.here and not share.units:
@@ -70,7 +70,7 @@ def _say_later(console: Console, share: Share) -> None:
 def prefetch(argv: Sequence[str], console: Console) -> int:
     """The sub-command `prefetch`, given what follows it; returns the exit status."""
     composition, graph = _graph_of(argv)
-    work, _ = sound_plan(graph, Store(composition.entry.store))
+    work = planned(graph, Store(composition.entry.store)).work
     lines = list(graph.prefetch(work.needed))
     for line in lines or ["nothing to download."]:
         console.print(f"  {escape(line)}", soft_wrap=True)
@@ -82,7 +82,7 @@ def publish_again(argv: Sequence[str], console: Console) -> int:
     directory = _submission(argv)
     composition, graph = _graph_of(argv) if directory is None else planned_again(directory)
     store = Store(composition.entry.store)
-    work, _ = sound_plan(graph, store)
+    work = planned(graph, store).work
     _refuse_to_make(work)
     status = carry_out(console, graph, work, store, composition.entry.results / graph.name)
     if directory is not None and status == 0:
@@ -98,7 +98,7 @@ def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:
         composition = compose(submission.arguments)
         composition = dataclasses.replace(
             composition,
-            entry=dataclasses.replace(composition.entry, store=store, results=results),
+            entry=dataclasses.replace(composition.entry, store=store, results=results, redo=()),
             request=dataclasses.replace(composition.request, store=store),
         )
         return composition, _graph(composition)
@@ -106,6 +106,10 @@ def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:
 
 def _graph_of(argv: Sequence[str]) -> tuple[Composition, Graph]:
     composition = compose(argv)
+    if composition.entry.redo:
+        raise InputError(
+            f"redo {','.join(composition.entry.redo)}: taken by the sweep itself alone. Leave it out here."
+        )
     return composition, _graph(composition)
 
 

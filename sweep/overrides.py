@@ -85,6 +85,12 @@ def refuse_axes_without_multirun(given: Sequence[Override], is_multirun: bool) -
         raise InputError(f"{swept[0].input_line}: several values are a sweep. Add -m.")
 
 
+def as_list(argument: str, field: str) -> str:
+    """`redo=scores,answers` as the list that is meant, for a field of which nobody wants an axis."""
+    name, equals, value = argument.partition("=")
+    return argument if name != field or not equals or value.startswith("[") else f"{name}=[{value}]"
+
+
 def one_line(error: Exception) -> str:
     """Hydra's and OmegaConf's messages span lines; the first carries the fault."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
