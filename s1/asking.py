@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from s1.config import Budget, ConfigError, EngineConfig, Generate, Model, Task
+from s1.evaluate.task_identity import code_roots, own_file, scoring, wording
 from s1.generate.engines import installed
 from s1.stages import Answering, AnsweringShard, Problems, Questions, Scoring
 from sweep.identity import Json, key_of
-from sweep.stage import FileInput, Input, Resources, Stage
+from sweep.stage import CodePolicy, FileInput, Input, Resources, Stage
 
-TASKS = Path(__file__).parent / "evaluate" / "tasks"
+GRADING = ("lm-eval", "math-verify", "latex2sympy2_extended", "sympy")  # whose versions may change a verdict
 ANSWERS = 1  # version of the answers stage, and of the tokens it leaves for others to continue
 
 
@@ -36,6 +37,7 @@ class Manner:
     label: str
     resources: Resources  # of generation
     shards: int  # that the questions are divided into, each with such resources
+    scores: CodePolicy  # FINAL for the points of a scan; UPSTREAM where a training set rests on them
 
 
 def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manner) -> Asked:
@@ -53,16 +55,22 @@ def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manne
         batch=key_of({"version": ANSWERS, "model": weights.key, "engine": engine, "libraries": libraries}),
         resources=manner.resources,
         label=manner.label,
+        code=CodePolicy.EXPENSIVE,
     )
     answers = in_shards(whole, manner.shards)
+    graded = scoring(task)
     scores = Stage(
         name="scores",
         version=1,
-        config=Scoring(task=task, samples=generate.samples),
+        config=Scoring(task=task, samples=generate.samples, scoring=graded),
         run="s1.evaluate.score:score",
-        inputs={"answers": (answers,), "questions": (questions,), "task": wording_of(task)},
+        inputs={"answers": (answers,), "questions": (questions,)},
+        settings=_place_of(task),
         batch=key_of([questions.key, weights.key]),
         label=manner.label,
+        code=manner.scores,
+        code_roots=code_roots(graded),
+        packages=GRADING,
     )
     return Asked(questions, answers, scores)
 
@@ -88,7 +96,8 @@ def in_shards(answers: Stage, count: int) -> Stage:
 def questions_of(task: Task) -> Stage:
     """What a task asks."""
     rows = rows_of(task)
-    return questions_from(rows, Questions(task.name, task.hub if not rows else None, task.limit, task.instruction))
+    hub = task.hub if not rows else None
+    return questions_from(rows, Questions(task.name, hub, task.limit, task.instruction, wording(task.name)))
 
 
 def questions_from(rows: tuple[Input, ...], config: Questions) -> Stage:
@@ -98,8 +107,12 @@ def questions_from(rows: tuple[Input, ...], config: Questions) -> Stage:
         version=1,
         config=config,
         run="s1.evaluate.questions:questions",
-        inputs={"rows": rows, "task": wording_of(config.task)},
+        inputs={"rows": rows},
+        settings=_place_of(config.task),
         label=config.task,
+        code=CodePolicy.UPSTREAM,
+        code_roots=code_roots(config.wording),
+        is_remote=not rows,
     )
 
 
@@ -111,17 +124,21 @@ def rows_of(task: Task) -> tuple[Input, ...]:
         return ()
     problems = Problems(dial=task.dial, problems=task.problems, seed=task.seed)
     return (
-        Stage(name="problems", version=1, config=problems, run="s1.data.rows:problems", label=f"{task.problems} dial"),
+        Stage(
+            name="problems",
+            version=1,
+            config=problems,
+            run="s1.data.rows:problems",
+            label=f"{task.problems} dial",
+            code=CodePolicy.UPSTREAM,
+        ),
     )
 
 
-def wording_of(task: str) -> tuple[Input, ...]:
-    """A task's YAML files: what they say is part of what is asked and how it is graded."""
-    files = (TASKS / f"{task}.yaml", TASKS / "_shared.yaml")
-    if not files[0].is_file():
-        known = ", ".join(sorted(path.stem for path in TASKS.glob("[a-z]*.yaml")))
-        raise ConfigError(f"task.name {task!r}: no such task. Known: {known}.")
-    return tuple(map(FileInput.of, files))
+def _place_of(task: str) -> dict[str, Json]:
+    """Where a worker finds the YAML of a user's own task; its content is in the config."""
+    path = own_file(task)
+    return {} if path is None else {"task": path}
 
 
 def local_file(field: str, name: str) -> FileInput:

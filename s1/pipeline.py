@@ -33,7 +33,7 @@ from s1.stages import Curve, CurvePoint, FunnelReport, Report, TrainingReport
 from s1.track import Mirror, Tracked
 from sweep.contract import Graph, LaunchKind, Request, Workers
 from sweep.identity import Json, canonical
-from sweep.stage import Stage
+from sweep.stage import CodePolicy, Stage
 
 Point = Experiment
 shared, mend_shared = census.describe, census.mend  # what the stages of a batch keep together
@@ -77,7 +77,8 @@ def stages_of(x: Experiment) -> PointStages:
     lesson = lesson_of(x)
     generation = resources_of(Kind.GENERATE, x.machine)
     settings = settings_of(x.machine, x.cost, generation)
-    manner = Manner(x.budget, x.generate, x.engine, settings, label_of(x), generation, shards_of(x))
+    label, shards = label_of(x), shards_of(x)
+    manner = Manner(x.budget, x.generate, x.engine, settings, label, generation, shards, CodePolicy.FINAL)
     return PointStages(lesson, ask(x.model, lesson.checkpoint, x.task.name, questions_of(x.task), manner))
 
 
@@ -104,6 +105,7 @@ def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[Point
             "answers": tuple(each.asked.answers for each in built),
         },
         label=f"{len(points)} points",
+        code=CodePolicy.FINAL,
     )
     return Stage(
         name="report",
@@ -112,6 +114,7 @@ def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[Point
         run="s1.report.page:report",
         inputs={"curve": (curve,)},
         label=name,
+        code=CodePolicy.FINAL,
     )
 
 
@@ -137,6 +140,7 @@ def _data_report(name: str, points: Sequence[Experiment], built: Sequence[PointS
         run="s1.data.funnel_page:funnel",
         inputs={"curated": tuple(curated.values())},
         label=name,
+        code=CodePolicy.FINAL,
     )
 
 
@@ -153,6 +157,7 @@ def _training_report(name: str, points: Sequence[Experiment], built: Sequence[Po
         run="s1.report.training:training",
         inputs={"checkpoint": tuple(lesson.checkpoint for lesson in lessons.values()), "rendered": rendered},
         label=name,
+        code=CodePolicy.FINAL,
     )
 
 

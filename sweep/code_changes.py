@@ -16,7 +16,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweep.checksums import FileState, file_states
@@ -39,6 +40,7 @@ class Change:
     stage: Stage
     files: tuple[str, ...]
     code: str  # digest of the code as it is now
+    unchecked: str = ""  # why its product was not made again to compare
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ def code_report(found: Planned, store: Store) -> CodeReport:
     return CodeReport(
         stops=tuple(_stop(change, products) for change, products in differing),
         reused=(
-            *_lines(expensive, "made by other code", "reused"),
-            *_lines(unchecked, "made by other code", "not made again to compare; reused"),
+            *_lines(expensive),
+            *_lines(unchecked),
             *_stale_lines([stage for stage in finished if stage.address in found.stale], found.stale),
         ),
         unknown=sum(not record.get("source") for record in read.values()),
@@ -109,18 +111,19 @@ def _compare(changes: Sequence[Change], store: Store) -> tuple[list[tuple[Change
         known = _remembered(store.directory(change.stage)).get(change.code)
         if known is not None:
             differing += [(change, known)] if known else []
-        elif _is_checkable(change.stage, store):
-            to_make.append(change)
+        elif obstacle := _obstacle(change.stage, store):
+            unchecked.append(replace(change, unchecked=obstacle))
         else:
-            unchecked.append(change)
+            to_make.append(change)
     made = _make_aside(to_make, store) if to_make else {}
     for change in to_make:
-        directory, files = store.directory(change.stage), made.get(change.stage.address)
-        if files is None:
-            unchecked.append(change)
+        directory, files = store.directory(change.stage), made.get(change.stage.address, "it could not be made aside")
+        if isinstance(files, str):
+            unchecked.append(replace(change, unchecked=files))
             continue
         products = changed_files(_hashes(directory.read_record()["files"]), _hashes(files))
-        write_json(directory.same_code_file, {**_remembered(directory), change.code: products})
+        with suppress(OSError):  # a store that cannot be written: compared again next time
+            write_json(directory.same_code_file, {**_remembered(directory), change.code: products})
         differing += [(change, products)] if products else []
     return differing, unchecked
 
@@ -130,19 +133,24 @@ def _remembered(directory: Directory) -> dict[str, list[str]]:
     return read_json(directory.same_code_file) if directory.same_code_file.exists() else {}
 
 
-def _is_checkable(stage: Stage, store: Store) -> bool:
-    """Quick to make, of what is here, and compared with something."""
+def _obstacle(stage: Stage, store: Store) -> str | None:
+    """Why it is not made again only to compare."""
     record = store.directory(stage).read_record()
-    inputs_here = all(store.is_done(each) for each in stage.rests_on())
-    return inputs_here and not stage.is_remote and record["seconds"] <= LONGEST_S and "files" in record
+    if stage.is_remote:
+        return "its source is not here"
+    if record["seconds"] > LONGEST_S:
+        return f"it took {record['seconds']:.0f} s"
+    if not all(store.is_done(each) for each in stage.rests_on()):
+        return "its inputs are gone"
+    return None if "files" in record else "its record has no checksums"
 
 
 def _hashes(files: Mapping[str, FileState]) -> dict[str, str]:
     return {name: state["sha256"] for name, state in files.items()}
 
 
-def _make_aside(changes: Sequence[Change], store: Store) -> dict[str, Mapping[str, FileState]]:
-    """What the code of now makes of the same inputs, by address; without those that could not be made."""
+def _make_aside(changes: Sequence[Change], store: Store) -> dict[str, Mapping[str, FileState] | str]:
+    """What the code of now makes of the same inputs, by address; or why it makes nothing."""
     aside = store.root / "aside" / secrets.token_hex(4)
     try:
         directories = {
@@ -152,13 +160,23 @@ def _make_aside(changes: Sequence[Change], store: Store) -> dict[str, Mapping[st
         command = [sys.executable, "-m", "sweep.run", "--each", *(str(each.path) for each in directories.values())]
         limit_s = STARTUP_S + 2 * LONGEST_S * len(changes)
         subprocess.run(command, cwd=PROJECT, capture_output=True, check=False, timeout=limit_s)
-        return {address: file_states(each.out) for address, each in directories.items() if each.is_done}
-    except (OSError, subprocess.TimeoutExpired):  # a store that cannot be written, code that hangs
-        return {}
+        return {address: _outcome(each) for address, each in directories.items()}
+    except OSError as error:  # a store that cannot be written
+        return dict.fromkeys((change.stage.address for change in changes), f"it cannot be made aside ({error})")
+    except subprocess.TimeoutExpired:
+        return dict.fromkeys((change.stage.address for change in changes), "making it aside took too long")
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         if aside.parent.is_dir() and not any(aside.parent.iterdir()):
             aside.parent.rmdir()
+
+
+def _outcome(directory: Directory) -> Mapping[str, FileState] | str:
+    if directory.is_done:
+        return file_states(directory.out)
+    if directory.failed_file.exists():
+        return f"its code fails now ({read_json(directory.failed_file)['message']})"
+    return "it could not be made aside"
 
 
 def _prepare_aside(root: Path, stage: Stage, store: Store) -> Directory:
@@ -185,14 +203,15 @@ def _stop(change: Change, products: Sequence[str]) -> str:
     )
 
 
-def _lines(changes: Sequence[Change], what: str, then: str) -> list[str]:
-    """One for each name and set of files."""
-    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+def _lines(changes: Sequence[Change]) -> list[str]:
+    """One for each name, set of files and reason."""
+    groups: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
     for change in changes:
-        groups.setdefault((change.stage.name, change.files), []).append(change.stage.address)
+        groups.setdefault((change.stage.name, change.files, change.unchecked), []).append(change.stage.address)
     return [
-        f"{_first(addresses)}: {what} ({_some(files)}); {then}. redo={name} makes {_them(addresses)} again."
-        for (name, files), addresses in groups.items()
+        f"{_first(addresses)}: made by other code ({_some(files)});"
+        f" {f'unchecked, {why}; ' if why else ''}reused. redo={name} makes {_them(addresses)} again."
+        for (name, files, why), addresses in groups.items()
     ]
 
 

@@ -151,6 +151,7 @@ DOORWAYS = {
 # What s1 may know of the machinery.
 VOCABULARY = {
     "sweep.stage",
+    "sweep.source",
     "sweep.errors",
     "sweep.identity",
     "sweep.interrupt",

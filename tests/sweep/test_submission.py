@@ -23,6 +23,7 @@ from sweep.launch.export import export
 from sweep.launch.submission import SubmissionDirectory, the_submission
 from sweep.lock import Hold, locked_now
 from sweep.plan import plan
+from sweep.planning import planned
 from sweep.provenance import PROJECT, git_state
 from sweep.prune import prune
 from sweep.publish import publish
@@ -234,7 +235,7 @@ def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch:
     composition = Composition(entry, (), Request("toy", {}, (), entry.store))
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(InputError, match="Add yes=true to submit"):
-        submit(Console(file=io.StringIO()), graph, plan([product], lambda stage: False), composition)
+        submit(Console(file=io.StringIO()), graph, planned(graph, Store(composition.entry.store)), composition)
     assert not (tmp_path / "store").exists()
 
 
@@ -244,7 +245,7 @@ def test_a_job_that_would_be_told_to_stop_as_it_starts_is_refused(tmp_path: Path
     composition = Composition(entry, (), Request("toy", {}, (), entry.store))
     dry = dataclasses.replace(graph, launch=dataclasses.replace(graph.launch, dry_run=True))
     with pytest.raises(InputError, match=r"signal_seconds 300: 01-start has 6 minutes.*launch.minutes.cpu"):
-        submit(Console(file=io.StringIO()), dry, plan([dry.product], lambda stage: False), composition)
+        submit(Console(file=io.StringIO()), dry, planned(dry, Store(composition.entry.store)), composition)
     assert not (tmp_path / "store").exists()
 
 
