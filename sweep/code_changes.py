@@ -54,11 +54,13 @@ class CodeReport:
 
 def code_report(found: Planned, store: Store) -> CodeReport:
     """Hold the code of all finished products of a plan against what made them; makes the cheap ones again aside."""
-    finished = [stage for stage in found.stages if _stands(stage, found, store)]
+    shards = {shard.address for whole in found.stages for shard in whole.shards}  # they are in what they make up
+    finished = [stage for stage in found.stages if stage.address not in shards and _stands(stage, found, store)]
     read = {stage.address: _read(store.directory(stage)) for stage in finished}
     changes = [change for stage in finished if (change := _change(stage, read[stage.address]))]
     expensive = [each for each in changes if each.stage.code is CodePolicy.EXPENSIVE]
-    differing, unchecked = _compare([each for each in changes if each.stage.code is CodePolicy.UPSTREAM], store)
+    upstream = [each for each in changes if each.stage.code is CodePolicy.UPSTREAM]
+    differing, unchecked = _compare([each for each in upstream if each.stage.address not in found.stale], store)
     return CodeReport(
         stops=tuple(_stop(change, products) for change, products in differing),
         reused=(
@@ -71,10 +73,9 @@ def code_report(found: Planned, store: Store) -> CodeReport:
 
 
 def _stands(stage: Stage, found: Planned, store: Store) -> bool:
-    """Finished, of a policy to be looked at, and not made again anyway; shards are in what they make up."""
-    is_shard = any(stage in whole.shards for whole in found.stages if whole.shards)
+    """Finished, of a policy to be looked at, and not made again anyway."""
     is_made = stage.address in found.again or stage.address in found.damaged
-    return stage.code is not CodePolicy.FINAL and not is_shard and not is_made and store.is_done(stage)
+    return stage.code is not CodePolicy.FINAL and not is_made and store.is_done(stage)
 
 
 def _read(directory: Directory) -> Mapping[str, object]:

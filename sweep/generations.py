@@ -24,7 +24,7 @@ def supersede(directory: StageDirectory) -> None:
             return
         write_json(directory.generation_file, {"generation": directory.generation + 1})  # first: it may only go up
         shutil.rmtree(directory.scratch, ignore_errors=True)
-        directory.move_to("superseded", stay=())
+        directory.move_to("superseded", stay=(directory.log_file,))  # others of its worker point to it
 
 
 def shared_now(folder: Path) -> Path:
