@@ -131,7 +131,9 @@ def _compare(changes: Sequence[Change], store: Store) -> tuple[list[tuple[Change
 
 def _remembered(directory: Directory) -> dict[str, list[str]]:
     """Names of the product's files that other code makes otherwise, by the digest of that code."""
-    return read_json(directory.same_code_file) if directory.same_code_file.exists() else {}
+    with suppress(StoreError, FileNotFoundError):  # not written yet, or damaged: compared again
+        return read_json(directory.same_code_file)
+    return {}
 
 
 def _obstacle(stage: Stage, store: Store) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.store import StageDirectory, Store, StoreError, write_json
@@ -38,6 +39,26 @@ def renew_shared(folder: Path) -> None:
     now = shared_now(folder)
     if now.is_dir() and any(now.iterdir()):
         (folder / f"redo-{max(_redos(folder), default=0) + 1}").mkdir(exist_ok=True)
+
+
+@dataclass(frozen=True)
+class ProductIdentity:
+    """What tells a product from all others, wherever its store is copied to."""
+
+    store: str  # its id
+    address: str
+    digest: str
+    generation: int
+    same_as: Path | None  # the directory of a stage that differs in code alone and has the same bytes
+
+
+def product_identity(path: Path) -> ProductIdentity:
+    """Of a finished stage, by its directory."""
+    directory = StageDirectory(path)
+    store = Store(directory.root)
+    same = same_product(store, directory)
+    generation = directory.read_record().get("generation", 0)
+    return ProductIdentity(store.id, directory.address, directory.digest, generation, same.path if same else None)
 
 
 def same_product(store: Store, directory: StageDirectory) -> StageDirectory | None:

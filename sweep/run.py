@@ -41,7 +41,7 @@ from sweep.interrupt import GO_ON_LATER, end_on_request
 from sweep.provenance import provenance
 from sweep.record import Clock, Origin, failure_of, now, record_of, reporter
 from sweep.source import SourceError, changed_files, source_of
-from sweep.stage import FileInput, Finished, Interrupted, Shard, Work
+from sweep.stage import FileInput, Finished, Interrupted, Shard, Work, installed_version
 from sweep.store import StageDirectory, Store, StoreError, write_json
 from sweep.typed import typed
 
@@ -147,9 +147,10 @@ def code_of(stage: Mapping[str, Any]) -> dict[str, Any]:
     except SourceError:  # a function of no project, that nothing can be said of
         files = {}
     planned = stage["identity"].get("code")
-    if planned is not None and planned["files"] != files:
-        changed = ", ".join(changed_files(planned["files"], files))
-        raise StoreError(f"{changed}: changed since this was planned. Run the sweep again.")
+    if planned is not None:
+        here = {**files, **{name: installed_version(name) for name in planned["packages"]}}
+        if changed := changed_files({**planned["files"], **planned["packages"]}, here):
+            raise StoreError(f"{', '.join(changed)}: not what this was planned with. Run the sweep again.")
     return {"roots": list(roots), "files": files}
 
 

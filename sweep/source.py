@@ -58,7 +58,7 @@ def digest_of_source(files: Mapping[str, str]) -> str:
     return _digest("\n".join(f"{name} {digest}" for name, digest in sorted(files.items())).encode())
 
 
-def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def changed_files(before: Mapping[str, str | None], now: Mapping[str, str | None]) -> list[str]:
     """The files in which the two differ, or that only one of them reaches."""
     return sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
 

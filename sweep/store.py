@@ -14,7 +14,7 @@ store/answers/9f3c1ab2d4e5/
   superseded-1/   a product that was good, set aside because it was to be made anew (sweep/generations.py)
   generation.json {generation}: how often that was
   same-code.json  by digest of other code: in which files its product differs (sweep/code_changes.py)
-store/id.json           {id, inode}: the name of this store, which a copy does not inherit
+store/id.json           {id, inodes}: the name of this store, which a copy does not inherit
 store/shared/<batch>/   what stages of a batch keep together: the continuation store; redo-<n>/ in it since a redo
 store/lock              shared (flock) by every sweep while it runs, held alone by what removes or mends
 store/publishing        held (flock) by whoever copies a product to results/
@@ -124,7 +124,9 @@ class StageDirectory:
     @property
     def generation(self) -> int:
         """How often its product was set aside to be made anew."""
-        return read_json(self.generation_file)["generation"] if self.generation_file.exists() else 0
+        with suppress(StoreError, FileNotFoundError):  # a damaged file is no reason to lose a product
+            return int(read_json(self.generation_file)["generation"])
+        return len(list(self.path.glob("superseded-*")))
 
     def begin(self) -> None:
         """Clear what an earlier attempt left, but for the scratch directory."""
@@ -195,12 +197,15 @@ class Store:
 
     @property
     def id(self) -> str:
-        """A name of this store, made on first use; a copy has another inode and gets a name of its own."""
-        file, inode = self.root / "id.json", self.root.stat().st_ino
-        with locked(self.root / "id.lock"):
-            known = read_json(file) if file.exists() else {}
-            if known.get("inode") != inode:
-                known = {"id": secrets.token_hex(8), "inode": inode}
+        """A name of this store, made on first use; a copy has other inodes and gets a name of its own."""
+        file, lock = self.root / "id.json", self.root / "id.lock"
+        with locked(lock):
+            inodes = [self.root.stat().st_ino, lock.stat().st_ino]
+            known: dict[str, Any] = {}
+            with suppress(StoreError, FileNotFoundError):  # a damaged one is replaced
+                known = read_json(file)
+            if known.get("inodes") != inodes:
+                known = {"id": secrets.token_hex(8), "inodes": inodes}
                 write_json(file, known)
         return str(known["id"])
 

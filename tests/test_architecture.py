@@ -152,6 +152,7 @@ DOORWAYS = {
 VOCABULARY = {
     "sweep.stage",
     "sweep.source",
+    "sweep.generations",
     "sweep.errors",
     "sweep.identity",
     "sweep.interrupt",
