@@ -9,12 +9,15 @@ from pathlib import Path
 from s1.config import Budget, ConfigError, EngineConfig, Generate, Model, Task
 from s1.evaluate.own_tasks import check_rows, read_task
 from s1.evaluate.task_files import task_file
+from s1.evaluate.task_identity import code_roots, own_file, scoring, wording
 from s1.generate.engines import installed
 from s1.generate.methods.method import normalised
+from s1.generate.methods.registry import code_roots as method_roots
 from s1.stages import Answering, AnsweringShard, Problems, Questions, Scoring
 from sweep.identity import Json, key_of
-from sweep.stage import FileInput, Input, Resources, Stage
+from sweep.stage import CodePolicy, FileInput, Input, Resources, Stage
 
+GRADING = ("lm-eval", "math-verify", "latex2sympy2_extended", "sympy")  # whose versions may change a verdict
 ANSWERS = 1  # version of the answers stage, and of the tokens it leaves for others to continue
 
 
@@ -38,6 +41,7 @@ class Manner:
     label: str
     resources: Resources  # of generation
     shards: int  # that the questions are divided into, each with such resources
+    scores: CodePolicy  # FINAL for the points of a scan; UPSTREAM where a training set rests on them
 
 
 def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manner) -> Asked:
@@ -55,16 +59,23 @@ def ask(model: Model, weights: Stage, task: str, questions: Stage, manner: Manne
         batch=key_of({"version": ANSWERS, "model": weights.key, "engine": engine, "libraries": libraries}),
         resources=manner.resources,
         label=manner.label,
+        code=CodePolicy.EXPENSIVE,
+        code_roots=method_roots(),
     )
     answers = in_shards(whole, manner.shards)
+    graded = scoring(task)
     scores = Stage(
         name="scores",
         version=2,
-        config=Scoring(task=task, samples=generate.samples),
+        config=Scoring(task=task, samples=generate.samples, scoring=graded),
         run="s1.evaluate.score:score",
-        inputs={"answers": (answers,), "questions": (questions,), "task": wording_of(task)},
+        inputs={"answers": (answers,), "questions": (questions,)},
+        settings=_place_of(task),
         batch=key_of([questions.key, weights.key]),
         label=manner.label,
+        code=manner.scores,
+        code_roots=code_roots(graded),
+        packages=GRADING,
     )
     return Asked(questions, answers, scores)
 
@@ -90,7 +101,8 @@ def in_shards(answers: Stage, count: int) -> Stage:
 def questions_of(task: Task) -> Stage:
     """What a task asks. Raises ConfigError for one that cannot be asked, or whose answers could not be judged."""
     rows = rows_of(task)
-    return questions_from(rows, Questions(task.name, task.hub if not rows else None, task.limit, task.instruction))
+    hub = task.hub if not rows else None
+    return questions_from(rows, Questions(task.name, hub, task.limit, task.instruction, wording(task.name)))
 
 
 def questions_from(rows: tuple[Input, ...], config: Questions) -> Stage:
@@ -104,12 +116,12 @@ def questions_from(rows: tuple[Input, ...], config: Questions) -> Stage:
         version=2,
         config=config,
         run="s1.evaluate.questions:questions",
-        inputs={
-            "rows": rows,
-            "task": wording_of(config.task),
-            **({"data": tuple(map(FileInput.of, data))} if data else {}),
-        },
+        inputs={"rows": rows, **({"data": tuple(map(FileInput.of, data))} if data else {})},
+        settings=_place_of(config.task),
         label=config.task,
+        code=CodePolicy.UPSTREAM,
+        code_roots=code_roots(config.wording),
+        is_remote=not rows,
     )
 
 
@@ -121,13 +133,21 @@ def rows_of(task: Task) -> tuple[Input, ...]:
         return ()
     problems = Problems(dial=task.dial, problems=task.problems, seed=task.seed)
     return (
-        Stage(name="problems", version=1, config=problems, run="s1.data.rows:problems", label=f"{task.problems} dial"),
+        Stage(
+            name="problems",
+            version=1,
+            config=problems,
+            run="s1.data.rows:problems",
+            label=f"{task.problems} dial",
+            code=CodePolicy.UPSTREAM,
+        ),
     )
 
 
-def wording_of(task: str) -> tuple[Input, ...]:
-    """A task's files, its YAML first: what they say is part of what is asked and how it is graded."""
-    return tuple(map(FileInput.of, read_task(task, task_file(task)).files))
+def _place_of(task: str) -> dict[str, Json]:
+    """Where a worker finds the YAML of a user's own task; its content is in the config."""
+    path = own_file(task)
+    return {} if path is None else {"task": path}
 
 
 def local_file(field: str, name: str) -> FileInput:

@@ -12,6 +12,7 @@ from pathlib import Path
 from s1.asking import Asked, Manner, ask, local_file, questions_from, questions_of
 from s1.config import Budget, ConfigError, Forcing, Generate, Model, ModelKind, Train
 from s1.data.conditional import step_start_of
+from s1.evaluate.task_identity import wording
 from s1.experiment import Experiment
 from s1.recipe import Control, Data, Difficulty, GraderKind, Pool, PoolKind, Teacher
 from s1.resources import Kind, filled, resources_of, settings_of
@@ -29,7 +30,7 @@ from s1.stages import (
     Start,
 )
 from sweep.identity import Json
-from sweep.stage import FileInput, Input, Stage
+from sweep.stage import CodePolicy, FileInput, Input, Stage
 
 MODEL_FILES = (".json", ".safetensors", ".jinja", ".txt", ".model")
 
@@ -76,6 +77,7 @@ def curated_of(x: Experiment, data: Data, model: Model) -> tuple[Stage, tuple[As
             run="s1.data.clean:clean",
             inputs={"rows": (rows,), "against": tuple(map(questions_of, data.evaluations.values()))},
             label=data.pool.name,
+            code=CodePolicy.UPSTREAM,
         )
     candidates = rows
     if data.labels:
@@ -93,6 +95,7 @@ def curated_of(x: Experiment, data: Data, model: Model) -> tuple[Stage, tuple[As
             "scores": tuple(each.scores for each in solved),
         },
         label=data.name,
+        code=CodePolicy.UPSTREAM,
     )
     return curated, solved
 
@@ -108,6 +111,8 @@ def pool_of(pool: Pool) -> Stage:
         run="s1.data.pool:collect",
         inputs={"file": files} if files else {},
         label=pool.name,
+        code=CodePolicy.UPSTREAM,
+        is_remote=pool.kind is PoolKind.HUB,
     )
 
 
@@ -121,6 +126,7 @@ def distilled_of(rows: Stage, teacher: Teacher) -> Stage:
         inputs={"rows": (rows,)},
         settings=_endpoint(teacher),
         label=teacher.model,
+        code=CodePolicy.EXPENSIVE,
     )
 
 
@@ -134,6 +140,7 @@ def labelled_of(rows: Stage, teacher: Teacher) -> Stage:
         inputs={"rows": (rows,)},
         settings=_endpoint(teacher),
         label=teacher.model,
+        code=CodePolicy.EXPENSIVE,
     )
 
 
@@ -150,14 +157,18 @@ def _solved(
         run="s1.data.difficulty:exam",
         inputs={"rows": (rows,)},
         label="the pool's questions",
+        code=CodePolicy.UPSTREAM,
     )
-    questions = questions_from((exam,), Questions(difficulty.task, hub=None, limit=None))
+    questions = questions_from(
+        (exam,), Questions(difficulty.task, hub=None, limit=None, wording=wording(difficulty.task))
+    )
     generate = Generate(samples=1, temperature=difficulty.temperature, top_p=1.0, seed=difficulty.seed, share=True)
     asked, generation = [], resources_of(Kind.GENERATE, x.machine)
     for name, solver in sorted(difficulty.solvers.items()):
         budget = Budget(Forcing.NONE, None, 0, 0, "", answer_tokens=None)
         settings = settings_of(x.machine, x.cost, generation)
-        manner = Manner(budget, generate, x.engine, settings, f"solver {name}", generation, x.machine.shards)
+        label, shards = f"solver {name}", x.machine.shards
+        manner = Manner(budget, generate, x.engine, settings, label, generation, shards, CodePolicy.UPSTREAM)
         asked.append(ask(solver, base_of(x, solver), difficulty.task, questions, manner))
     return (exam, questions), tuple(asked)
 
@@ -175,6 +186,7 @@ def conditioned_of(x: Experiment, curated: Stage, control: Control) -> Stage:
         run="s1.data.condition:condition",
         inputs={"rows": (curated,), "model": (start_of(x.model),)},
         label=control.value,
+        code=CodePolicy.UPSTREAM,
     )
 
 
@@ -202,6 +214,7 @@ def rendered_of(model: Model, examples: Stage, train: Train, control: Control) -
         run="s1.train.render:render",
         inputs={"rows": (examples,), "model": (start_of(model),)},
         label=examples.label,
+        code=CodePolicy.UPSTREAM,
     )
 
 
@@ -217,6 +230,7 @@ def sft(x: Experiment, model: Stage, rendered: Stage, train: Train, label: str) 
         settings=settings_of(x.machine, x.cost, resources),
         resources=resources,
         label=label,
+        code=CodePolicy.EXPENSIVE,
     )
 
 
@@ -235,7 +249,14 @@ def start_of(model: Model) -> Stage:
         seed=model.seed,
     )
     return Stage(
-        name="start", version=1, config=config, run="s1.train.start:materialise", inputs=files, label=model.name
+        name="start",
+        version=1,
+        config=config,
+        run="s1.train.start:materialise",
+        inputs=files,
+        label=model.name,
+        code=CodePolicy.UPSTREAM,
+        is_remote=model.kind is ModelKind.HUB,
     )
 
 

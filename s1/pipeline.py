@@ -24,7 +24,7 @@ from s1.estimates import contamination_notes, estimates_of, memory_notes, shards
 from s1.experiment import Experiment, Goal
 from s1.generate import census
 from s1.generate.engines import lacking
-from s1.generate.methods.registry import method_of
+from s1.generate.methods.registry import code_roots, method_of
 from s1.labels import result_name
 from s1.learning import Lesson, lesson_of
 from s1.pinning import pinning_of
@@ -35,7 +35,7 @@ from s1.stages import Curve, CurvePoint, FunnelReport, Report, TrainingReport
 from s1.track import Mirror, Tracked
 from sweep.contract import Graph, LaunchKind, Request, Workers
 from sweep.identity import Json, canonical
-from sweep.stage import Stage
+from sweep.stage import CodePolicy, Stage
 
 Point = Experiment
 shared, mend_shared = census.describe, census.mend  # what the stages of a batch keep together
@@ -87,8 +87,8 @@ def stages_of(x: Experiment) -> PointStages:
     lesson = lesson_of(x)
     generation = resources_of(Kind.GENERATE, x.machine)
     settings = settings_of(x.machine, x.cost, generation)
-    label = method_of(x.request).label(x.request)
-    manner = Manner(x.budget, x.generate, x.engine, settings, label, generation, shards_of(x))
+    label, shards = method_of(x.request).label(x.request), shards_of(x)
+    manner = Manner(x.budget, x.generate, x.engine, settings, label, generation, shards, CodePolicy.FINAL)
     return PointStages(lesson, ask(x.model, lesson.checkpoint, x.task.name, questions_of(x.task), manner))
 
 
@@ -115,6 +115,8 @@ def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[Point
             "answers": tuple(each.asked.answers for each in built),
         },
         label=f"{len(points)} points",
+        code=CodePolicy.FINAL,
+        code_roots=code_roots(),
     )
     return Stage(
         name="report",
@@ -123,6 +125,8 @@ def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[Point
         run="s1.report.page:report",
         inputs={"curve": (curve,)},
         label=name,
+        code=CodePolicy.FINAL,
+        code_roots=code_roots(),
     )
 
 
@@ -147,6 +151,7 @@ def _data_report(name: str, points: Sequence[Experiment], built: Sequence[PointS
         run="s1.data.funnel_page:funnel",
         inputs={"curated": tuple(curated.values())},
         label=name,
+        code=CodePolicy.FINAL,
     )
 
 
@@ -163,6 +168,7 @@ def _training_report(name: str, points: Sequence[Experiment], built: Sequence[Po
         run="s1.report.training:training",
         inputs={"checkpoint": tuple(lesson.checkpoint for lesson in lessons.values()), "rendered": rendered},
         label=name,
+        code=CodePolicy.FINAL,
     )
 
 

@@ -113,6 +113,7 @@ class Questions:
     hub: Hub | None
     limit: int | None
     instruction: str | None = field(default=None, metadata={"omit_if": None})
+    wording: Mapping[str, Any] = field(default_factory=dict)  # JSON of the task's file (s1/evaluate/task_files.py)
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ class Scoring:
 
     task: str
     samples: int
+    scoring: Mapping[str, Any] = field(default_factory=dict)  # JSON of the task's file (s1/evaluate/task_files.py)
 
 
 @dataclass(frozen=True)

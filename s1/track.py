@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from s1.report.columns import Cell
 from s1.report.table import read_table
 from s1.resources import Track
+from sweep.generations import product_identity
 from sweep.identity import key_of
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Mirror:
         try:
             record = _record(path)
             this = run_id(self.store_id(), stage.key, record.get("generation", 0))
-            if _mirrored_as(path) == this:
+            if _mirrored_as(path) == this or self._is_known(path):
                 return
             is_reached = False
             run = self._open(stage, this, record)
@@ -108,6 +109,13 @@ class Mirror:
             fault = f"{type(error).__name__}: {error}"
             log.warning("W&B not reached for %s (%s): the result is complete without it.", stage.key, fault)
             log.debug("mirroring %s failed", path, exc_info=True)
+
+    def _is_known(self, path: Path) -> bool:
+        """A stage that differs from this one in code alone was mirrored, with the same bytes."""
+        same = product_identity(path).same_as
+        if same is None:
+            return False
+        return _mirrored_as(same) == run_id(self.store_id(), same.name, _record(same).get("generation", 0))
 
     def _open(self, stage: Tracked, this: str, record: Mapping[str, Any]) -> Run:
         import wandb

@@ -15,15 +15,16 @@ from rich.markup import escape
 
 from sweep.by_hand import pin, prefetch, prepare, publish_again
 from sweep.carry_out import carry_out
+from sweep.code_changes import code_report
 from sweep.compose import Composition, ask_hydra, compose, is_question_to_hydra, pipeline_of
 from sweep.contract import LaunchKind
 from sweep.errors import InputError
 from sweep.housekeeping import keep_house
 from sweep.lock import Hold
-from sweep.publish import sound_plan
+from sweep.planning import clear, planned
 from sweep.queueing import cancel, logs, resume, show_shape, status, submit
-from sweep.show import show_damaged, show_plan
-from sweep.store import StageDirectory, Store, StoreError
+from sweep.show import show_code, show_damaged, show_plan
+from sweep.store import Store, StoreError
 
 COMMANDS: Mapping[str, Callable[[Sequence[str], Console], int]] = {
     "store": keep_house,
@@ -78,18 +79,20 @@ def sweep(composition: Composition, console: Console) -> int:
     graph = replace(graph, notes=[*composition.notes, *graph.notes])
     to_queue = graph.launch.kind is LaunchKind.SLURM
     with nullcontext() if entry.plan else store.held(Hold.SHARED):
-        work, damaged = sound_plan(graph, store)
-        show_plan(console, graph, work, store)
-        show_damaged(console, damaged)
+        found = planned(graph, store, entry.redo)
+        work, code = found.work, code_report(found, store)
+        show_plan(console, graph, found, store)
+        show_damaged(console, found.damaged)
+        show_code(console, code)
         if to_queue and work.needed:
             show_shape(console, graph, work, store)
         is_dry_run = to_queue and graph.launch.dry_run
-        if entry.plan or graph.lacks(work.needed) or (graph.unpinned(work.needed) and not is_dry_run):
+        is_unpinned = bool(graph.unpinned(work.needed)) and not is_dry_run
+        if entry.plan or code.stops or graph.lacks(work.needed) or is_unpinned:
             return 0 if entry.plan else 1
-        for address in damaged:
-            StageDirectory(store.root / address).set_aside(StageDirectory.faults)
         if to_queue and work.needed:
-            return submit(console, graph, work, composition)
+            return submit(console, graph, found, composition)
+        clear(store, found)
         return carry_out(console, graph, work, store, entry.results / graph.name)
 
 

@@ -30,7 +30,7 @@ from sweep.launch.by_script import Share, share_of
 from sweep.launch.submission import SubmissionDirectory
 from sweep.lock import Hold
 from sweep.plan import Plan, plan
-from sweep.publish import sound_plan
+from sweep.planning import planned
 from sweep.stage import Resources, Stage
 from sweep.store import Store
 
@@ -46,7 +46,7 @@ def prepare(argv: Sequence[str], console: Console) -> int:
     composition, graph = _graph_of(argv[2:])
     store = Store(composition.entry.store)
     with store.held(Hold.SHARED):
-        work, _ = sound_plan(graph, store)
+        work = planned(graph, store).work
         share = share_of(work, script, CPU)
         _say_later(console, share)
         if share.later and not share.here and not share.units:
@@ -91,7 +91,7 @@ def pin(argv: Sequence[str], console: Console) -> int:
 def prefetch(argv: Sequence[str], console: Console) -> int:
     """The sub-command `prefetch`, given what follows it; returns the exit status."""
     composition, graph = _graph_of(argv)
-    work, _ = sound_plan(graph, Store(composition.entry.store))
+    work = planned(graph, Store(composition.entry.store)).work
     refuse_unpinned(graph, work.needed)
     lines = list(graph.prefetch(work.needed))
     for line in lines or ["nothing to download."]:
@@ -104,7 +104,7 @@ def publish_again(argv: Sequence[str], console: Console) -> int:
     directory = _submission(argv)
     composition, graph = _graph_of(argv) if directory is None else planned_again(directory)
     store = Store(composition.entry.store)
-    work, _ = sound_plan(graph, store)
+    work = planned(graph, store).work
     _refuse_to_make(work)
     status = carry_out(console, graph, work, store, composition.entry.results / graph.name)
     if directory is not None and status == 0:
@@ -120,7 +120,7 @@ def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:
         composition = compose(submission.arguments)
         composition = dataclasses.replace(
             composition,
-            entry=dataclasses.replace(composition.entry, store=store, results=results),
+            entry=dataclasses.replace(composition.entry, store=store, results=results, redo=()),
             request=dataclasses.replace(
                 composition.request, store=store, store_id=lambda: Store(store).id, pins=directory.pins_file
             ),
@@ -136,6 +136,10 @@ def refuse_unpinned(graph: Graph, stages: Sequence[Stage]) -> None:
 
 def _graph_of(argv: Sequence[str]) -> tuple[Composition, Graph]:
     composition = compose(argv)
+    if composition.entry.redo:
+        raise InputError(
+            f"redo {','.join(composition.entry.redo)}: taken by the sweep itself alone. Leave it out here."
+        )
     return composition, _graph(composition)
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias, TypedDict
 
+from sweep.identity import key_of
+
 
 class FileState(TypedDict):
     """One file of a product, as JSON."""
@@ -37,6 +39,11 @@ def file_states(out: Path) -> dict[str, FileState]:
                 f"out/{path.relative_to(out)}: a link. A product holds its own bytes: write the file itself."
             )
     return {path.relative_to(out).as_posix(): _state(path) for path in paths if path.is_file()}
+
+
+def digest_of(files: Mapping[str, FileState]) -> str:
+    """Twelve hex digits that stand for the bytes of a product: two machines may give one key two of them."""
+    return key_of({name: state["sha256"] for name, state in files.items()})
 
 
 def glance(out: Path, files: Mapping[str, FileState]) -> list[str]:

@@ -39,6 +39,7 @@ from sweep.identity import Json
 from sweep.overrides import (
     OF_COMMAND,
     Axis,
+    as_list,
     axes_of,
     field_of,
     fixed_in,
@@ -62,7 +63,7 @@ QUESTION_FLAGS = (
     *("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info"),
     *("-p", "--package", "--resolve", "-sc", "--shell-completion"),
 )
-ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "yes", "also")
+ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "yes", "also", "redo")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Entry:
     plan: bool  # only print the plan
     yes: bool  # do not ask about the cost
     also: tuple[str, ...]  # points beside the grid, each written as on the command line
+    redo: tuple[str, ...] = ()  # names of stages that are made again although they are finished
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def ask_hydra() -> None:
 def compose(argv: Sequence[str], config_directory: Path = CONFIG) -> Composition:
     """All points of a command line, typed. Raises InputError, one line per fault, before anything runs."""
     is_multirun = any(argument in MULTIRUN_FLAGS for argument in argv)
-    overrides = [argument for argument in argv if argument not in MULTIRUN_FLAGS]
+    overrides = [as_list(argument, "redo") for argument in argv if argument not in MULTIRUN_FLAGS]
     with _hydra(overrides, config_directory):
         return replace(_compose(overrides, is_multirun), arguments=tuple(argv))
 
@@ -262,7 +264,7 @@ def _typed_points(
 
 
 def _entry(config: DictConfig) -> Entry:
-    fields = {name: _plain(config[name]) for name in ENTRY_FIELDS}
+    fields = {name: _plain(config[name]) for name in ENTRY_FIELDS if name in config}
     entry = typed(Entry, {**fields, "also": _raw(config["also"])})  # its interpolations are each point's own
     return replace(entry, store=_anchored(entry.store), results=_anchored(entry.results))
 

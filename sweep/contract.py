@@ -115,7 +115,7 @@ class Pipeline(Protocol):
         """Plan all points together."""
 
     def shared(self, directory: Path) -> SharedReport:
-        """Read the folder of a batch; changes nothing."""
+        """Read the folder of a batch, and the redo-<n>/ in it, which are like it; changes nothing."""
 
     def mend_shared(self, directory: Path) -> None:
         """Rid the folder of a batch of its faults; nobody else is at work there."""

@@ -22,6 +22,7 @@ from pathlib import PurePath
 from typing import Any, TypeAlias
 
 KEY_CHARACTERS = 12
+SHORT_DIGEST_CHARACTERS = 4  # in tables; twelve where programs read it
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -55,6 +56,17 @@ def canonical_json(value: Any) -> str:
 def key_of(value: Any) -> str:
     """The first 12 hex digits of the sha256 of the canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()[:KEY_CHARACTERS]
+
+
+def cite(address: str, digest: str) -> str:
+    """`scores/41687fbbc3b5@9c1f0a2b3c4d`: what was asked for, and which bytes came of it."""
+    return f"{address}@{digest}"
+
+
+def shortened(citation: str) -> str:
+    """The form for tables: `scores/41687fbbc3b5@9c1f`."""
+    address, at, digest = citation.rpartition("@")
+    return f"{address}{at}{digest[:SHORT_DIGEST_CHARACTERS]}"
 
 
 def _fields(value: Any, where: str) -> dict[str, Json]:

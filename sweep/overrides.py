@@ -119,6 +119,12 @@ def _impossible(given: Sequence[Override]) -> Iterator[str]:
             yield f"{axis.input_line} {again[0]}: {field_of(axis)} is set twice. Write one list of all its values."
 
 
+def as_list(argument: str, field: str) -> str:
+    """`redo=scores,answers` as the list that is meant, for a field of which nobody wants an axis."""
+    name, equals, value = argument.partition("=")
+    return argument if name != field or not equals or value.startswith("[") else f"{name}=[{value}]"
+
+
 def one_line(error: Exception) -> str:
     """Hydra's and OmegaConf's messages span lines; the first carries the fault."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -10,22 +10,9 @@ from typing import Any
 from sweep.contract import Graph
 from sweep.errors import InputError
 from sweep.lock import locked
-from sweep.plan import Plan, plan
+from sweep.plan import plan
 from sweep.stage import Stage
 from sweep.store import Store, write_json
-
-
-def sound_plan(graph: Graph, store: Store) -> tuple[Plan, Mapping[str, str]]:
-    """The plan, and by address what is wrong with finished stages that it makes again: a file is gone, or cut."""
-    damaged: dict[str, str] = {}
-
-    def is_sound(stage: Stage) -> bool:
-        faults = store.directory(stage).faults()
-        if faults:
-            damaged[stage.address] = faults[0]
-        return store.is_done(stage) and not faults
-
-    return plan([graph.product], is_sound), damaged
 
 
 def publish(graph: Graph, store: Store, results: Path) -> Mapping[str, Any]:
@@ -58,15 +45,18 @@ def finished_stages(graph: Graph, store: Store) -> list[Stage]:
 
 
 def manifest(graph: Graph, store: Store) -> Mapping[str, Any]:
-    """Every stage behind the product: key, what it took, and the code that made it. Shards are in what they make up."""
+    """Every stage behind the product: key, digest, what it took, and the code that made it; shards in their whole."""
     finished = finished_stages(graph, store)
     shards = {shard.address for each in finished for shard in each.shards}
     behind = [each for each in finished if each.address not in shards]
     records = {each.address: store.directory(each).read_record() for each in behind}
+    digests = {each.address: store.directory(each).digest for each in behind}
     return {
         "experiment": graph.name,
         "stages": {
             address: {
+                "digest": digests[address],
+                "generation": record.get("generation", 0),
                 "seconds": record["seconds"],
                 "usd": record["usd"],
                 "summary": record["summary"],

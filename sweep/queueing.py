@@ -32,7 +32,7 @@ from sweep.launch.slurm_text import asked_of
 from sweep.launch.submission import SubmissionDirectory, submissions, the_submission
 from sweep.lock import Hold, locked_now
 from sweep.plan import Plan
-from sweep.publish import sound_plan
+from sweep.planning import Planned, clear, planned
 from sweep.show_slurm import show_jobs, show_log, show_situation
 from sweep.store import Store
 
@@ -50,9 +50,12 @@ def show_shape(console: Console, graph: Graph, work: Plan, store: Store) -> None
         console.print(f"already in the queue, waited for where needed: jobs {names}", soft_wrap=True)
 
 
-def submit(console: Console, graph: Graph, work: Plan, composition: Composition) -> int:
+def submit(console: Console, graph: Graph, found: Planned, composition: Composition) -> int:
     """Ask, prefetch, write, send; the exit status."""
-    launch, store = graph.launch, Store(composition.entry.store)
+    launch, store, work = graph.launch, Store(composition.entry.store), found.work
+    if launch.dry_run and found.again:
+        first = next(iter(found.again))
+        raise InputError(f"launch.dry_run true: {first} would be made again, and a dry run leaves it. Submit it.")
     if not launch.dry_run:
         _make_ready(console, graph, work, composition.entry.yes)
     order = slurm.Order(
@@ -65,6 +68,7 @@ def submit(console: Console, graph: Graph, work: Plan, composition: Composition)
     others = slurm.elsewhere(store.root)
     jobs = slurm.queue_shape(graph, work, others)
     _refuse_no_time(jobs, launch)
+    clear(store, found)
     directory = SubmissionDirectory(slurm.write_submission(graph, work, jobs, store, order))
     if launch.dry_run:
         console.print(f"written, not submitted: {directory.path}", soft_wrap=True)
@@ -149,7 +153,7 @@ def resume(argv: Sequence[str], console: Console) -> int:
         _refuse_unpinned(directory)
         if not directory.ids():  # a dry run: what comes before the first sbatch is still to be done
             composition, graph = planned_again(directory)
-            work, _ = sound_plan(graph, store)
+            work = planned(graph, store).work
             _make_ready(console, graph, work, composition.entry.yes or switches.get("yes") == "true")
         jobs = slurm.resume(directory, store)
     if not jobs:

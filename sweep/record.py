@@ -1,6 +1,7 @@
 """What a worker writes about a stage beside its product: how far it is, what it took, why it failed.
 
-record.json     key, identity, summary, seconds, usd, shards, finished_at, provenance; once published, files
+record.json     key, request_key, generation, identity, summary, seconds, usd, shards, inputs: digests by address,
+                source: {roots, files: digests by file} of the code, finished_at, provenance; once published, files
 failed.json     error, message, traceback, failed_at
 progress.json   done, total, unit
 """
@@ -32,24 +33,38 @@ class Clock:
         return self.last - before
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a product was made from."""
+
+    code: Mapping[str, Any]  # roots, and digests of their source by file
+    inputs: Mapping[str, str]  # digests of the products that were read, by address
+    generation: int
+    provenance: Mapping[str, Any]
+
+
 def record_of(
     stage: Mapping[str, Any],
     finished: Finished,
     seconds: float,
     shards: Sequence[Mapping[str, Any]],
-    origin: Mapping[str, Any],
+    origin: Origin,
 ) -> dict[str, Any]:
     """What is made in shards took what these took, by their records, and the seconds of putting them together."""
     usd = seconds * float(stage["settings"].get("usd_per_hour", 0.0)) / 3600
     return {
         "key": finished.key,
+        "request_key": stage.get("request_key"),
+        "generation": origin.generation,
         "identity": stage["identity"],
         "summary": dict(finished.summary),
         "seconds": round(seconds + sum(each["seconds"] for each in shards), 3),
         "usd": round(usd + sum(each["usd"] for each in shards), 6),
         "shards": [each["key"] for each in shards],
+        "inputs": dict(origin.inputs),
+        "source": dict(origin.code),
         "finished_at": now(),
-        "provenance": origin,
+        "provenance": dict(origin.provenance),
     }
 
 

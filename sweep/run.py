@@ -24,6 +24,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from sweep.generations import shared_now
 from sweep.group import (
     ALL,
     ALONE,
@@ -38,8 +39,9 @@ from sweep.group import (
 )
 from sweep.interrupt import GO_ON_LATER, end_on_request
 from sweep.provenance import provenance
-from sweep.record import Clock, failure_of, now, record_of, reporter
-from sweep.stage import FileInput, Finished, Interrupted, Shard, Work
+from sweep.record import Clock, Origin, failure_of, now, record_of, reporter
+from sweep.source import SourceError, changed_files, source_of
+from sweep.stage import FileInput, Finished, Interrupted, Shard, Work, installed_version
 from sweep.store import StageDirectory, Store, StoreError, write_json
 from sweep.typed import typed
 
@@ -51,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--leader", type=int, help="likewise, of a member of a group: the process that leads it")
     parser.add_argument("--unless-busy", action="store_true", help="leave to another process what it is making")
     parser.add_argument("--rendezvous", help="where the groups of several nodes meet: torchrun's options, in one text")
+    parser.add_argument("--each", action="store_true", help="the directories are no batch: one after the other")
     arguments = parser.parse_args(argv)
     for process, is_there in ((arguments.parent, _is_parent), (arguments.leader, _is_alive)):
         if process:
@@ -61,8 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if member.group is None and (processes > 1 or arguments.rendezvous):
         return lead(directories, processes, arguments.rendezvous.split() if arguments.rendezvous else ALONE)
     end_on_request()
+    groups = [[each] for each in directories] if arguments.each else [directories]
     try:
-        return 0 if run(directories, member, arguments.unless_busy) else 1
+        made = [run(group, member, arguments.unless_busy) for group in groups]
+        return 0 if all(made) else 1
     except Interrupted:
         return GO_ON_LATER
     except OSError as error:
@@ -116,8 +121,10 @@ def _attempt(make: Callable[[], None], waiting: Mapping[str, StageDirectory], me
 
 def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirectory], member: Member) -> None:
     """Make and publish; what is published leaves `waiting`."""
-    clock, origin = Clock(), provenance()
+    clock, environment = Clock(), provenance()
     stages = {key: directory.read_stage() for key, directory in waiting.items()}
+    codes = {key: code_of(stage) for key, stage in stages.items()}
+    read = {key: _digests_read(directory.root, stages[key]) for key, directory in waiting.items()}
     for directory in waiting.values():
         directory.begin()
     with decided(directories, member, list(waiting)):
@@ -125,10 +132,37 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
             await_others(waiting[finished.key], member)
             directory, stage = waiting[finished.key], stages[finished.key]
             shards = [StageDirectory(directory.root / each["stage"]).read_record() for each in stage["shards"]]
+            origin = Origin(codes[finished.key], read[finished.key], directory.generation, environment)
             directory.publish(record_of(stage, finished, clock.lap(), shards, origin))
             del waiting[finished.key]
     if waiting:
         raise StoreError(f"stages {', '.join(waiting)}: their function ended without them. Mend the function.")
+
+
+def code_of(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """The code that makes a stage: its roots, digests by file. Raises StoreError if a key holds other code."""
+    roots = stage.get("roots", [stage["run"]])
+    try:
+        files = dict(source_of(tuple(roots)))
+    except SourceError:  # a function of no project, that nothing can be said of
+        files = {}
+    planned = stage["identity"].get("code")
+    if planned is not None:
+        here = {**files, **{name: installed_version(name) for name in planned["packages"]}}
+        if changed := changed_files({**planned["files"], **planned["packages"]}, here):
+            raise StoreError(f"{', '.join(changed)}: not what this was planned with. Run the sweep again.")
+    return {"roots": list(roots), "files": files}
+
+
+def _digests_read(root: Path, stage: Mapping[str, Any]) -> dict[str, str]:
+    """Of the inputs and the shards that are stages, as far as they are finished."""
+    places = [*(place for places in stage["inputs"].values() for place in places), *stage["shards"]]
+    directories = [StageDirectory(root / place["stage"]) for place in places if "stage" in place]
+    return {each.address: each.digest for each in directories if each.is_done}
+
+
+def _digest(root: Path, place: Mapping[str, str]) -> str:
+    return place["key"] if "file" in place else StageDirectory(root / place["stage"]).digest
 
 
 def _finish(
@@ -145,7 +179,7 @@ def _finish(
 
 
 def _work(directory: StageDirectory, stage: Mapping[str, Any], member: Member) -> Work[Any]:
-    shared = Store(directory.root).shared(stage["batch"] or "alone")
+    shared = shared_now(Store(directory.root).shared(stage["batch"] or "alone"))
     if stage["batch"] is not None:
         shared.mkdir(parents=True, exist_ok=True)
     return Work(
@@ -161,6 +195,9 @@ def _work(directory: StageDirectory, stage: Mapping[str, Any], member: Member) -
         settings=stage["settings"],
         report=reporter(directory) if member.decides else lambda *_progress: None,
         shards=tuple(_shard(directory.root, place) for place in stage["shards"]),
+        digests={
+            role: tuple(_digest(directory.root, place) for place in places) for role, places in stage["inputs"].items()
+        },
     )
 
 

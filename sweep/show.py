@@ -6,17 +6,20 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sweep.code_changes import CodeReport
 from sweep.contract import Estimate, Graph
-from sweep.identity import Json
+from sweep.identity import Json, canonical
 from sweep.interrupt import GO_ON_LATER
 from sweep.launch.local import Job, State
-from sweep.plan import Difference, Plan, Unit, explain
+from sweep.plan import Difference, Unit, explain, flatten
+from sweep.planning import Planned
 from sweep.stage import Stage
 from sweep.store import Store, read_json
 
@@ -25,8 +28,9 @@ LABELS_SHOWN = 3
 VALUE_CHARACTERS = 30
 
 
-def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
+def show_plan(console: Console, graph: Graph, found: Planned, store: Store) -> None:
     """One row per unit to run, or per batch of several, and per kind of reused stage, with the reason and the price."""
+    plan = found.work
     console.print(
         f"[bold]{graph.name}[/bold]: {graph.points} points, {len(plan.needed)} stages to run,"
         f" {len(plan.reused)} reused. Store: {store.root}"
@@ -46,12 +50,12 @@ def show_plan(console: Console, graph: Graph, plan: Plan, store: Store) -> None:
         ("USD", "right"),
     ):
         table.add_column(heading, justify=justify)
-    made: dict[str, Mapping[str, Mapping[str, Json]]] = {}
+    made: dict[str, Mapping[str, Mapping[str, Any]]] = {}
     for units in _together(plan.units):
         name, stages = units[0].name, [stage for unit in units for stage in unit.stages]
         if name not in made:
             made[name] = store.made(name)
-        why = _why(stages, len(units), made[name])
+        why = _why(stages, len(units), made[name], found.again)
         table.add_row(name, str(len(stages)), why, *_price(stages, graph.estimates))
     for name in dict.fromkeys(stage.name for stage in plan.reused):
         keys = [stage.key for stage in plan.reused if stage.name == name]
@@ -77,6 +81,16 @@ def show_damaged(console: Console, damaged: Mapping[str, str]) -> None:
         )
 
 
+def show_code(console: Console, code: CodeReport) -> None:
+    """What was made by other code than is here now."""
+    for line in code.reused:
+        console.print(f"  [yellow]other code[/yellow]  {escape(line)}", soft_wrap=True)
+    for line in code.stops:
+        console.print(f"  [red]other bytes[/red]  {escape(line)}", soft_wrap=True)
+    if code.unknown:
+        console.print(f"  [dim]{code.unknown} products were made before their code was recorded: reused[/dim]")
+
+
 def _together(units: Sequence[Unit]) -> list[list[Unit]]:
     """The workers of each batch as one group."""
     groups: dict[str, list[Unit]] = {}
@@ -86,11 +100,27 @@ def _together(units: Sequence[Unit]) -> list[list[Unit]]:
     return list(groups.values())
 
 
-def _why(stages: Sequence[Stage], workers: int, made: Mapping[str, Mapping[str, Json]]) -> str:
+def _why(stages: Sequence[Stage], workers: int, made: Mapping[str, Mapping[str, Any]], again: Mapping[str, str]) -> str:
     side_by_side = f"{workers} workers" if workers > 1 else ""
     label = _some([stage.label for stage in stages if stage.label])
-    departure = _departure(explain(stages[0].identity(), made))
-    return escape("; ".join(filter(None, (side_by_side, label, departure))))
+    reason = next((again[stage.address] for stage in stages if stage.address in again), None)
+    reason = reason or _code_changed(stages, made)
+    identities = {key: described["identity"] for key, described in made.items()}
+    return escape(
+        "; ".join(filter(None, (side_by_side, label, reason or _departure(explain(stages[0].identity(), identities)))))
+    )
+
+
+def _code_changed(stages: Sequence[Stage], made: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Which files, where the same was made before by other code."""
+    here = flatten(canonical(stages[0].identity().get("code", {})))
+    for described in made.values():
+        if described.get("request_key") == stages[0].request_key:
+            there = flatten(described["identity"].get("code", {}))
+            names = [name.split(".", 1)[-1] for name in {**there, **here} if there.get(name) != here.get(name)]
+            what = f"code changed ({_some(sorted(names))})" if names else "made of what other code made"
+            return f"{what}, {len(stages)} {'stage is' if len(stages) == 1 else 'stages are'} made again"
+    return None
 
 
 def _departure(difference: Difference | None) -> str:

@@ -3,7 +3,9 @@
 What a stage *is* (name, version, config, inputs) makes its key. How and where it runs (label, run, settings, batch,
 shards, resources) cannot reach the key: `identity()` is the only thing hashed, and it does not mention them.
 
-    key = key_of({name, version, config, inputs: {role: [key, ...]}})
+    key = key_of({name, version, config, inputs: {role: [key, ...]}, code: of a FINAL stage, what it computes with})
+
+How its code counts is declared too, because it follows from the place in the plan (CodePolicy).
 
 A stage function takes a `Work` and returns a summary of a few numbers:
 
@@ -24,13 +26,16 @@ each by itself. Its function then puts their products together, into what it wou
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from sweep.identity import KEY_CHARACTERS, Json, canonical, key_of
+from sweep.identity import KEY_CHARACTERS, Json, canonical, cite, key_of
+from sweep.source import source_of
 
 Config = TypeVar("Config")
 Summary: TypeAlias = Mapping[str, float | int | str | None]
@@ -74,6 +79,14 @@ class Resources:
     minutes: int | None = None  # the walltime limit
 
 
+class CodePolicy(Enum):
+    """How the code of a stage counts, by the stage's place in the plan."""
+
+    FINAL = "final"  # cheap, and nothing but results rests on it: its source is in its key, it follows every change
+    UPSTREAM = "upstream"  # others rest on it: version by hand; after a change it is made aside and compared
+    EXPENSIVE = "expensive"  # version by hand; reused after a change, which is reported; made again by redo= alone
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step; equal identities are the same step, wherever and for whichever point they are declared."""
@@ -89,19 +102,43 @@ class Stage:
     worker: int = 0  # or in several, that share the batch's folder: those of one number in one process
     resources: Resources = Resources()  # of the process that makes it; a batch has one, that of its first stage
     label: str = ""  # for people: "max 16 tokens"
+    code: CodePolicy = field(kw_only=True)
+    code_roots: tuple[str, ...] = ()  # functions that it calls by names that its source does not show, as in `run`
+    packages: tuple[str, ...] = ()  # distributions whose versions are in the key of a FINAL stage
+    is_remote: bool = False  # made of what is elsewhere, such as on a hub: never made again just to compare
 
     def identity(self) -> dict[str, Json]:
         """Everything the key depends on, as JSON."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "config": canonical(self.config),
-            "inputs": {role: [each.key for each in inputs] for role, inputs in self.inputs.items()},
-        }
+        inputs = {role: [each.key for each in inputs] for role, inputs in self.inputs.items()}
+        return {**self._asked(inputs), "code": self._code()} if self.code is CodePolicy.FINAL else self._asked(inputs)
 
     @cached_property
     def key(self) -> str:
         return key_of(self.identity())
+
+    @cached_property
+    def request_key(self) -> str:
+        """Its key if no code were in any key: equal for stages that differ in code alone."""
+        inputs = {role: [_request_key(each) for each in inputs] for role, inputs in self.inputs.items()}
+        return key_of(self._asked(inputs))
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Every function that has a part in its product."""
+        return tuple(dict.fromkeys([self.run, *(shard.run for shard in self.shards), *self.code_roots]))
+
+    def _asked(self, inputs: Mapping[str, list[str]]) -> dict[str, Json]:
+        return {
+            "name": self.name,
+            "version": self.version,
+            "config": canonical(self.config),
+            "inputs": canonical(inputs),
+        }
+
+    def _code(self) -> dict[str, Json]:
+        """What it computes with. Raises SourceError if its function is not there."""
+        files = canonical(source_of((self.run, *self.code_roots)))
+        return {"files": files, "packages": {name: installed_version(name) for name in self.packages}}
 
     @property
     def address(self) -> str:
@@ -112,6 +149,19 @@ class Stage:
         """What must be finished before it: inputs that are stages themselves, role by role, and its shards."""
         yield from (each for inputs in self.inputs.values() for each in inputs if isinstance(each, Stage))
         yield from self.shards
+
+
+def _request_key(each: Stage | FileInput) -> str:
+    return each.request_key if isinstance(each, Stage) else each.key
+
+
+@cache
+def installed_version(distribution: str) -> str | None:
+    """None: not installed here."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -141,6 +191,11 @@ class Work(Generic[Config]):
         """The single input of a role."""
         (path,) = self.inputs[role]
         return path
+
+    def cited(self, role: str) -> tuple[str, ...]:
+        """`name/key@digest` of the stages of a role; shorten them by `identity.shortened`."""
+        addresses = (f"{out.parents[1].name}/{out.parent.name}" for out in self.inputs[role])
+        return tuple(cite(address, digest) for address, digest in zip(addresses, self.digests[role], strict=True))
 
 
 class Interrupted(Exception):

@@ -11,9 +11,12 @@ store/answers/9f3c1ab2d4e5/
   progress.json   {done, total, unit} while running
   lock            held (flock) by the one process that works here; the kernel frees it if that process dies
   damaged-1/      a product that was no longer what was published, set aside before it was made again
-store/shared/<batch>/   what stages of a batch keep together: the continuation store
+  superseded-1/   a product that was good, set aside because it was to be made anew (sweep/generations.py)
+  generation.json {generation}: how often that was
+  same-code.json  by digest of other code: in which files its product differs (sweep/code_changes.py)
+store/id.json           {id, inodes}: the name of this store, which a copy does not inherit
+store/shared/<batch>/   what stages of a batch keep together: the continuation store; redo-<n>/ in it since a redo
 store/lock              shared (flock) by every sweep while it runs, held alone by what removes or mends
-store/id.json           {id, inode}: the name of this store, which a copy does not inherit
 store/publishing        held (flock) by whoever copies a product to results/
 store/submissions/<id>/ what was sent to SLURM (sweep/launch/submission.py); its jobs lock their stages only
 """
@@ -21,23 +24,21 @@ store/submissions/<id>/ what was sent to SLURM (sweep/launch/submission.py); its
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.checksums import Look, file_states, glance
+from sweep.checksums import Look, digest_of, file_states, glance
+from sweep.json_files import StoreError, read_json, write_json
 from sweep.lock import Hold, locked, locked_now
 from sweep.stage import FileInput, Stage
 
-
-class StoreError(RuntimeError):
-    """A stage directory that cannot be used as it is."""
+ASIDE = ("damaged", "superseded")  # folders of a stage directory that hold earlier products
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,14 @@ class StageDirectory:
         return self.path / "lock"
 
     @property
+    def generation_file(self) -> Path:
+        return self.path / "generation.json"
+
+    @property
+    def same_code_file(self) -> Path:
+        return self.path / "same-code.json"
+
+    @property
     def address(self) -> str:
         """`name/key`, as in Stage."""
         return f"{self.path.parent.name}/{self.path.name}"
@@ -105,6 +114,19 @@ class StageDirectory:
 
     def read_record(self) -> dict[str, Any]:
         return read_json(self.record_file)
+
+    @property
+    def digest(self) -> str:
+        """Of the finished product's bytes; by its record, or from the files where a record knows none."""
+        files = self.read_record().get("files")
+        return digest_of(file_states(self.out) if files is None else files)
+
+    @property
+    def generation(self) -> int:
+        """How often its product was set aside to be made anew."""
+        with suppress(StoreError, FileNotFoundError):  # a damaged file is no reason to lose a product
+            return int(read_json(self.generation_file)["generation"])
+        return len(list(self.path.glob("superseded-*")))
 
     def begin(self) -> None:
         """Clear what an earlier attempt left, but for the scratch directory."""
@@ -150,14 +172,17 @@ class StageDirectory:
     def set_aside(self, faults: Callable[[StageDirectory], list[str]]) -> None:
         """Move what has faults to damaged-<n>/, so that the stage is made again; the record, which vouched, first."""
         with self.locked():
-            if not faults(self):  # another process set it aside, and made it again
-                return
-            aside = next(path for n in itertools.count(1) if not (path := self.path / f"damaged-{n}").exists())
-            stay = {self.lock_file, self.log_file, self.scratch, *self.path.glob("damaged-*")}
-            moving = sorted(set(self.path.iterdir()) - stay, key=lambda path: path != self.record_file)
-            aside.mkdir()
-            for path in moving:
-                path.rename(aside / path.name)
+            if faults(self):  # otherwise another process set it aside, and made it again
+                self.move_to("damaged", stay=(self.log_file, self.scratch))
+
+    def move_to(self, name: str, stay: Collection[Path]) -> None:
+        """Move everything but `stay` to <name>-<n>/, the record first; by whoever holds the lock."""
+        earlier = [path for each in ASIDE for path in self.path.glob(f"{each}-*")]
+        aside = next(path for n in itertools.count(1) if not (path := self.path / f"{name}-{n}").exists())
+        moving = set(self.path.iterdir()) - {self.lock_file, self.generation_file, *stay, *earlier}
+        aside.mkdir()
+        for path in sorted(moving, key=lambda path: path != self.record_file):
+            path.rename(aside / path.name)
 
 
 @dataclass(frozen=True)
@@ -172,12 +197,15 @@ class Store:
 
     @property
     def id(self) -> str:
-        """A name of this store, made on first use; a copy has another inode and gets a name of its own."""
-        file, inode = self.root / "id.json", self.root.stat().st_ino
-        with locked(self.root / "id.lock"):
-            known = read_json(file) if file.exists() else {}
-            if known.get("inode") != inode:
-                known = {"id": secrets.token_hex(8), "inode": inode}
+        """A name of this store, made on first use; a copy has other inodes and gets a name of its own."""
+        file, lock = self.root / "id.json", self.root / "id.lock"
+        with locked(lock):
+            inodes = [self.root.stat().st_ino, lock.stat().st_ino]
+            known: dict[str, Any] = {}
+            with suppress(StoreError, FileNotFoundError):  # a damaged one is replaced
+                known = read_json(file)
+            if known.get("inodes") != inodes:
+                known = {"id": secrets.token_hex(8), "inodes": inodes}
                 write_json(file, known)
         return str(known["id"])
 
@@ -203,14 +231,17 @@ class Store:
         return directory
 
     def made(self, name: str, most: int = 64) -> dict[str, dict[str, Any]]:
-        """Identities of the newest finished stages of a name, by key."""
+        """What the newest finished stages of a name are (their stage.json), by key."""
         paths = (self.root / name).glob("*/record.json")
         newest = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)[:most]
-        identities = {}
+        described = {}
         for path in newest:
             with suppress(StoreError):  # only for the plan's explanations: a damaged one explains nothing
-                identities[path.parent.name] = StageDirectory(path.parent).read_stage()["identity"]
-        return identities
+                described[path.parent.name] = StageDirectory(path.parent).read_stage()
+        return described
+
+
+__all__ = ["StageDirectory", "Store", "StoreError", "describe", "read_json", "write_json"]
 
 
 def _flush_tree(directory: Path) -> None:
@@ -234,7 +265,10 @@ def describe(stage: Stage) -> dict[str, Any]:
     return {
         "identity": stage.identity(),
         "config_type": f"{config_type.__module__}:{config_type.__qualname__}",
+        "request_key": stage.request_key,
         "run": stage.run,
+        "code": stage.code.value,
+        "roots": list(stage.roots),
         "batch": stage.batch,
         "worker": stage.worker,
         "label": stage.label,
@@ -250,29 +284,3 @@ def _place(each: Stage | FileInput) -> dict[str, str]:
     if isinstance(each, FileInput):
         return {"file": str(each.path), "key": each.key}
     return {"stage": each.address}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises StoreError that names the file and the mend."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        value = None
-    if not isinstance(value, dict):
-        raise StoreError(f"{path}: damaged, not JSON. Remove the directory {path.parent}; it will be made again.")
-    return value
-
-
-def write_json(path: Path, value: Mapping[str, Any], durable: bool = True) -> None:
-    """Written aside, flushed to disk and renamed: a reader sees the old file or the whole new one.
-
-    What is not durable may be lost if the machine dies at once; thousands of such files are written in seconds.
-    """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with aside.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, sort_keys=True, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
-    aside.replace(path)

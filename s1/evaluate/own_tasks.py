@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -182,9 +183,18 @@ def _merged(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], list[P
 
 def _parsed(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        state = path.stat()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file. Correct the `include` that names it.") from None
+    return dict(_parsed_state(path, state.st_mtime_ns, state.st_size))
+
+
+@cache
+def _parsed_state(path: Path, modified_ns: int, size_bytes: int) -> dict[str, Any]:
+    """Parsed once for each state of the file: every point of a sweep asks."""
+    del modified_ns, size_bytes
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())}). Correct it.") from None
     if not isinstance(content, dict):

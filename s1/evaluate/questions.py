@@ -4,7 +4,7 @@ questions.jsonl      Question, in the order of the rows, each with the document 
                      the task's own words, so that the same question has one id under all instructions
 
 The rows are the input "rows", a file or a product with rows.jsonl; without one they are the hub's, or what the task's
-YAML (input "task") says, whose files are the input "data". What cannot be judged is refused here, before anything is
+YAML says, whose files are the input "data". What cannot be judged is refused here, before anything is
 generated.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 from s1.config import ConfigError
 from s1.evaluate.judging import Judgement, judge_of
 from s1.evaluate.replay import evaluate, gold_of, load_task, requests_of, task_over
+from s1.evaluate.task_identity import require_planned, wording
 from s1.records import Question, write_rows
 from s1.stages import Questions
 from sweep.identity import key_of
@@ -28,6 +29,7 @@ from sweep.stage import Summary, Work
 def questions(work: Work[Questions]) -> Summary:
     """Write questions.jsonl. Raises ConfigError for rows that cannot be read, asked or graded."""
     config, path = work.config, task_path(work)
+    require_planned(config.task, config.wording, wording(config.task, path))
     task = load_task(config.task, _source(work), path)
     requests = requests_of(task, config.limit)
     asked = [(request.args[0], request.doc, gold_of(task, request.doc)) for request in requests]
@@ -46,7 +48,8 @@ def instructed(prompt: str, instruction: str | None) -> str:
 
 def task_path(work: Work[Any]) -> Path | None:
     """The task's YAML as it was planned; None: where this process finds it."""
-    return next(iter(work.inputs.get("task", ())), None)
+    place = work.settings.get("task")
+    return None if place is None else Path(str(place))
 
 
 def document(question: Question) -> Mapping[str, Any]:

@@ -27,6 +27,7 @@ from s1.evaluate.questions import document, task_path
 from s1.evaluate.reading import complete_statements
 from s1.evaluate.replay import evaluate, task_over
 from s1.evaluate.task_files import task_file
+from s1.evaluate.task_identity import require_planned, scoring
 from s1.recipe import GraderKind
 from s1.records import Answer, AnswerEnd, Ending, Outcome, Question, Score, read_rows, write_rows
 from s1.stages import Scoring
@@ -69,6 +70,7 @@ def score(works: Sequence[Work[Scoring]]) -> Iterator[Finished]:
 
 
 def _exam(config: Scoring, path: Path | None, questions: Sequence[Question]) -> Exam:
+    require_planned(config.task, config.scoring, scoring(config.task, path))
     docs = [document(question) for question in questions for _ in range(config.samples)]
     task = task_over(docs, config.task, path)
     stops = read_task(config.task, path or task_file(config.task)).stops

@@ -2,6 +2,7 @@
 
 <directory>/continuations/**/*.jsonl      s1/generate/continuations.py; files in one folder are one store
 <directory>/continuations/**/engine.json  what wrote them, where it is told: a flat mapping
+<directory>/redo-<n>/continuations/...    the same, of generations that were made anew
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def count(files: list[Path]) -> Census:
 
 def _stores(directory: Path) -> dict[Path, list[Path]]:
     stores: dict[Path, list[Path]] = {}
-    for path in sorted((directory / FOLDER).rglob("*.jsonl")):
+    for path in sorted(directory.glob(f"**/{FOLDER}/**/*.jsonl")):
         stores.setdefault(path.parent, []).append(path)
     return stores
 

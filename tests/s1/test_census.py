@@ -37,6 +37,17 @@ def test_streams_and_tokens_are_counted_by_store(shared: Path) -> None:
     assert report.faults == ()
 
 
+def test_what_a_redo_began_is_counted_checked_and_mended_too(shared: Path) -> None:
+    small_file(shared / "redo-1" / "continuations" / "9f3c")
+    (path,) = (shared / "redo-1").rglob("*.jsonl")
+    path.write_bytes(path.read_bytes()[:-3])
+    report = describe(shared)
+    assert [line.partition(":")[0] for line in report.lines] == ["continuations/9f3c", "redo-1/continuations/9f3c"]
+    assert report.faults == (f"{path.relative_to(shared)}: 1 torn or damaged lines, left out by every reader",)
+    mend(shared)
+    assert describe(shared).faults == ()
+
+
 def test_a_store_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     assert describe(tmp_path).lines == ()
 

@@ -18,7 +18,7 @@ from s1.stages import Sft
 from s1.train.sft import train
 from sweep.interrupt import GO_ON_LATER
 from sweep.provenance import PROJECT
-from sweep.stage import Resources, Stage
+from sweep.stage import CodePolicy, Resources, Stage
 from sweep.store import StageDirectory, Store, read_json, write_json
 
 
@@ -34,7 +34,10 @@ def prepared(
     store: Store, recipe: Train = RECIPE, run: str = "tests.s1.sharded:train", **settings: object
 ) -> StageDirectory:
     """A training stage of two processes, whose inputs are in the store."""
-    start, data = Stage("start", 1, START, "nobody:makes"), Stage("rendered", 1, START, "nobody:makes")
+    start, data = (
+        Stage("start", 1, START, "nobody:makes", code=CodePolicy.EXPENSIVE),
+        Stage("rendered", 1, START, "nobody:makes", code=CodePolicy.EXPENSIVE),
+    )
     for stage, make in ((start, start_model), (data, lambda out: write_rows(out / "rows.jsonl", rows()))):
         directory = store.prepare(stage)
         directory.begin()
@@ -42,7 +45,18 @@ def prepared(
         directory.publish({})
     given = {**SETTINGS, "micro_batch": 1, **settings}
     inputs = {"model": (start,), "data": (data,)}
-    return store.prepare(Stage("checkpoint", 1, Sft(recipe), run, inputs, given, resources=Resources(processes=2)))
+    return store.prepare(
+        Stage(
+            "checkpoint",
+            1,
+            Sft(recipe),
+            run,
+            inputs,
+            given,
+            resources=Resources(processes=2),
+            code=CodePolicy.EXPENSIVE,
+        )
+    )
 
 
 def command(directory: StageDirectory) -> list[str]:

@@ -10,7 +10,7 @@ from training import RECIPE, SETTINGS, START, losses, rows, start_model, trainin
 from s1.records import write_rows
 from s1.stages import Sft
 from s1.train.sft import train
-from sweep.stage import Resources, Stage
+from sweep.stage import CodePolicy, Resources, Stage
 from sweep.store import StageDirectory
 from tests.slurm.conftest import User
 from tests.sweep import toy_group
@@ -29,7 +29,10 @@ def made(user: User, stage: Stage, make: object) -> StageDirectory:
 
 def test_two_nodes_learn_what_one_process_learns(user: User, tmp_path: Path) -> None:
     train(work(training_inputs(tmp_path / "inputs"), tmp_path / "alone", micro_batch=2))
-    start, data = Stage("start", 1, START, "nobody:makes"), Stage("rendered", 1, START, "nobody:makes")
+    start, data = (
+        Stage("start", 1, START, "nobody:makes", code=CodePolicy.EXPENSIVE),
+        Stage("rendered", 1, START, "nobody:makes", code=CodePolicy.EXPENSIVE),
+    )
     made(user, start, start_model)
     made(user, data, lambda out: write_rows(out / "rows.jsonl", rows()))
     checkpoint = Stage(
@@ -40,6 +43,7 @@ def test_two_nodes_learn_what_one_process_learns(user: User, tmp_path: Path) -> 
         {"model": (start,), "data": (data,)},
         {**SETTINGS, "micro_batch": 1},
         resources=TWO_NODES,
+        code=CodePolicy.EXPENSIVE,
     )
     directory = user.send(checkpoint)
     user.wait(directory)
@@ -50,7 +54,14 @@ def test_two_nodes_learn_what_one_process_learns(user: User, tmp_path: Path) -> 
 
 def test_all_processes_of_two_nodes_are_told_to_stop_and_have_time_to_save(user: User) -> None:
     """Longer than SLURM gives what it ends (KillWait, 5 seconds here): they are told before, not by their end."""
-    song = Stage("song", 1, toy_group.Choir(pause_s=9.0), "tests.sweep.toy_group:sing_until_asked", resources=TWO_NODES)
+    song = Stage(
+        "song",
+        1,
+        toy_group.Choir(pause_s=9.0),
+        "tests.sweep.toy_group:sing_until_asked",
+        resources=TWO_NODES,
+        code=CodePolicy.EXPENSIVE,
+    )
     directory = user.send(song)
     job_id = directory.ids()["01-song"]
     scratch = user.directory(song).scratch
@@ -63,7 +74,14 @@ def test_all_processes_of_two_nodes_are_told_to_stop_and_have_time_to_save(user:
 
 
 def test_two_ranks_of_one_node_are_started_by_the_worker_itself(user: User) -> None:
-    song = Stage("song", 1, toy_group.Choir(), "tests.sweep.toy_group:sing", resources=Resources("sft", processes=2))
+    song = Stage(
+        "song",
+        1,
+        toy_group.Choir(),
+        "tests.sweep.toy_group:sing",
+        resources=Resources("sft", processes=2),
+        code=CodePolicy.EXPENSIVE,
+    )
     (user.store.root / "shared").mkdir(parents=True)
     directory = user.send(song)
     user.wait(directory)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sweep.contract import Graph, Launch, Workers
 from sweep.interrupt import stop_requests
-from sweep.stage import Interrupted, Resources, Stage, Summary, Work
+from sweep.stage import CodePolicy, Interrupted, Resources, Stage, Summary, Work
 from sweep.store import read_json, write_json
 
 EVERY = 10  # steps between what `count` keeps unasked
@@ -35,7 +35,15 @@ class Count:
 
 def make_stage(name: str, number: int, *inputs: Stage, needs: Path | None = None, pause_s: float = 0.0) -> Stage:
     settings = {"needs": str(needs) if needs else None, "pause_s": pause_s}
-    return Stage(name, 1, Make(number), "tests.slurm.toys:make", {"of": inputs} if inputs else {}, settings)
+    return Stage(
+        name,
+        1,
+        Make(number),
+        "tests.slurm.toys:make",
+        {"of": inputs} if inputs else {},
+        settings,
+        code=CodePolicy.EXPENSIVE,
+    )
 
 
 def elsewhere(stage: Stage) -> Stage:
@@ -44,7 +52,14 @@ def elsewhere(stage: Stage) -> Stage:
 
 
 def count_stage(steps: int, step_s: float = 0.1) -> Stage:
-    return Stage("counted", 1, Count(steps, step_s), "tests.slurm.toys:count", resources=Resources("sft"))
+    return Stage(
+        "counted",
+        1,
+        Count(steps, step_s),
+        "tests.slurm.toys:count",
+        resources=Resources("sft"),
+        code=CodePolicy.EXPENSIVE,
+    )
 
 
 def graph(product: Stage, launch: Launch, name: str = "toy") -> Graph:

@@ -8,13 +8,21 @@ from hypothesis import strategies as st
 from sweep.launch.chains import chains
 from sweep.launch.slurm_jobs import plan_jobs
 from sweep.plan import plan
-from sweep.stage import Resources, Stage
+from sweep.stage import CodePolicy, Resources, Stage
 
 CPU, GPU = Resources(), Resources("generate", devices=1)
 
 
 def stage(name: str, *inputs: Stage, number: int = 0, resources: Resources = CPU) -> Stage:
-    return Stage(name, 1, {"number": number}, "a:b", {"of": inputs} if inputs else {}, resources=resources)
+    return Stage(
+        name,
+        1,
+        {"number": number},
+        "a:b",
+        {"of": inputs} if inputs else {},
+        resources=resources,
+        code=CodePolicy.EXPENSIVE,
+    )
 
 
 def chained(*targets: Stage) -> list[str]:

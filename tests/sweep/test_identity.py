@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.identity import IdentityError, canonical_json, key_of
-from sweep.stage import FileInput, Stage
+from sweep.stage import CodePolicy, FileInput, Stage
 
 
 class Colour(Enum):
@@ -59,19 +59,28 @@ def test_what_has_no_stable_identity_is_refused_with_a_mend(value: object) -> No
 
 
 def test_how_and_where_a_stage_runs_cannot_reach_its_key() -> None:
-    plain = Stage("answers", 1, Small(3), "a.b:c")
-    moved = Stage("answers", 1, Small(3), "x.y:z", settings={"device": "cuda"}, batch="b", label="other")
+    plain = Stage("answers", 1, Small(3), "a.b:c", code=CodePolicy.EXPENSIVE)
+    moved = Stage(
+        "answers",
+        1,
+        Small(3),
+        "x.y:z",
+        settings={"device": "cuda"},
+        batch="b",
+        label="other",
+        code=CodePolicy.EXPENSIVE,
+    )
     assert plain.key == moved.key
 
 
 def test_name_version_config_and_inputs_each_change_the_key() -> None:
-    start = Stage("start", 1, Small(1), "a:b")
+    start = Stage("start", 1, Small(1), "a:b", code=CodePolicy.EXPENSIVE)
     stages = [
-        Stage("answers", 1, Small(3), "a:b"),
-        Stage("answers", 2, Small(3), "a:b"),
-        Stage("answers", 1, Small(4), "a:b"),
-        Stage("answers", 1, Small(3), "a:b", {"model": (start,)}),
-        Stage("scores", 1, Small(3), "a:b"),
+        Stage("answers", 1, Small(3), "a:b", code=CodePolicy.EXPENSIVE),
+        Stage("answers", 2, Small(3), "a:b", code=CodePolicy.EXPENSIVE),
+        Stage("answers", 1, Small(4), "a:b", code=CodePolicy.EXPENSIVE),
+        Stage("answers", 1, Small(3), "a:b", {"model": (start,)}, code=CodePolicy.EXPENSIVE),
+        Stage("scores", 1, Small(3), "a:b", code=CodePolicy.EXPENSIVE),
     ]
     assert len({stage.key for stage in stages}) == len(stages)
 

@@ -75,7 +75,8 @@ def test_a_record_tells_where_the_result_came_from(store: Store) -> None:
     record = store.directory(product).read_record()
     assert record["identity"]["inputs"] == {"doubled": [toy.doubled_of(point(1)).key]}
     assert set(record) == {
-        *("key", "identity", "summary", "seconds", "usd", "shards", "finished_at", "provenance", "files")
+        *("key", "request_key", "generation", "identity", "summary", "seconds", "usd", "shards"),
+        *("inputs", "source", "finished_at", "provenance", "files"),
     }
     assert record["files"]["total.txt"]["bytes"] == 1
     assert set(record["provenance"]) == {"argv", "git", "host", "packages"}

@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.plan import PlanError, explain, flatten, plan
-from sweep.stage import Stage
+from sweep.stage import CodePolicy, Stage
 
 
 def stage(name: str, *inputs: Stage, number: int = 0, batch: str | None = None) -> Stage:
-    return Stage(name, 1, {"number": number}, "a:b", {"of": inputs} if inputs else {}, batch=batch)
+    return Stage(
+        name, 1, {"number": number}, "a:b", {"of": inputs} if inputs else {}, batch=batch, code=CodePolicy.EXPENSIVE
+    )
 
 
 START = stage("start")

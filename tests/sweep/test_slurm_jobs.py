@@ -9,13 +9,21 @@ from sweep.launch.slurm_jobs import SlurmJob, plan_jobs
 from sweep.launch.slurm_state import Disk, Seen, State, again, alive_before, elements_of, latest, standings
 from sweep.launch.slurm_text import dependency_of
 from sweep.plan import plan
-from sweep.stage import Resources, Stage
+from sweep.stage import CodePolicy, Resources, Stage
 
 GPU = Resources(script="generate", devices=1)
 
 
 def stage(name: str, *inputs: Stage, number: int = 0, resources: Resources = GPU) -> Stage:
-    return Stage(name, 1, {"number": number}, "a:b", {"of": inputs} if inputs else {}, resources=resources)
+    return Stage(
+        name,
+        1,
+        {"number": number},
+        "a:b",
+        {"of": inputs} if inputs else {},
+        resources=resources,
+        code=CodePolicy.EXPENSIVE,
+    )
 
 
 def jobs_of(*targets: Stage, most: int = 1001, done: tuple[Stage, ...] = ()) -> tuple[SlurmJob, ...]:

@@ -23,12 +23,13 @@ from sweep.launch.export import export
 from sweep.launch.submission import SubmissionDirectory, the_submission
 from sweep.lock import Hold, locked_now
 from sweep.plan import plan
+from sweep.planning import planned
 from sweep.provenance import PROJECT, git_state
 from sweep.prune import prune
 from sweep.publish import publish
 from sweep.queueing import cancel, resume, submit
 from sweep.show_slurm import show_jobs, show_situation
-from sweep.stage import FileInput, Resources, Stage
+from sweep.stage import CodePolicy, FileInput, Resources, Stage
 from sweep.store import Store, read_json
 from tests.slurm import toys
 from tests.slurm.toys import make_stage
@@ -171,7 +172,7 @@ def test_files_of_the_project_are_read_from_the_exported_code(tmp_path: Path) ->
     own = FileInput.of(Path(slurm.PROJECT) / "sweep" / "run.py")
     foreign = tmp_path / "rows.jsonl"
     foreign.write_text("{}", encoding="utf-8")
-    stage = Stage("s", 1, toys.Make(1), "a:b", {"file": (own, FileInput.of(foreign))})
+    stage = Stage("s", 1, toys.Make(1), "a:b", {"file": (own, FileInput.of(foreign))}, code=CodePolicy.EXPENSIVE)
     store = Store(tmp_path / "store")
     directory = written(store, stage)
     places = store.directory(stage).read_stage()["inputs"]["file"]
@@ -234,7 +235,7 @@ def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch:
     composition = Composition(entry, (), Request("toy", {}, (), entry.store))
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(InputError, match="Add yes=true to submit"):
-        submit(Console(file=io.StringIO()), graph, plan([product], lambda stage: False), composition)
+        submit(Console(file=io.StringIO()), graph, planned(graph, Store(composition.entry.store)), composition)
     assert not (tmp_path / "store").exists()
 
 
@@ -244,7 +245,7 @@ def test_a_job_that_would_be_told_to_stop_as_it_starts_is_refused(tmp_path: Path
     composition = Composition(entry, (), Request("toy", {}, (), entry.store))
     dry = dataclasses.replace(graph, launch=dataclasses.replace(graph.launch, dry_run=True))
     with pytest.raises(InputError, match=r"signal_seconds 300: 01-start has 6 minutes.*launch.minutes.cpu"):
-        submit(Console(file=io.StringIO()), dry, plan([dry.product], lambda stage: False), composition)
+        submit(Console(file=io.StringIO()), dry, planned(dry, Store(composition.entry.store)), composition)
     assert not (tmp_path / "store").exists()
 
 
@@ -276,9 +277,24 @@ def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
 
 
 def test_the_shape_of_the_queue_is_shown(golden: Callable[[str, str], None]) -> None:
-    train = Stage("checkpoint", 1, toys.Make(1), "a:b", resources=Resources("sft", nodes=2, devices=8, processes=8))
+    train = Stage(
+        "checkpoint",
+        1,
+        toys.Make(1),
+        "a:b",
+        resources=Resources("sft", nodes=2, devices=8, processes=8),
+        code=CodePolicy.EXPENSIVE,
+    )
     answers = [
-        Stage("answers", 1, toys.Make(n), "a:b", {"of": (train,)}, resources=Resources("generate", devices=2))
+        Stage(
+            "answers",
+            1,
+            toys.Make(n),
+            "a:b",
+            {"of": (train,)},
+            resources=Resources("generate", devices=2),
+            code=CodePolicy.EXPENSIVE,
+        )
         for n in range(3)
     ]
     scores = [make_stage("scores", n, each) for n, each in enumerate(answers)]
@@ -290,9 +306,17 @@ def test_the_shape_of_the_queue_is_shown(golden: Callable[[str, str], None]) -> 
 
 def test_a_script_makes_its_own_share_and_names_what_stands_before_the_rest() -> None:
     start = make_stage("start", 1)
-    train = Stage("checkpoint", 1, toys.Make(1), "a:b", {"of": (start,)}, resources=Resources("sft"))
+    train = Stage(
+        "checkpoint", 1, toys.Make(1), "a:b", {"of": (start,)}, resources=Resources("sft"), code=CodePolicy.EXPENSIVE
+    )
     answers = Stage(
-        "answers", 1, toys.Make(2), "a:b", {"of": (train, make_stage("questions", 3))}, resources=Resources("generate")
+        "answers",
+        1,
+        toys.Make(2),
+        "a:b",
+        {"of": (train, make_stage("questions", 3))},
+        resources=Resources("generate"),
+        code=CodePolicy.EXPENSIVE,
     )
     work = plan([make_stage("report", 4, answers)], lambda stage: False)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.contract import Estimate, Graph, Request, SharedReport, Workers
-from sweep.stage import Finished, Stage, Summary, Work
+from sweep.stage import CodePolicy, Finished, Stage, Summary, Work
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Total:
 
 
 def number_of(x: Point) -> Stage:
-    return Stage("number", 1, Double(x.shape.number), "tests.sweep.toy:number")
+    return Stage("number", 1, Double(x.shape.number), "tests.sweep.toy:number", code=CodePolicy.UPSTREAM)
 
 
 def doubled_of(x: Point) -> Stage:
@@ -56,12 +56,18 @@ def doubled_of(x: Point) -> Stage:
         {"number": (number_of(x),)},
         batch="toys",
         label=f"2 x {x.shape.number}",
+        code=CodePolicy.EXPENSIVE,
     )
 
 
 def graph(points: Sequence[Point], request: Request) -> Graph:
     total = Stage(
-        "total", 1, Total(points[0].name), "tests.sweep.toy:total", {"doubled": tuple(map(doubled_of, points))}
+        "total",
+        1,
+        Total(points[0].name),
+        "tests.sweep.toy:total",
+        {"doubled": tuple(map(doubled_of, points))},
+        code=CodePolicy.FINAL,
     )
     return Graph(
         name=points[0].name,

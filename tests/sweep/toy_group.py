@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.interrupt import stop_requests
-from sweep.stage import Interrupted, Resources, Stage, Summary, Work
+from sweep.stage import CodePolicy, Interrupted, Resources, Stage, Summary, Work
 
 RANKS = ("0", "1")
 
@@ -21,7 +21,14 @@ class Choir:
 
 
 def stage_of(config: Choir, function: str = "sing", processes: int = 2) -> Stage:
-    return Stage("song", 1, config, f"tests.sweep.toy_group:{function}", resources=Resources(processes=processes))
+    return Stage(
+        "song",
+        1,
+        config,
+        f"tests.sweep.toy_group:{function}",
+        resources=Resources(processes=processes),
+        code=CodePolicy.EXPENSIVE,
+    )
 
 
 def sing(work: Work[Choir]) -> Summary:

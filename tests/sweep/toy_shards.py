@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sweep.stage import Finished, Resources, Stage, Summary, Work
+from sweep.stage import CodePolicy, Finished, Resources, Stage, Summary, Work
 
 GPUS = Resources("generate", devices=2)
 PRICE = {"usd_per_hour": 3600.0}
@@ -48,7 +48,14 @@ def squares_in(product: Path) -> list[int]:
 
 def squares_stage(below: int, shards: int = 1) -> Stage:
     whole = Stage(
-        "squares", 1, Squares(below), "tests.sweep.toy_shards:squares", settings=PRICE, batch="gpu", resources=GPUS
+        "squares",
+        1,
+        Squares(below),
+        "tests.sweep.toy_shards:squares",
+        settings=PRICE,
+        batch="gpu",
+        resources=GPUS,
+        code=CodePolicy.EXPENSIVE,
     )
     if shards == 1:
         return whole
@@ -61,4 +68,4 @@ def squares_stage(below: int, shards: int = 1) -> Stage:
 
 def total_stage(shards: int) -> Stage:
     inputs = tuple(squares_stage(below, shards) for below in (5, 7))
-    return Stage("total", 1, Squares(0), "tests.sweep.toy_shards:total", {"squares": inputs})
+    return Stage("total", 1, Squares(0), "tests.sweep.toy_shards:total", {"squares": inputs}, code=CodePolicy.EXPENSIVE)

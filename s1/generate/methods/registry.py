@@ -11,10 +11,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
+from types import ModuleType
 
 from s1.config import ConfigError
 from s1.generate import methods as package
 from s1.generate.methods.method import ComputeRequest, Method
+
+CONSTANTS = ("METHOD", "WRAPPER")
 
 
 def methods() -> tuple[Method, ...]:
@@ -37,8 +40,22 @@ def method_of(request: ComputeRequest) -> Method:
     return serving[0]
 
 
+def code_roots() -> tuple[str, ...]:
+    """What a stage that asks methods reaches without naming them (sweep/source.py)."""
+    return tuple(f"{package.__name__}.{name}:{constant}" for name, constant in _found(tuple(package.__path__)))
+
+
 @cache
 def _named(constant: str, places: tuple[str, ...]) -> tuple[Method, ...]:
+    return tuple(getattr(_module(name), constant) for name, each in _found(places) if each == constant)
+
+
+@cache
+def _found(places: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Modules, and which of the constants each has."""
     names = sorted(each.name for each in pkgutil.iter_modules(places) if each.name != "registry")
-    modules = (importlib.import_module(f"{package.__name__}.{name}") for name in names)
-    return tuple(getattr(module, constant) for module in modules if hasattr(module, constant))
+    return tuple((name, each) for name in names for each in CONSTANTS if hasattr(_module(name), each))
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{package.__name__}.{name}")

@@ -1,0 +1,79 @@
+"""Products made anew: the good one they supersede, what a batch keeps apart for them, and whether they differ.
+
+A stage that is made anew keeps its key. Its earlier product is moved to superseded-<n>/ beside it and its generation
+goes up by one. What its batch shares is not continued from either: a fresh folder redo-<n>/ takes its place, also for
+stages of the batch that are planned later.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.store import StageDirectory, Store, StoreError, write_json
+
+REDO = re.compile(r"redo-(\d+)")
+
+
+def supersede(directory: StageDirectory) -> None:
+    """Set a finished product aside, so that the stage is made anew; nothing if it is not finished."""
+    with directory.locked():
+        if not directory.is_done:
+            return
+        write_json(directory.generation_file, {"generation": directory.generation + 1})  # first: it may only go up
+        shutil.rmtree(directory.scratch, ignore_errors=True)
+        directory.move_to("superseded", stay=(directory.log_file,))  # others of its worker point to it
+
+
+def shared_now(folder: Path) -> Path:
+    """Where a batch keeps what it shares: its folder, or the newest that a redo began."""
+    numbers = _redos(folder)
+    return folder / f"redo-{max(numbers)}" if numbers else folder
+
+
+def renew_shared(folder: Path) -> None:
+    """Begin a fresh folder for what a batch shares; nothing if it shares nothing so far."""
+    now = shared_now(folder)
+    if now.is_dir() and any(now.iterdir()):
+        (folder / f"redo-{max(_redos(folder), default=0) + 1}").mkdir(exist_ok=True)
+
+
+@dataclass(frozen=True)
+class ProductIdentity:
+    """What tells a product from all others, wherever its store is copied to."""
+
+    store: str  # its id
+    address: str
+    digest: str
+    generation: int
+    same_as: Path | None  # the directory of a stage that differs in code alone and has the same bytes
+
+
+def product_identity(path: Path) -> ProductIdentity:
+    """Of a finished stage, by its directory."""
+    directory = StageDirectory(path)
+    store = Store(directory.root)
+    same = same_product(store, directory)
+    generation = directory.read_record().get("generation", 0)
+    return ProductIdentity(store.id, directory.address, directory.digest, generation, same.path if same else None)
+
+
+def same_product(store: Store, directory: StageDirectory) -> StageDirectory | None:
+    """The stage that `directory` differs from in code alone and has the same bytes, if it was made before."""
+    digest, request_key = directory.digest, directory.read_stage().get("request_key")
+    for path in sorted((store.root / directory.path.parent.name).glob("*/record.json")):
+        other = StageDirectory(path.parent)
+        with suppress(StoreError, OSError):  # a damaged one is no witness
+            if other.path == directory.path or other.read_record().get("request_key") != request_key:
+                continue
+            if request_key is not None and other.digest == digest:
+                return other
+    return None
+
+
+def _redos(folder: Path) -> list[int]:
+    found = (REDO.fullmatch(path.name) for path in folder.glob("redo-*"))
+    return [int(each[1]) for each in found if each]
