@@ -81,7 +81,7 @@ def _stands(stage: Stage, found: Planned, store: Store) -> bool:
 def _read(directory: Directory) -> Mapping[str, object]:
     try:
         return directory.read_record()
-    except StoreError:  # told as damaged where it is needed
+    except StoreError:  # reported as damaged where it is needed
         return {}
 
 

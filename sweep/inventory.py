@@ -21,7 +21,7 @@ from sweep.lock import is_locked
 from sweep.store import StageDirectory, Store, StoreError, read_json
 
 SHARED = "shared"
-LEFTOVERS = ("out.partial", "damaged-*", "superseded-*", ".*")  # of an attempt, a mend, a redo, a file being written
+LEFTOVERS = ("out.partial", "damaged-*", "superseded-*", ".*")  # of an attempt, a repair, a redo, a file being written
 HALF_PUBLISHED = re.compile(r"\.(.+)\.(new|old)")
 
 

@@ -15,7 +15,7 @@ class StoreError(RuntimeError):
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Raises StoreError that names the file and the mend."""
+    """Raises StoreError that names the file and what to do."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):

@@ -34,10 +34,14 @@ def curve_of(graph: Graph) -> Stage:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_plans_the_stages_it_always_did(name: str, golden: Callable[[str, str], None]) -> None:
-    """A changed key is work done again: the difference shows which, and is accepted on purpose."""
+    """A changed key is work done again: the difference shows which, and is accepted on purpose.
+
+    Code is left out of the keys of final stages, or every edit of a report would be a difference.
+    """
     graph = graph_of(compose([f"+experiment={name}", "-m"]))
     stages = plan([graph.product], lambda stage: False).needed
-    golden(f"keys/{name}.json", json.dumps({stage.address: stage.label for stage in stages}, indent=2) + "\n")
+    labels = {f"{stage.name}/{stage.request_key}": stage.label for stage in stages}
+    golden(f"keys/{name}.json", json.dumps(labels, indent=2) + "\n")
 
 
 def test_every_option_of_every_group_composes() -> None:

@@ -111,9 +111,9 @@ def test_a_final_stage_that_gives_the_same_bytes_knows_the_one_before(checkout: 
     second = checkout.directory("total")
     assert second.path != first.path
     assert same_product(checkout.store, second) == first
-    told = product_identity(second.path)
-    assert (told.same_as, told.generation, told.store) == (first.path, 0, checkout.store.id)
-    assert (told.address, told.digest) == (second.address, first.digest)
+    known = product_identity(second.path)
+    assert (known.same_as, known.generation, known.store) == (first.path, 0, checkout.store.id)
+    assert (known.address, known.digest) == (second.address, first.digest)
     checkout.edit("value = 0 + sum(", "value = 1 + sum(")
     checkout.run()
     assert same_product(checkout.store, checkout.directory("total")) is None
