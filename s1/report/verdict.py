@@ -6,7 +6,7 @@
 
 The last two are fixed beforehand; both steps of the second are judged at the level at which they hold together (Holm).
 An interval above zero: it rises. Below zero: it falls. Around zero: it cannot be told at this n, and the smallest
-difference that would have shown is named. More or less thinking is spoken of only where measured tokens differ that way.
+difference that would have shown is named. More or less thinking is spoken of only where measured tokens differ so.
 """
 
 from __future__ import annotations
