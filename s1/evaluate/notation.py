@@ -80,7 +80,8 @@ _WORKSPACE = re.compile(
     r"(?P<keep>\\\\(?:\[[^\]\n]{0,20}\])?|\\[{}%])"
     r"|(?P<group>(?<=\d)(?:\{,\}\s*(?=\d)|(?:,\\!|\\,|\\!,|\\ )\s*(?=\d{3}(?!\d))))"
     r"|(?P<space>\\[,;:> ]|\\q?quad(?![a-zA-Z])|~)"
-    r"|(?P<drop>\\!|\\(?:left|right)(?![a-zA-Z])\.?|\\(?:[bB]igg?[lrm]?|displaystyle|textstyle|limits|,)(?![a-zA-Z])"
+    r"|(?P<drop>\\!|\\(?:left|right)(?![a-zA-Z])\.?|\\(?:[bB]igg?[lrm]?"
+    r"|blacksquare|qed|square|Box|checkmark|displaystyle|textstyle|limits|,)(?![a-zA-Z])"
     r"|\\[()\[\]$]|\$|\*\*(?!\s*\d)|(?<!\d)\*\*|`|\\(?:no)?newline|<br */?>|</?answer>)"
     r"|(?P<frac>\\[dtc]frac(?![a-zA-Z]))"
 )
@@ -120,6 +121,8 @@ def _spell(character: str) -> str:
     known = _CHARACTERS.get(character)
     if known is not None:
         return known
+    if unicodedata.category(character) == "So" or character == "\u220e":  # a tick, an emoji, the end of a proof
+        return " "
     folded = unicodedata.normalize("NFKC", character)
     if "\u2044" in folded:
         above, _, below = folded.partition("\u2044")

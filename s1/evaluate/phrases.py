@@ -145,6 +145,7 @@ def values(statement: str) -> Iterator[str]:
 def _value(text: str) -> str:
     """The text without what is said before and beside a value."""
     value = _without_fillers(_without_asides(text))
+    value = re.sub(r"^(?:minus|negative)\s+(?=[\d\\])", "-", value, flags=re.IGNORECASE)
     if negation := _NOT.match(value):
         raise Denied(value[negation.end() :].strip(" ."))
     if _HEDGE.match(value) or _CONDITION.search(value):
