@@ -182,7 +182,7 @@ def test_how_a_task_is_scored_is_no_part_of_its_questions(checkout: Checkout) ->
     checkout.edit(task, lambda text: f"# A comment.\n{text}\ngeneration_kwargs: {{max_gen_toks: 7}}\n")
     assert checkout.plan()[0] == RESCORED
     checkout.edit(
-        "s1/evaluate/tasks/_shared.yaml", lambda text: text.replace("aggregation: mean", "aggregation: median")
+        "s1/evaluate/tasks/_shared.yaml", lambda text: text.replace("aggregation: mean", "aggregation: nanmean")
     )
     assert checkout.plan()[0] == RESCORED
 

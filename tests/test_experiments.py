@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from s1 import pipeline
-from s1.labels import label_of
+from s1.generate.methods.registry import method_of
 from s1.learning import curated_of, lesson_of
 from sweep.compose import CONFIG, Composition, compose
 from sweep.contract import Graph
@@ -94,7 +94,7 @@ def test_a_continuation_with_new_lines_is_typed_in_double_quotes() -> None:
     typed = ("budget=wait", 'budget.continuation="\\n\\nWait","Wait\\t"', "-m")
     points = compose(typed).points
     assert [x.budget.continuation for x in points] == ["\n\nWait", "Wait\t"]
-    assert [label_of(x) for x in points] == ["\\n\\nWait x2", "Wait\\t x2"]
+    assert [method_of(x.request).label(x.request) for x in points] == ["\\n\\nWait x2", "Wait\\t x2"]
 
 
 def test_what_is_forced_at_the_end_of_thinking_does_not_decide_the_training() -> None:

@@ -36,11 +36,11 @@ class Checkout:
         (self.code / "tests/sweep").mkdir(parents=True)
         shutil.copyfile(PROJECT / TOY, self.code / TOY)
 
-    def run(self, *words: str, status: int = 0) -> str:
-        """One scan over two numbers; returns what it printed."""
+    def run(self, *words: str, status: int = 0, numbers: str = "1,2") -> str:
+        """One scan over numbers; returns what it printed."""
         places = [f"store={self.store.root}", f"results={self.results}"]
         done = subprocess.run(
-            [sys.executable, "-m", "sweep", "shape.number=1,2", *words, *places, "-m"],
+            [sys.executable, "-m", "sweep", f"shape.number={numbers}", *words, *places, "-m"],
             cwd=self.code,
             capture_output=True,
             text=True,
@@ -209,7 +209,7 @@ def test_what_a_batch_shares_is_begun_afresh_by_redo(checkout: Checkout) -> None
     assert (folder / "calls.txt").read_bytes() == before
     assert shared_now(folder) == folder / "redo-1"
     assert len((folder / "redo-1/calls.txt").read_text(encoding="utf-8").splitlines()) == 2
-    checkout.run("shape.number=1,2,3")  # a point that is new continues what was generated last
+    checkout.run(numbers="1,2,3")  # a point that is new continues what was generated last
     assert len((folder / "redo-1/calls.txt").read_text(encoding="utf-8").splitlines()) == 3
 
 

@@ -264,7 +264,7 @@ def test_what_cannot_be_meant_is_refused(argv: list[str], complaint: str) -> Non
     "argv",
     [
         "+experiment=budget_scan 'budget.max_thinking_tokens=geomspace(8,256,6)' also=['budget.waits=1,2'] seed=1 -m",
-        "+experiment=smoke budget.max_thinking_tokens=16,385 also=[] yes=true results=elsewhere -m",
+        "+experiment=smoke budget.max_thinking_tokens=16,383 also=[] yes=true results=elsewhere -m",
         """budget=wait budget.waits=1,2 'budget.continuation="\\n\\nWait","Hmm, so",Wait' store=/tmp/x -m""",
         """task=dial 'task.instruction="Think for 1_000 tokens.","Don'"'"'t \\"hurry\\"."' generate.share=false -m""",
     ],
