@@ -11,10 +11,10 @@ from s1.report.table import as_written, read_table, shown
 from sweep.errors import InputError
 
 HEADING = (
-    "label,budget.max_thinking_tokens,model.revision,n,accuracy,lo,hi,thinking_tokens,forced_share,mean_waits,"
-    "no_answer_share,valid,sampled_tokens,key\n"
+    "label,budget.max_thinking_tokens,model.revision,series,n,accuracy,lo,hi,thinking_tokens,forced_share,mean_waits,"
+    "no_answer_share,answers_cut_share,valid,sampled_tokens,key\n"
 )
-ROW = "max 16,16,1e5,300,0.19,0.15,0.238,16.0,1.0,0.0,0.0,yes,4800,{key}\n"
+ROW = "max 16,16,1e5,model.revision 1e5,300,0.19,0.15,0.238,16.0,1.0,0.0,0.0,0.0,yes,4800,{key}\n"
 
 
 def table(folder: Path, *keys: str) -> Path:
@@ -35,7 +35,10 @@ def test_a_key_is_a_text_whatever_it_looks_like(tmp_path: Path, key: str) -> Non
 
 def test_an_axis_is_text_so_that_all_of_its_cells_have_one_type(tmp_path: Path) -> None:
     path = table(tmp_path, "a", "b")
-    path.write_text(path.read_text(encoding="utf-8").replace("max 16,16,1e5", "end,,nan", 1), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("max 16,16,1e5,model.revision 1e5", "end,,nan,model.revision nan", 1),
+        encoding="utf-8",
+    )
     assert [(row["budget.max_thinking_tokens"], row["model.revision"]) for row in read_table(path)] == [
         (None, "nan"),
         ("16", "1e5"),
@@ -48,7 +51,7 @@ def test_an_axis_is_text_so_that_all_of_its_cells_have_one_type(tmp_path: Path) 
     [
         ("accuracy", "inf", "not a number"),
         ("accuracy", "nan", "not a number"),
-        ("accuracy", "0,19", "15 cells under 14 names"),
+        ("accuracy", "0,19", "17 cells under 16 names"),
         ("accuracy", "1_9", "not a number"),
         ("accuracy", " 0.19", "not a number"),
         ("n", "300.0", "not a whole number"),

@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 
-from s1.asking import questions_of, wording_of
+from s1.asking import questions_of
 from s1.config import ConfigError, Hub, Task
 from s1.evaluate.disagreements import COLUMNS
 from s1.evaluate.own_tasks import read_task, remarks
 from s1.evaluate.questions import questions
 from s1.evaluate.score import score
 from s1.evaluate.task_files import task_file, task_names
+from s1.evaluate.task_identity import own_file, scoring
 from s1.records import Answer, AnswerEnd, Ending, Outcome, Question, Score, read_rows, write_rows
 from s1.stages import Scoring
+from sweep.identity import key_of
+from sweep.source import source_of
 from sweep.stage import FileInput, Work
 
 ROWS = [
@@ -81,18 +84,20 @@ class Place:
     def asked(self, rows: str | None = "rows.jsonl", name: str = "mytask", **fields: Any) -> list[Question]:
         """The questions, planned here and made by a worker that stands elsewhere."""
         stage = questions_of(Task(name, data_file=rows, **fields))
-        work = self.work(stage.config, stage.inputs, "questions")
+        work = self.work(stage.config, stage.inputs, stage.settings, "questions")
         questions(work)
         return read_rows(work.out / "questions.jsonl", Question)
 
-    def work(self, config: Any, inputs: Mapping[str, Sequence[Any]], name: str) -> Work[Any]:
+    def work(
+        self, config: Any, inputs: Mapping[str, Sequence[Any]], settings: Mapping[str, Any], name: str
+    ) -> Work[Any]:
         out = self.root / "store" / name
         out.mkdir(parents=True)
         paths = {
             role: tuple(each.path if isinstance(each, FileInput) else each for each in given)
             for role, given in inputs.items()
         }
-        return Work(name, config, paths, out, out, out, settings={}, report=lambda done, total, unit: None)
+        return Work(name, config, paths, out, out, out, settings=settings, report=lambda done, total, unit: None)
 
     def scored(self, answers: Sequence[Answer], name: str = "mytask", samples: int = 1) -> list[Score]:
         given = self.root / "store" / "answers"
@@ -101,9 +106,8 @@ class Place:
         inputs = {
             "answers": (given,),
             "questions": (self.root / "store" / "questions",),
-            "task": wording_of(name),
         }
-        work = self.work(Scoring(name, samples), inputs, "scores")
+        work = self.work(Scoring(name, samples, scoring(name)), inputs, {"task": own_file(name)}, "scores")
         (finished,) = score([work])
         rows = read_rows(work.out / "scores.jsonl", Score)
         assert finished.summary["accuracy"] == sum(row.correct for row in rows) / len(rows)
@@ -249,7 +253,7 @@ def test_answers_that_two_graders_judge_differently_are_listed(place: Place) -> 
     place.task(TEMPLATE)
     place.rows(ROWS)
     asked = place.asked()
-    texts = ["14", "Answer: 34\nor rather $35$", "x" * 300 + "\n$42$"]
+    texts = ["14", "Answer: 34\nor rather $35$", "x" * 300 + "\nAnswer: $42$"]
     place.scored([answer(each, text) for each, text in zip(asked, texts, strict=True)])
     with (place.root / "store/scores/grader_disagreement.csv").open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
@@ -418,17 +422,29 @@ def test_names_of_both_folders_are_known_and_shipped_ones_are_taken(place: Place
         task_file("dial")
 
 
-def test_each_file_that_decides_what_a_task_does_is_part_of_its_key(place: Place) -> None:
+def test_what_words_a_task_is_in_the_key_of_its_questions_and_what_judges_it_is_not(place: Place) -> None:
     place.task("include: _base.yaml\nprocess_results: !function mine.graded\n")
     for name, text in (("_base.yaml", TEMPLATE), ("mine.py", "def graded(doc, results):\n    return {}\n")):
         (place.root / "tasks" / name).write_text(text)
     place.rows(ROWS)
-    keys = [questions_of(Task("mytask", data_file="rows.jsonl")).key]
-    for name in ("tasks/mytask.yaml", "tasks/_base.yaml", "tasks/mine.py"):
-        with (place.root / name).open("a", encoding="utf-8") as file:
-            file.write("\n")
-        keys.append(questions_of(Task("mytask", data_file="rows.jsonl")).key)
-    assert len(set(keys)) == 4
+
+    def state() -> tuple[str, str]:
+        source_of.cache_clear()  # a command reads the source once
+        return questions_of(Task("mytask", data_file="rows.jsonl")).key, key_of(scoring("mytask"))
+
+    def after(name: str, old: str, new: str) -> tuple[bool, bool]:
+        """Whether questions, and whether scores, are others after an edit."""
+        before, path = state(), place.root / "tasks" / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        return before[0] != state()[0], before[1] != state()[1]
+
+    assert after("_base.yaml", "Solve:", "Please solve:") == (True, False)
+    assert after("mytask.yaml", "include", "description: Be exact.\ninclude") == (True, False)
+    assert after("mine.py", "return {}", "return {'exact_match': 1}") == (False, True)
+    assert after("mine.py", "return", "# a comment\n    return") == (False, False)
+    assert after("mytask.yaml", "include", "# a comment\ninclude") == (False, False)
 
 
 def test_settings_that_are_not_used_are_said(place: Place) -> None:
