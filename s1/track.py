@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from s1.report.columns import Cell
 from s1.report.table import read_table
 from s1.resources import Track
-from sweep.generations import product_identity
+from sweep.generations import same_as
 from sweep.identity import key_of
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Mirror:
 
     def _is_known(self, path: Path) -> bool:
         """A stage that differs from this one in code alone was mirrored, with the same bytes."""
-        same = product_identity(path).same_as
+        same = same_as(path)
         if same is None:
             return False
         return _mirrored_as(same) == run_id(self.store_id(), same.name, _record(same).get("generation", 0))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.store import StageDirectory, Store, StoreError, write_json
@@ -41,24 +40,11 @@ def renew_shared(folder: Path) -> None:
         (folder / f"redo-{max(_redos(folder), default=0) + 1}").mkdir(exist_ok=True)
 
 
-@dataclass(frozen=True)
-class ProductIdentity:
-    """What tells a product from all others, wherever its store is copied to."""
-
-    store: str  # its id
-    address: str
-    digest: str
-    generation: int
-    same_as: Path | None  # the directory of a stage that differs in code alone and has the same bytes
-
-
-def product_identity(path: Path) -> ProductIdentity:
-    """Of a finished stage, by its directory."""
+def same_as(path: Path) -> Path | None:
+    """The directory of a stage that differs from this one in code alone and has the same bytes."""
     directory = StageDirectory(path)
-    store = Store(directory.root)
-    same = same_product(store, directory)
-    generation = directory.read_record().get("generation", 0)
-    return ProductIdentity(store.id, directory.address, directory.digest, generation, same.path if same else None)
+    same = same_product(Store(directory.root), directory)
+    return same.path if same else None
 
 
 def same_product(store: Store, directory: StageDirectory) -> StageDirectory | None:

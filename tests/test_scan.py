@@ -73,6 +73,7 @@ def test_a_scan_leaves_a_report_a_table_figures_and_a_manifest(scanned: User) ->
         "figures",
         "report.html",
         "manifest.json",
+        "grader_disagreement.csv",
     }
     rows = read_table(made / "table.csv")
     assert [row["label"] for row in rows] == ["max 4", "max 16", "Wait x1"]

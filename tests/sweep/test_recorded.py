@@ -15,9 +15,9 @@ from s1 import pipeline
 from sweep.compose import CONFIG as REAL_CONFIG
 from sweep.compose import Composition, compose
 from sweep.errors import InputError
-from tests.sweep.words import Point
+from tests.sweep.toy_texts import Point
 
-CONFIG = Path(__file__).parent / "words_conf"
+CONFIG = Path(__file__).parent / "toy_texts_conf"
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a composition takes a tenth of a second: no shrinking
 NOT_RECORDED = ["plan=true", "yes=true", "store=/tmp/a store", "results=out", "launch.partition=main", "launch.kind=x"]
 
@@ -224,7 +224,7 @@ def test_what_a_point_depends_on_is_recorded() -> None:
     reads = points("where=${store}/rows", "store=/tmp/x", "plan=true").request.command
     assert reads == "python -m sweep 'where=${store}/rows' store=/tmp/x"
     assert points("where=store", "store=/tmp/x").request.command == "python -m sweep where=store"
-    assert points("pipeline=tests.sweep.words").request.command == "python -m sweep pipeline=tests.sweep.words"
+    assert points("pipeline=tests.sweep.toy_texts").request.command == "python -m sweep pipeline=tests.sweep.toy_texts"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses  # noqa: F401  `send` runs code with these names
 import json
 import os
 import re
@@ -72,6 +73,7 @@ def stage_directory(root: Path, name: str) -> Path:
         "files": FILES,
     }
     (path / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    (path / "stage.json").write_text(json.dumps({"request_key": None}), encoding="utf-8")
     return path
 
 
@@ -176,6 +178,15 @@ def test_made_anew_or_in_a_copied_store_it_is_a_run_of_its_own(home: Path) -> No
     send(home, f"m.store_id = lambda: 'copy'; m.stage(tracked('scores'), Path({str(path)!r}))")
     made = {each.name.rpartition("-")[2] for each in (home / "wandb").glob("offline-run-*")}
     assert made == {RUN, run_id(STORE, "0123456789ab", 1), run_id("copy", "0123456789ab", 1)}
+
+
+def test_a_stage_of_other_code_and_the_same_bytes_is_no_new_run(home: Path) -> None:
+    before, after = stage_directory(home, "0123456789ab"), stage_directory(home, "ba9876543210")
+    for path in (before, after):
+        (path / "stage.json").write_text(json.dumps({"request_key": "asked"}), encoding="utf-8")
+    send(home, f"m.stage(tracked('scores'), Path({str(before)!r}))")
+    send(home, f"m.stage(dataclasses.replace(tracked('scores'), key='ba9876543210'), Path({str(after)!r}))")
+    assert [path.name.rpartition("-")[2] for path in (home / "wandb").glob("offline-run-*")] == [RUN]
 
 
 @pytest.mark.parametrize(
