@@ -47,6 +47,8 @@ def _beyond_reference(series: Series) -> Iterator[Step]:
 
 
 def _held_back_sentence(step: Step, falls: Sequence[Step]) -> str:
+    if not step.end.audit.mean_waits:
+        return f"{step.end.label} held no end of thinking back: it says nothing of holding it back."
     how = "when the end of thinking is held back"
     sentence = f"Accuracy {step.direction.value} {how}, {step.way}: {step.change}."
     if step.direction is Direction.UNKNOWN:
