@@ -244,14 +244,14 @@ def _reason(job: Job, failed: Path) -> str:
 
 def show_results(console: Console, graph: Graph, directory: Path, remarks: Sequence[str]) -> None:
     """The result's table, what is to be said of its making, and where everything is."""
-    console.print(_result_table(graph.table(directory)))
+    console.print(result_table(graph.table(directory)))
     for line in remarks:
         console.print(f"  [dim]{escape(line)}[/dim]", soft_wrap=True)
     for path in sorted(directory.iterdir()):
         console.print(f"  {path}", soft_wrap=True)
 
 
-def _result_table(rows: Sequence[Mapping[str, str]]) -> Table:
+def result_table(rows: Sequence[Mapping[str, str]]) -> Table:
     """Figures are never shortened: headings take several lines, and texts (the first column, long cells) fold."""
     table = Table(box=None, header_style="dim", pad_edge=False)
     for index, heading in enumerate(rows[0]):

@@ -215,9 +215,11 @@ def _measured(member: Member, sampled: Sampled, context: _Context) -> Measured:
 def _audited(member: Member) -> Audit:
     """Of all seeds; many sound ones do not make up for one that is not."""
     together = audit(member.scores, member.request)
+    if together.problems or len(member.scored) == 1:
+        return together
     alone = [(each.point.seed, audit(each.scores, member.request)) for each in member.scored]
     of_seeds = [f"Seed {seed}: {problem}" for seed, found in alone for problem in found.problems]
-    return replace(together, problems=together.problems or of_seeds)
+    return replace(together, problems=of_seeds)
 
 
 def _source(each: Scored, sampled: Sampled, level: float) -> Source:

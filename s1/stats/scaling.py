@@ -31,6 +31,7 @@ from s1.stats.interval import Estimate, plain, two_sided_z
 
 SAME_LENGTH_DOUBLINGS = 1e-9  # nearer than this, two points have the same mean length, and no slope between them
 PER_DOUBLING = "pp per doubling"
+NUMBERS_AT_ONCE = 4_000_000  # of resamples times pairs: a thousand points have half a million pairs
 SAME_SHARE = 1e-9  # nearer than this, two accuracies differ by rounding
 CHOSEN = ", best of "  # in the method of Performance, before what the choice was from
 MANY_SAMPLES = 64  # of a question: how many its mean comes from is not known here, and no more are assumed
@@ -59,7 +60,14 @@ def control(tokens_RP: np.ndarray, bounds: Sequence[Bounds | None]) -> np.ndarra
 
 def scaling(tokens_RP: np.ndarray, accuracy_RP: np.ndarray) -> np.ndarray:
     """Mean slope over all pairs of points, in pp per doubling; a pair of the same mean length has none."""
-    earlier, later = np.triu_indices(tokens_RP.shape[1], k=1)
+    pairs = np.triu_indices(tokens_RP.shape[1], k=1)
+    blocks = max(1, len(tokens_RP) * len(pairs[0]) // NUMBERS_AT_ONCE)
+    rows = zip(np.array_split(tokens_RP, blocks), np.array_split(accuracy_RP, blocks), strict=True)
+    return np.concatenate([_mean_slope(*each, pairs) for each in rows])
+
+
+def _mean_slope(tokens_RP: np.ndarray, accuracy_RP: np.ndarray, pairs: tuple[np.ndarray, ...]) -> np.ndarray:
+    earlier, later = pairs
     doublings_RP = _doublings(tokens_RP)
     run = doublings_RP[:, later] - doublings_RP[:, earlier]
     rise_pp = 100 * (accuracy_RP[:, later] - accuracy_RP[:, earlier])
