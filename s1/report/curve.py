@@ -37,6 +37,12 @@ from s1.stats.scaling import Metrics, as_sure_as, metrics
 from sweep.stage import Summary, Work
 
 
+NOT_COMPARED = {  # s1/evaluate/graders.py, GradeNote
+    "timed_out": "took too long to compare with the reference",
+    "too_long": "are longer or larger than an answer can be",
+}
+
+
 def curve(work: Work[Curve]) -> Summary:
     """Read every point's scores.jsonl, write curve.json and grader_disagreement.csv."""
     scored = list(read_scored(work))
@@ -247,6 +253,16 @@ def _cost(scores: Sequence[Score], cost: Cost) -> dict[str, Estimate]:
     }
 
 
+def _not_compared(points: Sequence[Measured], members: Sequence[Member]) -> Iterator[str]:
+    """Answers that count as wrong though nobody found them wrong."""
+    scores = {member.key: member.scores for member in members}
+    for note, reason in NOT_COMPARED.items():
+        counts = [(point, sum(score.note == note for score in scores[point.key])) for point in points]
+        named = [f"{point.label} ({count} of {point.audit.traces})" for point, count in counts if count]
+        if named:
+            yield f"Answers that {reason}, and count as wrong: {', '.join(named)}."
+
+
 def _notes(points: Sequence[Measured], members: Sequence[Member]) -> Iterator[str]:
     invalid = [point.label for point in points if not point.valid]
     if invalid:
@@ -258,7 +274,8 @@ def _notes(points: Sequence[Measured], members: Sequence[Member]) -> Iterator[st
     yield from dict.fromkeys(member.note for member in members if member.note)
     if len({tuple(source.seed for source in point.sources) for point in points}) > 1:
         each = ", ".join(f"{point.label} {'/'.join(str(source.seed) for source in point.sources)}" for point in points)
-        yield f"Points of this line have different seeds, and are compared over those that both have: {each}."
+        yield f"Points of this line have different seeds, and are compared over those that both have, or by"
+            f" question where they share none: {each}."
     engines = sorted({point.engine for point in points})
     if len(engines) > 1:
         yield f"Points of this line come from engines that differ: {'; '.join(engines)}. So may their traces."
@@ -270,6 +287,7 @@ def _notes(points: Sequence[Measured], members: Sequence[Member]) -> Iterator[st
     ]
     if onward:
         yield f"Think again in the answer, and thinking tokens do not count it: {', '.join(onward)}."
+    yield from _not_compared(points, members)
     silent = [point.label for point in points if point.valid and point.thinking_tokens.value == 0]
     if silent:
         yield f"Points without any thinking have no place on a log axis, and in Scaling and Slope: {', '.join(silent)}."

@@ -240,6 +240,13 @@ def test_traces_that_think_on_are_noted() -> None:
     ]
 
 
+def test_an_answer_that_nobody_compared_is_no_silent_wrong_one() -> None:
+    late = measured(point(8, 0), range(20), 50)
+    late = replace(late, scores=[replace(late.scores[-1], note="timed_out"), *late.scores[:-1]])
+    notes = one_series(late, altered(measured(point(None, 0), range(20), 50), note="ambiguous")).notes
+    assert notes == ["Answers that took too long to compare with the reference, and count as wrong: max 8 (1 of 40)."]
+
+
 def compared(compare: Compare, scored: Sequence[Scored]) -> Page:
     findings = find(Curve([each.point for each in scored], STATISTICS, COST, compare), scored)
     return Page(Report("scan", "", "command"), findings, [], "c0ffee")
