@@ -36,7 +36,6 @@ from s1.stats.interval import Estimate, plain
 from s1.stats.scaling import Metrics, as_sure_as, metrics
 from sweep.stage import Summary, Work
 
-
 NOT_COMPARED = {  # s1/evaluate/graders.py, GradeNote
     "timed_out": "took too long to compare with the reference",
     "too_long": "are longer or larger than an answer can be",
@@ -260,7 +259,7 @@ def _not_compared(points: Sequence[Measured], members: Sequence[Member]) -> Iter
         counts = [(point, sum(score.note == note for score in scores[point.key])) for point in points]
         named = [f"{point.label} ({count} of {point.audit.traces})" for point, count in counts if count]
         if named:
-            yield f"Answers that {reason}, and count as wrong: {', '.join(named)}."
+            yield f"Answers that {reason}, and count as wrong: {'; '.join(named)}."
 
 
 def _notes(points: Sequence[Measured], members: Sequence[Member]) -> Iterator[str]:
@@ -268,14 +267,16 @@ def _notes(points: Sequence[Measured], members: Sequence[Member]) -> Iterator[st
     if invalid:
         yield (
             "Failed the audit, and left out of Scaling, Slope, Performance and the verdict:"
-            f" {', '.join(invalid)} ({len(invalid)} of {len(points)} points)."
+            f" {'; '.join(invalid)} ({len(invalid)} of {len(points)} points)."
         )
     yield from (f"{point.label}: {sentence}" for point in points for sentence in point.audit.unmet)
     yield from dict.fromkeys(member.note for member in members if member.note)
     if len({tuple(source.seed for source in point.sources) for point in points}) > 1:
         each = ", ".join(f"{point.label} {'/'.join(str(source.seed) for source in point.sources)}" for point in points)
-        yield f"Points of this line have different seeds, and are compared over those that both have, or by"
-            f" question where they share none: {each}."
+        yield (
+            "Points of this line have different seeds, and are compared over those that both have, or by question where"
+            f" they share none: {each}."
+        )
     engines = sorted({point.engine for point in points})
     if len(engines) > 1:
         yield f"Points of this line come from engines that differ: {'; '.join(engines)}. So may their traces."
@@ -286,8 +287,8 @@ def _notes(points: Sequence[Measured], members: Sequence[Member]) -> Iterator[st
         if point.audit.thinks_on_share
     ]
     if onward:
-        yield f"Think again in the answer, and thinking tokens do not count it: {', '.join(onward)}."
+        yield f"Think again in the answer, and thinking tokens do not count it: {'; '.join(onward)}."
     yield from _not_compared(points, members)
     silent = [point.label for point in points if point.valid and point.thinking_tokens.value == 0]
     if silent:
-        yield f"Points without any thinking have no place on a log axis, and in Scaling and Slope: {', '.join(silent)}."
+        yield f"Points without any thinking have no place on a log axis, and in Scaling and Slope: {'; '.join(silent)}."
