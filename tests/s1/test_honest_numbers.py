@@ -189,6 +189,13 @@ def test_no_slope_where_every_question_differs_alike(shares: tuple[float, ...]) 
     assert (found_metrics.scaling, found_metrics.slope) == (None, None)
 
 
+def test_lengths_that_differ_alike_have_no_interval_of_zero_width() -> None:
+    alike = one_series(measured(point(None, 0), range(10), 50), measured(point(None, 1), range(20), 69)).to_reference[0]
+    assert (alike.tokens.value, alike.tokens.lo) == (19, None)
+    cut = one_series(measured(point(8, 0), range(10), 50), measured(point(16, 0), range(20), 50)).neighbours[0]
+    assert (cut.tokens.lo, cut.tokens.hi, cut.tokens.method) == (8, 8, "every trace the same")
+
+
 def test_scaling_of_many_points_is_computed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """All resamples of all pairs at once are 40 GB for a thousand points."""
     draw = np.random.default_rng(0)
