@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import betaincinv, expit, logit, ndtr
 from scipy.stats import binom
 
-from s1.stats.audit import Requested
+from s1.generate.methods.method import Bounds
 from s1.stats.bootstrap import draw_counts, resampled_means
 from s1.stats.clustered import Spread, accuracy_limits, share_limits
 from s1.stats.interval import two_sided_z
@@ -266,7 +266,7 @@ def line(
     true_P = expit(at[:, None] + 1.5 * nodes) @ weights / weights.sum()
     questions, points = counts.shape[1], len(at)
     length = np.array([512.0, 1024, 2048, 4096])
-    asked = [Requested(int(each)) for each in length]
+    asked = [Bounds(highest=int(each)) for each in length]
     earlier, later = np.triu_indices(points, k=1)
     rise = 100 * (true_P[later] - true_P[earlier]) / (later - earlier)
     run = np.arange(points) - (points - 1) / 2

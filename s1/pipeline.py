@@ -100,6 +100,7 @@ def names_of(stages: Sequence[Stage]) -> list[str]:
 
 def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[PointStages], request: Request) -> Stage:
     first = points[0]
+    _require_comparable(first, request)
     curve = Stage(
         name="curve",
         version=4,
@@ -137,6 +138,21 @@ def _curve_point(x: Experiment, values: Mapping[str, Json]) -> CurvePoint:
         request=x.request,
         seed=x.seed,
     )
+
+
+def _require_comparable(first: Experiment, request: Request) -> None:
+    """Raises ConfigError, before anything runs, where the report would find nothing to compare."""
+    compare = first.compare
+    if compare is None:
+        return
+    if compare.axis == "seed" and first.statistics.pool_seeds:
+        raise ConfigError("compare.axis seed: seeds are pooled into one point. Set statistics.pool_seeds=false.")
+    there = {"null" if each.get(compare.axis) is None else str(each[compare.axis]) for each in request.values}
+    if compare.reference not in there:
+        raise ConfigError(
+            f"compare.reference {compare.reference}: no such value of {compare.axis}"
+            f" (there: {', '.join(sorted(there))}). Choose one of them, or add points that have it."
+        )
 
 
 def _data_report(name: str, points: Sequence[Experiment], built: Sequence[PointStages], request: Request) -> Stage:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Console
@@ -26,6 +27,7 @@ from sweep.store import Store, read_json
 DIFFERENCES_SHOWN = 2
 LABELS_SHOWN = 3
 VALUE_CHARACTERS = 30
+WIDEST_FIGURE = 16  # characters of a cell: "[100.0, 100.0]", a key; longer ones are texts
 
 
 def show_plan(console: Console, graph: Graph, found: Planned, store: Store) -> None:
@@ -242,14 +244,21 @@ def _reason(job: Job, failed: Path) -> str:
 
 def show_results(console: Console, graph: Graph, directory: Path, remarks: Sequence[str]) -> None:
     """The result's table, what is to be said of its making, and where everything is."""
-    rows = graph.table(directory)
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for index, heading in enumerate(rows[0]):
-        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(escape, row.values()))
-    console.print(table)
+    console.print(result_table(graph.table(directory)))
     for line in remarks:
         console.print(f"  [dim]{escape(line)}[/dim]", soft_wrap=True)
     for path in sorted(directory.iterdir()):
         console.print(f"  {path}", soft_wrap=True)
+
+
+def result_table(rows: Sequence[Mapping[str, str]]) -> Table:
+    """Figures are never shortened: headings take several lines, and texts (the first column, long cells) fold."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for index, heading in enumerate(rows[0]):
+        widest = max(len(row[heading]) for row in rows)
+        folds = index == 0 or widest > WIDEST_FIGURE
+        lines = "\n".join(wrap(heading, max(widest, *(len(word) + 2 for word in heading.split()), 1)))
+        table.add_column(lines, justify="right" if index else "left", no_wrap=not folds, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row.values()))
+    return table

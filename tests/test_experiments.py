@@ -364,3 +364,16 @@ def test_a_missing_data_file_is_refused() -> None:
 def test_one_command_has_one_machine() -> None:
     with pytest.raises(InputError, match="machine: differs between the points of one command"):
         graph_of(compose(["machine.slots=1,2", "-m"]))
+
+
+@pytest.mark.parametrize(
+    ("compare", "message"),
+    [
+        ('compare={axis: seed, reference: "0"}', r"compare\.axis seed: seeds are pooled.*statistics\.pool_seeds=false"),
+        ("compare={axis: data, reference: limo}", r"compare\.reference limo: no such value of data \(there: null\)"),
+    ],
+)
+def test_a_comparison_that_would_fail_at_the_end_is_refused_before_anything_runs(compare: str, message: str) -> None:
+    composition = compose(["+experiment=smoke", "seed=0,1", compare, "-m"])
+    with pytest.raises(InputError, match=message):
+        graph_of(composition)

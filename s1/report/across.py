@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from s1.config import Compare, ConfigError
+from s1.config import ConfigError
 from s1.report.comparison import Comparison, holm
 from s1.report.findings import Difference, Series
 from s1.report.measure import Sampled
-from s1.report.series import Member, is_of_request
+from s1.report.series import SEED, Member, is_of_request
 from s1.stages import Curve
 from s1.stats.grid import grid, require_paired
 
@@ -22,11 +22,22 @@ def across(config: Curve, members: Sequence[Member], series: Sequence[Series]) -
     compare = config.compare
     if compare is None:
         return []
+    if compare.axis == SEED and config.statistics.pool_seeds:
+        raise ConfigError("compare.axis seed: seeds are pooled into one point. Set statistics.pool_seeds=false.")
+    there = {_value(each, compare.axis) for each in members}
+    if compare.reference not in there:
+        raise ConfigError(
+            f"compare.reference {compare.reference}: no such value of {compare.axis}"
+            f" (there: {', '.join(sorted(there))}). Choose one of them, or add points that have it."
+        )
+    names = _names(members, compare.axis)
     groups: dict[str, list[Member]] = defaultdict(list)
     for each in members:
         groups[repr(sorted((a, repr(v)) for a, v in each.values.items() if a != compare.axis))].append(each)
     valid = {point.key: point.valid for line in series for point in line.points}
-    pairs = [pair for group in groups.values() for pair in _pairs(config, compare, group, valid)]
+    pairs = [
+        pair for group in groups.values() for pair in _pairs(config, {names[id(each)]: each for each in group}, valid)
+    ]
     levels = holm([compared.at_level(name, reference) for compared, name, reference in pairs], config.statistics.level)
     return [
         compared.difference(name, reference, level)
@@ -35,15 +46,18 @@ def across(config: Curve, members: Sequence[Member], series: Sequence[Series]) -
 
 
 def _pairs(
-    config: Curve, compare: Compare, group: Sequence[Member], valid: Mapping[str, bool]
+    config: Curve, names: Mapping[str, Member], valid: Mapping[str, bool]
 ) -> Iterator[tuple[Comparison, str, str]]:
     """Each point of a group against the one with the reference's value."""
-    statistics = config.statistics
-    names = {_name(each, compare.axis): each for each in group}
+    statistics, compare = config.statistics, config.compare
+    assert compare is not None, "only what is compared comes here"
     reference = next((n for n, each in names.items() if _value(each, compare.axis) == compare.reference), None)
     if reference is None:
-        there = ", ".join(sorted({_value(each, compare.axis) for each in group}))
-        raise ConfigError(f"compare.reference {compare.reference}: no such value of {compare.axis} (there: {there}).")
+        there = ", ".join(names)
+        raise ConfigError(
+            f"compare.reference {compare.reference}: no point has this value of {compare.axis} and agrees in the rest"
+            f" with {there}. Add it, or choose another reference."
+        )
     sampled = {name: sampled_of(each) for name, each in names.items()}
     require_paired({name: its for name, each in sampled.items() for its in each.grids})
     compared = Comparison(sampled, {name: valid[each.key] for name, each in names.items()}, statistics)
@@ -57,7 +71,21 @@ def sampled_of(member: Member) -> Sampled:
 
 
 def _value(each: Member, axis: str) -> str:
-    return str(each.values.get(axis))
+    value = each.values.get(axis)
+    return "null" if value is None else str(value)
+
+
+def _names(members: Sequence[Member], axis: str) -> dict[int, str]:
+    """By id; where the budgets in words do not tell points apart, with what they set besides."""
+    alike: dict[str, list[Member]] = defaultdict(list)
+    for each in members:
+        alike[_name(each, axis)].append(each)
+    return {id(each): name + _besides(each, group) for name, group in alike.items() for each in group}
+
+
+def _besides(each: Member, group: Sequence[Member]) -> str:
+    differing = [a for a in each.values if len({repr(other.values.get(a)) for other in group}) > 1]
+    return "".join(f", {a} {_value(each, a)}" for a in differing)
 
 
 def _name(each: Member, axis: str) -> str:

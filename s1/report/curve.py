@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -29,12 +29,17 @@ from s1.report.scored import Scored, read_scored
 from s1.report.series import Line, Member, lines_of, members_of
 from s1.resources import Cost
 from s1.stages import Curve
-from s1.stats.audit import audit, label_as_measured
+from s1.stats.audit import Audit, audit, label_as_measured
 from s1.stats.bootstrap import draw_counts
 from s1.stats.grid import require_paired
 from s1.stats.interval import Estimate, plain
-from s1.stats.scaling import metrics
+from s1.stats.scaling import Metrics, as_sure_as, metrics
 from sweep.stage import Summary, Work
+
+NOT_COMPARED = {  # s1/evaluate/graders.py, GradeNote
+    "timed_out": "took too long to compare with the reference",
+    "too_long": "are longer or larger than an answer can be",
+}
 
 
 def curve(work: Work[Curve]) -> Summary:
@@ -90,7 +95,6 @@ def _series(line: Line, context: _Context) -> Series:
     require_paired({m.label: its for m in line.members for its in sampled[id(m)].grids})
     ordered = sorted(line.members, key=lambda member: _thinking_order(member, sampled[id(member)]))
     taken = [sampled[id(member)] for member in ordered]
-    counts_RQ = draw_counts(len(taken[0].questions), statistics.resamples, statistics.seed)
     points = [_measured(member, its, context) for member, its in zip(ordered, taken, strict=True)]
     by_label = dict(zip((point.label for point in points), taken, strict=True))
     valid = [point for point in points if point.valid]
@@ -114,25 +118,40 @@ def _series(line: Line, context: _Context) -> Series:
             if point is not reference
         ],
         held_back=list(fixed),
-        metrics=metrics(
-            np.column_stack([each.thinking_tokens_Q for each in taken]),
-            np.column_stack([each.accuracy_Q for each in taken]),
-            [point.bounds for point in points],
-            [point.valid for point in points],
-            counts_RQ,
-            statistics.level,
-        ),
+        metrics=_metrics(points, taken, peak, context),
         notes=list(_notes(points, line.members)),
     )
+
+
+def _metrics(points: Sequence[Measured], taken: Sequence[Sampled], peak: Measured, context: _Context) -> Metrics:
+    statistics = context.config.statistics
+    found = metrics(
+        np.column_stack([each.thinking_tokens_Q for each in taken]),
+        np.column_stack([each.accuracy_Q for each in taken]),
+        [point.bounds for point in points],
+        [point.valid for point in points],
+        draw_counts(len(taken[0].questions), statistics.resamples, statistics.seed),
+        statistics.level,
+    )
+    return replace(found, performance=found.performance and as_sure_as(found.performance, peak.accuracy))
 
 
 def _fixed_levels(valid: Sequence[Measured], reference: Measured, compare: Comparison) -> dict[str, float]:
     """What is compared with the reference whatever the numbers, the fewest and the most held-back ends, by label; and
     the level that each is judged at."""
-    extended = sorted((point for point in valid if point.holds_back_more(reference)), key=lambda point: point.held_back)
+    extended = sorted(
+        (point for point in valid if _only_holds_back(point, reference)), key=lambda point: point.held_back
+    )
     chosen = dict.fromkeys(point.label for point in extended[:1] + extended[-1:])
     intervals = [compare.at_level(label, reference.label) for label in chosen]
     return dict(zip(chosen, holm(intervals, compare.statistics.level), strict=True))
+
+
+def _only_holds_back(point: Measured, reference: Measured) -> bool:
+    """More ends than the reference, and neither is cut shorter than the other: the difference would be of both."""
+    most, least = (each.request.budget.max_thinking_tokens for each in (point, reference))
+    uncut = not reference.audit.forced_share and (most is None or (least is not None and most > least))
+    return point.holds_back_more(reference) and (most == least or uncut)
 
 
 def _thinking_order(member: Member, sampled: Sampled) -> tuple[float, ...]:
@@ -147,13 +166,16 @@ def _reference_order(point: Measured) -> tuple[float, ...]:
 
 
 def _further_steps(valid: Sequence[Measured], peak: Measured) -> Iterator[tuple[str, str]]:
-    """From the least thinking to the peak, from there to the most and to the lowest, and the deepest fall before it:
-    labels, the later first. Steps between neighbours are not repeated."""
+    """From the least thinking to the peak, from there to the most and to the lowest, the deepest fall before it, and
+    the rise behind each: labels, the later first. Steps between neighbours are not repeated."""
     if len(valid) < 2:
         return
     place, last = valid.index(peak), len(valid) - 1
-    lowest = min(range(place, last + 1), key=lambda index: valid[index].accuracy.value)
-    steps = [(0, place), (place, last), (place, lowest), _deepest_fall(valid[: place + 1])]
+    shares = [point.accuracy.value for point in valid]
+    lowest = min(range(place, last + 1), key=shares.__getitem__)
+    highest_again = max(range(lowest, last + 1), key=shares.__getitem__)
+    top, trough = _deepest_fall(valid[: place + 1])
+    steps = [(0, place), (place, last), (place, lowest), (top, trough), (trough, place), (lowest, highest_again)]
     yield from ((valid[end].label, valid[start].label) for start, end in dict.fromkeys(steps) if end > start + 1)
 
 
@@ -172,7 +194,7 @@ def _measured(member: Member, sampled: Sampled, context: _Context) -> Measured:
     scores, level, request = member.scores, context.level, member.request
     _, questions, samples = sampled.correct_RQS.shape
     outcomes = Counter(score.outcome for score in scores)
-    audited = audit(scores, request)
+    audited = _audited(member)
     known = [context.disagreeing[each.key] for each in member.scored if each.key in context.disagreeing]
     return Measured(
         label=label_as_measured(request, audited),
@@ -193,6 +215,16 @@ def _measured(member: Member, sampled: Sampled, context: _Context) -> Measured:
         disagreements=sum(known) if known else None,
         **_cost(scores, context.config.cost),
     )
+
+
+def _audited(member: Member) -> Audit:
+    """Of all seeds; many sound ones do not make up for one that is not."""
+    together = audit(member.scores, member.request)
+    if together.problems or len(member.scored) == 1:
+        return together
+    alone = [(each.point.seed, audit(each.scores, member.request)) for each in member.scored]
+    of_seeds = [f"Seed {seed}: {problem}" for seed, found in alone for problem in found.problems]
+    return replace(together, problems=of_seeds)
 
 
 def _source(each: Scored, sampled: Sampled, level: float) -> Source:
@@ -220,21 +252,43 @@ def _cost(scores: Sequence[Score], cost: Cost) -> dict[str, Estimate]:
     }
 
 
+def _not_compared(points: Sequence[Measured], members: Sequence[Member]) -> Iterator[str]:
+    """Answers that count as wrong though nobody found them wrong."""
+    scores = {member.key: member.scores for member in members}
+    for note, reason in NOT_COMPARED.items():
+        counts = [(point, sum(score.note == note for score in scores[point.key])) for point in points]
+        named = [f"{point.label} ({count} of {point.audit.traces})" for point, count in counts if count]
+        if named:
+            yield f"Answers that {reason}, and count as wrong: {'; '.join(named)}."
+
+
 def _notes(points: Sequence[Measured], members: Sequence[Member]) -> Iterator[str]:
     invalid = [point.label for point in points if not point.valid]
     if invalid:
         yield (
-            "Failed the forcing audit, and left out of Scaling, Slope, Performance and the verdict:"
-            f" {', '.join(invalid)} ({len(invalid)} of {len(points)} points)."
+            "Failed the audit, and left out of Scaling, Slope, Performance and the verdict:"
+            f" {'; '.join(invalid)} ({len(invalid)} of {len(points)} points)."
         )
     yield from (f"{point.label}: {sentence}" for point in points for sentence in point.audit.unmet)
     yield from dict.fromkeys(member.note for member in members if member.note)
     if len({tuple(source.seed for source in point.sources) for point in points}) > 1:
         each = ", ".join(f"{point.label} {'/'.join(str(source.seed) for source in point.sources)}" for point in points)
-        yield f"Points of this line have different seeds, and are compared over those that both have: {each}."
+        yield (
+            "Points of this line have different seeds, and are compared over those that both have, or by question where"
+            f" they share none: {each}."
+        )
     engines = sorted({point.engine for point in points})
     if len(engines) > 1:
         yield f"Points of this line come from engines that differ: {'; '.join(engines)}. So may their traces."
+    onward = [
+        f"{point.label} ({100 * point.audit.thinks_on_share:.1f}% of traces,"
+        f" {point.audit.mean_thinks_on_tokens:.1f} tokens per trace)"
+        for point in points
+        if point.audit.thinks_on_share
+    ]
+    if onward:
+        yield f"Think again in the answer, and thinking tokens do not count it: {'; '.join(onward)}."
+    yield from _not_compared(points, members)
     silent = [point.label for point in points if point.valid and point.thinking_tokens.value == 0]
     if silent:
-        yield f"Points without any thinking have no place on a log axis, and in Scaling: {', '.join(silent)}."
+        yield f"Points without any thinking have no place on a log axis, and in Scaling and Slope: {'; '.join(silent)}."

@@ -20,6 +20,8 @@ from s1.stats.interval import Estimate, plain
 from s1.stats.seeds import SEEDS_FOR_TWO_WAY, of_seeds, t_quantile, two_way
 from s1.stats.votes import majority_at, pass_at
 
+SAME_TOKENS = 1e-9  # nearer than this, two mean lengths differ by rounding
+
 
 @dataclass(frozen=True)
 class Sampled:
@@ -98,7 +100,8 @@ def detectable(one: Sampled, other: Sampled, level: float, power: float) -> Esti
 def longer(one: Sampled, other: Sampled, level: float) -> Estimate:
     """Mean thinking tokens of `one` less those of `other`, paired: Student's t over questions.
 
-    A single question has no interval.
+    A single question has no interval, nor have questions that all differ alike; one value is the interval only where
+    all traces of either point have the same length.
     """
     pair = _as_paired(one.thinking_tokens_RQS, other.thinking_tokens_RQS, one, other)
     differences_RQ = pair[0].mean(axis=2) - pair[1].mean(axis=2)
@@ -107,6 +110,10 @@ def longer(one: Sampled, other: Sampled, level: float) -> Estimate:
     value = float(differences_Q.mean())
     if questions == 1:
         return plain(value, 1, "a single question, no interval", "tokens")
+    if np.ptp(differences_RQ) <= SAME_TOKENS:
+        if all(np.ptp(each) == 0 for each in pair):
+            return Estimate(value, value, value, questions, "every trace the same", "tokens", level)
+        return plain(value, questions, "every question differs alike, no interval", "tokens")
     variance, freedom = float(differences_Q.var(ddof=1)) / questions, float(questions - 1)
     if seeds >= SEEDS_FOR_TWO_WAY:
         crossed = two_way(differences_RQ)

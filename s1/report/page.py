@@ -24,6 +24,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from s1.generate.methods.method import extends
 from s1.report import show
 from s1.report.canvas import FAINT, INK, INVALID, LINES, RULE, Drawing
 from s1.report.disagreements import FILE_NAME as DISAGREEMENTS
@@ -97,10 +98,13 @@ class Page:
     def methods(self) -> Mapping[str, str]:
         """How the intervals were made."""
         points = list(self.findings.points())
-        rows = [row.estimate for series in self.findings.series for row in series.to_reference]
+        of_series = [
+            row for series in self.findings.series for row in (*series.to_reference, *series.neighbours, *series.shape)
+        ]
+        rows = [row.estimate for row in (*of_series, *self.findings.across)]
         return {
             "accuracy": "; ".join(dict.fromkeys(point.accuracy.method for point in points)),
-            "difference": "; ".join(dict.fromkeys(row.method for row in rows)) or "none",
+            "difference": "; ".join(dict.fromkeys(row.method for row in rows)) or "none (nothing to compare)",
             "tokens": "; ".join(dict.fromkeys(point.thinking_tokens.method for point in points)),
         }
 
@@ -117,10 +121,16 @@ class Page:
     def power_percent(self) -> str:
         return f"{100 * self.findings.statistics.power:g}"
 
-    def unpaired_pp(self, series: Series) -> float:
-        """The difference at which two separate runs, as accurate as the reference, can be told apart."""
+    def unpaired_pp(self, series: Series) -> float | None:
+        """The difference at which two separate runs, as accurate as the reference, can be told apart.
+
+        None where the formula has no answer: at 0 and 100%, and where it exceeds 100 points.
+        """
         reference, statistics = series.point(series.reference), self.findings.statistics
-        return detectable_unpaired_pp(reference.accuracy.value, reference.questions, statistics.level, statistics.power)
+        found = detectable_unpaired_pp(
+            reference.accuracy.value, reference.questions, statistics.level, statistics.power
+        )
+        return found if 0 < found <= 100 else None
 
     def manifest(self) -> Mapping[str, object]:
         points = [
@@ -189,6 +199,7 @@ def render(template: str, page: object) -> str:
         accuracy=accuracy,
         sources=sources,
         percent=show.percent,
+        kept=kept,
         duration=show.duration,
         money=show.money,
         typeset=typeset,
@@ -228,6 +239,22 @@ def accuracy(point: Measured) -> str:
     if point.accuracy_if_cut_right is None:
         return share
     return f"{share}, at most {show.percent(point.accuracy_if_cut_right)} if the cut answers were right"
+
+
+def kept(series: Series) -> str:
+    """What may be said where no trace failed, and every Wait and length that was asked for came about."""
+    if any(not point.valid or point.audit.unmet for point in series.points):
+        return ""
+    budgets = [point.request.budget for point in series.points]
+    if not any(each.max_thinking_tokens is not None or extends(each) for each in budgets):
+        said = "Nothing was forced."
+    else:
+        said = "Every trace kept the budget that was forced on it."
+    if any(point.request.instruction for point in series.points):
+        said += " What a prompt asks for in words is not forced: see Control."
+    if any(point.audit.thinks_on_share for point in series.points):
+        said += " Some traces think again in their answer, which no budget bounds."
+    return said
 
 
 def sources(point: Measured) -> list[str]:

@@ -42,8 +42,7 @@ class Shape:
 
     @property
     def rises(self) -> bool:
-        rise = self.rise
-        return rise is not None and rise.direction is Direction.RISES and rise.longer is Longer.YES
+        return self.rise is not None and self.rise.is_rise
 
     @cached_property
     def falls_before(self) -> list[Step]:
@@ -62,6 +61,15 @@ class Shape:
     @property
     def falls(self) -> list[Step]:
         return [*self.falls_before, *self.falls_after] if len(self.points) > 1 else []
+
+    @cached_property
+    def rebounds(self) -> list[Step]:
+        """The highest rise from the end of a fall, where a rise to the peak does not say it already."""
+        ends = {fall.end.label for fall in self.falls if not (self.rises and fall in self.falls_before)}
+        places = {point.label: place for place, point in enumerate(self.points)}
+        pairs = [(places[start], places[end]) for start, end in self.differences if start in ends]
+        steps = [step for step in (self._step(*pair) for pair in pairs) if step is not None and step.is_rise]
+        return sorted(steps, key=lambda step: -step.difference.estimate.value)[:1]
 
     @property
     def jumps(self) -> list[Step]:
@@ -82,18 +90,22 @@ class Shape:
             return "nothing to compare"
         on_the_way = f" with a fall on the way, after {self.falls_before[0].start.label}" if self.falls_before else ""
         if self.rises:
-            return f"rises to {self.peak.label}{on_the_way}{self._end_in_words}"
+            return f"rises to {self.peak.label}{on_the_way}{self._end_in_words}{self._again_in_words}"
         if not self.falls:
             return "cannot be told"
         if self.place == 0:
-            return f"falls after {self.peak.label}"
-        return f"whether it rises cannot be told; falls after {self.falls[0].start.label}"
+            return f"falls after {self.peak.label}{self._again_in_words}"
+        return f"whether it rises cannot be told; falls after {self.falls[0].start.label}{self._again_in_words}"
 
     @property
     def _end_in_words(self) -> str:
         if self.falls_after:
             return ", then falls"
         return "" if self.descent is None else "; whether it then falls cannot be told"
+
+    @property
+    def _again_in_words(self) -> str:
+        return f", rises again after {self.rebounds[0].start.label}" if self.rebounds else ""
 
     def _step(self, start: int, end: int) -> Step | None:
         before, after = self.points[start], self.points[end]
@@ -128,6 +140,7 @@ def outlined(shape: Shape) -> Iterator[str]:
         yield from _rise(shape)
         yield from (f"On the way accuracy falls, {step.said}." for step in shape.falls_before)
         yield from _falls_after(shape)
+        yield from (f"After that it rises again, {step.said}." for step in shape.rebounds)
     for step in shape.jumps:
         yield f"Without measurably longer thinking accuracy {step.direction.value}, {step.said}."
     if len(shape.points) > 2 and len({point.accuracy.value for point in shape.points}) > 1:
@@ -156,7 +169,7 @@ def _caveat(shape: Shape) -> str:
     level = next(iter(shape.differences.values())).joint.level or 0.0
     decimals = math.ceil(-math.log10(1 - level))  # two digits of the error
     return (
-        f"{shape.peak.label} is the best of {len(shape.points)} points, chosen by the numbers, and flatters by that;"
-        f" so each rise and fall is judged at {100 * level:.{decimals}f} %, which holds for all {shape.pairs} pairs"
-        " together."
+        f"{shape.peak.label} is the best of {len(shape.points)} points, chosen by the numbers, so its accuracy is"
+        f" likely too high, and each rise and fall is judged at {100 * level:.{decimals}f}%, the level at which all"
+        f" {shape.pairs} pairs hold together."
     )

@@ -45,6 +45,20 @@ class Step:
         return Longer.NO if hi < 0 else Longer.UNKNOWN
 
     @property
+    def is_rise(self) -> bool:
+        """More accurate while thinking more."""
+        return self.direction is Direction.RISES and self.longer is Longer.YES
+
+    @property
+    def _over_seeds(self) -> str:
+        """Of points with other seeds: the accuracies are over all of their own, the difference is not."""
+        one, other = ([source.seed for source in point.sources] for point in (self.start, self.end))
+        if one == other:
+            return ""
+        common = [f"{seed}" for seed in one if seed in other]
+        return f" over seed {', '.join(common)}, which both have" if common else " by question, of other seeds"
+
+    @property
     def falls(self) -> bool:
         """Less accurate while thinking more."""
         return self.direction is Direction.FALLS and self.longer is Longer.YES
@@ -61,7 +75,7 @@ class Step:
     @property
     def change(self) -> str:
         """`+58.7 points [+52.3, +64.7]`."""
-        return f"{value(self.difference.estimate)} points {interval(self.difference.estimate)}"
+        return f"{value(self.difference.estimate)} points {interval(self.difference.estimate)}{self._over_seeds}"
 
     @property
     def said(self) -> str:

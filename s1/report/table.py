@@ -128,12 +128,10 @@ def _shown_row(row: Mapping[str, Cell]) -> dict[str, str]:
         "acc %": _percent(row["accuracy"]),
         "interval": f"[{_percent(row['lo'])}, {_percent(row['hi'])}]",
         "n": f"{row['n']:.0f}",
-        "thinking": f"{row['thinking_tokens']}",
-        "cut %": _percent(row["forced_share"]),
-        "Waits": f"{row['mean_waits']}",
-        "none %": _percent(row["no_answer_share"]),
-        "cut ans %": _percent(row["answers_cut_share"]),
-        "tokens": f"{row['sampled_tokens']:,.0f}",
+        "thinking tokens": f"{row['thinking_tokens']}",
+        "thinking cut %": _percent(row["forced_share"]),
+        "no answer %": _percent(row["no_answer_share"]),
+        "answers cut %": _percent(row["answers_cut_share"]),
     }
 
 

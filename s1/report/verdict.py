@@ -17,6 +17,7 @@ from s1.report.findings import Difference, Series
 from s1.report.shape import outlined, shape_of
 from s1.report.show import interval, value
 from s1.report.step import Direction, Longer, Step, cannot_be_told, direction_of
+from s1.stats.seeds import SEEDS_FOR_TWO_WAY
 
 
 def verdict(series: Series) -> list[str]:
@@ -24,6 +25,8 @@ def verdict(series: Series) -> list[str]:
     shape = shape_of(series)
     held_back = [_held_back_sentence(step, shape.falls) for step in _beyond_reference(series)]
     sentences = [*outlined(shape), *held_back, *_vote_sentence(series)]
+    if sentences:
+        sentences.extend(_given_seeds(series))
     return sentences or ["Fewer than two valid points: there is nothing to compare."]
 
 
@@ -47,6 +50,8 @@ def _beyond_reference(series: Series) -> Iterator[Step]:
 
 
 def _held_back_sentence(step: Step, falls: Sequence[Step]) -> str:
+    if not step.end.audit.mean_waits:
+        return f"{step.end.label} held no end of thinking back: it says nothing of holding it back."
     how = "when the end of thinking is held back"
     sentence = f"Accuracy {step.direction.value} {how}, {step.way}: {step.change}."
     if step.direction is Direction.UNKNOWN:
@@ -58,6 +63,12 @@ def _held_back_sentence(step: Step, falls: Sequence[Step]) -> str:
     if turn and step.direction is Direction.RISES:
         return f"{sentence} That is past the peak: {turn.start.label} scores higher."
     return sentence
+
+
+def _given_seeds(series: Series) -> Iterator[str]:
+    several = {len(point.sources) for point in series.points if point.valid and len(point.sources) > 1}
+    if several and min(several) < SEEDS_FOR_TWO_WAY:
+        yield f"This holds for the {min(several)} seeds at hand: fewer than {SEEDS_FOR_TWO_WAY} say little of others."
 
 
 # --------------------------------------------------------------------------------------------------------- votes

@@ -67,7 +67,8 @@ def require_paired(grids: Mapping[str, Grid]) -> None:
     """Raises StatisticsError, naming the missing questions, unless all points answer the same ones."""
     everything = sorted({question for each in grids.values() for question in each.questions})
     for name, each in grids.items():
-        missing = [question for question in everything if question not in set(each.questions)]
+        answered = set(each.questions)
+        missing = [question for question in everything if question not in answered]
         if missing:
             shown = ", ".join(missing[:NAMED_IDS]) + (", ..." if len(missing) > NAMED_IDS else "")
             raise StatisticsError(

@@ -12,7 +12,9 @@ NaN inside, None outside: a statistic without a value in some row is undefined t
 A maximum over points is biased upward. So Performance chooses the best point on the questions of each resample, and
 reads its accuracy, less that of the point that is best on all questions, on those that the resample left out; the mean
 of it is what the choice adds (Tsamardinos, Greasidou & Borboudakis, 2018: bootstrap bias corrected cross-validation).
-The interval is that of the point that is best on all questions, its lower limit moved down by as much.
+The interval is that of the point that is best on all questions, its lower limit moved down by as much. A point without
+thinking may be the best; a slope over log2 tokens leaves it out. Where all questions differ alike between the points,
+resamples know no spread, and there is no slope.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ from s1.stats.interval import Estimate, plain, two_sided_z
 
 SAME_LENGTH_DOUBLINGS = 1e-9  # nearer than this, two points have the same mean length, and no slope between them
 PER_DOUBLING = "pp per doubling"
+NUMBERS_AT_ONCE = 4_000_000  # of resamples times pairs: a thousand points have half a million pairs
+SAME_SHARE = 1e-9  # nearer than this, two accuracies differ by rounding
+CHOSEN = ", best of "  # in the method of Performance, before what the choice was from
 MANY_SAMPLES = 64  # of a question: how many its mean comes from is not known here, and no more are assumed
 
 
@@ -55,7 +60,14 @@ def control(tokens_RP: np.ndarray, bounds: Sequence[Bounds | None]) -> np.ndarra
 
 def scaling(tokens_RP: np.ndarray, accuracy_RP: np.ndarray) -> np.ndarray:
     """Mean slope over all pairs of points, in pp per doubling; a pair of the same mean length has none."""
-    earlier, later = np.triu_indices(tokens_RP.shape[1], k=1)
+    pairs = np.triu_indices(tokens_RP.shape[1], k=1)
+    blocks = max(1, len(tokens_RP) * len(pairs[0]) // NUMBERS_AT_ONCE)
+    rows = zip(np.array_split(tokens_RP, blocks), np.array_split(accuracy_RP, blocks), strict=True)
+    return np.concatenate([_mean_slope(*each, pairs) for each in rows])
+
+
+def _mean_slope(tokens_RP: np.ndarray, accuracy_RP: np.ndarray, pairs: tuple[np.ndarray, ...]) -> np.ndarray:
+    earlier, later = pairs
     doublings_RP = _doublings(tokens_RP)
     run = doublings_RP[:, later] - doublings_RP[:, earlier]
     rise_pp = 100 * (accuracy_RP[:, later] - accuracy_RP[:, earlier])
@@ -102,9 +114,25 @@ def best_point(accuracy_QP: np.ndarray, counts_RQ: np.ndarray, level: float) -> 
     if points > 1:
         bias = optimism(accuracy_QP, counts_RQ)
         corrected = "not corrected" if bias is None else "corrected"
-        method += f", best of {points} points, {corrected} for the choice"
+        method += f"{CHOSEN}{points} points, {corrected} for the choice"
         value, lo = (max(0.0, each - (bias or 0.0)) for each in (value, lo))
     return Estimate(value, min(lo, value), max(hi, value), questions, method, "share", level)
+
+
+def as_sure_as(performance: Estimate, best: Estimate) -> Estimate:
+    """Performance with the interval of the best point itself, which knows its samples and seeds.
+
+    The limit below is moved down as the value is.
+    """
+    _, *corrected = performance.method.split(CHOSEN)
+    lo, hi = (performance.value if end is None else end for end in (best.lo, best.hi))
+    moved = max(0.0, lo + performance.value - best.value)
+    return replace(
+        performance,
+        lo=min(moved, performance.value),
+        hi=max(hi, performance.value),
+        method=CHOSEN.join([best.method, *corrected]),
+    )
 
 
 def metrics(
@@ -121,9 +149,10 @@ def metrics(
     """
     usable = [index for index, ok in enumerate(valid) if ok and tokens_QP[:, index].any()]
     tokens, right = tokens_QP[:, usable], accuracy_QP[:, usable]
+    best_of = accuracy_QP[:, [index for index, ok in enumerate(valid) if ok]]
 
     def slope_of(of: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Estimate | None:
-        if not usable:
+        if not usable or _are_alike(right):
             return None
         observed = of(tokens.mean(axis=0, keepdims=True), right.mean(axis=0, keepdims=True))
         draws_R = of(resampled_means(counts_RQ, tokens), resampled_means(counts_RQ, right))
@@ -133,7 +162,7 @@ def metrics(
         control=_control(tokens_QP, bounds, counts_RQ, level),
         scaling=slope_of(scaling),
         slope=slope_of(slope),
-        performance=best_point(right, counts_RQ, level) if usable else None,
+        performance=best_point(best_of, counts_RQ, level) if best_of.size else None,
     )
 
 
@@ -150,6 +179,11 @@ def _control(
         same = int((draws_R == observed).sum())
         return plain(observed, len(tokens_QP), f"the same in {same} of {len(draws_R)} resamples of questions", "share")
     return replace(found, lo=max(found.lo, float(draws_R.min())), hi=min(found.hi, float(draws_R.max())))
+
+
+def _are_alike(accuracy_QP: np.ndarray) -> bool:
+    """Every question differs between the points as every other does: resamples of them know no spread."""
+    return bool(np.ptp(accuracy_QP - accuracy_QP[:, :1], axis=0).max() <= SAME_SHARE)
 
 
 def _best(accuracy_P: np.ndarray) -> np.ndarray:

@@ -106,7 +106,7 @@ def test_a_trace_at_its_maximum_was_cut_whatever_its_ending_says() -> None:
 
 def test_a_trace_that_ended_by_itself_without_its_waits_makes_the_point_invalid() -> None:
     found = audit([replace(ENDED, waits=2), replace(ENDED, waits=1)], request(waits=2))
-    assert found.problems == ["1 of 2 traces ended uncut before 2 ends were suppressed (first: question q1)."]
+    assert found.problems == ["1 of 2 traces ended uncut with fewer than 2 ends suppressed (first: question q1)."]
     assert found.unmet == []
 
 

@@ -197,7 +197,7 @@ def test_the_published_curve_rises_with_the_budget_and_its_wait_gain_cannot_be_t
     assert shape.startswith(
         "Accuracy rises with thinking to Wait x4, from 0.0% (max 500, 500.0 tokens) to 56.7% (Wait x4, 7,320 tokens):"
     )
-    assert flatters.startswith("Wait x4 is the best of 7 points") and "for all 21 pairs together" in flatters
+    assert flatters.startswith("Wait x4 is the best of 7 points") and "all 21 pairs hold together" in flatters
     assert least.startswith("Whether accuracy rises when the end of thinking is held back cannot be told at n = 30")
     assert (
         "from 50.0% (natural end, 5,301 tokens) to 56.7% (Wait x4, 7,320 tokens) is +6.7 points [-5.8, +18.3]" in most
@@ -212,7 +212,7 @@ def test_an_invalid_point_is_marked_everywhere_and_left_out_of_scaling(tmp_path:
     assert "max 16" not in {label for each in series.neighbours for label in (each.label, each.against)}
     assert [each.valid for each in series.to_reference if each.label == "max 16"] == [False]
     assert series.notes == [
-        "Failed the forcing audit, and left out of Scaling, Slope, Performance and the verdict: max 16 (1 of 5 points)."
+        "Failed the audit, and left out of Scaling, Slope, Performance and the verdict: max 16 (1 of 5 points)."
     ]
     without = series_of(run(tmp_path / "without", points[:1] + points[2:], scores[:1] + scores[2:]))[0]
     assert series.metrics.scaling == without.metrics.scaling

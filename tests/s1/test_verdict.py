@@ -49,7 +49,7 @@ def test_a_curve_that_rises_then_falls_is_said_to_fall() -> None:
         "Then it falls, from 90.3% (Wait x2, 111.0 tokens) to 72.0% (Wait x4, 197.0 tokens): -18.3"
     )
     assert said[2].startswith("Wait x2 is the best of 7 points, chosen by the numbers")
-    assert "which holds for all 21 pairs together" in said[2]
+    assert "the level at which all 21 pairs hold together" in said[2]
     assert said[-1].endswith("That is past the peak: Wait x2 scores higher.")
     assert held_against(series) == "rises to Wait x2, then falls"
     assert contradicts_monotony(series)

@@ -195,7 +195,7 @@ Rules: TypeAlias = "tuple[tuple[Callable[[Score, Budget], bool], str], ...]"
 BROKEN: Rules = (
     (is_over, "think longer than {budget.max_thinking_tokens} tokens"),
     (is_under, "ended uncut before {budget.min_thinking_tokens} thinking tokens"),
-    (_lacks_waits, "ended uncut before {budget.waits} ends were suppressed"),
+    (_lacks_waits, "ended uncut with fewer than {budget.waits} ends suppressed"),
     (_has_surplus_waits, "had more than {budget.waits} ends suppressed"),
     (_has_no_thinking, "have no thinking section to force"),
     (_was_not_asked, "were cut and never asked for an answer"),
