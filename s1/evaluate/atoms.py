@@ -36,6 +36,7 @@ PARTNERS = {
     "\\lceil": "\\rceil",
 }
 _HALVES = {"\\lfloor": Op.FLOOR, "\\lceil": Op.CEILING}
+_INVERSE = (Number(Fraction(-1)), operation(Op.NEGATE, Number(Fraction(1))))  # \\sin^{-1} is arcsin
 _CONNECTORS = ("and", "or", "base", "mod")
 
 
@@ -197,7 +198,8 @@ class Atoms(Cursor):
             raise Unreadable(f"{closing.text!r} closes {opening!r}")
         if opening == "{" and len(items) > 1:
             return Group("\\{", tuple(items), "\\}")
-        if len(items) == 1 and (opening, closing.text) in (("(", ")"), ("{", "}")):
+        bare = isinstance(items[0], Matrix) or (opening, closing.text) in (("(", ")"), ("{", "}"))
+        if len(items) == 1 and bare:
             return items[0]
         opening = {"\\lbrace": "\\{", "\\langle": "("}.get(opening, opening)
         shut = {"\\rbrace": "\\}", "\\rangle": ")"}.get(closing.text, closing.text)
@@ -239,6 +241,8 @@ class Atoms(Cursor):
             base = self._argument(single=True)
         elif self.skip("^"):
             power = operation(Op.NEGATE, self._argument()) if self.skip("-") else self._argument()
+        if power in _INVERSE and name in ("sin", "cos", "tan"):
+            return Function(f"arc{name}", self._bare_product())
         argument = self._bare_product()
         if name in ("log", "lg"):
             node: Node = (

@@ -38,6 +38,8 @@ def equal(answer: Answer, gold: Answer) -> bool:
         raise Unsupported("a long list")
     if len(wanted) == 1 and len(answer.items) > 1 and _is_tuple(wanted[0]):  # 3, 4 for the point (3, 4)
         found = [Group("(", tuple(found), ")")]
+    elif len(found) == 1 and len(gold.items) > 1 and _is_tuple(found[0]):
+        wanted = [Group("(", tuple(wanted), ")")]
     if answer.alternatives and len(found) > 1 and all(is_region(item) for item in found):
         found = [union(found)]
     if gold.alternatives and len(wanted) > 1 and all(is_region(item) for item in wanted):
