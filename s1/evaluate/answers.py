@@ -38,7 +38,7 @@ _BASE = re.compile(r"\b(\d+),?\s*\(?\s*(?:in\s+)?base[\s-]+(\d+|[a-z]+)\b\)?")
 _ABOUT = re.compile(r"(?:^|[\s$(])~\s*\d")
 _EXCLAIMED = re.compile(r"\d!+[\s*_]*$")  # a factorial, or joy
 _ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align|aligned|gather|gathered|equation|split)\*?\}")
-_BULLET = re.compile(r"^(?:[-*+]\s|\d{1,2}[.)]\s+[A-Za-z])")
+_BULLET = re.compile(r"^(?:[-*+]\s|\d{1,2}[.)]\s+\S)")
 _NO_ANSWER = {
     *(
         "correct",

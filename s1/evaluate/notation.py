@@ -63,6 +63,7 @@ _CHARACTERS = {
     "\u2115": "\\mathbb{N}",
     "\u211a": "\\mathbb{Q}",
     "\u2102": "\\mathbb{C}",
+    "\u3002": ". ",
     "\u27e8": "\\langle ",
     "\u27e9": "\\rangle ",
     "\u230a": "\\lfloor ",
@@ -82,7 +83,8 @@ _WORKSPACE = re.compile(
     r"|(?P<space>\\[,;:> ]|\\q?quad(?![a-zA-Z])|~)"
     r"|(?P<drop>\\!|\\(?:left|right)(?![a-zA-Z])\.?|\\(?:[bB]igg?[lrm]?"
     r"|blacksquare|qed|square|Box|checkmark|displaystyle|textstyle|limits|,)(?![a-zA-Z])"
-    r"|\\[()\[\]$]|\$|\*\*(?!\s*\d)|(?<!\d)\*\*|`|\\(?:no)?newline|<br */?>|</?answer>)"
+    r"|\\[()\[\]$]|\$|\*\*(?!\s*\d)|(?<!\d)\*\*|`|\\(?:no)?newline|<br */?>"
+    r"|</?(?:answer|b|i|p|u|s|em|strong|span|div|code|center|font|h\d|think)>|\\tag\*?\{[^{}]*\})"
     r"|(?P<frac>\\[dtc]frac(?![a-zA-Z]))"
 )
 _BRACES = re.compile(
