@@ -76,7 +76,7 @@ def grade_math(text: str, gold: str) -> Grade:
     units = {measured(plain(each)).unit for each in (formula.text, gold)} - {None}
     if len(units) > 1:
         return Grade(formula.text, False)
-    if normalised(formula.text) == normalised(gold) != "":
+    if _unitless(formula.text)[0] == _unitless(gold)[0] != "":
         return Grade(formula.text, True)
     try:
         return within(CPU_SECONDS, lambda: _compared(formula, gold))
@@ -225,9 +225,15 @@ def _equal_in_units(formula: Formula, wanted: Formula) -> bool:
 def normalised(text: str) -> str:
     """The text without what does not change a LaTeX answer: spaces, wrappers, dfrac, degree and percent signs.
 
-    Digits that a space parts stay parted: 3 1/2 is not 31/2.
+    Digits that a space parts stay parted: 3 1/2 is not 31/2. A unit is spelled in one way: 5 cm is not 5 m.
     """
-    spelled = measured(plain(text[: MAX_STATEMENT + 1])).value.replace("\\%", "").replace("%", "")
+    value, unit = _unitless(text)
+    return value if unit in (None, "degree^1") else f"{value} {unit}"
+
+
+def _unitless(text: str) -> tuple[str, str | None]:
+    found = measured(plain(text[: MAX_STATEMENT + 1]))
+    spelled = found.value.replace("\\%", "").replace("%", "")
     spelled = re.sub(r"(?<=\d) +(?=\d)", "\n", spelled.strip().removesuffix("."))
     spelled = re.sub(rf"{GROUP}(?=\d{{3}}(?!\d))", "", spelled).replace(GROUP, ".")
-    return re.sub(r"[^\S\n]+", "", spelled).replace("\n", " ")
+    return re.sub(r"[^\S\n]+", "", spelled).replace("\n", " "), found.unit

@@ -40,10 +40,13 @@ _OTHER = re.compile(
 _LATER = re.compile(r"\bor\s+(?:option\s+|choice\s+)?(?:\([A-Da-d]\)|[A-Da-d]\)|[A-D](?=[\s.,;]*$))", re.IGNORECASE)
 _LABEL = re.compile(r"(?<![A-Za-z(])(?<!not )[A-D]\)")
 _FRAMED = re.compile(r"<([A-Da-d])>")
-_DOUBT = re.compile(r"\?|\b(?:not sure|or maybe|or perhaps|or possibly|wait|no,|actually)\b", re.IGNORECASE)
+_DOUBT = re.compile(
+    r"\?|\b(?:not sure|or maybe|or perhaps|or possibly|wait|no,|actually|however|alternatively)\b", re.IGNORECASE
+)
 _CLOSED = re.compile(r"^\s*$|^\s*[.:;,!](?=\s|$|\$|\\)|^\s*\(|^\s+(?:-{1,3}|\u2013|\u2014)(?=\s)|^\s*\u2014|^\s*=>")
 _REASON = re.compile(
-    r"^\s+(?:because|since|only\b|as\b|due to|for\b|given|where|which|with|and not|not\b|but not|rather than|instead of|over\b"
+    r"^\s+(?:because|since|only\b(?! if)|as\b|due to|for\b|given|where|which|with|and not|not\b"
+    r"|but not|rather than|instead of|over\b"
     r"|i think|i believe|i hope"
     r"|(?:is|must be|should be) (?:therefore |thus |indeed |clearly )?(?:the )?(?:only |most )?"
     r"(?:final |correct |right |best )*(?:answer|correct|right|true|best|option|choice|one)\b)",

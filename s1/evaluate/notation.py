@@ -87,6 +87,7 @@ _WORKSPACE = re.compile(
     r"|</?(?:answer|b|i|p|u|s|em|strong|span|div|code|center|font|h\d|think)>|\\tag\*?\{[^{}]*\})"
     r"|(?P<frac>\\[dtc]frac(?![a-zA-Z]))"
 )
+_CLOCK = re.compile(r"(?<=:\d\d)\s*([ap])\.?\s?m\b\.?", re.IGNORECASE)  # 11:30 a.m.
 _BRACES = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|sf|it|normal)|[mh]box|operatorname|boxed|fbox|emph|underline|bm"
     r"|boldsymbol)\s*\{|\\.|[{}]",
@@ -98,7 +99,7 @@ _EMPHASIS = re.compile(r"(?P<mark>__|\*|_|\"|')(?P<inner>[^*_\"']+)(?P=mark)")
 def plain(text: str) -> str:
     """The text in one notation; what it says stays as it is."""
     spelled = _CROSS.sub(r" \\times ", _spelled(text))
-    flat = _unwrapped(_WORKSPACE.sub(_present, spelled)).strip()
+    flat = _CLOCK.sub(lambda half: f" {half[1].lower()}m", _unwrapped(_WORKSPACE.sub(_present, spelled))).strip()
     emphasised = _EMPHASIS.fullmatch(flat)
     return emphasised["inner"].strip() if emphasised else flat
 

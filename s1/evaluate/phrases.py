@@ -35,7 +35,8 @@ class Denied(Unreadable):
 _SENTENCE = re.compile(r"(?<!\b[a-zA-Z])(?<!\.)\.(?=\s)|(?<=\b[a-zA-Z])\.(?=\s+[A-Z])|!(?=\s+[A-Z])|(?=\?)")
 _RETRACTED = re.compile(
     r"^\s*(?:no\b|wait\b|actually\b|sorry\b|hmm\b|oops\b|correction\b|or rather\b|but (?:wait|no)\b|scratch that\b"
-    r"|(?:but|however|alternatively|hold on)\b|(?:but )?th(?:at|is)(?:'s| is| was) (?:wrong|not|incorrect)\b|i made a (?:mistake|error)\b|let me (?:re|check|correct))",
+    r"|(?:but|however|alternatively|hold on)\b|(?:but )?th(?:at|is)(?:'s| is| was) (?:wrong|not"
+    r"|incorrect)\b|i made a (?:mistake|error)\b|let me (?:re|check|correct))",
     re.IGNORECASE,
 )
 _ASIDE = re.compile(
@@ -47,7 +48,7 @@ _ASIDE = re.compile(
     re.IGNORECASE,
 )
 _TAIL = re.compile(
-    r"[,;]?\s*(?:(?<=, )(?:the|an?) [A-Za-z ]+|in total|in all|altogether|respectively"
+    r"[,;]?\s*(?:(?<=, )(?:the|an?) [A-Za-z ]+|in total|in all|altogether|respectively|i (?:think|believe|hope|guess)"
     r"|as (?:required|desired|claimed)|overall)\s*$",
     re.I,
 )
@@ -55,9 +56,11 @@ _DASHED = re.compile(
     r"\s+(?:-{1,3}|\u2013|\u2014)\s+(?=[A-Za-z]{2,}\b(?!\s*[=^_+*/({])).*$|\u2014(?=\s*[A-Za-z]{2,}).*$"
 )
 _NOTE = re.compile(
-    r"\s*(?:(?<=[\d})\]])\s*\\approx\s*-?\d*\.\d+|\\pmod\s*(?:\{[^{}]*\}|\d+)|(?:\\[bp]?mod|\bmod|\bmodulo)\s*\{?[\w ]+\}?"
+    r"\s*(?:(?<=[\d})\]])\s*\\approx\s*-?\d*\.\d+|\\pmod\s*(?:\{[^{}]*\}|\d+)|(?:\\[bp]?mod|\bmod"
+    r"|\bmodulo)\s*\{?[\w ]+\}?"
     r"|,?\s*\(\s*(?:\\?mod\b|since\b|because\b|as\b|where\b"
-    r"|with\b|i\.e\.|that is\b|not\b|\d+\s*\\?%\s+[a-z]|confiden|see\b[^()]*\([^()]*\)|[a-z]\w*\s*=|see\b|from\b|by\b|using\b|for\b|when\b"
+    r"|with\b|i\.e\.|that is\b|not\b|\d+\s*\\?%\s+[a-z]|confiden|see\b[^()]*\([^()]*\)|[a-z]\w*\s*="
+    r"|see\b|from\b|by\b|using\b|for\b|when\b"
     r"|given\b|i think\b|[a-z]+-[a-z]+\s*\)"
     r"|[A-Za-z]{3,}(?:\s+[A-Za-z.]{2,})*\s*\))[^()]*\)?)\s*$",
     re.IGNORECASE,
@@ -76,7 +79,8 @@ _WRONG = re.compile(
 _COPULA = re.compile(
     r"\b(?:(?P<weak>may|might|could|can|cannot|can't|couldn't)(?:\s+(?:well|also|not|only))?\s+(?:be|equal)"
     r"|(?P<no>isn't|aren't|wasn't|doesn't equal|does not equal|is not|are not|is never|not equal to)"
-    r"|is|are|was|be|equals?|becomes|equal to|gives|yields|(?<!to )(?:get|obtain|have|find)|(?<!answer )has|found to be)(?![\w'-])"
+    r"|is|are|was|be|equals?|becomes|equal to|gives|yields|(?<!to )(?<!must )(?:get|obtain|have"
+    r"|find)|(?<!answer )has|found to be)(?![\w'-])"
     r"|(?P<colon>(?<=[A-Za-z]{3})\s?:(?=\s))",
     re.IGNORECASE,
 )
@@ -84,7 +88,8 @@ _FILLER = re.compile(
     r"^(?:[\s,:*]+|=>|->|\\(?:to|rightarrow|Rightarrow|implies|therefore)\b|\u2192|\u21d2|\u2234|(?:so|thus|hence|therefore|then|and|finally|now|again|clearly|simply|just|exactly|precisely|only|indeed"
     r"|also|still|actually|definitely|certainly|obviously|probably|likely|equal to|given by|a total of|in total"
     r"|as follows|equals|that|we get|we have|we obtain|we find|i get|i think|i believe|it is|it's|this is|there are"
-    r"|there is|answer(?!\s*-)|the answer|the final answer|the (?:value|number|integer|expression|fraction|interval|set|point"
+    r"|there is|answer(?!\s*-)|the answer|the final answer|the (?:value|number|integer|expression"
+    r"|fraction|interval|set|point"
     r"|pair|triple|ordered pair|ordered triple|vector|matrix|equation|function|polynomial)(?: of)?|option|choice)"
     r"(?![\w'])(?!\s*[=^_+*/(]))",
     re.IGNORECASE,
@@ -92,7 +97,8 @@ _FILLER = re.compile(
 _HEDGE = re.compile(
     r"^(?:maybe|perhaps|possibly|approximately|approx\.?|about|around|roughly|nearly|almost|between|at least|at most"
     r"|more than|less than|greater than|fewer than|no more than|no less than|no fewer than|up to|over|under|above|below"
-    r"|either|neither(?=\s+\S)|both|unknown|unclear|not sure|some|one of|any|bounded|close to|strictly|a multiple of|divisible"
+    r"|either|neither(?=\s+\S)|both|unknown|unclear|not sure|some|one of|any|bounded|close to"
+    r"|strictly|a multiple of|divisible"
     r"|\\approx|\\sim|\\simeq|\\le|\\ge|\\leq|\\geq|\\pm|[<>])(?![A-Za-z])",
     re.IGNORECASE,
 )
@@ -124,7 +130,7 @@ def values(statement: str) -> Iterator[str]:
     Raises Ambiguous, Denied or TooLong instead of a value; that a value cannot be read is for the caller to see.
     """
     sentence = first_sentence(statement).removesuffix(".")
-    if _PREMISE.match(sentence):
+    if _PREMISE.match(_without_fillers(sentence)):
         raise Unreadable(sentence)
     if len(sentence) > MAX_SENTENCE:
         raise TooLong("a sentence")

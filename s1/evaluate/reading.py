@@ -57,30 +57,31 @@ _NOT_TRUE = re.compile(
     r"[^.:\n]{0,30}$",
     re.IGNORECASE,
 )
-_NOUN = r"(?:(?:final|correct|right|best|only)[ \t]+){0,3}answers?(?:[ \t]+(?:choice|option|key|letter))?"
+_NOUN = r"(?:(?:final|correct|right|best|only)[ \t_]+){0,3}answers?(?:[ \t]+(?:choice|option|key|letter))?"
 _OPTION = r"(?:correct|right|best)[ \t]+(?:option|choice|letter|statement|one)"
 _MARKER = re.compile(
-    rf"<answer>|\b(?:{_NOUN}|{_OPTION})\b(?:[ \t]*\([^()\n]{{0,40}}\))?[*_}}`\"]*"
+    rf"<answer>|\b(?:{_NOUN}|{_OPTION})\b(?:[ \t]*\([^()\n]{{0,40}}\))?[*_}}`\"']*"
     r"(?:[ \t]+(?:to|for|of|in)[ \t][^.:=\n]{1,120}?)??[ \t]*"
     r"(?:[*_}`]*(?:->|=>|\u2192|[:=\uff1a](?!=))(?:</[a-z]+>)?|\\?:"
     r"|(?:\b(?:is|are|equals|(?:must|should|would|will|has[ \t]+to|have[ \t]+to)[ \t]+be)\b(?:[ \t]*:)?))[*_}`]*",
     re.IGNORECASE,
 )
 _FOREIGN = re.compile(
-    "\u7b54\u6848[*\"]*\\s*[:\uff1a\u662f\u4e3a\u70ba]"
-    "|(?<!\\w)(?:r\u00e9ponse|respuesta|resposta|risposta|antwort|\u043e\u0442\u0432\u0435\u0442)\\b[ \u00a0\\w]{0,20}[*]*[:\uff1a]",
+    '\u7b54\u6848[*"]*\\s*[:\uff1a\u662f\u4e3a\u70ba]'
+    "|(?<!\\w)(?:r\u00e9ponse|respuesta|resposta|risposta|antwort"
+    "|\u043e\u0442\u0432\u0435\u0442)\\b[ \u00a0\\w]{0,20}[*]*[:\uff1a]",
     re.IGNORECASE,
 )
-_JSON = re.compile(r'\s*(?:"(?P<text>(?:[^"\\]|\\.)*)"|(?P<number>-?[\d.]+))(?=\s*[,}])')
+_JSON = re.compile(r'\s*(?:(?P<quote>["\'])(?P<text>(?:[^"\'\\]|\\.)*)(?P=quote)|(?P<number>-?[\d.]+))(?=\s*[,}])')
 _HEADING = re.compile(
-    r"^[ \t#>*_-]*(?:\\(?:textbf|textit|(?:sub)*section|paragraph)\*?[ \t]*\{)?(?:the[ \t]+|my[ \t]+)?"
-    r"(?P<noun>(?:final[ \t]+|correct[ \t]+)?answers?)[*_}#:.` \t]*$",
+    r"^[ \t#>*_-]*(?:<\w+>){0,3}(?:\\(?:textbf|textit|(?:sub)*section|paragraph)\*?[ \t]*\{)?(?:the[ \t]+|my[ \t]+)?"
+    r"(?P<noun>(?:final[ \t]+|correct[ \t]+)?answers?)[*_}#:.` \t]*(?:</\w+>){0,3}$",
     re.IGNORECASE | re.MULTILINE,
 )
 _FINAL = re.compile(r"^[ \t#>*_-]*final[ \t]+answer(?:[*_}`]+[ \t]*|[ \t]+)(?=[^\s:*_=])(?!is\b|are\b)", re.I | re.M)
 _NOTHING = re.compile(r"\s*```[a-z]*\s*|[\s*_`#>:.}-]*")
 _QUOTED = re.compile(r"^[ \t]*>[ \t]+(?=\*\*|[$\\])")
-_OPTIONS = re.compile(r"[^\w\n]*A[).:][^\n]*\n\s*\W*B[).:]")
+_OPTIONS = re.compile(r"\W*A[).:][^\n]*\n\s*\W*B[).:]")
 _OPEN_END = re.compile(r"(?:[:=]|\b(?:is|are|be|equals?|get|of))[ \t*]*$")
 MAX_STATEMENT = 4_000  # characters; of more, one too many is kept, so that a reader sees it
 MAX_CANDIDATES = 40  # of boxes, and of statements: as many as are looked at, from the last backwards
@@ -165,7 +166,7 @@ def _markers(text: str) -> list[tuple[int, int]]:
 
 def _json(text: str, start: int, end: int) -> Candidate | None:
     """The value of the key "answer"."""
-    match = _JSON.match(text, end) if text[max(0, start - 1) : start] == '"' else None
+    match = _JSON.match(text, end) if text[max(0, start - 1) : start] in ("'", '"') else None
     if match is None:
         return None
     return Candidate(match["number"] or match["text"].replace("\\\\", "\\"), Origin.STATEMENT)

@@ -42,7 +42,7 @@ def is_region(node: Node) -> bool:
 
 
 def _bounds(sides: tuple[Node, ...], relations: tuple[Relation, ...]) -> bool:
-    if relations != (Relation.UNEQUAL,) and any(each not in TURNED for each in relations) or len(sides) > 3:
+    if (relations != (Relation.UNEQUAL,) and any(each not in TURNED for each in relations)) or len(sides) > 3:
         return False
     if len(sides) == 3:
         return is_name(sides[1]) and _is_real(sides[0]) and _is_real(sides[2])
