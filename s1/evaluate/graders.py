@@ -1,11 +1,12 @@
 r"""Graders: the text of an answer in; out the answer it gives, and whether that equals the reference. No model judges.
 
-Reading. A text states its answer in places of different authority (s1/evaluate/reading.py): boxes, statements behind
-a marker, the only line. The first of them that reads as the task's kind counts: an integer, mathematics or a letter.
+Reading. A text states its answer in places of different authority (s1/evaluate/grading/reading.py): boxes, statements
+behind a marker, the only line. The first of them that reads as the task's kind counts: an integer, mathematics or a
+letter.
 A text from which no answer can be read for certain gives None, never a default (s1's grader fell back to "A").
 
 Comparing. Integers are computed exactly. Mathematics is equal as normalised text, or as formulas of our own grammar
-(s1/evaluate/mathematics.py); what the grammar does not know, an integral for example, is left to math-verify.
+(s1/evaluate/grading/mathematics.py); what the grammar does not know, an integral for example, is left to math-verify.
 
 Each kind of task has a grader and the `process_results` that lm-eval calls with it. No answer raises, and none takes
 longer than a few seconds of CPU time: what is too long or takes too long is wrong, and its grade has a note.
@@ -20,15 +21,15 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from s1.evaluate.answers import Formula, formula_of, read_formula, read_integer, read_letter
-from s1.evaluate.formula import TooLong, Unreadable, Unsupported
-from s1.evaluate.limits import OutOfTime, within
-from s1.evaluate.mathematics import equal
-from s1.evaluate.notation import GROUP, plain
-from s1.evaluate.opinion import same_to_math_verify
-from s1.evaluate.phrases import Ambiguous, Denied
-from s1.evaluate.reading import MAX_STATEMENT, Candidate, Origin, candidates
-from s1.evaluate.units import measured
+from s1.evaluate.grading.answers import Formula, formula_of, read_formula, read_integer, read_letter
+from s1.evaluate.grading.formula import TooLong, Unreadable, Unsupported
+from s1.evaluate.grading.limits import OutOfTime, within
+from s1.evaluate.grading.mathematics import equal
+from s1.evaluate.grading.notation import GROUP, plain
+from s1.evaluate.grading.opinion import same_to_math_verify
+from s1.evaluate.grading.phrases import Ambiguous, Denied
+from s1.evaluate.grading.reading import MAX_STATEMENT, Candidate, Origin, candidates
+from s1.evaluate.grading.units import measured
 from s1.recipe import GraderKind
 
 CPU_SECONDS = 1.5  # for one comparison

@@ -28,8 +28,8 @@ from s1.evaluate.graders import (
     integer_results,
     normalised,
 )
-from s1.evaluate.opinion import second_opinion
-from s1.evaluate.reading import complete_statements
+from s1.evaluate.grading.opinion import second_opinion
+from s1.evaluate.grading.reading import complete_statements
 from s1.recipe import GraderKind
 
 PROMISE_SECONDS = 5  # what any answer may take; an alarm, not a measurement

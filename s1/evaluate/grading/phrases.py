@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from s1.evaluate.formula import TooLong, Unreadable
+from s1.evaluate.grading.formula import TooLong, Unreadable
 
 MAX_SENTENCE = 3_500  # characters
 MAX_VERBS = 12

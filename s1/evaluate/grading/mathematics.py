@@ -9,8 +9,8 @@ numbers to a base     only with the same digits and base
 
 from __future__ import annotations
 
-from s1.evaluate.expressions import expression, ratio, same_expression
-from s1.evaluate.formula import (
+from s1.evaluate.grading.expressions import expression, ratio, same_expression
+from s1.evaluate.grading.formula import (
     Answer,
     BaseNumber,
     Chain,
@@ -26,7 +26,7 @@ from s1.evaluate.formula import (
     Words,
     nodes,
 )
-from s1.evaluate.regions import TURNED, is_name, is_region, region, union
+from s1.evaluate.grading.regions import TURNED, is_name, is_region, region, union
 
 MAX_ITEMS = 24  # of a list, as every one is compared with every other
 

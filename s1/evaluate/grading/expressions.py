@@ -9,8 +9,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from s1.evaluate.arithmetic import exact
-from s1.evaluate.formula import Function, Node, Number, Op, Operation, Symbol, TooLong, Unsupported
+from s1.evaluate.grading.arithmetic import exact
+from s1.evaluate.grading.formula import Function, Node, Number, Op, Operation, Symbol, TooLong, Unsupported
 
 if TYPE_CHECKING:
     import sympy

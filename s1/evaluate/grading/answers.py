@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
 
-from s1.evaluate.arithmetic import exact
-from s1.evaluate.formula import (
+from s1.evaluate.grading.arithmetic import exact
+from s1.evaluate.grading.formula import (
     Answer,
     Chain,
     Group,
@@ -21,12 +21,12 @@ from s1.evaluate.formula import (
     Unsupported,
     Words,
 )
-from s1.evaluate.letters import letter_of
-from s1.evaluate.notation import plain
-from s1.evaluate.parsing import parse
-from s1.evaluate.phrases import Ambiguous, first_sentence, values
-from s1.evaluate.reading import MAX_STATEMENT, Candidate, Origin
-from s1.evaluate.units import measured
+from s1.evaluate.grading.letters import letter_of
+from s1.evaluate.grading.notation import plain
+from s1.evaluate.grading.parsing import parse
+from s1.evaluate.grading.phrases import Ambiguous, first_sentence, values
+from s1.evaluate.grading.reading import MAX_STATEMENT, Candidate, Origin
+from s1.evaluate.grading.units import measured
 
 Read = TypeVar("Read")
 

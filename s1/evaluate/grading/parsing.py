@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from s1.evaluate.atoms import PARTNERS, Atoms
-from s1.evaluate.formula import (
+from s1.evaluate.grading.atoms import PARTNERS, Atoms
+from s1.evaluate.grading.formula import (
     Answer,
     Chain,
     Function,
@@ -29,7 +29,7 @@ from s1.evaluate.formula import (
     nodes,
     operation,
 )
-from s1.evaluate.tokens import SPELLINGS, Kind, Token, tokens_of
+from s1.evaluate.grading.tokens import SPELLINGS, Kind, Token, tokens_of
 
 MAX_LENGTH = 1_000  # characters of one answer
 MAX_TREE = 100  # levels of one formula: x!!! has four

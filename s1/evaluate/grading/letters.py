@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from s1.evaluate.formula import TooLong, Unreadable
-from s1.evaluate.phrases import MAX_SENTENCE, Ambiguous, Denied
+from s1.evaluate.grading.formula import TooLong, Unreadable
+from s1.evaluate.grading.phrases import MAX_SENTENCE, Ambiguous, Denied
 
 _LEAD = re.compile(
     r"^(?:[\s,:*#>-]+|(?:so|thus|hence|therefore|then|and|finally|clearly|simply|just|only|indeed|actually|definitely"

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s1.evaluate.arithmetic import exact
-from s1.evaluate.expressions import expression
-from s1.evaluate.formula import Chain, Group, Node, NumberSet, Op, Operation, Relation, Symbol, Unreadable, Unsupported
+from s1.evaluate.grading.arithmetic import exact
+from s1.evaluate.grading.expressions import expression
+from s1.evaluate.grading.formula import (
+    Chain,
+    Group,
+    Node,
+    NumberSet,
+    Op,
+    Operation,
+    Relation,
+    Symbol,
+    Unreadable,
+    Unsupported,
+)
 
 if TYPE_CHECKING:
     import sympy

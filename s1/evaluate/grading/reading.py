@@ -49,7 +49,7 @@ _BETWEEN = re.compile(
 _NOT_BOX = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor)\s*(?:equal\s+to\s*)?[\s$\\(\[*:]*$", re.IGNORECASE)
 _NOT_AFTER = re.compile(
     r"[\s$\\)\]}*.,]*(?:but\s+)?(?:that|this|it|which)?\s*(?:is|was|isn't|wasn't)\s+"
-    r"(?:not (?:the|correct|right)|wrong|incorrect|false|a mistake)\b",
+    r"(?:not (?:(?:the )?(?:final |correct |right )?answer|correct|right)\b|wrong|incorrect|false|a mistake)\b",
     re.IGNORECASE,
 )
 _NOT_TRUE = re.compile(
@@ -81,7 +81,7 @@ _HEADING = re.compile(
 _FINAL = re.compile(r"^[ \t#>*_-]*final[ \t]+answer(?:[*_}`]+[ \t]*|[ \t]+)(?=[^\s:*_=])(?!is\b|are\b)", re.I | re.M)
 _NOTHING = re.compile(r"\s*```[a-z]*\s*|[\s*_`#>:.}-]*")
 _QUOTED = re.compile(r"^[ \t]*>[ \t]+(?=\*\*|[$\\])")
-_OPTIONS = re.compile(r"\W*A[).:][^\n]*\n\s*\W*B[).:]")
+_OPTIONS = re.compile(r"\W*A[).:][^\n]*\n\W*B[).:]")
 _OPEN_END = re.compile(r"(?:[:=]|\b(?:is|are|be|equals?|get|of))[ \t*]*$")
 MAX_STATEMENT = 4_000  # characters; of more, one too many is kept, so that a reader sees it
 MAX_CANDIDATES = 40  # of boxes, and of statements: as many as are looked at, from the last backwards
@@ -169,7 +169,8 @@ def _json(text: str, start: int, end: int) -> Candidate | None:
     match = _JSON.match(text, end) if text[max(0, start - 1) : start] in ("'", '"') else None
     if match is None:
         return None
-    return Candidate(match["number"] or match["text"].replace("\\\\", "\\"), Origin.STATEMENT)
+    value = match["number"] or match["text"].replace("\\\\", "\\")
+    return Candidate(value[: MAX_STATEMENT + 1], Origin.STATEMENT)
 
 
 def _statement(text: str, start: int) -> Candidate | None:
