@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from s1.evaluate.opinion import Opinion, second_opinion
+from s1.evaluate.grading.opinion import Opinion, second_opinion
 from s1.recipe import GraderKind
 from s1.records import Score
 

@@ -1,11 +1,12 @@
 r"""Graders: the text of an answer in; out the answer it gives, and whether that equals the reference. No model judges.
 
-Reading. A text states its answer in places of different authority (s1/evaluate/reading.py): boxes, statements behind
-a marker, the only line. The first of them that reads as the task's kind counts: an integer, mathematics or a letter.
+Reading. A text states its answer in places of different authority (s1/evaluate/grading/reading.py): boxes, statements
+behind a marker, the only line. The first of them that reads as the task's kind counts: an integer, mathematics or a
+letter.
 A text from which no answer can be read for certain gives None, never a default (s1's grader fell back to "A").
 
 Comparing. Integers are computed exactly. Mathematics is equal as normalised text, or as formulas of our own grammar
-(s1/evaluate/mathematics.py); what the grammar does not know, an integral for example, is left to math-verify.
+(s1/evaluate/grading/mathematics.py); what the grammar does not know, an integral for example, is left to math-verify.
 
 Each kind of task has a grader and the `process_results` that lm-eval calls with it. No answer raises, and none takes
 longer than a few seconds of CPU time: what is too long or takes too long is wrong, and its grade has a note.
@@ -20,15 +21,15 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from s1.evaluate.answers import Formula, formula_of, read_formula, read_integer, read_letter
-from s1.evaluate.formula import TooLong, Unreadable, Unsupported
-from s1.evaluate.limits import OutOfTime, within
-from s1.evaluate.mathematics import equal
-from s1.evaluate.notation import GROUP, plain
-from s1.evaluate.opinion import same_to_math_verify
-from s1.evaluate.phrases import Ambiguous, Denied
-from s1.evaluate.reading import MAX_STATEMENT, Candidate, Origin, candidates
-from s1.evaluate.units import measured
+from s1.evaluate.grading.answers import Formula, formula_of, read_formula, read_integer, read_letter
+from s1.evaluate.grading.formula import TooLong, Unreadable, Unsupported
+from s1.evaluate.grading.limits import OutOfTime, within
+from s1.evaluate.grading.mathematics import equal
+from s1.evaluate.grading.notation import GROUP, plain
+from s1.evaluate.grading.opinion import same_to_math_verify
+from s1.evaluate.grading.phrases import Ambiguous, Denied
+from s1.evaluate.grading.reading import MAX_STATEMENT, Candidate, Origin, candidates
+from s1.evaluate.grading.units import measured
 from s1.recipe import GraderKind
 
 CPU_SECONDS = 1.5  # for one comparison
@@ -76,7 +77,7 @@ def grade_math(text: str, gold: str) -> Grade:
     units = {measured(plain(each)).unit for each in (formula.text, gold)} - {None}
     if len(units) > 1:
         return Grade(formula.text, False)
-    if normalised(formula.text) == normalised(gold) != "":
+    if _unitless(formula.text)[0] == _unitless(gold)[0] != "":
         return Grade(formula.text, True)
     try:
         return within(CPU_SECONDS, lambda: _compared(formula, gold))
@@ -225,9 +226,15 @@ def _equal_in_units(formula: Formula, wanted: Formula) -> bool:
 def normalised(text: str) -> str:
     """The text without what does not change a LaTeX answer: spaces, wrappers, dfrac, degree and percent signs.
 
-    Digits that a space parts stay parted: 3 1/2 is not 31/2.
+    Digits that a space parts stay parted: 3 1/2 is not 31/2. A unit is spelled in one way: 5 cm is not 5 m.
     """
-    spelled = measured(plain(text[: MAX_STATEMENT + 1])).value.replace("\\%", "").replace("%", "")
+    value, unit = _unitless(text)
+    return value if unit in (None, "degree^1") else f"{value} {unit}"
+
+
+def _unitless(text: str) -> tuple[str, str | None]:
+    found = measured(plain(text[: MAX_STATEMENT + 1]))
+    spelled = found.value.replace("\\%", "").replace("%", "")
     spelled = re.sub(r"(?<=\d) +(?=\d)", "\n", spelled.strip().removesuffix("."))
     spelled = re.sub(rf"{GROUP}(?=\d{{3}}(?!\d))", "", spelled).replace(GROUP, ".")
-    return re.sub(r"[^\S\n]+", "", spelled).replace("\n", " ")
+    return re.sub(r"[^\S\n]+", "", spelled).replace("\n", " "), found.unit

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from s1.evaluate.disagreements import DISAGREEMENTS, disagreements, write
+from s1.evaluate.grading.reading import complete_statements
 from s1.evaluate.judging import Judge, Judgement, judge_of
 from s1.evaluate.own_tasks import read_task
 from s1.evaluate.questions import document, task_path
-from s1.evaluate.reading import complete_statements
 from s1.evaluate.replay import evaluate, task_over
 from s1.evaluate.task_files import task_file
 from s1.evaluate.task_identity import require_planned, scoring

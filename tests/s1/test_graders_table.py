@@ -9,8 +9,11 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+from graders.formula_endings import FORMULA_ENDINGS
 from graders.formulas import FORMULAS
+from graders.integer_endings import INTEGER_ENDINGS
 from graders.integers import INTEGERS, NONE, RIGHT, WRONG
+from graders.letter_endings import LETTER_ENDINGS
 from graders.letters import LETTERS
 from graders.monsters import MONSTERS
 from hypothesis import given, settings
@@ -25,11 +28,12 @@ from s1.evaluate.graders import (
     integer_results,
     normalised,
 )
-from s1.evaluate.opinion import second_opinion
-from s1.evaluate.reading import complete_statements
+from s1.evaluate.grading.opinion import second_opinion
+from s1.evaluate.grading.reading import complete_statements
 from s1.recipe import GraderKind
 
 PROMISE_SECONDS = 5  # what any answer may take; an alarm, not a measurement
+TABLES = (INTEGERS + INTEGER_ENDINGS, FORMULAS + FORMULA_ENDINGS, LETTERS + LETTER_ENDINGS)
 GRADERS = {"integer": grade_integer, "math": grade_math, "letter": grade_letter}
 
 SPELLINGS = [
@@ -52,27 +56,43 @@ def verdict(grade: Grade) -> str:
     return RIGHT if grade.correct else NONE if grade.extracted is None else WRONG
 
 
-@pytest.mark.parametrize(("text", "gold", "expected", "note"), INTEGERS)
+@pytest.mark.parametrize(("text", "gold", "expected", "note"), INTEGERS + INTEGER_ENDINGS)
 def test_integers_are_judged_as_a_mathematician_would(text: str, gold: str, expected: str, note: str) -> None:
     assert verdict(grade_integer(text, gold)) == expected, note
 
 
-@pytest.mark.parametrize(("text", "gold", "expected", "note"), FORMULAS)
+@pytest.mark.parametrize(("text", "gold", "expected", "note"), FORMULAS + FORMULA_ENDINGS)
 def test_formulas_are_judged_as_a_mathematician_would(text: str, gold: str, expected: str, note: str) -> None:
     assert verdict(grade_math(text, gold)) == expected, note
 
 
-@pytest.mark.parametrize(("text", "gold", "expected", "note"), LETTERS)
+@pytest.mark.parametrize(("text", "gold", "expected", "note"), LETTERS + LETTER_ENDINGS)
 def test_letters_are_judged_as_a_mathematician_would(text: str, gold: str, expected: str, note: str) -> None:
     assert verdict(grade_letter(text, gold)) == expected, note
 
 
 def test_the_labelled_answers_are_many_and_none_is_there_twice() -> None:
-    cases = [(text, gold) for table in (INTEGERS, FORMULAS, LETTERS) for text, gold, *_ in table]
+    cases = [(text, gold) for table in TABLES for text, gold, *_ in table]
     assert len(cases) >= 500
-    for table in (INTEGERS, FORMULAS, LETTERS):
+    for table in TABLES:
         assert len({(text, gold) for text, gold, *_ in table}) == len(table)
         assert {expected for _, _, expected, _ in table} == {RIGHT, WRONG, NONE}
+
+
+def test_units_keep_answers_apart_in_a_vote() -> None:
+    assert normalised("5 cm") != normalised(r"5 \text{ m}")
+    assert normalised("5 cm") == normalised("5 centimeters")
+
+
+def test_equality_is_symmetric() -> None:
+    for one, other in (
+        ("(-2,1)", "-2,1"),
+        ("x=5", "5"),
+        (r"1 \pm \sqrt{2}", r"1+\sqrt{2}, 1-\sqrt{2}"),
+        ("[1,2]", "(1,2]"),
+    ):
+        forth, back = grade_math(rf"\boxed{{{one}}}", other), grade_math(rf"\boxed{{{other}}}", one)
+        assert forth.correct == back.correct
 
 
 # ------------------------------------------------------------------------------------------ notes

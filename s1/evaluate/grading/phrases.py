@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from s1.evaluate.formula import TooLong, Unreadable
+from s1.evaluate.grading.formula import TooLong, Unreadable
 
 MAX_SENTENCE = 3_500  # characters
 MAX_VERBS = 12
@@ -35,18 +35,20 @@ class Denied(Unreadable):
 _SENTENCE = re.compile(r"(?<!\b[a-zA-Z])(?<!\.)\.(?=\s)|(?<=\b[a-zA-Z])\.(?=\s+[A-Z])|!(?=\s+[A-Z])|(?=\?)")
 _RETRACTED = re.compile(
     r"^\s*(?:no\b|wait\b|actually\b|sorry\b|hmm\b|oops\b|correction\b|or rather\b|but (?:wait|no)\b|scratch that\b"
-    r"|that(?:'s| is) (?:wrong|not|incorrect)\b|i made a (?:mistake|error)\b|let me (?:re|check|correct))",
+    r"|(?:but|however|alternatively|hold on)\b|(?:but )?th(?:at|is)(?:'s| is| was) (?:wrong|not"
+    r"|incorrect)\b|i made a (?:mistake|error)\b|let me (?:re|check|correct))",
     re.IGNORECASE,
 )
 _ASIDE = re.compile(
     r"(?:\s*[,;:]\s*|\s+|\s*-{1,3}\s*|\s*\u2014\s*)\(?(?:with|since|because|where|as|when|which|whose|given|for|by|using"
     r"|assuming|due to|after|obtained|found|achieved|attained|occurring|reached|not|and not|but not|rather than|"
     r"instead of|provided|i hope|i think|i believe|hope|in total|in all|altogether|respectively|as required"
-    r"|as desired|as claimed|at|from|follows|corresponding)\b(?!\s*$).*$",
+    r"|as desired|as claimed|at|from|follows|corresponding|between|such that|satisfying|(?:i am|i'm)(?! not\b)"
+    r"|confidence)\b(?!\s*$).*$",
     re.IGNORECASE,
 )
 _TAIL = re.compile(
-    r"[,;]?\s*(?:(?<=, )(?:the|an?) [A-Za-z ]+|in total|in all|altogether|respectively"
+    r"[,;]?\s*(?:(?<=, )(?:the|an?) [A-Za-z ]+|in total|in all|altogether|respectively|i (?:think|believe|hope|guess)"
     r"|as (?:required|desired|claimed)|overall)\s*$",
     re.I,
 )
@@ -54,15 +56,17 @@ _DASHED = re.compile(
     r"\s+(?:-{1,3}|\u2013|\u2014)\s+(?=[A-Za-z]{2,}\b(?!\s*[=^_+*/({])).*$|\u2014(?=\s*[A-Za-z]{2,}).*$"
 )
 _NOTE = re.compile(
-    r"\s*(?:\\pmod\s*(?:\{[^{}]*\}|\d+)|(?:\\[bp]?mod|\bmod|\bmodulo)\s*\{?[\w ]+\}?"
+    r"\s*(?:(?<=[\d})\]])\s*\\approx\s*-?\d*\.\d+|\\pmod\s*(?:\{[^{}]*\}|\d+)|(?:\\[bp]?mod|\bmod"
+    r"|\bmodulo)\s*\{?[\w ]+\}?"
     r"|,?\s*\(\s*(?:\\?mod\b|since\b|because\b|as\b|where\b"
-    r"|with\b|i\.e\.|that is\b|not\b|[a-z]\w*\s*=|see\b|from\b|by\b|using\b|for\b|when\b"
+    r"|with\b|i\.e\.|that is\b|not\b|\d+\s*\\?%\s+[a-z]|confiden|see\b[^()]*\([^()]*\)|[a-z]\w*\s*="
+    r"|see\b|from\b|by\b|using\b|for\b|when\b"
     r"|given\b|i think\b|[a-z]+-[a-z]+\s*\)"
     r"|[A-Za-z]{3,}(?:\s+[A-Za-z.]{2,})*\s*\))[^()]*\)?)\s*$",
     re.IGNORECASE,
 )
 _HEDGED_NOTE = re.compile(
-    r"\((?:[^()]*\b)?(?:or|maybe|perhaps|possibly|approx\w*|about|roughly|unless|unsure)\b[^()]*\)\s*$", re.I
+    r"\((?:[^()]*\b)?(?:or|maybe|perhaps|possibly|approx\w*|about|roughly|unless|unsure|if)\b[^()]*\)\s*$", re.I
 )
 _AFTER_VALUE = re.compile(
     r",?\s+(?:is|are|was)\s+(?:therefore\s+|thus\s+|indeed\s+|clearly\s+)?(?:the|our|my|a)?\s*(?:only\s+|final\s+|correct\s+|right\s+|desired\s+"
@@ -75,7 +79,8 @@ _WRONG = re.compile(
 _COPULA = re.compile(
     r"\b(?:(?P<weak>may|might|could|can|cannot|can't|couldn't)(?:\s+(?:well|also|not|only))?\s+(?:be|equal)"
     r"|(?P<no>isn't|aren't|wasn't|doesn't equal|does not equal|is not|are not|is never|not equal to)"
-    r"|is|are|was|be|equals?|becomes|equal to|gives|yields|get|obtain|have|has|find|found to be)(?![\w'-])"
+    r"|is|are|was|be|equals?|becomes|equal to|gives|yields|(?<!to )(?<!must )(?:get|obtain|have"
+    r"|find)|(?<!answer )has|found to be)(?![\w'-])"
     r"|(?P<colon>(?<=[A-Za-z]{3})\s?:(?=\s))",
     re.IGNORECASE,
 )
@@ -83,7 +88,8 @@ _FILLER = re.compile(
     r"^(?:[\s,:*]+|=>|->|\\(?:to|rightarrow|Rightarrow|implies|therefore)\b|\u2192|\u21d2|\u2234|(?:so|thus|hence|therefore|then|and|finally|now|again|clearly|simply|just|exactly|precisely|only|indeed"
     r"|also|still|actually|definitely|certainly|obviously|probably|likely|equal to|given by|a total of|in total"
     r"|as follows|equals|that|we get|we have|we obtain|we find|i get|i think|i believe|it is|it's|this is|there are"
-    r"|there is|answer|the answer|the final answer|the (?:value|number|integer|expression|fraction|interval|set|point"
+    r"|there is|answer(?!\s*-)|the answer|the final answer|the (?:value|number|integer|expression"
+    r"|fraction|interval|set|point"
     r"|pair|triple|ordered pair|ordered triple|vector|matrix|equation|function|polynomial)(?: of)?|option|choice)"
     r"(?![\w'])(?!\s*[=^_+*/(]))",
     re.IGNORECASE,
@@ -91,8 +97,15 @@ _FILLER = re.compile(
 _HEDGE = re.compile(
     r"^(?:maybe|perhaps|possibly|approximately|approx\.?|about|around|roughly|nearly|almost|between|at least|at most"
     r"|more than|less than|greater than|fewer than|no more than|no less than|no fewer than|up to|over|under|above|below"
-    r"|either|neither|both|unknown|unclear|not sure|some|one of|any|bounded|close to|strictly|a multiple of|divisible"
+    r"|either|neither(?=\s+\S)|both|unknown|unclear|not sure|some|one of|any|bounded|close to"
+    r"|strictly|a multiple of|divisible"
     r"|\\approx|\\sim|\\simeq|\\le|\\ge|\\leq|\\geq|\\pm|[<>])(?![A-Za-z])",
+    re.IGNORECASE,
+)
+_PREMISE = re.compile(r"^(?:let(?:'s)?|suppose|assum(?:e|ing)|given|recall|consider|note|to [a-z]+)\b", re.IGNORECASE)
+_CONCLUDED = re.compile(
+    r"(?:^|[.!:]\s+|\n)(?:so|thus|therefore|hence|then|finally|adding|subtracting|multiplying|dividing|summing|in total"
+    r"|we get|this gives)\b[^.]*\d",
     re.IGNORECASE,
 )
 _NOT = re.compile(r"^(?:not|never|n't)\b(?:\s+(?:equal to|necessarily))?", re.IGNORECASE)
@@ -116,7 +129,9 @@ def values(statement: str) -> Iterator[str]:
 
     Raises Ambiguous, Denied or TooLong instead of a value; that a value cannot be read is for the caller to see.
     """
-    sentence = first_sentence(statement)
+    sentence = first_sentence(statement).removesuffix(".")
+    if _PREMISE.match(_without_fillers(sentence)):
+        raise Unreadable(sentence)
     if len(sentence) > MAX_SENTENCE:
         raise TooLong("a sentence")
     sentence = _WRITTEN.sub(" is ", sentence)
@@ -154,12 +169,13 @@ def _value(text: str) -> str:
 
 
 def first_sentence(statement: str) -> str:
-    """Up to the first full stop. Raises Ambiguous if it is a question, or taken back right behind it."""
+    """Up to the first full stop. Raises Ambiguous if it is a question, or taken back or added to behind it."""
     match = _SENTENCE.search(statement)
     if match is None:
         return statement.strip()
     rest = statement[match.end() :]
-    if rest.startswith("?") or _RETRACTED.search(rest):
+    listed = re.fullmatch(r"\d{1,2}", statement[: match.start()].strip()) and re.match(r"\s+[-$\\]*\d", rest)
+    if rest.startswith("?") or _RETRACTED.search(rest) or _CONCLUDED.search(rest.strip()) or listed:
         raise Ambiguous(statement)
     return statement[: match.start()].strip()
 

@@ -9,8 +9,8 @@ numbers to a base     only with the same digits and base
 
 from __future__ import annotations
 
-from s1.evaluate.expressions import expression, ratio, same_expression
-from s1.evaluate.formula import (
+from s1.evaluate.grading.expressions import expression, ratio, same_expression
+from s1.evaluate.grading.formula import (
     Answer,
     BaseNumber,
     Chain,
@@ -26,7 +26,7 @@ from s1.evaluate.formula import (
     Words,
     nodes,
 )
-from s1.evaluate.regions import TURNED, is_name, is_region, region, union
+from s1.evaluate.grading.regions import TURNED, is_name, is_region, region, union
 
 MAX_ITEMS = 24  # of a list, as every one is compared with every other
 
@@ -38,6 +38,8 @@ def equal(answer: Answer, gold: Answer) -> bool:
         raise Unsupported("a long list")
     if len(wanted) == 1 and len(answer.items) > 1 and _is_tuple(wanted[0]):  # 3, 4 for the point (3, 4)
         found = [Group("(", tuple(found), ")")]
+    elif len(found) == 1 and len(gold.items) > 1 and _is_tuple(found[0]):
+        wanted = [Group("(", tuple(wanted), ")")]
     if answer.alternatives and len(found) > 1 and all(is_region(item) for item in found):
         found = [union(found)]
     if gold.alternatives and len(wanted) > 1 and all(is_region(item) for item in wanted):

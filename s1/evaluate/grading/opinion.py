@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from s1.evaluate.formula import TooLong
-from s1.evaluate.limits import OutOfTime, within
+from s1.evaluate.grading.formula import TooLong
+from s1.evaluate.grading.limits import OutOfTime, within
 from s1.recipe import GraderKind
 
 CPU_SECONDS = 1.5

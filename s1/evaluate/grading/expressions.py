@@ -9,8 +9,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from s1.evaluate.arithmetic import exact
-from s1.evaluate.formula import Function, Node, Number, Op, Operation, Symbol, TooLong, Unsupported
+from s1.evaluate.grading.arithmetic import exact
+from s1.evaluate.grading.formula import Function, Node, Number, Op, Operation, Symbol, TooLong, Unsupported
 
 if TYPE_CHECKING:
     import sympy
@@ -80,7 +80,7 @@ def _operation(op: Op, values: list[Any]) -> Any:
         case Op.POWER:
             return _power(values[0], values[1])
         case Op.ROOT:
-            return _power(values[0], 1 / values[1])
+            return _root(values[0], values[1])
         case Op.DEGREES:
             return values[0] * sympy.pi / 180
         case Op.LOGARITHM:
@@ -95,6 +95,13 @@ def _operation(op: Op, values: list[Any]) -> Any:
     if op not in functions:
         raise Unsupported(op.value)
     return functions[op](*values)
+
+
+def _root(base: Any, index: Any) -> Any:
+    """The root, of a negative number to an odd index the real one."""
+    if index.is_odd and base.is_negative:
+        return -_power(-base, 1 / index)
+    return _power(base, 1 / index)
 
 
 def _power(base: Any, exponent: Any) -> Any:

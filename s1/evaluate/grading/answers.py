@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
 
-from s1.evaluate.arithmetic import exact
-from s1.evaluate.formula import (
+from s1.evaluate.grading.arithmetic import exact
+from s1.evaluate.grading.formula import (
     Answer,
     Chain,
     Group,
@@ -21,12 +21,12 @@ from s1.evaluate.formula import (
     Unsupported,
     Words,
 )
-from s1.evaluate.letters import letter_of
-from s1.evaluate.notation import plain
-from s1.evaluate.parsing import parse
-from s1.evaluate.phrases import Ambiguous, first_sentence, values
-from s1.evaluate.reading import MAX_STATEMENT, Candidate, Origin
-from s1.evaluate.units import measured
+from s1.evaluate.grading.letters import letter_of
+from s1.evaluate.grading.notation import plain
+from s1.evaluate.grading.parsing import parse
+from s1.evaluate.grading.phrases import Ambiguous, first_sentence, values
+from s1.evaluate.grading.reading import MAX_STATEMENT, Candidate, Origin
+from s1.evaluate.grading.units import measured
 
 Read = TypeVar("Read")
 
@@ -38,7 +38,12 @@ _BASE = re.compile(r"\b(\d+),?\s*\(?\s*(?:in\s+)?base[\s-]+(\d+|[a-z]+)\b\)?")
 _ABOUT = re.compile(r"(?:^|[\s$(])~\s*\d")
 _EXCLAIMED = re.compile(r"\d!+[\s*_]*$")  # a factorial, or joy
 _ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align|aligned|gather|gathered|equation|split)\*?\}")
-_BULLET = re.compile(r"^(?:[-*+]\s|\d{1,2}[.)]\s+[A-Za-z])")
+_WORDY = re.compile(r"^(?!There (?:is|are) \S+ \w+\.?$).*[A-Za-z] [a-z]{2}")
+_CONCLUDING = re.compile(
+    r"^(?:so(?! far)|thus|hence|therefore|finally|consequently|in conclusion|in total)\b|\b(?:answer|result)\b",
+    re.IGNORECASE,
+)
+_BULLET = re.compile(r"^(?:[-*+]\s|\d{1,2}[.)]\s+\S)")
 _NO_ANSWER = {
     *(
         "correct",
@@ -158,7 +163,12 @@ def _plain(candidate: Candidate) -> str:
 def _first(candidate: Candidate, read: Callable[[str], Read]) -> Read:
     """The first value of the statement that can be read."""
     error: Unreadable = Unreadable("")
-    for value in values(_plain(candidate)):
+    statement = _plain(candidate)
+    if candidate.origin is Origin.WHOLE and (
+        (_WORDY.search(statement) and not _CONCLUDING.search(statement)) or first_sentence(statement) != statement
+    ):
+        raise Unreadable(statement)
+    for value in values(statement):
         try:
             return read(value)
         except Ambiguous:

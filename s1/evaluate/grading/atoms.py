@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from s1.evaluate.formula import (
+from s1.evaluate.grading.formula import (
     BaseNumber,
     Function,
     Group,
@@ -22,7 +22,7 @@ from s1.evaluate.formula import (
     Words,
     operation,
 )
-from s1.evaluate.tokens import BASES, FUNCTIONS, LETTERS, Cursor, Kind, Token, value_of
+from s1.evaluate.grading.tokens import BASES, FUNCTIONS, LETTERS, Cursor, Kind, Token, value_of
 
 MAX_DEPTH = 40
 
@@ -36,6 +36,7 @@ PARTNERS = {
     "\\lceil": "\\rceil",
 }
 _HALVES = {"\\lfloor": Op.FLOOR, "\\lceil": Op.CEILING}
+_INVERSE = (Number(Fraction(-1)), operation(Op.NEGATE, Number(Fraction(1))))  # \sin^{-1} is arcsin
 _CONNECTORS = ("and", "or", "base", "mod")
 
 
@@ -197,7 +198,8 @@ class Atoms(Cursor):
             raise Unreadable(f"{closing.text!r} closes {opening!r}")
         if opening == "{" and len(items) > 1:
             return Group("\\{", tuple(items), "\\}")
-        if len(items) == 1 and (opening, closing.text) in (("(", ")"), ("{", "}")):
+        bare = isinstance(items[0], Matrix) or (opening, closing.text) in (("(", ")"), ("{", "}"))
+        if len(items) == 1 and bare:
             return items[0]
         opening = {"\\lbrace": "\\{", "\\langle": "("}.get(opening, opening)
         shut = {"\\rbrace": "\\}", "\\rangle": ")"}.get(closing.text, closing.text)
@@ -206,10 +208,9 @@ class Atoms(Cursor):
         return Group(opening, tuple(items), shut)
 
     def _command(self, name: str) -> Node:
-        if name == "frac":
-            return self._fraction()
-        if name == "sqrt":
-            return self._root()
+        parts = {"frac": self._fraction, "sqrt": self._root, "mathbb": self._number_set, "begin": self._matrix}
+        if name in parts:
+            return parts[name]()
         if name in ("binom", "dbinom", "tbinom"):
             return operation(Op.BINOMIAL, self._argument(single=True), self._argument(single=True))
         if name in FUNCTIONS:
@@ -218,10 +219,6 @@ class Atoms(Cursor):
             return Symbol(name)
         if name in ("emptyset", "varnothing"):
             return NumberSet("empty")
-        if name == "mathbb":
-            return self._number_set()
-        if name == "begin":
-            return self._matrix()
         raise Unsupported(f"\\{name}")
 
     def _root(self) -> Node:
@@ -239,6 +236,8 @@ class Atoms(Cursor):
             base = self._argument(single=True)
         elif self.skip("^"):
             power = operation(Op.NEGATE, self._argument()) if self.skip("-") else self._argument()
+        if power in _INVERSE and name in ("sin", "cos", "tan"):
+            return Function(f"arc{name}", self._bare_product())
         argument = self._bare_product()
         if name in ("log", "lg"):
             node: Node = (

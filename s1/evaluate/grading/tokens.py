@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 
-from s1.evaluate.formula import TooLong, Unreadable
-from s1.evaluate.notation import GROUP
+from s1.evaluate.grading.formula import TooLong, Unreadable
+from s1.evaluate.grading.notation import GROUP
 
 MAX_DIGITS = 600  # of one number
 

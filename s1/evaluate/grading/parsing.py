@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from s1.evaluate.atoms import PARTNERS, Atoms
-from s1.evaluate.formula import (
+from s1.evaluate.grading.atoms import PARTNERS, Atoms
+from s1.evaluate.grading.formula import (
     Answer,
     Chain,
     Function,
@@ -25,12 +25,14 @@ from s1.evaluate.formula import (
     Unreadable,
     Words,
     children,
+    depth,
     nodes,
     operation,
 )
-from s1.evaluate.tokens import SPELLINGS, Kind, Token, tokens_of
+from s1.evaluate.grading.tokens import SPELLINGS, Kind, Token, tokens_of
 
 MAX_LENGTH = 1_000  # characters of one answer
+MAX_TREE = 100  # levels of one formula: x!!! has four
 
 _RELATIONS = {
     "=": Relation.EQUAL,
@@ -61,6 +63,8 @@ def parse(text: str) -> Answer:
             return Answer((NumberSet("R"),))
         return Answer((Words(re.sub(r"[\s-]+|^(?:an?|the) ", " ", words[1].lower()).strip()),))
     answer = _Parser(tokens_of(text)).answer()
+    if any(depth(item) > MAX_TREE for item in answer.items):
+        raise TooLong(text[:20])
     for node in (each for item in answer.items for each in nodes(item)):
         if isinstance(node, Operation | Function) and any(isinstance(each, Words) for each in children(node)):
             raise Unreadable("words in a formula")
@@ -109,6 +113,8 @@ class _Parser(Atoms):
         return Group(":", tuple(terms), ":")
 
     def _sum(self) -> Node:
+        if self.peek().text == self.peek(1).text == "-":  # a dash, or a double negation
+            raise Unreadable("signs")
         terms = [self._signed()]
         while self.peek().text in ("+", "-", "\\pm", "\\mp"):
             terms.append(self._signed())
@@ -138,7 +144,7 @@ class _Parser(Atoms):
                 self.next()
                 node = operation(Op.DIVIDE, node, self._factor())
             elif self._starts_atom(token):
-                if token.kind is Kind.NUMBER:  # "4 5", and "x 5"
+                if token.kind is Kind.NUMBER and self.peek(-1).text != "!":  # "4 5", and "x 5"; 2!3! is a product
                     raise Unreadable("a number follows without an operator")
                 node = operation(Op.MULTIPLY, node, self._power())
             else:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from s1.evaluate.formula import TooLong, Unreadable
-from s1.evaluate.phrases import MAX_SENTENCE, Ambiguous, Denied
+from s1.evaluate.grading.formula import TooLong, Unreadable
+from s1.evaluate.grading.phrases import MAX_SENTENCE, Ambiguous, Denied
 
 _LEAD = re.compile(
     r"^(?:[\s,:*#>-]+|(?:so|thus|hence|therefore|then|and|finally|clearly|simply|just|only|indeed|actually|definitely"
@@ -29,7 +29,7 @@ _VERB = re.compile(
     re.IGNORECASE,
 )
 _LETTER = re.compile(
-    r"(?P<open>[(\[{<\"'`*_]|\\\{)*\s*(?P<letter>[A-Da-d])(?![A-Za-z0-9])(?P<close>(?:\s?(?:[)\]}>\"'`*]|\\\}))*)(?P<rest>.*)",
+    r"(?P<open>[(\[{\"'`*_]|\\\{)*\s*(?P<letter>[A-Da-d])(?![A-Za-z0-9]|(?<!'.)')(?P<close>(?:\s?(?:[)\]}\"'`*]|\\\}))*)(?P<rest>.*)",
     re.DOTALL,
 )
 _OTHER = re.compile(
@@ -38,11 +38,15 @@ _OTHER = re.compile(
     re.IGNORECASE,
 )
 _LATER = re.compile(r"\bor\s+(?:option\s+|choice\s+)?(?:\([A-Da-d]\)|[A-Da-d]\)|[A-D](?=[\s.,;]*$))", re.IGNORECASE)
-_LABEL = re.compile(r"(?<![A-Za-z(])[A-D]\)")
-_DOUBT = re.compile(r"\?|\b(?:not sure|or maybe|or perhaps|or possibly|wait|no,|actually)\b", re.IGNORECASE)
+_LABEL = re.compile(r"(?<![A-Za-z(])(?<!not )[A-D]\)")
+_FRAMED = re.compile(r"<([A-Da-d])>")
+_DOUBT = re.compile(
+    r"\?|\b(?:not sure|or maybe|or perhaps|or possibly|wait|no,|actually|however|alternatively)\b", re.IGNORECASE
+)
 _CLOSED = re.compile(r"^\s*$|^\s*[.:;,!](?=\s|$|\$|\\)|^\s*\(|^\s+(?:-{1,3}|\u2013|\u2014)(?=\s)|^\s*\u2014|^\s*=>")
 _REASON = re.compile(
-    r"^\s+(?:because|since|as\b|due to|for\b|given|where|which|with|and not|not\b|but not|rather than|instead of|over\b"
+    r"^\s+(?:because|since|only\b(?! if)|as\b|due to|for\b|given|where|which|with|and not|not\b"
+    r"|but not|rather than|instead of|over\b"
     r"|i think|i believe|i hope"
     r"|(?:is|must be|should be) (?:therefore |thus |indeed |clearly )?(?:the )?(?:only |most )?"
     r"(?:final |correct |right |best )*(?:answer|correct|right|true|best|option|choice|one)\b)",
@@ -87,7 +91,7 @@ def _readings(statement: str) -> list[str]:
 def _chosen(text: str) -> str:
     while lead := _LEAD.match(text):
         text = text[lead.end() :]
-    text = _CONTRAST.sub("", text)
+    text = _FRAMED.sub(r"\1", _CONTRAST.sub("", text))
     named = _NAMED_LAST.fullmatch(text)
     if named and len(re.findall(r"\b[A-D]\b", text)) == 1 and not _UNSETTLED.search(text):
         return named["letter"]

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
-from s1.evaluate.formula import Node, Number, Op, Operation, TooLong, Unreadable
+from s1.evaluate.grading.formula import Node, Number, Op, Operation, TooLong, Unreadable
 
 MAX_BITS = 10_000  # fewer digits than Python prints
 MAX_FACTORIAL = 1_000

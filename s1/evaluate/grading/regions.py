@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s1.evaluate.arithmetic import exact
-from s1.evaluate.expressions import expression
-from s1.evaluate.formula import Chain, Group, Node, NumberSet, Op, Operation, Relation, Symbol, Unreadable, Unsupported
+from s1.evaluate.grading.arithmetic import exact
+from s1.evaluate.grading.expressions import expression
+from s1.evaluate.grading.formula import (
+    Chain,
+    Group,
+    Node,
+    NumberSet,
+    Op,
+    Operation,
+    Relation,
+    Symbol,
+    Unreadable,
+    Unsupported,
+)
 
 if TYPE_CHECKING:
     import sympy
@@ -42,7 +53,7 @@ def is_region(node: Node) -> bool:
 
 
 def _bounds(sides: tuple[Node, ...], relations: tuple[Relation, ...]) -> bool:
-    if any(relation not in TURNED for relation in relations) or len(sides) > 3:
+    if (relations != (Relation.UNEQUAL,) and any(each not in TURNED for each in relations)) or len(sides) > 3:
         return False
     if len(sides) == 3:
         return is_name(sides[1]) and _is_real(sides[0]) and _is_real(sides[2])
@@ -98,7 +109,9 @@ def _between(sides: tuple[Node, ...], relations: tuple[Relation, ...]) -> sympy.
     region: sympy.Set = sympy.S.Reals
     for left, relation, right in halves:
         if not is_name(left):
-            left, relation, right = right, TURNED[relation], left
+            left, relation, right = right, TURNED.get(relation, relation), left
+        if relation is Relation.UNEQUAL:
+            return region - sympy.FiniteSet(expression(right))
         bound, open_end = expression(right), relation in (Relation.LESS, Relation.GREATER)
         below = relation in (Relation.LESS, Relation.LESS_EQUAL)
         half = sympy.Interval(-sympy.oo, bound, True, open_end) if below else sympy.Interval(bound, sympy.oo, open_end)

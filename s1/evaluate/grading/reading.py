@@ -47,27 +47,41 @@ _BETWEEN = re.compile(
     r"[ \t$,;\\()\[\]]*(?:\s*(?P<word>and|or|\\text\{\s*(?:and|or)\s*\})\s*)?[ \t$,;\\()\[\]]*", re.IGNORECASE
 )
 _NOT_BOX = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor)\s*(?:equal\s+to\s*)?[\s$\\(\[*:]*$", re.IGNORECASE)
+_NOT_AFTER = re.compile(
+    r"[\s$\\)\]}*.,]*(?:but\s+)?(?:that|this|it|which)?\s*(?:is|was|isn't|wasn't)\s+"
+    r"(?:not (?:(?:the )?(?:final |correct |right )?answer|correct|right)\b|wrong|incorrect|false|a mistake)\b",
+    re.IGNORECASE,
+)
 _NOT_TRUE = re.compile(
     r"(?:\bfalse|\bdoubt|\bnot (?:true|sure|certain|clear|think|believe)|n't (?:think|believe)|\bunlikely|\bwhether)\b"
     r"[^.:\n]{0,30}$",
     re.IGNORECASE,
 )
-_NOUN = r"(?:(?:final|correct|right|best|only)[ \t]+){0,3}answers?(?:[ \t]+(?:choice|option|key|letter))?"
+_NOUN = r"(?:(?:final|correct|right|best|only)[ \t_]+){0,3}answers?(?:[ \t]+(?:choice|option|key|letter))?"
 _OPTION = r"(?:correct|right|best)[ \t]+(?:option|choice|letter|statement|one)"
 _MARKER = re.compile(
-    rf"<answer>|\b(?:{_NOUN}|{_OPTION})\b(?:[ \t]*\([^()\n]{{0,40}}\))?[*_}}`\"]*"
+    rf"<answer>|\b(?:{_NOUN}|{_OPTION})\b(?:[ \t]*\([^()\n]{{0,40}}\))?[*_}}`\"']*"
     r"(?:[ \t]+(?:to|for|of|in)[ \t][^.:=\n]{1,120}?)??[ \t]*"
-    r"(?:[*_}`]*(?:[:=\uff1a](?!=)|->|=>|\u2192)|\\?:"
+    r"(?:[*_}`]*(?:->|=>|\u2192|[:=\uff1a](?!=))(?:</[a-z]+>)?|\\?:"
     r"|(?:\b(?:is|are|equals|(?:must|should|would|will|has[ \t]+to|have[ \t]+to)[ \t]+be)\b(?:[ \t]*:)?))[*_}`]*",
     re.IGNORECASE,
 )
+_FOREIGN = re.compile(
+    '\u7b54\u6848[*"]*\\s*[:\uff1a\u662f\u4e3a\u70ba]'
+    "|(?<!\\w)(?:r\u00e9ponse|respuesta|resposta|risposta|antwort"
+    "|\u043e\u0442\u0432\u0435\u0442)\\b[ \u00a0\\w]{0,20}[*]*[:\uff1a]",
+    re.IGNORECASE,
+)
+_JSON = re.compile(r'\s*(?:(?P<quote>["\'])(?P<text>(?:[^"\'\\]|\\.)*)(?P=quote)|(?P<number>-?[\d.]+))(?=\s*[,}])')
 _HEADING = re.compile(
-    r"^[ \t#>*_-]*(?:\\(?:textbf|textit|(?:sub)*section|paragraph)\*?[ \t]*\{)?(?:the[ \t]+|my[ \t]+)?"
-    r"(?P<noun>(?:final[ \t]+|correct[ \t]+)?answers?)[*_}#:.` \t]*$",
+    r"^[ \t#>*_-]*(?:<\w+>){0,3}(?:\\(?:textbf|textit|(?:sub)*section|paragraph)\*?[ \t]*\{)?(?:the[ \t]+|my[ \t]+)?"
+    r"(?P<noun>(?:final[ \t]+|correct[ \t]+)?answers?)[*_}#:.` \t]*(?:</\w+>){0,3}$",
     re.IGNORECASE | re.MULTILINE,
 )
 _FINAL = re.compile(r"^[ \t#>*_-]*final[ \t]+answer(?:[*_}`]+[ \t]*|[ \t]+)(?=[^\s:*_=])(?!is\b|are\b)", re.I | re.M)
-_NOTHING = re.compile(r"[\s*_`#>:.}-]*")
+_NOTHING = re.compile(r"\s*```[a-z]*\s*|[\s*_`#>:.}-]*")
+_QUOTED = re.compile(r"^[ \t]*>[ \t]+(?=\*\*|[$\\])")
+_OPTIONS = re.compile(r"\W*A[).:][^\n]*\n\W*B[).:]")
 _OPEN_END = re.compile(r"(?:[:=]|\b(?:is|are|be|equals?|get|of))[ \t*]*$")
 MAX_STATEMENT = 4_000  # characters; of more, one too many is kept, so that a reader sees it
 MAX_CANDIDATES = 40  # of boxes, and of statements: as many as are looked at, from the last backwards
@@ -79,7 +93,7 @@ def candidates(text: str) -> Iterator[Candidate]:
     """The places where the text may state its answer, the one with most authority first."""
     yield from islice(_boxed(text), MAX_CANDIDATES)
     for start, end in reversed(_markers(text)[-MAX_CANDIDATES:]):
-        statement = _statement(text, end)
+        statement = _json(text, start, end) or _statement(text, end)
         if statement is not None:
             negated = _NOT_TRUE.search(text[max(0, start - 80) : start]) is not None
             yield replace(statement, negated=negated)
@@ -135,7 +149,8 @@ def _boxed(text: str) -> Iterator[Candidate]:
         statement = parts[0] if len(set(parts)) == 1 else f" {'or' if 'or' in words else ','} ".join(parts)
         before = text[max(0, joined[0].start - 60) : joined[0].start]
         if statement:
-            negated = _NOT_BOX.search(before) is not None
+            after = text[joined[-1].end : joined[-1].end + 60]
+            negated = (_NOT_BOX.search(before) or _NOT_AFTER.match(after)) is not None
             yield Candidate(statement[: MAX_STATEMENT + 1], Origin.BOX, negated)
 
 
@@ -144,9 +159,18 @@ def _boxed(text: str) -> Iterator[Candidate]:
 
 def _markers(text: str) -> list[tuple[int, int]]:
     """Where markers begin and end, in the order of the statements behind them."""
-    markers = [match.span() for pattern in (_MARKER, _FINAL, _HEADING) for match in pattern.finditer(text)]
+    markers = [match.span() for pattern in (_MARKER, _FINAL, _HEADING, _FOREIGN) for match in pattern.finditer(text)]
     starts = {end: start for start, end in markers}
     return [(start, end) for end, start in sorted(starts.items())]
+
+
+def _json(text: str, start: int, end: int) -> Candidate | None:
+    """The value of the key "answer"."""
+    match = _JSON.match(text, end) if text[max(0, start - 1) : start] in ("'", '"') else None
+    if match is None:
+        return None
+    value = match["number"] or match["text"].replace("\\\\", "\\")
+    return Candidate(value[: MAX_STATEMENT + 1], Origin.STATEMENT)
 
 
 def _statement(text: str, start: int) -> Candidate | None:
@@ -162,7 +186,7 @@ def _statement(text: str, start: int) -> Candidate | None:
         elif "\\begin{" in line:
             line = _environments(text, start)
         return Candidate(line.strip(), Origin.STATEMENT)
-    below = _block(text, end)
+    below = None if _OPTIONS.match(text, end) else _block(text, end)
     shown = text[end : end + 200].lstrip(" \t\n*>").startswith(tuple(_CLOSERS))
     return Candidate(below, Origin.STATEMENT if shown else Origin.BELOW) if below else None
 
@@ -190,7 +214,7 @@ def _block(text: str, start: int, extend: bool = True) -> str | None:
         return f"{line.strip()} {below}"
     if "\\begin{" in line:
         return _environments(text, start)
-    return line.strip()
+    return _QUOTED.sub("", line).strip()
 
 
 def _line(text: str, start: int) -> tuple[str, int]:

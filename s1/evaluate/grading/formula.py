@@ -163,3 +163,12 @@ def nodes(node: Node) -> list[Node]:
         found.append(each)
         queue.extend(children(each))
     return found
+
+
+def depth(node: Node) -> int:
+    """How many levels the tree has; found without recursion, as it may have a thousand."""
+    levels, level = 0, [node]
+    while level:
+        levels += 1
+        level = [child for each in level for child in children(each)]
+    return levels

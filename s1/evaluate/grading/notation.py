@@ -63,6 +63,7 @@ _CHARACTERS = {
     "\u2115": "\\mathbb{N}",
     "\u211a": "\\mathbb{Q}",
     "\u2102": "\\mathbb{C}",
+    "\u3002": ". ",
     "\u27e8": "\\langle ",
     "\u27e9": "\\rangle ",
     "\u230a": "\\lfloor ",
@@ -82,9 +83,11 @@ _WORKSPACE = re.compile(
     r"|(?P<space>\\[,;:> ]|\\q?quad(?![a-zA-Z])|~)"
     r"|(?P<drop>\\!|\\(?:left|right)(?![a-zA-Z])\.?|\\(?:[bB]igg?[lrm]?"
     r"|blacksquare|qed|square|Box|checkmark|displaystyle|textstyle|limits|,)(?![a-zA-Z])"
-    r"|\\[()\[\]$]|\$|\*\*(?!\s*\d)|(?<!\d)\*\*|`|\\(?:no)?newline|<br */?>|</?answer>)"
+    r"|\\[()\[\]$]|\$|\*\*(?!\s*\d)|(?<!\d)\*\*|`|\\(?:no)?newline|<br */?>"
+    r"|</?(?:answer|b|i|p|u|s|em|strong|span|div|code|center|font|h\d|think)>|\\tag\*?\{[^{}]*\})"
     r"|(?P<frac>\\[dtc]frac(?![a-zA-Z]))"
 )
+_CLOCK = re.compile(r"(?<=:\d\d)\s*([ap])\.?\s?m\b\.?", re.IGNORECASE)  # 11:30 a.m.
 _BRACES = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|sf|it|normal)|[mh]box|operatorname|boxed|fbox|emph|underline|bm"
     r"|boldsymbol)\s*\{|\\.|[{}]",
@@ -96,7 +99,7 @@ _EMPHASIS = re.compile(r"(?P<mark>__|\*|_|\"|')(?P<inner>[^*_\"']+)(?P=mark)")
 def plain(text: str) -> str:
     """The text in one notation; what it says stays as it is."""
     spelled = _CROSS.sub(r" \\times ", _spelled(text))
-    flat = _unwrapped(_WORKSPACE.sub(_present, spelled)).strip()
+    flat = _CLOCK.sub(lambda half: f" {half[1].lower()}m", _unwrapped(_WORKSPACE.sub(_present, spelled))).strip()
     emphasised = _EMPHASIS.fullmatch(flat)
     return emphasised["inner"].strip() if emphasised else flat
 
