@@ -184,6 +184,8 @@ def test_a_stage_of_other_code_and_the_same_bytes_is_no_new_run(home: Path) -> N
     before, after = stage_directory(home, "0123456789ab"), stage_directory(home, "ba9876543210")
     for path in (before, after):
         (path / "stage.json").write_text(json.dumps({"request_key": "asked"}), encoding="utf-8")
+        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
+        (path / "record.json").write_text(json.dumps({**record, "request_key": "asked"}), encoding="utf-8")
     send(home, f"m.stage(tracked('scores'), Path({str(before)!r}))")
     send(home, f"m.stage(dataclasses.replace(tracked('scores'), key='ba9876543210'), Path({str(after)!r}))")
     assert [path.name.rpartition("-")[2] for path in (home / "wandb").glob("offline-run-*")] == [RUN]
