@@ -256,6 +256,7 @@ def test_planning_imports_nothing_heavy() -> None:
         "vllm",
         "openai",
         "pandas",
+        "scipy",
         "huggingface_hub",
     }
     assert not loaded & heavy
