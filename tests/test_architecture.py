@@ -256,6 +256,7 @@ def test_planning_imports_nothing_heavy() -> None:
         "vllm",
         "openai",
         "pandas",
+        "numpy",
         "scipy",
         "huggingface_hub",
     }

@@ -19,6 +19,7 @@ is SplitMix64 (Steele, Lea & Flood, 2014) at state seed + (i + 1) * GAMMA, all m
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtr
 
 from s1.stats.interval import Estimate, StatisticsError
 from s1.stats.seeds import t_quantile
@@ -61,8 +62,6 @@ def statistic(value: float, draws_R: np.ndarray, n: int, level: float, unit: str
 
     None where all resamples agree: so few or so equal questions cannot say how far it may be off.
     """
-    from scipy.special import ndtr  # here: planning imports this module, and must not wait for scipy
-
     defined_R = draws_R[np.isfinite(draws_R)]
     if not np.isfinite(value) or is_degenerate(defined_R):
         return None

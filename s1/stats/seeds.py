@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from s1.stats.interval import StatisticsError
 
@@ -64,8 +65,6 @@ def two_way(values_RQ: np.ndarray) -> TwoWay:
 
 def t_quantile(degrees_of_freedom: float | np.ndarray, level: float) -> float | np.ndarray:
     """Half the width, in standard errors, of a two-sided interval of Student's t."""
-    from scipy.special import stdtrit  # here: planning imports this module, and must not wait for scipy
-
     return stdtrit(np.maximum(degrees_of_freedom, 1), (1 + level) / 2)
 
 
