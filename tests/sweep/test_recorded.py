@@ -240,6 +240,7 @@ def test_what_a_point_depends_on_is_recorded() -> None:
         (["also=[a],[b]", "-m"], "a command has one also"),
         (["also=['budget.cap=1']"], "also 'budget.cap=1': points beside others are a sweep. Add -m."),
         (["also=[budget.cap=1]", "-m"], "also=[budget.cap=1]: not a list of texts. Quote each line"),
+        (["also='budget.cap=1'", "-m"], "also 'budget.cap=1': not a list. Write it in brackets: also=[...]."),
         (["also=['plan=true']", "-m"], "also 'plan=true': plan is the command's, not a point's."),
         (["also=['budget.cap=1 store=x']", "-m"], "store is the command's, not a point's."),
         (["also=['also=[]']", "-m"], "also is the command's, not a point's."),
