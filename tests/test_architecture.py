@@ -184,6 +184,7 @@ VOCABULARY = {
     "sweep.errors",
     "sweep.identity",
     "sweep.interrupt",
+    "sweep.lock",
     "sweep.contract",
     "sweep.typed",
 }
