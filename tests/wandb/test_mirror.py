@@ -72,6 +72,7 @@ def stage_directory(root: Path, name: str) -> Path:
         "files": FILES,
     }
     (path / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    (path / "stage.json").write_text('{"request_key": null}', encoding="utf-8")
     return path
 
 
@@ -183,6 +184,7 @@ def test_made_anew_or_in_a_copied_store_it_is_a_run_of_its_own(home: Path) -> No
     [
         ("import wandb; wandb.init = lambda **_: 1 / 0", "ZeroDivisionError"),
         ("import sys; sys.modules['wandb'] = None", "ModuleNotFoundError"),
+        ("import wandb; wandb.init = lambda **_: sys.exit('no account')", "SystemExit"),
         ("import wandb; wandb.Table = lambda **_: (_ for _ in ()).throw(TypeError('not assignable'))", "TypeError"),
         ("(path / 'out' / 'table.csv').write_text('label,accuracy,thinking_tokens\\na,many,1\\n')", "InputError"),
         ("(path / 'out' / 'report.html').unlink()", "FileNotFoundError"),
