@@ -14,7 +14,7 @@ from pathlib import Path
 from s1.config import ConfigError, Hub, Model, ModelKind, Task
 from s1.experiment import Experiment
 from s1.hub import resolve
-from s1.pins import HubName, Pin, Pins, RepoKind, name_of, read_pins, write_pins
+from s1.pins import HubName, Pin, Pins, RepoKind, add_pin, name_of, read_pins
 from s1.prefetch import ModelNeed, needs_of
 from s1.recipe import Data, PoolKind
 from sweep.contract import Request
@@ -82,9 +82,7 @@ class Pinning:
         commit = resolve(self.fields[name].partition(" ")[0], name)
         if held is not None and held.commit == commit:
             return f"kept    {name} = {commit}, still what it stands for"
-        write_pins(
-            self.path, {**read_pins(self.path), name: Pin(commit, datetime.now(UTC).isoformat(timespec="seconds"))}
-        )
+        add_pin(self.path, name, Pin(commit, datetime.now(UTC).isoformat(timespec="seconds")))
         return f"pinned  {name} = {commit}" if held is None else f"moved   {name}: {held.commit} -> {commit}"
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from s1.config import ConfigError
+from sweep.identity import key_of
+from sweep.lock import locked
 
 MAIN = "main"  # what a repository's default branch is called on the hub
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -90,6 +93,13 @@ def read_pins(path: Path) -> dict[HubName, Pin]:
             raise ConfigError(f"{path} line {number}: {name} has a line already. Keep one of the two.")
         pins[name] = pin
     return pins
+
+
+def add_pin(path: Path, name: HubName, pin: Pin) -> None:
+    """Add to the file, or replace there, one pin; those that another process writes meanwhile stay."""
+    place = f"s1-sweep-pins-{os.getuid()}-{key_of(str(path.resolve()))}"
+    with locked(Path(tempfile.gettempdir(), place)):  # not beside the file, which is under version control
+        write_pins(path, {**read_pins(path), name: pin})
 
 
 def write_pins(path: Path, pins: Pins) -> None:

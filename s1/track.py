@@ -103,7 +103,7 @@ class Mirror:
             _fill(run, fill)
             mirrored = {"id": this, "group": self.group, "url": None if run.offline else run.url}
             (path / MARKER).write_text(json.dumps(mirrored) + "\n", encoding="utf-8")
-        except Exception as error:  # a mirror must not cost a result: anything may be wrong with W&B, or its install
+        except (Exception, SystemExit) as error:  # a mirror must not cost a result, whatever is wrong with W&B
             self.is_reachable = is_reached
             self.refused.add(stage.key)
             fault = f"{type(error).__name__}: {error}"
@@ -151,7 +151,7 @@ def _fill(run: Run, fill: Callable[[Run], None]) -> None:
     """Fill a run and close it; as a context manager it would print the traceback of an error."""
     try:
         fill(run)
-    except Exception:
+    except (Exception, SystemExit):
         run.finish(exit_code=1)
         raise
     run.finish()

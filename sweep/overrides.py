@@ -78,9 +78,12 @@ def _axis(override: Override) -> Axis:
     if getattr(override.value(), "shuffle", False):
         raise InputError(f"{override.input_line}: another order each time. List the values in the order that you want.")
     loader = GlobalHydra.instance().config_loader()
+    choices = tuple(f"{override.get_key_element()}={choice}" for choice in override.sweep_string_iterator())
+    if not choices:
+        raise InputError(f"{override.input_line}: no values. List those that you want.")
     return Axis(
         field=field_of(override),
-        choices=tuple(f"{override.get_key_element()}={choice}" for choice in override.sweep_string_iterator()),
+        choices=choices,
         is_composed=bool(loader.get_group_options(override.key_or_group)) or not _is_plain(override),
     )
 
@@ -128,4 +131,7 @@ def as_list(argument: str, field: str) -> str:
 def one_line(error: Exception) -> str:
     """Hydra's and OmegaConf's messages span lines; the first carries the fault."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines[0].startswith("LexerNoViableAltException"):
+        typed = lines[0].partition(":")[2].strip()
+        return f"{typed}: has a character that must stand in quotes. Write FIELD='\"TEXT\"'."
     return f"{lines[0].rstrip('.')}. {' '.join(lines[1:3]) or 'See --help.'}"

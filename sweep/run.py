@@ -37,6 +37,7 @@ from sweep.group import (
     processes_of,
     tell_through,
 )
+from sweep.identity import SHORT_DIGEST_CHARACTERS, cite, shortened
 from sweep.interrupt import GO_ON_LATER, end_on_request
 from sweep.provenance import provenance
 from sweep.record import Clock, Origin, failure_of, now, record_of, reporter
@@ -124,6 +125,8 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
     clock, environment = Clock(), provenance()
     stages = {key: directory.read_stage() for key, directory in waiting.items()}
     codes = {key: code_of(stage) for key, stage in stages.items()}
+    for key, directory in waiting.items():
+        _require_one_state(directory.root, stages[key])
     read = {key: _digests_read(directory.root, stages[key]) for key, directory in waiting.items()}
     for directory in waiting.values():
         directory.begin()
@@ -155,10 +158,28 @@ def code_of(stage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _digests_read(root: Path, stage: Mapping[str, Any]) -> dict[str, str]:
-    """Of the inputs and the shards that are stages, as far as they are finished."""
+    return {each.address: each.digest for each in _rests_on(root, stage)}
+
+
+def _rests_on(root: Path, stage: Mapping[str, Any]) -> list[StageDirectory]:
+    """The inputs and the shards that are stages, as far as they are finished."""
     places = [*(place for places in stage["inputs"].values() for place in places), *stage["shards"]]
     directories = [StageDirectory(root / place["stage"]) for place in places if "stage" in place]
-    return {each.address: each.digest for each in directories if each.is_done}
+    return [each for each in directories if each.is_done]
+
+
+def _require_one_state(root: Path, stage: Mapping[str, Any]) -> None:
+    """Refuse inputs of which one was made from another as it was before: answers to questions of other words."""
+    inputs = _rests_on(root, stage)
+    now = {each.address: each.digest for each in inputs}
+    for each in inputs:
+        for address, before in each.read_record().get("inputs", {}).items():
+            if address in now and before != now[address]:
+                raise StoreError(
+                    f"input {each.address}: made from {shortened(cite(address, before))}, which is"
+                    f" @{now[address][:SHORT_DIGEST_CHARACTERS]} now. Run the sweep again with"
+                    f" redo={each.path.parent.name}, which makes it from what there is now."
+                )
 
 
 def _digest(root: Path, place: Mapping[str, str]) -> str:

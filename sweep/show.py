@@ -114,15 +114,19 @@ def _why(stages: Sequence[Stage], workers: int, made: Mapping[str, Mapping[str, 
 
 
 def _code_changed(stages: Sequence[Stage], made: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Which files, where the same was made before by other code."""
+    """Which files, where the same was made before by other code: those it differs from least."""
     here = flatten(canonical(stages[0].identity().get("code", {})))
-    for described in made.values():
-        if described.get("request_key") == stages[0].request_key:
-            there = flatten(described["identity"].get("code", {}))
-            names = [name.split(".", 1)[-1] for name in {**there, **here} if there.get(name) != here.get(name)]
-            what = f"code changed ({_some(sorted(names))})" if names else "made of what other code made"
-            return f"{what}, {len(stages)} {'stage is' if len(stages) == 1 else 'stages are'} made again"
-    return None
+    same = [each for each in made.values() if each.get("request_key") == stages[0].request_key]
+    if not same:
+        return None
+    names = min((_differing(here, flatten(each["identity"].get("code", {}))) for each in same), key=len)
+    what = f"code changed ({_some(names)})" if names else "made of what other code made"
+    return f"{what}, {len(stages)} {'stage is' if len(stages) == 1 else 'stages are'} made again"
+
+
+def _differing(here: Mapping[str, Json], there: Mapping[str, Json]) -> list[str]:
+    """Files and packages."""
+    return sorted(name.split(".", 1)[-1] for name in {**there, **here} if there.get(name) != here.get(name))
 
 
 def _departure(difference: Difference | None) -> str:

@@ -12,7 +12,7 @@ import symtable
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 LOOKUPS = ("globals", "vars", "locals", "eval", "exec")  # of names that only the run decides
@@ -128,8 +128,13 @@ class Module:
 
 def parsed(path: Path, name: str) -> Module:
     """The module in a file. Raises SyntaxError as Python would."""
+    return _parsed(path, name, path.read_text(encoding="utf-8"))
+
+
+@cache
+def _parsed(path: Path, name: str, source: str) -> Module:
+    """Once for each text: the stages of one plan reach mostly the same modules."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    source = path.read_text(encoding="utf-8")
     tree = ast.parse(source, filename=str(path))
     units: list[Unit] = []
     stars = []

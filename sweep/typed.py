@@ -63,4 +63,6 @@ def _fault(error: Mapping[str, Any]) -> str:
         return str(error["ctx"]["error"])
     if error["type"] == "missing":
         return f"{path}: missing. Give it a value."
+    if error["type"] in ("tuple_type", "list_type"):
+        return f"{path} {error['input']!r}: not a list. Write it in brackets: {path}=[...]."
     return f"{path} {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}. Correct the value."

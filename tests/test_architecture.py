@@ -184,6 +184,7 @@ VOCABULARY = {
     "sweep.errors",
     "sweep.identity",
     "sweep.interrupt",
+    "sweep.lock",
     "sweep.contract",
     "sweep.typed",
 }
@@ -256,6 +257,8 @@ def test_planning_imports_nothing_heavy() -> None:
         "vllm",
         "openai",
         "pandas",
+        "numpy",
+        "scipy",
         "huggingface_hub",
     }
     assert not loaded & heavy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hubs import ABSENT, NEW, OLD, FakeHub, jsonl, lay_out, offline, online, par
 
 from s1 import pipeline
 from s1.config import ConfigError
-from s1.pins import HubName, Pin, RepoKind, read_pins, write_pins
+from s1.pins import HubName, Pin, RepoKind, add_pin, read_pins, write_pins
 from sweep.by_hand import planned_again
 from sweep.compose import compose
 from sweep.contract import Graph
@@ -123,6 +124,15 @@ def test_the_file_is_sorted_and_reads_back(tmp_path: Path) -> None:
     assert read_pins(path) == pins_of(*rows)
     write_pins(path, dict(reversed(read_pins(path).items())))
     assert path.read_text() == text
+    assert [each.name for each in tmp_path.iterdir()] == ["pins.lock"]
+
+
+def test_two_that_pin_at_once_keep_the_lines_of_both(tmp_path: Path) -> None:
+    path = tmp_path / "pins.lock"
+    names = [HubName(RepoKind.MODEL, f"a/model-{number}", "main") for number in range(32)]
+    with ThreadPoolExecutor(8) as several:
+        list(several.map(lambda name: add_pin(path, name, Pin(OLD, RESOLVED)), names))
+    assert set(read_pins(path)) == set(names)
     assert [each.name for each in tmp_path.iterdir()] == ["pins.lock"]
 
 

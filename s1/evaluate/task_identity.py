@@ -55,9 +55,20 @@ def scoring(name: str, path: Path | None = None) -> dict[str, Json]:
 
 def require_planned(name: str, planned: Mapping[str, Json], found: Mapping[str, Json]) -> None:
     """For a worker: raises ConfigError if the task's file says something else than when it was planned."""
-    fields = sorted(field for field in {**planned, **found} if planned.get(field) != found.get(field))
+    fields = sorted(field for field in {**planned, **found} if not _is_same(planned.get(field), found.get(field)))
     if planned and fields:
         raise ConfigError(f"task {name} {', '.join(fields)}: changed since this was planned. Run the sweep again.")
+
+
+def _is_same(planned: Json, found: Json) -> bool:
+    """Also of a file named from where the command was typed: a worker, elsewhere, has its content as an input."""
+    if isinstance(planned, dict) and set(planned) == {"file", "content"} and found == planned["file"]:
+        return True
+    if isinstance(planned, dict) and isinstance(found, dict):
+        return set(planned) == set(found) and all(_is_same(planned[name], found[name]) for name in planned)
+    if isinstance(planned, list) and isinstance(found, list):
+        return len(planned) == len(found) and all(map(_is_same, planned, found))
+    return planned == found
 
 
 def code_roots(content: Mapping[str, Json]) -> tuple[str, ...]:

@@ -11,10 +11,12 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s1.report.columns import Cell, read_rows, written_rows
-from s1.report.findings import Findings, Measured, Source
+
+if TYPE_CHECKING:  # planning imports this module, and must not wait for numpy and scipy
+    from s1.report.findings import Findings, Measured, Source
 
 SHARE_DECIMALS = 6  # more than anybody reads: what is printed is rounded once, from these
 USD_DECIMALS = 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ class Place:
         """The questions, planned here and made by a worker that stands elsewhere."""
         stage = questions_of(Task(name, data_file=rows, **fields))
         work = self.work(stage.config, stage.inputs, stage.settings, "questions")
-        questions(work)
+        with chdir(self.root / "store"):
+            questions(work)
         return read_rows(work.out / "questions.jsonl", Question)
 
     def work(

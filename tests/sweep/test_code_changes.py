@@ -16,10 +16,13 @@ from typing import Any
 
 import pytest
 
-from sweep.generations import same_as, same_product, shared_now
+from sweep.generations import same_as, same_product, shared_now, supersede
 from sweep.identity import shortened
 from sweep.provenance import PROJECT
-from sweep.store import StageDirectory, Store
+from sweep.run import main as run_stage
+from sweep.stage import CodePolicy, Stage
+from sweep.store import StageDirectory, Store, read_json
+from tests.sweep import toy
 
 TOY = "tests/sweep/toy.py"
 MADE_BY_OTHER_CODE = "made by other code (tests/sweep/toy.py)"
@@ -240,6 +243,42 @@ def test_a_final_stage_that_read_other_bytes_than_there_are_now_is_made_again(ch
     checkout.run()
     assert total.read_record()["inputs"][address] != "0" * 12
     assert "0 stages to run" in checkout.run()
+
+
+def test_inputs_of_which_one_was_made_from_another_as_it_was_before_are_refused(checkout: Checkout) -> None:
+    """Answers to questions of other words would be scored as answers to these."""
+    point = toy.Point("toy", toy.Shape(1))
+    number, doubled = toy.number_of(point), toy.doubled_of(point)
+    inputs = {"doubled": (doubled,), "number": (number,)}
+    both = Stage("both", 1, toy.Total("toy"), "tests.sweep.toy:total", inputs, code=CodePolicy.UPSTREAM)
+    directory = checkout.store.prepare(both)
+    assert run_stage([str(directory.path)]) == 0
+    remade = checkout.store.directory(number)
+    before, record = remade.digest, remade.read_record()
+    supersede(remade)
+    remade.begin()
+    (remade.partial / "number.json").write_text("5", encoding="utf-8")
+    remade.publish(record)
+    supersede(directory)
+    checkout.store.prepare(both)
+    assert run_stage([str(directory.path)]) == 1
+    message = read_json(directory.failed_file)["message"]
+    assert f"made from {number.address}@{before[:4]}, which is @{remade.digest[:4]} now" in message
+    assert "redo=doubled" in message
+
+
+def test_the_plan_names_the_files_by_which_the_nearest_code_differs(checkout: Checkout) -> None:
+    """Not those of code that was tried in between and given up."""
+    checkout.edit("value = sum(", "value = 1 + sum(")
+    checkout.run()
+    checkout.edit("value = 1 + sum(", "value = sum(")
+    (checkout.code / "tests/sweep/more.py").write_text("ONE = 1\n", encoding="utf-8")
+    checkout.edit("value = sum(", "from tests.sweep import more\n    value = more.ONE + sum(")
+    checkout.run()
+    (checkout.code / "tests/sweep/more.py").write_text("ONE = 2\n", encoding="utf-8")
+    tried = checkout.directory("total")
+    os.utime(tried.record_file, (0, 0))  # the one before it is the newest now
+    assert "code changed (tests/sweep/more.py), 1 stage" in checkout.run("plan=true")
 
 
 def test_records_and_manifest_name_digests_of_what_was_read_and_made(finished: Checkout) -> None:

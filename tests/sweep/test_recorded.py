@@ -240,6 +240,7 @@ def test_what_a_point_depends_on_is_recorded() -> None:
         (["also=[a],[b]", "-m"], "a command has one also"),
         (["also=['budget.cap=1']"], "also 'budget.cap=1': points beside others are a sweep. Add -m."),
         (["also=[budget.cap=1]", "-m"], "also=[budget.cap=1]: not a list of texts. Quote each line"),
+        (["also='budget.cap=1'", "-m"], "also 'budget.cap=1': not a list. Write it in brackets: also=[...]."),
         (["also=['plan=true']", "-m"], "also 'plan=true': plan is the command's, not a point's."),
         (["also=['budget.cap=1 store=x']", "-m"], "store is the command's, not a point's."),
         (["also=['also=[]']", "-m"], "also is the command's, not a point's."),
@@ -251,6 +252,11 @@ def test_what_a_point_depends_on_is_recorded() -> None:
         (["also=['text=\"a']", "-m"], "a quote is not closed, or stands outside of a value."),
         (["also=['']", "-m"], "also '': says nothing."),
         (["also=['budget.cap']", "-m"], "also 'budget.cap': "),
+        (["budget.cap=glob(*)", "-m"], "budget.cap=glob(*): no values. List those that you want."),
+        (
+            ["text=W\u00e4it", "-m"],
+            "text=W\u00e4it: has a character that must stand in quotes. Write FIELD='\"TEXT\"'.",
+        ),
         (["text=shuffle(1,2,3)", "-m"], "text=shuffle(1,2,3): another order each time."),
     ],
 )

@@ -73,7 +73,7 @@ def stage_directory(root: Path, name: str) -> Path:
         "files": FILES,
     }
     (path / "record.json").write_text(json.dumps(record), encoding="utf-8")
-    (path / "stage.json").write_text(json.dumps({"request_key": None}), encoding="utf-8")
+    (path / "stage.json").write_text('{"request_key": null}', encoding="utf-8")
     return path
 
 
@@ -196,6 +196,7 @@ def test_a_stage_of_other_code_and_the_same_bytes_is_no_new_run(home: Path) -> N
     [
         ("import wandb; wandb.init = lambda **_: 1 / 0", "ZeroDivisionError"),
         ("import sys; sys.modules['wandb'] = None", "ModuleNotFoundError"),
+        ("import wandb; wandb.init = lambda **_: sys.exit('no account')", "SystemExit"),
         ("import wandb; wandb.Table = lambda **_: (_ for _ in ()).throw(TypeError('not assignable'))", "TypeError"),
         ("(path / 'out' / 'table.csv').write_text('label,accuracy,thinking_tokens\\na,many,1\\n')", "InputError"),
         ("(path / 'out' / 'report.html').unlink()", "FileNotFoundError"),
