@@ -120,7 +120,7 @@ def questions_from(rows: tuple[Input, ...], config: Questions) -> Stage:
         settings=_place_of(config.task),
         label=config.task,
         code=CodePolicy.UPSTREAM,
-        code_roots=code_roots(config.wording),
+        code_roots=(*code_roots(config.wording), "-s1.evaluate.questions:_check_grading"),  # it refuses, no more
         is_remote=not rows,
     )
 

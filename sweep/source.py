@@ -40,10 +40,13 @@ def source_of(roots: tuple[str, ...], home: Path | None = None, packages: tuple[
     """Digests by file, relative to its project, of what the roots (`module:name`) reach. Raises SourceError.
 
     The modules of the roots are looked for in `home`, by default where they would be imported from; their top-level
-    packages, `packages` and this one are the project.
+    packages, `packages` and this one are the project. A root after a minus is left out, with what only it reaches: a
+    check that may refuse and has no part in the product.
     """
-    reach = _Reach(home, {root.partition(".")[0].partition(":")[0] for root in roots} | {*packages, "sweep"})
-    for root in roots:
+    followed, left_out = [root for root in roots if root[0] != "-"], {root[1:] for root in roots if root[0] == "-"}
+    project = {root.partition(".")[0].partition(":")[0] for root in followed} | {*packages, "sweep"}
+    reach = _Reach(home, project, frozenset(left_out))
+    for root in followed:
         module, _, name = root.partition(":")
         found = reach.module(module)
         if found is None or name not in found.bindings:
@@ -69,6 +72,7 @@ class _Reach:
 
     home: Path | None
     packages: set[str]
+    left_out: frozenset[str] = frozenset()  # `module:name`
     reached: dict[str, set[int]] = field(default_factory=dict)  # indices of units, by module
     waiting: list[tuple[Module, Unit]] = field(default_factory=list)
     modules: dict[str, Module | None] = field(default_factory=dict)
@@ -97,6 +101,8 @@ class _Reach:
 
     def name(self, module: Module, name: str, attributes: tuple[str, ...]) -> None:
         """A name of a module is used, and attributes of what it stands for."""
+        if f"{module.name}:{name}" in self.left_out:
+            return
         for index in module.bindings.get(name, ()):
             unit = module.units[index]
             self._unit(module, unit)

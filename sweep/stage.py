@@ -103,7 +103,8 @@ class Stage:
     resources: Resources = Resources()  # of the process that makes it; a batch has one, that of its first stage
     label: str = ""  # for people: "max 16 tokens"
     code: CodePolicy = field(kw_only=True)
-    code_roots: tuple[str, ...] = ()  # functions that it calls by names that its source does not show, as in `run`
+    # Functions called by names that its source does not show, as in `run`; after a minus: those that do not count.
+    code_roots: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()  # distributions whose versions are in the key of a FINAL stage
     is_remote: bool = False  # made of what is elsewhere, such as on a hub: never made again just to compare
 

@@ -159,6 +159,13 @@ def test_an_edited_grader_scores_again_and_nothing_else(checkout: Checkout) -> N
     assert "code changed (s1/evaluate/graders.py), 3 stages are made again" in said
 
 
+def test_graders_are_no_part_of_the_code_of_questions(smoke: list[Stage]) -> None:
+    """They only refuse what could not be graded: an edit must not ask lm-eval whether the words are the same."""
+    files = set(source_of(roots_of(smoke, "questions")))
+    assert {"s1/evaluate/questions.py", "s1/evaluate/replay.py"} <= files
+    assert not [name for name in files if name.startswith(("s1/evaluate/grading/", "s1/evaluate/judging"))]
+
+
 def test_an_edited_policy_makes_nothing_again_and_is_named(checkout: Checkout) -> None:
     checkout.edit("s1/generate/rollout.py", added("class Rollout", "CHANGED = True\n\n\n"))
     assert checkout.plan()[0] == {}

@@ -64,7 +64,7 @@ class Lab:
             "__init__.py": "",
         }
 
-    def source(self, root: str = "lab.main:run") -> Mapping[str, str]:
+    def source(self, *roots: str) -> Mapping[str, str]:
         """Read from a fresh copy: what was read once is not read again in a process."""
         self.copies += 1
         home = self.home / str(self.copies)
@@ -72,7 +72,7 @@ class Lab:
             path = home / "lab" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        return source_of((root,), home=home)
+        return source_of(roots or ("lab.main:run",), home=home)
 
     def edit(self, name: str, old: str, new: str) -> None:
         assert old in self.files[name]
@@ -86,6 +86,12 @@ def lab(tmp_path: Path) -> Lab:
 
 def test_it_reaches_what_it_uses_and_the_files_it_names(lab: Lab) -> None:
     assert set(lab.source()) == {"lab/main.py", "lab/parts.py", "lab/tools.py", "lab/page.txt"}
+
+
+def test_a_root_after_a_minus_and_what_only_it_reaches_are_left_out(lab: Lab) -> None:
+    found = lab.source("lab.main:run", "-lab.tools:add")
+    assert "lab/tools.py" not in found
+    assert found["lab/parts.py"] == lab.source()["lab/parts.py"]
 
 
 def test_the_place_of_the_checkout_does_not_matter(lab: Lab) -> None:
