@@ -13,7 +13,7 @@ from dataclasses import replace
 from rich.console import Console
 from rich.markup import escape
 
-from sweep.by_hand import pin, prefetch, prepare, publish_again
+from sweep.by_hand import pin, prefetch, prepare, publish_again, refuse_unpinned
 from sweep.carry_out import carry_out
 from sweep.code_changes import code_report
 from sweep.compose import Composition, ask_hydra, compose, is_question_to_hydra, pipeline_of
@@ -86,10 +86,10 @@ def sweep(composition: Composition, console: Console) -> int:
         show_code(console, code)
         if to_queue and work.needed:
             show_shape(console, graph, work, store)
-        is_dry_run = to_queue and graph.launch.dry_run
-        is_unpinned = bool(graph.unpinned(work.needed)) and not is_dry_run
-        if entry.plan or code.stops or graph.lacks(work.needed) or is_unpinned:
+        if entry.plan or code.stops or graph.lacks(work.needed):
             return 0 if entry.plan else 1
+        if not (to_queue and graph.launch.dry_run):
+            refuse_unpinned(graph, work.needed)
         if to_queue and work.needed:
             return submit(console, graph, found, composition)
         clear(store, found)

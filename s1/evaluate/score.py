@@ -121,16 +121,12 @@ def _completed(answer: Answer, stops: Sequence[str]) -> tuple[str, AnswerEnd]:
 
 def _scored(graded: Graded, judgement: Judgement) -> Score:
     answer = graded.answer
-    if judgement.correct and graded.end is AnswerEnd.CONTEXT:
-        raise ScoreError(
-            f"question {answer.question_id}: nothing of it was answered, which counts as right. Report this."
-        )
     return Score(
         question_id=answer.question_id,
         sample=answer.sample,
         gold=graded.gold,
         extracted=judgement.extracted,
-        correct=judgement.correct,
+        correct=judgement.correct and graded.end is not AnswerEnd.CONTEXT,  # whatever a grader makes of nothing
         outcome=_outcome(judgement, answer.ending),
         ending=answer.ending,
         thinking_tokens=answer.thinking_tokens,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from s1.evaluate.graders import Grade
 from s1.evaluate.replay import ReplayError, evaluate, task_over
 from s1.evaluate.score import ScoreError, score
 from s1.records import Answer, AnswerEnd, Ending, Outcome, Question, Score, read_rows, write_rows
@@ -84,6 +85,18 @@ def test_a_missing_answer_is_none_and_not_merely_wrong(tmp_path: Path) -> None:
         "disagreements": 0,
     }
     assert (scores[0].gold, scores[0].thinking_tokens, scores[0].waits, scores[0].sampled_tokens) == ("42", 11, 1, 15)
+
+
+def test_what_the_context_cut_is_wrong_whatever_a_grader_makes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s1.evaluate.graders.grade_integer", lambda text, gold: Grade("1", True))
+    first, second, third = QUESTIONS
+    ends = {AnswerEnd.STOP: first, AnswerEnd.CONTEXT: second, AnswerEnd.CAP: third}
+    answers = [answer(question, 0, "7", answer_end=end) for end, question in ends.items()]
+    finished, scores = scored(work(tmp_path, answers))
+    assert [each.correct for each in scores] == [True, False, True]
+    assert finished.summary["accuracy"] == 2 / 3
 
 
 def test_every_sample_is_scored_and_keeps_its_place(tmp_path: Path) -> None:
