@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 from s1.report.columns import Cell
 from s1.report.table import read_table
 from s1.resources import Track
-from sweep.generations import same_as
-from sweep.identity import key_of
+from sweep.generations import Made, digest_at, made, same_as
 
 if TYPE_CHECKING:
     import wandb
@@ -61,6 +60,7 @@ class Mirror:
     store_id: Callable[[], str] = str  # of the store that the stages are in
     is_reachable: bool = True
     refused: set[str] = field(default_factory=set)  # keys of stages that could not be sent
+    made_before: dict[Path, Made] = field(default_factory=dict)  # by the folder of a name, as it was when first asked
 
     def stage(self, stage: Tracked, path: Path) -> None:
         """Mirror a finished stage directory once: what it is, its metrics.jsonl, its summary."""
@@ -93,12 +93,11 @@ class Mirror:
             return
         is_reached = True
         try:
-            record = _record(path)
-            this = run_id(self.store_id(), stage.key, record.get("generation", 0))
+            this = run_id(self.store_id(), stage.key, _record(path).get("generation", 0))
             if _mirrored_as(path) == this or self._is_known(path):
                 return
             is_reached = False
-            run = self._open(stage, this, record)
+            run = self._open(stage, this, path)
             is_reached = True
             _fill(run, fill)
             mirrored = {"id": this, "group": self.group, "url": None if run.offline else run.url}
@@ -112,12 +111,14 @@ class Mirror:
 
     def _is_known(self, path: Path) -> bool:
         """A stage that differs from this one in code alone was mirrored, with the same bytes."""
-        same = same_as(path)
-        if same is None:
-            return False
-        return _mirrored_as(same) == run_id(self.store_id(), same.name, _record(same).get("generation", 0))
+        if path.parent not in self.made_before:
+            self.made_before[path.parent] = made(path.parent)
+        return any(
+            _mirrored_as(same) == run_id(self.store_id(), same.name, _record(same).get("generation", 0))
+            for same in same_as(path, self.made_before[path.parent])
+        )
 
-    def _open(self, stage: Tracked, this: str, record: Mapping[str, Any]) -> Run:
+    def _open(self, stage: Tracked, this: str, path: Path) -> Run:
         import wandb
 
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -132,7 +133,7 @@ class Mirror:
             resume="allow",
             mode=os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline"),
             dir=str(self.directory.parent),
-            config={**stage.config, "key": stage.key, "digest": _digest(record)},
+            config={**stage.config, "key": stage.key, "digest": digest_at(path)},
             settings=wandb.Settings(
                 silent=True,
                 console="off",
@@ -199,12 +200,6 @@ def _mirrored_as(path: Path) -> str | None:
     """The run that a stage directory was mirrored as; in a copied store that is a run of another."""
     marker = path / MARKER
     return json.loads(marker.read_text(encoding="utf-8"))["id"] if marker.exists() else None
-
-
-def _digest(record: Mapping[str, Any]) -> str | None:
-    """Of the product's bytes, as its record has them."""
-    files = record.get("files")
-    return None if files is None else key_of({name: state["sha256"] for name, state in files.items()})
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
-from sweep.store import StageDirectory, Store, StoreError, write_json
+from sweep.store import StageDirectory, StoreError, write_json
 
 REDO = re.compile(r"redo-(\d+)")
 
@@ -40,24 +42,32 @@ def renew_shared(folder: Path) -> None:
         (folder / f"redo-{max(_redos(folder), default=0) + 1}").mkdir(exist_ok=True)
 
 
-def same_as(path: Path) -> Path | None:
-    """The directory of a stage that differs from this one in code alone and has the same bytes."""
-    directory = StageDirectory(path)
-    same = same_product(Store(directory.root), directory)
-    return same.path if same else None
+Made: TypeAlias = "Mapping[tuple[str, str], Sequence[Path]]"  # directories by request key and digest of the product
 
 
-def same_product(store: Store, directory: StageDirectory) -> StageDirectory | None:
-    """The stage that `directory` differs from in code alone and has the same bytes, if it was made before."""
-    digest, request_key = directory.digest, directory.read_stage().get("request_key")
-    for path in sorted((store.root / directory.path.parent.name).glob("*/record.json")):
-        other = StageDirectory(path.parent)
+def made(folder: Path) -> Made:
+    """The finished stages of one name: those under one entry differ in code alone and have the same bytes."""
+    found: dict[tuple[str, str], list[Path]] = {}
+    for path in sorted(folder.glob("*/record.json")):
+        directory = StageDirectory(path.parent)
         with suppress(StoreError, OSError):  # a damaged one is no witness
-            if other.path == directory.path or other.read_record().get("request_key") != request_key:
-                continue
-            if request_key is not None and other.digest == digest:
-                return other
-    return None
+            request_key = directory.read_record().get("request_key")
+            if request_key is not None:
+                found.setdefault((request_key, directory.digest), []).append(directory.path)
+    return found
+
+
+def same_as(path: Path, made: Made) -> list[Path]:
+    """Of the stages that were made, those that this one differs from in code alone, with the same bytes."""
+    directory = StageDirectory(path)
+    return [
+        each for each in made.get((directory.read_stage().get("request_key"), directory.digest), ()) if each != path
+    ]
+
+
+def digest_at(path: Path) -> str:
+    """Of the product of a finished stage, by its directory."""
+    return StageDirectory(path).digest
 
 
 def _redos(folder: Path) -> list[int]:
