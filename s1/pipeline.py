@@ -76,6 +76,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         ],
         lacking=_lacking(points, built),
         launch=first.launch,
+        limit_usd=first.cost.limit_usd,
         prefetch=prefetch,
         unpinned=pinning.unpinned,
         pin=pinning.pin,
@@ -107,7 +108,7 @@ def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[Point
         config=Curve(
             points=[_curve_point(x, set_here) for x, set_here in zip(points, request.values, strict=True)],
             statistics=first.statistics,
-            cost=first.cost,
+            cost=first.cost.rates,
             compare=first.compare,
         ),
         run="s1.report.curve:curve",

@@ -5,12 +5,14 @@ TRACK and MACHINE never reach a key. COST does so only in the report, which pric
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from s1.config import ConfigError
 from sweep.identity import Json
 from sweep.stage import Resources
+
+LIMIT_USD = 1.0
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Cost:
     source: str
     peak_tflops: float | None = None  # of one device, dense, in the dtype of the forward pass
     mfu: float | None = None  # share of it that training is taken to reach
+    # Damaged products of expensive stages are made again unasked up to this price; null: whatever it is. In no key.
+    limit_usd: float | None = field(default=LIMIT_USD, metadata={"omit_if": LIMIT_USD})
 
     def __post_init__(self) -> None:
         if (self.train_tokens_per_second is None) == (self.mfu is None):
@@ -36,10 +40,17 @@ class Cost:
             )
         if self.mfu is not None and self.peak_tflops is None:
             raise ConfigError(f"cost.mfu {self.mfu}: a share of what? Give cost.peak_tflops, 989 for an H100.")
-        for field in ("train_tokens_per_second", "mfu", "peak_tflops"):
-            value = getattr(self, field)
+        for name in ("train_tokens_per_second", "mfu", "peak_tflops"):
+            value = getattr(self, name)
             if value is not None and value <= 0:
-                raise ConfigError(f"cost.{field} {value}: not positive. Give what was measured.")
+                raise ConfigError(f"cost.{name} {value}: not positive. Give what was measured.")
+        if self.limit_usd is not None and not self.limit_usd >= 0:
+            raise ConfigError(f"cost.limit_usd {self.limit_usd}: not a price. Give dollars, or null for no limit.")
+
+    @property
+    def rates(self) -> Cost:
+        """What of it reaches the report's key."""
+        return replace(self, limit_usd=LIMIT_USD)
 
 
 @dataclass(frozen=True)

@@ -82,11 +82,11 @@ def sweep(composition: Composition, console: Console) -> int:
         found = planned(graph, store, entry.redo)
         work, code = found.work, code_report(found, store)
         show_plan(console, graph, found, store)
-        show_damaged(console, found.damaged)
+        show_damaged(console, found, graph.limit_usd)
         show_code(console, code)
         if to_queue and work.needed:
             show_shape(console, graph, work, store)
-        if entry.plan or code.stops or graph.lacks(work.needed):
+        if entry.plan or code.stops or found.dear or graph.lacks(work.needed):
             return 0 if entry.plan else 1
         if not (to_queue and graph.launch.dry_run):
             refuse_unpinned(graph, work.needed)

@@ -30,7 +30,8 @@ from sweep.launch.by_script import Share, share_of
 from sweep.launch.submission import SubmissionDirectory
 from sweep.lock import Hold
 from sweep.plan import Plan, plan
-from sweep.planning import planned
+from sweep.planning import clear, planned, recover
+from sweep.show import show_damaged
 from sweep.stage import Resources, Stage
 from sweep.store import Store
 
@@ -46,12 +47,14 @@ def prepare(argv: Sequence[str], console: Console) -> int:
     composition, graph = _graph_of(argv[2:])
     store = Store(composition.entry.store)
     with store.held(Hold.SHARED):
-        work = planned(graph, store).work
-        share = share_of(work, script, CPU)
+        found = planned(graph, store)
+        share = share_of(found.work, script, CPU)
+        show_damaged(console, found, graph.limit_usd)
         _say_later(console, share)
-        if share.later and not share.here and not share.units:
+        if found.dear or (share.later and not share.here and not share.units):
             return 1
         refuse_unpinned(graph, [*share.here, *(stage for unit in share.units for stage in unit.stages)])
+        clear(store, found)
         here = plan(share.here, lambda stage: store.is_done(stage))
         if here.needed and not run_here(console, graph, here, store):
             return 1
@@ -104,8 +107,11 @@ def publish_again(argv: Sequence[str], console: Console) -> int:
     directory = _submission(argv)
     composition, graph = _graph_of(argv) if directory is None else planned_again(directory)
     store = Store(composition.entry.store)
-    work = planned(graph, store).work
+    found = planned(graph, store)
+    show_damaged(console, found, graph.limit_usd)
+    work = found.work
     _refuse_to_make(work)
+    recover(store, found)
     status = carry_out(console, graph, work, store, composition.entry.results / graph.name)
     if directory is not None and status == 0:
         directory.mark(directory.published_file, results=str(composition.entry.results / graph.name))

@@ -1,6 +1,7 @@
-"""Hold a store against its checksums; on request set aside what does not match, so that the next sweep makes it again.
+"""Hold a store against its checksums; on request restore what has a second copy, and set aside what does not match.
 
-Reads every byte of every finished product. What a batch shares is read and mended by the pipeline, which wrote it.
+Nothing is removed: what is set aside lies in damaged-<n>/ of its stage, and the next sweep makes the stage again.
+Reads every byte of every finished product. What a batch shares is read and repaired by the pipeline, which wrote it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 
+from sweep.attempt import renew_copy, restore, restore_description, set_aside
+from sweep.checksums import reading
 from sweep.contract import Pipeline
 from sweep.inventory import damage, description, shared_folders, stage_directories
 from sweep.lock import Hold, is_locked
-from sweep.store import Store, StoreError
+from sweep.store import StageDirectory, Store, StoreError
 
 
 class Mend(Enum):
@@ -23,12 +26,14 @@ class Mend(Enum):
 
     TO_DO = "To mend it: python -m sweep store check mend=true."
     AT_WORK = "A worker is there: mend it when that has ended."
+    RESTORED = "Restored."
+    LEFT = "The next sweep that plans this stage writes it again."
     SET_ASIDE = "Set aside, the next sweep makes it again."
     REWRITTEN = "Rewritten without it."
 
     @property
     def is_done(self) -> bool:
-        return self in (Mend.SET_ASIDE, Mend.REWRITTEN)
+        return self in (Mend.SET_ASIDE, Mend.REWRITTEN, Mend.RESTORED)
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,7 @@ class _Suspect:
     place: str
     is_at_work: bool
     faults: Callable[[], Sequence[str]]
-    treat: Callable[[], None]
-    treated: Mend
+    treat: Callable[[], Mend]
 
 
 def check(store: Store, pipeline: Pipeline, mend: bool) -> Iterator[Checked]:
@@ -71,21 +75,37 @@ def _mended(suspect: _Suspect, mend: bool) -> Mend:
         return Mend.TO_DO
     if suspect.is_at_work:
         return Mend.AT_WORK
-    suspect.treat()
-    return suspect.treated
+    return suspect.treat()
 
 
 def _suspects(store: Store, pipeline: Pipeline) -> Iterator[_Suspect]:
     busy: set[str | None] = set()
     for directory in stage_directories(store):
         is_at_work = is_locked(directory.lock_file)
-        faults, treat = partial(damage, directory), partial(directory.set_aside, damage)
-        yield _Suspect(directory.address, is_at_work, faults, treat, Mend.SET_ASIDE)
+        faults, treat = partial(damage, directory), partial(_treat_stage, directory)
+        yield _Suspect(directory.address, is_at_work, faults, treat)
         with suppress(StoreError):  # told as damaged
             busy |= {description(directory).get("batch")} if is_at_work else set()
     for folder in shared_folders(store):
-        faults, treat = partial(_shared_faults, pipeline, folder), partial(pipeline.mend_shared, folder)
-        yield _Suspect(f"shared/{folder.name}", folder.name in busy, faults, treat, Mend.REWRITTEN)
+        faults, treat = partial(_shared_faults, pipeline, folder), partial(_treat_shared, pipeline, folder)
+        yield _Suspect(f"shared/{folder.name}", folder.name in busy, faults, treat)
+
+
+def _treat_stage(directory: StageDirectory) -> Mend:
+    """Restore what a second copy knows; a product that is not what its record says is set aside, never removed."""
+    if restore(directory):
+        return Mend.RESTORED
+    if directory.faults(reading):
+        set_aside(directory, lambda each: each.faults(reading))
+        return Mend.SET_ASIDE
+    if renew_copy(directory) or restore_description(directory):
+        return Mend.RESTORED
+    return Mend.LEFT
+
+
+def _treat_shared(pipeline: Pipeline, folder: Path) -> Mend:
+    pipeline.mend_shared(folder)
+    return Mend.REWRITTEN
 
 
 def _shared_faults(pipeline: Pipeline, folder: Path) -> Sequence[str]:

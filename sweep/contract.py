@@ -88,6 +88,7 @@ class Graph:
     notes: Sequence[str] = ()  # what to know before it runs, a line each
     lacking: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by stage address: why it cannot be made here
     launch: Launch = Launch()
+    limit_usd: float | None = 1.0  # damaged products are made again unasked up to this price; None: whatever it is
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # bring here what these stages download
     unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # what of it may still change, a line each
     # Write down which commits these names stand for today; True: also of names that have one. A line each.

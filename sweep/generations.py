@@ -14,19 +14,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
+from sweep.attempt import move_to
 from sweep.store import StageDirectory, StoreError, write_json
 
 REDO = re.compile(r"redo-(\d+)")
 
 
-def supersede(directory: StageDirectory) -> None:
-    """Set a finished product aside, so that the stage is made anew; nothing if it is not finished."""
+def supersede(directory: StageDirectory, generation: int) -> None:
+    """Set the finished product of a generation aside, to be made anew; nothing if it has been already."""
     with directory.locked():
-        if not directory.is_done:
+        if not directory.is_done or directory.generation != generation:
             return
         write_json(directory.generation_file, {"generation": directory.generation + 1})  # first: it may only go up
         shutil.rmtree(directory.scratch, ignore_errors=True)
-        directory.move_to("superseded", stay=(directory.log_file,))  # others of its worker point to it
+        move_to(directory, "superseded")
 
 
 def shared_now(folder: Path) -> Path:

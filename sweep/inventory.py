@@ -13,15 +13,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sweep.attempt import copy_faults, restorable
 from sweep.checksums import reading
 from sweep.holdings import Holding, Holdings, State
-from sweep.identity import KEY_CHARACTERS, key_of
+from sweep.identity import KEY_CHARACTERS, IdentityError, key_of
 from sweep.launch.submission import awaited
 from sweep.lock import is_locked
 from sweep.store import StageDirectory, Store, StoreError, read_json
 
 SHARED = "shared"
-LEFTOVERS = ("out.partial", "damaged-*", "superseded-*", ".*")  # of an attempt, a repair, a redo, a file being written
+LEFTOVERS = (
+    "out.partial",
+    "out-*",
+    "damaged-*",
+    "superseded-*",
+    ".*",
+)  # of an attempt, a repair, a redo, a file being written
 HALF_PUBLISHED = re.compile(r"\.(.+)\.(new|old)")
 
 
@@ -67,20 +74,25 @@ def description(directory: StageDirectory) -> Mapping[str, Any]:
     if directory.stage_file.exists():
         return directory.read_stage()
     if directory.is_done:
-        raise StoreError(f"{directory.stage_file}: missing. Remove the directory; it will be made again.")
+        raise StoreError(f"{directory.stage_file}: missing. Write it anew: python -m sweep store check mend=true.")
     return {}
 
 
 def damage(directory: StageDirectory) -> list[str]:
-    """What is wrong with one stage directory; reads every byte of its product."""
+    """Everything that is wrong with one stage directory; reads every byte of its product."""
+    if restorable(directory):
+        state = "not what was published" if directory.is_done else "missing"
+        return [f"{directory.record_file.name}: {state}; a second copy of it and the product are whole"]
+    return [*directory.faults(reading), *_description_faults(directory), *copy_faults(directory)]
+
+
+def _description_faults(directory: StageDirectory) -> list[str]:
     try:
         described = description(directory)
-    except StoreError:
+        is_right = not described or key_of(described["identity"]) == directory.path.name
+    except (StoreError, KeyError, IdentityError):
         return ["stage.json: missing or not JSON"]
-    faults = directory.faults(reading)
-    if described and key_of(described["identity"]) != directory.path.name:
-        faults.append("stage.json: describes another stage")
-    return faults
+    return [] if is_right else ["stage.json: describes another stage"]
 
 
 def size_of(path: Path) -> int:
@@ -124,7 +136,19 @@ def _state(directory: StageDirectory, locked: bool) -> State:
 
 def _leftovers(directory: StageDirectory) -> list[Path]:
     found = [path for pattern in LEFTOVERS for path in sorted(directory.path.glob(pattern))]
+    found += _strays(directory)
     return [*found, directory.scratch] if directory.is_done and directory.scratch.exists() else found
+
+
+def _strays(directory: StageDirectory) -> list[Path]:
+    """Attempts that came to nothing; none where a lost or damaged record may still be found to name them."""
+    attempts = sorted(directory.path.glob("out-*"))
+    try:
+        product = directory.out.name
+    except StoreError:
+        is_unknown = directory.is_done or any(directory.path.glob("record-*.json"))
+        return [] if is_unknown else attempts
+    return [path for path in attempts if path.name != product]
 
 
 def _rests_on(manifest: Path) -> frozenset[str]:

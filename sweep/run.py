@@ -24,6 +24,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from sweep.attempt import begin, forget_hashes, restore
+from sweep.checksums import reading
 from sweep.generations import shared_now
 from sweep.group import (
     ALL,
@@ -87,6 +89,9 @@ def run(directories: Sequence[StageDirectory], member: Member = ALL, unless_busy
             if not locks.enter_context(directory.locked(wait=not unless_busy)):
                 print(f"{directory.address}: another process is making it, and is left to it.")
                 return True
+        for directory in ordered:
+            if restore(directory):
+                print(f"{directory.address}: its record was lost or damaged, and is restored from its second copy.")
         waiting = {each.path.name: each for each in directories if not each.is_done}  # another may have been first
         return not waiting or _attempt(lambda: _make(directories, waiting, member), waiting, member)
 
@@ -97,7 +102,7 @@ def _assist(directories: Sequence[StageDirectory], member: Member) -> bool:
     waiting = {each.path.name: each for each in directories if each.path.name in make}
 
     def run_functions() -> None:
-        for finished in _finish(waiting, {key: each.read_stage() for key, each in waiting.items()}, member):
+        for finished in _finish(waiting, {key: each.read_stage() for key, each in waiting.items()}, member, {}):
             tell_through(waiting[finished.key], member)
 
     return not waiting or _attempt(run_functions, waiting, member)
@@ -127,19 +132,35 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
     codes = {key: code_of(stage) for key, stage in stages.items()}
     for key, directory in waiting.items():
         _require_one_state(directory.root, stages[key])
+    _require_whole([each for key, directory in waiting.items() for each in _rests_on(directory.root, stages[key])])
     read = {key: _digests_read(directory.root, stages[key]) for key, directory in waiting.items()}
-    for directory in waiting.values():
-        directory.begin()
+    attempts = {key: begin(directory) for key, directory in waiting.items()}
     with decided(directories, member, list(waiting)):
-        for finished in _finish(waiting, stages, member):
+        outs = {key: attempt.out for key, attempt in attempts.items()}
+        for finished in _finish(waiting, stages, member, outs):
             await_others(waiting[finished.key], member)
             directory, stage = waiting[finished.key], stages[finished.key]
             shards = [StageDirectory(directory.root / each["stage"]).read_record() for each in stage["shards"]]
             origin = Origin(codes[finished.key], read[finished.key], directory.generation, environment)
-            directory.publish(record_of(stage, finished, clock.lap(), shards, origin))
+            if not attempts[finished.key].publish(record_of(stage, finished, clock.lap(), shards, origin)):
+                print(f"{directory.address}: another worker published it first; what was made here is left out.")
             del waiting[finished.key]
     if waiting:
-        raise StoreError(f"stages {', '.join(waiting)}: their function ended without them. Mend the function.")
+        raise StoreError(f"stages {', '.join(waiting)}: their function ended without them. Fix the function.")
+
+
+def _require_whole(inputs: Sequence[StageDirectory]) -> None:
+    """Hash every byte that is about to be read, once for each input. Raises StoreError if some are not those published.
+
+    What is read here stays in the page cache, from which a model is then loaded.
+    """
+    for directory in {each.path: each for each in inputs}.values():
+        if faults := directory.faults(reading):
+            forget_hashes(directory)
+            raise StoreError(
+                f"input {directory.address}: damaged, {faults[0]}. Run the sweep again: it sets it aside and makes it"
+                " again, or says what that costs."
+            )
 
 
 def code_of(stage: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,9 +208,16 @@ def _digest(root: Path, place: Mapping[str, str]) -> str:
 
 
 def _finish(
-    waiting: Mapping[str, StageDirectory], stages: Mapping[str, Mapping[str, Any]], member: Member
+    waiting: Mapping[str, StageDirectory],
+    stages: Mapping[str, Mapping[str, Any]],
+    member: Member,
+    outs: Mapping[str, Path],
 ) -> Iterator[Finished]:
-    works = [_work(directory, stages[key], member) for key, directory in waiting.items()]
+    """`outs`: where member 0 writes, by key; the others write where nobody reads."""
+    works = [
+        _work(directory, stages[key], member, outs.get(key) or _own_out(directory, member))
+        for key, directory in waiting.items()
+    ]
     first = stages[works[0].key]
     function = named(first["run"])
     if first["batch"] is not None:
@@ -199,7 +227,7 @@ def _finish(
         yield Finished(work.key, function(work))
 
 
-def _work(directory: StageDirectory, stage: Mapping[str, Any], member: Member) -> Work[Any]:
+def _work(directory: StageDirectory, stage: Mapping[str, Any], member: Member, out: Path) -> Work[Any]:
     shared = shared_now(Store(directory.root).shared(stage["batch"] or "alone"))
     if stage["batch"] is not None:
         shared.mkdir(parents=True, exist_ok=True)
@@ -210,7 +238,7 @@ def _work(directory: StageDirectory, stage: Mapping[str, Any], member: Member) -
             role: tuple(_input_path(directory.root, place) for place in places)
             for role, places in stage["inputs"].items()
         },
-        out=directory.partial if member.decides else _own_out(directory, member),
+        out=out,
         scratch=directory.scratch,
         shared=shared,
         settings=stage["settings"],
@@ -231,7 +259,7 @@ def _own_out(directory: StageDirectory, member: Member) -> Path:
 
 
 def _input_path(root: Path, place: Mapping[str, str]) -> Path:
-    """Where an input is; refused if it is not finished, not whole, or no longer the file that was planned."""
+    """Where an input is; refused if it is not finished, or no longer the file that was planned."""
     if "file" in place:
         if FileInput.of(Path(place["file"])).key != place["key"]:
             raise StoreError(f"{place['file']}: changed since it was planned. Run the sweep again.")
@@ -239,13 +267,11 @@ def _input_path(root: Path, place: Mapping[str, str]) -> Path:
     directory = StageDirectory(root / place["stage"])
     if not directory.is_done:
         raise StoreError(f"input {place['stage']}: not finished. Run the sweep again, it will make it first.")
-    if faults := directory.faults():
-        raise StoreError(f"input {place['stage']}: damaged, {faults[0]}. Run the sweep again, it will make it anew.")
     return directory.out
 
 
 def _shard(root: Path, place: Mapping[str, str]) -> Shard:
-    """One of those to be put together; refused if it is missing, not finished or not whole."""
+    """One of those to be put together; refused if it is missing or not finished."""
     out = _input_path(root, place)
     return Shard(out, StageDirectory(out.parent).read_record()["summary"])
 

@@ -27,6 +27,7 @@ from sweep.store import Store, read_json
 DIFFERENCES_SHOWN = 2
 LABELS_SHOWN = 3
 VALUE_CHARACTERS = 30
+PRICE_SHOWN_USD = 0.01  # of what is made again without being asked
 WIDEST_FIGURE = 16  # characters of a cell: "[100.0, 100.0]", a key; longer ones are texts
 
 
@@ -75,12 +76,19 @@ def show_unpinned(console: Console, lines: Sequence[str]) -> None:
         console.print(f"  [yellow]unpinned[/yellow]  {escape(line)}", soft_wrap=True)
 
 
-def show_damaged(console: Console, damaged: Mapping[str, str]) -> None:
-    """Finished stages that are made again because their product is no longer whole."""
-    for address, fault in damaged.items():
-        console.print(
-            f"  [red]damaged[/red]  {address}  {escape(fault)}. It is set aside and made again.", soft_wrap=True
-        )
+def show_damaged(console: Console, found: Planned, limit_usd: float | None) -> None:
+    """Finished stages whose product or record is no longer what was published, and what becomes of them."""
+    for address in found.restored:
+        console.print(f"  [yellow]restored[/yellow]  {address}  its record is lost or damaged; a second copy is whole.")
+    for address, damage in found.damaged.items():
+        price = "at an unknown price" if damage.usd is None else f"for {usd_text(damage.usd)} USD"
+        fate = "It is set aside and made again."
+        if damage.usd is not None and damage.usd >= PRICE_SHOWN_USD:
+            fate = f"{fate} It cost {usd_text(damage.usd)} USD."
+        if address in found.dear:
+            name = address.partition("/")[0]
+            fate = f"redo={name} makes it again {price}, as does a cost.limit_usd above {limit_usd:g}. Left as it is."
+        console.print(f"  [red]damaged[/red]  {address}  {escape(damage.fault)}. {fate}", soft_wrap=True)
 
 
 def show_code(console: Console, code: CodeReport) -> None:
@@ -154,7 +162,12 @@ def _price(stages: Sequence[Stage], estimates: Mapping[str, Estimate]) -> tuple[
     tokens = sum(each.tokens for each in known)
     seconds = sum(each.device_seconds for each in known)
     usd = sum(each.usd for each in known)
-    return (f"{tokens:,}" if tokens else "", duration(seconds), f"{usd:.4f}" if usd < 1 else f"{usd:,.2f}")
+    return (f"{tokens:,}" if tokens else "", duration(seconds), usd_text(usd))
+
+
+def usd_text(usd: float) -> str:
+    """Cents matter where it is cheap."""
+    return f"{usd:.4f}" if usd < 1 else f"{usd:,.2f}"
 
 
 def duration(seconds: float) -> str:

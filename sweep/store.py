@@ -2,10 +2,14 @@
 
 store/answers/9f3c1ab2d4e5/
   stage.json      name, version, config, inputs, run: what it is, and how to make it again
-  record.json     written LAST; that it exists means done: summary, seconds, cost, provenance, checksums of out/
+  record.json     created LAST; that it exists means done: summary, seconds, cost, provenance, and the product's
+                  directory with the checksums of its files (sweep/attempt.py)
   failed.json     instead of a record: the error and its traceback
   interrupted.json   likewise: what was saved when it was asked to stop; the same stage goes on from there
-  out/            the product; while running it is out.partial/, published by one rename
+  out-<token>/    the product of one attempt; the one that record.json names counts
+  out             a link to that one, for people
+  record-<token>.json  a second copy of the record, for when that is lost or damaged
+  hashed.json     in which state each file of the product was hashed: a plan hashes only files that were touched since
   scratch/        what survives attempts, e.g. training checkpoints; removed when done
   log.txt         everything the worker printed; stages of one worker share one log
   progress.json   {done, total, unit} while running
@@ -23,22 +27,21 @@ store/submissions/<id>/ what was sent to SLURM (sweep/launch/submission.py); its
 
 from __future__ import annotations
 
-import itertools
-import os
+import re
 import secrets
-import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.checksums import Look, digest_of, file_states, glance
-from sweep.json_files import StoreError, read_json, write_json
+from sweep.checksums import Inode, Look, Seen, digest_of, file_states, glance
+from sweep.json_files import StoreError, read_json, read_sealed, write_json
 from sweep.lock import Hold, locked, locked_now
 from sweep.stage import FileInput, Stage
 
-ASIDE = ("damaged", "superseded")  # folders of a stage directory that hold earlier products
+OUT = "out"  # the link for people to the product that counts; of records of before the product itself
+PRODUCT = re.compile(rf"{OUT}(-[0-9a-f]+)?")
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,12 @@ class StageDirectory:
 
     @property
     def out(self) -> Path:
-        return self.path / "out"
+        """The product of a finished stage: the directory that its record names. Raises StoreError if it has none."""
+        return self._product(self.read_record())
 
     @property
-    def partial(self) -> Path:
-        return self.path / "out.partial"
+    def hashed_file(self) -> Path:
+        return self.path / "hashed.json"
 
     @property
     def scratch(self) -> Path:
@@ -113,13 +117,26 @@ class StageDirectory:
         return read_json(self.stage_file)
 
     def read_record(self) -> dict[str, Any]:
-        return read_json(self.record_file)
+        """Raises StoreError if there is none, or if it is not what was published."""
+        try:
+            record = read_sealed(self.record_file)
+        except FileNotFoundError:
+            raise StoreError(f"{self.address}: not finished. Run the sweep again, it will make it.") from None
+        if not PRODUCT.fullmatch(str(record.get("out", OUT))):
+            raise StoreError(
+                f"{self.record_file}: damaged, it names no product. Run the sweep again: it is written anew."
+            )
+        return record
 
     @property
     def digest(self) -> str:
         """Of the finished product's bytes; by its record, or from the files where a record knows none."""
-        files = self.read_record().get("files")
-        return digest_of(file_states(self.out) if files is None else files)
+        return self.digest_by(self.read_record())
+
+    def digest_by(self, record: Mapping[str, Any]) -> str:
+        """The same, by a record that was read before."""
+        files = record.get("files")
+        return digest_of(file_states(self._product(record)) if files is None else files)
 
     @property
     def generation(self) -> int:
@@ -127,26 +144,6 @@ class StageDirectory:
         with suppress(StoreError, FileNotFoundError):  # a damaged file is no reason to lose a product
             return int(read_json(self.generation_file)["generation"])
         return len(list(self.path.glob("superseded-*")))
-
-    def begin(self) -> None:
-        """Clear what an earlier attempt left, but for the scratch directory."""
-        told = (self.failed_file, self.interrupted_file, self.progress_file, *self.path.glob("group-*"))
-        for file in told:
-            file.unlink(missing_ok=True)
-        for leftover in (self.partial, self.out):
-            shutil.rmtree(leftover, ignore_errors=True)
-        self.partial.mkdir(parents=True)
-        self.scratch.mkdir(exist_ok=True)
-
-    def publish(self, record: Mapping[str, Any]) -> None:
-        """Make the product visible at once and for good: rename, then the record as the last thing."""
-        files = file_states(self.partial)
-        _flush_tree(self.partial)
-        self.partial.replace(self.out)
-        _flush(self.path)
-        write_json(self.record_file, {**record, "files": files})
-        self.progress_file.unlink(missing_ok=True)
-        shutil.rmtree(self.scratch, ignore_errors=True)
 
     @contextmanager
     def locked(self, wait: bool = True) -> Iterator[bool]:
@@ -160,29 +157,27 @@ class StageDirectory:
             yield True
 
     def faults(self, look: Look = glance) -> list[str]:
-        """What of a finished product is no longer as it was published, as far as its record knows that."""
+        """Differences between a finished product and its record, as far as that knows them."""
         if not self.is_done:
             return []
         try:
-            files = self.read_record().get("files")
-        except StoreError:
-            return [f"{self.record_file.name}: not JSON"]
-        return [] if files is None else look(self.out, files)
+            record = self.read_record()
+        except (StoreError, OSError):
+            return [f"{self.record_file.name}: not what was published"]
+        files = record.get("files")
+        return [] if files is None else look(self._product(record), files)
 
-    def set_aside(self, faults: Callable[[StageDirectory], list[str]]) -> None:
-        """Move what has faults to damaged-<n>/, so that the stage is made again; the record, which vouched, first."""
-        with self.locked():
-            if faults(self):  # otherwise another process set it aside, and made it again
-                self.move_to("damaged", stay=(self.log_file, self.scratch))
+    def _product(self, record: Mapping[str, Any]) -> Path:
+        return self.path / str(record.get("out", OUT))
 
-    def move_to(self, name: str, stay: Collection[Path]) -> None:
-        """Move everything but `stay` to <name>-<n>/, the record first; by whoever holds the lock."""
-        earlier = [path for each in ASIDE for path in self.path.glob(f"{each}-*")]
-        aside = next(path for n in itertools.count(1) if not (path := self.path / f"{name}-{n}").exists())
-        moving = set(self.path.iterdir()) - {self.lock_file, self.generation_file, *stay, *earlier}
-        aside.mkdir()
-        for path in sorted(moving, key=lambda path: path != self.record_file):
-            path.rename(aside / path.name)
+    def new_faults(self) -> tuple[list[str], Mapping[str, Inode]]:
+        """For planning: faults, where files that were hashed in their present state are not read again; and states."""
+        known: Mapping[str, Any] = {}
+        with suppress(StoreError, OSError):
+            known = read_json(self.hashed_file)
+        seen = Seen(known)
+        faults = self.faults(seen.look)
+        return faults, {} if seen.now == {name: tuple(each) for name, each in known.items()} else seen.now
 
 
 @dataclass(frozen=True)
@@ -242,21 +237,6 @@ class Store:
 
 
 __all__ = ["StageDirectory", "Store", "StoreError", "describe", "read_json", "write_json"]
-
-
-def _flush_tree(directory: Path) -> None:
-    """Bring a product to the disk, so that a record never outlives what it vouches for."""
-    for path in sorted(directory.rglob("*")):
-        _flush(path)
-    _flush(directory)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def describe(stage: Stage) -> dict[str, Any]:

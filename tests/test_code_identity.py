@@ -17,6 +17,7 @@ from s1.asking import GRADING
 from s1.config import ConfigError
 from s1.evaluate.task_files import TASKS
 from s1.evaluate.task_identity import code_roots, require_planned, scoring, wording
+from sweep.attempt import begin
 from sweep.compose import CONFIG, compose
 from sweep.plan import plan
 from sweep.provenance import PROJECT
@@ -127,10 +128,10 @@ def store(tmp_path_factory: pytest.TempPathFactory, smoke: list[Stage]) -> Path:
     root = tmp_path_factory.mktemp("store")
     for stage in smoke:
         directory = Store(root).prepare(stage)
-        directory.begin()
+        attempt = begin(directory)
         described = describe(stage)
         origin = Origin(code_of(described), {}, 0, {"git": {"commit": None}, "packages": {}})
-        directory.publish(record_of(described, Finished(stage.key, {}), 60.0, [], origin))
+        attempt.publish(record_of(described, Finished(stage.key, {}), 60.0, [], origin))
     return root
 
 

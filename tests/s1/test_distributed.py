@@ -16,6 +16,7 @@ from s1.config import ConfigError, Method, Train
 from s1.records import write_rows
 from s1.stages import Sft
 from s1.train.sft import train
+from sweep.attempt import begin
 from sweep.interrupt import GO_ON_LATER
 from sweep.provenance import PROJECT
 from sweep.stage import CodePolicy, Resources, Stage
@@ -40,9 +41,9 @@ def prepared(
     )
     for stage, make in ((start, start_model), (data, lambda out: write_rows(out / "rows.jsonl", rows()))):
         directory = store.prepare(stage)
-        directory.begin()
-        make(directory.partial)
-        directory.publish({})
+        attempt = begin(directory)
+        make(attempt.out)
+        attempt.publish({})
     given = {**SETTINGS, "micro_batch": 1, **settings}
     inputs = {"model": (start,), "data": (data,)}
     return store.prepare(

@@ -10,6 +10,7 @@ from training import RECIPE, SETTINGS, START, losses, rows, start_model, trainin
 from s1.records import write_rows
 from s1.stages import Sft
 from s1.train.sft import train
+from sweep.attempt import begin
 from sweep.stage import CodePolicy, Resources, Stage
 from sweep.store import StageDirectory
 from tests.slurm.conftest import User
@@ -21,9 +22,9 @@ TWO_NODES = Resources("sft", nodes=2, devices=8)  # of the fake H100
 def made(user: User, stage: Stage, make: object) -> StageDirectory:
     """A stage whose product is there."""
     directory = user.store.prepare(stage)
-    directory.begin()
-    make(directory.partial)  # type: ignore[operator]
-    directory.publish({})
+    attempt = begin(directory)
+    make(attempt.out)  # type: ignore[operator]
+    attempt.publish({})
     return directory
 
 

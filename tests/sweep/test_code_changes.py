@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from sweep.attempt import begin
 from sweep.generations import made, same_as, shared_now, supersede
 from sweep.identity import shortened
 from sweep.provenance import PROJECT
@@ -23,6 +24,7 @@ from sweep.run import main as run_stage
 from sweep.stage import CodePolicy, Stage
 from sweep.store import StageDirectory, Store, read_json
 from tests.sweep import toy
+from tests.sweep.records import rewrite, unfinish
 
 TOY = "tests/sweep/toy.py"
 MADE_BY_OTHER_CODE = "made by other code (tests/sweep/toy.py)"
@@ -163,7 +165,7 @@ def test_an_upstream_stage_whose_other_code_gives_other_bytes_stops_everything_u
 
 def test_an_upstream_stage_that_took_long_or_cannot_be_made_is_reported_and_used(checkout: Checkout) -> None:
     slow, broken = sorted((checkout.store.root / "number").glob("*/record.json"))
-    slow.write_text(json.dumps({**json.loads(slow.read_text(encoding="utf-8")), "seconds": 11.0}), encoding="utf-8")
+    rewrite(StageDirectory(slow.parent), {**json.loads(slow.read_text(encoding="utf-8")), "seconds": 11.0})
     checkout.edit('    (work.out / "number.json")', "    assert False, 'no more'\n    (work.out / \"number.json\")")
     said = checkout.run()
     assert f"number/{slow.parent.name}: {MADE_BY_OTHER_CODE}; unchecked, it took 11 s; reused." in said
@@ -177,7 +179,7 @@ def test_what_was_made_before_code_was_recorded_is_used(checkout: Checkout) -> N
         record = json.loads(path.read_text(encoding="utf-8"))
         for field in ("source", "inputs", "generation", "request_key"):
             del record[field]
-        path.write_text(json.dumps(record), encoding="utf-8")
+        rewrite(StageDirectory(path.parent), record)
     checkout.edit("json.dumps(work.config.number)", "json.dumps(10 + work.config.number)")
     said = checkout.run()
     assert "0 stages to run" in said
@@ -224,7 +226,7 @@ def test_an_interrupted_redo_goes_on_without_being_asked_again(checkout: Checkou
     checkout.run("redo=doubled")
     late = checkout.directory("doubled")
     for directory in (late, checkout.directory("total")):
-        directory.record_file.unlink()  # as if it had not come so far
+        unfinish(directory)
     before = checkout.made("doubled")
     assert "2 stages to run, 2 reused" in checkout.run()
     assert checkout.made("doubled").items() > before.items()
@@ -236,7 +238,7 @@ def test_a_final_stage_that_read_other_bytes_than_there_are_now_is_made_again(ch
     record = total.read_record()
     address = next(iter(record["inputs"]))
     record["inputs"][address] = "0" * 12
-    total.record_file.write_text(json.dumps(record), encoding="utf-8")
+    rewrite(total, record)
     said = checkout.run("plan=true")
     assert "1 stages to run" in said
     assert f"{address}@0000 was read, which is @" in said
@@ -255,11 +257,11 @@ def test_inputs_of_which_one_was_made_from_another_as_it_was_before_are_refused(
     assert run_stage([str(directory.path)]) == 0
     remade = checkout.store.directory(number)
     before, record = remade.digest, remade.read_record()
-    supersede(remade)
-    remade.begin()
-    (remade.partial / "number.json").write_text("5", encoding="utf-8")
-    remade.publish(record)
-    supersede(directory)
+    supersede(remade, 0)
+    attempt = begin(remade)
+    (attempt.out / "number.json").write_text("5", encoding="utf-8")
+    attempt.publish(record)
+    supersede(directory, 0)
     checkout.store.prepare(both)
     assert run_stage([str(directory.path)]) == 1
     message = read_json(directory.failed_file)["message"]

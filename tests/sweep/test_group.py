@@ -40,7 +40,10 @@ def test_all_members_run_the_function_and_the_first_ones_product_is_published(st
     assert [rank for rank, _ in calls(store)] == ["0", "1"]
     assert [path.name for path in directory.out.iterdir()] == ["part-0.txt"]
     assert directory.read_record()["summary"] == {"rank": 0}
-    assert sorted(path.name for path in directory.path.iterdir()) == ["lock", "out", "record.json", "stage.json"]
+    token = directory.out.name.removeprefix("out-")
+    assert sorted(path.name for path in directory.path.iterdir()) == [
+        *("hashed.json", "lock", "out", f"out-{token}", f"record-{token}.json", "record.json", "stage.json"),
+    ]
 
 
 def test_nothing_is_published_before_the_last_member_is_through(store: Store) -> None:

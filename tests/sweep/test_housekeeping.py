@@ -14,13 +14,15 @@ import pytest
 from rich.console import Console
 
 from sweep.__main__ import sweep
+from sweep.attempt import begin
 from sweep.compose import compose
 from sweep.lock import Hold
 from sweep.provenance import PROJECT
 from sweep.run import main as run_stage
 from sweep.stage import Stage
-from sweep.store import StageDirectory, Store, StoreError, read_json, write_json
+from sweep.store import StageDirectory, Store, StoreError, read_json
 from tests.sweep import toy
+from tests.sweep.records import rewrite, unfinish
 
 CONFIG = Path(__file__).parent / "toy_conf"
 
@@ -182,10 +184,15 @@ def test_a_lost_file_is_noticed_by_the_next_sweep_that_reads_it(user: User) -> N
     assert (user.results / "toy" / "total.txt").read_text(encoding="utf-8") == "12"
 
 
-def test_a_damaged_record_is_told_and_its_stage_made_again(user: User) -> None:
+def test_a_damaged_record_is_restored_from_its_second_copy(user: User) -> None:
+    before = user.doubled(2).read_record()
     user.doubled(2).record_file.write_text('{"key":', encoding="utf-8")
-    assert f"{user.doubled(2).address}  record.json: not JSON." in user.check(status=1)
-    assert user.sweep("shape.number=2,4")[0] == 0
+    whole = "record.json: not what was published; a second copy of it and the product are whole."
+    assert f"{user.doubled(2).address}  {whole}" in user.check(status=1)
+    status, said = user.sweep("shape.number=2,4")
+    assert status == 0
+    assert f"restored  {user.doubled(2).address}  its record is lost or damaged; a second copy is whole." in said
+    assert user.doubled(2).read_record() == before
     user.check(status=0)
 
 
@@ -198,17 +205,17 @@ def test_a_description_of_another_stage_is_told(user: User) -> None:
 
 def test_a_worker_refuses_an_input_that_is_cut(user: User) -> None:
     (user.number(1).out / "number.json").write_text("", encoding="utf-8")
-    user.doubled(1).record_file.unlink()
+    unfinish(user.doubled(1))
     assert run_stage([str(user.doubled(1).path)]) == 1
     assert read_json(user.doubled(1).failed_file)["message"] == (
         f"input {user.number(1).address}: damaged, out/number.json: 0 bytes, 1 were published."
-        " Run the sweep again, it will make it anew."
+        " Run the sweep again: it sets it aside and makes it again, or says what that costs."
     )
 
 
 def test_a_product_from_before_checksums_is_unchecked_and_not_damaged(user: User) -> None:
     record = user.number(1).read_record()
-    write_json(user.number(1).record_file, {name: value for name, value in record.items() if name != "files"})
+    rewrite(user.number(1), {name: value for name, value in record.items() if name != "files"})
     flip_a_byte(user.number(1).out / "number.json")
     assert "0 damaged. 1 finished before there were checksums: unchecked." in user.check(status=0)
 
@@ -225,10 +232,10 @@ def test_what_a_batch_shares_is_read_and_mended_by_its_pipeline(user: User) -> N
 
 def test_a_product_with_a_link_is_refused(tmp_path: Path) -> None:
     directory = StageDirectory(tmp_path / "number" / "00000000000a")
-    directory.begin()
-    (directory.partial / "model").symlink_to(tmp_path)
+    attempt = begin(directory)
+    (attempt.out / "model").symlink_to(tmp_path)
     with pytest.raises(ValueError, match="out/model: a link"):
-        directory.publish({})
+        attempt.publish({})
     assert not directory.is_done
 
 
@@ -285,11 +292,12 @@ def test_what_failed_stays_with_what_it_rests_on_until_it_is_given_up(user: User
 
 
 def test_a_running_stage_and_its_inputs_are_never_removed(user: User) -> None:
-    user.doubled(3).record_file.unlink()
+    out = user.doubled(3).out
+    unfinish(user.doubled(3))
     shutil.rmtree(user.results)
     with user.doubled(3).locked():
         user.prune("unfinished=true", "yes=true")
-        assert user.doubled(3).out.exists() and user.number(3).is_done and user.store.shared("toys").exists()
+        assert out.exists() and user.number(3).is_done and user.store.shared("toys").exists()
         assert not user.doubled(1).path.exists()
     user.prune("unfinished=true", "yes=true")
     assert not user.doubled(3).path.exists()
@@ -306,7 +314,7 @@ def test_nothing_is_removed_or_mended_while_a_sweep_is_at_work_nor_the_other_way
 
 
 def test_leftovers_go_and_what_they_lie_in_stays(user: User) -> None:
-    left = [user.doubled(1).partial, user.doubled(1).scratch, user.number(2).path / "damaged-1"]
+    left = [user.doubled(1).path / "out-00000000", user.doubled(1).scratch, user.number(2).path / "damaged-1"]
     left += [user.results / ".toy.old", user.results / ".toy.new"]
     only_copy = user.results / ".third.old"
     for path in (*left, only_copy):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from sweep.attempt import begin
 from sweep.compose import Composition, Entry
 from sweep.contract import Estimate, Launch, LaunchKind, Request
 from sweep.errors import InputError
@@ -193,10 +194,10 @@ def test_two_that_publish_the_same_result_at_once_leave_it_whole(tmp_path: Path)
     """As the last jobs of the same command, submitted twice: they wait for the same report."""
     store, product = Store(tmp_path / "store"), make_stage("total", 1)
     directory = store.prepare(product)
-    directory.begin()
+    attempt = begin(directory)
     for number in range(60):
-        (directory.partial / f"{number}.txt").write_text("whole", encoding="utf-8")
-    directory.publish({"seconds": 1.0, "usd": 0.0, "summary": {}, "finished_at": "", "provenance": PROVENANCE})
+        (attempt.out / f"{number}.txt").write_text("whole", encoding="utf-8")
+    attempt.publish({"seconds": 1.0, "usd": 0.0, "summary": {}, "finished_at": "", "provenance": PROVENANCE})
     graph, results = toys.graph(product, LAUNCH), tmp_path / "results" / "toy"
     with ThreadPoolExecutor(8) as pool:
         for published in [pool.submit(publish, graph, store, results) for _ in range(8)]:

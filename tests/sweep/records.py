@@ -1,0 +1,20 @@
+"""Records as a fault, an earlier version or an interrupted run would leave them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sweep.json_files import sealed, write_json
+from sweep.store import StageDirectory
+
+
+def rewrite(directory: StageDirectory, record: Mapping[str, Any]) -> None:
+    """As if the stage had been published with that record."""
+    write_json(directory.record_file, sealed({name: value for name, value in record.items() if name != "checksum"}))
+
+
+def unfinish(directory: StageDirectory) -> None:
+    """As if the attempt had not come to its end: no record, and no second copy of one."""
+    for path in [*directory.path.glob("record-*.json"), directory.record_file]:
+        path.unlink()
