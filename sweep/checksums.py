@@ -35,6 +35,7 @@ class FileState(TypedDict):
 
 Look: TypeAlias = "Callable[[Path, Mapping[str, FileState]], list[str]]"
 Inode: TypeAlias = "tuple[int, int, int, int]"  # inode, bytes, mtime_ns, ctime_ns: a write changes at least one
+Inodes: TypeAlias = "Mapping[str, Sequence[int]]"  # the content of hashed.json
 
 
 class LinkError(ValueError):
@@ -82,8 +83,8 @@ def reading(out: Path, files: Mapping[str, FileState]) -> list[str]:
 class Seen:
     """Files whose bytes were hashed before, by the state that they had then; a state that is new is hashed."""
 
-    inodes: Mapping[str, Sequence[int]]  # of hashed.json
-    now: dict[str, Inode] = field(default_factory=dict)  # of the files found whole by `look`
+    inodes: Inodes
+    now: dict[str, Sequence[int]] = field(default_factory=dict)  # of the files found whole by `look`
 
     def look(self, out: Path, files: Mapping[str, FileState]) -> list[str]:
         """Faults as of `reading`; what was hashed in its present state costs one stat."""
@@ -93,10 +94,10 @@ class Seen:
             if f"out/{name}" in seen:
                 continue
             inode = inode_of(out / name)
-            if list(self.inodes.get(name, ())) != list(inode) and _sha256(out / name, inode) != was["sha256"]:
+            if self.inodes.get(name) != list(inode) and _sha256(out / name, inode) != was["sha256"]:
                 faults.append(f"out/{name}: other bytes than were published")
                 continue
-            self.now[name] = inode
+            self.now[name] = list(inode)
         return faults + _unknown(out, files)
 
 
@@ -106,7 +107,7 @@ def inode_of(path: Path) -> Inode:
     return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
-def inodes_of(out: Path, names: Sequence[str]) -> dict[str, Inode]:
+def inodes_of(out: Path, names: Sequence[str]) -> Inodes:
     """The content of hashed.json, of files that were just hashed."""
     return {name: inode_of(out / name) for name in names}
 

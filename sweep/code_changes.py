@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweep.checksums import FileState, file_states
+from sweep.json_files import read_sealed, sealed
 from sweep.planning import Planned
 from sweep.provenance import PROJECT
 from sweep.source import SourceError, changed_files, digest_of_source, source_of
@@ -124,15 +125,15 @@ def _compare(changes: Sequence[Change], store: Store) -> tuple[list[tuple[Change
             continue
         products = changed_files(_hashes(directory.read_record()["files"]), _hashes(files))
         with suppress(OSError):  # a store that cannot be written: compared again next time
-            write_json(directory.same_code_file, {**_remembered(directory), change.code: products})
+            write_json(directory.same_code_file, sealed({**_remembered(directory), change.code: products}))
         differing += [(change, products)] if products else []
     return differing, unchecked
 
 
 def _remembered(directory: Directory) -> dict[str, list[str]]:
     """Names of the product's files that other code makes otherwise, by the digest of that code."""
-    with suppress(StoreError, FileNotFoundError):  # not written yet, or damaged: compared again
-        return read_json(directory.same_code_file)
+    with suppress(StoreError, OSError):  # not written yet, or damaged: compared again
+        return read_sealed(directory.same_code_file)
     return {}
 
 

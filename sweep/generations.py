@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sweep.attempt import move_to
+from sweep.json_files import sealed
 from sweep.store import StageDirectory, StoreError, write_json
 
 REDO = re.compile(r"redo-(\d+)")
@@ -25,7 +26,7 @@ def supersede(directory: StageDirectory, generation: int) -> None:
     with directory.locked():
         if not directory.is_done or directory.generation != generation:
             return
-        write_json(directory.generation_file, {"generation": directory.generation + 1})  # first: it may only go up
+        write_json(directory.generation_file, sealed({"generation": generation + 1}))  # first: it may only go up
         shutil.rmtree(directory.scratch, ignore_errors=True)
         move_to(directory, "superseded")
 

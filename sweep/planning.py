@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sweep.attempt import records, restorable, restore, set_aside
-from sweep.checksums import Inode
+from sweep.checksums import Inodes
 from sweep.contract import Graph
 from sweep.errors import InputError
 from sweep.generations import renew_shared, supersede
@@ -45,7 +45,7 @@ class Planned:
     dear: Mapping[str, Damage] = field(default_factory=dict)  # of the damaged: what is not made again unasked
     generations: Mapping[str, int] = field(default_factory=dict)  # of what is made again: another sweep may be first
     restored: tuple[str, ...] = ()
-    hashed: Mapping[str, Mapping[str, Inode]] = field(default_factory=dict)  # files that were found whole
+    hashed: Mapping[str, Inodes] = field(default_factory=dict)  # files that were found whole
 
 
 def planned(graph: Graph, store: Store, redo: Sequence[str] = ()) -> Planned:
@@ -106,7 +106,7 @@ class _Look:
     again: dict[str, str] = field(default_factory=dict)
     stale: dict[str, str] = field(default_factory=dict)
     restored: list[str] = field(default_factory=list)
-    hashed: dict[str, Mapping[str, Inode]] = field(default_factory=dict)
+    hashed: dict[str, Inodes] = field(default_factory=dict)
     records: dict[str, Mapping[str, object] | None] = field(default_factory=dict)  # None: not finished, or damaged
 
     def judge(self, stage: Stage) -> None:

@@ -35,8 +35,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.checksums import Inode, Look, Seen, digest_of, file_states, glance
-from sweep.json_files import StoreError, read_json, read_sealed, write_json
+from sweep.checksums import Inodes, Look, Seen, digest_of, file_states, glance
+from sweep.json_files import StoreError, read_json, read_sealed, sealed, write_json
 from sweep.lock import Hold, locked, locked_now
 from sweep.stage import FileInput, Stage
 
@@ -141,8 +141,8 @@ class StageDirectory:
     @property
     def generation(self) -> int:
         """How often its product was set aside to be made anew."""
-        with suppress(StoreError, FileNotFoundError):  # a damaged file is no reason to lose a product
-            return int(read_json(self.generation_file)["generation"])
+        with suppress(StoreError, OSError, KeyError):  # a damaged file is no reason to lose a product
+            return int(read_sealed(self.generation_file)["generation"])
         return len(list(self.path.glob("superseded-*")))
 
     @contextmanager
@@ -170,14 +170,14 @@ class StageDirectory:
     def _product(self, record: Mapping[str, Any]) -> Path:
         return self.path / str(record.get("out", OUT))
 
-    def new_faults(self) -> tuple[list[str], Mapping[str, Inode]]:
+    def new_faults(self) -> tuple[list[str], Inodes]:
         """For planning: faults, where files that were hashed in their present state are not read again; and states."""
         known: Mapping[str, Any] = {}
         with suppress(StoreError, OSError):
             known = read_json(self.hashed_file)
         seen = Seen(known)
         faults = self.faults(seen.look)
-        return faults, {} if seen.now == {name: tuple(each) for name, each in known.items()} else seen.now
+        return faults, {} if seen.now == known else seen.now
 
 
 @dataclass(frozen=True)
@@ -197,10 +197,10 @@ class Store:
         with locked(lock):
             inodes = [self.root.stat().st_ino, lock.stat().st_ino]
             known: dict[str, Any] = {}
-            with suppress(StoreError, FileNotFoundError):  # a damaged one is replaced
-                known = read_json(file)
+            with suppress(StoreError, OSError):  # a damaged one is replaced
+                known = read_sealed(file)
             if known.get("inodes") != inodes:
-                known = {"id": secrets.token_hex(8), "inodes": inodes}
+                known = sealed({"id": secrets.token_hex(8), "inodes": inodes})
                 write_json(file, known)
         return str(known["id"])
 

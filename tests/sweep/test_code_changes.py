@@ -137,7 +137,7 @@ def test_an_upstream_stage_whose_other_code_gives_equal_bytes_stands_and_is_comp
     said = checkout.run()
     assert "0 stages to run" in said and "other" not in said
     directory = checkout.directory("number")
-    (remembered,) = json.loads(directory.same_code_file.read_text(encoding="utf-8")).items()
+    (remembered,) = ((k, v) for k, v in read_json(directory.same_code_file).items() if k != "checksum")
     assert remembered[1] == []
     assert {name: checkout.made(name) for name in before} == before
     assert not (checkout.store.root / "aside").exists()
