@@ -66,7 +66,7 @@ def user(scanned: User, tmp_path: Path) -> User:
 
 
 def test_a_scan_leaves_a_report_a_table_figures_and_a_manifest(scanned: User) -> None:
-    made = scanned.results / "smoke"
+    made = scanned.results / "smoke" / "latest"
     assert {path.name for path in made.iterdir()} == {
         "README.md",
         "table.csv",
@@ -195,7 +195,7 @@ def test_a_task_of_ones_own_is_asked_and_judged_from_wherever_the_command_is_typ
         ("Dial @0. Ann +3. Dial now?", "3"),
         ("Dial @1. Ann +3. Dial now?", "4"),
     ]
-    (results,) = user.results.glob("smoke-own*")
+    results = user.results / "smoke" / "latest"
     assert [row["n"] for row in read_table(results / "table.csv")] == [8] * 3
     refused = user.run("task=own", "task.name=turn", "task.data_file=rows.jsonl", place=tmp_path)
     assert refused.returncode == 1
