@@ -141,11 +141,11 @@ def test_the_listing_counts_stages_by_name_and_what_results_rest_on(user: User) 
     assert done.stdout.splitlines()[5].startswith("shared/toys  ")
 
 
-@pytest.mark.parametrize("action", [[], ["check"], ["prune"]])
-def test_where_nothing_is_nothing_is_said_and_made(tmp_path: Path, action: list[str]) -> None:
-    done = User(tmp_path).run("store", *action)
+@pytest.mark.parametrize("words", [["store"], ["store", "check"], ["store", "prune"], ["results"]])
+def test_where_nothing_is_nothing_is_said_and_made(tmp_path: Path, words: list[str]) -> None:
+    done = User(tmp_path).run(*words)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "(nothing there)" in done.stdout
+    assert ("no results." if words == ["results"] else "(nothing there)") in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -174,6 +174,52 @@ def test_the_sub_command_explains_itself(user: User) -> None:
     done = user.run("store", "--help")
     assert done.returncode == 0
     assert "python -m sweep store prune yes=true         removes it" in done.stdout
+
+
+# ------------------------------------------------------------------------------------------------ results
+
+
+def test_results_are_listed_by_name_with_what_became_of_them(user: User) -> None:
+    toy_key, other_key = user.total(1, 2).path.name, user.total(2, 3, name="other").path.name
+    (user.results / "toy" / toy_key / "total.txt").write_text("5", encoding="utf-8")
+    (user.results / "other").rename(user.home / "moved")
+    done = user.run("results")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [
+        f"other/{other_key}@{user.total(2, 3, name='other').digest[:4]}",
+        f"toy/{toy_key}@{user.total(1, 2).digest[:4]}  latest",
+    ]
+    assert "  changed since  total.txt" in lines
+    assert f"  {user.results / 'other' / other_key}" in lines
+    release = next(line.split("python -m sweep ")[1] for line in lines if line.startswith("  not there"))
+    assert f"released other/{other_key} (root " in user.run(*release.split()).stdout
+    assert "other" not in user.run("results").stdout.replace(str(user.home), "")
+
+
+def test_a_result_whose_manifest_is_damaged_is_listed_all_the_same(user: User) -> None:
+    file = user.results / "toy" / "latest" / "manifest.json"
+    file.write_text("{", encoding="utf-8")
+    done = user.run("results")
+    assert done.returncode == 1
+    assert f"{file.resolve()}: damaged, not JSON. Copy it from the store's roots/" in done.stdout
+    assert f"toy/{user.total(1, 2).path.name}@" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["results", "--help"], "every result there is"),
+        (["results", "-h"], "every result there is"),
+        (["results", "all"], "all"),
+        (["store", "release"], "store release: which result? Write python -m sweep store release RESULT"),
+        (["store", "release", "toy"], "release toy: no such root in"),
+    ],
+)
+def test_what_is_asked_of_results_is_answered_in_words(user: User, words: list[str], said: str) -> None:
+    done = user.run(*words)
+    assert done.returncode == (0 if words[-1].startswith("-") else 1), done.stdout
+    assert said in done.stdout and "Traceback" not in done.stdout + done.stderr
 
 
 # -------------------------------------------------------------------------------------------------- check

@@ -1,4 +1,4 @@
-"""Results are never replaced and never removed: published, listed, copied, released, on directories of the toy pipeline."""
+"""Results are never replaced and never removed: published, listed, copied, released, by the toy pipeline."""
 
 from __future__ import annotations
 
