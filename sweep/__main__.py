@@ -93,7 +93,7 @@ def sweep(composition: Composition, console: Console) -> int:
             return 0 if entry.plan else 1
         if not (to_queue and graph.launch.dry_run):
             refuse_unpinned(graph, work.needed)
-        require_place(graph, entry.results)
+        require_place(graph, store, entry.results)
         if to_queue and work.needed:
             return submit(console, graph, found, composition)
         clear(store, found)

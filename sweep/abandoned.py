@@ -16,7 +16,7 @@ import shutil
 import time
 from pathlib import Path
 
-TOKEN = re.compile(r"(?P<host>[A-Za-z0-9._-]+)-(?P<process>\d+)-[0-9a-f]{8}")
+TOKEN = re.compile(r"(?P<host>[A-Za-z0-9_-]+)-(?P<process>\d+)-[0-9a-f]{8}")
 LONGEST_HOST = 64
 DAY_S = 24 * 3600.0
 
@@ -50,7 +50,7 @@ def remove(path: Path) -> None:
 
 
 def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "_", platform.node())[:LONGEST_HOST] or "host"
+    return re.sub(r"[^A-Za-z0-9_-]", "_", platform.node())[:LONGEST_HOST] or "host"
 
 
 def _is_alive(process: int) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sweep.abandoned import remove, token
 from sweep.errors import InputError
-from sweep.publish import Published, copy_file
+from sweep.publish import Published, copy_file, remove_abandoned
 from sweep.result import MANIFEST, aside_in, read_result
 
 
@@ -24,6 +24,7 @@ def copy_to(published: Published, target: Path) -> None:
     for name in names:
         place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(place.parent)
         aside = aside_in(place.parent, place.name, token())
         try:
             copy_file(published.path / name, aside)

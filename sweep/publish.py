@@ -11,13 +11,14 @@ import errno
 import itertools
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweep.abandoned import is_abandoned, remove, token
-from sweep.checksums import file_states, reading
+from sweep.checksums import FileState, file_states, reading
 from sweep.contract import Graph
 from sweep.errors import InputError
 from sweep.plan import plan
@@ -41,13 +42,11 @@ def publish(graph: Graph, store: Store, results: Path) -> Published:
 
     Raises InputError if something else is in the way, StoreError if the product is not what its record says.
     """
-    require_place(graph, results)
+    require_place(graph, store, results)
     made_from = manifest(graph, store)
     folder = results / graph.name
     folder.mkdir(parents=True, exist_ok=True)
-    for path, made_by in asides_in(folder):
-        if is_abandoned(path, made_by):
-            remove(path)
+    remove_abandoned(folder)
     taken = (folder / graph.product.key).exists()
     path, is_new = _publish(graph.product, store, folder, made_from)
     warnings = _lost(graph, made_from["lost"])
@@ -58,8 +57,10 @@ def publish(graph: Graph, store: Store, results: Path) -> Published:
     return Published(path, made_from, (*warnings, *_point_latest(path)))
 
 
-def require_place(graph: Graph, results: Path) -> None:
+def require_place(graph: Graph, store: Store, results: Path) -> None:
     """Raises InputError where the result could not be published: a cheap look before days of work."""
+    if results.resolve() == store.root.resolve():
+        raise InputError(f"results {results}: this is the store, where results would look like stages. Choose another.")
     for folder in (results, results / graph.name):
         if os.path.lexists(folder) and not folder.is_dir():
             raise InputError(
@@ -75,11 +76,12 @@ def _publish(product: Stage, store: Store, folder: Path, made_from: Mapping[str,
     aside = aside_in(folder, product.key, token())
     try:
         while True:
-            same = next((each for each in _earlier(folder, product.key) if each.holds(made_from["files"])), None)
+            there = _there(folder, product.key)
+            same = next((each for each in _readable(there) if each.holds(made_from["files"])), None)
             if same is not None:
                 write_root(store, same.path, same.manifest.content)
                 return same.path, False
-            place = _first_free(folder, product.key)
+            place = _first_free(folder, product.key, there)
             if not aside.exists():
                 _copy(store.directory(product), made_from, aside)
             write_root(store, place, made_from)  # first: a root without its result keeps too much, not too little
@@ -94,23 +96,22 @@ def _publish(product: Stage, store: Store, folder: Path, made_from: Mapping[str,
         remove(aside)
 
 
-def _names(key: str) -> itertools.chain[str]:
-    return itertools.chain([key], (f"{key}-{number}" for number in itertools.count(2)))
+def _there(folder: Path, key: str) -> set[Path]:
+    """All that has the name of a result of this key: KEY, KEY-2, KEY-3."""
+    return {path for path in folder.glob(f"{key}*") if path.name.partition("-")[0] == key}
 
 
-def _first_free(folder: Path, key: str) -> Path:
-    return next(path for name in _names(key) if not os.path.lexists(path := folder / name))
+def _first_free(folder: Path, key: str, there: Collection[Path]) -> Path:
+    """Of the names in their order, the first that was not looked at; if it is there by now, it has to be."""
+    names = itertools.chain([key], (f"{key}-{number}" for number in itertools.count(2)))
+    return next(path for name in names if (path := folder / name) not in there)
 
 
-def _earlier(folder: Path, key: str) -> list[Result]:
-    """All results of this key that can be read."""
-    found = []
-    for path in sorted(each for each in folder.glob(f"{key}*") if each.name.partition("-")[0] == key):
-        try:
-            found += [result] if (result := read_result(path)) else []
-        except StoreError:
-            continue  # its manifest is damaged: nothing is known to be equal to it
-    return found
+def _readable(paths: Collection[Path]) -> Iterator[Result]:
+    for path in sorted(paths):
+        with suppress(StoreError):  # its manifest is damaged: nothing is known to be equal to it
+            if result := read_result(path):
+                yield result
 
 
 def _copy(product: StageDirectory, made_from: Mapping[str, Any], aside: Path) -> None:
@@ -123,7 +124,7 @@ def _copy(product: StageDirectory, made_from: Mapping[str, Any], aside: Path) ->
         target.parent.mkdir(parents=True, exist_ok=True)
         copy_file(product.out / name, target)
     states = product.read_record().get("files")
-    if states is not None and (faults := reading(aside, states)):
+    if states is not None and (faults := reading(aside, _files_of_result(states))):
         raise StoreError(_damaged(product, faults))
     write_json(aside / MANIFEST, made_from)
 
@@ -133,6 +134,13 @@ def _damaged(product: StageDirectory, faults: Sequence[str]) -> str:
         f"{product.address}: {faults[0]}. Set it aside with python -m sweep store check mend=true, then run the command"
         " again: it is made anew."
     )
+
+
+def remove_abandoned(folder: Path) -> None:
+    """What killed publications left in this very folder."""
+    for path, made_by in asides_in(folder):
+        if is_abandoned(path, made_by):
+            remove(path)
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -175,14 +183,12 @@ def manifest(graph: Graph, store: Store) -> Mapping[str, Any]:
     records, lost = _records([each for each in stages if each.address not in shards], store)
     product = store.directory(graph.product)
     record = product.read_record()
-    files = {name: state["sha256"] for name, state in (record.get("files") or file_states(product.out)).items()}
-    if MANIFEST in files:
-        raise InputError(f"{product.address}: has a file {MANIFEST}, which is ours to write. Give it another name.")
+    files = record.get("files") or file_states(product.out)
     return {
         "experiment": graph.name,
         "product": graph.product.address,
         "points": graph.points,
-        "files": files,
+        "files": {name: state["sha256"] for name, state in _files_of_result(files).items()},
         "stages": {
             address: {
                 "digest": StageDirectory(store.root / address).digest,
@@ -201,6 +207,11 @@ def manifest(graph: Graph, store: Store) -> Mapping[str, Any]:
         "usd": round(sum(record["usd"] for record in records.values()), 6),
         "packages": record["provenance"]["packages"],
     }
+
+
+def _files_of_result(files: Mapping[str, FileState]) -> dict[str, FileState]:
+    """Of the product's files those that are in the result: a manifest.json of its own gives way to ours."""
+    return {name: state for name, state in files.items() if name != MANIFEST}
 
 
 def _records(stages: list[Stage], store: Store) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:

@@ -110,7 +110,7 @@ def results_in(folder: Path) -> tuple[list[Result], list[str]]:
 
 
 def asides_in(folder: Path) -> list[tuple[Path, str]]:
-    """What publishing made aside in the folder of one name, each with the token of its process."""
+    """What publishing made aside in this very folder, each with the token of its process."""
     return [(path, made_by) for path in sorted(folder.glob(".*")) if (made_by := _token_of(path.name))]
 
 
@@ -148,5 +148,5 @@ def _with_manifest(folder: Path) -> Iterator[Path]:
 
 
 def _token_of(name: str) -> str | None:
-    hidden, _, token = name.removeprefix(".").partition(".")
-    return token if name.startswith(".") and hidden and is_token(token) else None
+    hidden, _, token = name.rpartition(".")
+    return token if hidden.startswith(".") and is_token(token) else None

@@ -192,10 +192,16 @@ def test_what_is_in_the_way_is_refused_before_anything_runs(user: User, place: s
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine", encoding="utf-8")
-    for refuse in (lambda: require_place(user.graph, user.results), user.publish):
+    for refuse in (lambda: require_place(user.graph, user.store, user.results), user.publish):
         with pytest.raises(InputError) as refused:
             refuse()
         assert str(refused.value) == f"results {path}: {complaint}"
+
+
+def test_the_store_itself_is_no_folder_for_results(user: User) -> None:
+    """A result there would be pruned as a stage."""
+    with pytest.raises(InputError, match="this is the store, where results would look like stages"):
+        user.publish(user.store.root)
 
 
 @pytest.mark.parametrize("name", ["published", "Latest", "..", ".", "a/b", "", "-x", "a b", "x" * 201, "e\u0301"])
@@ -212,6 +218,14 @@ def test_a_product_that_is_not_what_its_record_says_is_not_published(user: User)
     (user.product.out / "total.txt").unlink()
     with pytest.raises(StoreError, match=r"total\.txt: missing"):
         user.publish()
+
+
+def test_a_manifest_of_the_product_itself_gives_way_to_ours(user: User) -> None:
+    user.make_otherwise(user.product, "manifest.json", '{"curve": "0a"}')
+    published = user.publish()
+    assert "stages" in read_json(published.path / "manifest.json")
+    assert list(published.manifest["files"]) == ["total.txt"]
+    assert user.publish().path == published.path
 
 
 def test_a_stage_whose_record_is_lost_is_listed_and_said(user: User) -> None:
@@ -436,6 +450,10 @@ def test_a_copy_replaces_the_files_of_an_earlier_one_and_no_others(user: User) -
     write_json(target / "manifest.json", {**manifest, "files": {**manifest["files"], "old.txt": ""}})
     (target / "old.txt").write_text("of the earlier one", encoding="utf-8")
     (target / "mine.txt").write_text("mine", encoding="utf-8")
+    (target / ".total.txt.node7-4711-9f3c1ab2").write_text(
+        "of a copy that was killed on another node", encoding="utf-8"
+    )
+    os.utime(target / ".total.txt.node7-4711-9f3c1ab2", (0, 0))
     user.make_otherwise(user.product, "total.txt", "7")
     published = user.publish()
     copy_to(published, target)
