@@ -371,7 +371,7 @@ def test_another_experiment_is_another_result(tmp_path: Path) -> None:
 
 def test_what_is_no_part_of_the_command_is_the_same_result() -> None:
     """It says by which command it is made, but for what is no part of that."""
-    overrides = ([], ["yes=true", "launch.partition=main", "results=elsewhere"])
+    overrides = ([], ["yes=true", "results=elsewhere"])
     assert len({graph_of(compose(["+experiment=budget_scan", *each, "-m"])).product.key for each in overrides}) == 1
 
 

@@ -104,6 +104,32 @@ def test_the_same_command_again_makes_nothing(user: User) -> None:
     assert {name: user.done(name) for name in before} == before
 
 
+def test_two_commands_of_one_experiment_leave_two_results_and_a_copy_is_made_on_request(
+    user: User, tmp_path: Path
+) -> None:
+    for overrides in ((), ("claim=Another.",)):
+        done = user.run(*overrides)
+        assert done.returncode == 0, done.stdout + done.stderr
+    results = {path.name for path in (user.results / "smoke").iterdir()}
+    assert results == {"latest", *user.done("report")} and len(results) == 3
+    latest = user.results / "smoke" / "latest"
+    assert "Another." in (latest / "README.md").read_text(encoding="utf-8")
+    command = user.command(f"to={tmp_path}/for a paper")
+    publish = subprocess.run([*command[:3], "publish", *command[3:]], cwd=PROJECT, env=environment(), check=False)
+    assert publish.returncode == 0
+    assert "Another." not in (tmp_path / "for a paper" / "README.md").read_text(encoding="utf-8")
+    assert (tmp_path / "for a paper" / "figures" / "scaling.png").exists()
+    pruned = subprocess.run(
+        [*command[:3], "store", "prune", f"store={user.store}", f"results={tmp_path}/elsewhere"],
+        cwd=PROJECT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "report/" not in pruned.stdout and "scores/" not in pruned.stdout
+
+
 def test_another_budget_makes_its_own_answers_and_nothing_else_and_a_smaller_one_costs_only_those(user: User) -> None:
     """Its thinking is a prefix of what the larger one wrote."""
     trained = user.done("checkpoint")
