@@ -8,10 +8,13 @@ BIN    := $(VENV)/bin
 SPREAD := --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help budget-scan test test-slurm test-vllm check format smollm vllm bench bench-vllm clean
+.PHONY: help budget-scan publish test test-slurm test-vllm check format smollm vllm bench bench-processors bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
+
+publish: budget-scan ## the default scan, and a copy of its result for README: results/published/budget_scan
+	$(BIN)/python -m sweep publish +experiment=budget_scan -m to=results/published/budget_scan
 
 test: $(VENV)/.installed $(VENV)-wandb/.installed ## all tests
 	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest -n 3 $(SPREAD)
@@ -37,6 +40,9 @@ vllm: $(VENV)-vllm/.installed ## a second environment, .venv-vllm, with vLLM for
 
 bench: $(VENV)/.installed ## what the scan costs, beside its controls: results/benchmarks/scan.md
 	$(BIN)/python benchmarks/scan.py
+
+bench-processors: $(VENV)/.installed ## the scan as other processors compute it, a quarter of an hour: results/benchmarks/processors.md
+	$(BIN)/python benchmarks/processors.py
 
 bench-vllm: $(VENV)-vllm/.installed ## vLLM beside its controls and a peer, an hour: results/benchmarks/vllm.md; needs S1_DATA_DIR
 	cd benchmarks && for part in scan dense long driver report; do ../$(VENV)-vllm/bin/python vllm_scan.py $$part || exit; done

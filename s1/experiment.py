@@ -6,7 +6,6 @@ the field, the value and the mend.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum
 
@@ -30,7 +29,7 @@ from s1.generate.methods.registry import method_of
 from s1.impossible import check_data, check_model, check_task, check_training, require_positive
 from s1.recipe import Data
 from s1.resources import Cost, Machine, Track
-from sweep.contract import Launch
+from sweep.contract import Launch, check_name
 
 
 class Goal(Enum):
@@ -70,8 +69,7 @@ class Experiment:
         return ComputeRequest(self.budget, self.task.instruction)
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
-            raise ConfigError(f"name {self.name!r}: not a plain folder name. Use letters, digits, dots, dashes.")
+        check_name(self.name)
         for check in (
             _check_model,
             _check_rates,

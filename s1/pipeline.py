@@ -25,7 +25,6 @@ from s1.experiment import Experiment, Goal
 from s1.generate import census
 from s1.generate.engines import lacking
 from s1.generate.methods.registry import code_roots, method_of
-from s1.labels import result_name
 from s1.learning import Lesson, lesson_of
 from s1.pinning import pinning_of
 from s1.prefetch import prefetch
@@ -54,14 +53,13 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
     pinning = pinning_of(points, request)
     points = [pinning.pinned(x) for x in points]
     first = _agreed(points)
-    name = result_name(first.name, request.chosen)
     built = [stages_of(x) for x in points]
     product = PRODUCTS[first.goal]
-    asked = product.stage(name, points, built, request)
+    asked = product.stage(first.name, points, built, request)
     tracked = _tracked(points, built)
-    mirror = Mirror(first.track, group=name, directory=request.store / "wandb", store_id=request.store_id)
+    mirror = Mirror(first.track, group=first.name, directory=request.store / "wandb", store_id=request.store_id)
     return Graph(
-        name=name,
+        name=first.name,
         product=asked,
         table=product.table,
         workers=Workers(first.machine.workers, first.machine.threads),

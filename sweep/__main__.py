@@ -22,7 +22,9 @@ from sweep.errors import InputError
 from sweep.housekeeping import keep_house
 from sweep.lock import Hold
 from sweep.planning import clear, planned
+from sweep.publish import require_place
 from sweep.queueing import cancel, logs, resume, show_shape, status, submit
+from sweep.results import list_results
 from sweep.show import show_code, show_damaged, show_plan
 from sweep.store import Store, StoreError
 
@@ -36,6 +38,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str], Console], int]] = {
     "prefetch": prefetch,
     "prepare": prepare,
     "publish": publish_again,
+    "results": list_results,
 }
 
 
@@ -90,10 +93,11 @@ def sweep(composition: Composition, console: Console) -> int:
             return 0 if entry.plan else 1
         if not (to_queue and graph.launch.dry_run):
             refuse_unpinned(graph, work.needed)
+        require_place(graph, store, entry.results)
         if to_queue and work.needed:
             return submit(console, graph, found, composition)
         clear(store, found)
-        return carry_out(console, graph, work, store, entry.results / graph.name)
+        return 0 if carry_out(console, graph, work, store, entry.results) else 1
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@
                                                                  commit, and write pins.lock; refresh=true: also those
                                                                  that have a line there
     python -m sweep prefetch +experiment=NAME ... -m             bring models and datasets here, where there is internet
-    python -m sweep publish +experiment=NAME ... -m              copy a result whose stages are all done to results/NAME
+    python -m sweep publish +experiment=NAME ... -m              copy a result whose stages are all done to
+                                                                 results/NAME/KEY; to=DIR: from there also to a folder
+                                                                 that holds nothing, or an earlier copy, which it
+                                                                 replaces
     python -m sweep publish store/submissions/ID                 the same for a submission; its last job
 
 `prepare` never makes what belongs into another kind of job, and `publish` makes nothing at all.
@@ -25,18 +28,21 @@ from rich.markup import escape
 from sweep.carry_out import carry_out, run_here
 from sweep.compose import Composition, compose, pipeline_of
 from sweep.contract import Graph
+from sweep.copying import copy_to
 from sweep.errors import InputError
 from sweep.launch.by_script import Share, share_of
 from sweep.launch.submission import SubmissionDirectory
 from sweep.lock import Hold
 from sweep.plan import Plan, plan
 from sweep.planning import clear, planned, recover
+from sweep.provenance import PROJECT
 from sweep.show import show_damaged
 from sweep.stage import Resources, Stage
 from sweep.store import Store
 
 CPU = Resources().script
 REFRESH = "refresh"
+TO = "to="
 
 
 def prepare(argv: Sequence[str], console: Console) -> int:
@@ -104,6 +110,7 @@ def prefetch(argv: Sequence[str], console: Console) -> int:
 
 def publish_again(argv: Sequence[str], console: Console) -> int:
     """The sub-command `publish`, given what follows it; returns the exit status. Raises InputError if stages miss."""
+    target, argv = _target(argv)
     directory = _submission(argv)
     composition, graph = _graph_of(argv) if directory is None else planned_again(directory)
     store = Store(composition.entry.store)
@@ -112,10 +119,25 @@ def publish_again(argv: Sequence[str], console: Console) -> int:
     work = found.work
     _refuse_to_make(work)
     recover(store, found)
-    status = carry_out(console, graph, work, store, composition.entry.results / graph.name)
-    if directory is not None and status == 0:
-        directory.mark(directory.published_file, results=str(composition.entry.results / graph.name))
-    return status
+    published = carry_out(console, graph, work, store, composition.entry.results)
+    if published is None:
+        return 1
+    if directory is not None:
+        directory.mark(directory.published_file, results=str(published.path))
+    if target is not None:
+        copy_to(published, target)
+        console.print(f"copied to {target}", soft_wrap=True, markup=False)
+    return 0
+
+
+def _target(argv: Sequence[str]) -> tuple[Path | None, Sequence[str]]:
+    """Where `to=` says that a copy is wanted, relative to the project as results= is; and the other arguments."""
+    given = [each.partition("=")[2] for each in argv if each.startswith(TO)]
+    if len(given) > 1 or "" in given:
+        raise InputError("to: one folder, please. Write to=DIR.")
+    return (PROJECT / Path(given[0]).expanduser() if given else None), [
+        each for each in argv if not each.startswith(TO)
+    ]
 
 
 def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:

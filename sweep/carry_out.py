@@ -13,7 +13,7 @@ from rich.console import Console
 from sweep.contract import Graph
 from sweep.launch.local import State, launch
 from sweep.plan import Plan
-from sweep.publish import finished_stages, publish
+from sweep.publish import Published, finished_stages, publish
 from sweep.show import Live, show_failures, show_results
 from sweep.stage import Stage
 from sweep.store import Store
@@ -21,15 +21,18 @@ from sweep.store import Store
 log = logging.getLogger(__name__)
 
 
-def carry_out(console: Console, graph: Graph, work: Plan, store: Store, results: Path) -> int:
-    """Run what is missing, publish and show the result, mirror all that is finished; the exit status."""
-    is_complete = not work.needed or run_here(console, graph, work, store)
-    if is_complete:
-        remarks = publish(graph, store, results)["remarks"]
-        show_results(console, graph, results, remarks)
+def carry_out(console: Console, graph: Graph, work: Plan, store: Store, results: Path) -> Published | None:
+    """Run what is missing, publish and show the result, mirror all that is finished. None: a stage failed.
+
+    `results` is the folder of all results.
+    """
+    published = None
+    if not work.needed or run_here(console, graph, work, store):
+        published = publish(graph, store, results)
+        show_results(console, graph, published)
     for stage in finished_stages(graph, store):  # also what earlier runs made and could not mirror
         mirror(graph, stage, store)
-    return 0 if is_complete else 1
+    return published
 
 
 def run_here(console: Console, graph: Graph, work: Plan, store: Store) -> bool:
@@ -47,9 +50,13 @@ def run_here(console: Console, graph: Graph, work: Plan, store: Store) -> bool:
 
 
 def mirror(graph: Graph, stage: Stage, store: Store) -> None:
-    """Mirror a finished stage; whatever that raises is a warning."""
+    """Mirror a finished stage whose bytes are those of its record; whatever that raises is a warning."""
+    directory = store.directory(stage)
+    if faults := directory.new_faults()[0]:
+        log.warning("%s is not mirrored: damaged, %s.", stage.address, faults[0])
+        return
     try:
-        graph.on_finished(stage, store.directory(stage).path)
+        graph.on_finished(stage, directory.path)
     except Exception as error:
         log.warning("%s is not mirrored (%s: %s).", stage.address, type(error).__name__, error)
         log.debug("its mirror failed", exc_info=True)

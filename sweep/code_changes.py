@@ -11,7 +11,6 @@ FINAL stages have their code in their key. A product whose record tells no code 
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sweep.abandoned import token
 from sweep.checksums import FileState, file_states
 from sweep.json_files import read_sealed, sealed
 from sweep.planning import Planned
@@ -32,6 +32,7 @@ from sweep.store import Store, StoreError, describe, read_json, write_json
 LONGEST_S = 10.0  # to make, of what is made again to compare
 STARTUP_S = 120.0  # of the process that makes them: heavy libraries on a busy disk
 FILES_NAMED = 3
+ASIDE = "aside"  # the folder of the store; in it a store of its own for each comparison
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _hashes(files: Mapping[str, FileState]) -> dict[str, str]:
 
 def _make_aside(changes: Sequence[Change], store: Store) -> dict[str, Mapping[str, FileState] | str]:
     """What the code of now makes of the same inputs, by address; or why it makes nothing."""
-    aside = store.root / "aside" / secrets.token_hex(4)
+    aside = store.root / ASIDE / token()
     try:
         directories = {
             change.stage.address: _prepare_aside(aside / str(number), change.stage, store)

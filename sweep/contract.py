@@ -6,12 +6,14 @@ The machinery imports the module by the dotted path in the config (`pipeline: s1
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
+from sweep.errors import InputError
 from sweep.identity import Json
 from sweep.stage import Stage, Summary
 
@@ -75,9 +77,24 @@ class Launch:
     site: str | None = None  # a file of shell lines for the beginning of every job; None: slurm/site.sh if it is there
 
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST_NAME = 200  # bytes: file systems allow 255, and folders of submissions add the moment
+RESERVED = ("published", "paper", "benchmarks", "latest")  # folders and links in results/ that are no experiment's
+
+
+def check_name(name: str) -> None:
+    """Raises InputError for what can be no folder of results, on any file system."""
+    if not NAME.fullmatch(name):
+        raise InputError(f"name {name!r}: not a plain folder name. Use letters, digits, dots, dashes.")
+    if len(name) > LONGEST_NAME:
+        raise InputError(f"name {name[:40]}...: {len(name)} characters. Use at most {LONGEST_NAME}.")
+    if name.casefold() in RESERVED:
+        raise InputError(f"name {name!r}: reserved, as {', '.join(RESERVED)} are. Choose another name.")
+
+
 @dataclass(frozen=True)
 class Graph:
-    name: str  # results/<name>
+    name: str  # results/<name>/<key of the product>
     product: Stage  # its files are the result
     table: Callable[[Path], Sequence[Mapping[str, str]]]  # the product's directory as rows to show, a heading each cell
     workers: Workers
@@ -93,6 +110,9 @@ class Graph:
     unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # what of it may still change, a line each
     # Write down which commits these names stand for today; True: also of names that have one. A line each.
     pin: Callable[[Sequence[Stage], bool], Iterable[str]] = lambda stages, refresh: ()
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
 
     def lacks(self, needed: Iterable[Stage]) -> list[str]:
         """Why stages that are to be made cannot be made on this machine, a line each, with the fix."""

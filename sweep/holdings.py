@@ -1,19 +1,19 @@
 """What a store holds, and what of it may go: decided over values. Pure.
 
-A result rests on the stages that its manifest lists and on all their inputs. Of the rest
+A result rests on the stages that its manifest lists and on all their inputs, with the bytes that it cites. Results are
+those of the store's roots (sweep/roots.py), wherever they lie, and those in the results folder. Of the rest
 
     stays   what is at work or in a queue; what is unfinished or failed, for the same command goes on from it; all
             inputs of these
     goes    every other finished stage; with `unfinished`, also what is unfinished or failed and not at work
     goes    the shared folder of a batch of which no stage stays
-    goes    what dead runs and mends left behind in stages that are not at work, and half-published results
-
-Only the results folder that is looked at counts: what rests in another one is not seen.
+    goes    what dead runs and mends left behind in stages that are not at work; earlier products of these, unless a
+            result cites them by digest; what killed comparisons and killed publications made aside
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -23,6 +23,24 @@ class State(Enum):
     RUNNING = "running"
     UNFINISHED = "unfinished"  # interrupted, or waiting for its turn
     FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A product that was good and is superseded."""
+
+    size_bytes: int
+    digest: str | None  # None: its record cannot be read
+
+
+@dataclass(frozen=True)
+class Resting:
+    """A result, and what it rests on."""
+
+    place: str  # for people
+    stages: Mapping[str, str]  # digests by address; "": of bytes that it cannot name
+    root: str = ""  # its id among the store's roots; "": known by its manifest alone
+    is_there: bool = True
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,7 @@ class Holding:
     label: str = ""  # for people
     is_locked: bool = False  # at work or in a queue; also a finished stage, while its batch is or while it is awaited
     leftovers: Mapping[str, int] = field(default_factory=dict)  # names in the directory, with their bytes
+    superseded: Mapping[str, Earlier] = field(default_factory=dict)  # likewise
 
     @property
     def name(self) -> str:
@@ -45,13 +64,14 @@ class Holding:
 
 @dataclass(frozen=True)
 class Holdings:
-    """One store, beside one folder of results."""
+    """One store, and the results that rest on it."""
 
     stages: tuple[Holding, ...] = ()
     shared: Mapping[str, int] = field(default_factory=dict)  # bytes, by batch
     beside: Mapping[str, int] = field(default_factory=dict)  # bytes of other folders of the store, such as W&B's
-    results: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the addresses in each manifest
-    half_published: Mapping[str, int] = field(default_factory=dict)  # bytes, by folder beside the results
+    results: tuple[Resting, ...] = ()
+    half_published: Mapping[str, int] = field(default_factory=dict)  # bytes, by place below the results
+    aside: Mapping[str, int] = field(default_factory=dict)  # bytes of comparisons of code that were killed, by place
     faults: tuple[str, ...] = ()  # stages whose inputs cannot be known
 
 
@@ -62,6 +82,8 @@ class Kind(Enum):
     UNFINISHED = "unfinished or failed"
     SHARED = "no stage of this batch is left"
     LEFTOVER = "left behind"
+    SUPERSEDED = "superseded, no result cites it"
+    ASIDE = "comparison that was killed"
     HALF_PUBLISHED = "half-published result"
 
 
@@ -75,12 +97,12 @@ class Removal:
 
 def resting(holdings: Holdings) -> frozenset[str]:
     """Addresses of all that a result rests on, here or no longer here."""
-    return _with_inputs(holdings, (address for each in holdings.results.values() for address in each))
+    return _with_inputs(holdings, (address for each in holdings.results for address in each.stages))
 
 
 def kept(holdings: Holdings, unfinished: bool) -> frozenset[str]:
     """Addresses of the stages that stay; `unfinished` gives those up that are neither done nor at work."""
-    roots = [address for each in holdings.results.values() for address in each]
+    roots = [address for each in holdings.results for address in each.stages]
     for stage in holdings.stages:
         if stage.is_locked or (stage.state is not State.DONE and not unfinished):
             roots.append(stage.address)
@@ -96,6 +118,8 @@ def removals(holdings: Holdings, unfinished: bool = False) -> tuple[Removal, ...
     return (
         *(Removal(_kind(stage), stage.address, stage.size_bytes, stage.label) for stage in going),
         *_leftovers(stage for stage in staying if not stage.is_locked),
+        *_uncited((stage for stage in staying if not stage.is_locked), holdings.results),
+        *(Removal(Kind.ASIDE, place, size) for place, size in holdings.aside.items()),
         *(
             Removal(Kind.SHARED, f"shared/{each}", size)
             for each, size in holdings.shared.items()
@@ -113,6 +137,17 @@ def _leftovers(stages: Iterable[Holding]) -> Iterator[Removal]:
     for stage in stages:
         for name, size_bytes in stage.leftovers.items():
             yield Removal(Kind.LEFTOVER, f"{stage.address}/{name}", size_bytes)
+
+
+def _uncited(stages: Iterable[Holding], results: Sequence[Resting]) -> Iterator[Removal]:
+    """Earlier products that no result cites; one of unknown bytes stays where a result names its stage."""
+    cited = {(address, digest) for each in results for address, digest in each.stages.items()}
+    named = {address for address, _ in cited}
+    for stage in stages:
+        for name, earlier in stage.superseded.items():
+            is_unsure = (earlier.digest is None or (stage.address, "") in cited) and stage.address in named
+            if not is_unsure and (stage.address, earlier.digest) not in cited:
+                yield Removal(Kind.SUPERSEDED, f"{stage.address}/{name}", earlier.size_bytes)
 
 
 def _with_inputs(holdings: Holdings, roots: Iterable[str]) -> frozenset[str]:

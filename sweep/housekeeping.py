@@ -6,6 +6,11 @@
     python -m sweep store prune                  what would be removed: what no result rests on (sweep/holdings.py)
     python -m sweep store prune yes=true         removes it
     python -m sweep store prune unfinished=true  the same with what is unfinished or failed, and in no queue
+    python -m sweep store release RESULT         keep no longer what this result rests on, given its path, its NAME/KEY
+                                                 or the id of its root; the result and the stages stay as they are,
+                                                 and prune may remove the stages; yes=true: also of another user
+
+What a result rests on is kept wherever the result lies: the store has a root for each (`python -m sweep results`).
 
 `store=DIR` and `results=DIR` as everywhere. Mending and removing are refused while a sweep is at work in the store, and
 leave alone what a worker holds.
@@ -23,10 +28,16 @@ from sweep.contract import Pipeline
 from sweep.errors import InputError
 from sweep.inventory import take
 from sweep.prune import prune
-from sweep.show_store import show_checked, show_damage, show_holdings, show_place, show_pruned
+from sweep.roots import release
+from sweep.show_store import show_checked, show_damage, show_holdings, show_place, show_pruned, show_released
 from sweep.store import Store
 
-SWITCHES: Mapping[str, tuple[str, ...]] = {"": (), "check": ("mend",), "prune": ("yes", "unfinished")}  # by action
+SWITCHES: Mapping[str, tuple[str, ...]] = {  # by action
+    "": (),
+    "check": ("mend",),
+    "prune": ("yes", "unfinished"),
+    "release": ("yes",),
+}
 
 
 def keep_house(argv: Sequence[str], console: Console) -> int:
@@ -35,12 +46,16 @@ def keep_house(argv: Sequence[str], console: Console) -> int:
         console.print(__doc__, markup=False)
         return 0
     action, arguments = _action(argv)
+    which, arguments = _which(arguments) if action == "release" else ("", arguments)
     switches, overrides = _switches(arguments, SWITCHES[action])
     entry = compose_entry(overrides)
     store, pipeline = Store(entry.store), pipeline_of(entry.pipeline)
     show_place(console, store.root, entry.results)
     if action == "check":
         return _check(console, store, pipeline, **switches)
+    if action == "release":
+        show_released(console, release(store, which, **switches))
+        return 0
     if action == "prune":
         pruned = prune(store, entry.results, **switches)
         show_pruned(console, pruned, **switches)
@@ -66,7 +81,16 @@ def _action(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
     if not argv or "=" in argv[0]:
         return "", argv
     if argv[0] not in SWITCHES:
-        raise InputError(f"store {argv[0]}: no such action. Use store, store check or store prune.")
+        raise InputError(f"store {argv[0]}: no such action. Use store, store check, store prune or store release.")
+    return argv[0], argv[1:]
+
+
+def _which(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The result that is meant, and what follows."""
+    if not argv or argv[0].partition("=")[0] in ("store", "results", "pipeline", "yes"):
+        raise InputError(
+            "store release: which result? Write python -m sweep store release RESULT (its path or NAME/KEY)."
+        )
     return argv[0], argv[1:]
 
 

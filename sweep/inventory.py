@@ -13,27 +13,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sweep.abandoned import is_abandoned, is_token
 from sweep.attempt import copy_faults, restorable
 from sweep.checksums import reading
-from sweep.holdings import Holding, Holdings, State
+from sweep.code_changes import ASIDE
+from sweep.holdings import Earlier, Holding, Holdings, Resting, State
 from sweep.identity import KEY_CHARACTERS, IdentityError, key_of
 from sweep.launch.submission import awaited
 from sweep.lock import is_locked
-from sweep.store import StageDirectory, Store, StoreError, read_json
+from sweep.result import asides_in, results_in
+from sweep.roots import roots
+from sweep.store import StageDirectory, Store, StoreError
 
 SHARED = "shared"
-LEFTOVERS = (
-    "out.partial",
-    "out-*",
-    "damaged-*",
-    "superseded-*",
-    ".*",
-)  # of an attempt, a repair, a redo, a file being written
-HALF_PUBLISHED = re.compile(r"\.(.+)\.(new|old)")
+LEFTOVERS = ("out.partial", "damaged-*", ".*")  # of an attempt, a repair, a file being written
+ATTEMPT = re.compile(r"(out|record)-(?P<token>.+?)(\.json)?")  # its product, and the receipt of that
 
 
 def take(store: Store, results: Path) -> Holdings:
-    """Everything there is. Raises StoreError for a manifest that cannot be read: what it rests on is not known."""
+    """Everything there is; what cannot be read is among the faults."""
     stages, faults, queued = [], [], awaited(store.root)
     for directory in stage_directories(store):
         try:
@@ -42,18 +40,15 @@ def take(store: Store, results: Path) -> Holdings:
             faults.append(str(error))
             described = {}
         stages.append(_holding(directory, described, directory.address in queued))
-    half = {path.name: size_of(path) for path in _half_published(results)}
+    resting, unreadable = _resting(store, results)
     return Holdings(
         stages=tuple(stages),
         shared={path.name: size_of(path) for path in shared_folders(store)},
         beside={path.name: size_of(path) for path in _folders(store.root) if not _is_ours(path)},
-        results={
-            path.parent.name: _rests_on(path)
-            for path in sorted(results.glob("*/manifest.json"))
-            if path.parent.name not in half
-        },
-        half_published=half,
-        faults=tuple(faults),
+        results=tuple(resting),
+        half_published={str(path.relative_to(results)): size_of(path) for path in _half_published(results)},
+        aside={str(path.relative_to(store.root)): size_of(path) for path in _killed_comparisons(store)},
+        faults=(*faults, *unreadable),
     )
 
 
@@ -123,6 +118,7 @@ def _holding(directory: StageDirectory, described: Mapping[str, Any], is_queued:
         label=described.get("label", ""),
         is_locked=locked or is_queued,
         leftovers={path.name: size_of(path) for path in _leftovers(directory)},
+        superseded={path.name: Earlier(size_of(path), _digest(path)) for path in _superseded(directory)},
     )
 
 
@@ -136,34 +132,66 @@ def _state(directory: StageDirectory, locked: bool) -> State:
 
 def _leftovers(directory: StageDirectory) -> list[Path]:
     found = [path for pattern in LEFTOVERS for path in sorted(directory.path.glob(pattern))]
-    found += _strays(directory)
+    found += _attempts(directory)
     return [*found, directory.scratch] if directory.is_done and directory.scratch.exists() else found
 
 
-def _strays(directory: StageDirectory) -> list[Path]:
-    """Attempts that came to nothing; none where a lost or damaged record may still be found to name them."""
-    attempts = sorted(directory.path.glob("out-*"))
+def _attempts(directory: StageDirectory) -> list[Path]:
+    """Of a finished stage, all but the product that its record names and the receipt of that; of another one what no
+    record can be restored from: a product without receipt, a receipt without product."""
+    tokens: dict[str, list[Path]] = {}
+    for path in sorted(directory.path.iterdir()) if directory.path.is_dir() else ():
+        if not path.is_symlink() and (match := ATTEMPT.fullmatch(path.name)):
+            tokens.setdefault(match["token"], []).append(path)
     try:
-        product = directory.out.name
-    except StoreError:
-        is_unknown = directory.is_done or any(directory.path.glob("record-*.json"))
-        return [] if is_unknown else attempts
-    return [path for path in attempts if path.name != product]
+        named = directory.out.name if directory.is_done else None
+    except StoreError:  # a damaged record: it may be any of them
+        return []
+    return [
+        path
+        for paths in tokens.values()
+        if named not in (names := {path.name for path in paths}) and (named is not None or len(names) == 1)
+        for path in paths
+    ]
 
 
-def _rests_on(manifest: Path) -> frozenset[str]:
-    stages = read_json(manifest).get("stages")
-    if not isinstance(stages, dict):
-        raise StoreError(f"{manifest}: names no stages. Move this result away, or make it again.")
-    return frozenset(stages)
+def _superseded(directory: StageDirectory) -> list[Path]:
+    return sorted(directory.path.glob("superseded-*"))
+
+
+def _digest(superseded: Path) -> str | None:
+    try:
+        return StageDirectory(superseded).digest
+    except (StoreError, OSError):
+        return None
+
+
+def _resting(store: Store, results: Path) -> tuple[list[Resting], list[str]]:
+    """All results that this store or this folder knows, and a line for each that cannot be read."""
+    known, faults = roots(store)
+    here, unreadable = results_in(results)
+    rooted = {(str(root.result.path), root.result.manifest.digest) for root in known}
+    found = [Resting(str(each.result.path), each.result.manifest.digests, each.id, each.is_there) for each in known]
+    found += [
+        Resting(str(each.path), each.manifest.digests)
+        for each in here
+        if (str(each.path.resolve()), each.manifest.digest) not in rooted
+    ]
+    return found, [*faults, *unreadable]
 
 
 def _half_published(results: Path) -> list[Path]:
-    """What a killed sweep left beside a result that stands; alone, it may be all there is of that result."""
+    """What killed publications left in the folders of the names."""
+    return [path for folder in _folders(results) for path, made_by in asides_in(folder) if is_abandoned(path, made_by)]
+
+
+def _killed_comparisons(store: Store) -> list[Path]:
+    """What sweep/code_changes.py made aside and could not remove; not while a process is at it."""
     return [
         path
-        for path in _folders(results)
-        if (name := HALF_PUBLISHED.fullmatch(path.name)) and (results / name[1]).exists()
+        for path in _folders(store.root / ASIDE)
+        if not any(is_locked(lock) for lock in path.rglob("lock"))
+        and (is_abandoned(path, path.name) if is_token(path.name) else True)
     ]
 
 

@@ -12,7 +12,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.holdings import Kind, Removal, removals
+from sweep.abandoned import remove
+from sweep.holdings import Kind, Removal, Resting, removals
 from sweep.inventory import stage_directories, take
 from sweep.lock import Hold, locked_now
 from sweep.store import StageDirectory, Store, StoreError
@@ -22,6 +23,7 @@ from sweep.store import StageDirectory, Store, StoreError
 class Pruned:
     gone: Sequence[Removal]  # or to go
     waiting: Sequence[Removal]  # what only `unfinished` gives up
+    elsewhere: Sequence[Resting] = ()  # results that are not where they were published, and keep their stages
 
 
 def prune(store: Store, results: Path, yes: bool, unfinished: bool) -> Pruned:
@@ -36,7 +38,8 @@ def prune(store: Store, results: Path, yes: bool, unfinished: bool) -> Pruned:
             for each in going:
                 _remove(store, results, each)
     everything = () if unfinished else removals(holdings, unfinished=True)
-    return Pruned(going, [each for each in everything if each.kind is Kind.UNFINISHED])
+    waiting = [each for each in everything if each.kind is Kind.UNFINISHED]
+    return Pruned(going, waiting, [each for each in holdings.results if not each.is_there])
 
 
 def _keep_logs(store: Store, going: Collection[str]) -> None:
@@ -53,8 +56,8 @@ def _keep_logs(store: Store, going: Collection[str]) -> None:
 
 def _remove(store: Store, results: Path, going: Removal) -> None:
     if going.kind is Kind.HALF_PUBLISHED:
-        shutil.rmtree(results / going.place)
-    elif going.kind is Kind.SHARED:
+        remove(results / going.place)
+    elif going.kind in (Kind.SHARED, Kind.ASIDE):
         _delete(store.root / going.place)
     else:
         name, key, *inner = going.place.split("/")

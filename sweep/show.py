@@ -21,6 +21,7 @@ from sweep.interrupt import GO_ON_LATER
 from sweep.launch.local import Job, State
 from sweep.plan import Difference, Unit, explain, flatten
 from sweep.planning import Planned
+from sweep.publish import Published
 from sweep.stage import Stage
 from sweep.store import Store, read_json
 
@@ -259,13 +260,15 @@ def _reason(job: Job, failed: Path) -> str:
     return f"the worker ended with status {status}. Its log says more."
 
 
-def show_results(console: Console, graph: Graph, directory: Path, remarks: Sequence[str]) -> None:
+def show_results(console: Console, graph: Graph, published: Published) -> None:
     """The result's table, what is to be said of its making, and where everything is."""
-    console.print(result_table(graph.table(directory)))
-    for line in remarks:
+    console.print(result_table(graph.table(published.path)))
+    for line in published.manifest["remarks"]:
         console.print(f"  [dim]{escape(line)}[/dim]", soft_wrap=True)
-    for path in sorted(directory.iterdir()):
-        console.print(f"  {path}", soft_wrap=True)
+    for line in published.warnings:
+        console.print(f"  [yellow]warning[/yellow]  {escape(line)}", soft_wrap=True)
+    for path in sorted(published.path.iterdir()):
+        console.print(f"  {escape(str(path))}", soft_wrap=True)
 
 
 def result_table(rows: Sequence[Mapping[str, str]]) -> Table:

@@ -11,8 +11,9 @@ from rich.table import Table
 
 from sweep.check import Checked, Mend
 from sweep.contract import SharedReport
-from sweep.holdings import Holdings, Removal, State, removals, resting
+from sweep.holdings import Holdings, Removal, Resting, State, removals, resting
 from sweep.prune import Pruned
+from sweep.roots import Root
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -35,7 +36,8 @@ def show_holdings(console: Console, holdings: Holdings, reports: Mapping[str, Sh
     everything = stages + sum(holdings.shared.values()) + sum(holdings.beside.values())
     free = sum(each.size_bytes for each in removals(holdings))
     _line(console, f"in all {size(everything)}, of which `python -m sweep store prune` would free {size(free)}")
-    _line(console, f"results: {', '.join(holdings.results) or 'none'}")
+    _line(console, f"results: {len(holdings.results) or 'none'}, listed by `python -m sweep results`")
+    _show_elsewhere(console, [each for each in holdings.results if not each.is_there])
 
 
 def _show_stages(console: Console, holdings: Holdings) -> None:
@@ -57,9 +59,24 @@ def show_pruned(console: Console, pruned: Pruned, yes: bool, unfinished: bool) -
         console.print("nothing to remove.")
     if pruned.waiting:
         _show_removals(console, "stays, unless unfinished=true", pruned.waiting)
+    _show_elsewhere(console, pruned.elsewhere)
     if pruned.gone and not yes:
         words = ["prune", *(["unfinished=true"] if unfinished else []), "yes=true"]
         console.print(f"nothing is removed yet: python -m sweep store {' '.join(words)}")
+
+
+def show_released(console: Console, root: Root) -> None:
+    """What was dropped, and what still holds on to the same stages."""
+    _line(
+        console, f"released {root.result.name} (root {root.id}): `store prune` may remove what nothing else rests on."
+    )
+    if root.is_there:
+        _line(console, f"  {root.result.path} stays; while it lies in the results folder, prune keeps its stages too.")
+
+
+def _show_elsewhere(console: Console, results: Sequence[Resting]) -> None:
+    for each in results:
+        _line(console, f"not there  {each.place}; its stages stay until: python -m sweep store release {each.root}")
 
 
 def _show_removals(console: Console, heading: str, going: Sequence[Removal]) -> None:

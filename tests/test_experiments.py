@@ -298,6 +298,10 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
         (["task.name=aime26"], "task.name 'aime26': no such task. Known: aime24, aime25"),
         (["name=../.."], "name '../..': not a plain folder name"),
         (["name="], "name '': not a plain folder name"),
+        (["name=."], "name '.': not a plain folder name"),
+        (["name=Paper"], "name 'Paper': reserved, as published, paper, benchmarks, latest are"),
+        (["name=latest"], "name 'latest': reserved"),
+        ([f"name={'long' * 75}"], "300 characters. Use at most 200."),
         (["pipeline=s1.nope"], "pipeline s1.nope: no such module"),
         (["generate.temperature=-1"], "generate.temperature -1.0: negative"),
         (["seed=one"], "seed 'one': input should be a valid integer"),
@@ -337,23 +341,50 @@ def test_points_beside_the_grid_are_crossed_with_the_axes_they_do_not_set() -> N
     assert [x.seed for x in points if x.budget.max_thinking_tokens is None and not x.budget.waits] == [1, 2]
 
 
-@pytest.mark.parametrize(
-    ("overrides", "name"),
-    [
-        ([], "budget_scan"),
-        (["seed=1"], "budget_scan-seed=1"),
-        (["budget.max_thinking_tokens=4,8"], "budget_scan"),
-        (["track=off", "machine.threads=2"], "budget_scan"),
-        (
-            ["task=math500", "task.data_file=README.md", "task.limit=2"],
-            "budget_scan-math500-data_file=README.md-limit=2",
-        ),
-        (["generate.share=false"], "budget_scan-share=False"),
-        (["dialect@model.dialect=think"], "budget_scan-dialect=think"),
-    ],
+OTHERS = (  # commands whose results once took one another's place
+    ["seed=1"],
+    ["seed=0,1"],
+    ["budget.max_thinking_tokens=4,8"],
+    ["also=[]"],
+    ["also=['budget.max_thinking_tokens=null budget.waits=1']"],
+    ["machine.dtype=bfloat16"],
+    ["dial.turns_max=5"],
+    ["task=math500", "task.data_file=README.md", "task.limit=2"],
+    ["task=math500", "task.data_file=README.md", "task.limit=3"],
+    [f"task.instruction='{'Think of every digit, then of all of them. ' * 7}'"],
+    ["generate.share=false"],
+    ["dialect@model.dialect=think"],
+    ["cost.usd_per_device_hour=2"],
+    ["claim=Another."],
 )
-def test_another_experiment_is_another_result(overrides: list[str], name: str) -> None:
-    assert graph_of(compose(["+experiment=budget_scan", *overrides, "-m"])).name == name
+
+
+def test_another_experiment_is_another_result(tmp_path: Path) -> None:
+    """All have the name of the experiment; results/<name>/<key> tells them apart."""
+    rows = tmp_path / "README.md"  # another file of the same name
+    rows.write_text('{"id": "1", "problem": "1 + 1", "answer": "2"}\n', encoding="utf-8")
+    elsewhere = ["task=math500", f"task.data_file={rows}", "task.limit=2"]
+    graphs = [graph_of(compose(["+experiment=budget_scan", *each, "-m"])) for each in ([], elsewhere, *OTHERS)]
+    assert {each.name for each in graphs} == {"budget_scan"}
+    assert len({each.product.key for each in graphs}) == len(graphs)
+
+
+def test_what_is_no_part_of_the_command_is_the_same_result() -> None:
+    """It says by which command it is made, but for what is no part of that."""
+    overrides = ([], ["yes=true", "results=elsewhere"])
+    assert len({graph_of(compose(["+experiment=budget_scan", *each, "-m"])).product.key for each in overrides}) == 1
+
+
+@pytest.mark.parametrize("goal", [[], ["goal=checkpoint"]])
+def test_two_checkpoints_of_one_name_are_two_results(tmp_path: Path, goal: list[str]) -> None:
+    keys = set()
+    for number in (1, 2):
+        model = tmp_path / str(number) / "final"
+        model.mkdir(parents=True)
+        (model / "config.json").write_text(json.dumps({"model_type": "llama", "n": number}), encoding="utf-8")
+        overrides = ["model=laptop_base", "model.kind=directory", f"+model.repo={model}", *goal]
+        keys.add(graph_of(compose(["+experiment=budget_scan", *overrides, "-m"])).product.key)
+    assert len(keys) == 2
 
 
 def test_a_missing_data_file_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = PROJECT / "README.md"
-RESULT = PROJECT / "results" / "budget_scan" / "README.md"
+RESULT = PROJECT / "results" / "published" / "budget_scan" / "README.md"
 TABLE = re.compile(r"(<!-- table.*?-->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 
 

@@ -66,7 +66,7 @@ def user(scanned: User, tmp_path: Path) -> User:
 
 
 def test_a_scan_leaves_a_report_a_table_figures_and_a_manifest(scanned: User) -> None:
-    made = scanned.results / "smoke"
+    made = scanned.results / "smoke" / "latest"
     assert {path.name for path in made.iterdir()} == {
         "README.md",
         "table.csv",
@@ -102,6 +102,32 @@ def test_the_same_command_again_makes_nothing(user: User) -> None:
     assert again.returncode == 0
     assert "0 stages to run" in again.stdout
     assert {name: user.done(name) for name in before} == before
+
+
+def test_two_commands_of_one_experiment_leave_two_results_and_a_copy_is_made_on_request(
+    user: User, tmp_path: Path
+) -> None:
+    for overrides in ((), ("claim=Another.",)):
+        done = user.run(*overrides)
+        assert done.returncode == 0, done.stdout + done.stderr
+    results = {path.name for path in (user.results / "smoke").iterdir()}
+    assert results == {"latest", *user.done("report")} and len(results) == 3
+    latest = user.results / "smoke" / "latest"
+    assert "Another." in (latest / "README.md").read_text(encoding="utf-8")
+    command = user.command(f"to={tmp_path}/for a paper")
+    publish = subprocess.run([*command[:3], "publish", *command[3:]], cwd=PROJECT, env=environment(), check=False)
+    assert publish.returncode == 0
+    assert "Another." not in (tmp_path / "for a paper" / "README.md").read_text(encoding="utf-8")
+    assert (tmp_path / "for a paper" / "figures" / "scaling.png").exists()
+    pruned = subprocess.run(
+        [*command[:3], "store", "prune", f"store={user.store}", f"results={tmp_path}/elsewhere"],
+        cwd=PROJECT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "report/" not in pruned.stdout and "scores/" not in pruned.stdout
 
 
 def test_another_budget_makes_its_own_answers_and_nothing_else_and_a_smaller_one_costs_only_those(user: User) -> None:
@@ -195,7 +221,7 @@ def test_a_task_of_ones_own_is_asked_and_judged_from_wherever_the_command_is_typ
         ("Dial @0. Ann +3. Dial now?", "3"),
         ("Dial @1. Ann +3. Dial now?", "4"),
     ]
-    (results,) = user.results.glob("smoke-own*")
+    results = user.results / "smoke" / "latest"
     assert [row["n"] for row in read_table(results / "table.csv")] == [8] * 3
     refused = user.run("task=own", "task.name=turn", "task.data_file=rows.jsonl", place=tmp_path)
     assert refused.returncode == 1

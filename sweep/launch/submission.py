@@ -6,7 +6,7 @@ store/submissions/20260704-101530-budget_scan/
   logs/03-answers_7.txt               what element 7 printed; log.txt of its stages leads here
   code/               the code that was planned, which is the code that runs (sweep/launch/export.py)
   pins.lock           the commits that names stood for when it was planned, if any did
-  published.json      written when results/<name> was: everything is done
+  published.json      written when results/<name>/<key> was: everything is done
   closed.json         written by `sweep cancel`: nobody waits for it any more
 
 Until one of the last two is there, the submission is open: what it makes is not removed by `sweep store prune`.

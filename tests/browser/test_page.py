@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-REPORT = Path(__file__).resolve().parents[2] / "results" / "budget_scan" / "report.html"
+REPORT = Path(__file__).resolve().parents[2] / "results" / "published" / "budget_scan" / "report.html"
 PROBE = """<script>
 const root = document.documentElement;
 const drawn = [...document.querySelectorAll("svg")].filter(each => each.getBoundingClientRect().width > 200);

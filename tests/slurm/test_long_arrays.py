@@ -47,5 +47,6 @@ def test_two_hundred_points_are_three_throttled_arrays_and_one_result(
     assert user.value(total) == sum(range(POINTS))
     graph = toys.graph(total, launch)
     publish(graph, user.store, user.results)
-    assert (user.results / "value.json").read_text(encoding="utf-8") == str(sum(range(POINTS)))
-    assert len(read_json(user.results / "manifest.json")["stages"]) == POINTS + 1
+    result = user.results / graph.name / "latest"
+    assert (result / "value.json").read_text(encoding="utf-8") == str(sum(range(POINTS)))
+    assert len(read_json(result / "manifest.json")["stages"]) == POINTS + 1

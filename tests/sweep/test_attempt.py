@@ -158,7 +158,7 @@ def test_a_damaged_record_is_restored_and_nothing_is_made_again(user: User, dama
     status, said = user.sweep("shape.number=1,2")
     assert status == 0 and "0 stages to run" in said
     assert directory.read_record() == before and directory.out == product
-    assert directory.address in read_json(user.results / "toy" / "manifest.json")["stages"]
+    assert directory.address in read_json(user.results / "toy" / "latest" / "manifest.json")["stages"]
     user.check(status=0)
 
 
@@ -200,12 +200,12 @@ def test_a_damaged_second_copy_is_reported_and_written_again(user: User) -> None
 
 @pytest.mark.parametrize("keep_time", [False, True])
 def test_a_flipped_digit_of_a_result_is_never_published(user: User, keep_time: bool) -> None:
-    before = (user.results / "toy" / "total.txt").read_bytes()
+    before = (user.results / "toy" / "latest" / "total.txt").read_bytes()
     flip(total(user).out / "total.txt", keep_time=keep_time)
     status, said = user.sweep("shape.number=1,2")
     assert status == 0
     assert f"damaged  {total(user).address}  out/total.txt: other bytes than were published. It is set aside" in said
-    assert (user.results / "toy" / "total.txt").read_bytes() == before
+    assert (user.results / "toy" / "latest" / "total.txt").read_bytes() == before
     assert (total(user).path / "damaged-1" / "out" / "total.txt").exists()
 
 
@@ -221,7 +221,7 @@ def test_a_bit_that_flipped_without_a_trace_is_found_by_whoever_reads_it(user: U
     assert f"input {number.address}: damaged, out/number.json: other bytes than were published." in said
     status, said = user.sweep("shape.number=1,2")
     assert status == 0 and f"damaged  {number.address}" in said
-    assert (user.results / "toy" / "total.txt").read_text(encoding="utf-8") == "6"
+    assert (user.results / "toy" / "latest" / "total.txt").read_text(encoding="utf-8") == "6"
 
 
 def test_what_was_made_of_sound_bytes_outlives_a_flip_in_them(user: User) -> None:

@@ -26,12 +26,12 @@ def run(tmp_path: Path, on_finished: Callable[[Stage, Path], None], points: list
     store = Store(tmp_path / "store")
     graph: Graph = replace(toy.graph(points, Request("", {}, [{}, {}], store.root)), on_finished=on_finished)
     work = plan([graph.product], store.is_done)
-    return carry_out(Console(file=io.StringIO()), graph, work, store, tmp_path / "results" / "toy")
+    return 0 if carry_out(Console(file=io.StringIO()), graph, work, store, tmp_path / "results") else 1
 
 
 def test_the_product_is_published_before_it_is_mirrored(tmp_path: Path) -> None:
     mirrored = []
-    published = tmp_path / "results" / "toy" / "total.txt"
+    published = tmp_path / "results" / "toy" / "latest" / "total.txt"
     assert run(tmp_path, lambda stage, path: mirrored.append((stage.name, published.exists()))) == 0
     assert ("total", True) in mirrored and ("total", False) not in mirrored
 
@@ -45,7 +45,7 @@ def test_what_a_mirror_raises_is_a_warning_with_its_traceback_at_debug_level(
 
     caplog.set_level(logging.DEBUG, "sweep.carry_out")
     assert run(tmp_path, fails) == 0
-    assert (tmp_path / "results" / "toy" / "total.txt").read_text(encoding="utf-8") == "6"
+    assert (tmp_path / "results" / "toy" / "latest" / "total.txt").read_text(encoding="utf-8") == "6"
     assert any(each.levelname == "WARNING" and "total/" in each.getMessage() for each in caplog.records)
     assert all(each.exc_info is None for each in caplog.records if each.levelname == "WARNING")
     assert any(each.exc_info for each in caplog.records if each.levelname == "DEBUG")

@@ -73,7 +73,7 @@ class Checkout:
         return StageDirectory(max(records, key=lambda path: path.stat().st_mtime_ns).parent)
 
     def manifest(self) -> dict[str, Any]:
-        return json.loads((self.results / "toy/manifest.json").read_text(encoding="utf-8"))
+        return json.loads((self.results / "toy/latest/manifest.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def checkout(finished: Checkout, tmp_path: Path) -> Checkout:
     """A copy of the finished scan, to be changed."""
     copy = Checkout(tmp_path)
     shutil.copytree(finished.store.root, copy.store.root, symlinks=True)
-    shutil.copytree(finished.results, copy.results)
+    shutil.copytree(finished.results, copy.results, symlinks=True)
     return copy
 
 
@@ -99,7 +99,7 @@ def test_a_final_stage_follows_its_code_and_nothing_else_does(checkout: Checkout
     assert "1 stages to run, 2 reused" in said
     assert "code changed (tests/sweep/toy.py), 1 stage is made again" in said
     checkout.run()
-    assert (checkout.results / "toy/total.txt").read_text(encoding="utf-8") == "7"
+    assert (checkout.results / "toy/latest/total.txt").read_text(encoding="utf-8") == "7"
     assert {name: checkout.made(name) for name in before} == before
 
 
@@ -159,7 +159,7 @@ def test_an_upstream_stage_whose_other_code_gives_other_bytes_stops_everything_u
     said = checkout.run()
     assert "redo=doubled makes it again" in said and "was read, which is @" in said
     checkout.run("redo=doubled")
-    assert (checkout.results / "toy/total.txt").read_text(encoding="utf-8") == "46"
+    assert (checkout.results / "toy/latest/total.txt").read_text(encoding="utf-8") == "46"
     assert "other" not in checkout.run()
 
 

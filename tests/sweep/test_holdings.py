@@ -11,9 +11,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sweep.contract import SharedReport
-from sweep.holdings import Holding, Holdings, State, kept, removals, resting
+from sweep.holdings import Earlier, Holding, Holdings, Resting, State, kept, removals, resting
 from sweep.prune import Pruned
 from sweep.show_store import show_holdings, show_pruned, size
+
+EARLIER = {  # of a start model, in the example
+    "superseded-1": Earlier(60_000_000_000, "5f0000000000"),
+    "superseded-2": Earlier(2_000_000, "770000000000"),
+    "superseded-3": Earlier(1_000_000, None),
+}
 
 
 def holding(number: int, state: State = State.DONE, *inputs: int, batch: str | None = None) -> Holding:
@@ -35,7 +41,7 @@ def stores(draw: st.DrawFn) -> Holdings:
         for number in range(draw(st.integers(1, 12)))
     )
     listed = draw(st.sets(st.sampled_from([stage.address for stage in stages])))
-    return Holdings(stages, results={"scan": frozenset(listed)})
+    return Holdings(stages, results=(Resting("scan", dict.fromkeys(listed, "")),))
 
 
 @given(stores(), st.booleans())
@@ -64,12 +70,22 @@ def example() -> Holdings:
             Holding("answers/00000000000b", State.RUNNING, 20_000, batch="b1", label="max 32", is_locked=True),
             Holding("answers/00000000000d", State.DONE, 64_000, batch="b2", label="max 8"),
             Holding("scores/00000000000e", State.FAILED, 900, label="max 64"),
-            Holding("start/00000000000c", State.DONE, 65_500_000_000, leftovers={"out.partial": 5_000_000}),
+            Holding(
+                "start/00000000000c",
+                State.DONE,
+                65_500_000_000,
+                leftovers={"out.partial": 5_000_000},
+                superseded=EARLIER,
+            ),
         ),
         shared={"b1": 400_000, "b2": 9_000},
         beside={"wandb": 3_300_000},
-        results={"budget_scan": frozenset({"answers/00000000000a"})},
-        half_published={".budget_scan.old": 70_000},
+        results=(
+            Resting("/results/budget_scan/0a", {"answers/00000000000a": "9c1f0a2b3c4d"}, "1a2b3c4d5e6f"),
+            Resting("/gone/0b", {"start/00000000000c": "5f0000000000"}, "6e5d4c3b2a1f", is_there=False),
+        ),
+        half_published={"budget_scan/.0b.node7-4711-9f3c1ab2": 70_000},
+        aside={"aside/node7-4711-0a0b0c0d": 3_000},
         faults=(),
     )
 
@@ -88,7 +104,8 @@ def test_the_listing_reads_well(golden: Callable[[str, str], None]) -> None:
 
 def test_what_would_go_reads_well(golden: Callable[[str, str], None]) -> None:
     waiting = [each for each in removals(example(), unfinished=True) if each.place.startswith("scores")]
-    pruned = Pruned(removals(example()), waiting)
+    elsewhere = [each for each in example().results if not each.is_there]
+    pruned = Pruned(removals(example()), waiting, elsewhere)
     golden("store/prune.txt", said(lambda console: show_pruned(console, pruned, yes=False, unfinished=False)))
 
 

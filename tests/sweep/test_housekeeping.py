@@ -8,16 +8,21 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from sweep.__main__ import sweep
+from sweep.abandoned import token
 from sweep.attempt import begin
 from sweep.compose import compose
+from sweep.contract import Request
 from sweep.lock import Hold
 from sweep.provenance import PROJECT
+from sweep.result import results_in
+from sweep.roots import release, roots, write_root
 from sweep.run import main as run_stage
 from sweep.stage import Stage
 from sweep.store import StageDirectory, Store, StoreError, read_json
@@ -25,6 +30,13 @@ from tests.sweep import toy
 from tests.sweep.records import rewrite, unfinish
 
 CONFIG = Path(__file__).parent / "toy_conf"
+
+
+def killed() -> str:
+    """The token of a process that is gone."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return token().replace(f"-{os.getpid()}-", f"-{process.pid}-")
 
 
 class User:
@@ -67,6 +79,17 @@ class User:
     def number(self, number: int) -> StageDirectory:
         return self.directory(toy.number_of(point(number)))
 
+    def total(self, *numbers: int, name: str = "toy") -> StageDirectory:
+        request = Request("", {}, [{} for _ in numbers], self.store.root)
+        return self.directory(toy.graph([replace(point(number), name=name) for number in numbers], request).product)
+
+    def lose(self, name: str) -> None:
+        """The results of a name, and what the store remembers of them."""
+        for root in roots(self.store)[0]:
+            if root.result.manifest.experiment == name:
+                release(self.store, root.id, yes=False)
+        shutil.rmtree(self.results / name)
+
     def files(self) -> set[str]:
         return {str(path.relative_to(self.home)) for path in self.home.rglob("*")}
 
@@ -87,7 +110,11 @@ def scanned(tmp_path_factory: pytest.TempPathFactory) -> User:
 @pytest.fixture
 def user(scanned: User, tmp_path: Path) -> User:
     shutil.copytree(scanned.home, tmp_path / "home", symlinks=True)
-    return User(tmp_path / "home")
+    user = User(tmp_path / "home")
+    shutil.rmtree(user.store.root / "roots")  # of the results there
+    for result in results_in(user.results)[0]:
+        write_root(user.store, result.path, result.manifest.content)
+    return user
 
 
 def flip_a_byte(path: Path) -> None:
@@ -105,18 +132,22 @@ def test_the_listing_counts_stages_by_name_and_what_results_rest_on(user: User) 
     done = user.run("store")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert [row[:3] for row in rows[2:5]] == [["doubled", "3", "2"], ["number", "3", "2"], ["total", "2", "1"]]
+    assert [row[:3] for row in rows[2:5]] == [["doubled", "3", "3"], ["number", "3", "3"], ["total", "2", "2"]]
     assert ["3", "calls"] in rows
     assert ["wandb", "2.0", "kB"] in rows
-    assert ["results:", "toy"] in rows
+    assert ["results:", "2,", "listed", "by", "`python", "-m", "sweep", "results`"] in rows
+    assert any(
+        row[:2] == ["not", "there"] and row[2].endswith(f"other/{user.total(2, 3, name='other').path.name};")
+        for row in rows
+    )
     assert done.stdout.splitlines()[5].startswith("shared/toys  ")
 
 
-@pytest.mark.parametrize("action", [[], ["check"], ["prune"]])
-def test_where_nothing_is_nothing_is_said_and_made(tmp_path: Path, action: list[str]) -> None:
-    done = User(tmp_path).run("store", *action)
+@pytest.mark.parametrize("words", [["store"], ["store", "check"], ["store", "prune"], ["results"]])
+def test_where_nothing_is_nothing_is_said_and_made(tmp_path: Path, words: list[str]) -> None:
+    done = User(tmp_path).run(*words)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "(nothing there)" in done.stdout
+    assert ("no results." if words == ["results"] else "(nothing there)") in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -125,9 +156,9 @@ def test_where_nothing_is_nothing_is_said_and_made(tmp_path: Path, action: list[
     [
         (
             ["stor"],
-            "stor: no such command. Known: store, status, logs, resume, cancel, pin, prefetch, prepare, publish; a",
+            "stor: no such command. Known: store, status, logs, resume, cancel, pin, prefetch, prepare, publish,",
         ),
-        (["store", "chek"], "store chek: no such action. Use store, store check or store prune."),
+        (["store", "chek"], "store chek: no such action. Use store, store check, store prune or store release."),
         (["store", "prune", "yes=ja"], "yes=ja: not true or false. Write yes=true."),
         (["store", "stor=x"], "stor: no such field. Did you mean store?"),
         (["store", "pipeline=tests.nope"], "pipeline tests.nope: no such module."),
@@ -145,6 +176,52 @@ def test_the_sub_command_explains_itself(user: User) -> None:
     done = user.run("store", "--help")
     assert done.returncode == 0
     assert "python -m sweep store prune yes=true         removes it" in done.stdout
+
+
+# ------------------------------------------------------------------------------------------------ results
+
+
+def test_results_are_listed_by_name_with_what_became_of_them(user: User) -> None:
+    toy_key, other_key = user.total(1, 2).path.name, user.total(2, 3, name="other").path.name
+    (user.results / "toy" / toy_key / "total.txt").write_text("5", encoding="utf-8")
+    (user.results / "other").rename(user.home / "moved")
+    done = user.run("results")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [
+        f"other/{other_key}@{user.total(2, 3, name='other').digest[:4]}",
+        f"toy/{toy_key}@{user.total(1, 2).digest[:4]}  latest",
+    ]
+    assert "  changed since  total.txt" in lines
+    assert f"  {user.results / 'other' / other_key}" in lines
+    release = next(line.split("python -m sweep ")[1] for line in lines if line.startswith("  not there"))
+    assert f"released other/{other_key} (root " in user.run(*release.split()).stdout
+    assert "other" not in user.run("results").stdout.replace(str(user.home), "")
+
+
+def test_a_result_whose_manifest_is_damaged_is_listed_all_the_same(user: User) -> None:
+    file = user.results / "toy" / "latest" / "manifest.json"
+    file.write_text("{", encoding="utf-8")
+    done = user.run("results")
+    assert done.returncode == 1
+    assert f"{file.resolve()}: damaged, not JSON. Copy it from the store's roots/" in done.stdout
+    assert f"toy/{user.total(1, 2).path.name}@" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["results", "--help"], "every result there is"),
+        (["results", "-h"], "every result there is"),
+        (["results", "all"], "all"),
+        (["store", "release"], "store release: which result? Write python -m sweep store release RESULT"),
+        (["store", "release", "toy"], "release toy: no such root in"),
+    ],
+)
+def test_what_is_asked_of_results_is_answered_in_words(user: User, words: list[str], said: str) -> None:
+    done = user.run(*words)
+    assert done.returncode == (0 if words[-1].startswith("-") else 1), done.stdout
+    assert said in done.stdout and "Traceback" not in done.stdout + done.stderr
 
 
 # -------------------------------------------------------------------------------------------------- check
@@ -181,7 +258,7 @@ def test_a_lost_file_is_noticed_by_the_next_sweep_that_reads_it(user: User) -> N
     assert user.files() == before
     status, said = user.sweep("shape.number=2,4")
     assert status == 0 and told in said
-    assert (user.results / "toy" / "total.txt").read_text(encoding="utf-8") == "12"
+    assert (user.results / "toy" / "latest" / "total.txt").read_text(encoding="utf-8") == "12"
 
 
 def test_a_damaged_record_is_restored_from_its_second_copy(user: User) -> None:
@@ -243,9 +320,8 @@ def test_a_product_with_a_link_is_refused(tmp_path: Path) -> None:
 
 
 def test_pruning_removes_only_what_no_result_rests_on(user: User) -> None:
-    manifest = read_json(user.results / "other" / "manifest.json")
-    (total,) = (address for address in manifest["stages"] if address.startswith("total/"))
-    shutil.rmtree(user.results / "other")
+    total = user.total(2, 3, name="other").address
+    user.lose("other")
     before = user.files()
     would = user.prune()
     assert user.files() == before
@@ -268,7 +344,7 @@ def test_a_log_shared_with_what_goes_stays_with_what_stays(user: User) -> None:
     owner = next(n for n in (1, 2) if not user.doubled(n).log_file.is_symlink())
     kept = 3 - owner
     for result in ("toy", "other"):
-        shutil.rmtree(user.results / result)
+        user.lose(result)
     assert user.sweep(f"shape.number={kept}")[0] == 0
     user.prune("yes=true")
     assert not user.doubled(owner).path.exists()
@@ -276,9 +352,10 @@ def test_a_log_shared_with_what_goes_stays_with_what_stays(user: User) -> None:
 
 
 def test_what_a_batch_shares_goes_with_its_last_stage(user: User) -> None:
-    shutil.rmtree(user.results)
+    for result in ("toy", "other"):
+        user.lose(result)
     user.prune("yes=true")
-    assert sorted(path.name for path in user.store.root.iterdir()) == ["lock", "publishing"]
+    assert [path.name for path in user.store.root.iterdir() if path.name != "roots"] == ["lock"]
 
 
 def test_what_failed_stays_with_what_it_rests_on_until_it_is_given_up(user: User) -> None:
@@ -294,7 +371,8 @@ def test_what_failed_stays_with_what_it_rests_on_until_it_is_given_up(user: User
 def test_a_running_stage_and_its_inputs_are_never_removed(user: User) -> None:
     out = user.doubled(3).out
     unfinish(user.doubled(3))
-    shutil.rmtree(user.results)
+    for result in ("toy", "other"):
+        user.lose(result)
     with user.doubled(3).locked():
         user.prune("unfinished=true", "yes=true")
         assert out.exists() and user.number(3).is_done and user.store.shared("toys").exists()
@@ -315,24 +393,42 @@ def test_nothing_is_removed_or_mended_while_a_sweep_is_at_work_nor_the_other_way
 
 def test_leftovers_go_and_what_they_lie_in_stays(user: User) -> None:
     left = [user.doubled(1).path / "out-00000000", user.doubled(1).scratch, user.number(2).path / "damaged-1"]
-    left += [user.results / ".toy.old", user.results / ".toy.new"]
-    only_copy = user.results / ".third.old"
-    for path in (*left, only_copy):
-        path.mkdir()
+    key = user.total(1, 2).path.name
+    left += [user.results / "toy" / f".{key}.{killed()}", user.store.root / "aside" / "3f9a0b1c"]
+    at_work = [user.results / "toy" / f".{key}.{token()}", user.store.root / "aside" / token()]
+    for path in (*left, *at_work):
+        path.mkdir(parents=True)
         (path / "file").write_bytes(bytes(1000))
     assert "5.0 kB" in user.prune("yes=true")
     assert not any(path.exists() for path in left)
-    assert only_copy.exists()
+    assert all(path.exists() for path in at_work)
     user.check(status=0)
 
 
-@pytest.mark.parametrize("damaged", ["results/toy/manifest.json", "store/number/*/stage.json"])
+def test_attempts_that_no_record_names_go_and_what_one_can_be_restored_from_stays(user: User) -> None:
+    unfinished = user.number(7)
+    unfinished.path.mkdir()
+    for directory in (user.number(1), unfinished):
+        for name in ("out-lost", "out-whole"):
+            (directory.path / name).mkdir()
+            (directory.path / name / "file").write_bytes(bytes(1000))
+        for name in ("record-whole.json", "record-torn.json"):
+            (directory.path / name).write_text("{}", encoding="utf-8")
+    user.prune("yes=true")
+    names = {path.name for path in user.number(1).path.iterdir()}
+    assert not names & {"out-lost", "out-whole", "record-whole.json", "record-torn.json"}
+    assert user.number(1).out.exists()
+    assert {path.name for path in unfinished.path.iterdir()} == {"out-whole", "record-whole.json", "lock"}
+    user.check(status=0)
+
+
+@pytest.mark.parametrize("damaged", ["store/roots/*.json", "results/toy/*/manifest.json", "store/number/*/stage.json"])
 def test_nothing_is_removed_where_it_cannot_be_known_what_rests_on_what(user: User, damaged: str) -> None:
-    path = next(user.home.glob(damaged))
+    path = next(path for path in user.home.glob(damaged) if "latest" not in path.parts)
     path.write_text("{", encoding="utf-8")
     refused = user.run("store", "prune", "yes=true")
     assert refused.returncode == 1
-    assert f"{path}: damaged, not JSON." in refused.stdout
+    assert f"{path}: damaged" in refused.stdout
 
 
 def test_what_an_interrupted_scan_has_finished_is_not_pruned(tmp_path: Path) -> None:

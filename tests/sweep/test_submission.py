@@ -198,12 +198,13 @@ def test_two_that_publish_the_same_result_at_once_leave_it_whole(tmp_path: Path)
     for number in range(60):
         (attempt.out / f"{number}.txt").write_text("whole", encoding="utf-8")
     attempt.publish({"seconds": 1.0, "usd": 0.0, "summary": {}, "finished_at": "", "provenance": PROVENANCE})
-    graph, results = toys.graph(product, LAUNCH), tmp_path / "results" / "toy"
+    graph, results = toys.graph(product, LAUNCH), tmp_path / "results"
     with ThreadPoolExecutor(8) as pool:
         for published in [pool.submit(publish, graph, store, results) for _ in range(8)]:
             published.result()
-    assert len(list(results.glob("*.txt"))) == 60
-    assert [path.name for path in results.parent.iterdir()] == ["toy"]
+    folder = results / graph.name
+    assert {path.name for path in folder.iterdir()} == {product.key, "latest"}
+    assert len(list((folder / "latest").glob("*.txt"))) == 60
 
 
 def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_both_engines_give_the_same_traces_and_the_report_says_so(home: Path) ->
         (label, ["transformers", "vllm"], 12) for label in ("max 4", "max 16", "Wait x1")
     ]
     assert [each.partings for each in found] == [[], [], []]
-    (page,) = home.glob("results/*/report.html")
+    (page,) = home.glob("results/*/latest/report.html")
     assert "Engines side by side" in page.read_text(encoding="utf-8")
 
 

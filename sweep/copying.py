@@ -1,0 +1,47 @@
+"""Copy a published result to a folder that is kept in git or sent to somebody, in place of an earlier copy.
+
+Only files that the manifest there names are replaced or removed; each by one rename, the manifest last.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sweep.abandoned import remove, token
+from sweep.errors import InputError
+from sweep.publish import Published, copy_file, remove_abandoned
+from sweep.result import MANIFEST, aside_in, read_result
+
+
+def copy_to(published: Published, target: Path) -> None:
+    """Raises InputError if there is something else in the way."""
+    names = [*published.manifest["files"], MANIFEST]
+    ours = _files_of_ours(target)
+    for name in names:
+        if os.path.lexists(target / name) and not (ours is None or name in ours):
+            raise InputError(f"to {target / name}: there, and not of a result of ours. Move it away.")
+    for name in names:
+        place = target / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(place.parent)
+        aside = aside_in(place.parent, place.name, token())
+        try:
+            copy_file(published.path / name, aside)
+            aside.replace(place)
+        finally:
+            remove(aside)
+    for name in sorted((ours or set()).difference(names)):
+        (target / name).unlink(missing_ok=True)
+
+
+def _files_of_ours(target: Path) -> set[str] | None:
+    """What may be replaced there; None: all, of a result that does not list its files."""
+    if not os.path.lexists(target):
+        return set()
+    there = read_result(target) if target.is_dir() else None
+    if there is None and not (target.is_dir() and not any(target.iterdir())):
+        raise InputError(f"to {target}: there, and not a result of ours (no {MANIFEST}). Choose another folder.")
+    if there is None:
+        return set()
+    return None if there.manifest.files is None else {*there.manifest.files, MANIFEST}
