@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 from rich.console import Console
@@ -20,7 +20,9 @@ from sweep.compose import Composition, ask_hydra, compose, is_question_to_hydra,
 from sweep.contract import LaunchKind
 from sweep.errors import InputError
 from sweep.housekeeping import keep_house
+from sweep.interrupt import interrupt_on_hang_up
 from sweep.lock import Hold
+from sweep.permission import explained
 from sweep.planning import clear, planned
 from sweep.queueing import cancel, logs, resume, show_shape, status, submit
 from sweep.show import show_code, show_damaged, show_plan
@@ -43,6 +45,7 @@ def main() -> int:
     """Exit status 0: the result is complete; 1: something is wrong and said; 130: interrupted, to be continued."""
     argv = sys.argv[1:]
     console = Console(highlight=False)
+    interrupt_on_hang_up()
     try:
         if argv and is_word(argv[0]):
             return command(argv[0])(argv[1:], console)
@@ -50,11 +53,15 @@ def main() -> int:
             ask_hydra()
             return 0
         return sweep(compose(argv), console)
-    except (InputError, StoreError, OSError) as error:
+    except (InputError, StoreError) as error:
         console.print(f"[red]error[/red] {escape(str(error))}", soft_wrap=True)
         return 1
+    except OSError as error:
+        console.print(f"[red]error[/red] {escape(explained(error))}", soft_wrap=True)
+        return 1
     except KeyboardInterrupt:
-        console.print("interrupted: what is finished is kept; the same command goes on from here.")
+        with suppress(OSError):  # after a hang-up nobody reads it
+            console.print("interrupted: what is finished is kept; the same command goes on from here.")
         return 130
 
 
@@ -76,7 +83,7 @@ def sweep(composition: Composition, console: Console) -> int:
     pipeline = pipeline_of(entry.pipeline)
     store = Store(entry.store)
     graph = pipeline.graph(composition.points, composition.request)
-    graph = replace(graph, notes=[*composition.notes, *graph.notes])
+    graph = replace(graph, notes=[*composition.notes, *graph.notes]).looked_after(entry.yes)
     to_queue = graph.launch.kind is LaunchKind.SLURM
     with nullcontext() if entry.plan else store.held(Hold.SHARED):
         found = planned(graph, store, entry.redo)

@@ -12,9 +12,10 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 
+from sweep import claim
 from sweep.contract import Pipeline
 from sweep.inventory import damage, description, shared_folders, stage_directories
-from sweep.lock import Hold, is_locked
+from sweep.lock import Hold
 from sweep.store import Store, StoreError
 
 
@@ -78,7 +79,7 @@ def _mended(suspect: _Suspect, mend: bool) -> Mend:
 def _suspects(store: Store, pipeline: Pipeline) -> Iterator[_Suspect]:
     busy: set[str | None] = set()
     for directory in stage_directories(store):
-        is_at_work = is_locked(directory.lock_file)
+        is_at_work = claim.is_at_work(directory.path)
         faults, treat = partial(damage, directory), partial(directory.set_aside, damage)
         yield _Suspect(directory.address, is_at_work, faults, treat, Mend.SET_ASIDE)
         with suppress(StoreError):  # told as damaged

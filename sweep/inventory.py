@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from sweep.checksums import reading
+from sweep.claim import is_at_work
 from sweep.holdings import Holding, Holdings, State
 from sweep.identity import KEY_CHARACTERS, key_of
 from sweep.launch.submission import awaited
-from sweep.lock import is_locked
 from sweep.store import StageDirectory, Store, StoreError, read_json
 
 SHARED = "shared"
@@ -99,7 +99,7 @@ def _length(path: Path) -> int:
 
 def _holding(directory: StageDirectory, described: Mapping[str, Any], is_queued: bool) -> Holding:
     """What is queued counts as at work: a lock that a process on another node holds may not be seen here."""
-    locked = is_locked(directory.lock_file)
+    locked = is_at_work(directory.path)
     inputs = [place for places in described.get("inputs", {}).values() for place in places]
     shards = [] if directory.is_done else described.get("shards", [])  # what is made is whole without them
     return Holding(

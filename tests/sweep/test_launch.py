@@ -48,6 +48,7 @@ def test_a_plan_runs_to_its_product(store: Store) -> None:
     assert directory.read_record()["summary"] == {"total": 6}
     assert sorted(path.name for path in directory.path.iterdir()) == [
         "lock",
+        "log-1.txt",
         "log.txt",
         "out",
         "record.json",
