@@ -23,6 +23,7 @@ from sweep.launch.local import Job, State
 from sweep.plan import Difference, Unit, explain, flatten
 from sweep.planning import Planned
 from sweep.stage import Stage
+from sweep.stall import SHOWN_S, age_s
 from sweep.store import Store, read_json
 
 DIFFERENCES_SHOWN = 2
@@ -208,13 +209,16 @@ class Live:
 
     def _say_waiting(self, index: int, job: Job) -> None:
         """A line when a worker begins to wait for another process, and one when it goes on itself."""
-        address = job.unit.stages[0].address
+        left = [stage for stage in job.unit.stages if not self.store.is_done(stage)]
+        if job.state is not State.RUNNING or not left:
+            return
         if job.held_by is not None and index not in self.waiting:
             self.waiting.add(index)
-            self.console.print(f"  [yellow]waiting[/yellow]  {address}  held by {escape(job.held_by)}", soft_wrap=True)
-        elif job.held_by is None and index in self.waiting and job.state is State.RUNNING and job.watch is not None:
+            line = f"{left[0].address}  held by {escape(str(job.held_by))}"
+            self.console.print(f"  [yellow]waiting[/yellow]  {line}", soft_wrap=True)
+        elif job.held_by is None and index in self.waiting:
             self.waiting.discard(index)
-            self.console.print(f"  [cyan]going on[/cyan]  {address}  its earlier worker has ended", soft_wrap=True)
+            self.console.print(f"  [cyan]going on[/cyan]  {left[0].address}  that process has ended", soft_wrap=True)
 
     def _update(self, index: int, job: Job) -> None:
         done, total, unit = 0, 0, ""
@@ -223,15 +227,17 @@ class Live:
             done, total, unit = done + seen[0], total + seen[1], seen[2] or unit
         if index not in self.bars:
             self.bars[index] = self.progress.add_task(job.unit.name, total=None, unit="")
-        note = _note(job)
+        note = _note(job, self.store)
         self.progress.update(self.bars[index], completed=done, total=total or None, unit=f"{unit}{note}")
 
 
-def _note(job: Job) -> str:
-    """What is unusual about a running worker: it waits, or has made no progress for a while."""
-    held = ", made by another process" if job.held_by else ""
-    age = f", {last_progress(job.watch.idle_s)}" if job.watch is not None and job.watch.is_due else ""
-    return held + age
+def _note(job: Job, store: Store) -> str:
+    """What is unusual about a running worker: another one makes its stages, or there was no progress for a while."""
+    idle_s = job.watch.idle_s if job.watch is not None else 0.0
+    if job.held_by is not None:
+        idle_s = age_s([store.directory(stage) for stage in job.unit.stages]) or 0.0
+    held = ", made by another process" if job.held_by is not None else ""
+    return held + (f", {last_progress(idle_s)}" if idle_s >= SHOWN_S else "")
 
 
 def last_progress(age_s: float) -> str:

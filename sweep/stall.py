@@ -22,14 +22,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sweep.claim import TOKEN
-from sweep.holder import read_holder
+from sweep.claim import holder_of
+from sweep.holder import Fate, Holder
 from sweep.processes import end_all, is_stopped, open_files, tree_of
 from sweep.record import now
 from sweep.store import StageDirectory, write_json
 
 LONGEST_LOOK_S = 60.0
-LOOK_INTERVAL_S = 5.0
+LOOK_INTERVAL_S = 2.0
 GRACE_S = 5.0  # between asking a worker to end and killing it
 SHOWN_S = 60.0  # an age below this is nothing to show
 
@@ -43,6 +43,7 @@ class Look:
     trace: Trace
     is_loading: bool  # no progress.json so far
     is_stopped: bool = False  # by a signal
+    held_by: Holder | None = None  # another process, for which it waits
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,15 @@ class Watch:
     idle_s: float = 0.0  # since the trace last changed, as far as somebody was looking
     has_begun: bool = False
 
-    @property
-    def is_due(self) -> bool:
-        """Whether its idle time is worth showing."""
-        return self.idle_s >= SHOWN_S
-
 
 def watched(watch: Watch | None, look: Look, since_last_s: float) -> Watch:
     """One more look, so many seconds of a monotonic clock after the last."""
-    if watch is None or watch.trace != look.trace:
-        return Watch(look.trace, 0.0, (watch is not None and watch.has_begun) or not look.is_loading)
-    has_begun = watch.has_begun or not look.is_loading
-    if not has_begun and not look.is_stopped:
-        return replace(watch, idle_s=0.0)
+    if look.held_by is not None:
+        return Watch(look.trace)
+    has_begun = (watch is not None and watch.has_begun) or not look.is_loading
+    is_exempt = not has_begun and not look.is_stopped
+    if watch is None or watch.trace != look.trace or is_exempt:
+        return Watch(look.trace, 0.0, has_begun)
     return replace(watch, idle_s=watch.idle_s + min(max(since_last_s, 0.0), LONGEST_LOOK_S), has_begun=has_begun)
 
 
@@ -77,42 +74,40 @@ def is_stalled(watch: Watch, stall_minutes: float | None) -> bool:
 def look_at(directories: Sequence[StageDirectory], worker: int) -> Look:
     """The worker's traces on the disk; `worker` is the first of its processes."""
     processes = tree_of(worker)
-    roots = {str(directory.root) for directory in directories}
+    roots = {f"{directory.root}/" for directory in directories}
     paths = [path for directory in directories for path in _written(directory)]
-    paths += [path for path in open_files(processes) if any(path.startswith(f"{root}/") for root in roots)]
-    is_loading = not any(directory.progress_file.exists() for directory in directories)
-    return Look(dict(_states(paths)), is_loading, is_stopped(worker))
+    paths += [Path(path) for path in open_files(processes) if any(path.startswith(root) for root in roots)]
+    found = next((found for each in directories if (found := holder_of(each.path, lambda _: Fate.AT_WORK))), None)
+    is_own = found is not None and found[0].host == platform.node() and found[0].pid in processes
+    return Look(
+        trace=dict(_states(paths)),
+        is_loading=not is_own or not any(directory.progress_file.exists() for directory in directories),
+        is_stopped=is_stopped(worker),
+        held_by=found[0] if found is not None and found[1] is Fate.AT_WORK and not is_own else None,
+    )
 
 
-def _written(directory: StageDirectory) -> Iterator[str]:
+def _written(directory: StageDirectory) -> Iterator[Path]:
     """Files of the attempt that is under way; earlier products and logs do not change."""
-    yield from map(str, (directory.progress_file, directory.log_file, directory.record_file))
+    yield from (directory.progress_file, directory.log_file, directory.record_file)
     for folder in (*directory.path.glob("out*"), directory.scratch):
         if folder.is_symlink() or (directory.is_done and folder != directory.scratch):
             continue
         for parent, folders, names in os.walk(folder):
-            yield from (os.path.join(parent, name) for name in (*folders, *names))
+            yield from (Path(parent, name) for name in (*folders, *names))
 
 
-def _states(paths: Iterable[str]) -> Iterator[tuple[str, tuple[int, int]]]:
+def _states(paths: Iterable[Path]) -> Iterator[tuple[str, tuple[int, int]]]:
     for path in paths:
         with suppress(OSError):  # gone since it was listed
-            status = os.stat(path)
-            yield path, (status.st_size, status.st_mtime_ns)
-
-
-def is_own(directories: Iterable[StageDirectory], worker: int) -> bool:
-    """Whether the worker itself holds its stages, and does not wait for another one."""
-    found = next(
-        (each for each in (read_holder(one.path / TOKEN) for one in directories if not one.is_done) if each), None
-    )
-    return found is not None and found.host == platform.node() and found.pid in tree_of(worker)
+            status = path.stat()
+            yield str(path), (status.st_size, status.st_mtime_ns)
 
 
 def age_s(directories: Iterable[StageDirectory]) -> float | None:
     """Seconds since the newest progress.json or log of stages changed, by the clock; for people. None: no trace."""
     files = [file for each in directories for file in (each.progress_file, each.log_file)]
-    newest = max((state[1] for _, state in _states(map(str, files))), default=None)
+    newest = max((state[1] for _, state in _states(files)), default=None)
     return None if newest is None else max(0.0, time.time() - newest / 1e9)
 
 
@@ -138,8 +133,8 @@ def _write_down(directories: Sequence[StageDirectory], watch: Watch) -> None:
 def reason(directory: StageDirectory, watch: Watch) -> str:
     """Why a worker was ended."""
     return (
-        f"no progress for {watch.idle_s / 60:.1f} minutes{_last_progress(directory)}: ended. Run the same command again,"
-        " it goes on from what is kept; a higher launch.stall_minutes waits longer, null for ever."
+        f"no progress for {watch.idle_s / 60:.1f} minutes{_last_progress(directory)}: ended. Run the same command"
+        " again; it goes on from what is kept. A higher launch.stall_minutes waits longer, null for ever."
     )
 
 
@@ -183,9 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     while os.getppid() == arguments.worker:
         at = time.monotonic()
         watch, last = watched(watch, look_at(directories, arguments.worker), at - last), at
-        if not is_own(directories, arguments.worker):
-            watch = None
-        elif is_stalled(watch, arguments.minutes):
+        if is_stalled(watch, arguments.minutes):
             print(f"{directories[0].address}: {reason(directories[0], watch)}", file=sys.stderr, flush=True)
             end_stalled(directories, arguments.worker, watch, arguments.grace)
             return 1

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import IO
 
 from sweep.attempt_logs import new_log, point_to
-from sweep.claim import TOKEN, cannot_be_asked, holder_of
+from sweep.claim import cannot_be_asked, holder_of
 from sweep.contract import Workers
-from sweep.holder import Fate, read_holder
+from sweep.holder import Fate, Holder
 from sweep.plan import Plan, Unit
 from sweep.provenance import PROJECT
 from sweep.stage import Stage
-from sweep.stall import GRACE_S, LOOK_INTERVAL_S, Watch, end_stalled, is_own, is_stalled, look_at, watched
+from sweep.stall import GRACE_S, LOOK_INTERVAL_S, Watch, end_stalled, is_stalled, look_at, watched
 from sweep.store import Store, StoreError
 
 POLL_INTERVAL_S = 0.05
@@ -49,7 +49,7 @@ class Job:
     process: subprocess.Popen[bytes] | None = None
     log: Path | None = None
     done: set[str] = field(default_factory=set)  # addresses already announced
-    held_by: str | None = None  # another process, for which the worker waits
+    held_by: Holder | None = None  # another process, for which the worker waits
     watch: Watch | None = None  # what has been seen of the worker's progress
     seen_at: float = -LOOK_INTERVAL_S  # of a monotonic clock
 
@@ -99,15 +99,11 @@ def _watch(job: Job, store: Store, stall_minutes: float | None) -> None:
     if job.state is not State.RUNNING or job.process is None or at - job.seen_at < pause_s:
         return
     directories = [directory for stage in job.unit.stages if not (directory := store.directory(stage)).is_done]
-    since_s, job.seen_at = at - job.seen_at, at
-    job.watch = watched(job.watch, look_at(directories, job.process.pid), since_s)
-    if is_own(directories, job.process.pid):
-        job.held_by = None
-        if is_stalled(job.watch, stall_minutes):
-            end_stalled(directories, job.process.pid, job.watch)
-        return
-    holder = next((found for each in directories if (found := read_holder(each.path / TOKEN))), None)
-    job.held_by = str(holder) if holder else None
+    look, since_s, job.seen_at = look_at(directories, job.process.pid), at - job.seen_at, at
+    job.held_by = look.held_by
+    job.watch = watched(job.watch, look, since_s)
+    if is_stalled(job.watch, stall_minutes):
+        end_stalled(directories, job.process.pid, job.watch)
 
 
 def _advance(job: Job, store: Store, finished: set[str], failed: set[str]) -> None:
