@@ -34,15 +34,11 @@ def explained(error: OSError) -> str:
 
 
 def _refusing(path: Path) -> Path:
-    """What refuses: the file, if it is there and may not be used, or the nearest folder above it that may not."""
+    """What refuses: the file, if it is there and may not be used, or the nearest folder above it that can be seen."""
     place = path.absolute()
-    if place.exists() and not _may(place, os.R_OK | os.W_OK):
+    if os.path.lexists(place) and not _may(place, os.R_OK | os.W_OK):
         return place
-    for above in place.parents:
-        with suppress(OSError):
-            if above.exists():
-                return above
-    return place
+    return next((above for above in place.parents if os.path.lexists(above)), place)
 
 
 def _verb(place: Path) -> str:

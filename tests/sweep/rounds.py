@@ -1,6 +1,7 @@
 """Rounds of processes at the same work, which start at the same moment: are there one good product and one message.
 
     python -m tests.sweep.rounds workers FOLDER ROUNDS 2     workers at one stage
+    python -m tests.sweep.rounds breakers FOLDER ROUNDS 6    processes that find one token of a process that has ended
     python -m tests.sweep.rounds sweeps FOLDER ROUNDS 2      the same sweep, several times
 
 Processes are forked from this one, which has imported all, so that a round is cheap. Prints what was not good, and how
@@ -13,12 +14,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from sweep.__main__ import sweep
+from sweep.claim import TOKEN, claimed
 from sweep.compose import compose
+from sweep.holder import text_of, this_process
 from sweep.run import main as run_stage
 from sweep.store import Store
 from tests.sweep import toy
@@ -60,9 +64,36 @@ def workers(place: Path, count: int) -> Iterator[str]:
         yield f"left behind: {left}"
 
 
+def breakers(place: Path, count: int) -> Iterator[str]:
+    """What went wrong with several processes that find one token of a process that has ended."""
+    directory = place / "number" / "00000000000a"
+    directory.mkdir(parents=True)
+    gone = replace(this_process(), pid=2**22 + 1)  # above what the kernel gives
+    (directory / TOKEN).write_text(text_of(gone), encoding="utf-8")
+
+    def work() -> int:
+        with claimed(directory):
+            os.close(os.open(place / "inside", os.O_CREAT | os.O_EXCL))
+            time.sleep(0.02)
+            (place / "inside").unlink()
+        return 0
+
+    statuses = together(count, place, work)
+    if statuses != [0] * count:
+        yield f"two were inside: {statuses}"
+    if left := sorted(path.name for path in directory.glob("*worker.json*")):
+        yield f"left behind: {left}"
+
+
 def sweeps(place: Path, count: int) -> Iterator[str]:
     """What went wrong with the same sweep several times at once."""
-    words = ["shape.number=1,2", f"store={place / 'store'}", f"results={place / 'results'}", "pipeline=tests.sweep.toy", "-m"]
+    words = [
+        "shape.number=1,2",
+        f"store={place / 'store'}",
+        f"results={place / 'results'}",
+        "pipeline=tests.sweep.toy",
+        "-m",
+    ]
     place.mkdir(parents=True)
     statuses = together(count, place, lambda: sweep(compose(words, CONFIG), Console(width=200, highlight=False)))
     said = "".join(path.read_text(encoding="utf-8") for path in place.glob("*.said"))
@@ -76,7 +107,7 @@ def sweeps(place: Path, count: int) -> Iterator[str]:
         yield f"logs: {logs}"
 
 
-KINDS: dict[str, Callable[[Path, int], Iterator[str]]] = {"workers": workers, "sweeps": sweeps}
+KINDS: dict[str, Callable[[Path, int], Iterator[str]]] = {"workers": workers, "breakers": breakers, "sweeps": sweeps}
 
 
 def together(count: int, place: Path, act: Callable[[], int]) -> list[int]:
