@@ -209,14 +209,16 @@ class Live:
 
     def _say_waiting(self, index: int, job: Job) -> None:
         """A line when a worker begins to wait for another process, and one when it goes on itself."""
-        left = [stage for stage in job.unit.stages if not self.store.is_done(stage)]
-        if job.state is not State.RUNNING or not left:
+        if job.state is not State.RUNNING or (job.held_by is not None) == (index in self.waiting):
             return
-        if job.held_by is not None and index not in self.waiting:
+        left = [stage for stage in job.unit.stages if not self.store.is_done(stage)]
+        if not left:
+            return
+        if job.held_by is not None:
             self.waiting.add(index)
             line = f"{left[0].address}  held by {escape(str(job.held_by))}"
             self.console.print(f"  [yellow]waiting[/yellow]  {line}", soft_wrap=True)
-        elif job.held_by is None and index in self.waiting:
+        else:
             self.waiting.discard(index)
             self.console.print(f"  [cyan]going on[/cyan]  {left[0].address}  that process has ended", soft_wrap=True)
 
