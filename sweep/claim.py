@@ -143,7 +143,10 @@ def holder_of(directory: Path, job: AskJob = fate_in_slurm) -> tuple[Holder, Fat
     if holder is None:
         return None
     lock = directory / LOCK
-    return holder, fate_of(holder, this_process(), asking(lock, lambda: not is_locked(lock), job))
+    fate = fate_of(holder, this_process(), asking(lock, lambda: not is_locked(lock), job))
+    if fate in (Fate.UNKNOWN, Fate.NO_ANSWER) and is_locked(lock):
+        fate = Fate.AT_WORK  # a lock that is seen here is held by somebody who is there
+    return holder, fate
 
 
 def is_at_work(directory: Path) -> bool:

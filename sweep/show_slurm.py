@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.claim import TOKEN
+from sweep.claim import holder_of
 from sweep.contract import Launch
-from sweep.holder import read_holder
+from sweep.holder import Fate
 from sweep.launch.slurm import Situation
 from sweep.launch.slurm_jobs import SlurmJob
 from sweep.launch.slurm_state import Standing, State
@@ -114,9 +114,9 @@ def _note(directory: SubmissionDirectory, each: Standing) -> str:
     left = [
         place for address in each.element.stages if not (place := StageDirectory(directory.store / address)).is_done
     ]
-    holder = next((found for place in left if (found := read_holder(place.path / TOKEN))), None)
-    if holder is not None and holder.job != each.job_id:
-        return f"waits, held by {escape(str(holder))}"
+    held = next((found for place in left if (found := holder_of(place.path, lambda _: Fate.AT_WORK))), None)
+    if held is not None and held[1] is not Fate.ENDED and held[0].job != each.job_id:
+        return f"waits, held by {escape(str(held[0]))}"
     age = age_s(left)
     return last_progress(age) if age is not None and age >= SHOWN_S else ""
 

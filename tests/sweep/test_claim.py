@@ -250,6 +250,35 @@ def test_a_waiting_worker_says_for_whom_once_and_goes_on_when_it_ends(
     ]
 
 
+CONTAINED = """
+import os, sys, time
+from pathlib import Path
+from sweep.claim import claimed
+with claimed(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read(1)
+    os._exit(9)
+"""
+
+
+def test_a_process_in_a_container_of_this_machine_is_known_by_its_lock(place: Path) -> None:
+    """Its number means nothing here; it dies with its token in place, and is taken over from."""
+    contained = ("unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", CONTAINED, str(place))
+    if subprocess.run([*contained[:4], "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no namespaces here: processes in containers are NOT tested")
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    worker = subprocess.Popen(contained, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    assert worker.stdout is not None and worker.stdout.readline() == "held\n"
+    found = holder_of(place)
+    assert found is not None and found[1] is Fate.AT_WORK and found[0].pid_space != this_process().pid_space
+    with claimed(place, Rule(wait=False, take_over=True)) as is_ours:
+        assert not is_ours
+    worker.communicate("x")
+    assert (place / TOKEN).exists() and not is_at_work(place)
+    with claimed(place, Rule(wait=False)) as is_ours:
+        assert is_ours
+
+
 def test_locks_are_known_to_work_here(place: Path) -> None:
     assert conflicts(place / "lock")
 
