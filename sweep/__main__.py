@@ -57,7 +57,8 @@ def main() -> int:
         console.print(f"[red]error[/red] {escape(str(error))}", soft_wrap=True)
         return 1
     except OSError as error:
-        console.print(f"[red]error[/red] {escape(explained(error))}", soft_wrap=True)
+        with suppress(OSError):  # it may be the terminal that is gone
+            console.print(f"[red]error[/red] {escape(explained(error))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         with suppress(OSError):  # after a hang-up nobody reads it

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -50,7 +51,8 @@ class Holder:
         if not self.is_known:
             return "a process that cannot be named, as its worker.json is damaged"
         job = f" job {self.job}" if self.job else ""
-        return f"{self.host} pid {self.pid}{job} of {self.user} since {self.since}"
+        said = f"{self.host} pid {self.pid}{job} of {self.user} since {self.since}"
+        return "".join(each for each in said if each.isprintable())  # the file may be anybody's
 
 
 class Fate(Enum):
@@ -166,12 +168,26 @@ def read_holder(path: Path) -> Holder | None:
         content = b"a directory"
     try:
         described: dict[str, Any] = json.loads(content)
-        if described.pop(CHECKSUM) == _checksum(described):
+        if described.pop(CHECKSUM) == _checksum(described) and _is_sane(described):
             return Holder(**{each.name: described[each.name] for each in fields(Holder)})
     except (ValueError, KeyError, AttributeError, TypeError):
         pass
     token = f"damaged-{hashlib.sha256(content).hexdigest()[:12]}"
     return Holder(token, "", None, None, 0, UNKNOWN_START, None, None, None, 0, "", "")
+
+
+def _is_sane(described: Mapping[str, Any]) -> bool:
+    """Whether the values are of the kinds that a holder has."""
+    numbers = [described[name] for name in ("pid", "started", "restart")]
+    words = [described[name] for name in ("token", "host", "user", "since")]
+    maybe = [described[name] for name in ("boot", "machine", "pid_space", "cluster", "job")]
+    return (
+        all(type(each) is int for each in numbers)
+        and 0 < described["pid"] < 2**31
+        and all(isinstance(each, str) and each for each in words)
+        and all(each is None or isinstance(each, str) for each in maybe)
+        and re.fullmatch(r"[0-9a-f]+", described["token"]) is not None  # it becomes part of a file's name
+    )
 
 
 def _checksum(described: Mapping[str, Any]) -> str:

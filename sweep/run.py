@@ -69,10 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     member = membership(os.environ)
     processes = processes_of(directories)
     if member.group is None and (processes > 1 or arguments.rendezvous):
-        options = [f"--{name}" for name in ("unless-busy", "take-over") if getattr(arguments, name.replace("-", "_"))]
+        meeting = arguments.rendezvous.split() if arguments.rendezvous else ALONE
         with beside(directories, arguments.stall_minutes):
-            meeting = arguments.rendezvous.split() if arguments.rendezvous else ALONE
-            return lead(directories, processes, meeting, options)
+            return lead(directories, processes, meeting, ["--take-over"] if arguments.take_over else [])
     end_on_request()
     groups = [[each] for each in directories] if arguments.each else [directories]
     rule = Rule(not arguments.unless_busy, arguments.take_over)
@@ -100,7 +99,10 @@ def run(directories: Sequence[StageDirectory], member: Member = ALL, rule: Rule 
             try:
                 is_ours = locks.enter_context(directory.locked(rule))
             except StoreError as error:  # its holder cannot be asked
-                return _attempt(partial(_refuse, error), {each.path.name: each for each in directories}, member)
+                if directory.is_done:
+                    continue
+                left = {each.path.name: each for each in directories if not each.is_done}
+                return _attempt(partial(_refuse, error), left, member)
             if not is_ours:
                 print(f"{directory.address}: another process is making it, and is left to it.")
                 return True

@@ -28,7 +28,7 @@ from sweep.processes import end_all, is_stopped, open_files, tree_of
 from sweep.record import now
 from sweep.store import StageDirectory, write_json
 
-LONGEST_LOOK_S = 60.0
+LONGEST_LOOK_S = 10.0
 LOOK_INTERVAL_S = 2.0
 GRACE_S = 5.0  # between asking a worker to end and killing it
 SHOWN_S = 60.0  # an age below this is nothing to show

@@ -209,6 +209,17 @@ def test_a_flipped_digit_in_a_token_is_noticed(place: Path) -> None:
     assert found is not None and not found.is_known
 
 
+@pytest.mark.parametrize("change", [{"pid": 2**40}, {"pid": -1}, {"token": "../../x"}, {"since": 5}, {"host": ""}])
+def test_a_token_with_values_of_no_process_is_one_of_nobody(place: Path, change: dict[str, object]) -> None:
+    write(place, dataclasses.replace(this_process(), **change))  # type: ignore[arg-type]
+    found = read_holder(place / TOKEN)
+    assert found is not None and not found.is_known
+
+
+def test_what_a_token_says_reaches_no_terminal_as_a_code(place: Path) -> None:
+    assert "\x1b" not in str(dataclasses.replace(this_process(), host="node\x1b[2J"))
+
+
 def test_a_folder_in_place_of_a_token_does_no_harm(place: Path) -> None:
     (place / TOKEN / "in the way").mkdir(parents=True)
     with claimed(place, Rule(wait=False)) as is_ours:
