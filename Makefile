@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 SPREAD := --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help budget-scan publish test test-slurm test-vllm check format smollm vllm bench bench-processors bench-vllm clean
+.PHONY: help budget-scan publish test rounds test-slurm test-vllm check format smollm vllm bench bench-processors bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
@@ -18,6 +18,9 @@ publish: budget-scan ## the default scan, and a copy of its result for README: r
 
 test: $(VENV)/.installed $(VENV)-wandb/.installed ## all tests
 	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest -n 3 $(SPREAD)
+
+rounds: $(VENV)/.installed ## 200 rounds of workers at one stage where locks do not lock, and of 2 and 4 identical sweeps: an hour
+	S1_ROUNDS=200 S1_SWEEP_ROUNDS=200 $(BIN)/python -m pytest tests/sweep/test_claim.py tests/sweep/test_launch.py -k "make_it_once or dead_token or sweeps_at_once"
 
 test-slurm: $(VENV)/.installed ## the tests on a real SLURM, started by themselves on this machine; needs Debian's packages
 	$(BIN)/python -m pytest tests/slurm

@@ -10,6 +10,7 @@ set -euo pipefail
 PYTHON=${PYTHON:-python}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 # the code of this directory first
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}} TOKENIZERS_PARALLELISM=false
+export STALL_MINUTES=${STALL_MINUTES:-60} # without progress, after which a step is ended; none: never
 
 # One array element has an id of its own: that of the array would mean all of them.
 if [[ -n ${SLURM_ARRAY_JOB_ID-} ]]; then
@@ -29,7 +30,7 @@ echo "job $ELEMENT on ${SLURM_JOB_NODELIST-?}, restart ${SLURM_RESTART_COUNT:-0}
 units() {
     local kind=$1 file first
     shift
-    RUN=("$PYTHON" -m sweep.run)
+    RUN=("$PYTHON" -m sweep.run --stall-minutes "$STALL_MINUTES")
     if [[ $# == 1 && -f $1 ]]; then
         mapfile -t UNITS < <(sed -n "s/^${SLURM_ARRAY_TASK_ID:-0}\t//p" "$1")
         return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 from rich.console import Console
@@ -20,7 +20,9 @@ from sweep.compose import Composition, ask_hydra, compose, is_question_to_hydra,
 from sweep.contract import LaunchKind
 from sweep.errors import InputError
 from sweep.housekeeping import keep_house
+from sweep.interrupt import interrupt_on_hang_up
 from sweep.lock import Hold
+from sweep.permission import explained
 from sweep.planning import clear, planned
 from sweep.publish import require_place
 from sweep.queueing import cancel, logs, resume, show_shape, status, submit
@@ -46,6 +48,7 @@ def main() -> int:
     """Exit status 0: the result is complete; 1: something is wrong and said; 130: interrupted, to be continued."""
     argv = sys.argv[1:]
     console = Console(highlight=False)
+    interrupt_on_hang_up()
     try:
         if argv and is_word(argv[0]):
             return command(argv[0])(argv[1:], console)
@@ -53,11 +56,16 @@ def main() -> int:
             ask_hydra()
             return 0
         return sweep(compose(argv), console)
-    except (InputError, StoreError, OSError) as error:
+    except (InputError, StoreError) as error:
         console.print(f"[red]error[/red] {escape(str(error))}", soft_wrap=True)
         return 1
+    except OSError as error:
+        with suppress(OSError):  # it may be the terminal that is gone
+            console.print(f"[red]error[/red] {escape(explained(error))}", soft_wrap=True)
+        return 1
     except KeyboardInterrupt:
-        console.print("interrupted: what is finished is kept; the same command goes on from here.")
+        with suppress(OSError):  # after a hang-up nobody reads it
+            console.print("interrupted: what is finished is kept; the same command goes on from here.")
         return 130
 
 
@@ -79,7 +87,7 @@ def sweep(composition: Composition, console: Console) -> int:
     pipeline = pipeline_of(entry.pipeline)
     store = Store(entry.store)
     graph = pipeline.graph(composition.points, composition.request)
-    graph = replace(graph, notes=[*composition.notes, *graph.notes])
+    graph = replace(graph, notes=[*composition.notes, *graph.notes]).looked_after(entry.yes)
     to_queue = graph.launch.kind is LaunchKind.SLURM
     with nullcontext() if entry.plan else store.held(Hold.SHARED):
         found = planned(graph, store, entry.redo)
@@ -96,7 +104,7 @@ def sweep(composition: Composition, console: Console) -> int:
         require_place(graph, store, entry.results)
         if to_queue and work.needed:
             return submit(console, graph, found, composition)
-        clear(store, found)
+        clear(store, found, entry.yes)
         return 0 if carry_out(console, graph, work, store, entry.results) else 1
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.checksums import file_states, inodes_of, reading
+from sweep.claim import WAIT, Rule
 from sweep.json_files import CHECKSUM, StoreError, create_json, read_sealed, sealed, write_json
 from sweep.store import OUT, PRODUCT, StageDirectory
 
@@ -182,9 +183,9 @@ def _is_whole(directory: StageDirectory, copy: Mapping[str, Any]) -> bool:
 # -------------------------------------------------------------------------------------------------------- set aside
 
 
-def set_aside(directory: StageDirectory, faults: Callable[[StageDirectory], list[str]]) -> None:
+def set_aside(directory: StageDirectory, faults: Callable[[StageDirectory], list[str]], rule: Rule = WAIT) -> None:
     """Move what has faults to damaged-<n>/, so that the stage is made again."""
-    with directory.locked():
+    with directory.locked(rule):
         if faults(directory):  # otherwise another process set it aside, and made it again
             move_to(directory, "damaged")
 

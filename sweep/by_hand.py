@@ -177,7 +177,8 @@ def _submission(argv: Sequence[str]) -> SubmissionDirectory | None:
 
 
 def _graph(composition: Composition) -> Graph:
-    return pipeline_of(composition.entry.pipeline).graph(composition.points, composition.request)
+    graph = pipeline_of(composition.entry.pipeline).graph(composition.points, composition.request)
+    return graph.looked_after(composition.entry.yes)
 
 
 def _refuse_to_make(work: Plan) -> None:

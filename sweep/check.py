@@ -13,11 +13,12 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 
+from sweep import claim
 from sweep.attempt import renew_copy, restore, restore_description, set_aside
 from sweep.checksums import reading
 from sweep.contract import Pipeline
 from sweep.inventory import damage, description, shared_folders, stage_directories
-from sweep.lock import Hold, is_locked
+from sweep.lock import Hold
 from sweep.store import StageDirectory, Store, StoreError
 
 
@@ -81,7 +82,7 @@ def _mended(suspect: _Suspect, mend: bool) -> Mend:
 def _suspects(store: Store, pipeline: Pipeline) -> Iterator[_Suspect]:
     busy: set[str | None] = set()
     for directory in stage_directories(store):
-        is_at_work = is_locked(directory.lock_file)
+        is_at_work = claim.is_at_work(directory.path)
         faults, treat = partial(damage, directory), partial(_treat_stage, directory)
         yield _Suspect(directory.address, is_at_work, faults, treat)
         with suppress(StoreError):  # told as damaged

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,10 +41,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Workers:
-    """How many processes run at the same time here, and the CPU threads of each."""
+    """How many processes run at the same time here, the CPU threads of each, and how they are looked after."""
 
     count: int
     threads: int
+    take_over: bool = False  # from a holder of a stage that cannot be asked: yes=true was given
+    stall_minutes: float | None = None  # without progress, after which a worker is ended; None: never
 
 
 class LaunchKind(Enum):
@@ -74,7 +76,14 @@ class Launch:
     max_array_size: int | None = None  # None: what the cluster says
     signal_seconds: int = 300  # before the walltime limit: time for a checkpoint
     ask_above_usd: float = 100.0  # a more expensive plan is asked about, unless yes=true
+    stall_minutes: float | None = 60.0  # without progress, after which a worker is ended; None: never
     site: str | None = None  # a file of shell lines for the beginning of every job; None: slurm/site.sh if it is there
+
+    def __post_init__(self) -> None:
+        if self.stall_minutes is not None and not 0 < self.stall_minutes < float("inf"):
+            raise ValueError(
+                f"launch.stall_minutes {self.stall_minutes}: not a time. Use minutes above 0, or null for never."
+            )
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -113,6 +122,11 @@ class Graph:
 
     def __post_init__(self) -> None:
         check_name(self.name)
+
+    def looked_after(self, take_over: bool) -> Graph:
+        """The same, whose workers here are watched as `launch` says."""
+        workers = replace(self.workers, take_over=take_over, stall_minutes=self.launch.stall_minutes)
+        return replace(self, workers=workers)
 
     def lacks(self, needed: Iterable[Stage]) -> list[str]:
         """Why stages that are to be made cannot be made on this machine, a line each, with the fix."""

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sweep.attempt import move_to
+from sweep.claim import WAIT, Rule
 from sweep.json_files import sealed
 from sweep.store import StageDirectory, StoreError, write_json
 
 REDO = re.compile(r"redo-(\d+)")
 
 
-def supersede(directory: StageDirectory, generation: int) -> None:
+def supersede(directory: StageDirectory, generation: int, rule: Rule = WAIT) -> None:
     """Set the finished product of a generation aside, to be made anew; nothing if it has been already."""
-    with directory.locked():
+    with directory.locked(rule):
         if not directory.is_done or directory.generation != generation:
             return
         write_json(directory.generation_file, sealed({"generation": generation + 1}))  # first: it may only go up

@@ -109,16 +109,22 @@ def processes_of(directories: Sequence[StageDirectory]) -> int:
         return 1
 
 
-def lead(directories: Sequence[StageDirectory], processes: int, rendezvous: Sequence[str] = ALONE) -> int:
+def lead(
+    directories: Sequence[StageDirectory],
+    processes: int,
+    rendezvous: Sequence[str] = ALONE,
+    options: Sequence[str] = (),
+) -> int:
     """Start the members of this node, wait for them, tell the outcome as sweep.run does.
 
-    Several nodes: torchrun's options of where they meet, `--nnodes=2 --rdzv-backend=c10d --rdzv-id=... ...`.
+    Several nodes: torchrun's options of where they meet, `--nnodes=2 --rdzv-backend=c10d --rdzv-id=... ...`. `options`
+    are those of sweep.run that its members get too.
     """
     command = [
         *(sys.executable, "-m", "torch.distributed.run", *rendezvous, f"--nproc-per-node={processes}"),
         f"--signals-to-handle={','.join(each.name for each in (*SIGNALS, signal.SIGINT))}",
         f"--shutdown-timeout={SAVING_S}",
-        *("-m", "sweep.run", "--leader", str(os.getpid()), *(str(each.path) for each in directories)),
+        *("-m", "sweep.run", "--leader", str(os.getpid()), *options, *(str(each.path) for each in directories)),
     ]
     asked = False
 

@@ -10,12 +10,14 @@ function that has something to save asks for the requests instead, and raises sw
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 GO_ON_LATER = os.EX_TEMPFAIL  # the exit status of a worker that was interrupted, and has not failed
 
 
@@ -34,6 +36,23 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def interrupt_on_hang_up() -> None:
+    """From now on a terminal that is gone, and SIGTERM, interrupt this process as Ctrl-C does; not under nohup."""
+
+    def interrupt(*_signal: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
+def wake_when_parent_ends() -> None:
+    """When the process that started this one dies, the kernel wakes this one (Linux): stopped, it would not notice."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
 
 
 def end_on_request() -> None:

@@ -16,11 +16,11 @@ from typing import Any
 from sweep.abandoned import is_abandoned, is_token
 from sweep.attempt import copy_faults, restorable
 from sweep.checksums import reading
+from sweep.claim import is_at_work
 from sweep.code_changes import ASIDE
 from sweep.holdings import Earlier, Holding, Holdings, Resting, State
 from sweep.identity import KEY_CHARACTERS, IdentityError, key_of
 from sweep.launch.submission import awaited
-from sweep.lock import is_locked
 from sweep.result import asides_in, results_in
 from sweep.roots import roots
 from sweep.store import StageDirectory, Store, StoreError
@@ -106,7 +106,7 @@ def _length(path: Path) -> int:
 
 def _holding(directory: StageDirectory, described: Mapping[str, Any], is_queued: bool) -> Holding:
     """What is queued counts as at work: a lock that a process on another node holds may not be seen here."""
-    locked = is_locked(directory.lock_file)
+    locked = is_at_work(directory.path)
     inputs = [place for places in described.get("inputs", {}).values() for place in places]
     shards = [] if directory.is_done else described.get("shards", [])  # what is made is whole without them
     return Holding(
@@ -190,7 +190,7 @@ def _killed_comparisons(store: Store) -> list[Path]:
     return [
         path
         for path in _folders(store.root / ASIDE)
-        if not any(is_locked(lock) for lock in path.rglob("lock"))
+        if not any(is_at_work(lock.parent) for lock in path.rglob("lock"))
         and (is_abandoned(path, path.name) if is_token(path.name) else True)
     ]
 

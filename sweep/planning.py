@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from sweep.attempt import records, restorable, restore, set_aside
 from sweep.checksums import Inodes
+from sweep.claim import Rule
 from sweep.contract import Graph
 from sweep.errors import InputError
 from sweep.generations import renew_shared, supersede
@@ -84,16 +85,17 @@ def recover(store: Store, found: Planned) -> None:
             write_json(StageDirectory(store.root / address).hashed_file, inodes, durable=False)
 
 
-def clear(store: Store, found: Planned) -> None:
+def clear(store: Store, found: Planned, take_over: bool = False) -> None:
     """Recover, and set aside what is to be made again; what it shared with its batch is not continued."""
+    rule = Rule(take_over=take_over)
     recover(store, found)
     for address in found.damaged:
-        set_aside(StageDirectory(store.root / address), lambda directory: directory.new_faults()[0])
+        set_aside(StageDirectory(store.root / address), lambda directory: directory.new_faults()[0], rule)
     asked = [stage for stage in found.stages if found.again.get(stage.address) == REDO]
     for batch in {stage.batch for stage in asked if stage.batch is not None}:
         renew_shared(store.shared(batch))
     for address, generation in found.generations.items():
-        supersede(StageDirectory(store.root / address), generation)
+        supersede(StageDirectory(store.root / address), generation, rule)
 
 
 @dataclass

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.abandoned import remove
+from sweep.claim import Rule
 from sweep.holdings import Kind, Removal, Resting, removals
 from sweep.inventory import stage_directories, take
-from sweep.lock import Hold, locked_now
+from sweep.lock import Hold
 from sweep.store import StageDirectory, Store, StoreError
 
 
@@ -66,7 +67,7 @@ def _remove(store: Store, results: Path, going: Removal) -> None:
 
 def _remove_stage(directory: StageDirectory, inner: Collection[str]) -> None:
     """The whole directory, or something in it. Raises StoreError if a worker came to it since it was looked at."""
-    with locked_now(directory.lock_file, Hold.ALONE) as is_ours:
+    with directory.locked(Rule(wait=False)) as is_ours:
         if not is_ours:
             raise StoreError(f"{directory.address}: a worker just came to it. Prune again when that has ended.")
         if inner:

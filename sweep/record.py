@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from sweep.permission import explained
 from sweep.stage import Finished
 from sweep.store import StageDirectory
 
@@ -77,7 +78,7 @@ def failure_of(error: Exception) -> dict[str, Any]:
     """Of the error that is being handled."""
     return {
         "error": f"{type(error).__name__}: {error}",
-        "message": str(error),
+        "message": explained(error) if isinstance(error, OSError) else str(error),
         "traceback": traceback.format_exc(),
         "failed_at": now(),
     }

@@ -21,11 +21,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sweep.attempt import begin, forget_hashes, restore
 from sweep.checksums import reading
+from sweep.claim import WAIT, Rule
 from sweep.generations import shared_now
 from sweep.group import (
     ALL,
@@ -40,11 +42,13 @@ from sweep.group import (
     tell_through,
 )
 from sweep.identity import SHORT_DIGEST_CHARACTERS, cite, shortened
-from sweep.interrupt import GO_ON_LATER, end_on_request
+from sweep.interrupt import GO_ON_LATER, end_on_request, wake_when_parent_ends
+from sweep.permission import explained, is_refused
 from sweep.provenance import provenance
 from sweep.record import Clock, Origin, failure_of, now, record_of, reporter
 from sweep.source import SourceError, changed_files, source_of
 from sweep.stage import FileInput, Finished, Interrupted, Shard, Work, installed_version
+from sweep.stall import beside
 from sweep.store import StageDirectory, Store, StoreError, write_json
 from sweep.typed import typed
 
@@ -55,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, help="end when this process, which started us, is gone")
     parser.add_argument("--leader", type=int, help="likewise, of a member of a group: the process that leads it")
     parser.add_argument("--unless-busy", action="store_true", help="leave to another process what it is making")
+    parser.add_argument("--take-over", action="store_true", help="from a holder that cannot be asked")
+    parser.add_argument("--stall-minutes", type=_minutes, help="end after so long without progress; none: never")
     parser.add_argument("--rendezvous", help="where the groups of several nodes meet: torchrun's options, in one text")
     parser.add_argument("--each", action="store_true", help="the directories are no batch: one after the other")
     arguments = parser.parse_args(argv)
@@ -65,35 +71,54 @@ def main(argv: Sequence[str] | None = None) -> int:
     member = membership(os.environ)
     processes = processes_of(directories)
     if member.group is None and (processes > 1 or arguments.rendezvous):
-        return lead(directories, processes, arguments.rendezvous.split() if arguments.rendezvous else ALONE)
+        meeting = arguments.rendezvous.split() if arguments.rendezvous else ALONE
+        with beside(directories, arguments.stall_minutes):
+            return lead(directories, processes, meeting, ["--take-over"] if arguments.take_over else [])
     end_on_request()
     groups = [[each] for each in directories] if arguments.each else [directories]
+    rule = Rule(not arguments.unless_busy, arguments.take_over)
     try:
-        made = [run(group, member, arguments.unless_busy) for group in groups]
+        made = []
+        for group in groups:
+            with beside(group, arguments.stall_minutes if member.group is None else None):
+                made.append(run(group, member, rule))
         return 0 if all(made) else 1
     except Interrupted:
         return GO_ON_LATER
     except OSError as error:
         with suppress(OSError):  # the log is on the same disk: the status may be all that can still be told
-            print(error, file=sys.stderr, flush=True)
+            print(explained(error), file=sys.stderr, flush=True)
         return os.EX_IOERR
 
 
-def run(directories: Sequence[StageDirectory], member: Member = ALL, unless_busy: bool = False) -> bool:
+def run(directories: Sequence[StageDirectory], member: Member = ALL, rule: Rule = WAIT) -> bool:
     """Make all that are not done yet; False if any failed. Raises Interrupted if a function was asked to stop."""
     if not member.decides:
         return _assist(directories, member)
     ordered = sorted(directories, key=lambda each: each.path)  # one order for all, or two processes would wait forever
     with ExitStack() as locks:
         for directory in ordered:
-            if not locks.enter_context(directory.locked(wait=not unless_busy)):
+            try:
+                is_ours = locks.enter_context(directory.locked(rule))
+            except StoreError as error:  # its holder cannot be asked
+                if directory.is_done:
+                    continue
+                left = {each.path.name: each for each in directories if not each.is_done}
+                return _attempt(partial(_refuse, error), left, member)
+            if not is_ours:
                 print(f"{directory.address}: another process is making it, and is left to it.")
                 return True
         for directory in ordered:
             if restore(directory):
                 print(f"{directory.address}: its record was lost or damaged, and is restored from its second copy.")
         waiting = {each.path.name: each for each in directories if not each.is_done}  # another may have been first
+        for directory in waiting.values():
+            directory.progress_file.unlink(missing_ok=True)  # of an earlier attempt: this one is only loading so far
         return not waiting or _attempt(lambda: _make(directories, waiting, member), waiting, member)
+
+
+def _refuse(error: StoreError) -> None:
+    raise error
 
 
 def _assist(directories: Sequence[StageDirectory], member: Member) -> bool:
@@ -117,7 +142,10 @@ def _attempt(make: Callable[[], None], waiting: Mapping[str, StageDirectory], me
             write_json(directory.interrupted_file, {"message": str(stop), "at": now()})
         raise
     except Exception as error:
-        traceback.print_exc()
+        if isinstance(error, StoreError) or is_refused(error):
+            print(explained(error) if isinstance(error, OSError) else error, file=sys.stderr, flush=True)
+        else:
+            traceback.print_exc()
         for directory in waiting.values():
             if member.group is None or not directory.failed_file.exists():  # the first to fail knows why
                 write_json(directory.failed_file, failure_of(error))
@@ -282,8 +310,13 @@ def named(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def _minutes(text: str) -> float | None:
+    return None if text in ("none", "null", "") else float(text)
+
+
 def _end_with(process: int, is_there: Callable[[int], bool]) -> None:
     """Terminate this worker soon after that process died, however it died."""
+    wake_when_parent_ends()
 
     def watch() -> None:
         while is_there(process):

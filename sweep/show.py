@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -23,6 +24,7 @@ from sweep.plan import Difference, Unit, explain, flatten
 from sweep.planning import Planned
 from sweep.publish import Published
 from sweep.stage import Stage
+from sweep.stall import SHOWN_S, age_s
 from sweep.store import Store, read_json
 
 DIFFERENCES_SHOWN = 2
@@ -187,6 +189,7 @@ class Live:
         self.store = store
         self.console = console
         self.bars: dict[int, TaskID] = {}
+        self.waiting: set[int] = set()  # those whose worker waits for another process, as was said
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -212,10 +215,26 @@ class Live:
 
     def tick(self, jobs: Sequence[Job]) -> None:
         for index, job in enumerate(jobs):
+            self._say_waiting(index, job)
             if job.state is State.RUNNING:
                 self._update(index, job)
             elif index in self.bars:
                 self.progress.update(self.bars[index], visible=False)
+
+    def _say_waiting(self, index: int, job: Job) -> None:
+        """A line when a worker begins to wait for another process, and one when it goes on itself."""
+        if job.state is not State.RUNNING or (job.held_by is not None) == (index in self.waiting):
+            return
+        left = [stage for stage in job.unit.stages if not self.store.is_done(stage)]
+        if not left:
+            return
+        if job.held_by is not None:
+            self.waiting.add(index)
+            line = f"{left[0].address}  held by {escape(str(job.held_by))}"
+            self.console.print(f"  [yellow]waiting[/yellow]  {line}", soft_wrap=True)
+        else:
+            self.waiting.discard(index)
+            self.console.print(f"  [cyan]going on[/cyan]  {left[0].address}  that process has ended", soft_wrap=True)
 
     def _update(self, index: int, job: Job) -> None:
         done, total, unit = 0, 0, ""
@@ -224,14 +243,29 @@ class Live:
             done, total, unit = done + seen[0], total + seen[1], seen[2] or unit
         if index not in self.bars:
             self.bars[index] = self.progress.add_task(job.unit.name, total=None, unit="")
-        self.progress.update(self.bars[index], completed=done, total=total or None, unit=unit)
+        note = _note(job, self.store)
+        self.progress.update(self.bars[index], completed=done, total=total or None, unit=f"{unit}{note}")
+
+
+def _note(job: Job, store: Store) -> str:
+    """What is unusual about a running worker: another one makes its stages, or there was no progress for a while."""
+    idle_s = job.watch.idle_s if job.watch is not None else 0.0
+    if job.held_by is not None:
+        idle_s = age_s([store.directory(stage) for stage in job.unit.stages]) or 0.0
+    held = ", made by another process" if job.held_by is not None else ""
+    return held + (f", {last_progress(idle_s)}" if idle_s >= SHOWN_S else "")
+
+
+def last_progress(age_s: float) -> str:
+    """`last progress 12 min ago`, for a person."""
+    return f"last progress {duration(age_s)} ago"
 
 
 def read_progress(path: Path) -> tuple[int, int, str]:
     """Done, total and unit of a progress.json; zeros if there is none yet."""
     try:
         seen = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return 0, 0, ""
     return seen["done"], seen["total"], seen["unit"]
 
@@ -256,8 +290,16 @@ def _reason(job: Job, failed: Path) -> str:
     if status == GO_ON_LATER:
         return "interrupted, what it had is saved. Run the same command again, it will go on."
     if status == os.EX_IOERR:
-        return "the store cannot be written. Make room on its disk, then run the same command again."
+        said = _last_line(job.log)
+        return f"the store cannot be written: {said} Make room, or fix that, then run the same command again."
     return f"the worker ended with status {status}. Its log says more."
+
+
+def _last_line(log: Path | None) -> str:
+    with suppress(OSError):
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log is not None else []
+        return next((f"{line.strip().rstrip('.')}." for line in reversed(lines) if line.strip()), "its disk is full.")
+    return "its log neither."
 
 
 def show_results(console: Console, graph: Graph, published: Published) -> None:

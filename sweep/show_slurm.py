@@ -8,13 +8,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sweep.claim import holder_of
 from sweep.contract import Launch
+from sweep.holder import Fate
 from sweep.launch.slurm import Situation
 from sweep.launch.slurm_jobs import SlurmJob
 from sweep.launch.slurm_state import Standing, State
 from sweep.launch.slurm_text import asked_of, log_name, walltime
 from sweep.launch.submission import SubmissionDirectory
-from sweep.show import read_progress
+from sweep.show import last_progress, read_progress
+from sweep.stall import SHOWN_S, age_s
 from sweep.store import StageDirectory, read_json
 
 COLOURS = {State.DONE: "green", State.RUNNING: "cyan", State.FAILED: "red", State.BLOCKED: "yellow"}
@@ -103,7 +106,19 @@ def _progress(directory: SubmissionDirectory, each: Standing) -> str:
     for address in each.element.stages:
         seen = read_progress(StageDirectory(directory.store / address).progress_file)
         done, total, unit = done + seen[0], total + seen[1], seen[2] or unit
-    return f"{done:,}/{total:,} {unit}" if total else ""
+    return ", ".join(filter(None, (f"{done:,}/{total:,} {unit}" if total else "", _note(directory, each))))
+
+
+def _note(directory: SubmissionDirectory, each: Standing) -> str:
+    """Who else holds what the element waits for, or how long ago its last progress was."""
+    left = [
+        place for address in each.element.stages if not (place := StageDirectory(directory.store / address)).is_done
+    ]
+    held = next((found for place in left if (found := holder_of(place.path, lambda _: Fate.AT_WORK))), None)
+    if held is not None and held[1] is not Fate.ENDED and held[0].job != each.job_id:
+        return f"waits, held by {escape(str(held[0]))}"
+    age = age_s(left)
+    return last_progress(age) if age is not None and age >= SHOWN_S else ""
 
 
 def _log(each: Standing) -> str:

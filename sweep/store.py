@@ -11,9 +11,11 @@ store/answers/9f3c1ab2d4e5/
   record-<token>.json  a second copy of the record, for when that is lost or damaged
   hashed.json     in which state each file of the product was hashed: a plan hashes only files that were touched since
   scratch/        what survives attempts, e.g. training checkpoints; removed when done
-  log.txt         everything the worker printed; stages of one worker share one log
+  log-1.txt       everything the worker of the first attempt printed; stages of one worker share one log
+  log.txt         a link to the newest of them (sweep/attempt_logs.py)
   progress.json   {done, total, unit} while running
   lock            held (flock) by the one process that works here; the kernel frees it if that process dies
+  worker.json     names that process while it works here, also where locks do not lock (sweep/claim.py)
   damaged-1/      a product that was no longer what was published, set aside before it was made again
   superseded-1/   a product that was good, set aside because it was to be made anew (sweep/generations.py)
   generation.json {generation}: how often that was
@@ -21,6 +23,7 @@ store/answers/9f3c1ab2d4e5/
 store/id.json           {id, inodes}: the name of this store, which a copy does not inherit
 store/shared/<batch>/   what stages of a batch keep together: the continuation store; redo-<n>/ in it since a redo
 store/lock              shared (flock) by every sweep while it runs, held alone by what removes or mends
+store/.shared-*.json    names such a sweep, .alone-*.json such a removal (sweep/held.py)
 store/publishing        held (flock) by whoever copies a product to results/
 store/submissions/<id>/ what was sent to SLURM (sweep/launch/submission.py); its jobs lock their stages only
 """
@@ -36,8 +39,10 @@ from pathlib import Path
 from typing import Any
 
 from sweep.checksums import Inodes, Look, Seen, digest_of, file_states, glance
+from sweep.claim import WAIT, Rule, claimed
+from sweep.held import store_held
 from sweep.json_files import StoreError, read_json, read_sealed, sealed, write_json
-from sweep.lock import Hold, locked, locked_now
+from sweep.lock import Hold, locked
 from sweep.stage import FileInput, Stage
 
 OUT = "out"  # the link for people to the product that counts; of records of before the product itself
@@ -146,15 +151,11 @@ class StageDirectory:
         return len(list(self.path.glob("superseded-*")))
 
     @contextmanager
-    def locked(self, wait: bool = True) -> Iterator[bool]:
-        """Held alone, once no other process works here; without waiting, False if one does."""
+    def locked(self, rule: Rule = WAIT) -> Iterator[bool]:
+        """Held alone, once no other process works here (sweep/claim.py); without waiting, False if one does."""
         self.path.mkdir(parents=True, exist_ok=True)
-        if not wait:
-            with locked_now(self.lock_file, Hold.ALONE) as is_ours:
-                yield is_ours
-            return
-        with locked(self.lock_file):
-            yield True
+        with claimed(self.path, rule) as is_ours:
+            yield is_ours
 
     def faults(self, look: Look = glance) -> list[str]:
         """Differences between a finished product and its record, as far as that knows them."""
@@ -211,10 +212,7 @@ class Store:
     def held(self, hold: Hold) -> Iterator[None]:
         """Sweeps share the store, what removes or mends has it alone. Raises StoreError instead of waiting."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with locked_now(self.root / "lock", hold) as is_ours:
-            if not is_ours:
-                others = "being pruned or mended" if hold is Hold.SHARED else "a sweep, a prune or a mend is at work"
-                raise StoreError(f"store {self.root}: {others}. Run the command again when that has ended.")
+        with store_held(self.root, hold):
             yield
 
     def prepare(self, stage: Stage) -> StageDirectory:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from sweep.contract import Launch
 from sweep.errors import InputError
 from sweep.provenance import EXPORTED, PROJECT, git_state, tracked_files
 from sweep.store import write_json
@@ -24,7 +25,7 @@ LEFT = ("results",)
 SITE = Path("slurm/site.sh")
 
 
-def export(code: Path, site: str | None, threads: int) -> None:
+def export(code: Path, launch: Launch, threads: int) -> None:
     """Copy the project to `code`. Raises InputError for a site file that is not there."""
     for name in _names():
         source = PROJECT / name
@@ -32,7 +33,7 @@ def export(code: Path, site: str | None, threads: int) -> None:
             (code / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, code / name)
     write_json(code / EXPORTED, git_state())
-    (code / SITE).write_text(_site_text(site_lines(site), threads, os.environ), encoding="utf-8")
+    (code / SITE).write_text(_site_text(launch, threads, os.environ), encoding="utf-8")
 
 
 def site_lines(site: str | None) -> str:
@@ -45,14 +46,15 @@ def site_lines(site: str | None) -> str:
     return path.read_text(encoding="utf-8").rstrip()
 
 
-def _site_text(lines: str, threads: int, environment: Mapping[str, str]) -> str:
+def _site_text(launch: Launch, threads: int, environment: Mapping[str, str]) -> str:
     caches = environment.get("XDG_CACHE_HOME") or "~/.cache"
     fetched_to = Path(environment.get("HF_HOME") or f"{caches}/huggingface").expanduser()
     return (
         f"PYTHON={shlex.quote(sys.executable)} # that planned the sweep\n\n"
-        f"{lines}\n\n"
+        f"{site_lines(launch.site)}\n\n"
         "# What the sweep was planned with, and where it has put models and datasets.\n"
         f"export OMP_NUM_THREADS={threads}\n"
+        f"export STALL_MINUTES={'none' if launch.stall_minutes is None else launch.stall_minutes}\n"
         f"export HF_HOME={shlex.quote(str(fetched_to))}\n"
     )
 

@@ -2,6 +2,7 @@
 
 A unit starts as soon as what it waits for is finished. A failed unit blocks only what rests on it. Workers are in
 sessions of their own, so Ctrl-C reaches this process alone, which ends them; if it is killed, they end by themselves.
+A worker that waits for another process says so, and one without progress is ended (sweep/stall.py).
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from enum import Enum
 from pathlib import Path
 from typing import IO
 
+from sweep.attempt_logs import new_log, point_to
+from sweep.claim import cannot_be_asked, holder_of
 from sweep.contract import Workers
+from sweep.holder import Fate, Holder
 from sweep.plan import Plan, Unit
 from sweep.provenance import PROJECT
 from sweep.stage import Stage
-from sweep.store import Store
+from sweep.stall import GRACE_S, LOOK_INTERVAL_S, Watch, end_stalled, is_stalled, look_at, watched
+from sweep.store import Store, StoreError
 
 POLL_INTERVAL_S = 0.05
-GRACE_S = 5.0  # between asking a worker to end and killing it
 
 
 class State(Enum):
@@ -45,6 +49,9 @@ class Job:
     process: subprocess.Popen[bytes] | None = None
     log: Path | None = None
     done: set[str] = field(default_factory=set)  # addresses already announced
+    held_by: Holder | None = None  # another process, for which the worker waits
+    watch: Watch | None = None  # what has been seen of the worker's progress
+    seen_at: float = -LOOK_INTERVAL_S  # of a monotonic clock
 
 
 OnFinished = Callable[[Stage], None]
@@ -55,8 +62,10 @@ def launch(plan: Plan, store: Store, workers: Workers, on_finished: OnFinished, 
     """Run all units; returns their jobs when none can go on. Calls back as stages finish and at every poll.
 
     All stages are written down before the first one runs: whatever happens, what is finished has someone who waits for
-    it, and is not taken for what nobody refers to.
+    it, and is not taken for what nobody refers to. Raises StoreError for stages whose holder cannot be asked.
     """
+    if not workers.take_over:
+        _refuse_unknown_holders(plan, store)
     for stage in plan.needed:
         store.prepare(stage)
     jobs = [Job(unit) for unit in plan.units]
@@ -69,10 +78,32 @@ def launch(plan: Plan, store: Store, workers: Workers, on_finished: OnFinished, 
                 for stage in _newly_done(job, store):
                     finished.add(stage.address)
                     on_finished(stage)
+                _watch(job, store, workers.stall_minutes)
             _start_ready(jobs, store, workers, finished)
             on_tick(jobs)
             time.sleep(POLL_INTERVAL_S)
     return jobs
+
+
+def _refuse_unknown_holders(plan: Plan, store: Store) -> None:
+    found = ((store.directory(stage).path, holder_of(store.directory(stage).path)) for stage in plan.needed)
+    lines = [cannot_be_asked(path, held[0]) for path, held in found if held and held[1] is Fate.UNKNOWN]
+    if lines:
+        raise StoreError("\n".join(lines))
+
+
+def _watch(job: Job, store: Store, stall_minutes: float | None) -> None:
+    """Look at a running worker from time to time: does it wait for another one, does it make progress."""
+    at = time.monotonic()
+    pause_s = LOOK_INTERVAL_S if stall_minutes is None else min(LOOK_INTERVAL_S, 6 * stall_minutes)
+    if job.state is not State.RUNNING or job.process is None or at - job.seen_at < pause_s:
+        return
+    directories = [directory for stage in job.unit.stages if not (directory := store.directory(stage)).is_done]
+    look, since_s, job.seen_at = look_at(directories, job.process.pid), at - job.seen_at, at
+    job.held_by = look.held_by
+    job.watch = watched(job.watch, look, since_s)
+    if is_stalled(job.watch, stall_minutes):
+        end_stalled(directories, job.process.pid, job.watch)
 
 
 def _advance(job: Job, store: Store, finished: set[str], failed: set[str]) -> None:
@@ -101,27 +132,19 @@ def _start_ready(jobs: Sequence[Job], store: Store, workers: Workers, finished: 
         if free <= 0:
             return
         if job.state is State.WAITING and job.unit.waits_for <= finished:
-            _start(job, store, workers.threads)
+            _start(job, store, workers)
             free -= 1
 
 
-def _start(job: Job, store: Store, threads: int) -> None:
+def _start(job: Job, store: Store, workers: Workers) -> None:
     directories = [store.directory(stage) for stage in job.unit.stages]
-    job.log = directories[0].log_file
-    for other in directories[1:]:  # one process, one log: the others point to it
-        other.log_file.unlink(missing_ok=True)
-        other.log_file.symlink_to(os.path.relpath(job.log, other.path))
-    command = [
-        sys.executable,
-        "-m",
-        "sweep.run",
-        "--parent",
-        str(os.getpid()),
-        *(str(each.path) for each in directories),
-    ]
-    job.log.unlink(missing_ok=True)
+    job.log = new_log(directories[0].path)
+    for directory in directories:  # one process, one log
+        point_to(job.log, directory.path)
+    options = ["--parent", str(os.getpid()), *(["--take-over"] if workers.take_over else [])]
+    command = [sys.executable, "-m", "sweep.run", *options, *(str(each.path) for each in directories)]
     with job.log.open("wb") as log:
-        job.process = _spawn(command, log, threads)
+        job.process = _spawn(command, log, workers.threads)
     job.state = State.RUNNING
 
 

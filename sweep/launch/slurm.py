@@ -7,11 +7,11 @@ for each job, inputs first, and its id is noted at once. If a call is refused, t
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from sweep.attempt_logs import point_to
 from sweep.contract import Graph
 from sweep.errors import InputError
 from sweep.launch import slurm_queue
@@ -57,7 +57,7 @@ def queue_shape(graph: Graph, plan: Plan, others: Sequence[Standing] = ()) -> tu
 def write_submission(graph: Graph, plan: Plan, jobs: Sequence[SlurmJob], store: Store, order: Order) -> Path:
     """All files of a submission; returns its directory."""
     directory = new_directory(store.root, graph.name)
-    export(directory.code, graph.launch.site, graph.workers.threads)
+    export(directory.code, graph.launch, graph.workers.threads)
     submission = Submission(
         name=graph.name,
         command=order.command,
@@ -109,9 +109,7 @@ def _point_to_log(directory: SubmissionDirectory, job: SlurmJob, index: int, ele
     """log.txt of each stage leads to what its element prints."""
     log = directory.logs / log_name(job.name, str(index))
     for address in element.stages:
-        link = StageDirectory(directory.store / address).log_file
-        link.unlink(missing_ok=True)
-        link.symlink_to(os.path.relpath(log, link.parent))
+        point_to(log, StageDirectory(directory.store / address).path)
 
 
 def send(

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from sweep.attempt_logs import new_log, point_to
+from sweep.claim import holder_of
 from sweep.contract import Request, Workers
 from sweep.launch.local import Job, State, launch
 from sweep.plan import plan
@@ -48,7 +50,7 @@ def test_a_plan_runs_to_its_product(store: Store) -> None:
     assert directory.read_record()["summary"] == {"total": 6}
     token = directory.out.name.removeprefix("out-")
     assert sorted(path.name for path in directory.path.iterdir()) == [
-        *("hashed.json", "lock", "log.txt"),
+        *("hashed.json", "lock", "log-1.txt", "log.txt"),
         *("out", f"out-{token}", f"record-{token}.json", "record.json", "stage.json"),
     ]
 
@@ -151,6 +153,116 @@ def test_workers_end_with_a_launcher_that_was_killed_and_the_next_one_goes_on(st
     _, product = run_points(store, point(1), point(2))
     assert store.is_done(product)
     assert sum(key == toy.doubled_of(point(1)).key for key, _ in calls(store)) == 1
+
+
+def command(home: Path, *words: str) -> list[str]:
+    """The sweep's command with the configuration of the toys."""
+    code = (
+        "from pathlib import Path; from sweep import __main__ as entry; from sweep.compose import compose;"
+        "entry.compose = lambda argv: compose(argv, Path('tests/sweep/toy_conf').resolve());"
+        "raise SystemExit(entry.main())"
+    )
+    places = (f"store={home / 'store'}", f"results={home / 'results'}", "pipeline=tests.sweep.toy")
+    return [sys.executable, "-c", code, *words, *places]
+
+
+def driver(home: Path, *words: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(PROJECT)}
+    return subprocess.Popen(command(home, *words), cwd=PROJECT, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.mark.parametrize("count", ["2", "4"])
+def test_identical_sweeps_at_once_all_succeed_and_no_log_is_lost(tmp_path: Path, count: str) -> None:
+    """More rounds before a release: S1_SWEEP_ROUNDS=200."""
+    rounds = os.environ.get("S1_SWEEP_ROUNDS", "1")
+    words = [sys.executable, "-m", "tests.sweep.rounds", "sweeps", str(tmp_path), rounds, count]
+    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_attempt_has_a_log_of_its_own_and_none_is_lost(store: Store) -> None:
+    directory = store.directory(toy.doubled_of(point(7, fail_at=7)))
+    for _ in range(2):
+        run_points(store, point(7, fail_at=7))
+    logs = [directory.path / f"log-{number}.txt" for number in (1, 2)]
+    assert all("doubling went wrong" in log.read_text(encoding="utf-8") for log in logs)
+    assert directory.log_file.resolve() == logs[1]
+
+
+def test_a_log_of_before_there_were_numbers_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text("before", encoding="utf-8")
+    point_to(new_log(tmp_path), tmp_path)
+    assert "before" in {path.read_text(encoding="utf-8") for path in tmp_path.glob("log-*.txt")}
+    assert (tmp_path / "log.txt").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log-1.txt", "log-2.txt", "log.txt"]
+
+
+def test_who_waits_says_for_whom_and_goes_on_when_that_process_is_gone(tmp_path: Path) -> None:
+    """Another command's worker is stopped, so that it neither ends nor works; its driver is killed."""
+    first = driver(tmp_path, "shape.number=1", "shape.pause_s=60", "-m")
+    store = Store(tmp_path / "store")
+    slow = store.directory(toy.doubled_of(point(1, pause_s=60.0)))
+    wait_until(lambda: slow.progress_file.exists())
+    holder = holder_of(slow.path)
+    assert holder is not None
+    second = driver(tmp_path, "shape.number=1", "shape.pause_s=60", "-m")
+    said = lines_until(second, "waiting")
+    assert f"{slow.address}  held by {holder[0]}" in said[-1]
+    first.kill()
+    first.wait()
+    assert "going on" in lines_until(second, "going on")[-1]
+    wait_until(lambda: not is_alive(holder[0].pid))
+    second.send_signal(signal.SIGINT)
+    assert second.wait() == 130
+
+
+def lines_until(process: subprocess.Popen[str], word: str) -> list[str]:
+    """What a process prints, up to a line with this word."""
+    assert process.stdout is not None
+    said: list[str] = []
+    for line in process.stdout:
+        said.append(line.rstrip())
+        if word in line:
+            return said
+    raise AssertionError("\n".join(said))
+
+
+def test_a_stopped_worker_ends_with_its_driver_too(tmp_path: Path) -> None:
+    first = driver(tmp_path, "shape.number=1", "shape.pause_s=60", "-m")
+    slow = Store(tmp_path / "store").directory(toy.doubled_of(point(1, pause_s=60.0)))
+    wait_until(lambda: slow.progress_file.exists())
+    found = holder_of(slow.path)
+    assert found is not None
+    os.kill(found[0].pid, signal.SIGSTOP)
+    first.kill()
+    first.wait()
+    wait_until(lambda: not is_alive(found[0].pid))
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_driver_that_is_interrupted_ends_its_workers_and_says_how_to_go_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    one = driver(tmp_path, "shape.number=1", "shape.pause_s=60", "-m")
+    slow = Store(tmp_path / "store").directory(toy.doubled_of(point(1, pause_s=60.0)))
+    wait_until(lambda: slow.progress_file.exists())
+    found = holder_of(slow.path)
+    assert found is not None
+    one.send_signal(number)
+    assert "interrupted: what is finished is kept" in lines_until(one, "interrupted")[-1]
+    assert one.wait() == 130 and not is_alive(found[0].pid)
+
+
+def test_two_drivers_do_not_fight_while_one_is_stopped(tmp_path: Path) -> None:
+    first = driver(tmp_path, "shape.number=1", "shape.pause_s=2", "-m")
+    slow = Store(tmp_path / "store").directory(toy.doubled_of(point(1, pause_s=2.0)))
+    wait_until(lambda: slow.progress_file.exists())
+    first.send_signal(signal.SIGSTOP)
+    second = driver(tmp_path, "shape.number=1", "shape.pause_s=2", "-m")
+    assert second.wait() == 0
+    first.send_signal(signal.SIGCONT)
+    assert first.wait() == 0
+    assert len(calls(Store(tmp_path / "store"))) == 1
 
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
