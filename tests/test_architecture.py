@@ -29,6 +29,7 @@ RANKS = (
     ("sweep.generations", 1),
     ("sweep.checksums", 1),
     ("sweep.lock", 1),
+    ("sweep.file_system", 1),
     ("sweep.interrupt", 1),
     ("sweep.spacing", 0),
     ("sweep.store", 1),

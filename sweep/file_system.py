@@ -1,0 +1,90 @@
+"""What a path lies on: the mount, and whether the locks of that file system (flock) hold on all machines that share it.
+
+Pure but for `mount_of`, which reads /proc/self/mountinfo. Where locks are local a second machine gets a lock that the
+first one holds, and no call fails: only the mount tells.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+MOUNTS = Path("/proc/self/mountinfo")
+NFS = ("nfs", "nfs4")
+CLUSTERED = ("gfs2", "ocfs2")
+SMB = ("cifs", "smb3")
+# FUSE keeps flock on the machine unless the file system takes part in it; these do not.
+LOCAL_FUSE = ("fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.goofys", "fuse.gcsfuse", "fuse.mount-s3")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of mountinfo."""
+
+    file_system: str  # "nfs4", "lustre", "ext4"
+    options: tuple[str, ...]  # of the mount and of the file system: "rw", "local_lock=none"
+    mounted_at: Path
+
+
+def mount_of(path: Path) -> Mount:
+    """The mount that a path lies on, or would lie on. Raises OSError where there is no /proc."""
+    return mount_among(mounts_of(MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")), path.resolve())
+
+
+def mounts_of(mountinfo: str) -> list[Mount]:
+    """The lines of mountinfo, in their order: what is mounted over something else comes behind it."""
+    return [mount for mount in map(_mount, mountinfo.splitlines()) if mount is not None]
+
+
+def mount_among(mounts: Iterable[Mount], path: Path) -> Mount:
+    """The deepest mount above a resolved path; of several at one place the last, which hides the others."""
+    found = Mount("unknown", (), Path("/"))
+    for mount in mounts:
+        is_deeper = len(mount.mounted_at.parts) >= len(found.mounted_at.parts)
+        if is_deeper and path.is_relative_to(mount.mounted_at):
+            found = mount
+    return found
+
+
+def locks_are_local(mount: Mount) -> bool:
+    """Whether a lock held on one machine is not seen on another."""
+    return lock_option(mount) is not None
+
+
+def lock_option(mount: Mount) -> str | None:
+    """The mount option, or the kind of file system, that keeps locks on one machine; None: locks hold everywhere."""
+    if mount.file_system in LOCAL_FUSE:
+        return mount.file_system
+    return next((option for option in mount.options if option in _keeping_locks_local(mount.file_system)), None)
+
+
+def has_no_locks(mount: Mount) -> bool:
+    """Whether taking a lock fails here: Lustre mounted with `noflock`."""
+    return mount.file_system == "lustre" and "noflock" in mount.options
+
+
+def _keeping_locks_local(file_system: str) -> tuple[str, ...]:
+    if file_system in NFS:  # local_lock=posix leaves flock alone
+        return ("nolock", "local_lock=flock", "local_lock=all")
+    if file_system == "lustre":
+        return ("localflock",)
+    if file_system in CLUSTERED:
+        return ("localflocks",)
+    return ("nobrl",) if file_system in SMB else ()
+
+
+def _mount(line: str) -> Mount | None:
+    """`36 35 98:0 /root /mounted/at rw,noatime master:1 - ext4 /dev/root rw,errors=continue`"""
+    of_mount, separator, of_file_system = line.partition(" - ")
+    first, last = of_mount.split(" "), of_file_system.split(" ")
+    if not separator or len(first) < 6 or len(last) < 2:
+        return None
+    options = [*first[5].split(","), *(last[2].split(",") if len(last) > 2 else [])]
+    return Mount(last[0], tuple(dict.fromkeys(map(_unescaped, options))), Path(_unescaped(first[4])))
+
+
+def _unescaped(text: str) -> str:
+    r"""Mountinfo writes a space as \040."""
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)
