@@ -22,6 +22,7 @@ from sweep.errors import InputError
 from sweep.housekeeping import keep_house
 from sweep.lock import Hold
 from sweep.planning import clear, planned
+from sweep.provenance import git_problem
 from sweep.queueing import cancel, logs, resume, show_shape, status, submit
 from sweep.show import show_code, show_damaged, show_plan
 from sweep.store import Store, StoreError
@@ -76,7 +77,8 @@ def sweep(composition: Composition, console: Console) -> int:
     pipeline = pipeline_of(entry.pipeline)
     store = Store(entry.store)
     graph = pipeline.graph(composition.points, composition.request)
-    graph = replace(graph, notes=[*composition.notes, *graph.notes])
+    unrecorded = [problem] if (problem := git_problem()) else []
+    graph = replace(graph, notes=[*composition.notes, *unrecorded, *graph.notes])
     to_queue = graph.launch.kind is LaunchKind.SLURM
     with nullcontext() if entry.plan else store.held(Hold.SHARED):
         found = planned(graph, store, entry.redo)

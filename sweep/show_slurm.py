@@ -61,6 +61,9 @@ def show_situation(console: Console, directory: SubmissionDirectory, situation: 
     console.print(table)
     if len(shown) < len(elements) or len(shown) > ROWS:
         console.print(f"{len(elements) - min(len(shown), ROWS)} more, not shown")
+    if warnings := read_json(directory.probe_file).get("warnings") if directory.probe_file.exists() else None:
+        line = f"store, as its first job found it: {'; '.join(map(str, warnings))}."
+        console.print(f"  [yellow]warning[/yellow]  {escape(line)}", soft_wrap=True)
     for line in _failures(directory, elements):
         console.print(line, soft_wrap=True)
     if directory.published_file.exists():
