@@ -41,16 +41,18 @@ def send(
     for job in jobs:
         waits = [dependency_of(job, ids), *(f"afterok:{each}" for each in alive_before(job, before))]
         dependency = ",".join(filter(None, waits)) or None
-        name, script = directory.queue_name(job.name, experiment), directory.script(job.name)
+        name = directory.queue_name(job.name, experiment)
+        call = _Call(submit, directory.script(job.name), _arguments(directory, job), dependency, name)
         try:
             directory.sending(job.name, name)
-            ids[job.name] = patience.PATIENCE.repeat(
-                _Call(submit, script, _arguments(directory, job), dependency, name)
-            )
+            ids[job.name] = patience.PATIENCE.repeat(call)
             directory.submitted(job.name, ids[job.name])
-        except (InputError, OSError) as error:
-            if isinstance(error, InputError) and not isinstance(error, QueueAway):  # SLURM has refused it
-                directory.not_sent(job.name)
+        except QueueAway as error:
+            raise _taken_back(directory, ids, call.trouble or error) from None
+        except InputError as error:  # SLURM has refused it
+            directory.not_sent(job.name)
+            raise _taken_back(directory, ids, error) from None
+        except OSError as error:
             raise _taken_back(directory, ids, error) from error
     return ids
 
@@ -64,19 +66,23 @@ class _Call:
     arguments: Sequence[str]
     dependency: str | None
     name: str  # in the queue
-    was_sent: bool = False  # and not answered
+    trouble: QueueAway | None = None  # what sbatch said last, if it may have sent it all the same
     absent: int = 0
 
     def __call__(self) -> str:
         """Its id, from the queue if an earlier call has reached it. Raises QueueAway while nobody can tell."""
-        if self.was_sent:
+        if self.trouble is not None:
             if found := _find(self.name):
                 return found
             self.absent += 1
             if self.absent < SURE_AFTER:
                 raise QueueAway(f"squeue: {self.name} is not there. Asked once more before it is sent again.")
-        self.was_sent, self.absent = True, 0
-        return self.submit(self.script, self.arguments, self.dependency)
+        self.absent = 0
+        try:
+            return self.submit(self.script, self.arguments, self.dependency)
+        except QueueAway as away:
+            self.trouble = away
+            raise
 
 
 def _find(name: str) -> str | None:
