@@ -124,10 +124,11 @@ def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> No
 def status(argv: Sequence[str], console: Console) -> int:
     """The sub-command `status`; exit status 0 also if something failed: it is told."""
     directory, _, switches = _addressed(argv, ("watch",))
+    of_others = [] if directory.name in argv else foreign_lines(submissions(directory.store))
     while True:
         situation = slurm.look(directory)
         show_situation(console, directory, situation)
-        for line in () if directory.name in argv else foreign_lines(submissions(directory.store)):
+        for line in of_others:
             console.print(escape(line), soft_wrap=True)
         if switches.get("watch") != "true" or not any(each.state.is_alive for each in situation.elements):
             return 0
@@ -156,8 +157,8 @@ def logs(argv: Sequence[str], console: Console) -> int:
 def resume(argv: Sequence[str], console: Console) -> int:
     """The sub-command `resume`."""
     directory, _, switches = _addressed(argv, ("yes",))
-    would_run = "Its code, {directory}/code, would run under the account of {account}."
-    _refuse_foreign(console, "resume", directory, switches, would_run)
+    consequence = "Its code, {directory}/code, then runs under the account of {account}."
+    _refuse_foreign(console, "resume", directory, switches, consequence)
     store = Store(directory.store)
     with store.held(Hold.SHARED), _alone(directory, "resume"):
         _refuse_unpinned(directory)
@@ -197,8 +198,8 @@ def cancel(argv: Sequence[str], console: Console) -> int:
     opened = [each.name for each in submissions(directory.store) if each.is_open and is_own(each)]
     if len(opened) > 1 and directory.name not in argv:
         raise InputError(f"cancel: which one? Name it: {', '.join(opened)}.")
-    would_end = "Its jobs would be cancelled for {owner}, from the account of {account}."
-    _refuse_foreign(console, "cancel", directory, switches, would_end)
+    consequence = "This cancels jobs of {owner} from the account of {account}."
+    _refuse_foreign(console, "cancel", directory, switches, consequence)
     with _alone(directory, "cancel"):
         count = slurm.cancel(directory)
     console.print(f"{directory.name}: {count} elements cancelled. What is done is kept; `resume` goes on from there.")
@@ -242,8 +243,7 @@ def _addressed(argv: Sequence[str], known: Sequence[str]) -> tuple[SubmissionDir
 
 def _meant(store: Path, name: str | None) -> SubmissionDirectory:
     """The submission of that name, or the newest of one's own. Raises InputError if there is none."""
-    if name is None and (known := submissions(store)) and not any(map(is_own, known)):
-        raise InputError(
-            f"submission: none of yours in {store}. {' '.join(foreign_lines(known))} Name the one that is meant."
-        )
+    if name is None and (known := submissions(store)) and not any(map(is_own, reversed(known))):
+        of_others = " ".join(foreign_lines(known))
+        raise InputError(f"submission: none of yours in {store}. {of_others} Name the one that is meant.")
     return the_submission(store, name, is_own)

@@ -100,7 +100,7 @@ def refuse_foreign(directory: SubmissionDirectory, verb: str, consequence: str, 
         return None
     why = f" ({owner.conflict})" if owner.conflict else ""
     what = consequence.format(owner=owner.user, account=account.user, directory=directory.path)
-    line = f"{verb} {directory.name}: the submission of {owner.user}{why}. {what}"
+    line = f"{verb} {directory.name}: belongs to {owner.user}{why}. {what}"
     if not is_meant:
         raise InputError(f"{line} Add yes=true if that is meant.")
     return line

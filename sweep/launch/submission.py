@@ -177,8 +177,8 @@ def submissions(store: Path) -> list[SubmissionDirectory]:
 def the_submission(store: Path, name: str | None, of: Callable[[SubmissionDirectory], bool]) -> SubmissionDirectory:
     """The one of that name, or the newest of those that `of` accepts. Raises InputError if there is none."""
     known = submissions(store)
-    if name is None and (own := [each for each in known if of(each)]):
-        return own[-1]
+    if name is None and (newest := next(filter(of, reversed(known)), None)):
+        return newest
     for each in known:
         if each.name == name:
             return each
