@@ -35,7 +35,7 @@ def mount_of(path: Path) -> Mount:
 
 def mounts_of(mountinfo: str) -> list[Mount]:
     """The lines of mountinfo, in their order: what is mounted over something else comes behind it."""
-    return [mount for mount in map(_mount, mountinfo.splitlines()) if mount is not None]
+    return [mount for mount in map(_mount, mountinfo.split("\n")) if mount is not None]
 
 
 def mount_among(mounts: Iterable[Mount], path: Path) -> Mount:
@@ -58,11 +58,6 @@ def lock_option(mount: Mount) -> str | None:
     if mount.file_system in LOCAL_FUSE:
         return mount.file_system
     return next((option for option in mount.options if option in _keeping_locks_local(mount.file_system)), None)
-
-
-def has_no_locks(mount: Mount) -> bool:
-    """Whether taking a lock fails here: Lustre mounted with `noflock`."""
-    return mount.file_system == "lustre" and "noflock" in mount.options
 
 
 def _keeping_locks_local(file_system: str) -> tuple[str, ...]:

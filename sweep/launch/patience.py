@@ -23,15 +23,14 @@ TRANSIENT = (  # what SLURM's commands print, in lower case
     "unable to establish",
     "unable to connect",
     "unable to create job record, try again",
-    "socket timed out",
+    "timed out",
     "slurm temporarily unable",
     "resource temporarily unavailable",
     "connection refused",
     "connection reset",
-    "connection timed out",
     "connection failure",
     "connection aborted",
-    "operation timed out",
+    "connection closed",
     "message send failure",
     "message receive failure",
     "communication shutdown failure",
@@ -45,6 +44,8 @@ TRANSIENT = (  # what SLURM's commands print, in lower case
     "network is down",
     "transport endpoint is not connected",
     "interrupted system call",
+    "cannot assign requested address",
+    "rate limit",
     "temporary failure in name resolution",
     "standby mode",
     "problem talking to the database",
@@ -63,8 +64,9 @@ class QueueAway(InputError):
 
 
 def is_transient(said: str) -> bool:
-    """Whether what a command of SLURM printed speaks of trouble that passes."""
-    return any(each in said.lower() for each in TRANSIENT)
+    """Whether what a command of SLURM printed speaks of trouble that passes; of sbatch its verdict counts alone."""
+    verdict = said.lower().rpartition("submission failed:")[2]
+    return any(each in verdict for each in TRANSIENT)
 
 
 def _say(line: str) -> None:

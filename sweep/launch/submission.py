@@ -133,12 +133,12 @@ class SubmissionDirectory:
 
     def submitted(self, job: str, job_id: str) -> None:
         """Note the id that SLURM gave a job; at once, so that none is ever out there unknown."""
-        _write_durably(self._job_file(job, "job"), f"{job_id}\n")
+        _write_durably(self._job_file(job, "job"), f"{job_id} {_check_of(job, job_id)}\n")
 
     def ids(self) -> dict[str, str]:
-        """SLURM's ids by job, of those that were submitted."""
-        found = {path.stem: _text(path) for path in sorted((self.path / "jobs").glob("*.job"))}
-        return {job: text for job, text in found.items() if text.isascii() and text.isdecimal()}
+        """SLURM's ids by job, of those that were submitted. A file that is not whole counts as none."""
+        found = {path.stem: _id_in(path) for path in sorted((self.path / "jobs").glob("*.job"))}
+        return {job: job_id for job, job_id in found.items() if job_id is not None}
 
     def in_doubt(self) -> dict[str, str]:
         """Names in the queue, by job, of those of which it is not known whether SLURM took them."""
@@ -194,6 +194,19 @@ def awaited(store: Path) -> set[str]:
         found |= {address for address in addresses if not StageDirectory(store / address).is_done}
         found.add(submission.product)
     return found
+
+
+def _check_of(job: str, job_id: str) -> str:
+    """Another id than the one that was written would be that of another job, which `cancel` would end."""
+    return hashlib.sha256(f"{job} {job_id}".encode()).hexdigest()[:8]
+
+
+def _id_in(path: Path) -> str | None:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    job_id, _, check = text.removesuffix("\n").partition(" ")
+    if not (job_id.isascii() and job_id.isdecimal() and text.endswith("\n")):
+        return None
+    return job_id if check in ("", _check_of(path.stem, job_id)) else None  # "": of before, without one
 
 
 def _text(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.file_system import Mount, has_no_locks, lock_option, locks_are_local, mount_among, mount_of, mounts_of
+from sweep.file_system import Mount, lock_option, locks_are_local, mount_among, mount_of, mounts_of
 
 ROOT = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard"
 NFS3 = (
@@ -53,15 +53,6 @@ def test_the_mount_tells_whether_locks_hold_between_machines(line: str, option: 
     assert locks_are_local(mount) is (option is not None)
 
 
-def test_lustre_without_locks_is_something_else_than_with_local_ones() -> None:
-    line = "92 27 0:53 / /scratch rw - lustre 10.1.1.1@o2ib:/fs rw,{},lazystatfs"
-    assert [has_no_locks(the_mount(line.format(each))) for each in ("noflock", "flock", "localflock")] == [
-        True,
-        False,
-        False,
-    ]
-
-
 def test_a_path_lies_on_the_deepest_mount_and_on_the_last_at_one_place() -> None:
     mounts = mounts_of(
         "\n".join(
@@ -71,13 +62,14 @@ def test_a_path_lies_on_the_deepest_mount_and_on_the_last_at_one_place() -> None
                 "80 27 0:40 / /home rw - autofs auto.home rw,fd=6",
                 NFS3.format(lock=""),
                 r"99 27 0:60 / /with\040space rw - xfs /dev/vdc rw",
+                "99 27 0:60 / /line\u2028end rw - xfs /dev/vdc rw",
                 "not a line of mountinfo",
             ]
         )
     )
     kinds = {
         path: mount_among(mounts, Path(path)).file_system
-        for path in ("/", "/home/ada/store", "/data/lab/store", "/data/labour", "/with space/store")
+        for path in ("/", "/home/ada/store", "/data/lab/store", "/data/labour", "/with space/store", "/line\u2028end/a")
     }
     assert kinds == {
         "/": "ext4",
@@ -85,6 +77,7 @@ def test_a_path_lies_on_the_deepest_mount_and_on_the_last_at_one_place() -> None
         "/data/lab/store": "lustre",
         "/data/labour": "ext4",
         "/with space/store": "xfs",
+        "/line\u2028end/a": "xfs",
     }
 
 

@@ -114,6 +114,11 @@ def send(directory: SubmissionDirectory) -> dict[str, str]:
         ("sbatch: error: AssocMaxSubmitJobLimit", False),
         ("sbatch: error: Batch job submission failed: Invalid account or account/partition combination", False),
         ("sbatch: error: Batch job submission failed: Requested node configuration is not available", False),
+        (
+            "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying"
+            " sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified",
+            False,
+        ),
         ("Slurm accounting storage is disabled", False),
         ("squeue: error: Invalid job id specified", False),
         ("scancel: error: Kill job error on job id 5: Access/permission denied", False),
@@ -284,15 +289,23 @@ def test_what_is_in_doubt_while_the_controller_is_away_is_neither_sent_nor_calle
     assert directory.is_open and list(directory.in_doubt()) == ["01-start"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"12\x00", b"\xff\xfe"])
+@pytest.mark.parametrize("damage", [b"", b"12\x00", b"\xff\xfe", b"103", b"1", b"10"])
 def test_an_id_that_was_torn_is_found_again_by_name(tmp_path: Path, connect: Connect, damage: bytes) -> None:
     connect()
     directory = written(Store(tmp_path / "store"), fan())
     ids = send(directory)
-    (directory.path / "jobs" / "02-points.job").write_bytes(damage)
+    file = directory.path / "jobs" / "02-points.job"
+    rest = file.read_bytes()[3:] if damage in (b"103", b"1") else b""  # another number; all else is torn
+    file.write_bytes(damage + rest)
     assert directory.ids() != ids
     slurm.look(directory)
     assert directory.ids() == ids
+
+
+def test_an_id_that_was_noted_before_there_were_checks_counts(tmp_path: Path) -> None:
+    directory = written(Store(tmp_path / "store"), fan())
+    (directory.path / "jobs" / "01-start.job").write_text("17\n", encoding="ascii")
+    assert directory.ids() == {"01-start": "17"} and directory.in_doubt() == {}
 
 
 def test_a_name_that_was_torn_too_is_known_all_the_same(tmp_path: Path, connect: Connect) -> None:
