@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import subprocess
@@ -73,10 +74,27 @@ def test_status_shows_what_is_wrong(
     monkeypatch.setattr(probing, "flock", lambda file, operation: None)  # as a no-op from the kernel
     monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((4096, 4096, 0, 0, 9, 5, 1, 1, 0, 255)))
     assert main(directory.path, JOB) == 0
-    console = Console(file=open(os.devnull, "w"), record=True, width=200)  # noqa: PTH123, SIM115
+    console = Console(file=io.StringIO(), record=True, width=200)
     show_situation(console, directory, slurm.look(directory))
     (line,) = [each for each in console.export_text().splitlines() if "warning" in each]
     golden("slurm/probe.txt", line + "\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("", "what it wrote into probe.json is damaged."),
+        ('{"warnings": ["\\u001b[2J [bold]red"]}', "?[2J [bold]red."),
+        ('{"warnings": 3}', None),
+        ("{}", None),
+    ],
+)
+def test_status_survives_whatever_is_in_the_probe(directory: SubmissionDirectory, content: str, shown: str) -> None:
+    directory.probe_file.write_text(content, encoding="utf-8")
+    console = Console(file=io.StringIO(), record=True, width=200)
+    show_situation(console, directory, slurm.look(directory))
+    lines = [each for each in console.export_text().splitlines() if "warning" in each]
+    assert lines == ([f"  warning  store, as the first job found it: {shown}"] if shown else [])
 
 
 def test_a_clock_is_wrong_by_what_lies_outside_of_the_call() -> None:
