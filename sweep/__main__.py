@@ -20,6 +20,7 @@ from sweep.compose import Composition, ask_hydra, compose, is_question_to_hydra,
 from sweep.contract import LaunchKind
 from sweep.errors import InputError
 from sweep.housekeeping import keep_house
+from sweep.launch.slurm_options import refuse_unsafe
 from sweep.lock import Hold
 from sweep.planning import clear, planned
 from sweep.provenance import git_problem
@@ -80,6 +81,8 @@ def sweep(composition: Composition, console: Console) -> int:
     unrecorded = [problem] if (problem := git_problem()) else []
     graph = replace(graph, notes=[*composition.notes, *unrecorded, *graph.notes])
     to_queue = graph.launch.kind is LaunchKind.SLURM
+    if to_queue:
+        refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
     with nullcontext() if entry.plan else store.held(Hold.SHARED):
         found = planned(graph, store, entry.redo)
         work, code = found.work, code_report(found, store)

@@ -31,7 +31,6 @@ from sweep.errors import InputError
 from sweep.launch import slurm, slurm_queue
 from sweep.launch.ownership import foreign_lines, is_own, refuse_foreign
 from sweep.launch.slurm_jobs import SlurmJob
-from sweep.launch.slurm_options import refuse_unsafe
 from sweep.launch.slurm_send import settle
 from sweep.launch.slurm_text import asked_of
 from sweep.launch.submission import SubmissionDirectory, submissions, the_submission
@@ -47,8 +46,7 @@ LOG_LINES = 20
 
 
 def show_shape(console: Console, graph: Graph, work: Plan, store: Store) -> None:
-    """What the queue would see of a plan. Raises InputError for what no batch script may hold."""
-    refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
+    """What the queue would see of a plan."""
     others = slurm.elsewhere(store.root)
     show_jobs(console, slurm.queue_shape(graph, work, others), graph.launch)
     if others:
@@ -59,7 +57,6 @@ def show_shape(console: Console, graph: Graph, work: Plan, store: Store) -> None
 def submit(console: Console, graph: Graph, found: Planned, composition: Composition) -> int:
     """Ask, prefetch, write, send; the exit status."""
     launch, store, work = graph.launch, Store(composition.entry.store), found.work
-    refuse_unsafe(launch, graph.name, str(store.root.resolve()))
     if launch.dry_run and found.again:
         first = next(iter(found.again))
         raise InputError(f"launch.dry_run true: {first} would be made again, and a dry run leaves it. Submit it.")

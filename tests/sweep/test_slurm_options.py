@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweep.compose import Composition, Entry
-from sweep.contract import Launch, LaunchKind, Request
+from sweep.__main__ import sweep
+from sweep.compose import compose
+from sweep.contract import Launch, LaunchKind
 from sweep.errors import InputError
 from sweep.launch import slurm
 from sweep.launch.slurm_jobs import Element, SlurmJob
 from sweep.launch.slurm_options import refuse_unsafe
 from sweep.launch.slurm_text import MARK, options_of, script_of
 from sweep.plan import plan
-from sweep.planning import planned
-from sweep.queueing import show_shape, submit
 from sweep.stage import Resources
 from sweep.store import Store
 from tests.slurm import toys
@@ -122,22 +121,21 @@ def test_every_fault_is_named_at_once() -> None:
     assert starts == ["launch.partition", "launch.sbatch", "launch.without", "name", "store"]
 
 
-@pytest.mark.parametrize("dry_run", [True, False])
-def test_it_is_refused_before_anything_is_written(tmp_path: Path, dry_run: bool) -> None:
-    launch = dataclasses.replace(SLURM, partition="main\n#SBATCH --uid=0", dry_run=dry_run)
-    graph = toys.graph(make_stage("total", 1), launch)
+@pytest.mark.parametrize("word", ["plan=true", "launch.dry_run=true", "yes=true"])
+def test_it_is_refused_before_anything_is_written(tmp_path: Path, word: str) -> None:
+    places = [f"store={tmp_path / 'store'}", f"results={tmp_path / 'results'}"]
+    unsafe = compose(["+experiment=smoke", "launch=slurm", r'launch.partition="main\n#SBATCH --uid=0"', word, *places])
+    with pytest.raises(InputError, match=r"launch.partition 'main\\n#SBATCH --uid=0'"):
+        sweep(unsafe, Console(file=io.StringIO()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_submission_is_written_with_it(tmp_path: Path) -> None:
+    graph = toys.graph(make_stage("total", 1), dataclasses.replace(SLURM, partition="main\n#SBATCH --uid=0"))
     store = Store(tmp_path / "store")
-    entry = Entry("tests.slurm.toys", store.root, tmp_path / "results", plan=False, yes=True, also=())
-    console, work = Console(file=io.StringIO()), plan([graph.product], store.is_done)
-    composition = Composition(entry, (), Request("toy", {}, (), entry.store))
-    order = slurm.Order("toy", (), Path.cwd(), tmp_path)
-    for act in (
-        lambda: show_shape(console, graph, work, store),
-        lambda: submit(console, graph, planned(graph, store), composition),
-        lambda: slurm.write_submission(graph, work, (), store, order),
-    ):
-        with pytest.raises(InputError, match=r"launch.partition"):
-            act()
+    work, order = plan([graph.product], store.is_done), slurm.Order("toy", (), Path.cwd(), tmp_path)
+    with pytest.raises(InputError, match=r"launch.partition"):
+        slurm.write_submission(graph, work, (), store, order)
     assert list(tmp_path.iterdir()) == []
 
 
