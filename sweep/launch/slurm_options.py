@@ -90,7 +90,7 @@ def _fault_of_option(option: str) -> str | None:
 
 
 def _faults_of_names(name: str, store: str) -> Iterator[str]:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+    if not name or not name.isprintable() or re.search(r"[/\"\\]", name):
         yield f"name {name!r}: not a plain folder name. Use letters, digits, dots, dashes."
     if not store.isprintable() or '"' in store or "\\" in store:
         yield (

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -121,7 +122,8 @@ class SubmissionDirectory:
     def queue_name(self, job: str, of: str) -> str:
         """What a job is called in the queue: of the experiment and the stage, and like no other of any submission."""
         unique = hashlib.sha256(f"{self.path.resolve()}\0{job}".encode(errors="surrogateescape")).hexdigest()[:10]
-        return f"{of}-{job.partition('-')[2]}"[:150] + f"-{unique}"
+        plain = re.sub(r"[^A-Za-z0-9._+=-]", "-", f"{of}-{job.partition('-')[2]}")  # a comma would part two names
+        return f"{plain[:150]}-{unique}"
 
     def sending(self, job: str, name: str) -> None:
         """Note, before sbatch is called, the name by which a job can be found in the queue."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -341,6 +342,13 @@ def test_names_in_the_queue_are_like_no_other(tmp_path: Path) -> None:
     assert names[1].startswith("toy-points-")
     script = first.script("02-points").read_text(encoding="utf-8")
     assert f"#SBATCH --job-name={names[1]}\n" in script
+
+
+@pytest.mark.parametrize("experiment", ["smoke-steps=100", "a b,c", "100%j", "#\n--x", "x" * 400])
+def test_a_name_in_the_queue_is_one_plain_word(tmp_path: Path, experiment: str) -> None:
+    name = SubmissionDirectory(tmp_path).queue_name("03-pool+rows.r2", experiment)
+    assert re.fullmatch(r"[A-Za-z0-9._+=-]{1,170}", name)
+    assert name != SubmissionDirectory(tmp_path).queue_name("03-pool+rows.r3", experiment)
 
 
 def test_what_is_found_is_the_job_of_that_very_name(monkeypatch: pytest.MonkeyPatch) -> None:
