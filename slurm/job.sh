@@ -32,6 +32,7 @@ units() {
     shift
     RUN=("$PYTHON" -m sweep.run --stall-minutes "$STALL_MINUTES")
     if [[ $# == 1 && -f $1 ]]; then
+        probe "$1"
         mapfile -t UNITS < <(sed -n "s/^${SLURM_ARRAY_TASK_ID:-0}\t//p" "$1")
         return
     fi
@@ -43,6 +44,15 @@ units() {
         first=$((SLURM_ARRAY_TASK_ID % ${#UNITS[@]}))
         UNITS=("${UNITS[@]:first}" "${UNITS[@]:0:first}")
         RUN+=(--unless-busy)
+    fi
+}
+
+# probe FILE    once for a submission: what this node can do in its store; where nothing could be published the job ends
+probe() {
+    local submission
+    submission=$(dirname "$(dirname "$1")")
+    if [[ ${SLURM_ARRAY_TASK_ID:-0} == 0 && ! -e $submission/probe.json ]]; then
+        step "$PYTHON" -m sweep.probe "$submission" "$(basename "$1" .units)"
     fi
 }
 
@@ -60,6 +70,8 @@ step() {
         if ((SIGNALS == seen)); then break; fi
     done
     if ((status != 0)); then ended "$status"; fi
+    trap 'SIGNALS=1' USR1 # until the next step there is no child
+    trap - TERM
 }
 
 pass() {
@@ -106,7 +118,9 @@ ended() {
     if is_running; then
         echo "interrupted: job $ELEMENT is put back into the queue, $(date -Is)"
         trap '' TERM
-        scontrol requeue "$ELEMENT"
+        if ! scontrol requeue "$ELEMENT"; then
+            echo "it could not be put back, so it ends here. To go on from what is kept: python -m sweep resume" >&2
+        fi
     fi
     exit 75
 }

@@ -21,9 +21,11 @@ from sweep.contract import LaunchKind
 from sweep.errors import InputError
 from sweep.housekeeping import keep_house
 from sweep.interrupt import interrupt_on_hang_up
+from sweep.launch.slurm_options import refuse_unsafe
 from sweep.lock import Hold
 from sweep.permission import explained
 from sweep.planning import clear, planned
+from sweep.provenance import git_problem
 from sweep.publish import require_place
 from sweep.queueing import cancel, logs, resume, show_shape, status, submit
 from sweep.results import list_results
@@ -87,8 +89,11 @@ def sweep(composition: Composition, console: Console) -> int:
     pipeline = pipeline_of(entry.pipeline)
     store = Store(entry.store)
     graph = pipeline.graph(composition.points, composition.request)
-    graph = replace(graph, notes=[*composition.notes, *graph.notes]).looked_after(entry.yes)
+    unrecorded = [problem] if (problem := git_problem()) else []
+    graph = replace(graph, notes=[*composition.notes, *unrecorded, *graph.notes]).looked_after(entry.yes)
     to_queue = graph.launch.kind is LaunchKind.SLURM
+    if to_queue:
+        refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
     with nullcontext() if entry.plan else store.held(Hold.SHARED):
         found = planned(graph, store, entry.redo)
         work, code = found.work, code_report(found, store)

@@ -33,33 +33,60 @@ def provenance() -> dict[str, Any]:
     }
 
 
+class GitError(RuntimeError):
+    """Git does not answer: why, in one line."""
+
+
 def git_state() -> dict[str, str | None]:
-    """Commit and diff; of exported code those of the checkout it came from; both None if neither is known."""
+    """Commit and diff; of exported code those of the checkout it came from; both None if neither is known.
+
+    Where git fails on a checkout, `problem` says why.
+    """
     if (PROJECT / EXPORTED).exists():
         return json.loads((PROJECT / EXPORTED).read_text(encoding="utf-8"))
     if not (PROJECT / ".git").exists():
         return {"commit": None, "diff": None}
-    return {"commit": _git("rev-parse", "HEAD"), "diff": _git("diff", "HEAD", "--", "*.py", "*.yaml", "*.toml")}
+    try:
+        return {"commit": _git("rev-parse", "HEAD"), "diff": _git("diff", "HEAD", "--", "*.py", "*.yaml", "*.toml")}
+    except GitError as error:
+        return {"commit": None, "diff": None, "problem": str(error)}
+
+
+def git_problem() -> str | None:
+    """Why the records of what runs now would not name its commit, one line for people; None: they will."""
+    if (PROJECT / EXPORTED).exists() or not (PROJECT / ".git").exists():
+        return None
+    try:
+        _git("rev-parse", "HEAD")
+    except GitError as error:
+        return f"commit and diff of {PROJECT} are not recorded: {error}"
+    return None
 
 
 def tracked_files(new_in: Sequence[str]) -> list[str] | None:
     """Relative paths of all files that git knows, and of new ones in these folders; None outside a checkout."""
     if not (PROJECT / ".git").exists():
         return None
-    tracked, new = _git("ls-files", "-z"), _git("ls-files", "-z", "--others", "--exclude-standard", "--", *new_in)
-    if tracked is None or new is None:
+    try:
+        tracked, new = _git("ls-files", "-z"), _git("ls-files", "-z", "--others", "--exclude-standard", "--", *new_in)
+    except GitError:
         return None
     return [name for name in (tracked + "\0" + new).split("\0") if name]
 
 
-def _git(*arguments: str) -> str | None:
+def _git(*arguments: str) -> str:
+    """What git answers. A checkout of another user is read as well: its code runs here already. Raises GitError."""
+    of_this_call = ("--no-optional-locks", "-c", f"safe.directory={PROJECT}", "-c", "core.fsmonitor=false")
+    command = ["git", "-C", str(PROJECT), *of_this_call, *arguments]
     try:
-        answer = subprocess.run(
-            ["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, check=False, timeout=30
-        )
-    except (FileNotFoundError, subprocess.TimeoutExpired):  # no git on this machine, or a file system that sleeps
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    except FileNotFoundError:
+        raise GitError("no git on this machine") from None
+    except subprocess.TimeoutExpired:  # a file system that sleeps
+        raise GitError("git did not answer in 30 s") from None
+    if answer.returncode:
+        raise GitError((answer.stderr.strip().splitlines() or [f"git {arguments[0]}: status {answer.returncode}"])[0])
+    return answer.stdout.strip()
 
 
 def _package_versions() -> dict[str, str]:

@@ -5,10 +5,11 @@
     python -m sweep logs [ID] [STAGE] [lines=20] the end of the logs of a stage: "checkpoint", or "answers/9f3c1ab2d4e5"
     python -m sweep resume [ID] [yes=true]       submit what failed or is missing, with the code and the launch settings
                                                  of the submission; or all of a dry run, asked about as any plan
-    python -m sweep cancel [ID]                  cancel all its jobs; what is done is kept. Of several it wants the ID
+    python -m sweep cancel [ID] [yes=true]       cancel all its jobs; what is done is kept. Of several it wants the ID
 
-ID is a directory name in store/submissions, by default the newest. `store=DIR` as everywhere. They work from the store
-and, where there is one, SLURM; the session that submitted need not be there any more.
+ID is a directory name in store/submissions, by default the newest of one's own. Those of somebody else are meant by ID
+alone, and `resume` and `cancel` want yes=true for them. `store=DIR` as everywhere. They work from the store and, where
+there is one, SLURM; the session that submitted need not be there any more.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -27,7 +29,9 @@ from sweep.compose import Composition, compose_entry
 from sweep.contract import Graph, Launch
 from sweep.errors import InputError
 from sweep.launch import slurm, slurm_queue
+from sweep.launch.ownership import foreign_lines, is_own, refuse_foreign
 from sweep.launch.slurm_jobs import SlurmJob
+from sweep.launch.slurm_send import settle
 from sweep.launch.slurm_text import asked_of
 from sweep.launch.submission import SubmissionDirectory, submissions, the_submission
 from sweep.lock import Hold, locked_now
@@ -65,7 +69,7 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
         composition.entry.results.resolve(),
         composition.request.pins,
     )
-    others = slurm.elsewhere(store.root)
+    others = slurm.elsewhere(store.root, must_know=not launch.dry_run)
     jobs = slurm.queue_shape(graph, work, others)
     _refuse_no_time(jobs, launch)
     clear(store, found)
@@ -77,7 +81,8 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
             then = "to submit it: pin what is unpinned, then give the same command without launch.dry_run."
         console.print(then, soft_wrap=True)
         return 0
-    ids = slurm.send(directory, jobs, before=others)
+    with _alone(directory, "submit"):
+        ids = slurm.send(directory, jobs, before=others)
     console.print(f"submitted {directory.name}: jobs {', '.join(ids.values())}", soft_wrap=True)
     console.print("to follow it: python -m sweep status | logs | resume | cancel", markup=False)
     return 0
@@ -116,9 +121,12 @@ def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> No
 def status(argv: Sequence[str], console: Console) -> int:
     """The sub-command `status`; exit status 0 also if something failed: it is told."""
     directory, _, switches = _addressed(argv, ("watch",))
+    of_others = [] if directory.name in argv else foreign_lines(submissions(directory.store))
     while True:
         situation = slurm.look(directory)
         show_situation(console, directory, situation)
+        for line in of_others:
+            console.print(escape(line), soft_wrap=True)
         if switches.get("watch") != "true" or not any(each.state.is_alive for each in situation.elements):
             return 0
         time.sleep(WATCH_INTERVAL_S)
@@ -146,11 +154,12 @@ def logs(argv: Sequence[str], console: Console) -> int:
 def resume(argv: Sequence[str], console: Console) -> int:
     """The sub-command `resume`."""
     directory, _, switches = _addressed(argv, ("yes",))
+    consequence = "Its code, {directory}/code, then runs under the account of {account}."
+    _refuse_foreign(console, "resume", directory, switches, consequence)
     store = Store(directory.store)
-    with store.held(Hold.SHARED), locked_now(directory.path / "lock", Hold.ALONE) as is_ours:
-        if not is_ours:
-            raise InputError(f"resume {directory.name}: being resumed elsewhere at this moment. See sweep status.")
+    with store.held(Hold.SHARED), _alone(directory, "resume"):
         _refuse_unpinned(directory)
+        settle(directory)
         if not directory.ids():  # a dry run: what comes before the first sbatch is still to be done
             composition, graph = planned_again(directory)
             work = planned(graph, store).work
@@ -182,13 +191,36 @@ def _refuse_unpinned(directory: SubmissionDirectory) -> None:
 
 def cancel(argv: Sequence[str], console: Console) -> int:
     """The sub-command `cancel`."""
-    directory, _, _ = _addressed(argv, ())
-    opened = [each.name for each in submissions(directory.store) if each.is_open]
+    directory, _, switches = _addressed(argv, ("yes",))
+    opened = [each.name for each in submissions(directory.store) if each.is_open and is_own(each)]
     if len(opened) > 1 and directory.name not in argv:
         raise InputError(f"cancel: which one? Name it: {', '.join(opened)}.")
-    count = slurm.cancel(directory)
+    consequence = "This cancels jobs of {owner} from the account of {account}."
+    _refuse_foreign(console, "cancel", directory, switches, consequence)
+    with _alone(directory, "cancel"):
+        count = slurm.cancel(directory)
     console.print(f"{directory.name}: {count} elements cancelled. What is done is kept; `resume` goes on from there.")
     return 0
+
+
+def _refuse_foreign(
+    console: Console, verb: str, directory: SubmissionDirectory, switches: Mapping[str, str], consequence: str
+) -> None:
+    """Somebody else's needs its id, which `_addressed` has asked for, and yes=true."""
+    line = refuse_foreign(directory, verb, consequence, switches.get("yes") == "true")
+    if line is not None:
+        console.print(escape(line), soft_wrap=True)
+
+
+@contextmanager
+def _alone(directory: SubmissionDirectory, verb: str) -> Iterator[None]:
+    """Nobody else sends or cancels jobs of this submission meanwhile. Raises InputError if somebody does."""
+    with locked_now(directory.lock_file, Hold.ALONE) as is_ours:
+        if not is_ours:
+            raise InputError(
+                f"{verb} {directory.name}: being sent, resumed or cancelled elsewhere at this moment. See sweep status."
+            )
+        yield
 
 
 def _addressed(argv: Sequence[str], known: Sequence[str]) -> tuple[SubmissionDirectory, str | None, dict[str, str]]:
@@ -202,5 +234,13 @@ def _addressed(argv: Sequence[str], known: Sequence[str]) -> tuple[SubmissionDir
     if len(ids) > 1 or len(rest) > 1:
         raise InputError(f"{' '.join(words)}: too many words. Name one submission, and one stage at most.")
     if rest and "lines" not in known:  # only logs takes a stage
-        the_submission(store, rest[0])
-    return the_submission(store, ids[0] if ids else None), rest[0] if rest else None, switches
+        ids = rest
+    return _meant(store, ids[0] if ids else None), rest[0] if rest else None, switches
+
+
+def _meant(store: Path, name: str | None) -> SubmissionDirectory:
+    """The submission of that name, or the newest of one's own. Raises InputError if there is none."""
+    if name is None and (known := submissions(store)) and not any(map(is_own, reversed(known))):
+        of_others = " ".join(foreign_lines(known))
+        raise InputError(f"submission: none of yours in {store}. {of_others} Name the one that is meant.")
+    return the_submission(store, name, is_own)

@@ -18,7 +18,7 @@ from sweep.launch.slurm_text import asked_of, log_name, walltime
 from sweep.launch.submission import SubmissionDirectory
 from sweep.show import last_progress, read_progress
 from sweep.stall import SHOWN_S, age_s
-from sweep.store import StageDirectory, read_json
+from sweep.store import StageDirectory, StoreError, read_json
 
 COLOURS = {State.DONE: "green", State.RUNNING: "cyan", State.FAILED: "red", State.BLOCKED: "yellow"}
 ROWS = 40  # elements told one by one; of a longer list, only those that are neither done nor waiting
@@ -64,6 +64,9 @@ def show_situation(console: Console, directory: SubmissionDirectory, situation: 
     console.print(table)
     if len(shown) < len(elements) or len(shown) > ROWS:
         console.print(f"{len(elements) - min(len(shown), ROWS)} more, not shown")
+    if warnings := _of_probe(directory):
+        line = f"store, as the first job found it: {'; '.join(warnings)}."
+        console.print(f"  [yellow]warning[/yellow]  {escape(line)}", soft_wrap=True)
     for line in _failures(directory, elements):
         console.print(line, soft_wrap=True)
     if directory.published_file.exists():
@@ -123,6 +126,18 @@ def _note(directory: SubmissionDirectory, each: Standing) -> str:
 
 def _log(each: Standing) -> str:
     return log_name(each.job, str(each.index))
+
+
+def _of_probe(directory: SubmissionDirectory) -> list[str]:
+    """What the first job found wrong with the store, fit for a terminal."""
+    if not directory.probe_file.exists():
+        return []
+    try:
+        found = read_json(directory.probe_file).get("warnings")
+    except StoreError:
+        return ["what it wrote into probe.json is damaged"]
+    warnings = found if isinstance(found, list) else []
+    return ["".join(each if each.isprintable() else "?" for each in str(warning)) for warning in warnings]
 
 
 def _failures(directory: SubmissionDirectory, elements: Sequence[Standing]) -> Iterator[str]:

@@ -41,7 +41,7 @@ def site_lines(site: str | None) -> str:
     path = PROJECT / (Path(site).expanduser() if site else SITE)
     if not path.is_file():
         if site:
-            raise InputError(f"launch.site {site!r}: no such file. Copy slurm/site.sh.example to it, and mend it.")
+            raise InputError(f"launch.site {site!r}: no such file. Copy slurm/site.sh.example to it, and edit it.")
         return "# no slurm/site.sh where this was submitted"
     return path.read_text(encoding="utf-8").rstrip()
 

@@ -1,14 +1,14 @@
 """Send a plan to SLURM, and later once more what of it failed or went missing.
 
 Everything is written before anything is sent: every stage.json, every batch script, the code. Then one call of sbatch
-for each job, inputs first, and its id is noted at once. If a call is refused, the jobs before it are cancelled.
+for each job, inputs first (sweep/launch/slurm_send.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sweep.attempt_logs import point_to
@@ -16,9 +16,12 @@ from sweep.contract import Graph
 from sweep.errors import InputError
 from sweep.launch import slurm_queue
 from sweep.launch.export import export
+from sweep.launch.ownership import this_account
 from sweep.launch.slurm_jobs import Element, SlurmJob, linked, plan_jobs
-from sweep.launch.slurm_state import Disk, Standing, State, again, alive_before, element_id, latest, standings
-from sweep.launch.slurm_text import dependency_of, log_name, options_of, script_of, units_text
+from sweep.launch.slurm_options import refuse_unsafe
+from sweep.launch.slurm_send import PUBLISH, Submit, adopted, send, settle
+from sweep.launch.slurm_state import Disk, Standing, State, again, element_id, latest, standings
+from sweep.launch.slurm_text import log_name, options_of, script_of, units_text
 from sweep.launch.submission import Submission, SubmissionDirectory, new_directory, submissions
 from sweep.plan import Plan, Unit
 from sweep.provenance import PROJECT
@@ -26,11 +29,8 @@ from sweep.record import now
 from sweep.stage import FileInput, Input, Resources, Stage
 from sweep.store import StageDirectory, Store
 
-PUBLISH = "publish"
 PUBLISHING = Resources(script="cpu", cpus=1, memory_gib=4)
 USUAL_MAX_ARRAY_SIZE = 1001  # SLURM's own default, for a dry run where there is no SLURM
-
-Submit = Callable[[Path, Sequence[str], "str | None"], str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,9 @@ def queue_shape(graph: Graph, plan: Plan, others: Sequence[Standing] = ()) -> tu
 
 
 def write_submission(graph: Graph, plan: Plan, jobs: Sequence[SlurmJob], store: Store, order: Order) -> Path:
-    """All files of a submission; returns its directory."""
+    """All files of a submission; returns its directory. Raises InputError for what no batch script may hold."""
+    refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
+    account = this_account()
     directory = new_directory(store.root, graph.name)
     export(directory.code, graph.launch, graph.workers.threads)
     submission = Submission(
@@ -70,6 +72,9 @@ def write_submission(graph: Graph, plan: Plan, jobs: Sequence[SlurmJob], store: 
         launch=graph.launch,
         jobs=tuple(jobs),
         unpinned=tuple(graph.unpinned(plan.needed)),
+        user=account.user,
+        uid=account.uid,
+        host=account.host,
     )
     directory.write(submission)
     if order.pins.exists():
@@ -97,7 +102,7 @@ def _at(stage: Stage, code: Path) -> Stage:
 def _write_jobs(directory: SubmissionDirectory, submission: Submission, jobs: Sequence[SlurmJob]) -> None:
     for job in jobs:
         body = (directory.code / "slurm" / f"{job.resources.script}.sbatch").read_text(encoding="utf-8")
-        name = f"{submission.name}-{job.stage}"
+        name = directory.queue_name(job.name, submission.name)
         options = options_of(job, submission.launch, name, directory.code, directory.logs)
         directory.script(job.name).write_text(script_of(body, options), encoding="utf-8")
         directory.units(job.name).write_text(units_text(job, Path(submission.store)), encoding="utf-8")
@@ -110,36 +115,6 @@ def _point_to_log(directory: SubmissionDirectory, job: SlurmJob, index: int, ele
     log = directory.logs / log_name(job.name, str(index))
     for address in element.stages:
         point_to(log, StageDirectory(directory.store / address).path)
-
-
-def send(
-    directory: SubmissionDirectory,
-    jobs: Sequence[SlurmJob],
-    submit: Submit = slurm_queue.submit,
-    before: Sequence[Standing] = (),
-) -> dict[str, str]:
-    """Submit jobs whose files are written, to run after what of `before` they need; ids by name.
-
-    Raises InputError once those sent before are cancelled.
-    """
-    ids: dict[str, str] = {}
-    for job in jobs:
-        waits = [dependency_of(job, ids), *(f"afterok:{each}" for each in alive_before(job, before))]
-        try:
-            ids[job.name] = submit(
-                directory.script(job.name), _arguments(directory, job), ",".join(filter(None, waits)) or None
-            )
-        except InputError:
-            slurm_queue.cancel(list(ids.values()))
-            raise
-        directory.submitted(job.name, ids[job.name])
-    return ids
-
-
-def _arguments(directory: SubmissionDirectory, job: SlurmJob) -> list[str]:
-    if any(each.stages for each in job.elements):
-        return [str(directory.units(job.name))]
-    return [PUBLISH, str(directory.path)]
 
 
 # ------------------------------------------------------------------------------------------------- afterwards
@@ -156,9 +131,9 @@ class Situation:
 
 def look(directory: SubmissionDirectory) -> Situation:
     """From the disk, and one question to squeue; about what is in neither, one to sacct or scontrol."""
-    submission, ids = directory.read(), directory.ids()
+    submission, (ids, doubted) = directory.read(), _ids(directory)
     disk = look_at_disk(directory, submission)
-    seen = slurm_queue.in_queue(list(ids.values())) if ids else {}
+    seen = None if doubted else slurm_queue.in_queue(list(ids.values()))
     source = "squeue"
     if seen is None:
         source = "the disk alone: no squeue answers here"
@@ -167,16 +142,38 @@ def look(directory: SubmissionDirectory) -> Situation:
         told, who = slurm_queue.ended(gone)
         seen = {**told, **seen}
         source = f"squeue and {who}" if who else source
-    return Situation(submission, tuple(latest(standings(submission.jobs, ids, disk, seen))), source)
+    found = standings(submission.jobs, ids, disk, seen)
+    known = [_unknown(each) if each.job in doubted and each.state is State.UNSENT else each for each in found]
+    return Situation(submission, tuple(latest(known)), source)
 
 
-def elsewhere(store: Path, but: str | None = None) -> list[Standing]:
-    """What other submissions of this store have in the queue: waited for, not made twice. One question for all."""
-    opened = [(each, each.read(), each.ids()) for each in submissions(store) if each.is_open and each.name != but]
-    seen = slurm_queue.in_queue([job_id for _, _, ids in opened for job_id in ids.values()])
+def _unknown(standing: Standing) -> Standing:
+    return dataclasses.replace(standing, state=State.UNKNOWN)
+
+
+def _ids(directory: SubmissionDirectory) -> tuple[dict[str, str], tuple[str, ...]]:
+    """SLURM's ids by job, and the jobs of which nobody can tell at the moment whether they were sent."""
+    try:
+        return {**directory.ids(), **adopted(directory)}, ()
+    except InputError:
+        return directory.ids(), tuple(directory.in_doubt())
+
+
+def elsewhere(store: Path, but: str | None = None, must_know: bool = False) -> list[Standing]:
+    """What other submissions of this store have in the queue, whoever's they are: waited for, not made twice.
+
+    One question for all. Raises InputError if `must_know` and the queue does not answer.
+    """
+    opened = [(each, each.read(), *_ids(each)) for each in submissions(store) if each.is_open and each.name != but]
+    seen = slurm_queue.in_queue([job_id for _, _, ids, _ in opened for job_id in ids.values()])
+    if must_know and (seen is None or any(doubted for *_, doubted in opened)):
+        raise InputError(
+            f"squeue: does not answer, so what other submissions of {store} have in the queue is not known."
+            " Nothing was sent. Try again later."
+        )
     found = (
         each
-        for directory, submission, ids in opened
+        for directory, submission, ids, _ in opened
         for each in latest(standings(submission.jobs, ids, look_at_disk(directory, submission), seen))
     )
     return [each for each in found if each.state.is_alive]
@@ -207,17 +204,19 @@ def _gone(submission: Submission, ids: Mapping[str, str], disk: Disk, seen: Mapp
 
 def resume(directory: SubmissionDirectory, store: Store, submit: Submit = slurm_queue.submit) -> tuple[SlurmJob, ...]:
     """Submit what failed, was cancelled or is lost, and what waited for it; the code is that of the submission."""
+    settle(directory)
     situation = look(directory)
     if any(each.state is State.UNKNOWN for each in situation.elements):
         raise InputError("resume: squeue does not answer, so what is still alive is not known. Try again later.")
     if ending := [each for each in situation.elements if each.is_ending]:
         raise InputError(f"resume: job {ending[0].job_id} is just ending, how is not known yet. Try again in a moment.")
     submission = situation.submission
+    refuse_unsafe(submission.launch, submission.name, str(directory.store.resolve()))  # written by another, or of old
     turns = [job.name.partition(".r")[2] for job in submission.jobs]
     jobs = again(submission.jobs, situation.elements, max(int(turn or 1) for turn in turns) + 1)
     if not jobs:
         return ()
-    alive = [*situation.elements, *elsewhere(store.root, but=directory.name)]
+    alive = [*situation.elements, *elsewhere(store.root, directory.name, must_know=True)]
     _refuse_orphans(directory, jobs, alive)
     directory.closed_file.unlink(missing_ok=True)
     directory.write(dataclasses.replace(submission, jobs=(*submission.jobs, *jobs)))
@@ -244,6 +243,7 @@ def _refuse_orphans(directory: SubmissionDirectory, jobs: Sequence[SlurmJob], al
 
 def cancel(directory: SubmissionDirectory) -> int:
     """Cancel all jobs and close the submission; how many elements were still alive."""
+    settle(directory)
     situation = look(directory)
     alive = [each for each in situation.elements if each.state.is_alive]
     slurm_queue.cancel(list(directory.ids().values()))

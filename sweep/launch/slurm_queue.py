@@ -1,4 +1,8 @@
-"""The doorway to SLURM's commands: sbatch, squeue, sacct, scontrol, scancel. One call for all jobs, not one each."""
+"""The doorway to SLURM's commands: sbatch, squeue, sacct, scontrol, scancel. One call for all jobs, not one each.
+
+What only asks or cancels is repeated while the controller is away (sweep/launch/patience.py). sbatch is not: what
+became of a call without an answer is looked up before another is made (sweep/launch/slurm_send.py).
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sweep.errors import InputError
+from sweep.launch import patience
+from sweep.launch.patience import QueueAway, is_transient
 from sweep.launch.slurm_state import Seen, elements_of
 
 TIMEOUT_S = 120.0  # a busy controller answers late
+ACCOUNTING_WAIT_S = 30.0  # without accounting the controller still knows how recent jobs ended
+REMEMBERED_DAYS = 30  # how far back accounting is searched for a job by its name
 OF_CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")  # the rest is of a job
 SPELLED = {  # what the environment calls options by other names
     "array": ("ARRAY_INX",),
@@ -26,15 +34,39 @@ def refuse_without_slurm() -> None:
 
 
 def submit(script: Path, arguments: Sequence[str], dependency: str | None) -> str:
-    """Send one script; its job id. Raises InputError with SLURM's own words."""
+    """Send one script; its job id. Called once: Raises InputError with SLURM's own words if it is refused, QueueAway if
+    nobody can tell whether it was taken.
+    """
     wait = [f"--dependency={dependency}"] if dependency else []
     environment = _but_for_what_it_says(script, of_login(os.environ))
-    said = _ask("sbatch", "--parsable", *wait, str(script), *arguments, environment=environment)
+    said = _ask_once("sbatch", "--parsable", *wait, str(script), *arguments, environment=environment)
     last = said.strip().rpartition("\n")[2]  # after whatever the site greets with
     job_id = last.strip().partition(";")[0]
-    if not job_id.isdecimal():
-        raise InputError(f"sbatch: {last!r} is not a job id. Look with squeue whether {script} is in the queue.")
+    if not (job_id.isascii() and job_id.isdecimal()):
+        raise QueueAway(f"sbatch: answered {last!r}, which is no job id.")
     return job_id
+
+
+def find(name: str) -> str | None:
+    """The id of the job of that name, also of one that has ended; None: there is none.
+
+    Called once. Raises QueueAway if the controller does not answer: it alone knows what waits or runs.
+    """
+    rows = _ask_once("squeue", "--noheader", "--all", "--states=all", f"--name={name}", "--format=%F|%j").splitlines()
+    ids = [job_id for job_id, _, found in (row.partition("|") for row in rows) if found == name]
+    if not ids:
+        ids = _accounted(name)
+    return min(ids, key=int, default=None)
+
+
+def _accounted(name: str) -> list[str]:
+    since = f"--starttime=now-{REMEMBERED_DAYS}days"
+    try:
+        rows = _ask_once("sacct", "-X", "--noheader", "--parsable2", f"--name={name}", since, "--format=JobID,JobName")
+    except InputError:  # it has ended, if it ever was: the controller does not know it
+        return []
+    found = [row.partition("|")[::2] for row in rows.splitlines()]
+    return [element.partition("_")[0] for element, of in found if of == name]
 
 
 def of_login(environment: Mapping[str, str]) -> dict[str, str]:
@@ -74,7 +106,7 @@ def in_queue(ids: Sequence[str]) -> dict[str, Seen] | None:
     if not ids:
         return {}
     try:
-        text = _ask("squeue", "--noheader", "--array", f"--jobs={','.join(ids)}", "--format=%i|%T|%M|%r|%N")
+        text = _ask("squeue", "--noheader", "--all", "--array", f"--jobs={','.join(ids)}", "--format=%i|%T|%M|%r|%N")
     except InputError as error:
         return {} if "Invalid job id" in str(error) else None  # it knows none of them any more
     rows = (line.split("|") for line in text.splitlines() if "|" in line)  # of several clusters, each has a heading
@@ -87,9 +119,10 @@ def ended(ids: Sequence[str]) -> tuple[dict[str, Seen], str]:
         return {}, ""
     fields = "--format=JobID,State,Elapsed,ExitCode,NodeList"
     try:
-        rows = _ask("sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(ids)}", fields).splitlines()
+        command = ("sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(ids)}", fields)
+        rows = patience.PATIENCE.repeat(lambda: _ask_once(*command), most_s=ACCOUNTING_WAIT_S).splitlines()
         return dict(_of_sacct(rows)), "sacct"
-    except InputError:  # no accounting on this cluster
+    except InputError:  # no accounting on this cluster, or none at the moment
         return {name: seen for each in ids for name, seen in _remembered(each)}, "scontrol"
 
 
@@ -115,14 +148,26 @@ def _remembered(job_id: str) -> Iterator[tuple[str, Seen]]:
         yield from ((each, seen) for each in elements_of(name))
 
 
-def _ask(*command: str, environment: Mapping[str, str] | None = None) -> str:
+def _ask(*command: str) -> str:
+    """What a command answers; repeated while the controller is away. Raises InputError."""
+    return patience.PATIENCE.repeat(lambda: _ask_once(*command))
+
+
+def _ask_once(*command: str, environment: Mapping[str, str] | None = None) -> str:
+    """Raises QueueAway for what may pass, InputError for what will not."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S, env=environment)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=TIMEOUT_S, env=environment
+        )
     except FileNotFoundError:
         raise InputError(f"{command[0]}: not found here. Run this on a login node of a SLURM cluster.") from None
     except subprocess.TimeoutExpired:
-        raise InputError(f"{command[0]}: no answer in {TIMEOUT_S:.0f} s. Is slurmctld up? Try again later.") from None
+        raise QueueAway(f"{command[0]}: no answer in {TIMEOUT_S:.0f} s. Is slurmctld up?") from None
     if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split())
-        raise InputError(f"{command[0]}: {said or f'status {done.returncode}'}. Mend the launch settings or the site.")
+        said = " ".join("".join(c if c.isprintable() else " " for c in done.stderr or done.stdout).split())
+        if done.returncode < 0 or is_transient(said):
+            raise QueueAway(f"{command[0]}: {said or f'ended by signal {-done.returncode}'}.")
+        raise InputError(
+            f"{command[0]}: {said or f'status {done.returncode}'}. Correct the launch settings or the site."
+        )
     return done.stdout

@@ -18,13 +18,18 @@ from pathlib import Path
 
 from sweep.contract import Launch
 from sweep.launch.slurm_jobs import SlurmJob
+from sweep.launch.slurm_options import literal, quoted, refuse_unprintable
 from sweep.stage import Resources
 
 MARK = "#SBATCH "
 
 
 def script_of(body: str, options: Sequence[str]) -> str:
-    """The script with these options in the place of its own. Raises ValueError if it has none."""
+    """The script with these options in the place of its own.
+
+    Raises ValueError if it has none, InputError for an option that would not stay one.
+    """
+    refuse_unprintable(options)
     lines = body.splitlines()
     own = [index for index, line in enumerate(lines) if line.startswith(MARK)]
     if not own:
@@ -36,6 +41,7 @@ def script_of(body: str, options: Sequence[str]) -> str:
 
 def options_of(job: SlurmJob, launch: Launch, name: str, code: Path, logs: Path) -> list[str]:
     """What a job asks for, as sbatch options; it starts in `code` and writes to a file of each element in `logs`."""
+    element = "%a" if len(job.elements) > 1 else "0"
     options = [
         *_who(launch, name),
         *_resources(job.resources, launch),
@@ -44,8 +50,8 @@ def options_of(job: SlurmJob, launch: Launch, name: str, code: Path, logs: Path)
         "--requeue",
         "--open-mode=append",
         "--kill-on-invalid-dep=yes",
-        f'--chdir="{code}"',
-        f'--output="{logs / log_name(job.name, "%a" if len(job.elements) > 1 else "0")}"',
+        f"--chdir={quoted(str(code))}",
+        f"--output={quoted(literal(str(logs)) + '/' + log_name(job.name, element))}",
     ]
     return [*(each for each in options if each.partition("=")[0] not in launch.without), *launch.sbatch]
 

@@ -2,18 +2,26 @@
 
 store/submissions/20260704-101530-budget_scan/
   submission.json     the command, the jobs, their ids, the stages of each element and what these wait for
-  jobs/03-answers.sbatch, .units, .job     a batch script; what its elements make, a line each; its id once submitted
+  jobs/03-answers.sbatch, .units      a batch script; what its elements make, a line each
+  jobs/03-answers.sending, .job       written before sbatch: the name it has in the queue; its id, once sbatch told it
   logs/03-answers_7.txt               what element 7 printed; log.txt of its stages leads here
+  probe.json          what the first job found of the store's file system (sweep/probe.py)
   code/               the code that was planned, which is the code that runs (sweep/launch/export.py)
   pins.lock           the commits that names stood for when it was planned, if any did
   published.json      written when results/<name>/<key> was: everything is done
   closed.json         written by `sweep cancel`: nobody waits for it any more
 
 Until one of the last two is there, the submission is open: what it makes is not removed by `sweep store prune`.
+A job with `.sending` and no `.job` may be in the queue or not: it is looked up by its name before anything is sent.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +52,9 @@ class Submission:
     launch: Launch
     jobs: tuple[SlurmJob, ...]
     unpinned: tuple[str, ...] = field(default=(), metadata={"omit_if": ()})  # of a dry run: why it cannot be sent
+    user: str = field(default="", metadata={"omit_if": ""})  # the login name of who gave the command; "": not recorded
+    uid: int = field(default=-1, metadata={"omit_if": -1})
+    host: str = field(default="", metadata={"omit_if": ""})  # where it was given
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,14 @@ class SubmissionDirectory:
         return self.path / "closed.json"
 
     @property
+    def probe_file(self) -> Path:
+        return self.path / "probe.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "lock"
+
+    @property
     def pins_file(self) -> Path:
         return self.path / "pins.lock"
 
@@ -89,10 +108,10 @@ class SubmissionDirectory:
         return not self.published_file.exists() and not self.closed_file.exists()
 
     def script(self, job: str) -> Path:
-        return self.path / "jobs" / f"{job}.sbatch"
+        return self._job_file(job, "sbatch")
 
     def units(self, job: str) -> Path:
-        return self.path / "jobs" / f"{job}.units"
+        return self._job_file(job, "units")
 
     def read(self) -> Submission:
         return typed(Submission, read_json(self.submission_file))
@@ -100,15 +119,37 @@ class SubmissionDirectory:
     def write(self, submission: Submission) -> None:
         write_json(self.submission_file, canonical(submission))
 
+    def queue_name(self, job: str, of: str) -> str:
+        """What a job is called in the queue: of the experiment and the stage, and like no other of any submission."""
+        unique = hashlib.sha256(f"{self.path.resolve()}\0{job}".encode(errors="surrogateescape")).hexdigest()[:10]
+        plain = re.sub(r"[^A-Za-z0-9._+=-]", "-", f"{of}-{job.partition('-')[2]}")  # a comma would part two names
+        return f"{plain[:150]}-{unique}"
+
+    def sending(self, job: str, name: str) -> None:
+        """Note, before sbatch is called, the name by which a job can be found in the queue."""
+        _write_durably(self._job_file(job, "sending"), f"{name}\n")
+
+    def not_sent(self, job: str) -> None:
+        """Note that a job is known not to be in the queue."""
+        self._job_file(job, "sending").rename(self._job_file(job, "unsent"))
+
     def submitted(self, job: str, job_id: str) -> None:
         """Note the id that SLURM gave a job; at once, so that none is ever out there unknown."""
-        (self.path / "jobs" / f"{job}.job").write_text(f"{job_id}\n", encoding="ascii")
+        _write_durably(self._job_file(job, "job"), f"{job_id} {_check_of(job, job_id)}\n")
 
     def ids(self) -> dict[str, str]:
-        """SLURM's ids by job, of those that were submitted."""
-        return {
-            path.stem: path.read_text(encoding="ascii").strip() for path in sorted((self.path / "jobs").glob("*.job"))
-        }
+        """SLURM's ids by job, of those that were submitted. A file that is not whole counts as none."""
+        found = {path.stem: _id_in(path) for path in sorted((self.path / "jobs").glob("*.job"))}
+        return {job: job_id for job, job_id in found.items() if job_id is not None}
+
+    def in_doubt(self) -> dict[str, str]:
+        """Names in the queue, by job, of those of which it is not known whether SLURM took them."""
+        known = self.ids()
+        found = {path.stem: _text(path) for path in sorted((self.path / "jobs").glob("*.sending"))}
+        return {job: name for job, name in found.items() if job not in known}
+
+    def _job_file(self, job: str, kind: str) -> Path:
+        return self.path / "jobs" / f"{job}.{kind}"
 
     def mark(self, file: Path, **facts: str) -> None:
         """Write published.json or closed.json."""
@@ -135,11 +176,11 @@ def submissions(store: Path) -> list[SubmissionDirectory]:
     return [SubmissionDirectory(path.parent) for path in sorted((store / FOLDER).glob("*/submission.json"))]
 
 
-def the_submission(store: Path, name: str | None) -> SubmissionDirectory:
-    """The one of that name, or the newest. Raises InputError if there is none."""
+def the_submission(store: Path, name: str | None, of: Callable[[SubmissionDirectory], bool]) -> SubmissionDirectory:
+    """The one of that name, or the newest of those that `of` accepts. Raises InputError if there is none."""
     known = submissions(store)
-    if name is None and known:
-        return known[-1]
+    if name is None and (newest := next(filter(of, reversed(known)), None)):
+        return newest
     for each in known:
         if each.name == name:
             return each
@@ -155,3 +196,35 @@ def awaited(store: Path) -> set[str]:
         found |= {address for address in addresses if not StageDirectory(store / address).is_done}
         found.add(submission.product)
     return found
+
+
+def _check_of(job: str, job_id: str) -> str:
+    """Another id than the one that was written would be that of another job, which `cancel` would end."""
+    return hashlib.sha256(f"{job} {job_id}".encode()).hexdigest()[:8]
+
+
+def _id_in(path: Path) -> str | None:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    job_id, _, check = text.removesuffix("\n").partition(" ")
+    if not (job_id.isascii() and job_id.isdecimal() and text.endswith("\n")):
+        return None
+    return job_id if check in ("", _check_of(path.stem, job_id)) else None  # "": of before, without one
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace").strip()
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """On the disk, name and content, before this returns; a reader sees nothing or all of it."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sweep.contract import Launch
-from sweep.launch import slurm
+from sweep.launch import patience, slurm
 from sweep.launch.submission import SubmissionDirectory, submissions
 from sweep.plan import plan
 from sweep.stage import Stage
@@ -91,6 +91,7 @@ def on_login_node(cluster: Cluster) -> Iterator[Cluster]:
             patch.delenv(name)
         for name, value in cluster.environment.items():
             patch.setenv(name, value)
+        patch.setattr(patience, "PATIENCE", patience.Patience(waits_s=(0.5,)))  # a test waits as long as it says
         yield cluster
 
 

@@ -21,6 +21,7 @@ from sweep.errors import InputError
 from sweep.launch import slurm, slurm_queue
 from sweep.launch.by_script import share_of
 from sweep.launch.export import export
+from sweep.launch.ownership import is_own
 from sweep.launch.submission import SubmissionDirectory, the_submission
 from sweep.lock import Hold, locked_now
 from sweep.plan import plan
@@ -210,10 +211,10 @@ def test_two_that_publish_the_same_result_at_once_leave_it_whole(tmp_path: Path)
 def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     first, second = written(store, fan()), written(store, fan(2))
-    assert the_submission(store.root, None).path == second.path
-    assert the_submission(store.root, first.name).path == first.path
+    assert the_submission(store.root, None, is_own).path == second.path
+    assert the_submission(store.root, first.name, is_own).path == first.path
     with pytest.raises(InputError, match="not in"):
-        the_submission(store.root, "nope")
+        the_submission(store.root, "nope", is_own)
 
 
 def test_of_several_open_submissions_the_one_to_cancel_is_named(tmp_path: Path) -> None:
@@ -266,14 +267,14 @@ def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: No
     assert status == 1 and "Add yes=true to submit" in said
     status, said = sweep("resume", "yes=true")
     assert status == 1 and "sbatch: not found here" in said
-    assert the_submission(tmp_path / "store", None).ids() == {}
+    assert the_submission(tmp_path / "store", None, is_own).ids() == {}
 
 
 def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
     directory = written(Store(tmp_path / "store"), fan())
     with (
         locked_now(directory.path / "lock", Hold.ALONE),
-        pytest.raises(InputError, match="being resumed elsewhere"),
+        pytest.raises(InputError, match="being sent, resumed or cancelled elsewhere"),
     ):
         resume([f"store={tmp_path / 'store'}"], Console(file=io.StringIO()))
 
