@@ -19,11 +19,9 @@ from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from sweep.carry_out import carry_out, run_here
 from sweep.compose import Composition, compose, pipeline_of
+from sweep.console import Console, escape
 from sweep.contract import Graph
 from sweep.errors import InputError
 from sweep.launch.by_script import Share, share_of
@@ -149,7 +147,7 @@ def _submission(argv: Sequence[str]) -> SubmissionDirectory | None:
 
 
 def _graph(composition: Composition) -> Graph:
-    return pipeline_of(composition.entry.pipeline).graph(composition.points, composition.request)
+    return pipeline_of(composition.entry.pipeline, "graph").graph(composition.points, composition.request)
 
 
 def _refuse_to_make(work: Plan) -> None:

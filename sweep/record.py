@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from sweep.secrets import redacted
 from sweep.stage import Finished
 from sweep.store import StageDirectory
 
@@ -74,11 +75,11 @@ def now() -> str:
 
 
 def failure_of(error: Exception) -> dict[str, Any]:
-    """Of the error that is being handled."""
+    """Of the error that is being handled, without what this environment keeps secret."""
     return {
-        "error": f"{type(error).__name__}: {error}",
-        "message": str(error),
-        "traceback": traceback.format_exc(),
+        "error": redacted(f"{type(error).__name__}: {error}"),
+        "message": redacted(str(error)),
+        "traceback": redacted(traceback.format_exc()),
         "failed_at": now(),
     }
 

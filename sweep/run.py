@@ -11,7 +11,6 @@ interrupted, and the same command goes on.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import shutil
 import signal
@@ -41,9 +40,11 @@ from sweep.identity import SHORT_DIGEST_CHARACTERS, cite, shortened
 from sweep.interrupt import GO_ON_LATER, end_on_request
 from sweep.provenance import provenance
 from sweep.record import Clock, Origin, failure_of, now, record_of, reporter
+from sweep.secrets import redacted
 from sweep.source import SourceError, changed_files, source_of
 from sweep.stage import FileInput, Finished, Interrupted, Shard, Work, installed_version
 from sweep.store import StageDirectory, Store, StoreError, write_json
+from sweep.targets import function_of, schema_of
 from sweep.typed import typed
 
 
@@ -112,7 +113,7 @@ def _attempt(make: Callable[[], None], waiting: Mapping[str, StageDirectory], me
             write_json(directory.interrupted_file, {"message": str(stop), "at": now()})
         raise
     except Exception as error:
-        traceback.print_exc()
+        print(redacted(traceback.format_exc()), file=sys.stderr, flush=True)
         for directory in waiting.values():
             if member.group is None or not directory.failed_file.exists():  # the first to fail knows why
                 write_json(directory.failed_file, failure_of(error))
@@ -191,7 +192,7 @@ def _finish(
 ) -> Iterator[Finished]:
     works = [_work(directory, stages[key], member) for key, directory in waiting.items()]
     first = stages[works[0].key]
-    function = named(first["run"])
+    function = function_of(first["run"])
     if first["batch"] is not None:
         yield from function(works)
         return
@@ -205,7 +206,7 @@ def _work(directory: StageDirectory, stage: Mapping[str, Any], member: Member) -
         shared.mkdir(parents=True, exist_ok=True)
     return Work(
         key=directory.path.name,
-        config=typed(named(stage["config_type"]), stage["identity"]["config"]),
+        config=typed(schema_of(stage["config_type"]), stage["identity"]["config"]),
         inputs={
             role: tuple(_input_path(directory.root, place) for place in places)
             for role, places in stage["inputs"].items()
@@ -248,12 +249,6 @@ def _shard(root: Path, place: Mapping[str, str]) -> Shard:
     """One of those to be put together; refused if it is missing, not finished or not whole."""
     out = _input_path(root, place)
     return Shard(out, StageDirectory(out.parent).read_record()["summary"])
-
-
-def named(target: str) -> Any:
-    """The object that `package.module:name` names."""
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def _end_with(process: int, is_there: Callable[[int], bool]) -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from sweep.code_changes import CodeReport
+from sweep.console import Console, escape
 from sweep.contract import Estimate, Graph
 from sweep.identity import Json, canonical
 from sweep.interrupt import GO_ON_LATER
@@ -34,8 +33,8 @@ def show_plan(console: Console, graph: Graph, found: Planned, store: Store) -> N
     """One row per unit to run, or per batch of several, and per kind of reused stage, with the reason and the price."""
     plan = found.work
     console.print(
-        f"[bold]{graph.name}[/bold]: {graph.points} points, {len(plan.needed)} stages to run,"
-        f" {len(plan.reused)} reused. Store: {store.root}"
+        f"[bold]{escape(graph.name)}[/bold]: {graph.points} points, {len(plan.needed)} stages to run,"
+        f" {len(plan.reused)} reused. Store: {escape(str(store.root))}"
     )
     show_unpinned(console, graph.unpinned(plan.needed))
     for line in graph.lacks(plan.needed):
@@ -58,10 +57,10 @@ def show_plan(console: Console, graph: Graph, found: Planned, store: Store) -> N
         if name not in made:
             made[name] = store.made(name)
         why = _why(stages, len(units), made[name], found.again)
-        table.add_row(name, str(len(stages)), why, *_price(stages, graph.estimates))
+        table.add_row(escape(name), str(len(stages)), why, *_price(stages, graph.estimates))
     for name in dict.fromkeys(stage.name for stage in plan.reused):
         keys = [stage.key for stage in plan.reused if stage.name == name]
-        table.add_row(f"[dim]{name}[/dim]", "0", f"[dim]{len(keys)} reused: {_some(keys)}[/dim]", "", "", "")
+        table.add_row(f"[dim]{escape(name)}[/dim]", "0", f"[dim]{len(keys)} reused: {_some(keys)}[/dim]", "", "", "")
     total = _price(plan.needed, graph.estimates)
     table.add_row("[bold]estimated[/bold]", str(len(plan.needed)), "", *(f"[bold]{each}[/bold]" for each in total))
     console.print(table)
@@ -78,9 +77,8 @@ def show_unpinned(console: Console, lines: Sequence[str]) -> None:
 def show_damaged(console: Console, damaged: Mapping[str, str]) -> None:
     """Finished stages that are made again because their product is no longer whole."""
     for address, fault in damaged.items():
-        console.print(
-            f"  [red]damaged[/red]  {address}  {escape(fault)}. It is set aside and made again.", soft_wrap=True
-        )
+        line = escape(f"{address}  {fault}. It is set aside and made again.")
+        console.print(f"  [red]damaged[/red]  {line}", soft_wrap=True)
 
 
 def show_code(console: Console, code: CodeReport) -> None:
@@ -174,10 +172,10 @@ class Live:
         self.console = console
         self.bars: dict[int, TaskID] = {}
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[unit]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -192,9 +190,8 @@ class Live:
 
     def finished(self, stage: Stage) -> None:
         record = self.store.directory(stage).read_record()
-        self.console.print(
-            f"  [green]done[/green]  {stage.address}  {escape(stage.label)}  [dim]{duration(record['seconds'])}[/dim]"
-        )
+        place, took = escape(f"{stage.address}  {stage.label}"), duration(record["seconds"])
+        self.console.print(f"  [green]done[/green]  {place}  [dim]{took}[/dim]")
 
     def tick(self, jobs: Sequence[Job]) -> None:
         for index, job in enumerate(jobs):
@@ -214,12 +211,12 @@ class Live:
 
 
 def read_progress(path: Path) -> tuple[int, int, str]:
-    """Done, total and unit of a progress.json; zeros if there is none yet."""
+    """Done, total and unit of a progress.json; zeros if there is none yet, or none that can be read."""
     try:
         seen = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return int(seen["done"]), int(seen["total"]), str(seen["unit"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return 0, 0, ""
-    return seen["done"], seen["total"], seen["unit"]
 
 
 def show_failures(console: Console, jobs: Sequence[Job], store: Store) -> None:
@@ -227,11 +224,13 @@ def show_failures(console: Console, jobs: Sequence[Job], store: Store) -> None:
     for job in jobs:
         if job.state is State.FAILED:
             stage = next(each for each in job.unit.stages if not store.is_done(each))
-            reason = _reason(job, store.directory(stage).failed_file)
-            console.print(f"  [red]failed[/red]  {stage.address}  {escape(reason)}", soft_wrap=True)
-            console.print(f"          log: {job.log}", soft_wrap=True)
+            line = escape(f"{stage.address}  {_reason(job, store.directory(stage).failed_file)}")
+            console.print(f"  [red]failed[/red]  {line}", soft_wrap=True)
+            console.print(f"          log: {escape(str(job.log))}", soft_wrap=True)
         if job.state is State.BLOCKED:
-            console.print(f"  [yellow]blocked[/yellow]  {job.unit.stages[0].name} ({len(job.unit.stages)} stages)")
+            console.print(
+                f"  [yellow]blocked[/yellow]  {escape(job.unit.stages[0].name)} ({len(job.unit.stages)} stages)"
+            )
 
 
 def _reason(job: Job, failed: Path) -> str:
@@ -252,7 +251,7 @@ def show_results(console: Console, graph: Graph, directory: Path, remarks: Seque
     for line in remarks:
         console.print(f"  [dim]{escape(line)}[/dim]", soft_wrap=True)
     for path in sorted(directory.iterdir()):
-        console.print(f"  {path}", soft_wrap=True)
+        console.print(f"  {escape(str(path))}", soft_wrap=True)
 
 
 def result_table(rows: Sequence[Mapping[str, str]]) -> Table:
@@ -262,7 +261,7 @@ def result_table(rows: Sequence[Mapping[str, str]]) -> Table:
         widest = max(len(row[heading]) for row in rows)
         folds = index == 0 or widest > WIDEST_FIGURE
         lines = "\n".join(wrap(heading, max(widest, *(len(word) + 2 for word in heading.split()), 1)))
-        table.add_column(lines, justify="right" if index else "left", no_wrap=not folds, overflow="fold")
+        table.add_column(escape(lines), justify="right" if index else "left", no_wrap=not folds, overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row.values()))
     return table
