@@ -67,6 +67,7 @@ QUESTION_FLAGS = (
     *("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info"),
     *("-p", "--package", "--resolve", "-sc", "--shell-completion"),
 )
+ENVIRONMENT_COPIED = "hydra.job.env_copy {}: reads the environment into the configuration. Take it out."
 ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "yes", "also", "redo")
 
 
@@ -221,9 +222,12 @@ class Loaded:
 
 
 def _load(overrides: Sequence[str]) -> Loaded:
-    config = hydra.compose(config_name="config", overrides=list(overrides), return_hydra_config=True)
+    try:
+        config = hydra.compose(config_name="config", overrides=list(overrides), return_hydra_config=True)
+    except KeyError as error:  # os.environ: the one thing that Hydra looks up without asking whether it is there
+        raise InputError(ENVIRONMENT_COPIED.format(error)) from None
     if copied := _raw(config.hydra.job.env_copy):
-        raise InputError(f"hydra.job.env_copy {copied}: reads the environment into the configuration. Take it out.")
+        raise InputError(ENVIRONMENT_COPIED.format(copied))
     params = _raw(config.hydra.sweeper.params) if config.hydra.sweeper.params else {}
     loaded = Loaded(
         config=config,

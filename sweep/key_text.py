@@ -24,19 +24,18 @@ BLOCK_BEGINS, BLOCK_ENDS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"), re.comp
 BASE64_LINE = re.compile(r"^(?P<before>[ +-]\s*)(?P<value>[A-Za-z0-9+/]{48,}={0,2})\s*$")
 
 SURE = r"(?:api[_-]?|access[_-]?|private[_-]?|secret[_-]?|signing[_-]?|encryption[_-]?)keys?|secrets?"
-SURE += r"|passw(?:or)?ds?|passphrases?|credentials?|(?:access|auth|refresh|bearer|api|hf|id|github)[_-]?tokens?|pwd"
+SURE += r"|passw(?:or)?ds?|passphrases?|credentials?|[a-z]{0,30}apikey|(?:access|auth|refresh|bearer|api|hf|id|github)[_-]?tokens?|pwd"
 MAYBE = r"token|key|auth|authorization|cookie|pat"
-NAME = rf"(?P<name>(?<![A-Za-z])(?:[\w.-]*?[_.-])?(?:(?P<sure>{SURE})|(?P<maybe>{MAYBE})))"
+NAME = rf"(?P<name>(?<![\w.-])(?:[\w.-]{{0,60}}?[_.-])??(?:(?P<sure>{SURE})|(?P<maybe>{MAYBE})))"
 VALUE = r"""(?P<quote>["'])(?P<quoted>(?:\\.|(?!(?P=quote)).)*)(?P=quote)?|(?P<bare>[^\s"'#,)\]}&;]+)"""
 ASSIGNED = re.compile(rf"""(?P<before>{NAME}["']?\]?\s*(?::\s*str\s*)?(?:=>|:=|=|:)\s*[rbfu]?)(?:{VALUE})""", re.I)
 BEFORE_BLOCK = re.compile(rf"""(?P<indent>^[ +-]?[ \t-]*)["']?{NAME}["']?\s*[:=]\s*(?:[|>][+-]?\d?|[(\\])?\s*$""", re.I)
 MAPPING = re.compile(r"^[ +-]?\s*(?:-\s+)?[\w\"'.-]+\s*:(?:\s|$)")
 NO_SECRET = re.compile(
-    r"(?:|null|none|~|true|false|yes|no|-?\d{1,7}|\?\?\?|\$\{.*|\$\(?\w*\)?|<.*>|\{.*|\[.*|\(.*|str|\*+)", re.I
+    r"(?:|null|none|~|true|false|yes|no|-?\d{1,7}|\?\?\?|\$\{.*|\$\(?\w*\)?|<.*>|\{.*|\[.*|\(.*|str|\*+|[|>][+-]?\d?)", re.I
 )
 LIKE_A_KEY = re.compile(r"(?=[^\s]*\d)(?=[^\s]*[A-Za-z])[A-Za-z0-9+/=_.~-]{16,}")
 HEX = re.compile(r"[0-9a-fA-F]{32,}")
-FILE = re.compile(r"^\+\+\+ (?:b/)?(?P<path>.+?)\s*$")
 
 
 def key_in(text: str, name: str = "") -> bool:
@@ -73,8 +72,8 @@ class _Reader:
     is_block: bool = False
 
     def line(self, line: str) -> str:
-        if found := FILE.match(line):
-            self.is_python = found["path"].endswith(".py")
+        if line.startswith("diff --git"):
+            self.is_python = line.rstrip().endswith(".py")
         if line.startswith(("diff --git", "index ", "--- ", "+++ ", "@@ ")):
             self.is_private_key, self.value_below = False, None
         if self._is_of_private_key(line) or self._is_value_below(line):

@@ -39,28 +39,31 @@ def refusal(error: BaseException, config_directory: Path, typed: Sequence[str]) 
         if found := REFUSED.search(str(each)):
             name, field = found[1], FULL_KEY.search(str(each))
             where = field[1] if field and field[1] != "_dummy_" else "defaults"
-            files = "" if any(f"{name}:" in line for line in typed) else _files_with(name, config_directory)
-            return InputError(f"{where}: ${{{name}:...}}{files} is not allowed in a point. {_advice(name, where)}")
+            files = _written_in(name, config_directory, typed)
+            return InputError(
+                f"{where}: ${{{name}:...}}{files} is refused, as it does not mean the same everywhere. Write the value,"
+                ' or have your shell put it in, as in store="$HOME/store". Keys belong into no configuration: programs'
+                " read them from the environment."
+            )
     return None
 
 
-def _advice(name: str, field: str) -> str:
-    if name == "oc.env":
-        return (
-            "Points are recorded, and mean the same everywhere: write the value, or let your shell put it in,"
-            f' as in {field}="$NAME" (no key: programs read these themselves).'
-        )
-    return "Points mean the same everywhere and always: write the value itself."
+def _written_in(name: str, config_directory: Path, typed: Sequence[str]) -> str:
+    """The files that name the resolver: those that the command line chooses, or else any; nothing if it is typed."""
+    written = re.compile(rf"\$\{{\s*{re.escape(name)}\s*:")
+    if any(written.search(line) for line in typed):
+        return ""
+    for paths in ([_option(line, config_directory) for line in typed], sorted(config_directory.rglob("*.yaml"))):
+        found = [path for path in paths if path.is_file() and written.search(path.read_text("utf-8", "replace"))]
+        if found:
+            return f" in {', '.join(map(str, found[:FILES_NAMED]))}"
+    return ""
 
 
-def _files_with(name: str, config_directory: Path) -> str:
-    """The files of the configuration that name the resolver."""
-    found = [
-        path
-        for path in sorted(config_directory.rglob("*.yaml"))
-        if f"{name}:" in path.read_text(encoding="utf-8", errors="replace")
-    ]
-    return f" ({', '.join(str(path) for path in found[:FILES_NAMED])})" if found else ""
+def _option(line: str, config_directory: Path) -> Path:
+    """The file of the option that an override chooses, if it chooses one."""
+    group, _, option = line.lstrip("+").partition("=")
+    return config_directory / group.partition("@")[0] / f"{option}.yaml"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -16,8 +16,8 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from s1.records import read_objects
-from s1.report.canvas import LINES, RULE, Drawing, canvas, drawing, legend_below
 from s1.report import markdown
+from s1.report.canvas import LINES, RULE, Drawing, canvas, drawing, legend_below
 from s1.report.table import as_written, csv_text, rounded
 from s1.stages import TrainingReport
 from sweep.stage import Summary, Work

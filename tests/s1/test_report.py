@@ -175,7 +175,7 @@ def test_what_graders_judge_differently_is_collected_with_its_place_and_counted(
     assert (out / "grader_disagreement.csv").read_text(encoding="utf-8").splitlines() == [
         f"label,series,scores,{head}",
         "max 8,,scores/000000000000@d000,q01,5,25",
-        "max 8,,scores/000000000000@d000,q02,=cmd,",
+        "max 8,,scores/000000000000@d000,q02,'=cmd,",  # no formula to a spreadsheet
     ]
     assert [each.disagreements for each in series_of(out)[0].points] == [2, None, 0, None, None]
     without = run(tmp_path / "none", points, scores)
