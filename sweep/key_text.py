@@ -23,8 +23,9 @@ BEARER = re.compile(r"\b(?P<before>(?:Bearer|Basic)\s+)(?P<value>[\w+/=.~-]{8,})
 BLOCK_BEGINS, BLOCK_ENDS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"), re.compile(r"-----END [A-Z ]*PRIVATE KEY")
 BASE64_LINE = re.compile(r"^(?P<before>[ +-]\s*)(?P<value>[A-Za-z0-9+/]{48,}={0,2})\s*$")
 
-SURE = r"(?:api[_-]?|access[_-]?|private[_-]?|secret[_-]?|signing[_-]?|encryption[_-]?)keys?|secrets?"
-SURE += r"|passw(?:or)?ds?|passphrases?|credentials?|[a-z]{0,30}apikey|(?:access|auth|refresh|bearer|api|hf|id|github)[_-]?tokens?|pwd"
+SURE = r"(?:api[_-]?|access[_-]?|private[_-]?|secret[_-]?|signing[_-]?|encryption[_-]?)keys?|[a-z]{0,30}apikey"
+SURE += r"|secrets?|passw(?:or)?ds?|passphrases?|credentials?|pwd"
+SURE += r"|(?:access|auth|refresh|bearer|api|hf|id|github)[_-]?tokens?"
 MAYBE = r"token|key|auth|authorization|cookie|pat"
 NAME = rf"(?P<name>(?<![\w.-])(?:[\w.-]{{0,60}}?[_.-])??(?:(?P<sure>{SURE})|(?P<maybe>{MAYBE})))"
 VALUE = r"""(?P<quote>["'])(?P<quoted>(?:\\.|(?!(?P=quote)).)*)(?P=quote)?|(?P<bare>[^\s"'#,)\]}&;]+)"""
@@ -32,7 +33,8 @@ ASSIGNED = re.compile(rf"""(?P<before>{NAME}["']?\]?\s*(?::\s*str\s*)?(?:=>|:=|=
 BEFORE_BLOCK = re.compile(rf"""(?P<indent>^[ +-]?[ \t-]*)["']?{NAME}["']?\s*[:=]\s*(?:[|>][+-]?\d?|[(\\])?\s*$""", re.I)
 MAPPING = re.compile(r"^[ +-]?\s*(?:-\s+)?[\w\"'.-]+\s*:(?:\s|$)")
 NO_SECRET = re.compile(
-    r"(?:|null|none|~|true|false|yes|no|-?\d{1,7}|\?\?\?|\$\{.*|\$\(?\w*\)?|<.*>|\{.*|\[.*|\(.*|str|\*+|[|>][+-]?\d?)", re.I
+    r"(?:|null|none|~|true|false|yes|no|-?\d{1,7}|\?\?\?|\$\{.*|\$\(?\w*\)?|<.*>|\{.*|\[.*|\(.*|str|\*+|[|>][+-]?\d?)",
+    re.I,
 )
 LIKE_A_KEY = re.compile(r"(?=[^\s]*\d)(?=[^\s]*[A-Za-z])[A-Za-z0-9+/=_.~-]{16,}")
 HEX = re.compile(r"[0-9a-fA-F]{32,}")
@@ -78,7 +80,7 @@ class _Reader:
             self.is_private_key, self.value_below = False, None
         if self._is_of_private_key(line) or self._is_value_below(line):
             return _all_but_indent(line)
-        if found := BEFORE_BLOCK.match(line):
+        if BEFORE_BLOCK.match(line):
             self.value_below, self.is_block = _depth(line), line.rstrip()[-1] in "|>+-(\\0123456789"
         return self._in_line(self.hide(line))
 

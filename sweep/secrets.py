@@ -11,7 +11,7 @@ import json
 import netrc
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,9 +45,9 @@ class Secrets:
         named = {name: value.strip() for name, value in environment.items() if _says_so(name)}
         return cls({name: value for name, value in {**named, **_stored(environment)}.items() if _may_be_one(value)})
 
-    def and_of(self, variables: Iterator[str]) -> Secrets:
+    def and_of(self, variables: Iterable[str]) -> Secrets:
         """With the values of these variables, whatever their names."""
-        more = {name: os.environ.get(name, "").strip() for name in variables}
+        more = {name: os.environ[name].strip() for name in variables if name in os.environ}
         return Secrets({**self.values, **{name: value for name, value in more.items() if _may_be_one(value)}})
 
     def holder(self, text: str) -> str | None:
@@ -102,23 +102,26 @@ class Guard:
 
     def refuse(self, fields: Mapping[str, Any]) -> None:
         """Raises InputError, a line for each field that holds a secret or looks like a key; the value is not shown."""
-        faults: dict[str, None] = {}
+        texts: list[tuple[str, str]] = []
         for name, value in fields.items():
             if id(value) in self._seen:
                 continue
             if isinstance(value, Mapping | list):
                 self._seen[id(value)] = value
-            for place, text in (("a name", name), *texts_in(value, name)):
-                if fault := self._fault(place, text):
-                    faults[fault] = None
+            texts += [("a name", name), *texts_in(value, name)]
+        named = [text for place, text in texts if place.endswith("variable") and text not in self.secrets.values]
+        if any(name in os.environ for name in named):  # a field says that a variable holds a key, whatever its name
+            self.secrets = self.secrets.and_of(named)
+        faults = dict.fromkeys(fault for place, text in texts if (fault := self._fault(place, text)))
         if faults:
             raise InputError("\n".join(faults))
 
-    def refuse_arguments(self, argv: Any) -> None:
+    def refuse_arguments(self, argv: Sequence[str]) -> None:
         """The same of a command line."""
         for number, argument in enumerate(argv, start=1):
             name, _, value = argument.lstrip("+~").partition("=")
-            place = f"argument {number}" if self.secrets.holder(name) or key_in(name) else name
+            is_plain = not key_in(name) and (self.secrets.holder(value) or not self.secrets.holder(argument))
+            place = name if is_plain else f"argument {number}"
             if fault := self._fault(place, argument) or self._fault(place, value):
                 raise InputError(fault)
 

@@ -20,6 +20,7 @@ from sweep.interrupt import GO_ON_LATER
 from sweep.launch.local import Job, State
 from sweep.plan import Difference, Unit, explain, flatten
 from sweep.planning import Planned
+from sweep.printable import printable
 from sweep.stage import Stage
 from sweep.store import Store, read_json
 
@@ -207,7 +208,7 @@ class Live:
             done, total, unit = done + seen[0], total + seen[1], seen[2] or unit
         if index not in self.bars:
             self.bars[index] = self.progress.add_task(job.unit.name, total=None, unit="")
-        self.progress.update(self.bars[index], completed=done, total=total or None, unit=unit)
+        self.progress.update(self.bars[index], completed=done, total=total or None, unit=printable(unit))
 
 
 def read_progress(path: Path) -> tuple[int, int, str]:
