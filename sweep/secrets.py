@@ -99,6 +99,7 @@ class Guard:
 
     secrets: Secrets = field(default_factory=Secrets.here)
     _seen: dict[int, Any] = field(default_factory=dict)  # by identity; kept, or another would get it
+    _sound: set[tuple[str, str]] = field(default_factory=set)  # field and text
 
     def refuse(self, fields: Mapping[str, Any]) -> None:
         """Raises InputError, a line for each field that holds a secret or looks like a key; the value is not shown."""
@@ -112,9 +113,12 @@ class Guard:
         named = [text for place, text in texts if place.endswith("variable") and text not in self.secrets.values]
         if any(name in os.environ for name in named):  # a field says that a variable holds a key, whatever its name
             self.secrets = self.secrets.and_of(named)
-        faults = dict.fromkeys(fault for place, text in texts if (fault := self._fault(place, text)))
+            self._sound.clear()
+        new = dict.fromkeys(pair for pair in texts if pair not in self._sound)
+        faults = dict.fromkeys(fault for place, text in new if (fault := self._fault(place, text)))
         if faults:
             raise InputError("\n".join(faults))
+        self._sound.update(new)
 
     def refuse_arguments(self, argv: Sequence[str]) -> None:
         """The same of a command line."""
