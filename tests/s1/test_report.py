@@ -183,15 +183,17 @@ def test_what_graders_judge_differently_is_collected_with_its_place_and_counted(
 
 
 def test_a_label_of_a_stranger_is_text_in_every_file(tmp_path: Path) -> None:
-    label = "=cmd|`x` <script>alert(1)</script>\x1b[2J"
+    text = "=cmd|`x` <script>alert(1)</script>\x1b[2J"
     points, scores = small_scan()
-    out = run(tmp_path, [replace(points[0], label=label), *points[1:]], scores)
+    asked = points[3].request
+    hostile = replace(points[3], request=replace(asked, budget=replace(asked.budget, continuation=text)))
+    out = run(tmp_path, [*points[:3], hostile], scores[:4])
     page, readme = ((out / name).read_text(encoding="utf-8") for name in ("report.html", "README.md"))
-    assert "<script" not in page and "&lt;script&gt;alert(1)" in page
+    assert "<script" not in page and page.count("&lt;script&gt;alert(1)") > 5
     assert "<script" not in readme and "\x1b" not in readme
-    assert r"| =cmd\|\`x\` &lt;script>alert(1)&lt;/script>\x1b[2J |" in readme
-    assert (out / "table.csv").read_text(encoding="utf-8").splitlines()[1].startswith("'=cmd|`x` <script>")
-    assert as_written(out / "table.csv")[0]["label"] == label
+    assert r"| =cmd\|\`x\` &lt;script>alert(1)&lt;/script>\x1b[2J x1 |" in readme
+    assert (out / "table.csv").read_text(encoding="utf-8").splitlines()[4].startswith("'=cmd|`x` <script>")
+    assert as_written(out / "table.csv")[3]["label"] == f"{text} x1"
 
 
 # -------------------------------------------------------------------------------------------------- what it may say
