@@ -22,6 +22,7 @@ from s1.report.columns import Cell
 from s1.report.table import read_table
 from s1.resources import Track
 from sweep.generations import Made, digest_at, made, same_as
+from sweep.printable import printable
 
 if TYPE_CHECKING:
     import wandb
@@ -105,7 +106,7 @@ class Mirror:
         except (Exception, SystemExit) as error:  # a mirror must not cost a result, whatever is wrong with W&B
             self.is_reachable = is_reached
             self.refused.add(stage.key)
-            fault = f"{type(error).__name__}: {error}"
+            fault = printable(f"{type(error).__name__}: {error}")
             log.warning("W&B not reached for %s (%s): the result is complete without it.", stage.key, fault)
             log.debug("mirroring %s failed", path, exc_info=True)
 

@@ -10,13 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 
-from rich.console import Console
-from rich.markup import escape
-
 from sweep.by_hand import pin, prefetch, prepare, publish_again, refuse_unpinned
 from sweep.carry_out import carry_out
 from sweep.code_changes import code_report
 from sweep.compose import Composition, ask_hydra, compose, is_question_to_hydra, pipeline_of
+from sweep.console import Console, escape
 from sweep.contract import LaunchKind
 from sweep.errors import InputError
 from sweep.housekeeping import keep_house
@@ -49,7 +47,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str], Console], int]] = {
 def main() -> int:
     """Exit status 0: the result is complete; 1: something is wrong and said; 130: interrupted, to be continued."""
     argv = sys.argv[1:]
-    console = Console(highlight=False)
+    console = Console()
     interrupt_on_hang_up()
     try:
         if argv and is_word(argv[0]):
@@ -86,7 +84,7 @@ def command(word: str) -> Callable[[Sequence[str], Console], int]:
 def sweep(composition: Composition, console: Console) -> int:
     """Plan one command's points; run and publish them here, or send them to SLURM."""
     entry = composition.entry
-    pipeline = pipeline_of(entry.pipeline)
+    pipeline = pipeline_of(entry.pipeline, "graph")
     store = Store(entry.store)
     graph = pipeline.graph(composition.points, composition.request)
     unrecorded = [problem] if (problem := git_problem()) else []

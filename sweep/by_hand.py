@@ -22,11 +22,9 @@ from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from sweep.carry_out import carry_out, run_here
 from sweep.compose import Composition, compose, pipeline_of
+from sweep.console import Console, escape
 from sweep.contract import Graph
 from sweep.copying import copy_to
 from sweep.errors import InputError
@@ -177,7 +175,7 @@ def _submission(argv: Sequence[str]) -> SubmissionDirectory | None:
 
 
 def _graph(composition: Composition) -> Graph:
-    graph = pipeline_of(composition.entry.pipeline).graph(composition.points, composition.request)
+    graph = pipeline_of(composition.entry.pipeline, "graph").graph(composition.points, composition.request)
     return graph.looked_after(composition.entry.yes)
 
 

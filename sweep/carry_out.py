@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from rich.console import Console
-
+from sweep.console import Console
 from sweep.contract import Graph
 from sweep.launch.local import State, launch
 from sweep.plan import Plan
+from sweep.printable import printable
 from sweep.publish import Published, finished_stages, publish
+from sweep.secrets import redacted
 from sweep.show import Live, show_failures, show_results
 from sweep.stage import Stage
 from sweep.store import Store
@@ -58,5 +59,6 @@ def mirror(graph: Graph, stage: Stage, store: Store) -> None:
     try:
         graph.on_finished(stage, directory.path)
     except Exception as error:
-        log.warning("%s is not mirrored (%s: %s).", stage.address, type(error).__name__, error)
+        why = printable(redacted(f"{type(error).__name__}: {error}"))
+        log.warning("%s is not mirrored (%s).", stage.address, why)
         log.debug("its mirror failed", exc_info=True)

@@ -13,11 +13,11 @@ Everything Hydra itself answers (--help, --cfg, --info, completion) goes to Hydr
 
 from __future__ import annotations
 
-import importlib
+import io
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -51,10 +51,14 @@ from sweep.overrides import (
     refuse_impossible_axes,
     refuse_two_experiments,
 )
+from sweep.printable import printable
 from sweep.provenance import PROJECT
 from sweep.recorded import command_of
+from sweep.resolvers import pure_resolvers, refusal
 from sweep.resolving import Resolver
+from sweep.secrets import Guard, redacted
 from sweep.store import Store
+from sweep.targets import module_of
 from sweep.typed import no_such_field, typed
 
 CONFIG = PROJECT / "conf"
@@ -63,6 +67,7 @@ QUESTION_FLAGS = (
     *("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info"),
     *("-p", "--package", "--resolve", "-sc", "--shell-completion"),
 )
+ENVIRONMENT_COPIED = "hydra.job.env_copy {}: reads the environment into the configuration. Take it out."
 ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "yes", "also", "redo")
 
 
@@ -98,30 +103,39 @@ def is_question_to_hydra(argv: Sequence[str]) -> bool:
 
 
 def ask_hydra() -> None:
-    """Let Hydra answer the command line by itself; it never runs anything."""
+    """Let Hydra answer the command line by itself; it never runs anything, and nothing it prints is a secret."""
+    Guard().refuse_arguments(sys.argv[1:])
     sys.argv[1:] = [each if each.startswith("-") or "=" not in each else decoded(each) for each in sys.argv[1:]]
-    hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")(lambda config: None)()
+    answer, complaint = io.StringIO(), io.StringIO()
+    try:
+        with pure_resolvers(), redirect_stdout(answer), redirect_stderr(complaint):
+            hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")(lambda config: None)()
+    finally:
+        for said, to in ((answer, sys.stdout), (complaint, sys.stderr)):
+            to.write(printable(redacted(said.getvalue())))
 
 
 def compose(argv: Sequence[str], config_directory: Path = CONFIG) -> Composition:
     """All points of a command line, typed. Raises InputError, one line per fault, before anything runs."""
     is_multirun = any(argument in MULTIRUN_FLAGS for argument in argv)
     overrides = [as_list(argument, "redo") for argument in argv if argument not in MULTIRUN_FLAGS]
+    Guard().refuse_arguments(argv)
     with _hydra(overrides, config_directory):
         return replace(_compose(overrides, is_multirun), arguments=tuple(argv))
 
 
 def compose_entry(overrides: Sequence[str], config_directory: Path = CONFIG) -> Entry:
     """Where a command line keeps its store and results, and whose they are; composes no point. Raises InputError."""
+    Guard().refuse_arguments(overrides)
     with _hydra(overrides, config_directory):
         return _entry(_load([each.input_line for each in read(overrides)]).config)
 
 
 @contextmanager
 def _hydra(overrides: Sequence[str], config_directory: Path) -> Iterator[None]:
-    """Hydra at a configuration; its complaints become ours."""
+    """Hydra at a configuration, without resolvers that read more than it; its complaints become ours."""
     try:
-        with hydra.initialize_config_dir(config_dir=str(config_directory), version_base="1.3"):
+        with hydra.initialize_config_dir(config_dir=str(config_directory), version_base="1.3"), pure_resolvers():
             try:
                 yield
             except ConfigCompositionException:
@@ -129,7 +143,10 @@ def _hydra(overrides: Sequence[str], config_directory: Path) -> Iterator[None]:
                 raise
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         ours = error.__cause__ if isinstance(error.__cause__, InputError) else None  # raised inside Hydra's parser
-        raise ours or InputError(one_line(error)) from None
+        ours = ours or refusal(error, config_directory, overrides) or InputError(one_line(error))
+        raise InputError(redacted(str(ours))) from None
+    except InputError as error:
+        raise type(error)(redacted(str(error))) from None
 
 
 def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
@@ -149,6 +166,7 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     points, values = _typed_points(loaded, list(fields), entry.pipeline)
     configs = [_raw(config) for config in {id(each.config): each.config for each in loaded}.values()]
     typed_here = list(zip(arguments, given, strict=True))
+    Guard().refuse({"also": list(entry.also), "store": str(entry.store), "results": str(entry.results)})
     request = Request(
         command=command_of(typed_here, first.declared, configs, is_multirun),
         chosen={field_of(each): str(first.value(field_of(each))) for each in given if _is_choice(each)},
@@ -204,11 +222,16 @@ class Loaded:
 
 
 def _load(overrides: Sequence[str]) -> Loaded:
-    config = hydra.compose(config_name="config", overrides=list(overrides), return_hydra_config=True)
+    try:
+        config = hydra.compose(config_name="config", overrides=list(overrides), return_hydra_config=True)
+    except KeyError as error:  # os.environ: the one thing that Hydra looks up without asking whether it is there
+        raise InputError(ENVIRONMENT_COPIED.format(error)) from None
+    if copied := _raw(config.hydra.job.env_copy):
+        raise InputError(ENVIRONMENT_COPIED.format(copied))
     params = _raw(config.hydra.sweeper.params) if config.hydra.sweeper.params else {}
     loaded = Loaded(
         config=config,
-        choices={place.rpartition("@")[2]: option for place, option in config.hydra.runtime.choices.items()},
+        choices={place.rpartition("@")[2]: option for place, option in _raw(config.hydra.runtime.choices).items()},
         declared=tuple(f"{field}={'null' if choices is None else choices}" for field, choices in params.items()),
         is_multirun=config.hydra.mode is RunMode.MULTIRUN,
     )
@@ -232,25 +255,31 @@ def _grid(fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Loaded]:
         yield replace(composed[chosen], plain=resolvers[chosen].resolved(values))
 
 
-def pipeline_of(name: str) -> Pipeline:
-    """The module of that dotted name. Raises InputError if there is none."""
+def pipeline_of(name: str, *needed: str) -> Pipeline:
+    """The module of that dotted name, which has what is needed of it. Raises InputError if there is no such module."""
     try:
-        return importlib.import_module(name)
+        module = module_of(name, "pipeline")
     except ModuleNotFoundError as error:
         if error.name is None or not name.startswith(error.name):
             raise  # it is there, and misses something itself
-        raise InputError(f"pipeline {name}: no such module. Name one that plans points, such as s1.pipeline.") from None
+        module = None
+    if module is None:
+        raise InputError(f"pipeline {name}: no such module. Name one that plans points, such as s1.pipeline.")
+    if missing := [each for each in needed if not hasattr(module, each)]:
+        raise InputError(f"pipeline {name}: no pipeline, it has no {missing[0]}. Name one, such as s1.pipeline.")
+    return module
 
 
 def _typed_points(
     loaded: Iterable[Loaded], fields: Sequence[str], pipeline: str
 ) -> tuple[tuple[Any, ...], tuple[Mapping[str, Json], ...]]:
     """Every point typed, once, and what it sets at `fields`; the faults of all points together, each once."""
-    schema = pipeline_of(pipeline).Point
+    schema, guard = pipeline_of(pipeline, "Point").Point, Guard()
     points, values, faults = {}, {}, {}
     for each in loaded:
         content = {name: value for name, value in (each.plain or {}).items() if name not in ENTRY_FIELDS}
         try:
+            guard.refuse(content)
             point = typed(schema, content)
         except InputError as error:
             faults.update(dict.fromkeys(str(error).splitlines()))

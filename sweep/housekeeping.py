@@ -20,10 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console
-
 from sweep.check import check, without_checksums
 from sweep.compose import compose_entry, pipeline_of
+from sweep.console import Console
 from sweep.contract import Pipeline
 from sweep.errors import InputError
 from sweep.inventory import take
@@ -49,7 +48,7 @@ def keep_house(argv: Sequence[str], console: Console) -> int:
     which, arguments = _which(arguments) if action == "release" else ("", arguments)
     switches, overrides = _switches(arguments, SWITCHES[action])
     entry = compose_entry(overrides)
-    store, pipeline = Store(entry.store), pipeline_of(entry.pipeline)
+    store, pipeline = Store(entry.store), pipeline_of(entry.pipeline, "shared")
     show_place(console, store.root, entry.results)
     if action == "check":
         return _check(console, store, pipeline, **switches)

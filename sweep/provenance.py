@@ -13,15 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sweep.secrets import Secrets, redacted
+
 PROJECT = Path(__file__).resolve().parents[1]
 DISTRIBUTION = "s1-sweep"
 EXPORTED = "exported.json"  # beside code that was copied out of a checkout (sweep/launch/export.py)
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, uncommitted diff, argv, package versions and host of this process."""
+    """Commit, uncommitted diff, argv, package versions and host of this process, without keys and secrets."""
     return {
-        "argv": sys.argv,
+        "argv": [redacted(each) for each in sys.argv],
         "git": git_state(),
         "host": {
             "name": platform.node(),
@@ -37,19 +39,29 @@ class GitError(RuntimeError):
     """Git does not answer: why, in one line."""
 
 
-def git_state() -> dict[str, str | None]:
+def git_state() -> dict[str, Any]:
     """Commit and diff; of exported code those of the checkout it came from; both None if neither is known.
 
-    Where git fails on a checkout, `problem` says why.
+    The diff leaves out what looks like a key, and says in how many lines (sweep/key_text.py). Where git fails on a
+    checkout, `problem` says why.
     """
     if (PROJECT / EXPORTED).exists():
-        return json.loads((PROJECT / EXPORTED).read_text(encoding="utf-8"))
+        return _without_keys(json.loads((PROJECT / EXPORTED).read_text(encoding="utf-8")))
     if not (PROJECT / ".git").exists():
         return {"commit": None, "diff": None}
     try:
-        return {"commit": _git("rev-parse", "HEAD"), "diff": _git("diff", "HEAD", "--", "*.py", "*.yaml", "*.toml")}
+        return _without_keys(
+            {"commit": _git("rev-parse", "HEAD"), "diff": _git("diff", "HEAD", "--", "*.py", "*.yaml", "*.toml")}
+        )
     except GitError as error:
         return {"commit": None, "diff": None, "problem": str(error)}
+
+
+def _without_keys(state: dict[str, Any]) -> dict[str, Any]:
+    if not state["diff"]:
+        return state
+    found = Secrets.here().without_keys(state["diff"])
+    return {**state, "diff": found.text, "redacted_lines": state.get("redacted_lines", 0) + found.lines}
 
 
 def git_problem() -> str | None:

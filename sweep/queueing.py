@@ -21,11 +21,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from sweep.by_hand import planned_again
 from sweep.compose import Composition, compose_entry
+from sweep.console import Console, escape
 from sweep.contract import Graph, Launch
 from sweep.errors import InputError
 from sweep.launch import slurm, slurm_queue
@@ -51,7 +49,7 @@ def show_shape(console: Console, graph: Graph, work: Plan, store: Store) -> None
     show_jobs(console, slurm.queue_shape(graph, work, others), graph.launch)
     if others:
         names = ", ".join(sorted({each.job_id.partition("_")[0] for each in others if each.job_id}))
-        console.print(f"already in the queue, waited for where needed: jobs {names}", soft_wrap=True)
+        console.print(f"already in the queue, waited for where needed: jobs {escape(names)}", soft_wrap=True)
 
 
 def submit(console: Console, graph: Graph, found: Planned, composition: Composition) -> int:
@@ -75,15 +73,15 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
     clear(store, found)
     directory = SubmissionDirectory(slurm.write_submission(graph, work, jobs, store, order))
     if launch.dry_run:
-        console.print(f"written, not submitted: {directory.path}", soft_wrap=True)
+        console.print(f"written, not submitted: {escape(str(directory.path))}", soft_wrap=True)
         then = f"to submit it: python -m sweep resume {directory.name}"
         if graph.unpinned(work.needed):
             then = "to submit it: pin what is unpinned, then give the same command without launch.dry_run."
-        console.print(then, soft_wrap=True)
+        console.print(escape(then), soft_wrap=True)
         return 0
     with _alone(directory, "submit"):
         ids = slurm.send(directory, jobs, before=others)
-    console.print(f"submitted {directory.name}: jobs {', '.join(ids.values())}", soft_wrap=True)
+    console.print(f"submitted {escape(directory.name)}: jobs {escape(', '.join(ids.values()))}", soft_wrap=True)
     console.print("to follow it: python -m sweep status | logs | resume | cancel", markup=False)
     return 0
 
@@ -167,14 +165,13 @@ def resume(argv: Sequence[str], console: Console) -> int:
         jobs = slurm.resume(directory, store)
     if not jobs:
         alive = sum(each.state.is_alive for each in slurm.look(directory).elements)
-        console.print(f"{directory.name}: nothing failed, nothing is missing; {alive} elements are still under way.")
+        name = escape(directory.name)
+        console.print(f"{name}: nothing failed, nothing is missing; {alive} elements are still under way.")
         return 0
     elements = sum(len(job.elements) for job in jobs)
     ids = directory.ids()
-    console.print(
-        f"{directory.name}: {elements} elements submitted again, jobs {', '.join(ids[job.name] for job in jobs)}",
-        soft_wrap=True,
-    )
+    sent = escape(", ".join(ids[job.name] for job in jobs))
+    console.print(f"{escape(directory.name)}: {elements} elements submitted again, jobs {sent}", soft_wrap=True)
     return 0
 
 
@@ -199,7 +196,8 @@ def cancel(argv: Sequence[str], console: Console) -> int:
     _refuse_foreign(console, "cancel", directory, switches, consequence)
     with _alone(directory, "cancel"):
         count = slurm.cancel(directory)
-    console.print(f"{directory.name}: {count} elements cancelled. What is done is kept; `resume` goes on from there.")
+    name = escape(directory.name)
+    console.print(f"{name}: {count} elements cancelled. What is done is kept; `resume` goes on from there.")
     return 0
 
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sweep.permission import explained
+from sweep.secrets import redacted
 from sweep.stage import Finished
 from sweep.store import StageDirectory
 
@@ -75,11 +76,11 @@ def now() -> str:
 
 
 def failure_of(error: Exception) -> dict[str, Any]:
-    """Of the error that is being handled."""
+    """Of the error that is being handled, without what this environment keeps secret."""
     return {
-        "error": f"{type(error).__name__}: {error}",
-        "message": explained(error) if isinstance(error, OSError) else str(error),
-        "traceback": traceback.format_exc(),
+        "error": redacted(f"{type(error).__name__}: {error}"),
+        "message": redacted(explained(error) if isinstance(error, OSError) else str(error)),
+        "traceback": redacted(traceback.format_exc()),
         "failed_at": now(),
     }
 

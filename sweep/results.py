@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.markup import escape
-
 from sweep.compose import compose_entry
+from sweep.console import Console, escape
 from sweep.inventory import size_of
 from sweep.result import Result, latest_of, results_in
 from sweep.roots import Root, roots, user

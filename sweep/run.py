@@ -11,7 +11,6 @@ interrupted, and the same command goes on.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import shutil
 import signal
@@ -46,10 +45,12 @@ from sweep.interrupt import GO_ON_LATER, end_on_request, wake_when_parent_ends
 from sweep.permission import explained, is_refused
 from sweep.provenance import provenance
 from sweep.record import Clock, Origin, failure_of, now, record_of, reporter
+from sweep.secrets import redacted
 from sweep.source import SourceError, changed_files, source_of
 from sweep.stage import FileInput, Finished, Interrupted, Shard, Work, installed_version
 from sweep.stall import beside
 from sweep.store import StageDirectory, Store, StoreError, write_json
+from sweep.targets import function_of, schema_of
 from sweep.typed import typed
 
 
@@ -143,9 +144,10 @@ def _attempt(make: Callable[[], None], waiting: Mapping[str, StageDirectory], me
         raise
     except Exception as error:
         if isinstance(error, StoreError) or is_refused(error):
-            print(explained(error) if isinstance(error, OSError) else error, file=sys.stderr, flush=True)
+            said = explained(error) if isinstance(error, OSError) else str(error)
         else:
-            traceback.print_exc()
+            said = traceback.format_exc()
+        print(redacted(said), file=sys.stderr, flush=True)
         for directory in waiting.values():
             if member.group is None or not directory.failed_file.exists():  # the first to fail knows why
                 write_json(directory.failed_file, failure_of(error))
@@ -247,7 +249,7 @@ def _finish(
         for key, directory in waiting.items()
     ]
     first = stages[works[0].key]
-    function = named(first["run"])
+    function = function_of(first["run"])
     if first["batch"] is not None:
         yield from function(works)
         return
@@ -261,7 +263,7 @@ def _work(directory: StageDirectory, stage: Mapping[str, Any], member: Member, o
         shared.mkdir(parents=True, exist_ok=True)
     return Work(
         key=directory.path.name,
-        config=typed(named(stage["config_type"]), stage["identity"]["config"]),
+        config=typed(schema_of(stage["config_type"]), stage["identity"]["config"]),
         inputs={
             role: tuple(_input_path(directory.root, place) for place in places)
             for role, places in stage["inputs"].items()
@@ -302,12 +304,6 @@ def _shard(root: Path, place: Mapping[str, str]) -> Shard:
     """One of those to be put together; refused if it is missing or not finished."""
     out = _input_path(root, place)
     return Shard(out, StageDirectory(out.parent).read_record()["summary"])
-
-
-def named(target: str) -> Any:
-    """The object that `package.module:name` names."""
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def _minutes(text: str) -> float | None:

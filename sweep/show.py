@@ -10,18 +10,18 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from sweep.code_changes import CodeReport
+from sweep.console import Console, escape
 from sweep.contract import Estimate, Graph
 from sweep.identity import Json, canonical
 from sweep.interrupt import GO_ON_LATER
 from sweep.launch.local import Job, State
 from sweep.plan import Difference, Unit, explain, flatten
 from sweep.planning import Planned
+from sweep.printable import printable
 from sweep.publish import Published
 from sweep.stage import Stage
 from sweep.stall import SHOWN_S, age_s
@@ -38,8 +38,8 @@ def show_plan(console: Console, graph: Graph, found: Planned, store: Store) -> N
     """One row per unit to run, or per batch of several, and per kind of reused stage, with the reason and the price."""
     plan = found.work
     console.print(
-        f"[bold]{graph.name}[/bold]: {graph.points} points, {len(plan.needed)} stages to run,"
-        f" {len(plan.reused)} reused. Store: {store.root}"
+        f"[bold]{escape(graph.name)}[/bold]: {graph.points} points, {len(plan.needed)} stages to run,"
+        f" {len(plan.reused)} reused. Store: {escape(str(store.root))}"
     )
     show_unpinned(console, graph.unpinned(plan.needed))
     for line in graph.lacks(plan.needed):
@@ -62,10 +62,10 @@ def show_plan(console: Console, graph: Graph, found: Planned, store: Store) -> N
         if name not in made:
             made[name] = store.made(name)
         why = _why(stages, len(units), made[name], found.again)
-        table.add_row(name, str(len(stages)), why, *_price(stages, graph.estimates))
+        table.add_row(escape(name), str(len(stages)), why, *_price(stages, graph.estimates))
     for name in dict.fromkeys(stage.name for stage in plan.reused):
         keys = [stage.key for stage in plan.reused if stage.name == name]
-        table.add_row(f"[dim]{name}[/dim]", "0", f"[dim]{len(keys)} reused: {_some(keys)}[/dim]", "", "", "")
+        table.add_row(f"[dim]{escape(name)}[/dim]", "0", f"[dim]{len(keys)} reused: {_some(keys)}[/dim]", "", "", "")
     total = _price(plan.needed, graph.estimates)
     table.add_row("[bold]estimated[/bold]", str(len(plan.needed)), "", *(f"[bold]{each}[/bold]" for each in total))
     console.print(table)
@@ -191,10 +191,10 @@ class Live:
         self.bars: dict[int, TaskID] = {}
         self.waiting: set[int] = set()  # those whose worker waits for another process, as was said
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[unit]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -209,9 +209,8 @@ class Live:
 
     def finished(self, stage: Stage) -> None:
         record = self.store.directory(stage).read_record()
-        self.console.print(
-            f"  [green]done[/green]  {stage.address}  {escape(stage.label)}  [dim]{duration(record['seconds'])}[/dim]"
-        )
+        place, took = escape(f"{stage.address}  {stage.label}"), duration(record["seconds"])
+        self.console.print(f"  [green]done[/green]  {place}  [dim]{took}[/dim]")
 
     def tick(self, jobs: Sequence[Job]) -> None:
         for index, job in enumerate(jobs):
@@ -244,7 +243,7 @@ class Live:
         if index not in self.bars:
             self.bars[index] = self.progress.add_task(job.unit.name, total=None, unit="")
         note = _note(job, self.store)
-        self.progress.update(self.bars[index], completed=done, total=total or None, unit=f"{unit}{note}")
+        self.progress.update(self.bars[index], completed=done, total=total or None, unit=printable(f"{unit}{note}"))
 
 
 def _note(job: Job, store: Store) -> str:
@@ -262,12 +261,12 @@ def last_progress(age_s: float) -> str:
 
 
 def read_progress(path: Path) -> tuple[int, int, str]:
-    """Done, total and unit of a progress.json; zeros if there is none yet."""
+    """Done, total and unit of a progress.json; zeros if there is none yet, or none that can be read."""
     try:
         seen = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return int(seen["done"]), int(seen["total"]), str(seen["unit"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return 0, 0, ""
-    return seen["done"], seen["total"], seen["unit"]
 
 
 def show_failures(console: Console, jobs: Sequence[Job], store: Store) -> None:
@@ -275,11 +274,13 @@ def show_failures(console: Console, jobs: Sequence[Job], store: Store) -> None:
     for job in jobs:
         if job.state is State.FAILED:
             stage = next(each for each in job.unit.stages if not store.is_done(each))
-            reason = _reason(job, store.directory(stage).failed_file)
-            console.print(f"  [red]failed[/red]  {stage.address}  {escape(reason)}", soft_wrap=True)
-            console.print(f"          log: {job.log}", soft_wrap=True)
+            line = escape(f"{stage.address}  {_reason(job, store.directory(stage).failed_file)}")
+            console.print(f"  [red]failed[/red]  {line}", soft_wrap=True)
+            console.print(f"          log: {escape(str(job.log))}", soft_wrap=True)
         if job.state is State.BLOCKED:
-            console.print(f"  [yellow]blocked[/yellow]  {job.unit.stages[0].name} ({len(job.unit.stages)} stages)")
+            console.print(
+                f"  [yellow]blocked[/yellow]  {escape(job.unit.stages[0].name)} ({len(job.unit.stages)} stages)"
+            )
 
 
 def _reason(job: Job, failed: Path) -> str:
@@ -320,7 +321,7 @@ def result_table(rows: Sequence[Mapping[str, str]]) -> Table:
         widest = max(len(row[heading]) for row in rows)
         folds = index == 0 or widest > WIDEST_FIGURE
         lines = "\n".join(wrap(heading, max(widest, *(len(word) + 2 for word in heading.split()), 1)))
-        table.add_column(lines, justify="right" if index else "left", no_wrap=not folds, overflow="fold")
+        table.add_column(escape(lines), justify="right" if index else "left", no_wrap=not folds, overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row.values()))
     return table

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.markup import escape
-
+from sweep.console import Console, escape
 from sweep.identity import SHORT_DIGEST_CHARACTERS
 from sweep.show_store import size
 

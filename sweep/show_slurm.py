@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sweep.claim import holder_of
+from sweep.console import Console, escape
 from sweep.contract import Launch
 from sweep.holder import Fate
 from sweep.launch.slurm import Situation
@@ -31,13 +30,13 @@ def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> Non
         asked = asked_of(job.resources, launch)
         throttle = f" ({launch.throttle} at a time)" if launch.throttle and len(job.elements) > launch.throttle else ""
         table.add_row(
-            job.name,
+            escape(job.name),
             f"{len(job.elements)}{throttle}",
             f"{asked.nodes} x {asked.devices}",
             str(asked.nodes * asked.processes),
             str(asked.cpus),
             walltime(asked.minutes) if asked.minutes else "",
-            ", ".join([*map(_number, job.after), *(f"{_number(name)} one by one" for name in job.after_each)]),
+            escape(", ".join([*map(_number, job.after), *(f"{_number(name)} one by one" for name in job.after_each)])),
         )
     elements = sum(len(job.elements) for job in jobs)
     console.print(f"queue: {len(jobs)} jobs, {elements} elements")
@@ -54,7 +53,7 @@ def show_situation(console: Console, directory: SubmissionDirectory, situation: 
     elements = situation.elements
     counts = {state: sum(each.state is state for each in elements) for state in State}
     told = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
-    console.print(f"[bold]{directory.name}[/bold]: {told}. Asked: {situation.source}.", soft_wrap=True)
+    console.print(f"[bold]{escape(directory.name)}[/bold]: {told}. Asked: {escape(situation.source)}.", soft_wrap=True)
     shown = [each for each in elements if each.state not in (State.DONE, State.WAITING)]
     if len(elements) <= ROWS:
         shown = list(elements)
@@ -70,13 +69,14 @@ def show_situation(console: Console, directory: SubmissionDirectory, situation: 
     for line in _failures(directory, elements):
         console.print(line, soft_wrap=True)
     if directory.published_file.exists():
-        console.print(f"published: {read_json(directory.published_file)['results']}", soft_wrap=True)
+        console.print(f"published: {escape(str(read_json(directory.published_file)['results']))}", soft_wrap=True)
 
 
 def show_log(console: Console, directory: SubmissionDirectory, standing: Standing, lines: int) -> None:
     """The last lines of one element's log."""
     log = directory.logs / _log(standing)
-    console.print(f"[bold]{standing.job_id or standing.job}[/bold] {_stage(standing)}  {log}", soft_wrap=True)
+    place = escape(f"{_stage(standing)}  {log}")
+    console.print(f"[bold]{escape(standing.job_id or standing.job)}[/bold] {place}", soft_wrap=True)
     if not log.exists():
         console.print("  nothing printed yet")
         return
@@ -91,11 +91,11 @@ def _row(directory: SubmissionDirectory, each: Standing) -> Iterator[str]:
     log = directory.logs / _log(each)
     yield escape(_stage(each))
     yield escape(each.element.label[:40])
-    yield each.job_id or ""
+    yield escape(each.job_id or "")
     yield f"[{colour}]{each.state.value}[/{colour}]{escape(why) if each.state is not State.DONE else ''}"
-    yield seen.elapsed if seen else ""
-    yield _progress(directory, each) if each.state is State.RUNNING else ""
-    yield str(log) if log.exists() else ""
+    yield escape(seen.elapsed) if seen else ""
+    yield escape(_progress(directory, each)) if each.state is State.RUNNING else ""
+    yield escape(str(log)) if log.exists() else ""
 
 
 def _stage(each: Standing) -> str:
@@ -146,7 +146,8 @@ def _failures(directory: SubmissionDirectory, elements: Sequence[Standing]) -> I
         for address in each.element.stages if each.state is State.FAILED else ():
             failed = StageDirectory(directory.store / address).failed_file
             if failed.exists():
-                yield f"  [red]failed[/red]  {address}  {escape(read_json(failed)['message'])}"
+                line = f"{address}  {read_json(failed)['message']}"
+                yield f"  [red]failed[/red]  {escape(line)}"
 
 
 def _table(headings: Sequence[str], left: Sequence[str]) -> Table:

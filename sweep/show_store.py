@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sweep.check import Checked, Mend
+from sweep.console import Console, escape
 from sweep.contract import SharedReport
 from sweep.holdings import Holdings, Removal, Resting, State, removals, resting
 from sweep.prune import Pruned
@@ -47,7 +46,7 @@ def _show_stages(console: Console, holdings: Holdings) -> None:
         stages = [stage for stage in holdings.stages if stage.name == name]
         counts = [sum(stage.state is state for stage in stages) for state in State]
         in_result = sum(stage.address in rested for stage in stages)
-        table.add_row(name, *map(_count, [*counts, in_result]), size(sum(stage.size_bytes for stage in stages)))
+        table.add_row(escape(name), *map(_count, [*counts, in_result]), size(sum(stage.size_bytes for stage in stages)))
     console.print(table)
 
 
@@ -82,7 +81,7 @@ def _show_elsewhere(console: Console, results: Sequence[Resting]) -> None:
 def _show_removals(console: Console, heading: str, going: Sequence[Removal]) -> None:
     table = _table((heading, "size", "why", "what"), left=("why", "what"))
     for each in going:
-        table.add_row(each.place, size(each.size_bytes), each.kind.value, escape(each.label))
+        table.add_row(escape(each.place), size(each.size_bytes), each.kind.value, escape(each.label))
     table.add_row(f"{len(going)} in all", size(sum(each.size_bytes for each in going)), "", "")
     console.print(table)
 

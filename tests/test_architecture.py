@@ -22,6 +22,12 @@ RANKS = (
     ("sweep.contract", 0),
     ("sweep.plan", 0),
     ("sweep.typed", 0),
+    ("sweep.printable", 0),
+    ("sweep.key_text", 0),
+    ("sweep.secrets", 1),
+    ("sweep.targets", 1),
+    ("sweep.console", 2),
+    ("sweep.resolvers", 2),
     ("sweep.holdings", 0),
     ("sweep.syntax", 0),
     ("sweep.source", 0),
@@ -84,6 +90,7 @@ RANKS = (
     ("sweep.queueing", 3),
     ("sweep.__main__", 4),
     ("s1.config", 0),
+    ("s1.cells", 0),
     ("s1.recipe", 0),
     ("s1.pins", 1),
     ("s1.hub", 2),
@@ -140,6 +147,7 @@ RANKS = (
     ("s1.generate.*", 0),
     ("s1.report.findings", 1),
     ("s1.report.columns", 0),
+    ("s1.report.markdown", 0),
     ("s1.report.table", 1),
     ("s1.report.samples", 1),
     ("s1.report.funnel_table", 1),
@@ -162,11 +170,11 @@ RANKS = (
 
 DOORWAYS = {
     "hydra": ["sweep.compose", "sweep.overrides", "sweep.beside", "sweep.escapes", "sweep.recorded"],
-    "omegaconf": ["sweep.compose", "sweep.resolving"],
+    "omegaconf": ["sweep.compose", "sweep.resolving", "sweep.resolvers"],
     "pydantic": ["sweep.typed"],
     "rich": [
-        *("sweep.show", "sweep.show_store", "sweep.show_slurm", "sweep.show_results", "sweep.results"),
-        *("sweep.housekeeping", "sweep.carry_out", "sweep.by_hand", "sweep.queueing", "sweep.__main__"),
+        "sweep.console",  # what all others print to
+        *("sweep.show", "sweep.show_store", "sweep.show_slurm", "sweep.show_results"),
     ],
     "subprocess": [
         "sweep.code_changes",
@@ -209,6 +217,7 @@ VOCABULARY = {
     "sweep.lock",
     "sweep.contract",
     "sweep.typed",
+    "sweep.printable",
 }
 
 

@@ -7,11 +7,11 @@ Only answers that one of our graders judges have a second opinion: what another 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from s1.cells import csv_text
 from s1.evaluate.grading.opinion import Opinion, second_opinion
 from s1.recipe import GraderKind
 from s1.records import Score
@@ -35,10 +35,8 @@ def disagreements(kind: GraderKind, judged: Iterable[tuple[Score, str]]) -> Iter
 def write(path: Path, rows: Iterable[dict[str, object]]) -> int:
     """Write the file; the number of rows."""
     found = list(rows)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(found)
+    text = csv_text(COLUMNS, [[row[name] for name in COLUMNS] for row in found])
+    path.write_text(text, encoding="utf-8", newline="")
     return len(found)
 
 

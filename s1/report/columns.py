@@ -1,6 +1,7 @@
 """The columns of every CSV file of ours, and how a file is read back: a column has one type, and no cell is guessed.
 
 A cell is text unless its column is declared otherwise; keys are text, whatever their digits. An empty cell is missing.
+A text that a spreadsheet would take for a formula stands behind an apostrophe, which reading takes off (s1/cells.py).
 In table.csv, seeds.csv and samples.csv a column that is not declared is an axis, whose values are kept as text.
 """
 
@@ -13,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
+from s1.cells import unguarded
 from sweep.errors import InputError
 
 Cell: TypeAlias = "str | float | int | None"
@@ -139,7 +141,7 @@ def read_rows(path: Path) -> list[dict[str, Cell]]:
 
 
 def written_rows(path: Path) -> list[dict[str, str]]:
-    """The same, each cell as it is written. Raises InputError as `read_rows` does."""
+    """The same, each cell as a text. Raises InputError as `read_rows` does."""
     read_rows(path)
     return _rows(path)
 
@@ -161,7 +163,14 @@ def _rows(path: Path) -> list[dict[str, str]]:
     for number, row in enumerate(rows, start=1):
         if len(row) != len(heading):
             raise InputError(f"{path}: row {number}: {len(row)} cells under {len(heading)} names. Make the file again.")
-    return [dict(zip(heading, row, strict=True)) for row in rows]
+    are_texts = [known.get(name, Type.TEXT) is Type.TEXT for name in heading]
+    return [
+        {
+            name: unguarded(cell) if is_text else cell
+            for name, cell, is_text in zip(heading, row, are_texts, strict=True)
+        }
+        for row in rows
+    ]
 
 
 def _cell(text: str, of: Type, where: str) -> Cell:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from s1.cells import unguarded
 from s1.report.findings import Findings
 from s1.report.scored import Scored
 from s1.report.table import csv_text
@@ -47,7 +48,7 @@ def disagreements(scored: Sequence[Scored]) -> Disagreements:
             continue
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            rows[each.key] = list(reader)
+            rows[each.key] = [{name: unguarded(cell) for name, cell in row.items()} for row in reader]
             columns.update(dict.fromkeys(reader.fieldnames or ()))
     return Disagreements(tuple(columns), rows)
 

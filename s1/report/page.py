@@ -25,7 +25,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from s1.generate.methods.method import extends
-from s1.report import show
+from s1.report import markdown, show
 from s1.report.canvas import FAINT, INK, INVALID, LINES, RULE, Drawing
 from s1.report.disagreements import FILE_NAME as DISAGREEMENTS
 from s1.report.figures import drawings
@@ -203,7 +203,10 @@ def render(template: str, page: object) -> str:
         duration=show.duration,
         money=show.money,
         typeset=typeset,
-        cell=markdown_cell,
+        cell=markdown.cell,
+        code=markdown.code,
+        prose=markdown.prose,
+        indented=markdown.indented,
         inline_svg=inline_svg,
     )
     return environment.get_template(template).render(page=page)
@@ -266,7 +269,3 @@ def typeset(text: str) -> str:
     """Numbers as print has them: a true minus sign, and no line break inside an interval."""
     with_minus = re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text)
     return re.sub(r"\[[^\]]*\]", lambda found: found[0].replace(" ", "\u00a0"), with_minus)
-
-
-def markdown_cell(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -7,12 +7,11 @@ several series has a row in each. seeds.csv: one row per point and seed, where p
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s1 import cells
 from s1.report.columns import Cell, read_rows, written_rows
 
 if TYPE_CHECKING:  # planning imports this module, and must not wait for numpy and scipy
@@ -49,11 +48,11 @@ def named(findings: Findings) -> list[dict[str, Any]]:
 
 def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
     """Rows of the same columns, as a file; `columns` where there may be no row."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=columns or list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    heading = list(columns or rows[0])
+    for row in rows:
+        if unknown := set(row) - set(heading):
+            raise ValueError(f"columns {sorted(unknown)} are not in the heading")
+    return cells.csv_text(heading, [[row.get(name, "") for name in heading] for row in rows])
 
 
 def _numbers(point: Measured) -> Iterator[tuple[str, Any]]:
@@ -119,7 +118,7 @@ def shown(path: Path) -> list[dict[str, str]]:
 
 
 def as_written(path: Path) -> list[dict[str, str]]:
-    """One of our CSV files, each cell as it is written."""
+    """One of our CSV files, each cell as a text."""
     return written_rows(path)
 
 

@@ -16,6 +16,7 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from s1.records import read_objects
+from s1.report import markdown
 from s1.report.canvas import LINES, RULE, Drawing, canvas, drawing, legend_below
 from s1.report.table import as_written, csv_text, rounded
 from s1.stages import TrainingReport
@@ -86,7 +87,7 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 def readme(config: TrainingReport, found: Sequence[Training]) -> str:
     """The page in words."""
-    return "\n".join([f"# {config.name}", "", f"    {config.command}", "", *_lines(found)])
+    return "\n".join([f"# {markdown.cell(config.name)}", "", markdown.indented(config.command), "", *_lines(found)])
 
 
 def _lines(found: Sequence[Training]) -> Iterator[str]:
@@ -97,7 +98,7 @@ def _lines(found: Sequence[Training]) -> Iterator[str]:
     yield "Final loss: the mean over the last 2% of the steps. A checkpoint loads with plain `from_pretrained`."
     for number, each in enumerate(found):
         yield ""
-        yield f"## The text of {each.label}"
+        yield f"## The text of {markdown.cell(each.label)}"
         yield ""
         yield from _table(as_written(each.rendered / "audit.csv"))
         yield ""
@@ -113,7 +114,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
+    return f"{value:,}" if isinstance(value, int) else markdown.cell(str(value))
 
 
 def loss_drawing(found: Sequence[Training]) -> Drawing:

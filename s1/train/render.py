@@ -12,7 +12,6 @@ encoded apart, so that no token spans the place where the loss begins.
 
 from __future__ import annotations
 
-import csv
 import json
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 
+from s1.cells import csv_text
 from s1.config import ConfigError, Dialect
 from s1.data.funnel import FUNNEL, Drop, read_funnel, step_of, write_funnel
 from s1.dialect import Ids, Tokenizer, TrainingText, decode, encode, prompt_text, training_text
@@ -116,10 +116,8 @@ def _refuse_double(examples: Sequence[Example]) -> None:
 
 def _write(out: Path, found: Audit, tokens: Sequence[int]) -> None:
     (out / "audit.json").write_text(json.dumps(asdict(found), indent=1, default=_value) + "\n", encoding="utf-8")
-    with (out / "audit.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("what", "count", "of", "verdict"))
-        writer.writerows((check.what, check.count, check.of, check.verdict.value) for check in found.checks)
+    rows = [(check.what, check.count, check.of, check.verdict.value) for check in found.checks]
+    (out / "audit.csv").write_text(csv_text(("what", "count", "of", "verdict"), rows), encoding="utf-8", newline="")
     figure = lengths_figure(tokens, found.block_size)
     (out / "figures").mkdir()
     (out / "figures" / f"{figure.name}.png").write_bytes(figure.png)

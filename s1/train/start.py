@@ -178,15 +178,34 @@ def _gguf(work: Work[Start]) -> Summary:
 
 
 def gguf_path(package: str, file: str) -> Path:
-    """Where a package keeps a file; found without importing the package, whose code is not ours to run."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
+    """Where a package keeps a file; found without importing the package, whose code is not ours to run.
+
+    To find an inner package Python would import the one around it, so a name with dots is refused.
+    """
+    if not package.isidentifier():
+        raise ConfigError(
+            f"model.repo {package!r}: not the name of a top-level package. Give it without dots or paths."
+        )
+    folder = _package_folder(package)
+    if folder is None:
         raise ConfigError(f"model.repo {package!r}: no such package is installed. Run `make smollm`.")
-    folder = Path(next(iter(spec.submodule_search_locations)))
+    if not file or Path(file).name != file or "\\" in file:
+        raise ConfigError(
+            f"model.file {file!r}: not the name of a file. Give a GGUF file of the package, without folders."
+        )
     if not (folder / file).is_file():
         there = ", ".join(sorted(path.name for path in folder.glob("*.gguf"))) or "none"
         raise ConfigError(f"model.file {file!r}: not in {folder}. GGUF files there: {there}.")
     return folder / file
+
+
+def _package_folder(package: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # imported already, by something that has no spec
+        return None
+    places = spec.submodule_search_locations if spec else None
+    return Path(next(iter(places))) if places else None
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> Summary:

@@ -3,7 +3,7 @@
 Every file that git tracks, as it is at this moment, and new files in the folders of code; results stay behind. Beside
 them exported.json, from which the records of the jobs take commit and diff (sweep/provenance.py), and slurm/site.sh:
 the interpreter that planned the sweep, which the site's lines may change; these; then what they may not: the number of
-threads, and where models and datasets were fetched to.
+threads, and where models and datasets were fetched to. A copied file that holds a key can be read by its owner alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,11 +19,14 @@ from pathlib import Path
 from sweep.contract import Launch
 from sweep.errors import InputError
 from sweep.provenance import EXPORTED, PROJECT, git_state, tracked_files
+from sweep.secrets import Secrets
 from sweep.store import write_json
 
 CODE = ("s1", "sweep", "conf", "slurm")  # new files here are part of it
 LEFT = ("results",)
 SITE = Path("slurm/site.sh")
+MAY_HOLD_KEYS = (".yaml", ".yml", ".toml", ".json", ".sh", ".env", ".cfg", ".ini", "")
+OWNER_ONLY = stat.S_IRUSR | stat.S_IWUSR
 
 
 def export(code: Path, launch: Launch, threads: int) -> None:
@@ -32,8 +36,18 @@ def export(code: Path, launch: Launch, threads: int) -> None:
         if source.is_file() and Path(name).parts[0] not in LEFT:
             (code / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, code / name)
+            _keep_private(code / name)
     write_json(code / EXPORTED, git_state())
     (code / SITE).write_text(_site_text(launch, threads, os.environ), encoding="utf-8")
+    _keep_private(code / SITE)
+
+
+def _keep_private(path: Path) -> None:
+    """A copy with a key in it is for its owner alone, and the jobs run as the owner; what holds none stays as it is."""
+    if path.suffix not in MAY_HOLD_KEYS:
+        return
+    if Secrets.here().without_keys(path.read_text(encoding="utf-8", errors="replace")).lines:
+        path.chmod(OWNER_ONLY | (path.stat().st_mode & stat.S_IXUSR))
 
 
 def site_lines(site: str | None) -> str:

@@ -175,11 +175,25 @@ def test_what_graders_judge_differently_is_collected_with_its_place_and_counted(
     assert (out / "grader_disagreement.csv").read_text(encoding="utf-8").splitlines() == [
         f"label,series,scores,{head}",
         "max 8,,scores/000000000000@d000,q01,5,25",
-        "max 8,,scores/000000000000@d000,q02,=cmd,",
+        "max 8,,scores/000000000000@d000,q02,'=cmd,",  # no formula to a spreadsheet
     ]
     assert [each.disagreements for each in series_of(out)[0].points] == [2, None, 0, None, None]
     without = run(tmp_path / "none", points, scores)
     assert (without / "grader_disagreement.csv").read_text(encoding="utf-8") == "label,series,scores\n"
+
+
+def test_a_label_of_a_stranger_is_text_in_every_file(tmp_path: Path) -> None:
+    text = "=cmd|`x` <script>alert(1)</script>\x1b[2J"
+    points, scores = small_scan()
+    asked = points[3].request
+    hostile = replace(points[3], request=replace(asked, budget=replace(asked.budget, continuation=text)))
+    out = run(tmp_path, [*points[:3], hostile], scores[:4])
+    page, readme = ((out / name).read_text(encoding="utf-8") for name in ("report.html", "README.md"))
+    assert "<script" not in page and page.count("&lt;script&gt;alert(1)") > 5
+    assert "<script" not in readme and "\x1b" not in readme
+    assert r"| =cmd\|\`x\` &lt;script>alert(1)&lt;/script>\x1b[2J x1 |" in readme
+    assert (out / "table.csv").read_text(encoding="utf-8").splitlines()[4].startswith("'=cmd|`x` <script>")
+    assert as_written(out / "table.csv")[3]["label"] == f"{text} x1"
 
 
 # -------------------------------------------------------------------------------------------------- what it may say

@@ -148,3 +148,31 @@ def test_a_file_is_found_in_a_package_without_running_its_code(tmp_path, monkeyp
     assert gguf_path("weights_in_a_package", "small.gguf") == package / "small.gguf"
     with pytest.raises(ConfigError, match=r"model\.file 'large\.gguf': not in .*GGUF files there: small\.gguf"):
         gguf_path("weights_in_a_package", "large.gguf")
+
+
+@pytest.mark.parametrize(
+    ("package", "file", "said"),
+    [
+        ("outer_package.inner", "small.gguf", "model.repo 'outer_package.inner': not the name of a top-level package"),
+        ("../outer_package", "small.gguf", "model.repo '../outer_package': not the name of a top-level package"),
+        ("", "small.gguf", "model.repo '': not the name of a top-level package"),
+        ("outer_package", "../secret.gguf", "model.file '../secret.gguf': not the name of a file"),
+        ("outer_package", "/etc/passwd", "model.file '/etc/passwd': not the name of a file"),
+        ("outer_package", "", "model.file '': not the name of a file"),
+    ],
+)
+def test_finding_a_file_in_a_package_runs_no_code_and_leaves_the_package_for_no_other_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, file: str, said: str
+) -> None:
+    inner = tmp_path / "outer_package" / "inner"
+    inner.mkdir(parents=True)
+    for folder in (inner.parent, inner):
+        (folder / "__init__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n", encoding="utf-8")
+        (folder / "small.gguf").touch()
+    (tmp_path / "secret.gguf").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError) as refused:
+        gguf_path(package, file)
+    assert str(refused.value).startswith(said)
+    assert gguf_path("outer_package", "small.gguf") == inner.parent / "small.gguf"
+    assert not (tmp_path / "ran").exists()
