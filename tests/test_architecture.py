@@ -66,6 +66,8 @@ RANKS = (
     ("s1.config", 0),
     ("s1.recipe", 0),
     ("s1.pins", 1),
+    ("s1.hashing", 1),
+    ("s1.lines", 1),
     ("s1.hub", 2),
     ("s1.impossible", 0),
     ("s1.resources", 0),
