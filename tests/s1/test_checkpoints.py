@@ -1,4 +1,4 @@
-"""A checkpoint in mid-training is resumed from byte for byte as it was saved, or set aside with its fault in the log."""
+"""A checkpoint in mid-training is resumed from byte for byte as it was saved, or set aside and its fault logged."""
 
 from __future__ import annotations
 
