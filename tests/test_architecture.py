@@ -92,6 +92,7 @@ RANKS = (
     ("s1.train.order", 0),
     ("s1.train.limits", 0),
     ("s1.train.checkpoints", 1),
+    ("s1.train.model_files", 1),
     ("s1.evaluate.graders", 0),
     ("s1.evaluate.grading.reading", 0),
     ("s1.evaluate.grading.phrases", 0),

@@ -7,7 +7,8 @@ than what is in flight.
 
     stream = hash of (prompt ids, stop sequences, whether the first position forbids them, temperature, top_p, seed)
 
-Greedy streams ignore seed and top_p, which cannot change them. One directory belongs to one model and one engine.
+Greedy streams ignore seed and top_p, which cannot change them. One directory belongs to one engine, and to one model:
+model.json {"digest": ...} says of which bytes; a model that was made again with others gets a directory of its own.
 
 Files: one per writer, `<host>-<pid>-<random>.jsonl`, only ever appended to, so writers need no lock and any number may
 read. Each line is a checksum and a chunk of a stream:
@@ -37,13 +38,14 @@ from types import TracebackType
 from typing import Any
 
 from s1.config import ConfigError
-from s1.generate.engine import Completion, Portion, Request
+from s1.generate.engine import Completion, EngineError, Portion, Request
 from s1.lines import LineWriter, checked_line, value_of
 from sweep.identity import KEY_CHARACTERS
 
 log = logging.getLogger(__name__)
 
 FOLDER = "continuations"  # what a batch, or a stage alone, keeps its stores in
+MODEL_FILE = "model.json"
 
 
 @dataclass
@@ -103,7 +105,7 @@ class Chunk:
 
 
 def _are_ids(value: Any) -> bool:
-    return isinstance(value, list) and all(type(each) is int and each >= 0 for each in value)
+    return isinstance(value, list) and set(map(type, value)) <= {int} and min(value, default=0) >= 0
 
 
 def stream_key(request: Request) -> str:
@@ -126,6 +128,30 @@ class Reading:
     tokens: int = 0  # that a request can be served
     rejected_lines: int = 0  # torn, damaged, of something else, or in disagreement with an earlier one
     digest: str | None = None  # of the chunks that were read, 12 hex digits; None: there were none
+
+
+def folder_of_model(folder: Path, digest: str) -> Path:
+    """Where the continuations of a model of these bytes lie: `folder`, unless it is another's.
+
+    A folder of before this version does not say whose it is: it belongs to the first that asks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mark, aside = folder / MODEL_FILE, folder / f".{MODEL_FILE}.{socket.gethostname()}-{os.getpid()}"
+    aside.write_text(json.dumps({"digest": digest}) + "\n", encoding="ascii")
+    try:
+        os.link(aside, mark)  # the first of several
+    except FileExistsError:
+        pass
+    finally:
+        aside.unlink()
+    try:
+        owner = json.loads(mark.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        owner = None
+    if owner == {"digest": digest}:
+        return folder
+    log.warning("%s: written by a model of other bytes than %s. Its continuations are not used.", folder, digest)
+    return folder.with_name(f"{folder.name}-{digest}")
 
 
 class Continuations:
@@ -184,7 +210,8 @@ class Continuations:
         """Keep a portion of the engine's answer to what was `missing`."""
         stream = self._streams.setdefault(key, Stream())
         chunk = Chunk(key, len(stream.ids), portion.ids, portion.end.stop if portion.end else None)
-        stream.extend(chunk)
+        if not stream.extend(chunk):
+            raise EngineError(f"portion {portion}: it does not end in its stop, or follows one. See the engine.")
         if self._lines is None:
             self._lines = LineWriter(self._path)
         self._lines.write(chunk.to_line())
@@ -201,10 +228,10 @@ class Continuations:
             self._lines = None
 
 
-def chunks_in(path: Path) -> Iterator[Chunk | None]:
-    """A chunk for each line of a file; None for one that holds none. Raises OSError."""
+def lines_in(path: Path) -> Iterator[tuple[bytes, Chunk | None]]:
+    """Each line of a file with its chunk; None for one that holds none. Raises OSError."""
     with path.open("rb") as file:
-        yield from (Chunk.from_line(line) for line in file if line != b"\n")
+        yield from ((line, Chunk.from_line(line)) for line in file if line != b"\n")
 
 
 def merged(chunks: list[Chunk]) -> tuple[Stream, list[Chunk]]:
@@ -220,22 +247,22 @@ def _read(directory: Path, vocabulary: int | None, reading: Reading) -> dict[str
     chunks: dict[str, list[Chunk]] = {}
     digest = hashlib.sha256()
     for path in sorted(directory.glob("*.jsonl")):
-        for chunk in _chunks(path, vocabulary, reading):
+        for line, chunk in _chunks(path, vocabulary, reading):
             chunks.setdefault(chunk.stream, []).append(chunk)
-            digest.update(chunk.to_line())
+            digest.update(line)
     streams = {key: _merged(key, found, reading) for key, found in chunks.items()}
     reading.digest = digest.hexdigest()[:KEY_CHARACTERS] if chunks else None
     return streams
 
 
-def _chunks(path: Path, vocabulary: int | None, reading: Reading) -> Iterator[Chunk]:
+def _chunks(path: Path, vocabulary: int | None, reading: Reading) -> Iterator[tuple[bytes, Chunk]]:
     rejected = 0
     try:
-        for chunk in chunks_in(path):
-            if chunk is None or (vocabulary is not None and any(token >= vocabulary for token in chunk.ids)):
+        for line, chunk in lines_in(path):
+            if chunk is None or (vocabulary is not None and max(chunk.ids, default=0) >= vocabulary):
                 rejected += 1
             else:
-                yield chunk
+                yield line, chunk
     except OSError as error:
         rejected += 1
         log.warning("%s: %s. What it held will be generated again.", path, error.strerror)

@@ -23,7 +23,7 @@ from s1.stages import Sft
 from s1.train.checkpoints import Resume
 from s1.train.limits import check_recipe
 from s1.train.order import row_order, total_steps
-from s1.train.start import commit_read, model_location, tokenizer_at
+from s1.train.start import Location, model_location, model_read, tokenizer_at, tokenizer_location
 from s1.train.trainer import Course, arguments_of, resume_of, trainer_of
 from s1.train.weights import load_for_training, save_product, trained_weights
 from sweep.interrupt import stop_requests
@@ -54,7 +54,7 @@ def train(work: Work[Sft]) -> Summary:
         "train_loss": sum(each["loss"] for each in metrics) / len(metrics),
         "resumed_at_step": resume.step,
         **({"checkpoints_rejected": resume.rejected} if resume.rejected else {}),
-        **commit_read(work.one("model")),
+        **model_read(work.one("model")),
     }
 
 
@@ -73,7 +73,7 @@ def _trained(work: Work[Sft], rows: Sequence[TokenRow], order: Sequence[int], st
 
     logging.disable_progress_bar()
     minutes = work.settings["checkpoint_every_minutes"]
-    location = model_location(work.one("model"))
+    location = _location(work)
     with stop_requests() as stop_asked:
         every_s = None if minutes is None else 60 * float(minutes)
         course = Course(steps, work.scratch, work.report, stop_asked, every_s, work.digests)
@@ -86,9 +86,15 @@ def _trained(work: Work[Sft], rows: Sequence[TokenRow], order: Sequence[int], st
     return trainer, resume
 
 
+def _location(work: Work[Sft]) -> Location:
+    """The start model; one process of each node reads its weights to hash them."""
+    is_first = os.environ.get("LOCAL_RANK", "0") == "0"
+    return (model_location if is_first else tokenizer_location)(work.one("model"))
+
+
 def _publish(work: Work[Sft], trainer: Any, metrics: Sequence[dict[str, Any]]) -> None:
     """Gather what was trained; the first process writes the product."""
-    location, writes = model_location(work.one("model")), trainer.is_world_process_zero()
+    location, writes = _location(work), trainer.is_world_process_zero()
     weights = trained_weights(trainer.model, keep=writes)
     if not writes:
         return
