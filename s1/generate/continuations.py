@@ -97,11 +97,16 @@ class Chunk:
         try:
             match value_of(line):
                 case {"stream": str(stream), "at": int(at), "ids": list(ids), "stop": stop, **rest} if not rest:
-                    is_chunk = _are_ids([at]) and _are_ids(ids) and (stop is None or (_are_ids(stop) and stop))
+                    is_chunk = _are_ids([at]) and _are_ids(ids) and (stop is None or _may_end(ids, stop))
                     return cls(stream, at, tuple(ids), None if stop is None else tuple(stop)) if is_chunk else None
         except ValueError:
             pass
         return None
+
+
+def _may_end(ids: list[int], stop: Any) -> bool:
+    """A stop may have begun before these ids."""
+    return _are_ids(stop) and bool(stop) and (not ids or ids[-len(stop) :] == stop[-len(ids) :])
 
 
 def _are_ids(value: Any) -> bool:

@@ -44,7 +44,7 @@ def unchanged(folder: Path, planned: Mapping[str, str] | None, patterns: Sequenc
     return now
 
 
-def check_loadable(folder: Path, remedy: str) -> None:
+def check_loadable(folder: Path, remedy: str, patterns: Sequence[str]) -> None:
     """Refuse weights and JSON that no library could read, by name; headers of weights alone are read.
 
     Raises ConfigError that ends in the remedy.
@@ -56,7 +56,7 @@ def check_loadable(folder: Path, remedy: str) -> None:
             json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: not JSON ({error}). {remedy}.") from None
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.glob("*.safetensors")) if _matches("any.safetensors", patterns) else []:
         try:
             with safe_open(path, framework="numpy"):
                 pass

@@ -88,7 +88,7 @@ _digests_read: dict[Path, str] = {}  # by this process, of models that are no pr
 def _location(directory: Path, patterns: Sequence[str]) -> Location:
     pointer = _pointer(directory)
     if pointer is None:
-        check_loadable(directory, "Run `python -m sweep store check`, then the sweep again")
+        check_loadable(directory, "Run `python -m sweep store check`, then the sweep again", patterns)
         return Location(str(directory), None)
     if pointer["revision"] is None:
         folder = Path(pointer["model"])
@@ -102,7 +102,7 @@ def _location(directory: Path, patterns: Sequence[str]) -> Location:
         remedy = f"Remove {folder.parents[1]}. {FETCH}"
     if WEIGHTS in patterns:
         _digests_read[directory] = key_of(hashes)
-    check_loadable(folder, remedy)
+    check_loadable(folder, remedy, patterns)
     return Location(str(folder), None)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +146,15 @@ def test_the_product_loads_as_it_is(uninterrupted, inputs):
     for file in ("config.json", "generation_config.json"):
         assert (out / file).read_text() == (start / file).read_text()
     assert any((parameters(start)[name] != value).any() for name, value in model.state_dict().items())
+
+
+def test_a_generation_config_that_cannot_be_saved_is_kept_as_it_came(inputs, tmp_path):
+    """Flags of sampling without do_sample: loading takes them, saving raises."""
+    model = shutil.copytree(inputs["model"][0], tmp_path / "model")
+    flags = json.dumps({"temperature": 0.6, "top_p": 0.95, "do_sample": False, "eos_token_id": 2})
+    (model / "generation_config.json").write_text(flags)
+    train(work({**inputs, "model": (model,)}, tmp_path, replace(RECIPE, steps=2)))
+    assert (tmp_path / "out" / "generation_config.json").read_text() == flags
 
 
 @pytest.mark.parametrize(
