@@ -11,7 +11,7 @@ Summary of a work: `sampled_tokens` is what its traces would cost from scratch, 
 on its demand, `served_tokens` the rest, `prompt_tokens` the length of the prompts that were continued for it, and
 `cached_tokens` how much of these the engine still had in its cache. `continuation_tokens_reused` is what of it was read
 from the files of the continuation store, and `continuation_lines_rejected` how many lines there were left out; both are
-absent where they are 0.
+absent where they are 0. `continuation_digest` stands for the lines that were read.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _answer_all(sheets: Sequence[_Sheet], open_model: Open) -> Iterator[Finished
                 usage["continuation_tokens_reused"] = rollout.usage.continuation_tokens_reused[job.owner]
                 usage["continuation_lines_rejected"] = job.store.reading.rejected_lines
                 summary = summary_of(rows, sheet.work.config, usage)
-                yield Finished(job.owner, {**summary, **model_read(first.one("model"))})
+                yield Finished(job.owner, {**summary, **_read(job.store, usage), **model_read(first.one("model"))})
 
 
 def seed_of(seed: int, question_id: str, sample: int) -> int:
@@ -145,6 +145,12 @@ def _store(path: Path, fingerprint: Fingerprint, vocabulary: int) -> Continuatio
     store = Continuations(path, vocabulary)
     fingerprint.write(path)
     return store
+
+
+def _read(store: Continuations, usage: Mapping[str, int]) -> dict[str, str]:
+    """The digest of the lines that some of the answers come from; nothing if none do."""
+    reused = usage["continuation_tokens_reused"] > 0 and store.reading.digest
+    return {"continuation_digest": store.reading.digest} if reused else {}
 
 
 def _require_context(context_tokens: int, engine: Engine) -> None:

@@ -63,7 +63,7 @@ def model_location(directory: Path) -> Location:
 
 
 def tokenizer_location(directory: Path) -> Location:
-    """Likewise, for whoever loads the tokenizer alone: the weights are not read."""
+    """The same for whoever loads the tokenizer alone: the weights are not read."""
     return _location(directory, [pattern for pattern in HUB_FILES if pattern != WEIGHTS])
 
 
@@ -117,6 +117,14 @@ def model_snapshot(repo: str, revision: str | None) -> Path:
     folder = snapshot("model.repo", name_of(RepoKind.MODEL, repo, revision), HUB_FILES)
     _check_whole(folder, repo)
     return folder
+
+
+def verified_snapshot(
+    repo: str, revision: str | None, patterns: Sequence[str] = HUB_FILES
+) -> tuple[Path, dict[str, str]]:
+    """The same, and the hash of each file of these patterns, once all of them are what the hub has."""
+    folder = model_snapshot(repo, revision)
+    return folder, verified("model.repo", name_of(RepoKind.MODEL, repo, revision), folder, patterns)
 
 
 def tokenizer_at(location: Location) -> PreTrainedTokenizerBase:

@@ -256,6 +256,7 @@ def test_what_was_read_from_the_continuation_store_is_noted(tmp_path: Path) -> N
     assert [row.segments for row in answers(again)] == [row.segments for row in answers(first)]
     assert summary["continuation_tokens_reused"] == summary["served_tokens"] == summary["sampled_tokens"]
     assert summary["continuation_lines_rejected"] == 1
+    assert len(str(summary["continuation_digest"])) == 12
 
 
 def test_traces_of_a_model_of_other_bytes_are_not_continued(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_an_engine_file_that_its_folder_is_not_named_after_is_a_fault(tmp_path: 
     assert describe(tmp_path).faults == (f"continuations/{folder.name}/engine.json: not the fingerprint of an engine",)
 
 
-def test_directories_in_place_of_files_are_told_and_set_aside(shared: Path) -> None:
+def test_directories_in_place_of_files_are_reported_and_set_aside(shared: Path) -> None:
     folder = shared / "continuations" / "9f3c"
     for name in ("a.jsonl", "engine.json"):
         (folder / name).mkdir()

@@ -7,15 +7,18 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from training import metrics, training_inputs, work
+from training import RECIPE, SETTINGS, metrics, training_inputs, work
 
 from s1.train.checkpoints import fault_of, mark_complete, newest_whole, publish, remove_unfinished, saving_folder
 from s1.train.sft import train
+from s1.train.trainer import Course, arguments_of, resume_of
 
 
 @pytest.fixture(scope="module")
@@ -227,3 +230,31 @@ def test_a_resume_says_nothing_of_what_is_whole(undisturbed, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert newest_whole(tmp_path).step == 6
     assert not caplog.records
+
+
+def test_all_processes_of_a_group_go_on_from_what_its_first_one_found(undisturbed, tmp_path):
+    """It alone hashes and sets aside; the others wait for its word."""
+    shutil.copytree(undisturbed / "scratch", tmp_path / "scratch")
+    flip(tmp_path / "scratch" / "checkpoint-6" / "optimizer.pt")
+    program = tmp_path / "member.py"
+    program.write_text("from test_checkpoints import member; member()")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2"]
+    subprocess.run(
+        [sys.executable, *launcher, str(program)],
+        env={**os.environ, "PLACE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=True,
+    )
+    found = {path.name: path.read_text() for path in tmp_path.glob("rank-*")}
+    assert found == dict.fromkeys(["rank-0", "rank-1"], "checkpoint-4, 1 rejected")
+
+
+def member() -> None:
+    """Run by each process of a group."""
+    place = Path(os.environ["PLACE"])
+    course = Course(6, place / "scratch", lambda *_progress: None, lambda: False, None)
+    arguments = arguments_of(RECIPE, course, SETTINGS, int(os.environ["WORLD_SIZE"]))
+    resume = resume_of(arguments, course)
+    assert resume.checkpoint is not None
+    found = f"{resume.checkpoint.name}, {resume.rejected} rejected"
+    (place / f"rank-{os.environ['RANK']}").write_text(found)
