@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from s1.generate.continuations import FOLDER, Chunk, lines_in, merged
+from s1.generate.continuations import FOLDER, MODEL_FILE, Chunk, lines_in, merged, owner_of
 from s1.generate.engines import ENGINE_FILE, engine_text, read_engine
 from sweep.contract import SharedReport
 from sweep.identity import KEY_CHARACTERS, key_of
@@ -43,6 +43,8 @@ def describe(directory: Path) -> SharedReport:
             faults.append(f"{path.relative_to(directory)}: {lost} torn or damaged lines, left out by every reader")
         for path, why in census.unreadable.items():
             faults.append(f"{path.relative_to(directory)}: {why}, left out by every reader")
+        if (folder / MODEL_FILE).exists() and owner_of(folder) is None:
+            faults.append(f"{(folder / MODEL_FILE).relative_to(directory)}: damaged, so nobody uses what lies there")
         if (folder / ENGINE_FILE).exists():
             written_by = _engine(folder)
             place = (folder / ENGINE_FILE).relative_to(directory)
@@ -53,7 +55,8 @@ def describe(directory: Path) -> SharedReport:
 def mend(directory: Path) -> None:
     """Rewrite files without the lines that nobody can read, each at once; what those held is generated again.
 
-    What is no file is set aside.
+    What is no file is set aside, and so is a mark that does not say any more which model's a store is: then it belongs
+    to the first model that asks, as one of an earlier version does.
     """
     for folder, files in _stores(directory).items():
         census = count(files)
@@ -61,6 +64,8 @@ def mend(directory: Path) -> None:
             _rewrite(path)
         for path in filter(Path.is_dir, census.unreadable):
             path.rename(path.with_suffix(".damaged"))
+        if (folder / MODEL_FILE).exists() and owner_of(folder) is None:
+            (folder / MODEL_FILE).rename(folder / f"{MODEL_FILE}.damaged")
         if (folder / ENGINE_FILE).exists() and _engine(folder) is None:
             (folder / ENGINE_FILE).rename(folder / f"{ENGINE_FILE}.damaged")  # the next worker writes it again
 

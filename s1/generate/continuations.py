@@ -8,7 +8,7 @@ than what is in flight.
     stream = hash of (prompt ids, stop sequences, whether the first position forbids them, temperature, top_p, seed)
 
 Greedy streams ignore seed and top_p, which cannot change them. One directory belongs to one engine, and to one model:
-model.json {"digest": ...} says of which bytes; a model that was made again with others gets a directory of its own.
+model.json says of which bytes; a model that was made again with others gets a directory of its own.
 
 Files: one per writer, `<host>-<pid>-<random>.jsonl`, only ever appended to, so writers need no lock and any number may
 read. Each line is a checksum and a chunk of a stream:
@@ -31,6 +31,7 @@ import logging
 import os
 import secrets
 import socket
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -136,27 +137,49 @@ class Reading:
 
 
 def folder_of_model(folder: Path, digest: str) -> Path:
-    """Where the continuations of a model of these bytes lie: `folder`, unless it is another's.
+    """Where the continuations of a model of these bytes lie: `folder`, unless it is another's, or its mark is damaged.
 
     A folder of before this version does not say whose it is: it belongs to the first that asks.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    mark, aside = folder / MODEL_FILE, folder / f".{MODEL_FILE}.{socket.gethostname()}-{os.getpid()}"
-    aside.write_text(json.dumps({"digest": digest}) + "\n", encoding="ascii")
+    _make(folder)
+    mark, aside = folder / MODEL_FILE, folder / f".{MODEL_FILE}.{secrets.token_hex(4)}"
+    aside.write_text(json.dumps(_owned_by(digest)) + "\n", encoding="ascii")
     try:
         os.link(aside, mark)  # the first of several
     except FileExistsError:
         pass
     finally:
         aside.unlink()
-    try:
-        owner = json.loads(mark.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        owner = None
-    if owner == {"digest": digest}:
+    owner = owner_of(folder)
+    if owner == digest:
         return folder
-    log.warning("%s: written by a model of other bytes than %s. Its continuations are not used.", folder, digest)
+    whose = f"of the model {owner}, not {digest}" if owner else f"whose, its {MODEL_FILE} does not say any more"
+    log.warning("%s: %s. Its continuations are not used.", folder, whose)
     return folder.with_name(f"{folder.name}-{digest}")
+
+
+def owner_of(folder: Path) -> str | None:
+    """The digest of the model that wrote there; None if its mark is damaged. Raises FileNotFoundError without one."""
+    try:
+        match json.loads((folder / MODEL_FILE).read_text(encoding="ascii")):
+            case {"digest": str(digest), **rest} if _owned_by(digest) == {"digest": digest, **rest}:
+                return digest
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def _owned_by(digest: str) -> dict[str, str]:
+    return {"digest": digest, "crc32": f"{zlib.crc32(digest.encode('ascii', 'replace')):08x}"}
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ConfigError(f"{directory}: a file, where continuations are kept. Move it away.") from None
 
 
 class Continuations:
@@ -167,10 +190,7 @@ class Continuations:
     """
 
     def __init__(self, directory: Path, vocabulary: int | None = None) -> None:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise ConfigError(f"{directory}: a file, where continuations are kept. Move it away.") from None
+        _make(directory)
         self.reading = Reading()
         self._streams = _read(directory, vocabulary, self.reading)
         self._path = directory / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"

@@ -103,10 +103,11 @@ def test_an_engine_file_that_its_folder_is_not_named_after_is_a_fault(tmp_path: 
 
 def test_directories_in_place_of_files_are_reported_and_set_aside(shared: Path) -> None:
     folder = shared / "continuations" / "9f3c"
-    for name in ("a.jsonl", "engine.json"):
+    for name in ("a.jsonl", "engine.json", "model.json"):
         (folder / name).mkdir()
     assert describe(shared).faults == (
         "continuations/9f3c/a.jsonl: Is a directory, left out by every reader",
+        "continuations/9f3c/model.json: damaged, so nobody uses what lies there",
         "continuations/9f3c/engine.json: not the fingerprint of an engine",
     )
     mend(shared)

@@ -279,7 +279,10 @@ def test_a_model_of_other_bytes_gets_a_folder_of_its_own(tmp_path: Path, caplog)
     assert folder_of_model(folder, "aaaa") == folder == folder_of_model(folder, "aaaa")
     assert not caplog.records
     assert folder_of_model(folder, "bbbb") == tmp_path / "9f3c-bbbb"
-    assert "written by a model of other bytes than bbbb. Its continuations are not used." in caplog.text
-    (folder / "model.json").write_text("{")
-    assert folder_of_model(folder, "aaaa") == tmp_path / "9f3c-aaaa"
+    assert "of the model aaaa, not bbbb. Its continuations are not used." in caplog.text
     assert [path.name for path in folder.iterdir()] == ["model.json"]
+    content = (folder / "model.json").read_bytes()
+    for place in range(len(content) - 1):
+        (folder / "model.json").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert folder_of_model(folder, "aaaa") == tmp_path / "9f3c-aaaa"
+    assert "its model.json does not say any more" in caplog.text
