@@ -95,10 +95,7 @@ def _location(directory: Path, patterns: Sequence[str]) -> Location:
         hashes = unchanged(folder, pointer.get("sha256"), patterns)
         remedy = "Save the model again"
     else:
-        folder = model_snapshot(pointer["model"], pointer["revision"])
-        hashes = verified(
-            "model.repo", name_of(RepoKind.MODEL, pointer["model"], pointer["revision"]), folder, patterns
-        )
+        folder, hashes = verified_snapshot(pointer["model"], pointer["revision"], patterns)
         remedy = f"Remove {folder.parents[1]}. {FETCH}"
     if WEIGHTS in patterns:
         _digests_read[directory] = key_of(hashes)
