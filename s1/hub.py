@@ -2,6 +2,10 @@
 
 A commit's files are read from its own snapshot directory in the cache, never from what was cached last:
 $HF_HOME/hub/{models,datasets}--OWNER--NAME/snapshots/COMMIT. What is missing is downloaded where there is a network.
+
+Whoever loads them has them hashed first, against the hub's own hashes: a large file lies in the cache under its sha256,
+a small one under the sha1 that git gives it, and the list of a commit's files says the same. A file that is there under
+no such name, and that no list names, was laid there by hand: it is hashed for the record, with nothing to compare.
 """
 
 from __future__ import annotations
@@ -11,11 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from s1.config import ConfigError
+from s1.hashing import git_sha1_of, hashed_once, sha256_of
 from s1.pins import HubName, RepoKind, is_commit
 
 FETCH = "Run `python -m sweep prefetch` with the same overrides where there is a network"
 NUMBERED = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\b.*?(?P<ending>\.[^/]*)?")
 MISSING_SHOWN = 3
+SHA256, GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
 def snapshot(field: str, name: HubName, patterns: Sequence[str], instead: str = "") -> Path:
@@ -50,6 +56,33 @@ def snapshot(field: str, name: HubName, patterns: Sequence[str], instead: str = 
             f" {', '.join(missing[:MISSING_SHOWN])}{more}. Remove {folder.parents[1]}. {FETCH}{rest}"
         )
     return folder
+
+
+def verified(field: str, name: HubName, folder: Path, patterns: Sequence[str]) -> dict[str, str]:
+    """The hash of each file of a snapshot, by its place, once all are what the hub has; read once in a process.
+
+    A model of 65 GB is read whole, by several threads; loading it then finds it in the page cache. Raises ConfigError,
+    one line with the files to remove.
+    """
+    from huggingface_hub.utils import filter_repo_objects
+
+    there = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = {place: there[place] for place in filter_repo_objects(there, allow_patterns=list(patterns))}
+    listed = _listed_hashes(name)
+    expected = {place: _hash_in_name(path) or listed.get(place) for place, path in files.items()}
+    by_git = {place for place, known in expected.items() if known and GIT_SHA1.fullmatch(known)}
+    hashes = {
+        **hashed_once((path for place, path in files.items() if place not in by_git), sha256_of),
+        **hashed_once((files[place] for place in by_git), git_sha1_of),
+    }
+    found = {place: hashes[path] for place, path in files.items()}
+    if wrong := [place for place in files if expected[place] not in (None, found[place])]:
+        blobs = " ".join(str(files[place].resolve()) for place in wrong)
+        raise ConfigError(
+            f"{field} {name.repo}: commit {name.revision}: not what the hub has, in the cache: {', '.join(wrong)}."
+            f" Remove {blobs}. {FETCH}."
+        )
+    return found
 
 
 def resolve(field: str, name: HubName) -> str:
@@ -167,6 +200,26 @@ def _missing(folder: Path, name: HubName, patterns: Sequence[str]) -> Iterator[s
         path = folder / file.path
         if path.exists() and path.stat().st_size != file.size:
             yield f"{file.path} ({path.stat().st_size:,} of {file.size:,} bytes)"
+
+
+def _hash_in_name(path: Path) -> str | None:
+    """What a blob of the cache is named after; None for a file that is no blob."""
+    blob = path.resolve()
+    is_hash = SHA256.fullmatch(blob.name) or GIT_SHA1.fullmatch(blob.name)
+    return blob.name if is_hash and blob.parent.name == "blobs" else None
+
+
+def _listed_hashes(name: HubName) -> dict[str, str]:
+    """By place, as the hub's list of the commit's files has them; nothing where that was not kept."""
+    from huggingface_hub import get_cached_repo_tree
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
+
+    try:
+        tree = get_cached_repo_tree(name.repo, repo_type=name.kind.value, revision=name.revision)
+    except CachedRepoTreeNotFoundError:
+        return {}
+    hashes = {file.path: file.lfs.sha256 if file.lfs else file.blob_id for file in tree}
+    return {place: found for place, found in hashes.items() if SHA256.fullmatch(found) or GIT_SHA1.fullmatch(found)}
 
 
 def _gaps(places: Sequence[str]) -> Iterator[str]:

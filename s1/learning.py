@@ -256,7 +256,7 @@ def start_of(model: Model) -> Stage:
         inputs=files,
         label=model.name,
         code=CodePolicy.UPSTREAM,
-        is_remote=model.kind is ModelKind.HUB,
+        is_remote=model.kind in (ModelKind.HUB, ModelKind.DIRECTORY),
     )
 
 

@@ -13,7 +13,7 @@ from s1.config import Hub, ModelKind
 from s1.data.hub import rows_at
 from s1.recipe import PoolKind
 from s1.stages import Collecting, Questions, Start
-from s1.train.start import model_snapshot
+from s1.train.start import verified_snapshot
 from sweep.stage import Stage
 
 
@@ -43,6 +43,7 @@ def prefetch(stages: Sequence[Stage]) -> Iterator[str]:
     """Bring them here, one line each. Raises ConfigError for what cannot be had."""
     for need in needs_of(stages):
         if isinstance(need, ModelNeed):
-            yield f"model {need.repo} {need.revision}: {model_snapshot(need.repo, need.revision)}"
+            folder, _ = verified_snapshot(need.repo, need.revision)
+            yield f"model {need.repo} {need.revision}: {folder}"
         else:
             yield f"dataset {need.repo} {need.revision}: {len(rows_at(need, 'dataset'))} rows"

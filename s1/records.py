@@ -148,16 +148,36 @@ def write_rows(path: Path, rows: Iterable[Any]) -> int:
 
 
 def read_objects(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file, line by line. Raises ConfigError that names the line that is none."""
-    with path.open(encoding="utf-8") as file:
+    """The JSON objects of a file, line by line; blank lines and a byte order mark are no content.
+
+    Raises ConfigError that names the line that is none, or why the file is no text.
+    """
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ConfigError(f"{path} line {number}: not JSON ({error.msg}). Mend or remove the line.") from None
-            if not isinstance(row, dict):
-                raise ConfigError(f"{path} line {number}: not a JSON object. Write one object a line.")
-            yield row
+            if text := _text_of(line, number, path).strip():
+                yield _object_of(text, f"{path} line {number}")
+
+
+def _text_of(line: bytes, number: int, path: Path) -> str:
+    if number == 1 and line.startswith(b"\x1f\x8b"):
+        raise ConfigError(f"{path}: compressed. Unpack it: gzip -d.")
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} line {number}: byte {line[error.start]:#04x} is no UTF-8. Convert the file, from Latin-1 for"
+            " example: iconv -f latin1 -t utf-8."
+        ) from None
+
+
+def _object_of(text: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{where}: not JSON ({error.msg}). Repair or remove the line.") from None
+    if not isinstance(row, dict):
+        raise ConfigError(f"{where}: not a JSON object. Write one object a line.")
+    return row
 
 
 def read_rows(path: Path, row_type: type[RowType]) -> list[RowType]:

@@ -10,13 +10,13 @@ from s1.data.conditional import conditioned
 from s1.dialect import encode
 from s1.records import ROWS, Example, read_rows, write_rows
 from s1.stages import Conditioning
-from s1.train.start import model_location, tokenizer_at
+from s1.train.start import tokenizer_at, tokenizer_location
 from sweep.stage import Summary, Work
 
 
 def condition(work: Work[Conditioning]) -> Summary:
     """Say in every question how long its trace thinks. Raises ConfigError for a trace that says nothing."""
-    location = model_location(work.one("model"))
+    location = tokenizer_location(work.one("model"))
     tokenizer = tokenizer_at(location)
     examples = read_rows(work.one("rows") / ROWS, Example)
     lengths = [len(encode(example.thinking.strip(), tokenizer)) for example in examples]

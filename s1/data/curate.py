@@ -22,7 +22,7 @@ from s1.evaluate.rows import Row
 from s1.recipe import GraderKind
 from s1.records import ROWS, Chosen, Example, PoolRow, Question, Score, read_rows, write_rows
 from s1.stages import Curating
-from s1.train.start import model_location, tokenizer_at
+from s1.train.start import tokenizer_at, tokenizer_location
 from sweep.stage import Summary, Work
 
 SELECTION = "selection.jsonl"
@@ -73,7 +73,7 @@ def _too_easy(work: Work[Curating], rows: Sequence[PoolRow]) -> list[str | None]
 
 def _trace_tokens(work: Work[Curating], rows: Sequence[PoolRow]) -> Iterator[int]:
     """The length of every trace, as the model to be trained reads it."""
-    location = model_location(work.one("model"))
+    location = tokenizer_location(work.one("model"))
     tokenizer: Any = tokenizer_at(location)
     for start in range(0, len(rows), BATCH):
         texts = [(row.thinking or "").strip() for row in rows[start : start + BATCH]]

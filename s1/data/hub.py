@@ -1,23 +1,31 @@
 """Datasets of the hub, each at its commit: pools, and the rows of tasks.
 
-The files are those of the commit's snapshot (s1/hub.py); `datasets` reads them as a local directory, whose card says
-which subsets and splits there are. What it prepares from them is kept by the content of the files, so that nothing read
-at one commit is ever served for another.
+The files are those of the commit's snapshot, hashed (s1/hub.py); `datasets` reads them as a local directory, whose card
+says which subsets and splits there are. What it prepares from them is kept by the content of the files, so that nothing
+read at one commit is ever served for another, and beside it the sha256 of what it prepared: a damaged table is prepared
+again.
 """
 
 from __future__ import annotations
 
+import json
+import logging
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s1.config import ConfigError, Hub
-from s1.hub import FETCH, first_line, snapshot
+from s1.hashing import hashed_once
+from s1.hub import FETCH, first_line, snapshot, verified
 from s1.pins import RepoKind, name_of
 from sweep.identity import key_of
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder
+
+log = logging.getLogger(__name__)
 
 # Data, and the card that says how it is divided. No code: a loading script would not be run anyway.
 DATASET_FILES = (
@@ -31,7 +39,9 @@ def rows_at(hub: Hub, field: str, instead: str = "") -> Sequence[Mapping[str, An
 
     Raises ConfigError, one line that ends in what to do `instead`, for anything else than that commit, whole.
     """
-    folder = snapshot(field, name_of(RepoKind.DATASET, hub.repo, hub.revision), DATASET_FILES, instead)
+    name = name_of(RepoKind.DATASET, hub.repo, hub.revision)
+    folder = snapshot(field, name, DATASET_FILES, instead)
+    verified(field, name, folder, DATASET_FILES)
     try:
         _check_subset(hub, folder, field)
         builder = _prepared(hub, folder)
@@ -51,10 +61,35 @@ def _prepared(hub: Hub, folder: Path) -> DatasetBuilder:
     """The subset, read from the files or found as it was read from the same files before."""
     from datasets import config, load_dataset_builder
 
-    cache = Path(config.HF_DATASETS_CACHE) / "by_content" / _content_of(folder)
+    cache = Path(config.HF_DATASETS_CACHE) / "by_checked_content" / _content_of(folder)
     builder = load_dataset_builder(str(folder), name=hub.subset, cache_dir=str(cache))
+    tables = Path(builder.cache_dir)
+    mark = tables.with_name(f"{tables.name}.sha256.json")
     builder.download_and_prepare()
+    if mark.exists() and _hashes_in(tables) != _read_mark(mark):
+        log.warning("%s: not as it was prepared. It is prepared again.", tables)
+        shutil.rmtree(tables)
+        mark.unlink()
+        builder = load_dataset_builder(str(folder), name=hub.subset, cache_dir=str(cache))
+        builder.download_and_prepare()
+    if not mark.exists():
+        aside = mark.with_name(f".{mark.name}.{os.getpid()}")
+        aside.write_text(json.dumps(_hashes_in(tables)), encoding="utf-8")
+        aside.replace(mark)
     return builder
+
+
+def _hashes_in(tables: Path) -> dict[str, str]:
+    files = {path.relative_to(tables).as_posix(): path for path in sorted(tables.rglob("*")) if path.is_file()}
+    hashes = hashed_once(files.values())
+    return {place: hashes[path] for place, path in files.items()}
+
+
+def _read_mark(mark: Path) -> Any:
+    try:
+        return json.loads(mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _content_of(folder: Path) -> str:

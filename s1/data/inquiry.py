@@ -147,7 +147,8 @@ def inquire(work: Work[Any], asking: Distilling, read: Read, step: str) -> Summa
     write_rows(work.out / ANSWERS, replies)
     write_rows(work.out / USAGE, usage)
     write_funnel(work.out, [*read_funnel(work.one("rows")), step_of(step, kept, drops)])
-    return {"rows": len(kept), "dropped": len(drops), "asked": len(replies) - known, **_totals(usage)}
+    summary = {"rows": len(kept), "dropped": len(drops), "asked": len(replies) - known, **_totals(usage)}
+    return {**summary, "damaged_replies": journal.damaged_lines} if journal.damaged_lines else summary
 
 
 async def _ask(inquiry: Inquiry, endpoint: Endpoint, asking: Distilling) -> None:

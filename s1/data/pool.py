@@ -111,7 +111,8 @@ def _of_file(path: Path) -> Iterable[Mapping[str, Any]]:
         return list(read_objects(path))
     from datasets import load_dataset
 
-    return load_dataset("parquet", data_files=str(path), split="train")
+    # Streaming, so from the file whose bytes were hashed, and not from a table that was once prepared from it.
+    return load_dataset("parquet", data_files=str(path), split="train", streaming=True)
 
 
 def _of_hub(hub: Hub | None) -> Iterable[Mapping[str, Any]]:

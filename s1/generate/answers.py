@@ -9,7 +9,9 @@ same text, and a share of the questions gives that share of the answers (s1/gene
 
 Summary of a work: `sampled_tokens` is what its traces would cost from scratch, `engine_tokens` what was newly generated
 on its demand, `served_tokens` the rest, `prompt_tokens` the length of the prompts that were continued for it, and
-`cached_tokens` how much of these the engine still had in its cache.
+`cached_tokens` how much of these the engine still had in its cache. `continuation_tokens_reused` is what of it was read
+from the files of the continuation store, and `continuation_lines_rejected` how many lines there were left out; both are
+absent where they are 0. `continuation_digest` stands for the lines that were read.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from typing import Protocol
 from s1.config import ConfigError, EngineConfig
 from s1.dialect import Tokenizer, decode, dialect_ids, encode, prompt_of
 from s1.generate.answer_text import answer_end, graded_text, thinks_on_tokens
-from s1.generate.continuations import FOLDER, Continuations
+from s1.generate.continuations import FOLDER, Continuations, folder_of_model
 from s1.generate.engine import Engine, Sampling
 from s1.generate.engines import Fingerprint, open_engine, require_planned
 from s1.generate.methods.method import ComputeRequest
@@ -36,7 +38,7 @@ from s1.generate.shards import ANSWERS_FILE, USAGE, questions_in, questions_of, 
 from s1.generate.trace import Part, Segment, begun
 from s1.records import Answer, Question, write_rows
 from s1.stages import Answering, AnsweringShard
-from s1.train.start import commit_read, model_location, tokenizer_at
+from s1.train.start import model_location, model_read, tokenizer_at
 from sweep.identity import Json, key_of
 from sweep.stage import Finished, Work
 
@@ -104,14 +106,12 @@ def _answer_all(sheets: Sequence[_Sheet], open_model: Open) -> Iterator[Finished
         _require_context(longest, engine)
         fingerprint = Fingerprint(first.config.engine, first.config.libraries, engine.kernels)
         rollout = Rollout(engine)
-        stores = {
-            path: opened.enter_context(_store(path, fingerprint))
-            for path in {_store_path(work, fingerprint) for work in works}
-        }
+        paths = {work.key: _store_path(work, fingerprint) for work in works}
+        opener = partial(_store, fingerprint=fingerprint, vocabulary=engine.vocabulary)
+        opened_at = {path: opened.enter_context(opener(path)) for path in dict.fromkeys(paths.values())}
+        stores = {key: opened_at[path] for key, path in paths.items()}
         jobs = [
-            job
-            for sheet in sheets
-            for job in _jobs(sheet, policies[sheet.work.key], stores[_store_path(sheet.work, fingerprint)], tokenizer)
+            job for sheet in sheets for job in _jobs(sheet, policies[sheet.work.key], stores[sheet.work.key], tokenizer)
         ]
         by_owner = {sheet.work.key: sheet for sheet in sheets}
         for job, close in rollout.run(jobs):
@@ -122,8 +122,10 @@ def _answer_all(sheets: Sequence[_Sheet], open_model: Open) -> Iterator[Finished
                 write_rows(sheet.work.out / ANSWERS_FILE, rows)
                 fingerprint.write(sheet.work.out)
                 usage = {name: getattr(rollout.usage, name)[job.owner] for name in USAGE}
+                usage["continuation_tokens_reused"] = rollout.usage.continuation_tokens_reused[job.owner]
+                usage["continuation_lines_rejected"] = job.store.reading.rejected_lines
                 summary = summary_of(rows, sheet.work.config, usage)
-                yield Finished(job.owner, {**summary, **commit_read(first.one("model"))})
+                yield Finished(job.owner, {**summary, **_read(job.store, usage), **model_read(first.one("model"))})
 
 
 def seed_of(seed: int, question_id: str, sample: int) -> int:
@@ -133,14 +135,22 @@ def seed_of(seed: int, question_id: str, sample: int) -> int:
 
 
 def _store_path(work: Work[Answering], fingerprint: Fingerprint) -> Path:
-    """Traces of different numerics lie in different directories: they never continue each other."""
-    return (work.shared if work.config.generate.share else work.scratch) / FOLDER / fingerprint.key
+    """Traces of different numerics, or of a model of other bytes, lie in different directories: they never mix."""
+    folder = (work.shared if work.config.generate.share else work.scratch) / FOLDER / fingerprint.key
+    digest = next(iter(work.digests.get("model", ())), None)  # a record of an earlier version may have none
+    return folder_of_model(folder, digest) if digest else folder
 
 
-def _store(path: Path, fingerprint: Fingerprint) -> Continuations:
-    store = Continuations(path)
+def _store(path: Path, fingerprint: Fingerprint, vocabulary: int) -> Continuations:
+    store = Continuations(path, vocabulary)
     fingerprint.write(path)
     return store
+
+
+def _read(store: Continuations, usage: Mapping[str, int]) -> dict[str, str]:
+    """The digest of the lines that some of the answers come from; nothing if none do."""
+    reused = usage["continuation_tokens_reused"] > 0 and store.reading.digest
+    return {"continuation_digest": store.reading.digest} if reused else {}
 
 
 def _require_context(context_tokens: int, engine: Engine) -> None:

@@ -7,7 +7,8 @@ than what is in flight.
 
     stream = hash of (prompt ids, stop sequences, whether the first position forbids them, temperature, top_p, seed)
 
-Greedy streams ignore seed and top_p, which cannot change them. One directory belongs to one model and one engine.
+Greedy streams ignore seed and top_p, which cannot change them. One directory belongs to one engine, and to one model:
+model.json says of which bytes; a model that was made again with others gets a directory of its own.
 
 Files: one per writer, `<host>-<pid>-<random>.jsonl`, only ever appended to, so writers need no lock and any number may
 read. Each line is a checksum and a chunk of a stream:
@@ -15,10 +16,11 @@ read. Each line is a checksum and a chunk of a stream:
     <crc32, 8 hex digits> {"stream": "<32 hex digits>", "at": 96, "ids": [17, 4, 2], "stop": [2]}
 
 `at` is the place of the first id in its stream; `ids` contain the stop sequence if there is one. Reading takes all
-whole lines of all files. A torn or damaged line is left where it is, counted, and said aloud; chunks behind the gap it
-leaves are used again once the gap is generated again. Chunks that overlap must agree; one that does not (two writers,
-two roundings) is left out, also aloud. A line reaches the operating system at once, and the disk at `sync` and `close`:
-the death of the process loses no line, the death of the machine at most those since the last `sync`.
+whole lines of all files. A torn or damaged line, or one that holds no chunk of this model, is left where it is, counted
+and logged; chunks behind the gap it leaves are used again once the gap is generated again. Chunks that overlap must
+agree; one that does not (two writers, two roundings) is left out, also with a warning. A line reaches the operating
+system at once, and the disk at `sync` and `close`: the death of the process loses no line, the death of the machine at
+most those since the last `sync`.
 """
 
 from __future__ import annotations
@@ -34,13 +36,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any
 
-from s1.generate.engine import Completion, Portion, Request
+from s1.config import ConfigError
+from s1.generate.engine import Completion, EngineError, Portion, Request
+from s1.lines import LineWriter, checked_line, value_of
+from sweep.identity import KEY_CHARACTERS
 
 log = logging.getLogger(__name__)
 
 FOLDER = "continuations"  # what a batch, or a stage alone, keeps its stores in
+MODEL_FILE = "model.json"
 
 
 @dataclass
@@ -49,6 +55,7 @@ class Stream:
 
     ids: list[int] = field(default_factory=list)  # the stop sequence included
     stop: tuple[int, ...] | None = None  # ended by it
+    read_tokens: int = 0  # of the ids: those that were in the files when they were opened
 
     def take(self, max_tokens: int) -> Completion | None:
         """What an engine would answer to a request for so many tokens; None while some are missing."""
@@ -64,8 +71,11 @@ class Stream:
         new = chunk.ids[len(known) :]
         if known != list(chunk.ids[: len(known)]) or (self.stop is not None and new):
             return False
+        ends = chunk.stop is not None and chunk.at + len(chunk.ids) == len(self.ids) + len(new)
+        if ends and (*self.ids, *new)[-len(chunk.stop or ()) :] != chunk.stop:
+            return False  # the stop is no end of what it stopped
         self.ids.extend(new)
-        if chunk.stop is not None and chunk.at + len(chunk.ids) == len(self.ids):
+        if ends:
             self.stop = chunk.stop
         return True
 
@@ -80,19 +90,28 @@ class Chunk:
     stop: tuple[int, ...] | None
 
     def to_line(self) -> bytes:
-        payload = {"stream": self.stream, "at": self.at, "ids": self.ids, "stop": self.stop}
-        text = json.dumps(payload, separators=(",", ":")).encode("ascii")
-        return b"%08x %s\n" % (zlib.crc32(text), text)
+        return checked_line({"stream": self.stream, "at": self.at, "ids": self.ids, "stop": self.stop})
 
     @classmethod
     def from_line(cls, line: bytes) -> Chunk | None:
-        """None for a torn or damaged line."""
-        checksum, _, text = line.rstrip(b"\n").partition(b" ")
-        if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
-            return None
-        payload = json.loads(text)
-        stop = payload["stop"]
-        return cls(payload["stream"], payload["at"], tuple(payload["ids"]), None if stop is None else tuple(stop))
+        """None for a torn or damaged line, and for one that holds something else."""
+        try:
+            match value_of(line):
+                case {"stream": str(stream), "at": int(at), "ids": list(ids), "stop": stop, **rest} if not rest:
+                    is_chunk = _are_ids([at]) and _are_ids(ids) and (stop is None or _may_end(ids, stop))
+                    return cls(stream, at, tuple(ids), None if stop is None else tuple(stop)) if is_chunk else None
+        except ValueError:
+            pass
+        return None
+
+
+def _may_end(ids: list[int], stop: Any) -> bool:
+    """A stop may have begun before these ids."""
+    return _are_ids(stop) and bool(stop) and (not ids or ids[-len(stop) :] == stop[-len(ids) :])
+
+
+def _are_ids(value: Any) -> bool:
+    return isinstance(value, list) and set(map(type, value)) <= {int} and min(value, default=0) >= 0
 
 
 def stream_key(request: Request) -> str:
@@ -108,14 +127,74 @@ def stream_key(request: Request) -> str:
     return hashlib.sha256(json.dumps(decides).encode("ascii")).hexdigest()[:32]
 
 
-class Continuations:
-    """The streams of one directory, and this process's file in it."""
+@dataclass
+class Reading:
+    """What was found in the files of a store when it was opened."""
 
-    def __init__(self, directory: Path) -> None:
+    tokens: int = 0  # that a request can be served
+    rejected_lines: int = 0  # torn, damaged, of something else, or in disagreement with an earlier one
+    digest: str | None = None  # of the chunks that were read, 12 hex digits; None: there were none
+
+
+def folder_of_model(folder: Path, digest: str) -> Path:
+    """Where the continuations of a model of these bytes lie: `folder`, unless it is another's, or its mark is damaged.
+
+    A folder of before this version does not say whose it is: it belongs to the first that asks.
+    """
+    _make(folder)
+    mark, aside = folder / MODEL_FILE, folder / f".{MODEL_FILE}.{secrets.token_hex(4)}"
+    aside.write_text(json.dumps(_owned_by(digest)) + "\n", encoding="ascii")
+    try:
+        os.link(aside, mark)  # the first of several
+    except FileExistsError:
+        pass
+    finally:
+        aside.unlink()
+    owner = owner_of(folder)
+    if owner == digest:
+        return folder
+    whose = f"of the model {owner}, not {digest}" if owner else f"whose, its {MODEL_FILE} does not say any more"
+    log.warning("%s: %s. Its continuations are not used.", folder, whose)
+    return folder.with_name(f"{folder.name}-{digest}")
+
+
+def owner_of(folder: Path) -> str | None:
+    """The digest of the model that wrote there; None if its mark is damaged. Raises FileNotFoundError without one."""
+    try:
+        match json.loads((folder / MODEL_FILE).read_text(encoding="ascii")):
+            case {"digest": str(digest), **rest} if _owned_by(digest) == {"digest": digest, **rest}:
+                return digest
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def _owned_by(digest: str) -> dict[str, str]:
+    return {"digest": digest, "crc32": f"{zlib.crc32(digest.encode('ascii', 'replace')):08x}"}
+
+
+def _make(directory: Path) -> None:
+    try:
         directory.mkdir(parents=True, exist_ok=True)
-        self._streams = _read(directory)
+    except (FileExistsError, NotADirectoryError):
+        raise ConfigError(f"{directory}: a file, where continuations are kept. Move it away.") from None
+
+
+class Continuations:
+    """The streams of one directory, and this process's file in it.
+
+    `vocabulary`: ids beyond it are no continuation by this model; None: not known. Raises ConfigError if the directory
+    is none.
+    """
+
+    def __init__(self, directory: Path, vocabulary: int | None = None) -> None:
+        _make(directory)
+        self.reading = Reading()
+        self._streams = _read(directory, vocabulary, self.reading)
         self._path = directory / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-        self._file: BinaryIO | None = None  # until there is something to write
+        self._lines: LineWriter | None = None  # until there is something to write
 
     def __enter__(self) -> Continuations:
         return self
@@ -126,7 +205,18 @@ class Continuations:
     def serve(self, key: str, request: Request) -> Completion | None:
         """The completion, if all of it is known; `key` is the request's stream key, here and below."""
         stream = self._streams.get(key)
-        return stream.take(request.max_tokens) if stream else None
+        if stream is None:
+            return None
+        if stream.stop is not None and stream.stop not in request.stop_ids:
+            log.warning("stream %s: ended by %s, which its requests do not ask for. It is left out.", key, stream.stop)
+            self.reading.rejected_lines += 1
+            del self._streams[key]
+            return None
+        return stream.take(request.max_tokens)
+
+    def read_tokens(self, key: str, tokens: int) -> int:
+        """How many of the first so many of a stream were in the files when they were opened."""
+        return min(tokens, self._streams[key].read_tokens)
 
     def missing(self, key: str, request: Request) -> Request:
         """What to ask the engine for: the request without the part that is known."""
@@ -145,48 +235,72 @@ class Continuations:
         """Keep a portion of the engine's answer to what was `missing`."""
         stream = self._streams.setdefault(key, Stream())
         chunk = Chunk(key, len(stream.ids), portion.ids, portion.end.stop if portion.end else None)
-        stream.extend(chunk)
-        if self._file is None:
-            self._file = self._path.open("ab")
-        self._file.write(chunk.to_line())
-        self._file.flush()  # the line is the kernel's now, whatever becomes of this process
+        if not stream.extend(chunk):
+            raise EngineError(f"portion {portion}: it does not end in its stop, or follows one. See the engine.")
+        if self._lines is None:
+            self._lines = LineWriter(self._path)
+        self._lines.write(chunk.to_line())
 
     def sync(self) -> None:
         """Bring all lines to the disk."""
-        if self._file is not None:
-            os.fsync(self._file.fileno())
+        if self._lines is not None:
+            self._lines.sync()
 
     def close(self) -> None:
-        if self._file is not None:
+        if self._lines is not None:
             self.sync()
-            self._file.close()
-            self._file = None
+            self._lines.close()
+            self._lines = None
 
 
-def _read(directory: Path) -> dict[str, Stream]:
-    chunks: dict[str, list[Chunk]] = {}
-    for path in sorted(directory.glob("*.jsonl")):
-        for chunk in _chunks(path):
-            chunks.setdefault(chunk.stream, []).append(chunk)
-    return {key: _merged(key, found) for key, found in chunks.items()}
-
-
-def _chunks(path: Path) -> Iterator[Chunk]:
-    damaged = 0
+def lines_in(path: Path) -> Iterator[tuple[bytes, Chunk | None]]:
+    """Each line of a file with its chunk; None for one that holds none. Raises OSError."""
     with path.open("rb") as file:
-        for line in file:
-            chunk = Chunk.from_line(line)
-            damaged += chunk is None
-            if chunk is not None:
-                yield chunk
-    if damaged:
-        log.warning("%s: %d torn or damaged lines left out. What they held will be generated again.", path, damaged)
+        yield from ((line, Chunk.from_line(line)) for line in file if line != b"\n")
 
 
-def _merged(key: str, chunks: list[Chunk]) -> Stream:
-    """Join chunks in the order of their places, as far as no gap lies between them."""
-    stream = Stream()
+def merged(chunks: list[Chunk]) -> tuple[Stream, list[Chunk]]:
+    """Chunks of one stream joined by their places, as far as no gap lies between them; and those that disagree."""
+    stream, others = Stream(), []
     for chunk in sorted(chunks, key=lambda chunk: chunk.at):
         if chunk.at <= len(stream.ids) and not stream.extend(chunk):
-            log.warning("stream %s at %d: two writers disagree. The first is kept.", key, chunk.at)
+            others.append(chunk)
+    return stream, others
+
+
+def _read(directory: Path, vocabulary: int | None, reading: Reading) -> dict[str, Stream]:
+    chunks: dict[str, list[Chunk]] = {}
+    digest = hashlib.sha256()
+    for path in sorted(directory.glob("*.jsonl")):
+        for line, chunk in _chunks(path, vocabulary, reading):
+            chunks.setdefault(chunk.stream, []).append(chunk)
+            digest.update(line)
+    streams = {key: _merged(key, found, reading) for key, found in chunks.items()}
+    reading.digest = digest.hexdigest()[:KEY_CHARACTERS] if chunks else None
+    return streams
+
+
+def _chunks(path: Path, vocabulary: int | None, reading: Reading) -> Iterator[tuple[bytes, Chunk]]:
+    rejected = 0
+    try:
+        for line, chunk in lines_in(path):
+            if chunk is None or (vocabulary is not None and max(chunk.ids, default=0) >= vocabulary):
+                rejected += 1
+            else:
+                yield line, chunk
+    except OSError as error:
+        rejected += 1
+        log.warning("%s: %s. What it held will be generated again.", path, error.strerror)
+    if rejected:
+        log.warning("%s: %d damaged or foreign lines left out. What they held will be generated again.", path, rejected)
+    reading.rejected_lines += rejected
+
+
+def _merged(key: str, chunks: list[Chunk], reading: Reading) -> Stream:
+    stream, others = merged(chunks)
+    for chunk in others:
+        log.warning("stream %s at %d: two writers disagree. The first is kept.", key, chunk.at)
+    stream.read_tokens = len(stream.ids)
+    reading.tokens += len(stream.ids)
+    reading.rejected_lines += len(others)
     return stream

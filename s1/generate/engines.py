@@ -47,7 +47,10 @@ class Fingerprint:
         """Leave engine.json beside what the engine wrote."""
         aside = directory / f".{ENGINE_FILE}.{os.getpid()}"
         aside.write_text(json.dumps(self.flat(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        aside.replace(directory / ENGINE_FILE)
+        place = directory / ENGINE_FILE
+        if place.is_dir():
+            place.rename(directory / f"{ENGINE_FILE}.damaged")
+        aside.replace(place)
 
 
 def read_engine(directory: Path) -> dict[str, Json]:

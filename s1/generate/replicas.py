@@ -9,16 +9,23 @@ engine itself would not change: they are the same model on the same kind of devi
 
 A replica reads its pipe in a thread of its own, so that the parent never waits for room in it while the replica waits
 for room in the other direction.
+
+Replicas end with their parent, however it dies and whatever they are doing: a run that begins again must not meet
+their memory on its devices. On Linux the kernel kills them, also in the midst of a long call that lets no thread run;
+elsewhere a thread of theirs waits for the parent's end.
 """
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import queue
+import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -27,6 +34,7 @@ from typing import Any
 from s1.generate.engine import Engine, EngineError, Portion, Request, refuse_unservable
 
 END_GRACE_S = 10.0
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 @dataclass(frozen=True)
@@ -54,17 +62,16 @@ class Replicas:
         context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
         self._homes: dict[int, _Replica] = {}  # by seed
         self._replicas: list[_Replica] = []
-        for visible in devices:
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, load, visible))
-            process.start()
-            theirs.close()
-            self._replicas.append(_Replica(process, ours))
-        hellos = [self._receive(each) for each in self._replicas]  # all are there before any is asked
-        hello = hellos[0]
-        if any(each != hello for each in hellos):
-            self.close()
-            raise EngineError(f"replicas {hellos}: not alike. Give all copies of a model the same kind of device.")
+        with ExitStack() as unless_all_load:  # what is left loading would keep this process from its end
+            unless_all_load.callback(self.close, grace_s=0)
+            for visible in devices:
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(theirs, load, visible, _parent()))
+                process.start()
+                theirs.close()
+                self._replicas.append(_Replica(process, ours))
+            hello = self._hello()
+            unless_all_load.pop_all()
         self.vocabulary = hello.vocabulary
         self.context_tokens = hello.context_tokens
         self.seeds_positions = hello.seeds_positions
@@ -93,15 +100,22 @@ class Replicas:
     def is_idle(self) -> bool:
         return not any(each.open for each in self._replicas)
 
-    def close(self) -> None:
+    def close(self, grace_s: float = END_GRACE_S) -> None:
         """End all replicas, by force if one does not answer."""
         for each in self._replicas:
-            each.connection.close()  # its next word with us tells it
+            each.connection.close()  # its next word with us ends it
         for each in self._replicas:
-            each.process.join(END_GRACE_S)
+            each.process.join(grace_s)
             if each.process.is_alive():
                 each.process.kill()
                 each.process.join()
+
+    def _hello(self) -> Hello:
+        """What all of them say, once all are there."""
+        first, *others = hellos = [self._receive(each) for each in self._replicas]
+        if any(each != first for each in others):
+            raise EngineError(f"replicas {hellos}: not alike. Give all copies of a model the same kind of device.")
+        return first
 
     def _heard(self, replica: _Replica) -> list[Portion]:
         told = self._receive(replica)
@@ -122,8 +136,37 @@ class Replicas:
         return message
 
 
-def _serve(connection: Connection, load: Callable[[], Engine], visible: str) -> None:
+@dataclass(frozen=True)
+class _Parent:
+    """Whom a replica must not outlive."""
+
+    process: int
+    is_main_thread: bool  # that started it: the kernel's signal comes when the starting *thread* ends
+
+
+def _parent() -> _Parent:
+    return _Parent(os.getpid(), threading.current_thread() is threading.main_thread())
+
+
+def _end_with(parent: _Parent) -> None:
+    """End this process once its parent has ended; at once if it has already."""
+    if sys.platform == "linux" and parent.is_main_thread:
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    threading.Thread(target=_end_after_parent, daemon=True).start()
+    if os.getppid() != parent.process:  # it ended before the kernel was asked
+        os._exit(1)
+
+
+def _end_after_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)  # whatever the other threads do
+
+
+def _serve(connection: Connection, load: Callable[[], Engine], visible: str, parent: _Parent) -> None:
     """The life of a replica."""
+    _end_with(parent)
     os.environ["CUDA_VISIBLE_DEVICES"] = visible  # before anything asks CUDA
     try:
         with closing(load()) as engine:

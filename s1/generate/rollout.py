@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from s1.generate.continuations import Continuations, stream_key
-from s1.generate.engine import Engine, Portion, Request, Sampling
+from s1.generate.engine import Completion, Engine, Portion, Request, Sampling
 from s1.generate.move import Close, Policy, Sample, absorb, advance
 from s1.generate.trace import Trace
 
@@ -49,10 +49,9 @@ class _Demand:
         """Demands on one line are served by one engine request: same store, same stream."""
         return id(self.job.store), self.key
 
-    def served(self) -> Trace | None:
-        """The trace with what was wanted; None while some of it is missing."""
-        taken = self.job.store.serve(self.key, self.request)
-        return None if taken is None else absorb(self.trace, self.sample, taken.ids, taken.ended_by)
+    def served(self) -> Completion | None:
+        """What was wanted; None while some of it is missing."""
+        return self.job.store.serve(self.key, self.request)
 
 
 @dataclass
@@ -62,6 +61,8 @@ class Usage:
     engine_tokens: Counter[str] = field(default_factory=Counter)  # sampled
     prompt_tokens: Counter[str] = field(default_factory=Counter)  # of the prompts that they continued
     cached_tokens: Counter[str] = field(default_factory=Counter)  # of those, not read again
+    # served from what the files of the store held when they were opened
+    continuation_tokens_reused: Counter[str] = field(default_factory=Counter)
 
     def add(self, owner: str, portion: Portion) -> None:
         self.engine_tokens[owner] += len(portion.ids)
@@ -91,13 +92,22 @@ class Rollout:
                     yield job, move
                     continue
                 demand = _demand(job, trace, move)
-                if (served := demand.served()) is not None:
+                if (served := self._served(demand)) is not None:
                     ready.append((job, served))
                 else:
                     self._wait(demand)
             self._ask()
             for portion in [] if self._engine.is_idle else self._engine.step():
                 ready.extend(self._heard(portion))
+
+    def _served(self, demand: _Demand) -> Trace | None:
+        """The trace with what was wanted; None while some of it is missing."""
+        if (taken := demand.served()) is None:
+            return None
+        tokens = len(taken.ids) + len(taken.ended_by or ())
+        reused = demand.job.store.read_tokens(demand.key, tokens)
+        self.usage.continuation_tokens_reused[demand.job.owner] += reused
+        return absorb(demand.trace, demand.sample, taken.ids, taken.ended_by)
 
     def _wait(self, demand: _Demand) -> None:
         if demand.line not in self._waiting:
@@ -121,7 +131,7 @@ class Rollout:
         self.usage.add(asked.job.owner, portion)
         waiting = []
         for demand in self._waiting.pop(asked.line):
-            if (served := demand.served()) is not None:
+            if (served := self._served(demand)) is not None:
                 yield demand.job, served
             else:
                 waiting.append(demand)

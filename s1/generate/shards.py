@@ -23,6 +23,8 @@ from sweep.stage import Finished, Shard, Summary, Work
 
 ANSWERS_FILE = "answers.jsonl"
 USAGE = ("engine_tokens", "prompt_tokens", "cached_tokens")  # of a summary: what the engine did
+# What came from the files of the continuation store, and what in them was left out; there if it is not 0.
+STORED = ("continuation_tokens_reused", "continuation_lines_rejected")
 
 
 def questions_of(work: Work[Any]) -> list[Question]:
@@ -52,8 +54,8 @@ def join(works: Sequence[Work[Answering]]) -> Iterator[Finished]:
         rows = woven(work.shards, questions_of(work), work.config.generate.samples)
         write_rows(work.out / ANSWERS_FILE, rows)
         shutil.copyfile(work.shards[0].out / ENGINE_FILE, work.out / ENGINE_FILE)
-        usage = {name: sum(int(shard.summary[name] or 0) for shard in work.shards) for name in USAGE}
-        yield Finished(work.key, {**summary_of(rows, work.config, usage), **commit_read(work.one("model"))})
+        usage = {name: _total(work.shards, name) for name in (*USAGE, *STORED)}
+        yield Finished(work.key, {**summary_of(rows, work.config, usage), **_model_read(work)})
 
 
 def summary_of(rows: Sequence[Answer], config: Answering, usage: Mapping[str, int]) -> Summary:
@@ -66,6 +68,21 @@ def summary_of(rows: Sequence[Answer], config: Answering, usage: Mapping[str, in
         "sampled_tokens": sampled,
         "served_tokens": max(0, sampled - usage["engine_tokens"]),
         **{name: usage[name] for name in USAGE},
+        **{name: usage[name] for name in STORED if usage[name]},
+    }
+
+
+def _total(shards: Sequence[Shard], name: str) -> int:
+    """Summaries of an earlier version lack some names."""
+    return sum(int(shard.summary.get(name) or 0) for shard in shards)
+
+
+def _model_read(work: Work[Answering]) -> dict[str, Any]:
+    """What its workers loaded; this process loads no model."""
+    digests = {shard.summary["model_digest"] for shard in work.shards if "model_digest" in shard.summary}
+    return {
+        **commit_read(work.one("model")),
+        **({"model_digest": " ".join(sorted(map(str, digests)))} if digests else {}),
     }
 
 

@@ -1,17 +1,55 @@
-"""Checkpoints in mid-training: `checkpoint-<step>/`, in the trainer's own layout, and the mark that it is whole.
+"""Checkpoints in mid-training: whole and unchanged, or not resumed from.
 
-    complete     JSON {file: bytes}, written after all else: a checkpoint counts only if every file is there in full
+<scratch>/checkpoint-<step>/                      in the trainer's own layout; there once all of it is on the disk
+<scratch>/checkpoint-<step>/complete              the mark: who saved it, from which inputs, and every file's sha256
+<scratch>/saving-<attempt>/checkpoint-<step>/     what a running attempt is writing
+<scratch>/damaged-checkpoint-<step>/              set aside at a resume, never removed before the stage is done
 
-So neither a run killed while it saves nor a file that lost its end is ever resumed from.
+An attempt writes where nobody else does, hashes what it wrote, and renames it into place: two attempts that a lock did
+not keep apart never mix their bytes in one checkpoint. A resume hashes the newest checkpoint again; one that is not
+what its mark says is set aside with a warning, and the next older one is looked at.
+
+A mark of before this version, {file: bytes}, has no hashes: its checkpoint is taken with a warning if all sizes are
+right and its JSON can be read.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import os
+import re
 import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
+
+from s1.hashing import each_hashed, sha256_of
+
+log = logging.getLogger(__name__)
 
 MARK = "complete"
+NAME = re.compile(r"checkpoint-(\d+)")
+SAVING = "saving-"
+DAMAGED = "damaged-"
+KEPT = 2  # of the newest: should one be damaged, the other serves
+
+Digests: TypeAlias = "Mapping[str, Sequence[str]]"  # of a stage's inputs, by role
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Where to go on."""
+
+    checkpoint: Path | None  # None: begin anew
+    rejected: int  # checkpoints of this stage that were set aside, at this resume or before
+
+    @property
+    def step(self) -> int:
+        return step_of(self.checkpoint) if self.checkpoint else 0
 
 
 def step_of(checkpoint: Path) -> int:
@@ -19,37 +57,198 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def mark_complete(checkpoint: Path) -> None:
-    """Vouch for all files that are there now."""
-    aside = checkpoint / f".{MARK}"
-    aside.write_text(json.dumps(_sizes(checkpoint)), encoding="utf-8")
-    aside.replace(checkpoint / MARK)
+# ------------------------------------------------------------------------------------------------------- saving
 
 
-def is_complete(checkpoint: Path) -> bool:
-    """Whether it was written to its end, and is as long as it was then."""
+def saving_folder(scratch: Path) -> Path:
+    """Where this attempt writes: the same for all processes of a group, and of no other start of it."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        attempt = f"group-{os.environ['TORCHELASTIC_RUN_ID']}-{os.environ['MASTER_PORT']}"
+    else:
+        attempt = f"{socket.gethostname()}-{os.getpid()}"
+    return scratch / f"{SAVING}{re.sub(r'[^A-Za-z0-9_.-]', '_', attempt)}"
+
+
+def publish(saved: Path, inputs: Digests) -> None:
+    """Vouch for a checkpoint that all processes have written, and put it in its place; for one process alone."""
+    scratch, place = saved.parents[1], saved.parents[1] / saved.name
+    mark_complete(saved, inputs)
     try:
-        sizes = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False
-    return sizes == _sizes(checkpoint)
+        saved.rename(place)
+    except OSError:
+        if not os.path.lexists(place):
+            raise
+        log.warning("%s: another attempt at this stage has saved it. That one is kept.", place)
+        shutil.rmtree(saved)
+    _sync(scratch)
+    for old in _by_step(scratch)[KEPT:]:
+        with suppress(FileNotFoundError):  # another attempt does the same
+            shutil.rmtree(old.rename(saved.parent / f"old-{old.name}"))
 
 
-def newest_complete(scratch: Path) -> Path | None:
-    """The last checkpoint that can be resumed from."""
-    return max(filter(is_complete, scratch.glob("checkpoint-*")), key=step_of, default=None)
+def mark_complete(checkpoint: Path, inputs: Digests | None = None) -> None:
+    """Hash all files that are there now, bring them to the disk, and write the mark after them."""
+    files = _files(checkpoint)
+    hashes = each_hashed(files.values(), _synced_sha256)
+    states = {name: {"bytes": path.stat().st_size, "sha256": hashes[path]} for name, path in files.items()}
+    if _files(checkpoint) != files:
+        raise RuntimeError(f"{checkpoint}: its files changed while they were hashed. Nobody else may write there.")
+    mark = {"attempt": checkpoint.parent.name.removeprefix(SAVING), "inputs": _plain(inputs or {}), "files": states}
+    aside = checkpoint / f".{MARK}"
+    aside.write_text(json.dumps(mark), encoding="utf-8")
+    _sync(aside)
+    aside.replace(checkpoint / MARK)
+    _sync(checkpoint)
 
 
-def remove_incomplete(scratch: Path) -> None:
-    """Remove what cannot be resumed from; for one process alone, before any of them saves."""
-    for checkpoint in scratch.glob("checkpoint-*"):
-        if not is_complete(checkpoint):
-            shutil.rmtree(checkpoint)
+def remove_unfinished(scratch: Path) -> None:
+    """Remove what attempts that have ended were writing; for one process alone, before any of its group saves.
+
+    The lock of the stage says that others have ended. Where locks do not lock, a living process of this host is spared.
+    """
+    for folder in scratch.glob(f"{SAVING}*"):
+        if folder == saving_folder(scratch) or not _lives_here(folder):
+            shutil.rmtree(folder)
 
 
-def _sizes(checkpoint: Path) -> dict[str, int]:
+# ------------------------------------------------------------------------------------------------------ resuming
+
+
+def newest_whole(scratch: Path, inputs: Digests | None = None) -> Resume:
+    """The last checkpoint that can be resumed from; those after it are set aside. For one process alone."""
+    found = None
+    for checkpoint in _by_step(scratch):
+        fault = fault_of(checkpoint, inputs or {})
+        if fault is None:
+            found = checkpoint
+            break
+        _set_aside(checkpoint, fault)
+    return Resume(found, len(list(scratch.glob(f"{DAMAGED}*"))))
+
+
+def fault_of(checkpoint: Path, inputs: Digests) -> str | None:
+    """What keeps it from being resumed from; None: it is, byte for byte, what was saved."""
+    try:
+        mark = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return f"{MARK}: missing"
+    except (OSError, ValueError) as error:
+        return f"{MARK}: cannot be read ({error})"
+    try:
+        return _fault(checkpoint, mark, inputs)
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+
+
+def _fault(checkpoint: Path, mark: Any, inputs: Digests) -> str | None:
+    files = _files(checkpoint)
+    match mark:
+        case {"files": dict(states), "inputs": dict(trained_on)} if states:
+            fault = _other_files(files, {name: _field(state, "bytes") for name, state in states.items()})
+            return fault or _other_bytes(files, states) or _other_inputs(trained_on, _plain(inputs))
+        case dict() if mark and all(type(size) is int for size in mark.values()):
+            fault = _other_files(files, mark) or _unreadable_json(files)
+            if fault is None:
+                log.warning("%s: saved by an earlier version, without checksums. Only its sizes agree.", checkpoint)
+            return fault
+        case _:
+            return f"{MARK}: no list of files"
+
+
+def _other_files(files: Mapping[str, Path], sizes: Mapping[str, Any]) -> str | None:
+    for name in sorted({*files, *sizes}):
+        if name not in files:
+            return f"{name}: missing"
+        if name not in sizes:
+            return f"{name}: not there when it was saved"
+        path = files[name]
+        if path.is_symlink() or not path.is_file():
+            return f"{name}: no plain file"
+        if path.stat().st_size != sizes[name]:
+            return f"{name}: {path.stat().st_size} bytes, {sizes[name]} were saved"
+    return None
+
+
+def _other_bytes(files: Mapping[str, Path], states: Mapping[str, Any]) -> str | None:
+    hashes = each_hashed(files.values())
+    others = [name for name, path in files.items() if hashes[path] != _field(states[name], "sha256")]
+    return f"{others[0]}: other bytes than were saved" if others else None
+
+
+def _other_inputs(trained_on: Mapping[str, Any], inputs: Mapping[str, Any]) -> str | None:
+    """A start model or rows that were made again since, with other bytes."""
+    others = [role for role in trained_on if role in inputs and trained_on[role] != inputs[role]]
+    if not others:
+        return None
+    role = others[0]
+    return f"trained on {role} {' '.join(map(str, trained_on[role]))}, which is now {' '.join(inputs[role])}"
+
+
+def _unreadable_json(files: Mapping[str, Path]) -> str | None:
+    for name, path in files.items():
+        if path.suffix == ".json":
+            try:
+                json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                return f"{name}: not JSON ({error})"
+    return None
+
+
+def _set_aside(checkpoint: Path, fault: str) -> None:
+    numbers = ["", *(f"-{number}" for number in range(2, 1000))]
+    places = (checkpoint.with_name(f"{DAMAGED}{checkpoint.name}{number}") for number in numbers)
+    place = next(place for place in places if not os.path.lexists(place))
+    checkpoint.rename(place)
+    log.warning("%s: %s. It is set aside as %s and not resumed from.", checkpoint, fault, place.name)
+
+
+def _by_step(scratch: Path) -> list[Path]:
+    """Newest first."""
+    named = [path for path in scratch.glob("checkpoint-*") if NAME.fullmatch(path.name)]
+    return sorted(named, key=step_of, reverse=True)
+
+
+def _files(checkpoint: Path) -> dict[str, Path]:
+    """All that is no directory and no mark, by its place."""
+    paths = {path.relative_to(checkpoint).as_posix(): path for path in sorted(checkpoint.rglob("*"))}
     return {
-        path.relative_to(checkpoint).as_posix(): path.stat().st_size
-        for path in sorted(checkpoint.rglob("*"))
-        if path.is_file() and path.name not in (MARK, f".{MARK}")
+        name: path
+        for name, path in paths.items()
+        if name not in (MARK, f".{MARK}") and (path.is_symlink() or not path.is_dir())
     }
+
+
+def _field(state: Any, name: str) -> Any:
+    return state.get(name) if isinstance(state, dict) else None
+
+
+def _plain(inputs: Digests) -> dict[str, list[str]]:
+    return {role: list(digests) for role, digests in inputs.items()}
+
+
+def _synced_sha256(path: Path) -> str:
+    """Hashed from the cache, and on the disk before the mark is: the older checkpoint may be removed after that."""
+    _sync(path)
+    return sha256_of(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lives_here(folder: Path) -> bool:
+    """Whether a process of this host, other than this one, is writing there."""
+    host, _, process = folder.name.removeprefix(SAVING).rpartition("-")
+    if host != socket.gethostname() or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -27,7 +27,7 @@ from s1.records import ROWS, Example, TokenRow, read_rows, write_rows
 from s1.report.figures_lengths import lengths_figure
 from s1.stages import Rendering
 from s1.train.audit import NOT_KEPT, NOT_ONCE, Audit, Finding, audit, defect, delimited_once, delimiters, fate
-from s1.train.start import model_location, tokenizer_at
+from s1.train.start import tokenizer_at, tokenizer_location
 from sweep.stage import Summary, Work
 
 EXAMPLES_PER_REPORT = 50
@@ -35,7 +35,7 @@ EXAMPLES_PER_REPORT = 50
 
 def render(work: Work[Rendering]) -> Summary:
     """Encode every example, leave out or refuse what cannot be trained on, and say what was found."""
-    location = model_location(work.one("model"))
+    location = tokenizer_location(work.one("model"))
     tokenizer = tokenizer_at(location)
     examples = read_rows(work.one("rows") / ROWS, Example)
     _refuse_double(examples)

@@ -20,11 +20,11 @@ from typing import Any
 from s1.config import ConfigError
 from s1.records import ROWS, TokenRow, read_rows
 from s1.stages import Sft
-from s1.train.checkpoints import newest_complete, remove_incomplete, step_of
+from s1.train.checkpoints import Resume
 from s1.train.limits import check_recipe
 from s1.train.order import row_order, total_steps
-from s1.train.start import commit_read, model_location, tokenizer_at
-from s1.train.trainer import Course, arguments_of, trainer_of
+from s1.train.start import Location, model_location, model_read, tokenizer_at, tokenizer_location
+from s1.train.trainer import Course, arguments_of, resume_of, trainer_of
 from s1.train.weights import load_for_training, save_product, trained_weights
 from sweep.interrupt import stop_requests
 from sweep.stage import Interrupted, Summary, Work
@@ -40,7 +40,7 @@ def train(work: Work[Sft]) -> Summary:
     _check_lengths(rows, recipe.block_size)
     order = row_order([len(row.input_ids) for row in rows], recipe)
     steps = total_steps(len(rows), recipe)
-    trainer, resumed_at = _trained(work, rows, order, steps)
+    trainer, resume = _trained(work, rows, order, steps)
     if trainer.state.global_step < steps:
         raise Interrupted(f"training stopped after step {trainer.state.global_step} of {steps}, and saved it")
     tokens = list(accumulate(len(rows[index].input_ids) for index in order))
@@ -52,8 +52,9 @@ def train(work: Work[Sft]) -> Summary:
         "tokens": tokens[-1],
         "trained_tokens": sum(len(rows[index].input_ids) - rows[index].prompt_tokens for index in order),
         "train_loss": sum(each["loss"] for each in metrics) / len(metrics),
-        "resumed_at_step": resumed_at,
-        **commit_read(work.one("model")),
+        "resumed_at_step": resume.step,
+        **({"checkpoints_rejected": resume.rejected} if resume.rejected else {}),
+        **model_read(work.one("model")),
     }
 
 
@@ -66,31 +67,34 @@ def _check_lengths(rows: Sequence[TokenRow], block_size: int) -> None:
             )
 
 
-def _trained(work: Work[Sft], rows: Sequence[TokenRow], order: Sequence[int], steps: int) -> tuple[Any, int]:
+def _trained(work: Work[Sft], rows: Sequence[TokenRow], order: Sequence[int], steps: int) -> tuple[Any, Resume]:
     """The trainer after its last step, or after the step in which it was asked to stop; and where it began."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     minutes = work.settings["checkpoint_every_minutes"]
-    location = model_location(work.one("model"))
+    location = _location(work)
     with stop_requests() as stop_asked:
         every_s = None if minutes is None else 60 * float(minutes)
-        course = Course(steps, work.scratch, work.report, stop_asked, every_s)
+        course = Course(steps, work.scratch, work.report, stop_asked, every_s, work.digests)
         arguments = arguments_of(work.config.train, course, work.settings, int(os.environ.get("WORLD_SIZE", "1")))
-        checkpoint = newest_complete(work.scratch)
+        resume = resume_of(arguments, course)
         tokenizer = tokenizer_at(location)
         model = load_for_training(location, work.config.train)
         trainer = trainer_of(model, tokenizer, arguments, rows, order, course)
-        trainer.accelerator.wait_for_everyone()  # all have seen what there is to resume from
-        if trainer.is_world_process_zero():
-            remove_incomplete(work.scratch)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    return trainer, step_of(checkpoint) if checkpoint else 0
+        trainer.train(resume_from_checkpoint=str(resume.checkpoint) if resume.checkpoint else None)
+    return trainer, resume
+
+
+def _location(work: Work[Sft]) -> Location:
+    """The start model; one process of each node reads its weights to hash them."""
+    is_first = os.environ.get("LOCAL_RANK", "0") == "0"
+    return (model_location if is_first else tokenizer_location)(work.one("model"))
 
 
 def _publish(work: Work[Sft], trainer: Any, metrics: Sequence[dict[str, Any]]) -> None:
     """Gather what was trained; the first process writes the product."""
-    location, writes = model_location(work.one("model")), trainer.is_world_process_zero()
+    location, writes = _location(work), trainer.is_world_process_zero()
     weights = trained_weights(trainer.model, keep=writes)
     if not writes:
         return

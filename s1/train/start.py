@@ -4,30 +4,35 @@
     gguf        a GGUF file inside an installed Python package, dequantised to float32
     hub         location.json {"model": repository, "revision": commit}; the files stay in the hub's cache, and are
                 loaded from the snapshot directory of that commit
-    directory   location.json {"model": path, "revision": null}
+    directory   location.json {"model": path, "revision": null, "sha256": {file: hash}}
 
-Whoever loads a model asks `model_location` where it is. Safetensors only, and no code from a repository is run.
+Whoever loads a model asks `model_location` where it is, and gets it hashed: against the hub's own hashes, or against
+those of location.json. Safetensors only, and no code from a repository is run.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s1.config import Architecture, ConfigError, ModelKind
 from s1.data.dial import Family
-from s1.hub import snapshot
+from s1.hub import FETCH, snapshot, verified
 from s1.pins import RepoKind, name_of
 from s1.stages import Start
+from s1.train.model_files import check_loadable, hashes_of_model, unchanged
+from sweep.identity import key_of
 from sweep.stage import Summary, Work
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 POINTER = "location.json"
-HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
+WEIGHTS = "*.safetensors"
+HUB_FILES = (WEIGHTS, "*.json", "*.txt", "*.jinja", "*.model")
 WEIGHTS_INDEX = "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 PAD, OPEN, CLOSE = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -51,24 +56,57 @@ class Location(NamedTuple):
 def model_location(directory: Path) -> Location:
     """Where the model of a `start` or `checkpoint` product is to be loaded from: always a directory.
 
-    Of a hub model the snapshot of its commit, fetched if this machine lacks it. Raises ConfigError if it cannot be had.
+    Of a hub model the snapshot of its commit, fetched if this machine lacks it. All of its files were read, hashed and
+    found to be what they should. Raises ConfigError if it cannot be had, or is damaged.
     """
-    location = _pointed_to(directory)
-    if location is None or location.revision is None:
-        return location or Location(str(directory), None)
-    return Location(str(model_snapshot(location.model, location.revision)), None)
+    return _location(directory, HUB_FILES)
+
+
+def tokenizer_location(directory: Path) -> Location:
+    """The same for whoever loads the tokenizer alone: the weights are not read."""
+    return _location(directory, [pattern for pattern in HUB_FILES if pattern != WEIGHTS])
+
+
+def model_read(directory: Path) -> dict[str, str]:
+    """For the summary of whoever loaded that model: its commit, and one digest of the files that were read.
+
+    Nothing of a model that is a product of the sweep: its record has the digests.
+    """
+    digest = _digests_read.get(directory)
+    return {**commit_read(directory), **({"model_digest": digest} if digest else {})}
 
 
 def commit_read(directory: Path) -> dict[str, str]:
-    """For the summary of whoever loads that model: the commit of a hub model; nothing of others."""
-    location = _pointed_to(directory)
-    return {"model_commit": location.revision} if location and location.revision else {}
+    """The commit of a hub model; nothing of others."""
+    pointer = _pointer(directory)
+    return {"model_commit": pointer["revision"]} if pointer and pointer["revision"] else {}
 
 
-def _pointed_to(directory: Path) -> Location | None:
+_digests_read: dict[Path, str] = {}  # by this process, of models that are no product; 12 hex digits
+
+
+def _location(directory: Path, patterns: Sequence[str]) -> Location:
+    pointer = _pointer(directory)
+    if pointer is None:
+        check_loadable(directory, "Run `python -m sweep store check`, then the sweep again", patterns)
+        return Location(str(directory), None)
+    if pointer["revision"] is None:
+        folder = Path(pointer["model"])
+        hashes = unchanged(folder, pointer.get("sha256"), patterns)
+        remedy = "Save the model again"
+    else:
+        folder, hashes = verified_snapshot(pointer["model"], pointer["revision"], patterns)
+        remedy = f"Remove {folder.parents[1]}. {FETCH}"
+    if WEIGHTS in patterns:
+        _digests_read[directory] = key_of(hashes)
+    check_loadable(folder, remedy, patterns)
+    return Location(str(folder), None)
+
+
+def _pointer(directory: Path) -> dict[str, Any] | None:
     """What location.json says; None: the model is in the directory itself."""
-    pointer = directory / POINTER
-    return Location(**json.loads(pointer.read_text(encoding="utf-8"))) if pointer.exists() else None
+    path = directory / POINTER
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def model_snapshot(repo: str, revision: str | None) -> Path:
@@ -76,6 +114,14 @@ def model_snapshot(repo: str, revision: str | None) -> Path:
     folder = snapshot("model.repo", name_of(RepoKind.MODEL, repo, revision), HUB_FILES)
     _check_whole(folder, repo)
     return folder
+
+
+def verified_snapshot(
+    repo: str, revision: str | None, patterns: Sequence[str] = HUB_FILES
+) -> tuple[Path, dict[str, str]]:
+    """The same, and the hash of each file of these patterns, once all of them are what the hub has."""
+    folder = model_snapshot(repo, revision)
+    return folder, verified("model.repo", name_of(RepoKind.MODEL, repo, revision), folder, patterns)
 
 
 def tokenizer_at(location: Location) -> PreTrainedTokenizerBase:
@@ -232,12 +278,13 @@ def _hub(work: Work[Start]) -> Summary:
 def _directory(work: Work[Start]) -> Summary:
     folder = work.inputs["files"][0].parent
     _check_whole(folder, str(folder))
-    return _point(work.out, Location(str(folder), None), folder)
+    return _point(work.out, Location(str(folder), None), folder, hashes_of_model(folder, HUB_FILES))
 
 
-def _point(out: Path, location: Location, files: Path) -> Summary:
-    """Write down where the model is."""
-    (out / POINTER).write_text(json.dumps(location._asdict()) + "\n", encoding="utf-8")
+def _point(out: Path, location: Location, files: Path, sha256: Mapping[str, str] | None = None) -> Summary:
+    """Write down where the model is, and what it is where nobody else knows."""
+    pointer = {**location._asdict(), **({"sha256": sha256} if sha256 else {})}
+    (out / POINTER).write_text(json.dumps(pointer) + "\n", encoding="utf-8")
     return {"bytes": sum(path.stat().st_size for path in files.glob("*.safetensors"))}
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s1.config import ConfigError, Method, Train
 from s1.records import TokenRow
-from s1.train.checkpoints import mark_complete
+from s1.train.checkpoints import Digests, Resume, newest_whole, publish, remove_unfinished, saving_folder
 from s1.train.order import accumulation_steps, warmup_steps
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Course:
     report: Callable[[int, int, str], None]
     stop_asked: Callable[[], bool]
     save_every_s: float | None  # besides every so many steps
+    inputs: Digests = field(default_factory=dict)  # a checkpoint of other inputs is not resumed from
 
 
 def arguments_of(recipe: Train, course: Course, settings: Mapping[str, Any], processes: int) -> SFTConfig:
@@ -44,7 +45,7 @@ def arguments_of(recipe: Train, course: Course, settings: Mapping[str, Any], pro
     micro_batch = max(1, min(int(settings["micro_batch"]), recipe.batch_size // processes))
     recompute = bool(settings["gradient_checkpointing"])
     arguments = SFTConfig(
-        output_dir=str(course.scratch),
+        output_dir=str(saving_folder(course.scratch)),  # from where whole checkpoints are moved into scratch
         max_steps=course.steps,
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=accumulation_steps(recipe.batch_size, micro_batch, processes),
@@ -65,7 +66,7 @@ def arguments_of(recipe: Train, course: Course, settings: Mapping[str, Any], pro
         use_cpu=settings["device"] == "cpu",
         gradient_checkpointing=recompute and processes == 1,
         save_steps=int(settings["checkpoint_every_steps"]),
-        save_total_limit=2,  # the last may be incomplete
+        save_total_limit=None,  # which are kept is ours to say
         logging_steps=1,
         report_to="none",
         disable_tqdm=True,
@@ -104,6 +105,19 @@ def trainer_of(
             " GPUs only. Use one process."
         )
     return trainer
+
+
+def resume_of(arguments: SFTConfig, course: Course) -> Resume:
+    """Where all processes go on: the first one hashes the checkpoints, and decides for all of them."""
+    from accelerate.utils import broadcast_object_list
+
+    decided: list[Any] = [None]
+    if arguments.process_index == 0:
+        remove_unfinished(course.scratch)
+        decided[0] = newest_whole(course.scratch, course.inputs)
+    if arguments.world_size > 1:
+        broadcast_object_list(decided)
+    return decided[0]
 
 
 def _autocasts(recipe: Train) -> bool:
@@ -156,7 +170,7 @@ def _callback(trainer: SFTTrainer, course: Course) -> Any:
         def on_save(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
             trainer.accelerator.wait_for_everyone()
             if state.is_world_process_zero:
-                mark_complete(course.scratch / f"checkpoint-{state.global_step}")
+                publish(saving_folder(course.scratch) / f"checkpoint-{state.global_step}", course.inputs)
             self.saved_at = time.monotonic()
 
     return Progress()

@@ -11,6 +11,7 @@ generation config. Four bits serve training alone: what was learned is merged in
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+GENERATION_CONFIG = "generation_config.json"
 WRAPPERS = ("_checkpoint_wrapped_module.", "_fsdp_wrapped_module.", "_orig_mod.")  # in names of parameters
 
 
@@ -56,16 +58,18 @@ def save_product(weights: Mapping[str, torch.Tensor], location: Location, recipe
     if recipe.lora is not None:
         model = target.merge_and_unload()
     model.to(getattr(torch, recipe.dtype)).save_pretrained(out)
+    if (own := Path(location.model) / GENERATION_CONFIG).exists():
+        shutil.copyfile(own, out / GENERATION_CONFIG)
     tokenizer = tokenizer_at(location)
     tokenizer.init_kwargs.pop("local_files_only", None)  # HF_HUB_OFFLINE of this machine is no part of the product
     tokenizer.save_pretrained(out)
 
 
 def _load(location: Location, dtype: str, quantised: Any) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     options = {} if quantised is None else {"quantization_config": quantised}
-    return AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         location.model,
         revision=location.revision,
         dtype=dtype,
@@ -73,6 +77,10 @@ def _load(location: Location, dtype: str, quantised: Any) -> PreTrainedModel:
         trust_remote_code=False,
         **options,
     )
+    if (Path(location.model) / GENERATION_CONFIG).exists():
+        # Its own is copied as it is: some that can be loaded, with a temperature and no do_sample, cannot be saved.
+        model.generation_config = GenerationConfig()
+    return model
 
 
 def _adapted(model: Any, recipe: Train) -> Any:

@@ -244,3 +244,26 @@ def test_works_of_several_contexts_are_answered_by_an_engine_that_holds_the_long
     short = replace(short, config=replace(short.config, context_tokens=100))
     finish([short, long], Noting())
     assert [settings["context_tokens"] for settings in asked] == [CONTEXT]
+
+
+def test_what_was_read_from_the_continuation_store_is_noted(tmp_path: Path) -> None:
+    first, again = (replace(work(tmp_path / key, key, budget(4)), shared=tmp_path / "shared") for key in "ab")
+    assert "continuation_tokens_reused" not in finish([first], Opening())["a"]
+    (folder,) = (tmp_path / "shared" / "continuations").iterdir()
+    (file,) = folder.glob("*.jsonl")
+    file.write_bytes(file.read_bytes() + b"00000000 {}\n")
+    summary = finish([again], Opening())["b"]
+    assert [row.segments for row in answers(again)] == [row.segments for row in answers(first)]
+    assert summary["continuation_tokens_reused"] == summary["served_tokens"] == summary["sampled_tokens"]
+    assert summary["continuation_lines_rejected"] == 1
+    assert len(str(summary["continuation_digest"])) == 12
+
+
+def test_traces_of_a_model_of_other_bytes_are_not_continued(tmp_path: Path) -> None:
+    """A model that was damaged and made again on another machine: its key is the same, its digest is not."""
+
+    def made(key: str, digest: str) -> Work[Answering]:
+        return replace(work(tmp_path, key, budget(4)), shared=tmp_path / "shared", digests={"model": (digest,)})
+
+    summaries = [finish([made(key, digest)], Opening())[key] for key, digest in (("a", "0a"), ("b", "0b"), ("c", "0a"))]
+    assert [summary["engine_tokens"] > 0 for summary in summaries] == [True, True, False]

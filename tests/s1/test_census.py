@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from test_continuations import REQUEST, ask, counting, replace, small_file
 
 from s1.generate.census import describe, mend
 from s1.generate.continuations import Continuations, stream_key
+from sweep.identity import key_of
 from sweep.provenance import PROJECT
 
 
@@ -85,6 +87,29 @@ def test_writers_who_disagree_are_counted_and_are_no_damage(tmp_path: Path) -> N
 def test_an_unreadable_engine_file_is_told_and_mended(shared: Path) -> None:
     (shared / "continuations" / "9f3c" / "engine.json").write_text("[1]")
     assert describe(shared).faults == ("continuations/9f3c/engine.json: not the fingerprint of an engine",)
+    mend(shared)
+    assert describe(shared).faults == ()
+
+
+def test_an_engine_file_that_its_folder_is_not_named_after_is_a_fault(tmp_path: Path) -> None:
+    flat = {"engine": "vllm", "vllm": "0.32.0"}
+    folder = tmp_path / "continuations" / key_of(flat)
+    small_file(folder)
+    (folder / "engine.json").write_text(json.dumps(flat))
+    assert describe(tmp_path).faults == ()
+    (folder / "engine.json").write_text(json.dumps({**flat, "vllm": "0.33.0"}))
+    assert describe(tmp_path).faults == (f"continuations/{folder.name}/engine.json: not the fingerprint of an engine",)
+
+
+def test_directories_in_place_of_files_are_reported_and_set_aside(shared: Path) -> None:
+    folder = shared / "continuations" / "9f3c"
+    for name in ("a.jsonl", "engine.json", "model.json"):
+        (folder / name).mkdir()
+    assert describe(shared).faults == (
+        "continuations/9f3c/a.jsonl: Is a directory, left out by every reader",
+        "continuations/9f3c/model.json: damaged, so nobody uses what lies there",
+        "continuations/9f3c/engine.json: not the fingerprint of an engine",
+    )
     mend(shared)
     assert describe(shared).faults == ()
 

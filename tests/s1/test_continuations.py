@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from words import babbler
 
-from s1.generate.continuations import Continuations, stream_key
+from s1.config import ConfigError
+from s1.generate.continuations import Continuations, folder_of_model, stream_key
 from s1.generate.engine import Completion, Request, Sampling
 from s1.generate.scripted import ScriptedEngine
+from s1.lines import checked_line
 
 STOP = (1,)
 REQUEST = Request((5, 6), 8, (STOP,), False, Sampling(0.0), 0)
@@ -176,3 +178,111 @@ def test_any_order_of_requests_gets_what_one_request_gets(
             (direct,) = finish(engine(), [wanted])
             assert ask(store, engine(), wanted) == direct
             assert ask(other, engine(), wanted) == direct
+
+
+# --------------------------------------------------------------------------- lines of others, and files that are none
+
+
+def chunk(**fields: object) -> bytes:
+    """A line with a right checksum, of whatever it holds."""
+    whole = {"stream": stream_key(REQUEST), "at": 0, "ids": [77, 78], "stop": None}
+    return checked_line({**whole, **fields})
+
+
+FOREIGN = {
+    "a negative place": chunk(at=-1),
+    "a place that is no number": chunk(at="0"),
+    "a place that is true": chunk(at=True),
+    "a fraction": chunk(ids=[7.5]),
+    "a negative id": chunk(ids=[-7]),
+    "an id outside the vocabulary": chunk(ids=[100]),
+    "ids that are none": chunk(ids="77"),
+    "a nested list": chunk(ids=[[7]]),
+    "an empty stop": chunk(stop=[]),
+    "a stop that is a number": chunk(stop=1),
+    "a stop that its ids do not end in": chunk(stop=[9]),
+    "a stop that nobody asked for": chunk(stop=[78]),
+    "a field more": chunk(more=1),
+    "a list": checked_line([1, 2]),
+    "no stream": checked_line({"at": 0, "ids": [7], "stop": None}),
+    "a stream that is none": chunk(stream=7),
+}
+
+
+@pytest.mark.parametrize("line", FOREIGN.values(), ids=FOREIGN)
+def test_a_line_that_holds_no_chunk_of_this_model_is_left_out_and_counted(tmp_path: Path, caplog, line: bytes) -> None:
+    (tmp_path / "a-1-stranger.jsonl").write_bytes(line)
+    with Continuations(tmp_path, vocabulary=100) as store:
+        assert ask(store, counting(9), REQUEST) == Completion(tuple(range(12, 19)), STOP)
+        assert store.reading.rejected_lines == 1
+    assert "left out" in caplog.text
+
+
+def test_what_was_read_is_noted(tmp_path: Path) -> None:
+    with Continuations(tmp_path) as store:
+        assert (store.reading.tokens, store.reading.rejected_lines, store.reading.digest) == (0, 0, None)
+        ask(store, counting(50), replace(REQUEST, max_tokens=3))
+    with Continuations(tmp_path) as store:
+        ask(store, counting(50), REQUEST)
+        assert (store.reading.tokens, store.read_tokens(stream_key(REQUEST), 8)) == (3, 3)
+        first = store.reading.digest
+    with Continuations(tmp_path) as store:
+        assert store.reading.tokens == 8 and store.reading.digest not in (first, None)
+
+
+def test_writers_who_disagree_are_counted(tmp_path: Path) -> None:
+    with Continuations(tmp_path) as one, Continuations(tmp_path) as other:
+        ask(one, counting(50), REQUEST)
+        ask(other, counting(4), REQUEST)
+    with Continuations(tmp_path) as store:
+        assert store.reading.rejected_lines == 1
+
+
+def test_a_file_that_is_a_directory_or_empty_harms_no_other(tmp_path: Path, caplog) -> None:
+    path, truth = small_file(tmp_path)
+    (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "empty.jsonl").touch()
+    with Continuations(tmp_path) as store:
+        assert store.serve(stream_key(REQUEST), REQUEST) == truth
+        assert store.reading.rejected_lines == 1
+    assert "folder.jsonl: Is a directory. What it held will be generated again." in caplog.text
+    with pytest.raises(ConfigError, match="a file, where continuations are kept"):
+        Continuations(path)
+
+
+@pytest.mark.parametrize("room", [0, 1, 30])
+def test_a_chunk_after_a_full_disk_is_not_glued_to_the_torn_one(tmp_path: Path, room: int) -> None:
+    class Disk:
+        def __init__(self, file) -> None:
+            self.file, self.room, self.fileno, self.close = file, room, file.fileno, file.close
+
+        def write(self, content: bytes) -> int:
+            if self.room == 0:
+                raise OSError(28, "No space left on device")
+            taken = self.file.write(content[: self.room])
+            self.room -= taken
+            return taken
+
+    with Continuations(tmp_path) as store:
+        ask(store, counting(50), replace(REQUEST, max_tokens=2))
+        disk = store._lines._file = Disk(store._lines._file)
+        with pytest.raises(OSError, match="No space left"):
+            ask(store, counting(50), replace(REQUEST, prompt_ids=(8,)))
+        disk.room = 10_000
+        ask(store, counting(50), replace(REQUEST, max_tokens=4))
+    with Continuations(tmp_path) as store:
+        assert store.serve(stream_key(REQUEST), replace(REQUEST, max_tokens=4)).ids == (12, 13, 14, 15)
+
+
+def test_a_model_of_other_bytes_gets_a_folder_of_its_own(tmp_path: Path, caplog) -> None:
+    folder = tmp_path / "9f3c"
+    assert folder_of_model(folder, "aaaa") == folder == folder_of_model(folder, "aaaa")
+    assert not caplog.records
+    assert folder_of_model(folder, "bbbb") == tmp_path / "9f3c-bbbb"
+    assert "of the model aaaa, not bbbb. Its continuations are not used." in caplog.text
+    assert [path.name for path in folder.iterdir()] == ["model.json"]
+    content = (folder / "model.json").read_bytes()
+    for place in range(len(content) - 1):
+        (folder / "model.json").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert folder_of_model(folder, "aaaa") == tmp_path / "9f3c-aaaa"
+    assert "its model.json does not say any more" in caplog.text

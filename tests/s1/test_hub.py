@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -272,3 +274,91 @@ def test_a_model_with_a_file_of_weights_missing_is_refused(home: Path, tmp_path:
     assert "1 of 2 files of weights are missing" in lines[0] and "second.safetensors" in lines[0]
     assert "lists no weights" in lines[1]
     assert "not whole: 1 of 4 files model-*.safetensors" in lines[2]
+
+
+# ------------------------------------------------------------------------------------------------- the hub's own hashes
+
+
+def flip(path: Path) -> None:
+    """One bit of what a link leads to; its size and its times stay."""
+    blob = path.resolve()
+    content, state = bytearray(blob.read_bytes()), blob.stat()
+    content[len(content) // 2] ^= 1
+    blob.write_bytes(content)
+    os.utime(blob, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+def under_its_git_name(snapshot: Path, name: str) -> None:
+    """As the hub's cache keeps a file that is no LFS file."""
+    path = snapshot / name
+    blob, content = path.resolve(), path.read_bytes()
+    blob = blob.rename(blob.with_name(hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()))
+    path.unlink()
+    path.symlink_to(blob)
+
+
+@pytest.mark.parametrize("is_git", [False, True], ids=["sha256", "git"])
+@pytest.mark.parametrize("name", ["train.jsonl", "README.md"])
+def test_rows_that_are_not_the_hubs_are_refused_with_the_blob_to_remove(home: Path, name: str, is_git: bool) -> None:
+    files = {"train.jsonl": jsonl({"problem": "seven", "answer": "7"}), "README.md": b"---\n{}\n---\nA card.\n"}
+    snapshot = lay_out(home, "dataset", REPO, OLD, files)
+    if is_git:
+        for each in files:
+            under_its_git_name(snapshot, each)
+    assert read(home, at(OLD))[0] == [{"problem": "seven", "answer": "7"}]
+    flip(snapshot / name)
+    assert refusal(home, at(OLD)) == (
+        f"task.hub some/set: commit {OLD}: not what the hub has, in the cache: {name}. Remove"
+        f" {(snapshot / name).resolve()}. Run `python -m sweep prefetch` with the same overrides where there is a"
+        " network."
+    )
+
+
+def test_a_damaged_file_is_fetched_again_once_it_is_removed(home: Path) -> None:
+    files = {"train.jsonl": jsonl({"problem": "seven"})}
+    hub = FakeHub({("dataset", REPO): {OLD: files}})
+    snapshot = home / "hub" / "datasets--some--set" / "snapshots" / OLD
+    with served(hub):
+        assert run(READ, [asdict(at(OLD))], online(home, hub)) == [[{"problem": "seven"}]]
+        flip(snapshot / "train.jsonl")
+        (line,) = run(READ, [asdict(at(OLD))], online(home, hub))
+        Path(line.split("Remove ")[1].split(". Run")[0]).unlink()
+        assert run(READ, [asdict(at(OLD))], online(home, hub)) == [[{"problem": "seven"}]]
+
+
+def test_the_hubs_list_of_files_tells_where_a_files_own_name_does_not(home: Path) -> None:
+    """Copies instead of links, as on file systems without them."""
+    hub = FakeHub({("dataset", REPO): {OLD: {"train.jsonl": jsonl({"problem": "seven"})}}})
+    with served(hub):
+        run(READ, [asdict(at(OLD))], online(home, hub))
+    path = home / "hub" / "datasets--some--set" / "snapshots" / OLD / "train.jsonl"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+    assert read(home, at(OLD))[0] == [{"problem": "seven"}]
+    path.write_bytes(content.replace(b"seven", b"sevem"))
+    assert "not what the hub has, in the cache: train.jsonl. Remove" in refusal(home, at(OLD))
+
+
+def test_a_prepared_table_that_is_damaged_is_prepared_again(home: Path) -> None:
+    lay_out(home, "dataset", REPO, OLD, {"train.jsonl": jsonl(*({"problem": "seven"} for _ in range(100)))})
+    rows = read(home, at(OLD))[0]
+    (table,) = home.rglob("*.arrow")
+    table.write_bytes(table.read_bytes().replace(b"sevenseven", b"sevemseven", 1))
+    assert read(home, at(OLD))[0] == rows
+    table.write_bytes(table.read_bytes()[:-100])
+    assert read(home, at(OLD))[0] == rows
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_model_that_is_not_the_hubs_is_refused_where_it_is_loaded(home: Path, tmp_path: Path, name: str) -> None:
+    snapshot = lay_out(home, "model", "some/model", OLD, model(("one",), tmp_path / "model"))
+    orders = [["some/model", OLD, str(tmp_path / "start")]]
+    assert run(START, orders, offline(home))[0][0] == str(snapshot)
+    flip(snapshot / name)
+    (line,) = run(START, orders, offline(home))
+    assert line == (
+        f"model.repo some/model: commit {OLD}: not what the hub has, in the cache: {name}. Remove"
+        f" {(snapshot / name).resolve()}. Run `python -m sweep prefetch` with the same overrides where there is a"
+        " network."
+    )

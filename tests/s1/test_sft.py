@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,6 @@ from training import LORA, RECIPE, SETTINGS, losses, metrics, rows, training_inp
 
 from s1.config import ConfigError, Method, Train
 from s1.records import write_rows
-from s1.train.checkpoints import mark_complete, newest_complete, remove_incomplete
 from s1.train.limits import check_recipe
 from s1.train.order import row_order, total_steps, warmup_steps
 from s1.train.sft import train
@@ -148,6 +148,15 @@ def test_the_product_loads_as_it_is(uninterrupted, inputs):
     assert any((parameters(start)[name] != value).any() for name, value in model.state_dict().items())
 
 
+def test_a_generation_config_that_cannot_be_saved_is_kept_as_it_came(inputs, tmp_path):
+    """Flags of sampling without do_sample: loading takes them, saving raises."""
+    model = shutil.copytree(inputs["model"][0], tmp_path / "model")
+    flags = json.dumps({"temperature": 0.6, "top_p": 0.95, "do_sample": False, "eos_token_id": 2})
+    (model / "generation_config.json").write_text(flags)
+    train(work({**inputs, "model": (model,)}, tmp_path, replace(RECIPE, steps=2)))
+    assert (tmp_path / "out" / "generation_config.json").read_text() == flags
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -243,12 +252,13 @@ def test_a_run_killed_while_it_saves_goes_on_as_if_nothing_had_happened(uninterr
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
-    saved = {path.name: (path / "complete").exists() for path in (tmp_path / "scratch").glob("checkpoint-*")}
-    assert saved == {"checkpoint-2": True, "checkpoint-4": False}
+    assert [path.name for path in (tmp_path / "scratch").glob("checkpoint-*")] == ["checkpoint-2"]
+    assert [path.name for path in (tmp_path / "scratch").glob("saving-*/checkpoint-*")] == ["checkpoint-4"]
     told = []
     train(work(inputs, tmp_path, report=lambda *progress: told.append(progress)))
     assert told[0] == (3, 6, "steps")
     assert metrics(tmp_path / "out") == metrics(uninterrupted / "out")
+    assert not list((tmp_path / "scratch").glob("saving-*/checkpoint-*")), "what the killed one left takes no room"
 
 
 def killed_in_its_second_save() -> None:
@@ -310,25 +320,3 @@ def test_adapters_go_on_from_a_checkpoint_too(inputs, tmp_path):
         train(work(inputs, tmp_path / "stopped", recipe, report=ask))
     train(work(inputs, tmp_path / "stopped", recipe))
     assert metrics(tmp_path / "stopped" / "out") == metrics(tmp_path / "whole" / "out")
-
-
-def test_only_whole_checkpoints_count(tmp_path):
-    assert newest_complete(tmp_path) is None
-    for step in (2, 10, 12):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / "optimizer.pt").write_bytes(b"12345678")
-    for step in (2, 10):
-        mark_complete(tmp_path / f"checkpoint-{step}")
-    assert newest_complete(tmp_path) == tmp_path / "checkpoint-10"
-    remove_incomplete(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-2"]
-
-
-def test_a_checkpoint_cut_in_half_is_passed_over_and_the_one_before_it_serves(uninterrupted, inputs, tmp_path):
-    train(work(inputs, tmp_path))
-    for path in (tmp_path / "out").iterdir():
-        path.unlink()
-    optimizer = tmp_path / "scratch" / "checkpoint-6" / "optimizer.pt"
-    optimizer.write_bytes(optimizer.read_bytes()[: optimizer.stat().st_size // 2])
-    assert train(work(inputs, tmp_path))["resumed_at_step"] == 4
-    assert metrics(tmp_path / "out") == metrics(uninterrupted / "out")

@@ -1,6 +1,8 @@
 """The model before fine-tuning: made from a seed, taken out of a package, or pointed to."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -12,7 +14,15 @@ from hypothesis import strategies as st
 from s1.config import Architecture, ConfigError, Dial, ModelKind
 from s1.data.dial import Family
 from s1.stages import Start
-from s1.train.start import CHAT_PIECES, gguf_path, materialise, model_location, piece_tokenizer
+from s1.train.start import (
+    CHAT_PIECES,
+    gguf_path,
+    materialise,
+    model_location,
+    model_read,
+    piece_tokenizer,
+    tokenizer_location,
+)
 from sweep.stage import FileInput, Work
 
 TINY = Architecture(hidden_size=16, layers=1, heads=2, feed_forward_size=16, rope_theta=1000.0, initializer_range=0.1)
@@ -96,6 +106,80 @@ def test_a_local_directory_is_pointed_to_and_not_copied(fresh, tmp_path):
     materialise(work(start, tmp_path, tuple(FileInput.of(path).path for path in sorted(fresh.iterdir()))))
     assert model_location(tmp_path) == (str(fresh), None)
     assert [path.name for path in tmp_path.iterdir()] == ["location.json"]
+
+
+@pytest.fixture
+def local(fresh, tmp_path) -> Path:
+    """A local model of its own, and in start/ the pointer to it."""
+    shutil.copytree(fresh, tmp_path / "model")
+    start = replace(FRESH, kind=ModelKind.DIRECTORY, architecture=None, dial=None)
+    materialise(work(start, tmp_path / "start", tuple(sorted((tmp_path / "model").iterdir()))))
+    return tmp_path / "model"
+
+
+def flip(path: Path) -> None:
+    """One bit, and the times as they were."""
+    state, content = path.stat(), bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_local_model_that_changed_since_it_was_planned_is_refused_by_file(local, name):
+    start = local.with_name("start")
+    model_location(start)
+    whole = model_read(start)
+    assert len(whole["model_digest"]) == 12
+    flip(local / name)
+    with pytest.raises(ConfigError, match=rf"model': {name} changed since it was planned") as refusal:
+        model_location(start)
+    assert "\n" not in str(refusal.value)
+    flip(local / name)
+    assert model_location(start) == (str(local), None)
+    assert model_read(start) == whole
+
+
+def test_a_file_more_or_less_is_a_change_too_and_one_of_no_concern_is_none(local):
+    start = local.with_name("start")
+    (local / "notes.md").touch()
+    model_location(start)
+    (local / "extra.safetensors").touch()
+    with pytest.raises(ConfigError, match=r"extra\.safetensors changed"):
+        model_location(start)
+    assert tokenizer_location(start) == (str(local), None), "who reads no weights does not mind"
+    shutil.rmtree(local)
+    with pytest.raises(ConfigError, match="no longer there"):
+        model_location(start)
+
+
+def test_a_pointer_of_an_earlier_version_has_nothing_to_compare(local):
+    start = local.with_name("start")
+    (start / "location.json").write_text(json.dumps({"model": str(local), "revision": None}))
+    flip(local / "model.safetensors")
+    assert model_location(start) == (str(local), None)
+    assert model_read(start)["model_digest"]
+
+
+@pytest.mark.parametrize("harm", ["empty", "half", "a flipped header", "a long header", "a directory"])
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_file_that_no_library_could_read_is_named_in_one_line(fresh, tmp_path, name, harm):
+    model = shutil.copytree(fresh, tmp_path / "model")
+    content = (model / name).read_bytes()
+    if harm == "a directory":
+        (model / name).unlink()
+        (model / name).mkdir()
+    else:
+        harmed = {
+            "empty": b"",
+            "half": content[: len(content) // 2],
+            "a flipped header": content.replace(b'":', b'";', 1),
+            "a long header": b"\xff" * 8 + content[8:],
+        }
+        (model / name).write_bytes(harmed[harm])
+    with pytest.raises(ConfigError, match=name) as refusal:
+        model_location(model)
+    assert "\n" not in str(refusal.value) and "store check" in str(refusal.value)
 
 
 def test_a_directory_without_a_tokenizer_is_refused(fresh, tmp_path):
