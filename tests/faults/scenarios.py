@@ -1,0 +1,415 @@
+"""How each kind of fault is made and what follows it: one function per kind, found by the first word of a case's id."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.faults.cases import SWEEP, Seen
+from tests.faults.damage import DAMAGES, kinds_of, owes_a_word, remove_resting, stage_of
+from tests.faults.faults import Fault
+from tests.faults.processes import Bench, Process, kill_descendants, settle
+from tests.faults.state import plant_users_files, state_of
+from tests.faults.trial import Skipped, Trial
+
+REDO = "redo=weights,answers"
+PAGE_BYTES = 4096
+PATIENCE_S = 1.0  # how long a second command may run beside a stopped process before that one goes on
+WORDS: Mapping[str, Sequence[str]] = {
+    "prune": ("store", "prune"),
+    "prune-yes": ("store", "prune", "yes=true"),
+    "prune-unfinished": ("store", "prune", "yes=true", "unfinished=true"),
+    "check": ("store", "check"),
+    "check-fix": ("store", "check", "mend=true"),
+    "store": ("store",),
+    "sweep": SWEEP,
+    "longer": ("number=1,2,3", "name=longer"),
+    "redo=answers": (*SWEEP, "redo=answers"),
+    "redo=numbers": (*SWEEP, "redo=numbers"),
+    "unfinished": ("number=1,2,3", "name=longer"),
+}
+
+
+class Bases:
+    """Finished and half-finished homes to begin cases from, kept beside the home that they are copied to."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.seen = Seen({}, {}, 0, 0)  # until undisturbed runs were seen
+
+    def folder(self, base: str) -> Path:
+        return self.bench.home.parent / f"base-{base}"
+
+    def keep(self, base: str) -> None:
+        shutil.copytree(self.bench.home, self.folder(base), symlinks=True)
+
+    def restore(self, base: str) -> None:
+        """The home as it was; "fresh": nothing but the user's own files."""
+        clear(self.bench)
+        if base == "fresh":
+            self.bench.home.mkdir()
+            plant_users_files(self.bench.home)
+        else:
+            shutil.copytree(self.folder(base), self.bench.home, symlinks=True)
+
+
+def clear(bench: Bench) -> None:
+    """No process, no file, no mount of the case before."""
+    kill_descendants()
+    shutil.rmtree(bench.home, ignore_errors=True)
+    for path in bench.home.parent.glob("output-*.txt"):
+        path.unlink()
+    bench.calls_file.unlink(missing_ok=True)
+    bench.gauge.clear()
+
+
+def begin(trial: Trial, bases: Bases, start: str) -> Sequence[str]:
+    """The home before the fault, and the command that meets it."""
+    bases.restore({"redo": "done"}.get(start, start))
+    words = (*SWEEP, REDO) if start == "redo" else SWEEP
+    trial.begin()
+    return words
+
+
+# ---------------------------------------------------------------------------------- at the n-th change of the files
+
+
+def at_a_change(trial: Trial, bases: Bases) -> None:
+    start, _, place = trial.case.where.partition("/")
+    who, _, at = place.partition("@")
+    words = begin(trial, bases, start)
+    how = trial.case.how.partition("-")[0] if trial.case.how.startswith("stop") else trial.case.how
+    process = trial.bench.start(words, Fault(how, who, int(at)))
+    if how == "stop":
+        _release(trial, words, process)
+    else:
+        done = trial.note(words, process.done())
+        if done.status == 0:
+            trial.wrong += _differences(trial)
+    settle()
+    trial.recover(words)
+
+
+def _release(trial: Trial, words: Sequence[str], process: Process) -> None:
+    """A process of this command stopped: it goes on later, or is killed, or the command is run beside it."""
+    stopped = await_stop(trial.bench, process)
+    if stopped and trial.case.how == "stop-rerun":
+        if stopped != process.pid:
+            process.kill()
+        beside = trial.bench.start(words)
+        _wait(beside, PATIENCE_S)
+        os.kill(stopped, signal.SIGKILL)
+        trial.note(words, beside.done())
+    elif stopped and trial.case.how == "stop-kill":
+        os.kill(stopped, signal.SIGKILL)
+    elif stopped:
+        os.kill(stopped, signal.SIGCONT)
+    trial.note(words, process.done())
+
+
+def await_stop(bench: Bench, process: Process) -> int:
+    """The process that stopped; 0 if the command ended before that."""
+    while process.poll() is None:
+        stopped = bench.gauge.stopped
+        if stopped and _state(stopped) == "T":
+            return stopped
+        time.sleep(0.002)
+    return 0
+
+
+def _state(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def _wait(process: Process, most_s: float) -> None:
+    end = time.monotonic() + most_s
+    while process.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+def _differences(trial: Trial) -> list[str]:
+    """A command that says all is well is held to it at once."""
+    now = state_of(trial.bench.home)
+    return [] if now.result == trial.reference.result else ["status 0, and the result is not there or another"]
+
+
+# ------------------------------------------------------------------------------------------------ damage on the disk
+
+
+def damage(trial: Trial, bases: Bases) -> None:
+    base, kind, resting = _place(trial.case.where)
+    bases.restore(base)
+    words = SWEEP
+    if base == "done":
+        trial.bench.run(words)  # what is cached about its files is about these files
+    path = _damage(trial, kind, resting)
+    if owes_a_word(kind) and base == "done":
+        trial.damaged = tuple(filter(None, (stage_of(trial.bench.home, path), str(path))))
+    if not resting and base == "done" and owes_a_word(kind):
+        trial.run(words)
+        if not trial.said():
+            trial.run(["store", "check"])  # nothing read it: whoever looks must find it
+    trial.recover(words)
+
+
+def _place(where: str) -> tuple[str, str, bool]:
+    """Base, kind of file, whether what rests on it is removed."""
+    base = "done"
+    if where.startswith("half-"):
+        base, _, where = where.partition("/")
+    return base, where.removesuffix("+resting"), where.endswith("+resting")
+
+
+def _damage(trial: Trial, kind: str, resting: bool) -> Path:
+    home = trial.bench.home
+    path = kinds_of(home)[kind]
+    if resting:
+        remove_resting(home, path)
+    trial.begin()
+    DAMAGES[trial.case.how](path)
+    return path
+
+
+def checked(trial: Trial, bases: Bases) -> None:
+    """`store check` finds it, repairs it when asked to, and the sweep completes what is missing."""
+    bases.restore("done")
+    kind = trial.case.where
+    path = _damage(trial, kind, resting=False)
+    found = trial.run(WORDS["check"])
+    if owes_a_word(kind):
+        trial.damaged = tuple(filter(None, (stage_of(trial.bench.home, path), str(path))))
+        if found.status != 1 or not trial.said():
+            trial.silent.append(f"`store check` ends with {found.status} and does not name {path.name}")
+    trial.run(WORDS["check-fix"])
+    trial.recover(SWEEP)
+    again = trial.run(WORDS["check"])
+    if again.status != 0 and not kind.startswith("results/"):
+        trial.wrong.append("`store check` still finds damage after the repair and the sweep")
+
+
+def pruned(trial: Trial, bases: Bases) -> None:
+    """A prune behind a damage removes nothing that a result rests on."""
+    bases.restore("done")
+    _damage(trial, trial.case.where, resting=False)
+    done = trial.run(WORDS["prune-yes"])
+    kept = set(trial.reference.products) - {each for each in trial.reference.products if "shard" in each}
+    lost = [each for each in sorted(kept) if not (trial.bench.store / each).is_dir()]
+    if lost and not trial.case.where.startswith("results/"):
+        trial.wrong.append(f"prune (status {done.status}) removed what a result rests on: {', '.join(lost)}")
+    trial.recover(SWEEP)
+
+
+# ------------------------------------------------------------------------------------------- several at the same time
+
+
+def beside(trial: Trial, bases: Bases) -> None:
+    """A process of the sweep stops at a change; another command runs as far as it can; then the sweep goes on."""
+    start, _, place = trial.case.where.partition("/")
+    who, _, at = place.partition("@")
+    words = begin(trial, bases, start)
+    process = trial.bench.start(words, Fault("stop", who, int(at)))
+    stopped = await_stop(trial.bench, process)
+    second = WORDS[trial.case.how]
+    other = trial.bench.start(second)
+    _wait(other, PATIENCE_S)
+    if stopped:
+        os.kill(stopped, signal.SIGCONT)
+    trial.note(second, other.done())
+    trial.note(words, process.done())
+    settle()
+    trial.recover(words)
+    shutil.rmtree(trial.bench.results / "longer", ignore_errors=True)
+
+
+def at_once(trial: Trial, bases: Bases) -> None:
+    """Identical sweeps: every one of them succeeds."""
+    words = begin(trial, bases, "fresh")
+    fault = Fault("lock-noop") if trial.case.how.startswith("noop") else None
+    sweeps = [trial.bench.start(words, fault) for _ in range(int(trial.case.where.split()[0]))]
+    for each in sweeps:
+        done = trial.note(words, each.done())
+        if done.status != 0:
+            trial.wrong.append(f"one of the sweeps ended with status {done.status}")
+    settle()
+    trial.recover(words)
+
+
+# ----------------------------------------------------------------------------------------------- clock, lock, tracker
+
+
+def clock(trial: Trial, bases: Bases) -> None:
+    words = begin(trial, bases, trial.case.where)
+    how = trial.case.how
+    if how.startswith("files-"):
+        at = 1e9 if how == "files-old" else 4e9
+        for path in trial.bench.home.rglob("*"):
+            os.utime(path, (at, at), follow_symlinks=False)
+    else:
+        trial.run(words, fault=Fault(how))
+    trial.recover(words)
+
+
+def locks(trial: Trial, bases: Bases) -> None:
+    if trial.case.how == "held":
+        _held(trial, bases)
+        return
+    if trial.case.where.endswith("sweeps"):
+        at_once(trial, bases)
+        return
+    words = begin(trial, bases, trial.case.where)
+    done = trial.run(words, fault=Fault(trial.case.how))
+    is_noop = trial.case.how == "lock-noop"
+    if is_noop != (done.status == 0):
+        trial.wrong.append(f"status {done.status} where locks {'do nothing' if is_noop else 'are refused'}")
+    if not is_noop and str(trial.bench.home) not in done.output:
+        trial.wrong.append("no line names the file that cannot be locked")
+    settle()
+    trial.recover(words)
+
+
+def _held(trial: Trial, bases: Bases) -> None:
+    """Another process holds a lock: it is waited for, or refused in one line, and nothing is lost."""
+    words = begin(trial, bases, "done" if trial.case.where == "publishing" else "damaged")
+    store, where = trial.bench.store, trial.case.where
+    files = {"store": store / "lock", "publishing": store / "publishing"}
+    file = files.get(where) or next(store.glob(f"{where}/*/lock"), None)
+    if file is None:  # nothing of that stage is there any more: a lock that comes before the stage
+        file = next(iter(sorted(store.glob("answers/*")))) / "lock"
+    with _locked(file):
+        process = trial.bench.start(words)
+        _wait(process, PATIENCE_S)
+    trial.note(words, process.done())
+    trial.recover(words)
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    with file.open("a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def tracker(trial: Trial, bases: Bases) -> None:
+    """Whatever the mirror raises, the result is complete."""
+    words = begin(trial, bases, "fresh")
+    done = trial.run([*words, f"mirror={trial.case.how}"])
+    if done.status != 0:
+        trial.wrong.append(f"status {done.status} because of the tracker")
+    if "tracker is out of order" not in done.output:
+        trial.wrong.append("no warning says what the tracker raised")
+    trial.recover(words)
+
+
+# -------------------------------------------------------------------------------------------------------- real disks
+
+
+def disk_full(trial: Trial, bases: Bases) -> None:
+    """A file system that is too small; then room is made, and the same command runs again."""
+    if "@" in trial.case.where:
+        at_a_change(trial, bases)
+        return
+    clear(trial.bench)
+    with _mounted(trial.bench.home, _room(trial.case.how, bases.seen)):
+        plant_users_files(trial.bench.home)
+        trial.begin()
+        trial.run(SWEEP)
+        settle()
+        _mount(trial.bench.home, "remount,size=64m,nr_inodes=100k")
+        trial.recover(SWEEP)
+        trial.judge()  # while it is there
+
+
+def _room(how: str, seen: Seen) -> str:
+    """Options of a file system that holds a part of what a sweep needs."""
+    what, _, percent = how.rstrip("%").partition("-")
+    if what == "inodes":
+        return f"nr_inodes={max(seen.inodes * int(percent) // 100, 10)}"
+    return f"size={max(seen.pages * int(percent) // 100, 6) * PAGE_BYTES}"
+
+
+def read_only(trial: Trial, bases: Bases) -> None:
+    """Of a store that cannot be written: it can be listed and checked, and a sweep says in one line what is wrong."""
+    if "@" in trial.case.where:
+        at_a_change(trial, bases)
+        return
+    bases.restore("done")
+    trial.begin()
+    words = WORDS[trial.case.how]
+    with _mounted_read_only(trial.bench) if trial.case.where == "mount" else _as_nobody(trial.bench):
+        done = trial.run(words)
+    if trial.case.how in ("store", "check", "prune") and done.status != 0:
+        trial.wrong.append(f"`{' '.join(words)}` needs to write: status {done.status}")
+    if trial.case.how == "unfinished" and done.status == 0:
+        trial.wrong.append("status 0, and nothing can have been written")
+    trial.recover(SWEEP)
+
+
+@contextmanager
+def _mounted(folder: Path, options: str) -> Iterator[None]:
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=False, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise Skipped(f"no file system can be mounted here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        kill_descendants()
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _mount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", options, str(folder)], check=True)
+
+
+@contextmanager
+def _mounted_read_only(bench: Bench) -> Iterator[None]:
+    """The home bound over itself, read-only."""
+    done = subprocess.run(["mount", "--bind", bench.home, bench.home], check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Skipped(f"nothing can be mounted here: {done.stderr.strip()}")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", bench.home], check=True)
+        yield
+    finally:
+        kill_descendants()
+        subprocess.run(["umount", "-l", bench.home], check=True)
+
+
+@contextmanager
+def _as_nobody(bench: Bench) -> Iterator[None]:
+    """Commands run as a user who may read everything and write nothing."""
+    if os.geteuid() != 0:
+        raise Skipped("only root can become another user")
+    bench.user = 65534
+    try:
+        yield
+    finally:
+        bench.user = None
+
+
+Scenario = Callable[[Trial, Bases], None]
+SCENARIOS: Mapping[str, Scenario] = {
+    **dict.fromkeys(("crash", "torn write", "power cut", "signal", "stop", "disk error"), at_a_change),
+    **dict.fromkeys(("flip", "truncate", "empty", "remove", "replace"), damage),
+    "check": checked,
+    "prune": pruned,
+    "beside": beside,
+    "at once": at_once,
+    "clock": clock,
+    "lock": locks,
+    "tracker": tracker,
+    "disk full": disk_full,
+    "read-only": read_only,
+}
