@@ -1,9 +1,9 @@
 """`make faults`: every fault of the table, and what became of it; exit status 1 if one is silent or broken.
 
-    python -m tests.faults                     all cases; writes results/benchmarks/faults.md
-    python -m tests.faults --sample 150        some of every kind, the same ones for the same --seed
-    python -m tests.faults --case ID           one case (or all whose ids match a pattern with * in it), with its output
-    python -m tests.faults --list              ids
+python -m tests.faults                     all cases; writes results/benchmarks/faults.md
+python -m tests.faults --sample 150        some of every kind, the same ones for the same --seed
+python -m tests.faults --case ID           one case (or all whose ids match a pattern with * in it), with its output
+python -m tests.faults --list              ids
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also write the outcomes there")
     arguments = parser.parse_args(argv)
     warm_up()
+    started, outcomes = time.monotonic(), []
     with suite() as here:
         cases = here.cases()
-    chosen = _chosen(cases, arguments.case, arguments.sample, arguments.seed)
-    if arguments.list:
-        print("\n".join(case.id for case in chosen))
-        return 0
-    started = time.monotonic()
-    outcomes = []
-    for outcome in run_all(chosen, min(arguments.jobs, len(chosen)) or 1):
-        outcomes.append(outcome)
-        _show(outcome, is_one=arguments.case is not None)
-    text = table(outcomes, len(cases), time.monotonic() - started, arguments.jobs)
+        chosen = _chosen(cases, arguments.case, arguments.sample, arguments.seed)
+        if arguments.list:
+            print("\n".join(case.id for case in chosen))
+            return 0
+        jobs = min(arguments.jobs, len(chosen))
+        for outcome in map(here.run, chosen) if jobs == 1 else run_all(chosen, jobs):
+            outcomes.append(outcome)
+            _show(outcome, is_one=arguments.case is not None)
+    text = table(outcomes, len(cases), time.monotonic() - started, jobs)
     print(text)
     if arguments.json:
         arguments.json.write_text(json.dumps([summary(each) for each in outcomes]), encoding="utf-8")

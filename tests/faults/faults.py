@@ -83,15 +83,15 @@ class Gauge:
 class Watch:
     """The changes of one process, as its audit hook sees them."""
 
-    home: str
+    home: Path
     who: str
     fault: Fault | None
     gauge: Gauge
     trace: Path | None = None  # where every change is written down, when they are counted
     changes: int = 0
-    sizes: dict[str, int] = field(default_factory=dict)  # files opened to be written: their length before
+    sizes: dict[Path, int] = field(default_factory=dict)  # files opened to be written: their length before
     synced: set[int] = field(default_factory=set)  # inodes
-    last: str | None = None
+    last: Path | None = None
     busy: bool = False
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -106,33 +106,33 @@ class Watch:
         finally:
             self.busy = False
 
-    def _changed(self, event: str, arguments: tuple[Any, ...]) -> str | None:
+    def _changed(self, event: str, arguments: tuple[Any, ...]) -> Path | None:
         """The path below home that is about to change; None: nothing is, or not there."""
         first = arguments[0]
         if event == "open" and (not isinstance(arguments[2], int) or not arguments[2] & WRITES):
             return None
         if not isinstance(first, (str, bytes, os.PathLike)):
             return None
-        path = os.fsdecode(arguments[1] if event in ("os.rename", "os.link", "os.symlink") else first)
-        if not path.startswith("/"):
-            descriptors = [each for each in arguments[1:] if isinstance(each, int) and each > 2]
-            path = os.path.join(os.readlink(f"/proc/self/fd/{descriptors[-1]}") if descriptors else os.getcwd(), path)
-        return path if path.startswith(self.home) else None
+        path = Path(os.fsdecode(arguments[1] if event in ("os.rename", "os.link", "os.symlink") else first))
+        if not path.is_absolute():
+            folders = [each for each in arguments[1:] if isinstance(each, int) and each > 2]  # open descriptors
+            path = (Path(f"/proc/self/fd/{folders[-1]}").readlink() if folders else Path.cwd()) / path
+        return path if path.is_relative_to(self.home) else None
 
-    def _before(self, event: str, path: str) -> None:
+    def _before(self, event: str, path: Path) -> None:
         self.changes += 1
         if self.trace is not None:
             with self.trace.open("a", encoding="utf-8") as file:
                 file.write(f"{self.who} {self.changes} {event} {path}\n")
         fault = self.fault
         if fault is not None:
-            if self.who == fault.who and self.changes == max(fault.at, 1):
+            if self.who == fault.who and self.changes == fault.at:
                 self.gauge.has_struck = True
                 self._strike(fault)
             if self.gauge.is_lasting and event in LASTING.get(fault.how, ()):
-                raise OSError(getattr(errno, fault.how), os.strerror(getattr(errno, fault.how)), path)
+                raise OSError(getattr(errno, fault.how), os.strerror(getattr(errno, fault.how)), str(path))
         if event == "open":
-            self.sizes[path] = os.path.getsize(path) if os.path.isfile(path) else 0
+            self.sizes[path] = path.stat().st_size if path.is_file() else 0
             self.last = path
 
     def _strike(self, fault: Fault) -> None:
@@ -155,17 +155,17 @@ class Watch:
             _keep(self.last, self.sizes[self.last], part=0.5)
         if how == "power":
             for path, before in self.sizes.items():
-                if os.path.isfile(path) and os.stat(path).st_ino not in self.synced:
+                if path.is_file() and path.stat().st_ino not in self.synced:
                     _keep(path, before, part=0.0)
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("alive after SIGKILL")
 
 
-def _keep(path: str, before: int, part: float) -> None:
+def _keep(path: Path, before: int, part: float) -> None:
     """Of what was added to a file since it was opened."""
-    if os.path.isfile(path) and not os.path.islink(path):
-        added = max(os.path.getsize(path) - before, 0)
-        os.truncate(path, min(before, os.path.getsize(path)) + int(added * part))
+    if path.is_file() and not path.is_symlink():
+        size_bytes = path.stat().st_size
+        os.truncate(path, min(before, size_bytes) + int(max(size_bytes - before, 0) * part))
 
 
 _watch: Watch | None = None  # of this process
@@ -179,7 +179,7 @@ def install() -> None:
 def arm(home: Path, who: str, fault: Fault | None, gauge: Gauge, trace: Path | None) -> None:
     """In a process just forked: count its changes from now on, and do what the fault says."""
     global _watch
-    _watch = Watch(str(home), who, fault, gauge, trace)
+    _watch = Watch(home, who, fault, gauge, trace)
     if fault is not None and fault.how == "power":
         _note_flushes(_watch)
     if fault is not None and fault.how in FROM_THE_START:

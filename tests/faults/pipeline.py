@@ -226,7 +226,7 @@ def is_whole(line: str) -> bool:
 
 def _is_torn(lines: Path) -> bool:
     """Its last line lacks its end."""
-    return lines.exists() and not lines.read_bytes()[-1:] in (b"", b"\n")
+    return lines.exists() and lines.read_bytes()[-1:] not in (b"", b"\n")
 
 
 def shared(directory: Path) -> SharedReport:
@@ -243,5 +243,3 @@ def mend_shared(directory: Path) -> None:
     for path in directory.rglob("lines.txt"):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         path.write_text("".join(line for line in lines if is_whole(line)), encoding="utf-8")
-
-

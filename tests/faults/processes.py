@@ -14,8 +14,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -211,7 +211,7 @@ class Bench:
 
 def warm_up() -> None:
     """Once, before the first fork: what stands in for starting an interpreter, and what every process would repeat."""
-    _become_subreaper()
+    become_subreaper()
     faults.install()
     _exchange(entry, "compose", _composed)
     _exchange(sweep.housekeeping, "compose_entry", _composed_entry)
@@ -254,7 +254,7 @@ def _composed_entry(overrides: Sequence[str]) -> Any:
     return _entry_once(tuple(overrides))
 
 
-def _become_subreaper() -> None:
+def become_subreaper() -> None:
     """Workers whose driver died become our children, so that their end can be awaited."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 

@@ -202,7 +202,8 @@ def pruned(trial: Trial, bases: Bases) -> None:
     bases.restore("done")
     _damage(trial, trial.case.where, resting=False)
     done = trial.run(WORDS["prune-yes"])
-    kept = set(trial.reference.products) - {each for each in trial.reference.products if "shard" in each}
+    assert trial.before is not None
+    kept = {each for each in trial.before.products if not each.startswith("squares_shard/")}
     lost = [each for each in sorted(kept) if not (trial.bench.store / each).is_dir()]
     if lost and not trial.case.where.startswith("results/"):
         trial.wrong.append(f"prune (status {done.status}) removed what a result rests on: {', '.join(lost)}")

@@ -14,7 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-VARYING = ("seconds", "usd", "finished_at", "provenance", "commit", "packages", "out", "checksum", "source", "digests")
+VARYING = (
+    "seconds",
+    "usd",
+    "finished_at",
+    "provenance",
+    "commit",
+    "packages",
+    "out",
+    "checksum",
+    "source",
+    "digests",
+    "generation",
+)
 CORE = ("key", "request_key", "identity", "summary", "inputs", "files")  # of a record
 USERS = {  # files of the user's own, which nothing may touch
     "results/notes.txt": b"what I think of it\n",

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.faults.cases import STARTS, SWEEP, Case, Seen, all_cases
 from tests.faults.damage import DAMAGES, can_be, kinds_of, remove_resting
 from tests.faults.faults import Fault
-from tests.faults.processes import Bench, kill_descendants, settle, warm_up
+from tests.faults.processes import Bench, become_subreaper, kill_descendants, settle
 from tests.faults.scenarios import PAGE_BYTES, REDO, SCENARIOS, WORDS, Bases, clear
 from tests.faults.state import State, state_of
 from tests.faults.trial import Outcome, Trial, outcome_of
@@ -159,7 +159,7 @@ def run_all(cases: Sequence[Case], jobs: int) -> Iterator[Outcome]:
 def _set_up() -> None:
     global _suite
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the pool ends us
-    warm_up()
+    become_subreaper()
     context = suite()
     _suite = context.__enter__()
     multiprocessing.util.Finalize(_suite, context.__exit__, args=(None, None, None), exitpriority=10)
@@ -168,4 +168,3 @@ def _set_up() -> None:
 def _run_one(case: Case) -> Outcome:
     assert _suite is not None
     return _suite.run(case)
-

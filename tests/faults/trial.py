@@ -1,18 +1,20 @@
 """One case from its fault to its verdict: what was run, what was said, and what is there afterwards.
 
-    survived     the same command again gives every byte of an undisturbed run
-    once more    likewise, but the first run after the fault ended with a message, as it may, and the second succeeded
-    silent       published bytes, or what vouches for them, are other than they were, and not a line says so
-    broken       anything else: other bytes, a traceback, a command that hangs, a user's file lost, damage unreported
-    skipped      this machine does not allow the fault to be made, and the reason says what is missing
+survived     the same command again gives every byte of an undisturbed run
+once more    likewise, but the first run after the fault ended with a message, as it may, and the second succeeded
+silent       published bytes, or what vouches for them, are other than they were, and not a line says so
+broken       anything else: other bytes, a traceback, a command that hangs, a user's file lost, damage unreported
+skipped      this machine does not allow the fault to be made, and the reason says what is missing
 """
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import unified_diff
 from enum import Enum
 
 from tests.faults.cases import Case
@@ -127,9 +129,7 @@ class Trial:
             verdict = Verdict.SILENT
         output = "\n".join(f"$ {command}\n{done.output}[{done.status}]" for command, done in self.outputs)
         seconds = time.monotonic() - self.started
-        return Outcome(
-            self.case, verdict, tuple([*self.silent, *self.wrong]), self._repeated(now), round(seconds, 2), output
-        )
+        return Outcome(self.case, verdict, (*self.silent, *self.wrong), self._repeated(now), round(seconds, 2), output)
 
     def _judge_result(self, now: State) -> None:
         """The table and every file beside it."""
@@ -137,15 +137,17 @@ class Trial:
         differing = [name for name in names if now.result.get(name) != self.reference.result.get(name)]
         if differing:
             self._other_bytes("results", differing)
+            if "manifest.json" in differing:
+                self.outputs.append(("(manifest)", Done(0, _difference(now.result, self.reference.result))))
 
     def _judge_store(self, now: State) -> None:
-        """What is finished has the bytes of an undisturbed run, and a record that says so; or `store check` finds it."""
+        """Finished stages have the bytes of an undisturbed run, by a record that says so; or `store check` finds it."""
         differing = {}
         for address, product in now.products.items():
             if product != self.reference.products.get(address):
                 differing[address] = f"{address}: its product differs"
-            elif self._record_differs(address, now):
-                differing[address] = f"{address}: its record differs"
+            elif fields := self._other_fields(address, now):
+                differing[address] = f"{address}: its record differs ({fields})"
         if not differing:
             return
         read = {each for each in differing if any(reader in self.bench.calls() for reader in now.resting_on(each))}
@@ -156,12 +158,15 @@ class Trial:
             if address not in checked.output or checked.status == 0:
                 self.silent.append(f"{what}, and `store check` does not find it")
 
-    def _record_differs(self, address: str, now: State) -> bool:
-        """What was not made again keeps its record to the letter."""
-        record, known = now.records[address], self.reference.records.get(address)
-        if address in self.bench.calls() or self.before is None or not self.before.records.get(address):
-            return core(record) != core(known)
-        return record != known
+    def _other_fields(self, address: str, now: State) -> str:
+        """Of a record; what was not made again keeps its record to the letter."""
+        record = now.records[address]
+        before = self.before.records.get(address) if self.before else None
+        if address in self.bench.calls() or before is None:
+            record, before = core(record), core(self.reference.records.get(address))
+        if record is None or before is None:
+            return "" if record is before else "cannot be read"
+        return ", ".join(sorted(name for name in {**before, **record} if before.get(name) != record.get(name)))
 
     def _other_bytes(self, what: str, names: Sequence[str]) -> None:
         text = f"{what}: other bytes than an undisturbed run{' in ' + ', '.join(names) if names else ''}"
@@ -176,6 +181,14 @@ class Trial:
         return len(calls) - len(new)
 
 
+def _difference(now: Mapping[str, str], reference: Mapping[str, str]) -> str:
+    """Of two manifests, for whoever looks into it."""
+    texts = [json.dumps(json.loads(each.get("manifest.json", "{}")), indent=1) for each in (reference, now)]
+    return (
+        "\n".join(unified_diff(*(text.splitlines() for text in texts), "undisturbed", "now", n=1, lineterm="")) + "\n"
+    )
+
+
 def _last_line(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("error", "failed", "damaged"))]
@@ -187,4 +200,3 @@ def outcome_of(error: Exception, case: Case, started: float) -> Outcome:
     verdict = Verdict.SKIPPED if isinstance(error, Skipped) else Verdict.BROKEN
     text = str(error) if isinstance(error, Skipped) else f"the suite failed: {type(error).__name__}: {error}"
     return Outcome(case, verdict, (text,), seconds=round(time.monotonic() - started, 2))
-
