@@ -297,7 +297,10 @@ def _held(trial: Trial, bases: Bases) -> None:
 def _locked(file: Path) -> Iterator[None]:
     with file.open("a+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(held, fcntl.LOCK_UN)  # forks inherited the open file: closing it here would free nothing
 
 
 def tracker(trial: Trial, bases: Bases) -> None:

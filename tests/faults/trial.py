@@ -78,7 +78,7 @@ class Trial:
         if TRACEBACK in done.output:
             last = [line for line in done.output.splitlines() if line.strip()][-1]
             self.wrong.append(f"`{command}` ended with a traceback: {last}")
-        if done.status not in (0, 137) and not done.output.strip():
+        if 0 < done.status < 128 and not done.output.strip():
             self.wrong.append(f"`{command}` ended with status {done.status} and said nothing")
         return done
 
