@@ -25,7 +25,7 @@ import sweep.housekeeping
 import sweep.launch.local
 import sweep.provenance
 import sweep.run
-from sweep.compose import Composition, compose, compose_entry
+from sweep.compose import Composition, compose, compose_entry, pipeline_of
 from sweep.errors import InputError
 from tests.faults import faults, pipeline
 from tests.faults.faults import DRIVER, Fault, Gauge
@@ -138,6 +138,8 @@ class Bench:
     """One user's store and results, made anew for every case at the same place, and the commands run there."""
 
     home: Path
+    pipeline: str = "tests.faults.pipeline"
+    config: Path = CONFIG
     gauge: Gauge = field(default_factory=Gauge)
     trace: Path | None = None
     started: int = 0
@@ -166,7 +168,7 @@ class Bench:
         """`python -m sweep WORDS`, in the background."""
         self.started += 1
         argv = self._argv(words)
-        _compose_ahead(argv)
+        _compose_ahead(argv, self.config)
         output_file = self.home.parent / f"output-{self.started}.txt"
         with output_file.open("wb") as output:
             process = forked(lambda: self._drive(argv, fault), output.fileno())
@@ -178,7 +180,7 @@ class Bench:
 
     def _argv(self, words: Sequence[str]) -> list[str]:
         is_sweep = not words or "=" in words[0]
-        return [*words, *self.places(), "pipeline=tests.faults.pipeline", *(["-m"] if is_sweep else [])]
+        return [*words, *self.places(), f"pipeline={self.pipeline}", *(["-m"] if is_sweep else [])]
 
     def _drive(self, argv: Sequence[str], fault: Fault | None) -> int:
         sys.argv = ["sweep", *argv]
@@ -213,7 +215,6 @@ def warm_up() -> None:
     """Once, before the first fork: what stands in for starting an interpreter, and what every process would repeat."""
     become_subreaper()
     faults.install()
-    _exchange(entry, "compose", _composed)
     _exchange(sweep.housekeeping, "compose_entry", _composed_entry)
     _exchange(sweep.provenance, "_git", lambda *arguments: "0" * 40 if arguments[0] == "rev-parse" else "")
     _exchange(sweep.provenance, "_package_versions", cache(sweep.provenance._package_versions))
@@ -227,22 +228,20 @@ def _exchange(module: Any, name: str, value: object) -> None:
     setattr(module, name, value)
 
 
-def _compose_ahead(argv: Sequence[str]) -> None:
+def _compose_ahead(argv: Sequence[str], config: Path) -> None:
     """What the fork will ask Hydra, while the answer can be kept; a command line at fault is answered there."""
+    _exchange(entry, "compose", lambda argv: _compose_once(tuple(argv), config))
     with suppress(InputError):
         if argv[-1] == "-m":
-            pipeline.graph(_composed(argv).points, _composed(argv).request)
+            composed = _compose_once(tuple(argv), config)
+            pipeline_of(composed.entry.pipeline).graph(composed.points, composed.request)
         elif argv[0] == "store":
             _composed_entry([each for each in argv[1:] if each.partition("=")[0] in ("store", "results", "pipeline")])
 
 
-def _composed(argv: Sequence[str]) -> Composition:
-    return _compose_once(tuple(argv))
-
-
 @cache
-def _compose_once(argv: tuple[str, ...]) -> Composition:
-    return compose(argv, CONFIG)
+def _compose_once(argv: tuple[str, ...], config: Path) -> Composition:
+    return compose(argv, config)
 
 
 @cache
