@@ -49,11 +49,14 @@ AT_A_CHANGE: Mapping[str, Sequence[str]] = {
 }
 EVERY = {"SIGHUP": 3, "SIGUSR1": 3, "SIGTERM": 2, "SIGINT": 2, "stop-kill": 3, "stop-rerun": 3, "stop-continue": 5}
 EVERY |= {"EROFS": 2, "EACCES": 4, "EIO": 2}  # one change in so many
+DONE = "done"  # the home that most damages begin from; others are named before the file
+BASES = (DONE, "half-weights", "half-answers", "half-report", "redone")
 STARTS = ("fresh", "redo", "damaged")
 BESIDE = (
     *("prune", "prune-yes", "prune-unfinished", "check", "check-fix", "store"),
     *("sweep", "redo=answers", "redo=numbers", "longer"),
 )
+OVER_RESULTS = ("sweep", "longer-here", "redo=answers", "publish", "prune-yes", "prune-unfinished", "check-fix")
 ROUNDS = 40
 
 
@@ -66,6 +69,12 @@ def all_cases(seen: Seen) -> list[Case]:
         *(Case("clock", start, how) for start in STARTS for how in ("clock-back", "clock-ahead", "clock-1970")),
         *(Case("clock", start, how) for start in STARTS for how in ("files-old", "files-new")),
         *_locks(),
+        *(
+            Case("dear", place, how)
+            for place in ("weights", "weights+resting")
+            for how in ("middle", "half", "removed")
+        ),
+        *(Case("results", what, how) for what in ("notes", "earlier result") for how in OVER_RESULTS),
         *(Case("tracker", "on_finished", how) for how in ("TypeError", "OSError", "TimeoutError", "StoreError")),
         *(Case("at once", f"{many} sweeps", f"round-{number}") for many in (2, 4) for number in range(ROUNDS)),
         *_disks(seen),
@@ -89,15 +98,15 @@ def _damages(seen: Seen) -> Iterator[Case]:
     for base, kinds in seen.files.items():
         for kind, hows in kinds:
             for how in hows:
-                place = kind if base == "done" else f"{base}/{kind}"
+                place = kind if base == DONE else f"{base}/{kind}"
                 yield Case(KIND_OF_DAMAGE[how], place, how)
-                if base == "done" and not kind.startswith("results/"):
+                if base == DONE and not kind.startswith("results/"):
                     yield Case(KIND_OF_DAMAGE[how], f"{place}+resting", how)
 
 
 def _of_house_keeping(seen: Seen) -> Iterator[Case]:
     """The same damages, seen by `store check` first; and a prune behind a damage."""
-    for kind, hows in seen.files["done"]:
+    for kind, hows in seen.files[DONE]:
         for how in hows:
             if how in ("middle", "half", "removed", "folder"):
                 yield Case("check", kind, how)

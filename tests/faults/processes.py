@@ -179,7 +179,7 @@ class Bench:
         return self.start(words, fault).done(limit_s)
 
     def _argv(self, words: Sequence[str]) -> list[str]:
-        is_sweep = not words or "=" in words[0]
+        is_sweep = not words or "=" in words[0] or words[0] == "publish"
         return [*words, *self.places(), f"pipeline={self.pipeline}", *(["-m"] if is_sweep else [])]
 
     def _drive(self, argv: Sequence[str], fault: Fault | None) -> int:

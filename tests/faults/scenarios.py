@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.cases import SWEEP, Seen
+from tests.faults.cases import BASES, DONE, SWEEP, Seen
 from tests.faults.damage import DAMAGES, kinds_of, owes_a_word, remove_resting, stage_of
 from tests.faults.faults import Fault
 from tests.faults.processes import Bench, Process, kill_descendants, settle
-from tests.faults.state import plant_users_files, state_of
+from tests.faults.state import plant_users_files, result_folder, state_of
 from tests.faults.trial import Skipped, Trial
 
 REDO = "redo=weights,answers"
+DEAR = "dear=true"
 PAGE_BYTES = 4096
 PATIENCE_S = 1.0  # how long a second command may run beside a stopped process before that one goes on
 WORDS: Mapping[str, Sequence[str]] = {
@@ -31,6 +32,8 @@ WORDS: Mapping[str, Sequence[str]] = {
     "store": ("store",),
     "sweep": SWEEP,
     "longer": ("number=1,2,3", "name=longer"),
+    "longer-here": ("number=1,2,3",),
+    "publish": ("publish", *SWEEP),
     "redo=answers": (*SWEEP, "redo=answers"),
     "redo=numbers": (*SWEEP, "redo=numbers"),
     "unfinished": ("number=1,2,3", "name=longer"),
@@ -150,12 +153,12 @@ def damage(trial: Trial, bases: Bases) -> None:
     base, kind, resting = _place(trial.case.where)
     bases.restore(base)
     words = SWEEP
-    if base == "done":
+    if base == DONE:
         trial.bench.run(words)  # what is cached about its files is about these files
     path = _damage(trial, kind, resting)
-    if owes_a_word(kind) and base == "done":
+    if owes_a_word(kind) and base == DONE:
         trial.damaged = tuple(filter(None, (stage_of(trial.bench.home, path), str(path))))
-    if not resting and base == "done" and owes_a_word(kind):
+    if not resting and base == DONE and owes_a_word(kind):
         trial.run(words)
         if not trial.said():
             trial.run(["store", "check"])  # nothing read it: whoever looks must find it
@@ -164,8 +167,8 @@ def damage(trial: Trial, bases: Bases) -> None:
 
 def _place(where: str) -> tuple[str, str, bool]:
     """Base, kind of file, whether what rests on it is removed."""
-    base = "done"
-    if where.startswith("half-"):
+    base = DONE
+    if where.partition("/")[0] in BASES:
         base, _, where = where.partition("/")
     return base, where.removesuffix("+resting"), where.endswith("+resting")
 
@@ -182,7 +185,7 @@ def _damage(trial: Trial, kind: str, resting: bool) -> Path:
 
 def checked(trial: Trial, bases: Bases) -> None:
     """`store check` finds it, repairs it when asked to, and the sweep completes what is missing."""
-    bases.restore("done")
+    bases.restore(DONE)
     kind = trial.case.where
     path = _damage(trial, kind, resting=False)
     found = trial.run(WORDS["check"])
@@ -199,7 +202,7 @@ def checked(trial: Trial, bases: Bases) -> None:
 
 def pruned(trial: Trial, bases: Bases) -> None:
     """A prune behind a damage removes nothing that a result rests on."""
-    bases.restore("done")
+    bases.restore(DONE)
     _damage(trial, trial.case.where, resting=False)
     done = trial.run(WORDS["prune-yes"])
     assert trial.before is not None
@@ -207,6 +210,44 @@ def pruned(trial: Trial, bases: Bases) -> None:
     lost = [each for each in sorted(kept) if not (trial.bench.store / each).is_dir()]
     if lost and not trial.case.where.startswith("results/"):
         trial.wrong.append(f"prune (status {done.status}) removed what a result rests on: {', '.join(lost)}")
+    trial.recover(SWEEP)
+
+
+def dear(trial: Trial, bases: Bases) -> None:
+    """What was expensive is not made again unasked: the command stops with the price, and redo= makes it."""
+    bases.restore(DONE)
+    words = (*SWEEP, DEAR)
+    where, _, resting = trial.case.where.partition("+")
+    trial.bench.run([*words, f"redo={where}"])  # its record has its price now
+    path = _damage(trial, f"{where}/out/weights.bin", bool(resting))
+    trial.damaged = tuple(filter(None, (stage_of(trial.bench.home, path), str(path))))
+    done = trial.run(words)
+    if any(call.startswith(f"{where}/") for call in trial.bench.calls()):
+        trial.wrong.append(f"{where}: made again at a price that nobody agreed to")
+    if resting and (done.status == 0 or f"redo={where}" not in done.output or "USD" not in done.output):
+        trial.wrong.append(f"status {done.status}, and no line names the price and redo={where}")
+    trial.recover(words)
+
+
+def over_results(trial: Trial, bases: Bases) -> None:
+    """Neither a file of the user's in a result folder nor an earlier result goes away."""
+    bases.restore(DONE)
+    home = trial.bench.home
+    result = result_folder(home / "results")
+    assert result is not None
+    notes = [home / "results" / "faults" / "my notes.txt", result / "my notes.txt"]
+    for path in notes:
+        path.write_text("mine", encoding="utf-8")
+    table = (result / "table.csv").read_bytes()
+    trial.begin()
+    trial.run(WORDS[trial.case.how])
+    kept = {path.read_bytes() for path in (home / "results").rglob("table.csv")}
+    if trial.case.where == "notes":
+        trial.wrong += [f"{path} is gone" for path in dict.fromkeys(notes) if not path.exists()]
+    elif table not in kept:
+        trial.wrong.append("the earlier result is no longer there")
+    for path in notes:
+        path.unlink(missing_ok=True)
     trial.recover(SWEEP)
 
 
@@ -346,7 +387,7 @@ def read_only(trial: Trial, bases: Bases) -> None:
     if "@" in trial.case.where:
         at_a_change(trial, bases)
         return
-    bases.restore("done")
+    bases.restore(DONE)
     trial.begin()
     words = WORDS[trial.case.how]
     with _mounted_read_only(trial.bench) if trial.case.where == "mount" else _as_nobody(trial.bench):
@@ -414,6 +455,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "clock": clock,
     "lock": locks,
     "tracker": tracker,
+    "dear": dear,
+    "results": over_results,
     "disk full": disk_full,
     "read-only": read_only,
 }

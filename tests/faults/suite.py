@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.faults.cases import STARTS, SWEEP, Case, Seen, all_cases
+from tests.faults.cases import BASES, STARTS, SWEEP, Case, Seen, all_cases
 from tests.faults.damage import DAMAGES, can_be, kinds_of, remove_resting
 from tests.faults.faults import Fault
 from tests.faults.processes import Bench, become_subreaper, kill_descendants, settle
@@ -74,6 +74,7 @@ def _undisturbed(bench: Bench) -> Suite:
     longer = state_of(bench.home)
     bases.restore("done")
     counted["redo"] = _counted(bench, [*SWEEP, REDO])
+    bases.keep("redone")
     bases.restore("done")
     _damage_answers(bench)
     bases.keep("damaged")
@@ -131,7 +132,7 @@ def _files(bases: Bases) -> dict[str, list[tuple[str, list[str]]]]:
     """By base: kinds of files and what can happen to each; of a half-finished home what a finished one has not."""
     found: dict[str, list[tuple[str, list[str]]]] = {}
     known: set[str] = set()
-    for base in ("done", "half-weights", "half-answers", "half-report"):
+    for base in BASES:
         kinds = {kind: path for kind, path in kinds_of(bases.folder(base)).items() if kind not in known}
         known |= set(kinds)
         found[base] = [(kind, [how for how in DAMAGES if can_be(path, how)]) for kind, path in kinds.items()]

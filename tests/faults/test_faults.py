@@ -15,8 +15,20 @@ from sweep.provenance import PROJECT
 
 SAMPLE, JOBS = 150, 2
 KINDS = (
-    *("at once", "beside", "check", "clock", "crash", "disk error", "disk full", "empty", "flip", "lock"),
-    *("power cut", "prune", "read-only", "remove", "replace", "signal", "stop", "torn write", "tracker", "truncate"),
+    *("at once", "beside", "check", "clock", "crash", "dear", "disk error", "disk full", "empty", "flip", "lock"),
+    *(
+        "power cut",
+        "prune",
+        "read-only",
+        "remove",
+        "replace",
+        "results",
+        "signal",
+        "stop",
+        "torn write",
+        "tracker",
+        "truncate",
+    ),
 )
 
 
