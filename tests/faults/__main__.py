@@ -13,14 +13,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from sweep.provenance import PROJECT
 from tests.faults.cases import Case, sample
 from tests.faults.processes import warm_up
-from tests.faults.suite import run_all, suite
+from tests.faults.real import real_cases, undisturbed
+from tests.faults.suite import Suite, run_all, suite
 from tests.faults.table import summary, table
 from tests.faults.trial import Outcome
 
@@ -34,21 +36,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--case", help="the id of one case, or a pattern")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--real", action="store_true", help="faults in a real scan too, a quarter of an hour")
     parser.add_argument("--json", type=Path, help="also write the outcomes there")
     arguments = parser.parse_args(argv)
     warm_up()
-    started, outcomes = time.monotonic(), []
-    with suite() as here:
-        cases = here.cases()
-        chosen = _chosen(cases, arguments.case, arguments.sample, arguments.seed)
-        if arguments.list:
-            print("\n".join(case.id for case in chosen))
-            return 0
-        jobs = min(arguments.jobs, len(chosen))
-        for outcome in map(here.run, chosen) if jobs == 1 else run_all(chosen, jobs):
-            outcomes.append(outcome)
-            _show(outcome, is_one=arguments.case is not None)
-    text = table(outcomes, len(cases), time.monotonic() - started, jobs)
+    started, outcomes, there_are = time.monotonic(), [], 0
+    for part in (_toy, _real) if arguments.real else (_toy,):
+        with part() as (here, of, cases):
+            there_are += len(cases)
+            chosen = _chosen(cases, arguments)
+            if arguments.list:
+                print("\n".join(case.id for case in chosen))
+                continue
+            jobs = min(arguments.jobs, len(chosen))
+            for outcome in map(here.run, chosen) if jobs <= 1 else run_all(chosen, jobs, of):
+                outcomes.append(outcome)
+                _show(outcome, is_one=arguments.case is not None)
+    if not outcomes:
+        return 0 if arguments.list else _nothing(arguments.case)
+    text = table(outcomes, there_are, time.monotonic() - started, arguments.jobs)
     print(text)
     if arguments.json:
         arguments.json.write_text(json.dumps([summary(each) for each in outcomes]), encoding="utf-8")
@@ -58,13 +64,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(each.is_good for each in outcomes) else 1
 
 
-def _chosen(cases: Sequence[Case], pattern: str | None, size: int | None, seed: int) -> list[Case]:
-    if pattern is not None:
-        found = [case for case in cases if case.id == pattern or fnmatchcase(case.id, pattern)]
-        if not found:
-            raise SystemExit(f"--case {pattern}: no such case. --list shows them all.")
-        return found
-    return list(cases) if size is None else sample(cases, size, seed)
+Part = tuple[Suite, Callable[[], AbstractContextManager[Suite]], Sequence[Case]]
+
+
+@contextmanager
+def _toy() -> Iterator[Part]:
+    with suite() as here:
+        yield here, suite, here.cases()
+
+
+@contextmanager
+def _real() -> Iterator[Part]:
+    with undisturbed() as shared, shared.suite() as here:
+        yield here, shared.suite, list(real_cases(shared.seen))
+
+
+def _chosen(cases: Sequence[Case], arguments: argparse.Namespace) -> list[Case]:
+    if arguments.case is not None:
+        return [case for case in cases if case.id == arguments.case or fnmatchcase(case.id, arguments.case)]
+    return list(cases) if arguments.sample is None else sample(cases, arguments.sample, arguments.seed)
+
+
+def _nothing(pattern: str | None) -> int:
+    print(f"--case {pattern}: no such case. --list shows them all, with --real those of a real scan too.")
+    return 2
 
 
 def _show(outcome: Outcome, is_one: bool) -> None:

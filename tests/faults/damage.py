@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.faults.state import USERS, json_at, result_folder, state_of
+from tests.faults.state import RESULTS, USERS, json_at, result_folder, state_of
 
 KEY = re.compile(r"(?<=/)[0-9a-f]{12}(?=/|$)")
 TOKEN = re.compile(r"(?<=[-.])[0-9a-z]*[0-9][0-9a-z-]*(?=[./]|$)")
@@ -57,17 +57,15 @@ def remove_resting(home: Path, path: Path) -> list[str]:
     address = stage_of(home, path)
     state = state_of(home)
     if address is None:
-        readers = {"shared/lines/lines.txt": "answers"}
-        name = readers.get(path.relative_to(home / "store").as_posix(), "report")
+        name = "answers" if path.is_relative_to(home / "store" / "shared") else "report"
         resting = {each for each in state.inputs if each.startswith(f"{name}/")}
         resting |= {behind for each in set(resting) for behind in state.resting_on(each)}
     else:
         resting = state.resting_on(address)
     for each in resting:
         shutil.rmtree(home / "store" / each)
-    result = result_folder(home / "results")
-    if result is not None:
-        shutil.rmtree(home / "results" / "faults")
+    for name in RESULTS:
+        shutil.rmtree(home / "results" / name, ignore_errors=True)
     return sorted(resting)
 
 

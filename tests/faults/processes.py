@@ -52,6 +52,7 @@ class Process:
     pid: int
     returncode: int | None = None
     output_file: Path | None = None
+    limit_s: float = LIMIT_S
 
     def poll(self) -> int | None:
         if self.returncode is None:
@@ -79,11 +80,11 @@ class Process:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
-    def done(self, limit_s: float = LIMIT_S) -> Done:
+    def done(self) -> Done:
         """Wait for its end; what takes longer than the limit is killed and called hung."""
         hung = False
         try:
-            status = self.wait(limit_s)
+            status = self.wait(self.limit_s)
         except subprocess.TimeoutExpired:
             hung = True
             self.kill()
@@ -140,6 +141,8 @@ class Bench:
     home: Path
     pipeline: str = "tests.faults.pipeline"
     config: Path = CONFIG
+    limit_s: float = LIMIT_S
+    begin_worker: Callable[[int], None] | None = None  # given its threads; None: its stage functions count their calls
     gauge: Gauge = field(default_factory=Gauge)
     trace: Path | None = None
     started: int = 0
@@ -172,11 +175,11 @@ class Bench:
         output_file = self.home.parent / f"output-{self.started}.txt"
         with output_file.open("wb") as output:
             process = forked(lambda: self._drive(argv, fault), output.fileno())
-        process.output_file = output_file
+        process.output_file, process.limit_s = output_file, self.limit_s
         return process
 
-    def run(self, words: Sequence[str], fault: Fault | None = None, limit_s: float = LIMIT_S) -> Done:
-        return self.start(words, fault).done(limit_s)
+    def run(self, words: Sequence[str], fault: Fault | None = None) -> Done:
+        return self.start(words, fault).done()
 
     def _argv(self, words: Sequence[str]) -> list[str]:
         is_sweep = not words or "=" in words[0] or words[0] == "publish"
@@ -192,7 +195,9 @@ class Bench:
             first = next(Path(each).parent.name for each in arguments if each.startswith("/"))
             names[first] = names.get(first, 0) + 1
             who = first if names[first] == 1 else f"{first}.{names[first]}"
-            return forked(lambda: self._work(arguments, who, fault), log.fileno())
+            if self.begin_worker is not None:
+                self._note_calls(arguments)
+            return forked(lambda: self._work(arguments, who, fault, threads), log.fileno())
 
         _exchange(sweep.launch.local, "_spawn", spawn)
         if self.user is not None:
@@ -202,8 +207,15 @@ class Bench:
         faults.arm(self.home, DRIVER, fault, self.gauge, self.trace)
         return entry.main()
 
-    def _work(self, arguments: Sequence[str], who: str, fault: Fault | None) -> int:
+    def _note_calls(self, arguments: Sequence[str]) -> None:
+        places = [Path(each) for each in arguments if each.startswith("/")]
+        with self.calls_file.open("a", encoding="utf-8") as calls:
+            calls.write("".join(f"{each.parent.name}/{each.name}\n" for each in places))
+
+    def _work(self, arguments: Sequence[str], who: str, fault: Fault | None, threads: int) -> int:
         sys.argv = ["sweep.run", *arguments]
+        if self.begin_worker is not None:
+            self.begin_worker(threads)
         faults.arm(self.home, who, fault, self.gauge, self.trace)
         return sweep.run.main(arguments)
 

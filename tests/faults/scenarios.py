@@ -43,12 +43,14 @@ WORDS: Mapping[str, Sequence[str]] = {
 class Bases:
     """Finished and half-finished homes to begin cases from, kept beside the home that they are copied to."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, sweep: Sequence[str] = SWEEP, place: Path | None = None) -> None:
         self.bench = bench
+        self.sweep = tuple(sweep)  # the command that is disturbed
+        self.place = place or bench.home.parent
         self.seen = Seen({}, {}, 0, 0)  # until undisturbed runs were seen
 
     def folder(self, base: str) -> Path:
-        return self.bench.home.parent / f"base-{base}"
+        return self.place / f"base-{base}"
 
     def keep(self, base: str) -> None:
         shutil.copytree(self.bench.home, self.folder(base), symlinks=True)
@@ -76,7 +78,7 @@ def clear(bench: Bench) -> None:
 def begin(trial: Trial, bases: Bases, start: str) -> Sequence[str]:
     """The home before the fault, and the command that meets it."""
     bases.restore({"redo": "done"}.get(start, start))
-    words = (*SWEEP, REDO) if start == "redo" else SWEEP
+    words = (*bases.sweep, REDO) if start == "redo" else bases.sweep
     trial.begin()
     return words
 
@@ -152,7 +154,7 @@ def _differences(trial: Trial) -> list[str]:
 def damage(trial: Trial, bases: Bases) -> None:
     base, kind, resting = _place(trial.case.where)
     bases.restore(base)
-    words = SWEEP
+    words = bases.sweep
     if base == DONE:
         trial.bench.run(words)  # what is cached about its files is about these files
     path = _damage(trial, kind, resting)
@@ -168,7 +170,7 @@ def damage(trial: Trial, bases: Bases) -> None:
 def _place(where: str) -> tuple[str, str, bool]:
     """Base, kind of file, whether what rests on it is removed."""
     base = DONE
-    if where.partition("/")[0] in BASES:
+    if where.partition("/")[0] in (*BASES, "half-checkpoint"):
         base, _, where = where.partition("/")
     return base, where.removesuffix("+resting"), where.endswith("+resting")
 

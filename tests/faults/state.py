@@ -28,6 +28,7 @@ VARYING = (
     "generation",
 )
 CORE = ("key", "request_key", "identity", "summary", "inputs", "files")  # of a record
+RESULTS = ("faults", "smoke")  # names of the commands that are compared
 USERS = {  # files of the user's own, which nothing may touch
     "results/notes.txt": b"what I think of it\n",
     "results/mine/figure.svg": b"<svg/>\n",
@@ -100,13 +101,13 @@ def tree(folder: Path) -> dict[str, str]:
     return found
 
 
-def result_folder(results: Path, name: str = "faults") -> Path | None:
-    """The newest result of that name: `latest` where there is one."""
-    folder = results / name
-    if (folder / "manifest.json").exists():
-        return folder
-    if (folder / "latest" / "manifest.json").exists():
-        return (folder / "latest").resolve()
+def result_folder(results: Path) -> Path | None:
+    """The newest result of ours: `latest` where there is one."""
+    for folder in (results / name for name in RESULTS):
+        if (folder / "manifest.json").exists():
+            return folder
+        if (folder / "latest" / "manifest.json").exists():
+            return (folder / "latest").resolve()
     return None
 
 

@@ -9,8 +9,8 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from tests.faults.state import State, state_of
 from tests.faults.trial import Outcome, Trial, outcome_of
 
 MEMORY = Path("/dev/shm")
+REAL = "smoke "  # before the kind of a fault in a real scan
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Suite:
         started = time.monotonic()
         trial = Trial(case, self.bench, self.reference)
         try:
-            SCENARIOS[case.kind](trial, self.bases)
+            SCENARIOS[case.kind.removeprefix(REAL)](trial, self.bases)
             return trial.judge()
         except Exception as error:
             return outcome_of(error, case, started)
@@ -51,12 +52,19 @@ class Suite:
 
 @contextmanager
 def suite() -> Iterator[Suite]:
+    """Of the toy pipeline."""
+    with folder_of_its_own() as folder:
+        yield _undisturbed(Bench(folder / "home"))
+
+
+@contextmanager
+def folder_of_its_own() -> Iterator[Path]:
     """In memory where there is room for it: a case writes little, and waits for the disk a lot."""
     place = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="faults-", dir=place))
     folder.chmod(0o755)
     try:
-        yield _undisturbed(Bench(folder / "home"))
+        yield folder
     finally:
         kill_descendants()
         shutil.rmtree(folder, ignore_errors=True)
@@ -66,43 +74,44 @@ def _undisturbed(bench: Bench) -> Suite:
     """Run every start without a fault, counting changes; keep the homes that cases begin from."""
     bases = Bases(bench)
     bases.restore("fresh")
-    counted = {"fresh": _counted(bench, SWEEP)}
+    counted = {"fresh": counted_changes(bench, SWEEP)}
     bases.keep("done")
     pages, inodes = _size_of(bench.home)
     done = state_of(bench.home)
-    _expect(bench, WORDS["longer"])
+    expect(bench, WORDS["longer"])
+    expect(bench, WORDS["longer-here"])
     longer = state_of(bench.home)
     bases.restore("done")
-    counted["redo"] = _counted(bench, [*SWEEP, REDO])
+    counted["redo"] = counted_changes(bench, [*SWEEP, REDO])
     bases.keep("redone")
     bases.restore("done")
     _damage_answers(bench)
     bases.keep("damaged")
-    counted["damaged"] = _counted(bench, SWEEP)
+    counted["damaged"] = counted_changes(bench, SWEEP)
     for worker, marker in (("weights", "step-2.txt"), ("answers", "lines.txt"), ("report", "table.csv")):
-        _half(bases, worker, _last_change(counted["fresh"], worker, marker))
+        half_done(bases, worker, last_change(counted["fresh"], worker, marker))
     changes = {
         (start, who): count
         for start in STARTS
         for who, count in sorted(Counter(line.split()[0] for line in counted[start]).items())
     }
-    bases.seen = Seen(changes, _files(bases), pages, inodes)
+    bases.seen = Seen(changes, files_of(bases, BASES), pages, inodes)
     clear(bench)
     reference = replace(done, products={**longer.products, **done.products}, records={**longer.records, **done.records})
     return Suite(bench, bases, reference)
 
 
-def _counted(bench: Bench, words: Sequence[str]) -> list[str]:
+def counted_changes(bench: Bench, words: Sequence[str]) -> list[str]:
     """The changes of an undisturbed run: `who n event path`."""
     bench.trace = bench.home.parent / "trace.txt"
     bench.trace.unlink(missing_ok=True)
-    _expect(bench, words)
+    expect(bench, words)
     lines = bench.trace.read_text(encoding="utf-8").splitlines()
     bench.trace = None
     return lines
 
 
-def _expect(bench: Bench, words: Sequence[str]) -> None:
+def expect(bench: Bench, words: Sequence[str]) -> None:
     done = bench.run(words)
     if done.status != 0:
         raise RuntimeError(f"an undisturbed `{' '.join(words)}` ends with status {done.status}:\n{done.output}")
@@ -114,25 +123,25 @@ def _damage_answers(bench: Bench) -> None:
     DAMAGES["half"](path)
 
 
-def _half(bases: Bases, worker: str, at: int) -> None:
-    """A home whose worker was killed in the middle."""
-    bases.restore("fresh")
-    bases.bench.run(SWEEP, Fault("kill", worker, at))
+def half_done(bases: Bases, worker: str, at: int, start: str = "fresh") -> None:
+    """Keep a home whose worker was killed in the middle."""
+    bases.restore(start)
+    bases.bench.run(bases.sweep, Fault("kill", worker, at))
     settle()
     bases.keep(f"half-{worker}")
 
 
-def _last_change(lines: Sequence[str], worker: str, marker: str) -> int:
+def last_change(lines: Sequence[str], worker: str, marker: str) -> int:
     """Of a worker, at a file of that name: the number after it."""
     words = [line.split(maxsplit=3) for line in lines]
     return max(int(at) for who, at, _, path in words if who == worker and marker in path) + 1
 
 
-def _files(bases: Bases) -> dict[str, list[tuple[str, list[str]]]]:
-    """By base: kinds of files and what can happen to each; of a half-finished home what a finished one has not."""
+def files_of(bases: Bases, names: Sequence[str]) -> dict[str, list[tuple[str, list[str]]]]:
+    """By base: kinds of files and what can happen to each; of later bases what the earlier ones have not."""
     found: dict[str, list[tuple[str, list[str]]]] = {}
     known: set[str] = set()
-    for base in BASES:
+    for base in names:
         kinds = {kind: path for kind, path in kinds_of(bases.folder(base)).items() if kind not in known}
         known |= set(kinds)
         found[base] = [(kind, [how for how in DAMAGES if can_be(path, how)]) for kind, path in kinds.items()]
@@ -151,17 +160,17 @@ def _size_of(folder: Path) -> tuple[int, int]:
 _suite: Suite | None = None
 
 
-def run_all(cases: Sequence[Case], jobs: int) -> Iterator[Outcome]:
+def run_all(cases: Sequence[Case], jobs: int, of: Callable[[], AbstractContextManager[Suite]]) -> Iterator[Outcome]:
     """Outcomes as they come; each process has a place of its own."""
-    with multiprocessing.get_context("fork").Pool(jobs, _set_up) as pool:
+    with multiprocessing.get_context("fork").Pool(jobs, _set_up, (of,)) as pool:
         yield from pool.imap_unordered(_run_one, cases)
 
 
-def _set_up() -> None:
+def _set_up(of: Callable[[], AbstractContextManager[Suite]]) -> None:
     global _suite
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the pool ends us
     become_subreaper()
-    context = suite()
+    context = of()
     _suite = context.__enter__()
     multiprocessing.util.Finalize(_suite, context.__exit__, args=(None, None, None), exitpriority=10)
 
