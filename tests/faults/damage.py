@@ -38,7 +38,7 @@ def kind_of(home: Path, path: Path) -> str:
     if result is not None and path.is_relative_to(result):
         return f"results/{path.relative_to(result).as_posix()}"
     parts = relative.removeprefix("store/").split("/")
-    if len(parts) < 3 or not re.fullmatch(r"[0-9a-f]{12}", parts[1]):
+    if parts[0] == "shared" or len(parts) < 3 or not re.fullmatch(r"[0-9a-f]{12}", parts[1]):
         return TOKEN.sub("N", KEY.sub("K", relative.removeprefix("store/")))
     record = json_at(home / "store" / parts[0] / parts[1] / "record.json") or {}
     inner = ["out" if part == record.get("out") else TOKEN.sub("T", part) for part in parts[2:3]]
@@ -48,7 +48,7 @@ def kind_of(home: Path, path: Path) -> str:
 def stage_of(home: Path, path: Path) -> str | None:
     """The address of the stage whose directory a file is in."""
     parts = path.relative_to(home).parts
-    is_stage = parts[0] == "store" and len(parts) > 3 and re.fullmatch(r"[0-9a-f]{12}", parts[2])
+    is_stage = parts[:1] == ("store",) and parts[1] != "shared" and len(parts) > 3 and re.fullmatch(r"[0-9a-f]{12}", parts[2])
     return f"{parts[1]}/{parts[2]}" if is_stage else None
 
 

@@ -132,9 +132,9 @@ def half_done(bases: Bases, worker: str, at: int, start: str = "fresh") -> None:
 
 
 def last_change(lines: Sequence[str], worker: str, marker: str) -> int:
-    """Of a worker, at a file of that name: the number after it."""
+    """The change of a worker after the last at which it opened a file of that name to write it."""
     words = [line.split(maxsplit=3) for line in lines]
-    return max(int(at) for who, at, _, path in words if who == worker and marker in path) + 1
+    return max(int(at) for who, at, event, path in words if (who, event) == (worker, "open") and marker in path) + 1
 
 
 def files_of(bases: Bases, names: Sequence[str]) -> dict[str, list[tuple[str, list[str]]]]:
