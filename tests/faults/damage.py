@@ -48,8 +48,9 @@ def kind_of(home: Path, path: Path) -> str:
 def stage_of(home: Path, path: Path) -> str | None:
     """The address of the stage whose directory a file is in."""
     parts = path.relative_to(home).parts
-    is_stage = parts[:1] == ("store",) and parts[1] != "shared" and len(parts) > 3 and re.fullmatch(r"[0-9a-f]{12}", parts[2])
-    return f"{parts[1]}/{parts[2]}" if is_stage else None
+    if parts[0] != "store" or len(parts) < 4 or parts[1] == "shared" or not re.fullmatch(r"[0-9a-f]{12}", parts[2]):
+        return None
+    return f"{parts[1]}/{parts[2]}"
 
 
 def remove_resting(home: Path, path: Path) -> list[str]:

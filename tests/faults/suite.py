@@ -88,7 +88,7 @@ def _undisturbed(bench: Bench) -> Suite:
     _damage_answers(bench)
     bases.keep("damaged")
     counted["damaged"] = counted_changes(bench, SWEEP)
-    for worker, marker in (("weights", "step-2.txt"), ("answers", "lines.txt"), ("report", "table.csv")):
+    for worker, marker in (("weights", "step-2"), ("answers", "lines.txt"), ("report", "table.csv")):
         half_done(bases, worker, last_change(counted["fresh"], worker, marker))
     changes = {
         (start, who): count
