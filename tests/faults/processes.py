@@ -29,6 +29,7 @@ from sweep.compose import Composition, compose, compose_entry, pipeline_of
 from sweep.errors import InputError
 from tests.faults import faults, pipeline
 from tests.faults.faults import DRIVER, Fault, Gauge
+from tests.faults.state import State, state_of
 
 CONFIG = Path(__file__).parent / "conf"
 POLL_INTERVAL_S = 0.002
@@ -143,6 +144,7 @@ class Bench:
     config: Path = CONFIG
     limit_s: float = LIMIT_S
     begin_worker: Callable[[int], None] | None = None  # given its threads; None: its stage functions count their calls
+    leave_out: tuple[str, ...] = ()  # of records and manifests: what tells how often work was resumed
     gauge: Gauge = field(default_factory=Gauge)
     trace: Path | None = None
     started: int = 0
@@ -163,6 +165,9 @@ class Bench:
     def calls(self) -> list[str]:
         """Addresses of the stages whose functions were called, one for each call."""
         return self.calls_file.read_text(encoding="utf-8").splitlines() if self.calls_file.exists() else []
+
+    def state(self) -> State:
+        return state_of(self.home, self.leave_out)
 
     def places(self) -> list[str]:
         return [f"store={self.store}", f"results={self.results}"]

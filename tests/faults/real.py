@@ -18,7 +18,7 @@ from tests.faults.cases import DONE, Case, Seen
 from tests.faults.damage import KIND_OF_DAMAGE, kinds_of, owes_a_word, remove_resting
 from tests.faults.processes import Bench
 from tests.faults.scenarios import Bases, clear
-from tests.faults.state import State, state_of
+from tests.faults.state import State
 from tests.faults.suite import REAL, Suite, counted_changes, expect, files_of, folder_of_its_own, half_done, last_change
 
 SMOKE = ("+experiment=smoke",)
@@ -61,7 +61,7 @@ def undisturbed() -> Iterator[Shared]:
 
 def _bench(folder: Path) -> Bench:
     os.environ["HF_HUB_OFFLINE"] = "1"
-    return Bench(folder / "home", "s1.pipeline", CONFIG, LIMIT_S, _begin_worker)
+    return Bench(folder / "home", "s1.pipeline", CONFIG, LIMIT_S, _begin_worker, ("summary", "remarks"))
 
 
 def _begin_worker(threads: int) -> None:
@@ -75,7 +75,7 @@ def _undisturbed(bench: Bench, place: Path) -> Shared:
     bases.restore("fresh")
     expect(bench, SMOKE)
     bases.keep(DONE)
-    reference, counted = state_of(bench.home), {}
+    reference, counted = bench.state(), {}
     for start, name in BEFORE.items():
         bases.restore(DONE)
         remove_resting(

@@ -16,7 +16,7 @@ from tests.faults.cases import BASES, DONE, SWEEP, Seen
 from tests.faults.damage import DAMAGES, kinds_of, owes_a_word, remove_resting, stage_of
 from tests.faults.faults import Fault
 from tests.faults.processes import Bench, Process, kill_descendants, settle
-from tests.faults.state import plant_users_files, result_folder, state_of
+from tests.faults.state import plant_users_files, result_folder
 from tests.faults.trial import Skipped, Trial
 
 REDO = "redo=weights,answers"
@@ -144,7 +144,7 @@ def _wait(process: Process, most_s: float) -> None:
 
 def _differences(trial: Trial) -> list[str]:
     """A command that says all is well is held to it at once."""
-    now = state_of(trial.bench.home)
+    now = trial.bench.state()
     return [] if now.result == trial.reference.result else ["status 0, and the result is not there or another"]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,8 @@ class State:
         return found
 
 
-def state_of(home: Path) -> State:
+def state_of(home: Path, leave_out: Collection[str] = ()) -> State:
+    """Without the fields `leave_out` of records and manifests, beside those that always vary."""
     records, products, inputs = {}, {}, {}
     for directory in stage_directories(home / "store"):
         address = f"{directory.parent.name}/{directory.name}"
@@ -66,7 +67,7 @@ def state_of(home: Path) -> State:
             record = json_at(directory / "record.json")
             records[address] = record
             products[address] = tree(directory / str((record or {}).get("out", "out")))
-    return State(products, records, _result(home / "results"), inputs)
+    return State(products, records, _result(home / "results", leave_out), inputs)
 
 
 def stage_directories(store: Path) -> Iterator[Path]:
@@ -111,23 +112,24 @@ def result_folder(results: Path) -> Path | None:
     return None
 
 
-def _result(results: Path) -> dict[str, str]:
+def _result(results: Path, leave_out: Collection[str]) -> dict[str, str]:
     folder = result_folder(results)
     if folder is None:
         return {}
-    manifest = steady(json_at(folder / "manifest.json"))
+    manifest = steady(json_at(folder / "manifest.json"), (*VARYING, *leave_out))
     return {**tree(folder), "manifest.json": json.dumps(manifest, sort_keys=True)}
 
 
-def steady(value: Any) -> Any:
-    """Without what differs from run to run."""
+def steady(value: Any, varying: Collection[str]) -> Any:
+    """JSON without what differs from run to run."""
     if isinstance(value, dict):
-        return {name: steady(each) for name, each in value.items() if name not in VARYING}
-    return [steady(each) for each in value] if isinstance(value, list) else value
+        return {name: steady(each, varying) for name, each in value.items() if name not in varying}
+    return [steady(each, varying) for each in value] if isinstance(value, list) else value
 
 
-def core(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if record is None else {name: record.get(name) for name in CORE}
+def core(record: Mapping[str, Any] | None, leave_out: Collection[str]) -> dict[str, Any] | None:
+    """What two records of one product agree in."""
+    return None if record is None else {name: record.get(name) for name in CORE if name not in leave_out}
 
 
 def _inputs(stage_file: Path) -> frozenset[str]:

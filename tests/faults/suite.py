@@ -19,7 +19,7 @@ from tests.faults.damage import DAMAGES, can_be, kinds_of, remove_resting
 from tests.faults.faults import Fault
 from tests.faults.processes import Bench, become_subreaper, kill_descendants, settle
 from tests.faults.scenarios import PAGE_BYTES, REDO, SCENARIOS, WORDS, Bases, clear
-from tests.faults.state import State, state_of
+from tests.faults.state import State
 from tests.faults.trial import Outcome, Trial, outcome_of
 
 MEMORY = Path("/dev/shm")
@@ -77,10 +77,10 @@ def _undisturbed(bench: Bench) -> Suite:
     counted = {"fresh": counted_changes(bench, SWEEP)}
     bases.keep("done")
     pages, inodes = _size_of(bench.home)
-    done = state_of(bench.home)
+    done = bench.state()
     expect(bench, WORDS["longer"])
     expect(bench, WORDS["longer-here"])
-    longer = state_of(bench.home)
+    longer = bench.state()
     bases.restore("done")
     counted["redo"] = counted_changes(bench, [*SWEEP, REDO])
     bases.keep("redone")

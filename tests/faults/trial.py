@@ -19,7 +19,7 @@ from enum import Enum
 
 from tests.faults.cases import Case
 from tests.faults.processes import Bench, Done
-from tests.faults.state import State, core, lost_users_files, state_of
+from tests.faults.state import State, core, lost_users_files
 
 TRACEBACK = "Traceback (most recent call last)"
 REDO = re.compile(r"redo=([a-z_,]+)")
@@ -87,7 +87,7 @@ class Trial:
 
     def begin(self) -> None:
         """The store is as the fault finds it; what is called from here on is counted."""
-        self.before = state_of(self.bench.home)
+        self.before = self.bench.state()
         self.bench.calls_file.unlink(missing_ok=True)
 
     def recover(self, words: Sequence[str], most: int = 2) -> None:
@@ -116,7 +116,7 @@ class Trial:
         return self.outcome
 
     def _judge(self) -> Outcome:
-        now = state_of(self.bench.home)
+        now = self.bench.state()
         self._judge_result(now)
         self._judge_store(now)
         self.wrong += [f"the user's file {name} is gone or changed" for name in lost_users_files(self.bench.home)]
@@ -163,7 +163,8 @@ class Trial:
         record = now.records[address]
         before = self.before.records.get(address) if self.before else None
         if address in self.bench.calls() or before is None:
-            record, before = core(record), core(self.reference.records.get(address))
+            leave_out = self.bench.leave_out
+            record, before = core(record, leave_out), core(self.reference.records.get(address), leave_out)
         if record is None or before is None:
             return "" if record is before else "cannot be read"
         return ", ".join(sorted(name for name in {**before, **record} if before.get(name) != record.get(name)))
