@@ -47,8 +47,10 @@ AT_A_CHANGE: Mapping[str, Sequence[str]] = {
     "read-only": ("EROFS", "EACCES"),
     "disk error": ("EIO",),
 }
-EVERY = {"SIGHUP": 3, "SIGUSR1": 3, "SIGTERM": 2, "SIGINT": 2, "stop-kill": 3, "stop-rerun": 3, "stop-continue": 5}
-EVERY |= {"EROFS": 2, "EACCES": 4, "EIO": 2}  # one change in so many
+EVERY = {  # one change in so many; a crash comes before each of them
+    **{"kill": 1, "torn": 2, "power": 2, "ENOSPC": 2, "EROFS": 4, "EACCES": 8, "EIO": 3},
+    **{"SIGTERM": 4, "SIGINT": 4, "SIGHUP": 7, "SIGUSR1": 7, "stop-continue": 10, "stop-kill": 5, "stop-rerun": 5},
+}
 DONE = "done"  # the home that most damages begin from; others are named before the file
 BASES = (DONE, "half-weights", "half-answers", "half-report", "redone")
 STARTS = ("fresh", "redo", "damaged")
@@ -89,7 +91,7 @@ def _at_changes(seen: Seen) -> Iterator[Case]:
     for (start, who), count in sorted(seen.changes.items()):
         for kind, hows in AT_A_CHANGE.items():
             for how in hows:
-                step = EVERY.get(how, 1) * (1 if start == "fresh" else 2)
+                step = EVERY[how] * (1 if start == "fresh" or how == "kill" else 2)
                 for at in range(1, count + 1, step):
                     yield Case(kind, f"{start}/{who}@{at}", how)
 

@@ -16,7 +16,7 @@ from tests.faults.state import RESULTS, USERS, json_at, result_folder, state_of
 
 KEY = re.compile(r"(?<=/)[0-9a-f]{12}(?=/|$)")
 TOKEN = re.compile(r"(?<=[-.])[0-9a-z]*[0-9][0-9a-z-]*(?=[./]|$)")
-HARMLESS = ("log", "lock", "progress", "publishing", "id.lock", "hashed")  # no word is owed about these
+ATTEMPT = re.compile(r"(?:(?<=^out-)|(?<=^record-))[0-9a-f]{8}(?=\.json$|$)")
 
 
 def kinds_of(home: Path) -> dict[str, Path]:
@@ -42,7 +42,7 @@ def kind_of(home: Path, path: Path) -> str:
         return TOKEN.sub("N", KEY.sub("K", relative.removeprefix("store/")))
     record = json_at(home / "store" / parts[0] / parts[1] / "record.json") or {}
     inner = ["out" if part == record.get("out") else TOKEN.sub("T", part) for part in parts[2:3]]
-    return "/".join([parts[0], *inner, *parts[3:]])
+    return "/".join([parts[0], *inner, *(ATTEMPT.sub("T", part) for part in parts[3:])])
 
 
 def stage_of(home: Path, path: Path) -> str | None:
@@ -137,6 +137,11 @@ def can_be(path: Path, how: str) -> bool:
     if path.is_symlink():
         return how in ("removed", "folder")
     return path.stat().st_size > 0 or how in ("removed", "folder")
+
+
+def explains_remaking(kind: str) -> bool:
+    """Whether a stage may be made again because a file of this kind was damaged."""
+    return owes_a_word(kind) or kind.rpartition("/")[2] == "stage.json"
 
 
 def owes_a_word(kind: str) -> bool:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.cases import BASES, DONE, SWEEP, Seen
-from tests.faults.damage import DAMAGES, kinds_of, owes_a_word, remove_resting, stage_of
+from tests.faults.damage import DAMAGES, explains_remaking, kinds_of, owes_a_word, remove_resting, stage_of
 from tests.faults.faults import Fault
 from tests.faults.processes import Bench, Process, kill_descendants, settle
 from tests.faults.state import plant_users_files, result_folder
@@ -182,6 +182,7 @@ def _damage(trial: Trial, kind: str, resting: bool) -> Path:
         remove_resting(home, path)
     trial.begin()
     DAMAGES[trial.case.how](path)
+    trial.hit = stage_of(home, path) if explains_remaking(kind) else None
     return path
 
 
@@ -208,8 +209,9 @@ def pruned(trial: Trial, bases: Bases) -> None:
     _damage(trial, trial.case.where, resting=False)
     done = trial.run(WORDS["prune-yes"])
     assert trial.before is not None
-    kept = {each for each in trial.before.products if not each.startswith("squares_shard/")}
-    lost = [each for each in sorted(kept) if not (trial.bench.store / each).is_dir()]
+    now = trial.bench.state()
+    kept = {each for each in trial.before.products if not each.startswith("squares_shard/")} - {trial.hit}
+    lost = sorted(each for each in kept if now.products.get(each) != trial.before.products[each])
     if lost and not trial.case.where.startswith("results/"):
         trial.wrong.append(f"prune (status {done.status}) removed what a result rests on: {', '.join(lost)}")
     trial.recover(SWEEP)

@@ -18,6 +18,7 @@ from difflib import unified_diff
 from enum import Enum
 
 from tests.faults.cases import Case
+from tests.faults.faults import Fault
 from tests.faults.processes import Bench, Done
 from tests.faults.state import State, core, lost_users_files
 
@@ -63,6 +64,7 @@ class Trial:
     outputs: list[tuple[str, Done]] = field(default_factory=list)
     before: State | None = None  # as the fault found it
     damaged: tuple[str, ...] = ()  # words of which one has to be said: the address, the file
+    hit: str | None = None  # the stage that may be made again because of the fault
     reruns: int = 0
     outcome: Outcome | None = None
     started: float = field(default_factory=time.monotonic)
@@ -82,8 +84,22 @@ class Trial:
             self.wrong.append(f"`{command}` ended with status {done.status} and said nothing")
         return done
 
-    def run(self, words: Sequence[str], **how: object) -> Done:
-        return self.note(words, self.bench.run(words, **how))  # type: ignore[arg-type]
+    def run(self, words: Sequence[str], fault: Fault | None = None) -> Done:
+        """A command, at once; it makes nothing again that is whole, unless it is asked to."""
+        before, calls = self.bench.state(), len(self.bench.calls())
+        done = self.note(words, self.bench.run(words, fault))
+        if not any("redo=" in word for word in words):
+            self.wrong += [f"{each} was whole and is made again" for each in self._needless(before, calls)]
+        return done
+
+    def _needless(self, before: State, calls: int) -> list[str]:
+        """Of the stages made since, those that were finished and whole, and rest on nothing that was made since."""
+        made = set(self.bench.calls()[calls:])
+        resting = {each for address in made for each in before.resting_on(address)}
+        whole = {each for each in before.products if before.products[each] == self.reference.products.get(each)}
+        return sorted(
+            (made & whole) - resting - {self.hit} - {each for each, record in before.records.items() if not record}
+        )
 
     def begin(self) -> None:
         """The store is as the fault finds it; what is called from here on is counted."""
