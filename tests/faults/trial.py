@@ -43,7 +43,7 @@ class Outcome:
     case: Case
     verdict: Verdict
     reasons: tuple[str, ...] = ()
-    repeated: int = 0  # calls of stage functions beyond one for each product that was missing
+    repeated: int = 0  # calls of stage functions for what had been made before
     seconds: float = 0.0
     output: str = ""
 
@@ -145,7 +145,7 @@ class Trial:
             verdict = Verdict.SILENT
         output = "\n".join(f"$ {command}\n{done.output}[{done.status}]" for command, done in self.outputs)
         seconds = time.monotonic() - self.started
-        return Outcome(self.case, verdict, (*self.silent, *self.wrong), self._repeated(now), round(seconds, 2), output)
+        return Outcome(self.case, verdict, (*self.silent, *self.wrong), self._repeated(), round(seconds, 2), output)
 
     def _judge_result(self, now: State) -> None:
         """The table and every file beside it."""
@@ -191,11 +191,12 @@ class Trial:
         is_silent = last is not None and last.status == 0 and not self.said()
         (self.silent if is_silent else self.wrong).append(text)
 
-    def _repeated(self, now: State) -> int:
+    def _repeated(self) -> int:
+        """Calls of stage functions for what had been made before, unless that was asked for."""
         calls = self.bench.calls()
-        before = set(self.before.products) if self.before else set()
-        new = {address for address in calls if address not in before}
-        return len(calls) - len(new)
+        asked = any("redo=" in command for command, _ in self.outputs)
+        before = set(self.before.products) if self.before and not asked else set()
+        return len(calls) - len(set(calls) - before)
 
 
 def _difference(now: Mapping[str, str], reference: Mapping[str, str]) -> str:
