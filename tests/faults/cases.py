@@ -59,6 +59,7 @@ BESIDE = (
     *("sweep", "redo=answers", "redo=numbers", "longer"),
 )
 OVER_RESULTS = ("sweep", "longer-here", "redo=answers", "publish", "prune-yes", "prune-unfinished", "check-fix")
+SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
 ROUNDS = 40
 
 
@@ -79,6 +80,7 @@ def all_cases(seen: Seen) -> list[Case]:
         *(Case("results", what, how) for what in ("notes", "earlier result") for how in OVER_RESULTS),
         *(Case("tracker", "on_finished", how) for how in ("TypeError", "OSError", "TimeoutError", "StoreError")),
         *(Case("at once", f"{many} sweeps", f"round-{number}") for many in (2, 4) for number in range(ROUNDS)),
+        *(Case("group", who, how) for who in ("0", "1", "torchrun", "leader") for how in SIGNALS),
         *_disks(seen),
         *(Case("read-only", "mount", how) for how in ("sweep", "store", "check", "prune", "unfinished")),
         *(Case("read-only", "user", how) for how in ("sweep", "store", "check", "prune", "unfinished")),

@@ -6,6 +6,7 @@
     squares    EXPENSIVE, made in two shards side by side
     scores     FINAL, one per point
     report     FINAL, the result: a table and a folder of figures
+    choir      EXPENSIVE, made by two processes together, where `together` asks for it
 
 The same inputs give the same bytes, always. Every call of a stage function adds a line to the file that CALLS names,
 outside the store: what is done twice is counted there.
@@ -16,15 +17,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweep.contract import Graph, Request, SharedReport, Workers
-from sweep.stage import CodePolicy, Finished, Stage, Summary, Work
+from sweep.stage import CodePolicy, Finished, Resources, Stage, Summary, Work
 
 HERE = "tests.faults.pipeline"
 CALLS = "S1_FAULTS_CALLS"
+STRIKE = "S1_FAULTS_STRIKE"
 STEPS = 3
 BATCH = "lines"
 DEAR = {"usd_per_hour": 1e9}  # whatever it takes, it costs more than anyone would spend unasked
@@ -36,6 +41,7 @@ class Point:
     number: int
     dear: bool = False
     mirror: str = "works"  # or the exception that it raises
+    together: bool = False
 
     def __post_init__(self) -> None:
         if self.number < 0:
@@ -92,8 +98,13 @@ def squares_stage() -> Stage:
     return replace(whole, shards=tuple(shards))
 
 
+def choir_stage() -> Stage:
+    return Stage("choir", 1, Nothing(), f"{HERE}:choir", resources=Resources(processes=2), code=CodePolicy.EXPENSIVE)
+
+
 def scores_of(x: Point) -> Stage:
     inputs = {"answers": (answers_of(x),), "squares": (squares_stage(),)}
+    inputs |= {"choir": (choir_stage(),)} if x.together else {}
     return Stage("scores", 1, Number(x.number), f"{HERE}:scores", inputs, code=CodePolicy.FINAL)
 
 
@@ -203,6 +214,30 @@ def report(work: Work[Nothing]) -> Summary:
     for number, each in enumerate(found):
         (work.out / "figures" / f"{number}.svg").write_text(f"<svg>{each}</svg>\n", encoding="utf-8")
     return {"points": len(found)}
+
+
+def choir(work: Work[Nothing]) -> Summary:
+    """Every member waits until all have written their part."""
+    rank, start = os.environ["RANK"], os.environ["MASTER_PORT"]
+    (work.scratch / f"here-{rank}-{start}").touch()
+    strike(rank)
+    while not all((work.scratch / f"here-{each}-{start}").exists() for each in ("0", "1")):
+        time.sleep(0.01)
+    (work.out / "voices.txt").write_text("la la\n", encoding="utf-8")
+    if rank == "0":
+        _called(work)
+    return {"voices": 2}
+
+
+def strike(rank: str) -> None:
+    """Send a signal once, to whom it is meant: `1 SIGKILL`, `leader SIGTERM`."""
+    who, _, name = os.environ.get(STRIKE, "").partition(" ")
+    mark = Path(os.environ[CALLS]).with_name("struck")
+    if who not in (rank, "leader", "torchrun") or mark.exists() or (who != rank and rank != "0"):
+        return
+    mark.touch()
+    leader = int(sys.argv[sys.argv.index("--leader") + 1])
+    os.kill({"leader": leader, "torchrun": os.getppid()}.get(who, os.getpid()), getattr(signal, name))
 
 
 def _called(work: Work[object]) -> None:

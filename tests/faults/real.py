@@ -101,6 +101,7 @@ def real_cases(seen: Seen) -> Iterator[Case]:
             at = 1 + number * (count - 1) // max(points - 1, 1)
             for kind, how in _faults(number):
                 yield Case(f"{REAL}{kind}", f"{start}/{MADE_BY[start]}@{at}", how)
+    yield from (Case(f"{REAL}tracker", "W&B", how) for how in ("frozen", "failing", "refusing"))
     for base, kinds in seen.files.items():
         for kind, hows in kinds:
             if not kind.endswith(SKIPPED):

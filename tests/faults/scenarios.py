@@ -16,7 +16,9 @@ from tests.faults.cases import BASES, DONE, SWEEP, Seen
 from tests.faults.damage import DAMAGES, explains_remaking, kinds_of, owes_a_word, remove_resting, stage_of
 from tests.faults.faults import Fault
 from tests.faults.processes import Bench, Process, kill_descendants, settle
-from tests.faults.state import plant_users_files, result_folder
+from tests.faults.pipeline import STRIKE
+from tests.faults.servers import out_of_order
+from tests.faults.state import State, plant_users_files, result_folder
 from tests.faults.trial import Skipped, Trial
 
 REDO = "redo=weights,answers"
@@ -48,6 +50,7 @@ class Bases:
         self.sweep = tuple(sweep)  # the command that is disturbed
         self.place = place or bench.home.parent
         self.seen = Seen({}, {}, 0, 0)  # until undisturbed runs were seen
+        self.choir: State | None = None  # of an undisturbed run with a group, once a case needs it
 
     def folder(self, base: str) -> Path:
         return self.place / f"base-{base}"
@@ -348,8 +351,45 @@ def _locked(file: Path) -> Iterator[None]:
             fcntl.flock(held, fcntl.LOCK_UN)  # forks inherited the open file: closing it here would free nothing
 
 
+CHOIR = ("number=1,2", "name=choir", "together=true")
+
+
+def group(trial: Trial, bases: Bases) -> None:
+    """One of the processes that make a stage together, or of those that lead them, is sent a signal."""
+    if bases.choir is None:
+        bases.restore("fresh")
+        trial.bench.run(CHOIR)
+        bases.choir = trial.bench.state()
+    bases.restore("fresh")
+    trial.reference = bases.choir
+    trial.begin()
+    struck = trial.bench.calls_file.with_name("struck")
+    struck.unlink(missing_ok=True)
+    with environment({STRIKE: f"{trial.case.where} {trial.case.how}"}):
+        done = trial.note(CHOIR, trial.bench.run(CHOIR))
+    if not struck.exists():
+        trial.wrong.append(f"the suite failed: no signal was sent, status {done.status}")
+    settle()
+    trial.recover(CHOIR)
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Of the processes started meanwhile."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def tracker(trial: Trial, bases: Bases) -> None:
     """Whatever the mirror raises, the result is complete."""
+    if trial.case.where == "W&B":
+        _wandb(trial, bases)
+        return
     words = begin(trial, bases, "fresh")
     done = trial.run([*words, f"mirror={trial.case.how}"])
     if done.status != 0:
@@ -357,6 +397,21 @@ def tracker(trial: Trial, bases: Bases) -> None:
     if "tracker is out of order" not in done.output:
         trial.wrong.append("no warning says what the tracker raised")
     trial.recover(words)
+
+
+def _wandb(trial: Trial, bases: Bases) -> None:
+    """A server of W&B that is out of order, as the real mirror meets it."""
+    bases.restore(DONE)
+    trial.begin()
+    words = (*bases.sweep, "track.wandb=true")
+    with out_of_order(trial.case.how) as address, environment({"WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40}):
+        done = trial.run(words)
+    if done.status != 0 or "the result is complete without it" not in done.output:
+        trial.wrong.append(f"status {done.status}, or no line that says that W&B was not reached")
+    clear(trial.bench)
+    bases.restore(DONE)  # the report names the command that made it: this one is another
+    trial.begin()
+    trial.recover(bases.sweep)
 
 
 # -------------------------------------------------------------------------------------------------------- real disks
@@ -460,6 +515,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "lock": locks,
     "tracker": tracker,
     "dear": dear,
+    "group": group,
     "results": over_results,
     "disk full": disk_full,
     "read-only": read_only,

@@ -28,7 +28,7 @@ VARYING = (
     "generation",
 )
 CORE = ("key", "request_key", "identity", "summary", "inputs", "files")  # of a record
-RESULTS = ("faults", "smoke")  # names of the commands that are compared
+RESULTS = ("faults", "smoke", "choir")  # names of the commands that are compared
 USERS = {  # files of the user's own, which nothing may touch
     "results/notes.txt": b"what I think of it\n",
     "results/mine/figure.svg": b"<svg/>\n",

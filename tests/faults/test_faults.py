@@ -15,7 +15,20 @@ from sweep.provenance import PROJECT
 
 SAMPLE, JOBS = 150, 2
 KINDS = (
-    *("at once", "beside", "check", "clock", "crash", "dear", "disk error", "disk full", "empty", "flip", "lock"),
+    *(
+        "at once",
+        "beside",
+        "check",
+        "clock",
+        "crash",
+        "dear",
+        "disk error",
+        "disk full",
+        "empty",
+        "flip",
+        "group",
+        "lock",
+    ),
     *(
         "power cut",
         "prune",
