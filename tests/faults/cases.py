@@ -14,6 +14,24 @@ from dataclasses import dataclass
 from tests.faults.damage import KIND_OF_DAMAGE
 
 SWEEP = ("number=1,2",)
+REDO = "redo=weights,answers"
+REAL = "smoke "  # before the kind of a fault in a real scan
+PAGE_BYTES = 4096
+WORDS: Mapping[str, Sequence[str]] = {
+    "prune": ("store", "prune"),
+    "prune-yes": ("store", "prune", "yes=true"),
+    "prune-unfinished": ("store", "prune", "yes=true", "unfinished=true"),
+    "check": ("store", "check"),
+    "check-fix": ("store", "check", "mend=true"),
+    "store": ("store",),
+    "sweep": SWEEP,
+    "longer": ("number=1,2,3", "name=longer"),
+    "longer-here": ("number=1,2,3",),
+    "publish": ("publish", *SWEEP),
+    "redo=answers": (*SWEEP, "redo=answers"),
+    "redo=numbers": (*SWEEP, "redo=numbers"),
+    "unfinished": ("number=1,2,3", "name=longer"),
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,8 @@ BESIDE = (
 OVER_RESULTS = ("sweep", "longer-here", "redo=answers", "publish", "prune-yes", "prune-unfinished", "check-fix")
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
 ROUNDS = 40
+FEWEST, FEWEST_SLOW = 6, 2  # of a kind in a sample
+SLOW = ("group",)  # starts real interpreters
 
 
 def all_cases(seen: Seen) -> list[Case]:
@@ -154,6 +174,6 @@ def sample(cases: Sequence[Case], size: int, seed: int) -> list[Case]:
         kinds.setdefault(case.kind, []).append(case)
     chosen: list[Case] = []
     for kind, of_kind in sorted(kinds.items()):
-        many = max(round(size * len(of_kind) / len(cases)), min(6, len(of_kind)))
+        many = max(round(size * len(of_kind) / len(cases)), FEWEST_SLOW if kind in SLOW else FEWEST)
         chosen += random.Random(f"{seed} {kind}").sample(of_kind, min(many, len(of_kind)))
     return chosen

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.compose import CONFIG
-from tests.faults.cases import DONE, Case, Seen
+from tests.faults.bases import Bases, clear
+from tests.faults.cases import DONE, REAL, Case, Seen
 from tests.faults.damage import KIND_OF_DAMAGE, kinds_of, owes_a_word, remove_resting
 from tests.faults.processes import Bench
-from tests.faults.scenarios import Bases, clear
 from tests.faults.state import State
-from tests.faults.suite import REAL, Suite, counted_changes, expect, files_of, folder_of_its_own, half_done, last_change
+from tests.faults.suite import Suite, counted_changes, expect, files_of, folder_of_its_own, half_done, last_change
 
 SMOKE = ("+experiment=smoke",)
 HEAVY = (

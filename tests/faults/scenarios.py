@@ -6,84 +6,24 @@ import fcntl
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.cases import BASES, DONE, SWEEP, Seen
+from tests.faults import disks
+from tests.faults.bases import Bases, begin, clear
+from tests.faults.cases import BASES, DONE, REAL, SWEEP, WORDS, Case
 from tests.faults.damage import DAMAGES, explains_remaking, kinds_of, owes_a_word, remove_resting, stage_of
 from tests.faults.faults import Fault
-from tests.faults.processes import Bench, Process, kill_descendants, settle
 from tests.faults.pipeline import STRIKE
+from tests.faults.processes import Bench, Process, settle
 from tests.faults.servers import out_of_order
-from tests.faults.state import State, plant_users_files, result_folder
-from tests.faults.trial import Skipped, Trial
+from tests.faults.state import result_folder
+from tests.faults.trial import Trial
 
-REDO = "redo=weights,answers"
 DEAR = "dear=true"
-PAGE_BYTES = 4096
 PATIENCE_S = 1.0  # how long a second command may run beside a stopped process before that one goes on
-WORDS: Mapping[str, Sequence[str]] = {
-    "prune": ("store", "prune"),
-    "prune-yes": ("store", "prune", "yes=true"),
-    "prune-unfinished": ("store", "prune", "yes=true", "unfinished=true"),
-    "check": ("store", "check"),
-    "check-fix": ("store", "check", "mend=true"),
-    "store": ("store",),
-    "sweep": SWEEP,
-    "longer": ("number=1,2,3", "name=longer"),
-    "longer-here": ("number=1,2,3",),
-    "publish": ("publish", *SWEEP),
-    "redo=answers": (*SWEEP, "redo=answers"),
-    "redo=numbers": (*SWEEP, "redo=numbers"),
-    "unfinished": ("number=1,2,3", "name=longer"),
-}
-
-
-class Bases:
-    """Finished and half-finished homes to begin cases from, kept beside the home that they are copied to."""
-
-    def __init__(self, bench: Bench, sweep: Sequence[str] = SWEEP, place: Path | None = None) -> None:
-        self.bench = bench
-        self.sweep = tuple(sweep)  # the command that is disturbed
-        self.place = place or bench.home.parent
-        self.seen = Seen({}, {}, 0, 0)  # until undisturbed runs were seen
-        self.choir: State | None = None  # of an undisturbed run with a group, once a case needs it
-
-    def folder(self, base: str) -> Path:
-        return self.place / f"base-{base}"
-
-    def keep(self, base: str) -> None:
-        shutil.copytree(self.bench.home, self.folder(base), symlinks=True)
-
-    def restore(self, base: str) -> None:
-        """The home as it was; "fresh": nothing but the user's own files."""
-        clear(self.bench)
-        if base == "fresh":
-            self.bench.home.mkdir()
-            plant_users_files(self.bench.home)
-        else:
-            shutil.copytree(self.folder(base), self.bench.home, symlinks=True)
-
-
-def clear(bench: Bench) -> None:
-    """No process, no file, no mount of the case before."""
-    kill_descendants()
-    shutil.rmtree(bench.home, ignore_errors=True)
-    for path in bench.home.parent.glob("output-*.txt"):
-        path.unlink()
-    bench.calls_file.unlink(missing_ok=True)
-    bench.gauge.clear()
-
-
-def begin(trial: Trial, bases: Bases, start: str) -> Sequence[str]:
-    """The home before the fault, and the command that meets it."""
-    bases.restore({"redo": "done"}.get(start, start))
-    words = (*bases.sweep, REDO) if start == "redo" else bases.sweep
-    trial.begin()
-    return words
 
 
 # ---------------------------------------------------------------------------------- at the n-th change of the files
@@ -414,98 +354,8 @@ def _wandb(trial: Trial, bases: Bases) -> None:
     trial.recover(bases.sweep)
 
 
-# -------------------------------------------------------------------------------------------------------- real disks
-
-
-def disk_full(trial: Trial, bases: Bases) -> None:
-    """A file system that is too small; then room is made, and the same command runs again."""
-    if "@" in trial.case.where:
-        at_a_change(trial, bases)
-        return
-    clear(trial.bench)
-    with _mounted(trial.bench.home, _room(trial.case.how, bases.seen)):
-        plant_users_files(trial.bench.home)
-        trial.begin()
-        trial.run(SWEEP)
-        settle()
-        _mount(trial.bench.home, "remount,size=64m,nr_inodes=100k")
-        trial.recover(SWEEP)
-        trial.judge()  # while it is there
-
-
-def _room(how: str, seen: Seen) -> str:
-    """Options of a file system that holds a part of what a sweep needs."""
-    what, _, percent = how.rstrip("%").partition("-")
-    if what == "inodes":
-        return f"nr_inodes={max(seen.inodes * int(percent) // 100, 10)}"
-    return f"size={max(seen.pages * int(percent) // 100, 6) * PAGE_BYTES}"
-
-
-def read_only(trial: Trial, bases: Bases) -> None:
-    """Of a store that cannot be written: it can be listed and checked, and a sweep says in one line what is wrong."""
-    if "@" in trial.case.where:
-        at_a_change(trial, bases)
-        return
-    bases.restore(DONE)
-    trial.begin()
-    words = WORDS[trial.case.how]
-    with _mounted_read_only(trial.bench) if trial.case.where == "mount" else _as_nobody(trial.bench):
-        done = trial.run(words)
-    if trial.case.how in ("store", "check", "prune") and done.status != 0:
-        trial.wrong.append(f"`{' '.join(words)}` needs to write: status {done.status}")
-    if trial.case.how == "unfinished" and done.status == 0:
-        trial.wrong.append("status 0, and nothing can have been written")
-    trial.recover(SWEEP)
-
-
-@contextmanager
-def _mounted(folder: Path, options: str) -> Iterator[None]:
-    folder.mkdir(exist_ok=True)
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=False, capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        raise Skipped(f"no file system can be mounted here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        kill_descendants()
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def _mount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", options, str(folder)], check=True)
-
-
-@contextmanager
-def _mounted_read_only(bench: Bench) -> Iterator[None]:
-    """The home bound over itself, read-only."""
-    done = subprocess.run(["mount", "--bind", bench.home, bench.home], check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Skipped(f"nothing can be mounted here: {done.stderr.strip()}")
-    try:
-        subprocess.run(["mount", "-o", "remount,ro,bind", bench.home], check=True)
-        yield
-    finally:
-        kill_descendants()
-        subprocess.run(["umount", "-l", bench.home], check=True)
-
-
-@contextmanager
-def _as_nobody(bench: Bench) -> Iterator[None]:
-    """Commands run as a user who may read everything and write nothing."""
-    if os.geteuid() != 0:
-        raise Skipped("only root can become another user")
-    bench.user = 65534
-    try:
-        yield
-    finally:
-        bench.user = None
-
-
 Scenario = Callable[[Trial, Bases], None]
 SCENARIOS: Mapping[str, Scenario] = {
-    **dict.fromkeys(("crash", "torn write", "power cut", "signal", "stop", "disk error"), at_a_change),
     **dict.fromkeys(("flip", "truncate", "empty", "remove", "replace"), damage),
     "check": checked,
     "prune": pruned,
@@ -517,6 +367,11 @@ SCENARIOS: Mapping[str, Scenario] = {
     "dear": dear,
     "group": group,
     "results": over_results,
-    "disk full": disk_full,
-    "read-only": read_only,
+    "disk full": disks.disk_full,
+    "read-only": disks.read_only,
 }
+
+
+def scenario_of(case: Case) -> Scenario:
+    """A fault at the n-th change is made in one way, whatever its kind."""
+    return at_a_change if "@" in case.where and case.kind != "beside" else SCENARIOS[case.kind.removeprefix(REAL)]

@@ -14,16 +14,16 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.faults.cases import BASES, STARTS, SWEEP, Case, Seen, all_cases
+from tests.faults.bases import Bases, clear
+from tests.faults.cases import BASES, PAGE_BYTES, REDO, STARTS, SWEEP, WORDS, Case, Seen, all_cases
 from tests.faults.damage import DAMAGES, can_be, kinds_of, remove_resting
 from tests.faults.faults import Fault
 from tests.faults.processes import Bench, become_subreaper, kill_descendants, settle
-from tests.faults.scenarios import PAGE_BYTES, REDO, SCENARIOS, WORDS, Bases, clear
+from tests.faults.scenarios import scenario_of
 from tests.faults.state import State
 from tests.faults.trial import Outcome, Trial, outcome_of
 
 MEMORY = Path("/dev/shm")
-REAL = "smoke "  # before the kind of a fault in a real scan
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Suite:
         started = time.monotonic()
         trial = Trial(case, self.bench, self.reference)
         try:
-            SCENARIOS[case.kind.removeprefix(REAL)](trial, self.bases)
+            scenario_of(case)(trial, self.bases)
             return trial.judge()
         except Exception as error:
             return outcome_of(error, case, started)
