@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.faults.state import RESULTS, USERS, json_at, result_folder, state_of
 
-KEY = re.compile(r"(?<=/)[0-9a-f]{12}(?=/|$)")
+KEY = re.compile(r"(?<=/)[0-9a-f]{12}(?=/|\.json$|$)")
 TOKEN = re.compile(r"(?<=[-.])[0-9a-z]*[0-9][0-9a-z-]*(?=[./]|$)")
 ATTEMPT = re.compile(r"(?:(?<=^out-)|(?<=^record-))[0-9a-f]{8}(?=\.json$|$)")
 
