@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from sweep.provenance import PROJECT
-from tests.faults.cases import Case, sample
+from tests.faults.cases import REAL, Case, sample
 from tests.faults.processes import warm_up
 from tests.faults.real import real_cases, undisturbed
 from tests.faults.suite import Suite, run_all, suite
@@ -36,12 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--case", help="the id of one case, or a pattern")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--real", action="store_true", help="faults in a real scan too, a quarter of an hour")
     parser.add_argument("--json", type=Path, help="also write the outcomes there")
     arguments = parser.parse_args(argv)
     warm_up()
     started, outcomes, there_are = time.monotonic(), [], 0
-    for part in (_toy, _real) if arguments.real else (_toy,):
+    for part in _parts(arguments):
         with part() as (here, of, cases):
             there_are += len(cases)
             chosen = _chosen(cases, arguments)
@@ -79,6 +78,13 @@ def _real() -> Iterator[Part]:
         yield here, shared.suite, list(real_cases(shared.seen))
 
 
+def _parts(arguments: argparse.Namespace) -> Sequence[Callable[[], AbstractContextManager[Part]]]:
+    """The toy's cases, those of a real scan, or both."""
+    if arguments.case is not None:
+        return (_real,) if arguments.case.startswith(REAL) else (_toy,)
+    return (_toy, _real) if arguments.sample is None else (_toy,)
+
+
 def _chosen(cases: Sequence[Case], arguments: argparse.Namespace) -> list[Case]:
     if arguments.case is not None:
         return [case for case in cases if case.id == arguments.case or fnmatchcase(case.id, arguments.case)]
@@ -86,7 +92,7 @@ def _chosen(cases: Sequence[Case], arguments: argparse.Namespace) -> list[Case]:
 
 
 def _nothing(pattern: str | None) -> int:
-    print(f"--case {pattern}: no such case. --list shows them all, with --real those of a real scan too.")
+    print(f"--case {pattern}: no such case. --list shows them all.")
     return 2
 
 
