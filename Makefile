@@ -8,7 +8,8 @@ BIN    := $(VENV)/bin
 SPREAD := --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help budget-scan publish test rounds test-slurm test-vllm check format smollm vllm bench bench-processors bench-vllm clean
+.PHONY: help budget-scan publish test rounds faults test-slurm test-vllm check format smollm vllm bench bench-processors \
+        bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
@@ -28,6 +29,9 @@ test-slurm: $(VENV)/.installed ## the tests on a real SLURM, started by themselv
 # One thread each: vLLM would pin as many as there are cores, in each process to the same ones.
 test-vllm: $(VENV)-vllm/.installed ## the tests that run vLLM, on a CPU; of the contract of engines its part, `make test` has the rest
 	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind $(VENV)-vllm/bin/python -m pytest -n 2 $(SPREAD) tests/vllm tests/s1/test_engine_contract.py -k vllm
+
+faults: $(VENV)/.installed ## every fault of tests/faults: results/benchmarks/faults.md; SAMPLE=150: some of each kind; CASE=ID: one
+	$(BIN)/python -m tests.faults $(if $(CASE),--case '$(CASE)') $(if $(SAMPLE),--sample $(SAMPLE))
 
 check: $(VENV)/.installed ## format and lint, as the tests demand them
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
