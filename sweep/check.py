@@ -18,6 +18,7 @@ from sweep.attempt import renew_copy, restore, restore_description, set_aside
 from sweep.checksums import reading
 from sweep.contract import Pipeline
 from sweep.inventory import damage, description, shared_folders, stage_directories
+from sweep.json_files import CHECKSUM
 from sweep.lock import Hold
 from sweep.store import StageDirectory, Store, StoreError
 
@@ -62,13 +63,21 @@ def check(store: Store, pipeline: Pipeline, mend: bool) -> Iterator[Checked]:
             yield Checked(suspect.place, faults, _mended(suspect, mend) if faults else None)
 
 
-def without_checksums(store: Store) -> int:
-    """How many products were finished before records had checksums."""
-    count = 0
+@dataclass(frozen=True)
+class Unchecked:
+    """Products that earlier versions finished, which are taken as they are."""
+
+    products: int  # of records that know no checksums of files
+    records: int  # that carry no checksum of their own, and do not say which bytes of their inputs were read
+
+
+def unchecked(store: Store) -> Unchecked:
+    """How much of a store is from before there were checksums."""
+    records = []
     for directory in stage_directories(store):
-        with suppress(StoreError):  # told as damaged
-            count += directory.is_done and "files" not in directory.read_record()
-    return count
+        with suppress(StoreError):  # not finished, or reported as damaged
+            records.append(directory.read_record())
+    return Unchecked(sum("files" not in each for each in records), sum(CHECKSUM not in each for each in records))
 
 
 def _mended(suspect: _Suspect, mend: bool) -> Mend:

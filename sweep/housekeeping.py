@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sweep.check import check, without_checksums
+from sweep.check import check, unchecked
 from sweep.compose import compose_entry, pipeline_of
 from sweep.console import Console
 from sweep.contract import Pipeline
@@ -72,7 +72,7 @@ def _check(console: Console, store: Store, pipeline: Pipeline, mend: bool) -> in
         if checked.mend is not None:
             show_damage(console, checked, checked.mend)
             left += not checked.mend.is_done
-    show_checked(console, places, left, without_checksums(store))
+    show_checked(console, places, left, unchecked(store))
     return 1 if left else 0
 
 

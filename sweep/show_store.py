@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from sweep.check import Checked, Mend
+from sweep.check import Checked, Mend, Unchecked
 from sweep.console import Console, escape
 from sweep.contract import SharedReport
 from sweep.holdings import Holdings, Removal, Resting, State, removals, resting
@@ -93,10 +93,12 @@ def show_damage(console: Console, checked: Checked, mend: Mend) -> None:
         console.print(f"  [red]damaged[/red]  {told}", soft_wrap=True)
 
 
-def show_checked(console: Console, checked: int, damaged: int, without_checksums: int) -> None:
+def show_checked(console: Console, checked: int, damaged: int, left: Unchecked) -> None:
     """What the check came to."""
-    old = f" {without_checksums} finished before there were checksums: unchecked." if without_checksums else ""
+    old = f" {left.products} finished before there were checksums: unchecked." if left.products else ""
     _line(console, f"{checked} stages and shared stores checked, {damaged} damaged.{old}")
+    if left.records:
+        _line(console, f"{left.records} records are of before records had checksums of their own: taken as they are.")
 
 
 def show_place(console: Console, store: Path, results: Path) -> None:

@@ -99,7 +99,7 @@ def _answers(shard: Shard, questions: Sequence[Question], samples: int) -> list[
     if [(row.question_id, row.sample) for row in rows] != wanted:
         raise ConfigError(
             f"{shard.out}: {len(rows)} answers that are not those of its {len(questions)} questions."
-            f" Remove {shard.out.parent}; the same sweep makes it again."
+            " Give the command with redo=answers_shard: all shards are made again."
         )
     return rows
 
@@ -114,8 +114,7 @@ def _require_one_engine(shards: Sequence[Shard]) -> None:
             differing = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
             raise ConfigError(
                 f"{shard.out}: {_values(found, differing)}, but {_values(expected, differing)} in {first.out}. Ask for"
-                " one kind of device (launch.gpu_type, launch.constraint), remove the directory of one of them, and run"
-                " the sweep again."
+                " one kind of device (launch.gpu_type, launch.constraint), and give the command with redo=answers_shard."
             )
 
 
