@@ -114,7 +114,7 @@ def _require_one_engine(shards: Sequence[Shard]) -> None:
             differing = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
             raise ConfigError(
                 f"{shard.out}: {_values(found, differing)}, but {_values(expected, differing)} in {first.out}. Ask for"
-                " one kind of device (launch.gpu_type, launch.constraint), and give the command with redo=answers_shard."
+                " one kind of device (launch.gpu_type, launch.constraint), and run the sweep with redo=answers_shard."
             )
 
 
