@@ -111,8 +111,8 @@ def _advance(job: Job, store: Store, finished: set[str], failed: set[str]) -> No
     if job.state is State.WAITING and job.unit.waits_for & failed:
         job.state = State.BLOCKED
     if job.state is State.RUNNING and job.process is not None and job.process.poll() is not None:
-        complete = all(store.is_done(stage) for stage in job.unit.stages)
-        job.state = State.DONE if job.process.returncode == 0 and complete else State.FAILED
+        is_complete = all(store.is_done(stage) for stage in job.unit.stages)  # however its process ended after that
+        job.state = State.DONE if is_complete else State.FAILED
     if job.state in (State.FAILED, State.BLOCKED):
         failed.update(stage.address for stage in job.unit.stages if not store.is_done(stage))
 
