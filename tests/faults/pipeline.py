@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -151,6 +152,8 @@ def weights(work: Work[Nothing]) -> Summary:
         if not is_whole(text):
             text = with_checksum(repr(value / 3 + step))
             aside = kept.with_suffix(".aside")
+            for in_the_way in (path for path in (kept, aside) if path.is_dir()):
+                shutil.rmtree(in_the_way)
             aside.write_text(text, encoding="utf-8")
             aside.replace(kept)
         value = float(text.split()[0])
@@ -165,6 +168,8 @@ def answers(works: Sequence[Work[Number]]) -> Iterator[Finished]:
         _called(work)
         work.report(done, len(works), "answers")
         lines, known = work.shared / "lines.txt", {}
+        if lines.is_dir():
+            shutil.rmtree(lines)
         if lines.is_file():
             texts = lines.read_text(encoding="utf-8", errors="replace").splitlines()
             known = {text.split()[0]: text.split()[0] for text in texts if is_whole(text)}
