@@ -24,6 +24,7 @@ from tests.faults.state import State
 from tests.faults.trial import Outcome, Trial, outcome_of
 
 MEMORY = Path("/dev/shm")
+_place: Path | None = None  # of a process of a pool: where its folder is made
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def suite() -> Iterator[Suite]:
 @contextmanager
 def folder_of_its_own() -> Iterator[Path]:
     """In memory where there is room for it: a case writes little, and waits for the disk a lot."""
-    place = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="faults-", dir=place))
+    memory = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="faults-", dir=_place or memory))
     folder.chmod(0o755)
     try:
         yield folder
@@ -158,21 +159,22 @@ def _size_of(folder: Path) -> tuple[int, int]:
 # ---------------------------------------------------------------------------------------------- several at one time
 
 _suite: Suite | None = None
+_context: AbstractContextManager[Suite] | None = None  # of that suite: never left, the parent removes its folder
 
 
 def run_all(cases: Sequence[Case], jobs: int, of: Callable[[], AbstractContextManager[Suite]]) -> Iterator[Outcome]:
-    """Outcomes as they come; each process has a place of its own."""
-    with multiprocessing.get_context("fork").Pool(jobs, _set_up, (of,)) as pool:
+    """Outcomes as they come; each process has a place of its own, in a folder that is removed however they end."""
+    with folder_of_its_own() as folder, multiprocessing.get_context("fork").Pool(jobs, _set_up, (of, folder)) as pool:
         yield from pool.imap_unordered(_run_one, cases)
 
 
-def _set_up(of: Callable[[], AbstractContextManager[Suite]]) -> None:
-    global _suite
+def _set_up(of: Callable[[], AbstractContextManager[Suite]], folder: Path) -> None:
+    global _suite, _context, _place
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the pool ends us
     become_subreaper()
-    context = of()
-    _suite = context.__enter__()
-    multiprocessing.util.Finalize(_suite, context.__exit__, args=(None, None, None), exitpriority=10)
+    _place = folder
+    _context = of()
+    _suite = _context.__enter__()
 
 
 def _run_one(case: Case) -> Outcome:
