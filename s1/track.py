@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MARKER = "wandb.json"
+METRICS = "metrics.jsonl"
 INIT_TIMEOUT_S = 20.0  # wandb's own 90 s would hold up the sweep
 FINISH_TIMEOUT_S = 300.0  # wandb would wait for its upload for ever; what is not sent stays in its file
 RUN_ID_CHARACTERS = 16
@@ -68,7 +69,7 @@ class Mirror:
 
         def fill(run: Run) -> None:
             record = _record(path)
-            for row in _metrics(path / "out" / "metrics.jsonl"):
+            for row in _metrics(path):
                 run.log(row)
             run.summary.update({**record["summary"], "seconds": record["seconds"], "usd": record["usd"]})
 
@@ -80,11 +81,11 @@ class Mirror:
         def fill(run: Run) -> None:
             import wandb
 
-            rows = read_table(path / "out" / "table.csv")
-            page = (path / "out" / "report.html").read_text(encoding="utf-8")
+            rows = read_table(_checked(path, "table.csv"))
+            page = _checked(path, "report.html").read_text(encoding="utf-8")
             shown = {"curve": _table(rows), **_plots(rows), "report": wandb.Html(page, inject=False)}
-            samples = path / "out" / "samples.csv"
-            run.log({**shown, **_samples(read_table(samples))} if samples.exists() else shown)
+            has_samples = "samples.csv" in _files(path)
+            run.log({**shown, **_samples(read_table(_checked(path, "samples.csv")))} if has_samples else shown)
 
         self._send(stage, path, fill)
 
@@ -197,6 +198,20 @@ def _record(path: Path) -> dict[str, Any]:
     return json.loads((path / "record.json").read_text(encoding="utf-8"))
 
 
+def _files(path: Path) -> Mapping[str, Any]:
+    """Of the product, by its record."""
+    return _record(path).get("files", {})
+
+
+def _checked(path: Path, name: str) -> Path:
+    """A file of the product, once its bytes are those of its record. Raises ValueError if they are not."""
+    record = _record(path)
+    file = path / record.get("out", "out") / name
+    if hashlib.sha256(file.read_bytes()).hexdigest() != record["files"][name]["sha256"]:
+        raise ValueError(f"{file}: other bytes than were published")
+    return file
+
+
 def _mirrored_as(path: Path) -> str | None:
     """The run that a stage directory was mirrored as; in a copied store that is a run of another."""
     marker = path / MARKER
@@ -204,6 +219,6 @@ def _mirrored_as(path: Path) -> str | None:
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
+    if METRICS not in _files(path):
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in _checked(path, METRICS).read_text(encoding="utf-8").splitlines()]

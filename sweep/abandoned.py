@@ -1,6 +1,7 @@
-"""Folders and links that a process makes aside, under a name that tells whose they are, before it renames them.
+"""Folders, files and links that a process makes under a name that tells whose they are, until it is done with them.
 
-    .1a2b3c4d5e6f.node7-4711-9f3c1ab2      by process 4711 of node7
+    .1a2b3c4d5e6f.node7-4711-9f3c1ab2      a result that is being copied, by process 4711 of node7
+    out-node7-4711-9f3c1ab2                an attempt at a stage
 
 What its process left behind when it was killed is abandoned: on this host once the process is gone, and anywhere after
 a day, for nothing that is made aside takes hours.
@@ -39,6 +40,13 @@ def is_abandoned(path: Path, made_by: str) -> bool:
         return time.time() - path.lstat().st_mtime > DAY_S
     except FileNotFoundError:  # renamed or removed since it was listed
         return False
+
+
+def is_over(path: Path, made_by: str) -> bool:
+    """As is_abandoned, of something that this process does not work at now; also by whoever names no process."""
+    maker = TOKEN.fullmatch(made_by)
+    is_own = maker is not None and maker["host"] == _host() and int(maker["process"]) == os.getpid()
+    return maker is None or is_own or is_abandoned(path, made_by)
 
 
 def remove(path: Path) -> None:

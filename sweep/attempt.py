@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.checksums import file_states, inodes_of, reading
+from sweep.abandoned import is_over, remove, token
+from sweep.checksums import file_states, glance, inodes_of, reading
 from sweep.claim import WAIT, Rule
 from sweep.json_files import CHECKSUM, StoreError, create_json, read_sealed, sealed, write_json
 from sweep.store import OUT, PRODUCT, StageDirectory
@@ -49,13 +50,17 @@ class Attempt:
         return self.directory.path / f"record-{self.token}.json"
 
     def publish(self, record: Mapping[str, Any]) -> bool:
-        """Make the product visible at once and for good; False if another attempt was first, and this one is gone."""
+        """Make the product visible at once and for good; False if another attempt was first, and this one is gone.
+
+        Raises StoreError if somebody removed what was written.
+        """
         files = file_states(self.out)
         _flush_tree(self.out)
         whole = {**record, "out": self.out.name, "files": files}
         write_json(self.receipt_file, sealed({**whole, DESCRIBED: self.directory.read_stage()}))
-        if not create_json(self.directory.record_file, sealed(whole)):
-            self.remove()
+        if not self.out.is_dir() or glance(self.out, files):
+            raise StoreError(f"{self.out}: removed while it was made. Run the sweep again.")
+        if not create_json(self.directory.record_file, sealed(whole)) and not self._is_published():
             return False
         _flush(self.directory.path)
         point_to(self.directory, self.out)
@@ -65,23 +70,38 @@ class Attempt:
         shutil.rmtree(self.directory.scratch, ignore_errors=True)
         return True
 
-    def remove(self) -> None:
-        """Its receipt first, so that nothing vouches for half a product."""
-        self.receipt_file.unlink(missing_ok=True)
-        shutil.rmtree(self.out, ignore_errors=True)
+    def _is_published(self) -> bool:
+        """Whether the record that is there names this attempt, restored from its receipt; removes one that is late."""
+        try:
+            is_late = self.directory.out != self.out
+        except (StoreError, OSError):  # a damaged record may be restored as this one
+            return False
+        if is_late:  # its receipt first, so that nothing vouches for half a product
+            self.receipt_file.unlink(missing_ok=True)
+            shutil.rmtree(self.out, ignore_errors=True)
+        return not is_late
 
 
 def begin(directory: StageDirectory) -> Attempt:
-    """A new attempt, by whoever holds the stage; clears what earlier ones left, but for the scratch directory."""
+    """A new attempt, by whoever holds the stage; clears what earlier ones left, but for the scratch directory.
+
+    An attempt whose process lives is left alone: where locks do not lock, it may be at work.
+    """
     reported = (directory.failed_file, directory.interrupted_file, directory.progress_file)
     for file in (*reported, *directory.path.glob("group-*")):
         file.unlink(missing_ok=True)
     _finish_moves(directory)
+    if published_before(directory) is not None:  # whoever removed its record did not mean the product
+        move_to(directory, "damaged")
+    for leftover in directory.path.glob(f"{OUT}-*"):
+        if is_over(leftover, leftover.name.removeprefix(f"{OUT}-")):
+            remove(leftover)
     for receipt in directory.path.glob("record-*.json"):
-        receipt.unlink(missing_ok=True)
-    for leftover in (*directory.path.glob(f"{OUT}-*"), directory.path / OF_BEFORE, directory.path / OUT):
-        _remove(leftover)
-    attempt = Attempt(directory, secrets.token_hex(TOKEN_BYTES))
+        if is_over(receipt, receipt.stem.removeprefix("record-")):
+            receipt.unlink(missing_ok=True)
+    for leftover in (directory.path / OF_BEFORE, directory.path / OUT):
+        remove(leftover)
+    attempt = Attempt(directory, token())
     attempt.out.mkdir(parents=True)
     directory.scratch.mkdir(exist_ok=True)
     return attempt
@@ -180,6 +200,21 @@ def _is_whole(directory: StageDirectory, copy: Mapping[str, Any]) -> bool:
         return False
 
 
+def published_before(directory: StageDirectory) -> Path | None:
+    """The product of a stage whose record is missing, where it was published once; None: there is none.
+
+    The link to it is made, and a second copy of the record names it, when an attempt has come to its end.
+    """
+    if directory.is_done or not directory.path.is_dir():
+        return None
+    link = directory.path / OUT
+    named = [str(copy.get("out")) for copy in _copies(directory) if copy.get("generation") == directory.generation]
+    found = [link.resolve().name if link.is_symlink() else OUT, *named]
+    moved = {each.name for each in _moved(directory)}
+    places = (directory.path / name for name in found if PRODUCT.fullmatch(name) and name not in moved)
+    return next((place for place in places if place.is_dir()), None)
+
+
 # -------------------------------------------------------------------------------------------------------- set aside
 
 
@@ -195,11 +230,11 @@ def move_to(directory: StageDirectory, name: str) -> None:
 
     The second copy goes first: what is moved on purpose is not restored. Logs and scratch stay, others may use them.
     """
-    out = _out_of(directory)
+    out, without_record = list(_out_of(directory)), published_before(directory)
     aside = _new_folder(directory.path, name)
     for receipt in directory.path.glob("record-*.json"):
         _rename(receipt, aside)
-    if not _rename(directory.record_file, aside):
+    if not _rename(directory.record_file, aside) and without_record is None:
         with suppress(OSError):  # not empty
             aside.rmdir()
         return
@@ -212,9 +247,15 @@ def move_to(directory: StageDirectory, name: str) -> None:
 
 def _finish_moves(directory: StageDirectory) -> None:
     """Of a process that died between moving the record of a product and the product."""
+    for product in _moved(directory):
+        _rename(directory.path / product.name, product.parent)
+
+
+def _moved(directory: StageDirectory) -> Iterator[Path]:
+    """Where the products lie, or are to lie, whose records were set aside."""
     for record in directory.path.glob("*-*/record.json"):
         with suppress(StoreError, OSError):
-            _rename(directory.path / StageDirectory(record.parent).out.name, record.parent)
+            yield StageDirectory(record.parent).out
 
 
 def _out_of(directory: StageDirectory) -> Iterator[Path]:
@@ -222,7 +263,8 @@ def _out_of(directory: StageDirectory) -> Iterator[Path]:
     try:
         return iter([directory.out])
     except (StoreError, OSError):
-        return iter(sorted(directory.path.glob(f"{OUT}-*")))
+        attempts = sorted(directory.path.glob(f"{OUT}-*"))
+        return iter(each for each in attempts if is_over(each, each.name.removeprefix(f"{OUT}-")))
 
 
 def _new_folder(path: Path, name: str) -> Path:
@@ -261,16 +303,15 @@ def forget_hashes(directory: StageDirectory) -> None:
         directory.hashed_file.unlink(missing_ok=True)
 
 
-def _remove(path: Path) -> None:
-    if path.is_symlink() or path.is_file():
-        path.unlink(missing_ok=True)
-    else:
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _flush_tree(directory: Path) -> None:
-    """Bring a product to the disk, so that a record never outlives what it vouches for."""
+    """Bring a product to the disk, so that a record never outlives what it vouches for.
+
+    Whoever may read its directory may read its files: some libraries write theirs for their owner alone.
+    """
+    readable = directory.stat().st_mode & 0o444
     for path in sorted(directory.rglob("*")):
+        if path.stat().st_mode & readable != readable:
+            path.chmod(path.stat().st_mode | readable)
         _flush(path)
     _flush(directory)
 

@@ -26,7 +26,7 @@ from sweep.carry_out import carry_out, run_here
 from sweep.compose import Composition, compose, pipeline_of
 from sweep.console import Console, escape
 from sweep.contract import Graph
-from sweep.copying import copy_to
+from sweep.copying import copy_to, refuse_result
 from sweep.errors import InputError
 from sweep.launch.by_script import Share, share_of
 from sweep.launch.submission import SubmissionDirectory
@@ -112,6 +112,8 @@ def publish_again(argv: Sequence[str], console: Console) -> int:
     directory = _submission(argv)
     composition, graph = _graph_of(argv) if directory is None else planned_again(directory)
     store = Store(composition.entry.store)
+    if target is not None:
+        refuse_result(store, target)
     found = planned(graph, store)
     show_damaged(console, found, graph.limit_usd)
     work = found.work

@@ -11,7 +11,9 @@ from pathlib import Path
 from sweep.abandoned import remove, token
 from sweep.errors import InputError
 from sweep.publish import Published, copy_file, remove_abandoned
-from sweep.result import MANIFEST, aside_in, read_result
+from sweep.result import LATEST, MANIFEST, aside_in, read_result
+from sweep.roots import roots
+from sweep.store import Store
 
 
 def copy_to(published: Published, target: Path) -> None:
@@ -33,6 +35,13 @@ def copy_to(published: Published, target: Path) -> None:
             remove(aside)
     for name in sorted((ours or set()).difference(names)):
         (target / name).unlink(missing_ok=True)
+
+
+def refuse_result(store: Store, target: Path) -> None:
+    """Raises InputError for a folder that is a result itself: results are never replaced."""
+    is_known = any(root.result.path == target.resolve() for root in roots(store)[0])
+    if is_known or os.path.lexists(target.parent / LATEST):
+        raise InputError(f"to {target}: a result, and no copy of one: it is never replaced. Choose another folder.")
 
 
 def _files_of_ours(target: Path) -> set[str] | None:

@@ -19,11 +19,11 @@ from sweep.checksums import reading
 from sweep.claim import is_at_work
 from sweep.code_changes import ASIDE
 from sweep.holdings import Earlier, Holding, Holdings, Resting, State
-from sweep.identity import KEY_CHARACTERS, IdentityError, key_of
+from sweep.identity import KEY_CHARACTERS
 from sweep.launch.submission import awaited
 from sweep.result import asides_in, results_in
 from sweep.roots import roots
-from sweep.store import StageDirectory, Store, StoreError
+from sweep.store import StageDirectory, Store, StoreError, description_faults
 
 SHARED = "shared"
 LEFTOVERS = ("out.partial", "damaged-*", ".*")  # of an attempt, a repair, a file being written
@@ -65,7 +65,16 @@ def shared_folders(store: Store) -> list[Path]:
 
 
 def description(directory: StageDirectory) -> Mapping[str, Any]:
-    """stage.json; a directory from which all was set aside has none. Raises StoreError if it cannot be read."""
+    """stage.json; a directory from which all was set aside has none. Raises StoreError if it cannot be relied on."""
+    described = _read_description(directory)
+    if described and (faults := description_faults(directory, described)):
+        raise StoreError(
+            f"{directory.address}: {faults[0]}. Write it anew: python -m sweep store check mend=true, or run its sweep."
+        )
+    return described
+
+
+def _read_description(directory: StageDirectory) -> Mapping[str, Any]:
     if directory.stage_file.exists():
         return directory.read_stage()
     if directory.is_done:
@@ -83,11 +92,10 @@ def damage(directory: StageDirectory) -> list[str]:
 
 def _description_faults(directory: StageDirectory) -> list[str]:
     try:
-        described = description(directory)
-        is_right = not described or key_of(described["identity"]) == directory.path.name
-    except (StoreError, KeyError, IdentityError):
+        described = _read_description(directory)
+    except StoreError:
         return ["stage.json: missing or not JSON"]
-    return [] if is_right else ["stage.json: describes another stage"]
+    return description_faults(directory, described) if described else []
 
 
 def size_of(path: Path) -> int:

@@ -14,16 +14,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from sweep.attempt import records, restorable, restore, set_aside
+from sweep.attempt import point_to, published_before, records, restorable, restore, set_aside
 from sweep.checksums import Inodes
-from sweep.claim import Rule
+from sweep.claim import Rule, is_at_work
 from sweep.contract import Graph
 from sweep.errors import InputError
 from sweep.generations import renew_shared, supersede
 from sweep.identity import cite, shortened
 from sweep.plan import Plan, plan
 from sweep.stage import CodePolicy, Stage
-from sweep.store import StageDirectory, Store, StoreError, describe, write_json
+from sweep.store import OUT, StageDirectory, Store, StoreError, describe, write_json
 
 REDO = "redo"
 
@@ -77,7 +77,12 @@ def recover(store: Store, found: Planned) -> None:
     for stage in found.stages:
         directory = store.directory(stage)
         if stage.address in found.restored:
-            restore(directory)
+            with directory.locked(Rule(wait=False)) as is_ours:  # otherwise its worker is about to publish it
+                if is_ours:
+                    restore(directory)
+        with suppress(StoreError, OSError):
+            if directory.is_done and not (directory.path / OUT).exists():
+                point_to(directory, directory.out)
         if directory.is_done and not directory.stage_file.is_file():
             write_json(directory.stage_file, describe(stage), durable=False)
     for address, inodes in found.hashed.items():
@@ -90,7 +95,7 @@ def clear(store: Store, found: Planned, take_over: bool = False) -> None:
     rule = Rule(take_over=take_over)
     recover(store, found)
     for address in found.damaged:
-        set_aside(StageDirectory(store.root / address), lambda directory: directory.new_faults()[0], rule)
+        set_aside(StageDirectory(store.root / address), _faults, rule)
     asked = [stage for stage in found.stages if found.again.get(stage.address) == REDO]
     for batch in {stage.batch for stage in asked if stage.batch is not None}:
         renew_shared(store.shared(batch))
@@ -129,12 +134,24 @@ class _Look:
         if stage.address in self.restored:  # its product was hashed
             return stage.address not in self.again
         directory = self.store.directory(stage)
+        if not directory.is_done:
+            self._note_earlier_damage(stage, directory)
+            return False
         faults, inodes = directory.new_faults()
         if faults:
             self.damaged[stage.address] = faults[0]
         elif inodes:
             self.hashed[stage.address] = inodes
-        return directory.is_done and not faults and stage.address not in self.again
+        return not faults and stage.address not in self.again
+
+    def _note_earlier_damage(self, stage: Stage, directory: StageDirectory) -> None:
+        """Of a product that has lost its record, or was set aside before and not made again since."""
+        if is_at_work(directory.path):
+            return
+        if published_before(directory) is not None:
+            self.damaged[stage.address] = f"{directory.record_file.name}: missing"
+        elif earlier := sorted(directory.path.glob("damaged-*")):
+            self.damaged[stage.address] = f"set aside before, in {earlier[-1].name}/"
 
     def _other_bytes(self, stage: Stage, record: Mapping[str, object]) -> str | None:
         """An input that is not what this product was made from."""
@@ -158,16 +175,24 @@ class _Look:
         directory = self.store.directory(stage)
         with suppress(StoreError, OSError):  # not finished, or damaged
             return directory.read_record()
-        record = restorable(directory)
+        record = None if is_at_work(directory.path) else restorable(directory)
         if record is not None:
             self.restored.append(stage.address)
         return record
 
 
+def _faults(directory: StageDirectory) -> list[str]:
+    if published_before(directory) is not None:
+        return [f"{directory.record_file.name}: missing"]
+    return directory.new_faults()[0]
+
+
 def _usd(graph: Graph, store: Store, address: str) -> float | None:
     """What a damaged product took, or what it is expected to take."""
-    for record in records(StageDirectory(store.root / address)):
-        return float(record["usd"])
+    directory = StageDirectory(store.root / address)
+    for place in (directory, *map(StageDirectory, sorted(directory.path.glob("damaged-*"), reverse=True))):
+        for record in records(place):
+            return float(record["usd"])
     return graph.estimates[address].usd if address in graph.estimates else None
 
 

@@ -67,9 +67,6 @@ def require_place(graph: Graph, store: Store, results: Path) -> None:
             raise InputError(
                 f"results {folder}: there, and no folder. Move it away, or choose another results= or name=."
             )
-    place = results / graph.name / graph.product.key
-    if os.path.lexists(place) and not (place / MANIFEST).is_file():
-        raise InputError(f"results {place}: there, and not a result of ours (no {MANIFEST}). Move it away.")
 
 
 def _publish(product: Stage, store: Store, folder: Path, made_from: Mapping[str, Any]) -> tuple[Path, bool]:

@@ -93,7 +93,7 @@ def read_result(path: Path) -> Result | None:
         ) from None
     if "experiment" not in content:
         return None  # a user's own
-    if not _is_whole(content):
+    if not is_whole(content):
         raise StoreError(f"{file}: names no stages. Copy it from the store's roots/, or move the result away.")
     return Result(path, Manifest(content))
 
@@ -134,9 +134,18 @@ def sha256_of(path: Path) -> str | None:
         return None
 
 
-def _is_whole(content: Mapping[str, Any]) -> bool:
-    stages = content.get("stages")
-    return isinstance(stages, dict) and all(isinstance(stage, dict) for stage in stages.values())
+def is_whole(content: Mapping[str, Any]) -> bool:
+    """Whether the fields of a manifest are what they are read as."""
+    stages, files, lost = content.get("stages"), content.get("files") or {}, content.get("lost") or {}
+    are_tables = isinstance(stages, dict) and isinstance(files, dict) and isinstance(lost, dict)
+    texts = [content.get("product") or "", *(files.values() if are_tables else ())]
+    numbers = [content.get(name, 0) for name in ("usd", "seconds", "points")]
+    return (
+        are_tables
+        and all(isinstance(stage, dict) for stage in stages.values())
+        and all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int | float) for number in numbers)
+    )
 
 
 def _with_manifest(folder: Path) -> Iterator[Path]:

@@ -19,10 +19,10 @@ from typing import Any
 
 from sweep.errors import InputError
 from sweep.identity import key_of
-from sweep.json_files import StoreError, read_json, write_json
+from sweep.json_files import StoreError, read_sealed, sealed, write_json
 from sweep.provenance import PROJECT
 from sweep.record import now
-from sweep.result import Manifest, Result, read_result
+from sweep.result import Manifest, Result, is_whole, read_result
 from sweep.store import Store
 
 FOLDER = "roots"
@@ -58,17 +58,18 @@ def write_root(store: Store, path: Path, manifest: Mapping[str, Any]) -> None:
             return
     file.parent.mkdir(exist_ok=True)
     facts = {"path": str(path), "user": user(), "host": platform.node(), "published_at": now()}
-    write_json(file, {**facts, "manifest": dict(manifest)})
+    write_json(file, sealed({**facts, "manifest": dict(manifest)}))
 
 
 def read_root(file: Path) -> Root:
     """Raises StoreError if it cannot be understood."""
     try:
-        content = read_json(file)
+        content = read_sealed(file)
         result = Result(Path(content["path"]), Manifest(content["manifest"]))
-        _ = result.manifest.digests, result.manifest.experiment
+        if not is_whole(content["manifest"]):
+            raise ValueError("no manifest")
         return Root(file.stem, result, str(content["user"]), str(content["host"]), str(content["published_at"]))
-    except (StoreError, KeyError, TypeError, AttributeError):
+    except (StoreError, OSError, KeyError, TypeError, AttributeError, ValueError):
         raise StoreError(
             f"{file}: damaged. Publish its result again, by the same command; or remove this file, if what the result"
             " rests on is not wanted any more."

@@ -49,7 +49,7 @@ from sweep.secrets import redacted
 from sweep.source import SourceError, changed_files, source_of
 from sweep.stage import FileInput, Finished, Interrupted, Shard, Work, installed_version
 from sweep.stall import beside
-from sweep.store import StageDirectory, Store, StoreError, write_json
+from sweep.store import StageDirectory, Store, StoreError, description_faults, write_json
 from sweep.targets import function_of, schema_of
 from sweep.typed import typed
 
@@ -128,7 +128,7 @@ def _assist(directories: Sequence[StageDirectory], member: Member) -> bool:
     waiting = {each.path.name: each for each in directories if each.path.name in make}
 
     def run_functions() -> None:
-        for finished in _finish(waiting, {key: each.read_stage() for key, each in waiting.items()}, member, {}):
+        for finished in _finish(waiting, {key: _described(each) for key, each in waiting.items()}, member, {}):
             tell_through(waiting[finished.key], member)
 
     return not waiting or _attempt(run_functions, waiting, member)
@@ -158,7 +158,7 @@ def _attempt(make: Callable[[], None], waiting: Mapping[str, StageDirectory], me
 def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirectory], member: Member) -> None:
     """Make and publish; what is published leaves `waiting`."""
     clock, environment = Clock(), provenance()
-    stages = {key: directory.read_stage() for key, directory in waiting.items()}
+    stages = {key: _described(directory) for key, directory in waiting.items()}
     codes = {key: code_of(stage) for key, stage in stages.items()}
     for key, directory in waiting.items():
         _require_one_state(directory.root, stages[key])
@@ -177,6 +177,14 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
             del waiting[finished.key]
     if waiting:
         raise StoreError(f"stages {', '.join(waiting)}: their function ended without them. Fix the function.")
+
+
+def _described(directory: StageDirectory) -> Mapping[str, Any]:
+    """stage.json, once it describes the stage of this directory. Raises StoreError if it describes another one."""
+    stage = directory.read_stage()
+    if faults := description_faults(directory, stage):
+        raise StoreError(f"{directory.address}: {faults[0]}. Run the sweep again: it is written anew.")
+    return stage
 
 
 def _require_whole(inputs: Sequence[StageDirectory]) -> None:

@@ -41,12 +41,14 @@ from typing import Any
 from sweep.checksums import Inodes, Look, Seen, digest_of, file_states, glance
 from sweep.claim import WAIT, Rule, claimed
 from sweep.held import store_held
+from sweep.identity import IdentityError, key_of
 from sweep.json_files import StoreError, read_json, read_sealed, sealed, write_json
 from sweep.lock import Hold, locked
 from sweep.stage import FileInput, Stage
 
 OUT = "out"  # the link for people to the product that counts; of records of before the product itself
-PRODUCT = re.compile(rf"{OUT}(-[0-9a-f]+)?")
+ASIDE = re.compile(r"(damaged|superseded)-\d+")  # folders of a stage directory that hold earlier products
+PRODUCT = re.compile(rf"{OUT}(-[A-Za-z0-9_-]+)?")
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,20 @@ class StageDirectory:
             record = read_sealed(self.record_file)
         except FileNotFoundError:
             raise StoreError(f"{self.address}: not finished. Run the sweep again, it will make it.") from None
+        if not self.is_of(record):
+            raise StoreError(f"{self.record_file}: damaged, of another stage. Run the sweep again: it is written anew.")
         if not PRODUCT.fullmatch(str(record.get("out", OUT))):
             raise StoreError(
                 f"{self.record_file}: damaged, it names no product. Run the sweep again: it is written anew."
             )
         return record
+
+    def is_of(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record is of this stage; those set aside lie in a folder of it."""
+        directory = self.path.parent if ASIDE.fullmatch(self.path.name) else self.path
+        identity = record.get("identity")
+        name = identity.get("name", directory.parent.name) if isinstance(identity, dict) else directory.parent.name
+        return (record.get("key", directory.name), name) == (directory.name, directory.parent.name)
 
     @property
     def digest(self) -> str:
@@ -235,6 +246,20 @@ class Store:
 
 
 __all__ = ["StageDirectory", "Store", "StoreError", "describe", "read_json", "write_json"]
+
+
+def description_faults(directory: StageDirectory, described: Mapping[str, Any]) -> list[str]:
+    """Whether what stage.json says is of this stage: its identity is its key, its inputs are those of its identity."""
+    try:
+        identity, inputs = described["identity"], described["inputs"]
+        is_right = key_of(identity) == directory.path.name and identity["name"] == directory.path.parent.name
+        keys = {
+            role: [each["key"] if "file" in each else each["stage"].rpartition("/")[2] for each in places]
+            for role, places in inputs.items()
+        }
+    except (KeyError, TypeError, AttributeError, IdentityError):
+        return ["stage.json: describes no stage"]
+    return [] if is_right and keys == identity.get("inputs", {}) else ["stage.json: describes another stage"]
 
 
 def describe(stage: Stage) -> dict[str, Any]:

@@ -16,5 +16,5 @@ def rewrite(directory: StageDirectory, record: Mapping[str, Any]) -> None:
 
 def unfinish(directory: StageDirectory) -> None:
     """As if the attempt had not come to its end: no record, and no second copy of one."""
-    for path in [*directory.path.glob("record-*.json"), directory.record_file]:
+    for path in [*directory.path.glob("record-*.json"), directory.record_file, directory.path / "out"]:
         path.unlink()

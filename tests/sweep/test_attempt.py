@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sweep.abandoned import token
 from sweep.attempt import begin, move_to, restore
 from sweep.checksums import inodes_of
 from sweep.json_files import StoreError, create_json, read_json, sealed, write_json
@@ -77,6 +78,36 @@ def test_of_two_attempts_the_first_to_publish_counts_and_the_other_leaves_nothin
     assert (directory.path / "out" / "number.json").read_text(encoding="utf-8") == "2"
     assert [path.name for path in directory.path.glob("out-*")] == ["out-0000000b"]
     assert [path.name for path in directory.path.glob("record-*")] == ["record-0000000b.json"]
+
+
+def test_an_attempt_that_another_process_restored_meanwhile_is_published(tmp_path: Path) -> None:
+    """It had written the second copy, and not yet the record."""
+    directory = directory_in(tmp_path)
+    attempt = written(directory, "1")
+    attempt.publish(RECORD)
+    directory.record_file.unlink()
+    assert restore(directory)
+    assert attempt.publish(RECORD)
+    assert (directory.out / "number.json").read_text(encoding="utf-8") == "1"
+
+
+def test_an_attempt_whose_files_were_removed_publishes_nothing(tmp_path: Path) -> None:
+    directory = directory_in(tmp_path)
+    attempt = written(directory, "1")
+    shutil.rmtree(attempt.out)
+    with pytest.raises((StoreError, OSError)):
+        attempt.publish(RECORD)
+    assert not directory.is_done and not restore(directory)
+
+
+def test_a_new_attempt_clears_those_of_dead_processes_alone(tmp_path: Path) -> None:
+    directory = directory_in(tmp_path)
+    host = token().rpartition("-")[0].rpartition("-")[0]
+    dead, alive = (f"out-{host}-{process}-0000000a" for process in (2**22 - 1, os.getppid()))
+    for name in (dead, alive, "out-0000000c"):
+        (directory.path / name).mkdir()
+    attempt = begin(directory)
+    assert {path.name for path in directory.path.glob("out-*")} == {alive, attempt.out.name}
 
 
 @pytest.mark.parametrize("refusal", [errno.EPERM, errno.EOPNOTSUPP])

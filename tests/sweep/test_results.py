@@ -26,7 +26,7 @@ from sweep.inventory import take
 from sweep.plan import plan
 from sweep.prune import prune
 from sweep.publish import Published, publish, require_place
-from sweep.result import results_in
+from sweep.result import latest_of, results_in
 from sweep.roots import release, roots
 from sweep.show_results import Listed, show_listed
 from sweep.store import StageDirectory, Store, StoreError, read_json, write_json
@@ -176,22 +176,49 @@ def test_the_old_layout_is_left_alone(user: User) -> None:
     assert before.items() <= content(user.folder).items()
 
 
+def lose_manifest(place: Path) -> None:
+    (place / "manifest.json").unlink()
+
+
+def tear_manifest(place: Path) -> None:
+    (place / "manifest.json").write_text("{", encoding="utf-8")
+
+
+def put_a_file(place: Path) -> None:
+    shutil.rmtree(place)
+    place.write_text("mine", encoding="utf-8")
+
+
+def put_a_folder(place: Path) -> None:
+    shutil.rmtree(place)
+    place.mkdir()
+
+
+@pytest.mark.parametrize("change", [lose_manifest, tear_manifest, put_a_file, put_a_folder])
+def test_beside_what_is_no_result_any_more_the_result_is_published_once(
+    user: User, change: Callable[[Path], None]
+) -> None:
+    place = user.publish().path
+    change(place)
+    before = content(user.folder)
+    for _ in range(2):
+        published = user.publish()
+        assert published.path == place.with_name(f"{user.key}-2")
+    assert before.items() <= content(user.folder).items()
+    assert latest_of(published.path)
+
+
 @pytest.mark.parametrize(
     ("place", "complaint"),
     [
         ("results", "there, and no folder. Move it away, or choose another results= or name=."),
         ("results/toy", "there, and no folder. Move it away, or choose another results= or name=."),
-        ("results/toy/KEY", "there, and not a result of ours (no manifest.json). Move it away."),
-        ("results/toy/KEY/", "there, and not a result of ours (no manifest.json). Move it away."),
     ],
 )
 def test_what_is_in_the_way_is_refused_before_anything_runs(user: User, place: str, complaint: str) -> None:
-    path = user.home / place.replace("KEY", user.key)
-    if place.endswith("/"):
-        path.mkdir(parents=True)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("mine", encoding="utf-8")
+    path = user.home / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine", encoding="utf-8")
     for refuse in (lambda: require_place(user.graph, user.store, user.results), user.publish):
         with pytest.raises(InputError) as refused:
             refuse()
