@@ -46,7 +46,8 @@ from sweep.permission import explained, is_refused
 from sweep.provenance import provenance
 from sweep.record import Clock, Origin, failure_of, now, record_of, reporter
 from sweep.secrets import redacted
-from sweep.source import SourceError, changed_files, source_of
+from sweep.source import SourceError, changed_files
+from sweep.source_memo import remembered_source
 from sweep.stage import FileInput, Finished, Interrupted, Shard, Work, installed_version
 from sweep.stall import beside
 from sweep.store import StageDirectory, Store, StoreError, description_faults, write_json
@@ -205,7 +206,7 @@ def code_of(stage: Mapping[str, Any]) -> dict[str, Any]:
     """The code that makes a stage: its roots, digests by file. Raises StoreError if a key holds other code."""
     roots = stage.get("roots", [stage["run"]])
     try:
-        files = dict(source_of(tuple(roots)))
+        files = dict(remembered_source(tuple(roots)))
     except SourceError:  # a function of no project, that nothing can be said of
         files = {}
     planned = stage["identity"].get("code")
