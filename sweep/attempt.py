@@ -24,7 +24,7 @@ from typing import Any
 from sweep.abandoned import is_over, remove, token
 from sweep.checksums import file_states, glance, inodes_of, reading
 from sweep.claim import WAIT, Rule
-from sweep.json_files import CHECKSUM, StoreError, create_json, read_sealed, sealed, write_json
+from sweep.json_files import CHECKSUM, StoreError, create_json, put_folder_aside, read_sealed, sealed, write_json
 from sweep.store import OUT, PRODUCT, StageDirectory
 
 OF_BEFORE = "out.partial"  # where attempts wrote before each had a directory of its own
@@ -89,6 +89,7 @@ def begin(directory: StageDirectory) -> Attempt:
     """
     reported = (directory.failed_file, directory.interrupted_file, directory.progress_file)
     for file in (*reported, *directory.path.glob("group-*")):
+        put_folder_aside(file)
         file.unlink(missing_ok=True)
     _finish_moves(directory)
     if published_before(directory) is not None:  # whoever removed its record did not mean the product
