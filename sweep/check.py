@@ -88,8 +88,8 @@ def lost(store: Store) -> list[str]:
     return [
         *faults,
         *(
-            f"{address}: not there, and {root.result.name} rests on it. Its command with redo= of what reads it makes it"
-            f" again; python -m sweep store release {root.id} gives the result up."
+            f"{address}: not there, and {root.result.name} rests on it. Its command with redo= of what reads it makes"
+            f" it again; python -m sweep store release {root.id} gives the result up."
             for address, root in rests
             if not _is_kept(StageDirectory(store.root / address))
         ),
