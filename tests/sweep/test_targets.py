@@ -11,9 +11,10 @@ import pytest
 
 from sweep.compose import pipeline_of
 from sweep.errors import InputError
+from sweep.identity import key_of
 from sweep.provenance import PROJECT
 from sweep.stage import CodePolicy, Stage
-from sweep.store import Store
+from sweep.store import StageDirectory, Store
 from sweep.targets import function_of, schema_of
 from tests.sweep import toy
 
@@ -98,8 +99,8 @@ def test_a_stage_that_names_a_command_of_the_system_fails_and_does_not_run_it(
     command = f"touch {tmp_path / 'ran'}"
     if "toy" not in change["config_type"]:
         content["identity"]["config"] = {"command": command, "args": command, "shell": True}
-    path.chmod(0o644)
     path.write_text(json.dumps({**content, **change}), encoding="utf-8")
+    directory = StageDirectory(directory.path.rename(directory.path.with_name(key_of(content["identity"]))))
     done = subprocess.run(
         [sys.executable, "-m", "sweep.run", str(directory.path)],
         cwd=PROJECT,
