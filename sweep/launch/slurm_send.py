@@ -3,6 +3,7 @@
 Before each sbatch the name of the job in the queue is on the disk, and afterwards its id. Where sbatch does not answer,
 or this process dies between the two, the job may be in the queue or not. Then it is looked up by its name, and sent
 again only once the controller has said twice that it is not there: a message that was under way arrives before that.
+What sbatch refuses for good, or fails of in words that nobody knows, is looked up just so, but not sent again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from sweep.errors import InputError
 from sweep.launch import patience, slurm_queue
-from sweep.launch.patience import QueueAway
+from sweep.launch.patience import NoCommand, QueueAway, Unclear
 from sweep.launch.slurm_jobs import SlurmJob
 from sweep.launch.slurm_state import Standing, alive_before
 from sweep.launch.slurm_text import dependency_of
@@ -49,7 +50,7 @@ def send(
             directory.submitted(job.name, ids[job.name])
         except QueueAway as error:
             raise _taken_back(directory, ids, call.trouble or error) from None
-        except InputError as error:  # SLURM has refused it
+        except InputError as error:  # SLURM has refused it, and does not know it
             directory.not_sent(job.name)
             raise _taken_back(directory, ids, error) from None
         except OSError as error:
@@ -66,23 +67,35 @@ class _Call:
     arguments: Sequence[str]
     dependency: str | None
     name: str  # in the queue
-    trouble: QueueAway | None = None  # what sbatch said last, if it may have sent it all the same
+    trouble: InputError | None = None  # what sbatch said last, if it may have sent it all the same
     absent: int = 0
 
     def __call__(self) -> str:
-        """Its id, from the queue if an earlier call has reached it. Raises QueueAway while nobody can tell."""
-        if self.trouble is not None:
-            if found := _find(self.name):
-                return found
-            self.absent += 1
-            if self.absent < SURE_AFTER:
-                raise QueueAway(f"squeue: {self.name} is not there. Asked once more before it is sent again.")
-        self.absent = 0
-        try:
-            return self.submit(self.script, self.arguments, self.dependency)
-        except QueueAway as away:
-            self.trouble = away
-            raise
+        """Its id, from the queue if an earlier call has reached it.
+
+        Raises QueueAway while nobody can tell, InputError once it is known not to be there and not to be sent again.
+        """
+        if self.trouble is None:
+            try:
+                return self.submit(self.script, self.arguments, self.dependency)
+            except QueueAway as away:
+                self.trouble = away
+                raise
+            except NoCommand:
+                raise
+            except InputError as refusal:
+                self.trouble = refusal
+        if found := _find(self.name):
+            return found
+        self.absent += 1
+        if not isinstance(self.trouble, QueueAway):
+            raise self.trouble
+        if self.absent < SURE_AFTER:
+            raise QueueAway(f"squeue: {self.name} is not there. Asked once more to be sure.")
+        if isinstance(self.trouble, Unclear):
+            raise InputError(f"{self.trouble} The job is not in the queue. Correct the launch settings or the site.")
+        self.trouble, self.absent = None, 0
+        return self()
 
 
 def _find(name: str) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 
 from sweep.errors import InputError
 from sweep.launch import patience, slurm, slurm_queue
-from sweep.launch.patience import MOST_S, WAITS_S, Patience, QueueAway, is_transient
+from sweep.launch.patience import MOST_S, WAITS_S, Patience, QueueAway, is_refusal, is_transient
 from sweep.launch.slurm_state import State
 from sweep.launch.submission import SubmissionDirectory
 from sweep.store import Store
@@ -187,11 +187,102 @@ def test_a_refusal_is_not_repeated(tmp_path: Path, connect: Connect, waits: Wait
     directory = written(Store(tmp_path / "store"), fan())
     with pytest.raises(InputError, match=r"^sbatch: invalid partition specified: gpus[^\n]*$"):
         send(directory)
-    assert controller.calls == ["sbatch 01-start", "sbatch 02-points", "scancel"]
+    assert controller.calls == ["sbatch 01-start", "sbatch 02-points", "squeue", "scancel"]
     assert controller.cancelled == ["101"]
     assert waits.lines == []
     assert directory.in_doubt() == {}
     assert directory.ids() == {"01-start": "101"}
+
+
+SBATCH = """#!/bin/sh
+for each in "$@"; do case $each in *.sbatch) script=$each;; esac; done
+name=$(sed -n 's/^#SBATCH --job-name=//p' $script)
+id=$((101 + $(wc -l <{jobs})))
+echo "$(basename $script .sbatch)" >>{calls}
+case $script in *02-points.sbatch) {second} ;; *) echo "$id|$name" >>{jobs}; echo $id ;; esac
+"""
+TAKEN = 'echo "$id|$name" >>{jobs};'
+
+
+def real(directory: Path, monkeypatch: pytest.MonkeyPatch, second: str, squeue: str = "cat {jobs}") -> Path:
+    """Commands of SLURM as real processes, of which sbatch does `second` with the second job; the file of its calls."""
+    places = {"jobs": directory / "jobs.txt", "calls": directory / "calls.txt"}
+    for path in places.values():
+        path.write_text("", encoding="utf-8")
+    texts = {
+        "sbatch": SBATCH.format(second=second.format(**places), **places),
+        "squeue": f"#!/bin/sh\n{squeue.format(**places)}\n",
+        **dict.fromkeys(("sacct", "scancel"), "#!/bin/sh\necho >/dev/null\n"),
+    }
+    for name, text in texts.items():
+        (directory / name).write_text(text, encoding="utf-8")
+        (directory / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+    return places["calls"]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        f"{TAKEN} echo $id; echo 'lua: plugin error' >&2; exit 1",
+        f"{TAKEN} echo $id; echo 'sbatch: error: invalid partition specified: of a hook' >&2; exit 1",
+        f"{TAKEN} echo 'site wrapper: cannot write its log' >&2; exit 3",
+        f"{TAKEN} echo 'sbatch: error: Batch job submission failed: Invalid account' >&2; exit 1",
+        f"{TAKEN} exit 1",
+        f"{TAKEN} echo Welcome.",
+        f"{TAKEN} echo $id; echo Thank you for using the cluster",
+        f"{TAKEN} echo 2026; echo $id",
+    ],
+)
+def test_what_sbatch_took_and_then_failed_of_is_adopted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits, second: str
+) -> None:
+    calls = real(tmp_path, monkeypatch, second)
+    directory = written(Store(tmp_path / "store"), fan())
+    assert list(send(directory).values()) == ["101", "102", "103", "104"]
+    assert calls.read_text().split() == ["01-start", "02-points", "03-total", "04-publish"]
+    assert list(directory.ids().values()) == ["101", "102", "103", "104"] and directory.in_doubt() == {}
+
+
+def test_a_failure_in_unknown_words_is_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits
+) -> None:
+    calls = real(tmp_path, monkeypatch, "echo 'lua: no' >&2; exit 1")
+    directory = written(Store(tmp_path / "store"), fan())
+    with pytest.raises(InputError, match=r"^sbatch: lua: no\. The job is not in the queue\. Correct .*[^\n]$"):
+        send(directory)
+    assert calls.read_text().split() == ["01-start", "02-points"]
+    assert directory.in_doubt() == {} and directory.ids() == {"01-start": "101"}
+    assert len(waits.lines) == 2  # looked up twice
+
+
+def test_where_it_cannot_be_looked_up_that_is_said_and_it_stays_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits
+) -> None:
+    for words in ("lua: no", "sbatch: error: invalid partition specified: gpus"):
+        calls = real(tmp_path, monkeypatch, f"echo '{words}' >&2; exit 1", squeue="echo 'no licence' >&2; exit 1")
+        directory = written(Store(tmp_path / "store"), fan())
+        with pytest.raises(InputError, match=rf"{words}(.|\n)*02-points: whether SLURM has taken it is not known"):
+            send(directory)
+        assert calls.read_text().split() == ["01-start", "02-points"]
+        assert list(directory.in_doubt()) == ["02-points"]
+
+
+@pytest.mark.parametrize(
+    ("said", "is_final"),
+    [
+        ("sbatch: error: invalid partition specified: gpus", True),
+        ("sbatch: error: QOSMaxSubmitJobPerUserLimit", True),
+        ("sbatch: error: Batch job submission failed: Invalid account or account/partition combination", True),
+        ("sbatch: unrecognized option '--nonsense'", True),
+        ("sbatch: error: invalid partition, Unable to contact slurm controller", False),
+        ("sbatch: error: lua: plugin error", False),
+        ("Killed", False),
+        ("status 1", False),
+    ],
+)
+def test_only_known_words_are_a_refusal(said: str, is_final: bool) -> None:
+    assert is_refusal(said) is is_final
 
 
 @pytest.mark.parametrize("answer", ["lost", "away"])

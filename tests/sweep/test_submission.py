@@ -108,6 +108,7 @@ def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -
 def test_a_refused_job_takes_those_before_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled: list[str] = []
     monkeypatch.setattr(slurm_queue, "cancel", cancelled.extend)
+    monkeypatch.setattr(slurm_queue, "find", lambda name: None)
     directory = written(Store(tmp_path / "store"), fan())
     with pytest.raises(InputError, match="refused"):
         slurm.send(directory, directory.read().jobs, Queue(refuse_at=2).submit)
