@@ -8,6 +8,7 @@ What sbatch refuses for good, or fails of in words that nobody knows, is looked 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from sweep.launch.slurm_text import dependency_of
 from sweep.launch.submission import SubmissionDirectory
 
 PUBLISH = "publish"
+QUEUE_NAME = re.compile(r"[A-Za-z0-9._+=-]+-[0-9a-f]{10}")  # as SubmissionDirectory.queue_name makes it
 SURE_AFTER = 2  # answers in a row that a job is not in the queue
 
 Submit = Callable[[Path, Sequence[str], "str | None"], str]
@@ -127,7 +129,7 @@ def _taken_back(directory: SubmissionDirectory, ids: Mapping[str, str], error: E
         )
     lines += [
         f"{job}: whether SLURM has taken it is not known. Its name there is {name}. Nothing is sent again before it is"
-        f" looked up: python -m sweep resume {directory.name}, or cancel."
+        f" looked up: python -m sweep resume {directory.words}, or cancel."
         for job, name in directory.in_doubt().items()
         if job not in sent
     ]
@@ -149,6 +151,14 @@ def adopted(directory: SubmissionDirectory) -> dict[str, str]:
             with suppress(OSError):  # a submission of somebody else, or a full disk: it is looked up again
                 directory.submitted(job, job_id)
     return found
+
+
+def known_ids(directory: SubmissionDirectory) -> tuple[dict[str, str], tuple[str, ...]]:
+    """SLURM's ids by job, and the jobs of which nobody can tell at the moment whether they were sent."""
+    try:
+        return {**directory.ids(), **adopted(directory)}, ()
+    except InputError:
+        return directory.ids(), tuple(directory.in_doubt())
 
 
 def settle(directory: SubmissionDirectory) -> None:
@@ -188,8 +198,8 @@ class _LookUp:
 
 def _names_in_doubt(directory: SubmissionDirectory) -> dict[str, str]:
     """By job; also where the file that holds the name was damaged."""
-    found = directory.in_doubt()
-    if not all(found.values()):
-        experiment = directory.read().name
-        found = {job: name or directory.queue_name(job, experiment) for job, name in found.items()}
+    found = {}
+    for job, noted in directory.in_doubt().items():
+        whole = (each for each in (noted, directory.name_in_script(job)) if QUEUE_NAME.fullmatch(each))
+        found[job] = next(whole, None) or directory.queue_name(job, directory.read().name)
     return found

@@ -327,7 +327,7 @@ def test_a_controller_that_stays_away_leaves_nothing_unnamed(
     with pytest.raises(InputError) as raised:
         send(directory)
     names = {job: directory.queue_name(job, "toy") for job in ("03-total",)}
-    text = str(raised.value).replace(directory.name, "ID").replace(names["03-total"], "toy-total-0123456789")
+    text = str(raised.value).replace(directory.words, "ID store=DIR").replace(names["03-total"], "toy-total-0123456789")
     golden("slurm/controller-away.txt", text + "\n")
     assert directory.ids() == {"01-start": "101", "02-points": "102"}
     assert directory.in_doubt() == names
