@@ -32,6 +32,7 @@ RANKS = (
     ("sweep.syntax", 0),
     ("sweep.source", 0),
     ("sweep.json_files", 1),
+    ("sweep.failure", 1),
     ("sweep.generations", 1),
     ("sweep.checksums", 1),
     ("sweep.lock", 1),

@@ -13,7 +13,7 @@ import pytest
 from sweep.errors import InputError
 from sweep.launch import patience, slurm, slurm_queue
 from sweep.launch.patience import MOST_S, WAITS_S, Patience, QueueAway, is_refusal, is_transient
-from sweep.launch.slurm_state import State
+from sweep.launch.slurm_state import Seen, State
 from sweep.launch.submission import SubmissionDirectory
 from sweep.store import Store
 from tests.sweep.test_submission import fan, written
@@ -466,3 +466,78 @@ def test_a_command_that_is_killed_may_have_been_obeyed(tmp_path: Path, monkeypat
     )
     with pytest.raises(QueueAway, match="no answer"):
         slurm_queue.submit(tmp_path / "a.sbatch", [], None)
+
+
+GREETING = "*** Welcome | to | the | cluster | today ***\nModule slurm/24 loaded.\n|||||\na|b|c|d|e\n"
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, **texts: str) -> None:
+    def ask(program: str, *words: str) -> str:
+        return texts[program]
+
+    monkeypatch.setattr(slurm_queue, "_ask_once", ask)
+
+
+def test_greetings_of_squeue_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered(
+        monkeypatch, squeue=f"{GREETING}17_3|RUNNING|1:00|None|n1\n18|PENDING|0:00|Priority|\n99|RUNNING|0|None|n\n"
+    )
+    assert slurm_queue.in_queue(["17", "18"]) == {
+        "17_3": Seen("RUNNING", "None", "1:00", "n1"),
+        "18": Seen("PENDING", "Priority", "0:00", ""),
+    }
+    answered(monkeypatch, squeue=GREETING)
+    assert slurm_queue.in_queue(["17"]) == {}
+
+
+@pytest.mark.parametrize("line", ["17|RUNN", "17_3|RUNNING|1:00|None", "17||1:00|None|n1", "17|?|1:00|None|n1"])
+def test_a_job_of_which_squeue_does_not_say_how_it_stands_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    answered(monkeypatch, squeue=f"{line}\n")
+    assert slurm_queue.in_queue(["17"]) is None
+
+
+def test_greetings_of_sacct_and_scontrol_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "17|FAILED|1:00|1:0|n1\n18_[0-1]|CANCELLED by 0|0:00|0:0|\n19|\n20||0:00|0:0|n\n"
+    answered(monkeypatch, sacct=GREETING + rows)
+    assert slurm_queue.ended(["17", "18"])[0] == {
+        "17": Seen("FAILED", "exit 1:0", "1:00", "n1"),
+        "18_0": Seen("CANCELLED", "exit 0:0", "0:00", ""),
+        "18_1": Seen("CANCELLED", "exit 0:0", "0:00", ""),
+    }
+    answered(monkeypatch, squeue=f"{GREETING}x|toy-a-1\n17|toy-a-1\n", sacct="")
+    assert slurm_queue.find("toy-a-1") == "17"
+    remembered = "Welcome a=b\nJobId=17 JobState=TIMEOUT RunTime=1:00 NodeList=n1 ExitCode=0:1\n"
+    answered(monkeypatch, scontrol=remembered)
+    monkeypatch.setattr(slurm_queue.patience.PATIENCE, "is_spent", True)
+    assert list(slurm_queue._remembered("17")) == [("17", Seen("TIMEOUT", "exit 0:1", "1:00", "n1"))]
+
+
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [
+        (f"{GREETING}MaxArraySize            = 1001\n", 1001),
+        ("MaxArraySize = garbage\n", None),
+        ("MaxArraySize =\n", None),
+        ("MaxArraySize = -5\n", None),
+        ("MaxArraySize = 0\n", 1),  # no arrays at all
+        ("", None),
+    ],
+)
+def test_the_longest_array_is_a_number_or_not_known(
+    monkeypatch: pytest.MonkeyPatch, said: str, size: int | None
+) -> None:
+    answered(monkeypatch, scontrol=said)
+    assert slurm_queue.max_array_size() == size
+
+
+def test_the_environment_sends_no_job_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SBATCH_CLUSTERS is read by sbatch alone: squeue would not see the job."""
+    (tmp_path / "sbatch").write_text('#!/bin/sh\n[ -z "$SBATCH_CLUSTERS$SBATCH_ARRAY_INX$SBATCH_WAIT" ] && echo 17\n')
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    for name in ("SBATCH_CLUSTERS", "SBATCH_ARRAY_INX", "SBATCH_WAIT"):
+        monkeypatch.setenv(name, "1")
+    (tmp_path / "a.sbatch").write_text("#SBATCH --job-name=a\n", encoding="utf-8")
+    assert slurm_queue.submit(tmp_path / "a.sbatch", [], None) == "17"
