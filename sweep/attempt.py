@@ -24,7 +24,7 @@ from typing import Any
 from sweep.abandoned import is_over, remove, token
 from sweep.checksums import file_states, glance, inodes_of, reading
 from sweep.claim import WAIT, Rule
-from sweep.json_files import CHECKSUM, StoreError, create_json, read_sealed, sealed, write_json
+from sweep.json_files import CHECKSUM, StoreError, create_json, put_folder_aside, read_sealed, sealed, write_json
 from sweep.store import OUT, PRODUCT, StageDirectory
 
 OF_BEFORE = "out.partial"  # where attempts wrote before each had a directory of its own
@@ -89,12 +89,13 @@ def begin(directory: StageDirectory) -> Attempt:
     """
     reported = (directory.failed_file, directory.interrupted_file, directory.progress_file)
     for file in (*reported, *directory.path.glob("group-*")):
+        put_folder_aside(file)
         file.unlink(missing_ok=True)
     _finish_moves(directory)
     if published_before(directory) is not None:  # whoever removed its record did not mean the product
         move_to(directory, "damaged")
     for leftover in directory.path.glob(f"{OUT}-*"):
-        if is_over(leftover, leftover.name.removeprefix(f"{OUT}-")):
+        if is_over(leftover, _token_of(leftover)):
             remove(leftover)
     for receipt in directory.path.glob("record-*.json"):
         if is_over(receipt, receipt.stem.removeprefix("record-")):
@@ -126,8 +127,6 @@ def restore(directory: StageDirectory) -> bool:
     record = restorable(directory)
     if record is None:
         return False
-    if directory.record_file.is_dir():
-        shutil.rmtree(directory.record_file)
     write_json(directory.record_file, record)
     point_to(directory, directory.out)
     restore_description(directory)
@@ -212,7 +211,7 @@ def published_before(directory: StageDirectory) -> Path | None:
     found = [link.resolve().name if link.is_symlink() else OUT, *named]
     moved = {each.name for each in _moved(directory)}
     places = (directory.path / name for name in found if PRODUCT.fullmatch(name) and name not in moved)
-    return next((place for place in places if place.is_dir()), None)
+    return next((place for place in places if place.is_dir() and is_over(place, _token_of(place))), None)
 
 
 # -------------------------------------------------------------------------------------------------------- set aside
@@ -258,13 +257,17 @@ def _moved(directory: StageDirectory) -> Iterator[Path]:
             yield StageDirectory(record.parent).out
 
 
+def _token_of(out: Path) -> str:
+    return out.name.removeprefix(f"{OUT}-")
+
+
 def _out_of(directory: StageDirectory) -> Iterator[Path]:
     """The product's directory; of a record that cannot be read, every directory that may be it."""
     try:
         return iter([directory.out])
     except (StoreError, OSError):
         attempts = sorted(directory.path.glob(f"{OUT}-*"))
-        return iter(each for each in attempts if is_over(each, each.name.removeprefix(f"{OUT}-")))
+        return iter(each for each in attempts if is_over(each, _token_of(each)))
 
 
 def _new_folder(path: Path, name: str) -> Path:

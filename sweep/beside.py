@@ -16,12 +16,24 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from sweep.errors import InputError
-from sweep.overrides import OF_COMMAND, Axis, axes_of, field_of, fixed_in, is_of, one_line, read, refuse_impossible_axes
+from sweep.overrides import (
+    OF_COMMAND,
+    Axis,
+    axes_of,
+    field_of,
+    fixed_in,
+    is_of,
+    one_line,
+    read,
+    refuse_impossible_axes,
+    single_axis,
+)
 
 WORD = re.compile(
     r"""\s*(?:
@@ -39,9 +51,15 @@ class Line:
     text: str
     overrides: tuple[Override, ...]
 
-    @property
-    def fixed(self) -> list[str]:
-        return fixed_in(self.overrides)
+    def fixed_beside(self, axes: Sequence[Axis]) -> tuple[list[str], list[Axis]]:
+        """What it fixes: for Hydra to compose, and plain values, which are axes of one choice.
+
+        All is composed if one field is set twice or lies in another: which of the two counts, their order says.
+        """
+        fields = [*self.fields, *(axis.field for axis in axes)]
+        is_ordered = any(_lies_in(one, other) for one, other in permutations(fields, 2))
+        single = {each.input_line: axis for each in self.overrides if not is_ordered and (axis := single_axis(each))}
+        return [line for line in fixed_in(self.overrides) if line not in single], list(single.values())
 
     @property
     def axes(self) -> list[Axis]:
@@ -53,7 +71,11 @@ class Line:
 
     def sets(self, axis: Axis) -> bool:
         """It names the field of this axis, or the group that it is in."""
-        return any(axis.field == field or axis.field.startswith(f"{field}.") for field in self.fields)
+        return any(_lies_in(axis.field, field) for field in self.fields)
+
+
+def _lies_in(inner: str, outer: str) -> bool:
+    return inner == outer or inner.startswith(f"{outer}.")
 
 
 def line_of(text: str) -> Line:

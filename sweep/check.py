@@ -20,6 +20,7 @@ from sweep.contract import Pipeline
 from sweep.inventory import damage, description, shared_folders, stage_directories
 from sweep.json_files import CHECKSUM
 from sweep.lock import Hold
+from sweep.roots import roots
 from sweep.store import StageDirectory, Store, StoreError
 
 
@@ -78,6 +79,25 @@ def unchecked(store: Store) -> Unchecked:
         with suppress(StoreError):  # not finished, or reported as damaged
             records.append(directory.read_record())
     return Unchecked(sum("files" not in each for each in records), sum(CHECKSUM not in each for each in records))
+
+
+def lost(store: Store) -> list[str]:
+    """A line for each stage that a published result rests on and that is gone; not for what was set aside."""
+    known, faults = roots(store)
+    rests = [(address, root) for root in known for address, digest in root.result.manifest.digests.items() if digest]
+    return [
+        *faults,
+        *(
+            f"{address}: not there, and {root.result.name} rests on it. Its command with redo= of what reads it makes"
+            f" it again; python -m sweep store release {root.id} gives the result up."
+            for address, root in rests
+            if not _is_kept(StageDirectory(store.root / address))
+        ),
+    ]
+
+
+def _is_kept(directory: StageDirectory) -> bool:
+    return directory.is_done or any(directory.path.glob("damaged-*"))
 
 
 def _mended(suspect: _Suspect, mend: bool) -> Mend:

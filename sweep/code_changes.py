@@ -25,7 +25,8 @@ from sweep.failure import failure_message
 from sweep.json_files import read_sealed, sealed
 from sweep.planning import Planned
 from sweep.provenance import PROJECT
-from sweep.source import SourceError, changed_files, digest_of_source, source_of
+from sweep.source import SourceError, changed_files, digest_of_source
+from sweep.source_memo import remembered_source
 from sweep.stage import CodePolicy, Stage
 from sweep.store import StageDirectory as Directory
 from sweep.store import Store, StoreError, describe, write_json
@@ -100,7 +101,7 @@ def _change(stage: Stage, record: Mapping[str, object]) -> Change | None:
 
 def _source(roots: tuple[str, ...]) -> Mapping[str, str] | None:
     try:
-        return source_of(roots)
+        return remembered_source(roots)
     except SourceError:  # renamed since
         return None
 

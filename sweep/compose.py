@@ -16,12 +16,13 @@ from __future__ import annotations
 import io
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import hydra
 from hydra.core.override_parser.types import Override
@@ -153,7 +154,8 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     given = read(arguments)
     refuse_two_experiments(given)
     refuse_impossible_axes(given)
-    first = _load(fixed_in(given) + [axis.choices[0] for axis in axes_of(given)])
+    load = cache(_load)
+    first = _first(load, fixed_in(given), axes_of(given))
     is_multirun = is_multirun or first.is_multirun
     refuse_axes_without_multirun(given, is_multirun)
     entry = _entry(first.config)
@@ -162,7 +164,8 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
         raise InputError(f"also {entry.also[0]!r}: points beside others are a sweep. Add -m.")
     axes, lines, notes = _declared(first, entry, given, are_typed) if is_multirun else ([], [], [])
     fields = dict.fromkeys([axis.field for axis in axes] + [field for line in lines for field in line.fields])
-    loaded = list(itertools.chain(_grid(fixed_in(given), axes), *(_beside(line, given, axes) for line in lines)))
+    beside = (_beside(load, line, given, axes) for line in lines)
+    loaded = list(itertools.chain(_grid(load, fixed_in(given), axes), *beside))
     points, values = _typed_points(loaded, list(fields), entry.pipeline)
     configs = [_raw(config) for config in {id(each.config): each.config for each in loaded}.values()]
     typed_here = list(zip(arguments, given, strict=True))
@@ -192,9 +195,11 @@ def _declared(
     return [*own, *axes_of(given)], lines, notes
 
 
-def _beside(line: Line, given: Sequence[Override], axes: Sequence[Axis]) -> Iterator[Loaded]:
+def _beside(load: Load, line: Line, given: Sequence[Override], axes: Sequence[Axis]) -> Iterator[Loaded]:
     """A line's own points, for every choice of the axes that it does not set."""
-    return _grid([*fixed_in(given), *line.fixed], [*(axis for axis in axes if not line.sets(axis)), *line.axes])
+    others = [axis for axis in axes if not line.sets(axis)]
+    fixed, set_in_place = line.fixed_beside(others)
+    return _grid(load, [*fixed_in(given), *fixed], [*others, *line.axes, *set_in_place])
 
 
 def _is_choice(override: Override) -> bool:
@@ -221,6 +226,9 @@ class Loaded:
         return _plain(OmegaConf.select(self.config, field))
 
 
+Load: TypeAlias = Callable[[tuple[str, ...]], Loaded]  # _load, which asks Hydra once for the same overrides
+
+
 def _load(overrides: Sequence[str]) -> Loaded:
     try:
         config = hydra.compose(config_name="config", overrides=list(overrides), return_hydra_config=True)
@@ -240,11 +248,29 @@ def _load(overrides: Sequence[str]) -> Loaded:
     return loaded
 
 
-def _grid(fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Loaded]:
+def _first(load: Load, fixed: Sequence[str], axes: Sequence[Axis]) -> Loaded:
+    """The first choice of every axis."""
+    choice = [axis.choices[0] for axis in axes if axis.is_composed]
+    return _with_values(load, (*fixed, *choice), [axis.choices[0] for axis in axes if not axis.is_composed])
+
+
+def _with_values(load: Load, composed: tuple[str, ...], values: Sequence[str]) -> Loaded:
+    """A copy of what Hydra composes, with values set as Hydra sets them; what it refuses, it refuses itself."""
+    base = load(composed)
+    config = deepcopy(base.config)
+    try:
+        for each in parse(values):
+            OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
+    except OmegaConfBaseException:
+        return load((*composed, *values))
+    return replace(base, config=config)
+
+
+def _grid(load: Load, fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Loaded]:
     """Every combination; the last axis varies fastest."""
     first_values = [axis.choices[0] for axis in axes if not axis.is_composed]
     composed = {
-        choice: _load([*fixed, *choice, *first_values])
+        choice: _with_values(load, (*fixed, *choice), first_values)
         for choice in itertools.product(*(axis.choices for axis in axes if axis.is_composed))
     }
     given = {line: parse([line])[0] for axis in axes if not axis.is_composed for line in axis.choices}

@@ -103,7 +103,7 @@ def _was_rebooted(holder: Holder, here: Holder, ask: Ask) -> bool:
         return False
     if holder.boot is None or here.boot is None:
         return False
-    with suppress(ValueError):
+    with suppress(ValueError, TypeError):  # no moment, or one without a time zone
         return datetime.fromisoformat(holder.since) < ask.booted_at()
     return False
 
@@ -161,7 +161,7 @@ def text_of(holder: Holder) -> str:
 def read_holder(path: Path) -> Holder | None:
     """Of a token file; None if there is none. What cannot be read stands for a holder that is not known."""
     try:
-        content = path.read_bytes()
+        content = b"a link" if path.is_symlink() else path.read_bytes()
     except FileNotFoundError:
         return None
     except IsADirectoryError:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sweep.check import check, unchecked
+from sweep.check import check, lost, unchecked
 from sweep.compose import compose_entry, pipeline_of
 from sweep.console import Console
 from sweep.contract import Pipeline
@@ -28,7 +28,7 @@ from sweep.errors import InputError
 from sweep.inventory import take
 from sweep.prune import prune
 from sweep.roots import release
-from sweep.show_store import show_checked, show_damage, show_holdings, show_place, show_pruned, show_released
+from sweep.show_store import show_checked, show_damage, show_holdings, show_lost, show_place, show_pruned, show_released
 from sweep.store import Store
 
 SWITCHES: Mapping[str, tuple[str, ...]] = {  # by action
@@ -72,6 +72,9 @@ def _check(console: Console, store: Store, pipeline: Pipeline, mend: bool) -> in
         if checked.mend is not None:
             show_damage(console, checked, checked.mend)
             left += not checked.mend.is_done
+    missing = lost(store)
+    show_lost(console, missing)
+    left += len(missing)
     show_checked(console, places, left, unchecked(store))
     return 1 if left else 0
 

@@ -56,7 +56,7 @@ def write_json(path: Path, value: Mapping[str, Any], durable: bool = True) -> No
     """
     aside = _written_aside(path, value, durable)
     try:
-        _put_aside_folder(path)
+        put_folder_aside(path)
         aside.replace(path)
     except OSError:
         aside.unlink(missing_ok=True)
@@ -83,7 +83,7 @@ def create_json(path: Path, value: Mapping[str, Any]) -> bool:
     return True
 
 
-def _put_aside_folder(path: Path) -> None:
+def put_folder_aside(path: Path) -> None:
     """What damage put in the place of a file makes way for it, and is kept beside it."""
     if path.is_dir() and not path.is_symlink():
         path.rename(path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}"))

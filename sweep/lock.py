@@ -17,6 +17,7 @@ from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 
 from sweep.file_system import lock_option, mount_of
+from sweep.json_files import put_folder_aside
 
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -98,6 +99,7 @@ def conflicts(path: Path) -> bool:
 
 def _open(path: Path) -> int:
     try:
+        put_folder_aside(path)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         if error.errno not in READ_ONLY or not path.exists():

@@ -7,7 +7,7 @@ budget.waits=geomspace(8,256,32)                         an axis by rule (sweep/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hydra.core.global_hydra import GlobalHydra
@@ -77,21 +77,24 @@ def axes_of(overrides: Sequence[Override]) -> list[Axis]:
 def _axis(override: Override) -> Axis:
     if getattr(override.value(), "shuffle", False):
         raise InputError(f"{override.input_line}: another order each time. List the values in the order that you want.")
-    loader = GlobalHydra.instance().config_loader()
     choices = tuple(f"{override.get_key_element()}={choice}" for choice in override.sweep_string_iterator())
     if not choices:
         raise InputError(f"{override.input_line}: no values. List those that you want.")
-    return Axis(
-        field=field_of(override),
-        choices=choices,
-        is_composed=bool(loader.get_group_options(override.key_or_group)) or not _is_plain(override),
-    )
+    return Axis(field_of(override), choices, not _is_plain(override, override.sweep_iterator()))
 
 
-def _is_plain(override: Override) -> bool:
-    """Its values replace one another in place; a mapping would be merged with the one before it."""
-    values = override.sweep_iterator()
-    return not (override.is_add() or override.is_force_add() or any(isinstance(value, dict) for value in values))
+def single_axis(override: Override) -> Axis | None:
+    """A plain value as an axis of one choice; None: it is an axis already, or Hydra composes it."""
+    if override.is_sweep_override() or not _is_plain(override, [override.value()]):
+        return None
+    return Axis(field_of(override), (override.input_line,), is_composed=False)
+
+
+def _is_plain(override: Override, values: Iterable[object]) -> bool:
+    """It sets a field that is there to values, which replace one another; a mapping would be merged with another."""
+    sets = not (override.is_add() or override.is_force_add() or override.is_delete() or override.package)
+    is_group = bool(GlobalHydra.instance().config_loader().get_group_options(override.key_or_group))
+    return sets and not is_group and not any(isinstance(value, dict) for value in values)
 
 
 def refuse_two_experiments(given: Sequence[Override]) -> None:

@@ -22,6 +22,10 @@ def is_refused(error: BaseException) -> bool:
 
 def explained(error: OSError) -> str:
     """One line for people; of other errors than those of permission, their own words."""
+    if isinstance(error, NotADirectoryError | FileExistsError) and error.filename is not None:
+        path = Path(os.fsdecode(error.filename))
+        place = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
+        return f"{place}: in the way, where a folder is to be. Move it away, then run the command again."
     if not is_refused(error):
         return str(error)
     path = Path(os.fsdecode(error.filename))

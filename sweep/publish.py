@@ -235,7 +235,6 @@ def _lost(graph: Graph, lost: Mapping[str, str]) -> list[str]:
         for each in stage.rests_on():
             readers.setdefault(each.address, stage.name)
     return [
-        f"{address}: {why}; the manifest lists it under lost, without its digest and cost. redo={readers[address]}"
-        " makes it again."
+        f"{address}: {why}; its digest and cost are not known any more. redo={readers[address]} makes it again."
         for address, why in lost.items()
     ]

@@ -42,11 +42,13 @@ from sweep.group import (
 )
 from sweep.identity import SHORT_DIGEST_CHARACTERS, cite, shortened
 from sweep.interrupt import GO_ON_LATER, end_on_request, wake_when_parent_ends
+from sweep.json_files import put_folder_aside
 from sweep.permission import explained, is_refused
 from sweep.provenance import provenance
 from sweep.record import Clock, Origin, failure_of, now, record_of, reporter
 from sweep.secrets import redacted
-from sweep.source import SourceError, changed_files, source_of
+from sweep.source import SourceError, changed_files
+from sweep.source_memo import remembered_source
 from sweep.stage import FileInput, Finished, Interrupted, Shard, Work, installed_version
 from sweep.stall import beside
 from sweep.store import StageDirectory, Store, StoreError, description_faults, write_json
@@ -69,6 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if process:
             _end_with(process, is_there)
     directories = [StageDirectory(path.resolve()) for path in arguments.directories]
+    for each in directories:
+        if not each.stage_file.exists():
+            print(f"{each.path}: no stage directory, it has no {each.stage_file.name}.", file=sys.stderr)
+            return 1
     member = membership(os.environ)
     processes = processes_of(directories)
     if member.group is None and (processes > 1 or arguments.rendezvous):
@@ -114,6 +120,7 @@ def run(directories: Sequence[StageDirectory], member: Member = ALL, rule: Rule 
                 print(f"{directory.address}: its record was lost or damaged, and is restored from its second copy.")
         waiting = {each.path.name: each for each in directories if not each.is_done}  # another may have been first
         for directory in waiting.values():
+            put_folder_aside(directory.progress_file)
             directory.progress_file.unlink(missing_ok=True)  # of an earlier attempt: this one is only loading so far
         return not waiting or _attempt(lambda: _make(directories, waiting, member), waiting, member)
 
@@ -205,7 +212,7 @@ def code_of(stage: Mapping[str, Any]) -> dict[str, Any]:
     """The code that makes a stage: its roots, digests by file. Raises StoreError if a key holds other code."""
     roots = stage.get("roots", [stage["run"]])
     try:
-        files = dict(source_of(tuple(roots)))
+        files = dict(remembered_source(tuple(roots)))
     except SourceError:  # a function of no project, that nothing can be said of
         files = {}
     planned = stage["identity"].get("code")

@@ -93,6 +93,12 @@ def show_damage(console: Console, checked: Checked, mend: Mend) -> None:
         console.print(f"  [red]damaged[/red]  {told}", soft_wrap=True)
 
 
+def show_lost(console: Console, lines: Sequence[str]) -> None:
+    """What results rest on and is gone."""
+    for line in lines:
+        console.print(f"  [red]lost[/red]  {escape(line)}", soft_wrap=True)
+
+
 def show_checked(console: Console, checked: int, damaged: int, left: Unchecked) -> None:
     """What the check came to."""
     old = f" {left.products} finished before there were checksums: unchecked." if left.products else ""

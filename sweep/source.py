@@ -19,10 +19,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 from sweep.errors import InputError
+from sweep.file_answers import FileAnswers
 from sweep.syntax import Import, Module, Unit, parsed
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -43,9 +43,16 @@ def source_of(roots: tuple[str, ...], home: Path | None = None, packages: tuple[
     packages, `packages` and this one are the project. A root after a minus is left out, with what only it reaches: a
     check that may refuse and has no part in the product.
     """
+    return read_source(roots, home, packages, FileAnswers())
+
+
+def read_source(
+    roots: tuple[str, ...], home: Path | None, packages: tuple[str, ...], files: FileAnswers
+) -> Mapping[str, str]:
+    """The same; all that it depends on beside the arguments is asked of `files`."""
     followed, left_out = [root for root in roots if root[0] != "-"], {root[1:] for root in roots if root[0] == "-"}
     project = {root.partition(".")[0].partition(":")[0] for root in followed} | {*packages, "sweep"}
-    reach = _Reach(home, project, frozenset(left_out))
+    reach = _Reach(files, home, project, frozenset(left_out))
     for root in followed:
         module, _, name = root.partition(":")
         found = reach.module(module)
@@ -70,6 +77,7 @@ def changed_files(before: Mapping[str, str | None], now: Mapping[str, str | None
 class _Reach:
     """The units reached so far, and those still to be followed."""
 
+    files: FileAnswers
     home: Path | None
     packages: set[str]
     left_out: frozenset[str] = frozenset()  # `module:name`
@@ -94,7 +102,7 @@ class _Reach:
         if name not in self.modules:
             path = self._path(name)
             try:
-                self.modules[name] = parsed(path, name) if path else None
+                self.modules[name] = parsed(path, name, self.files.content(path).decode()) if path else None
             except SyntaxError as error:
                 raise SourceError(f"{path} line {error.lineno}: not Python ({error.msg}). Correct the file.") from None
         return self.modules[name]
@@ -185,8 +193,8 @@ class _Reach:
         for unit in module.units:
             self._unit(module, unit)
         if module.path.name == "__init__.py":
-            for path in sorted(module.path.parent.iterdir()):
-                inner = path.stem if path.suffix == ".py" else path.name
+            for name in self.files.names(module.path.parent):
+                inner = name.removesuffix(".py")
                 if inner.isidentifier() and (found := self.module(f"{module.name}.{inner}")) and found is not module:
                     self._whole(found)
 
@@ -203,14 +211,14 @@ class _Reach:
                 if (
                     path in seen
                     or path.suffix == ".py"
-                    or not path.is_file()
-                    or not path.resolve().is_relative_to(root)
+                    or not self.files.is_file(path)
+                    or not (real := self.files.real_path(path)).is_relative_to(root)
                 ):
                     continue
                 seen.add(path)
-                content = path.read_bytes()
+                content = self.files.content(path)
                 waiting.update(QUOTED.findall(content.decode("utf-8", errors="replace")))
-                yield path.resolve().relative_to(root).as_posix(), _digest(content)
+                yield real.relative_to(root).as_posix(), _digest(content)
 
     def _path(self, name: str) -> Path | None:
         top, *inner = name.split(".")
@@ -219,38 +227,25 @@ class _Reach:
             return None
         place = root.joinpath(top, *inner)
         for path in (place / "__init__.py", place.with_name(f"{place.name}.py")):
-            if path.is_file():
+            if self.files.is_file(path):
                 return path
         return None
 
     def _home_of(self, top: str) -> Path | None:
         """The folder that a top-level module of the project is in."""
-        if self.home is not None and any((self.home / name).exists() for name in (top, f"{top}.py")):
+        if self.home is not None and any(self.files.exists(self.home / name) for name in (top, f"{top}.py")):
             return self.home
         if top not in self.packages:
             return None
-        if (PROJECT / top).is_dir():
+        if self.files.is_folder(PROJECT / top):
             return PROJECT
-        return _installed(top)
+        return self.files.home_of_package(top)
 
     def _root(self, module: Module) -> Path:
         return module.path.parents[len(module.name.split(".")) - (module.path.name != "__init__.py")]
 
     def _shown(self, module: Module) -> str:
         return module.path.relative_to(self._root(module)).as_posix()
-
-
-@cache
-def _installed(top: str) -> Path | None:
-    """The folder from which Python would import a top-level module."""
-    try:
-        spec = find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    if spec is None or not (spec.submodule_search_locations or spec.origin):
-        return None
-    place = next(iter(spec.submodule_search_locations or ()), None) or spec.origin or ""
-    return Path(place).resolve().parent
 
 
 def _digest(content: bytes) -> str:

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from sweep.identity import KEY_CHARACTERS, Json, canonical, cite, key_of
-from sweep.source import source_of
+from sweep.source_memo import remembered_source
 
 Config = TypeVar("Config")
 Summary: TypeAlias = Mapping[str, float | int | str | None]
@@ -138,7 +138,7 @@ class Stage:
 
     def _code(self) -> dict[str, Json]:
         """What it computes with. Raises SourceError if its function is not there."""
-        files = canonical(source_of((self.run, *self.code_roots)))
+        files = canonical(remembered_source((self.run, *self.code_roots)))
         return {"files": files, "packages": {name: installed_version(name) for name in self.packages}}
 
     @property

@@ -24,7 +24,7 @@ store/id.json           {id, inodes}: the name of this store, which a copy does 
 store/shared/<batch>/   what stages of a batch keep together: the continuation store; redo-<n>/ in it since a redo
 store/lock              shared (flock) by every sweep while it runs, held alone by what removes or mends
 store/.shared-*.json    names such a sweep, .alone-*.json such a removal (sweep/held.py)
-store/publishing        held (flock) by whoever copies a product to results/
+store/roots/<id>.json   what a published result rests on, wherever it lies (sweep/roots.py)
 store/submissions/<id>/ what was sent to SLURM (sweep/launch/submission.py); its jobs lock their stages only
 """
 

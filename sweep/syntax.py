@@ -126,14 +126,12 @@ class Module:
         return "\n".join(unit.text for unit in units)
 
 
-def parsed(path: Path, name: str) -> Module:
-    """The module in a file. Raises SyntaxError as Python would."""
-    return _parsed(path, name, path.read_text(encoding="utf-8"))
-
-
 @cache
-def _parsed(path: Path, name: str, source: str) -> Module:
-    """Once for each text: the stages of one plan reach mostly the same modules."""
+def parsed(path: Path, name: str, source: str) -> Module:
+    """The module of that name, path and text. Raises SyntaxError as Python would.
+
+    Once for each text: the stages of one plan reach mostly the same modules.
+    """
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     tree = ast.parse(source, filename=str(path))
     units: list[Unit] = []

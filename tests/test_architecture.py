@@ -31,7 +31,9 @@ RANKS = (
     ("sweep.holdings", 0),
     ("sweep.syntax", 0),
     ("sweep.source", 0),
-    ("sweep.json_files", 1),
+    ("sweep.file_answers", 0),
+    ("sweep.source_memo", 0),
+    ("sweep.json_files", 0),  # knows nobody
     ("sweep.failure", 1),
     ("sweep.generations", 1),
     ("sweep.checksums", 1),

@@ -101,9 +101,11 @@ def test_two_processes_that_share_weights_and_batch_learn_what_one_learns(alone,
     assert {path.name for path in directory.out.iterdir()} == {path.name for path in alone.iterdir()}
     assert (logits(directory.out) - logits(alone)).abs().max() < 1e-3
     assert directory.read_record()["summary"]["steps"] == 6
+    token = directory.out.name.removeprefix("out-")
     assert sorted(path.name for path in directory.path.iterdir()) == [
-        "lock", "log.txt", "out", "record.json", "stage.json",
-    ]  # fmt: skip
+        *("hashed.json", "lock", "log.txt"),
+        *("out", f"out-{token}", f"record-{token}.json", "record.json", "stage.json"),
+    ]
 
 
 def test_a_run_stopped_by_one_then_by_the_other_then_killed_ends_as_one_that_was_left_alone(alone, tmp_path):

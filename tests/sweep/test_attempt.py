@@ -212,7 +212,7 @@ def test_a_lost_description_is_written_again(user: User) -> None:
     assert user.sweep("shape.number=1,2")[0] == 0
     assert directory.read_stage() == before
     write_json(directory.stage_file, {"identity": {}})
-    assert "stage.json: describes another stage" in user.check(status=1)
+    assert "stage.json: describes no stage" in user.check(status=1)
     assert "Restored." in user.check("mend=true", status=0)
     assert directory.read_stage() == before and directory.is_done
 

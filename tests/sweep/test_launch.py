@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -109,17 +110,27 @@ def test_a_stage_without_its_inputs_is_refused(store: Store) -> None:
 
 
 def test_a_failure_that_cannot_be_written_down_is_told_by_the_exit_status(
-    store: Store, capsys: pytest.CaptureFixture[str]
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a full disk: a folder stands where failed.json should be."""
+    """As on a full disk."""
     assert run_stage([str(store.prepare(toy.number_of(point(7))).path)]) == 0
     directory = store.prepare(toy.doubled_of(point(7, fail_at=7)))
-    (directory.failed_file / "in the way").mkdir(parents=True)
-    assert run_stage([str(directory.path)]) == os.EX_IOERR
-    locked_out = store.prepare(toy.number_of(point(8)))
-    locked_out.lock_file.mkdir()
-    assert run_stage([str(locked_out.path)]) == os.EX_IOERR
-    assert f"Is a directory: '{locked_out.lock_file}'" in capsys.readouterr().err
+    with monkeypatch.context() as disk:
+        disk.setattr("sweep.run.write_json", full)
+        assert run_stage([str(directory.path)]) == os.EX_IOERR
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def full(path: Path, *_value: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def test_folders_in_the_place_of_files_make_way_and_are_kept(store: Store) -> None:
+    directory = store.prepare(toy.number_of(point(8)))
+    for file in (directory.lock_file, directory.failed_file, directory.progress_file):
+        (file / "in the way").mkdir(parents=True)
+    assert run_stage([str(directory.path)]) == 0
+    assert len(list(directory.path.glob("*.damaged-*/in the way"))) == 3
 
 
 def test_two_processes_at_the_same_stage_make_it_once(store: Store) -> None:

