@@ -173,7 +173,7 @@ def _graph_of(argv: Sequence[str]) -> tuple[Composition, Graph]:
 
 def _submission(argv: Sequence[str]) -> SubmissionDirectory | None:
     directory = SubmissionDirectory(Path(argv[0]).resolve()) if len(argv) == 1 else None
-    return directory if directory and directory.submission_file.exists() else None
+    return directory if directory and directory.exists else None
 
 
 def _graph(composition: Composition) -> Graph:

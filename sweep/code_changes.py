@@ -21,6 +21,7 @@ from pathlib import Path
 
 from sweep.abandoned import token
 from sweep.checksums import FileState, file_states
+from sweep.failure import failure_message
 from sweep.json_files import read_sealed, sealed
 from sweep.planning import Planned
 from sweep.provenance import PROJECT
@@ -28,7 +29,7 @@ from sweep.source import SourceError, changed_files, digest_of_source
 from sweep.source_memo import remembered_source
 from sweep.stage import CodePolicy, Stage
 from sweep.store import StageDirectory as Directory
-from sweep.store import Store, StoreError, describe, read_json, write_json
+from sweep.store import Store, StoreError, describe, write_json
 
 LONGEST_S = 10.0  # to make, of what is made again to compare
 STARTUP_S = 120.0  # of the process that makes them: heavy libraries on a busy disk
@@ -181,7 +182,7 @@ def _outcome(directory: Directory) -> Mapping[str, FileState] | str:
     if directory.is_done:
         return file_states(directory.out)
     if directory.failed_file.exists():
-        return f"its code fails now ({read_json(directory.failed_file)['message']})"
+        return f"its code fails now ({failure_message(directory.failed_file)})"
     return "it could not be made aside"
 
 

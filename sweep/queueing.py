@@ -27,11 +27,12 @@ from sweep.console import Console, escape
 from sweep.contract import Graph, Launch
 from sweep.errors import InputError
 from sweep.launch import slurm, slurm_queue
+from sweep.launch.damaged import damaged_lines, look_at_queue, refuse_twice
 from sweep.launch.ownership import foreign_lines, is_own, refuse_foreign
 from sweep.launch.slurm_jobs import SlurmJob
 from sweep.launch.slurm_send import settle
 from sweep.launch.slurm_text import asked_of
-from sweep.launch.submission import SubmissionDirectory, submissions, the_submission
+from sweep.launch.submission import SubmissionDirectory, store_word, submissions, the_submission
 from sweep.lock import Hold, locked_now
 from sweep.plan import Plan
 from sweep.planning import Planned, clear, planned
@@ -70,11 +71,13 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
     others = slurm.elsewhere(store.root, must_know=not launch.dry_run)
     jobs = slurm.queue_shape(graph, work, others)
     _refuse_no_time(jobs, launch)
+    if not launch.dry_run and not composition.entry.yes:
+        refuse_twice(store.root, jobs)
     clear(store, found)
     directory = SubmissionDirectory(slurm.write_submission(graph, work, jobs, store, order))
     if launch.dry_run:
         console.print(f"written, not submitted: {escape(str(directory.path))}", soft_wrap=True)
-        then = f"to submit it: python -m sweep resume {directory.name}"
+        then = f"to submit it: python -m sweep resume {directory.words}"
         if graph.unpinned(work.needed):
             then = "to submit it: pin what is unpinned, then give the same command without launch.dry_run."
         console.print(escape(then), soft_wrap=True)
@@ -82,7 +85,9 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
     with _alone(directory, "submit"):
         ids = slurm.send(directory, jobs, before=others)
     console.print(f"submitted {escape(directory.name)}: jobs {escape(', '.join(ids.values()))}", soft_wrap=True)
-    console.print("to follow it: python -m sweep status | logs | resume | cancel", markup=False)
+    where = store_word(directory.store)
+    follow = f"to follow it: python -m sweep status | logs | resume | cancel{where and f', each with{where}'}"
+    console.print(escape(follow), soft_wrap=True)
     return 0
 
 
@@ -119,8 +124,12 @@ def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> No
 def status(argv: Sequence[str], console: Console) -> int:
     """The sub-command `status`; exit status 0 also if something failed: it is told."""
     directory, _, switches = _addressed(argv, ("watch",))
-    of_others = [] if directory.name in argv else foreign_lines(submissions(directory.store))
+    known = submissions(directory.store)
+    of_others = [] if directory.name in argv else foreign_lines(known)
+    of_others += damaged_lines([each for each in known if each.name != directory.name])
     while True:
+        if directory.is_damaged:
+            return _status_of_damaged(directory, console, of_others)
         situation = slurm.look(directory)
         show_situation(console, directory, situation)
         for line in of_others:
@@ -129,6 +138,18 @@ def status(argv: Sequence[str], console: Console) -> int:
             return 0
         time.sleep(WATCH_INTERVAL_S)
         console.clear()
+
+
+def _status_of_damaged(directory: SubmissionDirectory, console: Console, further: Sequence[str]) -> int:
+    remains = look_at_queue(directory)
+    alive, asked = "not known", "no squeue answers here"
+    if remains.seen is not None:
+        alive, asked = ", ".join(remains.alive) or "none of its jobs", "squeue"
+    line = f"{directory.name}: damaged. In the queue: {alive}. Asked: {asked}."
+    console.print(escape(line), soft_wrap=True)
+    for line in [*damaged_lines([directory]), *further]:
+        console.print(escape(line), soft_wrap=True)
+    return 0
 
 
 def logs(argv: Sequence[str], console: Console) -> int:
@@ -156,13 +177,14 @@ def resume(argv: Sequence[str], console: Console) -> int:
     _refuse_foreign(console, "resume", directory, switches, consequence)
     store = Store(directory.store)
     with store.held(Hold.SHARED), _alone(directory, "resume"):
+        _repair(directory, console)
         _refuse_unpinned(directory)
         settle(directory)
         if not directory.ids():  # a dry run: what comes before the first sbatch is still to be done
             composition, graph = planned_again(directory)
             work = planned(graph, store).work
             _make_ready(console, graph, work, composition.entry.yes or switches.get("yes") == "true")
-        jobs = slurm.resume(directory, store)
+        jobs = slurm.resume(directory, store, is_meant=switches.get("yes") == "true")
     if not jobs:
         alive = sum(each.state.is_alive for each in slurm.look(directory).elements)
         name = escape(directory.name)
@@ -195,10 +217,17 @@ def cancel(argv: Sequence[str], console: Console) -> int:
     consequence = "This cancels jobs of {owner} from the account of {account}."
     _refuse_foreign(console, "cancel", directory, switches, consequence)
     with _alone(directory, "cancel"):
+        _repair(directory, console)
         count = slurm.cancel(directory)
     name = escape(directory.name)
     console.print(f"{name}: {count} elements cancelled. What is done is kept; `resume` goes on from there.")
     return 0
+
+
+def _repair(directory: SubmissionDirectory, console: Console) -> None:
+    if directory.repair():
+        line = f"{directory.name}: submission.json was damaged, and is restored from its second copy."
+        console.print(escape(line), soft_wrap=True)
 
 
 def _refuse_foreign(

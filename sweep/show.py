@@ -16,6 +16,7 @@ from rich.table import Table
 from sweep.code_changes import CodeReport
 from sweep.console import Console, escape
 from sweep.contract import Estimate, Graph
+from sweep.failure import failure_message, one_line
 from sweep.identity import Json, canonical
 from sweep.interrupt import GO_ON_LATER
 from sweep.launch.local import Job, State
@@ -25,7 +26,7 @@ from sweep.printable import printable
 from sweep.publish import Published
 from sweep.stage import Stage
 from sweep.stall import SHOWN_S, age_s
-from sweep.store import Store, read_json
+from sweep.store import Store
 
 DIFFERENCES_SHOWN = 2
 LABELS_SHOWN = 3
@@ -261,11 +262,11 @@ def last_progress(age_s: float) -> str:
 
 
 def read_progress(path: Path) -> tuple[int, int, str]:
-    """Done, total and unit of a progress.json; zeros if there is none yet, or none that can be read."""
+    """Done, total and unit of a progress.json, the unit on one line; zeros if there is none that can be read."""
     try:
         seen = json.loads(path.read_text(encoding="utf-8"))
-        return int(seen["done"]), int(seen["total"]), str(seen["unit"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return int(seen["done"]), int(seen["total"]), one_line(str(seen["unit"]))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0, 0, ""
 
 
@@ -286,7 +287,7 @@ def show_failures(console: Console, jobs: Sequence[Job], store: Store) -> None:
 def _reason(job: Job, failed: Path) -> str:
     """Why a unit failed, from what its worker left behind."""
     if failed.exists():
-        return read_json(failed)["message"]
+        return failure_message(failed)
     status = job.process.returncode if job.process else None
     if status == GO_ON_LATER:
         return "interrupted, what it had is saved. Run the same command again, it will go on."

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from rich.table import Table
 
 from sweep.claim import holder_of
 from sweep.console import Console, escape
 from sweep.contract import Launch
+from sweep.failure import failure_message, one_line
 from sweep.holder import Fate
 from sweep.launch.slurm import Situation
 from sweep.launch.slurm_jobs import SlurmJob
@@ -69,7 +71,7 @@ def show_situation(console: Console, directory: SubmissionDirectory, situation: 
     for line in _failures(directory, elements):
         console.print(line, soft_wrap=True)
     if directory.published_file.exists():
-        console.print(f"published: {escape(str(read_json(directory.published_file)['results']))}", soft_wrap=True)
+        console.print(f"published: {escape(_place_of_results(directory))}", soft_wrap=True)
 
 
 def show_log(console: Console, directory: SubmissionDirectory, standing: Standing, lines: int) -> None:
@@ -134,7 +136,7 @@ def _of_probe(directory: SubmissionDirectory) -> list[str]:
         return []
     try:
         found = read_json(directory.probe_file).get("warnings")
-    except StoreError:
+    except (StoreError, OSError):
         return ["what it wrote into probe.json is damaged"]
     warnings = found if isinstance(found, list) else []
     return ["".join(each if each.isprintable() else "?" for each in str(warning)) for warning in warnings]
@@ -146,8 +148,15 @@ def _failures(directory: SubmissionDirectory, elements: Sequence[Standing]) -> I
         for address in each.element.stages if each.state is State.FAILED else ():
             failed = StageDirectory(directory.store / address).failed_file
             if failed.exists():
-                line = f"{address}  {read_json(failed)['message']}"
+                line = f"{address}  {failure_message(failed)}"
                 yield f"  [red]failed[/red]  {escape(line)}"
+
+
+def _place_of_results(directory: SubmissionDirectory) -> str:
+    with suppress(StoreError, OSError):
+        if isinstance(place := read_json(directory.published_file).get("results"), str):
+            return one_line(place)
+    return f"where cannot be read any more, {directory.published_file.name} is damaged"
 
 
 def _table(headings: Sequence[str], left: Sequence[str]) -> Table:

@@ -34,6 +34,7 @@ RANKS = (
     ("sweep.file_answers", 0),
     ("sweep.source_memo", 0),
     ("sweep.json_files", 0),  # knows nobody
+    ("sweep.failure", 1),
     ("sweep.generations", 1),
     ("sweep.checksums", 1),
     ("sweep.lock", 1),

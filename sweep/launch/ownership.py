@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import pwd
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.errors import InputError
-from sweep.json_files import StoreError, read_json
+from sweep.json_files import StoreError, read_sealed
 from sweep.launch.submission import SubmissionDirectory
 
 SHOWN_IDS = 3
@@ -57,8 +58,11 @@ def user_of(uid: int) -> str:
 
 
 def owner_of(directory: SubmissionDirectory) -> Owner:
-    """By the files, and by what was recorded; without a record the owner of submission.json counts."""
-    uid = directory.submission_file.stat().st_uid
+    """By the files, and by what was recorded; without a record the owner of submission.json counts.
+
+    Where that is lost, its second copy, or else the folder.
+    """
+    uid = next(uid for path in _signs(directory) if (uid := _uid_of(path)) is not None)
     user = user_of(uid)
     recorded, recorded_uid = _recorded(directory)
     if recorded and (recorded != user or recorded_uid != uid):
@@ -115,13 +119,17 @@ def _of(user: str, names: list[str]) -> str:
 
 def _recorded(directory: SubmissionDirectory) -> tuple[str, int]:
     """The user as recorded, fit to be shown; ("", -1) where none is, or nothing can be read."""
-    try:
-        written = read_json(directory.submission_file)
-    except (StoreError, OSError):
-        return "", -1
+    written: Mapping[str, object] = {}
+    for file in (directory.copy_file, directory.submission_file):  # the latter counts, if it is whole
+        with suppress(StoreError, OSError):
+            written = read_sealed(file) or written
     user, uid = written.get("user", ""), written.get("uid", -1)
     shown = "".join(each if each.isprintable() else "?" for each in str(user))
     return shown, uid if isinstance(uid, int) else -1
+
+
+def _signs(directory: SubmissionDirectory) -> tuple[Path, ...]:
+    return directory.submission_file, directory.copy_file, directory.path
 
 
 def _uid_of(path: Path) -> int | None:

@@ -1,7 +1,8 @@
 """Waiting out a queue that does not answer: a controller that restarts, a network that drops, a busy accounting.
 
 A call that fails of such a thing is made again after 2, 4, 8, ... seconds, for about two and a half minutes in all, and
-every wait is said in one line. What SLURM refuses (no such partition, a limit of the QOS) is not repeated.
+every wait is said in one line. What SLURM refuses (no such partition, a limit of the QOS) is not repeated, nor what it
+says in words that are not known here.
 """
 
 from __future__ import annotations
@@ -57,16 +58,67 @@ TRANSIENT = (  # what SLURM's commands print, in lower case
     "munge encode failed",
     "munged is up, restart",
 )
+PERMANENT = (  # why sbatch refuses a job for good; whatever else it says may be said of a job that it took
+    "invalid partition",
+    "invalid account",
+    "invalid qos",
+    "invalid wckey",
+    "invalid feature",
+    "invalid generic resource",
+    "invalid job array",
+    "invalid numeric value",
+    "invalid --",
+    "invalid option",
+    "unrecognized option",
+    "unrecognized arguments",
+    "option requires an argument",
+    "qosmax",
+    "qosgrp",
+    "qosmin",
+    "assocmax",
+    "assocgrp",
+    "violates accounting/qos policy",
+    "configuration is not available",
+    "partition configuration not available",
+    "time limit is invalid",
+    "time limit specification",
+    "requested reservation is invalid",
+    "reservation is invalid",
+    "memory specification",
+    "node count specification",
+    "more processors requested",
+    "too many tasks requested",
+    "job dependency problem",
+    "access/permission denied",
+    "user's group not permitted",
+    "user not found",
+    "unable to open file",
+    "batch script",
+)
 
 
 class QueueAway(InputError):
     """A call that SLURM did not answer; it may have been obeyed all the same."""
 
 
+class NoCommand(InputError):
+    """There is no SLURM here: nothing was sent."""
+
+
+class Unclear(QueueAway):
+    """A failure of sbatch in unknown words: perhaps it took the job. It is looked up, and never sent again for that."""
+
+
 def is_transient(said: str) -> bool:
     """Whether what a command of SLURM printed speaks of trouble that passes; of sbatch its verdict counts alone."""
     verdict = said.lower().rpartition("submission failed:")[2]
     return any(each in verdict for each in TRANSIENT)
+
+
+def is_refusal(said: str) -> bool:
+    """Whether what sbatch printed says that it has not taken the job, and will not."""
+    verdict = said.lower().rpartition("submission failed:")[2]
+    return any(each in verdict for each in PERMANENT) and not is_transient(said)
 
 
 def _say(line: str) -> None:

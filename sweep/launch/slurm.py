@@ -15,11 +15,12 @@ from sweep.attempt_logs import point_to
 from sweep.contract import Graph
 from sweep.errors import InputError
 from sweep.launch import slurm_queue
+from sweep.launch.damaged import look_at_queue, refuse_twice
 from sweep.launch.export import export
 from sweep.launch.ownership import this_account
 from sweep.launch.slurm_jobs import Element, SlurmJob, linked, plan_jobs
 from sweep.launch.slurm_options import refuse_unsafe
-from sweep.launch.slurm_send import PUBLISH, Submit, adopted, send, settle
+from sweep.launch.slurm_send import PUBLISH, Submit, known_ids, send, settle
 from sweep.launch.slurm_state import Disk, Standing, State, again, element_id, latest, standings
 from sweep.launch.slurm_text import log_name, options_of, script_of, units_text
 from sweep.launch.submission import Submission, SubmissionDirectory, new_directory, submissions
@@ -131,7 +132,7 @@ class Situation:
 
 def look(directory: SubmissionDirectory) -> Situation:
     """From the disk, and one question to squeue; about what is in neither, one to sacct or scontrol."""
-    submission, (ids, doubted) = directory.read(), _ids(directory)
+    submission, (ids, doubted) = directory.read(), known_ids(directory)
     disk = look_at_disk(directory, submission)
     seen = None if doubted else slurm_queue.in_queue(list(ids.values()))
     source = "squeue"
@@ -151,20 +152,14 @@ def _unknown(standing: Standing) -> Standing:
     return dataclasses.replace(standing, state=State.UNKNOWN)
 
 
-def _ids(directory: SubmissionDirectory) -> tuple[dict[str, str], tuple[str, ...]]:
-    """SLURM's ids by job, and the jobs of which nobody can tell at the moment whether they were sent."""
-    try:
-        return {**directory.ids(), **adopted(directory)}, ()
-    except InputError:
-        return directory.ids(), tuple(directory.in_doubt())
-
-
 def elsewhere(store: Path, but: str | None = None, must_know: bool = False) -> list[Standing]:
     """What other submissions of this store have in the queue, whoever's they are: waited for, not made twice.
 
-    One question for all. Raises InputError if `must_know` and the queue does not answer.
+    One question for all. Raises InputError if `must_know` and the queue does not answer. Of those that are damaged
+    `refuse_twice` knows.
     """
-    opened = [(each, each.read(), *_ids(each)) for each in submissions(store) if each.is_open and each.name != but]
+    candidates = [each for each in submissions(store) if each.is_open and each.name != but and not each.is_damaged]
+    opened = [(each, each.read(), *known_ids(each)) for each in candidates]
     seen = slurm_queue.in_queue([job_id for _, _, ids, _ in opened for job_id in ids.values()])
     if must_know and (seen is None or any(doubted for *_, doubted in opened)):
         raise InputError(
@@ -202,8 +197,14 @@ def _gone(submission: Submission, ids: Mapping[str, str], disk: Disk, seen: Mapp
     return gone
 
 
-def resume(directory: SubmissionDirectory, store: Store, submit: Submit = slurm_queue.submit) -> tuple[SlurmJob, ...]:
-    """Submit what failed, was cancelled or is lost, and what waited for it; the code is that of the submission."""
+def resume(
+    directory: SubmissionDirectory, store: Store, submit: Submit = slurm_queue.submit, is_meant: bool = False
+) -> tuple[SlurmJob, ...]:
+    """Submit what failed, was cancelled or is lost, and what waited for it; the code is that of the submission.
+
+    What other submissions have in the queue is left to them, and waited for. `is_meant`: send also what a damaged
+    submission may have in the queue.
+    """
     settle(directory)
     situation = look(directory)
     if any(each.state is State.UNKNOWN for each in situation.elements):
@@ -213,10 +214,15 @@ def resume(directory: SubmissionDirectory, store: Store, submit: Submit = slurm_
     submission = situation.submission
     refuse_unsafe(submission.launch, submission.name, str(directory.store.resolve()))  # written by another, or of old
     turns = [job.name.partition(".r")[2] for job in submission.jobs]
-    jobs = again(submission.jobs, situation.elements, max(int(turn or 1) for turn in turns) + 1)
-    if not jobs:
+    turn = max(int(turn or 1) for turn in turns) + 1
+    if not again(submission.jobs, situation.elements, turn):
         return ()
     alive = [*situation.elements, *elsewhere(store.root, directory.name, must_know=True)]
+    jobs = again(submission.jobs, _not_elsewhere(situation.elements, alive, directory.store), turn)
+    if not jobs:
+        return ()
+    if not is_meant:
+        refuse_twice(store.root, jobs)
     _refuse_orphans(directory, jobs, alive)
     directory.closed_file.unlink(missing_ok=True)
     directory.write(dataclasses.replace(submission, jobs=(*submission.jobs, *jobs)))
@@ -227,6 +233,17 @@ def resume(directory: SubmissionDirectory, store: Store, submit: Submit = slurm_
     _write_jobs(directory, submission, jobs)
     send(directory, jobs, submit, alive)
     return jobs
+
+
+def _not_elsewhere(elements: Sequence[Standing], alive: Sequence[Standing], store: Path) -> list[Standing]:
+    """But for those of which all that is left to make is in the queue already."""
+    queued = {address for each in alive if each.state.is_alive for address in each.element.stages}
+
+    def is_elsewhere(element: Element) -> bool:
+        left = [address for address in element.stages if not StageDirectory(store / address).is_done]
+        return bool(left) and queued.issuperset(left)
+
+    return [each for each in elements if not is_elsewhere(each.element)]
 
 
 def _refuse_orphans(directory: SubmissionDirectory, jobs: Sequence[SlurmJob], alive: Sequence[Standing]) -> None:
@@ -244,9 +261,11 @@ def _refuse_orphans(directory: SubmissionDirectory, jobs: Sequence[SlurmJob], al
 def cancel(directory: SubmissionDirectory) -> int:
     """Cancel all jobs and close the submission; how many elements were still alive."""
     settle(directory)
-    situation = look(directory)
-    alive = [each for each in situation.elements if each.state.is_alive]
+    if directory.is_damaged:
+        alive = len(look_at_queue(directory).alive)
+    else:
+        alive = sum(each.state.is_alive for each in look(directory).elements)
     slurm_queue.cancel(list(directory.ids().values()))
     if not directory.published_file.exists():
         directory.mark(directory.closed_file, why="cancelled")
-    return len(alive)
+    return alive

@@ -19,10 +19,21 @@ OURS = {  # options that the launcher has to set itself, and why
     "--array": "the elements are those of the plan",
     "--dependency": "jobs wait for what makes their inputs",
     "--chdir": "a job runs the code of the submission",
+    "--output": "logs are found by their names",
+    "--clusters": "squeue would not see jobs of another cluster here; log in there",
     "--wrap": "the script is that of the stage",
     "--wait": "a submission returns at once",
     "--test-only": "nothing would be sent; launch.dry_run=true writes the scripts",
     "--parsable": "the launcher reads the job id",
+}
+SHORT = {
+    "-J": "--job-name",
+    "-a": "--array",
+    "-d": "--dependency",
+    "-D": "--chdir",
+    "-o": "--output",
+    "-M": "--clusters",
+    "-W": "--wait",
 }
 
 
@@ -65,7 +76,7 @@ def _faults(launch: Launch) -> Iterator[str]:
     for option in launch.without:
         if not re.fullmatch(r"--[a-z][a-z-]*", option):
             yield f"launch.without {option!r}: not the name of an option. Write it as --mem, without a value."
-        elif option == "--job-name":
+        elif option in ("--job-name", "--output", "--chdir", "--array"):
             yield f"launch.without {option!r}: {OURS[option]}. Take it out of the list."
     if launch.site is not None and not launch.site.isprintable():
         yield f"launch.site {launch.site!r}: has a control character. Rename the file."
@@ -74,6 +85,8 @@ def _faults(launch: Launch) -> Iterator[str]:
 def _fault_of_option(option: str) -> str | None:
     if not option.isprintable():
         return "has a control character. Write one option on one line."
+    if short := SHORT.get(option[:2]):
+        return f"{short} is the launcher's to set, as {OURS[short]}. Leave it out."
     if not re.match(r"--[a-z]", option) or option != option.strip():
         return "does not begin with -- and a letter, or has blanks around it. Write it as --reservation=friday."
     name = option.partition("=")[0].split()[0]

@@ -7,13 +7,14 @@ became of a call without an answer is looked up before another is made (sweep/la
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sweep.errors import InputError
 from sweep.launch import patience
-from sweep.launch.patience import QueueAway, is_transient
+from sweep.launch.patience import NoCommand, QueueAway, Unclear, is_refusal, is_transient
 from sweep.launch.slurm_state import Seen, elements_of
 
 TIMEOUT_S = 120.0  # a busy controller answers late
@@ -26,6 +27,9 @@ SPELLED = {  # what the environment calls options by other names
     "requeue": ("REQUEUE", "NO_REQUEUE"),
     "time": ("TIMELIMIT",),
 }
+NEVER_MEANT = {"SBATCH_CLUSTERS", "SBATCH_ARRAY_INX", "SBATCH_WAIT"}  # elsewhere, another shape, no return
+JOB_ID = re.compile(r"(\d+)(?:;[\w.-]+)?", re.ASCII)  # with the cluster, where there are several
+STATE = re.compile(r"[A-Z][A-Z_]*")
 
 
 def refuse_without_slurm() -> None:
@@ -35,16 +39,24 @@ def refuse_without_slurm() -> None:
 
 def submit(script: Path, arguments: Sequence[str], dependency: str | None) -> str:
     """Send one script; its job id. Called once: Raises InputError with SLURM's own words if it is refused, QueueAway if
-    nobody can tell whether it was taken.
+    nobody can tell whether it was taken, of it Unclear where that is said in unknown words.
     """
     wait = [f"--dependency={dependency}"] if dependency else []
     environment = _but_for_what_it_says(script, of_login(os.environ))
-    said = _ask_once("sbatch", "--parsable", *wait, str(script), *arguments, environment=environment)
-    last = said.strip().rpartition("\n")[2]  # after whatever the site greets with
-    job_id = last.strip().partition(";")[0]
-    if not (job_id.isascii() and job_id.isdecimal()):
-        raise QueueAway(f"sbatch: answered {last!r}, which is no job id.")
-    return job_id
+    done = _called("sbatch", "--parsable", *wait, str(script), *arguments, environment=environment)
+    ids = {found[1] for line in done.stdout.splitlines() if (found := JOB_ID.fullmatch(line.strip()))}
+    if not done.returncode:
+        if len(ids) != 1:  # among whatever the site greets with
+            last = done.stdout.strip().rpartition("\n")[2]
+            raise Unclear(f"sbatch: answered {last!r}, which is no job id.")
+        return ids.pop()
+    said = _words_of(done)
+    if is_refusal(said) and not ids:
+        raise InputError(f"sbatch: {said}. Correct the launch settings or the site.")
+    if done.returncode < 0 or is_transient(said):
+        raise QueueAway(f"sbatch: {said}.")
+    printed = f" It printed the job id {', '.join(sorted(ids))} all the same." if ids else ""
+    raise Unclear(f"sbatch: {said}.{printed}")
 
 
 def find(name: str) -> str | None:
@@ -53,7 +65,7 @@ def find(name: str) -> str | None:
     Called once. Raises QueueAway if the controller does not answer: it alone knows what waits or runs.
     """
     rows = _ask_once("squeue", "--noheader", "--all", "--states=all", f"--name={name}", "--format=%F|%j").splitlines()
-    ids = [job_id for job_id, _, found in (row.partition("|") for row in rows) if found == name]
+    ids = [job_id for job_id, _, found in (row.partition("|") for row in rows) if found == name and is_id(job_id)]
     if not ids:
         ids = _accounted(name)
     return min(ids, key=int, default=None)
@@ -66,7 +78,12 @@ def _accounted(name: str) -> list[str]:
     except InputError:  # it has ended, if it ever was: the controller does not know it
         return []
     found = [row.partition("|")[::2] for row in rows.splitlines()]
-    return [element.partition("_")[0] for element, of in found if of == name]
+    return [job_id for element, of in found if of == name and is_id(job_id := element.partition("_")[0])]
+
+
+def is_id(text: str) -> bool:
+    """Whether this is the number of a job, not what a site greets with."""
+    return text.isascii() and text.isdecimal()
 
 
 def of_login(environment: Mapping[str, str]) -> dict[str, str]:
@@ -82,7 +99,7 @@ def _but_for_what_it_says(script: Path, environment: dict[str, str]) -> dict[str
     lines = script.read_text(encoding="utf-8").splitlines()
     options = {line.removeprefix("#SBATCH --").partition("=")[0] for line in lines if line.startswith("#SBATCH --")}
     said = {f"SBATCH_{name}" for each in options for name in (SPELLED.get(each) or (each.upper().replace("-", "_"),))}
-    return {name: value for name, value in environment.items() if name not in said}
+    return {name: value for name, value in environment.items() if name not in said | NEVER_MEANT}
 
 
 def cancel(ids: Sequence[str]) -> None:
@@ -97,20 +114,35 @@ def max_array_size() -> int | None:
         lines = _ask("scontrol", "show", "config").splitlines()
     except InputError:
         return None
-    sizes = [line.partition("=")[2].strip() for line in lines if line.startswith("MaxArraySize")]
-    return int(sizes[0]) if sizes else None
+    found = [re.fullmatch(r"MaxArraySize\s*=\s*(\d{1,9})", line.strip(), re.ASCII) for line in lines]
+    return next((max(1, int(each[1])) for each in found if each), None)
 
 
 def in_queue(ids: Sequence[str]) -> dict[str, Seen] | None:
-    """What is waiting or running of these jobs, by "17" or "17_3"; None: no squeue answers here."""
+    """What is waiting or running of these jobs, by "17" or "17_3"; None: no squeue answers here.
+
+    Lines that are not about one of them are passed over: of several clusters each has a heading, and sites greet.
+    """
     if not ids:
         return {}
     try:
         text = _ask("squeue", "--noheader", "--all", "--array", f"--jobs={','.join(ids)}", "--format=%i|%T|%M|%r|%N")
     except InputError as error:
         return {} if "Invalid job id" in str(error) else None  # it knows none of them any more
-    rows = (line.split("|") for line in text.splitlines() if "|" in line)  # of several clusters, each has a heading
+    rows = [row for row in map(_fields, text.splitlines()) if len(row) > 1 and _job_of(row[0]) in ids]
+    if not all(len(row) == 5 and STATE.fullmatch(row[1]) for row in rows):
+        return None  # of a job that it knows it does not say how it stands: not to be taken for lost
     return {name: Seen(state, reason, elapsed, nodes) for name, state, elapsed, reason, nodes in rows}
+
+
+def _fields(row: str) -> list[str]:
+    return [each.strip() for each in row.split("|")]
+
+
+def _job_of(name: str) -> str | None:
+    """ "17" of 17, 17_3 or 17_[0-2]; None: it is no id."""
+    found = re.fullmatch(r"(\d+)(?:_(?:\d+|\[[\d,:%-]+\]))?", name, re.ASCII)
+    return found[1] if found else None
 
 
 def ended(ids: Sequence[str]) -> tuple[dict[str, Seen], str]:
@@ -127,8 +159,11 @@ def ended(ids: Sequence[str]) -> tuple[dict[str, Seen], str]:
 
 
 def _of_sacct(rows: Iterable[str]) -> Iterator[tuple[str, Seen]]:
-    for row in rows:
-        name, state, elapsed, status, nodes = row.split("|")
+    """Lines that are not of that form are passed over."""
+    for fields in map(_fields, rows):
+        if len(fields) != 5 or _job_of(fields[0]) is None or not fields[1]:
+            continue
+        name, state, elapsed, status, nodes = fields
         yield from ((each, Seen(state.split()[0], f"exit {status}", elapsed, nodes)) for each in elements_of(name))
 
 
@@ -139,7 +174,7 @@ def _remembered(job_id: str) -> Iterator[tuple[str, Seen]]:
         return
     for line in lines:
         facts = dict(word.partition("=")[::2] for word in line.split() if "=" in word)
-        if not facts:
+        if "JobState" not in facts or not is_id(facts.get("JobId", "")):
             continue
         name = f"{job_id}_[{facts['ArrayTaskId']}]" if "ArrayTaskId" in facts else job_id
         reason = facts.get("Reason", "None")
@@ -153,21 +188,30 @@ def _ask(*command: str) -> str:
     return patience.PATIENCE.repeat(lambda: _ask_once(*command))
 
 
-def _ask_once(*command: str, environment: Mapping[str, str] | None = None) -> str:
+def _ask_once(*command: str) -> str:
     """Raises QueueAway for what may pass, InputError for what will not."""
+    done = _called(*command)
+    if done.returncode:
+        said = _words_of(done)
+        if done.returncode < 0 or is_transient(said):
+            raise QueueAway(f"{command[0]}: {said}.")
+        raise InputError(f"{command[0]}: {said}. Correct the launch settings or the site.")
+    return done.stdout
+
+
+def _called(*command: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Raises InputError if there is no such command, QueueAway if it does not return."""
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False, timeout=TIMEOUT_S, env=environment
         )
-    except FileNotFoundError:
-        raise InputError(f"{command[0]}: not found here. Run this on a login node of a SLURM cluster.") from None
+    except (FileNotFoundError, PermissionError):
+        raise NoCommand(f"{command[0]}: not found here. Run this on a login node of a SLURM cluster.") from None
     except subprocess.TimeoutExpired:
         raise QueueAway(f"{command[0]}: no answer in {TIMEOUT_S:.0f} s. Is slurmctld up?") from None
-    if done.returncode:
-        said = " ".join("".join(c if c.isprintable() else " " for c in done.stderr or done.stdout).split())
-        if done.returncode < 0 or is_transient(said):
-            raise QueueAway(f"{command[0]}: {said or f'ended by signal {-done.returncode}'}.")
-        raise InputError(
-            f"{command[0]}: {said or f'status {done.returncode}'}. Correct the launch settings or the site."
-        )
-    return done.stdout
+
+
+def _words_of(done: subprocess.CompletedProcess[str]) -> str:
+    """Why a command failed, on one line."""
+    said = " ".join("".join(c if c.isprintable() else " " for c in done.stderr or done.stdout).split()).rstrip(".")
+    return said or (f"ended by signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}")

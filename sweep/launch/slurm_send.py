@@ -3,10 +3,12 @@
 Before each sbatch the name of the job in the queue is on the disk, and afterwards its id. Where sbatch does not answer,
 or this process dies between the two, the job may be in the queue or not. Then it is looked up by its name, and sent
 again only once the controller has said twice that it is not there: a message that was under way arrives before that.
+What sbatch refuses for good, or fails of in words that nobody knows, is looked up just so, but not sent again.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,13 +16,14 @@ from pathlib import Path
 
 from sweep.errors import InputError
 from sweep.launch import patience, slurm_queue
-from sweep.launch.patience import QueueAway
+from sweep.launch.patience import NoCommand, QueueAway, Unclear
 from sweep.launch.slurm_jobs import SlurmJob
 from sweep.launch.slurm_state import Standing, alive_before
 from sweep.launch.slurm_text import dependency_of
 from sweep.launch.submission import SubmissionDirectory
 
 PUBLISH = "publish"
+QUEUE_NAME = re.compile(r"[A-Za-z0-9._+=-]+-[0-9a-f]{10}")  # as SubmissionDirectory.queue_name makes it
 SURE_AFTER = 2  # answers in a row that a job is not in the queue
 
 Submit = Callable[[Path, Sequence[str], "str | None"], str]
@@ -49,7 +52,7 @@ def send(
             directory.submitted(job.name, ids[job.name])
         except QueueAway as error:
             raise _taken_back(directory, ids, call.trouble or error) from None
-        except InputError as error:  # SLURM has refused it
+        except InputError as error:  # SLURM has refused it, and does not know it
             directory.not_sent(job.name)
             raise _taken_back(directory, ids, error) from None
         except OSError as error:
@@ -66,23 +69,35 @@ class _Call:
     arguments: Sequence[str]
     dependency: str | None
     name: str  # in the queue
-    trouble: QueueAway | None = None  # what sbatch said last, if it may have sent it all the same
+    trouble: InputError | None = None  # what sbatch said last, if it may have sent it all the same
     absent: int = 0
 
     def __call__(self) -> str:
-        """Its id, from the queue if an earlier call has reached it. Raises QueueAway while nobody can tell."""
-        if self.trouble is not None:
-            if found := _find(self.name):
-                return found
-            self.absent += 1
-            if self.absent < SURE_AFTER:
-                raise QueueAway(f"squeue: {self.name} is not there. Asked once more before it is sent again.")
-        self.absent = 0
-        try:
-            return self.submit(self.script, self.arguments, self.dependency)
-        except QueueAway as away:
-            self.trouble = away
-            raise
+        """Its id, from the queue if an earlier call has reached it.
+
+        Raises QueueAway while nobody can tell, InputError once it is known not to be there and not to be sent again.
+        """
+        if self.trouble is None:
+            try:
+                return self.submit(self.script, self.arguments, self.dependency)
+            except QueueAway as away:
+                self.trouble = away
+                raise
+            except NoCommand:
+                raise
+            except InputError as refusal:
+                self.trouble = refusal
+        if found := _find(self.name):
+            return found
+        self.absent += 1
+        if not isinstance(self.trouble, QueueAway):
+            raise self.trouble
+        if self.absent < SURE_AFTER:
+            raise QueueAway(f"squeue: {self.name} is not there. Asked once more to be sure.")
+        if isinstance(self.trouble, Unclear):
+            raise InputError(f"{self.trouble} The job is not in the queue. Correct the launch settings or the site.")
+        self.trouble, self.absent = None, 0
+        return self()
 
 
 def _find(name: str) -> str | None:
@@ -114,7 +129,7 @@ def _taken_back(directory: SubmissionDirectory, ids: Mapping[str, str], error: E
         )
     lines += [
         f"{job}: whether SLURM has taken it is not known. Its name there is {name}. Nothing is sent again before it is"
-        f" looked up: python -m sweep resume {directory.name}, or cancel."
+        f" looked up: python -m sweep resume {directory.words}, or cancel."
         for job, name in directory.in_doubt().items()
         if job not in sent
     ]
@@ -136,6 +151,14 @@ def adopted(directory: SubmissionDirectory) -> dict[str, str]:
             with suppress(OSError):  # a submission of somebody else, or a full disk: it is looked up again
                 directory.submitted(job, job_id)
     return found
+
+
+def known_ids(directory: SubmissionDirectory) -> tuple[dict[str, str], tuple[str, ...]]:
+    """SLURM's ids by job, and the jobs of which nobody can tell at the moment whether they were sent."""
+    try:
+        return {**directory.ids(), **adopted(directory)}, ()
+    except InputError:
+        return directory.ids(), tuple(directory.in_doubt())
 
 
 def settle(directory: SubmissionDirectory) -> None:
@@ -175,8 +198,8 @@ class _LookUp:
 
 def _names_in_doubt(directory: SubmissionDirectory) -> dict[str, str]:
     """By job; also where the file that holds the name was damaged."""
-    found = directory.in_doubt()
-    if not all(found.values()):
-        experiment = directory.read().name
-        found = {job: name or directory.queue_name(job, experiment) for job, name in found.items()}
+    found = {}
+    for job, noted in directory.in_doubt().items():
+        whole = (each for each in (noted, directory.name_in_script(job)) if QUEUE_NAME.fullmatch(each))
+        found[job] = next(whole, None) or directory.queue_name(job, directory.read().name)
     return found

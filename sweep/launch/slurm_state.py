@@ -140,8 +140,8 @@ def again(jobs: Sequence[SlurmJob], now: Sequence[Standing], turn: int) -> tuple
 
 
 def alive_before(job: SlurmJob, now: Sequence[Standing]) -> list[str]:
-    """Ids of elements still under way that a resumed job has to wait for."""
-    needed = {address for element in job.elements for address in element.waits_for}
+    """Ids of elements still under way that a resumed job has to wait for: they make what it needs, or a part of it."""
+    needed = {address for element in job.elements for address in (*element.waits_for, *element.stages)}
     return [
         each.job_id
         for each in now

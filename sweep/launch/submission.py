@@ -1,7 +1,8 @@
 """A submission: what one command sent to SLURM, as a directory of the store.
 
 store/submissions/20260704-101530-budget_scan/
-  submission.json     the command, the jobs, their ids, the stages of each element and what these wait for
+  submission.json     the command, the jobs, the stages of each element and what these wait for
+  jobs/submission.json                its second copy, read where the first is damaged
   jobs/03-answers.sbatch, .units      a batch script; what its elements make, a line each
   jobs/03-answers.sending, .job       written before sbatch: the name it has in the queue; its id, once sbatch told it
   logs/03-answers_7.txt               what element 7 printed; log.txt of its stages leads here
@@ -13,6 +14,7 @@ store/submissions/20260704-101530-budget_scan/
 
 Until one of the last two is there, the submission is open: what it makes is not removed by `sweep store prune`.
 A job with `.sending` and no `.job` may be in the queue or not: it is looked up by its name before anything is sent.
+Where both copies are damaged, the files of jobs/ still tell what may be in the queue (sweep/launch/damaged.py).
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ import hashlib
 import os
 import re
 import secrets
+import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,12 +33,15 @@ from pathlib import Path
 from sweep.contract import Launch
 from sweep.errors import InputError
 from sweep.identity import canonical
+from sweep.json_files import CHECKSUM, StoreError, read_sealed, sealed, write_json
 from sweep.launch.slurm_jobs import SlurmJob
+from sweep.provenance import PROJECT
 from sweep.record import now
-from sweep.store import StageDirectory, read_json, write_json
+from sweep.store import StageDirectory
 from sweep.typed import typed
 
 FOLDER = "submissions"
+JOB_NAME = "#SBATCH --job-name="
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,10 @@ class Submission:
     host: str = field(default="", metadata={"omit_if": ""})  # where it was given
 
 
+class DamagedSubmission(InputError):
+    """Neither submission.json nor its second copy can be read."""
+
+
 @dataclass(frozen=True)
 class SubmissionDirectory:
     """The paths of one submission, spelled in one place."""
@@ -70,6 +81,10 @@ class SubmissionDirectory:
     @property
     def submission_file(self) -> Path:
         return self.path / "submission.json"
+
+    @property
+    def copy_file(self) -> Path:
+        return self.path / "jobs" / "submission.json"
 
     @property
     def published_file(self) -> Path:
@@ -107,6 +122,25 @@ class SubmissionDirectory:
     def is_open(self) -> bool:
         return not self.published_file.exists() and not self.closed_file.exists()
 
+    @property
+    def exists(self) -> bool:
+        """Whether it was written, or anything of it may have been sent."""
+        return self.submission_file.exists() or self.copy_file.exists() or bool(self.jobs_sent())
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether nothing tells any more what it was; its jobs may be in the queue."""
+        try:
+            self.read()
+        except DamagedSubmission:
+            return True
+        return False
+
+    @property
+    def words(self) -> str:
+        """What follows `python -m sweep resume` to mean this one."""
+        return f"{self.name}{store_word(self.store)}"
+
     def script(self, job: str) -> Path:
         return self._job_file(job, "sbatch")
 
@@ -114,10 +148,31 @@ class SubmissionDirectory:
         return self._job_file(job, "units")
 
     def read(self) -> Submission:
-        return typed(Submission, read_json(self.submission_file))
+        """From the second copy where the first is damaged. Raises DamagedSubmission, naming its jobs, if both are."""
+        for file in (self.submission_file, self.copy_file):
+            if (found := _read(file)) is not None:
+                return found
+        ids = {job: self.ids().get(job, "id not known") for job in self.jobs_sent()}
+        sent = ", ".join(f"{job_id} ({job})" for job, job_id in ids.items())
+        jobs = f"Its jobs: {sent}" if sent else "None of its jobs was sent"
+        raise DamagedSubmission(
+            f"submission {self.name}: damaged, neither submission.json nor its second copy can be read."
+            f" {jobs}. What they made is kept. Cancel it, then give its command again:"
+            f" python -m sweep cancel {self.words}"
+        )
 
     def write(self, submission: Submission) -> None:
-        write_json(self.submission_file, canonical(submission))
+        """The copy first: no job is ever sent that either file does not know."""
+        for file in (self.copy_file, self.submission_file):
+            write_json(file, sealed(canonical(submission)))
+
+    def repair(self) -> bool:
+        """Write both copies whole again where one is not; whether it was the first. Nobody else may write meanwhile."""
+        first, second = _read(self.submission_file), _read(self.copy_file)
+        if (found := first or second) is None or (first and second):
+            return False
+        self.write(found)
+        return first is None
 
     def queue_name(self, job: str, of: str) -> str:
         """What a job is called in the queue: of the experiment and the stage, and like no other of any submission."""
@@ -148,6 +203,33 @@ class SubmissionDirectory:
         found = {path.stem: _text(path) for path in sorted((self.path / "jobs").glob("*.sending"))}
         return {job: name for job, name in found.items() if job not in known}
 
+    def name_in_script(self, job: str) -> str:
+        """What a job is called in the queue, as its batch script has it; "" if that cannot be read."""
+        with suppress(OSError):
+            for line in self.script(job).read_text(encoding="utf-8", errors="replace").splitlines():
+                if line.startswith(JOB_NAME):
+                    return line.removeprefix(JOB_NAME)
+        return ""
+
+    def stages_of(self, job: str) -> frozenset[str] | None:
+        """Addresses of the stages that a job makes, as its units have them; None if these cannot be read."""
+        try:
+            lines = self.units(job).read_text(encoding="utf-8").splitlines(keepends=True)
+        except (OSError, UnicodeDecodeError):
+            return None
+        fields = [line.rstrip("\n").split("\t") for line in lines]
+        if not all(line.endswith("\n") and len(each) > 1 for line, each in zip(lines, fields, strict=True)):
+            return None
+        return frozenset("/".join(Path(place).parts[-2:]) for _, *places in fields for place in places)
+
+    def jobs_sent(self) -> list[str]:
+        """Names of the jobs that are, or may be, in the queue, or were."""
+        return sorted({path.stem for kind in ("job", "sending") for path in (self.path / "jobs").glob(f"*.{kind}")})
+
+    def jobs_written(self) -> list[str]:
+        """Names of the jobs of which anything is written."""
+        return sorted({path.stem for path in (self.path / "jobs").glob("*.units")})
+
     def _job_file(self, job: str, kind: str) -> Path:
         return self.path / "jobs" / f"{job}.{kind}"
 
@@ -172,8 +254,9 @@ def new_directory(store: Path, name: str) -> SubmissionDirectory:
 
 
 def submissions(store: Path) -> list[SubmissionDirectory]:
-    """All of a store, the oldest first."""
-    return [SubmissionDirectory(path.parent) for path in sorted((store / FOLDER).glob("*/submission.json"))]
+    """All of a store, the oldest first; also those of which submission.json is lost."""
+    found = (SubmissionDirectory(path) for path in sorted((store / FOLDER).glob("*")))
+    return [each for each in found if each.exists]
 
 
 def the_submission(store: Path, name: str | None, of: Callable[[SubmissionDirectory], bool]) -> SubmissionDirectory:
@@ -184,18 +267,46 @@ def the_submission(store: Path, name: str | None, of: Callable[[SubmissionDirect
     for each in known:
         if each.name == name:
             return each
-    names = ", ".join(each.name for each in known[-5:]) or "none"
-    raise InputError(f"submission {name or ''}: not in {store}. There are: {names}.".replace("submission :", "none:"))
+    if not known:
+        asked = f"submission {name}: not here, there are " if name else ""
+        raise InputError(f"{asked}no submissions in {store}. Submit one with launch=slurm, or give store=DIR.")
+    names = ", ".join(each.name for each in known[-5:])
+    if name is None:
+        raise InputError(f"submission: none of yours in {store}. Name the one that is meant: {names}.")
+    raise InputError(f"submission {name}: not in {store}. There are: {names}.")
 
 
 def awaited(store: Path) -> set[str]:
     """Addresses of what open submissions still make, and of their products, until these are published."""
     found: set[str] = set()
-    for submission in (each.read() for each in submissions(store) if each.is_open):
+    for directory in (each for each in submissions(store) if each.is_open):
+        try:
+            submission = directory.read()
+        except DamagedSubmission:  # done or not: what it publishes is among them
+            found = found.union(*filter(None, map(directory.stages_of, directory.jobs_written())))
+            continue
         addresses = {address for job in submission.jobs for element in job.elements for address in element.stages}
         found |= {address for address in addresses if not StageDirectory(store / address).is_done}
         found.add(submission.product)
     return found
+
+
+def store_word(store: Path) -> str:
+    """What a command has to say of its store: nothing where it is the default one, or " store=DIR"."""
+    if store.resolve() == (PROJECT / "store").resolve():
+        return ""
+    path = str(store)
+    if not re.fullmatch(r"[\w./+-]+", path, re.ASCII):
+        path = "'" + path.replace("'", "\\'") + "'"  # for Hydra
+    return f" {shlex.quote(f'store={path}')}"
+
+
+def _read(file: Path) -> Submission | None:
+    try:
+        content = read_sealed(file)
+        return typed(Submission, {name: value for name, value in content.items() if name != CHECKSUM})
+    except (StoreError, InputError, OSError):
+        return None
 
 
 def _check_of(job: str, job_id: str) -> str:

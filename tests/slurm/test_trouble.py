@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import pwd
@@ -200,10 +201,9 @@ def test_in_a_shared_store_ones_own_is_meant_and_others_are_waited_for(user: Use
     theirs = user.send(make_stage("total", 1, shared), name="theirs")
     for path in (theirs.path, theirs.submission_file, theirs.code):
         os.chown(path, DAEMON.pw_uid, DAEMON.pw_gid)
-    submission = theirs.submission_file.read_text(encoding="utf-8")
-    theirs.submission_file.write_text(
-        submission.replace('"user": "root"', '"user": "daemon"').replace('"uid": 0', f'"uid": {DAEMON.pw_uid}')
-    )
+    theirs.write(dataclasses.replace(theirs.read(), user="daemon", uid=DAEMON.pw_uid))
+    for path in (theirs.submission_file, theirs.copy_file):
+        os.chown(path, DAEMON.pw_uid, DAEMON.pw_gid)
     mine = user.send(make_stage("total", 2, shared), name="mine")
     assert list(mine.ids()) == ["01-total"]  # theirs is in the queue, and waited for
     (theirs.path.parent / theirs.name).rename(theirs.path.parent / "99999999-newest")

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from sweep.errors import InputError
+from sweep.json_files import CHECKSUM
 from sweep.launch import slurm
 from sweep.launch.ownership import foreign_lines, is_own, owner_of, this_account
 from sweep.launch.submission import SubmissionDirectory, submissions
@@ -42,7 +43,7 @@ def give(directory: SubmissionDirectory, to: pwd.struct_passwd, recorded: bool =
 
 def record(directory: SubmissionDirectory, **facts: object) -> None:
     """Write these into submission.json; None takes one out."""
-    content = {**json.loads(directory.submission_file.read_text(encoding="utf-8")), **facts}
+    content = {**json.loads(directory.submission_file.read_text(encoding="utf-8")), **facts, CHECKSUM: None}
     text = json.dumps({name: value for name, value in content.items() if value is not None})
     directory.submission_file.write_text(text, encoding="utf-8")
 

@@ -12,8 +12,8 @@ import pytest
 
 from sweep.errors import InputError
 from sweep.launch import patience, slurm, slurm_queue
-from sweep.launch.patience import MOST_S, WAITS_S, Patience, QueueAway, is_transient
-from sweep.launch.slurm_state import State
+from sweep.launch.patience import MOST_S, WAITS_S, Patience, QueueAway, is_refusal, is_transient
+from sweep.launch.slurm_state import Seen, State
 from sweep.launch.submission import SubmissionDirectory
 from sweep.store import Store
 from tests.sweep.test_submission import fan, written
@@ -187,11 +187,102 @@ def test_a_refusal_is_not_repeated(tmp_path: Path, connect: Connect, waits: Wait
     directory = written(Store(tmp_path / "store"), fan())
     with pytest.raises(InputError, match=r"^sbatch: invalid partition specified: gpus[^\n]*$"):
         send(directory)
-    assert controller.calls == ["sbatch 01-start", "sbatch 02-points", "scancel"]
+    assert controller.calls == ["sbatch 01-start", "sbatch 02-points", "squeue", "scancel"]
     assert controller.cancelled == ["101"]
     assert waits.lines == []
     assert directory.in_doubt() == {}
     assert directory.ids() == {"01-start": "101"}
+
+
+SBATCH = """#!/bin/sh
+for each in "$@"; do case $each in *.sbatch) script=$each;; esac; done
+name=$(sed -n 's/^#SBATCH --job-name=//p' $script)
+id=$((101 + $(wc -l <{jobs})))
+echo "$(basename $script .sbatch)" >>{calls}
+case $script in *02-points.sbatch) {second} ;; *) echo "$id|$name" >>{jobs}; echo $id ;; esac
+"""
+TAKEN = 'echo "$id|$name" >>{jobs};'
+
+
+def real(directory: Path, monkeypatch: pytest.MonkeyPatch, second: str, squeue: str = "cat {jobs}") -> Path:
+    """Commands of SLURM as real processes, of which sbatch does `second` with the second job; the file of its calls."""
+    places = {"jobs": directory / "jobs.txt", "calls": directory / "calls.txt"}
+    for path in places.values():
+        path.write_text("", encoding="utf-8")
+    texts = {
+        "sbatch": SBATCH.format(second=second.format(**places), **places),
+        "squeue": f"#!/bin/sh\n{squeue.format(**places)}\n",
+        **dict.fromkeys(("sacct", "scancel"), "#!/bin/sh\necho >/dev/null\n"),
+    }
+    for name, text in texts.items():
+        (directory / name).write_text(text, encoding="utf-8")
+        (directory / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+    return places["calls"]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        f"{TAKEN} echo $id; echo 'lua: plugin error' >&2; exit 1",
+        f"{TAKEN} echo $id; echo 'sbatch: error: invalid partition specified: of a hook' >&2; exit 1",
+        f"{TAKEN} echo 'site wrapper: cannot write its log' >&2; exit 3",
+        f"{TAKEN} echo 'sbatch: error: Batch job submission failed: Invalid account' >&2; exit 1",
+        f"{TAKEN} exit 1",
+        f"{TAKEN} echo Welcome.",
+        f"{TAKEN} echo $id; echo Thank you for using the cluster",
+        f"{TAKEN} echo 2026; echo $id",
+    ],
+)
+def test_what_sbatch_took_and_then_failed_of_is_adopted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits, second: str
+) -> None:
+    calls = real(tmp_path, monkeypatch, second)
+    directory = written(Store(tmp_path / "store"), fan())
+    assert list(send(directory).values()) == ["101", "102", "103", "104"]
+    assert calls.read_text().split() == ["01-start", "02-points", "03-total", "04-publish"]
+    assert list(directory.ids().values()) == ["101", "102", "103", "104"] and directory.in_doubt() == {}
+
+
+def test_a_failure_in_unknown_words_is_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits
+) -> None:
+    calls = real(tmp_path, monkeypatch, "echo 'lua: no' >&2; exit 1")
+    directory = written(Store(tmp_path / "store"), fan())
+    with pytest.raises(InputError, match=r"^sbatch: lua: no\. The job is not in the queue\. Correct .*[^\n]$"):
+        send(directory)
+    assert calls.read_text().split() == ["01-start", "02-points"]
+    assert directory.in_doubt() == {} and directory.ids() == {"01-start": "101"}
+    assert len(waits.lines) == 2  # looked up twice
+
+
+def test_where_it_cannot_be_looked_up_that_is_said_and_it_stays_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits
+) -> None:
+    for words in ("lua: no", "sbatch: error: invalid partition specified: gpus"):
+        calls = real(tmp_path, monkeypatch, f"echo '{words}' >&2; exit 1", squeue="echo 'no licence' >&2; exit 1")
+        directory = written(Store(tmp_path / "store"), fan())
+        with pytest.raises(InputError, match=rf"{words}(.|\n)*02-points: whether SLURM has taken it is not known"):
+            send(directory)
+        assert calls.read_text().split() == ["01-start", "02-points"]
+        assert list(directory.in_doubt()) == ["02-points"]
+
+
+@pytest.mark.parametrize(
+    ("said", "is_final"),
+    [
+        ("sbatch: error: invalid partition specified: gpus", True),
+        ("sbatch: error: QOSMaxSubmitJobPerUserLimit", True),
+        ("sbatch: error: Batch job submission failed: Invalid account or account/partition combination", True),
+        ("sbatch: unrecognized option '--nonsense'", True),
+        ("sbatch: error: invalid partition, Unable to contact slurm controller", False),
+        ("sbatch: error: lua: plugin error", False),
+        ("Killed", False),
+        ("status 1", False),
+    ],
+)
+def test_only_known_words_are_a_refusal(said: str, is_final: bool) -> None:
+    assert is_refusal(said) is is_final
 
 
 @pytest.mark.parametrize("answer", ["lost", "away"])
@@ -236,7 +327,7 @@ def test_a_controller_that_stays_away_leaves_nothing_unnamed(
     with pytest.raises(InputError) as raised:
         send(directory)
     names = {job: directory.queue_name(job, "toy") for job in ("03-total",)}
-    text = str(raised.value).replace(directory.name, "ID").replace(names["03-total"], "toy-total-0123456789")
+    text = str(raised.value).replace(directory.words, "ID store=DIR").replace(names["03-total"], "toy-total-0123456789")
     golden("slurm/controller-away.txt", text + "\n")
     assert directory.ids() == {"01-start": "101", "02-points": "102"}
     assert directory.in_doubt() == names
@@ -375,3 +466,78 @@ def test_a_command_that_is_killed_may_have_been_obeyed(tmp_path: Path, monkeypat
     )
     with pytest.raises(QueueAway, match="no answer"):
         slurm_queue.submit(tmp_path / "a.sbatch", [], None)
+
+
+GREETING = "*** Welcome | to | the | cluster | today ***\nModule slurm/24 loaded.\n|||||\na|b|c|d|e\n"
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, **texts: str) -> None:
+    def ask(program: str, *words: str) -> str:
+        return texts[program]
+
+    monkeypatch.setattr(slurm_queue, "_ask_once", ask)
+
+
+def test_greetings_of_squeue_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered(
+        monkeypatch, squeue=f"{GREETING}17_3|RUNNING|1:00|None|n1\n18|PENDING|0:00|Priority|\n99|RUNNING|0|None|n\n"
+    )
+    assert slurm_queue.in_queue(["17", "18"]) == {
+        "17_3": Seen("RUNNING", "None", "1:00", "n1"),
+        "18": Seen("PENDING", "Priority", "0:00", ""),
+    }
+    answered(monkeypatch, squeue=GREETING)
+    assert slurm_queue.in_queue(["17"]) == {}
+
+
+@pytest.mark.parametrize("line", ["17|RUNN", "17_3|RUNNING|1:00|None", "17||1:00|None|n1", "17|?|1:00|None|n1"])
+def test_a_job_of_which_squeue_does_not_say_how_it_stands_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    answered(monkeypatch, squeue=f"{line}\n")
+    assert slurm_queue.in_queue(["17"]) is None
+
+
+def test_greetings_of_sacct_and_scontrol_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "17|FAILED|1:00|1:0|n1\n18_[0-1]|CANCELLED by 0|0:00|0:0|\n19|\n20||0:00|0:0|n\n"
+    answered(monkeypatch, sacct=GREETING + rows)
+    assert slurm_queue.ended(["17", "18"])[0] == {
+        "17": Seen("FAILED", "exit 1:0", "1:00", "n1"),
+        "18_0": Seen("CANCELLED", "exit 0:0", "0:00", ""),
+        "18_1": Seen("CANCELLED", "exit 0:0", "0:00", ""),
+    }
+    answered(monkeypatch, squeue=f"{GREETING}x|toy-a-1\n17|toy-a-1\n", sacct="")
+    assert slurm_queue.find("toy-a-1") == "17"
+    remembered = "Welcome a=b\nJobId=17 JobState=TIMEOUT RunTime=1:00 NodeList=n1 ExitCode=0:1\n"
+    answered(monkeypatch, scontrol=remembered)
+    monkeypatch.setattr(slurm_queue.patience.PATIENCE, "is_spent", True)
+    assert list(slurm_queue._remembered("17")) == [("17", Seen("TIMEOUT", "exit 0:1", "1:00", "n1"))]
+
+
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [
+        (f"{GREETING}MaxArraySize            = 1001\n", 1001),
+        ("MaxArraySize = garbage\n", None),
+        ("MaxArraySize =\n", None),
+        ("MaxArraySize = -5\n", None),
+        ("MaxArraySize = 0\n", 1),  # no arrays at all
+        ("", None),
+    ],
+)
+def test_the_longest_array_is_a_number_or_not_known(
+    monkeypatch: pytest.MonkeyPatch, said: str, size: int | None
+) -> None:
+    answered(monkeypatch, scontrol=said)
+    assert slurm_queue.max_array_size() == size
+
+
+def test_the_environment_sends_no_job_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SBATCH_CLUSTERS is read by sbatch alone: squeue would not see the job."""
+    (tmp_path / "sbatch").write_text('#!/bin/sh\n[ -z "$SBATCH_CLUSTERS$SBATCH_ARRAY_INX$SBATCH_WAIT" ] && echo 17\n')
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    for name in ("SBATCH_CLUSTERS", "SBATCH_ARRAY_INX", "SBATCH_WAIT"):
+        monkeypatch.setenv(name, "1")
+    (tmp_path / "a.sbatch").write_text("#SBATCH --job-name=a\n", encoding="utf-8")
+    assert slurm_queue.submit(tmp_path / "a.sbatch", [], None) == "17"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,21 +16,23 @@ import pytest
 from rich.console import Console
 
 from sweep.attempt import begin
-from sweep.compose import Composition, Entry
+from sweep.compose import Composition, Entry, compose_entry
 from sweep.contract import Estimate, Launch, LaunchKind, Request
 from sweep.errors import InputError
 from sweep.launch import slurm, slurm_queue
 from sweep.launch.by_script import share_of
 from sweep.launch.export import export
 from sweep.launch.ownership import is_own
-from sweep.launch.submission import SubmissionDirectory, the_submission
+from sweep.launch.slurm_state import Seen, standings
+from sweep.launch.submission import SubmissionDirectory, store_word, submissions, the_submission
 from sweep.lock import Hold, locked_now
 from sweep.plan import plan
 from sweep.planning import planned
 from sweep.provenance import PROJECT, git_state
 from sweep.prune import prune
 from sweep.publish import publish
-from sweep.queueing import cancel, resume, submit
+from sweep.queueing import cancel, resume, status, submit
+from sweep.show import read_progress
 from sweep.show_slurm import show_jobs, show_situation
 from sweep.stage import CodePolicy, FileInput, Resources, Stage
 from sweep.store import Store, read_json
@@ -108,6 +111,7 @@ def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -
 def test_a_refused_job_takes_those_before_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled: list[str] = []
     monkeypatch.setattr(slurm_queue, "cancel", cancelled.extend)
+    monkeypatch.setattr(slurm_queue, "find", lambda name: None)
     directory = written(Store(tmp_path / "store"), fan())
     with pytest.raises(InputError, match="refused"):
         slurm.send(directory, directory.read().jobs, Queue(refuse_at=2).submit)
@@ -215,6 +219,74 @@ def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> N
     assert the_submission(store.root, first.name, is_own).path == first.path
     with pytest.raises(InputError, match="not in"):
         the_submission(store.root, "nope", is_own)
+
+
+def test_without_any_submission_it_is_said_what_to_do(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    for act in (status, resume, cancel):
+        with pytest.raises(InputError) as raised:
+            act([f"store={store}"], Console(file=io.StringIO()))
+        assert str(raised.value) == (f"no submissions in {store}. Submit one with launch=slurm, or give store=DIR.")
+
+
+def test_commands_that_are_shown_name_the_store_unless_it_is_the_default_one(tmp_path: Path) -> None:
+    assert store_word(PROJECT / "store") == ""
+    assert store_word(tmp_path / "store") == f" store={tmp_path}/store"
+    assert shlex.split(store_word(Path("/a b,c/it's"))) == [r"store='/a b,c/it\'s'"]
+    assert compose_entry(shlex.split(store_word(Path("/a b,c/it's")))).store == Path("/a b,c/it's")
+    said = io.StringIO()
+    graph = toys.graph(fan(), dataclasses.replace(LAUNCH, dry_run=True))
+    entry = Entry("tests.slurm.toys", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
+    composition = Composition(entry, (), Request("toy", {}, (), entry.store))
+    submit(Console(file=said, width=400), graph, planned(graph, Store(entry.store)), composition)
+    (directory,) = submissions(entry.store)
+    assert f"to submit it: python -m sweep resume {directory.name} store={entry.store}\n" in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("{}", "failed.json is damaged"),
+        ("torn{", "failed.json is damaged"),
+        ("[1]", "failed.json is damaged"),
+        ('{"message": null}', "failed.json is damaged"),
+        ('{"message": "a\\nsecond: b\\r\\n c"}', "a second: b c"),
+    ],
+)
+def test_status_survives_whatever_stands_in_the_files_of_a_stage(tmp_path: Path, content: str, shown: str) -> None:
+    store = Store(tmp_path / "store")
+    directory = written(store, fan())
+    slurm.send(directory, directory.read().jobs, Queue().submit)
+    place = store.directory(make_stage("start", 1))
+    place.failed_file.write_text(content, encoding="utf-8")
+    directory.published_file.write_text(content, encoding="utf-8")
+    failed = Seen("FAILED")
+    disk = slurm.look_at_disk(directory, directory.read())
+    elements = standings(directory.read().jobs, directory.ids(), disk, {"101": failed})
+    said = io.StringIO()
+    show_situation(
+        Console(file=said, width=400), directory, slurm.Situation(directory.read(), tuple(elements), "squeue")
+    )
+    (line,) = [each for each in said.getvalue().splitlines() if each.lstrip().startswith("failed")]
+    assert shown in line
+    assert not [each for each in said.getvalue().splitlines() if each.startswith("second")]
+    assert "published: where cannot be read any more" in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"),
+    [
+        ('{"done": 1e400, "total": 1, "unit": "u"}', (0, 0, "")),
+        ('{"done": NaN, "total": 1, "unit": "u"}', (0, 0, "")),
+        ("[" * 100_000, (0, 0, "")),
+        ('{"done": 3, "total": 5, "unit": "a\\nb"}', (3, 5, "a b")),
+    ],
+)
+def test_progress_is_read_whatever_stands_there(tmp_path: Path, content: str, seen: tuple[int, int, str]) -> None:
+    file = tmp_path / "progress.json"
+    file.write_text(content, encoding="utf-8")
+    assert read_progress(file) == seen
+    assert read_progress(tmp_path) == (0, 0, "")
 
 
 def test_of_several_open_submissions_the_one_to_cancel_is_named(tmp_path: Path) -> None:
