@@ -59,7 +59,7 @@ class Secrets:
 
     def holder(self, text: str) -> str | None:
         """The variable or file whose secret stands in a text; None: no secret does."""
-        whole = (name for name, value in self.whole_values.items() if value == text.strip())
+        whole = (name for name, value in self.whole_values.items() if value == text.strip(" '\""))
         return next((name for form, name in self._forms if form in text), next(whole, None))
 
     def redacted(self, text: str) -> str:
@@ -89,9 +89,9 @@ def redacted(text: str) -> str:
 
 
 def texts_in(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Every text of nested plain values, names of fields included, with the dotted field it stands in."""
-    if isinstance(value, str):
-        yield place, value
+    """Every text and whole number of nested plain values, names of fields too, with the dotted field it stands in."""
+    if isinstance(value, str | int) and not isinstance(value, bool):  # a password may be a number
+        yield place, str(value)
     elif isinstance(value, Mapping):
         for name, inner in value.items():
             yield place or "a name", str(name)

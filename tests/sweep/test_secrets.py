@@ -199,6 +199,10 @@ def test_a_word_or_number_is_a_secret_where_it_is_all_that_a_field_holds(name: s
     assert found.holder(value) == name
     assert found.holder(f"a {value} b") is None and found.redacted(f"a {value} b") == f"a {value} b"
     assert value not in repr(found)
+    with pytest.raises(InputError, match=rf"^teacher\.seed: holds the value of {name}\."):
+        Guard(found).refuse({"teacher": {"seed": int(value) if value.isdigit() else value}})
+    with pytest.raises(InputError, match=rf"^name: holds the value of {name}\."):
+        Guard(found).refuse_arguments([f"name='{value}'"])
     assert Secrets.here({"MAX_TOKENS": value, "HOME": str(tmp_path)}).holder(value) is None
 
 
@@ -207,7 +211,7 @@ def test_a_key_typed_into_a_field_of_another_type_is_not_repeated(key: str) -> N
     with pytest.raises(InputError, match=r"^concurrency \(not shown, it may be a key\): ") as fault:
         typed(Endpoint, {"base_url": "https://host/v1", "key_variable": None, "concurrency": key})
     assert key not in str(fault.value)
-    with pytest.raises(InputError, match="^concurrency 'many': "):
+    with pytest.raises(InputError, match=r"^concurrency 'many': "):
         typed(Endpoint, {"base_url": "https://host/v1", "key_variable": None, "concurrency": "many"})
 
 
