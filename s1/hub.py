@@ -3,9 +3,10 @@
 A commit's files are read from its own snapshot directory in the cache, never from what was cached last:
 $HF_HOME/hub/{models,datasets}--OWNER--NAME/snapshots/COMMIT. What is missing is downloaded where there is a network.
 
-Whoever loads them has them hashed first, against the hub's own hashes: a large file lies in the cache under its sha256,
-a small one under the sha1 that git gives it, and the list of a commit's files says the same. A file that is there under
-no such name, and that no list names, was laid there by hand: it is hashed for the record, with nothing to compare.
+Whoever loads them has them hashed first, against the hub's own hashes: those of the list of the commit's files, where
+the cache has kept it, and else the name of the blob, its sha256 (of a large file) or the sha1 that git gives it. A file
+that is there under no such name, and that no list names, was laid there by hand: it is hashed for the record, with
+nothing to compare.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def verified(field: str, name: HubName, folder: Path, patterns: Sequence[str]) -
     there = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     files = {place: there[place] for place in filter_repo_objects(there, allow_patterns=list(patterns))}
     listed = _listed_hashes(name)
-    expected = {place: _hash_in_name(path) or listed.get(place) for place, path in files.items()}
+    # The list comes first: a link may lead to the whole blob of another file, which its own name confirms.
+    expected = {place: listed.get(place) or _hash_in_name(path) for place, path in files.items()}
     by_git = {place for place, known in expected.items() if known and GIT_SHA1.fullmatch(known)}
     hashes = {
         **hashed_once((path for place, path in files.items() if place not in by_git), sha256_of),

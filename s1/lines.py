@@ -17,8 +17,11 @@ from typing import Any, BinaryIO
 
 
 def checked_line(value: Any) -> bytes:
-    """A JSON value on a line with its checksum."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    """A JSON value on a line with its checksum. Half a character, which UTF-8 cannot hold, is escaped."""
+    try:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, separators=(",", ":")).encode("ascii")
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 

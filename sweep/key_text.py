@@ -11,22 +11,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 REDACTED = "<redacted>"
+RUN = r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{16,}"  # letters and digits, as no word or date has them
 KEY = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
-    r"sk-[\w-]{16,}|(?:sk|rk|pk)_(?:live|test)_\w{10,}|hf_[A-Za-z0-9]{16,}|gsk_\w{16,}|r8_[A-Za-z0-9]{16,}"
-    r"|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{10,}|nvapi-[\w-]{16,}"
-    r"|(?:AKIA|ASIA)[A-Z0-9]{12,}|AIza[\w-]{20,}|pypi-[\w-]{16,}|npm_[A-Za-z0-9]{16,}|wandb_v1_\w{16,}"
-    r"|tgp_v1_[\w-]{16,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+    rf"(?<![A-Za-z0-9])(?:sk-(?=[\w-]*?{RUN})[\w-]+|(?:sk|rk|pk)_(?:live|test)_\w{{10,}}"
+    r"|hf_[A-Za-z0-9]{30,40}(?![A-Za-z0-9])|gsk_[A-Za-z0-9]{40,}|r8_[A-Za-z0-9]{37}(?![A-Za-z0-9])"
+    r"|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|xox[a-z]-\d[\w-]{10,}|nvapi-[\w-]{30,}"
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])|AIza[\w-]{30,}|npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])"
+    rf"|pypi-(?=[\w-]*?{RUN})[\w-]{{40,}}|wandb_v1_\w{{30,}}|tgp_v1_[\w-]{{30,}}|eyJ[\w-]{{8,}}\.eyJ[\w-]{{8,}}\.[\w-]*"
+    r"|hooks\.slack\.com/\w+/[\w/-]{16,}|discord(?:app)?\.com/api/webhooks/[\w/-]{16,})"
 )
-USERINFO = re.compile(r"(?<=://)[^/\s:@\"']*:[^/\s@\"']+(?=@)")
+USERINFO = re.compile(
+    r"(?<=://)(?:[^/\s:@\"']*:[^/\s@\"']+|(?=[^/\s:@\"']*\d)[^/\s:@\"']{8,})(?=@)"  # name:password, or a token alone
+)
 BEARER = re.compile(r"\b(?P<before>(?:Bearer|Basic)\s+)(?P<value>[\w+/=.~-]{8,})")
+WANDB, WANDB_KEY = re.compile("wandb", re.I), re.compile(r"\b[0-9a-f]{40}\b")
 BLOCK_BEGINS, BLOCK_ENDS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"), re.compile(r"-----END [A-Z ]*PRIVATE KEY")
 BASE64_LINE = re.compile(r"^(?P<before>[ +-]\s*)(?P<value>[A-Za-z0-9+/]{48,}={0,2})\s*$")
 
-SURE = r"(?:api[_-]?|access[_-]?|private[_-]?|secret[_-]?|signing[_-]?|encryption[_-]?)keys?|[a-z]{0,30}apikey"
-SURE += r"|secrets?|passw(?:or)?ds?|passphrases?|credentials?|pwd"
+SURE = r"(?:api|access|account|private|secret|signing|encryption)[_-]?keys?|[a-z]{0,30}(?:api|access|account)keys?"
+SURE += r"|secrets?|passw(?:or)?ds?|passphrases?|passcodes?|credentials?|pwd"
 SURE += r"|(?:access|auth|refresh|bearer|api|hf|id|github)[_-]?tokens?"
-MAYBE = r"token|key|auth|authorization|cookie|pat"
+MAYBE = r"tokens?|keys?|auth|authorization|cookie|pat|pass|pw|bearer"
 NAME = rf"(?P<name>(?<![\w.-])(?:[\w.-]{{0,60}}?[_.-])??(?:(?P<sure>{SURE})|(?P<maybe>{MAYBE})))"
 VALUE = r"""(?P<quote>["'])(?P<quoted>(?:\\.|(?!(?P=quote)).)*)(?P=quote)?|(?P<bare>[^\s"'#,)\]}&;]+)"""
 ASSIGNED = re.compile(rf"""(?P<before>{NAME}["']?\]?\s*(?::\s*str\s*)?(?:=>|:=|=|:)\s*[rbfu]?)(?:{VALUE})""", re.I)
@@ -38,6 +43,24 @@ NO_SECRET = re.compile(
 )
 LIKE_A_KEY = re.compile(r"(?=[^\s]*\d)(?=[^\s]*[A-Za-z])[A-Za-z0-9+/=_.~-]{16,}")
 HEX = re.compile(r"[0-9a-fA-F]{32,}")
+IN_A_KEY_FIELD = re.compile(
+    rf"(?=[^/]|/[^/]{{16}})(?:[\w+/=.~-]*?(?<![A-Za-z0-9]){RUN}[\w+/=.~-]*"  # no path begins with so long a name
+    r"|(?=[A-Za-z0-9]*\d)(?=[A-Za-z0-9]*[a-z])(?=[A-Za-z0-9]*[A-Z])[A-Za-z0-9]{12,}"
+    r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+)
+
+FLOW = re.compile(rf"""(?P<before>{NAME}["']?\s*[:=]\s*)(?P<value>\[[^]]+\]|\{{[^}}]+\}})""", re.I)
+SURE_IN_CODE = re.compile(
+    rf"(?<![A-Za-z])(?:[A-Za-z]+[_-])*(?!(?:secrets?|pwd)\.)(?:{SURE}|authorization)(?![A-Za-z])|(?-i:\b[A-Z0-9_]*_(?:KEYS?|TOKEN|PASS|PW)\b)",
+    re.I,
+)
+MAYBE_IN_CODE = re.compile(rf"(?<![A-Za-z])(?:{MAYBE})(?<!tokens)(?![A-Za-z])", re.I)
+LITERAL = re.compile(r"""(?P<quote>\"{3}|'{3}|"|')(?P<text>(?:\\.|(?!(?P=quote)).)*)(?P<end>(?P=quote))?""")
+NAME_OR_OPTION = re.compile(r"-{0,2}[A-Za-z]+(?:[_-][A-Za-z]+)*")  # of a variable, a field, an option
+KEY_WORD = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[\w+/=.~!@#$%^&*-]{8,}")
+PLAIN_KEY = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])(?![0-9a-f]{1,16}$)[A-Za-z0-9+/~!@#$%^&*-]{8,}")
+IS_VALUE = re.compile(r"[=(,\[{:]\s*[rbfuRBFU]{0,2}$")  # what stands before a text that is no docstring
+MOST_LINES = 20  # of a statement that goes on
 
 
 def key_in(text: str, name: str = "") -> bool:
@@ -47,7 +70,7 @@ def key_in(text: str, name: str = "") -> bool:
     if BLOCK_BEGINS.search(text) or USERINFO.search(text):
         return True
     named = re.fullmatch(NAME, name.rpartition(".")[2], re.I)
-    return named is not None and LIKE_A_KEY.fullmatch(text) is not None
+    return named is not None and IN_A_KEY_FIELD.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
@@ -72,17 +95,69 @@ class _Reader:
     is_private_key: bool = False
     value_below: int | None = None  # indented deeper than this: the value of a name above
     is_block: bool = False
+    goes_on: int = 0  # lines for which a statement with a secret name may go on
+    depth: int = 0  # its open brackets
+    until: str | None = None  # the quotes that end its text
 
     def line(self, line: str) -> str:
         if line.startswith("diff --git"):
             self.is_python = line.rstrip().endswith(".py")
         if line.startswith(("diff --git", "index ", "--- ", "+++ ", "@@ ")):
-            self.is_private_key, self.value_below = False, None
+            self.is_private_key, self.value_below, self.goes_on, self.until = False, None, 0, None
         if self._is_of_private_key(line) or self._is_value_below(line):
             return _all_but_indent(line)
         if BEFORE_BLOCK.match(line):
             self.value_below, self.is_block = _depth(line), line.rstrip()[-1] in "|>+-(\\0123456789"
-        return self._in_line(self.hide(line))
+        if self.until is not None:
+            return self._text_goes_on(line)
+        line = self._in_line(self.hide(line))
+        return self._in_code(line) if self.is_python else FLOW.sub(self._flow, line)
+
+    def _text_goes_on(self, line: str) -> str:
+        """A line of a text in three quotes that began beside a secret name."""
+        _, quotes, rest = line.partition(self.until or "")
+        if quotes:
+            self.until = None
+        return f"{_all_but_indent(line)}{quotes}{rest}"
+
+    def _in_code(self, line: str) -> str:
+        """Any literal of a statement that mentions a secret name may be its value; names and sentences stay."""
+        bare = LITERAL.sub('""', line)
+        sure = SURE_IN_CODE.search(line) is not None
+        if not sure and not self.goes_on:
+            return LITERAL.sub(self._literal_beside_maybe, line) if MAYBE_IN_CODE.search(line) else line
+        opened = sum(bare.count(each) for each in "([{") - sum(bare.count(each) for each in ")]}")
+        is_body = bare.rstrip().endswith(":")  # of a function, a branch
+        self.depth = opened if sure and not self.goes_on else self.depth + opened
+        was_on, going = self.goes_on, self.depth > 0 or bare.rstrip().endswith("\\")
+        self.goes_on = (was_on - 1 if was_on else MOST_LINES) if going and not is_body else 0
+        return LITERAL.sub(self._literal, line)
+
+    def _literal(self, found: re.Match[str]) -> str:
+        text, quote, end = found["text"], found["quote"], found["end"] or ""
+        if len(quote) == 3 and not IS_VALUE.search(found.string[: found.start()]):
+            return found[0]
+        if len(quote) == 3 and not end:
+            self.until = quote
+        is_name = NAME_OR_OPTION.fullmatch(text) and (SURE_IN_CODE.search(text) or text.isupper())
+        if is_name or REDACTED in text or "{" in text or NO_SECRET.fullmatch(text):
+            return found[0]
+        if re.search(r"\s", text.strip()) and len(quote) == 1:
+            return f"{quote}{KEY_WORD.sub(REDACTED, text)}{end}"
+        return f"{quote}{REDACTED}{end}" if len(text.strip()) >= 6 else found[0]
+
+    def _literal_beside_maybe(self, found: re.Match[str]) -> str:
+        text = found["text"]
+        is_key = PLAIN_KEY.fullmatch(text) and not text.startswith(("/", ".", "~"))
+        return f"{found['quote']}{REDACTED}{found['end'] or ''}" if is_key and REDACTED not in text else found[0]
+
+    def _flow(self, found: re.Match[str]) -> str:
+        """`api_keys: [one, two]`; of `tokens: [...]` only where one of them looks like a key."""
+        inner = found["value"][1:-1]
+        is_secret = found["sure"] or IN_A_KEY_FIELD.fullmatch(inner.split(",")[0].strip(" \"'"))
+        if not is_secret or REDACTED in inner or not inner.strip():
+            return found[0]
+        return f"{found['before']}{found['value'][0]}{REDACTED}{found['value'][-1]}"
 
     def _is_of_private_key(self, line: str) -> bool:
         was = self.is_private_key
@@ -101,6 +176,8 @@ class _Reader:
         line = KEY.sub(REDACTED, line)
         line = USERINFO.sub(REDACTED, line)
         line = BEARER.sub(lambda found: f"{found['before']}{REDACTED}", line)
+        if WANDB.search(line):
+            line = WANDB_KEY.sub(REDACTED, line)
         line = BASE64_LINE.sub(lambda found: f"{found['before']}{REDACTED}", line)
         return ASSIGNED.sub(self._assigned, line)
 

@@ -1,8 +1,9 @@
 """The secrets of this machine's user, so that no record, message or terminal shows one.
 
 A variable of the environment holds one if its name says so (KEY, TOKEN, SECRET, PASSWORD, CREDENTIAL, AUTH ...) and its
-value may be one: eight characters or more, and no word, number, path or address. Beside these: what `huggingface-cli
-login` and `wandb login` have written.
+value may be one: eight characters or more, and no word, number, path or address. A word or number of eight characters
+in a variable named for a password or token is one where it is all that a field holds. Beside these: what
+`huggingface-cli login` and `wandb login` have written.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from sweep.key_text import REDACTED, Redacted, key_in, without_keys
 
 SAYS_SO = re.compile(
     r"SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|TOKEN(?!IZ)|API_?KEY|KEY$"
-    r"|(?:^|_)(?:KEYS?|O?AUTH|PAT|PASS|PWD|CREDS?|COOKIE)(?:_|$)"
+    r"|(?:^|_)(?:KEYS?|O?AUTH|PAT|PASS|PWD?|CREDS?|COOKIE|JWT|DSN|BEARER|WEBHOOK)\d*(?:_|$)|KEY\d*$"
 )
-SAYS_OTHERWISE = re.compile(r"(?:^(?:OLD)?PWD|_(?:FILE|PATH|DIR|SOCK|URL|HOST|NAME|VARIABLE|TYPE|METHOD))$")
+SAYS_PASSWORD = re.compile(r"(?:PASSWORD|PASSWD|PASSPHRASE|PASSCODE|(?:^|_)(?:PASS|PWD|PW)|SECRET|(?:^|_)TOKEN)_?\d*$")
+IS_ADDRESS = re.compile(r"(?:^|_)(?:DSN|WEBHOOK)(?:_|\d|$)")  # whoever has it may use it
+SAYS_OTHERWISE = re.compile(r"(?:^(?:OLD)?PWD|(?<!WEBHOOK)_(?:FILE|PATH|DIR|SOCK|URL|HOST|NAME|VARIABLE|TYPE|METHOD))$")
 LEAST_CHARACTERS = 8
 LONGEST_WORD = 15  # letters alone: longer, it is hardly a word
 NUMBER = re.compile(r"[-+]?[\d.,_]+(?:e[-+]?\d+)?", re.IGNORECASE)
@@ -37,22 +40,27 @@ class Secrets:
     """Values that are not to be shown, by the variable or file that holds them."""
 
     values: Mapping[str, str] = field(repr=False)
+    whole_values: Mapping[str, str] = field(default_factory=dict, repr=False)  # as words or numbers may stand in a text
 
     @classmethod
     def here(cls, environment: Mapping[str, str] | None = None) -> Secrets:
         """Of this process and this user."""
         environment = os.environ if environment is None else environment
         named = {name: value.strip() for name, value in environment.items() if _says_so(name)}
-        return cls({name: value for name, value in {**named, **_stored(environment)}.items() if _may_be_one(value)})
+        found = {**named, **_stored(environment)}
+        values = {name: value for name, value in found.items() if _may_be_one(value, name)}
+        return cls(values, {name: value for name, value in named.items() if _is_password(name, value)})
 
     def and_of(self, variables: Iterable[str]) -> Secrets:
         """With the values of these variables, whatever their names."""
         more = {name: os.environ[name].strip() for name in variables if name in os.environ}
-        return Secrets({**self.values, **{name: value for name, value in more.items() if _may_be_one(value)}})
+        values = {**self.values, **{name: value for name, value in more.items() if _may_be_one(value, name)}}
+        return Secrets(values, self.whole_values)
 
     def holder(self, text: str) -> str | None:
         """The variable or file whose secret stands in a text; None: no secret does."""
-        return next((name for form, name in self._forms if form in text), None)
+        whole = (name for name, value in self.whole_values.items() if value == text.strip(" '\""))
+        return next((name for form, name in self._forms if form in text), next(whole, None))
 
     def redacted(self, text: str) -> str:
         """The text without their values."""
@@ -81,9 +89,9 @@ def redacted(text: str) -> str:
 
 
 def texts_in(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Every text of nested plain values, names of fields included, with the dotted field it stands in."""
-    if isinstance(value, str):
-        yield place, value
+    """Every text and whole number of nested plain values, names of fields too, with the dotted field it stands in."""
+    if isinstance(value, str | int) and not isinstance(value, bool):  # a password may be a number
+        yield place, str(value)
     elif isinstance(value, Mapping):
         for name, inner in value.items():
             yield place or "a name", str(name)
@@ -145,13 +153,18 @@ def _says_so(name: str) -> bool:
     return SAYS_SO.search(upper) is not None and SAYS_OTHERWISE.search(upper) is None
 
 
-def _may_be_one(value: str) -> bool:
+def _is_password(name: str, value: str) -> bool:
+    """A word or a number of a variable that is named for a password: secret where it is all that a field holds."""
+    return SAYS_PASSWORD.search(name.upper()) is not None and len(value) >= LEAST_CHARACTERS and not _is_path(value)
+
+
+def _may_be_one(value: str, name: str = "") -> bool:
     if len(value) < LEAST_CHARACTERS or NUMBER.fullmatch(value):
         return False
     if value.isalpha() and len(value) <= LONGEST_WORD and (value.islower() or value.isupper() or value.istitle()):
         return False
     if re.match(r"[a-z][a-z+.-]*://", value, re.IGNORECASE):
-        return key_in(value)  # an address with a password
+        return key_in(value) or IS_ADDRESS.search(name.upper()) is not None  # or with a password in it
     return not _is_path(value)
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import InputError
+from sweep.key_text import key_in
 
 Typed = TypeVar("Typed")
 
@@ -64,5 +65,11 @@ def _fault(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{path}: missing. Give it a value."
     if error["type"] in ("tuple_type", "list_type"):
-        return f"{path} {error['input']!r}: not a list. Write it in brackets: {path}=[...]."
-    return f"{path} {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}. Correct the value."
+        return f"{path} {_shown(error['input'], path)}: not a list. Write it in brackets: {path}=[...]."
+    return f"{path} {_shown(error['input'], path)}: {error['msg'][0].lower()}{error['msg'][1:]}. Correct the value."
+
+
+def _shown(value: Any, path: str) -> str:
+    """A value that was refused, unless it may be a key that was typed into the wrong field."""
+    text = str(value)
+    return "(not shown, it may be a key)" if key_in(text, path) or key_in(text, "key") else repr(value)

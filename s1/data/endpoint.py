@@ -2,14 +2,18 @@
 
 The client library retries what may pass (429, 5xx, a torn connection), a bounded number of times, and waits as long as
 Retry-After says, up to two minutes. What no retry mends ends the stage: EndpointError. The key comes from an
-environment variable and goes into the request's header, nowhere else: no error, log or file holds it.
+environment variable and goes into the request's header, nowhere else: no error, log or file holds it, nor what a server
+that repeats it has sent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
+import re
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +25,9 @@ from s1.stages import Distilling
 RETRIES = 10  # of one question: about a minute without an answer where no Retry-After asks for more
 SILENCE_S = 1800.0  # how long a server may think before its first byte
 INTERRUPTION_PAUSES_S = (1.0, 4.0, 16.0)  # before asking again what the server broke off
+HIDDEN = "<key>"
+LEAST_KEY_CHARACTERS = 8
+LONGEST_NUMBER = 20  # digits
 SERVER_WORDS = 300  # characters of the server's own message that an error quotes
 TOO_MUCH = (400, 413, 422)  # of this one question; the others may be taken
 MENDS = {
@@ -46,6 +53,7 @@ class Client:
         self._endpoint = endpoint
         self._asked = asked
         self._key = key_of_endpoint(endpoint)
+        self._key_as_written = _as_written(self._key) if self._key else None
         self._client = AsyncOpenAI(
             base_url=endpoint.base_url,
             api_key=self._key or "none",  # never the library's own choice, OPENAI_API_KEY
@@ -69,7 +77,7 @@ class Client:
             return await self._insist(row_id, question)
         except APIStatusError as error:
             if error.status_code in TOO_MUCH:
-                return rejection(row_id, f"{error.status_code}: {self._without_key(error.message)}")
+                return self._rejected(row_id, f"{error.status_code}: {error.message}")
             raise EndpointError(self._denied(error.status_code, error.message)) from None
         except APIConnectionError as error:
             raise EndpointError(self._says(self._without_key(str(error)).rstrip("."), LATER)) from None
@@ -81,7 +89,10 @@ class Client:
         for pause_s in (*INTERRUPTION_PAUSES_S, None):
             # Raw, because the library's own types keep neither the thoughts nor the usage as the server gave them.
             response = await self._client.chat.completions.with_raw_response.create(**request(self._asked, question))
-            reply = reply_of(row_id, json.loads(response.text))
+            try:
+                reply = reply_of(row_id, _body(response.content), self._hidden)
+            except RecursionError:
+                return rejection(row_id, "what the server replied is nested too deep to be read")
             if reply is not None and fault_of(reply) is not Fault.INTERRUPTED:
                 return reply
             if pause_s is not None:
@@ -90,6 +101,11 @@ class Client:
             words = self._without_key(response.text)
             raise EndpointError(self._says(f"no choice in what it answers ({words})", LATER))
         return reply
+
+    def _rejected(self, row_id: str, words: str) -> Reply:
+        """The key is taken out before the words are cut, or a part of it would stay."""
+        reply = rejection(row_id, " ".join(words.split()), self._without_key_whole)
+        return replace(reply, refusal=(reply.refusal or "")[:SERVER_WORDS])
 
     def _denied(self, status: int, message: str) -> str:
         """Servers that refuse a key like to quote it, so of those only the number is told."""
@@ -101,8 +117,34 @@ class Client:
 
     def _without_key(self, text: str) -> str:
         """The server's words on one line, without what must not be told."""
-        shown = " ".join(text.split())
-        return (shown.replace(self._key, "<key>") if self._key else shown)[:SERVER_WORDS]
+        return self._without_key_whole(" ".join(text.split()))[:SERVER_WORDS]
+
+    def _without_key_whole(self, text: str) -> str:
+        return self._key_as_written.sub(HIDDEN, text) if self._key_as_written else text
+
+    def _hidden(self, text: str) -> str:
+        """What a model said, without the key; one that is short, a placeholder such as `none`, may be a word of it."""
+        return text if len(self._key or "") < LEAST_KEY_CHARACTERS else self._without_key_whole(text)
+
+
+def _body(content: bytes) -> Any:
+    """A response as JSON; what is no UTF-8 comes as lone surrogates, and a number that is none as None.
+
+    Raises json.JSONDecodeError, RecursionError.
+    """
+    text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="surrogateescape")
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= LONGEST_NUMBER else None)
+
+
+def _as_written(key: str) -> re.Pattern[str]:
+    """The key plainly, and with any of its letters escaped as JSON (once or again), an address or HTML does it."""
+    letters = []
+    for letter in key:
+        code = f"{ord(letter):02x}"
+        slashes = r"\\*" if letter in "\"'\\/" else ""
+        numbers = rf"\\+(?:u00|x)(?i:{code})|%(?:25)*(?i:{code})|&#(?:0*{ord(letter)}|[xX]0*(?i:{code}));"
+        letters.append(rf"(?:{slashes}{re.escape(letter)}|{re.escape(html.escape(letter))}|{numbers})")
+    return re.compile("".join(letters))
 
 
 def request(asked: Distilling, question: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from s1.config import ConfigError
 from s1.data.endpoint import Client, EndpointError
 from s1.data.funnel import Drop, read_funnel, step_of, write_funnel
 from s1.data.journal import ANSWERS, Journal
-from s1.data.replies import Fault, Reply
+from s1.data.replies import Altered, Fault, Reply
 from s1.recipe import Endpoint
 from s1.records import ROWS, PoolRow, read_rows, write_rows
 from s1.stages import Distilling
@@ -39,6 +39,8 @@ MENDS = {
     Fault.REFUSED: "Change what it is asked with, or choose another model.",
     Fault.INTERRUPTED: "Try again later, or choose another provider.",
     Fault.NO_ANSWER: "All of its reply is thoughts: the server's reasoning parser may be another model's.",
+    Fault.NO_TEXT: "It sends half characters, or bytes that are no UTF-8: correct the server.",
+    Fault.KEY: "The server repeats the key that it is sent: correct the server, and change the key.",
     Fault.NO_DOMAIN: "It does not end its reply in a code of the list: choose a model that follows instructions.",
 }
 
@@ -86,28 +88,27 @@ class Inquiry:
     async def _ask_about(self, rows: Sequence[PoolRow], ask: Ask, endpoint: Endpoint) -> None:
         """No faster than the endpoint allows. After a failure nothing more is sent; what is in flight is awaited."""
         missing = {row.id: row for row in rows if row.id not in self.journal.replies}
-        slots, failures = asyncio.Semaphore(endpoint.concurrency), list[EndpointError]()
+        slots, failures = asyncio.Semaphore(endpoint.concurrency), list[BaseException]()
 
         async def one(row: PoolRow) -> None:
-            try:
-                self._hear(await ask(row.id, row.question))
-            except EndpointError as error:
-                failures.append(error)
-            finally:
-                slots.release()
+            self._hear(await ask(row.id, row.question))
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for row in missing.values():
-                    await slots.acquire()
-                    if failures:
-                        break
-                    group.create_task(one(row))
-                    await asyncio.sleep(60 / endpoint.requests_per_minute if endpoint.requests_per_minute else 0)
-        except ExceptionGroup as several:  # a full disk, say: the first says it all
-            raise several.exceptions[0] from None
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()):
+                failures.append(error)
+            slots.release()
+
+        asked: list[asyncio.Task[None]] = []
+        for row in missing.values():
+            await slots.acquire()
+            if failures:
+                break
+            asked.append(asyncio.create_task(one(row)))
+            asked[-1].add_done_callback(ended)
+            await asyncio.sleep(60 / endpoint.requests_per_minute if endpoint.requests_per_minute else 0)
+        await asyncio.gather(*asked, return_exceptions=True)  # whatever failed: replies in flight are paid for
         if failures:
-            raise failures[0]
+            raise failures[0]  # a full disk, say: the first says it all
 
     def _hear(self, reply: Reply) -> None:
         self.journal.add(reply)
@@ -148,7 +149,16 @@ def inquire(work: Work[Any], asking: Distilling, read: Read, step: str) -> Summa
     write_rows(work.out / USAGE, usage)
     write_funnel(work.out, [*read_funnel(work.one("rows")), step_of(step, kept, drops)])
     summary = {"rows": len(kept), "dropped": len(drops), "asked": len(replies) - known, **_totals(usage)}
-    return {**summary, "damaged_replies": journal.damaged_lines} if journal.damaged_lines else summary
+    seldom = {
+        "damaged_replies": journal.damaged_lines,
+        "replies_with_the_key": sum(_shows_key(reply) for reply in replies),
+    }
+    return {**summary, **{name: count for name, count in seldom.items() if count}}
+
+
+def _shows_key(reply: Reply) -> bool:
+    """Whether the server repeated the API key in it; there is none in what was kept."""
+    return Altered.KEY.value in (reply.altered or {}).values()
 
 
 async def _ask(inquiry: Inquiry, endpoint: Endpoint, asking: Distilling) -> None:

@@ -6,7 +6,8 @@ answers.damaged.jsonl      what was in the place of answers.jsonl and is no file
 
 The file is only ever appended to. A damaged line stays where it is, is named in a warning, and its question asked
 again; lines after it count. Of two replies to one question the first counts. Lines of before this version are JSON
-without a checksum: they count if they hold a reply, and the log says so.
+without a checksum: they count if they hold a reply as that version wrote it, before all lines with a checksum, and the
+log says so. A line that has lost its checksum is no such line.
 
 A line reaches the operating system at once, and the disk every few lines and at the end: the death of the process loses
 nothing, the death of the machine a few answers.
@@ -17,10 +18,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from s1.config import ConfigError
 from s1.data.replies import Reply
@@ -32,6 +35,7 @@ log = logging.getLogger(__name__)
 
 ANSWERS = "answers.jsonl"
 SYNC_EVERY = 16  # replies
+CHECKED = re.compile(rb"[0-9a-f]{8} \{")
 NAMED_AT_MOST = 10  # numbers of damaged lines in a warning
 
 
@@ -76,8 +80,10 @@ class Journal:
             log.warning("%s: a directory, not a file. It is set aside as %s; all is asked.", self._path, aside.name)
         replies: dict[str, Reply] = {}
         damaged, repeated, unchecked = [], [], 0
+        may_be_old = True
         for number, line in self._numbered_lines():
-            reply = _reply_on(line)
+            may_be_old = may_be_old and not CHECKED.match(line)
+            reply = _reply_on(line, may_be_old)
             unchecked += reply is not None and line.startswith(b"{")
             if reply is None:
                 damaged.append(number)
@@ -109,13 +115,21 @@ class Journal:
             log.warning("%s: %d lines of an earlier version, without checksums, are used.", self._path, unchecked)
 
 
-def _reply_on(line: bytes) -> Reply | None:
+def _reply_on(line: bytes, may_be_old: bool) -> Reply | None:
     """None for a torn or damaged line, and for one that holds something else."""
     try:
-        value = json.loads(line) if line.startswith(b"{") and line.endswith(b"\n") else value_of(line)
+        value = _of_before(line) if may_be_old and line.startswith(b"{") else value_of(line)
         return typed(Reply, value) if isinstance(value, dict) else None
-    except (ValueError, InputError):  # of bytes that are no text, and of JSON, too
+    except (ValueError, RecursionError, InputError):  # of bytes that are no text, and of JSON, too
         return None
+
+
+def _of_before(line: bytes) -> Any:
+    """A line without a checksum, with spaces as that version wrote them. Raises ValueError for any other."""
+    value = json.loads(line)
+    if line != json.dumps(value, ensure_ascii=False).encode("utf-8") + b"\n":
+        raise ValueError("lost its checksum, or damaged")
+    return value
 
 
 def _listed(numbers: list[int]) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -280,3 +281,55 @@ def test_what_an_endpoint_took_is_told_and_unknown_usage_is_no_zero() -> None:
         "distilled/1: 6,600 tokens for 0.07 USD",
         "labelled/2: 0 tokens for 0.00 USD, and 12 replies of unknown usage",
     ]
+
+
+# ----------------------------------------------------------------------------------------- replies that no row can hold
+
+
+def only_nine(spoken: Spoken) -> Callable[[str, int], Spoken]:
+    """Question 9 gets this, the others a good reply."""
+    return lambda question, nth: spoken if question == "Question 9?" else THINKS
+
+
+def raw(
+    message: bytes, usage: bytes = b'{"prompt_tokens":10,"completion_tokens":200}', model: bytes = b'"m"'
+) -> Spoken:
+    choice = b'{"message":%s,"finish_reason":"stop"}' % message
+    return Spoken(b'{"choices":[%s],"model":%s,"usage":%s}' % (choice, model, usage))
+
+
+@pytest.mark.parametrize(
+    ("spoken", "reason"),
+    [
+        (raw(b'{"content":"half \\ud83d","reasoning":"x"}'), "not all of it is text"),
+        (raw(b'{"content":"13","reasoning":"a \xff b"}'), "not all of it is text"),
+        (raw(b'{"content":"13","reasoning":"x"}', usage=b"[" * 100_000 + b"]" * 100_000), "refused"),
+    ],
+    ids=["half a character", "no UTF-8", "too deep"],
+)
+def test_a_reply_that_no_file_could_hold_is_a_drop_and_paid_for_once(spoken: Spoken, reason: str, pool: Path) -> None:
+    with teaching(only_nine(spoken)) as teacher:
+        summary = distil(work(pool, teacher.base_url))
+        assert (summary["rows"], summary["dropped"]) == (11, 1)
+        assert read_funnel(pool.parent / "out")[-1].dropped == {reason: 1}
+        assert distil(work(pool, teacher.base_url))["asked"] == 0
+    assert Counter(teacher.questions)["Question 9?"] == 1
+
+
+@pytest.mark.parametrize(
+    ("usage", "model"),
+    [
+        (b"[1]", b'"m"'),
+        (b'{"prompt_tokens":"10","completion_tokens":"200"}', b"7"),
+        (b'{"prompt_tokens":1,"completion_tokens":NaN}', b'"m"'),
+        (b'{"prompt_tokens":-1,"completion_tokens":1e400}', b'"m"'),
+        (b'{"prompt_tokens":' + b"9" * 5000 + b',"completion_tokens":1}', b'"m"'),
+    ],
+    ids=lambda value: value[:40].decode(),
+)
+def test_usage_that_is_no_count_is_unknown_and_the_reply_is_used(usage: bytes, model: bytes, pool: Path) -> None:
+    with teaching(only_nine(raw(b'{"content":"13","reasoning":"x"}', usage, model))) as teacher:
+        summary = distil(work(pool, teacher.base_url, usd_per_million_completion_tokens=1.0))
+    assert (summary["rows"], summary["replies_without_usage"]) == (12, 1)
+    assert summary["usd"] == pytest.approx(11 * 200 / 1e6)
+    assert Counter(teacher.questions)["Question 9?"] == 1

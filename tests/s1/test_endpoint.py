@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import json
 import logging
 import traceback
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
-from teachers import THINKS, Spoken, failure, lay_out, teaching, work
+from teachers import THINKS, Spoken, completion, failure, lay_out, teaching, work
 
 from s1.config import ConfigError
+from s1.data import endpoint as doorway
 from s1.data.distil import distil
 from s1.data.endpoint import EndpointError
 from s1.recipe import Endpoint
@@ -79,3 +83,56 @@ def test_an_endpoint_that_no_request_could_use_is_refused_without_repeating_a_ke
     with pytest.raises(ConfigError, match=complaint) as caught:
         Endpoint(**{"base_url": "https://host/v1", "key_variable": None, **fields})
     assert KEY not in str(caught.value)
+
+
+ODD = "sk-or+v1/not\"to<be&seen=anywhere'9"
+WRITTEN = {
+    "plain": ODD,
+    "JSON": json.dumps(ODD)[1:-1],
+    "JSON twice": json.dumps(json.dumps(ODD))[3:-3],
+    "JSON for HTML": json.dumps(ODD)[1:-1].replace("<", "\\u003c").replace("&", "\\u0026").replace("+", "\\u002B"),
+    "PHP": json.dumps(ODD)[1:-1].replace("/", "\\/"),
+    "Python": repr(ODD)[1:-1],
+    "address": quote(ODD, safe=""),
+    "path": quote(ODD),
+    "HTML": html.escape(ODD),
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
+@pytest.mark.parametrize("place", ["answer", "thoughts", "model", "usage", "refusal", "400", "no choice"])
+def test_a_key_that_the_server_repeats_is_in_no_file_and_such_replies_are_counted(
+    place: str, written: str, pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHER_KEY", ODD)
+    monkeypatch.setattr(doorway, "INTERRUPTION_PAUSES_S", (0.0,))
+    quoted = f"debug: Bearer {written} was sent"
+    spoken = {
+        "answer": Spoken(completion(quoted, reasoning="x")),
+        "thoughts": Spoken(completion("13", reasoning=quoted)),
+        "model": Spoken({**completion("13", reasoning="x"), "model": quoted}),
+        "usage": Spoken(completion("13", usage={"prompt_tokens": 1, quoted: {"of": [quoted]}}, reasoning="x")),
+        "refusal": Spoken(completion(None, refusal=quoted)),
+        "400": failure(400, quoted),
+        "no choice": Spoken({"error": quoted}),
+    }[place]
+    said = ""
+    with teaching(lambda question, nth: spoken if question == "Question 9?" else THINKS) as teacher:
+        try:
+            summary = distil(work(pool, teacher.base_url, key_variable="TEACHER_KEY"))
+        except EndpointError as error:
+            said = str(error)
+    files = [path.read_text(encoding="utf-8") for path in pool.parent.rglob("*") if path.is_file()]
+    for form in (written, json.dumps(written)[1:-1], ODD, "anywhere"):
+        assert not [text for text in [*files, said] if form in text]
+    assert any("<key>" in text for text in [*files, said])
+    if place != "no choice":
+        assert summary["replies_with_the_key"] == 1
+        assert summary["rows"] == (12 if place in ("model", "usage") else 11)
+
+
+def test_a_placeholder_for_a_key_may_be_a_word_of_an_answer(pool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEACHER_KEY", "EMPTY")
+    with teaching(lambda question, nth: Spoken(completion("The set is EMPTY.", reasoning="x"))) as teacher:
+        summary = distil(work(pool, teacher.base_url, key_variable="TEACHER_KEY"))
+    assert (summary["rows"], "replies_with_the_key" in summary) == (12, False)

@@ -362,3 +362,17 @@ def test_a_model_that_is_not_the_hubs_is_refused_where_it_is_loaded(home: Path, 
         f" {(snapshot / name).resolve()}. Run `python -m sweep prefetch` with the same overrides where there is a"
         " network."
     )
+
+
+def test_a_link_to_the_whole_blob_of_another_file_is_refused_where_the_hubs_list_was_kept(home: Path) -> None:
+    """Of equal size and named after its own hash: only the list tells."""
+    hub = FakeHub({("dataset", REPO): {OLD: {"train.jsonl": jsonl({"problem": "seven"})}}})
+    with served(hub):
+        assert run(READ, [asdict(at(OLD))], online(home, hub)) == [[{"problem": "seven"}]]
+    path = home / "hub" / "datasets--some--set" / "snapshots" / OLD / "train.jsonl"
+    content = path.read_bytes().replace(b"seven", b"eight")
+    other = path.resolve().with_name(hashlib.sha256(content).hexdigest())
+    other.write_bytes(content)
+    path.unlink()
+    path.symlink_to(os.path.relpath(other, path.parent))
+    assert f"not what the hub has, in the cache: train.jsonl. Remove {other}." in refusal(home, at(OLD))

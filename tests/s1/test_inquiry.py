@@ -85,3 +85,22 @@ def test_a_disk_that_is_full_ends_the_stage_as_itself(tmp_path: Path, monkeypatc
     monkeypatch.setattr(Journal, "add", full)
     with Journal(tmp_path) as journal, pytest.raises(OSError, match="No space left"):
         asyncio.run(inquiry(journal).run(ask, Endpoint("http://host/v1", None)))
+
+
+@pytest.mark.parametrize("error", [ValueError("half a character"), OSError(28, "No space left"), EndpointError("402")])
+def test_no_failure_of_one_reply_cancels_those_in_flight(error: Exception, tmp_path: Path) -> None:
+    sent: list[str] = []
+
+    async def ask(row_id: str, question: str) -> Reply:
+        sent.append(row_id)
+        if question == "Question 20?":
+            raise error
+        await asyncio.sleep(0.01)
+        return heard(row_id)
+
+    with Journal(tmp_path) as journal:
+        with pytest.raises(type(error)) as caught:
+            asyncio.run(inquiry(journal).run(ask, Endpoint("http://host/v1", None, concurrency=8)))
+        assert caught.value is error
+        assert set(sent) - set(journal.replies) == {rows(40)[20].id}
+    assert 20 < len(sent) < 40

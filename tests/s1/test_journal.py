@@ -174,3 +174,24 @@ def test_a_flipped_digit_in_a_paid_reply_is_asked_again_and_nothing_else_is(tmp_
         assert len(teacher.requests) == asked + 1
     assert (summary["asked"], summary["damaged_replies"]) == (1, 1)
     assert read_rows(tmp_path / "out" / ANSWERS, Reply) == whole
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("change", [b"six", b"sex"], ids=["whole", "changed"])
+def test_a_line_that_lost_its_checksum_is_no_line_of_an_earlier_version(
+    tmp_path: Path, lines, caplog, number: int, change: bytes
+) -> None:
+    bare = lines[number][9:].replace(b"six", change)
+    (tmp_path / ANSWERS).write_bytes(b"".join([*lines[:number], bare, *lines[number + 1 :]]))
+    assert kept(tmp_path) == [each for each in REPLIES if each.id != f"r{number}"]
+    assert f"line {number + 1}: damaged, left out, and asked again." in caplog.text
+
+
+def test_a_line_of_an_earlier_version_behind_one_with_a_checksum_is_none(tmp_path: Path, lines) -> None:
+    old = json.dumps(asdict(REPLIES[1]), ensure_ascii=False).encode() + b"\n"
+    (tmp_path / ANSWERS).write_bytes(lines[0] + old)
+    assert kept(tmp_path) == REPLIES[:1]
+
+
+def test_a_line_holds_half_a_character(tmp_path: Path) -> None:
+    assert value_of(checked_line({"a": "\ud83d \u00e9"})) == {"a": "\ud83d \u00e9"}

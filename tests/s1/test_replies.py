@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from teachers import completion
 
 from s1.data.journal import ANSWERS, Journal
 from s1.data.replies import Fault, Reply, rejection, reply_of, thought_through
-from s1.records import PoolRow
+from s1.records import PoolRow, read_rows, write_rows
 
 ROW = PoolRow("0f", "What is six plus seven?", "13", "sums", None, thinking="stale", answer="stale")
 THOUGHTS = "\nSix and four is ten.\n\nThree more. "
@@ -87,3 +88,80 @@ def test_wherever_the_last_line_is_torn_all_before_it_are_kept(tmp_path: Path) -
             journal.add(replies[-1])
         with Journal(tmp_path) as journal:
             assert journal.replies["c"] == replies[-1]
+
+
+# ------------------------------------------------------------------------------------------- what no line could hold
+
+
+def body(message: str = '{"content":"13","reasoning":"x"}', model: str = '"m"', usage: str = "null") -> dict:
+    return json.loads(f'{{"choices":[{{"message":{message},"finish_reason":"stop"}}],"model":{model},"usage":{usage}}}')
+
+
+def kept(given: dict, directory: Path) -> Reply:
+    """As the next attempt reads it."""
+    found = reply_of("0f", given)
+    assert found is not None
+    with Journal(directory) as journal:
+        journal.add(found)
+    with Journal(directory) as journal:
+        assert journal.replies == {"0f": found} and journal.damaged_lines == 0
+    write_rows(directory / "rows.jsonl", [found])
+    assert read_rows(directory / "rows.jsonl", Reply) == [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("message", "field", "text"),
+    [
+        ('{"content":"half \\ud83d","reasoning":"x"}', "content", "half \ufffd"),
+        ('{"content":"13","reasoning":"\\udc00 x"}', "thoughts", "\ufffd x"),
+        ('{"content":"<think>\\ud83d</think>13"}', "content", "<think>\ufffd</think>13"),
+    ],
+)
+def test_half_a_character_is_kept_as_a_mark_and_makes_no_row(
+    message: str, field: str, text: str, tmp_path: Path
+) -> None:
+    found = kept(body(message), tmp_path)
+    assert getattr(found, field) == text
+    assert found.altered == {field: "not text"}
+    assert thought_through(ROW, found) is Fault.NO_TEXT
+
+
+def test_a_whole_emoji_and_a_mark_that_the_server_sent_are_text(tmp_path: Path) -> None:
+    found = kept(body('{"content":"\\ud83d\\ude00 \ufffd","reasoning":"x"}'), tmp_path)
+    assert (found.content, found.altered) == ("\U0001f600 \ufffd", None)
+    assert thought_through(ROW, found) == replace(ROW, thinking="x", answer="\U0001f600 \ufffd")
+
+
+@pytest.mark.parametrize(
+    ("usage", "prompt", "completion"),
+    [
+        ('{"prompt_tokens":3,"completion_tokens":5}', 3, 5),
+        ('{"prompt_tokens":3.0,"completion_tokens":0}', 3, 0),
+        ("[1]", None, None),
+        ('"free"', None, None),
+        ('{"prompt_tokens":"10","completion_tokens":5}', None, 5),
+        ('{"prompt_tokens":NaN,"completion_tokens":Infinity}', None, None),
+        ('{"prompt_tokens":1e400,"completion_tokens":-1}', None, None),
+        ('{"prompt_tokens":true,"completion_tokens":2.5}', None, None),
+        ('{"prompt_tokens":[3],"completion_tokens":{"n":5}}', None, None),
+        ('{"prompt_tokens":' + "9" * 400 + ',"completion_tokens":null}', None, None),
+        ('{"prompt_tokens":3,"completion_tokens":5,"x":' + "[" * 300 + "]" * 300 + "}", 3, 5),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_a_count_that_is_none_is_unknown_usage_and_the_reply_is_kept(
+    usage: str, prompt: int | None, completion: int | None, tmp_path: Path
+) -> None:
+    found = kept(body(usage=usage), tmp_path)
+    assert (found.tokens("prompt"), found.tokens("completion")) == (prompt, completion)
+    assert thought_through(ROW, found) == replace(ROW, thinking="x", answer="13")
+
+
+@pytest.mark.parametrize("model", ["7", "[1]", '{"a":1}', "NaN", "null"])
+def test_a_model_without_a_name_is_unknown(model: str, tmp_path: Path) -> None:
+    assert kept(body(model=model), tmp_path).model is None
+
+
+def test_a_finish_reason_that_is_no_word_is_an_interruption() -> None:
+    assert thought_through(ROW, reply(reasoning="x", finish_reason={"a": 1})) is Fault.INTERRUPTED

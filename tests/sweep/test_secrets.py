@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from s1.recipe import Endpoint
 from sweep import provenance
 from sweep.compose import compose
 from sweep.contract import Launch
@@ -19,6 +20,7 @@ from sweep.errors import InputError
 from sweep.launch import export
 from sweep.provenance import PROJECT
 from sweep.secrets import Guard, Secrets, redacted
+from sweep.typed import typed
 
 CONFIG = Path(__file__).parent / "toy_conf"
 HUSH = "hush/hush+hush=1"  # as a base64 key may be: no word, and other in an address
@@ -169,12 +171,48 @@ def test_plain_interpolation_and_what_computes_from_it_stay(conf: Path) -> None:
         ("SIGNING_KEY", "/tmp/not-there.pem", False),
         ("OAUTH_TOKEN_ENDPOINT_KEY", "https://host.example/token", False),
         ("EDITOR", "hush-hush-hush-1", False),
+        ("SLURM_JWT", "eyJhbGciOi.x1", True),
+        ("JWT", "eyJhbGciOi.x1", True),
+        ("ANTHROPIC_KEY1", "abcdefgh-1", True),
+        ("SENTRY_DSN", "https://o1.ingest.sentry.io/1", True),
+        ("SVC_PW", "hunter-22", True),
+        ("MY_SERVICE_PASS", "hunter-22", True),
+        ("KEY_PASSPHRASE", "correct horse", True),
+        ("SLACK_WEBHOOK_URL", "https://hooks.example/T0/B0/abc", True),
+        ("SLACK_WEBHOOK", "https://hooks.example/T0/B0/abc", True),
+        ("SOME_PASSWORD", "hunterhunter", False),
+        ("SOME_PASSWORD", "20261126", False),
     ],
 )
 def test_which_variables_hold_a_secret(name: str, value: str, is_secret: bool, tmp_path: Path) -> None:
     found = Secrets.here({name: value, "HOME": str(tmp_path)})
     assert (found.holder(f"a {value} b") == name) is is_secret
     assert value not in repr(found)
+
+
+@pytest.mark.parametrize("value", ["20261126", "letmeinnow", "Password"])
+@pytest.mark.parametrize(
+    "name", ["PGPASSWORD", "MY_PASSWD", "SVC_PW", "MY_PASS", "MY_SECRET", "HF_TOKEN", "PASSWORD_2"]
+)
+def test_a_word_or_number_is_a_secret_where_it_is_all_that_a_field_holds(name: str, value: str, tmp_path: Path) -> None:
+    found = Secrets.here({name: value, "HOME": str(tmp_path)})
+    assert found.holder(value) == name
+    assert found.holder(f"a {value} b") is None and found.redacted(f"a {value} b") == f"a {value} b"
+    assert value not in repr(found)
+    with pytest.raises(InputError, match=rf"^teacher\.seed: holds the value of {name}\."):
+        Guard(found).refuse({"teacher": {"seed": int(value) if value.isdigit() else value}})
+    with pytest.raises(InputError, match=rf"^name: holds the value of {name}\."):
+        Guard(found).refuse_arguments([f"name='{value}'"])
+    assert Secrets.here({"MAX_TOKENS": value, "HOME": str(tmp_path)}).holder(value) is None
+
+
+@pytest.mark.parametrize("key", ["sk-or-v1-" + "a1b2c3d4" * 5, "aB3dE5gH7jK9mN1p", "0123456789abcdef" * 2])
+def test_a_key_typed_into_a_field_of_another_type_is_not_repeated(key: str) -> None:
+    with pytest.raises(InputError, match=r"^concurrency \(not shown, it may be a key\): ") as fault:
+        typed(Endpoint, {"base_url": "https://host/v1", "key_variable": None, "concurrency": key})
+    assert key not in str(fault.value)
+    with pytest.raises(InputError, match=r"^concurrency 'many': "):
+        typed(Endpoint, {"base_url": "https://host/v1", "key_variable": None, "concurrency": "many"})
 
 
 def test_what_logging_in_has_left_in_files_is_secret_too(tmp_path: Path) -> None:
