@@ -16,7 +16,7 @@ from tests.faults.state import RESULTS, USERS, json_at, result_folder, state_of
 
 KEY = re.compile(r"(?<=/)[0-9a-f]{12}(?=/|\.json$|$)")
 TOKEN = re.compile(r"(?<=[-.])[0-9a-z]*[0-9][0-9a-z-]*(?=[./]|$)")
-ATTEMPT = re.compile(r"(?:(?<=^out-)|(?<=^record-))[0-9a-f]{8}(?=\.json$|$)")
+ATTEMPT = re.compile(r"(?:(?<=^out-)|(?<=^record-))(?:[A-Za-z0-9_-]+-\d+-)?[0-9a-f]{8}(?=\.json$|$)")
 
 
 def kinds_of(home: Path) -> dict[str, Path]:

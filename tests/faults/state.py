@@ -103,12 +103,16 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def result_folder(results: Path) -> Path | None:
-    """The newest result of ours: `latest` where there is one."""
+    """The newest result of ours: where the link `latest` leads, or else the one that was published last."""
     for folder in (results / name for name in RESULTS):
         if (folder / "manifest.json").exists():
             return folder
-        if (folder / "latest" / "manifest.json").exists():
-            return (folder / "latest").resolve()
+        latest = folder / "latest"
+        if latest.is_symlink() and (latest / "manifest.json").exists():
+            return latest.resolve()
+        published = [path for path in folder.glob("*/manifest.json") if path.parent.name != latest.name]
+        if published:
+            return max(published, key=lambda path: path.stat().st_mtime_ns).parent
     return None
 
 
