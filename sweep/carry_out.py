@@ -47,7 +47,7 @@ def run_here(console: Console, graph: Graph, work: Plan, store: Store) -> bool:
 
         jobs = launch(work, store, graph.workers, on_finished, live.tick)
     show_failures(console, jobs, store)
-    return all(job.state is State.DONE for job in jobs)
+    return all(job.state is State.DONE or all(map(store.is_done, job.unit.stages)) for job in jobs)
 
 
 def mirror(graph: Graph, stage: Stage, store: Store) -> None:

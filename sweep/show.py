@@ -274,7 +274,10 @@ def show_failures(console: Console, jobs: Sequence[Job], store: Store) -> None:
     """One line for each failed unit: what, why, and where its log is."""
     for job in jobs:
         if job.state is State.FAILED:
-            stage = next(each for each in job.unit.stages if not store.is_done(each))
+            stage = next((each for each in job.unit.stages if not store.is_done(each)), None)
+            if stage is None:
+                console.print(f"  {escape(job.unit.name)}: failed here, and made by another process meanwhile.")
+                continue
             line = escape(f"{stage.address}  {_reason(job, store.directory(stage).failed_file)}")
             console.print(f"  [red]failed[/red]  {line}", soft_wrap=True)
             console.print(f"          log: {escape(str(job.log))}", soft_wrap=True)

@@ -141,8 +141,10 @@ class StageDirectory:
         """Whether a record is of this stage; those set aside lie in a folder of it."""
         directory = self.path.parent if ASIDE.fullmatch(self.path.name) else self.path
         identity = record.get("identity")
+        if "key" not in record:  # of before records named their stage
+            return True
         name = identity.get("name", directory.parent.name) if isinstance(identity, dict) else directory.parent.name
-        return (record.get("key", directory.name), name) == (directory.name, directory.parent.name)
+        return (record["key"], name) == (directory.name, directory.parent.name)
 
     @property
     def digest(self) -> str:

@@ -266,7 +266,7 @@ def workers_of(user: User) -> list[str]:
     return found
 
 
-def wait_until(claim: object, most_s: float = 120.0) -> None:
+def wait_until(claim: object, most_s: float = 300.0) -> None:
     end = time.monotonic() + most_s
     while not claim():  # type: ignore[operator]
         assert time.monotonic() < end, "waited in vain"

@@ -193,8 +193,10 @@ def test_a_dry_run_writes_everything_and_resume_sends_it(user: User, cluster: Cl
     directory = user.send(total, dataclasses.replace(LAUNCH, dry_run=True))
     assert directory.ids() == {}
     assert user.states(directory)["points"] == ["not submitted"] * 3
+    jobs = ("01-start", "02-points", "03-halves", "04-total")
     assert sorted(path.name for path in (directory.path / "jobs").iterdir()) == [
-        f"{job}.{kind}" for job in ("01-start", "02-points", "03-halves", "04-total") for kind in ("sbatch", "units")
+        *(f"{job}.{kind}" for job in jobs for kind in ("sbatch", "units")),
+        "submission.json",
     ]
     slurm.resume(directory, user.store)
     user.wait(directory)
