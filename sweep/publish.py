@@ -223,9 +223,20 @@ def _records(stages: list[Stage], store: Store) -> tuple[dict[str, Mapping[str, 
         try:
             records[stage.address] = directory.read_record()
         except (StoreError, OSError):
+            if record := _superseded(directory):
+                records[stage.address] = record
+                continue
             state = "damaged" if directory.is_done else "missing"
             lost[stage.address] = f"its {directory.record_file.name} is {state}"
     return records, lost
+
+
+def _superseded(directory: StageDirectory) -> Mapping[str, Any] | None:
+    """Of a product that another sweep is just making again: what the result was made from is set aside there."""
+    for aside in sorted(directory.path.glob("superseded-*"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        with suppress(StoreError, OSError):
+            return StageDirectory(aside).read_record()
+    return None
 
 
 def _lost(graph: Graph, lost: Mapping[str, str]) -> list[str]:

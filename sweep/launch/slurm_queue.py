@@ -20,6 +20,7 @@ from sweep.launch.slurm_state import Seen, elements_of
 TIMEOUT_S = 120.0  # a busy controller answers late
 ACCOUNTING_WAIT_S = 30.0  # without accounting the controller still knows how recent jobs ended
 REMEMBERED_DAYS = 30  # how far back accounting is searched for a job by its name
+REFUSED = "BadConstraints"  # why a job ended that SLURM did not take, and remembers all the same
 OF_CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")  # the rest is of a job
 SPELLED = {  # what the environment calls options by other names
     "array": ("ARRAY_INX",),
@@ -64,9 +65,11 @@ def find(name: str) -> str | None:
 
     Called once. Raises QueueAway if the controller does not answer: it alone knows what waits or runs.
     """
-    rows = _ask_once("squeue", "--noheader", "--all", "--states=all", f"--name={name}", "--format=%F|%j").splitlines()
-    ids = [job_id for job_id, _, found in (row.partition("|") for row in rows) if found == name and is_id(job_id)]
-    if not ids:
+    asked = ("--all", "--states=all", f"--name={name}", "--format=%F|%j|%r")
+    rows = [row.split("|") for row in _ask_once("squeue", "--noheader", *asked).splitlines()]
+    known = {row[0]: row[2:] for row in rows if len(row) >= 2 and row[1] == name and is_id(row[0])}
+    ids = [job_id for job_id, reason in known.items() if reason != [REFUSED]]
+    if not known:
         ids = _accounted(name)
     return min(ids, key=int, default=None)
 
