@@ -228,10 +228,9 @@ def _digests_read(root: Path, stage: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _rests_on(root: Path, stage: Mapping[str, Any]) -> list[StageDirectory]:
-    """The inputs and the shards that are stages, as far as they are finished."""
+    """The inputs and the shards that are stages; one that is not finished is refused by whoever reads its record."""
     places = [*(place for places in stage["inputs"].values() for place in places), *stage["shards"]]
-    directories = [StageDirectory(root / place["stage"]) for place in places if "stage" in place]
-    return [each for each in directories if each.is_done]
+    return [StageDirectory(root / place["stage"]) for place in places if "stage" in place]
 
 
 def _require_one_state(root: Path, stage: Mapping[str, Any]) -> None:
