@@ -228,9 +228,13 @@ def _digests_read(root: Path, stage: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _rests_on(root: Path, stage: Mapping[str, Any]) -> list[StageDirectory]:
-    """The inputs and the shards that are stages; one that is not finished is refused by whoever reads its record."""
+    """The inputs and the shards that are stages. Raises StoreError if one is not finished."""
     places = [*(place for places in stage["inputs"].values() for place in places), *stage["shards"]]
-    return [StageDirectory(root / place["stage"]) for place in places if "stage" in place]
+    directories = [StageDirectory(root / place["stage"]) for place in places if "stage" in place]
+    for each in directories:
+        if not each.is_done:
+            raise StoreError(f"input {each.address}: not finished. Run the sweep again, it will make it first.")
+    return directories
 
 
 def _require_one_state(root: Path, stage: Mapping[str, Any]) -> None:
