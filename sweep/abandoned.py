@@ -34,7 +34,7 @@ def is_token(text: str) -> bool:
 def is_abandoned(path: Path, made_by: str) -> bool:
     """Whether the process of the token `made_by` is gone, as far as this host can know."""
     maker = TOKEN.fullmatch(made_by)
-    if maker and maker["host"] == _host() and not _is_alive(int(maker["process"])):
+    if maker and maker["host"] == _host() and not is_alive(int(maker["process"])):
         return True
     try:
         return time.time() - path.lstat().st_mtime > DAY_S
@@ -61,7 +61,8 @@ def _host() -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", platform.node())[:LONGEST_HOST] or "host"
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process of this host is there, whoever owns it."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -124,7 +124,7 @@ def this_process(environment: Mapping[str, str] = os.environ) -> Holder:
         cluster=environment.get("SLURM_CLUSTER_NAME") if job else None,
         job=job,
         restart=int(environment.get("SLURM_RESTART_COUNT") or 0),
-        user=_user(),
+        user=user(),
         since=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -206,7 +206,8 @@ def _link(path: Path) -> str | None:
     return None
 
 
-def _user() -> str:
+def user() -> str:
+    """The account of this process, by name where the machine knows one."""
     with suppress(KeyError, OSError, ImportError):  # a number without a name, in a container
         return getpass.getuser()
     return str(os.getuid())

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 
 from sweep.compose import compose_entry
 from sweep.console import Console, escape
+from sweep.holder import user
 from sweep.inventory import size_of
 from sweep.result import Result, latest_of, results_in
-from sweep.roots import Root, roots, user
+from sweep.roots import Root, roots
 from sweep.show_results import Listed, show_listed
 from sweep.store import Store
 

@@ -8,8 +8,6 @@ Written whenever a result is published; `sweep store prune` keeps all that a man
 
 from __future__ import annotations
 
-import getpass
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import InputError
+from sweep.holder import user
 from sweep.identity import key_of
 from sweep.json_files import StoreError, read_sealed, sealed, write_json
 from sweep.provenance import PROJECT
@@ -108,14 +107,6 @@ def release(store: Store, which: str, yes: bool) -> Root:
         raise InputError(f"release {which}: published by {root.user}. Ask them, or add yes=true.")
     _file(store, root.id).unlink(missing_ok=True)
     return root
-
-
-def user() -> str:
-    """The account of this process."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no entry for it on this machine
-        return str(os.getuid())
 
 
 def _file(store: Store, id_: str) -> Path:

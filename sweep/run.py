@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sweep.abandoned import is_alive
 from sweep.attempt import begin, forget_hashes, restore
 from sweep.checksums import reading
 from sweep.claim import WAIT, Rule
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rendezvous", help="where the groups of several nodes meet: torchrun's options, in one text")
     parser.add_argument("--each", action="store_true", help="the directories are no batch: one after the other")
     arguments = parser.parse_args(argv)
-    for process, is_there in ((arguments.parent, _is_parent), (arguments.leader, _is_alive)):
+    for process, is_there in ((arguments.parent, _is_parent), (arguments.leader, is_alive)):
         if process:
             _end_with(process, is_there)
     directories = [StageDirectory(path.resolve()) for path in arguments.directories]
@@ -344,14 +345,6 @@ def _end_with(process: int, is_there: Callable[[int], bool]) -> None:
 
 def _is_parent(process: int) -> bool:
     return os.getppid() == process
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 if __name__ == "__main__":
