@@ -21,14 +21,14 @@ test: $(VENV)/.installed $(VENV)-wandb/.installed ## all tests
 	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest -n 3 $(SPREAD)
 
 rounds: $(VENV)/.installed ## 200 rounds of workers at one stage where locks do not lock, and of 2 and 4 identical sweeps: an hour
-	S1_ROUNDS=200 S1_SWEEP_ROUNDS=200 $(BIN)/python -m pytest tests/sweep/test_claim.py tests/sweep/test_launch.py -k "make_it_once or dead_token or sweeps_at_once"
+	S1_ROUNDS=200 S1_SWEEP_ROUNDS=200 $(BIN)/python -m pytest tests/integration/test_claim.py tests/integration/test_launch.py -k "make_it_once or dead_token or sweeps_at_once"
 
 test-slurm: $(VENV)/.installed ## the tests on a real SLURM, started by themselves on this machine; needs Debian's packages
 	$(BIN)/python -m pytest tests/slurm
 
 # One thread each: vLLM would pin as many as there are cores, in each process to the same ones.
 test-vllm: $(VENV)-vllm/.installed ## the tests that run vLLM, on a CPU; of the contract of engines its part, `make test` has the rest
-	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind $(VENV)-vllm/bin/python -m pytest -n 2 $(SPREAD) tests/vllm tests/s1/test_engine_contract.py -k vllm
+	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind $(VENV)-vllm/bin/python -m pytest -n 2 $(SPREAD) tests/vllm tests/unit/s1/test_engine_contract.py -k vllm
 
 faults: $(VENV)/.installed ## every fault of tests/faults: results/benchmarks/faults.md; SAMPLE=150: some of each kind; CASE=ID: one
 	$(BIN)/python -m tests.faults $(if $(CASE),--case '$(CASE)') $(if $(SAMPLE),--sample $(SAMPLE))

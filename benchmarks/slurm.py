@@ -30,8 +30,8 @@ from sweep.launch.submission import SubmissionDirectory  # noqa: E402
 from sweep.plan import plan  # noqa: E402
 from sweep.stage import Resources, Stage  # noqa: E402
 from sweep.store import Store, read_json  # noqa: E402
-from tests.slurm.cluster import Cluster  # noqa: E402
-from tests.slurm.toys import Make  # noqa: E402
+from tests.support.cluster import Cluster  # noqa: E402
+from tests.support.toy_queue import Make  # noqa: E402
 
 POINTS = 1000
 SCAN = ("budget.max_thinking_tokens=range(1,251)", "seed=0,1,2,3")
@@ -73,7 +73,7 @@ def send(store: Store, product: Stage) -> tuple[SubmissionDirectory, Submitted]:
 def stage(name: str, number: int, *inputs: Stage, cpus: int = 1) -> Stage:
     """Stages that ask for different things are jobs of their own."""
     given = {"of": inputs} if inputs else {}
-    return Stage(name, 1, Make(number), "tests.slurm.toys:stamp", given, resources=Resources(cpus=cpus))
+    return Stage(name, 1, Make(number), "tests.support.toy_queue:stamp", given, resources=Resources(cpus=cpus))
 
 
 def unshared(home: Path) -> Submitted:

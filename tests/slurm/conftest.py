@@ -16,8 +16,8 @@ from sweep.launch.submission import SubmissionDirectory, submissions
 from sweep.plan import plan
 from sweep.stage import Stage
 from sweep.store import StageDirectory, Store
-from tests.slurm import toys
-from tests.slurm.cluster import PACKAGES, Cluster, missing
+from tests.support import toy_queue
+from tests.support.cluster import PACKAGES, Cluster, missing
 
 LAUNCH = Launch(cpus=16, memory_gib=8, minutes={"cpu": 10, "sft": 10}, signal_seconds=30)
 LONGER_STEPS = 120  # of half a second
@@ -46,7 +46,7 @@ class User:
 
     def send(self, product: Stage, launch: Launch = LAUNCH, name: str = "toy") -> SubmissionDirectory:
         """Write and submit everything behind a stage; without the job that publishes, which needs a whole pipeline."""
-        graph = toys.graph(product, launch, name)
+        graph = toy_queue.graph(product, launch, name)
         work = plan([product], self.store.is_done)
         others = slurm.elsewhere(self.store.root)
         jobs = slurm.queue_shape(graph, work, others)[:-1]
@@ -77,7 +77,7 @@ class User:
         return self.store.directory(stage)
 
     def value(self, stage: Stage) -> int:
-        return toys.value_of(self.directory(stage).out)
+        return toy_queue.value_of(self.directory(stage).out)
 
     def log(self, stage: Stage) -> str:
         return self.directory(stage).log_file.read_text(encoding="utf-8")
@@ -100,7 +100,7 @@ def longer(on_login_node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
     """A stage that needs more than one walltime limit; on its way while all other tests run."""
     user = User(on_login_node, tmp_path_factory.mktemp("longer"))
     limited = dataclasses.replace(LAUNCH, minutes={"sft": 1, "cpu": 10}, sbatch=("--nodelist=127.0.0.1",))
-    product = toys.make_stage("total", 0, toys.count_stage(LONGER_STEPS, step_s=0.5))
+    product = toy_queue.make_stage("total", 0, toy_queue.count_stage(LONGER_STEPS, step_s=0.5))
     return user, user.send(product, limited, "longer")
 
 

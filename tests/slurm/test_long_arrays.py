@@ -11,10 +11,10 @@ import pytest
 
 from sweep.publish import publish
 from sweep.store import read_json
-from tests.slurm import toys
-from tests.slurm.cluster import PATH, Cluster
 from tests.slurm.conftest import LAUNCH, MAX_ARRAY_SIZE, User
-from tests.slurm.toys import make_stage
+from tests.support import toy_queue
+from tests.support.cluster import PATH, Cluster
+from tests.support.toy_queue import make_stage
 
 POINTS = 200
 
@@ -45,7 +45,7 @@ def test_two_hundred_points_are_three_throttled_arrays_and_one_result(
     cluster.wait_until(lambda: not cluster.ask(*queue), "the queue is empty", 300)  # cheaper than to look at all stages
     assert user.states(directory) == {"points": ["done"] * POINTS, "total": ["done"]}
     assert user.value(total) == sum(range(POINTS))
-    graph = toys.graph(total, launch)
+    graph = toy_queue.graph(total, launch)
     publish(graph, user.store, user.results)
     result = user.results / graph.name / "latest"
     assert (result / "value.json").read_text(encoding="utf-8") == str(sum(range(POINTS)))

@@ -14,10 +14,10 @@ from sweep.errors import InputError
 from sweep.launch import slurm
 from sweep.launch.submission import SubmissionDirectory, submissions
 from sweep.stage import Resources, Stage
-from tests.slurm import toys
-from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import LAUNCH, LONGER_STEPS, User
-from tests.slurm.toys import count_stage, elsewhere, make_stage
+from tests.support import toy_queue
+from tests.support.cluster import Cluster
+from tests.support.toy_queue import count_stage, elsewhere, make_stage
 
 
 def fan(points: int, needs: Path | None = None) -> tuple[list[Stage], list[Stage], Stage]:
@@ -98,7 +98,7 @@ def test_short_stages_share_a_job_and_resume_goes_on_at_the_one_that_failed(
 def test_what_is_cancelled_goes_on_from_where_it_was(user: User, cluster: Cluster) -> None:
     counted = count_stage(60)
     directory = user.send(make_stage("total", 0, counted))
-    cluster.wait_until(lambda: steps_made(user, counted) > toys.EVERY, "it counts")
+    cluster.wait_until(lambda: steps_made(user, counted) > toy_queue.EVERY, "it counts")
     assert slurm.cancel(directory) == 2
     user.wait(directory)
     assert not directory.is_open
@@ -106,7 +106,7 @@ def test_what_is_cancelled_goes_on_from_where_it_was(user: User, cluster: Cluste
     slurm.resume(directory, user.store)
     assert directory.is_open
     user.wait(directory)
-    assert user.directory(counted).read_record()["summary"]["resumed_at"] >= toys.EVERY
+    assert user.directory(counted).read_record()["summary"]["resumed_at"] >= toy_queue.EVERY
 
 
 def test_an_element_that_is_told_to_stop_goes_back_into_the_queue_by_itself(user: User, cluster: Cluster) -> None:
@@ -146,17 +146,17 @@ def test_a_lost_node_costs_what_was_not_kept(user: User, cluster: Cluster) -> No
     directory = user.send(
         make_stage("total", 0, counted), dataclasses.replace(LAUNCH, sbatch=("--exclude=127.0.0.[1,3]",))
     )
-    cluster.wait_until(lambda: steps_made(user, counted) > toys.EVERY, "it counts")
+    cluster.wait_until(lambda: steps_made(user, counted) > toy_queue.EVERY, "it counts")
     lost = cluster.job(directory.ids()["01-counted"])["NodeList"]
     cluster.kill_node(lost)
     try:
         user.wait(directory)
     finally:
         cluster.start_node(lost)
-    steps = toys.steps_of(user.directory(counted).path)
+    steps = toy_queue.steps_of(user.directory(counted).path)
     assert {node for _, node, _ in steps} > {lost}
     assert sorted({int(at) for at, _, _ in steps}) == list(range(1, 81))
-    assert len(steps) < 80 + toys.EVERY  # none was made twice but those after the last that was kept
+    assert len(steps) < 80 + toy_queue.EVERY  # none was made twice but those after the last that was kept
     assert user.states(directory) == {"counted": ["done"], "total": ["done"]}
     cluster.wait_until(lambda: "down" not in cluster.ask("sinfo", "-h", "-N", "-o", "%T"), "the node is back")
 
@@ -277,7 +277,7 @@ def test_a_submission_that_slurm_refuses_leaves_nothing_in_the_queue(user: User,
 def test_the_code_that_was_submitted_runs_whatever_becomes_of_the_checkout(user: User, cluster: Cluster) -> None:
     total = make_stage("total", 5)
     directory = user.send(total, dataclasses.replace(LAUNCH, dry_run=True))
-    toys_file = directory.code / "tests" / "slurm" / "toys.py"
+    toys_file = directory.code / "tests" / "slurm" / "toy_queue.py"
     toys_file.write_text(toys_file.read_text(encoding="utf-8").replace('"value": value', '"value": -value'))
     slurm.resume(directory, user.store)
     user.wait(directory)
@@ -327,7 +327,7 @@ def test_a_site_that_greets_before_the_job_id_is_understood(
 
 def steps_made(user: User, stage: Stage) -> int:
     path = user.directory(stage).path
-    return len(toys.steps_of(path)) if (path / "steps.txt").exists() else 0
+    return len(toy_queue.steps_of(path)) if (path / "steps.txt").exists() else 0
 
 
 def test_a_stage_longer_than_the_walltime_limit_chains_itself(longer: tuple[User, SubmissionDirectory]) -> None:
@@ -336,6 +336,6 @@ def test_a_stage_longer_than_the_walltime_limit_chains_itself(longer: tuple[User
     user.wait(directory)
     assert user.states(directory) == {"counted": ["done"], "total": ["done"]}
     (counted,) = (user.store.root / "counted").iterdir()
-    steps = toys.steps_of(counted)
+    steps = toy_queue.steps_of(counted)
     assert [int(at) for at, _, _ in steps] == list(range(1, LONGER_STEPS + 1))  # told in time, it lost none
     assert int(steps[-1][2]) >= 1

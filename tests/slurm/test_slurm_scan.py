@@ -15,7 +15,7 @@ import pytest
 
 from sweep.launch.submission import submissions
 from sweep.provenance import PROJECT
-from tests.slurm.cluster import Cluster
+from tests.support.cluster import Cluster
 
 EXPERIMENT = ("+experiment=smoke", "train.steps=100", "machine.checkpoint_every_steps=10")
 SIGNS = {  # what a job leaves as soon as it has something to lose

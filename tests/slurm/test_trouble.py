@@ -24,10 +24,10 @@ from sweep.queueing import cancel, resume, status
 from sweep.show_slurm import show_situation
 from sweep.stage import Stage
 from sweep.store import read_json
-from tests.slurm import toys
-from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import LAUNCH, User
-from tests.slurm.toys import elsewhere, make_stage
+from tests.support import toy_queue
+from tests.support.cluster import Cluster
+from tests.support.toy_queue import elsewhere, make_stage
 
 DAEMON = pwd.getpwnam("daemon")
 
@@ -39,7 +39,7 @@ def chain() -> Stage:
 
 def write(user: User, product: Stage) -> tuple[SubmissionDirectory, Sequence[SlurmJob]]:
     """Everything but sbatch."""
-    graph, work = toys.graph(product, LAUNCH), plan([product], user.store.is_done)
+    graph, work = toy_queue.graph(product, LAUNCH), plan([product], user.store.is_done)
     jobs = slurm.queue_shape(graph, work)[:-1]
     order = slurm.Order("toy", (), Path.cwd(), user.results)
     return SubmissionDirectory(slurm.write_submission(graph, work, jobs, user.store, order)), jobs

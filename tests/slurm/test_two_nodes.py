@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from training import RECIPE, SETTINGS, START, losses, rows, start_model, training_inputs, work
 
 from s1.records import write_rows
 from s1.stages import Sft
@@ -14,7 +13,8 @@ from sweep.attempt import begin
 from sweep.stage import CodePolicy, Resources, Stage
 from sweep.store import StageDirectory
 from tests.slurm.conftest import User
-from tests.sweep import toy_group
+from tests.support import toy_group
+from tests.support.training import RECIPE, SETTINGS, START, losses, rows, start_model, training_inputs, work
 
 TWO_NODES = Resources("sft", nodes=2, devices=8)  # of the fake H100
 
@@ -40,7 +40,7 @@ def test_two_nodes_learn_what_one_process_learns(user: User, tmp_path: Path) -> 
         "checkpoint",
         1,
         Sft(RECIPE),
-        "tests.s1.sharded:train",
+        "tests.support.sharded:train",
         {"model": (start,), "data": (data,)},
         {**SETTINGS, "micro_batch": 1},
         resources=TWO_NODES,
@@ -59,7 +59,7 @@ def test_all_processes_of_two_nodes_are_told_to_stop_and_have_time_to_save(user:
         "song",
         1,
         toy_group.Choir(pause_s=9.0),
-        "tests.sweep.toy_group:sing_until_asked",
+        "tests.support.toy_group:sing_until_asked",
         resources=TWO_NODES,
         code=CodePolicy.EXPENSIVE,
     )
@@ -79,7 +79,7 @@ def test_two_ranks_of_one_node_are_started_by_the_worker_itself(user: User) -> N
         "song",
         1,
         toy_group.Choir(),
-        "tests.sweep.toy_group:sing",
+        "tests.support.toy_group:sing",
         resources=Resources("sft", processes=2),
         code=CodePolicy.EXPENSIVE,
     )

@@ -25,13 +25,13 @@ if installed(EngineKind.VLLM)["vllm"] is None:
     pytest.skip("vLLM is not installed here: `make test-vllm` runs this", allow_module_level=True)
 
 import torch
-from teachers import ASKED, lay_out, work
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from s1.data.distil import distil
 from s1.data.inquiry import Usage
 from s1.records import PoolRow, read_rows
 from s1.train.start import CHAT_TEMPLATE, CLOSE, piece_tokenizer
+from tests.support.teachers import ASKED, lay_out, work
 
 THINKS, ANSWERS = ("Six", " plus", " seven"), ("Final", " Answer:", " 13")
 CHAIN = ("<think>", *THINKS, "</think>", *ANSWERS, CLOSE)  # each token is followed by the next, whatever was before

@@ -1,4 +1,4 @@
-"""vLLM for real, on a CPU: what the contract of engines (tests/s1/test_engine_contract.py) does not say.
+"""vLLM for real, on a CPU: what the contract of engines (tests/unit/s1/test_engine_contract.py) does not say.
 
 `make test-vllm` runs this in the environment that has vLLM; anywhere else it is skipped.
 """
@@ -26,8 +26,8 @@ from sweep.stage import Work
 if installed(EngineKind.VLLM)["vllm"] is None:
     pytest.skip("vLLM is not installed here: `make test-vllm` runs this", allow_module_level=True)
 
-from engines import SETTINGS, finish, requests, save_tiny_llama
-from words import DIALECT, policy_of
+from tests.support.engines import SETTINGS, finish, requests, save_tiny_llama
+from tests.support.words import DIALECT, policy_of
 
 CONTEXT_TOKENS = 2048
 PROBLEMS = ("Why is the sky blue?", "Explain how to add 17 and 25.", "Tell me about prime numbers.")

@@ -1,0 +1,532 @@
+"""Who works where: tokens beside locks, also where locks do not lock, are not there, or a holder cannot be asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from sweep.claim import TOKEN, Rule, claimed, holder_of, is_at_work
+from sweep.held import store_held
+from sweep.holder import Ask, Fate, Holder, fate_of, read_holder, started_at, text_of, this_process
+from sweep.job_fate import fate_by
+from sweep.json_files import StoreError
+from sweep.lock import Hold, conflicts
+from sweep.provenance import PROJECT
+from sweep.run import main as run_stage
+from sweep.store import Store, read_json
+from tests.support import toy
+
+ROUNDS = os.environ.get("S1_ROUNDS", "6")  # 200 before a release
+HERE = Holder(
+    "b" * 16, "n1", "boot-2", "machine-1", 70, 700, "pid:[1]", "c", "17_3", 1, "ann", "2026-01-02T00:00:00+00:00"
+)
+BEFORE = dataclasses.replace(HERE, token="a" * 16, pid=50, started=500, job=None, restart=0)
+NOBODY = 65534
+
+
+def ask(
+    started: int | None = None, booted: str = "2026-01-01T00:00:00+00:00", locks: bool = False, job: Fate = Fate.UNKNOWN
+) -> Ask:
+    return Ask(
+        started=lambda pid: started,
+        booted_at=lambda: datetime.fromisoformat(booted),
+        locks_decide=lambda: locks,
+        locks_decide_everywhere=lambda: locks,
+        job=lambda holder: job,
+    )
+
+
+ELSEWHERE = dataclasses.replace(BEFORE, host="n2", boot="boot-9", machine="machine-2")
+EARLIER_BOOT = dataclasses.replace(BEFORE, boot="boot-1")
+AFTER_BOOT = ask(booted="2026-01-03T00:00:00+00:00")
+CONTAINER = dataclasses.replace(BEFORE, pid_space="pid:[2]")
+JOB = dataclasses.replace(ELSEWHERE, job="17_3", cluster="c")
+
+
+@pytest.mark.parametrize(
+    ("holder", "asked", "fate"),
+    [
+        (BEFORE, ask(started=500), Fate.AT_WORK),
+        (BEFORE, ask(started=None), Fate.ENDED),
+        (BEFORE, ask(started=501), Fate.ENDED),  # another process has its number
+        (BEFORE, ask(started=-1), Fate.AT_WORK),  # somebody else's, hidden from us
+        (CONTAINER, ask(locks=True), Fate.ENDED),
+        (CONTAINER, ask(locks=False), Fate.UNKNOWN),
+        (EARLIER_BOOT, AFTER_BOOT, Fate.ENDED),
+        (EARLIER_BOOT, ask(), Fate.UNKNOWN),  # written since we were started: another machine with our names
+        (dataclasses.replace(EARLIER_BOOT, host="n2"), AFTER_BOOT, Fate.UNKNOWN),  # one image, one id, many machines
+        (dataclasses.replace(EARLIER_BOOT, machine=None), AFTER_BOOT, Fate.UNKNOWN),
+        (ELSEWHERE, ask(locks=True), Fate.UNKNOWN),  # our lock may not be seen there
+        (JOB, ask(), Fate.ENDED),  # our own job, put back into the queue
+        (dataclasses.replace(JOB, restart=1), ask(job=Fate.AT_WORK), Fate.AT_WORK),
+        (dataclasses.replace(JOB, restart=2), ask(), Fate.UNKNOWN),  # then it is us who are late
+        (dataclasses.replace(JOB, cluster="d"), ask(), Fate.UNKNOWN),
+        (dataclasses.replace(JOB, job="18"), ask(job=Fate.ENDED), Fate.ENDED),
+        (dataclasses.replace(JOB, job="18"), ask(job=Fate.NO_ANSWER), Fate.NO_ANSWER),
+        (dataclasses.replace(BEFORE, boot=None, machine=None), ask(), Fate.UNKNOWN),
+    ],
+)
+def test_a_holder_has_ended_only_where_that_is_known(holder: Holder, asked: Ask, fate: Fate) -> None:
+    assert fate_of(holder, HERE, asked) is fate
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "fate"),
+    [
+        (0, "JobId=17 JobState=RUNNING Restarts=0 Reason=None", Fate.AT_WORK),
+        (0, "JobId=17 JobState=RUNNING Restarts=1 Reason=None", Fate.ENDED),
+        (0, "JobId=17 JobState=COMPLETING Restarts=0", Fate.AT_WORK),
+        (0, "JobId=17 JobState=SUSPENDED Restarts=0", Fate.AT_WORK),
+        (0, "JobId=17 JobState=PENDING Restarts=1", Fate.ENDED),
+        *((0, f"JobId=17 JobState={state} Restarts=0", Fate.ENDED) for state in ("COMPLETED", "NODE_FAIL", "TIMEOUT")),
+        (1, "slurm_load_jobs error: Invalid job id specified", Fate.ENDED),
+        (1, "slurm_load_jobs error: Unable to contact slurm controller", Fate.NO_ANSWER),
+        (0, "", Fate.NO_ANSWER),
+    ],
+)
+def test_slurm_says_whether_a_job_and_its_restart_have_ended(status: int, said: str, fate: Fate) -> None:
+    assert fate_by(status, said, restart=0) is fate
+
+
+# ------------------------------------------------------------------------------------------------- one claim
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    path = tmp_path / "store" / "number" / "00000000000a"
+    path.mkdir(parents=True)
+    return path
+
+
+@pytest.fixture
+def other() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "60"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def token_of(process: subprocess.Popen[bytes]) -> Holder:
+    return dataclasses.replace(this_process(), pid=process.pid, started=started_at(process.pid) or 0)
+
+
+def write(place: Path, holder: Holder) -> None:
+    (place / TOKEN).write_text(text_of(holder), encoding="utf-8")
+
+
+def test_a_claim_leaves_nothing_behind(place: Path) -> None:
+    with claimed(place) as is_ours:
+        assert is_ours
+        found = holder_of(place)
+        assert found is not None and found[0].pid == os.getpid() and found[1] is Fate.AT_WORK
+    assert [path.name for path in place.iterdir()] == ["lock"]
+
+
+def test_a_token_whose_process_is_gone_is_taken_over(place: Path, other: subprocess.Popen[bytes]) -> None:
+    write(place, token_of(other))
+    assert is_at_work(place)
+    with claimed(place, Rule(wait=False, take_over=True)) as is_ours:
+        assert not is_ours, "yes=true is no leave to take from a process that is there"
+    other.kill()
+    other.wait()
+    assert not is_at_work(place)
+    with claimed(place, Rule(wait=False)) as is_ours:
+        assert is_ours
+    assert [path.name for path in place.iterdir()] == ["lock"]
+
+
+def test_a_process_that_only_its_parent_has_not_noticed_is_gone(place: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    deadline = time.monotonic() + 30
+    while started_at(child) is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    write(place, dataclasses.replace(this_process(), pid=child, started=1))
+    with claimed(place, Rule(wait=False)) as is_ours:
+        assert is_ours
+    os.waitpid(child, 0)
+
+
+def test_who_cannot_be_asked_is_named_and_taken_from_only_if_told_to(place: Path) -> None:
+    elsewhere = dataclasses.replace(this_process(), host="node7", boot="b", machine="m", pid=41, user="ann")
+    write(place, elsewhere)
+    line = rf"^number/0+a: held by node7 pid 41 of ann since {re.escape(elsewhere.since)}, on node7, which cannot be"
+    with pytest.raises(StoreError, match=line + r" asked from here\. If it is gone, .*yes=true\.$"), claimed(place):
+        pass
+    with claimed(place, Rule(wait=False)) as is_ours:
+        assert not is_ours, "--unless-busy leaves it"
+    assert read_holder(place / TOKEN) == elsewhere
+    with claimed(place, Rule(take_over=True)) as is_ours:
+        assert is_ours
+    assert [path.name for path in place.iterdir()] == ["lock"]
+
+
+def test_a_requeued_job_takes_over_from_its_own_dead_token(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("SLURM_JOB_ID", "20"), ("SLURM_ARRAY_JOB_ID", "17"), ("SLURM_ARRAY_TASK_ID", "3")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "c")
+    first = dataclasses.replace(this_process(), host="node7", boot="b", machine="m")
+    assert (first.job, first.restart) == ("17_3", 0)
+    write(place, first)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    with claimed(place, Rule(ask_job=lambda holder: Fate.AT_WORK)) as is_ours:  # SLURM says: that job is running
+        assert is_ours
+
+
+def test_slurm_is_asked_about_a_job_on_another_node(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(place, dataclasses.replace(this_process(), host="node7", boot="b", machine="m", job="18", cluster="c"))
+    with claimed(place, Rule(wait=False, ask_job=lambda holder: Fate.AT_WORK)) as is_ours:
+        assert not is_ours
+    with claimed(place, Rule(ask_job=lambda holder: Fate.ENDED)) as is_ours:
+        assert is_ours
+
+
+@pytest.mark.parametrize("damage", ["", '{"host": "n', '{"checksum": "0"}', "[]", "\xff"])
+def test_a_damaged_token_does_no_harm_where_locks_work(place: Path, damage: str) -> None:
+    (place / TOKEN).write_text(damage, encoding="latin-1")
+    assert not is_at_work(place)
+    with claimed(place, Rule(wait=False)) as is_ours:
+        assert is_ours
+
+
+def test_a_flipped_digit_in_a_token_is_noticed(place: Path) -> None:
+    write(place, this_process())
+    text = (place / TOKEN).read_text(encoding="utf-8")
+    (place / TOKEN).write_text(text.replace(f'"pid": {os.getpid()}', '"pid": 1'), encoding="utf-8")
+    found = read_holder(place / TOKEN)
+    assert found is not None and not found.is_known
+
+
+@pytest.mark.parametrize("change", [{"pid": 2**40}, {"pid": -1}, {"token": "../../x"}, {"since": 5}, {"host": ""}])
+def test_a_token_with_values_of_no_process_is_one_of_nobody(place: Path, change: dict[str, object]) -> None:
+    write(place, dataclasses.replace(this_process(), **change))  # type: ignore[arg-type]
+    found = read_holder(place / TOKEN)
+    assert found is not None and not found.is_known
+
+
+def test_what_a_token_says_reaches_no_terminal_as_a_code(place: Path) -> None:
+    assert "\x1b" not in str(dataclasses.replace(this_process(), host="node\x1b[2J"))
+
+
+def test_a_folder_in_place_of_a_token_does_no_harm(place: Path) -> None:
+    (place / TOKEN / "in the way").mkdir(parents=True)
+    with claimed(place, Rule(wait=False)) as is_ours:
+        assert is_ours
+
+
+def test_another_ones_token_is_not_removed_at_the_end(place: Path) -> None:
+    with claimed(place):
+        another = dataclasses.replace(this_process(), host="node7")
+        write(place, another)  # as after yes=true there
+    assert read_holder(place / TOKEN) == another
+
+
+def test_one_who_died_while_breaking_a_token_is_no_obstacle(place: Path, other: subprocess.Popen[bytes]) -> None:
+    dead = token_of(other)
+    other.kill()
+    other.wait()
+    write(place, dead)
+    breaking = place / f".{TOKEN}.{dead.token}.broken"
+    breaking.write_text(text_of(dataclasses.replace(dead, token="c" * 16)), encoding="utf-8")
+    with claimed(place, Rule(wait=False)) as is_ours:
+        assert is_ours
+    assert [path.name for path in place.iterdir()] == ["lock"]
+
+
+def test_a_waiting_worker_says_for_whom_once_and_goes_on_when_it_ends(
+    place: Path, other: subprocess.Popen[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    holder = token_of(other)
+    write(place, holder)
+    ender = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill {other.pid}"])
+    while other.poll() is None and ender.poll() is None:
+        with claimed(place) as is_ours:  # our child stays a zombie while we wait: that counts as ended
+            assert is_ours
+    ender.wait()
+    assert capsys.readouterr().out.splitlines() == [
+        f"waiting for number/00000000000a: held by {holder}",
+        "number/00000000000a: free now, going on",
+    ]
+
+
+CONTAINED = """
+import os, sys, time
+from pathlib import Path
+from sweep.claim import claimed
+with claimed(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read(1)
+    os._exit(9)
+"""
+
+
+def test_a_process_in_a_container_of_this_machine_is_known_by_its_lock(place: Path) -> None:
+    """Its number means nothing here; it dies with its token in place, and is taken over from."""
+    contained = ("unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", CONTAINED, str(place))
+    if subprocess.run([*contained[:4], "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no namespaces here: processes in containers are NOT tested")
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    worker = subprocess.Popen(contained, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    assert worker.stdout is not None and worker.stdout.readline() == "held\n"
+    found = holder_of(place)
+    assert found is not None and found[1] is Fate.AT_WORK and found[0].pid_space != this_process().pid_space
+    with claimed(place, Rule(wait=False, take_over=True)) as is_ours:
+        assert not is_ours
+    worker.communicate("x")
+    assert (place / TOKEN).exists() and not is_at_work(place)
+    with claimed(place, Rule(wait=False)) as is_ours:
+        assert is_ours
+
+
+def test_locks_are_known_to_work_here(place: Path) -> None:
+    assert conflicts(place / "lock")
+
+
+# ---------------------------------------------------------------------------------------- locks that do not lock
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that stands before flock."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler here, so locks that do not lock are NOT tested. Install cc.")
+    path = tmp_path_factory.mktemp("shim") / "flock.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, PROJECT / "tests/support/flock_shim.c"], check=True)
+    return path
+
+
+def python(*words: str, shim: Path, how: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LD_PRELOAD": str(shim), "FLOCK_SHIM": how, "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, *words]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.mark.parametrize("how", ["noop", str(errno.ENOLCK)])
+def test_two_workers_at_one_stage_make_it_once_and_one_says_so(shim: Path, tmp_path: Path, how: str) -> None:
+    done = python("-m", "tests.support.rounds", "workers", str(tmp_path), ROUNDS, "2", shim=shim, how=how)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{ROUNDS} of {ROUNDS} rounds of 2 workers at once were good" in done.stdout
+
+
+def test_one_of_many_breaks_a_dead_token(shim: Path, tmp_path: Path) -> None:
+    done = python("-m", "tests.support.rounds", "breakers", str(tmp_path), ROUNDS, "6", shim=shim, how="noop")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_there_are_no_locks_one_line_says_so_and_work_goes_on(shim: Path, tmp_path: Path, number: int) -> None:
+    store, x = Store(tmp_path), toy.Point("toy", toy.Shape(3))
+    directory = store.prepare(toy.number_of(x))
+    done = python("-m", "sweep.run", str(directory.path), shim=shim, how=str(number))
+    assert done.returncode == 0 and directory.is_done
+    lines = [line for line in done.stderr.splitlines() if "no locks here" in line]
+    assert len(lines) == 1 and "Traceback" not in done.stderr
+    assert f"{directory.lock_file}: no locks here ({os.strerror(number)}, " in lines[0]
+    assert "choose another store=." in lines[0]
+
+
+def test_a_store_whose_locks_do_not_lock_is_not_pruned_under_a_sweep(shim: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with store.held(Hold.SHARED):
+        words = ("-m", "sweep", "store", "prune", "yes=true", f"store={store.root}", f"results={tmp_path / 'results'}")
+        done = python(*words, "pipeline=tests.support.toy", shim=shim, how="noop")
+    assert done.returncode == 1
+    assert (
+        f"a prune or a mend is at work. Run the command again when that has ended. Held by {this_process().host}"
+        in (" ".join(done.stdout.split()))
+    )
+    assert not list(store.root.glob(".*.json"))
+
+
+def test_pruning_leaves_what_a_live_token_holds_and_takes_what_a_dead_one_held(shim: Path, tmp_path: Path) -> None:
+    store, x = Store(tmp_path / "store"), toy.Point("toy", toy.Shape(3))
+    directory = store.prepare(toy.number_of(x))
+    assert run_stage([str(directory.path)]) == 0
+    words = ("-m", "sweep", "store", "prune", "yes=true", f"store={store.root}", f"results={tmp_path / 'results'}")
+    with directory.locked():
+        assert python(*words, "pipeline=tests.support.toy", shim=shim, how="noop").returncode == 0
+        assert directory.is_done
+    assert python(*words, "pipeline=tests.support.toy", shim=shim, how="noop").returncode == 0
+    assert not directory.path.exists()
+
+
+def test_tokens_of_sweeps_that_have_ended_are_removed(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
+    (tmp_path / f".shared-{'a' * 16}.json").write_text(text_of(token_of(other)), encoding="utf-8")
+    with pytest.raises(StoreError, match=f"pid {other.pid} "), store_held(tmp_path, Hold.ALONE):
+        pass
+    other.kill()
+    other.wait()
+    with store_held(tmp_path, Hold.ALONE):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_a_sweep_that_cannot_be_asked_is_named_with_its_file(tmp_path: Path) -> None:
+    file = tmp_path / f".shared-{'a' * 16}.json"
+    file.write_text(text_of(dataclasses.replace(this_process(), host="node7", boot="b", machine="m")), encoding="utf-8")
+    refused = pytest.raises(StoreError, match=f"Held by node7 .*if it is gone, remove {file}")
+    with refused, store_held(tmp_path, Hold.ALONE):
+        pass
+    with store_held(tmp_path, Hold.SHARED):
+        pass
+
+
+# ------------------------------------------------------------------------------- the command, and permissions
+
+
+COMMAND = (
+    "from pathlib import Path; from sweep import __main__ as entry; from sweep.compose import compose;"
+    "entry.compose = lambda argv: compose(argv, Path('tests/support/toy_conf').resolve());"
+    "raise SystemExit(entry.main())"
+)
+WITHOUT_POWER = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")  # root as anybody else
+
+
+def as_stranger(*words: str) -> tuple[int, str, str]:
+    """A process of this user that has no more rights than its user and group give it."""
+    environment = {**os.environ, "COLUMNS": "300", "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [*WITHOUT_POWER, sys.executable, *words]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, env=environment)
+    return done.returncode, done.stdout, done.stderr
+
+
+def command(home: Path, *words: str) -> tuple[int, str]:
+    """The real entry with the configuration of the toys."""
+    places = (f"store={home / 'store'}", f"results={home / 'results'}", "pipeline=tests.support.toy")
+    status, out, err = as_stranger("-c", COMMAND, *words, *places)
+    return status, out + err
+
+
+def give_to_nobody(path: Path) -> None:
+    for each in (path, *path.rglob("*")):
+        os.chown(each, NOBODY, NOBODY, follow_symlinks=False)
+
+
+@pytest.fixture(scope="module")
+def as_root() -> None:
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("not root, or no setpriv here: stores of other users are NOT tested")
+
+
+def test_the_command_refuses_what_is_held_where_it_cannot_ask_and_takes_it_with_yes(
+    as_root: None, tmp_path: Path
+) -> None:
+    store, x = Store(tmp_path / "store"), toy.Point("toy", toy.Shape(3))
+    directory = store.directory(toy.number_of(x))
+    directory.path.mkdir(parents=True)
+    write(directory.path, dataclasses.replace(this_process(), host="node7", boot="b", machine="m", pid=41))
+    status, said = command(tmp_path, "shape.number=3", "-m")
+    assert status == 1
+    assert f"error {directory.address}: held by node7 pid 41 of " in said and "yes=true" in said
+    assert not directory.is_done
+    status, said = command(tmp_path, "shape.number=3", "yes=true", "-m")
+    assert status == 0 and directory.is_done
+
+
+@pytest.fixture(scope="module")
+def finished(as_root: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("finished")
+    status, said = command(home, "shape.number=1,2", "-m")
+    assert status == 0, said
+    return home
+
+
+@pytest.fixture
+def theirs(finished: Path, tmp_path: Path) -> Path:
+    """A finished sweep of somebody else."""
+    home = tmp_path / "home"
+    shutil.copytree(finished, home, symlinks=True)
+    home.chmod(0o755)
+    give_to_nobody(home)
+    return home
+
+
+READING = [("store",), ("store", "check"), ("status",), ("shape.number=1,2,3", "plan=true", "-m")]
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_a_store_of_somebody_else_can_be_listed_and_checked(theirs: Path, words: tuple[str, ...]) -> None:
+    status, said = command(theirs, *words)
+    assert "Traceback" not in said and "Permission" not in said
+    assert status == (1 if words == ("status",) else 0), said  # there are no submissions, and it says so
+
+
+def test_what_may_not_be_written_is_said_in_one_line_with_owner_and_fix(theirs: Path) -> None:
+    status, said = command(theirs, "shape.number=1,2,3", "-m")
+    assert status == 1 and "Traceback" not in said
+    (error,) = [line for line in said.splitlines() if line.startswith("error")]
+    line = r"may not be written by root\. .* is drwxr-xr-x nobody:\S+\. .*umask 002.*chmod g\+rwxs.*store=\."
+    assert re.search(line, error)
+
+
+def test_what_may_not_be_read_is_said_in_one_line_too(theirs: Path) -> None:
+    theirs.chmod(0o700)
+    status, said = command(theirs, "store")
+    assert status == 1 and "Traceback" not in said
+    assert f"may not be read by root. {theirs} is drwx------ nobody:" in said
+
+
+def test_a_colleagues_unfinished_stage_is_named_by_driver_and_worker(as_root: None, tmp_path: Path) -> None:
+    """The store may be written, one stage in it may not."""
+    store, x = Store(tmp_path / "store"), toy.Point("toy", toy.Shape(3))
+    theirs = store.prepare(toy.number_of(x))
+    give_to_nobody(theirs.path)
+    status, said = command(tmp_path, "shape.number=1,3", "-m")
+    assert status == 1 and "Traceback" not in said
+    assert f"{theirs.path} is drwxr-xr-x nobody:" in said
+    status, _, err = as_stranger("-m", "sweep.run", str(theirs.path))
+    assert status == os.EX_IOERR
+    assert err.count("\n") == 1 and f"{theirs.path} is drwxr-xr-x nobody:" in err
+
+
+def test_a_refusal_met_by_a_worker_is_written_down_without_a_traceback(as_root: None, tmp_path: Path) -> None:
+    """The stage may be written, what its batch shares may not: failed.json and the log say whose that is."""
+    store, x = Store(tmp_path / "store"), toy.Point("toy", toy.Shape(3))
+    run_stage([str(store.prepare(toy.number_of(x)).path)])
+    directory, calls = store.prepare(toy.doubled_of(x)), store.shared("toys") / "calls.txt"
+    calls.parent.mkdir(parents=True)
+    calls.touch()
+    give_to_nobody(calls.parent)
+    status, _, err = as_stranger("-m", "sweep.run", str(directory.path))
+    assert status == 1 and "Traceback" not in err
+    message = read_json(directory.failed_file)["message"]
+    assert message.startswith(f"{calls}: may not be written by root. {calls} is -rw-r--r-- nobody:")
+    assert message in err
+
+
+@pytest.fixture
+def read_only(finished: Path, tmp_path: Path) -> Iterator[Path]:
+    """A finished store on a file system that is mounted for reading."""
+    target = tmp_path / "mounted"
+    target.mkdir()
+    for each in (["--bind", finished, target], ["-o", "remount,bind,ro", target]):
+        if subprocess.run(["mount", *each], check=False, capture_output=True).returncode:
+            pytest.skip("nothing can be mounted here: read-only file systems are NOT tested")
+    yield target
+    subprocess.run(["umount", target], check=True)
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_a_store_on_a_read_only_file_system_can_be_listed_and_checked(read_only: Path, words: tuple[str, ...]) -> None:
+    status, said = command(read_only, *words)
+    assert "Traceback" not in said and "Errno" not in said
+    assert status == (1 if words == ("status",) else 0), said
+
+
+def test_writing_on_a_read_only_file_system_is_refused_in_one_line(read_only: Path) -> None:
+    status, said = command(read_only, "shape.number=1,2,3", "-m")
+    assert status == 1 and "Traceback" not in said
+    assert "is read-only. Mount it for writing, or choose another store=." in said

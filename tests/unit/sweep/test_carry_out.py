@@ -1,0 +1,77 @@
+"""A result is published before it is mirrored, and no error of a mirror ends a run."""
+
+from __future__ import annotations
+
+import io
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sweep.carry_out import carry_out
+from sweep.contract import Graph, Request
+from sweep.plan import plan
+from sweep.stage import Stage
+from sweep.store import Store
+from tests.support import toy
+
+POINTS = [toy.Point("toy", toy.Shape(number)) for number in (1, 2)]
+
+
+def run(tmp_path: Path, on_finished: Callable[[Stage, Path], None], points: list[toy.Point] = POINTS) -> int:
+    store = Store(tmp_path / "store")
+    graph: Graph = replace(toy.graph(points, Request("", {}, [{}, {}], store.root)), on_finished=on_finished)
+    work = plan([graph.product], store.is_done)
+    return 0 if carry_out(Console(file=io.StringIO()), graph, work, store, tmp_path / "results") else 1
+
+
+def test_the_product_is_published_before_it_is_mirrored(tmp_path: Path) -> None:
+    mirrored = []
+    published = tmp_path / "results" / "toy" / "latest" / "total.txt"
+    assert run(tmp_path, lambda stage, path: mirrored.append((stage.name, published.exists()))) == 0
+    assert ("total", True) in mirrored and ("total", False) not in mirrored
+
+
+@pytest.mark.parametrize("error", [TypeError("Key 'key': Number not assignable"), ValueError("x"), ImportError("y")])
+def test_what_a_mirror_raises_is_a_warning_with_its_traceback_at_debug_level(
+    tmp_path: Path, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(stage: Stage, path: Path) -> None:
+        raise error
+
+    caplog.set_level(logging.DEBUG, "sweep.carry_out")
+    assert run(tmp_path, fails) == 0
+    assert (tmp_path / "results" / "toy" / "latest" / "total.txt").read_text(encoding="utf-8") == "6"
+    assert any(each.levelname == "WARNING" and "total/" in each.getMessage() for each in caplog.records)
+    assert all(each.exc_info is None for each in caplog.records if each.levelname == "WARNING")
+    assert any(each.exc_info for each in caplog.records if each.levelname == "DEBUG")
+
+
+def test_a_failed_run_stays_failed_and_mirrors_what_is_finished(tmp_path: Path) -> None:
+    mirrored: set[str] = set()
+    points = [replace(each, fail_at=2) for each in POINTS]
+    assert run(tmp_path, lambda stage, path: mirrored.add(stage.name), points) == 1
+    assert "number" in mirrored and "total" not in mirrored
+    assert not (tmp_path / "results" / "toy").exists()
+
+
+def test_an_interruption_in_a_mirror_still_interrupts(tmp_path: Path) -> None:
+    def interrupted(stage: Stage, path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, interrupted)
+
+
+def test_a_store_keeps_its_id_and_a_copy_gets_one_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    first = Store(tmp_path / "store").id
+    assert Store(tmp_path / "store").id == first
+    shutil.copytree(tmp_path / "store", tmp_path / "copy")
+    assert Store(tmp_path / "copy").id != first
+    (tmp_path / "store").rename(tmp_path / "moved")
+    assert Store(tmp_path / "moved").id == first

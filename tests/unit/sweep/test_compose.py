@@ -1,0 +1,132 @@
+"""From a command line to typed points."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from sweep.compose import Composition, compose, is_question_to_hydra
+from sweep.errors import InputError
+from sweep.provenance import PROJECT
+
+CONFIG = PROJECT / "tests" / "support" / "toy_conf"
+
+
+def points(*argv: str) -> Composition:
+    return compose(argv, CONFIG)
+
+
+def numbers(composition: Composition) -> list[int]:
+    return [point.shape.number for point in composition.points]
+
+
+def test_one_command_without_axes_is_one_point() -> None:
+    assert numbers(points()) == [1]
+    assert points("shape=two").request.values == ({},)
+
+
+def test_axes_of_the_command_line_multiply() -> None:
+    composition = points("shape=one,two", "fail_at=7,8", "-m")
+    assert [(point.shape.number, point.fail_at) for point in composition.points] == [
+        (1, 7),
+        (1, 8),
+        (2, 7),
+        (2, 8),
+    ]
+    assert composition.request.values[2] == {"shape": "two", "fail_at": 7}
+
+
+def test_an_experiment_declares_axes_and_points_beside_them() -> None:
+    composition = points("+experiment=grid", "-m")
+    assert numbers(composition) == [3, 4, 5, 100, 2]
+    assert composition.request.values[4] == {"shape.number": 2, "shape": "two", "shape.pause_s": 0.5}
+
+
+def test_the_command_line_replaces_an_axis_and_the_points_that_set_it() -> None:
+    assert numbers(points("+experiment=grid", "shape.number=7,8", "-m")) == [7, 8, 2]
+
+
+def test_an_axis_fixed_on_the_command_line_is_no_axis() -> None:
+    assert numbers(points("+experiment=grid", "shape.number=9", "-m")) == [9, 9]
+
+
+def test_without_multirun_an_experiment_is_its_base_point() -> None:
+    assert numbers(points("+experiment=grid")) == [1]
+
+
+def test_relative_stores_are_relative_to_the_project_and_absolute_ones_are_kept(tmp_path: Path) -> None:
+    assert points().entry.store.is_absolute()
+    assert points(f"store={tmp_path}").entry.store == tmp_path
+
+
+def test_the_command_is_what_makes_the_points_and_not_where_they_are_kept(tmp_path: Path) -> None:
+    request = points("+experiment=grid", "shape=two", "fail_at=3", f"store={tmp_path}", "-m").request
+    assert request.command == "python -m sweep +experiment=grid shape=two fail_at=3 -m"
+    assert request.chosen == {"shape": "two", "fail_at": "3"}
+
+
+def test_mappings_replace_one_another_and_are_not_merged() -> None:
+    composition = points("shape={number:7},{pause_s:1.0}", "-m")
+    assert [(point.shape.number, point.shape.pause_s) for point in composition.points] == [(7, 0.0), (1, 1.0)]
+
+
+def test_a_log_spaced_axis_has_both_ends_and_rises() -> None:
+    dense = numbers(points("shape.number=geomspace(8,256,32)", "-m"))
+    assert len(dense) == 32
+    assert (dense[0], dense[-1]) == (8, 256)
+    assert dense == sorted(set(dense))
+    assert all(abs(later / earlier - 32 ** (1 / 31)) <= 1.01 / earlier for earlier, later in pairwise(dense))
+
+
+def test_an_experiment_declares_a_log_spaced_axis_and_the_command_line_replaces_it() -> None:
+    assert numbers(points("+experiment=dense", "-m")) == [1, 2, 4, 8, 16]
+    assert numbers(points("+experiment=dense", "shape.number=geomspace(1,100,points=3)", "-m")) == [1, 10, 100]
+
+
+def test_the_command_keeps_the_rule_of_an_axis_and_not_its_values() -> None:
+    assert points("shape.number=geomspace(1,16,5)", "-m").request.command == (
+        "python -m sweep 'shape.number=geomspace(1,16,5)' -m"
+    )
+
+
+@pytest.mark.parametrize("flag", ["--run", "--config-dir", "-x"])
+def test_a_flag_that_would_do_nothing_is_refused(flag: str) -> None:
+    with pytest.raises(InputError, match="no such flag here"):
+        is_question_to_hydra([flag, "+experiment=grid"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["shape.number=x"], "shape.number 'x': input should be a valid integer"),
+        (["shape.number=-1"], "shape.number -1: negative. Use 0 or more."),
+        (["shape.number=1,-2,-3", "-m"], "shape.number -2: negative. Use 0 or more.\nshape.number -3: negative."),
+        (["shape.nummer=1"], "shape.nummer: no such field. Did you mean shape.number?"),
+        (["+shape.nummer=1"], "shape.nummer: no such field. Did you mean shape.number?"),
+        (["shape.number=1,2"], "shape.number=1,2: several values are a sweep. Add -m."),
+        (["+experiment=grid,plain", "-m"], "two experiments in one command lose their own axes"),
+        (["+experiment=grid", "+experiment=plain"], "two experiments in one command lose their own axes"),
+        (["shape=three"], "Could not find 'shape/three'"),
+        (["+experiment=nope"], "Could not find 'experiment/nope'"),
+        (["shape.number"], "shape.number"),
+        (["shape.number=geomspace(1,16,5)"], "shape.number=geomspace(1,16,5): several values are a sweep. Add -m."),
+        (["shape.number=geomspace(2,9,9)", "-m"], "geomspace(2,9,9): only 7 different whole numbers. Ask for fewer"),
+        (["shape.number=geomspace(0,16,5)", "-m"], "geomspace(0,16,5): a log scale begins above 0. Raise the low end."),
+        (["shape.number=geomspace(-4,16,5)", "-m"], "geomspace(-4,16,5): a log scale begins above 0."),
+        (["shape.number=geomspace(16,4,5)", "-m"], "geomspace(16,4,5): no rising axis."),
+        (["shape.number=geomspace(1,16,1)", "-m"], "geomspace(1,16,1): no rising axis."),
+        (["shape.number=geomspace(1,16.5,3)", "-m"], "geomspace(1,16.5,3): not whole numbers."),
+        (["shape.number=geomspace(1,16)", "-m"], "missing a required argument: 'points'"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_line_each(argv: list[str], complaint: str) -> None:
+    with pytest.raises(InputError) as refused:
+        points(*argv)
+    assert complaint in str(refused.value)
+
+
+def test_a_thousand_points_are_all_there() -> None:
+    composition = points("shape.number=range(1000)", "-m")
+    assert numbers(composition) == list(range(1000))

@@ -1,0 +1,212 @@
+"""submission.json damaged, lost, or of another submission that makes the same: nothing is forgotten or sent twice."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sweep.compose import Composition, Entry
+from sweep.contract import Request
+from sweep.errors import InputError
+from sweep.launch import slurm, slurm_queue
+from sweep.launch.slurm_state import Seen, State
+from sweep.launch.submission import DamagedSubmission, SubmissionDirectory, awaited, submissions
+from sweep.planning import planned
+from sweep.queueing import cancel, resume, status, submit
+from sweep.store import Store
+from tests.support import toy_queue
+from tests.unit.sweep.test_submission import LAUNCH, fan, written
+
+DAMAGES = (b"", b"{}", b"[1]", b'{"name": "toy"', b'{"name": "toy"}', b"\xff\xfe", None)
+
+
+class Cluster:
+    """Takes every job; all of them wait until they are cancelled."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}  # by id
+        self.waits: dict[str, str | None] = {}
+        self.sizes: dict[str, int] = {}
+        self.cancelled: list[str] = []
+
+    def submit(self, script: Path, arguments: Sequence[str], dependency: str | None) -> str:
+        job_id = str(101 + len(self.names))
+        options = dict(
+            line.removeprefix("#SBATCH --").partition("=")[::2]
+            for line in script.read_text().splitlines()
+            if line.startswith("#SBATCH")
+        )
+        self.names[job_id], self.waits[job_id] = options["job-name"], dependency
+        bounds = options.get("array", "0-0").partition("%")[0].split("-")
+        self.sizes[job_id] = int(bounds[1]) + 1
+        return job_id
+
+    def find(self, name: str) -> str | None:
+        return next((job_id for job_id, each in self.names.items() if each == name), None)
+
+    def in_queue(self, ids: Sequence[str]) -> dict[str, Seen]:
+        alive = [each for each in ids if each in self.names and each not in self.cancelled]
+        elements = {each: [f"{each}_{n}" for n in range(self.sizes[each])] for each in alive}
+        return {
+            name: Seen("PENDING") for each in alive for name in (elements[each] if self.sizes[each] > 1 else [each])
+        }
+
+    def stages(self) -> list[str]:
+        """Of the jobs in the queue, without what makes their names unique."""
+        return [
+            name.split("-")[1].partition(".")[0] for job_id, name in self.names.items() if job_id not in self.cancelled
+        ]
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    made = Cluster()
+    for call in ("submit", "find", "in_queue"):
+        monkeypatch.setattr(slurm_queue, call, getattr(made, call))
+    monkeypatch.setattr(slurm_queue, "cancel", made.cancelled.extend)
+    monkeypatch.setattr(slurm_queue, "ended", lambda ids: ({}, ""))
+    monkeypatch.setattr(slurm_queue, "refuse_without_slurm", lambda: None)
+    monkeypatch.setattr(slurm, "send", lambda of, jobs, _=None, before=(): SEND(of, jobs, made.submit, before))
+    return made
+
+
+SEND = slurm.send
+
+
+def sent(store: Store, points: int = 3) -> SubmissionDirectory:
+    directory = written(store, fan(points))
+    slurm.send(directory, directory.read().jobs)
+    return directory
+
+
+def again(store: Store, yes: bool = False, points: int = 3) -> int:
+    """The command of such a submission once more."""
+    graph = toy_queue.graph(fan(points), LAUNCH)
+    entry = Entry("tests.support.toy_queue", store.root, store.root / "results", plan=False, yes=yes, also=())
+    composition = Composition(entry, (), Request("toy", {}, (), entry.store))
+    return submit(Console(file=io.StringIO()), graph, planned(graph, store), composition)
+
+
+def damage(file: Path, content: bytes | None) -> None:
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+
+
+def said_by(act: object, *words: str) -> str:
+    console = Console(file=io.StringIO(), width=250, highlight=False)
+    assert act(list(words), console) == 0  # type: ignore[operator]
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("content", DAMAGES)
+def test_what_is_damaged_is_read_from_its_second_copy_and_restored(
+    tmp_path: Path, cluster: Cluster, content: bytes | None
+) -> None:
+    store = Store(tmp_path / "store")
+    directory = sent(store)
+    whole, submission = directory.submission_file.read_bytes(), directory.read()
+    damage(directory.submission_file, content)
+    assert directory.read() == submission and submissions(store.root) == [directory]
+    assert {each.state for each in slurm.look(directory).elements} == {State.WAITING}
+    assert again(store) == 0
+    assert cluster.stages() == ["start", "points", "total", "publish", "publish"]
+    assert "restored from its second copy" in said_by(resume, directory.name, f"store={store.root}")
+    assert directory.submission_file.read_bytes() == whole
+
+
+def test_another_digit_in_it_is_noticed(tmp_path: Path, cluster: Cluster) -> None:
+    directory = sent(Store(tmp_path / "store"))
+    submission = directory.read()
+    text = directory.submission_file.read_text(encoding="utf-8")
+    directory.submission_file.write_text(text.replace('"throttle": 2', '"throttle": 3'), encoding="utf-8")
+    assert directory.read() == submission
+
+
+@pytest.mark.parametrize("content", DAMAGES)
+def test_where_both_copies_are_damaged_the_jobs_are_named_and_not_sent_twice(
+    tmp_path: Path, cluster: Cluster, content: bytes | None
+) -> None:
+    store = Store(tmp_path / "store")
+    directory, other = sent(store), sent(store, 5)
+    for file in (directory.submission_file, directory.copy_file):
+        damage(file, content)
+    place, jobs = f"store={store.root}", "101 (01-start), 102 (02-points), 103 (03-total), 104 (04-publish)"
+    whole = said_by(status, place)
+    assert whole.startswith(other.name) and f"{directory.name}: damaged" in whole and jobs in whole
+    mine = said_by(status, directory.name, place)
+    assert "In the queue: 101, 102_0, 102_1, 102_2, 103, 104." in mine and jobs in mine
+    assert f"python -m sweep cancel {directory.name} {place}" in mine
+    assert awaited(store.root) >= {f"total/{fan().key}", fan().address}
+    with pytest.raises(DamagedSubmission):
+        resume([directory.name, place], Console(file=io.StringIO()))
+    before = len(cluster.names)
+    cancel([other.name, place], Console(file=io.StringIO()))
+    with pytest.raises(InputError, match=rf"^submission {directory.name}: damaged.* 102 \(02-points\)[^\n]*yes=true"):
+        again(store)
+    with pytest.raises(InputError, match="yes=true"):
+        resume([other.name, place], Console(file=io.StringIO()))
+    assert len(cluster.names) == before
+    assert "6 elements cancelled" in said_by(cancel, directory.name, place)
+    assert set(cluster.cancelled) >= {"101", "102", "103", "104"}
+    assert again(store) == 0
+    assert cluster.stages() == ["start", "points", "total", "publish"]
+
+
+def test_it_is_sent_all_the_same_if_that_is_meant(tmp_path: Path, cluster: Cluster) -> None:
+    store = Store(tmp_path / "store")
+    directory = sent(store)
+    for file in (directory.submission_file, directory.copy_file):
+        file.unlink()
+    assert again(store, yes=True) == 0
+    assert cluster.stages().count("points") == 2
+
+
+def test_a_job_in_doubt_of_a_damaged_submission_is_looked_up_by_its_name(tmp_path: Path, cluster: Cluster) -> None:
+    store = Store(tmp_path / "store")
+    directory = sent(store)
+    for file in (directory.submission_file, directory.copy_file, directory.path / "jobs" / "02-points.job"):
+        file.write_bytes(b"")
+    (directory.path / "jobs" / "02-points.sending").write_bytes(b"toy-po")
+    assert "102_0" in said_by(status, f"store={store.root}")
+    said_by(cancel, f"store={store.root}")
+    assert cluster.stages() == []
+
+
+def test_what_a_damaged_submission_cannot_be_making_is_sent(tmp_path: Path, cluster: Cluster) -> None:
+    store = Store(tmp_path / "store")
+    directory = sent(store)
+    cluster.cancelled += ["101", "102", "103"]  # only its last job is left, which makes no stage
+    for file in (directory.submission_file, directory.copy_file):
+        file.write_bytes(b"{}")
+    assert again(store) == 0
+
+
+def test_resume_leaves_to_others_what_they_have_in_the_queue(tmp_path: Path, cluster: Cluster) -> None:
+    """Killed before the first sbatch, the same command once more, then resume of the first."""
+    store = Store(tmp_path / "store")
+    first = written(store, fan())
+    second = sent(store)
+    assert cluster.stages() == ["start", "points", "total", "publish"]
+    assert [job.name for job in slurm.resume(first, store, cluster.submit)] == ["04-publish.r2"]
+    assert cluster.stages() == ["start", "points", "total", "publish", "publish"]
+    assert cluster.waits[first.ids()["04-publish.r2"]] == f"afterok:{second.ids()['03-total']}"
+
+
+def test_resume_sends_what_others_do_not_make_and_waits_for_the_rest(tmp_path: Path, cluster: Cluster) -> None:
+    store = Store(tmp_path / "store")
+    first = written(store, fan(4))
+    second = sent(store, 2)  # makes start and two of the four points
+    assert [(job.name, len(job.elements)) for job in slurm.resume(first, store, cluster.submit)] == [
+        ("02-points.r2", 2),
+        ("03-total.r2", 1),
+        ("04-publish.r2", 1),
+    ]
+    ids = first.ids()
+    assert cluster.waits[ids["02-points.r2"]] == f"afterok:{second.ids()['01-start']}"
+    points = second.ids()["02-points"]
+    assert cluster.waits[ids["03-total.r2"]] == f"afterok:{ids['02-points.r2']},afterok:{points}_0,afterok:{points}_1"

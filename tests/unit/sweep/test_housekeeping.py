@@ -1,0 +1,442 @@
+"""What a store holds, is it what it was, what may go: the real command on real directories of the toy pipeline."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sweep.__main__ import sweep
+from sweep.abandoned import token
+from sweep.attempt import begin
+from sweep.compose import compose
+from sweep.contract import Request
+from sweep.lock import Hold
+from sweep.provenance import PROJECT
+from sweep.result import results_in
+from sweep.roots import release, roots, write_root
+from sweep.run import main as run_stage
+from sweep.stage import Stage
+from sweep.store import StageDirectory, Store, StoreError, read_json
+from tests.support import toy
+from tests.support.records import rewrite, unfinish
+
+CONFIG = PROJECT / "tests" / "support" / "toy_conf"
+
+
+def killed() -> str:
+    """The token of a process that is gone."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return token().replace(f"-{os.getpid()}-", f"-{process.pid}-")
+
+
+class User:
+    """Someone with a store and a results folder of their own, and the toy pipeline."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.store, self.results = home, Store(home / "store"), home / "results"
+
+    @property
+    def places(self) -> list[str]:
+        return [f"store={self.store.root}", f"results={self.results}", "pipeline=tests.support.toy"]
+
+    def sweep(self, *overrides: str) -> tuple[int, str]:
+        """One scan: exit status and what was printed."""
+        said = io.StringIO()
+        composition = compose([*overrides, *self.places, "-m"], CONFIG)
+        return sweep(composition, Console(file=said, width=200, highlight=False)), said.getvalue()
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sweep", *words, *self.places]
+        environment = {**os.environ, "COLUMNS": "200"}
+        return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, env=environment)
+
+    def prune(self, *words: str) -> str:
+        done = self.run("store", "prune", *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def check(self, *words: str, status: int) -> str:
+        done = self.run("store", "check", *words)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    def directory(self, stage: Stage) -> StageDirectory:
+        return self.store.directory(stage)
+
+    def doubled(self, number: int, fail_at: int | None = None) -> StageDirectory:
+        return self.directory(toy.doubled_of(point(number, fail_at)))
+
+    def number(self, number: int) -> StageDirectory:
+        return self.directory(toy.number_of(point(number)))
+
+    def total(self, *numbers: int, name: str = "toy") -> StageDirectory:
+        request = Request("", {}, [{} for _ in numbers], self.store.root)
+        return self.directory(toy.graph([replace(point(number), name=name) for number in numbers], request).product)
+
+    def lose(self, name: str) -> None:
+        """The results of a name, and what the store remembers of them."""
+        for root in roots(self.store)[0]:
+            if root.result.manifest.experiment == name:
+                release(self.store, root.id, yes=False)
+        shutil.rmtree(self.results / name)
+
+    def files(self) -> set[str]:
+        return {str(path.relative_to(self.home)) for path in self.home.rglob("*")}
+
+
+def point(number: int, fail_at: int | None = None) -> toy.Point:
+    return toy.Point("toy", toy.Shape(number), fail_at)
+
+
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory: pytest.TempPathFactory) -> User:
+    """Two finished scans that share the point 2."""
+    user = User(tmp_path_factory.mktemp("user"))
+    assert user.sweep("shape.number=1,2")[0] == 0
+    assert user.sweep("shape.number=2,3", "name=other")[0] == 0
+    return user
+
+
+@pytest.fixture
+def user(scanned: User, tmp_path: Path) -> User:
+    shutil.copytree(scanned.home, tmp_path / "home", symlinks=True)
+    user = User(tmp_path / "home")
+    shutil.rmtree(user.store.root / "roots")  # of the results there
+    for result in results_in(user.results)[0]:
+        write_root(user.store, result.path, result.manifest.content)
+    return user
+
+
+def flip_a_byte(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+
+
+# --------------------------------------------------------------------------------------------------- list
+
+
+def test_the_listing_counts_stages_by_name_and_what_results_rest_on(user: User) -> None:
+    shutil.rmtree(user.results / "other")
+    (user.store.root / "wandb").mkdir()
+    (user.store.root / "wandb" / "run").write_bytes(bytes(2000))
+    done = user.run("store")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [row[:3] for row in rows[2:5]] == [["doubled", "3", "3"], ["number", "3", "3"], ["total", "2", "2"]]
+    assert ["3", "calls"] in rows
+    assert ["wandb", "2.0", "kB"] in rows
+    assert ["results:", "2,", "listed", "by", "`python", "-m", "sweep", "results`"] in rows
+    assert any(
+        row[:2] == ["not", "there"] and row[2].endswith(f"other/{user.total(2, 3, name='other').path.name};")
+        for row in rows
+    )
+    assert done.stdout.splitlines()[5].startswith("shared/toys  ")
+
+
+@pytest.mark.parametrize("words", [["store"], ["store", "check"], ["store", "prune"], ["results"]])
+def test_where_nothing_is_nothing_is_said_and_made(tmp_path: Path, words: list[str]) -> None:
+    done = User(tmp_path).run(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ("no results." if words == ["results"] else "(nothing there)") in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (
+            ["stor"],
+            "stor: no such command. Known: store, status, logs, resume, cancel, pin, prefetch, prepare, publish,",
+        ),
+        (["store", "chek"], "store chek: no such action. Use store, store check, store prune or store release."),
+        (["store", "prune", "yes=ja"], "yes=ja: not true or false. Write yes=true."),
+        (["store", "stor=x"], "stor: no such field. Did you mean store?"),
+        (["store", "pipeline=tests.nope"], "pipeline tests.nope: no such module."),
+    ],
+)
+def test_what_is_not_understood_is_refused_in_a_line(user: User, words: list[str], complaint: str) -> None:
+    places = [] if words[-1].startswith("pipeline") else [f"store={user.store.root}"]
+    command = [sys.executable, "-m", "sweep", *words, *places]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert complaint in done.stdout and len(done.stdout.splitlines()) == 1
+
+
+def test_the_sub_command_explains_itself(user: User) -> None:
+    done = user.run("store", "--help")
+    assert done.returncode == 0
+    assert "python -m sweep store prune yes=true         removes it" in done.stdout
+
+
+# ------------------------------------------------------------------------------------------------ results
+
+
+def test_results_are_listed_by_name_with_what_became_of_them(user: User) -> None:
+    toy_key, other_key = user.total(1, 2).path.name, user.total(2, 3, name="other").path.name
+    (user.results / "toy" / toy_key / "total.txt").write_text("5", encoding="utf-8")
+    (user.results / "other").rename(user.home / "moved")
+    done = user.run("results")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [
+        f"other/{other_key}@{user.total(2, 3, name='other').digest[:4]}",
+        f"toy/{toy_key}@{user.total(1, 2).digest[:4]}  latest",
+    ]
+    assert "  changed since  total.txt" in lines
+    assert f"  {user.results / 'other' / other_key}" in lines
+    release = next(line.split("python -m sweep ")[1] for line in lines if line.startswith("  not there"))
+    assert f"released other/{other_key} (root " in user.run(*release.split()).stdout
+    assert "other" not in user.run("results").stdout.replace(str(user.home), "")
+
+
+def test_a_result_whose_manifest_is_damaged_is_listed_all_the_same(user: User) -> None:
+    file = user.results / "toy" / "latest" / "manifest.json"
+    file.write_text("{", encoding="utf-8")
+    done = user.run("results")
+    assert done.returncode == 1
+    assert f"{file.resolve()}: damaged, not JSON. Copy it from the store's roots/" in done.stdout
+    assert f"toy/{user.total(1, 2).path.name}@" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["results", "--help"], "every result there is"),
+        (["results", "-h"], "every result there is"),
+        (["results", "all"], "all"),
+        (["store", "release"], "store release: which result? Write python -m sweep store release RESULT"),
+        (["store", "release", "toy"], "release toy: no such root in"),
+    ],
+)
+def test_what_is_asked_of_results_is_answered_in_words(user: User, words: list[str], said: str) -> None:
+    done = user.run(*words)
+    assert done.returncode == (0 if words[-1].startswith("-") else 1), done.stdout
+    assert said in done.stdout and "Traceback" not in done.stdout + done.stderr
+
+
+# -------------------------------------------------------------------------------------------------- check
+
+
+def test_a_store_as_it_was_published_passes(user: User) -> None:
+    assert "9 stages and shared stores checked, 0 damaged." in user.check(status=0)
+
+
+def test_a_flipped_byte_is_told_set_aside_and_made_again(user: User) -> None:
+    flip_a_byte(user.doubled(2).out / "doubled.json")
+    place = user.doubled(2).address
+    told = user.check(status=1)
+    assert f"damaged  {place}  out/doubled.json: other bytes than were published. To mend it: python -m" in told
+    assert "Set aside, the next sweep makes it again." in user.check("mend=true", status=0)
+    assert (user.doubled(2).path / "damaged-1" / "out" / "doubled.json").exists()
+    assert not user.doubled(2).is_done
+    assert user.sweep("shape.number=2,4")[0] == 0
+    assert json.loads((user.doubled(2).out / "doubled.json").read_text(encoding="utf-8")) == 4
+    user.check(status=0)
+
+
+def test_a_file_too_many_is_told(user: User) -> None:
+    (user.number(1).out / "extra.json").write_text("1", encoding="utf-8")
+    assert "out/extra.json: not there when it was published" in user.check(status=1)
+
+
+def test_a_lost_file_is_noticed_by_the_next_sweep_that_reads_it(user: User) -> None:
+    """Planning looks at the names and sizes of what it reuses, no further."""
+    (user.doubled(2).out / "doubled.json").unlink()
+    told = f"damaged  {user.doubled(2).address}  out/doubled.json: missing. It is set aside and made again."
+    before = user.files()
+    assert told in user.sweep("shape.number=2,4", "plan=true")[1]
+    assert user.files() == before
+    status, said = user.sweep("shape.number=2,4")
+    assert status == 0 and told in said
+    assert (user.results / "toy" / "latest" / "total.txt").read_text(encoding="utf-8") == "12"
+
+
+def test_a_damaged_record_is_restored_from_its_second_copy(user: User) -> None:
+    before = user.doubled(2).read_record()
+    user.doubled(2).record_file.write_text('{"key":', encoding="utf-8")
+    whole = "record.json: not what was published; a second copy of it and the product are whole."
+    assert f"{user.doubled(2).address}  {whole}" in user.check(status=1)
+    status, said = user.sweep("shape.number=2,4")
+    assert status == 0
+    assert f"restored  {user.doubled(2).address}  its record is lost or damaged; a second copy is whole." in said
+    assert user.doubled(2).read_record() == before
+    user.check(status=0)
+
+
+def test_a_description_of_another_stage_is_told(user: User) -> None:
+    shutil.copy(user.number(1).stage_file, user.number(2).stage_file)
+    assert f"{user.number(2).address}  stage.json: describes another stage." in user.check(status=1)
+    user.doubled(1).stage_file.write_bytes(b"\xff")
+    assert f"{user.doubled(1).address}  stage.json: missing or not JSON." in user.check(status=1)
+
+
+def test_a_worker_refuses_an_input_that_is_cut(user: User) -> None:
+    (user.number(1).out / "number.json").write_text("", encoding="utf-8")
+    unfinish(user.doubled(1))
+    assert run_stage([str(user.doubled(1).path)]) == 1
+    assert read_json(user.doubled(1).failed_file)["message"] == (
+        f"input {user.number(1).address}: damaged, out/number.json: 0 bytes, 1 were published."
+        " Run the sweep again: it sets it aside and makes it again, or says what that costs."
+    )
+
+
+def test_a_product_from_before_checksums_is_unchecked_and_not_damaged(user: User) -> None:
+    record = user.number(1).read_record()
+    rewrite(user.number(1), {name: value for name, value in record.items() if name != "files"})
+    flip_a_byte(user.number(1).out / "number.json")
+    assert "0 damaged. 1 finished before there were checksums: unchecked." in user.check(status=0)
+
+
+def test_what_a_batch_shares_is_read_and_mended_by_its_pipeline(user: User) -> None:
+    with (user.store.shared("toys") / "calls.txt").open("a", encoding="utf-8") as calls:
+        calls.write("torn")
+    assert "damaged  shared/toys  calls.txt: line 4 torn. To mend it: " in user.check(status=1)
+    with user.doubled(3).locked():
+        assert "A worker is there: mend it when that has ended." in user.check("mend=true", status=1)
+    assert "Rewritten without it." in user.check("mend=true", status=0)
+    user.check(status=0)
+
+
+def test_a_product_with_a_link_is_refused(tmp_path: Path) -> None:
+    directory = StageDirectory(tmp_path / "number" / "00000000000a")
+    attempt = begin(directory)
+    (attempt.out / "model").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="out/model: a link"):
+        attempt.publish({})
+    assert not directory.is_done
+
+
+# -------------------------------------------------------------------------------------------------- prune
+
+
+def test_pruning_removes_only_what_no_result_rests_on(user: User) -> None:
+    total = user.total(2, 3, name="other").address
+    user.lose("other")
+    before = user.files()
+    would = user.prune()
+    assert user.files() == before
+    assert user.doubled(3).address in would and "3 in all" in would
+    assert "3 in all" in user.prune("yes=true")
+    gone = before - user.files()
+    assert {"/".join(Path(name).parts[1:3]) for name in gone} == {
+        user.doubled(3).address,
+        user.number(3).address,
+        total,
+    }
+    status, said = user.sweep("shape.number=1,2")
+    assert status == 0 and "0 stages to run" in said
+    assert "nothing to remove." in user.prune()
+
+
+def test_a_log_shared_with_what_goes_stays_with_what_stays(user: User) -> None:
+    """Stages of one worker have one log; the links of the others must not point to nothing."""
+    said = {n: user.doubled(n).log_file.read_text(encoding="utf-8") for n in (1, 2)}
+    owner = next(n for n in (1, 2) if user.doubled(n).log_file.resolve().parent == user.doubled(n).path)
+    kept = 3 - owner
+    for result in ("toy", "other"):
+        user.lose(result)
+    assert user.sweep(f"shape.number={kept}")[0] == 0
+    user.prune("yes=true")
+    assert not user.doubled(owner).path.exists()
+    assert user.doubled(kept).log_file.read_text(encoding="utf-8") == said[kept]
+
+
+def test_what_a_batch_shares_goes_with_its_last_stage(user: User) -> None:
+    for result in ("toy", "other"):
+        user.lose(result)
+    user.prune("yes=true")
+    assert [path.name for path in user.store.root.iterdir() if path.name != "roots"] == ["lock"]
+
+
+def test_what_failed_stays_with_what_it_rests_on_until_it_is_given_up(user: User) -> None:
+    assert user.sweep("shape.number=7", "fail_at=7", "name=broken")[0] == 1
+    failed = user.doubled(7, fail_at=7)
+    assert "stays, unless unfinished=true" in user.prune("yes=true")
+    assert failed.failed_file.exists() and user.number(7).is_done
+    user.prune("unfinished=true", "yes=true")
+    assert not failed.path.exists() and not user.number(7).path.exists()
+    assert user.doubled(1).is_done
+
+
+def test_a_running_stage_and_its_inputs_are_never_removed(user: User) -> None:
+    out = user.doubled(3).out
+    unfinish(user.doubled(3))
+    for result in ("toy", "other"):
+        user.lose(result)
+    with user.doubled(3).locked():
+        user.prune("unfinished=true", "yes=true")
+        assert out.exists() and user.number(3).is_done and user.store.shared("toys").exists()
+        assert not user.doubled(1).path.exists()
+    user.prune("unfinished=true", "yes=true")
+    assert not user.doubled(3).path.exists()
+
+
+def test_nothing_is_removed_or_mended_while_a_sweep_is_at_work_nor_the_other_way_round(user: User) -> None:
+    with user.store.held(Hold.SHARED), user.store.held(Hold.SHARED):
+        for words in (["prune", "yes=true"], ["check", "mend=true"]):
+            refused = user.run("store", *words)
+            assert refused.returncode == 1
+            assert "a sweep, a prune or a mend is at work. Run the command again when that has ended." in refused.stdout
+    with user.store.held(Hold.ALONE), pytest.raises(StoreError, match="being pruned or mended"):
+        user.sweep("shape.number=1,2")
+
+
+def test_leftovers_go_and_what_they_lie_in_stays(user: User) -> None:
+    left = [user.doubled(1).path / "out-00000000", user.doubled(1).scratch, user.number(2).path / "damaged-1"]
+    key = user.total(1, 2).path.name
+    left += [user.results / "toy" / f".{key}.{killed()}", user.store.root / "aside" / "3f9a0b1c"]
+    at_work = [user.results / "toy" / f".{key}.{token()}", user.store.root / "aside" / token()]
+    for path in (*left, *at_work):
+        path.mkdir(parents=True)
+        (path / "file").write_bytes(bytes(1000))
+    assert "5.0 kB" in user.prune("yes=true")
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in at_work)
+    user.check(status=0)
+
+
+def test_attempts_that_no_record_names_go_and_what_one_can_be_restored_from_stays(user: User) -> None:
+    unfinished = user.number(7)
+    unfinished.path.mkdir()
+    for directory in (user.number(1), unfinished):
+        for name in ("out-lost", "out-whole"):
+            (directory.path / name).mkdir()
+            (directory.path / name / "file").write_bytes(bytes(1000))
+        for name in ("record-whole.json", "record-torn.json"):
+            (directory.path / name).write_text("{}", encoding="utf-8")
+    user.prune("yes=true")
+    names = {path.name for path in user.number(1).path.iterdir()}
+    assert not names & {"out-lost", "out-whole", "record-whole.json", "record-torn.json"}
+    assert user.number(1).out.exists()
+    assert {path.name for path in unfinished.path.iterdir()} == {"out-whole", "record-whole.json", "lock"}
+    user.check(status=0)
+
+
+@pytest.mark.parametrize("damaged", ["store/roots/*.json", "results/toy/*/manifest.json", "store/number/*/stage.json"])
+def test_nothing_is_removed_where_it_cannot_be_known_what_rests_on_what(user: User, damaged: str) -> None:
+    path = next(path for path in user.home.glob(damaged) if "latest" not in path.parts)
+    path.write_text("{", encoding="utf-8")
+    refused = user.run("store", "prune", "yes=true")
+    assert refused.returncode == 1
+    assert f"{path}: damaged" in refused.stdout
+
+
+def test_what_an_interrupted_scan_has_finished_is_not_pruned(tmp_path: Path) -> None:
+    """Stages that were never begun are written down all the same, and hold on to what they wait for."""
+    user = User(tmp_path)
+    status, _ = user.sweep("shape.number=1,2,3", "fail_at=3")
+    assert status == 1 and not (user.results / "toy").exists()
+    finished = [user.number(1), user.number(2), user.number(3)]
+    assert all(each.is_done for each in finished)
+    user.prune("yes=true")
+    assert all(each.is_done for each in finished)

@@ -1,0 +1,166 @@
+"""Whose a submission is, in a store that several share. Other users are made with chown, which root alone may do."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pwd
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sweep.errors import InputError
+from sweep.json_files import CHECKSUM
+from sweep.launch import slurm
+from sweep.launch.ownership import foreign_lines, is_own, owner_of, this_account
+from sweep.launch.submission import SubmissionDirectory, submissions
+from sweep.queueing import cancel, logs, resume, status
+from sweep.store import Store
+from tests.unit.sweep.test_submission import fan, written
+
+DAEMON = pwd.getpwnam("daemon")
+NOBODY = pwd.getpwnam("nobody")
+root_alone = pytest.mark.skipif(os.geteuid() != 0, reason="to give files away one has to be root")
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("PATH", "/usr/bin/nowhere")  # no SLURM
+    return Store(tmp_path / "store")
+
+
+def give(directory: SubmissionDirectory, to: pwd.struct_passwd, recorded: bool = True) -> SubmissionDirectory:
+    """As if that user had submitted it."""
+    if recorded:
+        record(directory, user=to.pw_name, uid=to.pw_uid)
+    for path in [directory.path, *directory.path.rglob("*")]:
+        os.lchown(path, to.pw_uid, to.pw_gid)
+    return directory
+
+
+def record(directory: SubmissionDirectory, **facts: object) -> None:
+    """Write these into submission.json; None takes one out."""
+    content = {**json.loads(directory.submission_file.read_text(encoding="utf-8")), **facts, CHECKSUM: None}
+    text = json.dumps({name: value for name, value in content.items() if value is not None})
+    directory.submission_file.write_text(text, encoding="utf-8")
+
+
+def said_by(act: Callable[..., int], store: Store, *words: str) -> str:
+    console = Console(file=io.StringIO(), width=200, highlight=False)
+    assert act([*words, f"store={store.root}"], console) == 0
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_submission_records_its_user_and_host(store: Store) -> None:
+    submission = written(store, fan()).read()
+    account = this_account()
+    assert (submission.user, submission.uid, submission.host) == (account.user, os.geteuid(), account.host)
+    assert account.user == pwd.getpwuid(os.geteuid()).pw_name
+
+
+def test_a_submission_of_before_belongs_to_the_owner_of_its_file(store: Store) -> None:
+    directory = written(store, fan())
+    record(directory, user=None, uid=None, host=None)
+    assert directory.read().user == ""
+    assert is_own(directory)
+    assert directory.name in said_by(status, store)
+
+
+@root_alone
+def test_without_an_id_the_newest_of_ones_own_is_meant(store: Store) -> None:
+    mine = written(store, fan())
+    theirs = [give(written(store, fan(n)), DAEMON) for n in (1, 2)]
+    record(theirs[0], user=None, uid=None)  # as of before
+    said = said_by(status, store)
+    assert said.startswith(mine.name)
+    assert said.rstrip().endswith(f"2 submissions of daemon are here: {theirs[0].name}, {theirs[1].name}.")
+    assert said_by(status, store, theirs[0].name).startswith(theirs[0].name)  # a look needs the id alone
+    assert "submissions of" not in said_by(status, store, theirs[0].name)
+    assert said_by(logs, store).count("nothing printed yet") == 6 and said_by(logs, store, theirs[0].name)
+    said_by(cancel, store)
+    assert [each.is_open for each in (mine, *theirs)] == [False, True, True]
+
+
+@root_alone
+def test_where_all_are_of_others_one_has_to_be_named(store: Store) -> None:
+    theirs = [give(written(store, fan()), DAEMON) for _ in range(5)]
+    newest = ", ".join(each.name for each in theirs[-3:])
+    for act in (status, logs, resume, cancel):
+        with pytest.raises(InputError) as raised:
+            said_by(act, store)
+        assert str(raised.value) == (
+            f"submission: none of yours in {store.root}. 5 submissions of daemon are here, the newest: {newest}."
+            " Name the one that is meant."
+        )
+
+
+@root_alone
+def test_what_would_run_or_end_under_whose_account_is_said(store: Store, golden: Callable[[str, str], None]) -> None:
+    theirs = give(written(store, fan()), DAEMON)
+    account, lines = this_account(), []
+    for act in (resume, cancel):
+        for words in ((theirs.name,), (theirs.name, "yes=false")):
+            with pytest.raises(InputError) as raised:
+                said_by(act, store, *words)
+        lines.append(str(raised.value))
+    assert theirs.is_open
+    lines += said_by(cancel, store, theirs.name, "yes=true").splitlines()
+    assert not theirs.is_open
+    text = "\n".join(lines).replace(str(theirs.path), "STORE/ID").replace(theirs.name, "ID")
+    golden("slurm/foreign.txt", text.replace(f"account of {account.user}", "account of alice") + "\n")
+
+
+@root_alone
+@pytest.mark.parametrize(
+    ("facts", "part"),
+    [
+        ({"user": "root", "uid": 0}, None),  # written by daemon, to be taken for root's
+        ({"user": "root", "uid": DAEMON.pw_uid}, "submission.json"),
+        ({}, "code"),  # the code that would run is somebody else's to change
+        ({}, ""),
+    ],
+)
+def test_signs_that_disagree_are_said_and_make_it_foreign(
+    store: Store, facts: dict[str, object], part: str | None
+) -> None:
+    directory = written(store, fan())
+    if part is None:
+        give(directory, DAEMON, recorded=False)
+    elif part != "submission.json":
+        os.chown(directory.path / part, DAEMON.pw_uid, DAEMON.pw_gid)
+    record(directory, **facts)
+    assert not is_own(directory)
+    (line,) = foreign_lines(submissions(store.root))
+    assert "daemon" in line or f"uid {DAEMON.pw_uid}" in line
+    assert line.startswith(f"{directory.name}: ")
+    with pytest.raises(InputError, match="none of yours"):
+        said_by(resume, store)
+    with pytest.raises(InputError, match="yes=true"):
+        said_by(resume, store, directory.name)
+
+
+def test_a_name_with_escape_codes_is_shown_without_them(store: Store) -> None:
+    directory = written(store, fan())
+    record(directory, user="\x1b[2Jeve", uid=os.geteuid())
+    assert "?[2Jeve" in owner_of(directory).conflict
+
+
+def test_a_file_that_cannot_be_read_belongs_to_its_owner(store: Store) -> None:
+    directory = written(store, fan())
+    directory.submission_file.write_text("{", encoding="utf-8")
+    assert owner_of(directory).uid == os.geteuid()
+
+
+@root_alone
+def test_what_others_have_in_the_queue_is_waited_for_all_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = give(written(store, fan()), NOBODY)
+    theirs.submitted("01-start", "17")
+    monkeypatch.setattr(
+        slurm.slurm_queue, "in_queue", lambda ids: {each: slurm.slurm_queue.Seen("RUNNING") for each in ids}
+    )
+    assert [each.job_id for each in slurm.elsewhere(store.root)] == ["17"]

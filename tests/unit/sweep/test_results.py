@@ -1,0 +1,536 @@
+"""Results are never replaced and never removed: published, listed, copied, released, by the toy pipeline."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from rich.console import Console
+
+from sweep import roots as roots_file
+from sweep.carry_out import carry_out
+from sweep.checksums import file_states
+from sweep.contract import Graph, Request
+from sweep.copying import copy_to
+from sweep.errors import InputError
+from sweep.inventory import take
+from sweep.plan import plan
+from sweep.prune import prune
+from sweep.publish import Published, publish, require_place
+from sweep.result import latest_of, results_in
+from sweep.roots import release, roots
+from sweep.show_results import Listed, show_listed
+from sweep.store import StageDirectory, Store, StoreError, read_json, write_json
+from tests.support import toy
+
+KILLED = 9
+
+
+class User:
+    """Someone whose toy scan is finished, with results of their own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.store, self.results = home, Store(home / "store"), home / "results"
+        points = [toy.Point("toy", toy.Shape(number)) for number in (1, 2)]
+        self.graph: Graph = toy.graph(points, Request("", {}, [{}, {}], self.store.root))
+
+    @property
+    def product(self) -> StageDirectory:
+        return self.store.directory(self.graph.product)
+
+    @property
+    def key(self) -> str:
+        return self.graph.product.key
+
+    @property
+    def folder(self) -> Path:
+        return self.results / "toy"
+
+    def publish(self, results: Path | None = None) -> Published:
+        return publish(self.graph, self.store, results or self.results)
+
+    def make_otherwise(self, directory: StageDirectory, name: str, text: str) -> None:
+        """Other bytes under the same key, with a record that says so."""
+        (directory.out / name).write_text(text, encoding="utf-8")
+        record = {name: value for name, value in directory.read_record().items() if name != "checksum"}
+        write_json(directory.record_file, {**record, "files": file_states(directory.out)})
+
+    def prunable(self) -> set[str]:
+        return {each.place for each in prune(self.store, self.results, yes=False, unfinished=True).gone}
+
+
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    user = User(tmp_path_factory.mktemp("scanned"))
+    work = plan([user.graph.product], user.store.is_done)
+    assert carry_out(Console(file=io.StringIO()), user.graph, work, user.store, user.results)
+    shutil.rmtree(user.results)
+    shutil.rmtree(user.store.root / "roots")
+    return user.home
+
+
+@pytest.fixture
+def user(scanned: Path, tmp_path: Path) -> User:
+    shutil.copytree(scanned, tmp_path / "home", symlinks=True)
+    return User(tmp_path / "home")
+
+
+def content(folder: Path) -> dict[str, bytes | str]:
+    """Every file and link below, hidden ones too."""
+    return {
+        str(path.relative_to(folder)): str(path.readlink()) if path.is_symlink() else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
+
+
+# ------------------------------------------------------------------------------------------------ publishing
+
+
+def test_a_result_lies_under_its_key_and_latest_leads_to_it(user: User) -> None:
+    published = user.publish()
+    assert published.path == user.folder / user.key
+    assert published.warnings == ()
+    assert content(user.folder) == {
+        f"{user.key}/manifest.json": (published.path / "manifest.json").read_bytes(),
+        f"{user.key}/total.txt": b"6",
+        "latest": user.key,
+    }
+    manifest = read_json(published.path / "manifest.json")
+    assert manifest["product"] == f"total/{user.key}"
+    assert manifest["points"] == 2
+    assert manifest["files"] == {"total.txt": file_states(user.product.out)["total.txt"]["sha256"]}
+    assert manifest["lost"] == {}
+
+
+def test_the_same_bytes_again_write_nothing_and_a_users_files_stay(user: User) -> None:
+    user.publish()
+    (user.folder / user.key / "notes.txt").write_text("mine", encoding="utf-8")
+    (user.folder / user.key / "figures").mkdir()
+    (user.folder / "comparison.ods").write_text("mine too", encoding="utf-8")
+    before = {path: path.lstat().st_mtime_ns for path in user.home.rglob("*")}
+    assert user.publish().path == user.folder / user.key
+    assert {path: path.lstat().st_mtime_ns for path in user.home.rglob("*")} == before
+
+
+def test_other_bytes_under_the_same_key_are_published_beside_it(user: User) -> None:
+    first = content(user.publish().path)
+    user.make_otherwise(user.product, "total.txt", "7")
+    second = user.publish()
+    assert second.path == user.folder / f"{user.key}-2"
+    assert second.warnings == (
+        f"{user.folder / user.key}: holds other bytes, and stays. Published beside it: {user.key}-2.",
+    )
+    assert content(user.folder / user.key) == first
+    assert (user.folder / "latest" / "total.txt").read_text(encoding="utf-8") == "7"
+    assert user.publish().warnings == ()
+    user.make_otherwise(user.product, "total.txt", "6")
+    assert user.publish().path == user.folder / user.key
+    assert (user.folder / "latest").readlink() == Path(user.key)
+    assert sorted(path.name for path in user.folder.iterdir()) == [user.key, f"{user.key}-2", "latest"]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda result: (result / "total.txt").write_text("5", encoding="utf-8"),
+        lambda result: (result / "total.txt").unlink(),
+        lambda result: (result / "manifest.json").write_text("{", encoding="utf-8"),
+        lambda result: (result / "manifest.json").write_text('{"experiment": "toy"}', encoding="utf-8"),
+    ],
+)
+def test_what_a_user_did_to_a_result_stays_and_a_whole_one_is_published_beside_it(
+    user: User, harm: Callable[[Path], object]
+) -> None:
+    result = user.publish().path
+    harm(result)
+    before = content(result)
+    beside = user.publish()
+    assert beside.path == user.folder / f"{user.key}-2" and len(beside.warnings) == 1
+    assert content(result) == before
+    assert user.publish().path == beside.path
+
+
+def test_a_result_that_was_moved_away_is_published_again(user: User) -> None:
+    user.publish().path.rename(user.home / "elsewhere")
+    assert user.publish().path == user.folder / user.key
+    assert (user.home / "elsewhere" / "total.txt").exists()
+
+
+def test_the_old_layout_is_left_alone(user: User) -> None:
+    published = user.publish().path
+    for path in list(published.iterdir()):
+        path.rename(user.folder / path.name)
+    published.rmdir()
+    before = content(user.folder)
+    assert user.publish().path == published
+    assert before.items() <= content(user.folder).items()
+
+
+def lose_manifest(place: Path) -> None:
+    (place / "manifest.json").unlink()
+
+
+def tear_manifest(place: Path) -> None:
+    (place / "manifest.json").write_text("{", encoding="utf-8")
+
+
+def put_a_file(place: Path) -> None:
+    shutil.rmtree(place)
+    place.write_text("mine", encoding="utf-8")
+
+
+def put_a_folder(place: Path) -> None:
+    shutil.rmtree(place)
+    place.mkdir()
+
+
+@pytest.mark.parametrize("change", [lose_manifest, tear_manifest, put_a_file, put_a_folder])
+def test_beside_what_is_no_result_any_more_the_result_is_published_once(
+    user: User, change: Callable[[Path], None]
+) -> None:
+    place = user.publish().path
+    change(place)
+    before = {path: text for path, text in content(user.folder).items() if path != "latest"}
+    for _ in range(2):
+        published = user.publish()
+        assert published.path == place.with_name(f"{user.key}-2")
+    assert before.items() <= content(user.folder).items()
+    assert latest_of(published.path)
+
+
+@pytest.mark.parametrize(
+    ("place", "complaint"),
+    [
+        ("results", "there, and no folder. Move it away, or choose another results= or name=."),
+        ("results/toy", "there, and no folder. Move it away, or choose another results= or name=."),
+    ],
+)
+def test_what_is_in_the_way_is_refused_before_anything_runs(user: User, place: str, complaint: str) -> None:
+    path = user.home / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine", encoding="utf-8")
+    for refuse in (lambda: require_place(user.graph, user.store, user.results), user.publish):
+        with pytest.raises(InputError) as refused:
+            refuse()
+        assert str(refused.value) == f"results {path}: {complaint}"
+
+
+def test_the_store_itself_is_no_folder_for_results(user: User) -> None:
+    """A result there would be pruned as a stage."""
+    with pytest.raises(InputError, match="this is the store, where results would look like stages"):
+        user.publish(user.store.root)
+
+
+@pytest.mark.parametrize("name", ["published", "Latest", "..", ".", "a/b", "", "-x", "a b", "x" * 201, "e\u0301"])
+def test_a_name_that_can_be_no_folder_of_results_is_refused(user: User, name: str) -> None:
+    with pytest.raises(InputError, match=r"^name .*\. (Use|Choose) .*\.$"):
+        replace(user.graph, name=name)
+
+
+def test_a_product_that_is_not_what_its_record_says_is_not_published(user: User) -> None:
+    (user.product.out / "total.txt").write_text("9", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"total/.*total\.txt: other bytes than were published\. Nothing is"):
+        user.publish()
+    assert list(user.folder.iterdir()) == []
+    (user.product.out / "total.txt").unlink()
+    with pytest.raises(StoreError, match=r"total\.txt: missing"):
+        user.publish()
+
+
+def test_a_manifest_of_the_product_itself_gives_way_to_ours(user: User) -> None:
+    user.make_otherwise(user.product, "manifest.json", '{"curve": "0a"}')
+    published = user.publish()
+    assert "stages" in read_json(published.path / "manifest.json")
+    assert list(published.manifest["files"]) == ["total.txt"]
+    assert user.publish().path == published.path
+
+
+def test_a_stage_whose_record_is_lost_is_listed_and_said(user: User) -> None:
+    first, second = (user.store.directory(each) for each in user.graph.product.inputs["doubled"])  # type: ignore[arg-type]
+    first.record_file.unlink()
+    second.record_file.write_text("{", encoding="utf-8")
+    published = user.publish()
+    assert published.manifest["lost"] == {
+        first.address: "its record.json is missing",
+        second.address: "its record.json is damaged",
+    }
+    assert len(published.manifest["stages"]) == 3
+    assert published.warnings[0] == (
+        f"{first.address}: its record.json is missing; its digest and cost are not known any more."
+        " redo=total makes it again."
+    )
+    assert not user.prunable()  # the root names them too
+
+
+def test_a_lost_record_does_not_end_in_silence(user: User) -> None:
+    doubled = user.store.directory(user.graph.product.inputs["doubled"][0])  # type: ignore[arg-type]
+    doubled.record_file.unlink()
+    said = io.StringIO()
+    work = plan([user.graph.product], user.store.is_done)
+    assert carry_out(Console(file=said, width=300), user.graph, work, user.store, user.results)
+    assert f"warning  {doubled.address}: its record.json is missing" in said.getvalue()
+
+
+# ------------------------------------------------------------------------------------------------------ latest
+
+
+def test_where_links_are_not_supported_that_is_said(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    published = user.publish()
+    assert published.warnings == (
+        f"{user.folder}/latest: not set (Operation not permitted). The result is {published.path}.",
+    )
+    assert [path.name for path in user.folder.iterdir()] == [user.key]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: path.symlink_to("/")])
+def test_a_latest_of_the_users_own_stays(user: User, make: Callable[[Path], object]) -> None:
+    user.folder.mkdir(parents=True)
+    make(user.folder / "latest")
+    before = (user.folder / "latest").lstat()
+    assert user.publish().warnings == (
+        f"{user.folder}/latest: not a link of ours, left as it is. The result is {user.folder / user.key}.",
+    )
+    assert (user.folder / "latest").lstat() == before
+
+
+# ----------------------------------------------------------------------------------- killed, and several at once
+
+
+def dies_before_change(user: User, number: int) -> bool:
+    """Publish in a process that is killed before its n-th change of the disk; False if it made fewer."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == KILLED
+    left = number
+
+    def deadly(act: Callable[..., object]) -> Callable[..., object]:
+        def changed(*arguments: object, **named: object) -> object:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os._exit(KILLED)
+            return act(*arguments, **named)
+
+        return changed
+
+    try:
+        for owner, name in (
+            *((Path, name) for name in ("mkdir", "rename", "replace", "symlink_to", "unlink")),
+            (shutil, "copyfile"),
+            (os, "fsync"),
+        ):
+            setattr(owner, name, deadly(getattr(owner, name)))
+        user.publish()
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def test_a_publication_killed_anywhere_leaves_what_was_there_and_the_next_one_is_whole(user: User) -> None:
+    old = content(user.publish().path)
+    user.make_otherwise(user.product, "total.txt", "7")
+    deaths = 0
+    while True:
+        copy = User(user.home.with_name(f"killed-{deaths}"))
+        shutil.copytree(user.home, copy.home, symlinks=True)
+        if not dies_before_change(copy, deaths + 1):
+            break
+        deaths += 1
+        assert content(copy.folder / copy.key) == old
+        assert (copy.folder / "latest" / "total.txt").exists()
+        left = [path for path in copy.folder.iterdir() if path.name.startswith(".")]
+        assert len(left) <= 1
+        assert [each.place for each in removals_of_asides(copy)] == [f"toy/{path.name}" for path in left]
+        assert copy.publish().path == copy.folder / f"{copy.key}-2"
+        assert sorted(path.name for path in copy.folder.iterdir()) == [copy.key, f"{copy.key}-2", "latest"]
+        assert (copy.folder / "latest" / "total.txt").read_text(encoding="utf-8") == "7"
+        assert len(roots(copy.store)[0]) == len({root.id for root in roots(copy.store)[0] if root.is_there})
+    assert deaths >= 8
+
+
+def removals_of_asides(user: User) -> list[object]:
+    return [
+        each for each in prune(user.store, user.results, yes=False, unfinished=False).gone if "/." in f"/{each.place}"
+    ]
+
+
+def test_two_stores_that_publish_one_key_at_once_both_find_their_place(user: User) -> None:
+    other = User(user.home.with_name("other"))
+    shutil.copytree(user.home, other.home, symlinks=True)
+    other.make_otherwise(other.product, "total.txt", "7")
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda each: each.publish(user.results).path, [user, other] * 8))
+    assert set(paths) == {user.folder / user.key, user.folder / f"{user.key}-2"}
+    assert {path.name for path in user.folder.iterdir()} == {user.key, f"{user.key}-2", "latest"}
+    for path, whose in zip(paths, [user, other] * 8, strict=True):
+        assert (path / "total.txt").read_bytes() == (whose.product.out / "total.txt").read_bytes()
+
+
+# ------------------------------------------------------------------------------------------- roots and release
+
+
+def test_what_a_result_rests_on_is_kept_wherever_the_result_lies(user: User) -> None:
+    user.publish(user.home / "far" / "away")
+    assert user.prunable() == set()
+    shutil.rmtree(user.home / "far")
+    assert user.prunable() == set()
+    (resting,) = take(user.store, user.results).results
+    assert resting.place == str(user.home / "far" / "away" / "toy" / user.key) and not resting.is_there
+    before = content(user.store.root)
+    release(user.store, f"toy/{user.key}", yes=False)
+    assert {name for name, _ in before.items() - content(user.store.root).items()} == {f"roots/{resting.root}.json"}
+    assert f"total/{user.key}" in user.prunable()
+
+
+def test_a_result_in_the_results_folder_keeps_what_it_rests_on_without_a_root(user: User) -> None:
+    path = user.publish().path
+    path.rename(user.results / "renamed by hand")
+    shutil.rmtree(user.folder)
+    shutil.rmtree(user.store.root / "roots")
+    (user.results / "manifest.json").write_text('{"name": "a web page of mine"}', encoding="utf-8")
+    assert user.prunable() == set()
+
+
+@pytest.mark.parametrize("spelled", ["{path}", "{path}/", "{folder}/latest", "toy/{key}", "toy/{key}@{digest}", "{id}"])
+def test_a_root_is_released_by_path_name_or_id(user: User, spelled: str) -> None:
+    path = user.publish().path
+    (root,) = roots(user.store)[0]
+    before = content(user.results)
+    names = {"path": path, "folder": user.folder, "key": user.key, "id": root.id, "digest": user.product.digest[:4]}
+    release(user.store, spelled.format(**names), yes=False)
+    assert roots(user.store) == ([], [])
+    assert content(user.results) == before
+
+
+def test_a_release_that_is_not_clear_is_refused(user: User) -> None:
+    user.publish()
+    user.publish(user.home / "second")
+    with pytest.raises(InputError, match=rf"release toy/{user.key}: 2 roots are called that\. Choose one by its id: "):
+        release(user.store, f"toy/{user.key}", yes=True)
+    with pytest.raises(InputError, match=rf"release toy: no such root in .*\. There are: toy/{user.key}, "):
+        release(user.store, "toy", yes=True)
+    assert len(roots(user.store)[0]) == 2
+
+
+def test_a_root_of_another_user_needs_to_be_meant(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    user.publish()
+    monkeypatch.setattr(roots_file, "user", lambda: "somebody")
+    with pytest.raises(InputError, match=r"published by .*\. Ask them, or add yes=true\."):
+        release(user.store, f"toy/{user.key}", yes=False)
+    release(user.store, f"toy/{user.key}", yes=True)
+    assert roots(user.store) == ([], [])
+
+
+def test_another_result_at_the_same_path_is_another_root(user: User) -> None:
+    user.publish().path.rename(user.home / "first")
+    user.make_otherwise(user.product, "total.txt", "7")
+    user.publish()
+    assert sorted(root.is_there for root in roots(user.store)[0]) == [False, True]
+
+
+def test_a_damaged_root_is_written_again_by_its_result(user: User) -> None:
+    user.publish()
+    (file,) = (user.store.root / "roots").iterdir()
+    before = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text("", encoding="utf-8")
+    with pytest.raises(StoreError, match=rf"{file}: damaged\. Publish its result again, by the same command"):
+        user.prunable()
+    user.publish()
+    assert json.loads(file.read_text(encoding="utf-8"))["manifest"] == before["manifest"]
+
+
+def test_a_superseded_product_stays_while_a_result_cites_it(user: User) -> None:
+    user.publish()
+    doubled = user.store.directory(user.graph.product.inputs["doubled"][0])  # type: ignore[arg-type]
+    for number, text in enumerate(("2", "20", "3"), start=1):  # the first is what the result rests on
+        aside = StageDirectory(doubled.path / f"superseded-{number}")
+        shutil.copytree(doubled.out, aside.path / doubled.out.name)
+        shutil.copyfile(doubled.record_file, aside.record_file)
+        user.make_otherwise(aside, "doubled.json", text)
+    user.make_otherwise(doubled, "doubled.json", "4")
+    assert user.prunable() == {f"{doubled.address}/superseded-{number}" for number in (2, 3)}
+    assert prune(user.store, user.results, yes=True, unfinished=False).gone
+    assert sorted(path.name for path in doubled.path.glob("superseded-*")) == ["superseded-1"]
+
+
+# -------------------------------------------------------------------------------------------------------- a copy
+
+
+def test_a_copy_replaces_the_files_of_an_earlier_one_and_no_others(user: User) -> None:
+    target = user.results / "published" / "toy"
+    copy_to(user.publish(), target)
+    manifest = read_json(target / "manifest.json")
+    write_json(target / "manifest.json", {**manifest, "files": {**manifest["files"], "old.txt": ""}})
+    (target / "old.txt").write_text("of the earlier one", encoding="utf-8")
+    (target / "mine.txt").write_text("mine", encoding="utf-8")
+    (target / ".total.txt.node7-4711-9f3c1ab2").write_text(
+        "of a copy that was killed on another node", encoding="utf-8"
+    )
+    os.utime(target / ".total.txt.node7-4711-9f3c1ab2", (0, 0))
+    user.make_otherwise(user.product, "total.txt", "7")
+    published = user.publish()
+    copy_to(published, target)
+    assert content(target) == {**content(published.path), "mine.txt": b"mine"}
+
+
+@pytest.mark.parametrize("there", ["folder", "file", "clash"])
+def test_a_copy_onto_what_is_not_ours_is_refused(user: User, there: str) -> None:
+    target, published = user.home / "target", user.publish()
+    if there == "file":
+        target.write_text("mine", encoding="utf-8")
+    else:
+        target.mkdir()
+        (target / "total.txt").write_text("mine", encoding="utf-8")
+    if there == "clash":
+        write_json(target / "manifest.json", {"experiment": "toy", "stages": {}, "files": {}})
+    before = content(user.home)
+    with pytest.raises(InputError, match=r"^to .*: there, and not (of )?a result of ours"):
+        copy_to(published, target)
+    assert content(user.home) == before
+
+
+# ------------------------------------------------------------------------------------------------------ the list
+
+
+def test_links_and_what_is_half_published_are_no_results_of_their_own(user: User) -> None:
+    path = user.publish().path
+    shutil.copytree(path, user.folder / f".{user.key}.node7-4711-9f3c1ab2")
+    assert [each.path for each in results_in(user.results)[0]] == [path]
+
+
+def test_the_list_reads_well_at_80_columns(golden: Callable[[str, str], None]) -> None:
+    first = Listed(
+        name="budget_scan/1a2b3c4d5e6f",
+        digest="9c1f0a2b3c4d",
+        points=10,
+        finished_at="2026-11-26T16:33:22+00:00",
+        size_bytes=1_234_567,
+        usd=0.0034,
+        path="/scratch/a-project-with-a-long-name/of-a-group/experiments/results/budget_scan/1a2b3c4d5e6f",
+        is_latest=False,
+        changed=["table.csv", "figures/scaling.png"],
+        root="0123456789ab",
+        by="ann",
+    )
+    others = (
+        replace(first, name="budget_scan/1a2b3c4d5e6f-2", digest="77aa00000000", changed=[], is_latest=True, by=""),
+        replace(first, points=1, usd=1234.5, changed=[], size_bytes=None, by=""),
+        replace(first, name="data_ablation", digest="", points=None, finished_at="", changed=[], root="", by=""),
+    )
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    show_listed(console, [first, *others])
+    golden("store/results.txt", console.file.getvalue())  # type: ignore[attr-defined]

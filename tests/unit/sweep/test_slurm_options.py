@@ -1,0 +1,187 @@
+"""No value becomes another line or another option of a batch script; what is refused is refused before any file."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sweep.__main__ import sweep
+from sweep.compose import compose
+from sweep.contract import Launch, LaunchKind
+from sweep.errors import InputError
+from sweep.launch import slurm
+from sweep.launch.slurm_jobs import Element, SlurmJob
+from sweep.launch.slurm_options import refuse_unsafe
+from sweep.launch.slurm_text import MARK, options_of, script_of
+from sweep.plan import plan
+from sweep.stage import Resources
+from sweep.store import Store
+from tests.support import toy_queue
+from tests.support.toy_queue import make_stage
+
+SLURM = Launch(LaunchKind.SLURM, max_array_size=1001)
+ENDS_A_VALUE = (
+    "main\n#SBATCH --uid=0",
+    "main\r--uid=0",
+    "main --uid=0",
+    " main",
+    "main ",
+    "main\t",
+    "a#b",
+    'a"b',
+    "a\\b",
+)
+ENDS_A_LINE = ("\n", "\r", "\v", "\f", "\x1b", "\x85", "\u2028", "\u2029", "\0")
+
+
+@pytest.mark.parametrize("field", ["partition", "account", "qos", "constraint", "gpu_type"])
+@pytest.mark.parametrize("value", [*ENDS_A_VALUE, "", *(f"a{end}b" for end in ENDS_A_LINE), "a'b"])
+def test_a_value_that_would_not_stay_one_is_refused(field: str, value: str) -> None:
+    with pytest.raises(InputError, match=f"launch.{field} .*: .*[.] "):
+        refuse_unsafe(dataclasses.replace(SLURM, **{field: value}), "toy", "/store")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("partition", "gpu,gpu-long"),
+        ("account", "lab_a.b@site"),
+        ("qos", "high+"),
+        ("constraint", "[rack1*2&(nvlink|h100)]"),
+        ("gpu_type", "a100_1g.5gb"),
+        ("site", "/home/ada/my site.sh"),
+        (
+            "sbatch",
+            (
+                "--cluster-constraint=a",
+                "--reservation=friday",
+                "--exclude=n[1,3]",
+                '--comment="two words"',
+                "--hold",
+                "--wait-all-nodes=1",
+            ),
+        ),
+        ("without", ("--mem", "--exclusive", "--cpus-per-task")),
+    ],
+)
+def test_what_sites_use_is_taken(field: str, value: object) -> None:
+    refuse_unsafe(dataclasses.replace(SLURM, **{field: value}), "toy", "/data/a b, c #1/100%/store")
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        *((f"--nice=1{end}#SBATCH --uid=0", "control character") for end in ENDS_A_LINE),
+        ("nice=10", "does not begin with --"),
+        ("-n 4", "does not begin with --"),
+        ("-J name", "--job-name is the launcher's"),
+        ("-Jname", "--job-name is the launcher's"),
+        ("-a0-9", "--array is the launcher's"),
+        ("-d afterok:1", "--dependency is the launcher's"),
+        ("-D/tmp", "--chdir is the launcher's"),
+        ("-o /tmp/x", "--output is the launcher's"),
+        ("-W", "--wait is the launcher's"),
+        ("-Mother", "--clusters is the launcher's to set, as squeue would not see jobs of another cluster"),
+        ("-M other", "--clusters is the launcher's"),
+        ("--clusters=other", "--clusters is the launcher's to set, as squeue would not see jobs of another cluster"),
+        ("--cluster=other", "--clusters is the launcher's"),
+        ("--clus other", "--clusters is the launcher's"),
+        ("--output=/tmp/x", "--output is the launcher's"),
+        (" --nice=10", "blanks around it"),
+        ("--nice=10 ", "blanks around it"),
+        ("", "does not begin with --"),
+        ("--", "does not begin with --"),
+        ("--nice=1 --hold", "more than one option"),
+        ("--comment=a #b", "more than one option, or a #"),
+        ("--comment=a#b", "more than one option, or a #"),
+        ('--comment="a', "quote in it is not closed"),
+        ("--job-name=mine", "--job-name is the launcher's"),
+        ("--job-n=mine", "--job-name is the launcher's"),
+        ("--array=0-9", "--array is the launcher's"),
+        ("--wrap=date", "--wrap is the launcher's"),
+        ("--wait", "--wait is the launcher's"),
+    ],
+)
+def test_an_element_of_sbatch_is_one_option(option: str, why: str) -> None:
+    with pytest.raises(InputError, match=f"launch.sbatch .*{why}"):
+        refuse_unsafe(dataclasses.replace(SLURM, sbatch=("--nice=1", option)), "toy", "/store")
+
+
+@pytest.mark.parametrize("option", ["mem", "--mem=0", "--mem\n", "--job-name", " --mem"])
+def test_an_element_of_without_names_an_option(option: str) -> None:
+    with pytest.raises(InputError, match=r"launch.without"):
+        refuse_unsafe(dataclasses.replace(SLURM, without=(option,)), "toy", "/store")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "../up", "a/b", "", 'a"b', "a\\b", "a\x1bb", "a\u2028b"])
+def test_an_experiment_is_called_like_a_folder(name: str) -> None:
+    with pytest.raises(InputError, match=r"name .*not a plain folder name"):
+        refuse_unsafe(SLURM, name, "/store")
+
+
+@pytest.mark.parametrize("store", ['/a"b', "/a\\b", "/a\nb", "/a\tb", "/a\x1b[2Jb", "/a\udcff"])
+def test_a_store_at_a_path_that_no_script_can_hold_is_refused(store: str) -> None:
+    with pytest.raises(InputError, match=r"store .*cannot be written into a batch script"):
+        refuse_unsafe(SLURM, "toy", store)
+
+
+def test_a_site_file_is_named_on_one_line() -> None:
+    with pytest.raises(InputError, match=r"launch.site"):
+        refuse_unsafe(dataclasses.replace(SLURM, site="/site\n.sh"), "toy", "/store")
+
+
+def test_every_fault_is_named_at_once() -> None:
+    with pytest.raises(InputError) as raised:
+        refuse_unsafe(dataclasses.replace(SLURM, partition="a b", sbatch=("x",), without=("y",)), "a/b", "/s\n")
+    starts = [line.split(" ")[0] for line in str(raised.value).splitlines()]
+    assert starts == ["launch.partition", "launch.sbatch", "launch.without", "name", "store"]
+
+
+@pytest.mark.parametrize("word", ["plan=true", "launch.dry_run=true", "yes=true"])
+def test_it_is_refused_before_anything_is_written(tmp_path: Path, word: str) -> None:
+    places = [f"store={tmp_path / 'store'}", f"results={tmp_path / 'results'}"]
+    unsafe = compose(["+experiment=smoke", "launch=slurm", r'launch.partition="main\n#SBATCH --uid=0"', word, *places])
+    with pytest.raises(InputError, match=r"launch.partition 'main\\n#SBATCH --uid=0'"):
+        sweep(unsafe, Console(file=io.StringIO()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_submission_is_written_with_it(tmp_path: Path) -> None:
+    graph = toy_queue.graph(make_stage("total", 1), dataclasses.replace(SLURM, partition="main\n#SBATCH --uid=0"))
+    store = Store(tmp_path / "store")
+    work, order = plan([graph.product], store.is_done), slurm.Order("toy", (), Path.cwd(), tmp_path)
+    with pytest.raises(InputError, match=r"launch.partition"):
+        slurm.write_submission(graph, work, (), store, order)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_written_before_is_looked_at_again_when_it_is_resumed(tmp_path: Path) -> None:
+    """submission.json of a shared store is not only ours to write."""
+    store = Store(tmp_path / "store")
+    graph = toy_queue.graph(make_stage("total", 1), SLURM)
+    work = plan([graph.product], store.is_done)
+    order = slurm.Order("toy", (), Path.cwd(), tmp_path)
+    path = slurm.write_submission(graph, work, slurm.queue_shape(graph, work)[:-1], store, order)
+    directory = slurm.SubmissionDirectory(path)
+    written = directory.read()
+    directory.write(dataclasses.replace(written, launch=dataclasses.replace(SLURM, sbatch=("--a=1\n#SBATCH --uid=0",))))
+    scripts = sorted((path / "jobs").iterdir())
+    with pytest.raises(InputError, match=r"launch.sbatch"):
+        slurm.resume(directory, store)
+    assert sorted((path / "jobs").iterdir()) == scripts
+
+
+def test_percent_signs_of_a_path_are_themselves() -> None:
+    job = SlurmJob("01-total", Resources(), tuple(Element(((f"total/{n}",),), ()) for n in range(2)))
+    options = options_of(job, SLURM, "toy", Path("/100%j/code"), Path("/100%j/logs"))
+    assert options[-2:] == ['--chdir="/100%j/code"', '--output="/100%%j/logs/01-total_%a.txt"']
+
+
+@pytest.mark.parametrize("option", ["--a=1\n--b", "--a=\x1b", "-a", "date"])
+def test_the_last_look_is_at_the_whole_script(option: str) -> None:
+    with pytest.raises(InputError, match=r"not one option on one line"):
+        script_of(f"#!/bin/bash\n{MARK}--nodes=1\n", ["--nodes=1", option])
