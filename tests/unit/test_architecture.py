@@ -1,18 +1,21 @@
-"""The structure, read from the imports: who may know whom, one doorway per heavy library, small files and functions."""
+"""The structure: who may import whom, one doorway per heavy library, small files and functions, a docstring for each.
+
+Each test reads all files and names every violation in its one failure.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-import pytest
-
 PROJECT = Path(__file__).resolve().parents[2]
 SOURCES = sorted([*PROJECT.glob("sweep/**/*.py"), *PROJECT.glob("s1/**/*.py")])
+TESTS = sorted(PROJECT.glob("tests/**/*.py"))
+MAX_SOURCE_LINES, MAX_TEST_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 500, 400, 50, 6
 
 # Pure -> files -> adapters -> composition -> entry; a module imports its own rank or lower. First match counts.
 RANKS = (
@@ -227,6 +230,13 @@ VOCABULARY = {
 }
 
 
+# What must not be imported before a worker starts.
+HEAVY = {
+    *("torch", "transformers", "trl", "accelerate", "datasets", "lm_eval", "wandb", "matplotlib", "vllm", "openai"),
+    *("pandas", "numpy", "scipy", "huggingface_hub"),
+}
+
+
 def module_of(path: Path) -> str:
     return ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
 
@@ -250,73 +260,79 @@ def imports_of(path: Path) -> Iterator[str]:
                 yield node.module
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=module_of)
-def test_a_module_imports_its_own_rank_or_lower(path: Path) -> None:
-    module = module_of(path)
-    if path.name == "__init__.py":
-        assert path.read_text(encoding="utf-8") == "", "an __init__ does no work"
-        return
-    for imported in imports_of(path):
-        if imported.startswith(("s1.", "sweep.")):
-            assert rank_of(imported) <= rank_of(module), f"{module} imports {imported}, which stands above it"
+def violations_of(rule: Callable[[Path], Iterator[str]], paths: Sequence[Path]) -> str:
+    """Every violation of a rule, a line each; empty if it holds everywhere."""
+    return "\n".join(f"{path.relative_to(PROJECT)}: {each}" for path in paths for each in rule(path))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=module_of)
-def test_the_machinery_does_not_know_the_science_and_the_science_only_its_vocabulary(path: Path) -> None:
-    module = module_of(path)
-    for imported in imports_of(path):
-        if module.startswith("sweep"):
-            assert not imported.startswith("s1"), f"{module} imports {imported}"
-        elif imported.startswith("sweep."):
-            assert imported in VOCABULARY, f"{module} imports {imported}"
+def test_imports_go_down_and_the_machinery_does_not_know_the_science() -> None:
+    def rule(path: Path) -> Iterator[str]:
+        module = module_of(path)
+        if path.name == "__init__.py":
+            if path.read_text(encoding="utf-8"):
+                yield "an __init__ does no work"
+            return
+        for imported in imports_of(path):
+            if not imported.startswith(("s1.", "sweep.")):
+                continue
+            if rank_of(imported) > rank_of(module):
+                yield f"imports {imported}, which stands above it"
+            if module.startswith("sweep") and imported.startswith("s1"):
+                yield f"imports {imported}: the machinery knows no science"
+            if module.startswith("s1") and imported.startswith("sweep.") and imported not in VOCABULARY:
+                yield f"imports {imported}, which is not in VOCABULARY"
+
+    assert not (found := violations_of(rule, SOURCES)), found
 
 
-@pytest.mark.parametrize("library", DOORWAYS)
-def test_a_heavy_library_has_one_doorway(library: str) -> None:
-    users = {module_of(path) for path in SOURCES if any(each.split(".")[0] == library for each in imports_of(path))}
-    assert users <= set(DOORWAYS[library]), f"{library} is imported by {sorted(users)}"
+def test_a_heavy_library_has_one_doorway() -> None:
+    def rule(path: Path) -> Iterator[str]:
+        for library in {imported.partition(".")[0] for imported in imports_of(path)} & DOORWAYS.keys():
+            if module_of(path) not in DOORWAYS[library]:
+                yield f"imports {library}. Use what {', '.join(DOORWAYS[library])} offers"
+
+    assert not (found := violations_of(rule, SOURCES)), found
 
 
 def test_planning_imports_nothing_heavy() -> None:
     """A login node or a cached rerun must not wait for torch."""
     code = "import sys, sweep.__main__, s1.pipeline; print(sorted(name for name in sys.modules if '.' not in name))"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
-    loaded = set(ast.literal_eval(done.stdout))
-    heavy = {
-        "torch",
-        "transformers",
-        "trl",
-        "accelerate",
-        "datasets",
-        "lm_eval",
-        "wandb",
-        "matplotlib",
-        "vllm",
-        "openai",
-        "pandas",
-        "numpy",
-        "scipy",
-        "huggingface_hub",
-    }
-    assert not loaded & heavy
+    assert not set(ast.literal_eval(done.stdout)) & HEAVY
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=module_of)
-def test_files_and_functions_stay_readable(path: Path) -> None:
+def test_files_and_functions_are_small_and_documented() -> None:
+    assert not (found := violations_of(_size_and_docstrings, SOURCES)), found
+    assert not (found := violations_of(_length_of_tests, TESTS)), found
+
+
+def _size_and_docstrings(path: Path) -> Iterator[str]:
     source = path.read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 500, "two ideas in one file"
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    if len(source.splitlines()) > MAX_SOURCE_LINES:
+        yield f"more than {MAX_SOURCE_LINES} lines: two ideas in one file"
+    if not source.isascii() and path.name != "identity.py":
+        yield "not ASCII"
+    if source and not ast.get_docstring(tree):
+        yield "the module has no docstring"
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < 50, f"{node.name} is too long"
-            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-            assert len([each for each in arguments if each.arg != "self"]) <= 6, f"{node.name} takes too much"
-    assert source.isascii() or path.name == "identity.py", "ASCII in code"
-
-
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "__init__.py"], ids=module_of)
-def test_every_module_and_public_function_says_what_it_is_for(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert ast.get_docstring(tree), f"{path.name} has no docstring"
+            if lines_of(node) > MAX_FUNCTION_LINES:
+                yield f"{node.name} is longer than {MAX_FUNCTION_LINES} lines"
+            parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            if len([each for each in parameters if each.arg != "self"]) > MAX_PARAMETERS:
+                yield f"{node.name} has more than {MAX_PARAMETERS} parameters"
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.name != "main":
-            assert ast.get_docstring(node) or (node.end_lineno or 0) - node.lineno < 6, f"{node.name} has no docstring"
+        if not isinstance(node, ast.FunctionDef) or node.name.startswith("_") or node.name == "main":
+            continue
+        if not ast.get_docstring(node) and lines_of(node) > 6:
+            yield f"{node.name} has no docstring"
+
+
+def _length_of_tests(path: Path) -> Iterator[str]:
+    if len(path.read_text(encoding="utf-8").splitlines()) > MAX_TEST_LINES:
+        yield f"more than {MAX_TEST_LINES} lines. Split it by idea"
+
+
+def lines_of(node: ast.FunctionDef) -> int:
+    return (node.end_lineno or 0) - node.lineno + 1

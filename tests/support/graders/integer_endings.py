@@ -3,12 +3,7 @@ r"""How answers of kind integer end in practice: text, reference, verdict, note.
 from tests.support.graders.integers import NONE, RIGHT, WRONG
 
 INTEGER_ENDINGS: list[tuple[str, str, str, str]] = [
-    (
-        "Thus there are $12 \\cdot 17 = 204$ ways.\n\n**Final Answer**\n\n\\[ \\boxed{204} \\]",
-        "204",
-        RIGHT,
-        "long markdown",
-    ),
+    ("There are $12 \\cdot 17 = 204$ ways.\n\n**Final Answer**\n\n\\[ \\boxed{204} \\]", "204", RIGHT, "long markdown"),
     (
         "### Step 3: Combine\n\n- Case 1: 120\n- Case 2: 84\n\nAdding: $120 + 84 = 204$."
         "\n\n---\n\n### **Final Answer**\n$$\\boxed{204}$$",
