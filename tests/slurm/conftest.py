@@ -1,10 +1,9 @@
-"""One cluster for all tests of this folder; without SLURM's packages they are skipped, and it is said aloud."""
+"""One cluster for all tests of this folder; without SLURM's packages they are skipped, and in CI fail."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from sweep.stage import Stage
 from sweep.store import StageDirectory, Store
 from tests.support import toy_queue
 from tests.support.cluster import PACKAGES, Cluster, missing
+from tests.support.requirements import need
 
 LAUNCH = Launch(cpus=16, memory_gib=8, minutes={"cpu": 10, "sft": 10}, signal_seconds=30)
 LONGER_STEPS = 120  # of half a second
@@ -26,10 +26,8 @@ MAX_ARRAY_SIZE = 80  # of the cluster itself
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    if absent := missing():
-        told = f"no SLURM here ({', '.join(absent)}): apt-get install --no-install-recommends {PACKAGES}"
-        warnings.warn(f"tests/slurm is SKIPPED: {told}", stacklevel=1)
-        pytest.skip(told)
+    absent = missing()
+    need(not absent, f"no SLURM here ({', '.join(absent)})", f"apt-get install --no-install-recommends {PACKAGES}")
     made = Cluster(max_array_size=MAX_ARRAY_SIZE)
     try:
         made.start()

@@ -16,14 +16,6 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import pytest
-
-from s1.config import EngineKind
-from s1.generate.engines import installed
-
-if installed(EngineKind.VLLM)["vllm"] is None:
-    pytest.skip("vLLM is not installed here: `make test-vllm` runs this", allow_module_level=True)
-
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 

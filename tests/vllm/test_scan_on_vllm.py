@@ -12,14 +12,10 @@ from typing import Any
 
 import pytest
 
-from s1.config import EngineKind
-from s1.generate.engines import installed, read_engine
+from s1.generate.engines import read_engine
 from s1.records import Answer, read_rows
 from s1.report.findings import read_findings
 from sweep.provenance import PROJECT
-
-if installed(EngineKind.VLLM)["vllm"] is None:
-    pytest.skip("vLLM is not installed here: `make test-vllm` runs this", allow_module_level=True)
 
 SMALL = ["train.steps=150", "data.pool.rows=256", "machine.cache_gib=0.5", "track=off"]
 

@@ -15,17 +15,13 @@ from s1.config import Budget, EngineConfig, EngineKind, Forcing, ModelKind
 from s1.dialect import Tokenizer, dialect_ids, encode
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Request, Sampling
-from s1.generate.engines import installed, open_engine
+from s1.generate.engines import open_engine
 from s1.generate.rollout import Job, Rollout
 from s1.generate.trace import Part, Trace
 from s1.records import Ending
 from s1.stages import Start
 from s1.train.start import Location, materialise
 from sweep.stage import Work
-
-if installed(EngineKind.VLLM)["vllm"] is None:
-    pytest.skip("vLLM is not installed here: `make test-vllm` runs this", allow_module_level=True)
-
 from tests.support.engines import SETTINGS, finish, requests, save_tiny_llama
 from tests.support.words import DIALECT, policy_of
 

@@ -26,6 +26,7 @@ from s1.generate.trace import Part, Trace
 from s1.records import Ending
 from s1.train.start import Location
 from tests.support.engines import CONTEXT_TOKENS, SETTINGS, VOCABULARY, finish, portions_of, requests, save_tiny_llama
+from tests.support.requirements import need
 from tests.support.words import babbler
 
 WARM = Sampling(1.0)
@@ -36,7 +37,11 @@ def scripted() -> ScriptedEngine:
     return ScriptedEngine(babbler(VOCABULARY, end_every=1000, stop=1), VOCABULARY, CONTEXT_TOKENS)
 
 
-ENGINES = ["scripted", "replicas", "transformers", "transformers x2", "vllm", "vllm x2"]
+ENGINES = [
+    *("scripted", "replicas", "transformers"),
+    pytest.param("transformers x2", marks=pytest.mark.slow),
+    *(pytest.param(name, marks=pytest.mark.vllm) for name in ("vllm", "vllm x2")),
+]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -52,8 +57,8 @@ def opened_engine(name: str, tmp_path_factory: pytest.TempPathFactory) -> Engine
     if name == "replicas":
         return Replicas(scripted, ["", "", ""])
     kind = EngineKind(name.split()[0])
-    if installed(kind).get("vllm", "not needed") is None:
-        pytest.skip("vLLM is not installed here: `make test-vllm` runs this")
+    if kind is EngineKind.VLLM:
+        need(installed(kind)["vllm"], "vLLM is not installed in this environment", "make test-vllm")
     location = Location(str(save_tiny_llama(tmp_path_factory.mktemp("model"))), None)
     copies = 2 if name.endswith("x2") else 1
     return open_engine(location, EngineConfig(kind, "float32", "cpu", 1), {**SETTINGS, "data_parallel": copies})

@@ -1,0 +1,14 @@
+"""Tests of this folder run in the environment that has vLLM: `make test-vllm` makes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from s1.config import EngineKind
+from s1.generate.engines import installed
+from tests.support.requirements import need
+
+
+@pytest.fixture(scope="session", autouse=True)
+def vllm() -> None:
+    need(installed(EngineKind.VLLM)["vllm"], "vLLM is not installed in this environment", "make test-vllm")
