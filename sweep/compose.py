@@ -77,12 +77,12 @@ class Entry:
     """What concerns the command and not the points."""
 
     pipeline: str  # the module that turns points into stages
-    store: Path
-    results: Path
-    plan: bool  # only print the plan
-    yes: bool  # do not ask about the cost
-    also: tuple[str, ...]  # points beside the grid, each written as on the command line
-    redo: tuple[str, ...] = ()  # names of stages that are made again although they are finished
+    store: Path  # folder of finished stages
+    results: Path  # folder of published results
+    plan: bool  # print the plan and stop
+    yes: bool  # do not ask about the price; take over from workers that cannot be reached
+    also: tuple[str, ...]  # points beside the grid, each written as overrides on one line
+    redo: tuple[str, ...] = ()  # names of stages to make again although they are finished
 
 
 @dataclass(frozen=True)
