@@ -388,7 +388,8 @@ def test_a_sweep_that_cannot_be_asked_is_named_with_its_file(tmp_path: Path) -> 
 
 
 COMMAND = (
-    "from pathlib import Path; import sweep.run_sweep as command; from sweep.__main__ import main; from sweep.compose import compose;"
+    "from pathlib import Path; import sweep.run_sweep as command; from sweep.__main__ import main;"
+    "from sweep.compose import compose;"
     "command.compose = lambda argv: compose(argv, Path('tests/sweep/toy_conf').resolve());"
     "raise SystemExit(main())"
 )

@@ -157,7 +157,7 @@ def test_where_nothing_is_nothing_is_said_and_made(tmp_path: Path, words: list[s
         (["stor"], "stor: no such command. Did you mean store? Known here: "),
         (
             ["store", "chek"],
-            "store chek: no such command. Did you mean store check? Known here: check, prune, release.",
+            "store chek: no such command. Did you mean store check? Known here: check,",
         ),
         (["store", "prune", "yes=ja"], "yes 'ja': input should be a valid boolean"),
         (["store", "stor=x"], "stor: no such field. Did you mean store?"),

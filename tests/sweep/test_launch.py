@@ -169,7 +169,8 @@ def test_workers_end_with_a_launcher_that_was_killed_and_the_next_one_goes_on(st
 def command(home: Path, *words: str) -> list[str]:
     """The sweep's command with the configuration of the toys."""
     code = (
-        "from pathlib import Path; import sweep.run_sweep as command; from sweep.__main__ import main; from sweep.compose import compose;"
+        "from pathlib import Path; import sweep.run_sweep as command; from sweep.__main__ import main;"
+        "from sweep.compose import compose;"
         "command.compose = lambda argv: compose(argv, Path('tests/sweep/toy_conf').resolve());"
         "raise SystemExit(main())"
     )

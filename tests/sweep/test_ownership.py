@@ -138,7 +138,7 @@ def test_signs_that_disagree_are_said_and_make_it_foreign(
     assert line.startswith(f"{directory.name}: ")
     with pytest.raises(InputError, match="none of yours"):
         said_by("resume", store)
-    with pytest.raises(InputError, match="yes=true"):
+    with pytest.raises(InputError, match="Add --yes"):
         said_by("resume", store, directory.name)
 
 

@@ -224,9 +224,9 @@ def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> N
 
 def test_without_any_submission_it_is_said_what_to_do(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    for act in (status, resume, cancel):
+    for act in ("status", "resume", "cancel"):
         with pytest.raises(InputError) as raised:
-            act([f"store={store}"], Console(file=io.StringIO()))
+            perform([act, f"store={store}"], Console(file=io.StringIO()))
         assert str(raised.value) == (f"no submissions in {store}. Submit one with launch=slurm, or give store=DIR.")
 
 
