@@ -9,7 +9,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import wrap
+from textwrap import fill, wrap
 from typing import NoReturn
 
 from sweep.cli_table import COMMANDS, COMMON, DEBUG, HYDRA_FLAGS, Command, Group, Option
@@ -19,6 +19,7 @@ from sweep.suggestions import unknown
 MULTIRUN = ("-m", "--multirun")
 HELP_FLAGS = ("-h", "--help")
 HELP_COLUMNS = 80
+STATUS_INDENT = 7
 INDENT = 18  # of the texts in a page
 PLAIN = re.compile(r"[\w./+-]+", re.ASCII)  # what Hydra reads as the text that it is
 EXIT_STATUSES = """\
@@ -188,7 +189,7 @@ def overview() -> str:
     lines += ["", "options:", *(_row(*each) for each in flags), _row(DEBUG.flag, DEBUG.help)]
     failure = "failed; stderr says why"
     worker = "  75   of a worker in a batch job: interrupted, to be put back into the queue"
-    lines += ["", ABOUT_FIELDS, "", EXIT_STATUSES.format(failure=failure), worker, "", "example:"]
+    lines += ["", ABOUT_FIELDS, "", _exit_statuses(failure), worker, "", "example:"]
     return "\n".join([*lines, "  sweep run +experiment=smoke -m"]) + "\n"
 
 
@@ -211,7 +212,9 @@ def _usage(command: Command) -> str:
 
 def _description(command: Command) -> str:
     words = [_row(each.metavar, each.help) for each in command.words]
-    return "\n".join([command.description, *(["", "words:", *words] if words else [])])
+    return "\n".join(
+        [fill(" ".join(command.description.split()), HELP_COLUMNS), *(["", "words:", *words] if words else [])]
+    )
 
 
 def _epilog(command: Command) -> str:
@@ -219,10 +222,15 @@ def _epilog(command: Command) -> str:
         fields = [ABOUT_FIELDS, ""]
     else:
         fields = ["fields: store=DIR and results=DIR, as in `sweep run`", ""] if command.has_fields else []
-    return "\n".join([*fields, EXIT_STATUSES.format(failure=command.failure), "", "example:", f"  {command.example}"])
+    return "\n".join([*fields, _exit_statuses(command.failure), "", "example:", f"  {command.example}"])
 
 
 def _row(name: str, text: str) -> str:
     """A name and its text, wrapped, as argparse lays them out."""
     first, *more = wrap(text, HELP_COLUMNS - INDENT)
     return "\n".join([f"  {name:<{INDENT - 3}} {first}", *(" " * INDENT + line for line in more)])
+
+
+def _exit_statuses(failure: str) -> str:
+    lines = wrap(failure, HELP_COLUMNS - STATUS_INDENT)
+    return EXIT_STATUSES.format(failure=("\n" + " " * STATUS_INDENT).join(lines))
