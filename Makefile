@@ -15,7 +15,7 @@ budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minu
 	$(BIN)/python -m sweep +experiment=budget_scan -m
 
 publish: budget-scan ## the default scan, and a copy of its result for README: results/published/budget_scan
-	$(BIN)/python -m sweep publish +experiment=budget_scan -m to=results/published/budget_scan
+	$(BIN)/python -m sweep publish +experiment=budget_scan -m --to results/published/budget_scan
 
 test: $(VENV)/.installed $(VENV)-wandb/.installed ## all tests
 	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest -n 3 $(SPREAD)
