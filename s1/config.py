@@ -6,10 +6,40 @@ s1/recipe.py; what says where and how to run, and reaches no key, is in s1/resou
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Annotated, Literal, TypeAlias
+
+from annotated_types import Ge, Le, MinLen
 
 from sweep.errors import InputError
+from sweep.ranges import (
+    Count,
+    FreeText,
+    InsideZeroToOne,
+    Natural,
+    NotNegative,
+    Positive,
+    Seed,
+    Share,
+    ShareAboveZero,
+    ShareBelowOne,
+    Text,
+)
+
+Device: TypeAlias = Literal["cpu", "cuda"]
+Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]  # of generation, by any engine
+TrainingPrecision: TypeAlias = Literal["float32", "bfloat16"]
+Scheduler: TypeAlias = Literal[  # of transformers: those that need nothing but the steps and the warm-up
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+]
 
 
 class ConfigError(InputError):
@@ -26,30 +56,26 @@ DIAL_PEOPLE = 12  # s1/data/dial.py names so many
 class Dial:
     """A family of dial problems: `positions` marks, `turns_min..turns_max` turns of 1..`turn_max` (s1/data/dial.py)."""
 
-    positions: int = 20
-    turn_max: int = 9
-    turns_min: int = 2
-    turns_max: int = 6
-    careful_turns: int = 2  # how many more of the turns each further Wait redoes carefully
-    practised_turn_max: int = 5  # turns up to this size are always practised
-    gap_share: float = 0.25  # share of the larger (position, turn) facts that training never shows
-    gap_seed: int = 1
-    slip_probability: float = 0.05
-    wait_probability: float = 0.46
-    waits_max: int = 4
+    positions: Annotated[int, Ge(2)] = 20
+    turn_max: Count = 9
+    turns_min: Count = 2
+    turns_max: Annotated[int, Ge(1), Le(DIAL_PEOPLE)] = 6
+    careful_turns: Natural = 2  # how many more of the turns each further Wait redoes carefully
+    practised_turn_max: Count = 5  # turns up to this size are always practised
+    gap_share: ShareBelowOne = 0.25  # share of the larger (position, turn) facts that training never shows
+    gap_seed: Seed = 1
+    slip_probability: Share = 0.05
+    wait_probability: Share = 0.46
+    waits_max: Natural = 4
 
     def __post_init__(self) -> None:
-        if not 1 <= self.turns_min <= self.turns_max:
+        if not self.turns_min <= self.turns_max:
             raise ConfigError(f"dial.turns_min {self.turns_min}: not from 1 to turns_max {self.turns_max}. Lower it.")
-        if self.turns_max > DIAL_PEOPLE:
-            raise ConfigError(f"dial.turns_max {self.turns_max}: above the {DIAL_PEOPLE} people there are. Lower it.")
         if self.turn_max > 2 * self.practised_turn_max:
             raise ConfigError(
                 f"dial.practised_turn_max {self.practised_turn_max}: two such turns do not make {self.turn_max}."
                 " Raise it."
             )
-        if not 0 <= self.gap_share < 1:
-            raise ConfigError(f"dial.gap_share {self.gap_share}: not from 0 to below 1. Give a share, such as 0.25.")
 
 
 # ----------------------------------------------------------------------------------------------- fine-tuning
@@ -71,10 +97,12 @@ class Overlong(Enum):
 
 @dataclass(frozen=True)
 class Lora:
-    rank: int
-    alpha: int
-    dropout: float
-    targets: list[str]  # modules, by the end of their names; ["all-linear"]: every linear layer but the head
+    rank: Count
+    alpha: Count
+    dropout: ShareBelowOne
+    targets: Annotated[
+        list[Text], MinLen(1)
+    ]  # modules, by the end of their names; ["all-linear"]: every linear layer but the head
 
 
 @dataclass(frozen=True)
@@ -82,23 +110,23 @@ class Train:
     """A fine-tuning recipe. The global batch is identity; how it is split over devices is the machine's business."""
 
     method: Method
-    epochs: int | None  # null: by steps
-    steps: int | None  # null: by epochs
-    batch_size: int
-    learning_rate: float
-    warmup_share: float  # of the steps
-    scheduler: str  # a transformers scheduler: "linear", "cosine"
-    adam_beta1: float
-    adam_beta2: float
-    weight_decay: float
-    max_grad_norm: float
-    block_size: int  # tokens
+    epochs: Count | None  # null: by steps
+    steps: Count | None  # null: by epochs
+    batch_size: Count
+    learning_rate: Positive
+    warmup_share: ShareBelowOne  # of the steps
+    scheduler: Scheduler
+    adam_beta1: ShareBelowOne
+    adam_beta2: ShareBelowOne
+    weight_decay: NotNegative
+    max_grad_norm: NotNegative  # 0: gradients are not clipped
+    block_size: Count  # tokens
     overlong: Overlong
-    length_window: int  # batches among which rows are sorted by length; 1: batches at random, as in the paper
-    dtype: str  # of the forward and backward pass, and of the weights that are saved
-    weights_dtype: str  # of the weights that the optimiser updates
+    length_window: Count  # batches among which rows are sorted by length; 1: batches at random, as in the paper
+    dtype: TrainingPrecision  # of the forward and backward pass, and of the weights that are saved
+    weights_dtype: TrainingPrecision  # of the weights that the optimiser updates
     lora: Lora | None = None
-    seed: int = 0
+    seed: Seed = 0
 
 
 # ---------------------------------------------------------------------------------------------------- model
@@ -115,28 +143,32 @@ class ModelKind(Enum):
 class Architecture:
     """A small Llama with biased attention; only for `kind: fresh`."""
 
-    hidden_size: int
-    layers: int
-    heads: int
-    feed_forward_size: int
-    rope_theta: float
-    initializer_range: float
+    hidden_size: Count
+    layers: Count
+    heads: Count
+    feed_forward_size: Count
+    rope_theta: Positive
+    initializer_range: Positive
 
 
 @dataclass(frozen=True)
 class Dialect:
     """The strings by which a model separates question, thinking and answer (paper, section 3.1; s1 training text)."""
 
-    prompt: str | None  # a template with {question}; null: the tokenizer's own chat template
-    thinking_start: str  # opens the thinking; appended to the prompt unless the template ends in it; empty: no opening
-    thinking_stops: list[str]  # any of them, sampled, ends the thinking
-    thinking_end: str  # appended when the model ended its thinking itself
-    forced_end: str  # appended when the budget ended it
-    answer_stops: list[str]
+    prompt: Text | None  # a template with {question}; null: the tokenizer's own chat template
+    thinking_start: (
+        FreeText  # opens the thinking; appended to the prompt unless the template ends in it; empty: no opening
+    )
+    thinking_stops: list[FreeText]  # any of them, sampled, ends the thinking
+    thinking_end: FreeText  # appended when the model ended its thinking itself
+    forced_end: FreeText  # appended when the budget ended it
+    answer_stops: list[FreeText]
     newline_before_end: bool  # put a newline before an end marker unless the thinking already ends in one
-    system: str | None = field(default=None, metadata={"omit_if": None})  # system prompt of the chat template
+    system: FreeText | None = field(default=None, metadata={"omit_if": None})  # system prompt of the chat template
     # Training only: what an answer opens with unless it holds it already. Null: answers stay as they are.
-    answer_prefix: str | None = field(default=None, metadata={"omit_if": None})
+    answer_prefix: FreeText | None = field(default=None, metadata={"omit_if": None})
+    # What the chat template is given beside the question: {enable_thinking: false}. Null: nothing.
+    template_arguments: Mapping[Text, bool | int | FreeText] | None = field(default=None, metadata={"omit_if": None})
 
 
 @dataclass(frozen=True)
@@ -144,39 +176,39 @@ class Pretraining:
     """What a fresh model learned before it is a base model: the laptop's stand-in for a pretrained one."""
 
     dial: Dial
-    examples: int
+    examples: Count
     train: Train
-    seed: int = 0
+    seed: Seed = 0
 
 
 @dataclass(frozen=True)
 class Shape:
     """Sizes of a decoder, for estimates of memory and time."""
 
-    parameters: float
-    layers: int
-    hidden_size: int
-    heads: int
-    kv_heads: int
-    feed_forward_size: int
-    vocabulary: int
-    head_size: int = 128
+    parameters: Positive
+    layers: Count
+    hidden_size: Count
+    heads: Count
+    kv_heads: Count
+    feed_forward_size: Count
+    vocabulary: Count
+    head_size: Count = 128
 
 
 @dataclass(frozen=True)
 class Model:
-    name: str
+    name: Text
     kind: ModelKind
-    context_tokens: int
+    context_tokens: Natural  # 0: what the config.json of a directory says
     dialect: Dialect
-    repo: str | None = None  # hub repository, Python package of a GGUF file, or directory
-    revision: str | None = None  # hub: a 40-hex commit
-    file: str | None = None  # gguf: the file inside the package
+    repo: Text | None = None  # hub repository, Python package of a GGUF file, or directory
+    revision: Text | None = None  # hub: a 40-hex commit
+    file: Text | None = None  # gguf: the file inside the package
     architecture: Architecture | None = None  # fresh
     dial: Dial | None = None  # fresh: the family whose words make its tokenizer
     pretraining: Pretraining | None = None  # fresh: null: random weights
     shape: Shape | None = None  # for estimates before anything is loaded
-    seed: int = 0  # fresh: of the initial weights
+    seed: Seed = 0  # fresh: of the initial weights
 
 
 # -------------------------------------------------------------------------------------- budget, task, engine
@@ -197,13 +229,13 @@ class Budget:
     """How much to think. Thinking tokens include appended continuation strings, exclude delimiters."""
 
     forcing: Forcing
-    max_thinking_tokens: int | None  # null: as far as the context allows
-    min_thinking_tokens: int  # the end is suppressed before this many
-    waits: int  # how many ends to suppress
-    continuation: str  # appended at each suppressed end; empty: only the end is suppressed
-    answer_tokens: int | None  # an explicit cap of the answer; null: what the context leaves
+    max_thinking_tokens: Count | None  # null: as far as the context allows
+    min_thinking_tokens: Natural  # the end is suppressed before this many
+    waits: Natural  # how many ends to suppress
+    continuation: FreeText  # appended at each suppressed end; empty: only the end is suppressed
+    answer_tokens: Count | None  # an explicit cap of the answer; null: what the context leaves
     # Tokens of the context that thinking leaves to the answer; null: the method's choice (1,024, or a quarter).
-    answer_reserve: int | None = None
+    answer_reserve: Count | None = None
     compat: Compat = Compat.CORRECTED
 
 
@@ -211,10 +243,10 @@ class Budget:
 class Hub:
     """A dataset on the Hugging Face hub."""
 
-    repo: str
-    revision: str | None  # a 40-hex commit
-    split: str
-    subset: str | None = None
+    repo: Text
+    revision: Text | None  # a 40-hex commit
+    split: Text
+    subset: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -222,14 +254,14 @@ class Task:
     """An lm-eval task of tasks/ or s1/evaluate/tasks/, and where its rows come from: a file, the hub, a rule, or what
     its own YAML says."""
 
-    name: str
-    limit: int | None = None  # the first rows only
-    data_file: str | None = None  # JSON lines with the columns of the hub dataset
+    name: Text
+    limit: Count | None = None  # the first rows only
+    data_file: Text | None = None  # JSON lines with the columns of the hub dataset
     hub: Hub | None = None
     dial: Dial | None = None  # made by rule, `problems` of them
-    problems: int = 0  # how many rows there are
-    seed: int = 0
-    instruction: str | None = None  # after the question, a blank line between: "Think for up to 1024 tokens."
+    problems: Natural = 0  # how many rows there are
+    seed: Seed = 0
+    instruction: Text | None = None  # after the question, a blank line between: "Think for up to 1024 tokens."
 
 
 class EngineKind(Enum):
@@ -242,26 +274,26 @@ class EngineConfig:
     """What decides an engine's tokens; all but the kind are set by the machine (s1/generate/engines.py)."""
 
     kind: EngineKind
-    dtype: str
-    device: str  # cpu or cuda
-    tensor_parallel: int  # devices that share the sums of one model
+    dtype: Precision
+    device: Device
+    tensor_parallel: Count  # devices that share the sums of one model
 
 
 @dataclass(frozen=True)
 class Generate:
-    samples: int  # per question
-    temperature: float
-    top_p: float
-    seed: int
+    samples: Count  # per question
+    temperature: NotNegative  # 0: greedy
+    top_p: ShareAboveZero
+    seed: Seed
     share: bool  # serve all points from one continuation store; false: every point from scratch, as a control
 
 
 @dataclass(frozen=True)
 class Statistics:
-    level: float = 0.95
-    resamples: int = 10_000
-    seed: int = 0
-    power: float = 0.8  # of the smallest detectable difference
+    level: InsideZeroToOne = 0.95
+    resamples: Count = 10_000
+    seed: Seed = 0
+    power: InsideZeroToOne = 0.8  # of the smallest detectable difference
     pool_seeds: bool = True  # points that differ in `seed` alone are one, its mean over seeds; false: a series each
 
 
@@ -269,5 +301,5 @@ class Statistics:
 class Compare:
     """Points that agree in all but one axis are compared in pairs: each against the one with this value."""
 
-    axis: str  # "data"
-    reference: str
+    axis: Text  # "data"
+    reference: Text

@@ -13,6 +13,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from s1.config import ConfigError, Dial, Hub, Model, Task
+from sweep.ranges import Count, FreeText, Natural, NotNegative, Seed, ShareAboveZero, Text
 
 # ----------------------------------------------------------------------------------------------------- pool
 
@@ -35,40 +36,40 @@ class GraderKind(Enum):
 class Columns:
     """Where a pool keeps what; the defaults are s1's (a list of texts counts by its first)."""
 
-    question: str = "question"
-    solution: str | None = "solution"  # the reference: a whole solution, or the final answer alone
-    source: str | None = "source_type"  # null: all rows are of one source, named after the pool
-    thinking: str | None = "thinking_trajectories"  # null: no traces yet, a teacher is to write them
-    answer: str | None = "attempt"
-    domain: str | None = None
+    question: Text = "question"
+    solution: Text | None = "solution"  # the reference: a whole solution, or the final answer alone
+    source: Text | None = "source_type"  # null: all rows are of one source, named after the pool
+    thinking: Text | None = "thinking_trajectories"  # null: no traces yet, a teacher is to write them
+    answer: Text | None = "attempt"
+    domain: Text | None = None
 
 
 @dataclass(frozen=True)
 class Conversation:
     """A pool whose rows are chats: question, and trace and answer between markers of the reply."""
 
-    column: str
-    role: str
-    text: str
-    user: str
-    assistant: str
-    thinking_start: str
-    thinking_end: str
-    answer_start: str
-    answer_end: str
+    column: Text
+    role: Text
+    text: Text
+    user: Text
+    assistant: Text
+    thinking_start: Text
+    thinking_end: Text
+    answer_start: Text
+    answer_end: Text
 
 
 @dataclass(frozen=True)
 class Pool:
-    name: str
+    name: Text
     kind: PoolKind
-    rows: int  # dial: how many to make; otherwise how many there are, for the estimate
+    rows: Natural  # dial: how many to make; otherwise how many there are, for the estimate
     columns: Columns = field(default_factory=Columns)
     conversation: Conversation | None = None  # instead of columns
     hub: Hub | None = None
-    file: str | None = None
+    file: Text | None = None
     dial: Dial | None = None
-    seed: int = 0  # dial
+    seed: Seed = 0  # dial
 
 
 # -------------------------------------------------------------------------------------------------- teacher
@@ -80,12 +81,12 @@ VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # an environment variable, as POSIX 
 class Endpoint:
     """Where an OpenAI-compatible model is served, what it allows and what it costs. Never identity."""
 
-    base_url: str
-    key_variable: str | None  # the environment variable that holds the key; null: none is needed
-    concurrency: int = 16
-    requests_per_minute: int | None = None
-    usd_per_million_prompt_tokens: float = 0.0
-    usd_per_million_completion_tokens: float = 0.0
+    base_url: Text
+    key_variable: FreeText | None  # the environment variable that holds the key; null: none is needed
+    concurrency: Count = 16
+    requests_per_minute: Count | None = None
+    usd_per_million_prompt_tokens: NotNegative = 0.0
+    usd_per_million_completion_tokens: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         where = urlsplit(self.base_url)
@@ -95,9 +96,6 @@ class Endpoint:
             raise ConfigError(
                 "endpoint.key_variable: not the name of an environment variable. Export the key, and name the variable."
             )
-        for name in ("concurrency", "requests_per_minute"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ConfigError(f"endpoint.{name} {value}: below 1. Raise it.")
 
     def usd(self, prompt_tokens: float, completion_tokens: float) -> float:
         """The price of so many tokens; thoughts are completion tokens."""
@@ -109,13 +107,13 @@ class Endpoint:
 class Teacher:
     """A model behind an endpoint, and how it is asked."""
 
-    model: str
+    model: Text
     endpoint: Endpoint
-    max_tokens: int
-    temperature: float | None = None  # null: the server's default
-    top_p: float | None = None
-    seed: int | None = None
-    system: str | None = None
+    max_tokens: Count
+    temperature: NotNegative | None = None  # null: the server's default
+    top_p: ShareAboveZero | None = None
+    seed: Seed | None = None
+    system: FreeText | None = None
 
 
 # ------------------------------------------------------------------------------------------------- curation
@@ -125,9 +123,9 @@ class Teacher:
 class Pattern:
     """A question that matches is dropped, unless its source begins with one of these."""
 
-    reason: str
-    regex: str
-    except_sources: list[str] = field(default_factory=list)
+    reason: Text
+    regex: Text
+    except_sources: list[FreeText] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         try:
@@ -142,22 +140,18 @@ class Pattern:
 class Cleaning:
     """Decontamination and quality (paper, section 2.2; appendix C)."""
 
-    ngram_words: int  # a question that shares so many consecutive words with one of the evaluations is dropped
+    ngram_words: Count  # a question that shares so many consecutive words with one of the evaluations is dropped
     patterns: list[Pattern] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.ngram_words < 1:
-            raise ConfigError(f"data.cleaning.ngram_words {self.ngram_words}: no words to share. Give 8, as s1 did.")
 
 
 @dataclass(frozen=True)
 class Difficulty:
     """A question that one of the solvers gets right is too easy (paper, section 2.2)."""
 
-    solvers: dict[str, Model]
-    task: str  # the lm-eval task whose words ask and whose grader grades
-    temperature: float = 0.05
-    seed: int = 0
+    solvers: dict[Text, Model]
+    task: Text  # the lm-eval task whose words ask and whose grader grades
+    temperature: NotNegative = 0.05
+    seed: Seed = 0
 
 
 @dataclass(frozen=True)
@@ -178,8 +172,8 @@ class Strategy(Enum):
 class SeedSet:
     """Rows taken before any draw if their trace gives the right answer: all of some sources, long ones of others."""
 
-    sources: list[str]  # by the beginning of their names
-    long_sources: dict[str, int]  # likewise: traces of more tokens than this
+    sources: list[FreeText]  # by the beginning of their names
+    long_sources: dict[FreeText, Natural]  # likewise: traces of more tokens than this
 
 
 @dataclass(frozen=True)
@@ -189,16 +183,16 @@ class Tail:
     weight of domain d = first[d] + sum over others of int(other[d] x share x sum(first) / sum(other)), counts of rows
     """
 
-    after: int
-    first: str  # a source, by the beginning of its name
-    others: dict[str, float]  # share by source
+    after: Natural
+    first: FreeText  # a source, by the beginning of its name
+    others: dict[FreeText, NotNegative]  # share by source
 
 
 @dataclass(frozen=True)
 class Selection:
     strategy: Strategy
-    examples: int | None = None  # null: all
-    seed: int = 0
+    examples: Count | None = None  # null: all
+    seed: Seed = 0
     seed_set: SeedSet | None = None  # diverse
     tail: Tail | None = None  # diverse
     favour_long: bool = True  # diverse: within a domain by 2^-rank of trace length; false: uniformly
@@ -209,8 +203,6 @@ class Selection:
                 f"data.selection.examples {self.examples}: strategy {self.strategy.value} takes"
                 f" {'all rows. Set it to null' if self.strategy is Strategy.ALL else 'a number. Give one, 1000 say'}."
             )
-        if self.examples is not None and self.examples < 1:
-            raise ConfigError(f"data.selection.examples {self.examples}: nothing to train on. Give at least 1.")
         if self.strategy is not Strategy.DIVERSE and (self.seed_set or self.tail or not self.favour_long):
             raise ConfigError(
                 f"data.selection.strategy {self.strategy.value}: seed_set, tail and favour_long belong to diverse."
@@ -229,12 +221,12 @@ class Control(Enum):
 
 @dataclass(frozen=True)
 class Data:
-    name: str
+    name: Text
     pool: Pool | None  # null: no fine-tuning, the model as it is
     grader: GraderKind = GraderKind.MATH  # of answers, against the references of the pool
     teacher: Teacher | None = None  # writes the traces anew
     cleaning: Cleaning | None = None
-    evaluations: dict[str, Task] = field(default_factory=dict)  # what the questions must not share words with
+    evaluations: dict[Text, Task] = field(default_factory=dict)  # what the questions must not share words with
     difficulty: Difficulty | None = None
     labels: Labels | None = None  # null: domains are the pool's own, or its sources
     selection: Selection = field(default_factory=lambda: Selection(Strategy.ALL))

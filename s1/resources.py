@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from s1.config import ConfigError
+from s1.config import ConfigError, Device, Precision
 from sweep.identity import Json
+from sweep.ranges import Count, FreeText, Natural, NotNegative, Positive, ShareAboveZero, Text
 from sweep.stage import Resources
 
 LIMIT_USD = 1.0
@@ -19,18 +20,18 @@ LIMIT_USD = 1.0
 class Cost:
     """Rates for the estimate before and the price after; `source` says where they come from."""
 
-    usd_per_device_hour: float
-    train_tokens_per_second: float | None  # of one device; null: by FLOPs (s1/train/flops.py)
-    generate_tokens_per_second: float
-    seconds_per_stage: float  # start-up of a worker
-    tokens_per_example: int  # expected, of a training example
-    natural_thinking_tokens: int  # expected, of a trace that is neither cut nor extended
-    natural_answer_tokens: int
-    source: str
-    peak_tflops: float | None = None  # of one device, dense, in the dtype of the forward pass
-    mfu: float | None = None  # share of it that training is taken to reach
+    usd_per_device_hour: NotNegative
+    train_tokens_per_second: Positive | None  # of one device; null: by FLOPs (s1/train/flops.py)
+    generate_tokens_per_second: Positive
+    seconds_per_stage: NotNegative  # start-up of a worker
+    tokens_per_example: Count  # expected, of a training example
+    natural_thinking_tokens: Count  # expected, of a trace that is neither cut nor extended
+    natural_answer_tokens: Count
+    source: FreeText
+    peak_tflops: Positive | None = None  # of one device, dense, in the dtype of the forward pass
+    mfu: ShareAboveZero | None = None  # share of it that training is taken to reach
     # Damaged products of expensive stages are made again unasked up to this price; null: whatever it is. In no key.
-    limit_usd: float | None = field(default=LIMIT_USD, metadata={"omit_if": LIMIT_USD})
+    limit_usd: NotNegative | None = field(default=LIMIT_USD, metadata={"omit_if": LIMIT_USD})
 
     def __post_init__(self) -> None:
         if (self.train_tokens_per_second is None) == (self.mfu is None):
@@ -40,12 +41,6 @@ class Cost:
             )
         if self.mfu is not None and self.peak_tflops is None:
             raise ConfigError(f"cost.mfu {self.mfu}: a share of what? Give cost.peak_tflops, 989 for an H100.")
-        for name in ("train_tokens_per_second", "mfu", "peak_tflops"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigError(f"cost.{name} {value}: not positive. Give what was measured.")
-        if self.limit_usd is not None and not self.limit_usd >= 0:
-            raise ConfigError(f"cost.limit_usd {self.limit_usd}: not a price. Give dollars, or null for no limit.")
 
     @property
     def rates(self) -> Cost:
@@ -56,29 +51,31 @@ class Cost:
 @dataclass(frozen=True)
 class Track:
     wandb: bool
-    project: str
-    entity: str | None
+    project: Text
+    entity: Text | None
 
 
 @dataclass(frozen=True)
 class Machine:
-    device: str
-    dtype: str  # of generation
-    gpus: int  # of one node
-    tensor_parallel: int  # GPUs of one copy of the model
-    data_parallel: int  # copies of the model, each in a process of its own
-    shards: int  # that the questions are divided into, each with copies of its own: array elements of a cluster
-    workers: int  # stages that run at the same time
-    threads: int  # CPU threads of one worker
-    micro_batch: int  # training rows per device and forward pass
-    checkpoint_every_steps: int  # how much training an interruption may cost
-    checkpoint_every_minutes: float | None  # likewise; null: by steps alone
+    device: Device
+    dtype: Precision  # of generation
+    gpus: Natural  # of one node
+    tensor_parallel: Count  # GPUs of one copy of the model
+    data_parallel: Count  # copies of the model, each in a process of its own
+    shards: Count  # that the questions are divided into, each with copies of its own: array elements of a cluster
+    workers: Count  # stages that run at the same time
+    threads: Count  # CPU threads of one worker
+    micro_batch: Count  # training rows per device and forward pass
+    checkpoint_every_steps: Count  # how much training an interruption may cost
+    checkpoint_every_minutes: Positive | None  # likewise; null: by steps alone
     gradient_checkpointing: bool  # compute activations twice to keep few of them
     padding_free: bool  # training rows of a micro-batch end to end, without padding
-    memory_gib: float | None  # of one device, for the estimate; null: unknown
-    nodes: int
-    slots: int  # traces that one copy decodes at the same time
-    cache_gib: float | None  # memory for their keys and values on each device; null: what the weights leave of the GPU
+    memory_gib: Positive | None  # of one device, for the estimate; null: unknown
+    nodes: Count
+    slots: Count  # traces that one copy decodes at the same time
+    cache_gib: (
+        Positive | None
+    )  # memory for their keys and values on each device; null: what the weights leave of the GPU
     prefix_caching: bool  # vLLM: find what it has read before; false only to measure what that is worth
 
     @property

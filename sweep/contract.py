@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from annotated_types import Ge, Le
 
 from sweep.errors import InputError
 from sweep.identity import Json
+from sweep.ranges import Count, NotNegative, Positive, Text
 from sweep.stage import Stage, Summary
 
 
@@ -60,24 +63,24 @@ class Launch:
 
     kind: LaunchKind = LaunchKind.LOCAL
     dry_run: bool = False  # write every file, submit nothing
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    gpu_type: str | None = None  # "h100"; None: any
-    sbatch: tuple[str, ...] = ()  # more options, as they stand on #SBATCH lines: "--reservation=friday"
-    without: tuple[str, ...] = ()  # options of ours that the site does not allow: "--mem", "--exclusive"
-    minutes: Mapping[str, int] = field(default_factory=dict)  # walltime limit, by script
-    cpus: int = 4  # of a stage without GPUs
-    memory_gib: int | None = 16  # likewise; None: all that a node has
-    cpus_per_gpu: int = 8
-    memory_gib_per_gpu: int | None = None
-    throttle: int | None = None  # elements of an array that run at the same time; None: all
-    max_array_size: int | None = None  # None: what the cluster says
-    signal_seconds: int = 300  # before the walltime limit: time for a checkpoint
-    ask_above_usd: float = 100.0  # a more expensive plan is asked about, unless yes=true
-    stall_minutes: float | None = 60.0  # without progress, after which a worker is ended; None: never
-    site: str | None = None  # a file of shell lines for the beginning of every job; None: slurm/site.sh if it is there
+    partition: Text | None = None
+    account: Text | None = None
+    qos: Text | None = None
+    constraint: Text | None = None
+    gpu_type: Text | None = None  # "h100"; None: any
+    sbatch: tuple[Text, ...] = ()  # more options, as they stand on #SBATCH lines: "--reservation=friday"
+    without: tuple[Text, ...] = ()  # options of ours that the site does not allow: "--mem", "--exclusive"
+    minutes: Mapping[Text, Count] = field(default_factory=dict)  # walltime limit, by script
+    cpus: Count = 4  # of a stage without GPUs
+    memory_gib: Count | None = 16  # likewise; None: all that a node has
+    cpus_per_gpu: Count = 8
+    memory_gib_per_gpu: Count | None = None
+    throttle: Count | None = None  # elements of an array that run at the same time; None: all
+    max_array_size: Count | None = None  # None: what the cluster says
+    signal_seconds: Annotated[int, Ge(0), Le(65535)] = 300  # before the walltime limit: time for a checkpoint
+    ask_above_usd: NotNegative = 100.0  # a more expensive plan is asked about, unless yes=true
+    stall_minutes: Positive | None = 60.0  # without progress, after which a worker is ended; None: never
+    site: Text | None = None  # a file of shell lines for the beginning of every job; None: slurm/site.sh if it is there
 
     def __post_init__(self) -> None:
         if self.stall_minutes is not None and not 0 < self.stall_minutes < float("inf"):
