@@ -236,6 +236,7 @@ def _gguf(work: Work[Start]) -> Summary:
     _hide_progress_bars()
     folder, file = str(path.parent), path.name
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
+    check_keeps_words(tokenizer, folder)
     model = AutoModelForCausalLM.from_pretrained(
         folder, gguf_file=file, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
     )
