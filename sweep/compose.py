@@ -56,6 +56,7 @@ from sweep.overrides import (
 )
 from sweep.printable import printable
 from sweep.provenance import PROJECT
+from sweep.ranges import has_text
 from sweep.recorded import command_of
 from sweep.resolvers import pure_resolvers, refusal
 from sweep.resolving import Resolver
@@ -310,9 +311,9 @@ def _typed_points(
 
 def _entry(config: DictConfig) -> Entry:
     fields = {name: _plain(config[name]) for name in ENTRY_FIELDS if name in config}
-    for name in ("store", "results"):
-        if not str(fields.get(name) or "").strip():
-            raise InputError(f"{name}: empty. Name a folder, such as {name}={name}.")
+    for name in ("pipeline", "store", "results"):
+        if isinstance(fields.get(name), str) and not has_text(fields[name]):
+            raise InputError(f"{name} '': empty. Write {name}=NAME, or leave it out.")
     entry = typed(Entry, {**fields, "also": _raw(config["also"])})  # its interpolations are each point's own
     return replace(entry, store=_anchored(entry.store), results=_anchored(entry.results))
 

@@ -25,6 +25,8 @@ RANKS = (
     ("sweep.contract", 0),
     ("sweep.plan", 0),
     ("sweep.typed", 0),
+    ("sweep.ranges", 0),
+    ("sweep.complaints", 0),
     ("sweep.printable", 0),
     ("sweep.key_text", 0),
     ("sweep.secrets", 1),
@@ -111,6 +113,7 @@ RANKS = (
     ("s1.impossible", 0),
     ("s1.resources", 0),
     ("s1.experiment", 0),
+    ("s1.own_model", 0),
     ("s1.stages", 0),
     ("s1.records", 0),
     ("s1.dialect", 0),
@@ -215,7 +218,11 @@ DOORWAYS = {
         "s1.report.figures_lengths",
         "s1.report.training",
     ],
-    "jinja2": ["s1.report.page", "s1.evaluate.replay"],  # there its errors alone, which lm-eval lets through
+    "jinja2": [
+        "s1.dialect",
+        "s1.report.page",
+        "s1.evaluate.replay",
+    ],  # there its errors alone, which lm-eval lets through
     "vllm": ["s1.generate.vllm_engine"],
     "openai": ["s1.data.endpoint"],
     "huggingface_hub": ["s1.hub"],
@@ -232,6 +239,7 @@ VOCABULARY = {
     "sweep.lock",
     "sweep.contract",
     "sweep.typed",
+    "sweep.ranges",
     "sweep.printable",
 }
 
