@@ -33,7 +33,6 @@ from sweep.launch.submission import SubmissionDirectory
 from sweep.lock import Hold
 from sweep.plan import Plan, plan
 from sweep.planning import clear, planned, recover
-from sweep.provenance import PROJECT
 from sweep.show import show_damaged
 from sweep.stage import Resources, Stage
 from sweep.store import Store
@@ -131,13 +130,12 @@ def publish_again(argv: Sequence[str], console: Console) -> int:
 
 
 def _target(argv: Sequence[str]) -> tuple[Path | None, Sequence[str]]:
-    """Where `to=` says that a copy is wanted, relative to the project as results= is; and the other arguments."""
+    """Where `to=` says that a copy is wanted, relative to the working directory; and the other arguments."""
     given = [each.partition("=")[2] for each in argv if each.startswith(TO)]
     if len(given) > 1 or "" in given:
         raise InputError("to: one folder, please. Write to=DIR.")
-    return (PROJECT / Path(given[0]).expanduser() if given else None), [
-        each for each in argv if not each.startswith(TO)
-    ]
+    others = [each for each in argv if not each.startswith(TO)]
+    return (Path(given[0]).expanduser().absolute() if given else None), others
 
 
 def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:

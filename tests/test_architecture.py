@@ -17,6 +17,7 @@ SOURCES = sorted([*PROJECT.glob("sweep/**/*.py"), *PROJECT.glob("s1/**/*.py")])
 # Pure -> files -> adapters -> composition -> entry; a module imports its own rank or lower. First match counts.
 RANKS = (
     ("sweep.errors", 0),
+    ("sweep.places", 0),
     ("sweep.identity", 0),
     ("sweep.stage", 0),
     ("sweep.contract", 0),
@@ -28,6 +29,7 @@ RANKS = (
     ("sweep.targets", 1),
     ("sweep.console", 2),
     ("sweep.resolvers", 2),
+    ("sweep.own_conf", 2),
     ("sweep.holdings", 0),
     ("sweep.syntax", 0),
     ("sweep.source", 0),
@@ -175,7 +177,7 @@ RANKS = (
 )
 
 DOORWAYS = {
-    "hydra": ["sweep.compose", "sweep.overrides", "sweep.beside", "sweep.escapes", "sweep.recorded"],
+    "hydra": ["sweep.compose", "sweep.own_conf", "sweep.overrides", "sweep.beside", "sweep.escapes", "sweep.recorded"],
     "omegaconf": ["sweep.compose", "sweep.resolving", "sweep.resolvers"],
     "pydantic": ["sweep.typed"],
     "rich": [
