@@ -20,6 +20,7 @@ MAX_SOURCE_LINES, MAX_TEST_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 500, 400,
 # Pure -> files -> adapters -> composition -> entry; a module imports its own rank or lower. First match counts.
 RANKS = (
     ("sweep.errors", 0),
+    ("sweep.places", 0),
     ("sweep.identity", 0),
     ("sweep.stage", 0),
     ("sweep.contract", 0),
@@ -33,6 +34,7 @@ RANKS = (
     ("sweep.targets", 1),
     ("sweep.console", 2),
     ("sweep.resolvers", 2),
+    ("sweep.own_conf", 2),
     ("sweep.holdings", 0),
     ("sweep.syntax", 0),
     ("sweep.source", 0),
@@ -187,7 +189,7 @@ RANKS = (
 )
 
 DOORWAYS = {
-    "hydra": ["sweep.compose", "sweep.overrides", "sweep.beside", "sweep.escapes", "sweep.recorded"],
+    "hydra": ["sweep.compose", "sweep.own_conf", "sweep.overrides", "sweep.beside", "sweep.escapes", "sweep.recorded"],
     "omegaconf": ["sweep.compose", "sweep.resolving", "sweep.resolvers"],
     "pydantic": ["sweep.typed"],
     "rich": [
