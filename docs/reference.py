@@ -1,9 +1,9 @@
-"""Write docs/configuration.md from the typed schema and conf/: every field with type, default and meaning.
+"""Write docs/configuration.md from the typed schema and conf/, and the help pages in docs/cli.md.
 
-    python docs/reference.py            rewrite the page
+    python docs/reference.py            rewrite both
 
 A meaning is the comment beside or above a field, or the docstring below it. tests/test_docs.py fails if a field has
-none, or if the committed page is not what this file makes.
+none, or if a committed page is not what this file makes.
 """
 
 from __future__ import annotations
@@ -13,25 +13,34 @@ import dataclasses
 import html
 import inspect
 import json
+import re
 import sys
 import textwrap
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [] if str(PROJECT) in sys.path else [str(PROJECT)]  # run as a script, from any directory
 
 from s1.experiment import Experiment  # noqa: E402
+from sweep.cli_parser import overview  # noqa: E402
+from sweep.cli_parser import page as help_page  # noqa: E402
+from sweep.cli_table import COMMANDS  # noqa: E402
 from sweep.compose import CONFIG, Entry, compose  # noqa: E402
 
-PAGE = PROJECT / "docs" / "configuration.md"
+CONFIGURATION = PROJECT / "docs" / "configuration.md"
+COMMAND_LINE = PROJECT / "docs" / "cli.md"
+HELP = re.compile(r"(<!-- help:.*?-->\n).*?(<!-- end of help -->)", re.DOTALL)
 LONGEST_VALUE = 60  # characters of a default in a table
 WORDS = {str: "text", int: "integer", float: "number", bool: "true or false", Path: "path", type(None): "null"}
+LIMITS = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below", MinLen: "of length at least"}
 INTRO = """\
 # Configuration reference
 
@@ -58,10 +67,17 @@ class Section:
     value: Any  # what stands there in the default point; None: nothing
 
 
-# ------------------------------------------------------------------------------------------------- the page
+# ------------------------------------------------------------------------------------------------ the pages
 
 
-def page() -> str:
+def command_line(text: str) -> str:
+    """The text of cli.md with the help pages of today between their markers."""
+    pages = [("sweep --help", overview()), *((f"sweep {each.name}", help_page(each)) for each in COMMANDS)]
+    shown = "".join(f"\n### {name}\n\n```text\n{page.strip()}\n```\n" for name, page in pages)
+    return HELP.sub(lambda found: f"{found[1]}{shown}\n{found[2]}", text)
+
+
+def configuration() -> str:
     """The whole text of configuration.md."""
     seen = sections()
     places = {each.schema: each.path for each in seen}
@@ -138,8 +154,12 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _type(hint: Any, places: Mapping[type, str]) -> str:
-    """A type in words: "integer or null", "list of text"; a dataclass as a link to its section."""
+    """A type in words: "integer, at least 1, or null", "list of text"; a dataclass as a link to its section."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return ", ".join([_type(inner[0], places), *_limits(inner[1:])])
+    if origin is typing.Literal:
+        return "choice: " + ", ".join(f"`{each}`" for each in inner)
     if origin in (types.UnionType, typing.Union):
         return " or ".join(_type(each, places) for each in inner)
     if origin in (list, tuple):
@@ -151,8 +171,20 @@ def _type(hint: Any, places: Mapping[type, str]) -> str:
     return "choice" if isinstance(hint, type) and issubclass(hint, Enum) else WORDS[hint]
 
 
+def _limits(constraints: Iterable[Any]) -> Iterator[str]:
+    """Ranges in words; constraints of other kinds are left to the meaning."""
+    for constraint in constraints:
+        for kind, words in LIMITS.items():
+            if isinstance(constraint, kind):
+                yield f"{words} {_number(getattr(constraint, dataclasses.fields(constraint)[0].name))}"
+
+
+def _number(value: float) -> str:
+    return "2^32" if value == 2**32 else str(value)
+
+
 def _values(hint: Any) -> str:
-    """The values of an enum, with their meanings; empty for other types."""
+    """The values of enums, with their meanings; empty for other types."""
     lines = [f"`{member.value}`: {meanings(enum).get(member.name, '')}" for enum in _enums(hint) for member in enum]
     return "".join(f"<br>{_cell(line)}" for line in lines)
 
@@ -234,23 +266,26 @@ def _inside(section: Section) -> Iterator[Section]:
 
 
 def _hints(schema: type) -> dict[str, Any]:
-    hints = typing.get_type_hints(schema)
+    hints = typing.get_type_hints(schema, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(schema)}
 
 
 def _enums(hint: Any) -> list[type[Enum]]:
-    return [each for each in _leaves(hint) if isinstance(each, type) and issubclass(each, Enum)]
+    return [each for each in _leaves(hint) if issubclass(each, Enum)]
 
 
 def _schemas(hint: Any) -> list[type]:
     return [each for each in _leaves(hint) if dataclasses.is_dataclass(each)]
 
 
-def _leaves(hint: Any) -> Iterator[Any]:
-    if inner := typing.get_args(hint):
-        for each in inner:
-            yield from _leaves(each)
-    else:
+def _leaves(hint: Any) -> Iterator[type]:
+    """The classes that a type is made of; its ranges and literal values are none."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return
+    for each in inner[:1] if origin is typing.Annotated else inner:
+        yield from _leaves(each)
+    if not inner and isinstance(hint, type):
         yield hint
 
 
@@ -290,4 +325,5 @@ def _code(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    CONFIGURATION.write_text(configuration(), encoding="utf-8")
+    COMMAND_LINE.write_text(command_line(COMMAND_LINE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,11 +1,10 @@
-"""The documentation is true: commands plan, Python runs, links lead somewhere, the reference is complete."""
+"""The documentation is true: its commands plan, its Python runs, its links resolve, its reference is complete."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +15,19 @@ import pytest
 import yaml
 
 from s1 import pipeline
+from sweep.cli_parser import command_of, is_word, read
+from sweep.cli_table import HYDRA_FLAGS
 from sweep.compose import CONFIG, compose
 from sweep.plan import plan
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 PAGES = sorted((PROJECT / "docs").glob("*.md"))
 TEXTS = [*PAGES, *(PROJECT / name for name in ("README.md", "LOG.md"))]
-FENCE = re.compile(r"(?:<!-- test: (\w+)[^>]*-->\n+)?^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"""(?:<!--\ test:\ (?P<mark>\w+)[^>]*-->\n+)?
+    ^```(?P<language>\w+)(?:\ title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```""",
+    re.MULTILINE | re.DOTALL | re.VERBOSE,
+)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 EXAMPLE_ROW = '{"id": "1", "problem": "1+1?", "question": "1+1?", "answer": "2", "solution": "2"}\n'
@@ -31,79 +36,81 @@ COMMAND = re.compile(r"(?:\S+/)?(?:python -m sweep|sweep)(?: |$)")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. `<!-- test: skip REASON -->` on the line above it leaves it out."""
+    """A fenced block. `<!-- test: skip REASON -->` above it leaves it out."""
 
     page: Path
     line: int
     mark: str  # "skip", or empty
     language: str
+    title: str  # it is the content of this file; or empty
     text: str
 
     def __str__(self) -> str:
         return f"{self.page.name}:{self.line}"
 
     def commands(self) -> list[str]:
-        """Lines that call sweep, continuation lines joined; of a console, those after the prompt."""
-        lines = self.text.replace("\\\n", " ").splitlines()
-        if self.language == "console":
-            lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
-        return [line.strip() for line in lines if COMMAND.match(line.strip())]
+        """Lines that call sweep, with or without a prompt, continuation lines joined."""
+        lines = [line.strip().removeprefix("$ ") for line in self.text.replace("\\\n", " ").splitlines()]
+        return [line for line in lines if COMMAND.match(line)]
 
 
 def blocks() -> Iterator[Block]:
     for page in TEXTS:
         text = page.read_text(encoding="utf-8")
         for found in FENCE.finditer(text):
-            line = text[: found.start(2)].count("\n") + 1
-            yield Block(page, line, found[1] or "", found[2], found[3])
-
-
-def arguments_of(line: str) -> list[str]:
-    """What stands after the name of the program; a comment is left out."""
-    return shlex.split(COMMAND.sub("", line, count=1), comments=True)
+            line = text[: found.start("language")].count("\n") + 1
+            yield Block(page, line, found["mark"] or "", found["language"], found["title"] or "", found["text"])
 
 
 SHOWN = [each for each in blocks() if each.mark != "skip"]
+FILES = [each for each in SHOWN if each.title]
 COMMANDS = [(each, line) for each in SHOWN if each.language in ("bash", "console") for line in each.commands()]
-PYTHON = [each for each in SHOWN if each.language == "python"]
+PYTHON = [each for each in SHOWN if each.language == "python" and not each.title]
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, with a task of one's own; the hub cannot be reached."""
-    (tmp_path / "tasks").mkdir()
+    """An empty folder to work in; the hub cannot be reached."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return tmp_path
 
 
-def provide_files(arguments: list[str]) -> None:
-    """The files that an example speaks of as the reader's own, here in the working directory."""
+def provide_files(page: Path, arguments: list[str]) -> None:
+    """Write into the working directory the files that the page shows, and those that it speaks of as the reader's."""
+    for block in FILES:
+        if block.page == page:
+            Path(block.title).parent.mkdir(parents=True, exist_ok=True)
+            Path(block.title).write_text(block.text, encoding="utf-8")
     for argument in arguments:
-        value = argument.partition("=")[2]
-        if value.endswith((".jsonl", ".parquet")) and not Path(value).is_absolute() and "$" not in value:
-            Path(value).parent.mkdir(parents=True, exist_ok=True)
-            Path(value).write_text(EXAMPLE_ROW)
-        if argument.startswith("task.name=") and not (task := Path("tasks", f"{value}.yaml")).exists():
-            shutil.copy(next((PROJECT / "s1/evaluate/tasks").glob("aime24*.yaml")), task)
+        value = Path(argument.partition("=")[2])
+        if value.suffix in (".jsonl", ".parquet") and not value.is_absolute() and not value.exists():
+            value.parent.mkdir(parents=True, exist_ok=True)
+            value.write_text(EXAMPLE_ROW)
 
 
 @pytest.mark.parametrize(("block", "line"), COMMANDS, ids=[f"{block}-{line}" for block, line in COMMANDS])
 def test_a_command_in_the_documentation_plans(block: Block, line: str, workplace: Path) -> None:
-    arguments = arguments_of(line)
-    if arguments[0] in ("run", "plan"):
-        del arguments[0]
-    if arguments[0][:1].isalpha() and "=" not in arguments[0]:
-        return  # another command: held by the tests of the command line
-    provide_files(arguments)
-    composition = compose(arguments)
+    arguments = shlex.split(COMMAND.sub("", line, count=1), comments=True)
+    command, rest = command_of(arguments if arguments and is_word(arguments[0]) else ["run", *arguments])
+    if any(each.partition("=")[0] in (*HYDRA_FLAGS, "--help") for each in rest):
+        return
+    given = read(command, rest)
+    if not command.is_composed:
+        return
+    provide_files(block.page, rest)
+    composition = compose(given["overrides"])
     graph = pipeline.graph(composition.points, composition.request)
     assert plan([graph.product], lambda stage: False).needed
 
 
-@pytest.mark.parametrize("block", PYTHON, ids=str)
-def test_python_in_the_documentation_runs(block: Block, workplace: Path) -> None:
-    exec(compile(block.text, str(block), "exec"), {"__name__": "__main__"})
+@pytest.mark.slow
+@pytest.mark.parametrize("page", sorted({block.page for block in PYTHON}), ids=lambda page: page.name)
+def test_python_in_the_documentation_runs(page: Path, workplace: Path) -> None:
+    """The blocks of a page in order, in one folder: a later one may read what an earlier one wrote."""
+    for block in PYTHON:
+        if block.page == page:
+            exec(compile(block.text, str(block), "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
@@ -132,9 +139,11 @@ def anchors(page: Path) -> set[str]:
 def test_options_and_make_targets_that_are_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     groups = {path.name for path in CONFIG.iterdir() if path.is_dir()}
+    shown = {block.title for block in FILES}
     for group, options in re.findall(r"(?<![\w.@-])([a-z_]+)=([a-z][a-z0-9_|,]*)\b", text):
         for option in re.split(r"[|,]", options) if group in groups else []:
-            assert (CONFIG / group / f"{option}.yaml").exists(), f"{page.name}: {group}={option}"
+            file = f"{group}/{option}.yaml"
+            assert (CONFIG / file).exists() or f"conf/{file}" in shown, f"{page.name}: {group}={option}"
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE))
     assert named <= targets
@@ -165,6 +174,8 @@ def test_every_field_and_every_choice_has_a_meaning(reference: ModuleType) -> No
     assert reference.undocumented() == []
 
 
-def test_the_configuration_reference_is_what_the_schema_makes(reference: ModuleType) -> None:
-    committed = (PROJECT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert committed == reference.page(), "run `make docs`"
+def test_the_written_pages_are_what_schema_and_parser_make(reference: ModuleType) -> None:
+    """`make docs` rewrites them."""
+    assert reference.CONFIGURATION.read_text(encoding="utf-8") == reference.configuration()
+    page = reference.COMMAND_LINE.read_text(encoding="utf-8")
+    assert page == reference.command_line(page)
