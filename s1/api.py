@@ -135,6 +135,8 @@ class Result:
         frame = pandas.DataFrame([row for point in self.evaluated for row in self._rows(point)])
         integers = ("seed", "sample", "thinking_tokens", "answer_tokens", "thinks_on_tokens", "waits", "sampled_tokens")
         texts = ("point", "key", "question_id", "gold", "extracted", "outcome", "ending", "answer_end", "note")
+        axes = list(dict.fromkeys(axis for point in self.evaluated for axis in point.values if axis != "seed"))
+        frame[axes] = frame[axes].convert_dtypes()
         return frame.astype(
             {**dict.fromkeys(integers, "Int64"), **dict.fromkeys(texts, "string"), "correct": "boolean"}
         )
