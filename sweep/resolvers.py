@@ -15,6 +15,7 @@ from pathlib import Path
 from omegaconf.basecontainer import BaseContainer
 
 from sweep.errors import InputError
+from sweep.places import own_conf
 
 PURE = ("oc.create", "oc.decode", "oc.deprecated", "oc.dict.keys", "oc.dict.values", "oc.select")
 REFUSED = re.compile(r"Unsupported interpolation type ([\w.\-]+)")
@@ -53,7 +54,9 @@ def _written_in(name: str, config_directory: Path, typed: Sequence[str]) -> str:
     written = re.compile(rf"\$\{{\s*{re.escape(name)}\s*:")
     if any(written.search(line) for line in typed):
         return ""
-    for paths in ([_option(line, config_directory) for line in typed], sorted(config_directory.rglob("*.yaml"))):
+    folders = [each for each in (own_conf(), config_directory) if each is not None]
+    chosen = [_option(line, folder) for folder in folders for line in typed]
+    for paths in (chosen, sorted(path for folder in folders for path in folder.rglob("*.yaml"))):
         found = [path for path in paths if path.is_file() and written.search(path.read_text("utf-8", "replace"))]
         if found:
             return f" in {', '.join(map(str, found[:FILES_NAMED]))}"

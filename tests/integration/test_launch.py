@@ -80,7 +80,7 @@ def test_a_record_tells_where_the_result_came_from(store: Store) -> None:
         *("inputs", "source", "finished_at", "provenance", "files", "out", "checksum"),
     }
     assert record["files"]["total.txt"]["bytes"] == 1
-    assert set(record["provenance"]) == {"argv", "git", "host", "packages"}
+    assert set(record["provenance"]) == {"argv", "git", "host", "packages", "version"}
 
 
 def test_a_failure_is_written_down_and_blocks_only_what_rests_on_it(store: Store) -> None:

@@ -96,6 +96,7 @@ RANKS = (
     ("sweep.prune", 2),
     ("sweep.housekeeping", 3),
     ("sweep.carry_out", 3),
+    ("sweep.api", 3),
     ("sweep.by_hand", 3),
     ("sweep.queueing", 3),
     ("sweep.suggestions", 0),
@@ -186,6 +187,7 @@ RANKS = (
     ("s1.pinning", 3),
     ("s1.estimates", 3),
     ("s1.pipeline", 3),
+    ("s1.api", 4),
 )
 
 DOORWAYS = {
@@ -226,6 +228,7 @@ DOORWAYS = {
         "s1.evaluate.replay",
     ],  # there its errors alone, which lm-eval lets through
     "vllm": ["s1.generate.vllm_engine"],
+    "pandas": ["s1.api"],
     "openai": ["s1.data.endpoint"],
     "huggingface_hub": ["s1.hub"],
 }
@@ -244,6 +247,8 @@ VOCABULARY = {
     "sweep.ranges",
     "sweep.printable",
 }
+# What runs a whole command is known to one module of s1 alone, the Python API.
+OF_API = {"sweep.api"}
 
 
 # What must not be imported before a worker starts.

@@ -10,6 +10,7 @@ import pytest
 from sweep.compose import Composition, compose
 from sweep.errors import InputError
 from sweep.provenance import PROJECT
+from sweep.places import shipped
 
 CONFIG = PROJECT / "tests" / "support" / "toy_conf"
 
@@ -56,9 +57,49 @@ def test_without_multirun_an_experiment_is_its_base_point() -> None:
     assert numbers(points("+experiment=grid")) == [1]
 
 
-def test_relative_stores_are_relative_to_the_project_and_absolute_ones_are_kept(tmp_path: Path) -> None:
-    assert points().entry.store.is_absolute()
+def test_relative_stores_and_results_are_relative_to_the_working_directory_and_absolute_ones_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    entry = points("store=mine/store").entry
+    assert (entry.store, entry.results) == (tmp_path / "mine" / "store", tmp_path / "results")
     assert points(f"store={tmp_path}").entry.store == tmp_path
+
+
+def own_file(folder: Path, name: str, text: str) -> None:
+    path = folder / "conf" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def test_a_conf_where_one_works_adds_experiments_and_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own_file(
+        tmp_path, "experiment/mine.yaml", "# @package _global_\ndefaults:\n  - override /shape: five\n  - _self_\n"
+    )
+    own_file(tmp_path, "shape/five.yaml", "number: 5\n")
+    assert numbers(points("+experiment=mine")) == [5]
+    assert numbers(points("shape=five,two", "-m")) == [5, 2]
+    monkeypatch.chdir("/")
+    with pytest.raises(InputError, match="five"):
+        points("shape=five")
+
+
+def test_a_conf_where_one_works_replaces_no_shipped_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = (shipped("conf") / "train" / "s1.yaml").read_text(encoding="utf-8")
+    own_file(tmp_path, "train/s1.yaml", content)
+    assert numbers(points()) == [1]  # the same bytes: nothing is replaced
+    own_file(tmp_path, "train/s1.yaml", f"{content}\n# mine\n")
+    with pytest.raises(InputError, match=r"conf/train/s1\.yaml: the package ships a file of that name with other"):
+        points()
+
+
+def test_a_resolver_in_a_file_of_ones_own_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own_file(tmp_path, "shape/leaky.yaml", "number: ${oc.env:HOME}\n")
+    with pytest.raises(InputError, match=r"oc\.env:.*conf/shape/leaky\.yaml is refused"):
+        points("shape=leaky")
 
 
 def test_the_command_is_what_makes_the_points_and_not_where_they_are_kept(tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ def test_where_there_is_no_git_the_record_says_so(checkout: Path, monkeypatch: p
     assert git_state() == {"commit": None, "diff": None, "problem": "no git on this machine"}
 
 
-def test_outside_of_a_checkout_there_is_nothing_to_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_of_a_checkout_record_and_plan_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "PROJECT", tmp_path)
-    assert git_state() == {"commit": None, "diff": None}
-    assert git_problem() is None
+    state = git_state()
+    assert (state["commit"], state["diff"]) == (None, None)
+    assert state["problem"].startswith(f"{tmp_path} is no git checkout (s1-sweep ")
+    assert git_problem() == f"commit and diff are not recorded: {state['problem']}"

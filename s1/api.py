@@ -1,0 +1,248 @@
+"""The Python API, all of which `import s1` offers: plan, run, and read results.
+
+    result = s1.run("smoke", "budget.max_thinking_tokens=4,16")     what `python -m sweep +experiment=smoke ... -m` does
+    result = s1.load("results/smoke/latest")                        a result that is there
+    result.points, result.questions                                 pandas frames
+    result.traces("max 4")                                          frozen dataclasses
+
+Everything is verified when it is read: files of the result against its manifest, products in the store against the
+digests that the manifest names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s1.generate.trace import Origin, Part, Segment
+from s1.records import Answer, AnswerEnd, Ending, Outcome, Question, Score, read_rows
+from s1.report.columns import HAS_AXES, Type, columns_of
+from s1.report.columns import read_rows as read_table
+from sweep.api import (
+    InputError,
+    Product,
+    PublishedResult,
+    RunError,
+    RunPlan,
+    StoreError,
+    file_of,
+    open_result,
+    plan_command,
+    product_of,
+    run_command,
+)
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["InputError", "Point", "Result", "RunError", "RunPlan", "StoreError", "Trace", "load", "plan", "run"]
+EXPERIMENT = re.compile(r"[\w./-]+")
+POINTS = "table.csv"
+CURVE, SCORES, ANSWERS, QUESTIONS = "curve", "scores", "answers", "questions"  # stages, and their roles as inputs
+DTYPES = {Type.TEXT: "string", Type.NUMBER: "Float64", Type.INTEGER: "Int64"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of one seed: what was asked, and the products that hold its answers and its scores."""
+
+    label: str  # "max 16", as in the tables
+    seed: int
+    values: Mapping[str, Any]  # what it sets on each axis
+    key: str  # of scores/<key>
+    answers: str  # addresses in the store
+    scores: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Everything generated for one question and sample, and how it was judged."""
+
+    point: str  # its label
+    seed: int
+    question_id: str
+    sample: int
+    prompt: str  # the user's turn
+    thinking: str
+    answer: str
+    gold: str
+    extracted: str | None  # the answer as the grader read it; None: there is none
+    correct: bool
+    outcome: Outcome
+    ending: Ending  # of the thinking
+    answer_end: AnswerEnd
+    thinking_tokens: int
+    answer_tokens: int | None  # None: the model was never asked for an answer
+    waits: int
+    segments: tuple[Segment, ...]  # token ids, each with its part and whether it was sampled or forced
+
+
+def plan(experiment: str | None = None, *overrides: str) -> RunPlan:
+    """What `run` would do and cost; runs nothing. Raises InputError, StoreError."""
+    return plan_command(_arguments(experiment, overrides))
+
+
+def run(experiment: str | None = None, *overrides: str, quiet: bool = False) -> Result:
+    """Run an experiment of conf/experiment on this machine, or read it back if all is there.
+
+    Overrides are those of the command line: "budget.max_thinking_tokens=4,8", "store=DIR". Without an experiment they
+    say all. Raises InputError for what cannot be run, StoreError, and RunError where a stage failed.
+    """
+    path, store = run_command(_arguments(experiment, overrides), quiet)
+    return load(path, store=store)
+
+
+def load(path: str | PathLike[str], *, store: str | PathLike[str] = "store") -> Result:
+    """A finished result, such as results/smoke/latest; `store` holds its answers and scores.
+
+    Raises InputError if there is no result, StoreError if its manifest is damaged.
+    """
+    kept_in = Path(store).expanduser().absolute()
+    found = open_result(Path(path).expanduser().resolve(), kept_in)
+    return Result(found.path, found.name, kept_in, found)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished result. Whatever is read of it raises StoreError if its bytes are not those that were published."""
+
+    path: Path
+    name: str  # name/key
+    store: Path
+    _published: PublishedResult = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """manifest.json: stages, digests, cost, versions."""
+        return self._published.manifest.content
+
+    @cached_property
+    def points(self) -> DataFrame:
+        """table.csv: one row per point, shares between 0 and 1; <NA> is missing, `valid` is a boolean."""
+        return self.table(POINTS)
+
+    @cached_property
+    def questions(self) -> DataFrame:
+        """One row per question, sample, point and seed; the axes of the sweep are columns with their full names."""
+        import pandas
+
+        frame = pandas.DataFrame([row for point in self.evaluated for row in self._rows(point)])
+        integers = ("seed", "sample", "thinking_tokens", "answer_tokens", "thinks_on_tokens", "waits", "sampled_tokens")
+        texts = ("point", "key", "question_id", "gold", "extracted", "outcome", "ending", "answer_end", "note")
+        axes = list(dict.fromkeys(axis for point in self.evaluated for axis in point.values if axis != "seed"))
+        frame[axes] = frame[axes].convert_dtypes()
+        return frame.astype(
+            {**dict.fromkeys(integers, "Int64"), **dict.fromkeys(texts, "string"), "correct": "boolean"}
+        )
+
+    def table(self, name: str) -> DataFrame:
+        """One of the CSV files of this result. Raises InputError if there is none of that name, or it is not known."""
+        import pandas
+
+        path = file_of(self._published, name)
+        types, rows = columns_of(path), read_table(path)
+        frame = pandas.DataFrame(rows, columns=list(rows[0]) if rows else list(types), dtype=object)
+        for column in frame.columns:
+            of = types.get(column)
+            if of is Type.FLAG:
+                frame[column] = frame[column].map({"yes": True, "no": False}).astype("boolean")
+            elif of is not None:
+                frame[column] = frame[column].astype(DTYPES[of])
+            elif name in HAS_AXES:  # an axis, which the file keeps as text
+                numbers = pandas.to_numeric(frame[column].astype("string"), errors="coerce")
+                is_number = bool((numbers.notna() | frame[column].isna()).all())
+                frame[column] = numbers.convert_dtypes() if is_number else frame[column].astype("string")
+        return frame
+
+    @cached_property
+    def evaluated(self) -> tuple[Point, ...]:
+        """Every point of every seed. Raises InputError for a result without answers, as of goal=data."""
+        curves = [each for each in self._published.manifest.digests if each.startswith(f"{CURVE}/")]
+        if len(curves) != 1:
+            raise InputError(f"{self.name}: it has no points, its goal was another. table() reads its CSV files.")
+        curve = self._product(curves[0])
+        together = zip(curve.config["points"], curve.inputs[SCORES], curve.inputs[ANSWERS], strict=True)
+        return tuple(
+            Point(point["label"], point["seed"], point["values"], scores.rpartition("/")[2], answers, scores)
+            for point, scores, answers in together
+        )
+
+    def traces(self, point: str | Point) -> Iterator[Trace]:
+        """The traces of a point, by its label, its key, or as `evaluated` has it, in the order of the questions.
+
+        Of a label that several seeds or series share, those of all. Raises InputError if there is no such point.
+        """
+        chosen = [each for each in self.evaluated if point in (each, each.label, each.key)]
+        if not chosen:
+            known = ", ".join(dict.fromkeys(each.label for each in self.evaluated))
+            raise InputError(f"point {point!r}: not in {self.name}. There are: {known}.")
+        return (trace for each in chosen for trace in self._traces(each))
+
+    def _traces(self, point: Point) -> Iterator[Trace]:
+        answers = self._product(point.answers)
+        (asked,) = answers.inputs[QUESTIONS]
+        questions = read_rows(self._product(asked).out / "questions.jsonl", Question)
+        prompts = {each.question_id: each.prompt for each in questions}
+        scores = {(each.question_id, each.sample): each for each in self._scores(point)}
+        for answer in read_rows(answers.out / "answers.jsonl", Answer):
+            yield _trace(point, prompts[answer.question_id], answer, scores[answer.question_id, answer.sample])
+
+    def _scores(self, point: Point) -> list[Score]:
+        return read_rows(self._product(point.scores).out / "scores.jsonl", Score)
+
+    def _rows(self, point: Point) -> Iterator[dict[str, Any]]:
+        for score in self._scores(point):
+            fields = {field.name: getattr(score, field.name) for field in dataclasses.fields(score)}
+            plain = {name: value.value if hasattr(value, "value") else value for name, value in fields.items()}
+            yield {"point": point.label, "seed": point.seed, **point.values, "key": point.key, **plain}
+
+    def _product(self, address: str) -> Product:
+        return product_of(self._published, address, self.store)
+
+
+def _trace(point: Point, prompt: str, answer: Answer, score: Score) -> Trace:
+    return Trace(
+        point=point.label,
+        seed=point.seed,
+        question_id=answer.question_id,
+        sample=answer.sample,
+        prompt=prompt,
+        thinking=answer.thinking,
+        answer=answer.answer,
+        gold=score.gold,
+        extracted=score.extracted,
+        correct=score.correct,
+        outcome=score.outcome,
+        ending=answer.ending,
+        answer_end=score.answer_end,
+        thinking_tokens=answer.thinking_tokens,
+        answer_tokens=answer.answer_tokens,
+        waits=answer.waits,
+        segments=tuple(map(_segment, answer.segments)),
+    )
+
+
+def _segment(written: Mapping[str, Any]) -> Segment:
+    ended_by = written.get("ended_by")
+    return Segment(
+        ids=tuple(written["ids"]),
+        part=Part(written["part"]),
+        origin=Origin(written["origin"]),
+        ended_by=None if ended_by is None else tuple(ended_by),
+    )
+
+
+def _arguments(experiment: str | None, overrides: tuple[str, ...]) -> list[str]:
+    """The command line that is meant."""
+    if experiment is not None and not EXPERIMENT.fullmatch(experiment):
+        raise InputError(f"experiment {experiment!r}: not a name. Give that of a file in conf/experiment, as 'smoke'.")
+    for each in overrides:
+        if not isinstance(each, str) or each.startswith("-") or "=" not in each:
+            raise InputError(f"override {each!r}: sets no field. Write FIELD=VALUE, as on the command line.")
+    return [*([] if experiment is None else [f"+experiment={experiment}"]), *overrides, "-m"]

@@ -1,0 +1,202 @@
+"""Plan and run a command from Python, and read verified products: what s1/api.py knows of the machinery.
+
+The steps are those of `python -m sweep`; where that prints a reason and exits with 1, this raises an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from sweep.by_hand import refuse_unpinned
+from sweep.carry_out import carry_out
+from sweep.checksums import reading
+from sweep.code_changes import CodeReport, code_report
+from sweep.compose import Composition, compose, pipeline_of
+from sweep.console import Console
+from sweep.contract import Estimate, Graph, LaunchKind
+from sweep.errors import InputError
+from sweep.failure import failure_message
+from sweep.json_files import StoreError
+from sweep.lock import Hold
+from sweep.planning import Planned, clear, planned
+from sweep.publish import require_place
+from sweep.result import MANIFEST, Result, read_result, sha256_of
+from sweep.show import show_plan
+from sweep.stage import Stage
+from sweep.store import StageDirectory, Store, description_faults
+
+__all__ = ["InputError", "Product", "PublishedResult", "RunError", "RunPlan", "StageEstimate", "StoreError"]
+FAILURES_NAMED = 5
+PublishedResult: TypeAlias = Result
+
+
+class RunError(RuntimeError):
+    """A command that was planned and did not reach its result: a stage failed, or something has to be decided first."""
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """A stage that would run, and what it is expected to cost."""
+
+    address: str  # name/key
+    label: str
+    tokens: int
+    device_seconds: float
+    usd: float
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a command would do."""
+
+    name: str
+    points: int
+    needed: tuple[StageEstimate, ...]  # in the order in which they can run
+    reused: tuple[str, ...]  # addresses
+    notes: tuple[str, ...]  # what to know before it runs
+    obstacles: tuple[str, ...]  # why it cannot run here, or not without a decision
+
+
+@dataclass(frozen=True)
+class Product:
+    """A finished stage whose files are those of its record."""
+
+    address: str
+    digest: str
+    out: Path
+    config: Mapping[str, Any]  # as JSON
+    inputs: Mapping[str, tuple[str, ...]]  # addresses by role; files from outside the store are left out
+
+
+def plan_command(arguments: Sequence[str]) -> RunPlan:
+    """Plan a command line, run nothing. Raises InputError, StoreError."""
+    composition = compose(arguments)
+    graph, store = _graph_of(composition), Store(composition.entry.store)
+    found = planned(graph, store, composition.entry.redo)
+    return RunPlan(
+        name=graph.name,
+        points=graph.points,
+        needed=tuple(_estimate(stage, graph) for stage in found.work.needed),
+        reused=tuple(stage.address for stage in found.work.reused),
+        notes=(*composition.notes, *graph.notes),
+        obstacles=(*_obstacles(graph, found, code_report(found, store)), *graph.unpinned(found.work.needed)),
+    )
+
+
+def run_command(arguments: Sequence[str], quiet: bool = False) -> tuple[Path, Path]:
+    """Run a command line on this machine; its result directory and its store.
+
+    Raises InputError for what was typed, StoreError for the store, RunError where it stopped before a result.
+    """
+    composition = compose(arguments)
+    graph, store = _graph_of(composition), Store(composition.entry.store)
+    if graph.launch.kind is not LaunchKind.LOCAL:
+        raise InputError("launch slurm: this call runs on this machine. Submit it with python -m sweep, then load it.")
+    console = Console(quiet=quiet)
+    with store.held(Hold.SHARED):
+        found = planned(graph, store, composition.entry.redo)
+        show_plan(console, graph, found, store)
+        if obstacles := _obstacles(graph, found, code_report(found, store)):
+            raise RunError("\n".join(obstacles))
+        refuse_unpinned(graph, found.work.needed)
+        require_place(graph, store, composition.entry.results)
+        clear(store, found, composition.entry.yes)
+        published = carry_out(console, graph, found.work, store, composition.entry.results)
+    if published is None:
+        raise RunError("\n".join(_failures(found, store)))
+    return published.path, store.root
+
+
+def open_result(path: Path, store: Path) -> Result:
+    """A result directory; where the store has the product, its manifest names the files of that.
+
+    Raises InputError if it is no result, StoreError if its manifest is damaged.
+    """
+    result = read_result(path)
+    if result is None:
+        raise InputError(f"{path}: not a result, it has no {MANIFEST}. Name results/NAME/KEY or results/NAME/latest.")
+    files = result.manifest.files
+    if files is None or result.manifest.product is None:
+        raise InputError(f"{path}: published by an earlier version. Run its command again.")
+    product = _directory(store / result.manifest.product, result.manifest.digest)
+    states = product.read_record().get("files", {}) if product else {}
+    if any(name in states and states[name]["sha256"] != sha256 for name, sha256 in files.items()):
+        raise StoreError(f"{path / MANIFEST}: damaged, it names other files than its product has. Move it away.")
+    return result
+
+
+def file_of(result: Result, name: str) -> Path:
+    """One of the result's files, verified. Raises InputError if it has none of that name, StoreError if it changed."""
+    files = result.manifest.files or {}
+    if name not in files:
+        raise InputError(f"{name}: no file of {result.name}. There are: {', '.join(sorted(files))}.")
+    if sha256_of(result.path / name) != files[name]:
+        raise StoreError(f"{result.path / name}: changed since it was published. Run the command again.")
+    return result.path / name
+
+
+def product_of(result: Result, address: str, store: Path) -> Product:
+    """A product that the result was made from, every byte of it read and verified. Raises StoreError."""
+    expected = result.manifest.digests.get(address)
+    if not expected:
+        raise StoreError(f"{address}: {result.name} does not name its digest. Run the command again.")
+    place = StageDirectory(store / address)
+    if not place.path.is_dir():
+        raise StoreError(f"{address}: not in the store {store}. Say which store it is in: s1.load(PATH, store=DIR).")
+    directory = _directory(place.path, expected)
+    if directory is None:
+        raise StoreError(
+            f"{address}: not finished in the store, or with other bytes than {result.name} was made from ({expected})."
+            " Run its command again."
+        )
+    return _verified(address, directory, expected)
+
+
+def _directory(path: Path, digest: str) -> StageDirectory | None:
+    """Where a product of this digest is: in the stage's own directory, or set aside when it was made again."""
+    there = (StageDirectory(path), *map(StageDirectory, sorted(path.glob("superseded-*"))))
+    return next((each for each in there if each.is_done and each.digest == digest), None)
+
+
+def _verified(address: str, directory: StageDirectory, digest: str) -> Product:
+    described = directory.read_stage()
+    is_here = f"{directory.path.parent.name}/{directory.path.name}" == address
+    faults = directory.faults(reading) + (description_faults(directory, described) if is_here else [])
+    if faults:
+        raise StoreError(f"{address}: damaged, {faults[0]}. python -m sweep store check says more.")
+    return Product(
+        address=address,
+        digest=digest,
+        out=directory.out,
+        config=described["identity"]["config"],
+        inputs={
+            role: tuple(each["stage"] for each in places if "stage" in each)
+            for role, places in described["inputs"].items()
+        },
+    )
+
+
+def _graph_of(composition: Composition) -> Graph:
+    graph = pipeline_of(composition.entry.pipeline, "graph").graph(composition.points, composition.request)
+    return graph.looked_after(composition.entry.yes)
+
+
+def _estimate(stage: Stage, graph: Graph) -> StageEstimate:
+    expected = graph.estimates.get(stage.address, Estimate())
+    return StageEstimate(stage.address, stage.label, expected.tokens, expected.device_seconds, expected.usd)
+
+
+def _obstacles(graph: Graph, found: Planned, code: CodeReport) -> list[str]:
+    dear = (f"{address}: damaged, {damage.fault}. redo= makes it again." for address, damage in found.dear.items())
+    return [*code.stops, *dear, *graph.lacks(found.work.needed)]
+
+
+def _failures(found: Planned, store: Store) -> list[str]:
+    """What failed, a line each; nothing else is known where a worker was ended from outside."""
+    unfinished = [store.directory(stage) for stage in found.work.needed if not store.is_done(stage)]
+    failed = [each for each in unfinished if each.failed_file.exists()]
+    lines = [f"{each.address}: {failure_message(each.failed_file)} Log: {each.log_file}" for each in failed]
+    return lines[:FAILURES_NAMED] or [f"{len(unfinished)} stages are not finished. Run it again: it goes on from here."]
