@@ -1,4 +1,4 @@
-"""What lies on this machine, a model or rows, is read while planning; what a worker could not use is refused by name."""
+"""Models and rows on this machine are read while planning; what a worker could not use is refused by name."""
 
 from __future__ import annotations
 
