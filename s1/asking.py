@@ -13,6 +13,7 @@ from s1.evaluate.task_identity import code_roots, own_file, scoring, wording
 from s1.generate.engines import installed
 from s1.generate.methods.method import normalised
 from s1.generate.methods.registry import code_roots as method_roots
+from s1.local_rows import check_task_rows
 from s1.stages import Answering, AnsweringShard, Problems, Questions, Scoring
 from sweep.identity import Json, key_of
 from sweep.stage import CodePolicy, FileInput, Input, Resources, Stage
@@ -128,7 +129,9 @@ def questions_from(rows: tuple[Input, ...], config: Questions) -> Stage:
 def rows_of(task: Task) -> tuple[Input, ...]:
     """Where a task's rows come from: a local file, a rule, or (none here) the hub or its YAML."""
     if task.data_file is not None:
-        return (local_file("task.data_file", task.data_file),)
+        file = local_file("task.data_file", task.data_file)
+        check_task_rows(task.name, Path(task.data_file).expanduser())
+        return (file,)
     if task.dial is None:
         return ()
     problems = Problems(dial=task.dial, problems=task.problems, seed=task.seed)

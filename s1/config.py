@@ -26,11 +26,13 @@ from sweep.ranges import (
     ShareAboveZero,
     ShareBelowOne,
     Text,
+    WholeNumber,
 )
 
 Device: TypeAlias = Literal["cpu", "cuda"]
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]  # of generation, by any engine
 TrainingPrecision: TypeAlias = Literal["float32", "bfloat16"]
+TemplateArgument: TypeAlias = bool | WholeNumber | FreeText
 Scheduler: TypeAlias = Literal[  # of transformers: those that need nothing but the steps and the warm-up
     "linear",
     "cosine",
@@ -168,7 +170,9 @@ class Dialect:
     # training only: what an answer begins with unless it contains it already; null: answers stay as they are
     answer_prefix: FreeText | None = field(default=None, metadata={"omit_if": None})
     # What the chat template is given beside the question: {enable_thinking: false}. Null: nothing.
-    template_arguments: Mapping[Text, bool | int | FreeText] | None = field(default=None, metadata={"omit_if": None})
+    template_arguments: Mapping[Text, bool | WholeNumber | FreeText] | None = field(
+        default=None, metadata={"omit_if": None}
+    )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from s1.config import Budget, ConfigError, Forcing, Generate, Model, ModelKind, 
 from s1.data.conditional import step_start_of
 from s1.evaluate.task_identity import wording
 from s1.experiment import Experiment
+from s1.local_rows import check_pool_rows
 from s1.recipe import Control, Data, Difficulty, GraderKind, Pool, PoolKind, Teacher
 from s1.resources import Kind, filled, resources_of, settings_of
 from s1.stages import (
@@ -103,6 +104,8 @@ def curated_of(x: Experiment, data: Data, model: Model) -> tuple[Stage, tuple[As
 def pool_of(pool: Pool) -> Stage:
     """The candidates; a local file is known by its content, and how many rows a source has is only for the estimate."""
     files = (local_file("data.pool.file", pool.file or ""),) if pool.kind is PoolKind.FILE else ()
+    if pool.kind is PoolKind.FILE:
+        check_pool_rows(pool, Path(pool.file or "").expanduser())
     counted = pool.rows if pool.kind is PoolKind.DIAL else 0
     return Stage(
         name="pool",

@@ -30,6 +30,7 @@ from s1.pinning import pinning_of
 from s1.prefetch import prefetch
 from s1.report.table import as_written, shown
 from s1.resources import Kind, filled, resources_of, settings_of
+from s1.size_notes import budget_notes, machine_notes
 from s1.stages import Curve, CurvePoint, FunnelReport, Report, TrainingReport
 from s1.track import Mirror, Tracked
 from sweep.contract import Graph, LaunchKind, Request, Workers
@@ -71,6 +72,8 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
             *(memory_notes(points) if first.goal is not Goal.DATA else []),
             *contamination_notes(points),
             *task_notes(points),
+            *budget_notes(points),
+            *machine_notes(points),
         ],
         lacking=_lacking(points, built),
         launch=first.launch,

@@ -11,6 +11,7 @@ scores/scores.jsonl               Score               one judgement per question
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -161,6 +162,8 @@ def read_objects(path: Path) -> Iterator[dict[str, Any]]:
 def _text_of(line: bytes, number: int, path: Path) -> str:
     if number == 1 and line.startswith(b"\x1f\x8b"):
         raise ConfigError(f"{path}: compressed. Unpack it: gzip -d.")
+    if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConfigError(f"{path}: UTF-16, not UTF-8. Convert it: iconv -f utf-16 -t utf-8 {path.name}.")
     try:
         return line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
@@ -175,6 +178,8 @@ def _object_of(text: str, where: str) -> dict[str, Any]:
         row = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where}: not JSON ({error.msg}). Repair or remove the line.") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: not JSON that can be read (too many brackets). Remove the line.") from None
     if not isinstance(row, dict):
         raise ConfigError(f"{where}: not a JSON object. Write one object a line.")
     return row

@@ -20,6 +20,7 @@ ANY = Anything()
 Count: TypeAlias = Annotated[int, Ge(1)]
 Natural: TypeAlias = Annotated[int, Ge(0)]
 Seed: TypeAlias = Annotated[int, Ge(0), Lt(2**32)]  # what numpy takes; -1 would mean the same as 1 to `random`
+WholeNumber: TypeAlias = Annotated[int, ANY]
 Positive: TypeAlias = Annotated[float, Gt(0)]
 NotNegative: TypeAlias = Annotated[float, Ge(0)]
 Share: TypeAlias = Annotated[float, Ge(0), Le(1)]

@@ -22,6 +22,7 @@ from s1.data.decontaminate import ASKED_BEFORE
 from s1.data.dial import Family
 from s1.data.funnel import Drop, step_of, write_funnel
 from s1.data.hub import rows_at
+from s1.hub import first_line
 from s1.recipe import Columns, Conversation, Pool, PoolKind
 from s1.records import ROWS, PoolRow, read_objects, write_rows
 from s1.stages import Collecting
@@ -94,7 +95,12 @@ def question_id(question: str) -> str:
 def _objects(work: Work[Collecting], pool: Pool) -> Iterable[Mapping[str, Any]]:
     """The raw rows, once it is sure that they have the columns that the pool names."""
     rows = _of_file(work.one("file")) if pool.kind is PoolKind.FILE else _of_hub(pool.hub)
-    first = next(iter(rows), None)
+    check_columns(pool, next(iter(rows), None))
+    return rows
+
+
+def check_columns(pool: Pool, first: Mapping[str, Any] | None) -> None:
+    """Raises ConfigError unless there is a first row, with the columns that the pool names."""
     if first is None:
         raise ConfigError(f"data.pool {pool.name}: no rows. Give a file or a dataset that has some.")
     for name in _named(pool):
@@ -103,7 +109,6 @@ def _objects(work: Work[Collecting], pool: Pool) -> Iterable[Mapping[str, Any]]:
                 f"data.pool.columns {name!r}: no such column in {pool.name} (there: {', '.join(first)})."
                 " Name one of these, or null."
             )
-    return rows
 
 
 def _of_file(path: Path) -> Iterable[Mapping[str, Any]]:
@@ -111,8 +116,13 @@ def _of_file(path: Path) -> Iterable[Mapping[str, Any]]:
         return list(read_objects(path))
     from datasets import load_dataset
 
-    # Streaming, so from the file whose bytes were hashed, and not from a table that was once prepared from it.
-    return load_dataset("parquet", data_files=str(path), split="train", streaming=True)
+    try:
+        # Streaming, so from the file whose bytes were hashed, and not from a table that was once prepared from it.
+        rows = load_dataset("parquet", data_files=str(path), split="train", streaming=True)
+        next(iter(rows), None)
+    except (OSError, ValueError) as error:  # of pyarrow, which derives its own from them
+        raise ConfigError(f"data.pool.file {path}: cannot be read ({first_line(error)}). Write it again.") from None
+    return rows
 
 
 def _of_hub(hub: Hub | None) -> Iterable[Mapping[str, Any]]:

@@ -89,10 +89,23 @@ def _rows(where: str, raws: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Row
     if not raws:
         raise ConfigError(f"{where}: no rows. Write one JSON object a line with the columns {_ours()}.")
     if OPTIONS[0] not in raws[0][1]:
-        return [_row(place, raw) for place, raw in raws]
+        rows = [_row(place, raw) for place, raw in raws]
+        _refuse_double(rows, [place for place, _ in raws])
+        return rows
     rows = [_choice(place, raw) for place, raw in raws]
+    _refuse_double(rows, [place for place, _ in raws])
     check_letters(where, [row.answer for row in rows])
     return rows
+
+
+def _refuse_double(rows: Sequence[Row], places: Sequence[str]) -> None:
+    first: dict[str, str] = {}
+    for row, place in zip(rows, places, strict=True):
+        if row.id in first:
+            raise ConfigError(
+                f"{place}: id {row.id!r} is also that of {first[row.id]}. Give each row an id of its own."
+            )
+        first[row.id] = place
 
 
 def _row(where: str, raw: Mapping[str, Any]) -> Row:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 GENERATION_CONFIG = "generation_config.json"
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 WRAPPERS = ("_checkpoint_wrapped_module.", "_fsdp_wrapped_module.", "_orig_mod.")  # in names of parameters
 
 
@@ -80,7 +81,20 @@ def _load(location: Location, dtype: str, quantised: Any) -> PreTrainedModel:
     if (Path(location.model) / GENERATION_CONFIG).exists():
         # Its own is copied as it is: some that can be loaded, with a temperature and no do_sample, cannot be saved.
         model.generation_config = GenerationConfig()
+    else:
+        model.generation_config = _savable(model.generation_config)
     return model
+
+
+def _savable(derived: Any) -> Any:
+    """What transformers made of an old config.json; of flags of sampling without do_sample, the tokens alone."""
+    from transformers import GenerationConfig
+
+    try:
+        derived.validate(strict=True)
+    except ValueError:
+        return GenerationConfig(**{name: getattr(derived, name) for name in TOKENS})
+    return derived
 
 
 def _adapted(model: Any, recipe: Train) -> Any:

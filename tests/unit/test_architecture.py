@@ -186,6 +186,8 @@ RANKS = (
     ("s1.prefetch", 3),
     ("s1.pinning", 3),
     ("s1.estimates", 3),
+    ("s1.local_rows", 2),
+    ("s1.size_notes", 0),
     ("s1.pipeline", 3),
     ("s1.api", 4),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from tokenizers.normalizers import Lowercase
 from transformers import PreTrainedTokenizerFast
 
-from s1.config import Budget, ConfigError, Dial, EngineConfig, EngineKind, Forcing, Generate
+from s1.config import Budget, ConfigError, Dial, Dialect, EngineConfig, EngineKind, Forcing, Generate
 from s1.data.dial import Family
 from s1.dialect import AFTER, BEFORE, decode, dialect_ids, encode, prompt_of, prompt_text, text_before_stop
 from s1.generate.answers import answer
@@ -24,6 +25,9 @@ from s1.generate.trace import Trace, begun
 from s1.records import Answer, Ending, Question, read_rows, write_rows
 from s1.stages import Answering
 from s1.train.start import CHAT_PIECES, piece_tokenizer
+from sweep.compose import compose
+from sweep.errors import InputError
+from sweep.identity import canonical
 from sweep.stage import Work
 from tests.support.speakers import EOS, Reciter, dialect_of, tokenizer_of
 from tests.support.words import budget, policy_of, told
@@ -212,3 +216,72 @@ def test_a_delimiter_that_the_tokenizer_changes_is_refused() -> None:
     dialect = replace(dialect_of("qwen3_8b"), forced_end="</think>\n\nFinal Answer:")
     with pytest.raises(ConfigError, match=r"forced_end .* the tokenizer turns it into '</think>\\n\\nfinal answer:'"):
         dialect_ids(dialect, tokenizer)
+
+
+# ------------------------------------------------------------------------------------- arguments of the chat template
+
+SWITCHED = (
+    "{% for each in messages %}<|im_start|>{{ each.role }}\n{{ each.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+
+
+def switched(**arguments: object) -> tuple[Dialect, PreTrainedTokenizerFast]:
+    """Qwen3's switch, with the plain dialect."""
+    tokenizer = deepcopy(tokenizer_of("qwen3_8b"))
+    tokenizer.chat_template = SWITCHED
+    return replace(dialect_of("qwen2_5_7b"), template_arguments=arguments or None), tokenizer
+
+
+def test_arguments_reach_the_chat_template_of_prompts_and_of_training_text() -> None:
+    thinks, silent = (prompt_text(*_around(switched(**given))) for given in ({}, {"enable_thinking": False}))
+    assert thinks.endswith("<|im_start|>assistant\n")
+    assert silent == thinks + "<think>\n\n</think>\n\n"
+    dialect, tokenizer = switched(enable_thinking=False)
+    assert decode(prompt_of(dialect, QUESTION, tokenizer).ids, tokenizer) == silent
+
+
+def _around(pair: tuple[Dialect, PreTrainedTokenizerFast]) -> tuple[Dialect, str, PreTrainedTokenizerFast]:
+    return pair[0], QUESTION, pair[1]
+
+
+def test_an_argument_that_the_template_does_not_use_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"enable_thought: .* does not use it \(it uses: .*enable_thinking"):
+        prompt_text(*_around(switched(enable_thought=False)))
+
+
+def test_thinking_that_the_template_has_closed_is_not_opened_again() -> None:
+    dialect, tokenizer = switched(enable_thinking=False)
+    thinking = replace(dialect_of("qwen3_8b"), template_arguments=dialect.template_arguments)
+    with pytest.raises(ConfigError, match="ends in '</think>', so that it would think after that"):
+        prompt_text(thinking, QUESTION, tokenizer)
+
+
+def test_a_tokenizer_without_a_chat_template_is_refused_with_what_to_write() -> None:
+    dialect, tokenizer = switched()
+    tokenizer.chat_template = None
+    with pytest.raises(ConfigError, match=r"has no chat template\. Write the prompt"):
+        prompt_text(dialect, QUESTION, tokenizer)
+
+
+def test_a_template_that_refuses_is_named_with_what_it_says() -> None:
+    dialect, tokenizer = switched()
+    tokenizer.chat_template = "{{ raise_exception('no system prompt, please') }}"
+    with pytest.raises(ConfigError, match=r"refuses the question \(no system prompt, please\)"):
+        prompt_text(dialect, QUESTION, tokenizer)
+
+
+def test_arguments_are_typed_on_the_command_line_and_reach_the_key_only_when_they_are_given() -> None:
+    def dialect(*typed: str) -> Dialect:
+        (x,) = compose(["model=qwen3_8b", "data=none", "task=aime24", *typed]).points
+        return x.model.dialect
+
+    given = dialect("model.dialect.template_arguments={enable_thinking: false}")
+    assert given.template_arguments == {"enable_thinking": False}
+    assert "template_arguments" not in canonical(dialect())
+    assert canonical(given)["template_arguments"] == {"enable_thinking": False}
+    with pytest.raises(InputError, match=r"template_arguments\.tokenize: decided by the sweep"):
+        dialect("model.dialect.template_arguments={tokenize: true}")
+    with pytest.raises(InputError, match=r"template_arguments\.enable_thinking: only a chat template takes it"):
+        dialect("model.dialect.template_arguments={enable_thinking: false}", "model.dialect.prompt='{question}'")

@@ -157,6 +157,19 @@ def test_a_generation_config_that_cannot_be_saved_is_kept_as_it_came(inputs, tmp
     assert (tmp_path / "out" / "generation_config.json").read_text() == flags
 
 
+def test_a_model_whose_config_holds_flags_of_sampling_can_be_trained_and_saved(inputs, tmp_path):
+    """Of models from before there was a generation_config.json."""
+    from transformers import AutoModelForCausalLM
+
+    model = shutil.copytree(inputs["model"][0], tmp_path / "model")
+    (model / "generation_config.json").unlink()
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "temperature": 0.6, "top_p": 0.9}))
+    train(work({**inputs, "model": (model,)}, tmp_path, replace(RECIPE, steps=2)))
+    kept = AutoModelForCausalLM.from_pretrained(tmp_path / "out").generation_config
+    assert (kept.eos_token_id, kept.temperature) == (config["eos_token_id"], None)
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -1,0 +1,58 @@
+"""Local files of rows, read while planning: what a worker could not read is refused before anything is queued."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from s1.config import ConfigError
+from s1.data.pool import check_columns
+from s1.evaluate.rows import rows_of_file
+from s1.evaluate.task_files import TASKS, task_file
+from s1.recipe import Pool
+from s1.records import read_objects
+
+READ_WHOLE_BYTES = 64 * 2**20  # of a pool: a larger one is read as far as its first row, in about no time
+PARQUET = b"PAR1"  # at both ends of such a file
+
+
+def check_task_rows(task: str, path: Path) -> None:
+    """Raises ConfigError that names the line and what is wrong with it."""
+    _check_task_rows(task_file(task).parent == TASKS, path, path.stat().st_mtime_ns)
+
+
+def check_pool_rows(pool: Pool, path: Path) -> None:
+    """The same for candidates of training; their columns are looked for in the first row."""
+    size = path.stat().st_size
+    if path.suffix == ".parquet":
+        _check_parquet(path, size)
+        return
+    _check_objects(path, path.stat().st_mtime_ns, size <= READ_WHOLE_BYTES)
+    first = next(read_objects(path), None)
+    check_columns(pool, first)
+
+
+@cache
+def _check_task_rows(is_ours: bool, path: Path, changed_ns: int) -> None:
+    """Once for each state of a file: every point of a sweep asks."""
+    if is_ours:
+        rows_of_file(path)
+    elif not any(1 for _ in read_objects(path)):
+        raise ConfigError(f"task.data_file {path}: no rows. Write one JSON object a line.")
+
+
+@cache
+def _check_objects(path: Path, changed_ns: int, whole: bool) -> None:
+    for _ in read_objects(path):
+        if not whole:
+            return
+
+
+def _check_parquet(path: Path, size: int) -> None:
+    with path.open("rb") as file:
+        begins = file.read(len(PARQUET))
+        file.seek(max(0, size - len(PARQUET)), os.SEEK_SET)
+        ends = file.read()
+    if not begins == ends == PARQUET or size < 3 * len(PARQUET):
+        raise ConfigError(f"data.pool.file {path}: no whole parquet file ({size:,} bytes). Write or copy it again.")
