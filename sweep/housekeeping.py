@@ -98,7 +98,8 @@ def _which(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 def _switches(argv: Sequence[str], known: Sequence[str]) -> tuple[dict[str, bool], list[str]]:
     """The action's own switches, and what is left for the configuration."""
-    switches, overrides = dict.fromkeys(known, False), []
+    switches = dict.fromkeys(known, False)
+    overrides: list[str] = []
     for argument in argv:
         name, _, value = argument.partition("=")
         if name not in switches:
