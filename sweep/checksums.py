@@ -85,7 +85,9 @@ class Seen:
     """Files whose bytes were hashed before, by the state that they had then; a state that is new is hashed."""
 
     inodes: Inodes
-    now: dict[str, Sequence[int]] = field(default_factory=dict)  # of the files found whole by `look`
+    now: dict[str, Sequence[int]] = field(
+        default_factory=dict[str, Sequence[int]]
+    )  # of the files that `look` found whole
 
     def look(self, out: Path, files: Mapping[str, FileState]) -> list[str]:
         """Faults as of `reading`; what was hashed in its present state costs one stat."""

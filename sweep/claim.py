@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +50,7 @@ WAIT = Rule()
 
 
 @contextmanager
-def claimed(directory: Path, rule: Rule = WAIT) -> Iterator[bool]:
+def claimed(directory: Path, rule: Rule = WAIT) -> Generator[bool]:
     """Held alone, once no other process works here; without waiting, False if one does.
 
     Raises StoreError for a holder that cannot be asked, OSError where nothing can be written.
@@ -81,7 +81,9 @@ class _Waiting:
     turns: int = 0
     is_said: bool = False
     no_answer_since: float | None = None
-    jobs: dict[str, tuple[float, Fate]] = field(default_factory=dict)  # by token: when it was asked, the answer
+    jobs: dict[str, tuple[float, Fate]] = field(
+        default_factory=dict[str, tuple[float, Fate]]
+    )  # by token: when asked, the answer
 
     def is_over(self, holder: Holder, has_lock: bool) -> bool:
         """Whether the token of this holder may be broken. Raises StoreError if that cannot be known."""

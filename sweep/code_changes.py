@@ -111,7 +111,9 @@ def _source(roots: tuple[str, ...]) -> Mapping[str, str] | None:
 
 def _compare(changes: Sequence[Change], store: Store) -> tuple[list[tuple[Change, list[str]]], list[Change]]:
     """Those that give other bytes now, with the files of the product; and those that were not made again."""
-    differing, unchecked, to_make = [], [], []
+    differing: list[tuple[Change, list[str]]] = []
+    unchecked: list[Change] = []
+    to_make: list[Change] = []
     for change in changes:
         known = _remembered(store.directory(change.stage)).get(change.code)
         if known is not None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import io
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -125,7 +125,7 @@ def compose_entry(overrides: Sequence[str], config_directory: Path = CONFIG) -> 
 
 
 @contextmanager
-def _hydra(overrides: Sequence[str], config_directory: Path) -> Iterator[None]:
+def _hydra(overrides: Sequence[str], config_directory: Path) -> Generator[None]:
     """Hydra at a configuration, without resolvers that read more than it; its complaints become ours."""
     try:
         add_own_conf()

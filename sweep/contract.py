@@ -118,7 +118,9 @@ class Graph:
     points: int
     remarks: Callable[[Mapping[str, Summary]], Sequence[str]]  # lines on what the stages, by address, say of themselves
     notes: Sequence[str] = ()  # what to know before it runs, a line each
-    lacking: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by stage address: why it cannot be made here
+    lacking: Mapping[str, Sequence[str]] = field(  # by stage address: why it cannot be made here
+        default_factory=dict[str, Sequence[str]]
+    )
     launch: Launch = Launch()
     limit_usd: float | None = 1.0  # damaged products are made again unasked up to this price; None: whatever it is
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # bring here what these stages download
@@ -154,9 +156,11 @@ class Pipeline(Protocol):
 
     def graph(self, points: Sequence[Any], request: Request) -> Graph:
         """Plan all points together."""
+        ...
 
     def shared(self, directory: Path) -> SharedReport:
         """Read the folder of a batch, and the redo-<n>/ in it, which are like it; changes nothing."""
+        ...
 
     def mend_shared(self, directory: Path) -> None:
         """Rid the folder of a batch of its faults; nobody else is at work there."""

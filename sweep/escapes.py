@@ -56,7 +56,8 @@ def _with_quoted(line: str, change: Callable[[str], str]) -> str:
     """Each quoted value, with its quotes, replaced; Hydra's own lexer says where they are."""
     lexer = OverrideLexer(InputStream(line))
     lexer.removeErrorListeners()  # the parser complains of the same, with better words
-    parts, end = [], 0
+    parts: list[str] = []
+    end = 0
     for token in lexer.getAllTokens():
         if token.type == OverrideLexer.QUOTED_VALUE:
             parts += [line[end : token.start], change(token.text)]

@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ def membership(environment: Mapping[str, str]) -> Member:
 
 
 @contextmanager
-def decided(directories: Sequence[StageDirectory], member: Member, keys: Sequence[str]) -> Iterator[None]:
+def decided(directories: Sequence[StageDirectory], member: Member, keys: Sequence[str]) -> Generator[None]:
     """While inside, the other members know that these stages are to be made, and are begun."""
     word = _word(directories, member)
     if word is not None:

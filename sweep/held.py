@@ -7,7 +7,7 @@ Tokens of processes that have ended are removed by the next one (sweep/holder.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ BUSY = {Hold.SHARED: "being pruned or mended", Hold.ALONE: "a sweep, a prune or 
 
 
 @contextmanager
-def store_held(root: Path, hold: Hold) -> Iterator[None]:
+def store_held(root: Path, hold: Hold) -> Generator[None]:
     """Raises StoreError, which names the holder, instead of waiting."""
     lock, me = root / "lock", this_process()
     ours = _token(root, hold, me.token)

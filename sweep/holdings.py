@@ -54,8 +54,8 @@ class Holding:
     batch: str | None = None
     label: str = ""  # for people
     is_locked: bool = False  # at work or in a queue; also a finished stage, while its batch is or while it is awaited
-    leftovers: Mapping[str, int] = field(default_factory=dict)  # names in the directory, with their bytes
-    superseded: Mapping[str, Earlier] = field(default_factory=dict)  # likewise
+    leftovers: Mapping[str, int] = field(default_factory=dict[str, int])  # names in the directory, with their bytes
+    superseded: Mapping[str, Earlier] = field(default_factory=dict[str, Earlier])  # likewise
 
     @property
     def name(self) -> str:
@@ -67,11 +67,11 @@ class Holdings:
     """One store, and the results that rest on it."""
 
     stages: tuple[Holding, ...] = ()
-    shared: Mapping[str, int] = field(default_factory=dict)  # bytes, by batch
-    beside: Mapping[str, int] = field(default_factory=dict)  # bytes of other folders of the store, such as W&B's
+    shared: Mapping[str, int] = field(default_factory=dict[str, int])  # bytes, by batch
+    beside: Mapping[str, int] = field(default_factory=dict[str, int])  # bytes of other folders in it, such as W&B's
     results: tuple[Resting, ...] = ()
-    half_published: Mapping[str, int] = field(default_factory=dict)  # bytes, by place below the results
-    aside: Mapping[str, int] = field(default_factory=dict)  # bytes of comparisons of code that were killed, by place
+    half_published: Mapping[str, int] = field(default_factory=dict[str, int])  # bytes, by place below the results
+    aside: Mapping[str, int] = field(default_factory=dict[str, int])  # bytes of killed comparisons of code, by place
     faults: tuple[str, ...] = ()  # stages whose inputs cannot be known
 
 

@@ -72,7 +72,7 @@ def shortened(citation: str) -> str:
 
 
 def _fields(value: Any, where: str) -> dict[str, Json]:
-    kept = {}
+    kept: dict[str, Json] = {}
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)
         if "omit_if" in field.metadata and item == field.metadata["omit_if"]:

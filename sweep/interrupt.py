@@ -13,7 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
@@ -22,7 +22,7 @@ GO_ON_LATER = os.EX_TEMPFAIL  # the exit status of a worker that was interrupted
 
 
 @contextmanager
-def stop_requests() -> Iterator[Callable[[], bool]]:
+def stop_requests() -> Generator[Callable[[], bool]]:
     """Until left, signals to stop end nothing; the value tells whether there has been one. For the main thread."""
     asked = False
 

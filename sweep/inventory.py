@@ -32,7 +32,9 @@ ATTEMPT = re.compile(r"(out|record)-(?P<token>.+?)(\.json)?")  # its product, an
 
 def take(store: Store, results: Path) -> Holdings:
     """Everything there is; what cannot be read is among the faults."""
-    stages, faults, queued = [], [], awaited(store.root)
+    queued = awaited(store.root)
+    stages: list[Holding] = []
+    faults: list[str] = []
     for directory in stage_directories(store):
         try:
             described = description(directory)

@@ -42,7 +42,8 @@ def fate_by(status: int, said: str, restart: int) -> Fate:
 
 
 def _facts(line: str) -> Mapping[str, str]:
-    return dict(word.partition("=")[::2] for word in line.split() if "=" in word)
+    words = (word.partition("=") for word in line.split() if "=" in word)
+    return {name: value for name, _, value in words}
 
 
 def _cluster_of(config: str) -> str | None:

@@ -28,9 +28,11 @@ WANDB, WANDB_KEY = re.compile("wandb", re.I), re.compile(r"\b[0-9a-f]{40}\b")
 BLOCK_BEGINS, BLOCK_ENDS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"), re.compile(r"-----END [A-Z ]*PRIVATE KEY")
 BASE64_LINE = re.compile(r"^(?P<before>[ +-]\s*)(?P<value>[A-Za-z0-9+/]{48,}={0,2})\s*$")
 
-SURE = r"(?:api|access|account|private|secret|signing|encryption)[_-]?keys?|[a-z]{0,30}(?:api|access|account)keys?"
-SURE += r"|secrets?|passw(?:or)?ds?|passphrases?|passcodes?|credentials?|pwd"
-SURE += r"|(?:access|auth|refresh|bearer|api|hf|id|github)[_-]?tokens?"
+SURE = (
+    r"(?:api|access|account|private|secret|signing|encryption)[_-]?keys?|[a-z]{0,30}(?:api|access|account)keys?"
+    r"|secrets?|passw(?:or)?ds?|passphrases?|passcodes?|credentials?|pwd"
+    r"|(?:access|auth|refresh|bearer|api|hf|id|github)[_-]?tokens?"
+)
 MAYBE = r"tokens?|keys?|auth|authorization|cookie|pat|pass|pw|bearer"
 NAME = rf"(?P<name>(?<![\w.-])(?:[\w.-]{{0,60}}?[_.-])??(?:(?P<sure>{SURE})|(?P<maybe>{MAYBE})))"
 VALUE = r"""(?P<quote>["'])(?P<quoted>(?:\\.|(?!(?P=quote)).)*)(?P=quote)?|(?P<bare>[^\s"'#,)\]}&;]+)"""

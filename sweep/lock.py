@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
@@ -40,7 +40,7 @@ class Answer(Enum):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[int]:
+def opened(path: Path) -> Generator[int]:
     """A descriptor of the lock file, which is made if it is not there. What was locked through it is free after it."""
     descriptor = _open(path)
     try:
@@ -68,7 +68,7 @@ def request(descriptor: int, path: Path, hold: Hold, wait: bool = False) -> Answ
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Generator[None]:
     """Hold it alone, once no other process does."""
     with opened(path) as descriptor:
         request(descriptor, path, Hold.ALONE, wait=True)
@@ -76,7 +76,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked_now(path: Path, hold: Hold) -> Iterator[bool]:
+def locked_now(path: Path, hold: Hold) -> Generator[bool]:
     """Hold it without waiting; False if that cannot be."""
     with opened(path) as descriptor:
         yield request(descriptor, path, hold) is not Answer.TAKEN

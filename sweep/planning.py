@@ -43,10 +43,10 @@ class Planned:
     damaged: Mapping[str, Damage]  # by address, as below
     again: Mapping[str, str]  # why a finished stage is made again
     stale: Mapping[str, str]  # what a finished stage read that is something else now; it is reused
-    dear: Mapping[str, Damage] = field(default_factory=dict)  # of the damaged: what is not made again unasked
-    generations: Mapping[str, int] = field(default_factory=dict)  # of what is made again: another sweep may be first
+    dear: Mapping[str, Damage] = field(default_factory=dict[str, Damage])  # damaged, and not made again unasked
+    generations: Mapping[str, int] = field(default_factory=dict[str, int])  # of what is made again: others may be first
     restored: tuple[str, ...] = ()
-    hashed: Mapping[str, Inodes] = field(default_factory=dict)  # files that were found whole
+    hashed: Mapping[str, Inodes] = field(default_factory=dict[str, Inodes])  # files that were found whole
 
 
 def planned(graph: Graph, store: Store, redo: Sequence[str] = ()) -> Planned:
@@ -109,12 +109,14 @@ class _Look:
 
     store: Store
     redo: frozenset[str]  # addresses
-    damaged: dict[str, str] = field(default_factory=dict)
-    again: dict[str, str] = field(default_factory=dict)
-    stale: dict[str, str] = field(default_factory=dict)
-    restored: list[str] = field(default_factory=list)
-    hashed: dict[str, Inodes] = field(default_factory=dict)
-    records: dict[str, Mapping[str, object] | None] = field(default_factory=dict)  # None: not finished, or damaged
+    damaged: dict[str, str] = field(default_factory=dict[str, str])
+    again: dict[str, str] = field(default_factory=dict[str, str])
+    stale: dict[str, str] = field(default_factory=dict[str, str])
+    restored: list[str] = field(default_factory=list[str])
+    hashed: dict[str, Inodes] = field(default_factory=dict[str, Inodes])
+    records: dict[str, Mapping[str, object] | None] = field(
+        default_factory=dict[str, Mapping[str, object] | None]
+    )  # None: not finished, or damaged
 
     def judge(self, stage: Stage) -> None:
         """Whether a finished stage is made again; its inputs were judged before."""

@@ -140,7 +140,7 @@ def _git(*arguments: str) -> str:
 
 def _package_versions() -> dict[str, str]:
     """Versions of what the project itself requires, as far as it is installed."""
-    versions = {}
+    versions: dict[str, str] = {}
     for requirement in _requirements():
         name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -247,7 +247,7 @@ def _refuse_foreign(
 
 
 @contextmanager
-def _alone(directory: SubmissionDirectory, verb: str) -> Iterator[None]:
+def _alone(directory: SubmissionDirectory, verb: str) -> Generator[None]:
     """Nobody else sends or cancels jobs of this submission meanwhile. Raises InputError if somebody does."""
     with locked_now(directory.lock_file, Hold.ALONE) as is_ours:
         if not is_ours:

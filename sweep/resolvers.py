@@ -8,7 +8,7 @@ are resolved, so that no spelling gets around it: `${${a}:X}`, `oc.decode` of a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ FILES_NAMED = 2
 
 
 @contextmanager
-def pure_resolvers() -> Iterator[None]:
+def pure_resolvers() -> Generator[None]:
     """Inside, OmegaConf knows no resolver but these."""
     known = BaseContainer._resolvers  # as Hydra does to keep and restore them: OmegaConf has no public list
     BaseContainer._resolvers = {name: resolver for name, resolver in known.items() if name in PURE}

@@ -100,7 +100,8 @@ def read_result(path: Path) -> Result | None:
 
 def results_in(folder: Path) -> tuple[list[Result], list[str]]:
     """All results of a results folder, by path; and a line for each that cannot be read."""
-    found, faults = [], []
+    found: list[Result] = []
+    faults: list[str] = []
     for path in _with_manifest(folder):
         try:
             found += [result] if (result := read_result(path)) else []

@@ -76,7 +76,8 @@ def read_root(file: Path) -> Root:
 
 def roots(store: Store) -> tuple[list[Root], list[str]]:
     """All roots, by result; and a line for each that cannot be read."""
-    found, faults = [], []
+    found: list[Root] = []
+    faults: list[str] = []
     for file in sorted((store.root / FOLDER).glob("*.json")):
         if file.name.startswith("."):
             continue  # being written

@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     groups = [[each] for each in directories] if arguments.each else [directories]
     rule = Rule(not arguments.unless_busy, arguments.take_over)
     try:
-        made = []
+        made: list[bool] = []
         for group in groups:
             with beside(group, arguments.stall_minutes if member.group is None else None):
                 made.append(run(group, member, rule))

@@ -40,7 +40,8 @@ class Secrets:
     """Values that are not to be shown, by the variable or file that holds them."""
 
     values: Mapping[str, str] = field(repr=False)
-    whole_values: Mapping[str, str] = field(default_factory=dict, repr=False)  # as words or numbers may stand in a text
+    # Words and numbers, which may stand in a text: secret where they are all of it.
+    whole_values: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     @classmethod
     def here(cls, environment: Mapping[str, str] | None = None) -> Secrets:
@@ -106,8 +107,8 @@ class Guard:
     """Refuses texts that hold a secret; a value that many points share is read once."""
 
     secrets: Secrets = field(default_factory=Secrets.here)
-    _seen: dict[int, Any] = field(default_factory=dict)  # by identity; kept, or another would get it
-    _sound: set[tuple[str, str]] = field(default_factory=set)  # field and text
+    _seen: dict[int, Any] = field(default_factory=dict[int, Any])  # by identity; kept, or another would get it
+    _sound: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])  # field and text
 
     def refuse(self, fields: Mapping[str, Any]) -> None:
         """Raises InputError, a line for each field that holds a secret or looks like a key; the value is not shown."""
@@ -181,7 +182,7 @@ def _stored(environment: Mapping[str, str]) -> dict[str, str]:
     home = Path(environment.get("HOME") or Path.home())
     caches = Path(environment.get("XDG_CACHE_HOME") or home / ".cache")
     place = Path(environment.get("HF_HOME") or caches / "huggingface").expanduser() / "token"
-    found = {}
+    found: dict[str, str] = {}
     with suppress(OSError, UnicodeDecodeError):
         found[f"the token in {place}"] = place.read_text(encoding="utf-8").strip()
     path = Path(environment.get("NETRC") or home / ".netrc").expanduser()

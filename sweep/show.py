@@ -48,15 +48,8 @@ def show_plan(console: Console, graph: Graph, found: Planned, store: Store) -> N
     if not plan.needed:
         return
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for heading, justify in (
-        ("stage", "left"),
-        ("run", "right"),
-        ("why", "left"),
-        ("tokens", "right"),
-        ("time", "right"),
-        ("USD", "right"),
-    ):
-        table.add_column(heading, justify=justify)
+    for heading in ("stage", "run", "why", "tokens", "time", "USD"):
+        table.add_column(heading, justify="left" if heading in ("stage", "why") else "right")
     made: dict[str, Mapping[str, Mapping[str, Any]]] = {}
     for units in _together(plan.units):
         name, stages = units[0].name, [stage for unit in units for stage in unit.stages]

@@ -81,9 +81,9 @@ class _Reach:
     home: Path | None
     packages: set[str]
     left_out: frozenset[str] = frozenset()  # `module:name`
-    reached: dict[str, set[int]] = field(default_factory=dict)  # indices of units, by module
-    waiting: list[tuple[Module, Unit]] = field(default_factory=list)
-    modules: dict[str, Module | None] = field(default_factory=dict)
+    reached: dict[str, set[int]] = field(default_factory=dict[str, set[int]])  # indices of units, by module
+    waiting: list[tuple[Module, Unit]] = field(default_factory=list[tuple[Module, Unit]])
+    modules: dict[str, Module | None] = field(default_factory=dict[str, Module | None])
 
     def run(self) -> None:
         while self.waiting:
@@ -203,7 +203,8 @@ class _Reach:
         modules = [module for name in self.reached if (module := self.module(name)) is not None]
         folders = {module.path.parent: self._root(module) for module in modules}
         texts = [text for each in modules for index in self.reached[each.name] for text in each.units[index].strings]
-        waiting, seen = {text for text in texts if DATA_FILE.fullmatch(text)}, set()
+        waiting = {text for text in texts if DATA_FILE.fullmatch(text)}
+        seen: set[Path] = set()
         while waiting:
             name = waiting.pop()
             for folder, root in folders.items():

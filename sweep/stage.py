@@ -95,8 +95,8 @@ class Stage:
     version: int  # bumped by hand when the meaning of its code changes
     config: Any  # a frozen dataclass; all of it is identity
     run: str  # "s1.train.sft:train"
-    inputs: Mapping[str, tuple[Input, ...]] = field(default_factory=dict)  # by role
-    settings: Mapping[str, Json] = field(default_factory=dict)  # how it runs: device, micro-batch, price
+    inputs: Mapping[str, tuple[Input, ...]] = field(default_factory=dict[str, tuple[Input, ...]])  # by role
+    settings: Mapping[str, Json] = field(default_factory=dict[str, Json])  # how it runs: device, micro-batch, price
     shards: tuple[Stage, ...] = ()  # whose products make up its own; (): it is made as a whole
     batch: str | None = None  # stages of one batch run in one process
     worker: int = 0  # or in several, that share the batch's folder: those of one number in one process
@@ -186,7 +186,9 @@ class Work(Generic[Config]):
     settings: Mapping[str, Json]
     report: Callable[[int, int, str], None]  # progress: done, total, unit
     shards: tuple[Shard, ...] = ()  # which its product is put together from; (): it is made as a whole
-    digests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the inputs, 12 hex, by role
+    digests: Mapping[str, tuple[str, ...]] = field(  # of the inputs, 12 hex, by role
+        default_factory=dict[str, tuple[str, ...]]
+    )
 
     def one(self, role: str) -> Path:
         """The single input of a role."""

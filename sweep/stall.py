@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -146,7 +146,7 @@ def _last_progress(directory: StageDirectory) -> str:
 
 
 @contextmanager
-def beside(directories: Sequence[StageDirectory], stall_minutes: float | None) -> Iterator[None]:
+def beside(directories: Sequence[StageDirectory], stall_minutes: float | None) -> Generator[None]:
     """While inside, a process of its own watches this worker."""
     if stall_minutes is None:
         yield

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -164,7 +164,7 @@ class StageDirectory:
         return len(list(self.path.glob("superseded-*")))
 
     @contextmanager
-    def locked(self, rule: Rule = WAIT) -> Iterator[bool]:
+    def locked(self, rule: Rule = WAIT) -> Generator[bool]:
         """Held alone, once no other process works here (sweep/claim.py); without waiting, False if one does."""
         self.path.mkdir(parents=True, exist_ok=True)
         with claimed(self.path, rule) as is_ours:
@@ -222,7 +222,7 @@ class Store:
         return self.root / "shared" / batch
 
     @contextmanager
-    def held(self, hold: Hold) -> Iterator[None]:
+    def held(self, hold: Hold) -> Generator[None]:
         """Sweeps share the store, what removes or mends has it alone. Raises StoreError instead of waiting."""
         self.root.mkdir(parents=True, exist_ok=True)
         with store_held(self.root, hold):

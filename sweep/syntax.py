@@ -135,7 +135,7 @@ def parsed(path: Path, name: str, source: str) -> Module:
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     tree = ast.parse(source, filename=str(path))
     units: list[Unit] = []
-    stars = []
+    stars: list[str] = []
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
             stars.append(_absolute(node, package))

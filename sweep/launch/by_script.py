@@ -25,7 +25,7 @@ def share_of(work: Plan, script: str, cpu: str) -> Share:
     open_here: set[str] = set()  # CPU stages that can be made before the job's own
     open_all: set[str] = set()  # and the job's own
     needed = {stage.address for stage in work.needed}
-    later = []
+    later: list[Stage] = []
     for stage in work.needed:
         inputs = {each.address for each in stage.rests_on()} & needed
         if stage.resources.script == cpu and inputs <= open_here:

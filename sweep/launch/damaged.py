@@ -49,7 +49,7 @@ def look_at_queue(directory: SubmissionDirectory) -> Remains:
 def refuse_twice(store: Path, jobs: Sequence[SlurmJob]) -> None:
     """Raises InputError, a line for each damaged submission that may have in the queue what these jobs make."""
     wanted = {address for job in jobs for element in job.elements for address in element.stages}
-    lines = []
+    lines: list[str] = []
     for directory in (each for each in submissions(store) if each.is_open and each.is_damaged):
         remains = look_at_queue(directory)
         common = [job for job in remains.possible if _makes_any(directory, job, wanted)]

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -48,7 +48,7 @@ class Job:
     state: State = State.WAITING
     process: subprocess.Popen[bytes] | None = None
     log: Path | None = None
-    done: set[str] = field(default_factory=set)  # addresses already announced
+    done: set[str] = field(default_factory=set[str])  # addresses already announced
     held_by: Holder | None = None  # another process, for which the worker waits
     watch: Watch | None = None  # what has been seen of the worker's progress
     seen_at: float = -LOOK_INTERVAL_S  # of a monotonic clock
@@ -167,7 +167,7 @@ def _spawn(command: Sequence[str], log: IO[bytes], threads: int) -> subprocess.P
 
 
 @contextmanager
-def _ended_on_exit(jobs: Sequence[Job]) -> Iterator[None]:
+def _ended_on_exit(jobs: Sequence[Job]) -> Generator[None]:
     """However the loop is left, no worker outlives it."""
     try:
         yield

@@ -84,7 +84,7 @@ def foreign_lines(directories: Iterable[SubmissionDirectory]) -> list[str]:
     """What there is of others, a line each: "2 submissions of bob are here: ID, ID."."""
     account = this_account()
     by_user: dict[str, list[str]] = {}
-    lines = []
+    lines: list[str] = []
     for directory in directories:
         owner = owner_of(directory)
         if owner.conflict:

@@ -187,7 +187,7 @@ def look_at_disk(directory: SubmissionDirectory, submission: Submission) -> Disk
 
 def _gone(submission: Submission, ids: Mapping[str, str], disk: Disk, seen: Mapping[str, object]) -> list[str]:
     """Ids of jobs with an element that is neither done nor in the queue."""
-    gone = []
+    gone: list[str] = []
     for job in submission.jobs:
         for index, element in enumerate(job.elements):
             name = element_id(job, ids.get(job.name), index)

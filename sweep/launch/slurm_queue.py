@@ -176,7 +176,7 @@ def _remembered(job_id: str) -> Iterator[tuple[str, Seen]]:
     except InputError:  # forgotten
         return
     for line in lines:
-        facts = dict(word.partition("=")[::2] for word in line.split() if "=" in word)
+        facts = {name: value for name, _, value in (word.partition("=") for word in line.split() if "=" in word)}
         if "JobState" not in facts or not is_id(facts.get("JobId", "")):
             continue
         name = f"{job_id}_[{facts['ArrayTaskId']}]" if "ArrayTaskId" in facts else job_id

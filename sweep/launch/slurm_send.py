@@ -144,7 +144,7 @@ def adopted(directory: SubmissionDirectory) -> dict[str, str]:
 
     Raises InputError if it cannot be asked.
     """
-    found = {}
+    found: dict[str, str] = {}
     for job, name in _names_in_doubt(directory).items():
         if job_id := patience.PATIENCE.repeat(lambda: slurm_queue.find(name)):  # noqa: B023
             found[job] = job_id
@@ -198,7 +198,7 @@ class _LookUp:
 
 def _names_in_doubt(directory: SubmissionDirectory) -> dict[str, str]:
     """By job; also where the file that holds the name was damaged."""
-    found = {}
+    found: dict[str, str] = {}
     for job, noted in directory.in_doubt().items():
         whole = (each for each in (noted, directory.name_in_script(job)) if QUEUE_NAME.fullmatch(each))
         found[job] = next(whole, None) or directory.queue_name(job, directory.read().name)

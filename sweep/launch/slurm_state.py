@@ -87,7 +87,7 @@ def standings(
     jobs: Sequence[SlurmJob], ids: Mapping[str, str], disk: Disk, seen: Mapping[str, Seen] | None
 ) -> list[Standing]:
     """Every element of every job; `seen` is None where there is no SLURM to ask."""
-    found = []
+    found: list[Standing] = []
     stuck: set[str] = set()  # stages that nothing makes, as it failed or is blocked
     for job in jobs:
         for index, element in enumerate(job.elements):
@@ -130,7 +130,7 @@ def _state(element: Element, job_id: str | None, disk: Disk, seen: Mapping[str, 
 def again(jobs: Sequence[SlurmJob], now: Sequence[Standing], turn: int) -> tuple[SlurmJob, ...]:
     """The jobs that make what is neither done nor alive, grouped as before: "03-answers.r2" on the second turn."""
     wanted = {(each.job, each.index) for each in now if each.state in AGAIN}
-    left = []
+    left: list[SlurmJob] = []
     for job in jobs:
         elements = tuple(each for index, each in enumerate(job.elements) if (job.name, index) in wanted)
         if elements:
