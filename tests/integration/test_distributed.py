@@ -34,6 +34,9 @@ from tests.support.training import (
 )
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Path:
     """The product of one process."""

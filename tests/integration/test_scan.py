@@ -18,6 +18,9 @@ from sweep.provenance import PROJECT
 from tests.support.smoke import User, environment
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def scanned(smoke_scan: Path) -> User:
     """A user whose smoke scan is finished; tests that write more take a copy."""
