@@ -33,7 +33,6 @@ from tests.support.training import (
     work,
 )
 
-
 pytestmark = pytest.mark.slow
 
 

@@ -17,7 +17,6 @@ from s1.report.table import read_table
 from sweep.provenance import PROJECT
 from tests.support.smoke import User, environment
 
-
 pytestmark = pytest.mark.slow
 
 
