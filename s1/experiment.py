@@ -44,24 +44,25 @@ class Goal(Enum):
 class Experiment:
     """One point: the composition of all groups."""
 
-    name: str
-    goal: Goal
-    claim: str
-    seed: int
+    name: str  # names results/NAME/KEY and the W&B group
+    goal: Goal  # which results the command makes
+    claim: str  # one sentence that the report compares with the numbers; empty: none
+    seed: int  # seed of model, training, sampling and task, unless a group sets its own
+    # an axis and its reference: points along it are compared in pairs; null: no such comparison
     compare: Compare | None
-    dial: Dial
-    model: Model
-    data: Data
-    train: Train | None
-    budget: Budget
-    task: Task
-    engine: EngineConfig
-    generate: Generate
-    statistics: Statistics
-    cost: Cost
-    track: Track
-    machine: Machine
-    launch: Launch
+    dial: Dial  # the laptop's family of problems
+    model: Model  # the model that is trained or evaluated
+    data: Data  # the training examples
+    train: Train | None  # the fine-tuning recipe; null: none
+    budget: Budget  # how much the model may, or must, think
+    task: Task  # the questions that are asked
+    engine: EngineConfig  # what generates tokens
+    generate: Generate  # how tokens are sampled
+    statistics: Statistics  # intervals and comparisons
+    cost: Cost  # rates for estimates and prices; never part of what is computed
+    track: Track  # the mirror on W&B; never part of what is computed
+    machine: Machine  # the hardware; never part of what is computed
+    launch: Launch  # who runs the stages; never part of what is computed
 
     @property
     def request(self) -> ComputeRequest:

@@ -26,49 +26,51 @@ class PoolKind(Enum):
 class GraderKind(Enum):
     """How the answer of a pool row is held against its reference (s1/evaluate/graders.py)."""
 
-    INTEGER = "integer"
-    MATH = "math"
-    LETTER = "letter"
+    INTEGER = "integer"  # integers, as in AIME
+    MATH = "math"  # mathematical expressions
+    LETTER = "letter"  # the letter of a multiple-choice option
 
 
 @dataclass(frozen=True)
 class Columns:
     """Where a pool keeps what; the defaults are s1's (a list of texts counts by its first)."""
 
-    question: str = "question"
-    solution: str | None = "solution"  # the reference: a whole solution, or the final answer alone
-    source: str | None = "source_type"  # null: all rows are of one source, named after the pool
-    thinking: str | None = "thinking_trajectories"  # null: no traces yet, a teacher is to write them
-    answer: str | None = "attempt"
-    domain: str | None = None
+    question: str = "question"  # column of the question
+    # column of the reference: a whole solution, or the final answer alone; null: no reference
+    solution: str | None = "solution"
+    source: str | None = "source_type"  # column of the source; null: all rows are of one source, named after the pool
+    # column of the thinking; null: no traces yet, a teacher will write them
+    thinking: str | None = "thinking_trajectories"
+    answer: str | None = "attempt"  # column of the answer that belongs to the thinking
+    domain: str | None = None  # column of the domain; null: the source is the domain
 
 
 @dataclass(frozen=True)
 class Conversation:
     """A pool whose rows are chats: question, and trace and answer between markers of the reply."""
 
-    column: str
-    role: str
-    text: str
-    user: str
-    assistant: str
-    thinking_start: str
-    thinking_end: str
-    answer_start: str
-    answer_end: str
+    column: str  # column that holds the list of messages
+    role: str  # key of a message that holds its role
+    text: str  # key of a message that holds its text
+    user: str  # role of the user
+    assistant: str  # role of the assistant
+    thinking_start: str  # marker before the thinking
+    thinking_end: str  # marker after the thinking
+    answer_start: str  # marker before the answer
+    answer_end: str  # marker after the answer
 
 
 @dataclass(frozen=True)
 class Pool:
-    name: str
-    kind: PoolKind
-    rows: int  # dial: how many to make; otherwise how many there are, for the estimate
-    columns: Columns = field(default_factory=Columns)
-    conversation: Conversation | None = None  # instead of columns
-    hub: Hub | None = None
-    file: str | None = None
-    dial: Dial | None = None
-    seed: int = 0  # dial
+    name: str  # name in reports
+    kind: PoolKind  # where the rows come from
+    rows: int  # dial: how many rows to make; otherwise how many there are, for the estimate
+    columns: Columns = field(default_factory=Columns)  # which column holds what
+    conversation: Conversation | None = None  # read rows as chats instead of by columns; null: by columns
+    hub: Hub | None = None  # hub only: the dataset
+    file: str | None = None  # file only: path of the JSON-lines or parquet file
+    dial: Dial | None = None  # dial only: the family of problems
+    seed: int = 0  # dial only: seed of the problems
 
 
 # -------------------------------------------------------------------------------------------------- teacher
@@ -80,12 +82,12 @@ VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # an environment variable, as POSIX 
 class Endpoint:
     """Where an OpenAI-compatible model is served, what it allows and what it costs. Never identity."""
 
-    base_url: str
-    key_variable: str | None  # the environment variable that holds the key; null: none is needed
-    concurrency: int = 16
-    requests_per_minute: int | None = None
-    usd_per_million_prompt_tokens: float = 0.0
-    usd_per_million_completion_tokens: float = 0.0
+    base_url: str  # address of the API, such as http://localhost:8000/v1
+    key_variable: str | None  # the environment variable that holds the key; null: no key is needed
+    concurrency: int = 16  # requests in flight at the same time
+    requests_per_minute: int | None = None  # limit of the rate of requests; null: none
+    usd_per_million_prompt_tokens: float = 0.0  # price of prompt tokens, for the estimate
+    usd_per_million_completion_tokens: float = 0.0  # price of completion tokens, thinking included
 
     def __post_init__(self) -> None:
         where = urlsplit(self.base_url)
@@ -109,13 +111,13 @@ class Endpoint:
 class Teacher:
     """A model behind an endpoint, and how it is asked."""
 
-    model: str
-    endpoint: Endpoint
-    max_tokens: int
-    temperature: float | None = None  # null: the server's default
-    top_p: float | None = None
-    seed: int | None = None
-    system: str | None = None
+    model: str  # the server's name of the model
+    endpoint: Endpoint  # where the model is served
+    max_tokens: int  # longest reply, thinking included
+    temperature: float | None = None  # sampling temperature; null: the server's default
+    top_p: float | None = None  # nucleus sampling; null: the server's default
+    seed: int | None = None  # seed that is sent to the server; null: none
+    system: str | None = None  # system prompt; null: none
 
 
 # ------------------------------------------------------------------------------------------------- curation
@@ -125,8 +127,9 @@ class Teacher:
 class Pattern:
     """A question that matches is dropped, unless its source begins with one of these."""
 
-    reason: str
-    regex: str
+    reason: str  # reason in the report for what it drops
+    regex: str  # regular expression that is searched in the question
+    # sources, by the beginning of their names, that it does not apply to
     except_sources: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -142,8 +145,8 @@ class Pattern:
 class Cleaning:
     """Decontamination and quality (paper, section 2.2; appendix C)."""
 
-    ngram_words: int  # a question that shares so many consecutive words with one of the evaluations is dropped
-    patterns: list[Pattern] = field(default_factory=list)
+    ngram_words: int  # a question that shares so many consecutive words with an evaluation is dropped
+    patterns: list[Pattern] = field(default_factory=list)  # questions to drop by regular expression
 
     def __post_init__(self) -> None:
         if self.ngram_words < 1:
@@ -154,17 +157,17 @@ class Cleaning:
 class Difficulty:
     """A question that one of the solvers gets right is too easy (paper, section 2.2)."""
 
-    solvers: dict[str, Model]
-    task: str  # the lm-eval task whose words ask and whose grader grades
-    temperature: float = 0.05
-    seed: int = 0
+    solvers: dict[str, Model]  # models, by name, that try each question
+    task: str  # the lm-eval task whose prompt and grader are used
+    temperature: float = 0.05  # sampling temperature of the solvers
+    seed: int = 0  # seed of their sampling
 
 
 @dataclass(frozen=True)
 class Labels:
     """Domains told by a model behind an endpoint; the paper's are the 61 classes of the MSC, by Claude 3.5 Sonnet."""
 
-    teacher: Teacher
+    teacher: Teacher  # the model that names the domain of each question
 
 
 class Strategy(Enum):
@@ -178,8 +181,9 @@ class Strategy(Enum):
 class SeedSet:
     """Rows taken before any draw if their trace gives the right answer: all of some sources, long ones of others."""
 
-    sources: list[str]  # by the beginning of their names
-    long_sources: dict[str, int]  # likewise: traces of more tokens than this
+    sources: list[str]  # sources, by the beginning of their names, of which all such rows are taken
+    # sources, by the beginning of their names, of which traces of more than this many tokens are taken
+    long_sources: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -189,19 +193,19 @@ class Tail:
     weight of domain d = first[d] + sum over others of int(other[d] x share x sum(first) / sum(other)), counts of rows
     """
 
-    after: int
-    first: str  # a source, by the beginning of its name
-    others: dict[str, float]  # share by source
+    after: int  # rows drawn before the change of weights
+    first: str  # the source that the weights begin with, by the beginning of its name
+    others: dict[str, float]  # share of each other source
 
 
 @dataclass(frozen=True)
 class Selection:
-    strategy: Strategy
-    examples: int | None = None  # null: all
-    seed: int = 0
-    seed_set: SeedSet | None = None  # diverse
-    tail: Tail | None = None  # diverse
-    favour_long: bool = True  # diverse: within a domain by 2^-rank of trace length; false: uniformly
+    strategy: Strategy  # how rows are chosen
+    examples: int | None = None  # how many rows to choose; null: all
+    seed: int = 0  # seed of the draw
+    seed_set: SeedSet | None = None  # diverse only: rows that are taken before any draw; null: none
+    tail: Tail | None = None  # diverse only: other weights of domains for the last rows; null: the same to the end
+    favour_long: bool = True  # diverse only: draw within a domain by 2^-rank of trace length; false: uniformly
 
     def __post_init__(self) -> None:
         if (self.examples is None) != (self.strategy is Strategy.ALL):
@@ -221,7 +225,7 @@ class Selection:
 class Control(Enum):
     """Conditional control: the prompt says how long to think (paper, section 3.2 and Figure 10)."""
 
-    NONE = "none"
+    NONE = "none"  # the prompt does not mention length
     TOKENS = "tokens"  # "Think for up to N tokens."
     STEPS = "steps"  # "Think for up to N steps.", and the trace counts them down
     CLASS = "class"  # "Answer after a short amount of thinking." or a long one
@@ -229,13 +233,15 @@ class Control(Enum):
 
 @dataclass(frozen=True)
 class Data:
-    name: str
-    pool: Pool | None  # null: no fine-tuning, the model as it is
-    grader: GraderKind = GraderKind.MATH  # of answers, against the references of the pool
-    teacher: Teacher | None = None  # writes the traces anew
-    cleaning: Cleaning | None = None
-    evaluations: dict[str, Task] = field(default_factory=dict)  # what the questions must not share words with
-    difficulty: Difficulty | None = None
-    labels: Labels | None = None  # null: domains are the pool's own, or its sources
+    name: str  # name in reports
+    pool: Pool | None  # where examples come from; null: no fine-tuning, the model as it is
+    grader: GraderKind = GraderKind.MATH  # how answers are compared with the references of the pool
+    teacher: Teacher | None = None  # a model that writes the traces anew; null: the pool's own traces
+    cleaning: Cleaning | None = None  # decontamination and quality filters; null: none
+    # tasks that the questions must not share words with, by name
+    evaluations: dict[str, Task] = field(default_factory=dict)
+    difficulty: Difficulty | None = None  # drop what is too easy; null: keep it
+    labels: Labels | None = None  # have domains named by a model; null: the pool's own domains, or its sources
+    # how the training examples are chosen of what is left
     selection: Selection = field(default_factory=lambda: Selection(Strategy.ALL))
-    control: Control = Control.NONE
+    control: Control = Control.NONE  # make a training set for conditional control of length

@@ -19,17 +19,18 @@ LIMIT_USD = 1.0
 class Cost:
     """Rates for the estimate before and the price after; `source` says where they come from."""
 
-    usd_per_device_hour: float
-    train_tokens_per_second: float | None  # of one device; null: by FLOPs (s1/train/flops.py)
-    generate_tokens_per_second: float
+    usd_per_device_hour: float  # price of one device for one hour
+    # training speed of one device; null: computed from FLOPs by `peak_tflops` and `mfu`
+    train_tokens_per_second: float | None
+    generate_tokens_per_second: float  # generation speed of one copy of the model
     seconds_per_stage: float  # start-up of a worker
-    tokens_per_example: int  # expected, of a training example
-    natural_thinking_tokens: int  # expected, of a trace that is neither cut nor extended
-    natural_answer_tokens: int
-    source: str
-    peak_tflops: float | None = None  # of one device, dense, in the dtype of the forward pass
-    mfu: float | None = None  # share of it that training is taken to reach
-    # Damaged products of expensive stages are made again unasked up to this price; null: whatever it is. In no key.
+    tokens_per_example: int  # expected tokens of a training example
+    natural_thinking_tokens: int  # expected thinking tokens of a trace that is neither cut nor extended
+    natural_answer_tokens: int  # expected tokens of an answer
+    source: str  # where these rates come from; printed with the estimate
+    peak_tflops: float | None = None  # peak TFLOPS of one device, dense, in the dtype of the forward pass
+    mfu: float | None = None  # model FLOPs utilisation: the share of that peak that training is expected to reach
+    # damaged artifacts of expensive stages are made again without asking up to this price; null: at any price
     limit_usd: float | None = field(default=LIMIT_USD, metadata={"omit_if": LIMIT_USD})
 
     def __post_init__(self) -> None:
@@ -55,31 +56,32 @@ class Cost:
 
 @dataclass(frozen=True)
 class Track:
-    wandb: bool
-    project: str
-    entity: str | None
+    wandb: bool  # mirror results on W&B
+    project: str  # W&B project
+    entity: str | None  # W&B user or team; null: your default
 
 
 @dataclass(frozen=True)
 class Machine:
-    device: str
+    device: str  # cpu or cuda
     dtype: str  # of generation
-    gpus: int  # of one node
+    gpus: int  # GPUs of one node
     tensor_parallel: int  # GPUs of one copy of the model
     data_parallel: int  # copies of the model, each in a process of its own
-    shards: int  # that the questions are divided into, each with copies of its own: array elements of a cluster
+    shards: int  # parts that the questions are divided into, each with copies of its own: elements of a SLURM array
     workers: int  # stages that run at the same time
     threads: int  # CPU threads of one worker
     micro_batch: int  # training rows per device and forward pass
-    checkpoint_every_steps: int  # how much training an interruption may cost
-    checkpoint_every_minutes: float | None  # likewise; null: by steps alone
-    gradient_checkpointing: bool  # compute activations twice to keep few of them
-    padding_free: bool  # training rows of a micro-batch end to end, without padding
-    memory_gib: float | None  # of one device, for the estimate; null: unknown
-    nodes: int
+    checkpoint_every_steps: int  # training steps between checkpoints: how much work an interruption may cost
+    checkpoint_every_minutes: float | None  # minutes between checkpoints; null: by steps alone
+    gradient_checkpointing: bool  # recompute activations in the backward pass to save memory
+    padding_free: bool  # put the training rows of a micro-batch end to end, without padding
+    memory_gib: float | None  # memory of one device, for the estimate; null: unknown
+    nodes: int  # nodes that train one model together
     slots: int  # traces that one copy decodes at the same time
-    cache_gib: float | None  # memory for their keys and values on each device; null: what the weights leave of the GPU
-    prefix_caching: bool  # vLLM: find what it has read before; false only to measure what that is worth
+    cache_gib: float | None  # memory for keys and values on each device; null: what the weights leave of the GPU
+    # vLLM: reuse keys and values of prompts it has read before; false only to measure what that is worth
+    prefix_caching: bool
 
     @property
     def devices(self) -> int:
@@ -98,9 +100,9 @@ def filled(machine: Machine, batch_size: int) -> Machine:
 class Kind(Enum):
     """Kinds of jobs; the values are the batch scripts in slurm/."""
 
-    SFT = "sft"
-    GENERATE = "generate"
-    CPU = "cpu"
+    SFT = "sft"  # training
+    GENERATE = "generate"  # generation
+    CPU = "cpu"  # everything that needs no GPU
 
 
 def resources_of(kind: Kind, machine: Machine) -> Resources:

@@ -1,18 +1,6 @@
-"""What the batch scripts of slurm/ ask for when a person submits them, and their last word.
+"""The commands `prepare`, `pin`, `prefetch` and `publish`: the steps of a sweep that a person or a batch script takes.
 
-    python -m sweep prepare sft FILE +experiment=NAME ... -m     make here what the stages of that script need and GPUs
-                                                                 do not; list the stages in FILE, a process each line
-    python -m sweep pin +experiment=NAME ... -m                  resolve models and datasets that are named without a
-                                                                 commit, and write pins.lock; refresh=true: also those
-                                                                 that have a line there
-    python -m sweep prefetch +experiment=NAME ... -m             bring models and datasets here, where there is internet
-    python -m sweep publish +experiment=NAME ... -m              copy a result whose stages are all done to
-                                                                 results/NAME/KEY; to=DIR: from there also to a folder
-                                                                 that holds nothing, or an earlier copy, which it
-                                                                 replaces
-    python -m sweep publish store/submissions/ID                 the same for a submission; its last job
-
-`prepare` never makes what belongs into another kind of job, and `publish` makes nothing at all.
+`prepare` never makes stages that belong into another kind of job, and `publish` makes no stages at all.
 """
 
 from __future__ import annotations
@@ -33,22 +21,16 @@ from sweep.launch.submission import SubmissionDirectory
 from sweep.lock import Hold
 from sweep.plan import Plan, plan
 from sweep.planning import clear, planned, recover
-from sweep.provenance import PROJECT
 from sweep.show import show_damaged
 from sweep.stage import Resources, Stage
 from sweep.store import Store
 
 CPU = Resources().script
-REFRESH = "refresh"
-TO = "to="
 
 
-def prepare(argv: Sequence[str], console: Console) -> int:
-    """The sub-command `prepare`, given what follows it; returns the exit status."""
-    if len(argv) < 3:
-        raise InputError("prepare: says too little. Write python -m sweep prepare SCRIPT FILE OVERRIDE... -m.")
-    script, file = argv[0], Path(argv[1])
-    composition, graph = _graph_of(argv[2:])
+def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) -> int:
+    """Make what the stages of a batch script need and GPUs do not; list its stages in `file`, a process a line."""
+    composition, graph = _graph_of(overrides)
     store = Store(composition.entry.store)
     with store.held(Hold.SHARED):
         found = planned(graph, store)
@@ -66,7 +48,7 @@ def prepare(argv: Sequence[str], console: Console) -> int:
             for stage in unit.stages:
                 store.prepare(stage)
     console.print(f"{sum(len(unit.stages) for unit in share.units)} stages for this {script} job.")
-    file.write_text(
+    Path(file).write_text(
         "".join("\t".join(str(store.directory(each).path) for each in unit.stages) + "\n" for unit in share.units),
         encoding="utf-8",
     )
@@ -79,25 +61,22 @@ def _say_later(console: Console, share: Share) -> None:
         console.print(f"  [yellow]later[/yellow]  {escape(line)}", soft_wrap=True)
 
 
-def pin(argv: Sequence[str], console: Console) -> int:
-    """The sub-command `pin`, given what follows it; returns the exit status."""
-    switches = [each for each in argv if each.partition("=")[0] == REFRESH]
-    if any(each not in (f"{REFRESH}=true", f"{REFRESH}=false") for each in switches):
-        raise InputError(f"{switches[0]}: neither true nor false. Write {REFRESH}=true to resolve every name again.")
-    composition, graph = _graph_of([each for each in argv if each not in switches])
+def pin(console: Console, refresh: bool, overrides: Sequence[str]) -> int:
+    """Look up commits of models and datasets and write them to pins.lock; with `refresh`, also those it has already."""
+    composition, graph = _graph_of(overrides)
     stages = plan([graph.product], lambda stage: False).needed
     is_pinned = True
-    for line in graph.pin(stages, f"{REFRESH}=true" in switches):
+    for line in graph.pin(stages, refresh):
         console.print(f"  {escape(line)}", soft_wrap=True)
         is_pinned = False
     where = f"pins: {composition.request.pins.resolve()}"
-    console.print("nothing to pin: all has its commit already." if is_pinned else escape(where), soft_wrap=True)
+    console.print("nothing to pin: every name has its commit already." if is_pinned else escape(where), soft_wrap=True)
     return 0
 
 
-def prefetch(argv: Sequence[str], console: Console) -> int:
-    """The sub-command `prefetch`, given what follows it; returns the exit status."""
-    composition, graph = _graph_of(argv)
+def prefetch(console: Console, overrides: Sequence[str]) -> int:
+    """Download the models and datasets that the missing stages read."""
+    composition, graph = _graph_of(overrides)
     work = planned(graph, Store(composition.entry.store)).work
     refuse_unpinned(graph, work.needed)
     lines = list(graph.prefetch(work.needed))
@@ -106,11 +85,11 @@ def prefetch(argv: Sequence[str], console: Console) -> int:
     return 0
 
 
-def publish_again(argv: Sequence[str], console: Console) -> int:
-    """The sub-command `publish`, given what follows it; returns the exit status. Raises InputError if stages miss."""
-    target, argv = _target(argv)
-    directory = _submission(argv)
-    composition, graph = _graph_of(argv) if directory is None else planned_again(directory)
+def publish_again(console: Console, submission: str | None, to: str | None, overrides: Sequence[str]) -> int:
+    """Publish the result of a command or a submission, and copy it to `to`. Raises InputError if stages are missing."""
+    directory = _submission(submission, overrides) if submission is not None else None
+    composition, graph = _graph_of(overrides) if directory is None else planned_again(directory)
+    target = Path(to).expanduser() if to is not None else None
     store = Store(composition.entry.store)
     if target is not None:
         refuse_result(store, target)
@@ -128,16 +107,6 @@ def publish_again(argv: Sequence[str], console: Console) -> int:
         copy_to(published, target)
         console.print(f"copied to {target}", soft_wrap=True, markup=False)
     return 0
-
-
-def _target(argv: Sequence[str]) -> tuple[Path | None, Sequence[str]]:
-    """Where `to=` says that a copy is wanted, relative to the project as results= is; and the other arguments."""
-    given = [each.partition("=")[2] for each in argv if each.startswith(TO)]
-    if len(given) > 1 or "" in given:
-        raise InputError("to: one folder, please. Write to=DIR.")
-    return (PROJECT / Path(given[0]).expanduser() if given else None), [
-        each for each in argv if not each.startswith(TO)
-    ]
 
 
 def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:
@@ -165,15 +134,17 @@ def refuse_unpinned(graph: Graph, stages: Sequence[Stage]) -> None:
 def _graph_of(argv: Sequence[str]) -> tuple[Composition, Graph]:
     composition = compose(argv)
     if composition.entry.redo:
-        raise InputError(
-            f"redo {','.join(composition.entry.redo)}: taken by the sweep itself alone. Leave it out here."
-        )
+        raise InputError(f"redo {','.join(composition.entry.redo)}: only `sweep run` makes stages again. Leave it out.")
     return composition, _graph(composition)
 
 
-def _submission(argv: Sequence[str]) -> SubmissionDirectory | None:
-    directory = SubmissionDirectory(Path(argv[0]).resolve()) if len(argv) == 1 else None
-    return directory if directory and directory.exists else None
+def _submission(path: str, overrides: Sequence[str]) -> SubmissionDirectory:
+    directory = SubmissionDirectory(Path(path).resolve())
+    if not directory.exists:
+        raise InputError(f"publish {path}: no submission there. Name a folder of store/submissions, or set fields.")
+    if overrides:
+        raise InputError(f"publish {path}: {overrides[0]}: a submission has its own fields. Leave the others out.")
+    return directory
 
 
 def _graph(composition: Composition) -> Graph:

@@ -27,8 +27,8 @@ from sweep.store import StageDirectory, Store, StoreError
 class Mend(Enum):
     """What became of the damage, or what to do about it."""
 
-    TO_DO = "To mend it: python -m sweep store check mend=true."
-    AT_WORK = "A worker is there: mend it when that has ended."
+    TO_DO = "To repair it: python -m sweep store check --repair."
+    AT_WORK = "A worker is there: repair it when that has ended."
     RESTORED = "Restored."
     LEFT = "The next sweep that plans this stage writes it again."
     SET_ASIDE = "Set aside, the next sweep makes it again."

@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias, TypedDict
 
+from sweep.errors import SweepError
 from sweep.identity import key_of
 
 PARALLEL_FROM_BYTES = 64 << 20  # less is hashed before a thread has started
@@ -38,7 +39,7 @@ Inode: TypeAlias = "tuple[int, int, int, int]"  # inode, bytes, mtime_ns, ctime_
 Inodes: TypeAlias = "Mapping[str, Sequence[int]]"  # the content of hashed.json
 
 
-class LinkError(ValueError):
+class LinkError(SweepError, ValueError):
     """A product that points outside itself."""
 
 

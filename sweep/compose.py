@@ -8,7 +8,7 @@ second. What is asked for twice is one point. A result records a command that ma
     python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=64,128' -m
     python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=geomspace(8,256,32)' -m
 
-Everything Hydra itself answers (--help, --cfg, --info, completion) goes to Hydra unchanged.
+What Hydra itself answers (--hydra-help, --cfg, --info, completion of fields) goes to Hydra unchanged.
 """
 
 from __future__ import annotations
@@ -42,14 +42,16 @@ from sweep.overrides import (
     Axis,
     as_list,
     axes_of,
+    complaint_of,
     field_of,
     fixed_in,
     is_of,
-    one_line,
     parse,
     read,
     refuse_axes_without_multirun,
     refuse_impossible_axes,
+    refuse_missing_plus,
+    refuse_misspelt_groups,
     refuse_two_experiments,
 )
 from sweep.printable import printable
@@ -64,10 +66,6 @@ from sweep.typed import no_such_field, typed
 
 CONFIG = PROJECT / "conf"
 MULTIRUN_FLAGS = ("-m", "--multirun")
-QUESTION_FLAGS = (
-    *("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info"),
-    *("-p", "--package", "--resolve", "-sc", "--shell-completion"),
-)
 ENVIRONMENT_COPIED = "hydra.job.env_copy {}: reads the environment into the configuration. Take it out."
 ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "yes", "also", "redo")
 
@@ -77,12 +75,12 @@ class Entry:
     """What concerns the command and not the points."""
 
     pipeline: str  # the module that turns points into stages
-    store: Path
-    results: Path
-    plan: bool  # only print the plan
-    yes: bool  # do not ask about the cost
-    also: tuple[str, ...]  # points beside the grid, each written as on the command line
-    redo: tuple[str, ...] = ()  # names of stages that are made again although they are finished
+    store: Path  # folder of finished stages
+    results: Path  # folder of published results
+    plan: bool  # print the plan and stop
+    yes: bool  # do not ask about the price; take over from workers that cannot be reached
+    also: tuple[str, ...]  # points beside the grid, each written as overrides on one line
+    redo: tuple[str, ...] = ()  # names of stages to make again although they are finished
 
 
 @dataclass(frozen=True)
@@ -94,19 +92,10 @@ class Composition:
     notes: tuple[str, ...] = ()  # what of the experiment the command line leaves out
 
 
-def is_question_to_hydra(argv: Sequence[str]) -> bool:
-    """Help, --cfg, --info, completion and their like are for Hydra to answer. Raises InputError for other flags."""
-    flags = [argument.partition("=")[0] for argument in argv if argument.startswith("-")]
-    unknown = [flag for flag in flags if flag not in (*MULTIRUN_FLAGS, *QUESTION_FLAGS)]
-    if unknown:
-        raise InputError(f"{unknown[0]}: no such flag here. Use -m, field=value, or what --help names.")
-    return any(flag in QUESTION_FLAGS for flag in flags)
-
-
-def ask_hydra() -> None:
-    """Let Hydra answer the command line by itself; it never runs anything, and nothing it prints is a secret."""
-    Guard().refuse_arguments(sys.argv[1:])
-    sys.argv[1:] = [each if each.startswith("-") or "=" not in each else decoded(each) for each in sys.argv[1:]]
+def ask_hydra(argv: Sequence[str]) -> None:
+    """Let Hydra answer a command line by itself; it never runs anything, and nothing it prints is a secret."""
+    Guard().refuse_arguments(argv)
+    sys.argv[1:] = [each if each.startswith("-") or "=" not in each else decoded(each) for each in argv]
     answer, complaint = io.StringIO(), io.StringIO()
     try:
         with pure_resolvers(), redirect_stdout(answer), redirect_stderr(complaint):
@@ -142,9 +131,9 @@ def _hydra(overrides: Sequence[str], config_directory: Path) -> Iterator[None]:
             except ConfigCompositionException:
                 _refuse_unknown_fields(parse(overrides))
                 raise
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         ours = error.__cause__ if isinstance(error.__cause__, InputError) else None  # raised inside Hydra's parser
-        ours = ours or refusal(error, config_directory, overrides) or InputError(one_line(error))
+        ours = ours or refusal(error, config_directory, overrides) or InputError(complaint_of(error, config_directory))
         raise InputError(redacted(str(ours))) from None
     except InputError as error:
         raise type(error)(redacted(str(error))) from None
@@ -153,6 +142,7 @@ def _hydra(overrides: Sequence[str], config_directory: Path) -> Iterator[None]:
 def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     given = read(arguments)
     refuse_two_experiments(given)
+    refuse_misspelt_groups(given)
     refuse_impossible_axes(given)
     load = cache(_load)
     first = _first(load, fixed_in(given), axes_of(given))
@@ -285,14 +275,14 @@ def pipeline_of(name: str, *needed: str) -> Pipeline:
     """The module of that dotted name, which has what is needed of it. Raises InputError if there is no such module."""
     try:
         module = module_of(name, "pipeline")
-    except ModuleNotFoundError as error:
-        if error.name is None or not name.startswith(error.name):
-            raise  # it is there, and misses something itself
+    except (ImportError, SyntaxError) as error:
+        if not isinstance(error, ModuleNotFoundError) or error.name is None or not name.startswith(error.name):
+            raise InputError(f"pipeline {name}: cannot be imported: {error}. Repair it, or install it.") from error
         module = None
     if module is None:
         raise InputError(f"pipeline {name}: no such module. Name one that plans points, such as s1.pipeline.")
     if missing := [each for each in needed if not hasattr(module, each)]:
-        raise InputError(f"pipeline {name}: no pipeline, it has no {missing[0]}. Name one, such as s1.pipeline.")
+        raise InputError(f"pipeline {name}: not a pipeline: it has no {missing[0]}. Name one, such as s1.pipeline.")
     return module
 
 
@@ -320,6 +310,9 @@ def _typed_points(
 
 def _entry(config: DictConfig) -> Entry:
     fields = {name: _plain(config[name]) for name in ENTRY_FIELDS if name in config}
+    for name in ("store", "results"):
+        if not str(fields.get(name) or "").strip():
+            raise InputError(f"{name}: empty. Name a folder, such as {name}={name}.")
     entry = typed(Entry, {**fields, "also": _raw(config["also"])})  # its interpolations are each point's own
     return replace(entry, store=_anchored(entry.store), results=_anchored(entry.results))
 
@@ -339,12 +332,17 @@ def _anchored(path: Path) -> Path:
 
 
 def _refuse_unknown_fields(given: Sequence[Override]) -> None:
-    """Name the field that does not exist, and the nearest that does, where Hydra says how to force it in."""
+    """Name the field that does not exist, and those that do, where Hydra says how to force it in."""
     known = _load([]).config
     for each in given:
-        if each.is_add() or each.is_force_add() or each.is_delete():
+        field = field_of(each)
+        if each.is_add() or each.is_force_add() or field.partition(".")[0].partition("/")[0] == "hydra":
             continue
-        parent, _, name = field_of(each).rpartition(".")
-        node = OmegaConf.select(known, parent) if parent else known
-        if OmegaConf.is_dict(node) and name not in node:
-            raise InputError(no_such_field(field_of(each), [str(field) for field in node]))
+        refuse_missing_plus(each)
+        names = field.split(".")
+        for depth, name in enumerate(names):
+            node = OmegaConf.select(known, ".".join(names[:depth])) if depth else known
+            if not OmegaConf.is_dict(node):
+                break
+            if name not in node:
+                raise InputError(no_such_field(".".join(names[: depth + 1]), [str(field) for field in node]))

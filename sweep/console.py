@@ -26,6 +26,12 @@ class Console(rich.console.Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"highlight": False, "emoji": False, **options})
         self._secrets = Secrets.here()
+        self._is_captured = "file" in options
+
+    @property
+    def errors(self) -> Console:
+        """Where errors go: stderr, or this console if it writes to a file of its own."""
+        return self if self._is_captured else Console(stderr=True)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Before it is laid out, so that columns are as wide as what is shown."""

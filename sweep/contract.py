@@ -50,34 +50,35 @@ class Workers:
 
 
 class LaunchKind(Enum):
-    LOCAL = "local"
-    SLURM = "slurm"
+    LOCAL = "local"  # processes on this machine
+    SLURM = "slurm"  # jobs of a SLURM cluster
 
 
 @dataclass(frozen=True)
 class Launch:
     """Who runs the stages, and what a SLURM site wants to be told; by a pipeline also from its own configuration."""
 
-    kind: LaunchKind = LaunchKind.LOCAL
-    dry_run: bool = False  # write every file, submit nothing
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    gpu_type: str | None = None  # "h100"; None: any
-    sbatch: tuple[str, ...] = ()  # more options, as they stand on #SBATCH lines: "--reservation=friday"
-    without: tuple[str, ...] = ()  # options of ours that the site does not allow: "--mem", "--exclusive"
-    minutes: Mapping[str, int] = field(default_factory=dict)  # walltime limit, by script
-    cpus: int = 4  # of a stage without GPUs
-    memory_gib: int | None = 16  # likewise; None: all that a node has
-    cpus_per_gpu: int = 8
-    memory_gib_per_gpu: int | None = None
-    throttle: int | None = None  # elements of an array that run at the same time; None: all
-    max_array_size: int | None = None  # None: what the cluster says
-    signal_seconds: int = 300  # before the walltime limit: time for a checkpoint
-    ask_above_usd: float = 100.0  # a more expensive plan is asked about, unless yes=true
-    stall_minutes: float | None = 60.0  # without progress, after which a worker is ended; None: never
-    site: str | None = None  # a file of shell lines for the beginning of every job; None: slurm/site.sh if it is there
+    kind: LaunchKind = LaunchKind.LOCAL  # where stages run
+    dry_run: bool = False  # write every batch script and submit nothing
+    partition: str | None = None  # SLURM partition; null: the cluster's default
+    account: str | None = None  # SLURM account; null: your default
+    qos: str | None = None  # SLURM quality of service; null: your default
+    constraint: str | None = None  # features that a node must have; null: any node
+    gpu_type: str | None = None  # GPU type of --gres, such as h100; null: any
+    sbatch: tuple[str, ...] = ()  # more options, as they stand on #SBATCH lines, such as --reservation=friday
+    without: tuple[str, ...] = ()  # options of ours that the site does not allow, such as --mem or --exclusive
+    minutes: Mapping[str, int] = field(default_factory=dict)  # walltime limit of each batch script, in minutes
+    cpus: int = 4  # CPUs of a stage without GPUs
+    memory_gib: int | None = 16  # memory of a stage without GPUs; null: all that a node has
+    cpus_per_gpu: int = 8  # CPUs for each GPU
+    memory_gib_per_gpu: int | None = None  # memory for each GPU; null: all that a node has
+    throttle: int | None = None  # elements of a job array that run at the same time; null: all
+    max_array_size: int | None = None  # largest job array; null: ask the cluster
+    signal_seconds: int = 300  # seconds before the walltime limit at which a job is warned: time to write a checkpoint
+    ask_above_usd: float = 100.0  # ask before submitting a plan that is estimated above this price, unless yes=true
+    # a worker without any progress for so long is ended; loading is exempt; null: never
+    stall_minutes: float | None = 60.0
+    site: str | None = None  # a file of shell lines for the beginning of every job; null: slurm/site.sh if it exists
 
     def __post_init__(self) -> None:
         if self.stall_minutes is not None and not 0 < self.stall_minutes < float("inf"):

@@ -1,73 +1,39 @@
-"""`python -m sweep store`: what a store holds; is it what it was; remove what no result rests on.
+"""The commands `store`, `store check`, `store prune` and `store release`.
 
-    python -m sweep store                        stages by name, what batches share, W&B, results
-    python -m sweep store check                  every byte of every product, every shared store; exit status 1: damage
-    python -m sweep store check mend=true        sets damaged products aside, to be made again; mends shared stores
-    python -m sweep store prune                  what would be removed: what no result rests on (sweep/holdings.py)
-    python -m sweep store prune yes=true         removes it
-    python -m sweep store prune unfinished=true  the same with what is unfinished or failed, and in no queue
-    python -m sweep store release RESULT         keep no longer what this result rests on, given its path, its NAME/KEY
-                                                 or the id of its root; the result and the stages stay as they are,
-                                                 and prune may remove the stages; yes=true: also of another user
-
-What a result rests on is kept wherever the result lies: the store has a root for each (`python -m sweep results`).
-
-`store=DIR` and `results=DIR` as everywhere. Mending and removing are refused while a sweep is at work in the store, and
-leave alone what a worker holds.
+What a result rests on is kept wherever the result lies: the store has a root for each (`sweep results` lists them).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sweep.check import check, lost, unchecked
 from sweep.compose import compose_entry, pipeline_of
 from sweep.console import Console
-from sweep.contract import Pipeline
-from sweep.errors import InputError
 from sweep.inventory import take
 from sweep.prune import prune
 from sweep.roots import release
 from sweep.show_store import show_checked, show_damage, show_holdings, show_lost, show_place, show_pruned, show_released
 from sweep.store import Store
 
-SWITCHES: Mapping[str, tuple[str, ...]] = {  # by action
-    "": (),
-    "check": ("mend",),
-    "prune": ("yes", "unfinished"),
-    "release": ("yes",),
-}
 
-
-def keep_house(argv: Sequence[str], console: Console) -> int:
-    """The sub-command `store`, given what follows it; returns the exit status."""
-    if any(argument in ("-h", "--help") for argument in argv):
-        console.print(__doc__, markup=False)
-        return 0
-    action, arguments = _action(argv)
-    which, arguments = _which(arguments) if action == "release" else ("", arguments)
-    switches, overrides = _switches(arguments, SWITCHES[action])
+def show(console: Console, overrides: Sequence[str]) -> int:
+    """List what the store holds."""
     entry = compose_entry(overrides)
     store, pipeline = Store(entry.store), pipeline_of(entry.pipeline, "shared")
     show_place(console, store.root, entry.results)
-    if action == "check":
-        return _check(console, store, pipeline, **switches)
-    if action == "release":
-        show_released(console, release(store, which, **switches))
-        return 0
-    if action == "prune":
-        pruned = prune(store, entry.results, **switches)
-        show_pruned(console, pruned, **switches)
-        return 0
     holdings = take(store, entry.results)
     show_holdings(console, holdings, {batch: pipeline.shared(store.shared(batch)) for batch in holdings.shared})
     return 0
 
 
-def _check(console: Console, store: Store, pipeline: Pipeline, mend: bool) -> int:
-    """Exit status 1 if damage is left."""
+def check_store(console: Console, repair: bool, overrides: Sequence[str]) -> int:
+    """Compare the store with its checksums, and repair it if asked to; exit status 1 if damage is left."""
+    entry = compose_entry(overrides)
+    store, pipeline = Store(entry.store), pipeline_of(entry.pipeline, "shared")
+    show_place(console, store.root, entry.results)
     places = left = 0
-    for checked in check(store, pipeline, mend):
+    for checked in check(store, pipeline, repair):
         places += 1
         if checked.mend is not None:
             show_damage(console, checked, checked.mend)
@@ -79,32 +45,19 @@ def _check(console: Console, store: Store, pipeline: Pipeline, mend: bool) -> in
     return 1 if left else 0
 
 
-def _action(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
-    if not argv or "=" in argv[0]:
-        return "", argv
-    if argv[0] not in SWITCHES:
-        raise InputError(f"store {argv[0]}: no such action. Use store, store check, store prune or store release.")
-    return argv[0], argv[1:]
+def prune_store(console: Console, unfinished: bool, overrides: Sequence[str]) -> int:
+    """List what no result rests on; with yes=true, remove it."""
+    entry = compose_entry(overrides)
+    store = Store(entry.store)
+    show_place(console, store.root, entry.results)
+    show_pruned(console, prune(store, entry.results, entry.yes, unfinished), entry.yes, unfinished)
+    return 0
 
 
-def _which(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The result that is meant, and what follows."""
-    if not argv or argv[0].partition("=")[0] in ("store", "results", "pipeline", "yes"):
-        raise InputError(
-            "store release: which result? Write python -m sweep store release RESULT (its path or NAME/KEY)."
-        )
-    return argv[0], argv[1:]
-
-
-def _switches(argv: Sequence[str], known: Sequence[str]) -> tuple[dict[str, bool], list[str]]:
-    """The action's own switches, and what is left for the configuration."""
-    switches, overrides = dict.fromkeys(known, False), []
-    for argument in argv:
-        name, _, value = argument.partition("=")
-        if name not in switches:
-            overrides.append(argument)
-        elif value not in ("true", "false"):
-            raise InputError(f"{argument}: not true or false. Write {name}=true.")
-        else:
-            switches[name] = value == "true"
-    return switches, overrides
+def release_result(console: Console, result: str, overrides: Sequence[str]) -> int:
+    """Keep the stages that a result rests on no longer; with yes=true, also if another user published it."""
+    entry = compose_entry(overrides)
+    store = Store(entry.store)
+    show_place(console, store.root, entry.results)
+    show_released(console, release(store, result, entry.yes))
+    return 0

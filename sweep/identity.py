@@ -21,13 +21,15 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
+from sweep.errors import SweepError
+
 KEY_CHARACTERS = 12
 SHORT_DIGEST_CHARACTERS = 4  # in tables; twelve where programs read it
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
-class IdentityError(TypeError):
+class IdentityError(SweepError, TypeError):
     """A value that has no stable identity."""
 
 

@@ -69,7 +69,7 @@ def description(directory: StageDirectory) -> Mapping[str, Any]:
     described = _read_description(directory)
     if described and (faults := description_faults(directory, described)):
         raise StoreError(
-            f"{directory.address}: {faults[0]}. Write it anew: python -m sweep store check mend=true, or run its sweep."
+            f"{directory.address}: {faults[0]}. Write it anew: python -m sweep store check --repair, or run its sweep."
         )
     return described
 
@@ -78,7 +78,7 @@ def _read_description(directory: StageDirectory) -> Mapping[str, Any]:
     if directory.stage_file.exists():
         return directory.read_stage()
     if directory.is_done:
-        raise StoreError(f"{directory.stage_file}: missing. Write it anew: python -m sweep store check mend=true.")
+        raise StoreError(f"{directory.stage_file}: missing. Write it anew: python -m sweep store check --repair.")
     return {}
 
 

@@ -15,11 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sweep.errors import SweepError
+
 CHECKSUM = "checksum"  # the field of a sealed file
 NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)  # said by file systems
 
 
-class StoreError(RuntimeError):
+class StoreError(SweepError, RuntimeError):
     """A stage directory that cannot be used as it is."""
 
 

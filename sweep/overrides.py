@@ -9,19 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.types import ChoiceSweep, Override
-from hydra.errors import OverrideParseException
+from hydra.errors import MissingConfigException, OverrideParseException
+from yaml import YAMLError
 
 from sweep.errors import InputError
 from sweep.escapes import decoded
 from sweep.spacing import geomspace
+from sweep.suggestions import nearest, unknown
 
 LAUNCH = "launch"  # the group that says who runs it all: no part of what is made
 UNRECORDED = ("store", "results", "plan", "yes", "redo", LAUNCH)  # the same points come of a command without them
 OF_COMMAND = ("pipeline", *UNRECORDED, "also")  # what one command has once, whatever its points are
+
+HYDRA_PARTS = ("hydra.", "hydra/")
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,8 @@ def refuse_impossible_axes(given: Sequence[Override]) -> None:
 
 def _impossible(given: Sequence[Override]) -> Iterator[str]:
     for axis in (each for each in given if each.is_sweep_override()):
+        if axis.key_or_group.startswith(HYDRA_PARTS):
+            yield f"{axis.input_line}: a setting of Hydra itself, and a command has one value of it. Give one."
         if is_of(axis, OF_COMMAND):
             yield f"{axis.input_line}: several values, and a command has one {field_of(axis)}. Give one."
         again = [each.input_line for each in given if each is not axis and field_of(each) == field_of(axis)]
@@ -129,6 +137,56 @@ def as_list(argument: str, field: str) -> str:
     """`redo=scores,answers` as the list that is meant, for a field of which nobody wants an axis."""
     name, equals, value = argument.partition("=")
     return argument if name != field or not equals or value.startswith("[") else f"{name}=[{value}]"
+
+
+def refuse_missing_plus(given: Override) -> None:
+    """Raises InputError for a group that is not in the defaults list: it has to be added with a `+`."""
+    options = _options(given.key_or_group)
+    if not given.is_delete() and str(given.value()) in options:
+        raise InputError(f"{given.input_line}: the command has no {given.key_or_group} yet. Write +{given.input_line}.")
+
+
+def refuse_misspelt_groups(given: Sequence[Override]) -> None:
+    """Raises InputError for `poool@data.pool=file`, and for `+experimnt=smoke`, which Hydra would add as a field."""
+    groups = GlobalHydra.instance().config_loader().get_group_options("", ObjectType.GROUP)
+    for each in given:
+        name = each.key_or_group
+        if name in groups or "/" in name:
+            continue
+        near = nearest(name, groups)
+        is_meant = near and each.is_add() and not each.is_sweep_override() and str(each.value()) in _options(near)
+        if each.package or is_meant:
+            raise InputError(unknown(name, "group", name, groups, prefix="+" if each.is_add() else ""))
+
+
+def _options(group: str) -> list[str]:
+    return GlobalHydra.instance().config_loader().get_group_options(group)
+
+
+def complaint_of(error: Exception, config_directory: Path) -> str:
+    """One line for what Hydra, OmegaConf or YAML cannot read."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        return unknown(f"{group} {option}", "option", option, error.options)
+    if isinstance(error, YAMLError):
+        return f"{_place_in_yaml(error)}: not YAML: {getattr(error, 'problem', None) or error}. Correct the file."
+    if isinstance(error, UnicodeDecodeError):
+        files = [path for path in sorted(config_directory.rglob("*.yaml")) if not _is_text(path)]
+        return f"{', '.join(map(str, files)) or 'configuration'}: not UTF-8: {error.reason}. Save it as UTF-8."
+    return one_line(error)
+
+
+def _place_in_yaml(error: YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return f"{mark.name} line {mark.line + 1}" if mark is not None else "configuration"
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def one_line(error: Exception) -> str:

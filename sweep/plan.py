@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweep.errors import SweepError
 from sweep.identity import Json
 from sweep.stage import Stage
 
 
-class PlanError(ValueError):
+class PlanError(SweepError, ValueError):
     """A graph that cannot be ordered."""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sweep.errors import SweepError
 from sweep.secrets import Secrets, redacted
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -35,7 +36,7 @@ def provenance() -> dict[str, Any]:
     }
 
 
-class GitError(RuntimeError):
+class GitError(SweepError, RuntimeError):
     """Git does not answer: why, in one line."""
 
 

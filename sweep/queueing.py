@@ -1,15 +1,8 @@
-"""A sweep on SLURM: sending it there, and the sub-commands that look after it.
+"""Submits a sweep to SLURM; and the commands `status`, `logs`, `resume` and `cancel`.
 
-    python -m sweep +experiment=NAME machine=h100x16 launch=slurm -m     plan, ask, prefetch, submit; returns at once
-    python -m sweep status [ID] [watch=true]     every element: state, elapsed, progress, log
-    python -m sweep logs [ID] [STAGE] [lines=20] the end of the logs of a stage: "checkpoint", or "answers/9f3c1ab2d4e5"
-    python -m sweep resume [ID] [yes=true]       submit what failed or is missing, with the code and the launch settings
-                                                 of the submission; or all of a dry run, asked about as any plan
-    python -m sweep cancel [ID] [yes=true]       cancel all its jobs; what is done is kept. Of several it wants the ID
-
-ID is a directory name in store/submissions, by default the newest of one's own. Those of somebody else are meant by ID
-alone, and `resume` and `cancel` want yes=true for them. `store=DIR` as everywhere. They work from the store and, where
-there is one, SLURM; the session that submitted need not be there any more.
+A submission is named by its ID, the name of its folder in store/submissions; the default is your newest one. Those of
+somebody else are only meant by ID, and `resume` and `cancel` want yes=true for them. The commands need the store and,
+where there is one, SLURM; the session that submitted may have ended.
 """
 
 from __future__ import annotations
@@ -17,12 +10,12 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from sweep.by_hand import planned_again
-from sweep.compose import Composition, compose_entry
+from sweep.compose import Composition, Entry, compose_entry
 from sweep.console import Console, escape
 from sweep.contract import Graph, Launch
 from sweep.errors import InputError
@@ -41,7 +34,6 @@ from sweep.store import Store
 
 EARLIEST_SIGNAL_MINUTES = 1  # SLURM may send it so much before its time
 WATCH_INTERVAL_S = 10.0  # one squeue each time
-LOG_LINES = 20
 
 
 def show_shape(console: Console, graph: Graph, work: Plan, store: Store) -> None:
@@ -121,11 +113,11 @@ def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> No
         raise InputError("not submitted. Nothing was written.")
 
 
-def status(argv: Sequence[str], console: Console) -> int:
-    """The sub-command `status`; exit status 0 also if something failed: it is told."""
-    directory, _, switches = _addressed(argv, ("watch",))
+def status(console: Console, submission: str | None, watch: bool, overrides: Sequence[str]) -> int:
+    """Show the state of a submission; exit status 0 also if elements have failed."""
+    directory = _meant(compose_entry(overrides).store, submission)
     known = submissions(directory.store)
-    of_others = [] if directory.name in argv else foreign_lines(known)
+    of_others = foreign_lines(known) if submission is None else []
     of_others += damaged_lines([each for each in known if each.name != directory.name])
     while True:
         if directory.is_damaged:
@@ -134,7 +126,7 @@ def status(argv: Sequence[str], console: Console) -> int:
         show_situation(console, directory, situation)
         for line in of_others:
             console.print(escape(line), soft_wrap=True)
-        if switches.get("watch") != "true" or not any(each.state.is_alive for each in situation.elements):
+        if not watch or not any(each.state.is_alive for each in situation.elements):
             return 0
         time.sleep(WATCH_INTERVAL_S)
         console.clear()
@@ -152,29 +144,30 @@ def _status_of_damaged(directory: SubmissionDirectory, console: Console, further
     return 0
 
 
-def logs(argv: Sequence[str], console: Console) -> int:
-    """The sub-command `logs`."""
-    directory, stage, switches = _addressed(argv, ("lines",))
-    lines = switches.get("lines", str(LOG_LINES))
-    if not lines.isdecimal():
-        raise InputError(f"lines={lines}: not a number. Write lines={LOG_LINES}.")
+def logs(console: Console, submission: str | None, stage: str | None, lines: int, overrides: Sequence[str]) -> int:
+    """Print the last lines of the logs of a submission, or of one stage of it."""
+    store = compose_entry(overrides).store
+    if stage is None and submission is not None and not (store / "submissions" / submission).is_dir():
+        submission, stage = None, submission  # the one word is a stage
+    directory = _meant(store, submission)
     found = [
         each
         for each in slurm.look(directory).elements
         if stage is None or any(address == stage or address.startswith(f"{stage}/") for address in each.element.stages)
     ]
     if not found:
-        raise InputError(f"logs {stage}: no such stage in {directory.name}. `python -m sweep status` names them.")
+        raise InputError(f"logs {stage}: no such stage in {directory.name}. `sweep status` lists them.")
     for each in found:
-        show_log(console, directory, each, int(lines))
+        show_log(console, directory, each, lines)
     return 0
 
 
-def resume(argv: Sequence[str], console: Console) -> int:
-    """The sub-command `resume`."""
-    directory, _, switches = _addressed(argv, ("yes",))
+def resume(console: Console, submission: str | None, overrides: Sequence[str]) -> int:
+    """Submit what failed or is missing, or all of a dry run."""
+    entry = compose_entry(overrides)
+    directory = _meant(entry.store, submission)
     consequence = "Its code, {directory}/code, then runs under the account of {account}."
-    _refuse_foreign(console, "resume", directory, switches, consequence)
+    _refuse_foreign(console, "resume", directory, entry, consequence)
     store = Store(directory.store)
     with store.held(Hold.SHARED), _alone(directory, "resume"):
         _repair(directory, console)
@@ -183,8 +176,8 @@ def resume(argv: Sequence[str], console: Console) -> int:
         if not directory.ids():  # a dry run: what comes before the first sbatch is still to be done
             composition, graph = planned_again(directory)
             work = planned(graph, store).work
-            _make_ready(console, graph, work, composition.entry.yes or switches.get("yes") == "true")
-        jobs = slurm.resume(directory, store, is_meant=switches.get("yes") == "true")
+            _make_ready(console, graph, work, composition.entry.yes or entry.yes)
+        jobs = slurm.resume(directory, store, is_meant=entry.yes)
     if not jobs:
         alive = sum(each.state.is_alive for each in slurm.look(directory).elements)
         name = escape(directory.name)
@@ -208,14 +201,15 @@ def _refuse_unpinned(directory: SubmissionDirectory) -> None:
         )
 
 
-def cancel(argv: Sequence[str], console: Console) -> int:
-    """The sub-command `cancel`."""
-    directory, _, switches = _addressed(argv, ("yes",))
+def cancel(console: Console, submission: str | None, overrides: Sequence[str]) -> int:
+    """Cancel all jobs of a submission."""
+    entry = compose_entry(overrides)
+    directory = _meant(entry.store, submission)
     opened = [each.name for each in submissions(directory.store) if each.is_open and is_own(each)]
-    if len(opened) > 1 and directory.name not in argv:
-        raise InputError(f"cancel: which one? Name it: {', '.join(opened)}.")
+    if len(opened) > 1 and submission is None:
+        raise InputError(f"cancel: {len(opened)} submissions are open. Name one: {', '.join(opened)}.")
     consequence = "This cancels jobs of {owner} from the account of {account}."
-    _refuse_foreign(console, "cancel", directory, switches, consequence)
+    _refuse_foreign(console, "cancel", directory, entry, consequence)
     with _alone(directory, "cancel"):
         _repair(directory, console)
         count = slurm.cancel(directory)
@@ -231,10 +225,10 @@ def _repair(directory: SubmissionDirectory, console: Console) -> None:
 
 
 def _refuse_foreign(
-    console: Console, verb: str, directory: SubmissionDirectory, switches: Mapping[str, str], consequence: str
+    console: Console, verb: str, directory: SubmissionDirectory, entry: Entry, consequence: str
 ) -> None:
-    """Somebody else's needs its id, which `_addressed` has asked for, and yes=true."""
-    line = refuse_foreign(directory, verb, consequence, switches.get("yes") == "true")
+    """Raises InputError for a submission of somebody else, unless yes=true; with it, say what that means."""
+    line = refuse_foreign(directory, verb, consequence, entry.yes)
     if line is not None:
         console.print(escape(line), soft_wrap=True)
 
@@ -248,21 +242,6 @@ def _alone(directory: SubmissionDirectory, verb: str) -> Iterator[None]:
                 f"{verb} {directory.name}: being sent, resumed or cancelled elsewhere at this moment. See sweep status."
             )
         yield
-
-
-def _addressed(argv: Sequence[str], known: Sequence[str]) -> tuple[SubmissionDirectory, str | None, dict[str, str]]:
-    """The submission that is meant, a stage if one is named, and the command's own switches."""
-    words = [each for each in argv if "=" not in each]
-    given = [each.partition("=")[::2] for each in argv if "=" in each]
-    switches = {name: value for name, value in given if name in known}
-    store = compose_entry([f"{name}={value}" for name, value in given if name not in known]).store
-    ids = [word for word in words if (store / "submissions" / word).is_dir()]
-    rest = [word for word in words if word not in ids]
-    if len(ids) > 1 or len(rest) > 1:
-        raise InputError(f"{' '.join(words)}: too many words. Name one submission, and one stage at most.")
-    if rest and "lines" not in known:  # only logs takes a stage
-        ids = rest
-    return _meant(store, ids[0] if ids else None), rest[0] if rest else None, switches
 
 
 def _meant(store: Path, name: str | None) -> SubmissionDirectory:

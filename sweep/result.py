@@ -4,7 +4,7 @@ results/<name>/<report key>/    table, figures, page, manifest.json; never repla
 results/<name>/<report key>-2/  other bytes under the same key
 results/<name>/latest           a link to the one that was published last
 results/<name>/manifest.json    of a version that kept one result for each name; left as it is
-results/published/<name>/       a copy, written by `sweep publish to=`
+results/published/<name>/       a copy, written by `sweep publish --to`
 """
 
 from __future__ import annotations

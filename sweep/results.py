@@ -1,11 +1,6 @@
-"""`python -m sweep results`: every result there is.
+"""The command `results`: lists those published from this store, wherever they lie, and those in the results folder.
 
-    python -m sweep results        those published from this store, wherever they lie, and those in the results folder:
-                                   name/key@digest, points, when, size and cost, path; what was changed since; which is
-                                   `latest`; what is not there any more
-
-`store=DIR` and `results=DIR` as everywhere. A result is `results/NAME/KEY/`, KEY that of the stage that made it. We
-replace and remove none. What it rests on stays in the store until `python -m sweep store release NAME/KEY`.
+A result is `results/NAME/KEY/`, KEY that of the stage that made it. We replace and remove none.
 """
 
 from __future__ import annotations
@@ -22,12 +17,9 @@ from sweep.show_results import Listed, show_listed
 from sweep.store import Store
 
 
-def list_results(argv: Sequence[str], console: Console) -> int:
-    """The sub-command `results`, given what follows it; returns the exit status: 1 if one cannot be read."""
-    if any(argument in ("-h", "--help") for argument in argv):
-        console.print(__doc__, markup=False)
-        return 0
-    entry = compose_entry(argv)
+def list_results(console: Console, overrides: Sequence[str]) -> int:
+    """List all results; exit status 1 if one cannot be read."""
+    entry = compose_entry(overrides)
     known, faults = roots(Store(entry.store))
     here, unreadable = results_in(entry.results)
     rooted = {(root.result.path, root.result.manifest.digest) for root in known}
@@ -35,7 +27,7 @@ def list_results(argv: Sequence[str], console: Console) -> int:
     listed += [_listed(each, None) for each in here if (each.path.resolve(), each.manifest.digest) not in rooted]
     show_listed(console, sorted(listed, key=lambda each: (each.name, each.finished_at, each.path)))
     for fault in (*faults, *unreadable):
-        console.print(f"  [red]damaged[/red]  {escape(fault)}", soft_wrap=True)
+        console.errors.print(f"  [red]damaged[/red]  {escape(fault)}", soft_wrap=True)
     return 1 if faults or unreadable else 0
 
 

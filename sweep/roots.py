@@ -104,7 +104,7 @@ def release(store: Store, which: str, yes: bool) -> Root:
         raise InputError(f"release {which}: {len(meant)} roots are called that. Choose one by its id: {ids}.")
     (root,) = meant
     if root.user != user() and not yes:
-        raise InputError(f"release {which}: published by {root.user}. Ask them, or add yes=true.")
+        raise InputError(f"release {which}: published by {root.user}. Ask them, or add --yes.")
     _file(store, root.id).unlink(missing_ok=True)
     return root
 

@@ -279,12 +279,11 @@ def show_failures(console: Console, jobs: Sequence[Job], store: Store) -> None:
                 console.print(f"  {escape(job.unit.name)}: failed here, and made by another process meanwhile.")
                 continue
             line = escape(f"{stage.address}  {_reason(job, store.directory(stage).failed_file)}")
-            console.print(f"  [red]failed[/red]  {line}", soft_wrap=True)
-            console.print(f"          log: {escape(str(job.log))}", soft_wrap=True)
+            console.errors.print(f"  [red]failed[/red]  {line}", soft_wrap=True)
+            console.errors.print(f"          log: {escape(str(job.log))}", soft_wrap=True)
         if job.state is State.BLOCKED:
-            console.print(
-                f"  [yellow]blocked[/yellow]  {escape(job.unit.stages[0].name)} ({len(job.unit.stages)} stages)"
-            )
+            stages = f"{escape(job.unit.stages[0].name)} ({len(job.unit.stages)} stages)"
+            console.errors.print(f"  [yellow]blocked[/yellow]  {stages}", soft_wrap=True)
 
 
 def _reason(job: Job, failed: Path) -> str:

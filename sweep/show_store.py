@@ -57,10 +57,10 @@ def show_pruned(console: Console, pruned: Pruned, yes: bool, unfinished: bool) -
     else:
         console.print("nothing to remove.")
     if pruned.waiting:
-        _show_removals(console, "stays, unless unfinished=true", pruned.waiting)
+        _show_removals(console, "stays, unless --unfinished", pruned.waiting)
     _show_elsewhere(console, pruned.elsewhere)
     if pruned.gone and not yes:
-        words = ["prune", *(["unfinished=true"] if unfinished else []), "yes=true"]
+        words = ["prune", *(["--unfinished"] if unfinished else []), "--yes"]
         console.print(f"nothing is removed yet: python -m sweep store {' '.join(words)}")
 
 

@@ -1,10 +1,10 @@
-"""Plain JSON to frozen dataclasses, strictly: unknown fields and wrong types are refused by name, value and mend."""
+"""Plain JSON to frozen dataclasses, strictly: unknown fields and wrong types are refused by name, value and fix."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import InputError
 from sweep.key_text import key_in
+from sweep.suggestions import unknown
 
 Typed = TypeVar("Typed")
 
@@ -22,9 +23,9 @@ def typed(schema: type[Typed], value: Mapping[str, Any]) -> Typed:
         built = _adapter(schema).validate_python(value)
     except ValidationError as error:
         raise InputError("\n".join(dict.fromkeys(_fault(each) for each in error.errors()))) from None
-    unknown = list(_unknown(value, dataclasses.asdict(built), ""))
-    if unknown:
-        raise InputError("\n".join(unknown))
+    faults = [*_unknown(value, dataclasses.asdict(built), ""), *_not_numbers(value, "")]
+    if faults:
+        raise InputError("\n".join(faults))
     return built
 
 
@@ -34,16 +35,10 @@ def _adapter(schema: type[Typed]) -> TypeAdapter[Typed]:
     return TypeAdapter(schema)
 
 
-def no_such_field(path: str, known: list[str]) -> str:
-    """The one-line complaint about a name that does not exist, with the nearest that does."""
+def no_such_field(path: str, known: Sequence[str]) -> str:
+    """One line about a field that does not exist: the nearest that does, and all that do."""
     parent, _, name = path.rpartition(".")
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    mend = (
-        f"Did you mean {f'{parent}.' if parent else ''}{near[0]}?"
-        if near
-        else f"Known here: {', '.join(sorted(known))}."
-    )
-    return f"{path}: no such field. {mend}"
+    return unknown(path, "field", name, known, prefix=f"{parent}." if parent else "")
 
 
 def _unknown(given: Any, built: Any, where: str) -> Iterator[str]:
@@ -56,6 +51,18 @@ def _unknown(given: Any, built: Any, where: str) -> Iterator[str]:
             yield no_such_field(path, [str(each) for each in built])
         else:
             yield from _unknown(inner, built[name], f"{path}.")
+
+
+def _not_numbers(given: Any, where: str) -> Iterator[str]:
+    """NaN, which compares as false with every bound; infinity may be meant as no limit."""
+    if isinstance(given, Mapping):
+        for name, inner in given.items():
+            yield from _not_numbers(inner, f"{where}.{name}" if where else str(name))
+    elif isinstance(given, list | tuple):
+        for index, inner in enumerate(given):
+            yield from _not_numbers(inner, f"{where}[{index}]")
+    elif isinstance(given, float) and math.isnan(given):
+        yield f"{where} nan: not a number. Write one, or null where none is meant."
 
 
 def _fault(error: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from s1.config import ConfigError
 from s1.data.replies import Fault, Reply, fault_of, rejection, reply_of
 from s1.recipe import Endpoint
 from s1.stages import Distilling
+from sweep.errors import SweepError
 
 RETRIES = 10  # of one question: about a minute without an answer where no Retry-After asks for more
 SILENCE_S = 1800.0  # how long a server may think before its first byte
@@ -40,7 +41,7 @@ MENDS = {
 LATER = "Run the command again when the server is well; answers so far are kept."
 
 
-class EndpointError(RuntimeError):
+class EndpointError(SweepError, RuntimeError):
     """A model that cannot be asked any further, or is not fit for what it is asked."""
 
 

@@ -35,6 +35,7 @@ from s1.evaluate.judging import GRADER, OURS
 from s1.evaluate.own_tasks import TaskFile, read_task
 from s1.evaluate.task_files import task_file
 from s1.records import read_objects
+from sweep.errors import SweepError
 
 SEEDS = (0, 1234, 1234)  # of random, numpy and the few-shot examples, as lm-eval sets them
 PLACE = "config_source"  # of the YAML file, in a task's metadata: lm-eval's own name
@@ -50,7 +51,7 @@ FAULTS = (  # of a YAML that lm-eval cannot follow, and of functions that do not
 )
 
 
-class ReplayError(RuntimeError):
+class ReplayError(SweepError, RuntimeError):
     """lm-eval asked for what was never generated."""
 
 

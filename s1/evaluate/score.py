@@ -31,10 +31,11 @@ from s1.evaluate.task_identity import require_planned, scoring
 from s1.recipe import GraderKind
 from s1.records import Answer, AnswerEnd, Ending, Outcome, Question, Score, read_rows, write_rows
 from s1.stages import Scoring
+from sweep.errors import SweepError
 from sweep.stage import Finished, Summary, Work
 
 
-class ScoreError(RuntimeError):
+class ScoreError(SweepError, RuntimeError):
     """Answers that do not belong to the questions, or a score that does not add up."""
 
 

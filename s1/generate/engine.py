@@ -19,10 +19,12 @@ from functools import cached_property
 from itertools import chain
 from typing import Protocol
 
+from sweep.errors import SweepError
+
 PORTION_TOKENS = 16
 
 
-class EngineError(RuntimeError):
+class EngineError(SweepError, RuntimeError):
     """A request that the engine cannot serve."""
 
 

@@ -13,8 +13,10 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from sweep.errors import SweepError
 
-class StatisticsError(ValueError):
+
+class StatisticsError(SweepError, ValueError):
     """Numbers that do not allow the question: `<thing> <value>: <what is wrong>. <what to do>.`"""
 
 

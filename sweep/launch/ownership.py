@@ -1,7 +1,7 @@
 """Whose a submission is: the owner of its files, and the user that it has recorded.
 
 A store may be shared. What a command means without an id are one's own submissions; those of somebody else run their
-code, so they are named, and `yes=true` says that this is meant. Own is what belongs to this account by every sign: who
+code, so they are named, and `--yes` confirms that this is meant. Own is what belongs to this account by every sign: who
 could write the files of a submission could write any user into it, and who could not has not written it.
 """
 
@@ -106,7 +106,7 @@ def refuse_foreign(directory: SubmissionDirectory, verb: str, consequence: str, 
     what = consequence.format(owner=owner.user, account=account.user, directory=directory.path)
     line = f"{verb} {directory.name}: belongs to {owner.user}{why}. {what}"
     if not is_meant:
-        raise InputError(f"{line} Add yes=true if that is meant.")
+        raise InputError(f"{line} Add --yes if you mean it.")
     return line
 
 

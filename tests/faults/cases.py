@@ -19,10 +19,10 @@ REAL = "smoke "  # before the kind of a fault in a real scan
 PAGE_BYTES = 4096
 WORDS: Mapping[str, Sequence[str]] = {
     "prune": ("store", "prune"),
-    "prune-yes": ("store", "prune", "yes=true"),
-    "prune-unfinished": ("store", "prune", "yes=true", "unfinished=true"),
+    "prune-yes": ("store", "prune", "--yes"),
+    "prune-unfinished": ("store", "prune", "--yes", "--unfinished"),
     "check": ("store", "check"),
-    "check-fix": ("store", "check", "mend=true"),
+    "check-fix": ("store", "check", "--repair"),
     "store": ("store",),
     "sweep": SWEEP,
     "longer": ("number=1,2,3", "name=longer"),

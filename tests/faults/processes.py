@@ -25,6 +25,7 @@ import sweep.housekeeping
 import sweep.launch.local
 import sweep.provenance
 import sweep.run
+import sweep.run_sweep
 from sweep.compose import Composition, compose, compose_entry, pipeline_of
 from sweep.errors import InputError
 from tests.faults import faults, pipeline
@@ -247,7 +248,7 @@ def _exchange(module: Any, name: str, value: object) -> None:
 
 def _compose_ahead(argv: Sequence[str], config: Path) -> None:
     """What the fork will ask Hydra, while the answer can be kept; a command line at fault is answered there."""
-    _exchange(entry, "compose", lambda argv: _compose_once(tuple(argv), config))
+    _exchange(sweep.run_sweep, "compose", lambda argv: _compose_once(tuple(argv), config))
     with suppress(InputError):
         if argv[-1] == "-m":
             composed = _compose_once(tuple(argv), config)

@@ -388,9 +388,10 @@ def test_a_sweep_that_cannot_be_asked_is_named_with_its_file(tmp_path: Path) -> 
 
 
 COMMAND = (
-    "from pathlib import Path; from sweep import __main__ as entry; from sweep.compose import compose;"
-    "entry.compose = lambda argv: compose(argv, Path('tests/support/toy_conf').resolve());"
-    "raise SystemExit(entry.main())"
+    "from pathlib import Path; import sweep.run_sweep as command; from sweep.__main__ import main;"
+    "from sweep.compose import compose;"
+    "command.compose = lambda argv: compose(argv, Path('tests/support/toy_conf').resolve());"
+    "raise SystemExit(main())"
 )
 WITHOUT_POWER = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")  # root as anybody else
 

@@ -170,9 +170,10 @@ def test_workers_end_with_a_launcher_that_was_killed_and_the_next_one_goes_on(st
 def command(home: Path, *words: str) -> list[str]:
     """The sweep's command with the configuration of the toys."""
     code = (
-        "from pathlib import Path; from sweep import __main__ as entry; from sweep.compose import compose;"
-        "entry.compose = lambda argv: compose(argv, Path('tests/support/toy_conf').resolve());"
-        "raise SystemExit(entry.main())"
+        "from pathlib import Path; import sweep.run_sweep as command; from sweep.__main__ import main;"
+        "from sweep.compose import compose;"
+        "command.compose = lambda argv: compose(argv, Path('tests/support/toy_conf').resolve());"
+        "raise SystemExit(main())"
     )
     places = (f"store={home / 'store'}", f"results={home / 'results'}", "pipeline=tests.support.toy")
     return [sys.executable, "-c", code, *words, *places]

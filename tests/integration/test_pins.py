@@ -207,7 +207,7 @@ def test_a_name_is_resolved_once_and_the_sweep_then_reads_that_commit(here: Path
     assert (record["summary"]["rows"], record["summary"]["commit"]) == (2, OLD)
     assert record["identity"]["config"]["pool"]["hub"]["revision"] == OLD
 
-    status, text = sweep("pin", "refresh=true", *LIMO, here=here, environment=online(home, hub))
+    status, text = sweep("pin", "--refresh", *LIMO, here=here, environment=online(home, hub))
     assert text.splitlines()[0] == f"  moved   dataset GAIR/LIMO main: {OLD} -> {NEW}"
     status, text = sweep(*LIMO, here=here, environment=offline(home))
     assert status == 1

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from sweep.cli import perform
 from sweep.errors import InputError
 from sweep.launch import patience, slurm, slurm_queue
 from sweep.launch.patience import Patience
 from sweep.launch.slurm_jobs import SlurmJob
 from sweep.launch.submission import SubmissionDirectory
 from sweep.plan import plan
-from sweep.queueing import cancel, resume, status
 from sweep.show_slurm import show_situation
 from sweep.stage import Stage
 from sweep.store import read_json
@@ -210,14 +210,14 @@ def test_in_a_shared_store_ones_own_is_meant_and_others_are_waited_for(user: Use
     theirs = SubmissionDirectory(theirs.path.parent / "99999999-newest")
     said = io.StringIO()
     console, store = Console(file=said, width=200), f"store={user.store.root}"
-    assert status([store], console) == 0
+    assert perform(["status", store], console) == 0
     assert said.getvalue().startswith(mine.name)
     assert "1 submission of daemon is here: 99999999-newest." in said.getvalue()
-    for act in (resume, cancel):
+    for act in ("resume", "cancel"):
         with pytest.raises(InputError, match="belongs to daemon"):
-            act([theirs.name, store], console)
+            perform([act, theirs.name, store], console)
     assert theirs.is_open
-    assert cancel([theirs.name, "yes=true", store], console) == 0
+    assert perform(["cancel", theirs.name, "--yes", store], console) == 0
     assert not theirs.is_open
     user.wait(mine)
     show_situation(console, mine, slurm.look(mine))

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweep.__main__ import sweep
 from sweep.claim import TOKEN, claimed
 from sweep.compose import compose
 from sweep.holder import text_of, this_process
 from sweep.run import main as run_stage
+from sweep.run_sweep import sweep
 from sweep.store import Store
 from tests.support import toy
 

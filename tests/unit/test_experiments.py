@@ -247,7 +247,7 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
         (["budget.waits=-1"], "budget.waits -1: negative"),
         (["budget.max_thinking=8"], "budget.max_thinking: no such field. Did you mean budget.max_thinking_tokens?"),
         (["budget.compat=s2"], "budget.compat 's2': input should be 'corrected' or 's1'"),
-        (["task=aime26"], "Could not find 'task/aime26'"),
+        (["task=aime26"], "task aime26: no such option. Did you mean aime2"),
         (["task=math500", "task.hub.revision='a b'"], "task.hub.revision 'a b': no commit, branch or tag. Give a 40-"),
         (
             ["model=s1_32b", "data=none", "model.repo=models/of/mine"],
@@ -305,7 +305,7 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
         (["pipeline=s1.nope"], "pipeline s1.nope: no such module"),
         (["generate.temperature=-1"], "generate.temperature -1.0: negative"),
         (["seed=one"], "seed 'one': input should be a valid integer"),
-        (["dialect@model.dialect=thought"], "Could not find 'dialect/thought'"),
+        (["dialect@model.dialect=thought"], "dialect thought: no such option."),
         (["model.dialect.prompt='Q: '"], "model.dialect.prompt 'Q: ': no {question} in it"),
         (
             ["model.dialect.prompt='{question}'", "model.dialect.system=Think."],

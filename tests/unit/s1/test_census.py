@@ -127,6 +127,6 @@ def test_the_store_command_lists_checks_and_mends_it(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     told = run("check")
     assert told.returncode == 1
-    assert "1 torn or damaged lines, left out by every reader. To mend it: " in told.stdout
-    assert run("check", "mend=true").returncode == 0
+    assert "1 torn or damaged lines, left out by every reader. To repair it: " in told.stdout
+    assert run("check", "--repair").returncode == 0
     assert run("check").returncode == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from sweep.cli import perform
 from sweep.compose import Composition, Entry
 from sweep.contract import Request
 from sweep.errors import InputError
@@ -16,7 +17,7 @@ from sweep.launch import slurm, slurm_queue
 from sweep.launch.slurm_state import Seen, State
 from sweep.launch.submission import DamagedSubmission, SubmissionDirectory, awaited, submissions
 from sweep.planning import planned
-from sweep.queueing import cancel, resume, status, submit
+from sweep.queueing import submit
 from sweep.store import Store
 from tests.support import toy_queue
 from tests.unit.sweep.test_submission import LAUNCH, fan, written
@@ -97,9 +98,9 @@ def damage(file: Path, content: bytes | None) -> None:
         file.write_bytes(content)
 
 
-def said_by(act: object, *words: str) -> str:
+def said_by(act: str, *words: str) -> str:
     console = Console(file=io.StringIO(), width=250, highlight=False)
-    assert act(list(words), console) == 0  # type: ignore[operator]
+    assert perform([act, *words], console) == 0
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -115,7 +116,7 @@ def test_what_is_damaged_is_read_from_its_second_copy_and_restored(
     assert {each.state for each in slurm.look(directory).elements} == {State.WAITING}
     assert again(store) == 0
     assert cluster.stages() == ["start", "points", "total", "publish", "publish"]
-    assert "restored from its second copy" in said_by(resume, directory.name, f"store={store.root}")
+    assert "restored from its second copy" in said_by("resume", directory.name, f"store={store.root}")
     assert directory.submission_file.read_bytes() == whole
 
 
@@ -136,22 +137,22 @@ def test_where_both_copies_are_damaged_the_jobs_are_named_and_not_sent_twice(
     for file in (directory.submission_file, directory.copy_file):
         damage(file, content)
     place, jobs = f"store={store.root}", "101 (01-start), 102 (02-points), 103 (03-total), 104 (04-publish)"
-    whole = said_by(status, place)
+    whole = said_by("status", place)
     assert whole.startswith(other.name) and f"{directory.name}: damaged" in whole and jobs in whole
-    mine = said_by(status, directory.name, place)
+    mine = said_by("status", directory.name, place)
     assert "In the queue: 101, 102_0, 102_1, 102_2, 103, 104." in mine and jobs in mine
     assert f"python -m sweep cancel {directory.name} {place}" in mine
     assert awaited(store.root) >= {f"total/{fan().key}", fan().address}
     with pytest.raises(DamagedSubmission):
-        resume([directory.name, place], Console(file=io.StringIO()))
+        perform(["resume", directory.name, place], Console(file=io.StringIO()))
     before = len(cluster.names)
-    cancel([other.name, place], Console(file=io.StringIO()))
+    perform(["cancel", other.name, place], Console(file=io.StringIO()))
     with pytest.raises(InputError, match=rf"^submission {directory.name}: damaged.* 102 \(02-points\)[^\n]*yes=true"):
         again(store)
     with pytest.raises(InputError, match="yes=true"):
-        resume([other.name, place], Console(file=io.StringIO()))
+        perform(["resume", other.name, place], Console(file=io.StringIO()))
     assert len(cluster.names) == before
-    assert "6 elements cancelled" in said_by(cancel, directory.name, place)
+    assert "6 elements cancelled" in said_by("cancel", directory.name, place)
     assert set(cluster.cancelled) >= {"101", "102", "103", "104"}
     assert again(store) == 0
     assert cluster.stages() == ["start", "points", "total", "publish"]
@@ -172,8 +173,8 @@ def test_a_job_in_doubt_of_a_damaged_submission_is_looked_up_by_its_name(tmp_pat
     for file in (directory.submission_file, directory.copy_file, directory.path / "jobs" / "02-points.job"):
         file.write_bytes(b"")
     (directory.path / "jobs" / "02-points.sending").write_bytes(b"toy-po")
-    assert "102_0" in said_by(status, f"store={store.root}")
-    said_by(cancel, f"store={store.root}")
+    assert "102_0" in said_by("status", f"store={store.root}")
+    said_by("cancel", f"store={store.root}")
     assert cluster.stages() == []
 
 

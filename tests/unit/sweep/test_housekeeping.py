@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweep.__main__ import sweep
 from sweep.abandoned import token
 from sweep.attempt import begin
 from sweep.compose import compose
@@ -24,6 +23,7 @@ from sweep.provenance import PROJECT
 from sweep.result import results_in
 from sweep.roots import release, roots, write_root
 from sweep.run import main as run_stage
+from sweep.run_sweep import sweep
 from sweep.stage import Stage
 from sweep.store import StageDirectory, Store, StoreError, read_json
 from tests.support import toy
@@ -154,12 +154,12 @@ def test_where_nothing_is_nothing_is_said_and_made(tmp_path: Path, words: list[s
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
+        (["stor"], "stor: no such command. Did you mean store? Known here: "),
         (
-            ["stor"],
-            "stor: no such command. Known: store, status, logs, resume, cancel, pin, prefetch, prepare, publish,",
+            ["store", "chek"],
+            "store chek: no such command. Did you mean store check? Known here: check,",
         ),
-        (["store", "chek"], "store chek: no such action. Use store, store check, store prune or store release."),
-        (["store", "prune", "yes=ja"], "yes=ja: not true or false. Write yes=true."),
+        (["store", "prune", "yes=ja"], "yes 'ja': input should be a valid boolean"),
         (["store", "stor=x"], "stor: no such field. Did you mean store?"),
         (["store", "pipeline=tests.nope"], "pipeline tests.nope: no such module."),
     ],
@@ -168,14 +168,14 @@ def test_what_is_not_understood_is_refused_in_a_line(user: User, words: list[str
     places = [] if words[-1].startswith("pipeline") else [f"store={user.store.root}"]
     command = [sys.executable, "-m", "sweep", *words, *places]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert complaint in done.stdout and len(done.stdout.splitlines()) == 1
+    assert done.returncode == (2 if "command" in complaint else 1)
+    assert complaint in done.stderr and len(done.stderr.splitlines()) == 1 and done.stdout == ""
 
 
 def test_the_sub_command_explains_itself(user: User) -> None:
     done = user.run("store", "--help")
     assert done.returncode == 0
-    assert "python -m sweep store prune yes=true         removes it" in done.stdout
+    assert "store check, store prune, store release" in done.stdout
 
 
 # ------------------------------------------------------------------------------------------------ results
@@ -204,24 +204,22 @@ def test_a_result_whose_manifest_is_damaged_is_listed_all_the_same(user: User) -
     file.write_text("{", encoding="utf-8")
     done = user.run("results")
     assert done.returncode == 1
-    assert f"{file.resolve()}: damaged, not JSON. Copy it from the store's roots/" in done.stdout
+    assert f"{file.resolve()}: damaged, not JSON. Copy it from the store's roots/" in done.stderr
     assert f"toy/{user.total(1, 2).path.name}@" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["results", "--help"], "every result there is"),
-        (["results", "-h"], "every result there is"),
-        (["results", "all"], "all"),
-        (["store", "release"], "store release: which result? Write python -m sweep store release RESULT"),
+        (["results", "all"], "results: 'all' is one word too many; it takes no words. See sweep results --help."),
+        (["store", "release"], "store release: RESULT is missing (its path, its NAME/KEY, or the id"),
         (["store", "release", "toy"], "release toy: no such root in"),
     ],
 )
 def test_what_is_asked_of_results_is_answered_in_words(user: User, words: list[str], said: str) -> None:
     done = user.run(*words)
-    assert done.returncode == (0 if words[-1].startswith("-") else 1), done.stdout
-    assert said in done.stdout and "Traceback" not in done.stdout + done.stderr
+    assert done.returncode == (1 if "root" in said else 2), done.stdout
+    assert said in done.stderr and "Traceback" not in done.stdout + done.stderr
 
 
 # -------------------------------------------------------------------------------------------------- check
@@ -236,7 +234,7 @@ def test_a_flipped_byte_is_told_set_aside_and_made_again(user: User) -> None:
     place = user.doubled(2).address
     told = user.check(status=1)
     assert f"damaged  {place}  out/doubled.json: other bytes than were published. To mend it: python -m" in told
-    assert "Set aside, the next sweep makes it again." in user.check("mend=true", status=0)
+    assert "Set aside, the next sweep makes it again." in user.check("--repair", status=0)
     assert (user.doubled(2).path / "damaged-1" / "out" / "doubled.json").exists()
     assert not user.doubled(2).is_done
     assert user.sweep("shape.number=2,4")[0] == 0
@@ -302,8 +300,8 @@ def test_what_a_batch_shares_is_read_and_mended_by_its_pipeline(user: User) -> N
         calls.write("torn")
     assert "damaged  shared/toys  calls.txt: line 4 torn. To mend it: " in user.check(status=1)
     with user.doubled(3).locked():
-        assert "A worker is there: mend it when that has ended." in user.check("mend=true", status=1)
-    assert "Rewritten without it." in user.check("mend=true", status=0)
+        assert "A worker is there: repair it when that has ended." in user.check("--repair", status=1)
+    assert "Rewritten without it." in user.check("--repair", status=0)
     user.check(status=0)
 
 
@@ -326,7 +324,7 @@ def test_pruning_removes_only_what_no_result_rests_on(user: User) -> None:
     would = user.prune()
     assert user.files() == before
     assert user.doubled(3).address in would and "3 in all" in would
-    assert "3 in all" in user.prune("yes=true")
+    assert "3 in all" in user.prune("--yes")
     gone = before - user.files()
     assert {"/".join(Path(name).parts[1:3]) for name in gone} == {
         user.doubled(3).address,
@@ -346,7 +344,7 @@ def test_a_log_shared_with_what_goes_stays_with_what_stays(user: User) -> None:
     for result in ("toy", "other"):
         user.lose(result)
     assert user.sweep(f"shape.number={kept}")[0] == 0
-    user.prune("yes=true")
+    user.prune("--yes")
     assert not user.doubled(owner).path.exists()
     assert user.doubled(kept).log_file.read_text(encoding="utf-8") == said[kept]
 
@@ -354,16 +352,16 @@ def test_a_log_shared_with_what_goes_stays_with_what_stays(user: User) -> None:
 def test_what_a_batch_shares_goes_with_its_last_stage(user: User) -> None:
     for result in ("toy", "other"):
         user.lose(result)
-    user.prune("yes=true")
+    user.prune("--yes")
     assert [path.name for path in user.store.root.iterdir() if path.name != "roots"] == ["lock"]
 
 
 def test_what_failed_stays_with_what_it_rests_on_until_it_is_given_up(user: User) -> None:
     assert user.sweep("shape.number=7", "fail_at=7", "name=broken")[0] == 1
     failed = user.doubled(7, fail_at=7)
-    assert "stays, unless unfinished=true" in user.prune("yes=true")
+    assert "stays, unless --unfinished" in user.prune("--yes")
     assert failed.failed_file.exists() and user.number(7).is_done
-    user.prune("unfinished=true", "yes=true")
+    user.prune("--unfinished", "--yes")
     assert not failed.path.exists() and not user.number(7).path.exists()
     assert user.doubled(1).is_done
 
@@ -374,19 +372,19 @@ def test_a_running_stage_and_its_inputs_are_never_removed(user: User) -> None:
     for result in ("toy", "other"):
         user.lose(result)
     with user.doubled(3).locked():
-        user.prune("unfinished=true", "yes=true")
+        user.prune("--unfinished", "--yes")
         assert out.exists() and user.number(3).is_done and user.store.shared("toys").exists()
         assert not user.doubled(1).path.exists()
-    user.prune("unfinished=true", "yes=true")
+    user.prune("--unfinished", "--yes")
     assert not user.doubled(3).path.exists()
 
 
 def test_nothing_is_removed_or_mended_while_a_sweep_is_at_work_nor_the_other_way_round(user: User) -> None:
     with user.store.held(Hold.SHARED), user.store.held(Hold.SHARED):
-        for words in (["prune", "yes=true"], ["check", "mend=true"]):
+        for words in (["prune", "--yes"], ["check", "--repair"]):
             refused = user.run("store", *words)
             assert refused.returncode == 1
-            assert "a sweep, a prune or a mend is at work. Run the command again when that has ended." in refused.stdout
+            assert "a sweep, a prune or a mend is at work. Run the command again when that has ended." in refused.stderr
     with user.store.held(Hold.ALONE), pytest.raises(StoreError, match="being pruned or mended"):
         user.sweep("shape.number=1,2")
 
@@ -399,7 +397,7 @@ def test_leftovers_go_and_what_they_lie_in_stays(user: User) -> None:
     for path in (*left, *at_work):
         path.mkdir(parents=True)
         (path / "file").write_bytes(bytes(1000))
-    assert "5.0 kB" in user.prune("yes=true")
+    assert "5.0 kB" in user.prune("--yes")
     assert not any(path.exists() for path in left)
     assert all(path.exists() for path in at_work)
     user.check(status=0)
@@ -414,7 +412,7 @@ def test_attempts_that_no_record_names_go_and_what_one_can_be_restored_from_stay
             (directory.path / name / "file").write_bytes(bytes(1000))
         for name in ("record-whole.json", "record-torn.json"):
             (directory.path / name).write_text("{}", encoding="utf-8")
-    user.prune("yes=true")
+    user.prune("--yes")
     names = {path.name for path in user.number(1).path.iterdir()}
     assert not names & {"out-lost", "out-whole", "record-whole.json", "record-torn.json"}
     assert user.number(1).out.exists()
@@ -426,9 +424,9 @@ def test_attempts_that_no_record_names_go_and_what_one_can_be_restored_from_stay
 def test_nothing_is_removed_where_it_cannot_be_known_what_rests_on_what(user: User, damaged: str) -> None:
     path = next(path for path in user.home.glob(damaged) if "latest" not in path.parts)
     path.write_text("{", encoding="utf-8")
-    refused = user.run("store", "prune", "yes=true")
+    refused = user.run("store", "prune", "--yes")
     assert refused.returncode == 1
-    assert f"{path}: damaged" in refused.stdout
+    assert f"{path}: damaged" in refused.stderr
 
 
 def test_what_an_interrupted_scan_has_finished_is_not_pruned(tmp_path: Path) -> None:
@@ -438,5 +436,5 @@ def test_what_an_interrupted_scan_has_finished_is_not_pruned(tmp_path: Path) -> 
     assert status == 1 and not (user.results / "toy").exists()
     finished = [user.number(1), user.number(2), user.number(3)]
     assert all(each.is_done for each in finished)
-    user.prune("yes=true")
+    user.prune("--yes")
     assert all(each.is_done for each in finished)

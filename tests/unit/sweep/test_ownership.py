@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from sweep.cli import perform
 from sweep.errors import InputError
 from sweep.json_files import CHECKSUM
 from sweep.launch import slurm
 from sweep.launch.ownership import foreign_lines, is_own, owner_of, this_account
 from sweep.launch.submission import SubmissionDirectory, submissions
-from sweep.queueing import cancel, logs, resume, status
 from sweep.store import Store
 from tests.unit.sweep.test_submission import fan, written
 
@@ -48,9 +48,9 @@ def record(directory: SubmissionDirectory, **facts: object) -> None:
     directory.submission_file.write_text(text, encoding="utf-8")
 
 
-def said_by(act: Callable[..., int], store: Store, *words: str) -> str:
+def said_by(act: str, store: Store, *words: str) -> str:
     console = Console(file=io.StringIO(), width=200, highlight=False)
-    assert act([*words, f"store={store.root}"], console) == 0
+    assert perform([act, *words, f"store={store.root}"], console) == 0
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -66,7 +66,7 @@ def test_a_submission_of_before_belongs_to_the_owner_of_its_file(store: Store) -
     record(directory, user=None, uid=None, host=None)
     assert directory.read().user == ""
     assert is_own(directory)
-    assert directory.name in said_by(status, store)
+    assert directory.name in said_by("status", store)
 
 
 @root_alone
@@ -74,13 +74,13 @@ def test_without_an_id_the_newest_of_ones_own_is_meant(store: Store) -> None:
     mine = written(store, fan())
     theirs = [give(written(store, fan(n)), DAEMON) for n in (1, 2)]
     record(theirs[0], user=None, uid=None)  # as of before
-    said = said_by(status, store)
+    said = said_by("status", store)
     assert said.startswith(mine.name)
     assert said.rstrip().endswith(f"2 submissions of daemon are here: {theirs[0].name}, {theirs[1].name}.")
-    assert said_by(status, store, theirs[0].name).startswith(theirs[0].name)  # a look needs the id alone
-    assert "submissions of" not in said_by(status, store, theirs[0].name)
-    assert said_by(logs, store).count("nothing printed yet") == 6 and said_by(logs, store, theirs[0].name)
-    said_by(cancel, store)
+    assert said_by("status", store, theirs[0].name).startswith(theirs[0].name)  # a look needs the id alone
+    assert "submissions of" not in said_by("status", store, theirs[0].name)
+    assert said_by("logs", store).count("nothing printed yet") == 6 and said_by("logs", store, theirs[0].name)
+    said_by("cancel", store)
     assert [each.is_open for each in (mine, *theirs)] == [False, True, True]
 
 
@@ -88,7 +88,7 @@ def test_without_an_id_the_newest_of_ones_own_is_meant(store: Store) -> None:
 def test_where_all_are_of_others_one_has_to_be_named(store: Store) -> None:
     theirs = [give(written(store, fan()), DAEMON) for _ in range(5)]
     newest = ", ".join(each.name for each in theirs[-3:])
-    for act in (status, logs, resume, cancel):
+    for act in ("status", "logs", "resume", "cancel"):
         with pytest.raises(InputError) as raised:
             said_by(act, store)
         assert str(raised.value) == (
@@ -101,13 +101,13 @@ def test_where_all_are_of_others_one_has_to_be_named(store: Store) -> None:
 def test_what_would_run_or_end_under_whose_account_is_said(store: Store, golden: Callable[[str, str], None]) -> None:
     theirs = give(written(store, fan()), DAEMON)
     account, lines = this_account(), []
-    for act in (resume, cancel):
+    for act in ("resume", "cancel"):
         for words in ((theirs.name,), (theirs.name, "yes=false")):
             with pytest.raises(InputError) as raised:
                 said_by(act, store, *words)
         lines.append(str(raised.value))
     assert theirs.is_open
-    lines += said_by(cancel, store, theirs.name, "yes=true").splitlines()
+    lines += said_by("cancel", store, theirs.name, "yes=true").splitlines()
     assert not theirs.is_open
     text = "\n".join(lines).replace(str(theirs.path), "STORE/ID").replace(theirs.name, "ID")
     golden("slurm/foreign.txt", text.replace(f"account of {account.user}", "account of alice") + "\n")
@@ -137,9 +137,9 @@ def test_signs_that_disagree_are_said_and_make_it_foreign(
     assert "daemon" in line or f"uid {DAEMON.pw_uid}" in line
     assert line.startswith(f"{directory.name}: ")
     with pytest.raises(InputError, match="none of yours"):
-        said_by(resume, store)
-    with pytest.raises(InputError, match="yes=true"):
-        said_by(resume, store, directory.name)
+        said_by("resume", store)
+    with pytest.raises(InputError, match="Add --yes"):
+        said_by("resume", store, directory.name)
 
 
 def test_a_name_with_escape_codes_is_shown_without_them(store: Store) -> None:

@@ -242,8 +242,8 @@ def run(tmp_path: Path, name: str) -> subprocess.CompletedProcess[str]:
     )
     places = [f"store={tmp_path}/store", f"results={tmp_path}/results"]
     code = (
-        "import sys; from pathlib import Path; import sweep.__main__ as m, sweep.compose as c;"
-        "conf = Path(sys.argv.pop(1)); m.compose = lambda argv: c.compose(argv, conf); sys.exit(m.main())"
+        "import sys; from pathlib import Path; import sweep.run_sweep as m, sweep.__main__ as e, sweep.compose as c;"
+        "conf = Path(sys.argv.pop(1)); m.compose = lambda argv: c.compose(argv, conf); sys.exit(e.main())"
     )
     return subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "conf"), *places, f"name={name}"],
@@ -266,7 +266,7 @@ def test_no_file_of_a_store_or_result_holds_the_key_and_no_terminal_shows_it(
     assert not [path for path in written if HUSH.encode() in path.read_bytes()]
     assert HUSH not in done.stdout + done.stderr
     if name == "leaky":
-        assert "the server refused the key <redacted>" in done.stdout
+        assert "the server refused the key <redacted>" in done.stderr
         (failed,) = (tmp_path / "store").rglob("failed.json")
         failure = json.loads(failed.read_text(encoding="utf-8"))
         assert failure["message"] == "the server refused the key <redacted>"
@@ -290,8 +290,8 @@ def test_a_stranger_s_experiment_is_refused_in_one_line_by_the_command(tmp_path:
         assert done.returncode == 1
         assert HUSH not in done.stdout + done.stderr
         if not more:
-            assert done.stdout.startswith("error model.name: ${oc.env:...} is refused")
-            assert len(done.stdout.splitlines()) == 1 and done.stderr == ""
+            assert done.stderr.startswith("error model.name: ${oc.env:...} is refused")
+            assert len(done.stderr.splitlines()) == 1 and done.stdout == ""
 
 
 # ------------------------------------------------------------------------------------------- diffs and copies

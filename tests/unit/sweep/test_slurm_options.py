@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweep.__main__ import sweep
 from sweep.compose import compose
 from sweep.contract import Launch, LaunchKind
 from sweep.errors import InputError
@@ -18,6 +17,7 @@ from sweep.launch.slurm_jobs import Element, SlurmJob
 from sweep.launch.slurm_options import refuse_unsafe
 from sweep.launch.slurm_text import MARK, options_of, script_of
 from sweep.plan import plan
+from sweep.run_sweep import sweep
 from sweep.stage import Resources
 from sweep.store import Store
 from tests.support import toy_queue

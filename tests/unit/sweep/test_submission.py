@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from sweep.attempt import begin
+from sweep.cli import perform
 from sweep.compose import Composition, Entry, compose_entry
 from sweep.contract import Estimate, Launch, LaunchKind, Request
 from sweep.errors import InputError
@@ -31,7 +32,7 @@ from sweep.planning import planned
 from sweep.provenance import PROJECT, git_state
 from sweep.prune import prune
 from sweep.publish import publish
-from sweep.queueing import cancel, resume, status, submit
+from sweep.queueing import submit
 from sweep.show import read_progress
 from sweep.show_slurm import show_jobs, show_situation
 from sweep.stage import CodePolicy, FileInput, Resources, Stage
@@ -223,9 +224,9 @@ def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> N
 
 def test_without_any_submission_it_is_said_what_to_do(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    for act in (status, resume, cancel):
+    for act in ("status", "resume", "cancel"):
         with pytest.raises(InputError) as raised:
-            act([f"store={store}"], Console(file=io.StringIO()))
+            perform([act, f"store={store}"], Console(file=io.StringIO()))
         assert str(raised.value) == (f"no submissions in {store}. Submit one with launch=slurm, or give store=DIR.")
 
 
@@ -293,11 +294,11 @@ def test_of_several_open_submissions_the_one_to_cancel_is_named(tmp_path: Path) 
     store = Store(tmp_path / "store")
     first, second = written(store, fan()), written(store, fan(2))
     console = Console(file=io.StringIO())
-    with pytest.raises(InputError, match=f"which one. Name it: {first.name}, {second.name}"):
-        cancel([f"store={store.root}"], console)
-    assert cancel([first.name, f"store={store.root}"], console) == 0
+    with pytest.raises(InputError, match=f"2 submissions are open. Name one: {first.name}, {second.name}"):
+        perform(["cancel", f"store={store.root}"], console)
+    assert perform(["cancel", first.name, f"store={store.root}"], console) == 0
     assert (first.is_open, second.is_open) == (False, True)
-    assert cancel([f"store={store.root}"], console) == 0  # only one is left
+    assert perform(["cancel", f"store={store.root}"], console) == 0  # only one is left
     assert not second.is_open
 
 
@@ -331,13 +332,13 @@ def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: No
         done = subprocess.run(
             [sys.executable, "-m", "sweep", *words, *places], cwd=PROJECT, capture_output=True, text=True, check=False
         )
-        return done.returncode, done.stdout
+        return done.returncode, done.stdout + done.stderr
 
     status, _ = sweep("+experiment=smoke", "launch=slurm", "launch.dry_run=true", "launch.ask_above_usd=-1", "-m")
     assert status == 0
     status, said = sweep("resume")
     assert status == 1 and "Add yes=true to submit" in said
-    status, said = sweep("resume", "yes=true")
+    status, said = sweep("resume", "--yes")
     assert status == 1 and "sbatch: not found here" in said
     assert the_submission(tmp_path / "store", None, is_own).ids() == {}
 
@@ -348,7 +349,7 @@ def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
         locked_now(directory.path / "lock", Hold.ALONE),
         pytest.raises(InputError, match="being sent, resumed or cancelled elsewhere"),
     ):
-        resume([f"store={tmp_path / 'store'}"], Console(file=io.StringIO()))
+        perform(["resume", f"store={tmp_path / 'store'}"], Console(file=io.StringIO()))
 
 
 def test_the_shape_of_the_queue_is_shown(golden: Callable[[str, str], None]) -> None:

@@ -53,7 +53,7 @@ def test_a_schema_is_a_dataclass(target: str) -> None:
         ("os", "pipeline os: not of this project, so it is not imported. Name a module of s1"),
         ("os.path", "pipeline os.path: not of this project"),
         ("yaml", "pipeline yaml: not of this project"),
-        ("s1.config", "pipeline s1.config: no pipeline, it has no graph. Name one, such as s1.pipeline."),
+        ("s1.config", "pipeline s1.config: not a pipeline: it has no graph. Name one, such as s1.pipeline."),
         ("s1.nope", "pipeline s1.nope: no such module."),
         ("nowhere", "pipeline nowhere: no such module."),
         ("../x", "pipeline ../x: no such module."),

@@ -1,0 +1,147 @@
+"""The command line as a user types it: help, errors and exit statuses, interruption, completion."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweep.cli_parser import overview, page, read
+from sweep.cli_table import COMMANDS, Command
+from sweep.completion import candidates
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def typed(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sweep", *words],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "300", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda each: each.name.replace(" ", "-"))
+def test_every_command_has_a_page_of_80_columns(command: Command, golden: Callable[[str, str], None]) -> None:
+    text = page(command)
+    assert max(map(len, text.splitlines())) <= 80
+    golden(f"cli/{command.name.replace(' ', '-')}.txt", text)
+
+
+def test_the_overview_names_every_command(golden: Callable[[str, str], None]) -> None:
+    assert max(map(len, overview().splitlines())) <= 80
+    golden("cli/overview.txt", overview())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda each: each.name)
+def test_the_function_of_a_command_takes_what_its_entry_declares(command: Command) -> None:
+    module, _, name = command.function.partition(":")
+    required = [each.metavar for each in command.words if each.is_required]
+    parameters = list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+    assert sorted(parameters) == sorted(["console", *read(command, required)])
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "complaint"),
+    [
+        (["statu"], 2, "error statu: no such command. Did you mean status? Known here: cancel, completion, logs,"),
+        (["status", "--wach"], 2, "error status: --wach: no such option. Did you mean --watch? Known here: --debug,"),
+        (["status", "a", "b"], 2, "error status: 'b' is one word too many; it takes ID."),
+        (["logs", "--lines", "-1"], 2, "error sweep logs: argument --lines: '-1' is not a whole number of 1 or more."),
+        (["logs", "lines=20"], 2, "error logs: lines=20 is now an option. Write --lines 20."),
+        (["store", "check", "mend=true"], 2, "error store check: mend=true is now an option. Write --repair."),
+        (["model=qwen3_8", "plan=true"], 1, "error model qwen3_8: no such option. Did you mean qwen3_8b? Known here: "),
+        (["modl.name=x", "plan=true"], 1, "error modl: no such field. Did you mean model? Known here: also, budget,"),
+        (["+experimnt=smoke"], 1, "error experimnt: no such group. Did you mean +experiment? Known here: budget,"),
+        (["generate.temperature=nan", "plan=true"], 1, "error generate.temperature nan: not a number."),
+        (["train.learning_rate=inf", "plan=true"], 1, "error config.train.learning_rate inf: not a finite number."),
+        (["hydra.verbose=true,false", "-m"], 1, "error hydra.verbose=true,false: a setting of Hydra itself"),
+        (["pipeline=os"], 1, "error pipeline os: not of this project"),
+        (["store=", "plan=true"], 1, "error store: empty. Name a folder"),
+        (["store=/dev/null"], 1, "error /dev/null: in the way"),
+    ],
+)
+def test_what_is_typed_wrongly_gets_one_line_on_stderr(words: list[str], status: int, complaint: str) -> None:
+    done = typed(*words)
+    assert done.returncode == status
+    assert done.stderr.startswith(complaint) and len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stdout and "error" not in done.stdout
+
+
+def test_a_misspelt_option_of_a_group_is_answered_with_all_of_them() -> None:
+    said = typed("model=qwen3_8").stderr
+    names = sorted(path.stem for path in (PROJECT / "conf" / "model").glob("*.yaml"))
+    assert said.endswith(f"Known here: {', '.join(names)}.\n")
+
+
+def test_a_traceback_is_shown_on_request() -> None:
+    assert "Traceback" in typed("modl=x", "--debug").stderr
+    assert "Traceback" in typed("modl=x", SWEEP_DEBUG="1").stderr
+
+
+def test_run_is_the_command_without_the_word_and_plan_is_plan_true(tmp_path: Path) -> None:
+    places = ["+experiment=smoke", "-m", f"store={tmp_path}/store", f"results={tmp_path}/results"]
+    plans = [typed(*words, *places) for words in (["plan"], ["run", "plan=true"], ["plan=true"])]
+    assert [each.returncode for each in plans] == [0, 0, 0]
+    assert len({each.stdout for each in plans}) == 1 and "estimated" in plans[0].stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_while_the_command_is_loading_is_one_word_and_130() -> None:
+    code = (
+        "import sys, sweep.__main__ as entry\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'sweep.console': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "raise SystemExit(entry.main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("sweep stat", ["statistics.", "status"]),
+        ("sweep store c", ["check"]),
+        ("sweep status --w", ["--watch"]),
+        ("sweep completion ", ["bash", "fish", "zsh"]),
+        ("sweep +exp", ["+experiment="]),
+        ("sweep run +experiment=smoke -m budget.wa", ["budget.waits="]),
+        ("sweep task=aime24,aime25", ["task=aime24,aime25"]),
+        ("sweep model=nothing_such", []),
+    ],
+)
+def test_a_line_is_completed_with_commands_options_and_fields(line: str, expected: list[str]) -> None:
+    assert candidates(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("sweep sto", "store"), ("sweep model=qwen3_8", "qwen3_8b"), ("sweep logs --l", "--lines")],
+)
+def test_bash_completes_with_the_script(tmp_path: Path, line: str, expected: str) -> None:
+    sweep = tmp_path / "sweep"
+    sweep.write_text(f'#!/bin/bash\nPYTHONPATH={PROJECT} exec {sys.executable} -m sweep "$@"\n', encoding="utf-8")
+    sweep.chmod(0o755)
+    word = line.rpartition(" ")[2].rpartition("=")[2]
+    ask = (
+        f'eval "$(sweep completion bash)"; complete -p sweep; COMP_LINE="{line}"; COMP_POINT=${{#COMP_LINE}};'
+        f' compopt() {{ :; }}; _sweep_complete sweep "{word}"; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    )
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "--norc", "-c", ask], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True
+    )
+    registered, *found = done.stdout.splitlines()
+    assert "_sweep_complete sweep" in registered and expected in found
