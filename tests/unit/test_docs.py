@@ -1,4 +1,4 @@
-"""The documentation is true: its commands plan, its Python runs, its links lead somewhere, its reference is complete."""
+"""The documentation is true: its commands plan, its Python runs, its links lead somewhere, its reference is whole."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from s1 import pipeline
 from sweep.compose import CONFIG, compose
 from sweep.plan import plan
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 PAGES = sorted((PROJECT / "docs").glob("*.md"))
 TEXTS = [*PAGES, *(PROJECT / name for name in ("README.md", "LOG.md"))]
 FENCE = re.compile(r"(?:<!-- test: (\w+)[^>]*-->\n+)?^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
