@@ -18,10 +18,13 @@ may cut it in two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Protocol, TypeAlias
+
+from jinja2 import Environment, TemplateError
+from jinja2.meta import find_undeclared_variables
 
 from s1.config import ConfigError, Dialect
 
@@ -39,7 +42,7 @@ class Tokenizer(Protocol):
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str: ...
 
     def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
+        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool, **arguments: object
     ) -> str: ...
 
     def __len__(self) -> int: ...
@@ -169,7 +172,47 @@ def _template_text(dialect: Dialect, question: str, tokenizer: Tokenizer) -> str
     conversation = [{"role": "user", "content": question.strip()}]
     if dialect.system is not None:
         conversation.insert(0, {"role": "system", "content": dialect.system})
-    return tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+    if getattr(tokenizer, "chat_template", "") is None:
+        raise ConfigError(
+            "model.dialect.prompt null: the model's tokenizer has no chat template. Write the prompt, such as"
+            " 'model.dialect.prompt=\"{question}\"', or put a chat_template.jinja beside the model."
+        )
+    arguments = dialect.template_arguments or {}
+    _check_used(arguments, tokenizer)
+    try:
+        text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True, **arguments)
+    except TemplateError as error:
+        raise ConfigError(
+            f"model.dialect.prompt null: the model's chat template refuses the question ({error}). Write the prompt, or"
+            " set model.dialect.system=null where it takes none."
+        ) from None
+    _check_open(dialect, text)
+    return text
+
+
+def _check_used(arguments: Mapping[str, object], tokenizer: Tokenizer) -> None:
+    """Raises ConfigError for an argument that the chat template does not ask for: it would change nothing."""
+    template = getattr(tokenizer, "chat_template", None)
+    if not arguments or not isinstance(template, str):
+        return
+    known = find_undeclared_variables(Environment(extensions=["jinja2.ext.loopcontrols"]).parse(template))
+    for name in arguments:
+        if name not in known:
+            raise ConfigError(
+                f"model.dialect.template_arguments.{name}: the model's chat template does not use it"
+                f" (it uses: {', '.join(sorted(known))}). Correct the name, or leave it out."
+            )
+
+
+def _check_open(dialect: Dialect, text: str) -> None:
+    """Raises ConfigError for a prompt that ends the thinking before it begins, as without `enable_thinking`."""
+    end = dialect.thinking_end.strip()
+    if dialect.thinking_start and end and text.rstrip().endswith(end):
+        raise ConfigError(
+            f"model.dialect.thinking_start {dialect.thinking_start!r}: the prompt of the model's chat template ends in"
+            f" {end!r}, so that it would think after that. Choose dialect@model.dialect=plain, or let it think:"
+            " model.dialect.template_arguments=null."
+        )
 
 
 def _exact(name: str, text: str, tokenizer: Tokenizer) -> Ids:

@@ -6,7 +6,7 @@ the field, the value and the mend.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from s1.config import (
@@ -26,10 +26,14 @@ from s1.config import (
 )
 from s1.generate.methods.method import ComputeRequest
 from s1.generate.methods.registry import method_of
-from s1.impossible import check_data, check_model, check_task, check_training, require_positive
+from s1.impossible import check_data, check_model, check_task, check_training
+from s1.own_model import described
 from s1.recipe import Data
 from s1.resources import Cost, Machine, Track
 from sweep.contract import Launch, check_name
+from sweep.ranges import FreeText, Seed, Text
+
+LEAST_TEMPERATURE = 0.01  # vLLM samples at this where it is given less
 
 
 class Goal(Enum):
@@ -44,10 +48,10 @@ class Goal(Enum):
 class Experiment:
     """One point: the composition of all groups."""
 
-    name: str  # names results/NAME/KEY and the W&B group
+    name: Text  # names results/NAME/KEY and the W&B group
     goal: Goal  # which results the command makes
-    claim: str  # one sentence that the report compares with the numbers; empty: none
-    seed: int  # seed of model, training, sampling and task, unless a group sets its own
+    claim: FreeText  # one sentence that the report compares with the numbers; empty: none
+    seed: Seed  # seed of model, training, sampling and task, unless a group sets its own
     # an axis and its reference: points along it are compared in pairs; null: no such comparison
     compare: Compare | None
     dial: Dial  # the laptop's family of problems
@@ -71,9 +75,10 @@ class Experiment:
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        object.__setattr__(self, "model", described("model", self.model))
+        object.__setattr__(self, "data", _with_described_solvers(self.data))
         for check in (
             _check_model,
-            _check_rates,
             _check_data,
             _check_budget,
             _check_task,
@@ -81,6 +86,15 @@ class Experiment:
             _check_engine,
         ):
             check(self)
+
+
+def _with_described_solvers(data: Data) -> Data:
+    if data.difficulty is None:
+        return data
+    solvers = {
+        name: described(f"data.difficulty.solvers.{name}", solver) for name, solver in data.difficulty.solvers.items()
+    }
+    return replace(data, difficulty=replace(data.difficulty, solvers=solvers))
 
 
 def _check_model(x: Experiment) -> None:
@@ -119,13 +133,6 @@ def _check_data(x: Experiment) -> None:
 
 
 def _check_budget(x: Experiment) -> None:
-    budget = x.budget
-    for field in ("max_thinking_tokens", "answer_tokens", "answer_reserve"):
-        if (value := getattr(budget, field)) is not None:
-            require_positive(f"budget.{field}", value)
-    for field in ("waits", "min_thinking_tokens"):
-        if (value := getattr(budget, field)) < 0:
-            raise ConfigError(f"budget.{field} {value}: negative. Use 0 for none.")
     method_of(x.request).check(x.request, x.model.context_tokens)
 
 
@@ -134,36 +141,20 @@ def _check_task(x: Experiment) -> None:
 
 
 def _check_generate(x: Experiment) -> None:
-    require_positive("generate.samples", x.generate.samples)
-    if x.generate.temperature < 0:
-        raise ConfigError(f"generate.temperature {x.generate.temperature}: negative. Use 0 for greedy decoding.")
-    if not 0 < x.generate.top_p <= 1:
-        raise ConfigError(f"generate.top_p {x.generate.top_p}: not in (0, 1]. Use 1 for all tokens.")
+    if 0 < x.generate.temperature < LEAST_TEMPERATURE:
+        raise ConfigError(
+            f"generate.temperature {x.generate.temperature}: below {LEAST_TEMPERATURE}, where engines differ. Use 0 for"
+            " greedy decoding."
+        )
     if x.generate.samples > 1 and x.generate.temperature == 0:
         raise ConfigError(
             f"generate.samples {x.generate.samples}: greedy samples are all equal. Set generate.temperature above 0."
         )
 
 
-def _check_rates(x: Experiment) -> None:
-    """Counts and rates that something is divided by or waits for."""
-    for field in ("workers", "threads", "micro_batch", "checkpoint_every_steps", "slots", "nodes"):
-        require_positive(f"machine.{field}", getattr(x.machine, field))
-    require_positive("cost.generate_tokens_per_second", x.cost.generate_tokens_per_second)
-    require_positive("statistics.resamples", x.statistics.resamples)
-    for field in ("level", "power"):
-        if not 0 < getattr(x.statistics, field) < 1:
-            value = getattr(x.statistics, field)
-            raise ConfigError(f"statistics.{field} {value}: not between 0 and 1. Give 0.95, say.")
-
-
 def _check_engine(x: Experiment) -> None:
     machine, engine = x.machine, x.engine
-    for field in ("tensor_parallel", "data_parallel", "shards"):
-        require_positive(f"machine.{field}", getattr(machine, field))
-    if machine.cache_gib is not None:
-        require_positive("machine.cache_gib", machine.cache_gib)
-    elif engine.device == "cpu":
+    if machine.cache_gib is None and engine.device == "cpu":
         raise ConfigError(
             "machine.cache_gib null: on a CPU nothing tells how much is yours. Give a number of GiB, 4 say."
         )

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 
-from s1.config import ConfigError, Dialect, Model, ModelKind, Task, Train
+from s1.config import Architecture, ConfigError, Dial, Dialect, Model, ModelKind, Task, Train
+from s1.data.dial import Family
 from s1.recipe import Data, PoolKind, Selection
 from s1.resources import Machine, filled
 from s1.train.limits import check_recipe
 from s1.train.order import accumulation_steps
 
+HELD_OUT_QUESTIONS_PER_PROBLEM = 8
+NOT_FOR_TEMPLATES = (  # parameters of `apply_chat_template` itself
+    *("conversation", "messages", "chat_template", "template", "tokenize", "add_generation_prompt", "padding"),
+    *("continue_final_message", "truncation", "max_length", "return_tensors", "return_dict", "tokenizer_kwargs"),
+    *("return_assistant_tokens_mask", "tools", "documents"),
+)
 REPO = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 REVISION = re.compile(r"[\w./+-]+", re.ASCII)  # a commit, a branch or a tag
 
@@ -18,13 +25,29 @@ def check_model(field: str, model: Model) -> None:
     """A model that can be found and loaded; `field` is its place in the configuration."""
     if model.kind is ModelKind.HUB:
         check_hub(field, model.repo, model.revision)
+    if model.kind is ModelKind.DIRECTORY and model.architecture is not None:
+        raise ConfigError(
+            f"{field}.kind directory: {field}={model.name} is made here, and a directory holds another. Choose"
+            f" {field}=own {field}.repo=DIR dialect@{field}.dialect=NAME."
+        )
     if model.kind is ModelKind.FRESH and model.architecture is None:
         raise ConfigError(f"{field}.architecture null: a fresh model needs one. Copy it from conf/model/laptop.yaml.")
     if model.kind is not ModelKind.FRESH and not model.repo:
         raise ConfigError(f"{field}.repo null: nothing to load. Name a hub repository, a package or a directory.")
+    if model.architecture is not None:
+        _check_heads(f"{field}.architecture", model.architecture)
     if model.kind is ModelKind.FRESH and model.dial is None:
         raise ConfigError(f"{field}.dial null: a fresh model needs words. Set it to ${{dial}}.")
     check_dialect(f"{field}.dialect", model.dialect)
+
+
+def _check_heads(field: str, architecture: Architecture) -> None:
+    """Each head has an even number of dimensions, which rotary positions turn in pairs."""
+    hidden, heads = architecture.hidden_size, architecture.heads
+    if hidden % (2 * heads):
+        raise ConfigError(
+            f"{field}.hidden_size {hidden}: not {heads} heads of an even size. Give a multiple of {2 * heads}."
+        )
 
 
 def check_dialect(field: str, dialect: Dialect) -> None:
@@ -37,6 +60,8 @@ def check_dialect(field: str, dialect: Dialect) -> None:
         raise ConfigError(
             f"{field}.system {dialect.system!r}: only a chat template has a place for it. Write it into prompt."
         )
+    if dialect.template_arguments is not None:
+        _check_template_arguments(f"{field}.template_arguments", dialect)
     if not dialect.answer_stops:
         raise ConfigError(f"{field}.answer_stops []: no answer would end. Name the model's end of turn.")
     for name in ("thinking_stops", "answer_stops"):
@@ -48,10 +73,19 @@ def check_dialect(field: str, dialect: Dialect) -> None:
         )
 
 
+def _check_template_arguments(field: str, dialect: Dialect) -> None:
+    """Whether a model's template uses them is asked when it is loaded."""
+    for name in dialect.template_arguments or {}:
+        if dialect.prompt is not None:
+            raise ConfigError(f"{field}.{name}: only a chat template takes it. Set {field}=null, or prompt to null.")
+        if name in NOT_FOR_TEMPLATES:
+            raise ConfigError(f"{field}.{name}: decided by the sweep. Leave it out.")
+
+
 def check_task(field: str, task: Task) -> None:
     """A task whose rows are pinned; whether it has any, its YAML may say (s1/asking.py)."""
-    if task.limit is not None:
-        require_positive(f"{field}.limit", task.limit)
+    if task.data_file is None and task.dial is not None:
+        _check_dial_task(field, task.problems, task.dial)
     if task.data_file is not None or task.dial is not None or task.hub is None:
         return
     check_hub(f"{field}.hub", task.hub.repo, task.hub.revision)
@@ -62,7 +96,8 @@ def check_data(data: Data) -> None:
     pool = data.pool
     if pool is None:
         return
-    require_positive("data.pool.rows", pool.rows)
+    if pool.rows < 1:
+        raise ConfigError(f"data.pool.rows {pool.rows}: below 1. Raise it.")
     if pool.kind is PoolKind.HUB and pool.hub is not None:
         check_hub("data.pool.hub", pool.hub.repo, pool.hub.revision)
     if pool.columns.thinking is None and data.teacher is None and pool.conversation is None:
@@ -77,8 +112,6 @@ def check_data(data: Data) -> None:
 def _check_selection(data: Data, selection: Selection) -> None:
     """Asked now, and not when the solvers have answered the whole pool."""
     pool = data.pool
-    if selection.examples is not None:
-        require_positive("data.selection.examples", selection.examples)
     if pool is None or pool.kind is PoolKind.DIAL:
         return
     one_source = pool.conversation is not None or pool.columns.source is None
@@ -108,9 +141,14 @@ def check_training(train: Train, machine: Machine, dialect: Dialect) -> None:
     accumulation_steps(train.batch_size, max(1, min(machine.micro_batch, train.batch_size // devices)), devices)
 
 
-def require_positive(field: str, value: float) -> None:
-    if value <= 0:
-        raise ConfigError(f"{field} {value}: not positive. Give at least 1.")
+def _check_dial_task(field: str, problems: int, dial: Dial) -> None:
+    """Of the quarter of a family's questions that training never sees, at most half."""
+    most = Family(dial).questions // HELD_OUT_QUESTIONS_PER_PROBLEM
+    if not 1 <= problems <= most:
+        raise ConfigError(
+            f"{field}.problems {problems}: not from 1 to {most}, an eighth of the family's questions. Change it, or"
+            " widen dial.turns_max."
+        )
 
 
 def check_hub(field: str, repo: str | None, revision: str | None) -> None:

@@ -13,6 +13,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from s1.config import ConfigError, Dial, Hub, Model, Task
+from sweep.ranges import Count, FreeText, Natural, NotNegative, Seed, ShareAboveZero, Text
 
 # ----------------------------------------------------------------------------------------------------- pool
 
@@ -35,42 +36,42 @@ class GraderKind(Enum):
 class Columns:
     """Where a pool keeps what; the defaults are s1's (a list of texts counts by its first)."""
 
-    question: str = "question"  # column of the question
+    question: Text = "question"  # column of the question
     # column of the reference: a whole solution, or the final answer alone; null: no reference
-    solution: str | None = "solution"
-    source: str | None = "source_type"  # column of the source; null: all rows are of one source, named after the pool
+    solution: Text | None = "solution"
+    source: Text | None = "source_type"  # column of the source; null: all rows are of one source, named after the pool
     # column of the thinking; null: no traces yet, a teacher will write them
-    thinking: str | None = "thinking_trajectories"
-    answer: str | None = "attempt"  # column of the answer that belongs to the thinking
-    domain: str | None = None  # column of the domain; null: the source is the domain
+    thinking: Text | None = "thinking_trajectories"
+    answer: Text | None = "attempt"  # column of the answer that belongs to the thinking
+    domain: Text | None = None  # column of the domain; null: the source is the domain
 
 
 @dataclass(frozen=True)
 class Conversation:
     """A pool whose rows are chats: question, and trace and answer between markers of the reply."""
 
-    column: str  # column that holds the list of messages
-    role: str  # key of a message that holds its role
-    text: str  # key of a message that holds its text
-    user: str  # role of the user
-    assistant: str  # role of the assistant
-    thinking_start: str  # marker before the thinking
-    thinking_end: str  # marker after the thinking
-    answer_start: str  # marker before the answer
-    answer_end: str  # marker after the answer
+    column: Text  # column that holds the list of messages
+    role: Text  # key of a message that holds its role
+    text: Text  # key of a message that holds its text
+    user: Text  # role of the user
+    assistant: Text  # role of the assistant
+    thinking_start: Text  # marker before the thinking
+    thinking_end: Text  # marker after the thinking
+    answer_start: Text  # marker before the answer
+    answer_end: Text  # marker after the answer
 
 
 @dataclass(frozen=True)
 class Pool:
-    name: str  # name in reports
+    name: Text  # name in reports
     kind: PoolKind  # where the rows come from
-    rows: int  # dial: how many rows to make; otherwise how many there are, for the estimate
+    rows: Natural  # dial: how many rows to make; otherwise how many there are, for the estimate
     columns: Columns = field(default_factory=Columns)  # which column holds what
     conversation: Conversation | None = None  # read rows as chats instead of by columns; null: by columns
     hub: Hub | None = None  # hub only: the dataset
-    file: str | None = None  # file only: path of the JSON-lines or parquet file
+    file: Text | None = None  # file only: path of the JSON-lines or parquet file
     dial: Dial | None = None  # dial only: the family of problems
-    seed: int = 0  # dial only: seed of the problems
+    seed: Seed = 0  # dial only: seed of the problems
 
 
 # -------------------------------------------------------------------------------------------------- teacher
@@ -82,12 +83,12 @@ VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # an environment variable, as POSIX 
 class Endpoint:
     """Where an OpenAI-compatible model is served, what it allows and what it costs. Never identity."""
 
-    base_url: str  # address of the API, such as http://localhost:8000/v1
-    key_variable: str | None  # the environment variable that holds the key; null: no key is needed
-    concurrency: int = 16  # requests in flight at the same time
-    requests_per_minute: int | None = None  # limit of the rate of requests; null: none
-    usd_per_million_prompt_tokens: float = 0.0  # price of prompt tokens, for the estimate
-    usd_per_million_completion_tokens: float = 0.0  # price of completion tokens, thinking included
+    base_url: Text  # address of the API, such as http://localhost:8000/v1
+    key_variable: FreeText | None  # the environment variable that holds the key; null: no key is needed
+    concurrency: Count = 16  # requests in flight at the same time
+    requests_per_minute: Count | None = None  # limit of the rate of requests; null: none
+    usd_per_million_prompt_tokens: NotNegative = 0.0  # price of prompt tokens, for the estimate
+    usd_per_million_completion_tokens: NotNegative = 0.0  # price of completion tokens, thinking included
 
     def __post_init__(self) -> None:
         where = urlsplit(self.base_url)
@@ -97,9 +98,6 @@ class Endpoint:
             raise ConfigError(
                 "endpoint.key_variable: not the name of an environment variable. Export the key, and name the variable."
             )
-        for name in ("concurrency", "requests_per_minute"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ConfigError(f"endpoint.{name} {value}: below 1. Raise it.")
 
     def usd(self, prompt_tokens: float, completion_tokens: float) -> float:
         """The price of so many tokens; thoughts are completion tokens."""
@@ -111,13 +109,13 @@ class Endpoint:
 class Teacher:
     """A model behind an endpoint, and how it is asked."""
 
-    model: str  # the server's name of the model
+    model: Text  # the server's name of the model
     endpoint: Endpoint  # where the model is served
-    max_tokens: int  # longest reply, thinking included
-    temperature: float | None = None  # sampling temperature; null: the server's default
-    top_p: float | None = None  # nucleus sampling; null: the server's default
-    seed: int | None = None  # seed that is sent to the server; null: none
-    system: str | None = None  # system prompt; null: none
+    max_tokens: Count  # longest reply, thinking included
+    temperature: NotNegative | None = None  # sampling temperature; null: the server's default
+    top_p: ShareAboveZero | None = None  # nucleus sampling; null: the server's default
+    seed: Seed | None = None  # seed that is sent to the server; null: none
+    system: FreeText | None = None  # system prompt; null: none
 
 
 # ------------------------------------------------------------------------------------------------- curation
@@ -127,10 +125,10 @@ class Teacher:
 class Pattern:
     """A question that matches is dropped, unless its source begins with one of these."""
 
-    reason: str  # reason in the report for what it drops
-    regex: str  # regular expression that is searched in the question
+    reason: Text  # reason in the report for what it drops
+    regex: Text  # regular expression that is searched in the question
     # sources, by the beginning of their names, that it does not apply to
-    except_sources: list[str] = field(default_factory=list)
+    except_sources: list[FreeText] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         try:
@@ -145,22 +143,18 @@ class Pattern:
 class Cleaning:
     """Decontamination and quality (paper, section 2.2; appendix C)."""
 
-    ngram_words: int  # a question that shares so many consecutive words with an evaluation is dropped
+    ngram_words: Count  # a question that shares so many consecutive words with an evaluation is dropped
     patterns: list[Pattern] = field(default_factory=list)  # questions to drop by regular expression
-
-    def __post_init__(self) -> None:
-        if self.ngram_words < 1:
-            raise ConfigError(f"data.cleaning.ngram_words {self.ngram_words}: no words to share. Give 8, as s1 did.")
 
 
 @dataclass(frozen=True)
 class Difficulty:
     """A question that one of the solvers gets right is too easy (paper, section 2.2)."""
 
-    solvers: dict[str, Model]  # models, by name, that try each question
-    task: str  # the lm-eval task whose prompt and grader are used
-    temperature: float = 0.05  # sampling temperature of the solvers
-    seed: int = 0  # seed of their sampling
+    solvers: dict[Text, Model]  # models, by name, that try each question
+    task: Text  # the lm-eval task whose prompt and grader are used
+    temperature: NotNegative = 0.05  # sampling temperature of the solvers
+    seed: Seed = 0  # seed of their sampling
 
 
 @dataclass(frozen=True)
@@ -181,9 +175,9 @@ class Strategy(Enum):
 class SeedSet:
     """Rows taken before any draw if their trace gives the right answer: all of some sources, long ones of others."""
 
-    sources: list[str]  # sources, by the beginning of their names, of which all such rows are taken
+    sources: list[FreeText]  # sources, by the beginning of their names, of which all such rows are taken
     # sources, by the beginning of their names, of which traces of more than this many tokens are taken
-    long_sources: dict[str, int]
+    long_sources: dict[FreeText, Natural]
 
 
 @dataclass(frozen=True)
@@ -193,16 +187,16 @@ class Tail:
     weight of domain d = first[d] + sum over others of int(other[d] x share x sum(first) / sum(other)), counts of rows
     """
 
-    after: int  # rows drawn before the change of weights
-    first: str  # the source that the weights begin with, by the beginning of its name
-    others: dict[str, float]  # share of each other source
+    after: Natural  # rows drawn before the change of weights
+    first: FreeText  # the source that the weights begin with, by the beginning of its name
+    others: dict[FreeText, NotNegative]  # share of each other source
 
 
 @dataclass(frozen=True)
 class Selection:
     strategy: Strategy  # how rows are chosen
-    examples: int | None = None  # how many rows to choose; null: all
-    seed: int = 0  # seed of the draw
+    examples: Count | None = None  # how many rows to choose; null: all
+    seed: Seed = 0  # seed of the draw
     seed_set: SeedSet | None = None  # diverse only: rows that are taken before any draw; null: none
     tail: Tail | None = None  # diverse only: other weights of domains for the last rows; null: the same to the end
     favour_long: bool = True  # diverse only: draw within a domain by 2^-rank of trace length; false: uniformly
@@ -213,8 +207,6 @@ class Selection:
                 f"data.selection.examples {self.examples}: strategy {self.strategy.value} takes"
                 f" {'all rows. Set it to null' if self.strategy is Strategy.ALL else 'a number. Give one, 1000 say'}."
             )
-        if self.examples is not None and self.examples < 1:
-            raise ConfigError(f"data.selection.examples {self.examples}: nothing to train on. Give at least 1.")
         if self.strategy is not Strategy.DIVERSE and (self.seed_set or self.tail or not self.favour_long):
             raise ConfigError(
                 f"data.selection.strategy {self.strategy.value}: seed_set, tail and favour_long belong to diverse."
@@ -233,13 +225,13 @@ class Control(Enum):
 
 @dataclass(frozen=True)
 class Data:
-    name: str  # name in reports
+    name: Text  # name in reports
     pool: Pool | None  # where examples come from; null: no fine-tuning, the model as it is
     grader: GraderKind = GraderKind.MATH  # how answers are compared with the references of the pool
     teacher: Teacher | None = None  # a model that writes the traces anew; null: the pool's own traces
     cleaning: Cleaning | None = None  # decontamination and quality filters; null: none
     # tasks that the questions must not share words with, by name
-    evaluations: dict[str, Task] = field(default_factory=dict)
+    evaluations: dict[Text, Task] = field(default_factory=dict)
     difficulty: Difficulty | None = None  # drop what is too easy; null: keep it
     labels: Labels | None = None  # have domains named by a model; null: the pool's own domains, or its sources
     # how the training examples are chosen of what is left

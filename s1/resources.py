@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from s1.config import ConfigError
+from s1.config import ConfigError, Device, Precision
 from sweep.identity import Json
+from sweep.ranges import Count, FreeText, Natural, NotNegative, Positive, ShareAboveZero, Text
 from sweep.stage import Resources
 
 LIMIT_USD = 1.0
@@ -19,19 +20,20 @@ LIMIT_USD = 1.0
 class Cost:
     """Rates for the estimate before and the price after; `source` says where they come from."""
 
-    usd_per_device_hour: float  # price of one device for one hour
+    usd_per_device_hour: NotNegative  # price of one device for one hour
     # training speed of one device; null: computed from FLOPs by `peak_tflops` and `mfu`
-    train_tokens_per_second: float | None
-    generate_tokens_per_second: float  # generation speed of one copy of the model
-    seconds_per_stage: float  # start-up of a worker
-    tokens_per_example: int  # expected tokens of a training example
-    natural_thinking_tokens: int  # expected thinking tokens of a trace that is neither cut nor extended
-    natural_answer_tokens: int  # expected tokens of an answer
-    source: str  # where these rates come from; printed with the estimate
-    peak_tflops: float | None = None  # peak TFLOPS of one device, dense, in the dtype of the forward pass
-    mfu: float | None = None  # model FLOPs utilisation: the share of that peak that training is expected to reach
+    train_tokens_per_second: Positive | None
+    generate_tokens_per_second: Positive  # generation speed of one copy of the model
+    seconds_per_stage: NotNegative  # start-up of a worker
+    tokens_per_example: Count  # expected tokens of a training example
+    natural_thinking_tokens: Count  # expected thinking tokens of a trace that is neither cut nor extended
+    natural_answer_tokens: Count  # expected tokens of an answer
+    source: FreeText  # where these rates come from; printed with the estimate
+    peak_tflops: Positive | None = None  # peak TFLOPS of one device, dense, in the dtype of the forward pass
+    # model FLOPs utilisation: the share of that peak that training is expected to reach
+    mfu: ShareAboveZero | None = None
     # damaged artifacts of expensive stages are made again without asking up to this price; null: at any price
-    limit_usd: float | None = field(default=LIMIT_USD, metadata={"omit_if": LIMIT_USD})
+    limit_usd: NotNegative | None = field(default=LIMIT_USD, metadata={"omit_if": LIMIT_USD})
 
     def __post_init__(self) -> None:
         if (self.train_tokens_per_second is None) == (self.mfu is None):
@@ -41,12 +43,6 @@ class Cost:
             )
         if self.mfu is not None and self.peak_tflops is None:
             raise ConfigError(f"cost.mfu {self.mfu}: a share of what? Give cost.peak_tflops, 989 for an H100.")
-        for name in ("train_tokens_per_second", "mfu", "peak_tflops"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigError(f"cost.{name} {value}: not positive. Give what was measured.")
-        if self.limit_usd is not None and not self.limit_usd >= 0:
-            raise ConfigError(f"cost.limit_usd {self.limit_usd}: not a price. Give dollars, or null for no limit.")
 
     @property
     def rates(self) -> Cost:
@@ -57,29 +53,30 @@ class Cost:
 @dataclass(frozen=True)
 class Track:
     wandb: bool  # mirror results on W&B
-    project: str  # W&B project
-    entity: str | None  # W&B user or team; null: your default
+    project: Text  # W&B project
+    entity: Text | None  # W&B user or team; null: your default
 
 
 @dataclass(frozen=True)
 class Machine:
-    device: str  # cpu or cuda
-    dtype: str  # of generation
-    gpus: int  # GPUs of one node
-    tensor_parallel: int  # GPUs of one copy of the model
-    data_parallel: int  # copies of the model, each in a process of its own
-    shards: int  # parts that the questions are divided into, each with copies of its own: elements of a SLURM array
-    workers: int  # stages that run at the same time
-    threads: int  # CPU threads of one worker
-    micro_batch: int  # training rows per device and forward pass
-    checkpoint_every_steps: int  # training steps between checkpoints: how much work an interruption may cost
-    checkpoint_every_minutes: float | None  # minutes between checkpoints; null: by steps alone
+    device: Device  # cpu or cuda
+    dtype: Precision  # of generation
+    gpus: Natural  # GPUs of one node
+    tensor_parallel: Count  # GPUs of one copy of the model
+    data_parallel: Count  # copies of the model, each in a process of its own
+    shards: Count  # parts that the questions are divided into, each with copies of its own: elements of a SLURM array
+    workers: Count  # stages that run at the same time
+    threads: Count  # CPU threads of one worker
+    micro_batch: Count  # training rows per device and forward pass
+    checkpoint_every_steps: Count  # training steps between checkpoints: how much work an interruption may cost
+    checkpoint_every_minutes: Positive | None  # minutes between checkpoints; null: by steps alone
     gradient_checkpointing: bool  # recompute activations in the backward pass to save memory
     padding_free: bool  # put the training rows of a micro-batch end to end, without padding
-    memory_gib: float | None  # memory of one device, for the estimate; null: unknown
-    nodes: int  # nodes that train one model together
-    slots: int  # traces that one copy decodes at the same time
-    cache_gib: float | None  # memory for keys and values on each device; null: what the weights leave of the GPU
+    memory_gib: Positive | None  # memory of one device, for the estimate; null: unknown
+    nodes: Count  # nodes that train one model together
+    slots: Count  # traces that one copy decodes at the same time
+    # memory for keys and values on each device; null: what the weights leave of the GPU
+    cache_gib: Positive | None
     # vLLM: reuse keys and values of prompts it has read before; false only to measure what that is worth
     prefix_caching: bool
 

@@ -23,8 +23,8 @@ from sweep.abandoned import token
 from sweep.checksums import FileState, file_states
 from sweep.failure import failure_message
 from sweep.json_files import read_sealed, sealed
+from sweep.places import PROJECT, environment_of_workers
 from sweep.planning import Planned
-from sweep.provenance import PROJECT
 from sweep.source import SourceError, changed_files, digest_of_source
 from sweep.source_memo import remembered_source
 from sweep.stage import CodePolicy, Stage
@@ -166,7 +166,14 @@ def _make_aside(changes: Sequence[Change], store: Store) -> dict[str, Mapping[st
         }
         command = [sys.executable, "-m", "sweep.run", "--each", *(str(each.path) for each in directories.values())]
         limit_s = STARTUP_S + 2 * LONGEST_S * len(changes)
-        subprocess.run(command, cwd=PROJECT, capture_output=True, check=False, timeout=limit_s)
+        subprocess.run(
+            command,
+            cwd=PROJECT,
+            env=environment_of_workers(),
+            capture_output=True,
+            check=False,
+            timeout=limit_s,
+        )
         return {address: _outcome(each) for address, each in directories.items()}
     except OSError as error:  # a store that cannot be written
         return dict.fromkeys((change.stage.address for change in changes), f"it cannot be made aside ({error})")

@@ -54,8 +54,10 @@ from sweep.overrides import (
     refuse_misspelt_groups,
     refuse_two_experiments,
 )
+from sweep.own_conf import add_own_conf
+from sweep.places import shipped
 from sweep.printable import printable
-from sweep.provenance import PROJECT
+from sweep.ranges import has_text
 from sweep.recorded import command_of
 from sweep.resolvers import pure_resolvers, refusal
 from sweep.resolving import Resolver
@@ -64,7 +66,7 @@ from sweep.store import Store
 from sweep.targets import module_of
 from sweep.typed import no_such_field, typed
 
-CONFIG = PROJECT / "conf"
+CONFIG = shipped("conf")
 MULTIRUN_FLAGS = ("-m", "--multirun")
 ENVIRONMENT_COPIED = "hydra.job.env_copy {}: reads the environment into the configuration. Take it out."
 ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "yes", "also", "redo")
@@ -97,6 +99,7 @@ def ask_hydra(argv: Sequence[str]) -> None:
     Guard().refuse_arguments(argv)
     sys.argv[1:] = [each if each.startswith("-") or "=" not in each else decoded(each) for each in argv]
     answer, complaint = io.StringIO(), io.StringIO()
+    add_own_conf()
     try:
         with pure_resolvers(), redirect_stdout(answer), redirect_stderr(complaint):
             hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")(lambda config: None)()
@@ -125,6 +128,7 @@ def compose_entry(overrides: Sequence[str], config_directory: Path = CONFIG) -> 
 def _hydra(overrides: Sequence[str], config_directory: Path) -> Iterator[None]:
     """Hydra at a configuration, without resolvers that read more than it; its complaints become ours."""
     try:
+        add_own_conf()
         with hydra.initialize_config_dir(config_dir=str(config_directory), version_base="1.3"), pure_resolvers():
             try:
                 yield
@@ -310,9 +314,9 @@ def _typed_points(
 
 def _entry(config: DictConfig) -> Entry:
     fields = {name: _plain(config[name]) for name in ENTRY_FIELDS if name in config}
-    for name in ("store", "results"):
-        if not str(fields.get(name) or "").strip():
-            raise InputError(f"{name}: empty. Name a folder, such as {name}={name}.")
+    for name in ("pipeline", "store", "results"):
+        if isinstance(fields.get(name), str) and not has_text(fields[name]):
+            raise InputError(f"{name} '': empty. Write {name}=NAME, or leave it out.")
     entry = typed(Entry, {**fields, "also": _raw(config["also"])})  # its interpolations are each point's own
     return replace(entry, store=_anchored(entry.store), results=_anchored(entry.results))
 
@@ -327,8 +331,8 @@ def _raw(node: Any) -> Any:
 
 
 def _anchored(path: Path) -> Path:
-    """Relative to the project, so that the same store is meant from wherever the command is typed."""
-    return PROJECT / path.expanduser()
+    """Relative to the working directory; absolute, as workers have another."""
+    return path.expanduser().absolute()
 
 
 def _refuse_unknown_fields(given: Sequence[Override]) -> None:

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from annotated_types import Ge, Le
 
 from sweep.errors import InputError
 from sweep.identity import Json
+from sweep.ranges import Count, NotNegative, Positive, Text
 from sweep.stage import Stage, Summary
 
 
@@ -60,25 +63,27 @@ class Launch:
 
     kind: LaunchKind = LaunchKind.LOCAL  # where stages run
     dry_run: bool = False  # write every batch script and submit nothing
-    partition: str | None = None  # SLURM partition; null: the cluster's default
-    account: str | None = None  # SLURM account; null: your default
-    qos: str | None = None  # SLURM quality of service; null: your default
-    constraint: str | None = None  # features that a node must have; null: any node
-    gpu_type: str | None = None  # GPU type of --gres, such as h100; null: any
-    sbatch: tuple[str, ...] = ()  # more options, as they stand on #SBATCH lines, such as --reservation=friday
-    without: tuple[str, ...] = ()  # options of ours that the site does not allow, such as --mem or --exclusive
-    minutes: Mapping[str, int] = field(default_factory=dict)  # walltime limit of each batch script, in minutes
-    cpus: int = 4  # CPUs of a stage without GPUs
-    memory_gib: int | None = 16  # memory of a stage without GPUs; null: all that a node has
-    cpus_per_gpu: int = 8  # CPUs for each GPU
-    memory_gib_per_gpu: int | None = None  # memory for each GPU; null: all that a node has
-    throttle: int | None = None  # elements of a job array that run at the same time; null: all
-    max_array_size: int | None = None  # largest job array; null: ask the cluster
-    signal_seconds: int = 300  # seconds before the walltime limit at which a job is warned: time to write a checkpoint
-    ask_above_usd: float = 100.0  # ask before submitting a plan that is estimated above this price, unless yes=true
+    partition: Text | None = None  # SLURM partition; null: the cluster's default
+    account: Text | None = None  # SLURM account; null: your default
+    qos: Text | None = None  # SLURM quality of service; null: your default
+    constraint: Text | None = None  # features that a node must have; null: any node
+    gpu_type: Text | None = None  # GPU type of --gres, such as h100; null: any
+    sbatch: tuple[Text, ...] = ()  # more options, as they stand on #SBATCH lines, such as --reservation=friday
+    without: tuple[Text, ...] = ()  # options of ours that the site does not allow, such as --mem or --exclusive
+    minutes: Mapping[Text, Count] = field(default_factory=dict)  # walltime limit of each batch script, in minutes
+    cpus: Count = 4  # CPUs of a stage without GPUs
+    memory_gib: Count | None = 16  # memory of a stage without GPUs; null: all that a node has
+    cpus_per_gpu: Count = 8  # CPUs for each GPU
+    memory_gib_per_gpu: Count | None = None  # memory for each GPU; null: all that a node has
+    throttle: Count | None = None  # elements of a job array that run at the same time; null: all
+    max_array_size: Count | None = None  # largest job array; null: ask the cluster
+    # seconds before the walltime limit at which a job is warned: time to write a checkpoint
+    signal_seconds: Annotated[int, Ge(0), Le(65535)] = 300
+    # ask before submitting a plan that is estimated above this price, unless yes=true
+    ask_above_usd: NotNegative = 100.0
     # a worker without any progress for so long is ended; loading is exempt; null: never
-    stall_minutes: float | None = 60.0
-    site: str | None = None  # a file of shell lines for the beginning of every job; null: slurm/site.sh if it exists
+    stall_minutes: Positive | None = 60.0
+    site: Text | None = None  # a file of shell lines for the beginning of every job; null: slurm/site.sh if it exists
 
     def __post_init__(self) -> None:
         if self.stall_minutes is not None and not 0 < self.stall_minutes < float("inf"):

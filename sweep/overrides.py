@@ -18,6 +18,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import MissingConfigException, OverrideParseException
 from yaml import YAMLError
 
+from sweep.complaints import in_our_words
 from sweep.errors import InputError
 from sweep.escapes import decoded
 from sweep.spacing import geomspace
@@ -192,7 +193,6 @@ def _is_text(path: Path) -> bool:
 def one_line(error: Exception) -> str:
     """Hydra's and OmegaConf's messages span lines; the first carries the fault."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if lines[0].startswith("LexerNoViableAltException"):
-        typed = lines[0].partition(":")[2].strip()
-        return f"{typed}: has a character that must stand in quotes. Write FIELD='\"TEXT\"'."
+    if ours := in_our_words("\n".join(lines)):
+        return ours
     return f"{lines[0].rstrip('.')}. {' '.join(lines[1:3]) or 'See --help.'}"

@@ -9,22 +9,24 @@ import platform
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from sweep.errors import SweepError
+from sweep.places import EXPORTED, PROJECT
 from sweep.secrets import Secrets, redacted
 
-PROJECT = Path(__file__).resolve().parents[1]
 DISTRIBUTION = "s1-sweep"
-EXPORTED = "exported.json"  # beside code that was copied out of a checkout (sweep/launch/export.py)
 
 
 def provenance() -> dict[str, Any]:
     """Commit, uncommitted diff, argv, package versions and host of this process, without keys and secrets."""
     return {
         "argv": [redacted(each) for each in sys.argv],
+        "version": version(),
         "git": git_state(),
         "host": {
             "name": platform.node(),
@@ -41,15 +43,15 @@ class GitError(SweepError, RuntimeError):
 
 
 def git_state() -> dict[str, Any]:
-    """Commit and diff; of exported code those of the checkout it came from; both None if neither is known.
+    """Commit and diff; of exported code those of the code it was copied from; None for what is not known.
 
-    The diff leaves out what looks like a key, and says in how many lines (sweep/key_text.py). Where git fails on a
-    checkout, `problem` says why.
+    The diff leaves out what looks like a key, and says in how many lines (sweep/key_text.py). Where there is no
+    checkout, or git fails on it, `problem` says so. Of a package that pip installed from git the commit is known.
     """
     if (PROJECT / EXPORTED).exists():
         return _without_keys(json.loads((PROJECT / EXPORTED).read_text(encoding="utf-8")))
     if not (PROJECT / ".git").exists():
-        return {"commit": None, "diff": None}
+        return {"commit": _installed_commit(), "diff": None, "problem": _without_git()}
     try:
         return _without_keys(
             {"commit": _git("rev-parse", "HEAD"), "diff": _git("diff", "HEAD", "--", "*.py", "*.yaml", "*.toml")}
@@ -67,13 +69,47 @@ def _without_keys(state: dict[str, Any]) -> dict[str, Any]:
 
 def git_problem() -> str | None:
     """Why the records of what runs now would not name its commit, one line for people; None: they will."""
-    if (PROJECT / EXPORTED).exists() or not (PROJECT / ".git").exists():
+    if (PROJECT / EXPORTED).exists():
         return None
+    if not (PROJECT / ".git").exists():
+        return None if _installed_commit() else f"commit and diff are not recorded: {_without_git()}"
     try:
         _git("rev-parse", "HEAD")
     except GitError as error:
         return f"commit and diff of {PROJECT} are not recorded: {error}"
     return None
+
+
+@cache
+def version() -> str | None:
+    """The version of this very code, by pyproject.toml beside it or as it was installed; None: neither knows it."""
+    declared = PROJECT / "pyproject.toml"
+    if declared.is_file():
+        project = tomllib.loads(declared.read_text(encoding="utf-8")).get("project", {})
+        if project.get("name") == DISTRIBUTION:
+            return project.get("version")
+    try:
+        return importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _without_git() -> str:
+    return f"{PROJECT} is no git checkout ({DISTRIBUTION} {version() or 'of unknown version'})"
+
+
+def _installed_commit() -> str | None:
+    """The commit that `pip install git+...` noted, if what runs is what it installed."""
+    try:
+        distribution = importlib.metadata.distribution(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    if Path(str(distribution.locate_file("sweep"))).resolve() != PROJECT / "sweep":
+        return None
+    try:
+        return json.loads(distribution.read_text("direct_url.json") or "{}").get("vcs_info", {}).get("commit_id")
+    except json.JSONDecodeError:
+        return None
 
 
 def tracked_files(new_in: Sequence[str]) -> list[str] | None:

@@ -70,7 +70,9 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
     if launch.dry_run:
         console.print(f"written, not submitted: {escape(str(directory.path))}", soft_wrap=True)
         then = f"to submit it: python -m sweep resume {directory.words}"
-        if graph.unpinned(work.needed):
+        if graph.lacks(work.needed):
+            then = "to submit it: install what is not here, as jobs use this environment, then give the command again."
+        elif graph.unpinned(work.needed):
             then = "to submit it: pin what is unpinned, then give the same command without launch.dry_run."
         console.print(escape(then), soft_wrap=True)
         return 0
@@ -176,6 +178,7 @@ def resume(console: Console, submission: str | None, overrides: Sequence[str]) -
         if not directory.ids():  # a dry run: what comes before the first sbatch is still to be done
             composition, graph = planned_again(directory)
             work = planned(graph, store).work
+            _refuse_missing(directory, graph, work)
             _make_ready(console, graph, work, composition.entry.yes or entry.yes)
         jobs = slurm.resume(directory, store, is_meant=entry.yes)
     if not jobs:
@@ -188,6 +191,16 @@ def resume(console: Console, submission: str | None, overrides: Sequence[str]) -
     sent = escape(", ".join(ids[job.name] for job in jobs))
     console.print(f"{escape(directory.name)}: {elements} elements submitted again, jobs {sent}", soft_wrap=True)
     return 0
+
+
+def _refuse_missing(directory: SubmissionDirectory, graph: Graph, work: Plan) -> None:
+    """Jobs use the environment that planned them: what it had not, they would not have."""
+    if missing := graph.lacks(work.needed):
+        raise InputError(
+            "\n".join(missing)
+            + f"\nresume {directory.name}: its jobs use this environment. Then give its command again, as versions are"
+            " part of what its answers are."
+        )
 
 
 def _refuse_unpinned(directory: SubmissionDirectory) -> None:

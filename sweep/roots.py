@@ -19,7 +19,6 @@ from sweep.errors import InputError
 from sweep.holder import user
 from sweep.identity import key_of
 from sweep.json_files import StoreError, read_sealed, sealed, write_json
-from sweep.provenance import PROJECT
 from sweep.record import now
 from sweep.result import Manifest, Result, is_whole, read_result
 from sweep.store import Store
@@ -121,6 +120,6 @@ def _is_meant(root: Root, which: str) -> bool:
 
 
 def _paths(which: str) -> Sequence[Path]:
-    """What is typed, relative to where it is typed or to the project; as published, links followed."""
+    """What is typed, relative to where it is typed; as published, links followed."""
     typed = Path(which).expanduser()
-    return [typed.absolute(), typed.resolve(), (PROJECT / typed).resolve()]
+    return [typed.absolute(), typed.resolve()]

@@ -51,9 +51,11 @@ def sweep(composition: Composition, console: Console) -> int:
         show_code(console, code)
         if to_queue and work.needed:
             show_shape(console, graph, work, store)
-        if entry.plan or code.stops or found.dear or graph.lacks(work.needed):
+        is_dry_run = to_queue and graph.launch.dry_run
+        missing = [] if is_dry_run else graph.lacks(work.needed)  # the plan has shown them
+        if entry.plan or code.stops or found.dear or missing:
             return 0 if entry.plan else 1
-        if not (to_queue and graph.launch.dry_run):
+        if not is_dry_run:
             refuse_unpinned(graph, work.needed)
         require_place(graph, store, entry.results)
         if to_queue and work.needed:

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from sweep.errors import InputError
 from sweep.file_answers import FileAnswers
+from sweep.places import PROJECT
 from sweep.syntax import Import, Module, Unit, parsed
 
-PROJECT = Path(__file__).resolve().parents[1]
 DIGEST_CHARACTERS = 12
 DATA_FILE = re.compile(r"[\w\-./]+\.\w+")
 QUOTED = re.compile(r"""["']([\w\-./]+\.\w+)["']""")  # a template that a template includes

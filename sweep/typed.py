@@ -1,9 +1,14 @@
-"""Plain JSON to frozen dataclasses, strictly: unknown fields and wrong types are refused by name, value and fix."""
+"""Plain JSON to frozen dataclasses, strictly: unknown fields, wrong types and values out of range are refused.
+
+The range of a field stands beside it (sweep/ranges.py). A number that is NaN or infinite is refused whatever its field,
+and so is true or false in place of a number.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
@@ -12,19 +17,28 @@ from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import InputError
 from sweep.key_text import key_in
-from sweep.suggestions import unknown
+from sweep.suggestions import nearest, unknown
 
 Typed = TypeVar("Typed")
+QUOTED = re.compile(r"'([^']*)'")
+OUT_OF_RANGE = {  # pydantic's name of a fault: what is wrong, before the bound; what to do
+    "greater_than": ("not above", "Raise it."),
+    "greater_than_equal": ("below", "Raise it."),
+    "less_than": ("not below", "Lower it."),
+    "less_than_equal": ("above", "Lower it."),
+}
 
 
 def typed(schema: type[Typed], value: Mapping[str, Any]) -> Typed:
     """Build `schema` from nested mappings. Raises InputError that lists every fault, one a line."""
+    if endless := [f"{path} {number}: not a finite number. Correct the value." for path, number in _endless(value, "")]:
+        raise InputError("\n".join(endless))
     try:
         built = _adapter(schema).validate_python(value)
     except ValidationError as error:
         raise InputError("\n".join(dict.fromkeys(_fault(each) for each in error.errors()))) from None
-    faults = [*_unknown(value, dataclasses.asdict(built), ""), *_not_numbers(value, "")]
-    if faults:
+    plain = dataclasses.asdict(built)
+    if faults := list(_unknown(value, plain, "")) or list(_truth_values(value, plain, "")):
         raise InputError("\n".join(faults))
     return built
 
@@ -53,27 +67,60 @@ def _unknown(given: Any, built: Any, where: str) -> Iterator[str]:
             yield from _unknown(inner, built[name], f"{path}.")
 
 
-def _not_numbers(given: Any, where: str) -> Iterator[str]:
-    """NaN, which compares as false with every bound; infinity may be meant as no limit."""
-    if isinstance(given, Mapping):
-        for name, inner in given.items():
-            yield from _not_numbers(inner, f"{where}.{name}" if where else str(name))
-    elif isinstance(given, list | tuple):
-        for index, inner in enumerate(given):
-            yield from _not_numbers(inner, f"{where}[{index}]")
-    elif isinstance(given, float) and math.isnan(given):
-        yield f"{where} nan: not a number. Write one, or null where none is meant."
+def _endless(given: Any, where: str) -> Iterator[tuple[str, float]]:
+    """Numbers that are NaN or infinite, and their places."""
+    for path, inner in _inner(given, where):
+        if isinstance(inner, float) and not math.isfinite(inner):
+            yield path, inner
+        yield from _endless(inner, path)
+
+
+def _truth_values(given: Any, built: Any, where: str) -> Iterator[str]:
+    """true and false where a number is meant: they would count as 1 and 0."""
+    for path, inner in _inner(given, where):
+        became = _at(built, path.rpartition(".")[2])
+        if isinstance(inner, bool) and isinstance(became, int | float) and not isinstance(became, bool):
+            yield f"{path} {str(inner).lower()}: not a number. Correct the value."
+        yield from _truth_values(inner, became, path)
+
+
+def _at(built: Any, name: str) -> Any:
+    if isinstance(built, Mapping):
+        return built.get(name)
+    return built[int(name)] if isinstance(built, list | tuple) else None
+
+
+def _inner(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """What a mapping or a list holds, each with its place."""
+    if isinstance(value, Mapping):
+        yield from ((f"{where}.{name}" if where else str(name), inner) for name, inner in value.items())
+    elif isinstance(value, list | tuple):
+        yield from ((f"{where}.{index}", inner) for index, inner in enumerate(value))
 
 
 def _fault(error: Mapping[str, Any]) -> str:
     path = ".".join(str(part) for part in error["loc"])
+    if error["type"] in OUT_OF_RANGE:
+        bound, (what, fix) = next(iter(error["ctx"].values())), OUT_OF_RANGE[error["type"]]
+        return f"{path} {_shown(error['input'], path)}: {what} {bound:g}. {fix}"
     if error["type"] == "value_error":  # raised by the schema itself, already in our form
         return str(error["ctx"]["error"])
     if error["type"] == "missing":
         return f"{path}: missing. Give it a value."
     if error["type"] in ("tuple_type", "list_type"):
         return f"{path} {_shown(error['input'], path)}: not a list. Write it in brackets: {path}=[...]."
+    if error["type"] in ("literal_error", "enum"):
+        return f"{path} {_shown(error['input'], path)}: {_not_one_of(error)}"
+    if error["type"] == "predicate_failed":  # sweep/ranges.py: has_text
+        return f"{path} {_shown(error['input'], path)}: empty. Give it a value, or null where there is none."
     return f"{path} {_shown(error['input'], path)}: {error['msg'][0].lower()}{error['msg'][1:]}. Correct the value."
+
+
+def _not_one_of(error: Mapping[str, Any]) -> str:
+    """What is possible instead, and the nearest of it."""
+    possible = QUOTED.findall(str(error["ctx"]["expected"]))
+    near = nearest(str(error["input"]), possible)
+    return f"not one of {', '.join(possible)}. {f'Did you mean {near}?' if near else 'Choose one of them.'}"
 
 
 def _shown(value: Any, path: str) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from s1.config import ConfigError, Method, Train
 
-PRECISIONS = ("float32", "bfloat16")
-
 
 def check_recipe(recipe: Train, device: str) -> None:
     """Raises ConfigError that names the field, its value and the mend."""
@@ -14,25 +12,16 @@ def check_recipe(recipe: Train, device: str) -> None:
             f"train.steps {recipe.steps}: with train.epochs {recipe.epochs} the length of training is not told once."
             " Give one of them, and null for the other."
         )
-    for field in ("epochs", "steps", "batch_size", "block_size", "length_window"):
-        value = getattr(recipe, field)
-        if value is not None and value <= 0:
-            raise ConfigError(f"train.{field} {value}: not positive. Give at least 1.")
-    if not 0 <= recipe.warmup_share < 1:
+    if recipe.scheduler == "constant" and recipe.warmup_share > 0:
         raise ConfigError(
-            f"train.warmup_share {recipe.warmup_share}: not from 0 to below 1. Give a share, such as 0.05."
+            f"train.warmup_share {recipe.warmup_share}: train.scheduler constant has no warm-up. Set it to 0, or choose"
+            " constant_with_warmup."
         )
     _check_precision(recipe)
     _check_method(recipe, device)
 
 
 def _check_precision(recipe: Train) -> None:
-    for field in ("dtype", "weights_dtype"):
-        if getattr(recipe, field) not in PRECISIONS:
-            raise ConfigError(
-                f"train.{field} {getattr(recipe, field)!r}: not a precision we train in."
-                f" Choose {' or '.join(PRECISIONS)}."
-            )
     if recipe.weights_dtype == "bfloat16" and recipe.dtype == "float32":
         raise ConfigError(
             "train.weights_dtype 'bfloat16': coarser than train.dtype float32. Set dtype to bfloat16 as well."

@@ -35,6 +35,7 @@ WEIGHTS = "*.safetensors"
 HUB_FILES = (WEIGHTS, "*.json", "*.txt", "*.jinja", "*.model")
 WEIGHTS_INDEX = "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+WORDS = "How many apples are 3 and 4?\nThink, then answer."
 PAD, OPEN, CLOSE = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHAT_PIECES = ("user", "assistant", "think", "answer", "Final", " Answer:")
 CHAT_TEMPLATE = (
@@ -125,10 +126,28 @@ def verified_snapshot(
 
 
 def tokenizer_at(location: Location) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model; no code from a repository is run."""
+    """The tokenizer of a model; no code from a repository is run. Raises ConfigError for one that loses text."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(location.model, revision=location.revision, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(location.model, revision=location.revision, trust_remote_code=False)
+    check_keeps_words(tokenizer, location.model)
+    return tokenizer
+
+
+def check_keeps_words(tokenizer: Any, place: str) -> None:
+    """Raises ConfigError for a tokenizer that gives back another text.
+
+    transformers 5 rebuilds a tokenizer by the class that its tokenizer_config.json names: a byte-level one under
+    `LlamaTokenizer` loses every space.
+    """
+    back = tokenizer.decode(tokenizer.encode(WORDS, add_special_tokens=False), skip_special_tokens=False)
+    if back.split() == WORDS.split():
+        return
+    raise ConfigError(
+        f"model.repo {place!r}: its tokenizer, loaded as {type(tokenizer).__name__}, turns {WORDS!r} into {back!r}."
+        f' If its tokenizer.json is a byte-level one, write "tokenizer_class": "PreTrainedTokenizerFast" into'
+        f" {Path(place) / 'tokenizer_config.json'} (of a copy: model=own model.repo=DIR)."
+    )
 
 
 def materialise(work: Work[Start]) -> Summary:
@@ -217,6 +236,7 @@ def _gguf(work: Work[Start]) -> Summary:
     _hide_progress_bars()
     folder, file = str(path.parent), path.name
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
+    check_keeps_words(tokenizer, folder)
     model = AutoModelForCausalLM.from_pretrained(
         folder, gguf_file=file, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
     )
@@ -278,6 +298,7 @@ def _hub(work: Work[Start]) -> Summary:
 def _directory(work: Work[Start]) -> Summary:
     folder = work.inputs["files"][0].parent
     _check_whole(folder, str(folder))
+    tokenizer_at(Location(str(folder), None))  # refused here, and not when it is trained or asked
     return _point(work.out, Location(str(folder), None), folder, hashes_of_model(folder, HUB_FILES))
 
 

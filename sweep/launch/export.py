@@ -1,9 +1,13 @@
-"""The code that was planned is the code that runs: a copy of the working tree, made when a sweep is submitted.
+"""The code that was planned is the code that runs: a copy of it, made when a sweep is submitted.
 
-Every file that git tracks, as it is at this moment, and new files in the folders of code; results stay behind. Beside
-them exported.json, from which the records of the jobs take commit and diff (sweep/provenance.py), and slurm/site.sh:
-the interpreter that planned the sweep, which the site's lines may change; these; then what they may not: the number of
-threads, and where models and datasets were fetched to. A copied file that holds a key can be read by its owner alone.
+Of a checkout every file that git tracks, as it is at this moment, and new files in the folders of code; results stay
+behind. Of an installed package the packages, conf/ and slurm/, in the layout of a checkout. In both cases the user's
+own conf/ is added to that of the copy.
+
+Beside them exported.json, from which the records of the jobs take commit and diff (sweep/provenance.py), and
+slurm/site.sh: the interpreter that planned the sweep, which the site's lines may change; these; then what they may not:
+the number of threads, and where models and datasets were fetched to. A copied file that holds a key can be read by its
+owner alone.
 """
 
 from __future__ import annotations
@@ -13,30 +17,32 @@ import shlex
 import shutil
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sweep.contract import Launch
 from sweep.errors import InputError
-from sweep.provenance import EXPORTED, PROJECT, git_state, tracked_files
+from sweep.places import EXPORTED, PACKAGE, PROJECT, own_conf, shipped
+from sweep.provenance import git_state, tracked_files
 from sweep.secrets import Secrets
 from sweep.store import write_json
 
-CODE = ("s1", "sweep", "conf", "slurm")  # new files here are part of it
+PACKAGES = ("s1", "sweep")
+SHIPPED = ("conf", "slurm")
+CODE = (*PACKAGES, *SHIPPED)  # new files here are part of it
 LEFT = ("results",)
 SITE = Path("slurm/site.sh")
+EXAMPLE = "site.sh.example"
 MAY_HOLD_KEYS = (".yaml", ".yml", ".toml", ".json", ".sh", ".env", ".cfg", ".ini", "")
 OWNER_ONLY = stat.S_IRUSR | stat.S_IWUSR
 
 
 def export(code: Path, launch: Launch, threads: int) -> None:
     """Copy the project to `code`. Raises InputError for a site file that is not there."""
-    for name in _names():
-        source = PROJECT / name
-        if source.is_file() and Path(name).parts[0] not in LEFT:
-            (code / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, code / name)
-            _keep_private(code / name)
+    for source, target in _files():
+        (code / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, code / target)
+        _keep_private(code / target)
     write_json(code / EXPORTED, git_state())
     (code / SITE).write_text(_site_text(launch, threads, os.environ), encoding="utf-8")
     _keep_private(code / SITE)
@@ -51,13 +57,16 @@ def _keep_private(path: Path) -> None:
 
 
 def site_lines(site: str | None) -> str:
-    """The lines that every job of this site begins with."""
-    path = PROJECT / (Path(site).expanduser() if site else SITE)
-    if not path.is_file():
-        if site:
-            raise InputError(f"launch.site {site!r}: no such file. Copy slurm/site.sh.example to it, and edit it.")
-        return "# no slurm/site.sh where this was submitted"
-    return path.read_text(encoding="utf-8").rstrip()
+    """The lines that every job of this site begins with: of `site`, of ./slurm/site.sh, or of that of the checkout."""
+    places = [Path(site).expanduser()] if site else [SITE, shipped("slurm") / SITE.name]
+    path = next((each for each in places if each.is_file()), None)
+    if path is not None:
+        return path.read_text(encoding="utf-8").rstrip()
+    if site:
+        raise InputError(
+            f"launch.site {site!r}: no such file. Copy {shipped('slurm') / EXAMPLE} to it, and edit the copy."
+        )
+    return "# no slurm/site.sh where this was submitted"
 
 
 def _site_text(launch: Launch, threads: int, environment: Mapping[str, str]) -> str:
@@ -73,10 +82,25 @@ def _site_text(launch: Launch, threads: int, environment: Mapping[str, str]) -> 
     )
 
 
-def _names() -> list[str]:
-    """Relative paths of what to copy; outside a checkout, all files in the folders of code."""
-    tracked = tracked_files(CODE)
-    if tracked is not None:
-        return tracked
-    found = (path for folder in CODE for path in (PROJECT / folder).rglob("*") if "__pycache__" not in path.parts)
-    return [str(path.relative_to(PROJECT)) for path in found]
+def _files() -> Iterator[tuple[Path, Path]]:
+    """What to copy, and where to in the copy."""
+    names = tracked_files(CODE)
+    if names is not None:
+        found = ((PROJECT / name, Path(name)) for name in names)
+        yield from ((source, name) for source, name in found if name.parts[0] not in LEFT and source.is_file())
+    else:
+        for package in PACKAGES:
+            yield from _below(PROJECT / package, Path(package))
+        for folder in SHIPPED:
+            yield from _below(shipped(folder), Path(folder))
+    if own := own_conf():
+        yield from _below(own, Path("conf"))
+
+
+def _below(folder: Path, target: Path) -> Iterator[tuple[Path, Path]]:
+    """The files of a folder, but what is compiled and what an installed package has inside that is no code."""
+    inside = [PACKAGE / name for name in SHIPPED]
+    for path in sorted(folder.rglob("*")):
+        is_left = "__pycache__" in path.parts or (folder == PACKAGE and any(map(path.is_relative_to, inside)))
+        if path.is_file() and not is_left:
+            yield path, target / path.relative_to(folder)

@@ -23,8 +23,8 @@ from sweep.attempt_logs import new_log, point_to
 from sweep.claim import cannot_be_asked, holder_of
 from sweep.contract import Workers
 from sweep.holder import Fate, Holder
+from sweep.places import PROJECT, environment_of_workers
 from sweep.plan import Plan, Unit
-from sweep.provenance import PROJECT
 from sweep.stage import Stage
 from sweep.stall import GRACE_S, LOOK_INTERVAL_S, Watch, end_stalled, is_stalled, look_at, watched
 from sweep.store import Store, StoreError
@@ -150,7 +150,7 @@ def _start(job: Job, store: Store, workers: Workers) -> None:
 
 def _spawn(command: Sequence[str], log: IO[bytes], threads: int) -> subprocess.Popen[bytes]:
     environment = {
-        **os.environ,
+        **environment_of_workers(),
         "OMP_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",

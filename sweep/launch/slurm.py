@@ -24,8 +24,8 @@ from sweep.launch.slurm_send import PUBLISH, Submit, known_ids, send, settle
 from sweep.launch.slurm_state import Disk, Standing, State, again, element_id, latest, standings
 from sweep.launch.slurm_text import log_name, options_of, script_of, units_text
 from sweep.launch.submission import Submission, SubmissionDirectory, new_directory, submissions
+from sweep.places import PROJECT
 from sweep.plan import Plan, Unit
-from sweep.provenance import PROJECT
 from sweep.record import now
 from sweep.stage import FileInput, Input, Resources, Stage
 from sweep.store import StageDirectory, Store

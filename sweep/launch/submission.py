@@ -35,7 +35,6 @@ from sweep.errors import InputError
 from sweep.identity import canonical
 from sweep.json_files import CHECKSUM, StoreError, read_sealed, sealed, write_json
 from sweep.launch.slurm_jobs import SlurmJob
-from sweep.provenance import PROJECT
 from sweep.record import now
 from sweep.store import StageDirectory
 from sweep.typed import typed
@@ -292,8 +291,8 @@ def awaited(store: Path) -> set[str]:
 
 
 def store_word(store: Path) -> str:
-    """What a command has to say of its store: nothing where it is the default one, or " store=DIR"."""
-    if store.resolve() == (PROJECT / "store").resolve():
+    """What a command typed here has to say of its store: nothing where it is ./store, or " store=DIR"."""
+    if store.resolve() == Path("store").resolve():
         return ""
     path = str(store)
     if not re.fullmatch(r"[\w./+-]+", path, re.ASCII):

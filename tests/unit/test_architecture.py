@@ -20,17 +20,21 @@ MAX_SOURCE_LINES, MAX_TEST_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 500, 400,
 # Pure -> files -> adapters -> composition -> entry; a module imports its own rank or lower. First match counts.
 RANKS = (
     ("sweep.errors", 0),
+    ("sweep.places", 0),
     ("sweep.identity", 0),
     ("sweep.stage", 0),
     ("sweep.contract", 0),
     ("sweep.plan", 0),
     ("sweep.typed", 0),
+    ("sweep.ranges", 0),
+    ("sweep.complaints", 0),
     ("sweep.printable", 0),
     ("sweep.key_text", 0),
     ("sweep.secrets", 1),
     ("sweep.targets", 1),
     ("sweep.console", 2),
     ("sweep.resolvers", 2),
+    ("sweep.own_conf", 2),
     ("sweep.holdings", 0),
     ("sweep.syntax", 0),
     ("sweep.source", 0),
@@ -111,6 +115,7 @@ RANKS = (
     ("s1.impossible", 0),
     ("s1.resources", 0),
     ("s1.experiment", 0),
+    ("s1.own_model", 0),
     ("s1.stages", 0),
     ("s1.records", 0),
     ("s1.dialect", 0),
@@ -184,7 +189,7 @@ RANKS = (
 )
 
 DOORWAYS = {
-    "hydra": ["sweep.compose", "sweep.overrides", "sweep.beside", "sweep.escapes", "sweep.recorded"],
+    "hydra": ["sweep.compose", "sweep.own_conf", "sweep.overrides", "sweep.beside", "sweep.escapes", "sweep.recorded"],
     "omegaconf": ["sweep.compose", "sweep.resolving", "sweep.resolvers"],
     "pydantic": ["sweep.typed"],
     "rich": [
@@ -215,7 +220,11 @@ DOORWAYS = {
         "s1.report.figures_lengths",
         "s1.report.training",
     ],
-    "jinja2": ["s1.report.page", "s1.evaluate.replay"],  # there its errors alone, which lm-eval lets through
+    "jinja2": [
+        "s1.dialect",
+        "s1.report.page",
+        "s1.evaluate.replay",
+    ],  # there its errors alone, which lm-eval lets through
     "vllm": ["s1.generate.vllm_engine"],
     "openai": ["s1.data.endpoint"],
     "huggingface_hub": ["s1.hub"],
@@ -232,6 +241,7 @@ VOCABULARY = {
     "sweep.lock",
     "sweep.contract",
     "sweep.typed",
+    "sweep.ranges",
     "sweep.printable",
 }
 

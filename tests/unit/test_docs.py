@@ -1,4 +1,4 @@
-"""The documentation is true: its commands plan, its Python runs, its links lead somewhere, its reference is whole."""
+"""The documentation is true: commands plan, Python runs, links lead somewhere, the reference is complete."""
 
 from __future__ import annotations
 

@@ -121,6 +121,12 @@ def require_fit(budget: Budget, reserve_tokens: int, context_tokens: int) -> Non
             " Lower it, or set it to null."
         )
     other = "" if budget.compat is Compat.S1 else " or budget.answer_reserve"
+    room = context_tokens - reserve_tokens
+    most, limit = (room, f"a context of {context_tokens}") if maximum is None else (maximum, "max_thinking_tokens")
+    if budget.waits > most:
+        raise ConfigError(
+            f"budget.waits {budget.waits}: each takes a token at least, and {limit} leaves {most} to think. Lower it."
+        )
     for field, value in (("max_thinking_tokens", maximum or 0), ("min_thinking_tokens", minimum)):
         if value and value + reserve_tokens >= context_tokens:
             raise ConfigError(

@@ -1,0 +1,102 @@
+"""What a directory in Hugging Face layout says of its own model: context and sizes. Nothing is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from s1.config import ConfigError, Model, ModelKind, Shape
+
+CONTEXT = "max_position_embeddings"
+TEMPLATES = ("chat_template.jinja", "chat_template.json")
+
+
+def described(field: str, model: Model) -> Model:
+    """A local model with what its files say; any other as it is. Raises ConfigError for files that cannot be used."""
+    if model.kind is not ModelKind.DIRECTORY:
+        if model.context_tokens < 1:
+            raise ConfigError(f"{field}.context_tokens {model.context_tokens}: below 1. Raise it.")
+        return model
+    folder = Path(model.repo or "").expanduser()
+    if model.repo is None or not folder.is_dir():
+        raise ConfigError(f"{field}.repo {model.repo!r}: no such directory. Give one in Hugging Face layout.")
+    config = json_of(folder / "config.json", f"{field}.repo {model.repo!r}")
+    sizes = config.get("text_config") if isinstance(config.get("text_config"), Mapping) else config
+    context = model.context_tokens or _context(field, folder, sizes)
+    _check_template(field, model, folder)
+    return replace(model, repo=str(folder), context_tokens=context, shape=model.shape or _shape(folder, sizes))
+
+
+def json_of(path: Path, where: str) -> dict[str, Any]:
+    """The object in a JSON file. Raises ConfigError that names the file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{where}: no {path.name} there. Give a directory in Hugging Face layout.") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not JSON ({error}). Save the model again.") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: not a JSON object. Save the model again.")
+    return content
+
+
+def _context(field: str, folder: Path, sizes: Mapping[str, Any]) -> int:
+    context = sizes.get(CONTEXT)
+    if not isinstance(context, int) or context < 1:
+        raise ConfigError(
+            f"{field}.context_tokens 0: {folder / 'config.json'} has no {CONTEXT}. Add {field}.context_tokens=NUMBER,"
+            " such as 32768."
+        )
+    return context
+
+
+def _check_template(field: str, model: Model, folder: Path) -> None:
+    """A prompt by the model's own chat template needs one."""
+    if model.dialect.prompt is not None or any((folder / name).is_file() for name in TEMPLATES):
+        return
+    tokenizer = folder / "tokenizer_config.json"
+    if tokenizer.is_file() and "chat_template" in json_of(tokenizer, f"{field}.repo {str(folder)!r}"):
+        return
+    raise ConfigError(
+        f"{field}.dialect.prompt null: {folder} has no chat template. Put a chat_template.jinja there, or write the"
+        f" prompt: '{field}.dialect.prompt=\"{{question}}\"'."
+    )
+
+
+def _shape(folder: Path, sizes: Mapping[str, Any]) -> Shape | None:
+    """For the estimates; None where the configuration does not say enough."""
+    names = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
+    if not all(isinstance(sizes.get(name), int) and sizes[name] > 0 for name in names):
+        return None
+    layers, hidden, heads, feed_forward, vocabulary = (int(sizes[name]) for name in names)
+    return Shape(
+        parameters=_parameters(folder),
+        layers=layers,
+        hidden_size=hidden,
+        heads=heads,
+        kv_heads=sizes.get("num_key_value_heads") or heads,
+        feed_forward_size=feed_forward,
+        vocabulary=vocabulary,
+        head_size=sizes.get("head_dim") or hidden // heads,
+    )
+
+
+def _parameters(folder: Path) -> int:
+    """Counted in the headers of the weights. Raises ConfigError that names a file that is none, or is cut."""
+    from safetensors import SafetensorError, safe_open
+
+    count = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy") as weights:
+                count += sum(prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            message = " ".join(str(error).split())
+            raise ConfigError(f"{path}: no whole file of weights ({message}). Save the model again.") from None
+    if not count:
+        raise ConfigError(f"model.repo {str(folder)!r}: no weights in *.safetensors there. Save the model as such.")
+    return count
