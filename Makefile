@@ -5,11 +5,12 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 BIN    := $(VENV)/bin
 # Whole files side by side, for the sake of what a file makes once; in the order of tests/conftest.py.
-SPREAD := --dist loadfile --no-loadscope-reorder
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
+TIERS  := slow or slurm or vllm or wandb or browser or faults or gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help budget-scan publish test rounds faults test-slurm test-vllm check format docs smollm vllm bench bench-processors \
-        bench-vllm clean
+.PHONY: help budget-scan publish test test-all test-tiers rounds faults test-slurm test-vllm check format docs smollm \
+        vllm bench bench-processors bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
@@ -17,8 +18,14 @@ budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minu
 publish: budget-scan ## the default scan, and a copy of its result for README: results/published/budget_scan
 	$(BIN)/python -m sweep publish +experiment=budget_scan -m --to results/published/budget_scan
 
-test: $(VENV)/.installed $(VENV)-wandb/.installed ## all tests
-	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest -n 3 $(SPREAD)
+test: $(VENV)/.installed ## the tests that need nothing but Python, in minutes; `make test-all` runs every tier
+	$(BIN)/python -m pytest $(SPREAD) -m 'not ($(TIERS))'
+
+test-all: test test-tiers test-vllm ## every tier: also slow, SLURM, vLLM, W&B, browser and faults
+
+# A tier whose tool is missing is skipped with the command that installs it; where CI=true, that is an error.
+test-tiers: $(VENV)/.installed $(VENV)-wandb/.installed ## the tiers beyond `make test`, without vLLM
+	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest $(SPREAD) -m '($(TIERS)) and not vllm'
 
 rounds: $(VENV)/.installed ## 200 rounds of workers at one stage where locks do not lock, and of 2 and 4 identical sweeps: an hour
 	S1_ROUNDS=200 S1_SWEEP_ROUNDS=200 $(BIN)/python -m pytest tests/integration/test_claim.py tests/integration/test_launch.py -k "make_it_once or dead_token or sweeps_at_once"
@@ -27,8 +34,9 @@ test-slurm: $(VENV)/.installed ## the tests on a real SLURM, started by themselv
 	$(BIN)/python -m pytest tests/slurm
 
 # One thread each: vLLM would pin as many as there are cores, in each process to the same ones.
-test-vllm: $(VENV)-vllm/.installed ## the tests that run vLLM, on a CPU; of the contract of engines its part, `make test` has the rest
-	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind $(VENV)-vllm/bin/python -m pytest -n 2 $(SPREAD) tests/vllm tests/unit/s1/test_engine_contract.py -k vllm
+test-vllm: $(VENV)-vllm/.installed ## the tests that run vLLM, on a CPU, in an environment of its own
+	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind $(VENV)-vllm/bin/python -m pytest $(SPREAD) -m vllm \
+		tests/vllm tests/unit/s1/test_engine_contract.py
 
 faults: $(VENV)/.installed ## every fault of tests/faults: results/benchmarks/faults.md; SAMPLE=150: some of each kind; CASE=ID: one
 	$(BIN)/python -m tests.faults $(if $(CASE),--case '$(CASE)') $(if $(SAMPLE),--sample $(SAMPLE))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -23,16 +21,14 @@ from sweep.job_fate import fate_by
 from sweep.json_files import StoreError
 from sweep.lock import Hold, conflicts
 from sweep.provenance import PROJECT
-from sweep.run import main as run_stage
-from sweep.store import Store, read_json
-from tests.support import toy
+from tests.support.holders import token_of, write
 
-ROUNDS = os.environ.get("S1_ROUNDS", "6")  # 200 before a release
 HERE = Holder(
     "b" * 16, "n1", "boot-2", "machine-1", 70, 700, "pid:[1]", "c", "17_3", 1, "ann", "2026-01-02T00:00:00+00:00"
 )
+
+
 BEFORE = dataclasses.replace(HERE, token="a" * 16, pid=50, started=500, job=None, restart=0)
-NOBODY = 65534
 
 
 def ask(
@@ -48,9 +44,17 @@ def ask(
 
 
 ELSEWHERE = dataclasses.replace(BEFORE, host="n2", boot="boot-9", machine="machine-2")
+
+
 EARLIER_BOOT = dataclasses.replace(BEFORE, boot="boot-1")
+
+
 AFTER_BOOT = ask(booted="2026-01-03T00:00:00+00:00")
+
+
 CONTAINER = dataclasses.replace(BEFORE, pid_space="pid:[2]")
+
+
 JOB = dataclasses.replace(ELSEWHERE, job="17_3", cluster="c")
 
 
@@ -115,14 +119,6 @@ def other() -> Iterator[subprocess.Popen[bytes]]:
     yield process
     process.kill()
     process.wait()
-
-
-def token_of(process: subprocess.Popen[bytes]) -> Holder:
-    return dataclasses.replace(this_process(), pid=process.pid, started=started_at(process.pid) or 0)
-
-
-def write(place: Path, holder: Holder) -> None:
-    (place / TOKEN).write_text(text_of(holder), encoding="utf-8")
 
 
 def test_a_claim_leaves_nothing_behind(place: Path) -> None:
@@ -294,75 +290,6 @@ def test_locks_are_known_to_work_here(place: Path) -> None:
     assert conflicts(place / "lock")
 
 
-# ---------------------------------------------------------------------------------------- locks that do not lock
-
-
-@pytest.fixture(scope="module")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library that stands before flock."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler here, so locks that do not lock are NOT tested. Install cc.")
-    path = tmp_path_factory.mktemp("shim") / "flock.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, PROJECT / "tests/support/flock_shim.c"], check=True)
-    return path
-
-
-def python(*words: str, shim: Path, how: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "LD_PRELOAD": str(shim), "FLOCK_SHIM": how, "PYTHONPATH": str(PROJECT)}
-    command = [sys.executable, *words]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, env=environment)
-
-
-@pytest.mark.parametrize("how", ["noop", str(errno.ENOLCK)])
-def test_two_workers_at_one_stage_make_it_once_and_one_says_so(shim: Path, tmp_path: Path, how: str) -> None:
-    done = python("-m", "tests.support.rounds", "workers", str(tmp_path), ROUNDS, "2", shim=shim, how=how)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{ROUNDS} of {ROUNDS} rounds of 2 workers at once were good" in done.stdout
-
-
-def test_one_of_many_breaks_a_dead_token(shim: Path, tmp_path: Path) -> None:
-    done = python("-m", "tests.support.rounds", "breakers", str(tmp_path), ROUNDS, "6", shim=shim, how="noop")
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_where_there_are_no_locks_one_line_says_so_and_work_goes_on(shim: Path, tmp_path: Path, number: int) -> None:
-    store, x = Store(tmp_path), toy.Point("toy", toy.Shape(3))
-    directory = store.prepare(toy.number_of(x))
-    done = python("-m", "sweep.run", str(directory.path), shim=shim, how=str(number))
-    assert done.returncode == 0 and directory.is_done
-    lines = [line for line in done.stderr.splitlines() if "no locks here" in line]
-    assert len(lines) == 1 and "Traceback" not in done.stderr
-    assert f"{directory.lock_file}: no locks here ({os.strerror(number)}, " in lines[0]
-    assert "choose another store=." in lines[0]
-
-
-def test_a_store_whose_locks_do_not_lock_is_not_pruned_under_a_sweep(shim: Path, tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
-    with store.held(Hold.SHARED):
-        words = ("-m", "sweep", "store", "prune", "yes=true", f"store={store.root}", f"results={tmp_path / 'results'}")
-        done = python(*words, "pipeline=tests.support.toy", shim=shim, how="noop")
-    assert done.returncode == 1
-    assert (
-        f"a prune or a mend is at work. Run the command again when that has ended. Held by {this_process().host}"
-        in (" ".join(done.stdout.split()))
-    )
-    assert not list(store.root.glob(".*.json"))
-
-
-def test_pruning_leaves_what_a_live_token_holds_and_takes_what_a_dead_one_held(shim: Path, tmp_path: Path) -> None:
-    store, x = Store(tmp_path / "store"), toy.Point("toy", toy.Shape(3))
-    directory = store.prepare(toy.number_of(x))
-    assert run_stage([str(directory.path)]) == 0
-    words = ("-m", "sweep", "store", "prune", "yes=true", f"store={store.root}", f"results={tmp_path / 'results'}")
-    with directory.locked():
-        assert python(*words, "pipeline=tests.support.toy", shim=shim, how="noop").returncode == 0
-        assert directory.is_done
-    assert python(*words, "pipeline=tests.support.toy", shim=shim, how="noop").returncode == 0
-    assert not directory.path.exists()
-
-
 def test_tokens_of_sweeps_that_have_ended_are_removed(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
     (tmp_path / f".shared-{'a' * 16}.json").write_text(text_of(token_of(other)), encoding="utf-8")
     with pytest.raises(StoreError, match=f"pid {other.pid} "), store_held(tmp_path, Hold.ALONE):
@@ -382,152 +309,3 @@ def test_a_sweep_that_cannot_be_asked_is_named_with_its_file(tmp_path: Path) -> 
         pass
     with store_held(tmp_path, Hold.SHARED):
         pass
-
-
-# ------------------------------------------------------------------------------- the command, and permissions
-
-
-COMMAND = (
-    "from pathlib import Path; import sweep.run_sweep as command; from sweep.__main__ import main;"
-    "from sweep.compose import compose;"
-    "command.compose = lambda argv: compose(argv, Path('tests/support/toy_conf').resolve());"
-    "raise SystemExit(main())"
-)
-WITHOUT_POWER = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")  # root as anybody else
-
-
-def as_stranger(*words: str) -> tuple[int, str, str]:
-    """A process of this user that has no more rights than its user and group give it."""
-    environment = {**os.environ, "COLUMNS": "300", "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [*WITHOUT_POWER, sys.executable, *words]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, env=environment)
-    return done.returncode, done.stdout, done.stderr
-
-
-def command(home: Path, *words: str) -> tuple[int, str]:
-    """The real entry with the configuration of the toys."""
-    places = (f"store={home / 'store'}", f"results={home / 'results'}", "pipeline=tests.support.toy")
-    status, out, err = as_stranger("-c", COMMAND, *words, *places)
-    return status, out + err
-
-
-def give_to_nobody(path: Path) -> None:
-    for each in (path, *path.rglob("*")):
-        os.chown(each, NOBODY, NOBODY, follow_symlinks=False)
-
-
-@pytest.fixture(scope="module")
-def as_root() -> None:
-    if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        pytest.skip("not root, or no setpriv here: stores of other users are NOT tested")
-
-
-def test_the_command_refuses_what_is_held_where_it_cannot_ask_and_takes_it_with_yes(
-    as_root: None, tmp_path: Path
-) -> None:
-    store, x = Store(tmp_path / "store"), toy.Point("toy", toy.Shape(3))
-    directory = store.directory(toy.number_of(x))
-    directory.path.mkdir(parents=True)
-    write(directory.path, dataclasses.replace(this_process(), host="node7", boot="b", machine="m", pid=41))
-    status, said = command(tmp_path, "shape.number=3", "-m")
-    assert status == 1
-    assert f"error {directory.address}: held by node7 pid 41 of " in said and "yes=true" in said
-    assert not directory.is_done
-    status, said = command(tmp_path, "shape.number=3", "yes=true", "-m")
-    assert status == 0 and directory.is_done
-
-
-@pytest.fixture(scope="module")
-def finished(as_root: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("finished")
-    status, said = command(home, "shape.number=1,2", "-m")
-    assert status == 0, said
-    return home
-
-
-@pytest.fixture
-def theirs(finished: Path, tmp_path: Path) -> Path:
-    """A finished sweep of somebody else."""
-    home = tmp_path / "home"
-    shutil.copytree(finished, home, symlinks=True)
-    home.chmod(0o755)
-    give_to_nobody(home)
-    return home
-
-
-READING = [("store",), ("store", "check"), ("status",), ("shape.number=1,2,3", "plan=true", "-m")]
-
-
-@pytest.mark.parametrize("words", READING, ids=" ".join)
-def test_a_store_of_somebody_else_can_be_listed_and_checked(theirs: Path, words: tuple[str, ...]) -> None:
-    status, said = command(theirs, *words)
-    assert "Traceback" not in said and "Permission" not in said
-    assert status == (1 if words == ("status",) else 0), said  # there are no submissions, and it says so
-
-
-def test_what_may_not_be_written_is_said_in_one_line_with_owner_and_fix(theirs: Path) -> None:
-    status, said = command(theirs, "shape.number=1,2,3", "-m")
-    assert status == 1 and "Traceback" not in said
-    (error,) = [line for line in said.splitlines() if line.startswith("error")]
-    line = r"may not be written by root\. .* is drwxr-xr-x nobody:\S+\. .*umask 002.*chmod g\+rwxs.*store=\."
-    assert re.search(line, error)
-
-
-def test_what_may_not_be_read_is_said_in_one_line_too(theirs: Path) -> None:
-    theirs.chmod(0o700)
-    status, said = command(theirs, "store")
-    assert status == 1 and "Traceback" not in said
-    assert f"may not be read by root. {theirs} is drwx------ nobody:" in said
-
-
-def test_a_colleagues_unfinished_stage_is_named_by_driver_and_worker(as_root: None, tmp_path: Path) -> None:
-    """The store may be written, one stage in it may not."""
-    store, x = Store(tmp_path / "store"), toy.Point("toy", toy.Shape(3))
-    theirs = store.prepare(toy.number_of(x))
-    give_to_nobody(theirs.path)
-    status, said = command(tmp_path, "shape.number=1,3", "-m")
-    assert status == 1 and "Traceback" not in said
-    assert f"{theirs.path} is drwxr-xr-x nobody:" in said
-    status, _, err = as_stranger("-m", "sweep.run", str(theirs.path))
-    assert status == os.EX_IOERR
-    assert err.count("\n") == 1 and f"{theirs.path} is drwxr-xr-x nobody:" in err
-
-
-def test_a_refusal_met_by_a_worker_is_written_down_without_a_traceback(as_root: None, tmp_path: Path) -> None:
-    """The stage may be written, what its batch shares may not: failed.json and the log say whose that is."""
-    store, x = Store(tmp_path / "store"), toy.Point("toy", toy.Shape(3))
-    run_stage([str(store.prepare(toy.number_of(x)).path)])
-    directory, calls = store.prepare(toy.doubled_of(x)), store.shared("toys") / "calls.txt"
-    calls.parent.mkdir(parents=True)
-    calls.touch()
-    give_to_nobody(calls.parent)
-    status, _, err = as_stranger("-m", "sweep.run", str(directory.path))
-    assert status == 1 and "Traceback" not in err
-    message = read_json(directory.failed_file)["message"]
-    assert message.startswith(f"{calls}: may not be written by root. {calls} is -rw-r--r-- nobody:")
-    assert message in err
-
-
-@pytest.fixture
-def read_only(finished: Path, tmp_path: Path) -> Iterator[Path]:
-    """A finished store on a file system that is mounted for reading."""
-    target = tmp_path / "mounted"
-    target.mkdir()
-    for each in (["--bind", finished, target], ["-o", "remount,bind,ro", target]):
-        if subprocess.run(["mount", *each], check=False, capture_output=True).returncode:
-            pytest.skip("nothing can be mounted here: read-only file systems are NOT tested")
-    yield target
-    subprocess.run(["umount", target], check=True)
-
-
-@pytest.mark.parametrize("words", READING, ids=" ".join)
-def test_a_store_on_a_read_only_file_system_can_be_listed_and_checked(read_only: Path, words: tuple[str, ...]) -> None:
-    status, said = command(read_only, *words)
-    assert "Traceback" not in said and "Errno" not in said
-    assert status == (1 if words == ("status",) else 0), said
-
-
-def test_writing_on_a_read_only_file_system_is_refused_in_one_line(read_only: Path) -> None:
-    status, said = command(read_only, "shape.number=1,2,3", "-m")
-    assert status == 1 and "Traceback" not in said
-    assert "is read-only. Mount it for writing, or choose another store=." in said

@@ -33,6 +33,8 @@ from tests.support.training import (
     work,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Path:

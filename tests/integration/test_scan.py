@@ -17,6 +17,8 @@ from s1.report.table import read_table
 from sweep.provenance import PROJECT
 from tests.support.smoke import User, environment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def scanned(smoke_scan: Path) -> User:

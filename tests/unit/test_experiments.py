@@ -15,12 +15,13 @@ from s1.generate.methods.registry import method_of
 from s1.learning import curated_of, lesson_of
 from sweep.compose import CONFIG, Composition, compose
 from sweep.contract import Graph
-from sweep.errors import InputError
 from sweep.identity import canonical, key_of
 from sweep.plan import plan
 from sweep.stage import Stage
 
 NESTED = ("experiment", "dialect", "pool", "cleaning", "teacher")  # groups without a place of their own
+
+
 EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiment").glob("*.yaml"))
 
 
@@ -241,102 +242,6 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
     assert len(keys) == 1
 
 
-@pytest.mark.parametrize(
-    ("overrides", "complaint"),
-    [
-        (["budget.max_thinking_tokens=0"], "budget.max_thinking_tokens 0: below 1. Raise it."),
-        (["budget.max_thinking_tokens=8,-1", "-m"], "budget.max_thinking_tokens -1: below 1."),
-        (["budget.max_thinking_tokens=512"], "it does not fit the context of 512"),
-        (["budget=none", "budget.max_thinking_tokens=8"], "budget=none forces nothing"),
-        (["budget.waits=-1"], "budget.waits -1: below 0. Raise it."),
-        (["budget.max_thinking=8"], "budget.max_thinking: no such field. Did you mean budget.max_thinking_tokens?"),
-        (["budget.compat=s2"], "budget.compat 's2': not one of corrected, s1. Did you mean s1?"),
-        (["task=aime26"], "task aime26: no such option. Did you mean aime2"),
-        (["task=math500", "task.hub.revision='a b'"], "task.hub.revision 'a b': no commit, branch or tag. Give a 40-"),
-        (
-            ["model=s1_32b", "data=none", "model.repo=models/of/mine"],
-            "model.repo 'models/of/mine': no name of a repository",
-        ),
-        (["data=none"], "a fresh model knows nothing before training"),
-        (["generate.samples=4"], "greedy samples are all equal"),
-        (["generate.temperature=1", "generate.top_p=0"], "generate.top_p 0: not above 0. Raise it."),
-        (["train.epochs=1"], "train.steps 1400: with train.epochs 1 the length of training is not told once"),
-        (["data.pool.rows=0"], "data.pool.rows 0: below 1. Raise it."),
-        (["data=file", "data.pool.file=nowhere.jsonl"], "data.pool.file 'nowhere.jsonl': no such file"),
-        (["data=dial_random", "data.selection.examples=null"], "strategy random takes a number"),
-        (["model.dial=null"], "model.dial null: a fresh model needs words"),
-        (
-            ["goal=checkpoint", "model=qwen2_5_7b", "machine=h100", "cost=h100", "train=s1"],
-            "model.dialect.thinking_start '': trace and answer would be learned as one text",
-        ),
-        (
-            ["goal=data", "data=s1k", "pool@data.pool=file", f"data.pool.file={__file__}"],
-            "data.selection.seed_set: speaks of sources, and data.pool.columns.source is null",
-        ),
-        (
-            ["goal=data", "data=s1k", "+data.selection.tail={after: 700, first: a, others: {b: 0.5}}"],
-            "data.selection.tail: weighs domains, and the only domains here are the sources themselves",
-        ),
-        (
-            [
-                *("data=dial_s1k", "model@data.difficulty.solvers.laptop_base=s1_32b"),
-                "data.difficulty.solvers.laptop_base.revision='v 1'",
-            ],
-            "data.difficulty.solvers.laptop_base.revision 'v 1': no commit, branch or tag.",
-        ),
-        (["goal=data", "model=laptop_base", "data=none"], "data none: nothing is curated"),
-        (["budget=none", "budget.waits=2"], "budget.waits 2: budget=none forces nothing"),
-        (["budget=min", "budget.compat=s1"], "compat=s1 counts ends, not tokens"),
-        (["budget.min_thinking_tokens=600"], "budget.min_thinking_tokens 600: with 128 tokens that are left to the"),
-        (["machine.workers=0"], "machine.workers 0: below 1"),
-        (["machine.cache_gib=null"], "machine.cache_gib null: on a CPU nothing tells how much is yours"),
-        (["machine.tensor_parallel=2"], "machine.tensor_parallel 2: engine=transformers keeps a model on one device"),
-        (
-            ["machine=h100", "engine=vllm", "machine.tensor_parallel=2", "machine.data_parallel=2"],
-            "machine.gpus 1: tensor_parallel 2 x data_parallel 2 need 4",
-        ),
-        (["machine.data_parallel=0"], "machine.data_parallel 0: below 1"),
-        (["machine.micro_batch=3"], "train.batch_size 8: not a multiple of machine.micro_batch 3"),
-        (["cost.generate_tokens_per_second=0"], "cost.generate_tokens_per_second 0: not above 0"),
-        (["statistics.level=2"], "statistics.level 2: not below 1. Lower it."),
-        (["task.name=aime26"], "task.name 'aime26': no such task. Known: aime24, aime25"),
-        (["name=../.."], "name '../..': not a plain folder name"),
-        (["name="], "name '': empty. Give it a value"),
-        (["name=."], "name '.': not a plain folder name"),
-        (["name=Paper"], "name 'Paper': reserved, as published, paper, benchmarks, latest are"),
-        (["name=latest"], "name 'latest': reserved"),
-        ([f"name={'long' * 75}"], "300 characters. Use at most 200."),
-        (["pipeline=s1.nope"], "pipeline s1.nope: no such module"),
-        (["generate.temperature=-1"], "generate.temperature -1: below 0. Raise it."),
-        (["seed=one"], "seed 'one': input should be a valid integer"),
-        (["dialect@model.dialect=thought"], "dialect thought: no such option."),
-        (["model.dialect.prompt='Q: '"], "model.dialect.prompt 'Q: ': no {question} in it"),
-        (
-            ["model.dialect.prompt='{question}'", "model.dialect.system=Think."],
-            "model.dialect.system 'Think.': only a chat template has a place for it",
-        ),
-        (["model.dialect.answer_stops=[]"], "model.dialect.answer_stops []: no answer would end"),
-        (["model.dialect.thinking_stops=['']"], "model.dialect.thinking_stops '': an empty text stops everywhere"),
-        (["model.dialect.thinking_end=''"], "model.dialect.thinking_end '': nothing would part thinking and answer"),
-        (
-            ["budget.continuation='\\n\\nWait'"],
-            "holds a backslash and 'n'. If a new line is meant, write \\n in double quotes, such as"
-            " 'budget.continuation=\"\\nWait\"'; if the two characters are, choose other words.",
-        ),
-        (["budget.continuation=\\tWait"], "holds a backslash and 't'. If a tab is meant, write \\t in double quotes"),
-        (['budget.continuation="\\\\nWait"'], "holds a backslash and 'n'."),
-        (
-            ["dialect@model.dialect=think", "budget.continuation='Wait.</think>'"],
-            "budget.continuation 'Wait.</think>': holds the delimiter '</think>' and would not be thinking",
-        ),
-    ],
-)
-def test_impossible_points_are_refused_by_field_value_and_mend(overrides: list[str], complaint: str) -> None:
-    with pytest.raises(InputError) as refused:
-        graph_of(compose(overrides))
-    assert complaint in str(refused.value)
-
-
 def test_points_beside_the_grid_are_crossed_with_the_axes_they_do_not_set() -> None:
     """Once they took the defaults: seeds 1 and 2 had no natural end, and nothing said so."""
     points = compose(["+experiment=budget_scan", "seed=1,2", "-m"]).points
@@ -391,26 +296,3 @@ def test_two_checkpoints_of_one_name_are_two_results(tmp_path: Path, goal: list[
         overrides = ["model=own", f"model.repo={model}", "dialect@model.dialect=s1", *goal]
         keys.add(graph_of(compose(["+experiment=budget_scan", *overrides, "-m"])).product.key)
     assert len(keys) == 2
-
-
-def test_a_missing_data_file_is_refused() -> None:
-    with pytest.raises(InputError, match=r"task.data_file '/no/such.jsonl': no such file"):
-        graph_of(compose(["task=math500", "task.data_file=/no/such.jsonl"]))
-
-
-def test_one_command_has_one_machine() -> None:
-    with pytest.raises(InputError, match="machine: differs between the points of one command"):
-        graph_of(compose(["machine.slots=1,2", "-m"]))
-
-
-@pytest.mark.parametrize(
-    ("compare", "message"),
-    [
-        ('compare={axis: seed, reference: "0"}', r"compare\.axis seed: seeds are pooled.*statistics\.pool_seeds=false"),
-        ("compare={axis: data, reference: limo}", r"compare\.reference limo: no such value of data \(there: null\)"),
-    ],
-)
-def test_a_comparison_that_would_fail_at_the_end_is_refused_before_anything_runs(compare: str, message: str) -> None:
-    composition = compose(["+experiment=smoke", "seed=0,1", compare, "-m"])
-    with pytest.raises(InputError, match=message):
-        graph_of(composition)

@@ -19,8 +19,8 @@ from sweep.json_files import StoreError, create_json, read_json, sealed, write_j
 from sweep.run import main as run_stage
 from sweep.store import StageDirectory
 from tests.support import toy
+from tests.support.housekeeper import User, point
 from tests.support.records import rewrite, unfinish
-from tests.unit.sweep.test_housekeeping import User, point
 
 RECORD = {"usd": 0.5, "seconds": 1.0, "generation": 0, "inputs": {}, "summary": {}}
 

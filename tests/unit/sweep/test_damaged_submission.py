@@ -20,7 +20,7 @@ from sweep.planning import planned
 from sweep.queueing import submit
 from sweep.store import Store
 from tests.support import toy_queue
-from tests.unit.sweep.test_submission import LAUNCH, fan, written
+from tests.support.submissions import LAUNCH, fan, written
 
 DAMAGES = (b"", b"{}", b"[1]", b'{"name": "toy"', b'{"name": "toy"}', b"\xff\xfe", None)
 

@@ -2,100 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from sweep.abandoned import token
 from sweep.attempt import begin
-from sweep.compose import compose
-from sweep.contract import Request
-from sweep.lock import Hold
 from sweep.provenance import PROJECT
 from sweep.result import results_in
-from sweep.roots import release, roots, write_root
+from sweep.roots import write_root
 from sweep.run import main as run_stage
-from sweep.run_sweep import sweep
-from sweep.stage import Stage
-from sweep.store import StageDirectory, Store, StoreError, read_json
-from tests.support import toy
+from sweep.store import StageDirectory, read_json
+from tests.support.housekeeper import User, flip_a_byte
 from tests.support.records import rewrite, unfinish
-
-CONFIG = PROJECT / "tests" / "support" / "toy_conf"
-
-
-def killed() -> str:
-    """The token of a process that is gone."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return token().replace(f"-{os.getpid()}-", f"-{process.pid}-")
-
-
-class User:
-    """Someone with a store and a results folder of their own, and the toy pipeline."""
-
-    def __init__(self, home: Path) -> None:
-        self.home, self.store, self.results = home, Store(home / "store"), home / "results"
-
-    @property
-    def places(self) -> list[str]:
-        return [f"store={self.store.root}", f"results={self.results}", "pipeline=tests.support.toy"]
-
-    def sweep(self, *overrides: str) -> tuple[int, str]:
-        """One scan: exit status and what was printed."""
-        said = io.StringIO()
-        composition = compose([*overrides, *self.places, "-m"], CONFIG)
-        return sweep(composition, Console(file=said, width=200, highlight=False)), said.getvalue()
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "sweep", *words, *self.places]
-        environment = {**os.environ, "COLUMNS": "200"}
-        return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, env=environment)
-
-    def prune(self, *words: str) -> str:
-        done = self.run("store", "prune", *words)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def check(self, *words: str, status: int) -> str:
-        done = self.run("store", "check", *words)
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout
-
-    def directory(self, stage: Stage) -> StageDirectory:
-        return self.store.directory(stage)
-
-    def doubled(self, number: int, fail_at: int | None = None) -> StageDirectory:
-        return self.directory(toy.doubled_of(point(number, fail_at)))
-
-    def number(self, number: int) -> StageDirectory:
-        return self.directory(toy.number_of(point(number)))
-
-    def total(self, *numbers: int, name: str = "toy") -> StageDirectory:
-        request = Request("", {}, [{} for _ in numbers], self.store.root)
-        return self.directory(toy.graph([replace(point(number), name=name) for number in numbers], request).product)
-
-    def lose(self, name: str) -> None:
-        """The results of a name, and what the store remembers of them."""
-        for root in roots(self.store)[0]:
-            if root.result.manifest.experiment == name:
-                release(self.store, root.id, yes=False)
-        shutil.rmtree(self.results / name)
-
-    def files(self) -> set[str]:
-        return {str(path.relative_to(self.home)) for path in self.home.rglob("*")}
-
-
-def point(number: int, fail_at: int | None = None) -> toy.Point:
-    return toy.Point("toy", toy.Shape(number), fail_at)
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +37,6 @@ def user(scanned: User, tmp_path: Path) -> User:
     for result in results_in(user.results)[0]:
         write_root(user.store, result.path, result.manifest.content)
     return user
-
-
-def flip_a_byte(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
 
 
 # --------------------------------------------------------------------------------------------------- list
@@ -312,129 +229,3 @@ def test_a_product_with_a_link_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="out/model: a link"):
         attempt.publish({})
     assert not directory.is_done
-
-
-# -------------------------------------------------------------------------------------------------- prune
-
-
-def test_pruning_removes_only_what_no_result_rests_on(user: User) -> None:
-    total = user.total(2, 3, name="other").address
-    user.lose("other")
-    before = user.files()
-    would = user.prune()
-    assert user.files() == before
-    assert user.doubled(3).address in would and "3 in all" in would
-    assert "3 in all" in user.prune("--yes")
-    gone = before - user.files()
-    assert {"/".join(Path(name).parts[1:3]) for name in gone} == {
-        user.doubled(3).address,
-        user.number(3).address,
-        total,
-    }
-    status, said = user.sweep("shape.number=1,2")
-    assert status == 0 and "0 stages to run" in said
-    assert "nothing to remove." in user.prune()
-
-
-def test_a_log_shared_with_what_goes_stays_with_what_stays(user: User) -> None:
-    """Stages of one worker have one log; the links of the others must not point to nothing."""
-    said = {n: user.doubled(n).log_file.read_text(encoding="utf-8") for n in (1, 2)}
-    owner = next(n for n in (1, 2) if user.doubled(n).log_file.resolve().parent == user.doubled(n).path)
-    kept = 3 - owner
-    for result in ("toy", "other"):
-        user.lose(result)
-    assert user.sweep(f"shape.number={kept}")[0] == 0
-    user.prune("--yes")
-    assert not user.doubled(owner).path.exists()
-    assert user.doubled(kept).log_file.read_text(encoding="utf-8") == said[kept]
-
-
-def test_what_a_batch_shares_goes_with_its_last_stage(user: User) -> None:
-    for result in ("toy", "other"):
-        user.lose(result)
-    user.prune("--yes")
-    assert [path.name for path in user.store.root.iterdir() if path.name != "roots"] == ["lock"]
-
-
-def test_what_failed_stays_with_what_it_rests_on_until_it_is_given_up(user: User) -> None:
-    assert user.sweep("shape.number=7", "fail_at=7", "name=broken")[0] == 1
-    failed = user.doubled(7, fail_at=7)
-    assert "stays, unless --unfinished" in user.prune("--yes")
-    assert failed.failed_file.exists() and user.number(7).is_done
-    user.prune("--unfinished", "--yes")
-    assert not failed.path.exists() and not user.number(7).path.exists()
-    assert user.doubled(1).is_done
-
-
-def test_a_running_stage_and_its_inputs_are_never_removed(user: User) -> None:
-    out = user.doubled(3).out
-    unfinish(user.doubled(3))
-    for result in ("toy", "other"):
-        user.lose(result)
-    with user.doubled(3).locked():
-        user.prune("--unfinished", "--yes")
-        assert out.exists() and user.number(3).is_done and user.store.shared("toys").exists()
-        assert not user.doubled(1).path.exists()
-    user.prune("--unfinished", "--yes")
-    assert not user.doubled(3).path.exists()
-
-
-def test_nothing_is_removed_or_mended_while_a_sweep_is_at_work_nor_the_other_way_round(user: User) -> None:
-    with user.store.held(Hold.SHARED), user.store.held(Hold.SHARED):
-        for words in (["prune", "--yes"], ["check", "--repair"]):
-            refused = user.run("store", *words)
-            assert refused.returncode == 1
-            assert "a sweep, a prune or a mend is at work. Run the command again when that has ended." in refused.stderr
-    with user.store.held(Hold.ALONE), pytest.raises(StoreError, match="being pruned or mended"):
-        user.sweep("shape.number=1,2")
-
-
-def test_leftovers_go_and_what_they_lie_in_stays(user: User) -> None:
-    left = [user.doubled(1).path / "out-00000000", user.doubled(1).scratch, user.number(2).path / "damaged-1"]
-    key = user.total(1, 2).path.name
-    left += [user.results / "toy" / f".{key}.{killed()}", user.store.root / "aside" / "3f9a0b1c"]
-    at_work = [user.results / "toy" / f".{key}.{token()}", user.store.root / "aside" / token()]
-    for path in (*left, *at_work):
-        path.mkdir(parents=True)
-        (path / "file").write_bytes(bytes(1000))
-    assert "5.0 kB" in user.prune("--yes")
-    assert not any(path.exists() for path in left)
-    assert all(path.exists() for path in at_work)
-    user.check(status=0)
-
-
-def test_attempts_that_no_record_names_go_and_what_one_can_be_restored_from_stays(user: User) -> None:
-    unfinished = user.number(7)
-    unfinished.path.mkdir()
-    for directory in (user.number(1), unfinished):
-        for name in ("out-lost", "out-whole"):
-            (directory.path / name).mkdir()
-            (directory.path / name / "file").write_bytes(bytes(1000))
-        for name in ("record-whole.json", "record-torn.json"):
-            (directory.path / name).write_text("{}", encoding="utf-8")
-    user.prune("--yes")
-    names = {path.name for path in user.number(1).path.iterdir()}
-    assert not names & {"out-lost", "out-whole", "record-whole.json", "record-torn.json"}
-    assert user.number(1).out.exists()
-    assert {path.name for path in unfinished.path.iterdir()} == {"out-whole", "record-whole.json", "lock"}
-    user.check(status=0)
-
-
-@pytest.mark.parametrize("damaged", ["store/roots/*.json", "results/toy/*/manifest.json", "store/number/*/stage.json"])
-def test_nothing_is_removed_where_it_cannot_be_known_what_rests_on_what(user: User, damaged: str) -> None:
-    path = next(path for path in user.home.glob(damaged) if "latest" not in path.parts)
-    path.write_text("{", encoding="utf-8")
-    refused = user.run("store", "prune", "--yes")
-    assert refused.returncode == 1
-    assert f"{path}: damaged" in refused.stderr
-
-
-def test_what_an_interrupted_scan_has_finished_is_not_pruned(tmp_path: Path) -> None:
-    """Stages that were never begun are written down all the same, and hold on to what they wait for."""
-    user = User(tmp_path)
-    status, _ = user.sweep("shape.number=1,2,3", "fail_at=3")
-    assert status == 1 and not (user.results / "toy").exists()
-    finished = [user.number(1), user.number(2), user.number(3)]
-    assert all(each.is_done for each in finished)
-    user.prune("--yes")
-    assert all(each.is_done for each in finished)

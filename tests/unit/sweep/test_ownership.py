@@ -19,7 +19,7 @@ from sweep.launch import slurm
 from sweep.launch.ownership import foreign_lines, is_own, owner_of, this_account
 from sweep.launch.submission import SubmissionDirectory, submissions
 from sweep.store import Store
-from tests.unit.sweep.test_submission import fan, written
+from tests.support.submissions import fan, written
 
 DAEMON = pwd.getpwnam("daemon")
 NOBODY = pwd.getpwnam("nobody")

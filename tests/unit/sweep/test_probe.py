@@ -22,7 +22,7 @@ from sweep.probe import Probe, Unusable, main, probe, skew, warnings_of
 from sweep.provenance import PROJECT
 from sweep.show_slurm import show_situation
 from sweep.store import Store
-from tests.unit.sweep.test_submission import fan, written
+from tests.support.submissions import fan, written
 
 JOB = "01-start"
 NFS = Mount("nfs", ("rw", "vers=3", "nolock", "local_lock=all"), Path("/data"))

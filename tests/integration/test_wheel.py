@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 SMALL = ("+experiment=smoke", "-m")
 
 

@@ -1,0 +1,71 @@
+"""A controller that answers as scripted, and waits that take no time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweep.errors import InputError
+from sweep.launch import slurm, slurm_queue
+from sweep.launch.patience import MOST_S, WAITS_S, Patience, QueueAway
+from sweep.launch.submission import SubmissionDirectory
+
+AWAY = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
+
+
+@dataclass
+class Waits:
+    """The time that passes in waits, and what was said before each."""
+
+    now: float = 0.0
+    lines: list[str] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def patience(self, waits_s: Sequence[float] = WAITS_S) -> Patience:
+        return Patience(waits_s, MOST_S, self.sleep, self.lines.append, lambda: self.now)
+
+
+@dataclass
+class Controller:
+    """Takes jobs by their names; each answer to sbatch and squeue is scripted, and is "ok" once the script is over."""
+
+    answers: list[str]  # ok, lost: taken without an answer; away: not taken, no answer; refused
+    jobs: dict[str, str] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+
+    def submit(self, script: Path, arguments: Sequence[str], dependency: str | None) -> str:
+        answer = self._answer(f"sbatch {script.stem}")
+        (name,) = [line.partition("=")[2] for line in script.read_text().splitlines() if "--job-name" in line]
+        if answer == "refused":
+            raise InputError("sbatch: invalid partition specified: gpus. Correct the launch settings or the site.")
+        if answer != "away":
+            assert name not in self.jobs, "sent twice"
+            self.jobs[name] = str(101 + len(self.jobs))
+        if answer != "ok":
+            raise QueueAway(f"{AWAY}.")
+        return self.jobs[name]
+
+    def find(self, name: str) -> str | None:
+        if self._answer("squeue") != "ok":
+            raise QueueAway("squeue: slurm_load_jobs error: Unable to contact slurm controller (connect failure).")
+        return self.jobs.get(name)
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        if ids and self._answer("scancel") != "ok":
+            raise QueueAway("scancel: error: Kill job error: Unable to contact slurm controller (connect failure).")
+        self.cancelled += ids
+
+    def _answer(self, call: str) -> str:
+        self.calls.append(call)
+        return self.answers.pop(0) if self.answers else "ok"
+
+
+Connect = Callable[..., Controller]
+
+
+def send(directory: SubmissionDirectory) -> dict[str, str]:
+    return slurm.send(directory, directory.read().jobs, slurm_queue.submit)

@@ -1,0 +1,46 @@
+"""Submissions of toy stages, written and not sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweep.contract import Launch, LaunchKind
+from sweep.errors import InputError
+from sweep.launch import slurm
+from sweep.launch.submission import SubmissionDirectory
+from sweep.plan import plan
+from sweep.stage import Stage
+from sweep.store import Store
+from tests.support import toy_queue
+from tests.support.toy_queue import make_stage
+
+LAUNCH = Launch(LaunchKind.SLURM, minutes={"cpu": 30, "sft": 90}, max_array_size=1001, partition="main", throttle=2)
+
+
+PROVENANCE = {"git": {"commit": None}, "packages": {}}
+
+
+class Queue:
+    """Takes scripts as sbatch does, and remembers."""
+
+    def __init__(self, refuse_at: int | None = None) -> None:
+        self.sent: list[tuple[str, str | None]] = []
+        self.refuse_at = refuse_at
+
+    def submit(self, script: Path, arguments: Sequence[str], dependency: str | None) -> str:
+        if len(self.sent) == self.refuse_at:
+            raise InputError("sbatch: refused.")
+        self.sent.append((script.stem, dependency))
+        return str(100 + len(self.sent))
+
+
+def fan(points: int = 3) -> Stage:
+    start = make_stage("start", 1)
+    return make_stage("total", 0, *(make_stage("points", n, start) for n in range(points)))
+
+
+def written(store: Store, product: Stage, launch: Launch = LAUNCH) -> SubmissionDirectory:
+    graph, work = toy_queue.graph(product, launch), plan([product], store.is_done)
+    order = slurm.Order("python -m sweep toy", ("toy",), Path.cwd(), store.root / "results")
+    return SubmissionDirectory(slurm.write_submission(graph, work, slurm.queue_shape(graph, work), store, order))

@@ -1,0 +1,240 @@
+"""A submission at the command line: which one is meant, what is asked before it is sent, what is shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sweep.cli import perform
+from sweep.compose import Composition, Entry, compose_entry
+from sweep.contract import Estimate, Request
+from sweep.errors import InputError
+from sweep.launch import slurm
+from sweep.launch.by_script import share_of
+from sweep.launch.ownership import is_own
+from sweep.launch.slurm_state import Seen, standings
+from sweep.launch.submission import store_word, submissions, the_submission
+from sweep.lock import Hold, locked_now
+from sweep.plan import plan
+from sweep.planning import planned
+from sweep.provenance import PROJECT
+from sweep.queueing import submit
+from sweep.show import read_progress
+from sweep.show_slurm import show_jobs, show_situation
+from sweep.stage import CodePolicy, Resources, Stage
+from sweep.store import Store
+from tests.support import toy_queue
+from tests.support.submissions import LAUNCH, Queue, fan, written
+from tests.support.toy_queue import make_stage
+
+
+@pytest.fixture
+def no_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin/nowhere")
+
+
+def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first, second = written(store, fan()), written(store, fan(2))
+    assert the_submission(store.root, None, is_own).path == second.path
+    assert the_submission(store.root, first.name, is_own).path == first.path
+    with pytest.raises(InputError, match="not in"):
+        the_submission(store.root, "nope", is_own)
+
+
+def test_without_any_submission_it_is_said_what_to_do(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    for act in ("status", "resume", "cancel"):
+        with pytest.raises(InputError) as raised:
+            perform([act, f"store={store}"], Console(file=io.StringIO()))
+        assert str(raised.value) == (f"no submissions in {store}. Submit one with launch=slurm, or give store=DIR.")
+
+
+def test_commands_that_are_shown_name_the_store_unless_it_is_the_default_one(tmp_path: Path) -> None:
+    assert store_word(PROJECT / "store") == ""
+    assert store_word(tmp_path / "store") == f" store={tmp_path}/store"
+    assert shlex.split(store_word(Path("/a b,c/it's"))) == [r"store='/a b,c/it\'s'"]
+    assert compose_entry(shlex.split(store_word(Path("/a b,c/it's")))).store == Path("/a b,c/it's")
+    said = io.StringIO()
+    graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, dry_run=True))
+    entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
+    composition = Composition(entry, (), Request("toy", {}, (), entry.store))
+    submit(Console(file=said, width=400), graph, planned(graph, Store(entry.store)), composition)
+    (directory,) = submissions(entry.store)
+    assert f"to submit it: python -m sweep resume {directory.name} store={entry.store}\n" in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("{}", "failed.json is damaged"),
+        ("torn{", "failed.json is damaged"),
+        ("[1]", "failed.json is damaged"),
+        ('{"message": null}', "failed.json is damaged"),
+        ('{"message": "a\\nsecond: b\\r\\n c"}', "a second: b c"),
+    ],
+)
+def test_status_survives_whatever_stands_in_the_files_of_a_stage(tmp_path: Path, content: str, shown: str) -> None:
+    store = Store(tmp_path / "store")
+    directory = written(store, fan())
+    slurm.send(directory, directory.read().jobs, Queue().submit)
+    place = store.directory(make_stage("start", 1))
+    place.failed_file.write_text(content, encoding="utf-8")
+    directory.published_file.write_text(content, encoding="utf-8")
+    failed = Seen("FAILED")
+    disk = slurm.look_at_disk(directory, directory.read())
+    elements = standings(directory.read().jobs, directory.ids(), disk, {"101": failed})
+    said = io.StringIO()
+    show_situation(
+        Console(file=said, width=400), directory, slurm.Situation(directory.read(), tuple(elements), "squeue")
+    )
+    (line,) = [each for each in said.getvalue().splitlines() if each.lstrip().startswith("failed")]
+    assert shown in line
+    assert not [each for each in said.getvalue().splitlines() if each.startswith("second")]
+    assert "published: where cannot be read any more" in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"),
+    [
+        ('{"done": 1e400, "total": 1, "unit": "u"}', (0, 0, "")),
+        ('{"done": NaN, "total": 1, "unit": "u"}', (0, 0, "")),
+        ("[" * 100_000, (0, 0, "")),
+        ('{"done": 3, "total": 5, "unit": "a\\nb"}', (3, 5, "a b")),
+    ],
+)
+def test_progress_is_read_whatever_stands_there(tmp_path: Path, content: str, seen: tuple[int, int, str]) -> None:
+    file = tmp_path / "progress.json"
+    file.write_text(content, encoding="utf-8")
+    assert read_progress(file) == seen
+    assert read_progress(tmp_path) == (0, 0, "")
+
+
+def test_of_several_open_submissions_the_one_to_cancel_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first, second = written(store, fan()), written(store, fan(2))
+    console = Console(file=io.StringIO())
+    with pytest.raises(InputError, match=f"2 submissions are open. Name one: {first.name}, {second.name}"):
+        perform(["cancel", f"store={store.root}"], console)
+    assert perform(["cancel", first.name, f"store={store.root}"], console) == 0
+    assert (first.is_open, second.is_open) == (False, True)
+    assert perform(["cancel", f"store={store.root}"], console) == 0  # only one is left
+    assert not second.is_open
+
+
+def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    product = fan()
+    graph = dataclasses.replace(
+        toy_queue.graph(product, LAUNCH), estimates={product.address: Estimate(usd=101.0, device_seconds=1.0)}
+    )
+    entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=False, also=())
+    composition = Composition(entry, (), Request("toy", {}, (), entry.store))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(InputError, match="Add yes=true to submit"):
+        submit(Console(file=io.StringIO()), graph, planned(graph, Store(composition.entry.store)), composition)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_job_that_would_be_told_to_stop_as_it_starts_is_refused(tmp_path: Path) -> None:
+    graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, minutes={"cpu": 6}, signal_seconds=300))
+    entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
+    composition = Composition(entry, (), Request("toy", {}, (), entry.store))
+    dry = dataclasses.replace(graph, launch=dataclasses.replace(graph.launch, dry_run=True))
+    with pytest.raises(InputError, match=r"signal_seconds 300: 01-start has 6 minutes.*launch.minutes.cpu"):
+        submit(Console(file=io.StringIO()), dry, planned(dry, Store(composition.entry.store)), composition)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: None) -> None:
+    places = [f"store={tmp_path / 'store'}", f"results={tmp_path / 'results'}"]
+
+    def sweep(*words: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "sweep", *words, *places], cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    status, _ = sweep("+experiment=smoke", "launch=slurm", "launch.dry_run=true", "launch.ask_above_usd=-1", "-m")
+    assert status == 0
+    status, said = sweep("resume")
+    assert status == 1 and "Add yes=true to submit" in said
+    status, said = sweep("resume", "--yes")
+    assert status == 1 and "sbatch: not found here" in said
+    assert the_submission(tmp_path / "store", None, is_own).ids() == {}
+
+
+def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
+    directory = written(Store(tmp_path / "store"), fan())
+    with (
+        locked_now(directory.path / "lock", Hold.ALONE),
+        pytest.raises(InputError, match="being sent, resumed or cancelled elsewhere"),
+    ):
+        perform(["resume", f"store={tmp_path / 'store'}"], Console(file=io.StringIO()))
+
+
+def test_the_shape_of_the_queue_is_shown(golden: Callable[[str, str], None]) -> None:
+    train = Stage(
+        "checkpoint",
+        1,
+        toy_queue.Make(1),
+        "a:b",
+        resources=Resources("sft", nodes=2, devices=8, processes=8),
+        code=CodePolicy.EXPENSIVE,
+    )
+    answers = [
+        Stage(
+            "answers",
+            1,
+            toy_queue.Make(n),
+            "a:b",
+            {"of": (train,)},
+            resources=Resources("generate", devices=2),
+            code=CodePolicy.EXPENSIVE,
+        )
+        for n in range(3)
+    ]
+    scores = [make_stage("scores", n, each) for n, each in enumerate(answers)]
+    graph = toy_queue.graph(make_stage("report", 1, *scores), LAUNCH)
+    said = io.StringIO()
+    show_jobs(Console(file=said, width=120), slurm.queue_shape(graph, plan([graph.product], lambda s: False)), LAUNCH)
+    golden("slurm/shape.txt", said.getvalue())
+
+
+def test_a_script_makes_its_own_share_and_names_what_stands_before_the_rest() -> None:
+    start = make_stage("start", 1)
+    train = Stage(
+        "checkpoint",
+        1,
+        toy_queue.Make(1),
+        "a:b",
+        {"of": (start,)},
+        resources=Resources("sft"),
+        code=CodePolicy.EXPENSIVE,
+    )
+    answers = Stage(
+        "answers",
+        1,
+        toy_queue.Make(2),
+        "a:b",
+        {"of": (train, make_stage("questions", 3))},
+        resources=Resources("generate"),
+        code=CodePolicy.EXPENSIVE,
+    )
+    work = plan([make_stage("report", 4, answers)], lambda stage: False)
+
+    def shares(script: str) -> tuple[list[str], list[str], list[str]]:
+        share = share_of(work, script, "cpu")
+        own = [stage.name for unit in share.units for stage in unit.stages]
+        return [each.name for each in share.here], own, [each.name for each in share.later]
+
+    assert shares("sft") == (["start"], ["checkpoint"], ["answers"])
+    assert shares("generate") == ([], [], ["checkpoint"])
+    assert shares("cpu") == (["start", "questions"], [], ["checkpoint"])
