@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from rich.console import Console
 
 from sweep import roots as roots_file
 from sweep.carry_out import carry_out
 from sweep.checksums import file_states
+from sweep.console import Console
 from sweep.contract import Graph, Request
 from sweep.copying import copy_to
 from sweep.errors import InputError

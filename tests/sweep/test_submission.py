@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from sweep.attempt import begin
 from sweep.cli import perform
 from sweep.compose import Composition, Entry, compose_entry
+from sweep.console import Console
 from sweep.contract import Estimate, Launch, LaunchKind, Request
 from sweep.errors import InputError
 from sweep.launch import slurm, slurm_queue
