@@ -2,7 +2,7 @@
 
     python docs/reference.py            rewrite both
 
-A meaning is the comment beside or above a field, or the docstring below it. tests/unit/test_docs.py fails if a field has
+A meaning is the comment beside or above a field, or the docstring below it. A test fails if a field has
 none, or if a committed page is not what this file makes.
 """
 

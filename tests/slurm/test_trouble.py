@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from sweep.cli import perform
+from sweep.console import Console
 from sweep.errors import InputError
 from sweep.launch import patience, slurm, slurm_queue
 from sweep.launch.patience import Patience

@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from sweep.claim import TOKEN, claimed
 from sweep.compose import compose
+from sweep.console import Console
 from sweep.holder import text_of, this_process
 from sweep.run import main as run_stage
 from sweep.run_sweep import sweep

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from sweep.carry_out import carry_out
+from sweep.console import Console
 from sweep.contract import Graph, Request
 from sweep.plan import plan
 from sweep.stage import Stage

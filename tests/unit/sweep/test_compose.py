@@ -9,8 +9,8 @@ import pytest
 
 from sweep.compose import Composition, compose
 from sweep.errors import InputError
-from sweep.provenance import PROJECT
 from sweep.places import shipped
+from sweep.provenance import PROJECT
 
 CONFIG = PROJECT / "tests" / "support" / "toy_conf"
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from sweep.cli import perform
 from sweep.compose import Composition, Entry
+from sweep.console import Console
 from sweep.contract import Request
 from sweep.errors import InputError
 from sweep.launch import slurm, slurm_queue

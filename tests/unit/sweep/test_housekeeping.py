@@ -150,7 +150,7 @@ def test_a_flipped_byte_is_told_set_aside_and_made_again(user: User) -> None:
     flip_a_byte(user.doubled(2).out / "doubled.json")
     place = user.doubled(2).address
     told = user.check(status=1)
-    assert f"damaged  {place}  out/doubled.json: other bytes than were published. To mend it: python -m" in told
+    assert f"damaged  {place}  out/doubled.json: other bytes than were published. To repair it: python -m" in told
     assert "Set aside, the next sweep makes it again." in user.check("--repair", status=0)
     assert (user.doubled(2).path / "damaged-1" / "out" / "doubled.json").exists()
     assert not user.doubled(2).is_done
@@ -215,7 +215,7 @@ def test_a_product_from_before_checksums_is_unchecked_and_not_damaged(user: User
 def test_what_a_batch_shares_is_read_and_mended_by_its_pipeline(user: User) -> None:
     with (user.store.shared("toys") / "calls.txt").open("a", encoding="utf-8") as calls:
         calls.write("torn")
-    assert "damaged  shared/toys  calls.txt: line 4 torn. To mend it: " in user.check(status=1)
+    assert "damaged  shared/toys  calls.txt: line 4 torn. To repair it: " in user.check(status=1)
     with user.doubled(3).locked():
         assert "A worker is there: repair it when that has ended." in user.check("--repair", status=1)
     assert "Rewritten without it." in user.check("--repair", status=0)

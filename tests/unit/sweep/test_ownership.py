@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from sweep.cli import perform
+from sweep.console import Console
 from sweep.errors import InputError
 from sweep.json_files import CHECKSUM
 from sweep.launch import slurm

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from rich.console import Console
 
 from sweep.carry_out import carry_out
 from sweep.checksums import file_states

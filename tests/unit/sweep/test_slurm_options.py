@@ -7,9 +7,9 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from sweep.compose import compose
+from sweep.console import Console
 from sweep.contract import Launch, LaunchKind
 from sweep.errors import InputError
 from sweep.launch import slurm
