@@ -16,6 +16,7 @@ import pytest
 
 from sweep.carry_out import carry_out
 from sweep.checksums import file_states
+from sweep.console import Console
 from sweep.errors import InputError
 from sweep.plan import plan
 from sweep.prune import prune
