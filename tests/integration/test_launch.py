@@ -181,7 +181,14 @@ def command(home: Path, *words: str) -> list[str]:
 
 def driver(home: Path, *words: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(PROJECT)}
-    return subprocess.Popen(command(home, *words), cwd=PROJECT, stdout=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        command(home, *words),
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
 
 
 @pytest.mark.parametrize("count", ["2", "4"])

@@ -239,9 +239,9 @@ def test_what_can_be_resolved_is_written_and_the_rest_named(here: Path, hub: Fak
 
 def test_a_command_with_all_its_commits_has_nothing_to_pin(here: Path) -> None:
     status, text = sweep("pin", "data=dial_1k", here=here, environment=offline(here / "home"))
-    assert (status, text.strip()) == (0, "nothing to pin: all has its commit already.")
-    status, text = sweep("pin", "refresh=yes", here=here, environment=offline(here / "home"))
-    assert (status, text.partition(":")[0]) == (1, "error refresh=yes")
+    assert (status, text.strip()) == (0, "nothing to pin: every name has its commit already.")
+    status, text = sweep("pin", "refresh=true", here=here, environment=offline(here / "home"))
+    assert (status, text.strip()) == (2, "error pin: refresh=true is now an option. Write --refresh.")
 
 
 @pytest.mark.parametrize("words", [["prefetch"], ["prepare", "cpu", "units.txt"]])

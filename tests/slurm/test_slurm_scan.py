@@ -47,7 +47,7 @@ class Scientist:
         environment = {**os.environ, "COLUMNS": "250"}
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout
+        return done.stdout + (done.stderr if status else "")
 
     def products(self) -> dict[str, object]:
         """The checksums of the files of all products that are made of tokens and numbers, not of seconds."""

@@ -53,7 +53,7 @@ class Checkout:
             env={**os.environ, "PYTHONPATH": str(self.code), "COLUMNS": "250", "PYTHONDONTWRITEBYTECODE": "1"},
         )
         assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout
+        return done.stdout if status == 0 else done.stdout + done.stderr
 
     def edit(self, old: str, new: str) -> None:
         path = self.code / TOY
