@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from s1.generate.engine import Portion, Request, Sampling, completion
+from s1.generate.engine import Delta, GenerationRequest, Sampling, completion
 from s1.generate.transformers_engine import TransformersEngine
 
 GREEDY = Sampling(temperature=0.0)
@@ -46,7 +46,10 @@ def main() -> None:
     table.add_row(*row("model.generate, static batches", requests, static, seconds))
     ours, seconds = timed(lambda: continuous(engine, requests))
     table.add_row(*row("engine", requests, ours, seconds))
-    again = [Request(each.prompt_ids + ids, 8, (), False, GREEDY, 0) for each, ids in zip(requests, ours, strict=True)]
+    again = [
+        GenerationRequest(each.prompt_ids + ids, 8, (), False, GREEDY, 0)
+        for each, ids in zip(requests, ours, strict=True)
+    ]
     answers, seconds = timed(lambda: continuous(TransformersEngine(model, arguments.slots, CACHE_BYTES), again))
     table.add_row(*row("8 more tokens, texts to be read", again, answers, seconds))
     answers, seconds = timed(lambda: continuous(engine, again))
@@ -76,11 +79,11 @@ def smollm2() -> PreTrainedModel:
     return LlamaForCausalLM(config).eval()
 
 
-def mixed_requests(count: int, vocabulary: int) -> list[Request]:
+def mixed_requests(count: int, vocabulary: int) -> list[GenerationRequest]:
     """Lengths from an exponential distribution of mean 60, between 8 and 400."""
     rng = random.Random(0)
     return [
-        Request(
+        GenerationRequest(
             prompt_ids=tuple(rng.randrange(1, vocabulary) for _ in range(rng.randint(20, 60))),
             max_tokens=min(400, 8 + int(rng.expovariate(1 / 60))),
             stop_ids=(),
@@ -92,7 +95,7 @@ def mixed_requests(count: int, vocabulary: int) -> list[Request]:
     ]
 
 
-def static_batches(model: PreTrainedModel, requests: list[Request], rows: int) -> list[tuple[int, ...]]:
+def static_batches(model: PreTrainedModel, requests: list[GenerationRequest], rows: int) -> list[tuple[int, ...]]:
     """Left-padded batches in order of arrival, each as long as its longest request."""
     texts: list[tuple[int, ...]] = []
     for start in range(0, len(requests), rows):
@@ -106,8 +109,8 @@ def static_batches(model: PreTrainedModel, requests: list[Request], rows: int) -
     return texts
 
 
-def continuous(engine: TransformersEngine, requests: list[Request]) -> list[tuple[int, ...]]:
-    heard: dict[int, list[Portion]] = {id(request): [] for request in requests}
+def continuous(engine: TransformersEngine, requests: list[GenerationRequest]) -> list[tuple[int, ...]]:
+    heard: dict[int, list[Delta]] = {id(request): [] for request in requests}
     for request in requests:
         engine.add(request)
     while not engine.is_idle:
@@ -122,7 +125,7 @@ def timed(work: Callable[[], list[tuple[int, ...]]]) -> tuple[list[tuple[int, ..
     return result, time.perf_counter() - start
 
 
-def row(what: str, requests: list[Request], texts: list[tuple[int, ...]], seconds: float) -> list[str]:
+def row(what: str, requests: list[GenerationRequest], texts: list[tuple[int, ...]], seconds: float) -> list[str]:
     sampled = sum(map(len, texts))
     prompt = sum(len(each.prompt_ids) for each in requests)
     return [what, f"{sampled:,}", f"{prompt:,}", f"{seconds:.2f}", f"{sampled / seconds:,.0f}"]

@@ -19,11 +19,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from s1.config import Architecture, Method, Overlong, Train
+from s1.config.schema import Architecture, Overlong, Train, TrainMethod
+from s1.models.location import CHAT_PIECES, piece_tokenizer, random_model
 from s1.records import TokenRow
 from s1.train.order import row_order
-from s1.train.start import CHAT_PIECES, piece_tokenizer, random_model
-from s1.train.trainer import IGNORED, Course, arguments_of, trainer_of
+from s1.train.trainer import IGNORED, TrainerHooks, arguments_of, trainer_of
 
 PROJECT = Path(__file__).resolve().parents[1]
 MEAN, MOST, SIGMA = 120, 512, 0.5  # tokens, tokens, of the logarithm
@@ -31,7 +31,7 @@ ROWS, STEPS, BATCH, MICRO_BATCH = 512, 20, 16, 8
 WARM_STEPS = 4  # that no clock counts
 MODEL = Architecture(hidden_size=128, layers=4, heads=4, feed_forward_size=256, rope_theta=1e4, initializer_range=0.02)
 RECIPE = Train(
-    method=Method.FULL,
+    method=TrainMethod.FULL,
     epochs=None,
     steps=STEPS,
     batch_size=BATCH,
@@ -80,7 +80,7 @@ def ours(recipe: Train, micro_batch: int, padding_free: bool) -> Measured:
     settings = {**SETTINGS, "micro_batch": micro_batch, "padding_free": padding_free}
     with tempfile.TemporaryDirectory() as folder:
         clock = lambda *_progress: ends.append(time.perf_counter())  # noqa: E731
-        course = Course(STEPS, Path(folder), clock, lambda: False, None)
+        course = TrainerHooks(STEPS, Path(folder), clock, lambda: False, None)
         arguments = arguments_of(recipe, course, settings, 1)
         arguments.save_strategy = "no"
         trainer = trainer_of(*model_and_tokenizer(), arguments, data, order, course)

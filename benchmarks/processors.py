@@ -30,7 +30,7 @@ PROCESSORS: Mapping[str, Mapping[str, str]] = {  # the last trains the model tha
     "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "MKL_ENABLE_INSTRUCTIONS": "AVX512"},
 }
 REFERENCE = list(PROCESSORS)[-1]
-GENERATED = ("answers", "scores", "curve", "report", "shared", "roots")
+GENERATED = ("traces", "scores", "curve", "report", "shared", "roots")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def scan(processor: str, experiment: str, home: Path) -> Scan:
         for name, state in json.loads(record.read_text(encoding="utf-8"))["files"].items()
         if name.endswith(".safetensors")
     )
-    files = (home / "store").glob("answers/*/*/answers.jsonl")
+    files = (home / "store").glob("traces/*/*/answers.jsonl")
     answers = {path.parents[1].name: path.read_text(encoding="utf-8").splitlines() for path in sorted(files)}
     return Scan(accuracy, answers, weights)
 

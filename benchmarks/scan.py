@@ -67,9 +67,9 @@ def answers(overrides: Sequence[str], trained: Path) -> Measured:
     """One case in a fresh store that has the trained model and nothing generated."""
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "store"
-        shutil.copytree(trained, store, ignore=shutil.ignore_patterns("answers", "scores", "curve", "report", "shared"))
+        shutil.copytree(trained, store, ignore=shutil.ignore_patterns("traces", "scores", "curve", "report", "shared"))
         sweep([*overrides, "-m"], store)
-        records = [json.loads(path.read_text(encoding="utf-8")) for path in store.glob("answers/*/record.json")]
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in store.glob("traces/*/record.json")]
     names = ("engine_tokens", "sampled_tokens", "prompt_tokens", "cached_tokens")
     return Measured(
         **{name: sum(record["summary"][name] for record in records) for name in names},

@@ -2,7 +2,7 @@
 
     submit    from the command to the prompt, for 1,000 points: of the laptop model, and of stages that share nothing
     idle      between the record of a stage and the first line of the script of the one that waits for it
-    start     from there to the stage function, and what of it a bare `import sweep.run` takes
+    start     from there to the stage function, and what of it a bare `import sweep.worker.run` takes
 
 Needs Debian's packages of SLURM (tests/slurm). Writes results/benchmarks/slurm.md.
 """
@@ -24,12 +24,12 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from sweep.contract import Graph, Launch, LaunchKind, Workers  # noqa: E402
-from sweep.launch import slurm  # noqa: E402
-from sweep.launch.submission import SubmissionDirectory  # noqa: E402
-from sweep.plan import plan  # noqa: E402
-from sweep.stage import Resources, Stage  # noqa: E402
-from sweep.store import Store, read_json  # noqa: E402
+from sweep.core.pipeline import Graph, Launch, LaunchKind, Workers  # noqa: E402
+from sweep.core.stage import Resources, Stage  # noqa: E402
+from sweep.plan.graph import plan  # noqa: E402
+from sweep.slurm import lifecycle  # noqa: E402
+from sweep.slurm.submission import SubmissionDirectory  # noqa: E402
+from sweep.store.directory import Store, read_json  # noqa: E402
 from tests.support.cluster import Cluster  # noqa: E402
 from tests.support.toy_queue import Make  # noqa: E402
 
@@ -62,10 +62,10 @@ def send(store: Store, product: Stage) -> tuple[SubmissionDirectory, Submitted]:
         launch=LAUNCH,
     )
     work = plan([product], store.is_done)
-    jobs = slurm.queue_shape(graph, work)[:-1]
-    order = slurm.Order("bench", (), Path.cwd(), store.root / "results")
-    directory = SubmissionDirectory(slurm.write_submission(graph, work, jobs, store, order))
-    slurm.send(directory, jobs)
+    jobs = lifecycle.queue_shape(graph, work)[:-1]
+    order = lifecycle.SubmissionRequest("bench", (), Path.cwd(), store.root / "results")
+    directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, order))
+    lifecycle.send(directory, jobs)
     elements = sum(len(job.elements) for job in jobs)
     return directory, Submitted(time.monotonic() - began, len(jobs), elements, len(work.needed))
 
@@ -78,11 +78,11 @@ def stage(name: str, number: int, *inputs: Stage, cpus: int = 1) -> Stage:
 
 def unshared(home: Path) -> Submitted:
     """1,000 points that share a start: three arrays of 1,000 elements."""
-    start = stage("start", 0)
+    start = stage("base_model", 0)
     points = [stage("points", n, start) for n in range(POINTS)]
     scores = [stage("scores", n, each, cpus=2) for n, each in enumerate(points)]
     directory, submitted = send(Store(home / "store"), stage("report", 0, *scores))
-    slurm.cancel(directory)
+    lifecycle.cancel_submission(directory)
     return submitted
 
 
@@ -98,7 +98,7 @@ def scanned(home: Path) -> Submitted:
     (path,) = (home / "store" / "submissions").iterdir()
     directory = SubmissionDirectory(path)
     jobs = directory.read().jobs
-    slurm.cancel(directory)
+    lifecycle.cancel_submission(directory)
     elements = [element for job in jobs for element in job.elements]
     return Submitted(seconds, len(jobs), len(elements), sum(len(each.stages) for each in elements))
 
@@ -119,7 +119,7 @@ def chained(cluster: Cluster, home: Path) -> tuple[list[float], list[float]]:
 
 def importing() -> float:
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import sweep.run"], cwd=PROJECT, check=True)
+    subprocess.run([sys.executable, "-c", "import sweep.worker.run"], cwd=PROJECT, check=True)
     return time.monotonic() - began
 
 
@@ -162,7 +162,7 @@ def main() -> None:
         rows.append((f"submit {POINTS:,} points: {name}", f"{spread([each.seconds for each in found])} s; {shape}"))
     rows.append(("idle between dependent stages", f"{spread([s for idle, _ in chains for s in idle])} s"))
     rows.append(("from the script to the stage function", f"{spread([s for _, start in chains for s in start])} s"))
-    rows.append(("of which `import sweep.run`", f"{spread([importing() for _ in range(5)])} s"))
+    rows.append(("of which `import sweep.worker.run`", f"{spread([importing() for _ in range(5)])} s"))
     text = report(rows, repeats)
     (PROJECT / "results" / "benchmarks" / "slurm.md").write_text(text, encoding="utf-8")
     print(text)

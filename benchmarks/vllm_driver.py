@@ -14,9 +14,8 @@ from pathlib import Path
 
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
-from s1.generate.move import Close, Move, Sample
-from s1.generate.rollout import Job, Rollout
-from s1.generate.trace import Part, Trace
+from s1.generate.rollout import Rollout, TraceJob
+from s1.generate.trace import Close, Move, Part, Sample, Trace
 from s1.records import Ending
 
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -78,7 +77,7 @@ class Driver:
         rollout = Rollout(VllmEngine(self._llm.llm_engine))
         with tempfile.TemporaryDirectory() as folder, Continuations(Path(folder)) as store:
             jobs = [
-                Job(index, "", Long(tokens), Trace(ids), Sampling(0.0), index, store)
+                TraceJob(index, "", Long(tokens), Trace(ids), Sampling(0.0), index, store)
                 for index, (ids, tokens) in enumerate(zip(self._prompts, self._lengths, strict=True))
             ]
             for _ in rollout.run(jobs):

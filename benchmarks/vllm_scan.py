@@ -114,7 +114,7 @@ def first_rows(source: Path, target: Path) -> Path:
 
 
 def model_directory(prepared: Path) -> Path:
-    (directory,) = prepared.glob("start/*/out")
+    (directory,) = prepared.glob("base_model/*/out")
     return directory
 
 

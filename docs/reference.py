@@ -29,11 +29,11 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [] if str(PROJECT) in sys.path else [str(PROJECT)]  # run as a script, from any directory
 
-from s1.experiment import Experiment  # noqa: E402
-from sweep.cli_parser import overview  # noqa: E402
-from sweep.cli_parser import page as help_page  # noqa: E402
-from sweep.cli_table import COMMANDS  # noqa: E402
-from sweep.compose import CONFIG, Entry, compose  # noqa: E402
+from s1.point import Experiment  # noqa: E402
+from sweep.cli.parser import overview  # noqa: E402
+from sweep.cli.parser import page as help_page  # noqa: E402
+from sweep.cli.table import COMMANDS  # noqa: E402
+from sweep.config.compose import CONFIG, Entry, compose  # noqa: E402
 
 CONFIGURATION = PROJECT / "docs" / "configuration.md"
 COMMAND_LINE = PROJECT / "docs" / "cli.md"

@@ -20,10 +20,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s1.generate.trace import Origin, Part, Segment
-from s1.records import Answer, AnswerEnd, Ending, Outcome, Question, Score, read_rows
-from s1.report.columns import HAS_AXES, Type, columns_of
-from s1.report.columns import read_rows as read_table
+from s1.files.csv_files import HAS_AXES, Type, columns_of
+from s1.files.csv_files import read_rows as read_table
+from s1.generate.trace import Part, Segment, TokenOrigin
+from s1.records import AnswerEnd, Ending, Outcome, Question, ScoreRow, TraceRow, read_rows
 from sweep.api import (
     InputError,
     Product,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["InputError", "Point", "Result", "RunError", "RunPlan", "StoreError", "Trace", "load", "plan", "run"]
 EXPERIMENT = re.compile(r"[\w./-]+")
 POINTS = "table.csv"
-CURVE, SCORES, ANSWERS, QUESTIONS = "curve", "scores", "answers", "questions"  # stages, and their roles as inputs
+CURVE, SCORES, ANSWERS, QUESTIONS = "curve", "scores", "traces", "questions"  # stages, and their roles as inputs
 DTYPES = {Type.TEXT: "string", Type.NUMBER: "Float64", Type.INTEGER: "Int64"}
 
 
@@ -190,11 +190,11 @@ class Result:
         questions = read_rows(self._product(asked).out / "questions.jsonl", Question)
         prompts = {each.question_id: each.prompt for each in questions}
         scores = {(each.question_id, each.sample): each for each in self._scores(point)}
-        for answer in read_rows(answers.out / "answers.jsonl", Answer):
+        for answer in read_rows(answers.out / "answers.jsonl", TraceRow):
             yield _trace(point, prompts[answer.question_id], answer, scores[answer.question_id, answer.sample])
 
-    def _scores(self, point: Point) -> list[Score]:
-        return read_rows(self._product(point.scores).out / "scores.jsonl", Score)
+    def _scores(self, point: Point) -> list[ScoreRow]:
+        return read_rows(self._product(point.scores).out / "scores.jsonl", ScoreRow)
 
     def _rows(self, point: Point) -> Iterator[dict[str, Any]]:
         for score in self._scores(point):
@@ -206,7 +206,7 @@ class Result:
         return product_of(self._published, address, self.store)
 
 
-def _trace(point: Point, prompt: str, answer: Answer, score: Score) -> Trace:
+def _trace(point: Point, prompt: str, answer: TraceRow, score: ScoreRow) -> Trace:
     return Trace(
         point=point.label,
         seed=point.seed,
@@ -233,7 +233,7 @@ def _segment(written: Mapping[str, Any]) -> Segment:
     return Segment(
         ids=tuple(written["ids"]),
         part=Part(written["part"]),
-        origin=Origin(written["origin"]),
+        origin=TokenOrigin(written["origin"]),
         ended_by=None if ended_by is None else tuple(ended_by),
     )
 

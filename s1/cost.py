@@ -13,16 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from s1.config import ConfigError, Train
-from s1.experiment import Experiment
-from s1.generate.methods.method import ComputeRequest
+from s1.config.data import Endpoint
+from s1.config.resources import Cost, filled
+from s1.config.schema import ComputeRequest, ConfigError, Train
 from s1.generate.methods.registry import method_of
-from s1.recipe import Endpoint
-from s1.resources import Cost, filled
+from s1.point import PointConfig
 from s1.train.flops import device_seconds, training_flops, training_tokens
 from s1.train.memory import Memory, memory
-from sweep.contract import Estimate
-from sweep.stage import Summary
+from sweep.core.pipeline import CostEstimate
+from sweep.core.stage import Summary
 
 ENDPOINT = "replies_without_usage"  # what only the summary of an asked endpoint has
 
@@ -33,27 +32,27 @@ class GeneratedTokens:
     answer: int
 
 
-def training(x: Experiment) -> Estimate:
+def training_estimate(x: PointConfig) -> CostEstimate:
     """Fine-tuning of one checkpoint."""
     if x.train is None or x.data.pool is None:
-        return Estimate()
+        return CostEstimate()
     return _trained(x, x.train, x.data.selection.examples or x.data.pool.rows)
 
 
-def pretraining(x: Experiment) -> Estimate:
+def pretraining(x: PointConfig) -> CostEstimate:
     """What a fresh model learns before it is a base model."""
     lesson = x.model.pretraining
-    return Estimate() if lesson is None else _trained(x, lesson.train, lesson.examples)
+    return CostEstimate() if lesson is None else _trained(x, lesson.train, lesson.examples)
 
 
-def training_memory(x: Experiment) -> Memory | None:
+def training_memory(x: PointConfig) -> Memory | None:
     """What fine-tuning takes on each device; None: nothing is trained, or nobody says how large the model is."""
     if x.train is None or x.data.pool is None or x.model.shape is None:
         return None
     return memory(x.model.shape, x.train, filled(x.machine, x.train.batch_size))
 
 
-def too_large(x: Experiment) -> list[str]:
+def does_not_fit(x: PointConfig) -> list[str]:
     """Why fine-tuning cannot run on this machine whatever the rows: at most one line, with the mend."""
     need = training_memory(x)
     if need is None or x.train is None or not need.hopeless:
@@ -65,21 +64,21 @@ def too_large(x: Experiment) -> list[str]:
     ]
 
 
-def solving(x: Experiment) -> Estimate:
+def solver_generation(x: PointConfig) -> CostEstimate:
     """One solver's answers to a whole pool."""
     if x.data.pool is None:
-        return Estimate()
+        return CostEstimate()
     tokens = x.data.pool.rows * (x.cost.natural_thinking_tokens + x.cost.natural_answer_tokens)
     return _priced(tokens, tokens / x.cost.generate_tokens_per_second, x.cost)
 
 
-def asking(endpoint: Endpoint, questions: int, prompt_tokens: int, reply_tokens: int) -> Estimate:
+def chat_requests(endpoint: Endpoint, questions: int, prompt_tokens: int, reply_tokens: int) -> CostEstimate:
     """A model behind an endpoint, asked once about every row: no device of ours, but a price."""
     tokens = questions * reply_tokens
-    return Estimate(tokens, 0.0, endpoint.usd(questions * prompt_tokens, tokens))
+    return CostEstimate(tokens, 0.0, endpoint.usd(questions * prompt_tokens, tokens))
 
 
-def generation(points: Sequence[Experiment], questions: int) -> list[Estimate]:
+def generation(points: Sequence[PointConfig], questions: int) -> list[CostEstimate]:
     """One estimate per point; `points` share a continuation store unless they say otherwise."""
     charged = 0
     estimates = []
@@ -92,7 +91,7 @@ def generation(points: Sequence[Experiment], questions: int) -> list[Estimate]:
     return estimates
 
 
-def in_shards(whole: Estimate, count: int, cost: Cost) -> list[Estimate]:
+def shard_estimates(whole: CostEstimate, count: int, cost: Cost) -> list[CostEstimate]:
     """The same generation by so many workers: each has its start-up."""
     seconds = max(0.0, whole.device_seconds - cost.seconds_per_stage) / count
     return [_priced((whole.tokens + index) // count, seconds, cost) for index in range(count)]
@@ -105,12 +104,12 @@ def generated_tokens(request: ComputeRequest, cost: Cost, traces: int) -> Genera
     return GeneratedTokens(thinking * traces, (answer if cap is None else min(cap, answer)) * traces)
 
 
-def overhead(cost: Cost) -> Estimate:
+def overhead(cost: Cost) -> CostEstimate:
     """A worker's start-up, for a stage that generates nothing."""
-    return Estimate(0, cost.seconds_per_stage, cost.seconds_per_stage * cost.usd_per_device_hour / 3600)
+    return CostEstimate(0, cost.seconds_per_stage, cost.seconds_per_stage * cost.usd_per_device_hour / 3600)
 
 
-def usage(summaries: Mapping[str, Summary]) -> list[str]:
+def usage_lines(summaries: Mapping[str, Summary]) -> list[str]:
     """What generation and endpoints took, by the summaries of all stages."""
     return [*_generated(summaries), *(_paid(address, each) for address, each in summaries.items() if ENDPOINT in each)]
 
@@ -123,7 +122,7 @@ def _paid(address: str, summary: Summary) -> str:
 
 def _generated(summaries: Mapping[str, Summary]) -> list[str]:
     """How much was shared, how much the engine's cache had."""
-    answers = [summary for address, summary in summaries.items() if address.startswith("answers/")]
+    answers = [summary for address, summary in summaries.items() if address.startswith("traces/")]
 
     def total(name: str) -> int:
         return sum(int(summary[name] or 0) for summary in answers)
@@ -138,7 +137,7 @@ def _generated(summaries: Mapping[str, Summary]) -> list[str]:
     return lines if answers else []
 
 
-def _trained(x: Experiment, train: Train, examples: int) -> Estimate:
+def _trained(x: PointConfig, train: Train, examples: int) -> CostEstimate:
     row = min(x.cost.tokens_per_example, train.block_size)
     tokens = training_tokens(train, examples, row)
     return _priced(
@@ -146,7 +145,7 @@ def _trained(x: Experiment, train: Train, examples: int) -> Estimate:
     )
 
 
-def _training_seconds(x: Experiment, train: Train, tokens: int, row_tokens: int) -> float:
+def _training_seconds(x: PointConfig, train: Train, tokens: int, row_tokens: int) -> float:
     """Of one device, for all of it."""
     cost, shape = x.cost, x.model.shape
     if cost.train_tokens_per_second is not None:
@@ -160,7 +159,7 @@ def _training_seconds(x: Experiment, train: Train, tokens: int, row_tokens: int)
     return device_seconds(flops, cost.peak_tflops or 0.0, cost.mfu or 0.0)
 
 
-def _priced(tokens: int, seconds: float, cost: Cost, devices: int = 1) -> Estimate:
+def _priced(tokens: int, seconds: float, cost: Cost, devices: int = 1) -> CostEstimate:
     """Seconds of all devices together; each of them has its start-up."""
     seconds = (seconds + devices * cost.seconds_per_stage) if tokens else 0.0
-    return Estimate(tokens, seconds, seconds * cost.usd_per_device_hour / 3600)
+    return CostEstimate(tokens, seconds, seconds * cost.usd_per_device_hour / 3600)

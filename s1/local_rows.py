@@ -6,11 +6,11 @@ import os
 from functools import cache
 from pathlib import Path
 
-from s1.config import ConfigError
+from s1.config.data import Pool
+from s1.config.schema import ConfigError
 from s1.data.pool import check_columns
 from s1.evaluate.rows import rows_of_file
 from s1.evaluate.task_files import TASKS, task_file
-from s1.recipe import Pool
 from s1.records import read_objects
 
 READ_WHOLE_BYTES = 64 * 2**20  # of a pool: a larger one is read as far as its first row, in about no time

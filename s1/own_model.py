@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from s1.config import ConfigError, Model, ModelKind, Shape
+from s1.config.schema import ConfigError, DecoderShape, Model, ModelKind
 
 CONTEXT = "max_position_embeddings"
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
@@ -56,24 +56,25 @@ def _context(field: str, folder: Path, sizes: Mapping[str, Any]) -> int:
 
 def _check_template(field: str, model: Model, folder: Path) -> None:
     """A prompt by the model's own chat template needs one."""
-    if model.dialect.prompt is not None or any((folder / name).is_file() for name in TEMPLATES):
+    if model.thinking_format.prompt is not None or any((folder / name).is_file() for name in TEMPLATES):
         return
     tokenizer = folder / "tokenizer_config.json"
     if tokenizer.is_file() and "chat_template" in json_of(tokenizer, f"{field}.repo {str(folder)!r}"):
         return
     raise ConfigError(
-        f"{field}.dialect.prompt null: {folder} has no chat template. Put a chat_template.jinja there, or write the"
-        f" prompt: '{field}.dialect.prompt=\"{{question}}\"'."
+        f"{field}.thinking_format.prompt null: {folder} has no chat template. Put a"
+        " chat_template.jinja there, or write the"
+        f" prompt: '{field}.thinking_format.prompt=\"{{question}}\"'."
     )
 
 
-def _shape(folder: Path, sizes: Mapping[str, Any]) -> Shape | None:
+def _shape(folder: Path, sizes: Mapping[str, Any]) -> DecoderShape | None:
     """For the estimates; None where the configuration does not say enough."""
     names = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
     if not all(isinstance(sizes.get(name), int) and sizes[name] > 0 for name in names):
         return None
     layers, hidden, heads, feed_forward, vocabulary = (int(sizes[name]) for name in names)
-    return Shape(
+    return DecoderShape(
         parameters=_parameters(folder),
         layers=layers,
         hidden_size=hidden,

@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from s1.config import ConfigError, Hub, Model, ModelKind, Task
-from s1.experiment import Experiment
-from s1.hub import resolve
-from s1.pins import HubName, Pin, Pins, RepoKind, add_pin, name_of, read_pins
+from s1.config.data import Data, PoolKind
+from s1.config.schema import ConfigError, Hub, Model, ModelKind, Task
+from s1.hub.files import resolve
+from s1.hub.pins import HubName, Pin, Pins, RepoKind, add_pin, name_of, read_pins
+from s1.point import PointConfig
 from s1.prefetch import ModelNeed, needs_of
-from s1.recipe import Data, PoolKind
-from sweep.contract import Request
-from sweep.stage import Stage
+from sweep.core.pipeline import SweepRequest
+from sweep.core.stage import Stage
 
 COMMAND = "python -m sweep "
 
 
-def pinning_of(points: Sequence[Experiment], request: Request) -> Pinning:
+def pinning_of(points: Sequence[PointConfig], request: SweepRequest) -> Pinning:
     """What is to be resolved for these points, and what pins.lock says of it. Raises ConfigError for a broken file."""
     fields: dict[HubName, str] = {}
     for field, name, revision in (place for x in points for place in _places(x)):
@@ -42,7 +42,7 @@ class Pinning:
     path: Path  # pins.lock
     command: str  # what resolves them
 
-    def pinned(self, x: Experiment) -> Experiment:
+    def pinned(self, x: PointConfig) -> PointConfig:
         """The point at its commits, as far as there are pins; the same object if nothing changes."""
         model, data, task = _model_at(x.model, self.pins), _data_at(x.data, self.pins), _task_at(x.task, self.pins)
         if model is x.model and data is x.data and task is x.task:
@@ -93,7 +93,7 @@ def _names_of(stages: Sequence[Stage]) -> dict[HubName, None]:
     return {name_of(kind, each.repo, each.revision): None for kind, each in kinds}
 
 
-def _places(x: Experiment) -> Iterator[tuple[str, HubName, str | None]]:
+def _places(x: PointConfig) -> Iterator[tuple[str, HubName, str | None]]:
     """Everywhere in a point that a repository of the hub is named."""
     solvers = x.data.difficulty.solvers if x.data.difficulty else {}
     models = {"model": x.model, **{f"data.difficulty.solvers.{name}": each for name, each in solvers.items()}}

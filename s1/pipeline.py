@@ -1,11 +1,12 @@
 """The spine: from one typed point to its stages, and from all points to the curve. Read it top to bottom.
 
-    lesson (s1/learning.py)   pool -> ... -> curated -> rendered -> checkpoint ----+
+    lesson (s1/training_stages.py)   pool -> ... -> curated -> rendered -> checkpoint ----+
                                                                                    +--> curve --> report
-    asked (s1/asking.py)      problems -> questions -> answers -> scores ----------+
+    asked (s1/evaluation_stages.py)      problems -> questions -> answers -> scores ----------+
                               (one of these two lines per point; a goal of data ends at curated, in a report of its own)
 
-With s1/asking.py and s1/learning.py the only place that joins the science (s1) with the machinery (sweep). No heavy
+With s1/evaluation_stages.py and s1/training_stages.py the only place that joins the science (s1) with the machinery
+(sweep). No heavy
 library is imported: stage functions are named by dotted path and imported by the worker that runs them.
 """
 
@@ -18,44 +19,47 @@ from pathlib import Path
 from typing import Protocol
 
 from s1 import cost
-from s1.asking import Asked, Manner, ask, questions_of
-from s1.config import ConfigError
+from s1.config.resources import JobKind, filled, resources_of, settings_of
+from s1.config.schema import ConfigError
 from s1.estimates import contamination_notes, estimates_of, memory_notes, shards_of, task_notes
-from s1.experiment import Experiment, Goal
-from s1.generate import census
-from s1.generate.engines import lacking
+from s1.evaluation_stages import EvaluationStages, GenerationSpec, evaluation_stages, questions_stage
+from s1.generate import store_statistics
+from s1.generate.engines import missing_libraries
 from s1.generate.methods.registry import code_roots, method_of
-from s1.learning import Lesson, lesson_of
 from s1.pinning import pinning_of
+from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
-from s1.report.table import as_written, shown
-from s1.resources import Kind, filled, resources_of, settings_of
+from s1.report.tables import as_written, shown
 from s1.size_notes import budget_notes, machine_notes
-from s1.stages import Curve, CurvePoint, FunnelReport, Report, TrainingReport
-from s1.track import Mirror, Tracked
-from sweep.contract import Graph, LaunchKind, Request, Workers
-from sweep.identity import Json, canonical
-from sweep.stage import CodePolicy, Stage
+from s1.stages import CurveConfig, CurvePoint, FunnelConfig, ReportConfig, TrainingReportConfig
+from s1.track.wandb_mirror import Mirror, Tracked
+from s1.training_stages import TrainingStages, training_stages_of
+from sweep.core.identity import Json, canonical
+from sweep.core.pipeline import Graph, LaunchKind, SweepRequest, Workers
+from sweep.core.stage import CodePolicy, Stage
 
-Point = Experiment
-shared, mend_shared = census.describe, census.mend  # what the stages of a batch keep together
+Point = PointConfig
+shared, repair_shared = (
+    store_statistics.shared_statistics,
+    store_statistics.repair_shared,
+)  # what the stages of a batch keep together
 
 
 @dataclass(frozen=True)
 class PointStages:
     """The stages of one point that others read."""
 
-    lesson: Lesson
-    asked: Asked
+    lesson: TrainingStages
+    asked: EvaluationStages
 
 
-def graph(points: Sequence[Experiment], request: Request) -> Graph:
+def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
     """All points of one command, planned together, at the commits that pins.lock has for their names."""
     pinning = pinning_of(points, request)
     points = [pinning.pinned(x) for x in points]
     first = _agreed(points)
     built = [stages_of(x) for x in points]
-    product = PRODUCTS[first.goal]
+    product = FINAL_STAGES[first.goal]
     asked = product.stage(first.name, points, built, request)
     tracked = _tracked(points, built)
     mirror = Mirror(first.track, group=first.name, directory=request.store / "wandb", store_id=request.store_id)
@@ -67,7 +71,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
         estimates=estimates_of(points, built),
         on_finished=lambda stage, path: _mirror(mirror, tracked, stage, path),
         points=len(points),
-        remarks=cost.usage,
+        remarks=cost.usage_lines,
         notes=[
             *(memory_notes(points) if first.goal is not Goal.DATA else []),
             *contamination_notes(points),
@@ -75,7 +79,7 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
             *budget_notes(points),
             *machine_notes(points),
         ],
-        lacking=_lacking(points, built),
+        missing=_lacking(points, built),
         launch=first.launch,
         limit_usd=first.cost.limit_usd,
         prefetch=prefetch,
@@ -84,14 +88,16 @@ def graph(points: Sequence[Experiment], request: Request) -> Graph:
     )
 
 
-def stages_of(x: Experiment) -> PointStages:
+def stages_of(x: PointConfig) -> PointStages:
     """One point, in the order in which it happens."""
-    lesson = lesson_of(x)
-    generation = resources_of(Kind.GENERATE, x.machine)
+    lesson = training_stages_of(x)
+    generation = resources_of(JobKind.GENERATE, x.machine)
     settings = settings_of(x.machine, x.cost, generation)
     label, shards = method_of(x.request).label(x.request), shards_of(x)
-    manner = Manner(x.budget, x.generate, x.engine, settings, label, generation, shards, CodePolicy.FINAL)
-    return PointStages(lesson, ask(x.model, lesson.checkpoint, x.task.name, questions_of(x.task), manner))
+    manner = GenerationSpec(x.budget, x.generate, x.engine, settings, label, generation, shards, CodePolicy.FINAL)
+    return PointStages(
+        lesson, evaluation_stages(x.model, lesson.checkpoint, x.task.name, questions_stage(x.task), manner)
+    )
 
 
 def names_of(stages: Sequence[Stage]) -> list[str]:
@@ -100,13 +106,15 @@ def names_of(stages: Sequence[Stage]) -> list[str]:
     return [each.label if labels.count(each.label) == 1 else f"{each.label} {each.key}" for each in stages]
 
 
-def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[PointStages], request: Request) -> Stage:
+def _curve_report(
+    name: str, points: Sequence[PointConfig], built: Sequence[PointStages], request: SweepRequest
+) -> Stage:
     first = points[0]
     _require_comparable(first, request)
     curve = Stage(
         name="curve",
         version=4,
-        config=Curve(
+        config=CurveConfig(
             points=[_curve_point(x, set_here) for x, set_here in zip(points, request.values, strict=True)],
             statistics=first.statistics,
             cost=first.cost.rates,
@@ -115,7 +123,7 @@ def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[Point
         run="s1.report.curve:curve",
         inputs={
             "scores": tuple(each.asked.scores for each in built),
-            "answers": tuple(each.asked.answers for each in built),
+            "traces": tuple(each.asked.answers for each in built),
         },
         label=f"{len(points)} points",
         code=CodePolicy.FINAL,
@@ -124,7 +132,7 @@ def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[Point
     return Stage(
         name="report",
         version=4,
-        config=Report(name=name, claim=first.claim, command=request.command),
+        config=ReportConfig(name=name, claim=first.claim, command=request.command),
         run="s1.report.page:report",
         inputs={"curve": (curve,)},
         label=name,
@@ -133,7 +141,7 @@ def _curve_report(name: str, points: Sequence[Experiment], built: Sequence[Point
     )
 
 
-def _curve_point(x: Experiment, values: Mapping[str, Json]) -> CurvePoint:
+def _curve_point(x: PointConfig, values: Mapping[str, Json]) -> CurvePoint:
     return CurvePoint(
         label=method_of(x.request).label(x.request),
         values=dict(values),
@@ -142,7 +150,7 @@ def _curve_point(x: Experiment, values: Mapping[str, Json]) -> CurvePoint:
     )
 
 
-def _require_comparable(first: Experiment, request: Request) -> None:
+def _require_comparable(first: PointConfig, request: SweepRequest) -> None:
     """Raises ConfigError, before anything runs, where the report would find nothing to compare."""
     compare = first.compare
     if compare is None:
@@ -157,7 +165,9 @@ def _require_comparable(first: Experiment, request: Request) -> None:
         )
 
 
-def _data_report(name: str, points: Sequence[Experiment], built: Sequence[PointStages], request: Request) -> Stage:
+def _data_report(
+    name: str, points: Sequence[PointConfig], built: Sequence[PointStages], request: SweepRequest
+) -> Stage:
     """How the examples were chosen, for each data set of the command once."""
     curated = {each.lesson.curated.key: each.lesson.curated for each in built if each.lesson.curated}
     if not curated:
@@ -165,15 +175,17 @@ def _data_report(name: str, points: Sequence[Experiment], built: Sequence[PointS
     return Stage(
         name="funnel",
         version=1,
-        config=FunnelReport(name=name, command=request.command, sets=names_of(list(curated.values()))),
-        run="s1.data.funnel_page:funnel",
+        config=FunnelConfig(name=name, command=request.command, sets=names_of(list(curated.values()))),
+        run="s1.report.funnel:funnel",
         inputs={"curated": tuple(curated.values())},
         label=name,
         code=CodePolicy.FINAL,
     )
 
 
-def _training_report(name: str, points: Sequence[Experiment], built: Sequence[PointStages], request: Request) -> Stage:
+def _training_report(
+    name: str, points: Sequence[PointConfig], built: Sequence[PointStages], request: SweepRequest
+) -> Stage:
     """How models were trained, each checkpoint of the command once."""
     lessons = {each.lesson.checkpoint.key: each.lesson for each in built if each.lesson.rendered}
     rendered = tuple(lesson.rendered for lesson in lessons.values() if lesson.rendered)
@@ -182,55 +194,57 @@ def _training_report(name: str, points: Sequence[Experiment], built: Sequence[Po
     return Stage(
         name="training",
         version=1,
-        config=TrainingReport(name, request.command, names_of([lesson.checkpoint for lesson in lessons.values()])),
-        run="s1.report.training:training",
+        config=TrainingReportConfig(
+            name, request.command, names_of([lesson.checkpoint for lesson in lessons.values()])
+        ),
+        run="s1.report.training:training_report",
         inputs={"checkpoint": tuple(lesson.checkpoint for lesson in lessons.values()), "rendered": rendered},
         label=name,
         code=CodePolicy.FINAL,
     )
 
 
-class MakeProduct(Protocol):
+class MakeFinalStage(Protocol):
     """The last stage of a command, from all its points."""
 
     def __call__(
-        self, name: str, points: Sequence[Experiment], built: Sequence[PointStages], request: Request, /
+        self, name: str, points: Sequence[PointConfig], built: Sequence[PointStages], request: SweepRequest, /
     ) -> Stage: ...
 
 
 @dataclass(frozen=True)
-class Product:
+class FinalStage:
     """What a command ends in, and how its directory is shown as a table."""
 
-    stage: MakeProduct
+    stage: MakeFinalStage
     table: Callable[[Path], Sequence[Mapping[str, str]]]
 
 
-PRODUCTS = {
-    Goal.CURVE: Product(_curve_report, lambda directory: shown(directory / "table.csv")),
-    Goal.DATA: Product(_data_report, lambda directory: as_written(directory / "funnel.csv")),
-    Goal.CHECKPOINT: Product(_training_report, lambda directory: as_written(directory / "training.csv")),
+FINAL_STAGES = {
+    Goal.CURVE: FinalStage(_curve_report, lambda directory: shown(directory / "table.csv")),
+    Goal.DATA: FinalStage(_data_report, lambda directory: as_written(directory / "funnel.csv")),
+    Goal.CHECKPOINT: FinalStage(_training_report, lambda directory: as_written(directory / "training.csv")),
 }
 
 
-def _lacking(points: Sequence[Experiment], built: Sequence[PointStages]) -> dict[str, list[str]]:
+def _lacking(points: Sequence[PointConfig], built: Sequence[PointStages]) -> dict[str, list[str]]:
     """What this machine has not, by the stages that want it."""
     wanted: dict[str, list[str]] = {}
     for x, stages in zip(points, built, strict=True):
-        wanted[stages.lesson.checkpoint.address] = [*cost.too_large(x), *_too_many_nodes(x)]
+        wanted[stages.lesson.checkpoint.address] = [*cost.does_not_fit(x), *_too_many_nodes(x)]
         for asked in (stages.asked, *stages.lesson.solved):
             for generated in asked.answers.shards or (asked.answers,):
-                wanted[generated.address] = lacking(x.engine)
+                wanted[generated.address] = missing_libraries(x.engine)
     return wanted
 
 
-def _too_many_nodes(x: Experiment) -> list[str]:
+def _too_many_nodes(x: PointConfig) -> list[str]:
     if x.launch.kind is not LaunchKind.LOCAL or x.train is None or filled(x.machine, x.train.batch_size).nodes == 1:
         return []
     return [f"machine.nodes {x.machine.nodes}: launch=local runs on this machine alone. Choose launch=slurm."]
 
 
-def _agreed(points: Sequence[Experiment]) -> Experiment:
+def _agreed(points: Sequence[PointConfig]) -> PointConfig:
     """The first point, once all agree on what one command can have only one of."""
     first = points[0]
     for field in ("name", "goal", "compare", "machine", "launch", "track", "cost", "statistics"):
@@ -239,7 +253,7 @@ def _agreed(points: Sequence[Experiment]) -> Experiment:
     return first
 
 
-def _mirror(mirror: Mirror, points: Mapping[str, Experiment], stage: Stage, path: Path) -> None:
+def _mirror(mirror: Mirror, points: Mapping[str, PointConfig], stage: Stage, path: Path) -> None:
     """One W&B run per checkpoint and per point, and the summary; each with the whole configuration it belongs to."""
     if stage.name == "report":
         mirror.summary(Tracked("report", stage.key, stage.label, {"stage": stage.identity()}), path)
@@ -248,9 +262,9 @@ def _mirror(mirror: Mirror, points: Mapping[str, Experiment], stage: Stage, path
         mirror.stage(Tracked(stage.name, stage.key, stage.label, canonical(config)), path)
 
 
-def _tracked(points: Sequence[Experiment], built: Sequence[PointStages]) -> dict[str, Experiment]:
+def _tracked(points: Sequence[PointConfig], built: Sequence[PointStages]) -> dict[str, PointConfig]:
     """The stages that are runs, and the first point that each belongs to."""
-    tracked: dict[str, Experiment] = {}
+    tracked: dict[str, PointConfig] = {}
     for x, stages in zip(points, built, strict=True):
         for stage in (stages.lesson.checkpoint, stages.asked.scores):
             tracked.setdefault(stage.address, x)

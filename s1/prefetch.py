@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from s1.config import Hub, ModelKind
-from s1.data.hub import rows_at
-from s1.recipe import PoolKind
-from s1.stages import Collecting, Questions, Start
-from s1.train.start import verified_snapshot
-from sweep.stage import Stage
+from s1.config.data import PoolKind
+from s1.config.schema import Hub, ModelKind
+from s1.hub.datasets import rows_at
+from s1.models.location import verified_snapshot
+from s1.stages import BaseModelConfig, PoolConfig, QuestionsConfig
+from sweep.core.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ def needs_of(stages: Sequence[Stage]) -> tuple[ModelNeed | Hub, ...]:
     found: dict[ModelNeed | Hub, None] = {}
     for stage in stages:
         config = stage.config
-        if isinstance(config, Start) and config.kind is ModelKind.HUB and config.repo:
+        if isinstance(config, BaseModelConfig) and config.kind is ModelKind.HUB and config.repo:
             found[ModelNeed(config.repo, config.revision)] = None
-        if isinstance(config, Questions) and config.hub is not None:
+        if isinstance(config, QuestionsConfig) and config.hub is not None:
             found[config.hub] = None
-        if isinstance(config, Collecting) and config.pool.kind is PoolKind.HUB and config.pool.hub is not None:
+        if isinstance(config, PoolConfig) and config.pool.kind is PoolKind.HUB and config.pool.hub is not None:
             found[config.pool.hub] = None
     return tuple(found)
 

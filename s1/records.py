@@ -19,7 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from s1.config import ConfigError
+from s1.config.schema import ConfigError
 
 ROWS = "rows.jsonl"
 
@@ -73,7 +73,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedRow:
     """What is known of an example."""
 
     id: str
@@ -101,7 +101,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class TraceRow:
     question_id: str
     sample: int
     prompt_tokens: int
@@ -118,7 +118,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreRow:
     question_id: str
     sample: int
     gold: str

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from s1.config import ModelKind
-from s1.experiment import Experiment, Goal
+from s1.config.schema import ModelKind
+from s1.point import Goal, PointConfig
 
 LAPTOP_TRACE_TOKENS = 64  # budgets up to this are the laptop model's, whose traces have about 30 tokens
 LARGEST_BUDGET_TOKENS = 16_000  # of the example, where the context allows it
@@ -13,7 +13,7 @@ TRAINING_BYTES_PER_PARAMETER = 18  # weights, gradients and optimiser in mixed p
 SMALL_SHARE = 0.01  # of one device's memory
 
 
-def budget_notes(points: Sequence[Experiment]) -> list[str]:
+def budget_notes(points: Sequence[PointConfig]) -> list[str]:
     """Models that are asked to think no longer than the laptop model does, a line each."""
     lines = []
     for x in {each.model.name: each for each in points}.values():
@@ -32,7 +32,7 @@ def budget_notes(points: Sequence[Experiment]) -> list[str]:
     return lines
 
 
-def machine_notes(points: Sequence[Experiment]) -> list[str]:
+def machine_notes(points: Sequence[PointConfig]) -> list[str]:
     """Machines that are far larger than the model they run, a line for each model."""
     lines = []
     for x in {each.model.name: each for each in points}.values():

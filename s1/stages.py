@@ -9,27 +9,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from s1.config import (
+from s1.config.data import Control, Filters, GraderKind, Pool, Selection
+from s1.config.resources import Cost
+from s1.config.schema import (
     Architecture,
     Budget,
     Compare,
+    ComputeRequest,
     Dial,
-    Dialect,
     EngineConfig,
     Generate,
     Hub,
     ModelKind,
     Overlong,
     Statistics,
+    ThinkingFormat,
     Train,
 )
-from s1.generate.methods.method import ComputeRequest
-from s1.recipe import Cleaning, Control, GraderKind, Pool, Selection
-from s1.resources import Cost
 
 
 @dataclass(frozen=True)
-class Problems:
+class ProblemsConfig:
     """Evaluation rows made by rule."""
 
     dial: Dial
@@ -38,14 +38,14 @@ class Problems:
 
 
 @dataclass(frozen=True)
-class Collecting:
+class PoolConfig:
     """Candidates for training; input `file`: a local pool, absent for other kinds."""
 
     pool: Pool
 
 
 @dataclass(frozen=True)
-class Distilling:
+class ChatConfig:
     """Traces by a teacher; input `rows`. Its endpoint is a setting."""
 
     model: str
@@ -57,28 +57,28 @@ class Distilling:
 
 
 @dataclass(frozen=True)
-class Cleansing:
+class FilteredConfig:
     """Decontamination and quality; inputs `rows`, `against`: questions of evaluations."""
 
-    cleaning: Cleaning
+    filters: Filters
 
 
 @dataclass(frozen=True)
-class Exam:
+class SolverRowsConfig:
     """What the solvers are asked, as rows of an evaluation; input `rows`."""
 
     grader: GraderKind
 
 
 @dataclass(frozen=True)
-class Labelling:
+class LabelledConfig:
     """A domain for every row; input `rows`. The endpoint is a setting."""
 
-    asked: Distilling
+    asked: ChatConfig
 
 
 @dataclass(frozen=True)
-class Curating:
+class CuratedConfig:
     """Difficulty, domain and selection; inputs `rows`, `model`: whose tokens measure a trace, `exam`: the rows that the
     solvers were asked and the questions made of them, `scores`: one per solver."""
 
@@ -88,25 +88,25 @@ class Curating:
 
 
 @dataclass(frozen=True)
-class Conditioning:
+class ConditionedConfig:
     """A conditional-control set; inputs `rows`, `model`: whose tokens are counted."""
 
     control: Control
-    dialect: Dialect
+    thinking_format: ThinkingFormat
 
 
 @dataclass(frozen=True)
-class Rendering:
+class RenderedConfig:
     """The audited training text as token ids; inputs `rows`, `model`."""
 
-    dialect: Dialect
+    thinking_format: ThinkingFormat
     block_size: int
     overlong: Overlong
     control: Control
 
 
 @dataclass(frozen=True)
-class Questions:
+class QuestionsConfig:
     """The prompts of an lm-eval task; input `rows`: its rows, absent for the hub."""
 
     task: str
@@ -117,7 +117,7 @@ class Questions:
 
 
 @dataclass(frozen=True)
-class Start:
+class BaseModelConfig:
     """The model before fine-tuning."""
 
     kind: ModelKind
@@ -130,7 +130,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Sft:
+class CheckpointConfig:
     """Fine-tuning; inputs `model`, `data`: rendered rows. Versions of libraries are in its record, not in its key: an
     upgrade does not train a 32B anew."""
 
@@ -138,11 +138,11 @@ class Sft:
 
 
 @dataclass(frozen=True)
-class Answering:
+class TracesConfig:
     """Generation under a budget; inputs `model`, `questions`."""
 
     budget: Budget
-    dialect: Dialect
+    thinking_format: ThinkingFormat
     engine: EngineConfig
     libraries: dict[str, str | None]  # versions of what the engine computes with; None: not installed where planned
     generate: Generate
@@ -150,16 +150,16 @@ class Answering:
 
 
 @dataclass(frozen=True)
-class AnsweringShard:
+class TracesShardConfig:
     """The same for every `count`-th question from the one at `index`; inputs as of the whole."""
 
-    whole: Answering
+    whole: TracesConfig
     index: int
     count: int
 
 
 @dataclass(frozen=True)
-class Scoring:
+class ScoresConfig:
     """Grading by lm-eval, of the very prompts that were answered; inputs `answers`, `questions`."""
 
     task: str
@@ -178,7 +178,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class Curve:
+class CurveConfig:
     """Statistics over all points; input `scores`: one per point, in order."""
 
     points: list[CurvePoint]
@@ -188,7 +188,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportConfig:
     """The page; input `curve`."""
 
     name: str
@@ -197,7 +197,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class FunnelReport:
+class FunnelConfig:
     """How examples were chosen; input `curated`: one per set."""
 
     name: str
@@ -206,7 +206,7 @@ class FunnelReport:
 
 
 @dataclass(frozen=True)
-class TrainingReport:
+class TrainingReportConfig:
     """How models were trained; inputs `checkpoint` and `rendered`: one of each per label."""
 
     name: str

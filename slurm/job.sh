@@ -30,7 +30,7 @@ echo "job $ELEMENT on ${SLURM_JOB_NODELIST-?}, restart ${SLURM_RESTART_COUNT:-0}
 units() {
     local kind=$1 file first
     shift
-    RUN=("$PYTHON" -m sweep.run --stall-minutes "$STALL_MINUTES")
+    RUN=("$PYTHON" -m sweep.worker.run --stall-minutes "$STALL_MINUTES")
     if [[ $# == 1 && -f $1 ]]; then
         probe "$1"
         mapfile -t UNITS < <(sed -n "s/^${SLURM_ARRAY_TASK_ID:-0}\t//p" "$1")
@@ -52,7 +52,7 @@ probe() {
     local submission
     submission=$(dirname "$(dirname "$1")")
     if [[ ${SLURM_ARRAY_TASK_ID:-0} == 0 && ! -e $submission/probe.json ]]; then
-        step "$PYTHON" -m sweep.probe "$submission" "$(basename "$1" .units)"
+        step "$PYTHON" -m sweep.slurm.probe "$submission" "$(basename "$1" .units)"
     fi
 }
 

@@ -9,7 +9,7 @@ INTERRUPTED = 130
 
 def main() -> int:
     try:
-        from sweep.cli import main as command_line
+        from sweep.cli.main import main as command_line
 
         return command_line(sys.argv[1:])
     except KeyboardInterrupt:

@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sweep.by_hand import refuse_unpinned
-from sweep.carry_out import carry_out
-from sweep.checksums import reading
-from sweep.code_changes import CodeReport, code_report
-from sweep.compose import Composition, compose, pipeline_of
+from sweep.claims.lock import Hold
+from sweep.cli.manual import refuse_unpinned
+from sweep.config.compose import Composition, compose, pipeline_of
 from sweep.console import Console
-from sweep.contract import Estimate, Graph, LaunchKind
+from sweep.core.pipeline import CostEstimate, Graph, LaunchKind
+from sweep.core.stage import Stage
 from sweep.errors import InputError
-from sweep.failure import failure_message
 from sweep.json_files import StoreError
-from sweep.lock import Hold
-from sweep.planning import Planned, clear, planned
-from sweep.publish import require_place
-from sweep.result import MANIFEST, Result, read_result, sha256_of
-from sweep.show import show_plan
-from sweep.stage import Stage
-from sweep.store import StageDirectory, Store, description_faults
+from sweep.local.execute import execute_plan
+from sweep.local.show import show_plan
+from sweep.plan.code_changes import CodeReport, code_report
+from sweep.plan.planning import Planned, clear, planned
+from sweep.results.publish import require_place
+from sweep.results.result import MANIFEST, Result, read_result, sha256_of
+from sweep.store.checksums import changed_files_by_hash
+from sweep.store.directory import StageDirectory, Store, description_faults
+from sweep.store.status_files import failure_message
 
 __all__ = ["InputError", "Product", "PublishedResult", "RunError", "RunPlan", "StageEstimate", "StoreError"]
 FAILURES_NAMED = 5
@@ -104,7 +104,7 @@ def run_command(arguments: Sequence[str], quiet: bool = False) -> tuple[Path, Pa
         refuse_unpinned(graph, found.work.needed)
         require_place(graph, store, composition.entry.results)
         clear(store, found, composition.entry.yes)
-        published = carry_out(console, graph, found.work, store, composition.entry.results)
+        published = execute_plan(console, graph, found.work, store, composition.entry.results)
     if published is None:
         raise RunError("\n".join(_failures(found, store)))
     return published.path, store.root
@@ -164,7 +164,7 @@ def _directory(path: Path, digest: str) -> StageDirectory | None:
 def _verified(address: str, directory: StageDirectory, digest: str) -> Product:
     described = directory.read_stage()
     is_here = f"{directory.path.parent.name}/{directory.path.name}" == address
-    faults = directory.faults(reading) + (description_faults(directory, described) if is_here else [])
+    faults = directory.faults(changed_files_by_hash) + (description_faults(directory, described) if is_here else [])
     if faults:
         raise StoreError(f"{address}: damaged, {faults[0]}. python -m sweep store check says more.")
     return Product(
@@ -181,17 +181,17 @@ def _verified(address: str, directory: StageDirectory, digest: str) -> Product:
 
 def _graph_of(composition: Composition) -> Graph:
     graph = pipeline_of(composition.entry.pipeline, "graph").graph(composition.points, composition.request)
-    return graph.looked_after(composition.entry.yes)
+    return graph.supervised(composition.entry.yes)
 
 
 def _estimate(stage: Stage, graph: Graph) -> StageEstimate:
-    expected = graph.estimates.get(stage.address, Estimate())
+    expected = graph.estimates.get(stage.address, CostEstimate())
     return StageEstimate(stage.address, stage.label, expected.tokens, expected.device_seconds, expected.usd)
 
 
 def _obstacles(graph: Graph, found: Planned, code: CodeReport) -> list[str]:
     dear = (f"{address}: damaged, {damage.fault}. redo= makes it again." for address, damage in found.dear.items())
-    return [*code.stops, *dear, *graph.lacks(found.work.needed)]
+    return [*code.stops, *dear, *graph.missing_for(found.work.needed)]
 
 
 def _failures(found: Planned, store: Store) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent  # the folder from which `sweep` and `s1` are imported
-EXPORTED = "exported.json"  # beside code that was copied for the jobs of a sweep (sweep/launch/export.py)
+EXPORTED = "exported.json"  # beside code that was copied for the jobs of a sweep (sweep/slurm/export.py)
 INSTALLED = ("site-packages", "dist-packages")
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sweep.errors import InputError
-from sweep.key_text import REDACTED, Redacted, key_in, without_keys
+from sweep.redaction import REDACTED, Redacted, key_in, without_keys
 
 SAYS_SO = re.compile(
     r"SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|TOKEN(?!IZ)|API_?KEY|KEY$"

@@ -14,8 +14,8 @@ import pandas
 import pytest
 
 import s1
-from s1.generate.trace import Origin, Part
-from s1.records import Answer, Score, read_rows
+from s1.generate.trace import Part, TokenOrigin
+from s1.records import ScoreRow, TraceRow, read_rows
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs" / "python-api.md"
@@ -84,8 +84,8 @@ def test_questions_are_the_scores_of_every_point(result: s1.Result) -> None:
 def test_traces_are_the_answers_with_their_judgement(result: s1.Result, home: Path) -> None:
     (point,) = [each for each in result.evaluated if each.label == "max 4"]
     traces = list(result.traces("max 4"))
-    rows = read_rows(next((home / "store" / point.answers).glob("out*")) / "answers.jsonl", Answer)
-    scores = read_rows(next((home / "store" / point.scores).glob("out*")) / "scores.jsonl", Score)
+    rows = read_rows(next((home / "store" / point.answers).glob("out*")) / "answers.jsonl", TraceRow)
+    scores = read_rows(next((home / "store" / point.scores).glob("out*")) / "scores.jsonl", ScoreRow)
     assert [(each.question_id, each.thinking, each.answer) for each in traces] == [
         (row.question_id, row.thinking, row.answer) for row in rows
     ]
@@ -95,7 +95,7 @@ def test_traces_are_the_answers_with_their_judgement(result: s1.Result, home: Pa
     for trace in traces:
         thinking = [segment for segment in trace.segments if segment.part is Part.THINKING]
         assert sum(len(segment.ids) for segment in thinking) == trace.thinking_tokens <= 4
-        assert trace.prompt and all(isinstance(segment.origin, Origin) for segment in trace.segments)
+        assert trace.prompt and all(isinstance(segment.origin, TokenOrigin) for segment in trace.segments)
     assert traces == list(result.traces(point)) == list(result.traces(point.key))
     with pytest.raises(FrozenInstanceError):
         traces[0].answer = ""  # type: ignore[misc]
@@ -111,7 +111,7 @@ def test_running_again_runs_nothing_and_gives_the_same_result(home: Path, result
 def test_a_plan_of_another_budget_names_what_would_run(home: Path) -> None:
     plan = s1.plan("smoke", "track=off", "budget.max_thinking_tokens=8")
     names = [each.address.partition("/")[0] for each in plan.needed]
-    assert "answers" in names and "checkpoint" not in names and names[-1] == "report"
+    assert "traces" in names and "checkpoint" not in names and names[-1] == "report"
     assert all(each.device_seconds >= 0 for each in plan.needed)
 
 
@@ -127,9 +127,9 @@ def test_a_changed_file_is_refused_when_it_is_read(home: Path) -> None:
         path.write_bytes(before)
 
 
-@pytest.mark.parametrize("stage", ["scores", "answers", "questions", "curve"])
+@pytest.mark.parametrize("stage", ["scores", "traces", "questions", "curve"])
 def test_a_changed_product_is_refused_when_it_is_read(stage: str, home: Path, result: s1.Result) -> None:
-    key = {"scores": result.evaluated[0].scores, "answers": result.evaluated[0].answers}.get(stage, stage)
+    key = {"scores": result.evaluated[0].scores, "traces": result.evaluated[0].answers}.get(stage, stage)
     path = next(
         each for each in (home / "store" / key).rglob("*") if each.suffix in (".jsonl", ".json") and in_out(each)
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from s1 import pipeline
-from sweep.compose import compose
-from sweep.provenance import PROJECT
+from sweep.config.compose import compose
+from sweep.core.provenance import PROJECT
 
 COMMAND = re.compile(r"^[#\s]*(?:python -m sweep) (?P<line>(?:[^\n]*\\\n)*[^\n]*)", re.MULTILINE)
 PLACES = [
@@ -65,7 +65,9 @@ def test_a_command_that_is_shown_plans_as_it_is_typed(
     for name in ("rows", "aime24", "aime25", "math500"):
         Path("DIR", f"{name}.jsonl").write_text(TASK_ROW, encoding="utf-8")
     words = tuple(
-        word.replace("model.repo=DIR", f"model.repo={own_model}").replace("model.dialect=NAME", "model.dialect=s1")
+        word.replace("model.repo=DIR", f"model.repo={own_model}").replace(
+            "model.thinking_format=NAME", "model.thinking_format=s1"
+        )
         for word in words
     )
     composition = compose(words)
@@ -76,9 +78,9 @@ def test_a_command_that_is_shown_plans_as_it_is_typed(
 @pytest.fixture(scope="session")
 def own_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory in Hugging Face layout."""
-    from s1.config import Architecture, Dial
-    from s1.data.dial import Family
-    from s1.train.start import CHAT_PIECES, piece_tokenizer, random_model
+    from s1.config.schema import Architecture, Dial
+    from s1.dial import Family
+    from s1.models.location import CHAT_PIECES, piece_tokenizer, random_model
 
     folder = tmp_path_factory.mktemp("own")
     tokenizer = piece_tokenizer((*CHAT_PIECES, *Family(Dial()).pieces()))

@@ -6,7 +6,7 @@
     steps    "Think for up to N steps."    N = steps of the trace, likewise; a step is what stands between blank lines
     class    "Answer after a short (long) amount of thinking. ..."   long: more tokens than the median of the set
 
-With steps the trace counts down, each step under a header that the dialect opens:
+With steps the trace counts down, each step under a header that the thinking format opens:
 
     <|im_start|>64 steps left\\nSTEP\\n<|im_start|>63 steps left\\nSTEP\\n<|im_start|>answer\\nANSWER
 
@@ -23,8 +23,8 @@ from dataclasses import replace
 from enum import Enum
 from statistics import median
 
-from s1.config import ConfigError, Dialect
-from s1.recipe import Control
+from s1.config.data import Control
+from s1.config.schema import ConfigError, ThinkingFormat
 from s1.records import Example
 
 
@@ -72,12 +72,12 @@ def prompted(question: str, control: Control, amount: int | Length) -> str:
 
 
 def conditioned(
-    examples: Sequence[Example], lengths: Sequence[int], control: Control, dialect: Dialect
+    examples: Sequence[Example], lengths: Sequence[int], control: Control, thinking_format: ThinkingFormat
 ) -> list[Example]:
     """The conditional-control set of these examples; `lengths` in tokens of their traces."""
     match control:
         case Control.STEPS:
-            step_start = step_start_of(dialect)
+            step_start = step_start_of(thinking_format)
             return [_counting_down(example, step_start) for example in examples]
         case Control.TOKENS:
             amounts: list[int | Length] = [power_of_two_from(length) for length in lengths]
@@ -89,13 +89,14 @@ def conditioned(
     return [_prompted(example, control, amount) for example, amount in zip(examples, amounts, strict=True)]
 
 
-def step_start_of(dialect: Dialect) -> str:
-    """What opens a step. Raises ConfigError for a dialect in which the second step would end the thinking."""
-    start = dialect.thinking_start
-    if not start or any(stop in f"{start}1 steps left" for stop in dialect.thinking_stops):
+def step_start_of(thinking_format: ThinkingFormat) -> str:
+    """What opens a step. Raises ConfigError for a thinking format in which the second step would end the thinking."""
+    start = thinking_format.thinking_start
+    if not start or any(stop in f"{start}1 steps left" for stop in thinking_format.thinking_stops):
         raise ConfigError(
-            f"model.dialect.thinking_start {start!r}, with data.control steps: it cannot open one step after another."
-            " Choose dialect@model.dialect=s1_steps."
+            f"model.thinking_format.thinking_start {start!r}, with data.control steps: it cannot open one step after"
+            " another."
+            " Choose thinking_format@model.thinking_format=s1_steps."
         )
     return start
 
@@ -111,11 +112,11 @@ def steps_of(thinking: str) -> list[str]:
 
 
 def _counting_down(example: Example, step_start: str) -> Example:
-    """The first header's delimiter is left to the dialect, which opens the thinking with it."""
+    """The first header's delimiter is left to the thinking format, which opens the thinking with it."""
     if step_start in example.thinking:
         raise ConfigError(
             f"example {example.id}: its trace holds {step_start!r}, which is to open a step. Drop it with a pattern of"
-            " data.cleaning."
+            " data.filters."
         )
     steps = steps_of(example.thinking)
     budget = power_of_two_from(len(steps))

@@ -14,22 +14,22 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from s1.data import difficulty, quality
-from s1.data.funnel import Step, read_funnel, sift, write_funnel
+from s1.config.data import GraderKind
+from s1.data import difficulty, filter
+from s1.data.funnel import FunnelStep, filter_rows, read_funnel, write_funnel
 from s1.data.select import Candidate, eligible, select
 from s1.evaluate.graders import grader_of
 from s1.evaluate.rows import Row
-from s1.recipe import GraderKind
-from s1.records import ROWS, Chosen, Example, PoolRow, Question, Score, read_rows, write_rows
-from s1.stages import Curating
-from s1.train.start import tokenizer_at, tokenizer_location
-from sweep.stage import Summary, Work
+from s1.models.location import tokenizer_at, tokenizer_location
+from s1.records import ROWS, Example, PoolRow, Question, ScoreRow, SelectedRow, read_rows, write_rows
+from s1.stages import CuratedConfig
+from sweep.core.stage import Summary, Work
 
 SELECTION = "selection.jsonl"
 BATCH = 256  # traces whose tokens are in memory at once
 
 
-def curate(work: Work[Curating]) -> Summary:
+def curate(work: Work[CuratedConfig]) -> Summary:
     """Choose the examples. Raises ConfigError if there are too few candidates, or two with one id."""
     rows, steps = _candidates(work)
     candidates = [
@@ -38,7 +38,7 @@ def curate(work: Work[Curating]) -> Summary:
     ]
     seeds = _seeds(work.config, rows, candidates)
     drawn = set(select(candidates, work.config.selection, seeds))
-    kept, selected = sift("selected", rows, [None if row.id in drawn else "not drawn" for row in rows])
+    kept, selected = filter_rows("selected", rows, [None if row.id in drawn else "not drawn" for row in rows])
     measured = {candidate.id: candidate for candidate in candidates}
     chosen = [_chosen(row, measured[row.id], work.config.grader) for row in kept]
     write_rows(work.out / ROWS, (Example(row.id, row.question, row.thinking or "", row.answer or "") for row in kept))
@@ -47,31 +47,31 @@ def curate(work: Work[Curating]) -> Summary:
     return {"candidates": len(rows), "seeds": len(seeds), **_summary(chosen)}
 
 
-def _candidates(work: Work[Curating]) -> tuple[list[PoolRow], list[Step]]:
+def _candidates(work: Work[CuratedConfig]) -> tuple[list[PoolRow], list[FunnelStep]]:
     """The rows that can be examples and are hard enough, by id, and the steps that led to them."""
     source = work.one("rows")
     rows, steps = sorted(read_rows(source / ROWS, PoolRow), key=lambda row: row.id), read_funnel(source)
-    if quality.COMPLETE not in {step.name for step in steps}:
-        rows, step = sift(quality.COMPLETE, rows, [quality.incomplete(row) for row in rows])
+    if filter.COMPLETE not in {step.name for step in steps}:
+        rows, step = filter_rows(filter.COMPLETE, rows, [filter.why_incomplete(row) for row in rows])
         steps.append(step)
     if work.config.solvers:
-        rows, step = sift("difficult", rows, _too_easy(work, rows))
+        rows, step = filter_rows("difficult", rows, _too_easy(work, rows))
         steps.append(step)
     return rows, steps
 
 
-def _too_easy(work: Work[Curating], rows: Sequence[PoolRow]) -> list[str | None]:
-    exam, asked = work.inputs["exam"]
+def _too_easy(work: Work[CuratedConfig], rows: Sequence[PoolRow]) -> list[str | None]:
+    exam, asked = work.inputs["solver_rows"]
     exam_rows = read_rows(exam / ROWS, Row)
     questions = read_rows(asked / "questions.jsonl", Question)
     solved_by = {
-        solver: difficulty.solved(exam_rows, questions, read_rows(directory / "scores.jsonl", Score))
+        solver: difficulty.solved_by(exam_rows, questions, read_rows(directory / "scores.jsonl", ScoreRow))
         for solver, directory in zip(work.config.solvers, work.inputs["scores"], strict=True)
     }
-    return difficulty.verdicts(rows, {row.id for row in exam_rows}, solved_by)
+    return difficulty.difficulty_reasons(rows, {row.id for row in exam_rows}, solved_by)
 
 
-def _trace_tokens(work: Work[Curating], rows: Sequence[PoolRow]) -> Iterator[int]:
+def _trace_tokens(work: Work[CuratedConfig], rows: Sequence[PoolRow]) -> Iterator[int]:
     """The length of every trace, as the model to be trained reads it."""
     location = tokenizer_location(work.one("model"))
     tokenizer: Any = tokenizer_at(location)
@@ -81,7 +81,7 @@ def _trace_tokens(work: Work[Curating], rows: Sequence[PoolRow]) -> Iterator[int
         work.report(start + len(texts), len(rows), "traces")
 
 
-def _seeds(config: Curating, rows: Sequence[PoolRow], candidates: Sequence[Candidate]) -> Collection[str]:
+def _seeds(config: CuratedConfig, rows: Sequence[PoolRow], candidates: Sequence[Candidate]) -> Collection[str]:
     """The ids of the seed set: of its sources and lengths, with the right answer."""
     seed_set = config.selection.seed_set
     if seed_set is None:
@@ -98,11 +98,11 @@ def _teacher_correct(row: PoolRow, grader: GraderKind) -> bool | None:
     return None if reference is None else grader_of(grader)(row.answer or "", reference).correct
 
 
-def _chosen(row: PoolRow, measured: Candidate, grader: GraderKind) -> Chosen:
-    return Chosen(row.id, row.source, measured.domain, measured.tokens, _teacher_correct(row, grader))
+def _chosen(row: PoolRow, measured: Candidate, grader: GraderKind) -> SelectedRow:
+    return SelectedRow(row.id, row.source, measured.domain, measured.tokens, _teacher_correct(row, grader))
 
 
-def _summary(chosen: Sequence[Chosen]) -> dict[str, int]:
+def _summary(chosen: Sequence[SelectedRow]) -> dict[str, int]:
     return {
         "examples": len(chosen),
         "sources": len({each.source for each in chosen}),

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from s1.config import ConfigError
+from s1.config.data import GraderKind
+from s1.config.schema import ConfigError
 from s1.evaluate.graders import reference_of
 from s1.evaluate.rows import Row
-from s1.recipe import GraderKind
-from s1.records import ROWS, PoolRow, Question, Score, read_rows, write_rows
-from s1.stages import Exam
-from sweep.stage import Summary, Work
+from s1.records import ROWS, PoolRow, Question, ScoreRow, read_rows, write_rows
+from s1.stages import SolverRowsConfig
+from sweep.core.stage import Summary, Work
 
 NO_REFERENCE = "no reference that the grader can read"
 
 
-def exam(work: Work[Exam]) -> Summary:
+def solver_rows(work: Work[SolverRowsConfig]) -> Summary:
     """Write what the solvers are asked. Raises ConfigError if no row can be graded."""
     rows = read_rows(work.one("rows") / ROWS, PoolRow)
-    asked = exam_rows(rows, work.config.grader)
+    asked = solver_rows_of(rows, work.config.grader)
     if not asked:
         raise ConfigError(
             f"data.grader {work.config.grader.value}: reads the reference of none of {len(rows)} rows."
@@ -34,7 +34,7 @@ def exam(work: Work[Exam]) -> Summary:
     return {"asked": len(asked), "without_reference": len(rows) - len(asked)}
 
 
-def exam_rows(rows: Iterable[PoolRow], grader: GraderKind) -> list[Row]:
+def solver_rows_of(rows: Iterable[PoolRow], grader: GraderKind) -> list[Row]:
     """The rows that can be graded, under the same ids."""
     references = ((row, reference(row, grader)) for row in rows)
     return [Row(row.id, row.question, answer) for row, answer in references if answer is not None]
@@ -45,7 +45,7 @@ def reference(row: PoolRow, grader: GraderKind) -> str | None:
     return reference_of(grader, row.solution) if row.solution else None
 
 
-def solved(asked: Sequence[Row], questions: Sequence[Question], scores: Iterable[Score]) -> set[str]:
+def solved_by(asked: Sequence[Row], questions: Sequence[Question], scores: Iterable[ScoreRow]) -> set[str]:
     """The ids of the rows that a solver got right, in any of its samples. `questions` are the exam's, in its order.
 
     Raises ConfigError if the questions, or the scores, are of another exam.
@@ -66,7 +66,7 @@ def solved(asked: Sequence[Row], questions: Sequence[Question], scores: Iterable
     return {row.id for row, question in zip(asked, questions, strict=True) if correct[question.question_id]}
 
 
-def verdicts(
+def difficulty_reasons(
     rows: Sequence[PoolRow], asked: Collection[str], solved_by: Mapping[str, Collection[str]]
 ) -> list[str | None]:
     """Why each row is to be dropped, or None: ids that were asked, ids solved by each solver."""

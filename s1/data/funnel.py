@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from s1.config import ConfigError
+from s1.config.schema import ConfigError
 from s1.records import Example, PoolRow
 
 FUNNEL = "funnel.json"
@@ -42,7 +42,7 @@ class Dropped:
 
 
 @dataclass(frozen=True)
-class Step:
+class FunnelStep:
     """One step; `dropped` counts rows by reason, the most frequent first."""
 
     name: str
@@ -55,11 +55,11 @@ class Step:
         return sum(self.dropped.values())
 
 
-def sift(name: str, rows: Sequence[PoolRow], verdicts: Sequence[Verdict]) -> tuple[list[PoolRow], Step]:
+def filter_rows(name: str, rows: Sequence[PoolRow], verdicts: Sequence[Verdict]) -> tuple[list[PoolRow], FunnelStep]:
     """The rows without a verdict, and the step. Raises ConfigError if it leaves none of them."""
     judged = list(zip(rows, verdicts, strict=True))
     kept = [row for row, reason in judged if reason is None]
-    step = step_of(name, kept, [Drop(row, reason) for row, reason in judged if reason is not None])
+    step = funnel_step(name, kept, [Drop(row, reason) for row, reason in judged if reason is not None])
     if not kept:
         raise ConfigError(
             f"data step {name}: keeps none of {len(rows)} rows ({_told(step)}). Loosen it, or take another pool."
@@ -67,7 +67,7 @@ def sift(name: str, rows: Sequence[PoolRow], verdicts: Sequence[Verdict]) -> tup
     return kept, step
 
 
-def step_of(name: str, kept: Sequence[PoolRow | Example], drops: Sequence[Drop]) -> Step:
+def funnel_step(name: str, kept: Sequence[PoolRow | Example], drops: Sequence[Drop]) -> FunnelStep:
     """Count a step whose rows are already apart; the first rows of each reason are its examples."""
     by_reason: dict[str, list[PoolRow | Example]] = {}
     for row, reason in drops:
@@ -78,19 +78,19 @@ def step_of(name: str, kept: Sequence[PoolRow | Example], drops: Sequence[Drop])
         for reason, _ in counts.most_common()
         for row in by_reason[reason][:EXAMPLES_PER_REASON]
     ]
-    return Step(name, len(kept), dict(counts.most_common()), examples)
+    return FunnelStep(name, len(kept), dict(counts.most_common()), examples)
 
 
-def write_funnel(directory: Path, steps: Sequence[Step]) -> None:
+def write_funnel(directory: Path, steps: Sequence[FunnelStep]) -> None:
     """Write funnel.json."""
     text = json.dumps([asdict(step) for step in steps], indent=1, ensure_ascii=False)
     (directory / FUNNEL).write_text(text + "\n", encoding="utf-8")
 
 
-def read_funnel(directory: Path) -> list[Step]:
+def read_funnel(directory: Path) -> list[FunnelStep]:
     """The steps that led to the rows of a product directory."""
     steps = json.loads((directory / FUNNEL).read_text(encoding="utf-8"))
-    return [Step(**{**step, "examples": [Dropped(**each) for each in step["examples"]]}) for step in steps]
+    return [FunnelStep(**{**step, "examples": [Dropped(**each) for each in step["examples"]]}) for step in steps]
 
 
 def _beginning(question: str) -> str:
@@ -98,5 +98,5 @@ def _beginning(question: str) -> str:
     return line if len(line) <= EXAMPLE_CHARACTERS else line[: EXAMPLE_CHARACTERS - 3] + "..."
 
 
-def _told(step: Step) -> str:
+def _told(step: FunnelStep) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in step.dropped.items()) or "there were none before it"

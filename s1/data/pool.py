@@ -17,30 +17,30 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from s1.config import ConfigError, Hub
-from s1.data.decontaminate import ASKED_BEFORE
-from s1.data.dial import Family
-from s1.data.funnel import Drop, step_of, write_funnel
-from s1.data.hub import rows_at
-from s1.hub import first_line
-from s1.recipe import Columns, Conversation, Pool, PoolKind
+from s1.config.data import Columns, Conversation, Pool, PoolKind
+from s1.config.schema import ConfigError, Hub
+from s1.data.filter import ASKED_BEFORE
+from s1.data.funnel import Drop, funnel_step, write_funnel
+from s1.dial import Family
+from s1.hub.datasets import rows_at
+from s1.hub.files import first_line
 from s1.records import ROWS, PoolRow, read_objects, write_rows
-from s1.stages import Collecting
-from sweep.stage import Summary, Work
+from s1.stages import PoolConfig
+from sweep.core.stage import Summary, Work
 
 ID_CHARACTERS = 16
 NO_QUESTION = "no question"
 
 
-def collect(work: Work[Collecting]) -> Summary:
+def pool_rows(work: Work[PoolConfig]) -> Summary:
     """Write the pool. Raises ConfigError for a source that cannot be read, or that lacks a column."""
     pool = work.config.pool
     if pool.kind is PoolKind.DIAL:
         kept, drops = list(islice(dial_rows(pool), pool.rows)), []
     else:
-        kept, drops = candidates(pool, _objects(work, pool))
+        kept, drops = pool_candidates(pool, _objects(work, pool))
     write_rows(work.out / ROWS, kept)
-    write_funnel(work.out, [step_of("collected", kept, drops)])
+    write_funnel(work.out, [funnel_step("collected", kept, drops)])
     sources = {row.source for row in kept}
     commit = {"commit": pool.hub.revision} if pool.kind is PoolKind.HUB and pool.hub else {}
     return {"rows": len(kept), "dropped": len(drops), "sources": len(sources), **commit}
@@ -67,7 +67,7 @@ def dial_rows(pool: Pool) -> Iterator[PoolRow]:
             kept += 1
 
 
-def candidates(pool: Pool, objects: Iterable[Mapping[str, Any]]) -> tuple[list[PoolRow], list[Drop]]:
+def pool_candidates(pool: Pool, objects: Iterable[Mapping[str, Any]]) -> tuple[list[PoolRow], list[Drop]]:
     """Rows in our words; those without a question, and those whose question was there before, are dropped."""
     kept: dict[str, PoolRow] = {}
     drops = []
@@ -92,7 +92,7 @@ def question_id(question: str) -> str:
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def _objects(work: Work[Collecting], pool: Pool) -> Iterable[Mapping[str, Any]]:
+def _objects(work: Work[PoolConfig], pool: Pool) -> Iterable[Mapping[str, Any]]:
     """The raw rows, once it is sure that they have the columns that the pool names."""
     rows = _of_file(work.one("file")) if pool.kind is PoolKind.FILE else _of_hub(pool.hub)
     check_columns(pool, next(iter(rows), None))

@@ -30,7 +30,7 @@ DEEPEST = 8  # levels of a reply's usage
 LEADING_THOUGHTS = re.compile(r"\s*<think>(.*?)</think>(.*)", re.DOTALL)
 
 
-class Fault(Enum):
+class ReplyFault(Enum):
     """Why a reply makes no row."""
 
     REFUSED = "refused"  # by the model, its filter, or the server that would not take the question
@@ -43,7 +43,7 @@ class Fault(Enum):
     KEY = "repeats the API key"
 
 
-class Altered(Enum):
+class AlteredReply(Enum):
     """Why a field is not kept as the server gave it."""
 
     NO_TEXT = "not text"
@@ -104,30 +104,30 @@ def rejection(row_id: str, reason: str, hide: Callable[[str], str] = str) -> Rep
     )
 
 
-def fault_of(reply: Reply) -> Fault | None:
+def fault_of(reply: Reply) -> ReplyFault | None:
     """Why nothing in this reply is to be used; None: it ended as it should."""
     if reply.refusal is not None or reply.finish_reason == "content_filter":
-        return Fault.REFUSED
+        return ReplyFault.REFUSED
     if reply.finish_reason == "length":
-        return Fault.CUT
+        return ReplyFault.CUT
     if reply.finish_reason != "stop":
-        return Fault.INTERRUPTED
+        return ReplyFault.INTERRUPTED
     altered = reply.altered or {}
     reasons = {altered[name] for name in ("thoughts", "content") if name in altered}
-    if Altered.KEY.value in reasons:
-        return Fault.KEY
-    return Fault.NO_TEXT if reasons else None
+    if AlteredReply.KEY.value in reasons:
+        return ReplyFault.KEY
+    return ReplyFault.NO_TEXT if reasons else None
 
 
-def thought_through(row: PoolRow, reply: Reply) -> PoolRow | Fault:
+def with_thinking(row: PoolRow, reply: Reply) -> PoolRow | ReplyFault:
     """The row with the teacher's thinking and answer, whatever it held before."""
     if fault := fault_of(reply):
         return fault
     thinking, answer = _divided(reply)
     if not thinking.strip():
-        return Fault.NO_THOUGHTS
+        return ReplyFault.NO_THOUGHTS
     if not answer.strip():
-        return Fault.NO_ANSWER
+        return ReplyFault.NO_ANSWER
     return replace(row, thinking=thinking, answer=answer)
 
 
@@ -156,10 +156,10 @@ class _Keeper:
     def _text(self, name: str, text: str) -> str:
         whole = SURROGATE.sub("\ufffd", text)
         if whole != text:
-            self.altered.setdefault(name, Altered.NO_TEXT.value)
+            self.altered.setdefault(name, AlteredReply.NO_TEXT.value)
         hidden = self.hide(whole)
         if hidden != whole:
-            self.altered[name] = Altered.KEY.value
+            self.altered[name] = AlteredReply.KEY.value
         return hidden
 
 

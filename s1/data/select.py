@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from itertools import count, pairwise
 from random import Random
 
-from s1.config import ConfigError
-from s1.recipe import SeedSet, Selection, Strategy, Tail
+from s1.config.data import SeedSet, Selection, Strategy, Tail
+from s1.config.schema import ConfigError
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from s1.cells import csv_text
+from s1.config.data import GraderKind
 from s1.evaluate.grading.opinion import Opinion, second_opinion
-from s1.recipe import GraderKind
-from s1.records import Score
+from s1.files.csv_files import csv_text
+from s1.records import ScoreRow
 
 DISAGREEMENTS = "grader_disagreement.csv"
 COLUMNS = (
@@ -24,7 +24,7 @@ COLUMNS = (
 TAIL_CHARACTERS = 200
 
 
-def disagreements(kind: GraderKind, judged: Iterable[tuple[Score, str]]) -> Iterator[dict[str, object]]:
+def answer_disagreements(kind: GraderKind, judged: Iterable[tuple[ScoreRow, str]]) -> Iterator[dict[str, object]]:
     """The rows of the file, of scores and the texts that were judged."""
     for score, text in judged:
         opinion = _opinion(text, score.gold, kind)
@@ -40,7 +40,7 @@ def write(path: Path, rows: Iterable[dict[str, object]]) -> int:
     return len(found)
 
 
-def _row(score: Score, text: str, opinion: Opinion) -> dict[str, object]:
+def _row(score: ScoreRow, text: str, opinion: Opinion) -> dict[str, object]:
     verdicts = {False: "wrong", True: "right"}
     return {
         "question_id": score.question_id,

@@ -21,6 +21,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, TypeAlias
 
+from s1.config.data import GraderKind
 from s1.evaluate.grading.answers import Formula, formula_of, read_formula, read_integer, read_letter
 from s1.evaluate.grading.formula import TooLong, Unreadable, Unsupported
 from s1.evaluate.grading.limits import OutOfTime, within
@@ -28,9 +29,8 @@ from s1.evaluate.grading.mathematics import equal
 from s1.evaluate.grading.notation import GROUP, plain
 from s1.evaluate.grading.opinion import same_to_math_verify
 from s1.evaluate.grading.phrases import Ambiguous, Denied
-from s1.evaluate.grading.reading import MAX_STATEMENT, Candidate, Origin, candidates
+from s1.evaluate.grading.reading import MAX_STATEMENT, AnswerCandidate, AnswerPlace, answer_candidates
 from s1.evaluate.grading.units import measured
-from s1.recipe import GraderKind
 
 CPU_SECONDS = 1.5  # for one comparison
 
@@ -157,14 +157,14 @@ def _results(grader: Grader, doc: Mapping[str, Any], results: Sequence[Sequence[
 # ---------------------------------------------------------------------------------- reading and comparing
 
 
-def _read(text: str, read: Callable[[Candidate], Any]) -> _Reading:
+def _read(text: str, read: Callable[[AnswerCandidate], Any]) -> _Reading:
     """The first candidate that can be read. One that names several answers ends the search: none is certain."""
     denied, note = [], None
-    for candidate in candidates(text):
+    for candidate in answer_candidates(text):
         try:
             value = read(candidate)
         except Denied as found:
-            denied.append(Candidate(found.value, Origin.BOX))
+            denied.append(AnswerCandidate(found.value, AnswerPlace.BOX))
         except Ambiguous:
             return _Reading(None, GradeNote.AMBIGUOUS)
         except TooLong:
@@ -179,7 +179,7 @@ def _read(text: str, read: Callable[[Candidate], Any]) -> _Reading:
     return _Reading(None, note)
 
 
-def _is_denied(value: Any, denied: Sequence[Candidate], read: Callable[[Candidate], Any]) -> bool:
+def _is_denied(value: Any, denied: Sequence[AnswerCandidate], read: Callable[[AnswerCandidate], Any]) -> bool:
     """Whether the text also says that this is not the answer."""
     for candidate in denied:
         try:
@@ -193,7 +193,7 @@ def _is_denied(value: Any, denied: Sequence[Candidate], read: Callable[[Candidat
 @lru_cache(maxsize=4096)
 def _integer(gold: str) -> str | None:
     try:
-        return read_integer(Candidate(gold, Origin.BOX))
+        return read_integer(AnswerCandidate(gold, AnswerPlace.BOX))
     except Unreadable:
         return None
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from s1.config import ConfigError
+from s1.config.data import GraderKind
+from s1.config.schema import ConfigError
 from s1.evaluate.graders import integer_results, letter_results, math_results
-from s1.recipe import GraderKind
 
 GRADER = "grader"  # in the metadata of a task over documents: its GraderKind, or None
 OURS = {integer_results: GraderKind.INTEGER, math_results: GraderKind.MATH, letter_results: GraderKind.LETTER}

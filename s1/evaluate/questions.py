@@ -16,17 +16,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from s1.config import ConfigError
+from s1.config.schema import ConfigError
 from s1.evaluate.judging import Judgement, judge_of
 from s1.evaluate.replay import evaluate, gold_of, load_task, requests_of, task_over
 from s1.evaluate.task_identity import require_planned, wording
 from s1.records import Question, write_rows
-from s1.stages import Questions
-from sweep.identity import key_of
-from sweep.stage import Summary, Work
+from s1.stages import QuestionsConfig
+from sweep.core.identity import key_of
+from sweep.core.stage import Summary, Work
 
 
-def questions(work: Work[Questions]) -> Summary:
+def questions(work: Work[QuestionsConfig]) -> Summary:
     """Write questions.jsonl. Raises ConfigError for rows that cannot be read, asked or graded."""
     config, path = work.config, task_path(work)
     require_planned(config.task, config.wording, wording(config.task, path))
@@ -57,7 +57,7 @@ def document(question: Question) -> Mapping[str, Any]:
     return question.doc or {"id": question.question_id, "problem": question.prompt, "answer": question.gold}
 
 
-def _source(work: Work[Questions]) -> dict[str, Any]:
+def _source(work: Work[QuestionsConfig]) -> dict[str, Any]:
     if work.inputs.get("data"):
         return {"data_files": [str(path) for path in work.inputs["data"]]}
     if work.inputs.get("rows"):

@@ -28,12 +28,11 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks._yaml_loader import load_yaml  # TaskManager cannot load a YAML file over other rows
 from pyarrow import ArrowException
 
-from s1.config import ConfigError, Hub
-from s1.data.hub import rows_at
+from s1.config.schema import ConfigError, Hub
 from s1.evaluate.graders import share
 from s1.evaluate.judging import GRADER, OURS
-from s1.evaluate.own_tasks import TaskFile, read_task
-from s1.evaluate.task_files import task_file
+from s1.evaluate.task_files import TaskFile, read_task, task_file
+from s1.hub.datasets import rows_at
 from s1.records import read_objects
 from sweep.errors import SweepError
 
@@ -179,7 +178,7 @@ def _rows(task: TaskFile, fields: Mapping[str, Any], source: Mapping[str, Any]) 
             files.setdefault(split, []).append(str(place))
         return {**splits, "dataset_kwargs": {**fields.get("dataset_kwargs", {}), "data_files": files}}
     tables = {asked: _table(*_read(given))}
-    if examples not in (None, asked):  # of the same commit; a file has no other split (s1/evaluate/own_tasks.py)
+    if examples not in (None, asked):  # of the same commit; a file has no other split (s1/evaluate/task_files.py)
         tables[examples] = _table(*_read({"hub": {**given["hub"], "split": examples}}))
     return {**splits, **NO_ROWS, "custom_dataset": lambda **_of_lm_eval: tables}
 

@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s1.config import ConfigError, Hub
-from s1.data.hub import rows_at
+from s1.config.schema import ConfigError, Hub
+from s1.hub.datasets import rows_at
 from s1.records import read_objects
 
 if TYPE_CHECKING:

@@ -20,19 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s1.evaluate.disagreements import DISAGREEMENTS, disagreements, write
+from s1.config.data import GraderKind
+from s1.evaluate.disagreements import DISAGREEMENTS, answer_disagreements, write
 from s1.evaluate.grading.reading import complete_statements
 from s1.evaluate.judging import Judge, Judgement, judge_of
-from s1.evaluate.own_tasks import read_task
 from s1.evaluate.questions import document, task_path
 from s1.evaluate.replay import evaluate, task_over
-from s1.evaluate.task_files import task_file
+from s1.evaluate.task_files import read_task, task_file
 from s1.evaluate.task_identity import require_planned, scoring
-from s1.recipe import GraderKind
-from s1.records import Answer, AnswerEnd, Ending, Outcome, Question, Score, read_rows, write_rows
-from s1.stages import Scoring
+from s1.records import AnswerEnd, Ending, Outcome, Question, ScoreRow, TraceRow, read_rows, write_rows
+from s1.stages import ScoresConfig
+from sweep.core.stage import Finished, Summary, Work
 from sweep.errors import SweepError
-from sweep.stage import Finished, Summary, Work
 
 
 class ScoreError(SweepError, RuntimeError):
@@ -40,7 +39,7 @@ class ScoreError(SweepError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Exam:
+class TaskScoring:
     """What points of the same questions share: the task over one document per question and sample."""
 
     questions: Sequence[Question]
@@ -53,15 +52,15 @@ class Exam:
 class Graded:
     """An answer, and what of it is judged."""
 
-    answer: Answer
+    answer: TraceRow
     gold: str
     text: str
     end: AnswerEnd
 
 
-def score(works: Sequence[Work[Scoring]]) -> Iterator[Finished]:
+def scores(works: Sequence[Work[ScoresConfig]]) -> Iterator[Finished]:
     """Score many points in one process; points with the same questions share the loaded task."""
-    exams: dict[tuple[object, ...], Exam] = {}
+    exams: dict[tuple[object, ...], TaskScoring] = {}
     for work in works:
         path = work.one("questions") / "questions.jsonl"
         shared = (work.config.task, work.config.samples, task_path(work), path)
@@ -70,17 +69,17 @@ def score(works: Sequence[Work[Scoring]]) -> Iterator[Finished]:
         yield Finished(work.key, _score(work, exams[shared]))
 
 
-def _exam(config: Scoring, path: Path | None, questions: Sequence[Question]) -> Exam:
+def _exam(config: ScoresConfig, path: Path | None, questions: Sequence[Question]) -> TaskScoring:
     require_planned(config.task, config.scoring, scoring(config.task, path))
     docs = [document(question) for question in questions for _ in range(config.samples)]
     task = task_over(docs, config.task, path)
     stops = read_task(config.task, path or task_file(config.task)).stops
-    return Exam(questions, task, judge_of(task), stops)
+    return TaskScoring(questions, task, judge_of(task), stops)
 
 
-def _score(work: Work[Scoring], exam: Exam) -> Summary:
+def _score(work: Work[ScoresConfig], exam: TaskScoring) -> Summary:
     samples = work.config.samples
-    answers_QS = _answers_by_question(work.one("answers") / "answers.jsonl", exam.questions, samples)
+    answers_QS = _answers_by_question(work.one("traces") / "answers.jsonl", exam.questions, samples)
     graded = [
         Graded(answer, question.gold, *_completed(answer, exam.stops))
         for question in exam.questions
@@ -101,14 +100,14 @@ def _score(work: Work[Scoring], exam: Exam) -> Summary:
     }
 
 
-def _second_opinions(out: Path, judge: Judge, judged: Iterable[tuple[Score, Graded]]) -> int | None:
+def _second_opinions(out: Path, judge: Judge, judged: Iterable[tuple[ScoreRow, Graded]]) -> int | None:
     """Write grader_disagreement.csv; how many there are, or None where nobody else can judge."""
     pairs = [(score, graded.text) for score, graded in judged] if judge.grader else []
-    count = write(out / DISAGREEMENTS, disagreements(judge.grader or GraderKind.MATH, pairs))
+    count = write(out / DISAGREEMENTS, answer_disagreements(judge.grader or GraderKind.MATH, pairs))
     return count if judge.grader else None
 
 
-def _completed(answer: Answer, stops: Sequence[str]) -> tuple[str, AnswerEnd]:
+def _completed(answer: TraceRow, stops: Sequence[str]) -> tuple[str, AnswerEnd]:
     """The text that is judged, and what ended it."""
     places = [answer.answer.find(stop) for stop in stops if stop in answer.answer]
     if places:
@@ -120,9 +119,9 @@ def _completed(answer: Answer, stops: Sequence[str]) -> tuple[str, AnswerEnd]:
     return answer.answer, answer.answer_end
 
 
-def _scored(graded: Graded, judgement: Judgement) -> Score:
+def _scored(graded: Graded, judgement: Judgement) -> ScoreRow:
     answer = graded.answer
-    return Score(
+    return ScoreRow(
         question_id=answer.question_id,
         sample=answer.sample,
         gold=graded.gold,
@@ -140,12 +139,12 @@ def _scored(graded: Graded, judgement: Judgement) -> Score:
     )
 
 
-def _answers_by_question(path: Path, questions: Sequence[Question], samples: int) -> dict[str, list[Answer]]:
+def _answers_by_question(path: Path, questions: Sequence[Question], samples: int) -> dict[str, list[TraceRow]]:
     """The answers to each question, samples in order. Raises ScoreError if one is missing, double or out of place."""
-    answers_QS: dict[str, list[Answer]] = {question.question_id: [] for question in questions}
+    answers_QS: dict[str, list[TraceRow]] = {question.question_id: [] for question in questions}
     if len(answers_QS) < len(questions):
         raise ScoreError(f"{path}: two questions have one id, and one answer. Make the questions again.")
-    for answer in sorted(read_rows(path, Answer), key=lambda answer: answer.sample):
+    for answer in sorted(read_rows(path, TraceRow), key=lambda answer: answer.sample):
         if answer.question_id not in answers_QS:
             raise ScoreError(f"{path} question {answer.question_id}: was never asked. Generate the answers again.")
         answers_QS[answer.question_id].append(answer)

@@ -17,12 +17,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from s1.config import ConfigError
-from s1.evaluate.own_tasks import Function, read_task
-from s1.evaluate.task_files import TASKS, task_file
-from sweep.identity import Json
-from sweep.source import SourceError, digest_of_source, source_of
-from sweep.stage import FileInput
+from s1.config.schema import ConfigError
+from s1.evaluate.task_files import TASKS, TaskFunction, read_task, task_file
+from sweep.core.identity import Json
+from sweep.core.stage import FileInput
+from sweep.source.digest import SourceError, digest_of_source, source_of
 
 SCORING = (
     *("process_results", "filter_list", "metric_list", "repeats", "generation_kwargs", "should_decontaminate"),
@@ -97,7 +96,7 @@ def _identity(fields: Mapping[str, Any], folder: Path) -> dict[str, Json]:
 
 
 def _value(value: Any, folder: Path, names_files: bool) -> Json:
-    if isinstance(value, Function):
+    if isinstance(value, TaskFunction):
         return _function(value.name, folder)
     if isinstance(value, dict):
         return {str(name): _value(each, folder, names_files) for name, each in value.items()}

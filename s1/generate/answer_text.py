@@ -18,10 +18,9 @@ import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
-from s1.config import Budget, Dialect, Forcing
-from s1.dialect import Ids, Tokenizer, decode, text_before_stop
-from s1.generate.move import Close
-from s1.generate.trace import Part, Trace
+from s1.config.schema import Budget, Forcing, ThinkingFormat
+from s1.generate.trace import Close, Part, Trace
+from s1.models.thinking_format import Ids, Tokenizer, decode, text_before_stop
 from s1.records import AnswerEnd, Ending
 
 OPEN_TOKENS = 12  # after so many a character counts as ended: whole ones of one, two, three or four bytes each
@@ -50,30 +49,30 @@ def answer_end(trace: Trace, budget: Budget) -> AnswerEnd:
     return AnswerEnd.CAP if is_capped else AnswerEnd.CONTEXT
 
 
-def thinks_on_tokens(dialect: Dialect, trace: Trace, tokenizer: Tokenizer) -> int:
+def thinks_on_tokens(thinking_format: ThinkingFormat, trace: Trace, tokenizer: Tokenizer) -> int:
     """Tokens of the answer inside thinking that was opened again; the token at a seam belongs to the delimiter."""
     ids = trace.part_ids(Part.ANSWER)
-    sections = reopened(dialect, decode(ids, tokenizer))
+    sections = reopened(thinking_format, decode(ids, tokenizer))
     if not sections:
         return 0
     places = _places(ids, tokenizer)
     return sum(max(0, bisect_right(places, each.ends) - 1 - bisect_left(places, each.begins)) for each in sections)
 
 
-def graded_text(dialect: Dialect, close: Close, tokenizer: Tokenizer) -> str:
+def graded_text(thinking_format: ThinkingFormat, close: Close, tokenizer: Tokenizer) -> str:
     """What a marker put into the model's mouth, what it wrote, and what its stop began with; without its thinking."""
     ended_by = [segment.ended_by or () for segment in close.trace.segments_of(Part.ANSWER)]
     written = decode(close.trace.part_ids(Part.ANSWER), tokenizer)
-    written += text_before_stop(ended_by[-1], dialect.answer_stops, tokenizer) if ended_by else ""
-    first, *later = _outside(reopened(dialect, written), written)
+    written += text_before_stop(ended_by[-1], thinking_format.answer_stops, tokenizer) if ended_by else ""
+    first, *later = _outside(reopened(thinking_format, written), written)
     said = [stretch for stretch in later if stretch.strip()]
-    return said[-1] if said else _opening(dialect, close.ending) + first
+    return said[-1] if said else _opening(thinking_format, close.ending) + first
 
 
-def reopened(dialect: Dialect, text: str) -> list[Reopened]:
+def reopened(thinking_format: ThinkingFormat, text: str) -> list[Reopened]:
     """The thinking sections of an answer. Where a start and an end begin at one place, the longer marker counts."""
-    starts = _markers(dialect.thinking_start)
-    ends = _markers(dialect.thinking_end, *dialect.thinking_stops)
+    starts = _markers(thinking_format.thinking_start)
+    ends = _markers(thinking_format.thinking_end, *thinking_format.thinking_stops)
     if not starts:
         return []
     found: list[Reopened] = []
@@ -117,10 +116,10 @@ def _places(ids: Ids, tokenizer: Tokenizer) -> list[int]:
     return places
 
 
-def _opening(dialect: Dialect, ending: Ending) -> str:
+def _opening(thinking_format: ThinkingFormat, ending: Ending) -> str:
     """The words of an end marker behind the delimiter: part of the answer, so that all ends are graded alike.
 
-    A dialect without thinking stops has no delimiter: all of its markers are words.
+    A thinking format without thinking stops has no delimiter: all of its markers are words.
     """
-    markers = {Ending.FORCED: dialect.forced_end, Ending.NATURAL: dialect.thinking_end, Ending.NONE: ""}
-    return markers[ending].removeprefix(dialect.thinking_end if dialect.thinking_stops else "")
+    markers = {Ending.FORCED: thinking_format.forced_end, Ending.NATURAL: thinking_format.thinking_end, Ending.NONE: ""}
+    return markers[ending].removeprefix(thinking_format.thinking_end if thinking_format.thinking_stops else "")

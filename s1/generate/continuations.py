@@ -38,10 +38,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from s1.config import ConfigError
-from s1.generate.engine import Completion, EngineError, Portion, Request
-from s1.lines import LineWriter, checked_line, value_of
-from sweep.identity import KEY_CHARACTERS
+from s1.config.schema import ConfigError
+from s1.files.checked_lines import LineWriter, checked_line, value_of
+from s1.generate.engine import Completion, Delta, EngineError, GenerationRequest
+from sweep.core.identity import KEY_CHARACTERS
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def _are_ids(value: Any) -> bool:
     return isinstance(value, list) and set(map(type, value)) <= {int} and min(value, default=0) >= 0
 
 
-def stream_key(request: Request) -> str:
+def stream_key(request: GenerationRequest) -> str:
     """Which stream a request reads from: all that decides its tokens, so not how many are wanted."""
     sampling = request.sampling
     greedy = sampling.temperature == 0
@@ -202,7 +202,7 @@ class Continuations:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def serve(self, key: str, request: Request) -> Completion | None:
+    def serve(self, key: str, request: GenerationRequest) -> Completion | None:
         """The completion, if all of it is known; `key` is the request's stream key, here and below."""
         stream = self._streams.get(key)
         if stream is None:
@@ -218,7 +218,7 @@ class Continuations:
         """How many of the first so many of a stream were in the files when they were opened."""
         return min(tokens, self._streams[key].read_tokens)
 
-    def missing(self, key: str, request: Request) -> Request:
+    def missing(self, key: str, request: GenerationRequest) -> GenerationRequest:
         """What to ask the engine for: the request without the part that is known."""
         stream = self._streams.get(key)
         if stream is None or not stream.ids:
@@ -231,7 +231,7 @@ class Continuations:
             already=len(stream.ids),
         )
 
-    def learn(self, key: str, portion: Portion) -> None:
+    def learn(self, key: str, portion: Delta) -> None:
         """Keep a portion of the engine's answer to what was `missing`."""
         stream = self._streams.setdefault(key, Stream())
         chunk = Chunk(key, len(stream.ids), portion.ids, portion.end.stop if portion.end else None)

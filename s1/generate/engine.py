@@ -21,7 +21,7 @@ from typing import Protocol
 
 from sweep.errors import SweepError
 
-PORTION_TOKENS = 16
+DELTA_TOKENS = 16
 
 
 class EngineError(SweepError, RuntimeError):
@@ -35,7 +35,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Request:
+class GenerationRequest:
     prompt_ids: tuple[int, ...]
     max_tokens: int  # sampled tokens, the stop sequence included
     stop_ids: tuple[tuple[int, ...], ...]  # sequences of ids; whichever completes first ends the request
@@ -56,7 +56,7 @@ class Request:
 
     @cached_property
     def _stops_by_last_id(self) -> dict[int, list[tuple[int, ...]]]:
-        """Longest first; looked into for every token, and a dialect in plain text has a hundred spellings."""
+        """Longest first; looked into for every token, and a thinking format in plain text has a hundred spellings."""
         stops: dict[int, list[tuple[int, ...]]] = {}
         for stop in sorted(self.stop_ids, key=len, reverse=True):
             stops.setdefault(stop[-1], []).append(stop)
@@ -69,18 +69,18 @@ class Request:
 
 
 @dataclass(frozen=True)
-class End:
+class RequestEnd:
     stop: tuple[int, ...] | None  # the stop sequence; None: max_tokens reached
     cached_tokens: int = 0  # of the prompt: those whose keys and values the engine still had
 
 
 @dataclass(frozen=True)
-class Portion:
+class Delta:
     """What an open request wrote since its last portion."""
 
-    request: Request  # the very object that was added
+    request: GenerationRequest  # the very object that was added
     ids: tuple[int, ...]  # all that was sampled, the stop sequence included
-    end: End | None = None  # None: it goes on
+    end: RequestEnd | None = None  # None: it goes on
 
 
 @dataclass(frozen=True)
@@ -90,30 +90,30 @@ class Completion:
 
 
 @dataclass
-class Writing:
+class OpenRequest:
     """An open request, as an engine of ours keeps it: what was written, and how much of that was told."""
 
-    request: Request
+    request: GenerationRequest
     cached_tokens: int = 0
     ids: list[int] = field(default_factory=list)
     told: int = 0
 
-    def write(self, tokens: Sequence[int]) -> Portion | None:
+    def write(self, tokens: Sequence[int]) -> Delta | None:
         """Append what was sampled, a stop at its end at most; what there is to tell: the end, or PORTION_TOKENS."""
         self.ids.extend(tokens)
         stop = self.request.stop_after(self.ids)
         is_over = stop is not None or len(self.ids) == self.request.max_tokens
-        if not is_over and len(self.ids) - self.told < PORTION_TOKENS:
+        if not is_over and len(self.ids) - self.told < DELTA_TOKENS:
             return None
         untold, self.told = tuple(self.ids[self.told :]), len(self.ids)
-        return Portion(self.request, untold, End(stop, self.cached_tokens) if is_over else None)
+        return Delta(self.request, untold, RequestEnd(stop, self.cached_tokens) if is_over else None)
 
 
 class Engine(Protocol):
-    def add(self, request: Request) -> None:
+    def add(self, request: GenerationRequest) -> None:
         """Queue a request. Raises EngineError for one that `refuse_unservable` names."""
 
-    def step(self) -> list[Portion]:
+    def step(self) -> list[Delta]:
         """Advance all open requests; what they wrote, or [] while work goes on unheard. Returns at once if idle."""
 
     @property
@@ -140,7 +140,7 @@ class Engine(Protocol):
         """Give back processes and memory."""
 
 
-def completion(portions: Sequence[Portion]) -> Completion:
+def completion(portions: Sequence[Delta]) -> Completion:
     """What the portions of one request add up to; the last one must be its end."""
     ids, end = tuple(chain.from_iterable(portion.ids for portion in portions)), portions[-1].end
     if end is None:
@@ -153,7 +153,7 @@ def position_bits(seed: int, position: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed} {position}".encode("ascii"), digest_size=8).digest(), "big")
 
 
-def refuse_unservable(request: Request, vocabulary: int, context_tokens: int) -> None:
+def refuse_unservable(request: GenerationRequest, vocabulary: int, context_tokens: int) -> None:
     """Raises EngineError for what no engine can serve: nothing to continue, unknown ids, or an overfull context."""
     prompt_tokens = len(request.prompt_ids)
     if prompt_tokens == 0:

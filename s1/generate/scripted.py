@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from s1.generate.engine import Portion, Request, Writing, refuse_unservable
+from s1.generate.engine import Delta, GenerationRequest, OpenRequest, refuse_unservable
 
-Script: TypeAlias = Callable[[Sequence[int], Request, frozenset[int]], int]
+Script: TypeAlias = Callable[[Sequence[int], GenerationRequest, frozenset[int]], int]
 
 
 class ScriptedEngine:
@@ -23,15 +23,15 @@ class ScriptedEngine:
         self.context_tokens = context_tokens
         self.seeds_positions = True
         self.kernels: Mapping[str, str] = {"processor": "none"}
-        self._open: list[Writing] = []
-        self.requests: list[Request] = []  # all that were ever added
+        self._open: list[OpenRequest] = []
+        self.requests: list[GenerationRequest] = []  # all that were ever added
 
-    def add(self, request: Request) -> None:
+    def add(self, request: GenerationRequest) -> None:
         refuse_unservable(request, self.vocabulary, self.context_tokens)
         self.requests.append(request)
-        self._open.append(Writing(request))
+        self._open.append(OpenRequest(request))
 
-    def step(self) -> list[Portion]:
+    def step(self) -> list[Delta]:
         portions = [portion for each in self._open if (portion := each.write([self._next(each)]))]
         over = {id(portion.request) for portion in portions if portion.end}
         self._open = [each for each in self._open if id(each.request) not in over]
@@ -44,6 +44,6 @@ class ScriptedEngine:
     def close(self) -> None:
         self._open.clear()
 
-    def _next(self, each: Writing) -> int:
+    def _next(self, each: OpenRequest) -> int:
         forbidden = frozenset() if each.ids else frozenset(each.request.forbidden_first)
         return self._script((*each.request.prompt_ids, *each.ids), each.request, forbidden)

@@ -13,21 +13,21 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from s1.config import ConfigError
+from s1.config.schema import ConfigError
 from s1.generate.engines import ENGINE_FILE, read_engine
-from s1.records import Answer, Question, read_rows, write_rows
-from s1.stages import Answering, AnsweringShard
-from s1.train.start import commit_read
-from sweep.identity import Json
-from sweep.stage import Finished, Shard, Summary, Work
+from s1.models.location import commit_read
+from s1.records import Question, TraceRow, read_rows, write_rows
+from s1.stages import TracesConfig, TracesShardConfig
+from sweep.core.identity import Json
+from sweep.core.stage import Finished, Shard, Summary, Work
 
-ANSWERS_FILE = "answers.jsonl"
+TRACES_FILE = "answers.jsonl"
 USAGE = ("engine_tokens", "prompt_tokens", "cached_tokens")  # of a summary: what the engine did
 # What came from the files of the continuation store, and what in them was left out; there if it is not 0.
 STORED = ("continuation_tokens_reused", "continuation_lines_rejected")
 
 
-def questions_of(work: Work[Any]) -> list[Question]:
+def planned_questions(work: Work[Any]) -> list[Question]:
     """All of the input `questions`. Raises ConfigError if there is none."""
     path = work.one("questions") / "questions.jsonl"
     questions = read_rows(path, Question)
@@ -36,7 +36,7 @@ def questions_of(work: Work[Any]) -> list[Question]:
     return questions
 
 
-def questions_in(shard: AnsweringShard, questions: Sequence[Question]) -> Sequence[Question]:
+def questions_in(shard: TracesShardConfig, questions: Sequence[Question]) -> Sequence[Question]:
     """The questions of a shard. Raises ConfigError if there is none for it."""
     found = questions[shard.index :: shard.count]
     if not found:
@@ -47,19 +47,19 @@ def questions_in(shard: AnsweringShard, questions: Sequence[Question]) -> Sequen
     return found
 
 
-def join(works: Sequence[Work[Answering]]) -> Iterator[Finished]:
+def join(works: Sequence[Work[TracesConfig]]) -> Iterator[Finished]:
     """Batch stage function; input `questions`. Raises ConfigError for shards that do not fit together."""
     for work in works:
         _require_one_engine(work.shards)
-        rows = woven(work.shards, questions_of(work), work.config.generate.samples)
-        write_rows(work.out / ANSWERS_FILE, rows)
+        rows = interleaved(work.shards, planned_questions(work), work.config.generate.samples)
+        write_rows(work.out / TRACES_FILE, rows)
         shutil.copyfile(work.shards[0].out / ENGINE_FILE, work.out / ENGINE_FILE)
         usage = {name: _total(work.shards, name) for name in (*USAGE, *STORED)}
         yield Finished(work.key, {**summary_of(rows, work.config, usage), **_model_read(work)})
 
 
-def summary_of(rows: Sequence[Answer], config: Answering, usage: Mapping[str, int]) -> Summary:
-    """Of a work's answers (s1/generate/answers.py), however many workers wrote them."""
+def summary_of(rows: Sequence[TraceRow], config: TracesConfig, usage: Mapping[str, int]) -> Summary:
+    """Of a work's answers (s1/generate/traces.py), however many workers wrote them."""
     sampled = sum(row.sampled_tokens for row in rows)
     return {
         "questions": len(rows) // config.generate.samples,
@@ -77,7 +77,7 @@ def _total(shards: Sequence[Shard], name: str) -> int:
     return sum(int(shard.summary.get(name) or 0) for shard in shards)
 
 
-def _model_read(work: Work[Answering]) -> dict[str, Any]:
+def _model_read(work: Work[TracesConfig]) -> dict[str, Any]:
     """What its workers loaded; this process loads no model."""
     digests = {shard.summary["model_digest"] for shard in work.shards if "model_digest" in shard.summary}
     return {
@@ -86,20 +86,20 @@ def _model_read(work: Work[Answering]) -> dict[str, Any]:
     }
 
 
-def woven(shards: Sequence[Shard], questions: Sequence[Question], samples: int) -> list[Answer]:
+def interleaved(shards: Sequence[Shard], questions: Sequence[Question], samples: int) -> list[TraceRow]:
     """The answers of all shards in the order of the questions, then sample."""
     answers = [_answers(shard, questions[index :: len(shards)], samples) for index, shard in enumerate(shards)]
     turns = [divmod(index, len(shards)) for index in range(len(questions))]
     return [answers[shard][turn * samples + sample] for turn, shard in turns for sample in range(samples)]
 
 
-def _answers(shard: Shard, questions: Sequence[Question], samples: int) -> list[Answer]:
-    rows = read_rows(shard.out / ANSWERS_FILE, Answer)
+def _answers(shard: Shard, questions: Sequence[Question], samples: int) -> list[TraceRow]:
+    rows = read_rows(shard.out / TRACES_FILE, TraceRow)
     wanted = [(question.question_id, sample) for question in questions for sample in range(samples)]
     if [(row.question_id, row.sample) for row in rows] != wanted:
         raise ConfigError(
             f"{shard.out}: {len(rows)} answers that are not those of its {len(questions)} questions."
-            " Give the command with redo=answers_shard: all shards are made again."
+            " Give the command with redo=traces_shard: all shards are made again."
         )
     return rows
 
@@ -114,7 +114,7 @@ def _require_one_engine(shards: Sequence[Shard]) -> None:
             differing = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
             raise ConfigError(
                 f"{shard.out}: {_values(found, differing)}, but {_values(expected, differing)} in {first.out}. Ask for"
-                " one kind of device (launch.gpu_type, launch.constraint), and run the sweep with redo=answers_shard."
+                " one kind of device (launch.gpu_type, launch.constraint), and run the sweep with redo=traces_shard."
             )
 
 

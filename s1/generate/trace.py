@@ -4,6 +4,12 @@ Each segment knows which part of the text it belongs to and whether the model sa
 alone follow the thinking tokens, the suppressed ends, the tokens to pay for, and the exact text that is graded.
 
     prompt | thinking: SAMPLED ids, FORCED "Wait", SAMPLED ids | delimiter: FORCED end marker | answer: SAMPLED ids
+
+What a policy may decide, and the two pure steps that carry a decision out.
+
+trace --next--> Force | Keep | Sample | Close
+        advance: apply Force and Keep until the policy wants tokens (Sample) or is done (Close)
+        absorb:  append what was sampled for a Sample
 """
 
 from __future__ import annotations
@@ -12,9 +18,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import chain
+from typing import Protocol, TypeAlias
+
+from s1.records import Ending
 
 
-class Origin(Enum):
+class TokenOrigin(Enum):
     SAMPLED = "sampled"
     FORCED = "forced"
 
@@ -29,13 +38,13 @@ class Part(Enum):
 class Segment:
     ids: tuple[int, ...]
     part: Part
-    origin: Origin
+    origin: TokenOrigin
     ended_by: tuple[int, ...] | None = None  # the stop sequence the model sampled after `ids`; None: cut by length
 
     @property
     def sampled_tokens(self) -> int:
         """What the engine had to produce for it, the stop sequence included."""
-        return len(self.ids) + len(self.ended_by or ()) if self.origin is Origin.SAMPLED else 0
+        return len(self.ids) + len(self.ended_by or ()) if self.origin is TokenOrigin.SAMPLED else 0
 
 
 @dataclass(frozen=True)
@@ -101,8 +110,67 @@ class Trace:
 def begun(prompt_ids: tuple[int, ...], opening: tuple[int, ...] = ()) -> Trace:
     """A trace of nothing but the prompt; with the template's `opening` of the thinking it is thinking already."""
     trace = Trace(prompt_ids)
-    return trace.append(Segment(opening, Part.DELIMITER, Origin.FORCED)) if opening else trace
+    return trace.append(Segment(opening, Part.DELIMITER, TokenOrigin.FORCED)) if opening else trace
 
 
 def _tokens(segments: Iterable[Segment]) -> int:
     return sum(len(segment.ids) for segment in segments)
+
+
+@dataclass(frozen=True)
+class Force:
+    """Append these ids. No ids are a legal force: an unwritten delimiter still divides the parts."""
+
+    ids: tuple[int, ...]
+    part: Part
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Go on from the prefix that holds this many thinking tokens."""
+
+    thinking_tokens: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Let the model continue."""
+
+    max_tokens: int  # at least 1, the stop sequence included
+    stop_ids: tuple[tuple[int, ...], ...]
+    part: Part
+    forbid_stop_first: bool = False
+
+
+@dataclass(frozen=True)
+class Close:
+    """Nothing more to do; `trace` has the ids of the trace that was decided on, each in its part."""
+
+    trace: Trace
+    ending: Ending
+
+
+Move: TypeAlias = "Force | Keep | Sample | Close"
+
+
+class Policy(Protocol):
+    """A pure function of the trace; it never sees an engine, a tokenizer or the store."""
+
+    def next(self, trace: Trace) -> Move: ...
+
+
+def advance(trace: Trace, policy: Policy) -> tuple[Trace, Sample | Close]:
+    """Apply what the policy forces until it asks for tokens or closes."""
+    while True:
+        move = policy.next(trace)
+        if isinstance(move, Sample | Close):
+            return trace, move
+        if isinstance(move, Keep):
+            trace = trace.keep_thinking(move.thinking_tokens)
+        else:
+            trace = trace.append(Segment(move.ids, move.part, TokenOrigin.FORCED))
+
+
+def absorb(trace: Trace, sample: Sample, ids: tuple[int, ...], ended_by: tuple[int, ...] | None) -> Trace:
+    """The trace with what the model wrote."""
+    return trace.append(Segment(ids, sample.part, TokenOrigin.SAMPLED, ended_by))

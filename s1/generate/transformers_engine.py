@@ -19,10 +19,10 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
-from s1.config import ConfigError, EngineConfig
-from s1.generate.engine import Portion, Request, Writing, position_bits, refuse_unservable
+from s1.config.schema import ConfigError, EngineConfig
+from s1.generate.engine import Delta, GenerationRequest, OpenRequest, position_bits, refuse_unservable
 from s1.generate.slot_cache import SlotCache
-from s1.train.start import Location
+from s1.models.location import Location
 
 FREE_SHARE = 0.8
 READ_TOKENS = 8192  # of prompts in one forward pass, padding included
@@ -46,7 +46,7 @@ def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) 
     return TransformersEngine(model, int(settings["slots"]), _cache_bytes(settings["cache_gib"], model.device))
 
 
-class _Row(Writing):
+class _Row(OpenRequest):
     """An open request in its slot."""
 
     @property
@@ -63,7 +63,7 @@ class _Row(Writing):
 class _New:
     """A request about to be admitted, and the slot that holds the first `held` tokens of its prompt."""
 
-    request: Request
+    request: GenerationRequest
     slot: int
     held: int
 
@@ -84,11 +84,11 @@ class TransformersEngine:
         self.kernels = {"processor": processor(model.device), "attention": str(config._attn_implementation)}
         tokens = cache_bytes // _bytes_per_token(model)
         self._cache = SlotCache(config.num_hidden_layers, slots, tokens, model.device)
-        self._arrived: list[Request] = []  # since the last step
-        self._waiting: list[Request] = []  # a stack
+        self._arrived: list[GenerationRequest] = []  # since the last step
+        self._waiting: list[GenerationRequest] = []  # a stack
         self._rows: list[_Row] = []  # row i owns slot i
 
-    def add(self, request: Request) -> None:
+    def add(self, request: GenerationRequest) -> None:
         refuse_unservable(request, self.vocabulary, self.context_tokens)
         self._arrived.append(request)
 
@@ -100,7 +100,7 @@ class TransformersEngine:
         """Nothing outlives the process."""
 
     @torch.inference_mode()
-    def step(self) -> list[Portion]:
+    def step(self) -> list[Delta]:
         self._admit()
         if not self._rows:
             return []
@@ -130,9 +130,9 @@ class TransformersEngine:
             self._read(first, new[:count])
             first, new = first + count, new[count:]
 
-    def _take_waiting(self) -> list[Request]:
+    def _take_waiting(self) -> list[GenerationRequest]:
         """From the top of the stack, as many as there are slots for, each as long as its request may get."""
-        taken: list[Request] = []
+        taken: list[GenerationRequest] = []
         longest = 0
         while self._waiting:
             longest = max(longest, _most_tokens(self._waiting[-1]))
@@ -142,7 +142,7 @@ class TransformersEngine:
             taken.append(self._waiting.pop())
         return taken
 
-    def _with_prefix(self, request: Request) -> _New:
+    def _with_prefix(self, request: GenerationRequest) -> _New:
         return _New(request, *self._cache.longest_prefix(request.prompt_ids[:-1]))
 
     def _read(self, first: int, batch: Sequence[_New]) -> None:
@@ -207,7 +207,7 @@ def _cache_bytes(cache_gib: float | None, device: torch.device) -> int:
     return int(FREE_SHARE * free_bytes)
 
 
-def _most_tokens(request: Request) -> int:
+def _most_tokens(request: GenerationRequest) -> int:
     return len(request.prompt_ids) + request.max_tokens
 
 

@@ -24,9 +24,17 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from s1.config import ConfigError, EngineConfig
-from s1.generate.engine import PORTION_TOKENS, EngineError, Portion, Request, Writing, position_bits, refuse_unservable
-from s1.train.start import Location
+from s1.config.schema import ConfigError, EngineConfig
+from s1.generate.engine import (
+    DELTA_TOKENS,
+    Delta,
+    EngineError,
+    GenerationRequest,
+    OpenRequest,
+    position_bits,
+    refuse_unservable,
+)
+from s1.models.location import Location
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
@@ -76,16 +84,16 @@ class VllmEngine:
         self.vocabulary = model.get_vocab_size()
         self._names = itertools.count()
         self._ranks: dict[int, int] = {}  # of seeds, by arrival
-        self._open: dict[str, Writing] = {}
+        self._open: dict[str, OpenRequest] = {}
         self.context_tokens = model.max_model_len
         self.seeds_positions = bool(engine.vllm_config.use_v2_model_runner)
         self.kernels = _kernels(engine)
 
-    def add(self, request: Request) -> None:
+    def add(self, request: GenerationRequest) -> None:
         refuse_unservable(request, self.vocabulary, self.context_tokens)
-        self._submit(Writing(request))
+        self._submit(OpenRequest(request))
 
-    def step(self) -> list[Portion]:
+    def step(self) -> list[Delta]:
         heard = (self._hear(output) for output in (self._engine.step() if self._open else []))
         return [portion for portion in heard if portion]
 
@@ -97,7 +105,7 @@ class VllmEngine:
         """End the processes of the engine."""
         self._engine.engine_core.shutdown()
 
-    def _submit(self, writing: Writing) -> None:
+    def _submit(self, writing: OpenRequest) -> None:
         """Ask vLLM for what an open request lacks."""
         name = str(next(self._names))
         ids = [*writing.request.prompt_ids, *writing.ids]
@@ -106,7 +114,7 @@ class VllmEngine:
         self._engine.add_request(name, {"prompt_token_ids": ids}, parameters, priority=rank)
         self._open[name] = writing
 
-    def _hear(self, output: Any) -> Portion | None:
+    def _hear(self, output: Any) -> Delta | None:
         writing = self._open[output.request_id]
         if output.finished:
             del self._open[output.request_id]
@@ -119,7 +127,7 @@ class VllmEngine:
         return portion
 
 
-def sampling_params(writing: Writing, seeds_positions: bool) -> SamplingParams:
+def sampling_params(writing: OpenRequest, seeds_positions: bool) -> SamplingParams:
     """What vLLM is to do next for an open request."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
@@ -139,7 +147,7 @@ def sampling_params(writing: Writing, seeds_positions: bool) -> SamplingParams:
         ignore_eos=True,
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
-        stream_interval=PORTION_TOKENS,
+        stream_interval=DELTA_TOKENS,
     )
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from s1.config import ConfigError
+from s1.config.schema import ConfigError
 from s1.report.comparison import Comparison, holm
-from s1.report.findings import Difference, Series
+from s1.report.findings import PairedDifference, Series
 from s1.report.measure import Sampled
-from s1.report.series import SEED, Member, is_of_request
-from s1.stages import Curve
+from s1.report.series import SEED, SeriesPoint, is_of_request
+from s1.stages import CurveConfig
 from s1.stats.grid import grid, require_paired
 
 
-def across(config: Curve, members: Sequence[Member], series: Sequence[Series]) -> list[Difference]:
+def across(config: CurveConfig, members: Sequence[SeriesPoint], series: Sequence[Series]) -> list[PairedDifference]:
     """All differences along `compare.axis`. Raises ConfigError if no point has the value to compare with."""
     compare = config.compare
     if compare is None:
@@ -31,7 +31,7 @@ def across(config: Curve, members: Sequence[Member], series: Sequence[Series]) -
             f" (there: {', '.join(sorted(there))}). Choose one of them, or add points that have it."
         )
     names = _names(members, compare.axis)
-    groups: dict[str, list[Member]] = defaultdict(list)
+    groups: dict[str, list[SeriesPoint]] = defaultdict(list)
     for each in members:
         groups[repr(sorted((a, repr(v)) for a, v in each.values.items() if a != compare.axis))].append(each)
     valid = {point.key: point.valid for line in series for point in line.points}
@@ -46,7 +46,7 @@ def across(config: Curve, members: Sequence[Member], series: Sequence[Series]) -
 
 
 def _pairs(
-    config: Curve, names: Mapping[str, Member], valid: Mapping[str, bool]
+    config: CurveConfig, names: Mapping[str, SeriesPoint], valid: Mapping[str, bool]
 ) -> Iterator[tuple[Comparison, str, str]]:
     """Each point of a group against the one with the reference's value."""
     statistics, compare = config.statistics, config.compare
@@ -64,31 +64,31 @@ def _pairs(
     return ((compared, name, reference) for name in names if name != reference)
 
 
-def sampled_of(member: Member) -> Sampled:
+def sampled_of(member: SeriesPoint) -> Sampled:
     """The scores of a point as arrays. Raises StatisticsError for rows that are missing or double."""
     seeds = tuple(each.point.seed for each in member.scored)
     return Sampled(seeds, tuple(grid(each.scores, member.label) for each in member.scored))
 
 
-def _value(each: Member, axis: str) -> str:
+def _value(each: SeriesPoint, axis: str) -> str:
     value = each.values.get(axis)
     return "null" if value is None else str(value)
 
 
-def _names(members: Sequence[Member], axis: str) -> dict[int, str]:
+def _names(members: Sequence[SeriesPoint], axis: str) -> dict[int, str]:
     """By id; where the budgets in words do not tell points apart, with what they set besides."""
-    alike: dict[str, list[Member]] = defaultdict(list)
+    alike: dict[str, list[SeriesPoint]] = defaultdict(list)
     for each in members:
         alike[_name(each, axis)].append(each)
     return {id(each): name + _besides(each, group) for name, group in alike.items() for each in group}
 
 
-def _besides(each: Member, group: Sequence[Member]) -> str:
+def _besides(each: SeriesPoint, group: Sequence[SeriesPoint]) -> str:
     differing = [a for a in each.values if len({repr(other.values.get(a)) for other in group}) > 1]
     return "".join(f", {a} {_value(each, a)}" for a in differing)
 
 
-def _name(each: Member, axis: str) -> str:
+def _name(each: SeriesPoint, axis: str) -> str:
     """The value on the axis, the other values that are no budgets, and the budget in words."""
     others = [f"{a} {v}" for a, v in each.values.items() if a != axis and not is_of_request(a)]
     return ", ".join([_value(each, axis), *others, each.label])

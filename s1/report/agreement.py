@@ -11,8 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from s1.records import Answer, read_rows
-from s1.report.findings import Agreement, Parting
+from s1.records import TraceRow, read_rows
+from s1.report.findings import Agreement, FirstDifference
 
 ENGINE = "engine"  # the axes `engine` and `engine.*`
 
@@ -28,15 +28,15 @@ def agreements(points: Sequence[tuple[str, Mapping[str, Any], Path]]) -> Iterato
         rest = repr(sorted((axis, repr(value)) for axis, value in values.items() if not is_engine_axis(axis)))
         first = firsts.setdefault(rest, (values, directory))
         if first[1] != directory:
-            one, other = (read_rows(path / "answers.jsonl", Answer) for path in (first[1], directory))
+            one, other = (read_rows(path / "answers.jsonl", TraceRow) for path in (first[1], directory))
             yield agreement(label, (_engine(first[0]), _engine(values)), one, other)
 
 
-def agreement(label: str, engines: tuple[str, str], one: Sequence[Answer], other: Sequence[Answer]) -> Agreement:
+def agreement(label: str, engines: tuple[str, str], one: Sequence[TraceRow], other: Sequence[TraceRow]) -> Agreement:
     """Compare the traces of one point; both are in the same order of questions and samples."""
     pairs = list(zip(one, other, strict=True))
     partings = [
-        Parting(token, a.question_id, a.sample)
+        FirstDifference(token, a.question_id, a.sample)
         for a, b in pairs
         if (token := first_difference(_ids(a), _ids(b))) is not None
     ]
@@ -58,7 +58,7 @@ def first_difference(one: Sequence[int], other: Sequence[int]) -> int | None:
     )
 
 
-def _ids(answer: Answer) -> list[int]:
+def _ids(answer: TraceRow) -> list[int]:
     """All ids after the prompt, a stop that was sampled included."""
     return list(chain.from_iterable([*each["ids"], *(each["ended_by"] or ())] for each in answer.segments))
 

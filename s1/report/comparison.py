@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from s1.config import Statistics
+from s1.config.schema import Statistics
 from s1.report import measure
-from s1.report.findings import Difference
+from s1.report.findings import PairedDifference
 from s1.report.measure import Sampled
 from s1.report.step import Direction, direction_of
 from s1.stats.interval import Estimate
@@ -24,12 +24,12 @@ class Comparison:
     valid: Mapping[str, bool]
     statistics: Statistics
 
-    def difference(self, label: str, against: str, joint_level: float) -> Difference:
+    def difference(self, label: str, against: str, joint_level: float) -> PairedDifference:
         """Accuracy of `label` less that of `against`; at `joint_level` all comparisons of its kind hold together."""
         one, other = self._pair(label, against)
         level = self.statistics.level
         differences_Q = one.accuracy_Q - other.accuracy_Q
-        return Difference(
+        return PairedDifference(
             label=label,
             against=against,
             estimate=measure.paired(one, other, level),

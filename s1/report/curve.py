@@ -1,5 +1,5 @@
 """The curve stage: the scores of all points, brought together. Writes curve.json (s1/report/findings.py), and what
-graders judge differently as grader_disagreement.csv (s1/report/disagreements.py).
+graders judge differently as grader_disagreement.csv (s1/report/tables.py).
 
 Points of one series (s1/report/series.py) are one line of the figure, and answer the same questions: one matrix of
 resampled questions serves all numbers of a series, so their differences are paired. A point whose audit fails stays in
@@ -15,26 +15,25 @@ from itertools import pairwise
 
 import numpy as np
 
+from s1.config.resources import Cost
+from s1.generate.audit import Audit, audit, label_as_measured
 from s1.generate.engines import engine_text, read_engine
 from s1.generate.methods.registry import method_of
-from s1.records import Outcome, Score
+from s1.records import Outcome, ScoreRow
 from s1.report import measure
 from s1.report.across import across, sampled_of
 from s1.report.agreement import agreements
 from s1.report.comparison import Comparison, bonferroni, holm
-from s1.report.disagreements import disagreements
-from s1.report.findings import Findings, Measured, Series, Source, write_findings
+from s1.report.findings import Findings, MeasuredPoint, Series, Source, write_findings
 from s1.report.measure import Sampled
-from s1.report.scored import Scored, read_scored
-from s1.report.series import Line, Member, lines_of, members_of
-from s1.resources import Cost
-from s1.stages import Curve
-from s1.stats.audit import Audit, audit, label_as_measured
+from s1.report.series import PointSeries, Scored, SeriesPoint, members_of, read_scored, series_of
+from s1.report.tables import disagreements
+from s1.stages import CurveConfig
 from s1.stats.bootstrap import draw_counts
 from s1.stats.grid import require_paired
 from s1.stats.interval import Estimate, plain
 from s1.stats.scaling import Metrics, as_sure_as, metrics
-from sweep.stage import Summary, Work
+from sweep.core.stage import Summary, Work
 
 NOT_COMPARED = {  # s1/evaluate/graders.py, GradeNote
     "timed_out": "took too long to compare with the reference",
@@ -42,7 +41,7 @@ NOT_COMPARED = {  # s1/evaluate/graders.py, GradeNote
 }
 
 
-def curve(work: Work[Curve]) -> Summary:
+def curve(work: Work[CurveConfig]) -> Summary:
     """Read every point's scores.jsonl, write curve.json and grader_disagreement.csv."""
     scored = list(read_scored(work))
     found = disagreements(scored)
@@ -62,9 +61,9 @@ def curve(work: Work[Curve]) -> Summary:
     return summary
 
 
-def find(config: Curve, scored: Sequence[Scored], disagreeing: Mapping[str, int] | None = None) -> Findings:
+def find(config: CurveConfig, scored: Sequence[Scored], disagreeing: Mapping[str, int] | None = None) -> Findings:
     """All that the report says, from the scores of all points; `disagreeing` answers by the key of the scores."""
-    lines = lines_of(members_of(scored, config.statistics.pool_seeds))
+    lines = series_of(members_of(scored, config.statistics.pool_seeds))
     series = [_series(line, _Context(config, disagreeing or {})) for line in lines]
     compared = agreements([(_label_of_seed(each, scored), each.point.values, each.answers) for each in scored])
     members = list({member.key: member for line in lines for member in line.members}.values())
@@ -78,7 +77,7 @@ def _label_of_seed(each: Scored, scored: Sequence[Scored]) -> str:
 
 @dataclass(frozen=True)
 class _Context:
-    config: Curve
+    config: CurveConfig
     disagreeing: Mapping[str, int]  # by the key of the scores, where several graders judged
 
     @property
@@ -89,7 +88,7 @@ class _Context:
 # --------------------------------------------------------------------------------------------------- one series
 
 
-def _series(line: Line, context: _Context) -> Series:
+def _series(line: PointSeries, context: _Context) -> Series:
     statistics = context.config.statistics
     sampled = {id(member): sampled_of(member) for member in line.members}
     require_paired({m.label: its for m in line.members for its in sampled[id(m)].grids})
@@ -123,7 +122,9 @@ def _series(line: Line, context: _Context) -> Series:
     )
 
 
-def _metrics(points: Sequence[Measured], taken: Sequence[Sampled], peak: Measured, context: _Context) -> Metrics:
+def _metrics(
+    points: Sequence[MeasuredPoint], taken: Sequence[Sampled], peak: MeasuredPoint, context: _Context
+) -> Metrics:
     statistics = context.config.statistics
     found = metrics(
         np.column_stack([each.thinking_tokens_Q for each in taken]),
@@ -136,7 +137,7 @@ def _metrics(points: Sequence[Measured], taken: Sequence[Sampled], peak: Measure
     return replace(found, performance=found.performance and as_sure_as(found.performance, peak.accuracy))
 
 
-def _fixed_levels(valid: Sequence[Measured], reference: Measured, compare: Comparison) -> dict[str, float]:
+def _fixed_levels(valid: Sequence[MeasuredPoint], reference: MeasuredPoint, compare: Comparison) -> dict[str, float]:
     """What is compared with the reference whatever the numbers, the fewest and the most held-back ends, by label; and
     the level that each is judged at."""
     extended = sorted(
@@ -147,25 +148,25 @@ def _fixed_levels(valid: Sequence[Measured], reference: Measured, compare: Compa
     return dict(zip(chosen, holm(intervals, compare.statistics.level), strict=True))
 
 
-def _only_holds_back(point: Measured, reference: Measured) -> bool:
+def _only_holds_back(point: MeasuredPoint, reference: MeasuredPoint) -> bool:
     """More ends than the reference, and neither is cut shorter than the other: the difference would be of both."""
     most, least = (each.request.budget.max_thinking_tokens for each in (point, reference))
     uncut = not reference.audit.forced_share and (most is None or (least is not None and most > least))
     return point.holds_back_more(reference) and (most == least or uncut)
 
 
-def _thinking_order(member: Member, sampled: Sampled) -> tuple[float, ...]:
+def _thinking_order(member: SeriesPoint, sampled: Sampled) -> tuple[float, ...]:
     """By what was measured; points that think alike by what was asked."""
     return (float(sampled.thinking_tokens_Q.mean()), *method_of(member.request).amount(member.request))
 
 
-def _reference_order(point: Measured) -> tuple[float, ...]:
+def _reference_order(point: MeasuredPoint) -> tuple[float, ...]:
     """Nothing held back before anything held back, and of those the most thinking that is asked for."""
     budget, amount = point.request.budget, method_of(point.request).amount(point.request)
     return (budget.waits, budget.min_thinking_tokens, float(point.bounds is not None), *(-each for each in amount))
 
 
-def _further_steps(valid: Sequence[Measured], peak: Measured) -> Iterator[tuple[str, str]]:
+def _further_steps(valid: Sequence[MeasuredPoint], peak: MeasuredPoint) -> Iterator[tuple[str, str]]:
     """From the least thinking to the peak, from there to the most and to the lowest, the deepest fall before it, and
     the rise behind each: labels, the later first. Steps between neighbours are not repeated."""
     if len(valid) < 2:
@@ -179,7 +180,7 @@ def _further_steps(valid: Sequence[Measured], peak: Measured) -> Iterator[tuple[
     yield from ((valid[end].label, valid[start].label) for start, end in dict.fromkeys(steps) if end > start + 1)
 
 
-def _deepest_fall(points: Sequence[Measured]) -> tuple[int, int]:
+def _deepest_fall(points: Sequence[MeasuredPoint]) -> tuple[int, int]:
     """The places between which accuracy falls most, the earlier first."""
     shares = [point.accuracy.value for point in points]
     falls = [(shares[i] - shares[j], i, j) for j in range(len(shares)) for i in range(j)]
@@ -190,13 +191,13 @@ def _deepest_fall(points: Sequence[Measured]) -> tuple[int, int]:
 # ---------------------------------------------------------------------------------------------------- one point
 
 
-def _measured(member: Member, sampled: Sampled, context: _Context) -> Measured:
+def _measured(member: SeriesPoint, sampled: Sampled, context: _Context) -> MeasuredPoint:
     scores, level, request = member.scores, context.level, member.request
     _, questions, samples = sampled.correct_RQS.shape
     outcomes = Counter(score.outcome for score in scores)
     audited = _audited(member)
     known = [context.disagreeing[each.key] for each in member.scored if each.key in context.disagreeing]
-    return Measured(
+    return MeasuredPoint(
         label=label_as_measured(request, audited),
         values=member.values,
         request=request,
@@ -217,7 +218,7 @@ def _measured(member: Member, sampled: Sampled, context: _Context) -> Measured:
     )
 
 
-def _audited(member: Member) -> Audit:
+def _audited(member: SeriesPoint) -> Audit:
     """Of all seeds; many sound ones do not make up for one that is not."""
     together = audit(member.scores, member.request)
     if together.problems or len(member.scored) == 1:
@@ -239,7 +240,7 @@ def _source(each: Scored, sampled: Sampled, level: float) -> Source:
     )
 
 
-def _cost(scores: Sequence[Score], cost: Cost) -> dict[str, Estimate]:
+def _cost(scores: Sequence[ScoreRow], cost: Cost) -> dict[str, Estimate]:
     """What the point costs from scratch; seconds and money are estimates from its tokens."""
     tokens, traces = sum(score.sampled_tokens for score in scores), len(scores)
     seconds = tokens / cost.generate_tokens_per_second
@@ -252,7 +253,7 @@ def _cost(scores: Sequence[Score], cost: Cost) -> dict[str, Estimate]:
     }
 
 
-def _not_compared(points: Sequence[Measured], members: Sequence[Member]) -> Iterator[str]:
+def _not_compared(points: Sequence[MeasuredPoint], members: Sequence[SeriesPoint]) -> Iterator[str]:
     """Answers that count as wrong though nobody found them wrong."""
     scores = {member.key: member.scores for member in members}
     for note, reason in NOT_COMPARED.items():
@@ -262,7 +263,7 @@ def _not_compared(points: Sequence[Measured], members: Sequence[Member]) -> Iter
             yield f"Answers that {reason}, and count as wrong: {'; '.join(named)}."
 
 
-def _notes(points: Sequence[Measured], members: Sequence[Member]) -> Iterator[str]:
+def _notes(points: Sequence[MeasuredPoint], members: Sequence[SeriesPoint]) -> Iterator[str]:
     invalid = [point.label for point in points if not point.valid]
     if invalid:
         yield (

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from s1.report.canvas import (
+from s1.plots.canvas import (
     FAINT,
     INK,
     INVALID,
@@ -31,7 +31,7 @@ from s1.report.canvas import (
     percent_axis,
     percent_interval,
 )
-from s1.report.findings import Findings, Measured, Series
+from s1.report.findings import Findings, MeasuredPoint, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ MOST_ABOVE = 3  # marks beside the title
 SEED_DOT = {"marker": "o", "markersize": 2.6, "alpha": 0.55, "markeredgecolor": "none"}
 
 Segment: TypeAlias = "tuple[tuple[float, float], tuple[float, float]]"
-Name: TypeAlias = "tuple[Measured, str, str]"  # what it names, the text, its colour
+Name: TypeAlias = "tuple[MeasuredPoint, str, str]"  # what it names, the text, its colour
 
 
 def drawings(findings: Findings) -> list[Drawing]:
@@ -63,7 +63,7 @@ def _scaling(all_series: Sequence[Series]) -> Figure:
     figure, axes = canvas(3.9)
     axes.set_xlabel("mean thinking tokens")
     axes.set_title("accuracy (%)", loc="left", fontsize=STYLE["font.size"])
-    lines = [Line(series.name, thinking(series.points), colour) for series, colour in _coloured(all_series)]
+    lines = [DrawnLine(series.name, thinking(series.points), colour) for series, colour in _coloured(all_series)]
     points = [point for line in lines for point in line.points]
     if not points:
         return figure
@@ -80,18 +80,18 @@ def _scaling(all_series: Sequence[Series]) -> Figure:
 
 
 @dataclass(frozen=True)
-class Line:
+class DrawnLine:
     name: str
-    points: list[Measured]
+    points: list[MeasuredPoint]
     colour: str
 
     @property
-    def joined(self) -> list[tuple[Measured, Measured]]:
+    def joined(self) -> list[tuple[MeasuredPoint, MeasuredPoint]]:
         """From each valid point to the next, along the measured thinking; invalid points are passed over."""
         return list(pairwise(point for point in self.points if point.valid))
 
 
-def thinking(points: Sequence[Measured]) -> list[Measured]:
+def thinking(points: Sequence[MeasuredPoint]) -> list[MeasuredPoint]:
     """Those that have a place on a log axis."""
     return [point for point in points if point.thinking_tokens.value > 0]
 
@@ -100,7 +100,7 @@ def _coloured(all_series: Sequence[Series]) -> list[tuple[Series, str]]:
     return [(series, LINES[index % len(LINES)]) for index, series in enumerate(all_series)]
 
 
-def draw_line(axes: Axes, line: Line) -> None:
+def draw_line(axes: Axes, line: DrawnLine) -> None:
     """Its points with their intervals and seeds, and what joins the valid ones: dashed to a held-back end."""
     for ends in line.joined:
         xs, ys = zip(*map(position, ends), strict=True)
@@ -112,31 +112,31 @@ def draw_line(axes: Axes, line: Line) -> None:
         _draw_point(axes, point, line.colour if point.valid else INVALID)
 
 
-def _draw_point(axes: Axes, point: Measured, colour: str) -> None:
+def _draw_point(axes: Axes, point: MeasuredPoint, colour: str) -> None:
     x, y = position(point)
     lo, hi = percent_interval(point.accuracy)
     axes.vlines(x, lo, hi, color=colour, linewidth=1.1, alpha=0.55, zorder=3)
     axes.plot(x, y, linestyle="none", **_marker(point, colour), zorder=4)
 
 
-def _marker(point: Measured, colour: str) -> dict[str, Any]:
+def _marker(point: MeasuredPoint, colour: str) -> dict[str, Any]:
     if not point.valid:
         return {"marker": "X", "markersize": 7, "color": colour, "markeredgecolor": "none"}
     return {"marker": "D" if point.extends else "o", "markersize": 5 if point.extends else 5.5, "color": colour}
 
 
-def _seeds(point: Measured) -> list[tuple[float, float]]:
+def _seeds(point: MeasuredPoint) -> list[tuple[float, float]]:
     """Where each seed of several lies, of those that think."""
     found = [(each.thinking_tokens.value, 100 * each.accuracy.value) for each in point.sources]
     return [place for place in found if place[0] > 0] if point.seed_range else []
 
 
-def position(point: Measured) -> tuple[float, float]:
+def position(point: MeasuredPoint) -> tuple[float, float]:
     """Mean thinking tokens, and accuracy in percent."""
     return point.thinking_tokens.value, 100 * point.accuracy.value
 
 
-def _legend(figure: Figure, axes: Axes, points: Sequence[Measured], colour: str) -> None:
+def _legend(figure: Figure, axes: Axes, points: Sequence[MeasuredPoint], colour: str) -> None:
     """The marks that occur, in words: above the plot, or below it where they are too many for the title."""
     kinds = (
         ("budget or natural end", [point for point in points if point.valid and not point.extends]),
@@ -175,7 +175,7 @@ def label_points(figure: Figure, axes: Axes, names: Iterable[Name], segments: It
             text.remove()
 
 
-def _names(lines: Sequence[Line]) -> Iterator[Name]:
+def _names(lines: Sequence[DrawnLine]) -> Iterator[Name]:
     """What stands where, in which colour: its name at the end of each line, and every point once."""
     for line in lines:
         if line.name and line.points:
@@ -187,7 +187,7 @@ def _names(lines: Sequence[Line]) -> Iterator[Name]:
                 yield point, point.label.removeprefix("max "), INK if point.valid else INVALID
 
 
-def _places(point: Measured) -> Iterator[tuple[tuple[float, float], tuple[float, float, str]]]:
+def _places(point: MeasuredPoint) -> Iterator[tuple[tuple[float, float], tuple[float, float, str]]]:
     """Where a name may stand, best first: beside the marker, above the interval, below it."""
     x, y = position(point)
     lo, hi = percent_interval(point.accuracy)
@@ -195,7 +195,7 @@ def _places(point: Measured) -> Iterator[tuple[tuple[float, float], tuple[float,
         yield from (((x, spot_y), offset) for offset in offsets)
 
 
-def segments_of(line: Line) -> Iterator[Segment]:
+def segments_of(line: DrawnLine) -> Iterator[Segment]:
     """All that is drawn of a line."""
     yield from ((position(start), position(end)) for start, end in line.joined)
     for point in line.points:

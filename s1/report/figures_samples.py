@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from s1.report.canvas import (
+from s1.plots.canvas import (
     FAINT,
     INK,
     LINES,
@@ -27,8 +27,8 @@ from s1.report.canvas import (
     percent_axis,
     percent_interval,
 )
-from s1.report.figures import Line, Name, draw_line, label_points, segments_of, thinking
-from s1.report.findings import Findings, Measured, Series
+from s1.report.figures import DrawnLine, Name, draw_line, label_points, segments_of, thinking
+from s1.report.findings import Findings, MeasuredPoint, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ class _Vote:
     """The samples of one point, and how they are drawn."""
 
     name: str
-    point: Measured
+    point: MeasuredPoint
     colour: str
 
     @property
@@ -113,7 +113,7 @@ def _parallel(all_series: Sequence[Series], votes: Sequence[_Vote]) -> Figure:
     axes.set_title("accuracy (%)", loc="left", fontsize=STYLE["font.size"])
     for vote in votes:
         _draw_majority(axes, vote, vote.tokens)
-    lines = [Line(series.name, thinking(series.points), INK) for series in all_series]
+    lines = [DrawnLine(series.name, thinking(series.points), INK) for series in all_series]
     for line in lines:
         draw_line(axes, line)
     points = [point for line in lines for point in line.points]
@@ -129,7 +129,7 @@ def _parallel(all_series: Sequence[Series], votes: Sequence[_Vote]) -> Figure:
     return figure
 
 
-def _names(lines: Sequence[Line], votes: Sequence[_Vote]) -> Iterator[Name]:
+def _names(lines: Sequence[DrawnLine], votes: Sequence[_Vote]) -> Iterator[Name]:
     """The points that vote in their colour, then the others."""
     yield from ((vote.point, vote.name, vote.colour) for vote in votes)
     voting = [vote.point for vote in votes]

@@ -13,13 +13,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from s1.config import Statistics
-from s1.generate.methods.method import Bounds, ComputeRequest, extends
-from s1.resources import Cost
-from s1.stats.audit import Audit
+from s1.config.resources import Cost
+from s1.config.schema import ComputeRequest, Statistics
+from s1.generate.audit import Audit
+from s1.generate.methods.method import Bounds, extends
 from s1.stats.interval import Estimate
 from s1.stats.scaling import Metrics
-from sweep.typed import typed
+from sweep.core.typed import typed
 
 FILE_NAME = "curve.json"
 
@@ -59,7 +59,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredPoint:
     """One point, over its seeds."""
 
     label: str
@@ -117,7 +117,7 @@ class Measured:
         """The end of its thinking is held back: by Wait, or by a minimum."""
         return extends(self.request.budget)
 
-    def holds_back_more(self, other: Measured) -> bool:
+    def holds_back_more(self, other: MeasuredPoint) -> bool:
         """More Waits, or as many and a higher minimum."""
         return self.held_back > other.held_back
 
@@ -128,7 +128,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """Accuracy of `label` less that of `against`, question by question."""
 
     label: str
@@ -147,23 +147,25 @@ class Series:
     """One curve line; its points from the shortest measured thinking to the longest."""
 
     name: str  # what tells it from other series; "" if there is only one
-    points: list[Measured]
+    points: list[MeasuredPoint]
     reference: str  # label: fewest Waits, then least minimum, then the largest amount
     peak: str  # label of the most accurate valid point; of equals, the shortest thinking
     pairs: int  # of valid points: the peak may be any of them, so what is said of the shape is held against all
-    neighbours: list[Difference]  # each valid point against the one before
-    shape: list[Difference]  # valid points further apart: the peak against the first, the last against the peak, ...
-    to_reference: list[Difference]  # each other point against the reference
+    neighbours: list[PairedDifference]  # each valid point against the one before
+    shape: list[
+        PairedDifference
+    ]  # valid points further apart: the peak against the first, the last against the peak, ...
+    to_reference: list[PairedDifference]  # each other point against the reference
     held_back: list[str]  # labels that the verdict holds against the reference: the fewest and the most held-back ends
     metrics: Metrics
     notes: list[str]
 
-    def point(self, label: str) -> Measured:
+    def point(self, label: str) -> MeasuredPoint:
         return next(point for point in self.points if point.label == label)
 
 
 @dataclass(frozen=True)
-class Parting:
+class FirstDifference:
     """Where two engines part ways in one trace."""
 
     token: int  # after the prompt
@@ -178,7 +180,7 @@ class Agreement:
     label: str
     engines: list[str]  # two
     traces: int
-    partings: list[Parting]  # of the traces that differ; the earliest first
+    partings: list[FirstDifference]  # of the traces that differ; the earliest first
     other_answers: int  # traces whose answer has another text
 
 
@@ -186,11 +188,11 @@ class Agreement:
 class Findings:
     series: list[Series]
     agreements: list[Agreement]  # where an axis is the engine
-    across: list[Difference]  # where points are compared along an axis: each against the reference's value there
+    across: list[PairedDifference]  # where points are compared along an axis: each against the reference's value there
     statistics: Statistics
     cost: Cost
 
-    def points(self) -> Iterator[Measured]:
+    def points(self) -> Iterator[MeasuredPoint]:
         return (point for series in self.series for point in series.points)
 
 

@@ -2,10 +2,10 @@
 
 README.md           claim, verdict, table and figure, for people who browse the repository
 report.html         one self-contained page: the same with differences, audit, costs and keys
-table.csv           one row per point (s1/report/table.py)
-samples.csv         one row per point and number of samples, where there are several (s1/report/samples.py)
+table.csv           one row per point (s1/report/tables.py)
+samples.csv         one row per point and number of samples, where there are several (s1/report/tables.py)
 seeds.csv           one row per point and seed, where there are several
-grader_disagreement.csv   what graders judge differently (s1/report/disagreements.py)
+grader_disagreement.csv   what graders judge differently (s1/report/tables.py)
 figures/*.png|svg   s1/report/figures.py, s1/report/figures_samples.py
 manifest.json       the key of every stage directory a number came from, and the digest of its product
 
@@ -25,18 +25,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from s1.generate.methods.method import extends
-from s1.report import markdown, show
-from s1.report.canvas import FAINT, INK, INVALID, LINES, RULE, Drawing
-from s1.report.disagreements import FILE_NAME as DISAGREEMENTS
+from s1.plots.canvas import FAINT, INK, INVALID, LINES, RULE, Drawing
+from s1.report import format
 from s1.report.figures import drawings
 from s1.report.figures_samples import MOST_POINTS, sample_drawings
-from s1.report.findings import Findings, Measured, Series, cited, read_findings
-from s1.report.samples import samples_csv
-from s1.report.table import seeds_csv, table_csv
+from s1.report.findings import Findings, MeasuredPoint, Series, cited, read_findings
+from s1.report.tables import FILE_NAME as DISAGREEMENTS
+from s1.report.tables import samples_csv, seeds_csv, table_csv
 from s1.report.verdict import comparison, contradicts_monotony, held_against, verdict
-from s1.stages import Report
+from s1.stages import ReportConfig
 from s1.stats.interval import detectable_unpaired_pp
-from sweep.stage import Summary, Work
+from sweep.core.stage import Summary, Work
 
 FIGURES = "figures"
 
@@ -45,7 +44,7 @@ FIGURES = "figures"
 class Page:
     """Everything the templates speak of."""
 
-    report: Report
+    report: ReportConfig
     findings: Findings
     figures: list[Drawing]
     curve_key: str
@@ -67,7 +66,7 @@ class Page:
         return [f"Held against the numbers: {said}.", *more]
 
     @property
-    def several_seeds(self) -> list[tuple[Series, list[Measured]]]:
+    def several_seeds(self) -> list[tuple[Series, list[MeasuredPoint]]]:
         """The points of several seeds, by series."""
         by_series = [
             (series, [point for point in series.points if point.seed_range]) for series in self.findings.series
@@ -84,7 +83,7 @@ class Page:
         return comparison(self.findings.across)
 
     @property
-    def sampled(self) -> list[tuple[Series, list[Measured]]]:
+    def sampled(self) -> list[tuple[Series, list[MeasuredPoint]]]:
         """The points of several samples, by series."""
         by_series = [(series, [point for point in series.points if point.at_k]) for series in self.findings.series]
         return [(series, points) for series, points in by_series if points]
@@ -147,7 +146,7 @@ class Page:
         return {"name": self.report.name, "curve": curve, "points": points}
 
 
-def report(work: Work[Report]) -> Summary:
+def report(work: Work[ReportConfig]) -> Summary:
     """Write the folder from the findings of the curve stage."""
     source = work.one("curve")
     findings = read_findings(source)
@@ -193,20 +192,20 @@ def render(template: str, page: object) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        value=show.value,
-        interval=show.interval,
-        full=show.full,
+        value=format.value,
+        interval=format.interval,
+        full=format.full,
         accuracy=accuracy,
         sources=sources,
-        percent=show.percent,
+        percent=format.percent,
         kept=kept,
-        duration=show.duration,
-        money=show.money,
+        duration=format.duration_text,
+        money=format.money,
         typeset=typeset,
-        cell=markdown.cell,
-        code=markdown.code,
-        prose=markdown.prose,
-        indented=markdown.indented,
+        cell=format.cell,
+        code=format.code,
+        prose=format.prose,
+        indented=format.indented,
         inline_svg=inline_svg,
     )
     return environment.get_template(template).render(page=page)
@@ -236,12 +235,12 @@ def _all_sentences(page: Page) -> list[str]:
     return [*page.compared, *of_series, *page.held_against]
 
 
-def accuracy(point: Measured) -> str:
+def accuracy(point: MeasuredPoint) -> str:
     """`64.3`, and what it would be at most where the context cut answers; in percent."""
-    share = show.percent(point.accuracy.value)
+    share = format.percent(point.accuracy.value)
     if point.accuracy_if_cut_right is None:
         return share
-    return f"{share}, at most {show.percent(point.accuracy_if_cut_right)} if the cut answers were right"
+    return f"{share}, at most {format.percent(point.accuracy_if_cut_right)} if the cut answers were right"
 
 
 def kept(series: Series) -> str:
@@ -260,7 +259,7 @@ def kept(series: Series) -> str:
     return said
 
 
-def sources(point: Measured) -> list[str]:
+def sources(point: MeasuredPoint) -> list[str]:
     """`scores/41687fbbc3b5@9c1f`, one per seed."""
     return [f"scores/{source.cited}" for source in point.sources]
 

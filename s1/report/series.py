@@ -1,4 +1,6 @@
-"""Which points belong together: the seeds of one point, the points of one series.
+"""A point and its scores, as the curve stage reads them.
+
+Which points belong together: the seeds of one point, the points of one series.
 
 Decided by what a point is, never by its label. Its budget and instruction are judged by its method (generate/methods):
 the family tells one series from another, the amount varies within one. Every other axis starts another series. An entry
@@ -9,15 +11,43 @@ every series that agrees in the rest: the natural end lies on the line of Wait a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from s1.config import ConfigError
-from s1.generate.methods.method import ComputeRequest
+from s1.config.schema import ComputeRequest, ConfigError
 from s1.generate.methods.registry import method_of
-from s1.records import Score
-from s1.report.scored import Scored
+from s1.records import ScoreRow, read_rows
+from s1.stages import CurveConfig, CurvePoint
+from sweep.core.stage import Work
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A point and its scores; `scores/<key>` made them, and `digest` is of what came out ("": unknown)."""
+
+    point: CurvePoint
+    key: str
+    scores: list[ScoreRow]
+    answers: Path  # the directory of what was scored
+    digest: str = ""
+    judged: Path | None = None  # the directory of the scores
+
+
+def read_scored(work: Work[CurveConfig]) -> Iterator[Scored]:
+    """Every point of the command. Raises ConfigError unless there is one directory for each."""
+    points, scores, answers = work.config.points, work.inputs["scores"], work.inputs["traces"]
+    for role, directories in (("scores", scores), ("traces", answers)):
+        if len(points) != len(directories):
+            count = len(directories)
+            raise ConfigError(f"{role} {count}: there are {len(points)} points. Give one directory per point.")
+    digests = work.digests.get("scores", ("",) * len(points))
+    for point, directory, answered, digest in zip(points, scores, answers, digests, strict=True):
+        # store/scores/<key>/out: a product directory lies in the directory of its stage.
+        rows = read_rows(directory / "scores.jsonl", ScoreRow)
+        yield Scored(point, directory.parent.name, rows, answered, digest, directory)
+
 
 SEED = "seed"  # the axis that pools
 BARE = "continuation"  # an entry of a family that names a series without its own name: "Hmm"
@@ -25,7 +55,7 @@ UNPOOLED = "Seeds are not pooled: their questions differ."
 
 
 @dataclass(frozen=True)
-class Member:
+class SeriesPoint:
     """One point over its seeds."""
 
     label: str
@@ -43,17 +73,17 @@ class Member:
         return " ".join(each.key for each in self.scored)
 
     @property
-    def scores(self) -> list[Score]:
+    def scores(self) -> list[ScoreRow]:
         """Of all seeds."""
         return [score for each in self.scored for score in each.scores]
 
 
 @dataclass(frozen=True)
-class Line:
+class PointSeries:
     """One series."""
 
     name: str  # what tells it from the others; "" if there is only one
-    members: tuple[Member, ...]
+    members: tuple[SeriesPoint, ...]
 
 
 def is_of_request(axis: str) -> bool:
@@ -64,7 +94,7 @@ def is_of_request(axis: str) -> bool:
 # ---------------------------------------------------------------------------------------------------- seeds
 
 
-def members_of(scored: Sequence[Scored], pool_seeds: bool) -> list[Member]:
+def members_of(scored: Sequence[Scored], pool_seeds: bool) -> list[SeriesPoint]:
     """Every point once; with `pool_seeds` those that differ in the seed alone as one, if their questions are the same.
 
     Raises ConfigError for two that cannot be told apart.
@@ -89,13 +119,13 @@ def _groups(scored: Sequence[Scored], kept: Callable[[Mapping[str, Any]], Mappin
     return list(together.values())
 
 
-def _member(group: Sequence[Scored], is_pooled: bool, note: str) -> Member:
+def _member(group: Sequence[Scored], is_pooled: bool, note: str) -> SeriesPoint:
     first = group[0].point
     values = _without_seed(first.values) if is_pooled else first.values
-    return Member(first.label, values, tuple(sorted(group, key=lambda each: each.point.seed)), note)
+    return SeriesPoint(first.label, values, tuple(sorted(group, key=lambda each: each.point.seed)), note)
 
 
-def _questions(scores: Sequence[Score]) -> frozenset[tuple[str, str]]:
+def _questions(scores: Sequence[ScoreRow]) -> frozenset[tuple[str, str]]:
     """Rows made by rule have the ids of other rows, so what is right counts as well."""
     return frozenset((score.question_id, score.gold) for score in scores)
 
@@ -133,30 +163,30 @@ class _Identity:
         return sum(value is not None for value in self.family.values())
 
 
-def lines_of(members: Sequence[Member]) -> list[Line]:
+def series_of(members: Sequence[SeriesPoint]) -> list[PointSeries]:
     """All series, in the order of their first points. Raises ConfigError for a request that no method serves."""
     identities = [_identity(member) for member in members]
     kinds = list({_text([each.family, each.rest]): each for each in identities}.values())
     narrowest = [each for each in kinds if not any(each.is_wider_than(other) for other in kinds)]
     on_lines = [_on(line, members, identities) for line in narrowest]
-    return [Line(name, tuple(on_line)) for name, on_line in zip(_names(narrowest), on_lines, strict=True)]
+    return [PointSeries(name, tuple(on_line)) for name, on_line in zip(_names(narrowest), on_lines, strict=True)]
 
 
-def _identity(member: Member) -> _Identity:
+def _identity(member: SeriesPoint) -> _Identity:
     rest = {axis: value for axis, value in member.values.items() if not is_of_request(axis)}
     return _Identity(method_of(member.request).family(member.request), rest)
 
 
-def _on(line: _Identity, members: Sequence[Member], identities: Sequence[_Identity]) -> list[Member]:
+def _on(line: _Identity, members: Sequence[SeriesPoint], identities: Sequence[_Identity]) -> list[SeriesPoint]:
     """The points of a line, each amount once: of two that do not care, the one that is set as the others are."""
     fitting = [(member, own) for member, own in zip(members, identities, strict=True) if own.fits(line)]
     settled = [member.values for member, own in fitting if own.known == line.known]
     shared = {axis: settled[0][axis] for axis in settled[0] if len({_text(each.get(axis)) for each in settled}) == 1}
 
-    def strangeness(member: Member) -> int:
+    def strangeness(member: SeriesPoint) -> int:
         return sum(member.values.get(axis) != value for axis, value in shared.items())
 
-    by_amount: dict[tuple[float, ...], list[Member]] = {}
+    by_amount: dict[tuple[float, ...], list[SeriesPoint]] = {}
     for member, _ in fitting:
         by_amount.setdefault(method_of(member.request).amount(member.request), []).append(member)
     return [min(rivals, key=strangeness) for rivals in by_amount.values()]

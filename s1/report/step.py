@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from s1.report.findings import Difference, Measured
-from s1.report.show import interval, value
+from s1.report.findings import MeasuredPoint, PairedDifference
+from s1.report.format import interval, value
 from s1.stats.interval import Estimate
 
 
@@ -23,12 +23,12 @@ class Longer(Enum):
 
 
 @dataclass(frozen=True)
-class Step:
+class PointStep:
     """From one point to another, with the paired differences on the way."""
 
-    start: Measured
-    end: Measured
-    difference: Difference  # of the end against the start
+    start: MeasuredPoint
+    end: MeasuredPoint
+    difference: PairedDifference  # of the end against the start
 
     @property
     def direction(self) -> Direction:
@@ -89,7 +89,7 @@ def direction_of(change: Estimate) -> Direction:
     return Direction.FALLS if change.hi is not None and change.hi < 0 else Direction.UNKNOWN
 
 
-def cannot_be_told(step: Step) -> str:
+def cannot_be_told(step: PointStep) -> str:
     """The end of a sentence that began with "Whether"."""
     row = step.difference
     if row.gained + row.lost == 0:
@@ -97,7 +97,7 @@ def cannot_be_told(step: Step) -> str:
     return f"cannot be told at n = {row.estimate.n}: {step.way} is {step.change}{_why_not(row)}."
 
 
-def _why_not(row: Difference) -> str:
+def _why_not(row: PairedDifference) -> str:
     if direction_of(row.estimate) is not Direction.UNKNOWN:
         return f"; that would show alone, but among all comparisons made the interval is {interval(row.joint)}"
     if row.detectable is None:

@@ -15,12 +15,12 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
+from s1.plots.canvas import LINES, RULE, Drawing, canvas, drawing, legend_below
 from s1.records import read_objects
-from s1.report import markdown
-from s1.report.canvas import LINES, RULE, Drawing, canvas, drawing, legend_below
-from s1.report.table import as_written, csv_text, rounded
-from s1.stages import TrainingReport
-from sweep.stage import Summary, Work
+from s1.report import format
+from s1.report.tables import as_written, csv_text, rounded
+from s1.stages import TrainingReportConfig
+from sweep.core.stage import Summary, Work
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ SMOOTHED_SHARE = 0.02  # of the steps: the window over which a drawn loss is ave
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingRun:
     """One checkpoint and its text."""
 
     label: str
@@ -44,10 +44,10 @@ class Training:
         return "/".join(self.checkpoint.parts[-3:])
 
 
-def training(work: Work[TrainingReport]) -> Summary:
+def training_report(work: Work[TrainingReportConfig]) -> Summary:
     """Write the folder."""
     pairs = zip(work.config.labels, work.inputs["checkpoint"], work.inputs["rendered"], strict=True)
-    found = [Training(*pair, list(read_objects(pair[1] / METRICS))) for pair in pairs]
+    found = [TrainingRun(*pair, list(read_objects(pair[1] / METRICS))) for pair in pairs]
     (work.out / "figures").mkdir()
     drawn = loss_drawing(found)
     (work.out / "figures" / "loss.png").write_bytes(drawn.png)
@@ -60,7 +60,7 @@ def training(work: Work[TrainingReport]) -> Summary:
     return {"checkpoints": len(found), "final_loss": row(found[0])["final loss"]}
 
 
-def row(each: Training) -> dict[str, Any]:
+def row(each: TrainingRun) -> dict[str, Any]:
     """A checkpoint in numbers; the final loss is the mean over its last steps."""
     losses = [step["loss"] for step in each.steps]
     return {
@@ -85,12 +85,12 @@ def smoothed(values: Sequence[float]) -> list[float]:
     return [mean(values[max(0, end - width) : end]) for end in range(1, len(values) + 1)]
 
 
-def readme(config: TrainingReport, found: Sequence[Training]) -> str:
+def readme(config: TrainingReportConfig, found: Sequence[TrainingRun]) -> str:
     """The page in words."""
-    return "\n".join([f"# {markdown.cell(config.name)}", "", markdown.indented(config.command), "", *_lines(found)])
+    return "\n".join([f"# {format.cell(config.name)}", "", format.indented(config.command), "", *_lines(found)])
 
 
-def _lines(found: Sequence[Training]) -> Iterator[str]:
+def _lines(found: Sequence[TrainingRun]) -> Iterator[str]:
     yield "![loss over steps](figures/loss.png)"
     yield ""
     yield from _table([row(each) for each in found])
@@ -98,7 +98,7 @@ def _lines(found: Sequence[Training]) -> Iterator[str]:
     yield "Final loss: the mean over the last 2% of the steps. A checkpoint loads with plain `from_pretrained`."
     for number, each in enumerate(found):
         yield ""
-        yield f"## The text of {markdown.cell(each.label)}"
+        yield f"## The text of {format.cell(each.label)}"
         yield ""
         yield from _table(as_written(each.rendered / "audit.csv"))
         yield ""
@@ -114,15 +114,15 @@ def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else markdown.cell(str(value))
+    return f"{value:,}" if isinstance(value, int) else format.cell(str(value))
 
 
-def loss_drawing(found: Sequence[Training]) -> Drawing:
+def loss_drawing(found: Sequence[TrainingRun]) -> Drawing:
     """Loss over steps, smoothed over 2% of them."""
     return drawing("loss", lambda: _loss(found))
 
 
-def _loss(found: Sequence[Training]) -> Figure:
+def _loss(found: Sequence[TrainingRun]) -> Figure:
     figure, axes = canvas(3.0)
     marks = []
     for number, each in enumerate(found):

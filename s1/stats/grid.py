@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s1.records import Score
+from s1.records import ScoreRow
 from s1.stats.interval import StatisticsError
 from s1.stats.votes import votes
 
@@ -34,9 +34,9 @@ class Grid:
         return self.thinking_tokens_QS.mean(axis=1)
 
 
-def grid(scores: Sequence[Score], name: str) -> Grid:
+def grid(scores: Sequence[ScoreRow], name: str) -> Grid:
     """Arrange the rows of the point `name`. Raises StatisticsError if it is empty, repeats a row, or lacks a sample."""
-    rows: dict[str, dict[int, Score]] = {}
+    rows: dict[str, dict[int, ScoreRow]] = {}
     for score in scores:
         if score.sample in rows.setdefault(score.question_id, {}):
             raise StatisticsError(

@@ -26,17 +26,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from s1.evaluate.graders import normalised
-from s1.records import Score
+from s1.records import ScoreRow
 
 SILENT = -1
 RIGHT = 0  # wrong answers are 1, 2, ... within their question
 
 
-def votes(scores_S: Sequence[Score]) -> list[int]:
+def votes(scores_S: Sequence[ScoreRow]) -> list[int]:
     """The answer that each sample of one question votes for: RIGHT, SILENT, or the number of a wrong one."""
     wrong: dict[str, int] = {}
 
-    def vote(score: Score) -> int:
+    def vote(score: ScoreRow) -> int:
         if score.correct:
             return RIGHT
         if score.extracted is None:

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from s1.hashing import each_hashed, sha256_of
+from sweep.hashing import each_hashed, sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +49,10 @@ class Resume:
 
     @property
     def step(self) -> int:
-        return step_of(self.checkpoint) if self.checkpoint else 0
+        return checkpoint_step(self.checkpoint) if self.checkpoint else 0
 
 
-def step_of(checkpoint: Path) -> int:
+def checkpoint_step(checkpoint: Path) -> int:
     """The step after which it was written."""
     return int(checkpoint.name.rpartition("-")[2])
 
@@ -69,7 +69,7 @@ def saving_folder(scratch: Path) -> Path:
     return scratch / f"{SAVING}{re.sub(r'[^A-Za-z0-9_.-]', '_', attempt)}"
 
 
-def publish(saved: Path, inputs: Digests) -> None:
+def publish_checkpoint(saved: Path, inputs: Digests) -> None:
     """Vouch for a checkpoint that all processes have written, and put it in its place; for one process alone."""
     scratch, place = saved.parents[1], saved.parents[1] / saved.name
     mark_complete(saved, inputs)
@@ -118,7 +118,7 @@ def newest_whole(scratch: Path, inputs: Digests | None = None) -> Resume:
     """The last checkpoint that can be resumed from; those after it are set aside. For one process alone."""
     found = None
     for checkpoint in _by_step(scratch):
-        fault = fault_of(checkpoint, inputs or {})
+        fault = checkpoint_fault(checkpoint, inputs or {})
         if fault is None:
             found = checkpoint
             break
@@ -126,7 +126,7 @@ def newest_whole(scratch: Path, inputs: Digests | None = None) -> Resume:
     return Resume(found, len(list(scratch.glob(f"{DAMAGED}*"))))
 
 
-def fault_of(checkpoint: Path, inputs: Digests) -> str | None:
+def checkpoint_fault(checkpoint: Path, inputs: Digests) -> str | None:
     """What keeps it from being resumed from; None: it is, byte for byte, what was saved."""
     try:
         mark = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
@@ -205,7 +205,7 @@ def _set_aside(checkpoint: Path, fault: str) -> None:
 def _by_step(scratch: Path) -> list[Path]:
     """Newest first."""
     named = [path for path in scratch.glob("checkpoint-*") if NAME.fullmatch(path.name)]
-    return sorted(named, key=step_of, reverse=True)
+    return sorted(named, key=checkpoint_step, reverse=True)
 
 
 def _files(checkpoint: Path) -> dict[str, Path]:

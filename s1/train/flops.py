@@ -23,7 +23,7 @@ step: 0.30 is what such a run reaches, not what the GPUs could.
 
 from __future__ import annotations
 
-from s1.config import Method, Shape, Train
+from s1.config.schema import DecoderShape, Train, TrainMethod
 from s1.train.order import total_steps
 
 
@@ -32,10 +32,12 @@ def training_tokens(train: Train, examples: int, tokens_per_example: int) -> int
     return total_steps(examples, train) * train.batch_size * tokens_per_example
 
 
-def training_flops(shape: Shape, method: Method, checkpointing: bool, tokens: int, row_tokens: int) -> float:
+def training_flops(
+    shape: DecoderShape, method: TrainMethod, checkpointing: bool, tokens: int, row_tokens: int
+) -> float:
     """FLOPs of so many tokens in rows of `row_tokens`."""
     recomputed = 2 if checkpointing else 0
-    per_parameter = (6 if method is Method.FULL else 4) + recomputed
+    per_parameter = (6 if method is TrainMethod.FULL else 4) + recomputed
     attention = (6 + recomputed) * shape.layers * shape.heads * shape.head_size * row_tokens
     return tokens * (per_parameter * shape.parameters + attention)
 

@@ -29,8 +29,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from s1.config import ConfigError, Lora, Method, Shape, Train
-from s1.resources import Machine
+from s1.config.resources import Machine
+from s1.config.schema import ConfigError, DecoderShape, Lora, Train, TrainMethod
 
 GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -99,27 +99,27 @@ class Memory:
         )
 
 
-def memory(shape: Shape, train: Train, machine: Machine, longest_row: int | None = None) -> Memory:
+def memory(shape: DecoderShape, train: Train, machine: Machine, longest_row: int | None = None) -> Memory:
     """What training takes on each device; `longest_row` in tokens, block_size if unknown."""
     row = train.block_size if longest_row is None else min(longest_row, train.block_size)
     parts, rowless = (_parts(shape, train, machine, length) for length in (row, 0))
     return Memory(row, parts, rowless.gib, machine.memory_gib)
 
 
-def trained_parameters(shape: Shape, train: Train) -> float:
+def trained_parameters(shape: DecoderShape, train: Train) -> float:
     """Those that have a gradient: all, or the adapters'."""
     if train.lora is None:
         return shape.parameters
     return shape.layers * sum(train.lora.rank * (inputs + outputs) for inputs, outputs in _targets(shape, train.lora))
 
 
-def layer_parameters(shape: Shape) -> int:
+def layer_parameters(shape: DecoderShape) -> int:
     """Parameters of one layer: its matrices, the biases of query, key and value, two norms."""
     matrices = sum(inputs * outputs for inputs, outputs in linear_layers(shape).values())
     return matrices + (shape.heads + 2 * shape.kv_heads) * shape.head_size + 2 * shape.hidden_size
 
 
-def linear_layers(shape: Shape) -> dict[str, tuple[int, int]]:
+def linear_layers(shape: DecoderShape) -> dict[str, tuple[int, int]]:
     """Inputs and outputs of the matrices of one layer, by the names of transformers' Qwen2 and Llama."""
     hidden, inner = shape.hidden_size, shape.feed_forward_size
     queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
@@ -137,7 +137,7 @@ def linear_layers(shape: Shape) -> dict[str, tuple[int, int]]:
 # ----------------------------------------------------------------------------------------------- in bytes
 
 
-def _parts(shape: Shape, train: Train, machine: Machine, row: int) -> Parts:
+def _parts(shape: DecoderShape, train: Train, machine: Machine, row: int) -> Parts:
     tokens = row * min(machine.micro_batch, max(1, train.batch_size // machine.devices))
     w, b = _bytes("weights_dtype", train.weights_dtype), _bytes("dtype", train.dtype)
     trained = trained_parameters(shape, train) * (w if train.lora is None else ADAPTER_BYTES)
@@ -158,7 +158,7 @@ def _bytes(field: str, dtype: str) -> int:
     return BYTES[dtype]
 
 
-def _targets(shape: Shape, lora: Lora) -> list[tuple[int, int]]:
+def _targets(shape: DecoderShape, lora: Lora) -> list[tuple[int, int]]:
     known = linear_layers(shape)
     unknown = [target for target in lora.targets if target not in known and target != ALL_LINEAR]
     if unknown:
@@ -166,28 +166,28 @@ def _targets(shape: Shape, lora: Lora) -> list[tuple[int, int]]:
     return [size for name, size in known.items() if name in lora.targets or ALL_LINEAR in lora.targets]
 
 
-def _outside_layers(shape: Shape) -> float:
+def _outside_layers(shape: DecoderShape) -> float:
     """Parameters of embedding, last norm and head."""
     return shape.parameters - shape.layers * layer_parameters(shape)
 
 
-def _weights(shape: Shape, train: Train, w: int) -> float:
-    layers = shape.layers * layer_parameters(shape) * (NF4_BYTES if train.method is Method.QLORA else w)
+def _weights(shape: DecoderShape, train: Train, w: int) -> float:
+    layers = shape.layers * layer_parameters(shape) * (NF4_BYTES if train.method is TrainMethod.QLORA else w)
     adapters = 0.0 if train.lora is None else ADAPTER_BYTES * trained_parameters(shape, train)
     return layers + w * _outside_layers(shape) + adapters
 
 
-def _working_copy(shape: Shape, train: Train, devices: int, w: int, b: int) -> float:
+def _working_copy(shape: DecoderShape, train: Train, devices: int, w: int, b: int) -> float:
     layer, outside = layer_parameters(shape), _outside_layers(shape)
-    dequantised = b * layer if train.method is Method.QLORA else 0.0
+    dequantised = b * layer if train.method is TrainMethod.QLORA else 0.0
     if devices == 1:
-        return dequantised if w == b or train.method is Method.QLORA else b * shape.parameters
-    gathered = 2 * layer * (NF4_BYTES if train.method is Method.QLORA else b) + b * outside
-    gradients = 4 * (2 * layer + outside) if train.method is Method.FULL else 0.0
+        return dequantised if w == b or train.method is TrainMethod.QLORA else b * shape.parameters
+    gathered = 2 * layer * (NF4_BYTES if train.method is TrainMethod.QLORA else b) + b * outside
+    gradients = 4 * (2 * layer + outside) if train.method is TrainMethod.FULL else 0.0
     return gathered + dequantised + gradients
 
 
-def _activations(shape: Shape, train: Train, machine: Machine, w: int, b: int) -> float:
+def _activations(shape: DecoderShape, train: Train, machine: Machine, w: int, b: int) -> float:
     """Per token."""
     stream = w if machine.devices == 1 else b
     hidden, inner = shape.hidden_size, shape.feed_forward_size
@@ -202,15 +202,18 @@ def _activations(shape: Shape, train: Train, machine: Machine, w: int, b: int) -
     return shape.layers * kept + backward
 
 
-def _head_gradient(shape: Shape, train: Train) -> float:
-    return 4.0 * shape.vocabulary * shape.hidden_size if train.method is Method.FULL else 0.0
+def _head_gradient(shape: DecoderShape, train: Train) -> float:
+    return 4.0 * shape.vocabulary * shape.hidden_size if train.method is TrainMethod.FULL else 0.0
 
 
 # ------------------------------------------------------------------------------------------------ a table
 
 
 def table(
-    shapes: Mapping[str, Shape], recipes: Mapping[str, Train], machines: Mapping[str, Machine], blocks: Sequence[int]
+    shapes: Mapping[str, DecoderShape],
+    recipes: Mapping[str, Train],
+    machines: Mapping[str, Machine],
+    blocks: Sequence[int],
 ) -> str:
     """What fits where, in Markdown: GiB per GPU with rows of so many tokens, struck out where that is too much."""
     lines = [
@@ -224,6 +227,6 @@ def table(
     return "\n".join(lines) + "\n"
 
 
-def _cell(shape: Shape, recipe: Train, machine: Machine, blocks: Sequence[int]) -> str:
+def _cell(shape: DecoderShape, recipe: Train, machine: Machine, blocks: Sequence[int]) -> str:
     needs = [memory(shape, replace(recipe, block_size=block), machine) for block in blocks]
     return " / ".join(f"{need.parts.gib:.0f}" if need.fits else f"~~{need.parts.gib:.0f}~~" for need in needs)

@@ -16,7 +16,7 @@ from itertools import cycle, islice
 from math import ceil
 from random import Random
 
-from s1.config import ConfigError, Train
+from s1.config.schema import ConfigError, Train
 
 
 def total_steps(rows: int, recipe: Train) -> int:

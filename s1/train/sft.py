@@ -2,11 +2,11 @@
 
     loss = sum over completion tokens of the global batch of -log p(token) / their number      (paper, appendix C)
 
-Inputs: `model` (see s1/train/start.py), `data` (rows.jsonl of records.TokenRow, see s1/train/render.py).
+Inputs: `model` (see s1/models/location.py), `data` (rows.jsonl of records.TokenRow, see s1/train/render.py).
 Product: a directory in Hugging Face layout, and metrics.jsonl {step, loss, learning_rate, grad_norm, tokens}.
 
 Several processes shard weights, gradients and optimiser among them (FSDP2) and share each global batch. A run that is
-asked to stop (sweep/interrupt.py) ends its step, writes a checkpoint and says so; the next one goes on there.
+asked to stop (sweep/core/interrupt.py) ends its step, writes a checkpoint and says so; the next one goes on there.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from s1.config import ConfigError
+from s1.config.schema import ConfigError
+from s1.models.location import Location, model_location, model_read, tokenizer_at, tokenizer_location
 from s1.records import ROWS, TokenRow, read_rows
-from s1.stages import Sft
+from s1.stages import CheckpointConfig
 from s1.train.checkpoints import Resume
-from s1.train.limits import check_recipe
 from s1.train.order import row_order, total_steps
-from s1.train.start import Location, model_location, model_read, tokenizer_at, tokenizer_location
-from s1.train.trainer import Course, arguments_of, resume_of, trainer_of
+from s1.train.trainer import TrainerHooks, arguments_of, resume_of, trainer_of
+from s1.train.validation import check_recipe
 from s1.train.weights import load_for_training, save_product, trained_weights
-from sweep.interrupt import stop_requests
-from sweep.stage import Interrupted, Summary, Work
+from sweep.core.interrupt import stop_requests
+from sweep.core.stage import Interrupted, Summary, Work
 
 METRICS = "metrics.jsonl"
 
 
-def train(work: Work[Sft]) -> Summary:
+def train(work: Work[CheckpointConfig]) -> Summary:
     """Fine-tune, going on from the newest complete checkpoint. Raises Interrupted after saving one, when asked to."""
     recipe = work.config.train
     check_recipe(recipe, str(work.settings["device"]))
@@ -67,7 +67,9 @@ def _check_lengths(rows: Sequence[TokenRow], block_size: int) -> None:
             )
 
 
-def _trained(work: Work[Sft], rows: Sequence[TokenRow], order: Sequence[int], steps: int) -> tuple[Any, Resume]:
+def _trained(
+    work: Work[CheckpointConfig], rows: Sequence[TokenRow], order: Sequence[int], steps: int
+) -> tuple[Any, Resume]:
     """The trainer after its last step, or after the step in which it was asked to stop; and where it began."""
     from transformers.utils import logging
 
@@ -76,7 +78,7 @@ def _trained(work: Work[Sft], rows: Sequence[TokenRow], order: Sequence[int], st
     location = _location(work)
     with stop_requests() as stop_asked:
         every_s = None if minutes is None else 60 * float(minutes)
-        course = Course(steps, work.scratch, work.report, stop_asked, every_s, work.digests)
+        course = TrainerHooks(steps, work.scratch, work.report, stop_asked, every_s, work.digests)
         arguments = arguments_of(work.config.train, course, work.settings, int(os.environ.get("WORLD_SIZE", "1")))
         resume = resume_of(arguments, course)
         tokenizer = tokenizer_at(location)
@@ -86,13 +88,13 @@ def _trained(work: Work[Sft], rows: Sequence[TokenRow], order: Sequence[int], st
     return trainer, resume
 
 
-def _location(work: Work[Sft]) -> Location:
+def _location(work: Work[CheckpointConfig]) -> Location:
     """The start model; one process of each node reads its weights to hash them."""
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"
     return (model_location if is_first else tokenizer_location)(work.one("model"))
 
 
-def _publish(work: Work[Sft], trainer: Any, metrics: Sequence[dict[str, Any]]) -> None:
+def _publish(work: Work[CheckpointConfig], trainer: Any, metrics: Sequence[dict[str, Any]]) -> None:
     """Gather what was trained; the first process writes the product."""
     location, writes = _location(work), trainer.is_world_process_zero()
     weights = trained_weights(trainer.model, keep=writes)

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s1.config import ConfigError, Method, Train
+from s1.config.schema import ConfigError, Train, TrainMethod
 from s1.records import TokenRow
-from s1.train.checkpoints import Digests, Resume, newest_whole, publish, remove_unfinished, saving_folder
+from s1.train.checkpoints import Digests, Resume, newest_whole, publish_checkpoint, remove_unfinished, saving_folder
 from s1.train.order import accumulation_steps, warmup_steps
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ IGNORED = -100  # the label of a token without loss
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainerHooks:
     """How long to train, and what is asked and told on the way."""
 
     steps: int
@@ -38,7 +38,7 @@ class Course:
     inputs: Digests = field(default_factory=dict)  # a checkpoint of other inputs is not resumed from
 
 
-def arguments_of(recipe: Train, course: Course, settings: Mapping[str, Any], processes: int) -> SFTConfig:
+def arguments_of(recipe: Train, course: TrainerHooks, settings: Mapping[str, Any], processes: int) -> SFTConfig:
     """The recipe in TRL's words; also joins the processes into one group."""
     from trl import SFTConfig
 
@@ -80,7 +80,12 @@ def arguments_of(recipe: Train, course: Course, settings: Mapping[str, Any], pro
 
 
 def trainer_of(
-    model: Any, tokenizer: Any, arguments: SFTConfig, rows: Sequence[TokenRow], order: Sequence[int], course: Course
+    model: Any,
+    tokenizer: Any,
+    arguments: SFTConfig,
+    rows: Sequence[TokenRow],
+    order: Sequence[int],
+    course: TrainerHooks,
 ) -> SFTTrainer:
     """A trainer that sees `rows` in `order`."""
     from datasets import Dataset
@@ -107,7 +112,7 @@ def trainer_of(
     return trainer
 
 
-def resume_of(arguments: SFTConfig, course: Course) -> Resume:
+def resume_of(arguments: SFTConfig, course: TrainerHooks) -> Resume:
     """Where all processes go on: the first one hashes the checkpoints, and decides for all of them."""
     from accelerate.utils import broadcast_object_list
 
@@ -122,7 +127,7 @@ def resume_of(arguments: SFTConfig, course: Course) -> Resume:
 
 def _autocasts(recipe: Train) -> bool:
     """Whether trained weights are finer than the pass through them: float32 masters, or adapters of a coarse model."""
-    return recipe.dtype == "bfloat16" and (recipe.weights_dtype == "float32" or recipe.method is not Method.FULL)
+    return recipe.dtype == "bfloat16" and (recipe.weights_dtype == "float32" or recipe.method is not TrainMethod.FULL)
 
 
 def _sharding(recipe: Train, recompute: bool) -> dict[str, Any]:
@@ -131,7 +136,8 @@ def _sharding(recipe: Train, recompute: bool) -> dict[str, Any]:
         "fsdp_config": {
             "version": 2,
             "reshard_after_forward": True,
-            "cpu_ram_efficient_loading": recipe.method is not Method.QLORA,  # one process of a node reads the weights
+            "cpu_ram_efficient_loading": recipe.method
+            is not TrainMethod.QLORA,  # one process of a node reads the weights
             "activation_checkpointing": recompute,
             "state_dict_type": "SHARDED_STATE_DICT",  # every process writes its own part of a checkpoint
         },
@@ -149,11 +155,11 @@ def _prepare_sharding(arguments: SFTConfig, recipe: Train) -> None:
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.float32
         )
         arguments.fsdp_plugin_args["mixed_precision_policy"] = policy
-    if recipe.method is not Method.QLORA:
+    if recipe.method is not TrainMethod.QLORA:
         enable_fsdp_ram_efficient_loading()
 
 
-def _callback(trainer: SFTTrainer, course: Course) -> Any:
+def _callback(trainer: SFTTrainer, course: TrainerHooks) -> Any:
     from transformers import TrainerCallback
 
     class Progress(TrainerCallback):
@@ -170,7 +176,7 @@ def _callback(trainer: SFTTrainer, course: Course) -> Any:
         def on_save(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
             trainer.accelerator.wait_for_everyone()
             if state.is_world_process_zero:
-                publish(saving_folder(course.scratch) / f"checkpoint-{state.global_step}", course.inputs)
+                publish_checkpoint(saving_folder(course.scratch) / f"checkpoint-{state.global_step}", course.inputs)
             self.saved_at = time.monotonic()
 
     return Progress()

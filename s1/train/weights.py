@@ -17,8 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s1.config import ConfigError, Method, Train
-from s1.train.start import Location, tokenizer_at
+from s1.config.schema import ConfigError, Train, TrainMethod
+from s1.models.location import Location, tokenizer_at
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ WRAPPERS = ("_checkpoint_wrapped_module.", "_fsdp_wrapped_module.", "_orig_mod."
 
 def load_for_training(location: Location, recipe: Train) -> Any:
     """The start model as the method trains it: whole, or with adapters around it."""
-    model = _load(location, recipe.weights_dtype, _four_bits(recipe) if recipe.method is Method.QLORA else None)
+    model = _load(location, recipe.weights_dtype, _four_bits(recipe) if recipe.method is TrainMethod.QLORA else None)
     return model if recipe.lora is None else _adapted(model, recipe)
 
 

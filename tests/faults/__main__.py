@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from sweep.provenance import PROJECT
+from sweep.core.provenance import PROJECT
 from tests.faults.cases import REAL, Case, sample
 from tests.faults.processes import warm_up
 from tests.faults.real import real_cases, undisturbed

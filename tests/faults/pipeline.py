@@ -25,8 +25,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sweep.contract import Graph, Request, SharedReport, Workers
-from sweep.stage import CodePolicy, Finished, Resources, Stage, Summary, Work
+from sweep.core.pipeline import Graph, SharedReport, SweepRequest, Workers
+from sweep.core.stage import CodePolicy, Finished, Resources, Stage, Summary, Work
 
 HERE = "tests.faults.pipeline"
 CALLS = "S1_FAULTS_CALLS"
@@ -109,7 +109,7 @@ def scores_of(x: Point) -> Stage:
     return Stage("scores", 1, Number(x.number), f"{HERE}:scores", inputs, code=CodePolicy.FINAL)
 
 
-def graph(points: Sequence[Point], request: Request) -> Graph:
+def graph(points: Sequence[Point], request: SweepRequest) -> Graph:
     scores = tuple(map(scores_of, points))
     report = Stage("report", 1, Nothing(points[0].name), f"{HERE}:report", {"scores": scores}, code=CodePolicy.FINAL)
     return Graph(
@@ -279,7 +279,7 @@ def shared(directory: Path) -> SharedReport:
     return SharedReport((f"{count} lines",), tuple(faults))
 
 
-def mend_shared(directory: Path) -> None:
+def repair_shared(directory: Path) -> None:
     for path in directory.rglob("lines.txt"):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         path.write_text("".join(line for line in lines if is_whole(line)), encoding="utf-8")

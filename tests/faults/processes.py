@@ -1,6 +1,7 @@
 """The product's commands, run in forks of a warm process: imports are paid once, a command takes milliseconds.
 
-A fork behaves as `python -m sweep ...` and `python -m sweep.run ...` do: sessions, signals, exit statuses, output in a
+A fork behaves as `python -m sweep ...` and `python -m sweep.worker.run ...` do: sessions, signals, exit statuses,
+output in a
 file. What stands in for starting an interpreter is listed in `seams`, and nothing else of the product is touched.
 """
 
@@ -21,12 +22,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import sweep.__main__ as entry
-import sweep.housekeeping
-import sweep.launch.local
-import sweep.provenance
-import sweep.run
-import sweep.run_sweep
-from sweep.compose import Composition, compose, compose_entry, pipeline_of
+import sweep.cli.run
+import sweep.cli.store
+import sweep.core.provenance
+import sweep.local.workers
+import sweep.worker.run
+from sweep.config.compose import Composition, compose, compose_entry, pipeline_of
 from sweep.errors import InputError
 from tests.faults import faults, pipeline
 from tests.faults.faults import DRIVER, Fault, Gauge
@@ -197,7 +198,7 @@ class Bench:
         names: dict[str, int] = {}
 
         def spawn(command: Sequence[str], log: IO[bytes], threads: int) -> Process:
-            arguments = list(command[command.index("sweep.run") + 1 :])
+            arguments = list(command[command.index("sweep.worker.run") + 1 :])
             first = next(Path(each).parent.name for each in arguments if each.startswith("/"))
             names[first] = names.get(first, 0) + 1
             who = first if names[first] == 1 else f"{first}.{names[first]}"
@@ -205,7 +206,7 @@ class Bench:
                 self._note_calls(arguments)
             return forked(lambda: self._work(arguments, who, fault, threads), log.fileno())
 
-        _exchange(sweep.launch.local, "_spawn", spawn)
+        _exchange(sweep.local.workers, "_spawn", spawn)
         if self.user is not None:
             os.setgroups([])
             os.setgid(self.user)
@@ -219,11 +220,11 @@ class Bench:
             calls.write("".join(f"{each.parent.name}/{each.name}\n" for each in places))
 
     def _work(self, arguments: Sequence[str], who: str, fault: Fault | None, threads: int) -> int:
-        sys.argv = ["sweep.run", *arguments]
+        sys.argv = ["sweep.worker.run", *arguments]
         if self.begin_worker is not None:
             self.begin_worker(threads)
         faults.arm(self.home, who, fault, self.gauge, self.trace)
-        return sweep.run.main(arguments)
+        return sweep.worker.run.main(arguments)
 
 
 # ------------------------------------------------------------------------------------------------------------ seams
@@ -233,11 +234,11 @@ def warm_up() -> None:
     """Once, before the first fork: what stands in for starting an interpreter, and what every process would repeat."""
     become_subreaper()
     faults.install()
-    _exchange(sweep.housekeeping, "compose_entry", _composed_entry)
-    _exchange(sweep.provenance, "_git", lambda *arguments: "0" * 40 if arguments[0] == "rev-parse" else "")
-    _exchange(sweep.provenance, "_package_versions", cache(sweep.provenance._package_versions))
-    _exchange(sweep.launch.local, "POLL_INTERVAL_S", POLL_INTERVAL_S)
-    sweep.provenance.provenance()
+    _exchange(sweep.cli.store, "compose_entry", _composed_entry)
+    _exchange(sweep.core.provenance, "_git", lambda *arguments: "0" * 40 if arguments[0] == "rev-parse" else "")
+    _exchange(sweep.core.provenance, "_package_versions", cache(sweep.core.provenance._package_versions))
+    _exchange(sweep.local.workers, "POLL_INTERVAL_S", POLL_INTERVAL_S)
+    sweep.core.provenance.provenance()
 
 
 def _exchange(module: Any, name: str, value: object) -> None:
@@ -248,7 +249,7 @@ def _exchange(module: Any, name: str, value: object) -> None:
 
 def _compose_ahead(argv: Sequence[str], config: Path) -> None:
     """What the fork will ask Hydra, while the answer can be kept; a command line at fault is answered there."""
-    _exchange(sweep.run_sweep, "compose", lambda argv: _compose_once(tuple(argv), config))
+    _exchange(sweep.cli.run, "compose", lambda argv: _compose_once(tuple(argv), config))
     with suppress(InputError):
         if argv[-1] == "-m":
             composed = _compose_once(tuple(argv), config)

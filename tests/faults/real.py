@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.compose import CONFIG
+from sweep.config.compose import CONFIG
 from tests.faults.bases import Bases, clear
 from tests.faults.cases import DONE, REAL, Case, Seen
 from tests.faults.damage import KIND_OF_DAMAGE, kinds_of, owes_a_word, remove_resting
@@ -27,8 +27,8 @@ HEAVY = (
     *("s1.train.trainer", "s1.generate.transformers_engine", "s1.evaluate.replay", "s1.report.page"),
 )
 LIMIT_S = 1800.0
-BEFORE = {"training": "rendered", "generation": "checkpoint", "grading": "answers"}  # by start: what is there already
-MADE_BY = {"training": "checkpoint", "generation": "answers", "grading": "scores"}
+BEFORE = {"training": "rendered", "generation": "checkpoint", "grading": "traces"}  # by start: what is there already
+MADE_BY = {"training": "checkpoint", "generation": "traces", "grading": "scores"}
 POINTS = {"training": 8, "generation": 8, "grading": 4}  # changes at which a fault strikes, spread over a worker's
 BASES = (DONE, "half-checkpoint")
 SKIPPED = ("lock", "log.txt", ".png", ".svg")  # kinds of files that the toy has too

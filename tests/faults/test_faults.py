@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sweep.provenance import PROJECT
+from sweep.core.provenance import PROJECT
 
 SAMPLE, JOBS = 150, 2
 KINDS = (

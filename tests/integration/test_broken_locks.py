@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from sweep.holder import this_process
-from sweep.lock import Hold
-from sweep.provenance import PROJECT
-from sweep.run import main as run_stage
-from sweep.store import Store
+from sweep.claims.holder import this_process
+from sweep.claims.lock import Hold
+from sweep.core.provenance import PROJECT
+from sweep.store.directory import Store
+from sweep.worker.run import main as run_stage
 from tests.support import toy
 
 ROUNDS = os.environ.get("S1_ROUNDS", "6")  # 200 before a release
@@ -54,7 +54,7 @@ def test_one_of_many_breaks_a_dead_token(shim: Path, tmp_path: Path) -> None:
 def test_where_there_are_no_locks_one_line_says_so_and_work_goes_on(shim: Path, tmp_path: Path, number: int) -> None:
     store, x = Store(tmp_path), toy.Point("toy", toy.Shape(3))
     directory = store.prepare(toy.number_of(x))
-    done = python("-m", "sweep.run", str(directory.path), shim=shim, how=str(number))
+    done = python("-m", "sweep.worker.run", str(directory.path), shim=shim, how=str(number))
     assert done.returncode == 0 and directory.is_done
     lines = [line for line in done.stderr.splitlines() if "no locks here" in line]
     assert len(lines) == 1 and "Traceback" not in done.stderr

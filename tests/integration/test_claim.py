@@ -14,13 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from sweep.claim import TOKEN, Rule, claimed, holder_of, is_at_work
-from sweep.held import store_held
-from sweep.holder import Ask, Fate, Holder, fate_of, read_holder, started_at, text_of, this_process
-from sweep.job_fate import fate_by
+from sweep.claims.claim import TOKEN, Rule, claimed, holder_of, is_at_work
+from sweep.claims.holder import Fate, Holder, Inspect, fate_of, holder_text, read_holder, started_at, this_process
+from sweep.claims.job_fate import fate_by
+from sweep.claims.lock import conflicts
+from sweep.core.provenance import PROJECT
 from sweep.json_files import StoreError
-from sweep.lock import Hold, conflicts
-from sweep.provenance import PROJECT
 from tests.support.holders import token_of, write
 
 HERE = Holder(
@@ -33,8 +32,8 @@ BEFORE = dataclasses.replace(HERE, token="a" * 16, pid=50, started=500, job=None
 
 def ask(
     started: int | None = None, booted: str = "2026-01-01T00:00:00+00:00", locks: bool = False, job: Fate = Fate.UNKNOWN
-) -> Ask:
-    return Ask(
+) -> Inspect:
+    return Inspect(
         started=lambda pid: started,
         booted_at=lambda: datetime.fromisoformat(booted),
         locks_decide=lambda: locks,
@@ -81,7 +80,7 @@ JOB = dataclasses.replace(ELSEWHERE, job="17_3", cluster="c")
         (dataclasses.replace(BEFORE, boot=None, machine=None), ask(), Fate.UNKNOWN),
     ],
 )
-def test_a_holder_has_ended_only_where_that_is_known(holder: Holder, asked: Ask, fate: Fate) -> None:
+def test_a_holder_has_ended_only_where_that_is_known(holder: Holder, asked: Inspect, fate: Fate) -> None:
     assert fate_of(holder, HERE, asked) is fate
 
 
@@ -235,7 +234,7 @@ def test_one_who_died_while_breaking_a_token_is_no_obstacle(place: Path, other: 
     other.wait()
     write(place, dead)
     breaking = place / f".{TOKEN}.{dead.token}.broken"
-    breaking.write_text(text_of(dataclasses.replace(dead, token="c" * 16)), encoding="utf-8")
+    breaking.write_text(holder_text(dataclasses.replace(dead, token="c" * 16)), encoding="utf-8")
     with claimed(place, Rule(wait=False)) as is_ours:
         assert is_ours
     assert [path.name for path in place.iterdir()] == ["lock"]
@@ -260,7 +259,7 @@ def test_a_waiting_worker_says_for_whom_once_and_goes_on_when_it_ends(
 CONTAINED = """
 import os, sys, time
 from pathlib import Path
-from sweep.claim import claimed
+from sweep.claims.claim import claimed
 with claimed(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read(1)
@@ -288,93 +287,3 @@ def test_a_process_in_a_container_of_this_machine_is_known_by_its_lock(place: Pa
 
 def test_locks_are_known_to_work_here(place: Path) -> None:
     assert conflicts(place / "lock")
-
-
-# ---------------------------------------------------------------------------------------- locks that do not lock
-
-
-@pytest.fixture(scope="module")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library that stands before flock."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler here, so locks that do not lock are NOT tested. Install cc.")
-    path = tmp_path_factory.mktemp("shim") / "flock.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, PROJECT / "tests/sweep/flock_shim.c"], check=True)
-    return path
-
-
-def python(*words: str, shim: Path, how: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "LD_PRELOAD": str(shim), "FLOCK_SHIM": how, "PYTHONPATH": str(PROJECT)}
-    command = [sys.executable, *words]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, env=environment)
-
-
-@pytest.mark.parametrize("how", ["noop", str(errno.ENOLCK)])
-def test_two_workers_at_one_stage_make_it_once_and_one_says_so(shim: Path, tmp_path: Path, how: str) -> None:
-    done = python("-m", "tests.sweep.rounds", "workers", str(tmp_path), ROUNDS, "2", shim=shim, how=how)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{ROUNDS} of {ROUNDS} rounds of 2 workers at once were good" in done.stdout
-
-
-def test_one_of_many_breaks_a_dead_token(shim: Path, tmp_path: Path) -> None:
-    done = python("-m", "tests.sweep.rounds", "breakers", str(tmp_path), ROUNDS, "6", shim=shim, how="noop")
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_where_there_are_no_locks_one_line_says_so_and_work_goes_on(shim: Path, tmp_path: Path, number: int) -> None:
-    store, x = Store(tmp_path), toy.Point("toy", toy.Shape(3))
-    directory = store.prepare(toy.number_of(x))
-    done = python("-m", "sweep.run", str(directory.path), shim=shim, how=str(number))
-    assert done.returncode == 0 and directory.is_done
-    lines = [line for line in done.stderr.splitlines() if "no locks here" in line]
-    assert len(lines) == 1 and "Traceback" not in done.stderr
-    assert f"{directory.lock_file}: no locks here ({os.strerror(number)}, " in lines[0]
-    assert "choose another store=." in lines[0]
-
-
-def test_a_store_whose_locks_do_not_lock_is_not_pruned_under_a_sweep(shim: Path, tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
-    with store.held(Hold.SHARED):
-        words = ("-m", "sweep", "store", "prune", "yes=true", f"store={store.root}", f"results={tmp_path / 'results'}")
-        done = python(*words, "pipeline=tests.sweep.toy", shim=shim, how="noop")
-    assert done.returncode == 1
-    assert (
-        f"a prune or a mend is at work. Run the command again when that has ended. Held by {this_process().host}"
-        in (" ".join(done.stderr.split()))
-    )
-    assert not list(store.root.glob(".*.json"))
-
-
-def test_pruning_leaves_what_a_live_token_holds_and_takes_what_a_dead_one_held(shim: Path, tmp_path: Path) -> None:
-    store, x = Store(tmp_path / "store"), toy.Point("toy", toy.Shape(3))
-    directory = store.prepare(toy.number_of(x))
-    assert run_stage([str(directory.path)]) == 0
-    words = ("-m", "sweep", "store", "prune", "yes=true", f"store={store.root}", f"results={tmp_path / 'results'}")
-    with directory.locked():
-        assert python(*words, "pipeline=tests.sweep.toy", shim=shim, how="noop").returncode == 0
-        assert directory.is_done
-    assert python(*words, "pipeline=tests.sweep.toy", shim=shim, how="noop").returncode == 0
-    assert not directory.path.exists()
-
-
-def test_tokens_of_sweeps_that_have_ended_are_removed(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
-    (tmp_path / f".shared-{'a' * 16}.json").write_text(text_of(token_of(other)), encoding="utf-8")
-    with pytest.raises(StoreError, match=f"pid {other.pid} "), store_held(tmp_path, Hold.ALONE):
-        pass
-    other.kill()
-    other.wait()
-    with store_held(tmp_path, Hold.ALONE):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
-
-
-def test_a_sweep_that_cannot_be_asked_is_named_with_its_file(tmp_path: Path) -> None:
-    file = tmp_path / f".shared-{'a' * 16}.json"
-    file.write_text(text_of(dataclasses.replace(this_process(), host="node7", boot="b", machine="m")), encoding="utf-8")
-    refused = pytest.raises(StoreError, match=f"Held by node7 .*if it is gone, remove {file}")
-    with refused, store_held(tmp_path, Hold.ALONE):
-        pass
-    with store_held(tmp_path, Hold.SHARED):
-        pass

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from s1.data.funnel import read_funnel
 from s1.records import Example, read_rows
-from sweep.provenance import PROJECT
+from sweep.core.provenance import PROJECT
 from tests.support.teachers import Spoken, Teacher, completion, teaching
 
 QUESTIONS = 10

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import ConfigError, Method, Train
+from s1.config.schema import ConfigError, Train, TrainMethod
 from s1.records import write_rows
-from s1.stages import Sft
+from s1.stages import CheckpointConfig
 from s1.train.sft import train
-from sweep.attempt import begin
-from sweep.interrupt import GO_ON_LATER
-from sweep.provenance import PROJECT
-from sweep.stage import CodePolicy, Resources, Stage
-from sweep.store import StageDirectory, Store, read_json, write_json
+from sweep.core.interrupt import GO_ON_LATER
+from sweep.core.provenance import PROJECT
+from sweep.core.stage import CodePolicy, Resources, Stage
+from sweep.store.attempt import begin
+from sweep.store.directory import StageDirectory, Store, read_json, write_json
 from tests.support.sharded import STEPS
 from tests.support.training import (
     LORA,
@@ -49,7 +49,7 @@ def prepared(
 ) -> StageDirectory:
     """A training stage of two processes, whose inputs are in the store."""
     start, data = (
-        Stage("start", 1, START, "nobody:makes", code=CodePolicy.EXPENSIVE),
+        Stage("base_model", 1, START, "nobody:makes", code=CodePolicy.EXPENSIVE),
         Stage("rendered", 1, START, "nobody:makes", code=CodePolicy.EXPENSIVE),
     )
     for stage, make in ((start, start_model), (data, lambda out: write_rows(out / "rows.jsonl", rows()))):
@@ -63,7 +63,7 @@ def prepared(
         Stage(
             "checkpoint",
             1,
-            Sft(recipe),
+            CheckpointConfig(recipe),
             run,
             inputs,
             given,
@@ -74,7 +74,7 @@ def prepared(
 
 
 def command(directory: StageDirectory) -> list[str]:
-    return [sys.executable, "-m", "sweep.run", str(directory.path)]
+    return [sys.executable, "-m", "sweep.worker.run", str(directory.path)]
 
 
 def environment() -> dict[str, str]:
@@ -145,7 +145,7 @@ def test_a_run_stopped_by_one_then_by_the_other_then_killed_ends_as_one_that_was
 @pytest.mark.parametrize(
     ("recipe", "settings", "tolerance"),
     [
-        (replace(RECIPE, method=Method.LORA, lora=LORA), {}, 1e-4),
+        (replace(RECIPE, method=TrainMethod.LORA, lora=LORA), {}, 1e-4),
         (replace(RECIPE, dtype="bfloat16"), {}, 2e-2),
         (RECIPE, {"micro_batch": 2, "padding_free": True, "gradient_checkpointing": True}, 1e-4),
     ],

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sweep.group import Member, membership
-from sweep.interrupt import GO_ON_LATER
-from sweep.provenance import PROJECT
-from sweep.store import StageDirectory, Store, read_json
+from sweep.core.interrupt import GO_ON_LATER
+from sweep.core.provenance import PROJECT
+from sweep.store.directory import StageDirectory, Store, read_json
+from sweep.worker.ranks import Rank, this_rank
 from tests.integration.test_launch import is_alive, wait_until
 from tests.support.toy_group import Choir, stage_of
 
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def start(directory: StageDirectory, *options: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "sweep.run", *options, str(directory.path)], cwd=PROJECT)
+    return subprocess.Popen([sys.executable, "-m", "sweep.worker.run", *options, str(directory.path)], cwd=PROJECT)
 
 
 def calls(store: Store) -> list[list[str]]:
@@ -125,7 +125,7 @@ def test_how_many_processes_make_a_stage_is_no_part_of_what_it_is() -> None:
 
 def test_a_start_of_a_group_is_told_from_another_of_the_same_job() -> None:
     environment = {"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "4711", "MASTER_PORT": "29500"}
-    assert membership(environment) == Member(1, 2, "4711-29500")
-    assert membership({**environment, "MASTER_PORT": "29501"}) != membership(environment)
-    assert membership({}).decides and membership({}).group is None
+    assert this_rank(environment) == Rank(1, 2, "4711-29500")
+    assert this_rank({**environment, "MASTER_PORT": "29501"}) != this_rank(environment)
+    assert this_rank({}).decides and this_rank({}).group is None
     assert os.environ.get("TORCHELASTIC_RUN_ID") is None, "or the tests themselves would be taken for members"

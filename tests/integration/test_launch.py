@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from sweep.attempt_logs import new_log, point_to
-from sweep.claim import holder_of
-from sweep.contract import Request, Workers
-from sweep.launch.local import Job, State, launch
-from sweep.plan import plan
-from sweep.provenance import PROJECT
-from sweep.run import main as run_stage
-from sweep.stage import Stage
-from sweep.store import Store, StoreError, read_json, write_json
+from sweep.claims.claim import holder_of
+from sweep.core.pipeline import SweepRequest, Workers
+from sweep.core.provenance import PROJECT
+from sweep.core.stage import Stage
+from sweep.local.workers import JobState, WorkerJob, run_plan
+from sweep.plan.graph import plan
+from sweep.store.directory import Store, StoreError, read_json, write_json
+from sweep.store.logs import new_log, point_to_log
+from sweep.worker.run import main as run_stage
 from tests.support import toy
 
 
@@ -30,9 +30,9 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def run_points(store: Store, *points: toy.Point) -> tuple[list[Job], Stage]:
-    graph = toy.graph(points, Request("", {}, [{} for _ in points], store.root))
-    jobs = launch(plan([graph.product], store.is_done), store, Workers(2, 1), lambda stage: None, lambda jobs: None)
+def run_points(store: Store, *points: toy.Point) -> tuple[list[WorkerJob], Stage]:
+    graph = toy.graph(points, SweepRequest("", {}, [{} for _ in points], store.root))
+    jobs = run_plan(plan([graph.product], store.is_done), store, Workers(2, 1), lambda stage: None, lambda jobs: None)
     return jobs, graph.product
 
 
@@ -46,7 +46,7 @@ def point(number: int, fail_at: int | None = None, pause_s: float = 0.0) -> toy.
 
 def test_a_plan_runs_to_its_product(store: Store) -> None:
     jobs, product = run_points(store, point(1), point(2))
-    assert all(job.state is State.DONE for job in jobs)
+    assert all(job.state is JobState.DONE for job in jobs)
     directory = store.directory(product)
     assert directory.read_record()["summary"] == {"total": 6}
     token = directory.out.name.removeprefix("out-")
@@ -86,9 +86,9 @@ def test_a_record_tells_where_the_result_came_from(store: Store) -> None:
 def test_a_failure_is_written_down_and_blocks_only_what_rests_on_it(store: Store) -> None:
     jobs, product = run_points(store, point(1), point(7, fail_at=7))
     assert {job.unit.name: job.state for job in jobs} == {
-        "number": State.DONE,
-        "doubled": State.FAILED,
-        "total": State.BLOCKED,
+        "number": JobState.DONE,
+        "doubled": JobState.FAILED,
+        "total": JobState.BLOCKED,
     }
     assert store.is_done(toy.doubled_of(point(1)))  # finished before its batch mate failed
     failed = store.directory(toy.doubled_of(point(7, fail_at=7))).failed_file
@@ -116,7 +116,7 @@ def test_a_failure_that_cannot_be_written_down_is_told_by_the_exit_status(
     assert run_stage([str(store.prepare(toy.number_of(point(7))).path)]) == 0
     directory = store.prepare(toy.doubled_of(point(7, fail_at=7)))
     with monkeypatch.context() as disk:
-        disk.setattr("sweep.run.write_json", full)
+        disk.setattr("sweep.worker.run.write_json", full)
         assert run_stage([str(directory.path)]) == os.EX_IOERR
     assert "No space left on device" in capsys.readouterr().err
 
@@ -137,7 +137,7 @@ def test_two_processes_at_the_same_stage_make_it_once(store: Store) -> None:
     store.prepare(toy.number_of(point(1)))
     assert run_stage([str(store.directory(toy.number_of(point(1))).path)]) == 0
     directory = store.prepare(toy.doubled_of(point(1, pause_s=0.3)))
-    command = [sys.executable, "-m", "sweep.run", str(directory.path)]
+    command = [sys.executable, "-m", "sweep.worker.run", str(directory.path)]
     both = [subprocess.Popen(command, cwd=PROJECT) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
     assert len(calls(store)) == 1
@@ -147,7 +147,7 @@ def test_workers_end_with_a_launcher_that_was_killed_and_the_next_one_goes_on(st
     """A kill -9 leaves no orphan at work, and nothing that was finished is done again."""
     script = tmp_path / "launcher.py"
     script.write_text(
-        "import sys; from pathlib import Path; from sweep.store import Store\n"
+        "import sys; from pathlib import Path; from sweep.store.directory import Store\n"
         "from tests.integration.test_launch import *\n"
         "run_points(Store(Path(sys.argv[1])), point(1), point(2, pause_s=60))",
         encoding="utf-8",
@@ -170,8 +170,8 @@ def test_workers_end_with_a_launcher_that_was_killed_and_the_next_one_goes_on(st
 def command(home: Path, *words: str) -> list[str]:
     """The sweep's command with the configuration of the toys."""
     code = (
-        "from pathlib import Path; import sweep.run_sweep as command; from sweep.__main__ import main;"
-        "from sweep.compose import compose;"
+        "from pathlib import Path; import sweep.cli.run as command; from sweep.__main__ import main;"
+        "from sweep.config.compose import compose;"
         "command.compose = lambda argv: compose(argv, Path('tests/support/toy_conf').resolve());"
         "raise SystemExit(main())"
     )
@@ -211,7 +211,7 @@ def test_every_attempt_has_a_log_of_its_own_and_none_is_lost(store: Store) -> No
 
 def test_a_log_of_before_there_were_numbers_is_kept(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text("before", encoding="utf-8")
-    point_to(new_log(tmp_path), tmp_path)
+    point_to_log(new_log(tmp_path), tmp_path)
     assert "before" in {path.read_text(encoding="utf-8") for path in tmp_path.glob("log-*.txt")}
     assert (tmp_path / "log.txt").is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log-1.txt", "log-2.txt", "log.txt"]

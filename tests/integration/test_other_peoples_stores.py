@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from sweep.holder import this_process
-from sweep.provenance import PROJECT
-from sweep.run import main as run_stage
-from sweep.store import Store, read_json
+from sweep.claims.holder import this_process
+from sweep.core.provenance import PROJECT
+from sweep.store.directory import Store, read_json
+from sweep.worker.run import main as run_stage
 from tests.support import toy
 from tests.support.holders import write
 
@@ -24,8 +24,8 @@ NOBODY = 65534
 
 
 COMMAND = (
-    "from pathlib import Path; import sweep.run_sweep as command; from sweep.__main__ import main;"
-    "from sweep.compose import compose;"
+    "from pathlib import Path; import sweep.cli.run as command; from sweep.__main__ import main;"
+    "from sweep.config.compose import compose;"
     "command.compose = lambda argv: compose(argv, Path('tests/support/toy_conf').resolve());"
     "raise SystemExit(main())"
 )
@@ -126,7 +126,7 @@ def test_a_colleagues_unfinished_stage_is_named_by_driver_and_worker(as_root: No
     status, said = command(tmp_path, "shape.number=1,3", "-m")
     assert status == 1 and "Traceback" not in said
     assert f"{theirs.path} is drwxr-xr-x nobody:" in said
-    status, _, err = as_stranger("-m", "sweep.run", str(theirs.path))
+    status, _, err = as_stranger("-m", "sweep.worker.run", str(theirs.path))
     assert status == os.EX_IOERR
     assert err.count("\n") == 1 and f"{theirs.path} is drwxr-xr-x nobody:" in err
 
@@ -139,7 +139,7 @@ def test_a_refusal_met_by_a_worker_is_written_down_without_a_traceback(as_root: 
     calls.parent.mkdir(parents=True)
     calls.touch()
     give_to_nobody(calls.parent)
-    status, _, err = as_stranger("-m", "sweep.run", str(directory.path))
+    status, _, err = as_stranger("-m", "sweep.worker.run", str(directory.path))
     assert status == 1 and "Traceback" not in err
     message = read_json(directory.failed_file)["message"]
     assert message.startswith(f"{calls}: may not be written by root. {calls} is -rw-r--r-- nobody:")

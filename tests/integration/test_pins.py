@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from s1 import pipeline
-from s1.config import ConfigError
-from s1.pins import HubName, Pin, RepoKind, add_pin, read_pins, write_pins
-from sweep.by_hand import planned_again
-from sweep.compose import compose
-from sweep.contract import Graph
+from s1.config.schema import ConfigError
+from s1.hub.pins import HubName, Pin, RepoKind, add_pin, read_pins, write_pins
+from sweep.cli.manual import planned_again
+from sweep.config.compose import compose
+from sweep.core.pipeline import Graph
 from sweep.errors import InputError
-from sweep.launch.submission import submissions
-from sweep.plan import plan
+from sweep.plan.graph import plan
+from sweep.slurm.submission import submissions
 from tests.support.hubs import ABSENT, NEW, OLD, FakeHub, jsonl, lay_out, offline, online, parquet, served, sweep
 
 POOL = "simplescaling/data_ablation_full59K"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from s1.generate.engine import Engine, Request, Sampling
+from s1.generate.engine import Engine, GenerationRequest, Sampling
 from s1.generate.replicas import Replicas
 from s1.generate.scripted import ScriptedEngine
-from sweep.provenance import PROJECT
+from sweep.core.provenance import PROJECT
 
 PATIENCE_S = 120  # for a machine that does much else
 
@@ -49,7 +49,7 @@ def parent(load: str) -> None:
     """Run in a process of its own: opens two copies, asks each something if they ever load, and waits."""
     replicas = Replicas(globals()[load], ["", ""])
     for seed in (0, 1):
-        replicas.add(Request((5,), 3, (), False, Sampling(0.0), seed))
+        replicas.add(GenerationRequest((5,), 3, (), False, Sampling(0.0), seed))
     while not replicas.is_idle:
         replicas.step()
     time.sleep(1e6)

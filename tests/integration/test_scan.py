@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from s1.records import Question, read_rows
-from s1.report.table import read_table
-from sweep.provenance import PROJECT
+from s1.report.tables import read_table
+from sweep.core.provenance import PROJECT
 from tests.support.smoke import User, environment
 
 pytestmark = pytest.mark.slow
@@ -47,7 +47,7 @@ def test_a_scan_leaves_a_report_a_table_figures_and_a_manifest(scanned: User) ->
     assert [row["valid"] for row in rows] == ["yes"] * 3
     assert [row["n"] for row in rows] == [12] * 3
     manifest = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
-    assert {address.split("/")[0] for address in manifest["stages"]} >= {"checkpoint", "answers", "scores", "report"}
+    assert {address.split("/")[0] for address in manifest["stages"]} >= {"checkpoint", "traces", "scores", "report"}
     sampled, cached = manifest["remarks"]
     assert re.fullmatch(r"generation: [\d,]+ tokens sampled, where each point from scratch would take [\d,]+", sampled)
     assert re.fullmatch(r"prompts: [\d,]+ tokens, [\d,]+ of them \(\d+%\) found in the engine's cache", cached)
@@ -64,7 +64,7 @@ def test_no_trace_is_over_its_budget_and_waits_are_inserted(scanned: User) -> No
 
 
 def test_the_same_command_again_makes_nothing(user: User) -> None:
-    before = {name: user.done(name) for name in ("checkpoint", "answers", "scores", "report")}
+    before = {name: user.done(name) for name in ("checkpoint", "traces", "scores", "report")}
     again = user.run()
     assert again.returncode == 0
     assert "0 stages to run" in again.stdout
@@ -102,10 +102,10 @@ def test_another_budget_makes_its_own_answers_and_nothing_else_and_a_smaller_one
     trained = user.done("checkpoint")
     assert user.run("budget.max_thinking_tokens=4,10").returncode == 0
     assert user.done("checkpoint") == trained
-    assert len(user.done("answers")) == 4
+    assert len(user.done("traces")) == 4
     (record,) = [
         json.loads(path.read_text(encoding="utf-8"))
-        for path in (user.store / "answers").glob("*/record.json")
+        for path in (user.store / "traces").glob("*/record.json")
         if json.loads(path.read_text(encoding="utf-8"))["identity"]["config"]["budget"]["max_thinking_tokens"] == 10
     ]
     thinking = sum(answer.thinking_tokens for answer in user.answers("max 10"))
@@ -115,7 +115,7 @@ def test_another_budget_makes_its_own_answers_and_nothing_else_and_a_smaller_one
 def test_answers_from_a_shared_store_equal_answers_from_scratch(user: User, tmp_path: Path) -> None:
     """The control of sharing: greedy decoding in float32, every point generated alone."""
     shared = {label: user.answers(label) for label in ("max 4", "max 16", "Wait x1")}
-    for path in (user.store / "answers").iterdir():
+    for path in (user.store / "traces").iterdir():
         shutil.rmtree(path)
     assert user.run("generate.share=false").returncode == 0
     for label, answers in shared.items():
@@ -124,7 +124,7 @@ def test_answers_from_a_shared_store_equal_answers_from_scratch(user: User, tmp_
 
 def test_two_copies_of_the_model_answer_as_one_does(user: User) -> None:
     alone = {label: user.answers(label) for label in ("max 4", "Wait x1")}
-    for name in ("answers", "scores", "curve", "report", "shared"):
+    for name in ("traces", "scores", "curve", "report", "shared"):
         shutil.rmtree(user.store / name)
     assert user.run("machine.data_parallel=2").returncode == 0
     for label, answers in alone.items():
@@ -208,7 +208,7 @@ def test_a_continuation_store_cut_in_half_is_repaired_and_said(user: User) -> No
     (file,) = user.store.glob("shared/*/continuations/*/*.jsonl")
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
-    for path in (user.store / "answers").iterdir():
+    for path in (user.store / "traces").iterdir():
         shutil.rmtree(path)
     for path in (user.store / "scores").iterdir():
         shutil.rmtree(path)
@@ -216,7 +216,7 @@ def test_a_continuation_store_cut_in_half_is_repaired_and_said(user: User) -> No
         shutil.rmtree(user.store / name)
     done = user.run()
     assert done.returncode == 0, done.stdout
-    logs = "".join(path.read_text(encoding="utf-8") for path in user.store.glob("answers/*/log.txt"))
+    logs = "".join(path.read_text(encoding="utf-8") for path in user.store.glob("traces/*/log.txt"))
     assert "damaged" in logs
 
 
@@ -228,7 +228,7 @@ def workers_of(user: User) -> list[str]:
             command = path.read_bytes().decode().replace("\0", " ")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if "sweep.run" in command and str(user.store) in command:
+        if "sweep.worker.run" in command and str(user.store) in command:
             found.append(command)
     return found
 

@@ -96,9 +96,8 @@ def test_the_sdist_holds_what_is_needed_to_build_test_and_read_the_project(sdist
 
 def test_the_version_is_the_one_of_pyproject(installed: Installed) -> None:
     declared = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    asked = (
-        "from sweep.provenance import version; import importlib.metadata as m; print(version(), m.version('s1-sweep'))"
-    )
+    asked = "from sweep.core.provenance import version; import importlib.metadata as m; print(version(),"
+    asked += " m.version('s1-sweep'))"
     done = run(installed.venv / "bin" / "python", "-c", asked, cwd=installed.work)
     assert done.stdout.split() == [declared, declared], done.stderr
     assert f"\nversion: {declared}\n" in (PROJECT / "CITATION.cff").read_text(encoding="utf-8")

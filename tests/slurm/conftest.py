@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sweep.contract import Launch
-from sweep.launch import patience, slurm
-from sweep.launch.submission import SubmissionDirectory, submissions
-from sweep.plan import plan
-from sweep.stage import Stage
-from sweep.store import StageDirectory, Store
+from sweep.core.pipeline import Launch
+from sweep.core.stage import Stage
+from sweep.plan.graph import plan
+from sweep.slurm import lifecycle, patience
+from sweep.slurm.submission import SubmissionDirectory, submissions
+from sweep.store.directory import StageDirectory, Store
 from tests.support import toy_queue
 from tests.support.cluster import PACKAGES, Cluster, missing
 from tests.support.requirements import need
@@ -46,19 +46,19 @@ class User:
         """Write and submit everything behind a stage; without the job that publishes, which needs a whole pipeline."""
         graph = toy_queue.graph(product, launch, name)
         work = plan([product], self.store.is_done)
-        others = slurm.elsewhere(self.store.root)
-        jobs = slurm.queue_shape(graph, work, others)[:-1]
-        order = slurm.Order("toy", (), Path.cwd(), self.results)
-        directory = SubmissionDirectory(slurm.write_submission(graph, work, jobs, self.store, order))
+        others = lifecycle.queued_elsewhere(self.store.root)
+        jobs = lifecycle.queue_shape(graph, work, others)[:-1]
+        order = lifecycle.SubmissionRequest("toy", (), Path.cwd(), self.results)
+        directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, self.store, order))
         if not launch.dry_run:
-            slurm.send(directory, jobs, before=others)
+            lifecycle.send(directory, jobs, before=others)
         return directory
 
     def wait(self, directory: SubmissionDirectory, most_s: float = 120.0) -> None:
         """Until nothing of a submission waits or runs."""
 
         def is_over() -> bool:
-            situation = slurm.look(directory)
+            situation = lifecycle.submission_status(directory)
             return situation.source.startswith("squeue") and not any(each.state.is_alive for each in situation.elements)
 
         self.cluster.wait_until(is_over, f"{directory.name} is over", most_s)
@@ -66,7 +66,7 @@ class User:
     def states(self, directory: SubmissionDirectory) -> dict[str, list[str]]:
         """The states of the elements of each stage: {"points": ["done", "failed"]}; of a chain, of all its stages."""
         states: dict[str, list[str]] = {}
-        for each in slurm.look(directory).elements:
+        for each in lifecycle.submission_status(directory).elements:
             for address in each.element.stages:
                 states.setdefault(address.partition("/")[0], []).append(each.state.value)
         return states
@@ -107,5 +107,5 @@ def user(on_login_node: Cluster, tmp_path: Path) -> Iterator[User]:
     made = User(on_login_node, tmp_path)
     yield made
     for directory in submissions(made.store.root):
-        slurm.cancel(directory)
+        lifecycle.cancel_submission(directory)
         made.wait(directory)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.publish import publish
-from sweep.store import read_json
+from sweep.results.publish import publish
+from sweep.store.directory import read_json
 from tests.slurm.conftest import LAUNCH, MAX_ARRAY_SIZE, User
 from tests.support import toy_queue
 from tests.support.cluster import PATH, Cluster

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from sweep.core.stage import Resources, Stage
 from sweep.errors import InputError
-from sweep.launch import slurm
-from sweep.launch.submission import SubmissionDirectory, submissions
-from sweep.stage import Resources, Stage
+from sweep.slurm import lifecycle
+from sweep.slurm.submission import SubmissionDirectory, submissions
 from tests.slurm.conftest import LAUNCH, LONGER_STEPS, User
 from tests.support import toy_queue
 from tests.support.cluster import Cluster
@@ -62,7 +62,7 @@ def test_a_failed_element_blocks_what_rests_on_it_and_nothing_else_and_resume_ma
     assert "is not there" in user.directory(points[1]).failed_file.read_text(encoding="utf-8")
     began = user.directory(halves[0]).read_record()["summary"]["began"]
     needs.touch()
-    again = slurm.resume(directory, user.store)
+    again = lifecycle.resume_submission(directory, user.store)
     assert [(job.name, len(job.elements)) for job in again] == [
         ("02-points.r2", 1),
         ("03-halves.r2", 1),
@@ -71,7 +71,7 @@ def test_a_failed_element_blocks_what_rests_on_it_and_nothing_else_and_resume_ma
     user.wait(directory)
     assert user.value(total) == 9
     assert user.directory(halves[0]).read_record()["summary"]["began"] == began
-    assert slurm.resume(directory, user.store) == ()
+    assert lifecycle.resume_submission(directory, user.store) == ()
 
 
 def test_short_stages_share_a_job_and_resume_goes_on_at_the_one_that_failed(
@@ -89,7 +89,7 @@ def test_short_stages_share_a_job_and_resume_goes_on_at_the_one_that_failed(
     assert not user.directory(rendered).failed_file.exists()  # never begun
     began = user.directory(pool).read_record()["summary"]["began"]
     needs.touch()
-    slurm.resume(directory, user.store)
+    lifecycle.resume_submission(directory, user.store)
     user.wait(directory)
     assert user.value(rendered) == 6
     assert user.directory(pool).read_record()["summary"]["began"] == began
@@ -99,11 +99,11 @@ def test_what_is_cancelled_goes_on_from_where_it_was(user: User, cluster: Cluste
     counted = count_stage(60)
     directory = user.send(make_stage("total", 0, counted))
     cluster.wait_until(lambda: steps_made(user, counted) > toy_queue.EVERY, "it counts")
-    assert slurm.cancel(directory) == 2
+    assert lifecycle.cancel_submission(directory) == 2
     user.wait(directory)
     assert not directory.is_open
     assert user.states(directory)["counted"] == ["cancelled"]
-    slurm.resume(directory, user.store)
+    lifecycle.resume_submission(directory, user.store)
     assert directory.is_open
     user.wait(directory)
     assert user.directory(counted).read_record()["summary"]["resumed_at"] >= toy_queue.EVERY
@@ -167,7 +167,7 @@ def test_a_controller_that_restarts_forgets_nothing(user: User, cluster: Cluster
     directory = user.send(make_stage("total", 0, *points))
     cluster.wait_until(lambda: steps_made(user, counted) > 3, "it counts")
     cluster.stop_controller()
-    assert slurm.look(directory).source.startswith("the disk alone")
+    assert lifecycle.submission_status(directory).source.startswith("the disk alone")
     cluster.start_controller()
     user.wait(directory)
     assert user.states(directory) == {"counted": ["done"], "points": ["done"] * 3, "total": ["done"]}
@@ -198,7 +198,7 @@ def test_a_dry_run_writes_everything_and_resume_sends_it(user: User, cluster: Cl
         *(f"{job}.{kind}" for job in jobs for kind in ("sbatch", "units")),
         "submission.json",
     ]
-    slurm.resume(directory, user.store)
+    lifecycle.resume_submission(directory, user.store)
     user.wait(directory)
     assert user.value(total) == 9
 
@@ -225,10 +225,10 @@ def test_a_sweep_whose_input_another_was_to_make_is_resumed_after_that_one(
     user.wait(second)
     assert user.states(second) == {"total": ["blocked"]}
     with pytest.raises(InputError, match=f"another submission was to make {shared.address}"):
-        slurm.resume(second, user.store)
+        lifecycle.resume_submission(second, user.store)
     needs.touch()
-    slurm.resume(first, user.store)
-    slurm.resume(second, user.store)  # while the first makes what it needs
+    lifecycle.resume_submission(first, user.store)
+    lifecycle.resume_submission(second, user.store)  # while the first makes what it needs
     user.wait(first)
     user.wait(second)
     assert (user.value(mine), user.value(yours)) == (2, 3)
@@ -238,11 +238,11 @@ def test_what_is_just_being_cancelled_is_not_resumed_yet(user: User, cluster: Cl
     counted = count_stage(20, step_s=2.0)
     directory = user.send(make_stage("total", 0, counted))
     cluster.wait_until(lambda: steps_made(user, counted), "it counts")
-    slurm.cancel(directory)
+    lifecycle.cancel_submission(directory)
     with pytest.raises(InputError, match="just ending"):
-        slurm.resume(directory, user.store)
+        lifecycle.resume_submission(directory, user.store)
     user.wait(directory)
-    assert [job.stage for job in slurm.resume(directory, user.store)] == ["counted.r2", "total.r2"]
+    assert [job.stage for job in lifecycle.resume_submission(directory, user.store)] == ["counted.r2", "total.r2"]
 
 
 def test_a_store_may_be_at_a_path_with_spaces_and_commas(cluster: Cluster, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_the_code_that_was_submitted_runs_whatever_becomes_of_the_checkout(user:
     directory = user.send(total, dataclasses.replace(LAUNCH, dry_run=True))
     toys_file = directory.code / "tests" / "slurm" / "toy_queue.py"
     toys_file.write_text(toys_file.read_text(encoding="utf-8").replace('"value": value', '"value": -value'))
-    slurm.resume(directory, user.store)
+    lifecycle.resume_submission(directory, user.store)
     user.wait(directory)
     assert user.directory(total).read_record()["summary"]["value"] == -5
     shutil.rmtree(directory.code)

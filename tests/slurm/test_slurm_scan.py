@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from sweep.launch.submission import submissions
-from sweep.provenance import PROJECT
+from sweep.core.provenance import PROJECT
+from sweep.slurm.submission import submissions
 from tests.support.cluster import Cluster
 
 EXPERIMENT = ("+experiment=smoke", "train.steps=100", "machine.checkpoint_every_steps=10")
 SIGNS = {  # what a job leaves as soon as it has something to lose
     "checkpoint": "checkpoint/*/scratch/checkpoint-*/complete",
-    "answers_shard": "shared/*/continuations/*/*.jsonl",
+    "traces_shard": "shared/*/continuations/*/*.jsonl",
 }
 SHARDS = "machine.shards=2"
 SETTINGS = ("launch.cpus=16", "launch.memory_gib=8", "launch.signal_seconds=30")
@@ -55,7 +55,7 @@ class Scientist:
         return {
             f"{record['identity']['name']}/{record['key']}/{name}": state["sha256"]
             for record in records
-            if record["identity"]["name"] not in ("curve", "report", "answers_shard")
+            if record["identity"]["name"] not in ("curve", "report", "traces_shard")
             for name, state in record["files"].items()
         }
 
@@ -91,7 +91,7 @@ def test_a_scan_through_the_queue_interrupted_twice_equals_an_undisturbed_one(
     assert "put back into the queue" in there.sweep("logs", "checkpoint", f"store={there.store}")
     assert there.products() == local.products()
     assert there.table.read_bytes() == local.table.read_bytes()
-    assert len(list(there.store.glob("answers_shard/*/record.json"))) == 2 * len(list(there.store.glob("answers/*")))
+    assert len(list(there.store.glob("traces_shard/*/record.json"))) == 2 * len(list(there.store.glob("traces/*")))
     again = there.sweep(*there.scan, "launch=slurm", SHARDS, *SETTINGS)
     assert "0 stages to run" in again
 

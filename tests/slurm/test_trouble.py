@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli import perform
+from sweep.cli.main import perform
+from sweep.cli.show_slurm import show_status
 from sweep.console import Console
+from sweep.core.stage import Stage
 from sweep.errors import InputError
-from sweep.launch import patience, slurm, slurm_queue
-from sweep.launch.patience import Patience
-from sweep.launch.slurm_jobs import SlurmJob
-from sweep.launch.submission import SubmissionDirectory
-from sweep.plan import plan
-from sweep.show_slurm import show_situation
-from sweep.stage import Stage
-from sweep.store import read_json
+from sweep.plan.graph import plan
+from sweep.slurm import client, lifecycle, patience
+from sweep.slurm.jobs import SlurmJob
+from sweep.slurm.patience import Patience
+from sweep.slurm.submission import SubmissionDirectory
+from sweep.store.directory import read_json
 from tests.slurm.conftest import LAUNCH, User
 from tests.support import toy_queue
 from tests.support.cluster import Cluster
@@ -40,9 +40,9 @@ def chain() -> Stage:
 def write(user: User, product: Stage) -> tuple[SubmissionDirectory, Sequence[SlurmJob]]:
     """Everything but sbatch."""
     graph, work = toy_queue.graph(product, LAUNCH), plan([product], user.store.is_done)
-    jobs = slurm.queue_shape(graph, work)[:-1]
-    order = slurm.Order("toy", (), Path.cwd(), user.results)
-    return SubmissionDirectory(slurm.write_submission(graph, work, jobs, user.store, order)), jobs
+    jobs = lifecycle.queue_shape(graph, work)[:-1]
+    order = lifecycle.SubmissionRequest("toy", (), Path.cwd(), user.results)
+    return SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, user.store, order)), jobs
 
 
 def in_queue(cluster: Cluster, directory: SubmissionDirectory) -> dict[str, list[str]]:
@@ -60,7 +60,7 @@ def stop_after(cluster: Cluster, job: str) -> Callable[[Path, Sequence[str], str
     """An sbatch behind which the controller goes away."""
 
     def submit(script: Path, arguments: Sequence[str], dependency: str | None) -> str:
-        job_id = slurm_queue.submit(script, arguments, dependency)
+        job_id = client.sbatch(script, arguments, dependency)
         if script.stem == job:
             cluster.stop_controller()
         return job_id
@@ -79,7 +79,7 @@ def test_a_controller_that_is_away_between_two_jobs_gets_each_of_them_once(
             cluster.start_controller()
 
     monkeypatch.setattr(patience, "PATIENCE", Patience(sleep=sleep, say=said.append))
-    ids = slurm.send(directory, jobs, stop_after(cluster, "01-start"))
+    ids = lifecycle.send(directory, jobs, stop_after(cluster, "01-start"))
     assert in_queue(cluster, directory) == {job: [job_id] for job, job_id in ids.items()}
     assert list(ids) == [job.name for job in jobs]
     assert "Unable to contact slurm controller" in said[0] and said[0].endswith("Again in 2 s.")
@@ -94,7 +94,7 @@ def test_a_controller_that_stays_away_is_named_every_id_of(
     monkeypatch.setattr(patience, "PATIENCE", Patience(waits_s=(0.1,)))
     try:
         with pytest.raises(InputError) as raised:
-            slurm.send(directory, jobs, stop_after(cluster, "02-middle"))
+            lifecycle.send(directory, jobs, stop_after(cluster, "02-middle"))
         first, *rest = str(raised.value).splitlines()
         ids = directory.ids()
         assert first.startswith(
@@ -106,11 +106,11 @@ def test_a_controller_that_stays_away_is_named_every_id_of(
         assert name in rest[1] and directory.in_doubt() == {"03-total": name}
         monkeypatch.setattr(patience, "PATIENCE", Patience(waits_s=()))
         with pytest.raises(InputError, match="is in the queue is not known"):
-            slurm.resume(directory, user.store)
+            lifecycle.resume_submission(directory, user.store)
     finally:
         cluster.start_controller()
     monkeypatch.setattr(patience, "PATIENCE", Patience(waits_s=(0.5,)))
-    jobs = slurm.resume(directory, user.store)
+    jobs = lifecycle.resume_submission(directory, user.store)
     assert [job.name for job in jobs] == ["03-total.r2"]  # the others are still in the queue
     user.wait(directory)
     assert {job: len(found) for job, found in in_queue(cluster, directory).items()} == {
@@ -142,18 +142,18 @@ def test_a_job_whose_sender_is_killed_before_it_has_the_id_is_adopted(user: User
     directory, jobs = write(user, chain())
 
     def submit(script: Path, arguments: Sequence[str], dependency: str | None) -> str:
-        job_id = slurm_queue.submit(script, arguments, dependency)
+        job_id = client.sbatch(script, arguments, dependency)
         if script.stem == "02-middle":
             os.kill(os.getpid(), signal.SIGKILL)
         return job_id
 
     child = os.fork()
     if child == 0:
-        slurm.send(directory, jobs, submit)
+        lifecycle.send(directory, jobs, submit)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert list(directory.ids()) == ["01-start"] and list(directory.in_doubt()) == ["02-middle"]
-    assert [job.name for job in slurm.resume(directory, user.store)] == ["03-total.r2"]
+    assert [job.name for job in lifecycle.resume_submission(directory, user.store)] == ["03-total.r2"]
     found = in_queue(cluster, directory)
     assert found["02-middle"] == [directory.ids()["02-middle"]]
     user.wait(directory)
@@ -178,7 +178,7 @@ def test_a_store_in_which_nothing_can_be_published_ends_the_first_job_at_once(us
         "lambda: os.link(first, second)", 'lambda: Path("/proc/no").mkdir()'
     )
     file.write_text(text, encoding="utf-8")
-    slurm.send(directory, jobs)
+    lifecycle.send(directory, jobs)
     user.wait(directory)
     assert user.states(directory) == {"start": ["failed"], "middle": ["blocked"], "total": ["blocked"]}
     lines = (directory.logs / "01-start_0.txt").read_text(encoding="utf-8").splitlines()
@@ -220,4 +220,4 @@ def test_in_a_shared_store_ones_own_is_meant_and_others_are_waited_for(user: Use
     assert perform(["cancel", theirs.name, "--yes", store], console) == 0
     assert not theirs.is_open
     user.wait(mine)
-    show_situation(console, mine, slurm.look(mine))
+    show_status(console, mine, lifecycle.submission_status(mine))

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from s1.records import write_rows
-from s1.stages import Sft
+from s1.stages import CheckpointConfig
 from s1.train.sft import train
-from sweep.attempt import begin
-from sweep.stage import CodePolicy, Resources, Stage
-from sweep.store import StageDirectory
+from sweep.core.stage import CodePolicy, Resources, Stage
+from sweep.store.attempt import begin
+from sweep.store.directory import StageDirectory
 from tests.slurm.conftest import User
 from tests.support import toy_group
 from tests.support.training import RECIPE, SETTINGS, START, losses, rows, start_model, training_inputs, work
@@ -39,7 +39,7 @@ def test_two_nodes_learn_what_one_process_learns(user: User, tmp_path: Path) -> 
     checkpoint = Stage(
         "checkpoint",
         1,
-        Sft(RECIPE),
+        CheckpointConfig(RECIPE),
         "tests.support.sharded:train",
         {"model": (start,), "data": (data,)},
         {**SETTINGS, "micro_batch": 1},

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from s1.generate.engine import Completion, Engine, Portion, Request, Sampling, completion
+from s1.generate.engine import Completion, Delta, Engine, GenerationRequest, Sampling, completion
 
 VOCABULARY = 96
 CONTEXT_TOKENS = 512
@@ -42,12 +42,12 @@ def save_tiny_llama(directory: Path) -> Path:
     return directory
 
 
-def requests(count: int, seed: int = 0, **fields: object) -> list[Request]:
+def requests(count: int, seed: int = 0, **fields: object) -> list[GenerationRequest]:
     """Prompts of 1 to 40 ids and up to 30 tokens each, greedy and without stops unless `fields` say otherwise."""
     rng = random.Random(seed)
     given = {"stop_ids": (), "forbid_stop_first": False, "sampling": Sampling(0.0), **fields}
     return [
-        Request(
+        GenerationRequest(
             tuple(rng.randrange(VOCABULARY) for _ in range(rng.randint(1, 40))),
             rng.randint(1, 30),
             **{"seed": i, **given},
@@ -56,7 +56,7 @@ def requests(count: int, seed: int = 0, **fields: object) -> list[Request]:
     ]
 
 
-def portions_of(engine: Engine, wanted: list[Request], a_step: int = 1000) -> list[list[Portion]]:
+def portions_of(engine: Engine, wanted: list[GenerationRequest], a_step: int = 1000) -> list[list[Delta]]:
     """What is heard of each request, of which `a_step` are added before each step."""
     waiting, heard = list(wanted), {id(request): [] for request in wanted}
     while waiting or not engine.is_idle:
@@ -68,6 +68,6 @@ def portions_of(engine: Engine, wanted: list[Request], a_step: int = 1000) -> li
     return [heard[id(request)] for request in wanted]
 
 
-def finish(engine: Engine, wanted: list[Request], a_step: int = 1000) -> list[Completion]:
+def finish(engine: Engine, wanted: list[GenerationRequest], a_step: int = 1000) -> list[Completion]:
     """Completions in the order of the requests."""
     return [completion(portions) for portions in portions_of(engine, wanted, a_step)]

@@ -6,8 +6,8 @@ import dataclasses
 import subprocess
 from pathlib import Path
 
-from sweep.claim import TOKEN
-from sweep.holder import Holder, started_at, text_of, this_process
+from sweep.claims.claim import TOKEN
+from sweep.claims.holder import Holder, holder_text, started_at, this_process
 
 
 def token_of(process: subprocess.Popen[bytes]) -> Holder:
@@ -15,4 +15,4 @@ def token_of(process: subprocess.Popen[bytes]) -> Holder:
 
 
 def write(place: Path, holder: Holder) -> None:
-    (place / TOKEN).write_text(text_of(holder), encoding="utf-8")
+    (place / TOKEN).write_text(holder_text(holder), encoding="utf-8")

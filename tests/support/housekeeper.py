@@ -12,14 +12,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweep.abandoned import token
-from sweep.compose import compose
-from sweep.contract import Request
-from sweep.provenance import PROJECT
-from sweep.roots import release, roots
-from sweep.run_sweep import sweep
-from sweep.stage import Stage
-from sweep.store import StageDirectory, Store
+from sweep.cli.run import sweep
+from sweep.config.compose import compose
+from sweep.core.pipeline import SweepRequest
+from sweep.core.provenance import PROJECT
+from sweep.core.stage import Stage
+from sweep.results.roots import release, roots
+from sweep.store.directory import StageDirectory, Store
+from sweep.store.temporary import token
 from tests.support import toy
 
 CONFIG = PROJECT / "tests" / "support" / "toy_conf"
@@ -73,7 +73,7 @@ class User:
         return self.directory(toy.number_of(point(number)))
 
     def total(self, *numbers: int, name: str = "toy") -> StageDirectory:
-        request = Request("", {}, [{} for _ in numbers], self.store.root)
+        request = SweepRequest("", {}, [{} for _ in numbers], self.store.root)
         return self.directory(toy.graph([replace(point(number), name=name) for number in numbers], request).product)
 
     def lose(self, name: str) -> None:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s1.asking import questions_of
-from s1.config import Task
+from s1.config.schema import Task
 from s1.evaluate.questions import questions
-from s1.evaluate.score import score
+from s1.evaluate.score import scores
 from s1.evaluate.task_identity import own_file, scoring
-from s1.records import Answer, AnswerEnd, Ending, Question, Score, read_rows, write_rows
-from s1.stages import Scoring
-from sweep.stage import FileInput, Work
+from s1.evaluation_stages import questions_stage
+from s1.records import AnswerEnd, Ending, Question, ScoreRow, TraceRow, read_rows, write_rows
+from s1.stages import ScoresConfig
+from sweep.core.stage import FileInput, Work
 
 ROWS = [
     {"id": n, "problem": f"What is {n} times 7?", "answer": 7 * n, "solution": 7 * n, "level": "easy"}
@@ -80,7 +80,7 @@ class Place:
 
     def asked(self, rows: str | None = "rows.jsonl", name: str = "mytask", **fields: Any) -> list[Question]:
         """The questions, planned here and made by a worker that stands elsewhere."""
-        stage = questions_of(Task(name, data_file=rows, **fields))
+        stage = questions_stage(Task(name, data_file=rows, **fields))
         work = self.work(stage.config, stage.inputs, stage.settings, "questions")
         with chdir(self.root / "store"):
             questions(work)
@@ -97,7 +97,7 @@ class Place:
         }
         return Work(name, config, paths, out, out, out, settings=settings, report=lambda done, total, unit: None)
 
-    def scored(self, answers: Sequence[Answer], name: str = "mytask", samples: int = 1) -> list[Score]:
+    def scored(self, answers: Sequence[TraceRow], name: str = "mytask", samples: int = 1) -> list[ScoreRow]:
         given = self.root / "store" / "answers"
         given.mkdir()
         write_rows(given / "answers.jsonl", answers)
@@ -105,16 +105,16 @@ class Place:
             "answers": (given,),
             "questions": (self.root / "store" / "questions",),
         }
-        work = self.work(Scoring(name, samples, scoring(name)), inputs, {"task": own_file(name)}, "scores")
-        (finished,) = score([work])
-        rows = read_rows(work.out / "scores.jsonl", Score)
+        work = self.work(ScoresConfig(name, samples, scoring(name)), inputs, {"task": own_file(name)}, "scores")
+        (finished,) = scores([work])
+        rows = read_rows(work.out / "scores.jsonl", ScoreRow)
         assert finished.summary["accuracy"] == sum(row.correct for row in rows) / len(rows)
         return rows
 
 
-def answer(question: Question, text: str, sample: int = 0, end: AnswerEnd = AnswerEnd.STOP) -> Answer:
-    return Answer(question.question_id, sample, 5, [], "", text, Ending.NATURAL, 9, 4, end, 0, 0, 14)
+def answer(question: Question, text: str, sample: int = 0, end: AnswerEnd = AnswerEnd.STOP) -> TraceRow:
+    return TraceRow(question.question_id, sample, 5, [], "", text, Ending.NATURAL, 9, 4, end, 0, 0, 14)
 
 
-def verdicts(scores: Sequence[Score]) -> list[tuple[str | None, bool]]:
+def verdicts(scores: Sequence[ScoreRow]) -> list[tuple[str | None, bool]]:
     return [(score.extracted, score.correct) for score in scores]

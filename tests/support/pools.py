@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from s1.data.funnel import Step, write_funnel
-from s1.recipe import Pattern
-from s1.records import ROWS, AnswerEnd, Ending, Outcome, PoolRow, Score, write_rows
-from s1.train.start import piece_tokenizer
-from sweep.stage import Work
+from s1.config.data import Pattern
+from s1.data.funnel import FunnelStep, write_funnel
+from s1.models.location import piece_tokenizer
+from s1.records import ROWS, AnswerEnd, Ending, Outcome, PoolRow, ScoreRow, write_rows
+from sweep.core.stage import Work
 
 AIME = "qq8933/AIME_1983_2024"
 PATTERNS = [  # those of s1
@@ -34,7 +34,7 @@ def pool_directory(directory: Path, rows: Sequence[PoolRow]) -> Path:
     """A product with rows and their funnel."""
     directory.mkdir(parents=True)
     write_rows(directory / ROWS, rows)
-    write_funnel(directory, [Step("collected", len(rows))])
+    write_funnel(directory, [FunnelStep("collected", len(rows))])
     return directory
 
 
@@ -51,8 +51,8 @@ def order(out: Path, config: Any, **inputs: Path | Sequence[Path]) -> Work[Any]:
     return Work("key", config, paths, out, out, out, settings={}, report=lambda done, total, unit: None)
 
 
-def score(question_id: str, *, correct: bool, sample: int = 0) -> Score:
+def score(question_id: str, *, correct: bool, sample: int = 0) -> ScoreRow:
     """One judgement, of which only the correctness matters."""
     ends = {"ending": Ending.NATURAL, "answer_end": AnswerEnd.STOP, "thinks_on_tokens": 0}
     tokens = {"thinking_tokens": 10, "answer_tokens": 1, "waits": 0, "sampled_tokens": 12}
-    return Score(question_id, sample, "7", "7", correct, Outcome.ANSWERED, **ends, **tokens)
+    return ScoreRow(question_id, sample, "7", "7", correct, Outcome.ANSWERED, **ends, **tokens)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sweep.checksums import file_states
-from sweep.contract import Graph, Request
-from sweep.prune import prune
-from sweep.publish import Published, publish
-from sweep.store import StageDirectory, Store, write_json
+from sweep.core.pipeline import Graph, SweepRequest
+from sweep.maintenance.prune import prune
+from sweep.results.publish import Published, publish
+from sweep.store.checksums import file_states
+from sweep.store.directory import StageDirectory, Store, write_json
 from tests.support import toy
 
 KILLED = 9
@@ -20,7 +20,7 @@ class User:
     def __init__(self, home: Path) -> None:
         self.home, self.store, self.results = home, Store(home / "store"), home / "results"
         points = [toy.Point("toy", toy.Shape(number)) for number in (1, 2)]
-        self.graph: Graph = toy.graph(points, Request("", {}, [{}, {}], self.store.root))
+        self.graph: Graph = toy.graph(points, SweepRequest("", {}, [{}, {}], self.store.root))
 
     @property
     def product(self) -> StageDirectory:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweep.json_files import sealed, write_json
-from sweep.store import StageDirectory
+from sweep.store.directory import StageDirectory
 
 
 def rewrite(directory: StageDirectory, record: Mapping[str, Any]) -> None:

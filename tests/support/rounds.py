@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sweep.claim import TOKEN, claimed
-from sweep.compose import compose
+from sweep.claims.claim import TOKEN, claimed
+from sweep.claims.holder import holder_text, this_process
+from sweep.cli.run import sweep
+from sweep.config.compose import compose
 from sweep.console import Console
-from sweep.holder import text_of, this_process
-from sweep.run import main as run_stage
-from sweep.run_sweep import sweep
-from sweep.store import Store
+from sweep.store.directory import Store
+from sweep.worker.run import main as run_stage
 from tests.support import toy
 
 CONFIG = Path(__file__).parent / "toy_conf"
@@ -68,7 +68,7 @@ def breakers(place: Path, count: int) -> Iterator[str]:
     directory = place / "number" / "00000000000a"
     directory.mkdir(parents=True)
     gone = replace(this_process(), pid=2**22 + 1)  # above what the kernel gives
-    (directory / TOKEN).write_text(text_of(gone), encoding="utf-8")
+    (directory / TOKEN).write_text(holder_text(gone), encoding="utf-8")
 
     def work() -> int:
         with claimed(directory):

@@ -8,17 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from s1.config import Budget, EngineConfig, EngineKind, Forcing, Statistics
+from s1.config.resources import Cost
+from s1.config.schema import Budget, ComputeRequest, EngineConfig, EngineKind, Forcing, Statistics
 from s1.generate.engines import Fingerprint
-from s1.generate.methods.method import ComputeRequest
-from s1.records import AnswerEnd, Ending, Outcome, Score, write_rows
+from s1.records import AnswerEnd, Ending, Outcome, ScoreRow, write_rows
 from s1.report.curve import curve, find
 from s1.report.findings import Findings, Series, read_findings
 from s1.report.page import report
-from s1.report.scored import Scored
-from s1.resources import Cost
-from s1.stages import Curve, CurvePoint, Report
-from sweep.stage import Work
+from s1.report.series import Scored
+from s1.stages import CurveConfig, CurvePoint, ReportConfig
+from sweep.core.stage import Work
 
 COST = Cost(2.0, 1000.0, 500.0, 8.0, 100, 30, 2, "a price list of 2026")
 STATISTICS = Statistics(resamples=2000)
@@ -39,16 +38,16 @@ def of(budget: Budget, label: str, instruction: str | None = None, /, **values: 
 
 def rows(
     right: int, questions: int, tokens: int, limit: int | None = None, waits: int = 0, sample: int = 0
-) -> list[Score]:
+) -> list[ScoreRow]:
     """The first `right` questions are right; one whose thinking would go beyond the limit is cut there."""
 
-    def row(index: int) -> Score:
+    def row(index: int) -> ScoreRow:
         natural = tokens + index % 4
         cut = limit is not None and natural > limit
         outcome, ending = (Outcome.FORCED, Ending.FORCED) if cut else (Outcome.ANSWERED, Ending.NATURAL)
         thought = limit if cut and limit is not None else natural
         correct = index < right
-        return Score(
+        return ScoreRow(
             f"q{index:02}",
             sample,
             "7",
@@ -76,7 +75,7 @@ def measured(point: CurvePoint, right: range, tokens: int, questions: int = 40) 
         for index, row in enumerate(template)
     ]
     name = hashlib.sha256(repr((point, right, tokens)).encode()).hexdigest()
-    return Scored(point, name[:12], scores, Path("answers"), name[12:24])
+    return Scored(point, name[:12], scores, Path("traces"), name[12:24])
 
 
 def _thinking(tokens: int, budget: Budget) -> dict[str, object]:
@@ -89,7 +88,7 @@ def _thinking(tokens: int, budget: Budget) -> dict[str, object]:
 
 def found(scored: Sequence[Scored], **statistics: object) -> Findings:
     """What the curve stage finds; the test sets `read_engine` aside."""
-    return find(Curve([each.point for each in scored], replace(STATISTICS, **statistics), COST), scored)
+    return find(CurveConfig([each.point for each in scored], replace(STATISTICS, **statistics), COST), scored)
 
 
 def work(config: object, inputs: dict[str, Sequence[Path]], out: Path) -> Work:
@@ -103,7 +102,7 @@ def work(config: object, inputs: dict[str, Sequence[Path]], out: Path) -> Work:
 def run(
     store: Path,
     points: Sequence[CurvePoint],
-    scores: Sequence[list[Score]],
+    scores: Sequence[list[ScoreRow]],
     disagreeing: Mapping[int, str] = MappingProxyType({}),
     **statistics: object,
 ) -> Path:
@@ -111,7 +110,7 @@ def run(
 
     `disagreeing`: what graders judge differently, as a file, by the place of the point.
     """
-    directories = {"scores": [], "answers": []}
+    directories = {"scores": [], "traces": []}
     for index, each in enumerate(scores):
         for role, made in directories.items():
             made.append(store / role / f"{index:012x}" / "out")
@@ -119,12 +118,12 @@ def run(
         write_rows(directories["scores"][-1] / "scores.jsonl", each)
         if index in disagreeing:
             (directories["scores"][-1] / "grader_disagreement.csv").write_text(disagreeing[index], encoding="utf-8")
-        FINGERPRINT.write(directories["answers"][-1])
-    config = Curve(list(points), replace(STATISTICS, **statistics), COST)
+        FINGERPRINT.write(directories["traces"][-1])
+    config = CurveConfig(list(points), replace(STATISTICS, **statistics), COST)
     made = work(config, directories, store / "curve" / "c0ffee000000" / "out")
     curve(made)
     claim = "Accuracy rises with the thinking budget & with Wait."
-    page = Report("budget_scan", claim, "python -m sweep +experiment=budget_scan -m")
+    page = ReportConfig("budget_scan", claim, "python -m sweep +experiment=budget_scan -m")
     final = work(page, {"curve": [made.out]}, store / "report" / "facade000000" / "out")
     report(final)
     return final.out

@@ -11,14 +11,14 @@ import signal
 from dataclasses import replace
 from typing import Any
 
-from s1.stages import Sft
+from s1.stages import CheckpointConfig
 from s1.train import sft
-from sweep.stage import Summary, Work
+from sweep.core.stage import Summary, Work
 
 STEPS = "steps.txt"  # in scratch: a line for every step that was made
 
 
-def train(work: Work[Sft]) -> Summary:
+def train(work: Work[CheckpointConfig]) -> Summary:
     """Shard on CPUs."""
     _shard_on_cpus()
     return sft.train(_acting_up(work))
@@ -37,7 +37,7 @@ def _shard_on_cpus() -> None:
     state.PartialState.__init__ = initialise
 
 
-def _acting_up(work: Work[Sft]) -> Work[Sft]:
+def _acting_up(work: Work[CheckpointConfig]) -> Work[CheckpointConfig]:
     """Each step that member 0 made is noted; after the steps of the setting `strikes`, once, a member gets a signal."""
     strikes = work.settings.get("strikes", ())
     rank = int(os.environ["RANK"])

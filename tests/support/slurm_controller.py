@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweep.errors import InputError
-from sweep.launch import slurm, slurm_queue
-from sweep.launch.patience import MOST_S, WAITS_S, Patience, QueueAway
-from sweep.launch.submission import SubmissionDirectory
+from sweep.slurm import client, lifecycle
+from sweep.slurm.patience import MOST_S, WAITS_S, Patience, QueueAway
+from sweep.slurm.submission import SubmissionDirectory
 
 AWAY = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
 
@@ -68,4 +68,4 @@ Connect = Callable[..., Controller]
 
 
 def send(directory: SubmissionDirectory) -> dict[str, str]:
-    return slurm.send(directory, directory.read().jobs, slurm_queue.submit)
+    return lifecycle.send(directory, directory.read().jobs, client.sbatch)

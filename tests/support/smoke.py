@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from s1.records import Answer, read_rows
-from sweep.provenance import PROJECT
+from s1.records import TraceRow, read_rows
+from sweep.core.provenance import PROJECT
 
 
 class User:
@@ -30,13 +30,13 @@ class User:
     def done(self, name: str) -> set[str]:
         return {path.parent.name for path in (self.store / name).glob("*/record.json")}
 
-    def answers(self, label: str) -> list[Answer]:
+    def answers(self, label: str) -> list[TraceRow]:
         (path,) = [
             path.parent
             for path in (self.store / "answers").glob("*/stage.json")
             if json.loads(path.read_text(encoding="utf-8"))["label"] == label
         ]
-        return read_rows(path / "out" / "answers.jsonl", Answer)
+        return read_rows(path / "out" / "answers.jsonl", TraceRow)
 
 
 def environment() -> dict[str, str]:

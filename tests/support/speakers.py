@@ -1,4 +1,4 @@
-"""Tokenizers that behave as Qwen's and R1's do, and a model that recites: for dialects other than s1's."""
+"""Tokenizers that behave as Qwen's and R1's do, and a model that recites: for thinking formats other than s1's."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as Pipeline
 from transformers import PreTrainedTokenizerFast
 
-from s1.config import Dialect
-from s1.dialect import decode, encode
-from s1.generate.engine import Request
-from sweep.compose import compose
+from s1.config.schema import ThinkingFormat
+from s1.generate.engine import GenerationRequest
+from s1.models.thinking_format import decode, encode
+from sweep.config.compose import compose
 
 # How Qwen2.5 cuts a text before it merges bytes: marks join the marks and line ends behind them, and a space before.
 QWEN_CUTS = (
@@ -47,9 +47,9 @@ SPEAKERS = {
 
 
 @cache
-def dialect_of(model: str) -> Dialect:
-    """The dialect in conf/ of a model in conf/."""
-    return compose([f"model={model}", "data=none", "task=dial"]).points[0].model.dialect
+def dialect_of(model: str) -> ThinkingFormat:
+    """The thinking format in conf/ of a model in conf/."""
+    return compose([f"model={model}", "data=none", "task=dial"]).points[0].model.thinking_format
 
 
 @cache
@@ -81,7 +81,7 @@ class Reciter:
         self.tokenizer, self.prompt = tokenizer, prompt
         self.response, self.marker, self.answer = response, marker, answer
 
-    def __call__(self, ids: Sequence[int], request: Request, forbidden: frozenset[int]) -> int:
+    def __call__(self, ids: Sequence[int], request: GenerationRequest, forbidden: frozenset[int]) -> int:
         said = decode(ids, self.tokenizer).removeprefix(self.prompt)
         _, is_answering, answered = said.partition(self.marker)
         if is_answering:

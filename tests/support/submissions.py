@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweep.contract import Launch, LaunchKind
+from sweep.core.pipeline import Launch, LaunchKind
+from sweep.core.stage import Stage
 from sweep.errors import InputError
-from sweep.launch import slurm
-from sweep.launch.submission import SubmissionDirectory
-from sweep.plan import plan
-from sweep.stage import Stage
-from sweep.store import Store
+from sweep.plan.graph import plan
+from sweep.slurm import lifecycle
+from sweep.slurm.submission import SubmissionDirectory
+from sweep.store.directory import Store
 from tests.support import toy_queue
 from tests.support.toy_queue import make_stage
 
@@ -42,5 +42,7 @@ def fan(points: int = 3) -> Stage:
 
 def written(store: Store, product: Stage, launch: Launch = LAUNCH) -> SubmissionDirectory:
     graph, work = toy_queue.graph(product, launch), plan([product], store.is_done)
-    order = slurm.Order("python -m sweep toy", ("toy",), Path.cwd(), store.root / "results")
-    return SubmissionDirectory(slurm.write_submission(graph, work, slurm.queue_shape(graph, work), store, order))
+    order = lifecycle.SubmissionRequest("python -m sweep toy", ("toy",), Path.cwd(), store.root / "results")
+    return SubmissionDirectory(
+        lifecycle.write_submission(graph, work, lifecycle.queue_shape(graph, work), store, order)
+    )

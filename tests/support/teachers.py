@@ -11,13 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from s1.data.funnel import Step, write_funnel
-from s1.recipe import Endpoint
+from s1.config.data import Endpoint
+from s1.data.funnel import FunnelStep, write_funnel
 from s1.records import PoolRow, write_rows
-from s1.stages import Distilling
-from sweep.stage import Work
+from s1.stages import ChatConfig
+from sweep.core.stage import Work
 
-ASKED = Distilling("teacher", max_tokens=1000, temperature=0.6, top_p=None, seed=3, system=None)
+ASKED = ChatConfig("teacher", max_tokens=1000, temperature=0.6, top_p=None, seed=3, system=None)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def lay_out(home: Path, count: int = 12) -> Path:
     pool = home / "pool"
     pool.mkdir()
     write_rows(pool / "rows.jsonl", rows(count))
-    write_funnel(pool, [Step("collected", count)])
+    write_funnel(pool, [FunnelStep("collected", count)])
     return pool
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.contract import Estimate, Graph, Request, SharedReport, Workers
-from sweep.stage import CodePolicy, Finished, Stage, Summary, Work
+from sweep.core.pipeline import CostEstimate, Graph, SharedReport, SweepRequest, Workers
+from sweep.core.stage import CodePolicy, Finished, Stage, Summary, Work
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def doubled_of(x: Point) -> Stage:
     )
 
 
-def graph(points: Sequence[Point], request: Request) -> Graph:
+def graph(points: Sequence[Point], request: SweepRequest) -> Graph:
     total = Stage(
         "total",
         1,
@@ -74,7 +74,7 @@ def graph(points: Sequence[Point], request: Request) -> Graph:
         product=total,
         table=lambda directory: [{"total": (directory / "total.txt").read_text(encoding="utf-8")}],
         workers=Workers(2, 1),
-        estimates={total.address: Estimate(10, 3600.0, 1.5)},
+        estimates={total.address: CostEstimate(10, 3600.0, 1.5)},
         on_finished=lambda stage, path: (path / "seen").touch(),
         points=len(points),
         remarks=lambda summaries: [f"{len(summaries)} stages said something"],
@@ -87,7 +87,7 @@ def shared(directory: Path) -> SharedReport:
     return SharedReport((f"{len(calls)} calls",), torn)
 
 
-def mend_shared(directory: Path) -> None:
+def repair_shared(directory: Path) -> None:
     calls = (directory / "calls.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     (directory / "calls.txt").write_text("".join(line for line in calls if len(line.split()) == 2), encoding="utf-8")
 

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.interrupt import stop_requests
-from sweep.stage import CodePolicy, Interrupted, Resources, Stage, Summary, Work
+from sweep.core.interrupt import stop_requests
+from sweep.core.stage import CodePolicy, Interrupted, Resources, Stage, Summary, Work
 
 RANKS = ("0", "1")
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweep.contract import Graph, Request, Workers
-from sweep.stage import CodePolicy, Stage, Summary, Work
+from sweep.core.pipeline import Graph, SweepRequest, Workers
+from sweep.core.stage import CodePolicy, Stage, Summary, Work
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Leak:
     name: str
 
 
-def graph(points: Sequence[Point], request: Request) -> Graph:
+def graph(points: Sequence[Point], request: SweepRequest) -> Graph:
     leak = Stage("leak", 1, Leak(points[0].name), "tests.support.toy_leaky:leak", code=CodePolicy.FINAL)
     return Graph(
         name=points[0].name,

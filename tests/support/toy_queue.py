@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sweep.contract import Graph, Launch, Workers
-from sweep.interrupt import stop_requests
-from sweep.stage import CodePolicy, Interrupted, Resources, Stage, Summary, Work
-from sweep.store import read_json, write_json
+from sweep.core.interrupt import stop_requests
+from sweep.core.pipeline import Graph, Launch, Workers
+from sweep.core.stage import CodePolicy, Interrupted, Resources, Stage, Summary, Work
+from sweep.store.directory import read_json, write_json
 
 EVERY = 10  # steps between what `count` keeps unasked
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sweep.stage import CodePolicy, Finished, Resources, Stage, Summary, Work
+from sweep.core.stage import CodePolicy, Finished, Resources, Stage, Summary, Work
 
 GPUS = Resources("generate", devices=2)
 PRICE = {"usd_per_hour": 3600.0}

@@ -7,7 +7,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from sweep.stage import CodePolicy, Stage, Summary, Work
+from sweep.core.stage import CodePolicy, Stage, Summary, Work
 
 
 @dataclass(frozen=True)

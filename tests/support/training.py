@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 from random import Random
 
-from s1.config import Architecture, Dial, Lora, Method, ModelKind, Overlong, Train
+from s1.config.schema import Architecture, Dial, Lora, ModelKind, Overlong, Train, TrainMethod
+from s1.models.location import materialise
 from s1.records import TokenRow, write_rows
-from s1.stages import Sft, Start
-from s1.train.start import materialise
-from sweep.stage import Work
+from s1.stages import BaseModelConfig, CheckpointConfig
+from sweep.core.stage import Work
 
 RECIPE = Train(
-    method=Method.FULL,
+    method=TrainMethod.FULL,
     epochs=None,
     steps=6,
     batch_size=4,
@@ -32,7 +32,7 @@ RECIPE = Train(
 )
 LORA = Lora(rank=4, alpha=8, dropout=0.0, targets=["all-linear"])
 TINY = Architecture(hidden_size=16, layers=2, heads=2, feed_forward_size=16, rope_theta=1000.0, initializer_range=0.1)
-START = Start(ModelKind.FRESH, None, None, None, architecture=TINY, dial=Dial(turns_max=3), seed=0)
+START = BaseModelConfig(ModelKind.FRESH, None, None, None, architecture=TINY, dial=Dial(turns_max=3), seed=0)
 SETTINGS = {
     "device": "cpu",
     "micro_batch": 4,
@@ -59,7 +59,7 @@ def rows(count: int = 30, seed: int = 0) -> list[TokenRow]:
 def start_model(out: Path) -> Path:
     """A tiny fresh model in Hugging Face layout."""
     out.mkdir(parents=True, exist_ok=True)
-    materialise(Work("start", START, {}, out, out, out, {}, lambda *_progress: None))
+    materialise(Work("base_model", START, {}, out, out, out, {}, lambda *_progress: None))
     return out
 
 
@@ -76,11 +76,11 @@ def work(
     recipe: Train = RECIPE,
     report=lambda *_progress: None,
     **settings: object,
-) -> Work[Sft]:
+) -> Work[CheckpointConfig]:
     for name in ("out", "scratch"):
         (place / name).mkdir(parents=True, exist_ok=True)
     given = {**SETTINGS, **settings}
-    return Work("key", Sft(recipe), inputs, place / "out", place / "scratch", place, given, report)
+    return Work("key", CheckpointConfig(recipe), inputs, place / "out", place / "scratch", place, given, report)
 
 
 def metrics(out: Path) -> list[dict[str, float]]:

@@ -6,15 +6,14 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from s1.config import Budget, Compat, Dialect, Forcing
-from s1.dialect import DialectIds, Ids, Tokenizer, decode
-from s1.generate.engine import Request
-from s1.generate.methods.method import ComputeRequest
+from s1.config.schema import Budget, Compat, ComputeRequest, Forcing, ThinkingFormat
+from s1.generate.engine import GenerationRequest
 from s1.generate.methods.registry import method_of
-from s1.generate.move import Close, Policy
+from s1.generate.trace import Close, Policy
+from s1.models.thinking_format import Ids, ThinkingFormatIds, Tokenizer, decode
 
 PIECE = re.compile(r"<\|\w+\|>| ?[^\s<]+|\n|.")
-DIALECT = Dialect(
+DIALECT = ThinkingFormat(
     prompt="<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n",
     thinking_start="<|im_start|>think\n",
     thinking_stops=["<|im_start|>", "<|im_end|>"],
@@ -36,7 +35,7 @@ def budget(most: int | None = None, **fields: object) -> Budget:
     return Budget(forcing=Forcing.BUDGET, max_thinking_tokens=most, **{**given, **fields})
 
 
-def policy_of(wanted: Budget, ids: DialectIds, continuation: Ids, context_tokens: int) -> Policy:
+def policy_of(wanted: Budget, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
     """The policy of a budget; `continuation` is `wanted.continuation` as ids."""
     request = ComputeRequest(wanted)
     return method_of(request).policy(request, ids, continuation, context_tokens)
@@ -75,7 +74,7 @@ class WordTokenizer:
         return "".join(self.pieces[token] if token < len(self.pieces) else f" #{token}" for token in token_ids)
 
     def apply_chat_template(self, conversation: object, *, tokenize: bool, add_generation_prompt: bool) -> str:
-        raise NotImplementedError("the test dialect has its own prompt template")
+        raise NotImplementedError("the test thinking format has its own prompt template")
 
     def _id(self, piece: str) -> int:
         if piece not in self.pieces:
@@ -96,7 +95,7 @@ class Storyteller:
         self.ends = {tokenizer.encode("|")[0]: self.start, tokenizer.encode("@")[0]: self.stop}
         self.think, self.answer, self.wait = (tokenizer.encode(word)[0] for word in ("think", "answer", "Wait"))
 
-    def __call__(self, ids: Sequence[int], request: Request, forbidden: frozenset[int]) -> int:
+    def __call__(self, ids: Sequence[int], request: GenerationRequest, forbidden: frozenset[int]) -> int:
         if self.think not in ids:
             return self._opens(ids)
         thinking = list(ids[ids.index(self.think) + 1 :])
@@ -133,7 +132,7 @@ class Storyteller:
 def babbler(words: int, end_every: int, stop: int) -> object:
     """A model of pseudo-random tokens, a pure function of the text (and of the seed, when sampled)."""
 
-    def script(ids: Sequence[int], request: Request, forbidden: frozenset[int]) -> int:
+    def script(ids: Sequence[int], request: GenerationRequest, forbidden: frozenset[int]) -> int:
         seed = request.seed if request.sampling.temperature > 0 else 0
         number = int.from_bytes(hashlib.sha256(f"{seed} {list(ids)}".encode()).digest()[:4], "big")
         if number % end_every == 0 and stop not in forbidden:

@@ -13,19 +13,19 @@ from pathlib import Path
 import pytest
 
 from s1 import pipeline
-from s1.asking import GRADING
-from s1.config import ConfigError
+from s1.config.schema import ConfigError
 from s1.evaluate.task_files import TASKS
 from s1.evaluate.task_identity import code_roots, require_planned, scoring, wording
-from sweep.attempt import begin
-from sweep.compose import CONFIG, compose
-from sweep.plan import plan
-from sweep.provenance import PROJECT
-from sweep.record import Origin, record_of
-from sweep.run import code_of
-from sweep.source import source_of
-from sweep.stage import CodePolicy, Finished, Stage, installed_version
-from sweep.store import Store, describe
+from s1.evaluation_stages import GRADING
+from sweep.config.compose import CONFIG, compose
+from sweep.core.provenance import PROJECT
+from sweep.core.stage import CodePolicy, Finished, Stage, installed_version
+from sweep.plan.graph import plan
+from sweep.source.digest import source_of
+from sweep.store.attempt import begin
+from sweep.store.directory import Store, describe
+from sweep.store.status_files import RunOrigin, record_of
+from sweep.worker.run import code_of
 
 POLICIES = {
     CodePolicy.FINAL: {"scores", "curve", "report", "funnel", "training"},
@@ -85,7 +85,7 @@ def test_the_key_of_scores_holds_graders_and_the_versions_of_what_they_use(smoke
 
 def test_templates_are_in_the_key_of_the_report(smoke: list[Stage]) -> None:
     files = source_of(roots_of(smoke, "report"))
-    assert {"s1/report/page.html.jinja", "s1/report/readme.md.jinja", "s1/report/table.py"} <= set(files)
+    assert {"s1/report/page.html.jinja", "s1/report/readme.md.jinja", "s1/report/tables.py"} <= set(files)
 
 
 # ---------------------------------------------------------------------------------------- an edit, and the plan after
@@ -130,7 +130,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, smoke: list[Stage]) -> Path:
         directory = Store(root).prepare(stage)
         attempt = begin(directory)
         described = describe(stage)
-        origin = Origin(code_of(described), {}, 0, {"git": {"commit": None}, "packages": {}})
+        origin = RunOrigin(code_of(described), {}, 0, {"git": {"commit": None}, "packages": {}})
         attempt.publish(record_of(described, Finished(stage.key, {}), 60.0, [], origin))
     return root
 

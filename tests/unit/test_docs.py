@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from s1 import pipeline
-from sweep.cli_parser import command_of, is_word, read
-from sweep.cli_table import HYDRA_FLAGS
-from sweep.compose import CONFIG, compose
-from sweep.plan import plan
+from sweep.cli.parser import command_of, is_word, read
+from sweep.cli.table import HYDRA_FLAGS
+from sweep.config.compose import CONFIG, compose
+from sweep.plan.graph import plan
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = sorted((PROJECT / "docs").glob("*.md"))

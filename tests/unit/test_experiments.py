@@ -12,14 +12,14 @@ from safetensors.numpy import save_file
 
 from s1 import pipeline
 from s1.generate.methods.registry import method_of
-from s1.learning import curated_of, lesson_of
-from sweep.compose import CONFIG, Composition, compose
-from sweep.contract import Graph
-from sweep.identity import canonical, key_of
-from sweep.plan import plan
-from sweep.stage import Stage
+from s1.training_stages import curated_of, training_stages_of
+from sweep.config.compose import CONFIG, Composition, compose
+from sweep.core.identity import canonical, key_of
+from sweep.core.pipeline import Graph
+from sweep.core.stage import Stage
+from sweep.plan.graph import plan
 
-NESTED = ("experiment", "dialect", "pool", "cleaning", "teacher")  # groups without a place of their own
+NESTED = ("experiment", "thinking_format", "pool", "filters", "teacher")  # groups without a place of their own
 
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiment").glob("*.yaml"))
@@ -104,7 +104,7 @@ def test_a_continuation_with_new_lines_is_typed_in_double_quotes() -> None:
 
 def test_what_is_forced_at_the_end_of_thinking_does_not_decide_the_training() -> None:
     here, there = (
-        lesson_of(compose([f"model.dialect.forced_end='{end}'"]).points[0])
+        training_stages_of(compose([f"model.thinking_format.forced_end='{end}'"]).points[0])
         for end in ("<|im_start|>answer\nFinal Answer:", "<|im_start|>answer\n")
     )
     assert here.checkpoint.key == there.checkpoint.key
@@ -124,7 +124,7 @@ def test_a_stage_costs_what_the_devices_that_it_asks_for_cost() -> None:
         ["data=dial_1k", "machine=h100x16", "cost=h100", "train=s1", "engine=vllm", "model=qwen2_5_32b"]
     ).points
     rate = x.cost.usd_per_device_hour
-    checkpoint = lesson_of(x).checkpoint
+    checkpoint = training_stages_of(x).checkpoint
     assert checkpoint.settings["usd_per_hour"] == pytest.approx(16 * rate)
     stages = pipeline.stages_of(x)
     shards = stages.asked.answers.shards
@@ -142,15 +142,17 @@ def test_what_a_set_is_chosen_by_decides_its_key_and_how_many_rows_a_file_has_do
         return curated_of(x, x.data, x.model)[0].key
 
     assert chosen() == chosen("data.pool.rows=7")
-    others = (["data.selection.seed=1"], ["data.cleaning.ngram_words=9"], ["data.selection.strategy=longest"])
+    others = (["data.selection.seed=1"], ["data.filters.ngram_words=9"], ["data.selection.strategy=longest"])
     assert len({chosen(), *(chosen(*each) for each in others)}) == 4
 
 
 def test_dialects_are_an_axis_and_a_field_without_a_value_changes_no_key() -> None:
     """`system` came later than the first trained models."""
-    points = compose(["data=none", "model=smollm2_135m", "dialect@model.dialect=s1,think,r1,sky_t1,plain", "-m"]).points
-    assert len({key_of(x.model.dialect) for x in points}) == 5
-    assert [("system" in canonical(x.model.dialect)) for x in points] == [False, False, False, True, False]
+    points = compose(
+        ["data=none", "model=smollm2_135m", "thinking_format@model.thinking_format=s1,think,r1,sky_t1,plain", "-m"]
+    ).points
+    assert len({key_of(x.model.thinking_format) for x in points}) == 5
+    assert [("system" in canonical(x.model.thinking_format)) for x in points] == [False, False, False, True, False]
 
 
 def test_points_that_differ_in_the_budget_share_everything_before_the_answers() -> None:
@@ -212,7 +214,7 @@ def test_another_version_of_the_engine_makes_other_answers(monkeypatch: pytest.M
 
 def lines(graph: Graph) -> list[str]:
     """What is lacking if nothing is made yet."""
-    return graph.lacks(plan([graph.product], lambda stage: False).needed)
+    return graph.missing_for(plan([graph.product], lambda stage: False).needed)
 
 
 def test_a_model_too_large_to_train_here_can_be_planned_and_asked_once_it_is_trained() -> None:
@@ -221,7 +223,7 @@ def test_a_model_too_large_to_train_here_can_be_planned_and_asked_once_it_is_tra
     (line,) = lines(graph)
     assert line.startswith("machine.memory_gib 80: weights, gradients and optimiser of qwen2_5_32b alone take 488 GiB")
     trained = plan([graph.product], lambda stage: stage.name == "checkpoint").needed
-    assert graph.lacks(trained) == []
+    assert graph.missing_for(trained) == []
 
 
 def test_an_engine_that_is_not_installed_can_be_planned_and_says_what_is_lacking(
@@ -262,7 +264,7 @@ OTHERS = (  # commands whose results once took one another's place
     ["task=math500", "task.data_file=README.md", "task.limit=3"],
     [f"task.instruction='{'Think of every digit, then of all of them. ' * 7}'"],
     ["generate.share=false"],
-    ["dialect@model.dialect=think"],
+    ["thinking_format@model.thinking_format=think"],
     ["cost.usd_per_device_hour=2"],
     ["claim=Another."],
 )
@@ -293,6 +295,6 @@ def test_two_checkpoints_of_one_name_are_two_results(tmp_path: Path, goal: list[
         (model / "config.json").write_text(json.dumps({"max_position_embeddings": 512}), encoding="utf-8")
         (model / "chat_template.jinja").write_text("{{ messages[0].content }}", encoding="utf-8")
         save_file({"head": np.full((2, 2), number, np.float32)}, model / "model.safetensors")
-        overrides = ["model=own", f"model.repo={model}", "dialect@model.dialect=s1", *goal]
+        overrides = ["model=own", f"model.repo={model}", "thinking_format@model.thinking_format=s1", *goal]
         keys.add(graph_of(compose(["+experiment=budget_scan", *overrides, "-m"])).product.key)
     assert len(keys) == 2

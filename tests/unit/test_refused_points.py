@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from s1 import pipeline
-from sweep.compose import Composition, compose
-from sweep.contract import Graph
+from sweep.config.compose import Composition, compose
+from sweep.core.pipeline import Graph
 from sweep.errors import InputError
 
 
@@ -40,7 +40,7 @@ def graph_of(composition: Composition) -> Graph:
         (["model.dial=null"], "model.dial null: a fresh model needs words"),
         (
             ["goal=checkpoint", "model=qwen2_5_7b", "machine=h100", "cost=h100", "train=s1"],
-            "model.dialect.thinking_start '': trace and answer would be learned as one text",
+            "model.thinking_format.thinking_start '': trace and answer would be learned as one text",
         ),
         (
             ["goal=data", "data=s1k", "pool@data.pool=file", f"data.pool.file={__file__}"],
@@ -82,15 +82,21 @@ def graph_of(composition: Composition) -> Graph:
         (["pipeline=s1.nope"], "pipeline s1.nope: no such module"),
         (["generate.temperature=-1"], "generate.temperature -1: below 0. Raise it."),
         (["seed=one"], "seed 'one': input should be a valid integer"),
-        (["dialect@model.dialect=thought"], "dialect thought: no such option."),
-        (["model.dialect.prompt='Q: '"], "model.dialect.prompt 'Q: ': no {question} in it"),
+        (["thinking_format@model.thinking_format=thought"], "thinking_format thought: no such option."),
+        (["model.thinking_format.prompt='Q: '"], "model.thinking_format.prompt 'Q: ': no {question} in it"),
         (
-            ["model.dialect.prompt='{question}'", "model.dialect.system=Think."],
-            "model.dialect.system 'Think.': only a chat template has a place for it",
+            ["model.thinking_format.prompt='{question}'", "model.thinking_format.system=Think."],
+            "model.thinking_format.system 'Think.': only a chat template has a place for it",
         ),
-        (["model.dialect.answer_stops=[]"], "model.dialect.answer_stops []: no answer would end"),
-        (["model.dialect.thinking_stops=['']"], "model.dialect.thinking_stops '': an empty text stops everywhere"),
-        (["model.dialect.thinking_end=''"], "model.dialect.thinking_end '': nothing would part thinking and answer"),
+        (["model.thinking_format.answer_stops=[]"], "model.thinking_format.answer_stops []: no answer would end"),
+        (
+            ["model.thinking_format.thinking_stops=['']"],
+            "model.thinking_format.thinking_stops '': an empty text stops everywhere",
+        ),
+        (
+            ["model.thinking_format.thinking_end=''"],
+            "model.thinking_format.thinking_end '': nothing would part thinking and answer",
+        ),
         (
             ["budget.continuation='\\n\\nWait'"],
             "holds a backslash and 'n'. If a new line is meant, write \\n in double quotes, such as"
@@ -99,7 +105,7 @@ def graph_of(composition: Composition) -> Graph:
         (["budget.continuation=\\tWait"], "holds a backslash and 't'. If a tab is meant, write \\t in double quotes"),
         (['budget.continuation="\\\\nWait"'], "holds a backslash and 'n'."),
         (
-            ["dialect@model.dialect=think", "budget.continuation='Wait.</think>'"],
+            ["thinking_format@model.thinking_format=think", "budget.continuation='Wait.</think>'"],
             "budget.continuation 'Wait.</think>': holds the delimiter '</think>' and would not be thinking",
         ),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s1.config import EngineKind
+from s1.config.schema import EngineKind
 from s1.generate.engines import installed
 from tests.support.requirements import need
 

@@ -19,10 +19,9 @@ from urllib.request import urlopen
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from s1.data.distil import distil
-from s1.data.inquiry import Usage
+from s1.data.chat_requests import ChatUsage, distil
+from s1.models.location import CHAT_TEMPLATE, CLOSE, piece_tokenizer
 from s1.records import PoolRow, read_rows
-from s1.train.start import CHAT_TEMPLATE, CLOSE, piece_tokenizer
 from tests.support.teachers import ASKED, lay_out, work
 
 THINKS, ANSWERS = ("Six", " plus", " seven"), ("Final", " Answer:", " 13")
@@ -101,7 +100,7 @@ def test_a_local_server_teaches_with_its_thoughts_taken_apart(tmp_path: Path) ->
         summary = distil(work(lay_out(tmp_path), base_url, asked))
     made = read_rows(tmp_path / "out" / "rows.jsonl", PoolRow)
     assert {(row.thinking, row.answer) for row in made} == {("".join(THINKS), "".join(ANSWERS))}
-    usage = read_rows(tmp_path / "out" / "usage.jsonl", Usage)
+    usage = read_rows(tmp_path / "out" / "usage.jsonl", ChatUsage)
     assert {each.completion_tokens for each in usage} == {len(CHAIN) - 1}
     assert {each.model for each in usage} == {"teacher"}
     assert (summary["rows"], summary["usd"]) == (12, 0.0)

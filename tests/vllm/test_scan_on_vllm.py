@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from s1.generate.engines import read_engine
-from s1.records import Answer, read_rows
+from s1.records import TraceRow, read_rows
 from s1.report.findings import read_findings
-from sweep.provenance import PROJECT
+from sweep.core.provenance import PROJECT
 
 SMALL = ["train.steps=150", "data.pool.rows=256", "machine.cache_gib=0.5", "track=off"]
 
@@ -31,10 +31,10 @@ def scan(home: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
 
 def records(home: Path, label: str, engine: str = "vllm") -> list[dict[str, Any]]:
     """The records of the answers of a point."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in home.glob("store/answers/*/record.json")]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in home.glob("store/traces/*/record.json")]
     labels = {
         path.parent.name: json.loads(path.read_text(encoding="utf-8"))["label"]
-        for path in home.glob("store/answers/*/stage.json")
+        for path in home.glob("store/traces/*/stage.json")
     }
     return [
         each
@@ -43,8 +43,8 @@ def records(home: Path, label: str, engine: str = "vllm") -> list[dict[str, Any]
     ]
 
 
-def answers(home: Path, record: dict[str, Any]) -> list[Answer]:
-    return read_rows(home / "store" / "answers" / record["key"] / "out" / "answers.jsonl", Answer)
+def answers(home: Path, record: dict[str, Any]) -> list[TraceRow]:
+    return read_rows(home / "store" / "traces" / record["key"] / "out" / "answers.jsonl", TraceRow)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_the_audit_holds_on_vllm(home: Path) -> None:
 
 def test_the_answers_name_the_engine_and_its_kernels(home: Path) -> None:
     (record,) = records(home, "max 4")
-    engine = read_engine(home / "store" / "answers" / record["key"] / "out")
+    engine = read_engine(home / "store" / "traces" / record["key"] / "out")
     assert engine["engine"] == "vllm" and engine["vllm"] and engine["attention"] == "CPU_ATTN"
 
 

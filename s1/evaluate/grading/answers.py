@@ -11,10 +11,10 @@ from typing import TypeVar
 
 from s1.evaluate.grading.arithmetic import exact
 from s1.evaluate.grading.formula import (
-    Answer,
     Chain,
-    Group,
     Node,
+    Parenthesized,
+    ParsedAnswer,
     Relation,
     TooLong,
     Unreadable,
@@ -25,7 +25,7 @@ from s1.evaluate.grading.letters import letter_of
 from s1.evaluate.grading.notation import plain
 from s1.evaluate.grading.parsing import parse
 from s1.evaluate.grading.phrases import Ambiguous, first_sentence, values
-from s1.evaluate.grading.reading import MAX_STATEMENT, Candidate, Origin
+from s1.evaluate.grading.reading import MAX_STATEMENT, AnswerCandidate, AnswerPlace
 from s1.evaluate.grading.units import measured
 
 Read = TypeVar("Read")
@@ -65,7 +65,7 @@ _NO_ANSWER = {
     *("is", "are", "was", "were", "be", "been", "has", "have", "had", "do", "does", "know", "there", "therefore", "so"),
     *("question", "answer", "undetermined", "maybe", "perhaps", "possibly", "approximately", "in", "of", "from", "by"),
 }
-_MAX_WORDS = {Origin.BOX: 8, Origin.STATEMENT: 4, Origin.BELOW: 4, Origin.WHOLE: 1}
+_MAX_WORDS = {AnswerPlace.BOX: 8, AnswerPlace.STATEMENT: 4, AnswerPlace.BELOW: 4, AnswerPlace.WHOLE: 1}
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,16 @@ class Formula:
     """A reading of kind math; without `answer`, mathematics that only math-verify may know."""
 
     text: str
-    answer: Answer | None
+    answer: ParsedAnswer | None
     unit: str | None
 
 
-def read_integer(candidate: Candidate) -> str:
+def read_integer(candidate: AnswerCandidate) -> str:
     """The integer, in its shortest form."""
     return _first(candidate, _integer)
 
 
-def read_formula(candidate: Candidate) -> Formula:
+def read_formula(candidate: AnswerCandidate) -> Formula:
     """The formula or words; its text is as the candidate has it where nothing was left out."""
     formula = _first(candidate, lambda value: formula_of(value, _MAX_WORDS[candidate.origin]))
     whole = _plain(candidate)
@@ -97,12 +97,12 @@ def read_formula(candidate: Candidate) -> Formula:
     return formula
 
 
-def read_letter(candidate: Candidate) -> str:
+def read_letter(candidate: AnswerCandidate) -> str:
     """The letter, a capital."""
     return letter_of(_plain(candidate))
 
 
-def formula_of(value: str, max_words: int = _MAX_WORDS[Origin.BOX]) -> Formula:
+def formula_of(value: str, max_words: int = _MAX_WORDS[AnswerPlace.BOX]) -> Formula:
     """The formula that a value in plain notation is, with or without a unit."""
     unit: str | None = None
     value = _once(value)
@@ -130,7 +130,7 @@ def formula_of(value: str, max_words: int = _MAX_WORDS[Origin.BOX]) -> Formula:
     return Formula(value, answer, unit)
 
 
-def _check_value(answer: Answer) -> None:
+def _check_value(answer: ParsedAnswer) -> None:
     """Raises Unreadable at a division by zero; what is too large for exact numbers is a formula none the less."""
     with suppress(TooLong):
         for item in answer.items:
@@ -142,16 +142,16 @@ def _may_be_answer(words: Words, max_words: int) -> bool:
     return len(found) <= max_words and not set(found) & _NO_ANSWER
 
 
-def _plain(candidate: Candidate) -> str:
+def _plain(candidate: AnswerCandidate) -> str:
     if (
         len(candidate.text) > MAX_STATEMENT
         and "\n" not in candidate.text[:MAX_STATEMENT]
         and ". " not in candidate.text
     ):
         raise TooLong("a statement")
-    if _ABOUT.search(candidate.text) or (candidate.origin is not Origin.BOX and _EXCLAIMED.search(candidate.text)):
+    if _ABOUT.search(candidate.text) or (candidate.origin is not AnswerPlace.BOX and _EXCLAIMED.search(candidate.text)):
         raise Ambiguous(candidate.text[:MAX_STATEMENT])
-    if candidate.origin is Origin.BELOW and _BULLET.match(candidate.text):
+    if candidate.origin is AnswerPlace.BELOW and _BULLET.match(candidate.text):
         raise Unreadable("a list")
     text = re.sub(r"\s+", " ", plain(candidate.text))
     text = _BASE.sub(r"\1_{\2}", text)
@@ -160,11 +160,11 @@ def _plain(candidate: Candidate) -> str:
     return re.sub(r"\s+", " ", text).strip().rstrip("\\").strip()
 
 
-def _first(candidate: Candidate, read: Callable[[str], Read]) -> Read:
+def _first(candidate: AnswerCandidate, read: Callable[[str], Read]) -> Read:
     """The first value of the statement that can be read."""
     error: Unreadable = Unreadable("")
     statement = _plain(candidate)
-    if candidate.origin is Origin.WHOLE and (
+    if candidate.origin is AnswerPlace.WHOLE and (
         (_WORDY.search(statement) and not _CONCLUDING.search(statement)) or first_sentence(statement) != statement
     ):
         raise Unreadable(statement)
@@ -205,7 +205,7 @@ def _integer(value: str) -> str:
     return str(number.numerator)
 
 
-def _equated(text: str) -> Answer:
+def _equated(text: str) -> ParsedAnswer:
     """The formula, or what stands behind the last = of words: "the total = 42"."""
     try:
         return parse(text)
@@ -223,7 +223,7 @@ def _equated(text: str) -> Answer:
 
 def _number(node: Node) -> Fraction | None:
     """The exact value of an item: of an equation, its last side, or its first if the last is no number."""
-    if isinstance(node, Group) and len(node.items) == 1:
+    if isinstance(node, Parenthesized) and len(node.items) == 1:
         return _number(node.items[0])
     if not isinstance(node, Chain):
         return exact(node)

@@ -7,14 +7,14 @@ from fractions import Fraction
 
 from s1.evaluate.grading.formula import (
     BaseNumber,
-    Function,
-    Group,
+    FunctionCall,
     Matrix,
     Node,
     Number,
     NumberSet,
     Op,
     Operation,
+    Parenthesized,
     Symbol,
     TooLong,
     Unreadable,
@@ -22,7 +22,7 @@ from s1.evaluate.grading.formula import (
     Words,
     operation,
 )
-from s1.evaluate.grading.tokens import BASES, FUNCTIONS, LETTERS, Cursor, Kind, Token, value_of
+from s1.evaluate.grading.tokens import BASES, FUNCTIONS, LETTERS, Cursor, Token, TokenKind, value_of
 
 MAX_DEPTH = 40
 
@@ -92,13 +92,13 @@ class Atoms(Cursor):
         return node
 
     def _atom(self, token: Token) -> Node:
-        if token.kind is Kind.NUMBER:
+        if token.kind is TokenKind.NUMBER:
             return self._number(token.text)
-        if token.kind is Kind.LETTER:
+        if token.kind is TokenKind.LETTER:
             return Symbol(token.text)
-        if token.kind is Kind.WORD and token.text not in _CONNECTORS:
+        if token.kind is TokenKind.WORD and token.text not in _CONNECTORS:
             words = [token.text]
-            while self.peek().kind is Kind.WORD and self.peek().text not in _CONNECTORS:
+            while self.peek().kind is TokenKind.WORD and self.peek().text not in _CONNECTORS:
                 words.append(self.next().text)
             return Words(" ".join(words).lower())
         if token.text == "|":
@@ -107,7 +107,7 @@ class Atoms(Cursor):
             return operation(Op.ABSOLUTE, node)
         if token.text in ("(", "[", "{", "]") or token.text in PARTNERS:
             return self._group(token.text)
-        if token.kind is Kind.COMMAND:
+        if token.kind is TokenKind.COMMAND:
             return self._command(token.text.removeprefix("\\"))
         raise Unreadable(f"{token.text!r} where a value was due")
 
@@ -130,7 +130,7 @@ class Atoms(Cursor):
 
     def _proper_fraction(self) -> Fraction | None:
         """The fraction of a mixed number, 1/2 or \\frac{1}{2}; two integers that are none cannot be understood."""
-        if self.peek().kind is Kind.NUMBER and self.peek(1).text == "/" and self.peek(2).kind is Kind.NUMBER:
+        if self.peek().kind is TokenKind.NUMBER and self.peek(1).text == "/" and self.peek(2).kind is TokenKind.NUMBER:
             above, below = value_of(self.next().text), value_of(self._tokens[self._at + 1].text)
             self._at += 2
         elif self.peek().text == "\\frac":
@@ -162,17 +162,17 @@ class Atoms(Cursor):
             node = self.atom()
             self._split = ""
             return node
-        if single and token.kind is Kind.NUMBER:
+        if single and token.kind is TokenKind.NUMBER:
             digit, rest = token.text[0], token.text[1:]
             if not digit.isdigit() or not (rest.isdigit() or not rest):
                 raise Unreadable("an argument")
             self._split = rest
             if rest:
-                self._tokens[self._at] = Token(Kind.NUMBER, rest)
+                self._tokens[self._at] = Token(TokenKind.NUMBER, rest)
             else:
                 self.next()
             return Number(Fraction(int(digit)))
-        if token.kind is Kind.NUMBER:
+        if token.kind is TokenKind.NUMBER:
             self.next()
             return Number(value_of(token.text))
         return self.atom()
@@ -197,7 +197,7 @@ class Atoms(Cursor):
         if closing.text not in closings.get(opening, (PARTNERS.get(opening),)):
             raise Unreadable(f"{closing.text!r} closes {opening!r}")
         if opening == "{" and len(items) > 1:
-            return Group("\\{", tuple(items), "\\}")
+            return Parenthesized("\\{", tuple(items), "\\}")
         bare = isinstance(items[0], Matrix) or (opening, closing.text) in (("(", ")"), ("{", "}"))
         if len(items) == 1 and bare:
             return items[0]
@@ -205,7 +205,7 @@ class Atoms(Cursor):
         shut = {"\\rbrace": "\\}", "\\rangle": ")"}.get(closing.text, closing.text)
         if (opening, shut) in (("]", "["), ("]", "]"), ("[", "[")):  # ]1,2[ is the open interval
             opening, shut = opening.replace("]", "("), shut.replace("[", ")")
-        return Group(opening, tuple(items), shut)
+        return Parenthesized(opening, tuple(items), shut)
 
     def _command(self, name: str) -> Node:
         parts = {"frac": self._fraction, "sqrt": self._root, "mathbb": self._number_set, "begin": self._matrix}
@@ -237,23 +237,27 @@ class Atoms(Cursor):
         elif self.skip("^"):
             power = operation(Op.NEGATE, self._argument()) if self.skip("-") else self._argument()
         if power in _INVERSE and name in ("sin", "cos", "tan"):
-            return Function(f"arc{name}", self._bare_product())
+            return FunctionCall(f"arc{name}", self._bare_product())
         argument = self._bare_product()
         if name in ("log", "lg"):
             node: Node = (
                 operation(Op.LOGARITHM, argument, base or Number(Fraction(10)))
                 if base or name == "lg"
-                else Function("ln", argument)
+                else FunctionCall("ln", argument)
             )
         else:
-            node = Function(name, argument)
+            node = FunctionCall(name, argument)
         return operation(Op.POWER, node, power) if power else node
 
     def _bare_product(self) -> Node:
         if self.peek().text in ("(", "{", "["):
             return self.atom()
         node = self._simple_power()
-        while self.peek().kind in (Kind.LETTER, Kind.NUMBER) or self.peek().text in ("\\pi", "\\theta", "\\sqrt"):
+        while self.peek().kind in (TokenKind.LETTER, TokenKind.NUMBER) or self.peek().text in (
+            "\\pi",
+            "\\theta",
+            "\\sqrt",
+        ):
             node = operation(Op.MULTIPLY, node, self._simple_power())
         return node
 
@@ -292,7 +296,7 @@ class Atoms(Cursor):
     def _environment(self) -> str:
         self.expect("{")
         name = ""
-        while self.peek().kind in (Kind.LETTER, Kind.WORD) or self.peek().text == "|":
+        while self.peek().kind in (TokenKind.LETTER, TokenKind.WORD) or self.peek().text == "|":
             name += self.next().text
         self.expect("}")
         return name

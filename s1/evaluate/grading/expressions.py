@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from s1.evaluate.grading.arithmetic import exact
-from s1.evaluate.grading.formula import Function, Node, Number, Op, Operation, Symbol, TooLong, Unsupported
+from s1.evaluate.grading.formula import FunctionCall, Node, Number, Op, Operation, Symbol, TooLong, Unsupported
 
 if TYPE_CHECKING:
     import sympy
@@ -60,7 +60,7 @@ def expression(node: Node) -> sympy.Expr:
             return getattr(sympy, _CONSTANTS[name]) if name in _CONSTANTS else sympy.Symbol(name)
         case Operation(op, operands):
             return _operation(op, [expression(each) for each in operands])
-        case Function(name, argument) if name not in _UNKNOWN:
+        case FunctionCall(name, argument) if name not in _UNKNOWN:
             return getattr(sympy, _FUNCTIONS.get(name, name))(expression(argument))
     raise Unsupported(type(node).__name__)
 
@@ -123,7 +123,7 @@ def _tower(node: Node) -> int:
             return 1 + max(_tower(each) for each in operands)
         case Operation(_, operands):
             return max(_tower(each) for each in operands)
-        case Function(name, argument):
+        case FunctionCall(name, argument):
             return _tower(argument) + (name in ("exp", "sinh", "cosh"))
     return 0
 

@@ -90,13 +90,13 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Function:
+class FunctionCall:
     name: str
     argument: Node
 
 
 @dataclass(frozen=True)
-class Group:
+class Parenthesized:
     """Several items in brackets, or one in square ones; a single item in round brackets is that item."""
 
     opening: str
@@ -123,13 +123,13 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ParsedAnswer:
     items: tuple[Node, ...]
     alternatives: bool = False  # joined by "or"
 
 
 Node: TypeAlias = (
-    Number | BaseNumber | Symbol | NumberSet | Operation | Function | Group | Matrix | Chain | Words
+    Number | BaseNumber | Symbol | NumberSet | Operation | FunctionCall | Parenthesized | Matrix | Chain | Words
 )  # fmt: skip
 
 
@@ -143,9 +143,9 @@ def children(node: Node) -> Sequence[Node]:
     match node:
         case Operation():
             return node.operands
-        case Function():
+        case FunctionCall():
             return (node.argument,)
-        case Group():
+        case Parenthesized():
             return node.items
         case Matrix():
             return [cell for row in node.rows for cell in row]

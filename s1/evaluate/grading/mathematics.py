@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from s1.evaluate.grading.expressions import expression, ratio, same_expression
 from s1.evaluate.grading.formula import (
-    Answer,
     BaseNumber,
     Chain,
-    Function,
-    Group,
+    FunctionCall,
     Matrix,
     Node,
     Op,
     Operation,
+    Parenthesized,
+    ParsedAnswer,
     Relation,
     Symbol,
     Unsupported,
@@ -31,15 +31,15 @@ from s1.evaluate.grading.regions import TURNED, is_name, is_region, region, unio
 MAX_ITEMS = 24  # of a list, as every one is compared with every other
 
 
-def equal(answer: Answer, gold: Answer) -> bool:
+def equal(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
     """Whether the answer is the reference. Raises Unsupported or TooLong where that cannot be decided here."""
     found, wanted = _items(answer), _items(gold)
     if max(len(found), len(wanted)) > MAX_ITEMS:
         raise Unsupported("a long list")
     if len(wanted) == 1 and len(answer.items) > 1 and _is_tuple(wanted[0]):  # 3, 4 for the point (3, 4)
-        found = [Group("(", tuple(found), ")")]
+        found = [Parenthesized("(", tuple(found), ")")]
     elif len(found) == 1 and len(gold.items) > 1 and _is_tuple(found[0]):
-        wanted = [Group("(", tuple(wanted), ")")]
+        wanted = [Parenthesized("(", tuple(wanted), ")")]
     if answer.alternatives and len(found) > 1 and all(is_region(item) for item in found):
         found = [union(found)]
     if gold.alternatives and len(wanted) > 1 and all(is_region(item) for item in wanted):
@@ -47,16 +47,16 @@ def equal(answer: Answer, gold: Answer) -> bool:
     return _match(_distinct(found), _distinct(wanted))
 
 
-def _items(answer: Answer) -> list[Node]:
+def _items(answer: ParsedAnswer) -> list[Node]:
     """The items, with sets opened and each plus-minus as two."""
     items = list(answer.items)
     if len(items) == 1 and isinstance(items[0], Chain) and items[0].relations == (Relation.EQUAL,):
         name, value = items[0].sides
-        if isinstance(name, Symbol) and isinstance(value, Group) and value.opening == "\\{":
+        if isinstance(name, Symbol) and isinstance(value, Parenthesized) and value.opening == "\\{":
             items = [value]
     if len(items) == 1 and isinstance(items[0], Chain) and items[0].relations[-1] is Relation.IN:
         items = [items[0].sides[-1]]
-    if len(items) == 1 and isinstance(items[0], Group) and items[0].opening == "\\{":
+    if len(items) == 1 and isinstance(items[0], Parenthesized) and items[0].opening == "\\{":
         items = list(items[0].items)
     return [version for item in items for version in _versions(item)]
 
@@ -75,10 +75,10 @@ def _signed(node: Node, upper: bool) -> Node:
             return value if (op is Op.PLUS_MINUS) is upper else Operation(Op.NEGATE, (value,))
         case Operation(op, operands):
             return Operation(op, tuple(_signed(each, upper) for each in operands))
-        case Function(name, argument):
-            return Function(name, _signed(argument, upper))
-        case Group(opening, items, closing):
-            return Group(opening, tuple(_signed(each, upper) for each in items), closing)
+        case FunctionCall(name, argument):
+            return FunctionCall(name, _signed(argument, upper))
+        case Parenthesized(opening, items, closing):
+            return Parenthesized(opening, tuple(_signed(each, upper) for each in items), closing)
         case Chain(sides, relations):
             return Chain(tuple(_signed(each, upper) for each in sides), relations)
     return node
@@ -114,16 +114,16 @@ def _same(found: Node, wanted: Node) -> bool:
         return False
     if isinstance(found, Matrix) or isinstance(wanted, Matrix):
         return _same_cells(found, wanted)
-    if isinstance(found, Group) and isinstance(wanted, Group):
+    if isinstance(found, Parenthesized) and isinstance(wanted, Parenthesized):
         return _same_group(found, wanted)
     if is_region(found) or is_region(wanted):
         return is_region(found) and is_region(wanted) and region(found) == region(wanted)
-    if isinstance(found, Group) or isinstance(wanted, Group):
+    if isinstance(found, Parenthesized) or isinstance(wanted, Parenthesized):
         return False
     return same_expression(found, wanted)
 
 
-def _same_group(found: Group, wanted: Group) -> bool:
+def _same_group(found: Parenthesized, wanted: Parenthesized) -> bool:
     if (found.opening, found.closing) != (wanted.opening, wanted.closing):
         return False
     if found.opening == "\\{":
@@ -143,11 +143,11 @@ def _same_cells(found: Node, wanted: Node) -> bool:
 def _rows(node: Node) -> tuple[tuple[Node, ...], ...] | None:
     if isinstance(node, Matrix):
         return node.rows
-    return tuple((item,) for item in node.items) if _is_tuple(node) and isinstance(node, Group) else None
+    return tuple((item,) for item in node.items) if _is_tuple(node) and isinstance(node, Parenthesized) else None
 
 
 def _is_tuple(node: Node) -> bool:
-    if not isinstance(node, Group) or (node.opening, node.closing) != ("(", ")"):
+    if not isinstance(node, Parenthesized) or (node.opening, node.closing) != ("(", ")"):
         return False
     return Symbol("infty") not in [each for item in node.items for each in nodes(item)]
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from s1.config.data import GraderKind
 from s1.evaluate.grading.formula import TooLong
 from s1.evaluate.grading.limits import OutOfTime, within
-from s1.recipe import GraderKind
 
 CPU_SECONDS = 1.5
 MAX_CHARACTERS = 20_000  # of an answer

@@ -10,15 +10,15 @@ import re
 
 from s1.evaluate.grading.atoms import PARTNERS, Atoms
 from s1.evaluate.grading.formula import (
-    Answer,
     Chain,
-    Function,
-    Group,
+    FunctionCall,
     Node,
     Number,
     NumberSet,
     Op,
     Operation,
+    Parenthesized,
+    ParsedAnswer,
     Relation,
     Symbol,
     TooLong,
@@ -29,7 +29,7 @@ from s1.evaluate.grading.formula import (
     nodes,
     operation,
 )
-from s1.evaluate.grading.tokens import SPELLINGS, Kind, Token, tokens_of
+from s1.evaluate.grading.tokens import SPELLINGS, Token, TokenKind, tokens_of
 
 MAX_LENGTH = 1_000  # characters of one answer
 MAX_TREE = 100  # levels of one formula: x!!! has four
@@ -53,20 +53,20 @@ _ALL_REALS = ("all real numbers", "all reals", "all real values")
 _PHRASE = re.compile(r"\(?([A-Za-z]{3,}(?:[ '-][A-Za-z]+)*|[A-Za-z]+(?: [A-Za-z]{2,})+)\)?")
 
 
-def parse(text: str) -> Answer:
+def parse(text: str) -> ParsedAnswer:
     """The formula that a text in plain notation is. Raises Unreadable, Unsupported or TooLong."""
     if len(text) > MAX_LENGTH:
         raise TooLong(text[:20])
     words = _PHRASE.fullmatch(text)
     if words and words[1].split()[0] not in SPELLINGS and not re.search(r"\b(?:and|or)\b", text):
         if words[1].lower() in _ALL_REALS:
-            return Answer((NumberSet("R"),))
-        return Answer((Words(re.sub(r"[\s-]+|^(?:an?|the) ", " ", words[1].lower()).strip()),))
+            return ParsedAnswer((NumberSet("R"),))
+        return ParsedAnswer((Words(re.sub(r"[\s-]+|^(?:an?|the) ", " ", words[1].lower()).strip()),))
     answer = _Parser(tokens_of(text)).answer()
     if any(depth(item) > MAX_TREE for item in answer.items):
         raise TooLong(text[:20])
     for node in (each for item in answer.items for each in nodes(item)):
-        if isinstance(node, Operation | Function) and any(isinstance(each, Words) for each in children(node)):
+        if isinstance(node, Operation | FunctionCall) and any(isinstance(each, Words) for each in children(node)):
             raise Unreadable("words in a formula")
     return answer
 
@@ -74,10 +74,10 @@ def parse(text: str) -> Answer:
 class _Parser(Atoms):
     """The upper half of the grammar."""
 
-    def answer(self) -> Answer:
+    def answer(self) -> ParsedAnswer:
         """The whole text."""
         items, alternatives = [self.item()], False
-        while self.peek().kind is not Kind.END:
+        while self.peek().kind is not TokenKind.END:
             comma = self.skip(",", ";")
             if self.skip("and"):
                 pass
@@ -86,7 +86,7 @@ class _Parser(Atoms):
             elif not comma:
                 raise Unreadable(f"{self.peek().text!r} is left over")
             items.append(self.item())
-        return Answer(tuple(items), alternatives)
+        return ParsedAnswer(tuple(items), alternatives)
 
     def item(self) -> Node:
         sides, relations = [self.side()], []
@@ -110,7 +110,7 @@ class _Parser(Atoms):
         terms = [first]
         while self.skip(":"):
             terms.append(self._sum())
-        return Group(":", tuple(terms), ":")
+        return Parenthesized(":", tuple(terms), ":")
 
     def _sum(self) -> Node:
         if self.peek().text == self.peek(1).text == "-":  # a dash, or a double negation
@@ -144,7 +144,7 @@ class _Parser(Atoms):
                 self.next()
                 node = operation(Op.DIVIDE, node, self._factor())
             elif self._starts_atom(token):
-                if token.kind is Kind.NUMBER and self.peek(-1).text != "!":  # "4 5", and "x 5"; 2!3! is a product
+                if token.kind is TokenKind.NUMBER and self.peek(-1).text != "!":  # "4 5", and "x 5"; 2!3! is a product
                     raise Unreadable("a number follows without an operator")
                 node = operation(Op.MULTIPLY, node, self._power())
             else:
@@ -157,12 +157,12 @@ class _Parser(Atoms):
         return self._power()
 
     def _starts_atom(self, token: Token) -> bool:
-        if token.kind in (Kind.NUMBER, Kind.LETTER):
+        if token.kind in (TokenKind.NUMBER, TokenKind.LETTER):
             return True
-        if token.kind is Kind.MARK:
+        if token.kind is TokenKind.MARK:
             return token.text in ("(", "{")
         closers = {*PARTNERS.values(), *_RELATIONS, *_TIMES, *_OVER, *_SETS, "\\pm", "\\mp", "\\\\", "\\end", "\\mid"}
-        return token.kind is Kind.COMMAND and token.text not in closers
+        return token.kind is TokenKind.COMMAND and token.text not in closers
 
     def _power(self) -> Node:
         node = self.atom()

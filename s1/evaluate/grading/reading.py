@@ -18,7 +18,7 @@ from enum import Enum
 from itertools import islice
 
 
-class Origin(Enum):
+class AnswerPlace(Enum):
     BOX = "box"
     STATEMENT = "statement"  # on the line of its marker
     BELOW = "below"  # on a line of its own below the marker
@@ -26,9 +26,9 @@ class Origin(Enum):
 
 
 @dataclass(frozen=True)
-class Candidate:
+class AnswerCandidate:
     text: str
-    origin: Origin
+    origin: AnswerPlace
     negated: bool = False  # "the answer is not \boxed{42}"
 
 
@@ -89,7 +89,7 @@ _CLOSERS = {"\\[": "\\]", "$$": "$$", "\\(": "\\)"}
 _SENTENCE_END = re.compile(r"[.!?][)\]\"'*_$}]*(?=\s)")
 
 
-def candidates(text: str) -> Iterator[Candidate]:
+def answer_candidates(text: str) -> Iterator[AnswerCandidate]:
     """The places where the text may state its answer, the one with most authority first."""
     yield from islice(_boxed(text), MAX_CANDIDATES)
     for start, end in reversed(_markers(text)[-MAX_CANDIDATES:]):
@@ -99,7 +99,7 @@ def candidates(text: str) -> Iterator[Candidate]:
             yield replace(statement, negated=negated)
     whole = _whole(text)
     if whole is not None:
-        yield Candidate(whole[: MAX_STATEMENT + 1], Origin.WHOLE)
+        yield AnswerCandidate(whole[: MAX_STATEMENT + 1], AnswerPlace.WHOLE)
 
 
 def complete_statements(text: str) -> str:
@@ -136,7 +136,7 @@ def closed_boxes(text: str) -> list[Box]:
 # --------------------------------------------------------------------------------------------- boxes
 
 
-def _boxed(text: str) -> Iterator[Candidate]:
+def _boxed(text: str) -> Iterator[AnswerCandidate]:
     boxes = [box for box in closed_boxes(text) if box.inner.start < box.inner.stop]
     while boxes:
         joined = [boxes.pop()]
@@ -151,7 +151,7 @@ def _boxed(text: str) -> Iterator[Candidate]:
         if statement:
             after = text[joined[-1].end : joined[-1].end + 60]
             negated = (_NOT_BOX.search(before) or _NOT_AFTER.match(after)) is not None
-            yield Candidate(statement[: MAX_STATEMENT + 1], Origin.BOX, negated)
+            yield AnswerCandidate(statement[: MAX_STATEMENT + 1], AnswerPlace.BOX, negated)
 
 
 # ---------------------------------------------------------------------------------------- statements
@@ -164,31 +164,31 @@ def _markers(text: str) -> list[tuple[int, int]]:
     return [(start, end) for end, start in sorted(starts.items())]
 
 
-def _json(text: str, start: int, end: int) -> Candidate | None:
+def _json(text: str, start: int, end: int) -> AnswerCandidate | None:
     """The value of the key "answer"."""
     match = _JSON.match(text, end) if text[max(0, start - 1) : start] in ("'", '"') else None
     if match is None:
         return None
     value = match["number"] or match["text"].replace("\\\\", "\\")
-    return Candidate(value[: MAX_STATEMENT + 1], Origin.STATEMENT)
+    return AnswerCandidate(value[: MAX_STATEMENT + 1], AnswerPlace.STATEMENT)
 
 
-def _statement(text: str, start: int) -> Candidate | None:
+def _statement(text: str, start: int) -> AnswerCandidate | None:
     """What stands behind a marker: on its line, or below it if nothing follows there."""
     line, end = _line(text, start)
     if not _NOTHING.fullmatch(line):
         opening = next((each for each in _CLOSERS if line.strip().startswith(each)), None)
         if opening and _CLOSERS[opening] not in line.strip()[len(opening) :]:
             shown = _block(text, text.index(opening, start))
-            return Candidate(shown, Origin.STATEMENT) if shown else None
+            return AnswerCandidate(shown, AnswerPlace.STATEMENT) if shown else None
         if _OPEN_END.search(line) and (below := _block(text, end, extend=False)):
             line = f"{line} {below}"
         elif "\\begin{" in line:
             line = _environments(text, start)
-        return Candidate(line.strip(), Origin.STATEMENT)
+        return AnswerCandidate(line.strip(), AnswerPlace.STATEMENT)
     below = None if _OPTIONS.match(text, end) else _block(text, end)
     shown = text[end : end + 200].lstrip(" \t\n*>").startswith(tuple(_CLOSERS))
-    return Candidate(below, Origin.STATEMENT if shown else Origin.BELOW) if below else None
+    return AnswerCandidate(below, AnswerPlace.STATEMENT if shown else AnswerPlace.BELOW) if below else None
 
 
 def _block(text: str, start: int, extend: bool = True) -> str | None:

@@ -8,11 +8,11 @@ from s1.evaluate.grading.arithmetic import exact
 from s1.evaluate.grading.expressions import expression
 from s1.evaluate.grading.formula import (
     Chain,
-    Group,
     Node,
     NumberSet,
     Op,
     Operation,
+    Parenthesized,
     Relation,
     Symbol,
     Unreadable,
@@ -43,7 +43,7 @@ def is_region(node: Node) -> bool:
     match node:
         case NumberSet():
             return True
-        case Group(opening, items, _):
+        case Parenthesized(opening, items, _):
             return opening == "\\{" or (len(items) == 2 and all(_is_real(item) for item in items))
         case Operation(op, operands):
             return op in _SET_OPERATIONS and all(is_region(each) for each in operands)
@@ -90,9 +90,9 @@ def region(node: Node) -> sympy.Set:
                 "Q": sympy.S.Rationals,
                 "C": sympy.S.Complexes,
             }.get(name, sympy.S.EmptySet)
-        case Group("\\{", items, _):
+        case Parenthesized("\\{", items, _):
             return sympy.FiniteSet(*(expression(item) for item in items))
-        case Group(opening, (low, high), closing):
+        case Parenthesized(opening, (low, high), closing):
             return sympy.Interval(expression(low), expression(high), opening == "(", closing == ")")
         case Operation(op, (left, right)):
             combine = {Op.UNION: sympy.Union, Op.INTERSECTION: sympy.Intersection, Op.DIFFERENCE: sympy.Complement}

@@ -13,7 +13,7 @@ from s1.evaluate.grading.notation import GROUP
 MAX_DIGITS = 600  # of one number
 
 
-class Kind(Enum):
+class TokenKind(Enum):
     NUMBER = "number"
     LETTER = "letter"
     WORD = "word"
@@ -24,7 +24,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Token:
-    kind: Kind
+    kind: TokenKind
     text: str
 
 
@@ -92,7 +92,7 @@ def tokens_of(text: str) -> list[Token]:
         if number and "," in number and depth > 0:  # (12,102) is a pair
             number = number.partition(",")[0]
             position = match.start("number") + len(number)
-            tokens.append(Token(Kind.NUMBER, number))
+            tokens.append(Token(TokenKind.NUMBER, number))
             continue
         tokens.extend(_named(match))
         position = match.end()
@@ -102,17 +102,17 @@ def tokens_of(text: str) -> list[Token]:
 def _named(match: re.Match[str]) -> list[Token]:
     text = match[match.lastgroup or 0]
     if match.lastgroup == "number":
-        return [Token(Kind.NUMBER, text)]
+        return [Token(TokenKind.NUMBER, text)]
     if match.lastgroup == "mark":
-        return [Token(Kind.MARK, "^" if text == "**" else text)]
+        return [Token(TokenKind.MARK, "^" if text == "**" else text)]
     if match.lastgroup == "command":
-        return [Token(Kind.COMMAND, text.removesuffix("*"))]
+        return [Token(TokenKind.COMMAND, text.removesuffix("*"))]
     if text in SPELLINGS:
         spelling = "infty" if text.startswith("inf") else text
-        return [Token(Kind.COMMAND, f"\\{spelling}")]
+        return [Token(TokenKind.COMMAND, f"\\{spelling}")]
     if text.lower() in _SHORT_WORDS or len(text) >= _WORD_LENGTH:
-        return [Token(Kind.WORD, text)]
-    return [Token(Kind.LETTER, letter) for letter in text]
+        return [Token(TokenKind.WORD, text)]
+    return [Token(TokenKind.LETTER, letter) for letter in text]
 
 
 def value_of(text: str) -> Fraction:
@@ -133,7 +133,7 @@ class Cursor:
 
     def peek(self, ahead: int = 0) -> Token:
         place = self._at + ahead
-        return self._tokens[place] if place < len(self._tokens) else Token(Kind.END, "")
+        return self._tokens[place] if place < len(self._tokens) else Token(TokenKind.END, "")
 
     def next(self) -> Token:
         token = self.peek()
@@ -141,7 +141,7 @@ class Cursor:
         return token
 
     def skip(self, *texts: str) -> bool:
-        found = self.peek().text in texts and self.peek().kind is not Kind.END
+        found = self.peek().text in texts and self.peek().kind is not TokenKind.END
         self._at += found
         return found
 

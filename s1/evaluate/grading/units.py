@@ -93,23 +93,23 @@ _CURRENCY = re.compile(
 
 
 @dataclass(frozen=True)
-class Measured:
+class WithUnit:
     value: str
     unit: str | None  # "cm^2"; None if there is none, or an unknown one
 
 
-def measured(text: str) -> Measured:
+def measured(text: str) -> WithUnit:
     """The value in plain notation without its unit, and the unit."""
     text = _PERCENT.sub(" ", text).strip()
     text = _CURRENCY.sub(lambda match: match["sign"] or "", text).strip()
     if "\\sin" not in text and "\\cos" not in text and "\\tan" not in text:
         without = _DEGREE.sub(" ", text).strip()
         if without != text:
-            return Measured(without, "degree^1")
+            return WithUnit(without, "degree^1")
     match = _TRAILING.fullmatch(text) if re.search(r"[A-Za-z]", text[-12:]) else None
     if match is None or not _are_units(match["words"]):
-        return Measured(text, None)
-    return Measured(match["value"].strip(), _unit(match["words"]))
+        return WithUnit(text, None)
+    return WithUnit(match["value"].strip(), _unit(match["words"]))
 
 
 def _are_units(words: str) -> bool:

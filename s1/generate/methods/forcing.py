@@ -8,7 +8,8 @@
   cap leaves, takes its place; with an empty one the model goes on and may not end at the first position.
 - A question's cap depends on its own prompt and the context, never on other questions. It leaves the answer a reserve,
   and an answer may use all that the thinking has left, unless `answer_tokens` caps it.
-- The end of the turn also ends the thinking. The answer ends only where the dialect says so: a model that repeats its
+- The end of the turn also ends the thinking. The answer ends only where the thinking format says so: a model that
+repeats its
   end marker after a forced end has not answered yet, and must not be cut there.
 
 The policy reads its state off the trace: no delimiter yet, one (thinking), two (answering). Where the chat template
@@ -22,15 +23,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from s1.config import Budget, Compat, ConfigError, Forcing
-from s1.dialect import DialectIds, Ids
-from s1.generate.methods.method import Amount, Bounds, ComputeRequest, Method, conditions, extends
-from s1.generate.move import Close, Force, Move, Policy, Sample
-from s1.generate.trace import Part, Trace
-from s1.records import Ending, Score
+from s1.config.schema import Budget, Compat, ComputeRequest, ConfigError, Forcing
+from s1.generate.methods.method import Amount, Bounds, Method, conditions, extends
+from s1.generate.trace import Close, Force, Move, Part, Policy, Sample, Trace
+from s1.models.thinking_format import Ids, ThinkingFormatIds
+from s1.records import Ending, ScoreRow
 
 if TYPE_CHECKING:
-    from s1.stats.audit import Audit
+    from s1.generate.audit import Audit
 
 RESERVE_TOKENS = 1024  # answers of s1-class models have 600 to 800 tokens
 RESERVE_OF_SMALL_CONTEXTS = 4  # one part in so many, below four times the reserve
@@ -72,13 +72,13 @@ class BudgetForcingMethod(Method):
             return None
         return Bounds(budget.min_thinking_tokens, budget.max_thinking_tokens)
 
-    def policy(self, request: ComputeRequest, ids: DialectIds, continuation: Ids, context_tokens: int) -> Policy:
+    def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
         return BudgetForcing(request.budget, ids, continuation, context_tokens)
 
-    def problems(self, request: ComputeRequest, scores: Sequence[Score]) -> Iterator[str]:
+    def problems(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
         return _sentences(BROKEN, request.budget, scores)
 
-    def unmet(self, request: ComputeRequest, scores: Sequence[Score]) -> Iterator[str]:
+    def unmet(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
         yield from _missing_waits(request.budget, scores)
         yield from _sentences(UNMET, request.budget, scores)
 
@@ -147,56 +147,56 @@ def _label(budget: Budget, after_waits: str, after_end: str) -> str:
     return ", ".join(parts) or f"{NATURAL_END}{after_end}"
 
 
-def is_over(score: Score, budget: Budget) -> bool:
+def is_over(score: ScoreRow, budget: Budget) -> bool:
     """Longer than the maximum."""
     return budget.max_thinking_tokens is not None and score.thinking_tokens > budget.max_thinking_tokens
 
 
-def is_under(score: Score, budget: Budget) -> bool:
+def is_under(score: ScoreRow, budget: Budget) -> bool:
     """Shorter than the minimum, though nothing cut it."""
     return not _is_capped(score, budget) and score.thinking_tokens < budget.min_thinking_tokens
 
 
-def _is_capped(score: Score, budget: Budget) -> bool:
+def _is_capped(score: ScoreRow, budget: Budget) -> bool:
     # The original code can cut a trace and still call its end natural, so the length is looked at as well.
     return score.ending is Ending.FORCED or score.thinking_tokens == budget.max_thinking_tokens
 
 
-def _lacks_waits(score: Score, budget: Budget) -> bool:
+def _lacks_waits(score: ScoreRow, budget: Budget) -> bool:
     return not _is_capped(score, budget) and score.waits < budget.waits
 
 
-def _has_surplus_waits(score: Score, budget: Budget) -> bool:
+def _has_surplus_waits(score: ScoreRow, budget: Budget) -> bool:
     # A minimum suppresses ends as well, so only without one is the number of Waits an upper limit.
     return budget.min_thinking_tokens == 0 and score.waits > budget.waits
 
 
-def _has_no_thinking(score: Score, budget: Budget) -> bool:
+def _has_no_thinking(score: ScoreRow, budget: Budget) -> bool:
     is_forcing = extends(budget) or budget.max_thinking_tokens is not None
     return is_forcing and score.ending is Ending.NONE
 
 
-def _was_not_asked(score: Score, budget: Budget) -> bool:
+def _was_not_asked(score: ScoreRow, budget: Budget) -> bool:
     return score.ending is Ending.FORCED and score.answer_tokens is None
 
 
-def _is_cut_by_context(score: Score, budget: Budget) -> bool:
+def _is_cut_by_context(score: ScoreRow, budget: Budget) -> bool:
     return score.ending is Ending.FORCED and score.thinking_tokens != budget.max_thinking_tokens
 
 
-def _is_cut_below_minimum(score: Score, budget: Budget) -> bool:
+def _is_cut_below_minimum(score: ScoreRow, budget: Budget) -> bool:
     return _is_cut_by_context(score, budget) and score.thinking_tokens < budget.min_thinking_tokens
 
 
-def _is_cut_below_maximum(score: Score, budget: Budget) -> bool:
+def _is_cut_below_maximum(score: ScoreRow, budget: Budget) -> bool:
     return _is_cut_by_context(score, budget) and budget.max_thinking_tokens is not None
 
 
-def _does_not_end(score: Score, budget: Budget) -> bool:
+def _does_not_end(score: ScoreRow, budget: Budget) -> bool:
     return _is_cut_by_context(score, budget) and budget.max_thinking_tokens is None
 
 
-Rules: TypeAlias = "tuple[tuple[Callable[[Score, Budget], bool], str], ...]"
+Rules: TypeAlias = "tuple[tuple[Callable[[ScoreRow, Budget], bool], str], ...]"
 
 BROKEN: Rules = (
     (is_over, "think longer than {budget.max_thinking_tokens} tokens"),
@@ -219,7 +219,7 @@ UNMET: Rules = (
 )
 
 
-def _sentences(rules: Rules, budget: Budget, scores: Sequence[Score]) -> Iterator[str]:
+def _sentences(rules: Rules, budget: Budget, scores: Sequence[ScoreRow]) -> Iterator[str]:
     for is_so, what in rules:
         those = [score for score in scores if is_so(score, budget)]
         if those:
@@ -227,18 +227,18 @@ def _sentences(rules: Rules, budget: Budget, scores: Sequence[Score]) -> Iterato
             yield f"{len(those)} of {len(scores)} traces {what.format(budget=budget)} (first: question {first})."
 
 
-def _missing_waits(budget: Budget, scores: Sequence[Score]) -> Iterator[str]:
+def _missing_waits(budget: Budget, scores: Sequence[ScoreRow]) -> Iterator[str]:
     """A trace that was cut before all its Waits broke no rule, and is not what was asked either."""
-    lacking = [score for score in scores if score.waits < budget.waits and _is_capped(score, budget)]
-    if not lacking:
+    missing = [score for score in scores if score.waits < budget.waits and _is_capped(score, budget)]
+    if not missing:
         return
-    by_context = sum(_is_cut_by_context(score, budget) for score in lacking)
-    causes = {"the maximum": len(lacking) - by_context, "the context": by_context}
+    by_context = sum(_is_cut_by_context(score, budget) for score in missing)
+    causes = {"the maximum": len(missing) - by_context, "the context": by_context}
     cause = " or ".join(name for name, count in causes.items() if count)
     mean = sum(score.waits for score in scores) / len(scores)
     yield (
         f"{_label(replace(budget, min_thinking_tokens=0, max_thinking_tokens=None), '', '')} was asked, and x{mean:.1f}"
-        f" happened on average: in {len(lacking)} of {len(scores)} traces {cause} ended the thinking before."
+        f" happened on average: in {len(missing)} of {len(scores)} traces {cause} ended the thinking before."
     )
 
 
@@ -250,7 +250,7 @@ class BudgetForcing:
     """Cut at a maximum, suppress early ends."""
 
     budget: Budget
-    ids: DialectIds
+    ids: ThinkingFormatIds
     continuation: tuple[int, ...]
     context_tokens: int
 

@@ -17,17 +17,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from s1.config.data import Control
+from s1.config.schema import ComputeRequest
 from s1.data.conditional import Length, amount_of
-from s1.dialect import DialectIds, Ids
 from s1.generate.methods.forcing import NATURAL_END
-from s1.generate.methods.method import Amount, Bounds, ComputeRequest, Method
+from s1.generate.methods.method import Amount, Bounds, Method
 from s1.generate.methods.registry import method_of
-from s1.generate.move import Policy
-from s1.recipe import Control
-from s1.records import Score
+from s1.generate.trace import Policy
+from s1.models.thinking_format import Ids, ThinkingFormatIds
+from s1.records import ScoreRow
 
 if TYPE_CHECKING:
-    from s1.stats.audit import Audit
+    from s1.generate.audit import Audit
 
 TOKENS_A_STEP = 100  # paper, section 3.2: the limit that a number of steps stands for
 CLASS_ORDER = {Length.SHORT: 0.0, Length.LONG: 1.0}
@@ -74,15 +75,15 @@ class InstructedAmount(Method):
             return None
         return Bounds(highest=asked * (TOKENS_A_STEP if control is Control.STEPS else 1))
 
-    def policy(self, request: ComputeRequest, ids: DialectIds, continuation: Ids, context_tokens: int) -> Policy:
+    def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
         method, plain = _beneath(request)
         return method.policy(plain, ids, continuation, context_tokens)
 
-    def problems(self, request: ComputeRequest, scores: Sequence[Score]) -> Iterator[str]:
+    def problems(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
         method, plain = _beneath(request)
         return method.problems(plain, scores)
 
-    def unmet(self, request: ComputeRequest, scores: Sequence[Score]) -> Iterator[str]:
+    def unmet(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
         method, plain = _beneath(request)
         return method.unmet(plain, scores)
 

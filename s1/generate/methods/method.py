@@ -6,23 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from s1.config import Budget
-from s1.dialect import DialectIds, Ids
-from s1.generate.move import Policy
-from s1.records import Score
+from s1.config.schema import Budget, ComputeRequest
+from s1.generate.trace import Policy
+from s1.models.thinking_format import Ids, ThinkingFormatIds
+from s1.records import ScoreRow
 
 if TYPE_CHECKING:
-    from s1.stats.audit import Audit
+    from s1.generate.audit import Audit
 
 Amount: TypeAlias = "tuple[float, ...]"
-
-
-@dataclass(frozen=True)
-class ComputeRequest:
-    """What a point asks of test-time compute: what is done to the thinking, and what the prompt says of it."""
-
-    budget: Budget
-    instruction: str | None = None  # in the prompt: "Think for up to 1024 tokens."
 
 
 @dataclass(frozen=True)
@@ -66,15 +58,15 @@ class Method(Protocol):
         """The requested length; None: none is requested."""
         return None
 
-    def policy(self, request: ComputeRequest, ids: DialectIds, continuation: Ids, context_tokens: int) -> Policy:
+    def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
         """How a trace is made. Raises ConfigError for a request that this model cannot honour."""
         raise NotImplementedError
 
-    def problems(self, request: ComputeRequest, scores: Sequence[Score]) -> Iterator[str]:
+    def problems(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
         """The audit: what traces broke of the request, a sentence each; a point with one is invalid."""
         return iter(())
 
-    def unmet(self, request: ComputeRequest, scores: Sequence[Score]) -> Iterator[str]:
+    def unmet(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
         """What was asked and did not happen though no rule was broken, a sentence each; the point stays valid."""
         return iter(())
 

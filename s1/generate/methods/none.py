@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from s1.config import ConfigError, Forcing
-from s1.dialect import DialectIds, Ids
-from s1.generate.methods.method import Amount, ComputeRequest, Method, conditions
-from s1.generate.move import Close, Move, Policy, Sample
-from s1.generate.trace import Origin, Part, Segment, Trace
+from s1.config.schema import ComputeRequest, ConfigError, Forcing
+from s1.generate.methods.method import Amount, Method, conditions
+from s1.generate.trace import Close, Move, Part, Policy, Sample, Segment, TokenOrigin, Trace
+from s1.models.thinking_format import Ids, ThinkingFormatIds
 from s1.records import Ending
 
 
@@ -42,7 +41,7 @@ class NoForcing(Method):
     def label(self, request: ComputeRequest) -> str:
         return "no forcing"
 
-    def policy(self, request: ComputeRequest, ids: DialectIds, continuation: Ids, context_tokens: int) -> Policy:
+    def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
         return Plain(ids, context_tokens)
 
 
@@ -53,7 +52,7 @@ METHOD = NoForcing()
 class Plain:
     """Generation without forcing, as far as the context allows."""
 
-    ids: DialectIds
+    ids: ThinkingFormatIds
     context_tokens: int
 
     def next(self, trace: Trace) -> Move:
@@ -77,7 +76,7 @@ class Plain:
         else:
             parts += [(Part.THINKING, opening[1], closing[0])]
             parts += [(Part.DELIMITER, *closing), (Part.ANSWER, closing[1], None)]
-        segments = [Segment(written.ids[start:end], part, Origin.SAMPLED) for part, start, end in parts]
+        segments = [Segment(written.ids[start:end], part, TokenOrigin.SAMPLED) for part, start, end in parts]
         segments[-1] = replace(segments[-1], ended_by=written.ended_by)
         ending = Ending.NONE if closing is None else Ending.NATURAL
         return Close(replace(trace, segments=(*opened, *segments)), ending)

@@ -13,9 +13,9 @@ import pkgutil
 from functools import cache
 from types import ModuleType
 
-from s1.config import ConfigError
+from s1.config.schema import ComputeRequest, ConfigError
 from s1.generate import methods as package
-from s1.generate.methods.method import ComputeRequest, Method
+from s1.generate.methods.method import Method
 
 CONSTANTS = ("METHOD", "WRAPPER")
 
@@ -41,7 +41,7 @@ def method_of(request: ComputeRequest) -> Method:
 
 
 def code_roots() -> tuple[str, ...]:
-    """What a stage that asks methods reaches without naming them (sweep/source.py)."""
+    """What a stage that asks methods reaches without naming them (sweep/source/digest.py)."""
     return tuple(f"{package.__name__}.{name}:{constant}" for name, constant in _found(tuple(package.__path__)))
 
 

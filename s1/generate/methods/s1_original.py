@@ -20,12 +20,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from s1.config import Budget, Compat, ConfigError, Forcing
-from s1.dialect import DialectIds, Ids
+from s1.config.schema import Budget, Compat, ComputeRequest, ConfigError, Forcing
 from s1.generate.methods.forcing import BudgetForcingMethod, require_fit, room_to_answer
-from s1.generate.methods.method import ComputeRequest
-from s1.generate.move import Close, Force, Keep, Move, Policy, Sample
-from s1.generate.trace import Origin, Part, Trace
+from s1.generate.trace import Close, Force, Keep, Move, Part, Policy, Sample, TokenOrigin, Trace
+from s1.models.thinking_format import Ids, ThinkingFormatIds
 from s1.records import Ending
 
 ANSWER_RESERVE_TOKENS = 100
@@ -54,7 +52,7 @@ class OriginalForcingMethod(BudgetForcingMethod):
             )
         require_fit(budget, ANSWER_RESERVE_TOKENS, context_tokens)
 
-    def policy(self, request: ComputeRequest, ids: DialectIds, continuation: Ids, context_tokens: int) -> Policy:
+    def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
         self.check(request, context_tokens)
         return OriginalForcing(request.budget, ids, continuation, context_tokens)
 
@@ -65,7 +63,7 @@ METHOD = OriginalForcingMethod()
 @dataclass(frozen=True)
 class OriginalForcing:
     budget: Budget
-    ids: DialectIds
+    ids: ThinkingFormatIds
     continuation: tuple[int, ...]
     context_tokens: int
 
@@ -88,7 +86,7 @@ class OriginalForcing:
         room = min(self.cap(len(trace.prompt_ids)), self.context_tokens - trace.length)
         if trace.dropped or room <= 0:
             return self._end_thinking(trace)
-        if last.origin is Origin.SAMPLED:
+        if last.origin is TokenOrigin.SAMPLED:
             if last.ended_by is None or trace.waits >= self.budget.waits:
                 return self._end_thinking(trace)
             if self.continuation:
@@ -120,7 +118,7 @@ class OriginalForcing:
         return marker[: -len(newline)] if newline and marker[-len(newline) :] == newline else marker
 
 
-def auto_cap(context_tokens: int, longest_prompt_tokens: int, ids: DialectIds) -> int:
+def auto_cap(context_tokens: int, longest_prompt_tokens: int, ids: ThinkingFormatIds) -> int:
     """Thinking tokens that the original's `max_tokens_thinking=auto` allows a batch (about 32,660 - longest prompt)."""
     markers = len(ids.thinking_start) + len(ids.forced_end)
     return context_tokens - longest_prompt_tokens - markers - ANSWER_RESERVE_TOKENS

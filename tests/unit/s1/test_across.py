@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import Budget, Compare, ConfigError, Forcing, Statistics
-from s1.generate.methods.method import ComputeRequest
-from s1.records import AnswerEnd, Ending, Outcome, Score
+from s1.config.resources import Cost
+from s1.config.schema import Budget, Compare, ComputeRequest, ConfigError, Forcing, Statistics
+from s1.records import AnswerEnd, Ending, Outcome, ScoreRow
 from s1.report.curve import find
-from s1.report.findings import Difference
-from s1.report.scored import Scored
+from s1.report.findings import PairedDifference
+from s1.report.series import Scored
 from s1.report.verdict import comparison
-from s1.resources import Cost
-from s1.stages import Curve, CurvePoint
+from s1.stages import CurveConfig, CurvePoint
 
 COST = Cost(2.0, 1000.0, 500.0, 8.0, 100, 30, 2, "a price list of 2026")
 QUESTIONS = 40
@@ -25,7 +24,7 @@ def scored(data: str, waits: int, right: range) -> Scored:
     """A point whose questions in `right` are right."""
     label = f"Wait x{waits}" if waits else "natural end"
     rows = [
-        Score(
+        ScoreRow(
             *(f"q{index:02}", 0, "7", "7", index in right),
             *(Outcome.ANSWERED, Ending.NATURAL, 20 + 10 * waits, 2, AnswerEnd.STOP, 0, waits, 23 + 10 * waits),
         )
@@ -47,8 +46,8 @@ POINTS = [
 ]
 
 
-def compared(points: list[Scored], reference: str = "s1k") -> list[Difference]:
-    config = Curve([each.point for each in points], Statistics(resamples=500), COST, Compare("data", reference))
+def compared(points: list[Scored], reference: str = "s1k") -> list[PairedDifference]:
+    config = CurveConfig([each.point for each in points], Statistics(resamples=500), COST, Compare("data", reference))
     return find(config, points).across
 
 

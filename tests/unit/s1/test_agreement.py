@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from s1.records import Answer, AnswerEnd, Ending, write_rows
+from s1.records import AnswerEnd, Ending, TraceRow, write_rows
 from s1.report.agreement import agreements, first_difference
-from s1.report.findings import Parting
+from s1.report.findings import FirstDifference
 
 
-def answer(question: str, *ids: int, text: str = "7") -> Answer:
+def answer(question: str, *ids: int, text: str = "7") -> TraceRow:
     segments = [
         {"part": "thinking", "origin": "sampled", "ids": list(ids[:2]), "ended_by": [9]},
         {"part": "answer", "origin": "sampled", "ids": list(ids[2:]), "ended_by": None},
     ]
-    return Answer(question, 0, 5, segments, "", text, Ending.NATURAL, 2, 1, AnswerEnd.STOP, 0, 0, 3)
+    return TraceRow(question, 0, 5, segments, "", text, Ending.NATURAL, 2, 1, AnswerEnd.STOP, 0, 0, 3)
 
 
-def stored(directory: Path, *rows: Answer) -> Path:
+def stored(directory: Path, *rows: TraceRow) -> Path:
     directory.mkdir()
     write_rows(directory / "answers.jsonl", rows)
     return directory
@@ -46,7 +46,7 @@ def test_points_that_differ_in_the_engine_alone_are_compared(tmp_path: Path) -> 
     alone = ("max 8", {"budget.max_thinking_tokens": 8, "engine": "vllm"}, one)
     (found,) = agreements([(*budgets[0], one), alone, (*budgets[1], other)])
     assert (found.label, found.engines, found.traces) == ("max 4", ["transformers", "vllm"], 3)
-    assert found.partings == [Parting(0, "c", 0), Parting(3, "b", 0)]
+    assert found.partings == [FirstDifference(0, "c", 0), FirstDifference(3, "b", 0)]
     assert found.other_answers == 1
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import Budget, Dialect, Forcing
-from s1.dialect import decode, encode
+from s1.config.schema import Budget, Forcing, ThinkingFormat
 from s1.generate.answer_text import answer_end, graded_text, reopened, thinks_on_tokens
-from s1.generate.move import Close
-from s1.generate.trace import Origin, Part, Segment, Trace
+from s1.generate.trace import Close, Part, Segment, TokenOrigin, Trace
+from s1.models.thinking_format import decode, encode
 from s1.records import AnswerEnd, Ending
-from sweep.compose import compose
+from sweep.config.compose import compose
 from tests.support.speakers import dialect_of, tokenizer_of
 from tests.support.words import DIALECT, budget
 from tests.unit.s1.test_dialect import CONTEXT, graded_row
@@ -25,7 +24,7 @@ NO_FORCING = Budget(Forcing.NONE, None, 0, 0, "", None)
 def trace_of(*parts: tuple[Part, int, bool], prompt: int = 10) -> Trace:
     """Segments of so many tokens, each stopped by the model or not."""
     segments = (
-        Segment((7,) * count, part, Origin.SAMPLED, (1,) if stopped else None) for part, count, stopped in parts
+        Segment((7,) * count, part, TokenOrigin.SAMPLED, (1,) if stopped else None) for part, count, stopped in parts
     )
     return Trace((5,) * prompt, tuple(segments))
 
@@ -63,10 +62,10 @@ def test_how_an_answer_ended_is_read_off_the_trace(name: str) -> None:
 # --- thinking that was opened again
 
 
-def answered(model: str, text: str, ending: Ending = Ending.FORCED) -> tuple[Dialect, Close]:
+def answered(model: str, text: str, ending: Ending = Ending.FORCED) -> tuple[ThinkingFormat, Close]:
     """A closed trace whose answer is that text, of a model's own tokenizer."""
     tokenizer = tokenizer_of(model)
-    answer = Segment(encode(text, tokenizer), Part.ANSWER, Origin.SAMPLED, None)
+    answer = Segment(encode(text, tokenizer), Part.ANSWER, TokenOrigin.SAMPLED, None)
     return dialect_of(model), Close(Trace((5,), (answer,)), ending)
 
 
@@ -105,41 +104,45 @@ REOPENED: Mapping[str, tuple[str, str, list[str], str]] = {
 def test_thinking_in_an_answer_is_counted_and_not_graded(name: str) -> None:
     model, text, thoughts, graded = REOPENED[name]
     tokenizer = tokenizer_of(model)
-    dialect, close = answered(model, text)
+    thinking_format, close = answered(model, text)
     if model == LAPTOP:
-        dialect = compose(["model=laptop"]).points[0].model.dialect
+        thinking_format = compose(["model=laptop"]).points[0].model.thinking_format
     assert decode(close.trace.part_ids(Part.ANSWER), tokenizer) == text
-    assert [text[each.begins : each.ends] for each in reopened(dialect, text)] == thoughts
-    assert graded_text(dialect, close, tokenizer) == graded
-    counted = thinks_on_tokens(dialect, close.trace, tokenizer)
+    assert [text[each.begins : each.ends] for each in reopened(thinking_format, text)] == thoughts
+    assert graded_text(thinking_format, close, tokenizer) == graded
+    counted = thinks_on_tokens(thinking_format, close.trace, tokenizer)
     assert bool(counted) == bool(thoughts)
     assert counted <= sum(len(encode(each, tokenizer)) for each in thoughts)
 
 
 def test_tokens_inside_are_counted_without_their_delimiters() -> None:
     tokenizer = tokenizer_of(QWEN)
-    dialect, close = answered(QWEN, " 12 <think>\nSix plus seven</think>\n\n13")
-    assert thinks_on_tokens(dialect, close.trace, tokenizer) == len(encode("Six plus seven", tokenizer)) == 3
+    thinking_format, close = answered(QWEN, " 12 <think>\nSix plus seven</think>\n\n13")
+    assert thinks_on_tokens(thinking_format, close.trace, tokenizer) == len(encode("Six plus seven", tokenizer)) == 3
 
 
 def test_characters_of_several_tokens_do_not_shift_the_count() -> None:
     """The tokenizer of these tests has no token for an emoji or a kanji, only for their bytes."""
     tokenizer = tokenizer_of(QWEN)
     for text in ("\U0001f600\u6570" * 20, "\ufffd" * 20, "x"):
-        dialect, close = answered(QWEN, f" {text}<think>\nSix plus seven</think>\n\n{text}<think>\nIt is")
-        assert thinks_on_tokens(dialect, close.trace, tokenizer) == 5
+        thinking_format, close = answered(QWEN, f" {text}<think>\nSix plus seven</think>\n\n{text}<think>\nIt is")
+        assert thinks_on_tokens(thinking_format, close.trace, tokenizer) == 5
 
 
 def test_a_model_that_reopens_its_thinking_a_thousand_times_is_counted() -> None:
-    dialect, close = answered(QWEN, "<think>\nIt is thirteen</think>\n\n" * 1000)
-    assert thinks_on_tokens(dialect, close.trace, tokenizer_of(QWEN)) == 3000
+    thinking_format, close = answered(QWEN, "<think>\nIt is thirteen</think>\n\n" * 1000)
+    assert thinks_on_tokens(thinking_format, close.trace, tokenizer_of(QWEN)) == 3000
 
 
 def test_a_countdown_that_goes_on_in_the_answer_is_thinking_again() -> None:
-    dialect = compose(["model=laptop", "dialect@model.dialect=s1_steps_forced"]).points[0].model.dialect
+    thinking_format = (
+        compose(["model=laptop", "thinking_format@model.thinking_format=s1_steps_forced"])
+        .points[0]
+        .model.thinking_format
+    )
     text = " 12\n<|im_start|>1 steps left\n14\n<|im_start|>answer\n13"
-    assert [text[each.begins : each.ends] for each in reopened(dialect, text)] == ["1 steps left\n14\n"]
-    assert reopened(dialect, "<|im_start|>answer\n13") == []
+    assert [text[each.begins : each.ends] for each in reopened(thinking_format, text)] == ["1 steps left\n14\n"]
+    assert reopened(thinking_format, "<|im_start|>answer\n13") == []
 
 
 def test_a_dialect_without_an_opening_never_thinks_again() -> None:
@@ -152,7 +155,7 @@ def test_the_words_before_a_stop_are_outside_only_if_the_thinking_was_closed() -
     tokenizer = tokenizer_of(SKY)
     stop = encode(".<|end_of_solution|>", tokenizer)
     for text, graded in (("13", "Final Answer:13."), (f"12{SKY_START}\n\n14", "Final Answer:12")):
-        segment = Segment(encode(text, tokenizer), Part.ANSWER, Origin.SAMPLED, stop)
+        segment = Segment(encode(text, tokenizer), Part.ANSWER, TokenOrigin.SAMPLED, stop)
         close = Close(Trace((5,), (segment,)), Ending.FORCED)
         assert graded_text(dialect_of(SKY), close, tokenizer) == graded
 

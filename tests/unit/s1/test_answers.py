@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import Budget, ConfigError, EngineConfig, EngineKind, Generate
-from s1.generate.answers import answer, seed_of
+from s1.config.schema import Budget, ConfigError, EngineConfig, EngineKind, Generate
 from s1.generate.engine import Engine
 from s1.generate.engines import installed, read_engine
 from s1.generate.scripted import ScriptedEngine
-from s1.records import Answer, Ending, Question, read_rows, write_rows
-from s1.stages import Answering
-from sweep.identity import Json
-from sweep.stage import Finished, Work
+from s1.generate.traces import seed_of, traces
+from s1.records import Ending, Question, TraceRow, read_rows, write_rows
+from s1.stages import TracesConfig
+from sweep.core.identity import Json
+from sweep.core.stage import Finished, Work
 from tests.support.words import DIALECT, Storyteller, WordTokenizer, babbler, budget
 
 CONTEXT = 200
@@ -45,23 +45,23 @@ class Opening:
         return engine
 
 
-def work(root: Path, key: str, wanted: Budget, generate: Generate = GREEDY, questions: int = 3) -> Work[Answering]:
+def work(root: Path, key: str, wanted: Budget, generate: Generate = GREEDY, questions: int = 3) -> Work[TracesConfig]:
     out, scratch, shared, asked = (root / key / "out", root / key / "scratch", root / "shared", root / "questions")
     for directory in (out, scratch, shared, asked):
         directory.mkdir(parents=True, exist_ok=True)
     rows = [Question(f"q{i}", f" Question {i} ?", "13") for i in range(questions)]
     write_rows(asked / "questions.jsonl", rows)
-    config = Answering(wanted, DIALECT, ENGINE, installed(ENGINE.kind), generate, CONTEXT)
+    config = TracesConfig(wanted, DIALECT, ENGINE, installed(ENGINE.kind), generate, CONTEXT)
     inputs = {"model": (root / "model",), "questions": (asked,)}
     return Work(key, config, inputs, out, scratch, shared, settings={}, report=lambda done, total, unit: None)
 
 
-def answers(made: Work[Answering]) -> list[Answer]:
-    return read_rows(made.out / "answers.jsonl", Answer)
+def answers(made: Work[TracesConfig]) -> list[TraceRow]:
+    return read_rows(made.out / "answers.jsonl", TraceRow)
 
 
-def finish(works: list[Work[Answering]], opening: Opening) -> dict[str, Mapping[str, object]]:
-    return {finished.key: finished.summary for finished in answer(works, opening)}
+def finish(works: list[Work[TracesConfig]], opening: Opening) -> dict[str, Mapping[str, object]]:
+    return {finished.key: finished.summary for finished in traces(works, opening)}
 
 
 def test_answers_are_written_in_question_order_then_sample(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_an_interrupted_batch_goes_on_where_it_was(tmp_path: Path) -> None:
     """The first work is complete when the process dies; what the others had generated is not generated again."""
     first, second = work(tmp_path, "a", budget(2)), work(tmp_path, "b", budget(waits=2))
     opening = Opening()
-    running = answer([first, second], opening)
+    running = traces([first, second], opening)
     assert next(running).key == "a"
     running.close()
     finish([second], opening)
@@ -157,7 +157,7 @@ def test_an_interrupted_batch_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_each_work_is_finished_as_soon_as_its_last_trace_is_closed(tmp_path: Path) -> None:
     order = [
         finished.key
-        for finished in answer([work(tmp_path, "long", budget(waits=2)), work(tmp_path, "short", budget(2))], Opening())
+        for finished in traces([work(tmp_path, "long", budget(waits=2)), work(tmp_path, "short", budget(2))], Opening())
     ]
     assert order == ["short", "long"]
 
@@ -165,7 +165,7 @@ def test_each_work_is_finished_as_soon_as_its_last_trace_is_closed(tmp_path: Pat
 def test_progress_counts_traces(tmp_path: Path) -> None:
     told: list[tuple[int, int, str]] = []
     made = replace(work(tmp_path, "a", budget(4)), report=lambda *progress: told.append(progress))
-    assert [type(each) for each in answer([made], Opening())] == [Finished]
+    assert [type(each) for each in traces([made], Opening())] == [Finished]
     assert told == [(1, 3, "traces"), (2, 3, "traces"), (3, 3, "traces")]
 
 
@@ -215,20 +215,20 @@ def test_works_of_different_models_are_not_answered_together(tmp_path: Path) -> 
     one, other = work(tmp_path, "a", budget(4)), work(tmp_path, "b", budget(4))
     other = replace(other, inputs={**other.inputs, "model": (tmp_path / "another",)})
     with pytest.raises(ConfigError, match="own batch"):
-        list(answer([one, other], Opening()))
+        list(traces([one, other], Opening()))
 
 
 def test_a_context_that_the_model_does_not_hold_is_refused(tmp_path: Path) -> None:
     made = work(tmp_path, "a", budget(4))
     made = replace(made, config=replace(made.config, context_tokens=CONTEXT + 1))
     with pytest.raises(ConfigError, match="context_tokens 201: the model holds 200"):
-        list(answer([made], Opening()))
+        list(traces([made], Opening()))
 
 
 def test_no_questions_are_refused_before_the_model_is_loaded(tmp_path: Path) -> None:
     opening = Opening()
     with pytest.raises(ConfigError, match="no questions"):
-        list(answer([work(tmp_path, "a", budget(4), questions=0)], opening))
+        list(traces([work(tmp_path, "a", budget(4), questions=0)], opening))
     assert not opening.opened
 
 
@@ -262,7 +262,7 @@ def test_what_was_read_from_the_continuation_store_is_noted(tmp_path: Path) -> N
 def test_traces_of_a_model_of_other_bytes_are_not_continued(tmp_path: Path) -> None:
     """A model that was damaged and made again on another machine: its key is the same, its digest is not."""
 
-    def made(key: str, digest: str) -> Work[Answering]:
+    def made(key: str, digest: str) -> Work[TracesConfig]:
         return replace(work(tmp_path, key, budget(4)), shared=tmp_path / "shared", digests={"model": (digest,)})
 
     summaries = [finish([made(key, digest)], Opening())[key] for key, digest in (("a", "0a"), ("b", "0b"), ("c", "0a"))]

@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from s1.config import Budget, Compat, Forcing
-from s1.generate.methods.method import ComputeRequest
-from s1.records import AnswerEnd, Ending, Outcome, Score
-from s1.stats.audit import Audit, audit, label_as_measured
+from s1.config.schema import Budget, Compat, ComputeRequest, Forcing
+from s1.generate.audit import Audit, audit, label_as_measured
+from s1.records import AnswerEnd, Ending, Outcome, ScoreRow
 from tests.support.words import budget
 
-ENDED = Score("q1", 0, "7", "7", True, Outcome.ANSWERED, Ending.NATURAL, 20, 3, AnswerEnd.STOP, 0, 0, 25)
+ENDED = ScoreRow("q1", 0, "7", "7", True, Outcome.ANSWERED, Ending.NATURAL, 20, 3, AnswerEnd.STOP, 0, 0, 25)
 CUT = replace(ENDED, question_id="q2", outcome=Outcome.FORCED, ending=Ending.FORCED, thinking_tokens=16)
 UNREADABLE = replace(ENDED, question_id="q3", extracted=None, correct=False, outcome=Outcome.NONE)
 CAPPED = replace(ENDED, question_id="q4", answer_end=AnswerEnd.CAP, correct=False)

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1.cells import csv_text, guarded, unguarded
-from s1.report import markdown
-from s1.report.columns import read_rows, written_rows
+from s1.files.csv_files import csv_text, guarded, read_rows, unguarded, written_rows
+from s1.report import format
 
 FORMULAS = [
     "=1+1",
@@ -72,11 +71,11 @@ def test_a_table_of_ours_gives_labels_back_and_keeps_its_numbers(tmp_path: Path)
     ],
 )
 def test_a_cell_of_a_markdown_table_stays_one_cell_of_text(text: str, cell: str) -> None:
-    assert markdown.cell(text) == cell
+    assert format.cell(text) == cell
 
 
 def test_code_and_blocks_keep_what_is_in_them() -> None:
-    assert markdown.code("id-1") == "`id-1`"
-    assert markdown.code("a`b|c") == "`` a`b\\|c ``"
-    assert markdown.indented("one\n# two") == "    one\n    # two"
-    assert markdown.prose("<script>\n# title") == "&lt;script>\\n# title"
+    assert format.code("id-1") == "`id-1`"
+    assert format.code("a`b|c") == "`` a`b\\|c ``"
+    assert format.indented("one\n# two") == "    one\n    # two"
+    assert format.prose("<script>\n# title") == "&lt;script>\\n# title"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from s1.generate.census import describe, mend
 from s1.generate.continuations import Continuations, stream_key
-from sweep.identity import key_of
-from sweep.provenance import PROJECT
+from s1.generate.store_statistics import repair_shared, shared_statistics
+from sweep.core.identity import key_of
+from sweep.core.provenance import PROJECT
 from tests.unit.s1.test_continuations import REQUEST, ask, counting, replace, small_file
 
 
@@ -30,7 +30,7 @@ def the_file(shared: Path) -> Path:
 def test_streams_and_tokens_are_counted_by_store(shared: Path) -> None:
     small_file(shared / "continuations" / "aaaa")
     (shared / "continuations" / "9f3c" / "engine.json").write_text('{"engine": "vllm", "vllm": "0.32.0"}')
-    report = describe(shared)
+    report = shared_statistics(shared)
     assert report.lines == (
         "continuations/9f3c: 1 streams, 8 tokens in 1 files",
         "  vllm (vllm 0.32.0)",
@@ -43,24 +43,24 @@ def test_what_a_redo_began_is_counted_checked_and_mended_too(shared: Path) -> No
     small_file(shared / "redo-1" / "continuations" / "9f3c")
     (path,) = (shared / "redo-1").rglob("*.jsonl")
     path.write_bytes(path.read_bytes()[:-3])
-    report = describe(shared)
+    report = shared_statistics(shared)
     assert [line.partition(":")[0] for line in report.lines] == ["continuations/9f3c", "redo-1/continuations/9f3c"]
     assert report.faults == (f"{path.relative_to(shared)}: 1 torn or damaged lines, left out by every reader",)
-    mend(shared)
-    assert describe(shared).faults == ()
+    repair_shared(shared)
+    assert shared_statistics(shared).faults == ()
 
 
 def test_a_store_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
-    assert describe(tmp_path).lines == ()
+    assert shared_statistics(tmp_path).lines == ()
 
 
 def test_a_file_cut_in_half_is_told_and_mended(shared: Path) -> None:
     path = the_file(shared)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     name = path.relative_to(shared)
-    assert describe(shared).faults == (f"{name}: 1 torn or damaged lines, left out by every reader",)
-    mend(shared)
-    assert describe(shared).faults == ()
+    assert shared_statistics(shared).faults == (f"{name}: 1 torn or damaged lines, left out by every reader",)
+    repair_shared(shared)
+    assert shared_statistics(shared).faults == ()
     assert list(shared.rglob("*.jsonl")) == [path]
     with Continuations(path.parent) as store:  # what was whole is still served
         assert store.serve(stream_key(REQUEST), replace(REQUEST, max_tokens=2)) is not None
@@ -70,7 +70,7 @@ def test_a_mend_takes_the_damaged_lines_and_no_others(shared: Path) -> None:
     path = the_file(shared)
     first, second, third = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + second.replace(b"1", b"2", 1) + third)
-    mend(shared)
+    repair_shared(shared)
     assert path.read_bytes() == first + third
 
 
@@ -79,16 +79,16 @@ def test_writers_who_disagree_are_counted_and_are_no_damage(tmp_path: Path) -> N
     with Continuations(folder) as one, Continuations(folder) as other:
         ask(one, counting(50), REQUEST)
         ask(other, counting(4), REQUEST)
-    report = describe(tmp_path)
+    report = shared_statistics(tmp_path)
     assert report.faults == ()
     assert report.lines[0].endswith("in 2 files; 1 chunks left out, their writers disagree with earlier ones")
 
 
 def test_an_unreadable_engine_file_is_told_and_mended(shared: Path) -> None:
     (shared / "continuations" / "9f3c" / "engine.json").write_text("[1]")
-    assert describe(shared).faults == ("continuations/9f3c/engine.json: not the fingerprint of an engine",)
-    mend(shared)
-    assert describe(shared).faults == ()
+    assert shared_statistics(shared).faults == ("continuations/9f3c/engine.json: not the fingerprint of an engine",)
+    repair_shared(shared)
+    assert shared_statistics(shared).faults == ()
 
 
 def test_an_engine_file_that_its_folder_is_not_named_after_is_a_fault(tmp_path: Path) -> None:
@@ -96,22 +96,24 @@ def test_an_engine_file_that_its_folder_is_not_named_after_is_a_fault(tmp_path: 
     folder = tmp_path / "continuations" / key_of(flat)
     small_file(folder)
     (folder / "engine.json").write_text(json.dumps(flat))
-    assert describe(tmp_path).faults == ()
+    assert shared_statistics(tmp_path).faults == ()
     (folder / "engine.json").write_text(json.dumps({**flat, "vllm": "0.33.0"}))
-    assert describe(tmp_path).faults == (f"continuations/{folder.name}/engine.json: not the fingerprint of an engine",)
+    assert shared_statistics(tmp_path).faults == (
+        f"continuations/{folder.name}/engine.json: not the fingerprint of an engine",
+    )
 
 
 def test_directories_in_place_of_files_are_reported_and_set_aside(shared: Path) -> None:
     folder = shared / "continuations" / "9f3c"
     for name in ("a.jsonl", "engine.json", "model.json"):
         (folder / name).mkdir()
-    assert describe(shared).faults == (
+    assert shared_statistics(shared).faults == (
         "continuations/9f3c/a.jsonl: Is a directory, left out by every reader",
         "continuations/9f3c/model.json: damaged, so nobody uses what lies there",
         "continuations/9f3c/engine.json: not the fingerprint of an engine",
     )
-    mend(shared)
-    assert describe(shared).faults == ()
+    repair_shared(shared)
+    assert shared_statistics(shared).faults == ()
 
 
 def test_the_store_command_lists_checks_and_mends_it(tmp_path: Path) -> None:

@@ -15,9 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from s1.train.checkpoints import fault_of, mark_complete, newest_whole, publish, remove_unfinished, saving_folder
+from s1.train.checkpoints import (
+    checkpoint_fault,
+    mark_complete,
+    newest_whole,
+    publish_checkpoint,
+    remove_unfinished,
+    saving_folder,
+)
 from s1.train.sft import train
-from s1.train.trainer import Course, arguments_of, resume_of
+from s1.train.trainer import TrainerHooks, arguments_of, resume_of
 from tests.support.training import RECIPE, SETTINGS, metrics, training_inputs, work
 
 
@@ -189,16 +196,16 @@ def a_checkpoint(folder: Path, step: int, content: bytes) -> Path:
 
 def test_two_attempts_that_save_the_same_step_leave_the_bytes_of_one(tmp_path, caplog):
     one, other = (a_checkpoint(tmp_path / name, 2, name.encode() * 1000) for name in ("saving-a-1", "saving-b-2"))
-    publish(one, {})
-    publish(other, {})
-    assert fault_of(tmp_path / "checkpoint-2", {}) is None
+    publish_checkpoint(one, {})
+    publish_checkpoint(other, {})
+    assert checkpoint_fault(tmp_path / "checkpoint-2", {}) is None
     assert (tmp_path / "checkpoint-2" / "optimizer.pt").read_bytes() == b"saving-a-1" * 1000
     assert "another attempt at this stage has saved it" in caplog.text
 
 
 def test_the_two_newest_are_kept(tmp_path):
     for step in (2, 4, 10, 12):
-        publish(a_checkpoint(saving_folder(tmp_path), step, b"12345678"), {})
+        publish_checkpoint(a_checkpoint(saving_folder(tmp_path), step, b"12345678"), {})
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-10", "checkpoint-12"]
     assert not list(saving_folder(tmp_path).iterdir())
 
@@ -252,7 +259,7 @@ def test_all_processes_of_a_group_go_on_from_what_its_first_one_found(undisturbe
 def member() -> None:
     """Run by each process of a group."""
     place = Path(os.environ["PLACE"])
-    course = Course(6, place / "scratch", lambda *_progress: None, lambda: False, None)
+    course = TrainerHooks(6, place / "scratch", lambda *_progress: None, lambda: False, None)
     arguments = arguments_of(RECIPE, course, SETTINGS, int(os.environ["WORLD_SIZE"]))
     resume = resume_of(arguments, course)
     assert resume.checkpoint is not None

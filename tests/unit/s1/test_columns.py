@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from s1.report.columns import FILES, Type
-from s1.report.table import as_written, read_table, shown
+from s1.files.csv_files import FILES, Type
+from s1.report.tables import as_written, read_table, shown
 from sweep.errors import InputError
 
 HEADING = (

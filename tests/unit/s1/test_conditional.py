@@ -10,23 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1.config import ConfigError, Dialect
-from s1.data.condition import condition
+from s1.config.data import Control
+from s1.config.schema import ConfigError, ThinkingFormat
 from s1.data.conditional import Length, amount_of, conditioned, instruction, power_of_two_from, prompted, steps_of
-from s1.dialect import dialect_ids, encode, prompt_of, prompt_text, training_text
+from s1.data.conditioned import conditioned_rows
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
-from s1.generate.rollout import Job, Rollout
+from s1.generate.rollout import Rollout, TraceJob
 from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Trace
+from s1.models.location import CHAT_PIECES, piece_tokenizer
+from s1.models.thinking_format import encode, prompt_of, prompt_text, thinking_format_ids, training_text
 from s1.pipeline import stages_of
-from s1.recipe import Control
 from s1.records import Ending, Example, read_rows, write_rows
-from s1.stages import Conditioning
-from s1.train.audit import defect, delimited_once
-from s1.train.start import CHAT_PIECES, piece_tokenizer
-from sweep.compose import compose
-from sweep.stage import Work
+from s1.stages import ConditionedConfig
+from s1.train.text_audit import defect, delimited_once
+from sweep.config.compose import compose
+from sweep.core.stage import Work
 from tests.support.speakers import Reciter
 from tests.support.words import budget, policy_of, told
 
@@ -41,8 +41,8 @@ TOKENIZER = piece_tokenizer((*CHAT_PIECES, "steps", " left"))
 
 
 @cache
-def dialect(name: str) -> Dialect:
-    return compose(["model=laptop", f"dialect@model.dialect={name}"]).points[0].model.dialect
+def thinking_format(name: str) -> ThinkingFormat:
+    return compose(["model=laptop", f"thinking_format@model.thinking_format={name}"]).points[0].model.thinking_format
 
 
 def lengths(examples: list[Example]) -> list[int]:
@@ -55,7 +55,7 @@ def lengths(examples: list[Example]) -> list[int]:
     ids=lambda value: getattr(value, "value", value),
 )
 def test_the_training_text_is_the_papers(control: Control, name: str, golden: Callable[[str, str], None]) -> None:
-    spoken = dialect(name)
+    spoken = thinking_format(name)
     texts = []
     for example in conditioned(EXAMPLES, lengths(EXAMPLES), control, spoken):
         prompt = prompt_text(spoken, example.question, TOKENIZER)
@@ -124,7 +124,7 @@ def test_a_count_is_rounded_up_to_a_power_of_two(count: int) -> None:
 @given(st.lists(st.text("ab \n", min_size=1).filter(lambda text: text.strip()), min_size=1, max_size=70))
 def test_a_trace_counts_down_from_the_number_of_its_prompt_and_never_reaches_zero(parts: list[str]) -> None:
     example = Example("0", "Why?", "\n\n".join(parts), "13")
-    (made,) = conditioned([example], [1], Control.STEPS, dialect("s1_steps"))
+    (made,) = conditioned([example], [1], Control.STEPS, thinking_format("s1_steps"))
     steps = made.thinking.split(STEP)
     counts = [int(step.split(" ", 1)[0]) for step in steps]
     assert made.question == f"Why?\n\nThink for up to {counts[0]} steps."
@@ -134,26 +134,27 @@ def test_a_trace_counts_down_from_the_number_of_its_prompt_and_never_reaches_zer
 
 
 def test_longer_than_the_median_is_long() -> None:
-    made = conditioned([EXAMPLES[0]] * 4, [10, 30, 20, 20], Control.CLASS, dialect("s1"))
+    made = conditioned([EXAMPLES[0]] * 4, [10, 30, 20, 20], Control.CLASS, thinking_format("s1"))
     assert ["long amount" in each.question for each in made] == [False, True, False, False]
 
 
 def test_a_trace_that_holds_the_delimiter_is_refused() -> None:
     example = Example("7", "Why?", "Because of <|im_start|>, I think.", "13")
     with pytest.raises(ConfigError, match=r"example 7: its trace holds '<\|im_start\|>'"):
-        conditioned([example], [5], Control.STEPS, dialect("s1_steps"))
+        conditioned([example], [5], Control.STEPS, thinking_format("s1_steps"))
 
 
 def test_a_dialect_that_cannot_open_several_steps_is_refused_before_anything_runs() -> None:
     (x,) = compose(["data=dial_1k", "data.control=steps"]).points
     with pytest.raises(
-        ConfigError, match=r"cannot open one step after another\. Choose dialect@model\.dialect=s1_steps"
+        ConfigError,
+        match=r"cannot open one step after another\. Choose thinking_format@model\.thinking_format=s1_steps",
     ):
         stages_of(x)
 
 
 def test_a_countdown_passes_the_audit_of_the_training_text() -> None:
-    spoken = dialect("s1_steps")
+    spoken = thinking_format("s1_steps")
     for example in conditioned(EXAMPLES, lengths(EXAMPLES), Control.STEPS, spoken):
         text = training_text(spoken, "", example.thinking, example.answer)
         assert defect(example, spoken, Control.STEPS) is None
@@ -162,21 +163,21 @@ def test_a_countdown_passes_the_audit_of_the_training_text() -> None:
 
 def test_without_control_there_is_no_set_to_make() -> None:
     with pytest.raises(ConfigError, match="control none: no set is made for it"):
-        conditioned(EXAMPLES, lengths(EXAMPLES), Control.NONE, dialect("s1"))
+        conditioned(EXAMPLES, lengths(EXAMPLES), Control.NONE, thinking_format("s1"))
 
 
-def conditioning(home: Path, examples: list[Example]) -> Work[Conditioning]:
+def conditioning(home: Path, examples: list[Example]) -> Work[ConditionedConfig]:
     for name in ("rows", "model", "out"):
         (home / name).mkdir()
     write_rows(home / "rows" / "rows.jsonl", examples)
     TOKENIZER.save_pretrained(home / "model")
     inputs = {"rows": (home / "rows",), "model": (home / "model",)}
-    config = Conditioning(Control.TOKENS, dialect("s1"))
+    config = ConditionedConfig(Control.TOKENS, thinking_format("s1"))
     return Work("key", config, inputs, home / "out", home, home, {}, lambda *_progress: None)
 
 
 def test_the_stage_counts_the_tokens_of_the_model(tmp_path: Path) -> None:
-    summary = condition(conditioning(tmp_path, EXAMPLES))
+    summary = conditioned_rows(conditioning(tmp_path, EXAMPLES))
     made = read_rows(tmp_path / "out" / "rows.jsonl", Example)
     counted = lengths(EXAMPLES)
     assert summary == {"examples": 3, "shortest_tokens": min(counted), "longest_tokens": max(counted)}
@@ -190,7 +191,7 @@ def test_the_stage_counts_the_tokens_of_the_model(tmp_path: Path) -> None:
 
 def test_an_empty_trace_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="example 8: its trace is empty"):
-        condition(conditioning(tmp_path, [*EXAMPLES, Example("8", "Why?", " \n", "13")]))
+        conditioned_rows(conditioning(tmp_path, [*EXAMPLES, Example("8", "Why?", " \n", "13")]))
 
 
 @pytest.mark.parametrize("name", ["s1_steps", "s1_steps_forced"])
@@ -198,15 +199,15 @@ def test_a_countdown_is_thinking_until_the_answer_or_where_told_until_zero(
     name: str, golden: Callable[[str, str], None], tmp_path: Path
 ) -> None:
     """The model counts below zero, as the paper's did, and answers then."""
-    spoken = dialect(name)
+    spoken = thinking_format(name)
     counts = [f"{STEP}{count} steps left\nHm.\n" for count in (1, 0, -1)]
     said = f"{''.join(counts)}{STEP}answer\n"
     prompt = prompt_of(spoken, prompted("Why?", Control.STEPS, 1), TOKENIZER)
     text = prompt_text(spoken, prompted("Why?", Control.STEPS, 1), TOKENIZER)
     model = Reciter(TOKENIZER, text, f"{said}13<|im_end|>", f"{STEP}answer\n", "13<|im_end|>")
-    policy = policy_of(budget(answer_tokens=16), dialect_ids(spoken, TOKENIZER), (), 400)
+    policy = policy_of(budget(answer_tokens=16), thinking_format_ids(spoken, TOKENIZER), (), 400)
     with Continuations(tmp_path) as store:
-        job = Job("only", "", policy, Trace(prompt.ids), Sampling(0.0), 0, store)
+        job = TraceJob("only", "", policy, Trace(prompt.ids), Sampling(0.0), 0, store)
         ((_, closed),) = Rollout(ScriptedEngine(model, len(TOKENIZER), 400)).run([job])
     assert closed.ending is Ending.NATURAL
     golden(f"traces/{name}.txt", told(closed, TOKENIZER))

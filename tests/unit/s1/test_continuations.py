@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s1.config import ConfigError
+from s1.config.schema import ConfigError
+from s1.files.checked_lines import checked_line
 from s1.generate.continuations import Continuations, folder_of_model, stream_key
-from s1.generate.engine import Completion, Request, Sampling
+from s1.generate.engine import Completion, GenerationRequest, Sampling
 from s1.generate.scripted import ScriptedEngine
-from s1.lines import checked_line
 from tests.support.engines import finish
 from tests.support.words import babbler
 
 STOP = (1,)
-REQUEST = Request((5, 6), 8, (STOP,), False, Sampling(0.0), 0)
+REQUEST = GenerationRequest((5, 6), 8, (STOP,), False, Sampling(0.0), 0)
 
 
 def counting(stop_at: int) -> ScriptedEngine:
@@ -27,7 +27,7 @@ def counting(stop_at: int) -> ScriptedEngine:
     return ScriptedEngine(lambda ids, request, forbidden: 1 if len(ids) >= stop_at else 10 + len(ids), 100, 100)
 
 
-def ask(store: Continuations, engine: ScriptedEngine, request: Request) -> Completion:
+def ask(store: Continuations, engine: ScriptedEngine, request: GenerationRequest) -> Completion:
     """What a rollout does for one demand."""
     key = stream_key(request)
     while (completion := store.serve(key, request)) is None:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import ConfigError
-from s1.data.clean import clean
+from s1.config.data import Filters, GraderKind, SeedSet, Selection, Strategy
+from s1.config.schema import ConfigError
 from s1.data.curate import curate
-from s1.data.difficulty import exam
+from s1.data.difficulty import solver_rows
+from s1.data.filter import filtered
 from s1.data.funnel import read_funnel
 from s1.evaluate.questions import questions
-from s1.recipe import Cleaning, GraderKind, SeedSet, Selection, Strategy
-from s1.records import ROWS, Chosen, Example, PoolRow, Question, read_rows, write_rows
-from s1.stages import Cleansing, Curating, Exam, Questions
+from s1.records import ROWS, Example, PoolRow, Question, SelectedRow, read_rows, write_rows
+from s1.stages import CuratedConfig, FilteredConfig, QuestionsConfig, SolverRowsConfig
 from tests.support.pools import AIME, PATTERNS, model_directory, order, pool_directory, row, score
 
 ALL = Selection(Strategy.ALL)
@@ -26,9 +26,9 @@ def cleaned(directory: Path, rows: Sequence[PoolRow], against: Sequence[str] = (
     pool = pool_directory(directory / "pool", rows)
     (directory / "asked").mkdir()
     write_rows(directory / "asked" / "questions.jsonl", [Question(text, text, "1") for text in against])
-    config = Cleansing(Cleaning(8, PATTERNS))
-    clean(order(directory / "clean", config, rows=pool, against=directory / "asked"))
-    return directory / "clean"
+    config = FilteredConfig(Filters(8, PATTERNS))
+    filtered(order(directory / "filtered", config, rows=pool, against=directory / "asked"))
+    return directory / "filtered"
 
 
 def told(directory: Path) -> list[tuple[str, int, dict[str, int]]]:
@@ -56,9 +56,9 @@ def test_cleaning_counts_what_every_step_drops(tmp_path: Path) -> None:
 
 
 def curated(directory: Path, rows: Path, selection: Selection, **inputs: object) -> dict[str, object]:
-    given = {"exam": (), "scores": (), **inputs}
+    given = {"solver_rows": (), "scores": (), **inputs}
     solvers = [f"solver {n}" for n, _ in enumerate(given["scores"])]
-    config = Curating(selection, GraderKind.INTEGER, solvers)
+    config = CuratedConfig(selection, GraderKind.INTEGER, solvers)
     model = model_directory(directory.with_name("model"))
     return dict(curate(order(directory, config, rows=rows, model=model, **given)))
 
@@ -70,10 +70,10 @@ def test_a_pool_without_cleaning_becomes_examples_sorted_by_id(tmp_path: Path) -
         Example(f"{n:04d}", f"What is {n} and one more?", "step " * n + "so", answer)
         for n, answer in ((1, "Final Answer: 9"), (2, "Final Answer: 3"), (3, "Final Answer: 4"))
     ]
-    assert read_rows(tmp_path / "curated" / "selection.jsonl", Chosen) == [
-        Chosen("0001", "made", "made", tokens=2, teacher_correct=False),
-        Chosen("0002", "made", "made", tokens=3, teacher_correct=None),
-        Chosen("0003", "made", "sums", tokens=4, teacher_correct=True),
+    assert read_rows(tmp_path / "curated" / "selection.jsonl", SelectedRow) == [
+        SelectedRow("0001", "made", "made", tokens=2, teacher_correct=False),
+        SelectedRow("0002", "made", "made", tokens=3, teacher_correct=None),
+        SelectedRow("0003", "made", "sums", tokens=4, teacher_correct=True),
     ]
     assert told(tmp_path / "curated") == [
         ("collected", 4, {}),
@@ -103,14 +103,17 @@ def answered(directory: Path, asked: Path, right: Mapping[str, bool]) -> Path:
 def test_what_a_solver_gets_right_is_dropped_before_the_draw(tmp_path: Path) -> None:
     """The whole way: pool, exam, the questions stage of the task, two solvers, curation."""
     pool = pool_directory(tmp_path / "pool", [*(row(n) for n in range(1, 6)), row(6, solution="see page 6 or 7")])
-    assert exam(order(tmp_path / "exam", Exam(GraderKind.INTEGER), rows=pool)) == {"asked": 5, "without_reference": 1}
-    questions(order(tmp_path / "asked", Questions("dial", hub=None, limit=None), rows=tmp_path / "exam"))
+    assert solver_rows(order(tmp_path / "solver_rows", SolverRowsConfig(GraderKind.INTEGER), rows=pool)) == {
+        "asked": 5,
+        "without_reference": 1,
+    }
+    questions(order(tmp_path / "asked", QuestionsConfig("dial", hub=None, limit=None), rows=tmp_path / "solver_rows"))
     wrong = dict.fromkeys(["2", "3", "4", "5", "6"], False)
     scores = [
         answered(tmp_path / "first", tmp_path / "asked", wrong | {"2": True, "3": True}),
         answered(tmp_path / "second", tmp_path / "asked", wrong | {"3": True}),
     ]
-    inputs = {"exam": [tmp_path / "exam", tmp_path / "asked"], "scores": scores}
+    inputs = {"solver_rows": [tmp_path / "solver_rows", tmp_path / "asked"], "scores": scores}
     curated(tmp_path / "curated", pool, Selection(Strategy.LONGEST, 2), **inputs)
     assert [each.id for each in read_rows(tmp_path / "curated" / ROWS, Example)] == ["0004", "0005"]
     assert told(tmp_path / "curated")[2:] == [
@@ -157,7 +160,7 @@ def test_the_order_of_the_file_changes_no_byte_of_the_product(tmp_path: Path, st
 def test_an_exam_that_cannot_ask_anything_is_refused(tmp_path: Path) -> None:
     pool = pool_directory(tmp_path / "pool", [row(1, solution="a half"), row(2, solution=None)])
     with pytest.raises(ConfigError, match=r"data.grader integer: reads the reference of none of 2 rows"):
-        exam(order(tmp_path / "exam", Exam(GraderKind.INTEGER), rows=pool))
+        solver_rows(order(tmp_path / "solver_rows", SolverRowsConfig(GraderKind.INTEGER), rows=pool))
 
 
 def test_a_pool_of_which_cleaning_leaves_nothing_is_refused_with_the_reasons(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1.config import ConfigError
-from s1.data import difficulty, quality
-from s1.data.difficulty import exam_rows, solved
-from s1.data.funnel import Drop, Step, read_funnel, sift, step_of, write_funnel
+from s1.config.data import GraderKind, Pattern
+from s1.config.schema import ConfigError
+from s1.data import difficulty, filter
+from s1.data.difficulty import solved_by, solver_rows_of
+from s1.data.funnel import Drop, FunnelStep, filter_rows, funnel_step, read_funnel, write_funnel
 from s1.evaluate.rows import Row
-from s1.recipe import GraderKind, Pattern
 from s1.records import Question
 from tests.support.pools import AIME, PATTERNS, row, score
 
@@ -26,9 +26,9 @@ def test_kept_and_dropped_add_up(verdicts: list[str | None]) -> None:
     rows = [row(n) for n in range(len(verdicts))]
     if None not in verdicts:
         with pytest.raises(ConfigError, match=f"data step named: keeps none of {len(rows)} rows"):
-            sift("named", rows, verdicts)
+            filter_rows("named", rows, verdicts)
         return
-    kept, step = sift("named", rows, verdicts)
+    kept, step = filter_rows("named", rows, verdicts)
     assert step.kept == len(kept)
     assert step.kept + step.dropped_rows == len(rows)
     assert step.dropped == {reason: verdicts.count(reason) for reason in set(verdicts) - {None}}
@@ -37,12 +37,12 @@ def test_kept_and_dropped_add_up(verdicts: list[str | None]) -> None:
 
 def test_a_step_shows_two_rows_of_each_reason_by_how_their_questions_begin(tmp_path: Path) -> None:
     rows = [row(n, f"Question\n  {n} " + "long " * 40) for n in range(5)]
-    step = step_of("named", rows[:1], [Drop(each, "long") for each in rows[1:]])
+    step = funnel_step("named", rows[:1], [Drop(each, "long") for each in rows[1:]])
     assert [(each.id, each.reason) for each in step.examples] == [("0001", "long"), ("0002", "long")]
     assert step.examples[0].question.startswith("Question 1 long long")
     assert len(step.examples[0].question) == 80
-    write_funnel(tmp_path, [Step("collected", 5), step])
-    assert read_funnel(tmp_path) == [Step("collected", 5), step]
+    write_funnel(tmp_path, [FunnelStep("collected", 5), step])
+    assert read_funnel(tmp_path) == [FunnelStep("collected", 5), step]
 
 
 # ------------------------------------------------------------------------------------------------- quality
@@ -61,7 +61,7 @@ def test_a_step_shows_two_rows_of_each_reason_by_how_their_questions_begin(tmp_p
     ],
 )
 def test_a_row_that_cannot_be_an_example_says_what_it_lacks(fields: dict[str, str | None], reason: str | None) -> None:
-    assert quality.incomplete(row(1, **fields)) == reason
+    assert filter.why_incomplete(row(1, **fields)) == reason
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_a_row_that_cannot_be_an_example_says_what_it_lacks(fields: dict[str, st
     ],
 )
 def test_the_patterns_of_s1_drop_what_they_did(question: str, source: str, reason: str | None) -> None:
-    assert quality.verdicts([row(1, question, source=source)], PATTERNS) == [reason]
+    assert filter.quality_reasons([row(1, question, source=source)], PATTERNS) == [reason]
 
 
 def test_a_bad_regular_expression_is_named_when_the_config_is_read() -> None:
-    with pytest.raises(ConfigError, match=r"data.cleaning.patterns '\(p1': no regular expression \(missing \)"):
+    with pytest.raises(ConfigError, match=r"data.filters.patterns '\(p1': no regular expression \(missing \)"):
         Pattern("several problems", "(p1")
 
 
@@ -97,7 +97,7 @@ def test_only_rows_whose_solutions_can_be_graded_are_asked() -> None:
         row(3, solution="The proof is left to the reader."),
         row(4, solution=None),
     ]
-    assert exam_rows(rows, GraderKind.INTEGER) == [
+    assert solver_rows_of(rows, GraderKind.INTEGER) == [
         Row("0001", rows[0].question, "7"),
         Row("0002", rows[1].question, "7"),
     ]
@@ -113,7 +113,7 @@ def test_a_row_that_any_solver_gets_right_in_any_sample_is_solved() -> None:
         score("hash of b", correct=False, sample=2),
         score("hash of a", correct=False),
     ]
-    assert solved(asked, made, scores) == {"b"}
+    assert solved_by(asked, made, scores) == {"b"}
 
 
 @pytest.mark.parametrize(
@@ -130,12 +130,12 @@ def test_questions_and_scores_of_another_exam_are_refused(
 ) -> None:
     made = [Question(str(n), "?", gold) for n, gold in enumerate(golds)]
     with pytest.raises(ConfigError, match=message):
-        solved([Row("a", "A?", "1"), Row("b", "B?", "2")], made, [score(each, correct=True) for each in scored])
+        solved_by([Row("a", "A?", "1"), Row("b", "B?", "2")], made, [score(each, correct=True) for each in scored])
 
 
 def test_easy_rows_name_their_solvers_and_rows_that_were_never_asked_the_grader() -> None:
     rows = [row(n) for n in range(4)]
-    judged = difficulty.verdicts(rows, {"0000", "0001", "0002"}, {"7b": {"0001"}, "32b": {"0001", "0002"}})
+    judged = difficulty.difficulty_reasons(rows, {"0000", "0001", "0002"}, {"7b": {"0001"}, "32b": {"0001", "0002"}})
     assert judged == [
         None,
         "too easy: solved by 7b and 32b",

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1.config import ConfigError
-from s1.data.decontaminate import verdicts
-from s1.recipe import Cleaning
+from s1.config.data import Filters
+from s1.config.schema import ConfigError
+from s1.data.filter import contamination_reasons
 from s1.records import PoolRow
 from tests.support.pools import row
 
@@ -57,19 +57,19 @@ def by_definition(rows: Sequence[PoolRow], against: Sequence[str], words: int) -
 
 @given(pools, st.lists(texts, max_size=3), st.integers(1, 6))
 def test_it_is_what_the_definition_says(rows: list[PoolRow], against: list[str], words: int) -> None:
-    assert verdicts(rows, against, words) == by_definition(rows, against, words)
+    assert contamination_reasons(rows, against, words) == by_definition(rows, against, words)
 
 
 @given(pools, st.lists(texts, max_size=3), st.integers(1, 6))
 def test_doing_it_twice_drops_nothing_more(rows: list[PoolRow], against: list[str], words: int) -> None:
-    judged = verdicts(rows, against, words)
+    judged = contamination_reasons(rows, against, words)
     kept = [each for each, reason in zip(rows, judged, strict=True) if reason is None]
-    assert verdicts(kept, against, words) == [None] * len(kept)
+    assert contamination_reasons(kept, against, words) == [None] * len(kept)
 
 
 @given(st.lists(st.sampled_from(EIGHT.split()), min_size=7, max_size=7).map(" ".join))
 def test_a_question_of_seven_words_is_never_dropped(question: str) -> None:
-    assert verdicts([row(0, question)], [f"{question} {question}"], 8) == [None]
+    assert contamination_reasons([row(0, question)], [f"{question} {question}"], 8) == [None]
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_a_question_of_seven_words_is_never_dropped(question: str) -> None:
     ],
 )
 def test_any_eight_words_in_a_row_count_whatever_their_case_and_spacing(question: str, reason: str | None) -> None:
-    assert verdicts([row(0, question)], [f"In this problem, {EIGHT} please."], 8) == [reason]
+    assert contamination_reasons([row(0, question)], [f"In this problem, {EIGHT} please."], 8) == [reason]
 
 
 def test_words_do_not_run_on_from_one_text_into_the_next() -> None:
     first, second = EIGHT.split()[:4], EIGHT.split()[4:]
-    assert verdicts([row(0, EIGHT)], [" ".join(first), " ".join(second)], 8) == [None]
+    assert contamination_reasons([row(0, EIGHT)], [" ".join(first), " ".join(second)], 8) == [None]
 
 
 def test_a_later_source_gives_way_and_within_a_source_only_the_same_question_does() -> None:
@@ -99,21 +99,21 @@ def test_a_later_source_gives_way_and_within_a_source_only_the_same_question_doe
         row(2, f"{EIGHT} c", source="first"),
         row(3, f" {EIGHT} a\n", source="first"),
     ]
-    assert verdicts(rows, [], 8) == [None, EARLIER, None, BEFORE]
+    assert contamination_reasons(rows, [], 8) == [None, EARLIER, None, BEFORE]
 
 
 def test_what_was_dropped_closes_nothing() -> None:
     """A question that an evaluation holds does not take its other words from later sources."""
     other = "let x be the smallest root of it"
     rows = [row(0, f"{EIGHT} {other}", source="first"), row(1, other, source="second")]
-    assert verdicts(rows, [EIGHT], 8) == [EVALUATION, None]
+    assert contamination_reasons(rows, [EIGHT], 8) == [EVALUATION, None]
 
 
 def test_no_words_to_share_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data.cleaning.ngram_words 0: no words to share. Give 8"):
-        Cleaning(ngram_words=0)
+    with pytest.raises(ConfigError, match=r"data.filters.ngram_words 0: no words to share. Give 8"):
+        Filters(ngram_words=0)
 
 
 def test_a_short_question_is_dropped_if_an_evaluation_asks_the_same() -> None:
     rows = [row(1, "What is 1 + 1?"), row(2, "What is 1 + 2?")]
-    assert verdicts(rows, ["What is 1 + 1? "], 8) == ["asked by an evaluation", None]
+    assert contamination_reasons(rows, ["What is 1 + 1? "], 8) == ["asked by an evaluation", None]

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s1.config import DIAL_PEOPLE, ConfigError, Dial
-from s1.data.dial import NAMES, Family, Problem
-from s1.data.pool import collect, dial_rows
-from s1.data.rows import problems
-from s1.recipe import Pool, PoolKind
+from s1.config.data import Pool, PoolKind
+from s1.config.schema import DIAL_PEOPLE, ConfigError, Dial
+from s1.data.pool import dial_rows, pool_rows
+from s1.dial import NAMES, Family, Problem
+from s1.evaluate.problems import dial_problems
 from s1.records import PoolRow, read_objects, read_rows
-from s1.stages import Collecting, Problems
-from sweep.stage import Work
+from s1.stages import PoolConfig, ProblemsConfig
+from sweep.core.stage import Work
 
 FAMILY = Family(Dial())
 SEEDS = st.integers(0, 2**32)
@@ -111,14 +111,14 @@ def test_the_stages_write_rows_that_depend_on_the_seed_alone(tmp_path):
     made = {}
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         (tmp_path / name).mkdir()
-        assert collect(work(Collecting(pool(seed=seed)), tmp_path / name))["rows"] == 200
+        assert pool_rows(work(PoolConfig(pool(seed=seed)), tmp_path / name))["rows"] == 200
         made[name] = read_rows(tmp_path / name / "rows.jsonl", PoolRow)
     assert made["a"] == made["b"] != made["c"]
     assert len({each.id for each in made["a"]}) == 200
 
 
 def test_evaluation_rows_carry_the_columns_of_a_task(tmp_path):
-    summary = problems(work(Problems(Dial(), 50, seed=3), tmp_path))
+    summary = dial_problems(work(ProblemsConfig(Dial(), 50, seed=3), tmp_path))
     rows = list(read_objects(tmp_path / "rows.jsonl"))
     assert summary["problems"] == len(rows) == 50
     assert {tuple(row) for row in rows} == {("id", "problem", "answer")}
@@ -128,7 +128,7 @@ def test_evaluation_rows_carry_the_columns_of_a_task(tmp_path):
 def test_more_problems_than_a_family_can_hold_out_are_refused(tmp_path):
     dial = Dial(turns_min=1, turns_max=1)
     with pytest.raises(ConfigError, match=r"task\.problems 100: this family has 180 questions"):
-        problems(work(Problems(dial, 100, seed=0), tmp_path))
+        dial_problems(work(ProblemsConfig(dial, 100, seed=0), tmp_path))
 
 
 def test_there_is_a_name_for_everyone():

@@ -12,23 +12,32 @@ import pytest
 from tokenizers.normalizers import Lowercase
 from transformers import PreTrainedTokenizerFast
 
-from s1.config import Budget, ConfigError, Dial, Dialect, EngineConfig, EngineKind, Forcing, Generate
-from s1.data.dial import Family
-from s1.dialect import AFTER, BEFORE, decode, dialect_ids, encode, prompt_of, prompt_text, text_before_stop
-from s1.generate.answers import answer
+from s1.config.schema import Budget, ConfigError, Dial, EngineConfig, EngineKind, Forcing, Generate, ThinkingFormat
+from s1.dial import Family
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
 from s1.generate.engines import installed
-from s1.generate.rollout import Job, Rollout
+from s1.generate.rollout import Rollout, TraceJob
 from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Trace, begun
-from s1.records import Answer, Ending, Question, read_rows, write_rows
-from s1.stages import Answering
-from s1.train.start import CHAT_PIECES, piece_tokenizer
-from sweep.compose import compose
+from s1.generate.traces import traces
+from s1.models.location import CHAT_PIECES, piece_tokenizer
+from s1.models.thinking_format import (
+    AFTER,
+    BEFORE,
+    decode,
+    encode,
+    prompt_of,
+    prompt_text,
+    text_before_stop,
+    thinking_format_ids,
+)
+from s1.records import Ending, Question, TraceRow, read_rows, write_rows
+from s1.stages import TracesConfig
+from sweep.config.compose import compose
+from sweep.core.identity import canonical
+from sweep.core.stage import Work
 from sweep.errors import InputError
-from sweep.identity import canonical
-from sweep.stage import Work
 from tests.support.speakers import EOS, Reciter, dialect_of, tokenizer_of
 from tests.support.words import budget, policy_of, told
 
@@ -78,10 +87,10 @@ def speaking(model: str, response: str, marker: str, answered: str) -> tuple[Tra
 def test_the_trace_reads_as_agreed(name: str, golden: Callable[[str, str], None], tmp_path: Path) -> None:
     model, *spoken, wanted = CASES[name]
     tokenizer = tokenizer_of(model)
-    policy = policy_of(wanted, dialect_ids(dialect_of(model), tokenizer), encode("Wait", tokenizer), CONTEXT)
+    policy = policy_of(wanted, thinking_format_ids(dialect_of(model), tokenizer), encode("Wait", tokenizer), CONTEXT)
     start, engine = speaking(model, *spoken)
     with Continuations(tmp_path) as store:
-        job = Job("only", "", policy, start, Sampling(0.0), 0, store)
+        job = TraceJob("only", "", policy, start, Sampling(0.0), 0, store)
         ((_, closed),) = Rollout(engine).run([job])
     golden(f"traces/{name}.txt", told(closed, tokenizer))
 
@@ -98,23 +107,23 @@ def test_a_mark_that_shares_a_token_with_the_stop_is_graded(tmp_path: Path) -> N
     assert (row.thinking, row.answer) == ("Six plus seven.\n\nIt is thirteen", "It is 13.")
 
 
-def graded(name: str, root: Path) -> Answer:
+def graded(name: str, root: Path) -> TraceRow:
     """The row that the generation stage writes for a case."""
     return graded_row(CASES[name], root)
 
 
-def graded_row(case: tuple[str, str, str, str, Budget], root: Path) -> Answer:
+def graded_row(case: tuple[str, str, str, str, Budget], root: Path) -> TraceRow:
     """The same for any case: model, what it says by itself, the marker after which it answers, its answer, budget."""
     model, *spoken, wanted = case
     write_rows(root / "questions.jsonl", [Question("q", QUESTION, "13")])
     engine_config = EngineConfig(EngineKind.TRANSFORMERS, "float32", "cpu", 1)
     generate = Generate(1, 0.0, 1.0, 0, share=True)
-    config = Answering(wanted, dialect_of(model), engine_config, installed(engine_config.kind), generate, CONTEXT)
+    config = TracesConfig(wanted, dialect_of(model), engine_config, installed(engine_config.kind), generate, CONTEXT)
     inputs = {"model": (root,), "questions": (root,)}
     work = Work("key", config, inputs, root, root, root, settings={}, report=lambda done, total, unit: None)
     _, engine = speaking(model, *spoken)
-    list(answer([work], lambda *_opened: (tokenizer_of(model), lambda: engine)))
-    (row,) = read_rows(root / "answers.jsonl", Answer)
+    list(traces([work], lambda *_opened: (tokenizer_of(model), lambda: engine)))
+    (row,) = read_rows(root / "answers.jsonl", TraceRow)
     return row
 
 
@@ -124,7 +133,7 @@ def graded_row(case: tuple[str, str, str, str, Budget], root: Path) -> Answer:
 @pytest.mark.parametrize(("before", "after"), list(product(BEFORE, AFTER)))
 def test_a_delimiter_is_found_however_its_seams_are_spelled(before: str, after: str) -> None:
     tokenizer = tokenizer_of("sky_t1_32b")
-    ids = dialect_ids(dialect_of("sky_t1_32b"), tokenizer)
+    ids = thinking_format_ids(dialect_of("sky_t1_32b"), tokenizer)
     written = encode(f"It is thirteen{before}<|end_of_thought|>{after}<|begin_of_solution|>", tokenizer)
     stops = [stop for stop in ids.thinking_stops if stop in windows(written, len(stop))]
     assert stops
@@ -143,15 +152,15 @@ def windows(ids: tuple[int, ...], length: int) -> list[tuple[int, ...]]:
 
 def test_one_special_token_has_one_spelling() -> None:
     for model in ("qwen3_8b", "r1_distill_qwen_1_5b"):
-        dialect, tokenizer = dialect_of(model), tokenizer_of(model)
-        ids = dialect_ids(dialect, tokenizer)
+        thinking_format, tokenizer = dialect_of(model), tokenizer_of(model)
+        ids = thinking_format_ids(thinking_format, tokenizer)
         assert ids.thinking_stops == (encode("</think>", tokenizer),)
-        assert ids.answer_stops == tuple(encode(stop, tokenizer) for stop in dialect.answer_stops)
+        assert ids.answer_stops == tuple(encode(stop, tokenizer) for stop in thinking_format.answer_stops)
 
 
 def test_the_laptop_model_knows_its_delimiters_by_one_spelling() -> None:
     tokenizer = piece_tokenizer((*CHAT_PIECES, *Family(Dial()).pieces()))
-    ids = dialect_ids(dialect_of("smollm2_135m"), tokenizer)
+    ids = thinking_format_ids(dialect_of("smollm2_135m"), tokenizer)
     opened, closed = (encode(token, tokenizer) for token in ("<|im_start|>", "<|im_end|>"))
     assert (ids.thinking_stops, ids.answer_stops) == ((opened, closed), (closed,))
 
@@ -170,52 +179,52 @@ def test_a_stop_tells_what_it_holds_of_the_text_before_it() -> None:
     ("model", "is_open"), [("r1_distill_qwen_1_5b", True), (OLD_R1, False), ("qwq_32b", True), ("qwen3_8b", False)]
 )
 def test_the_opening_is_written_once_by_whoever_writes_it(model: str, is_open: bool) -> None:
-    dialect = dialect_of("r1_distill_qwen_1_5b" if model == OLD_R1 else model)
+    thinking_format = dialect_of("r1_distill_qwen_1_5b" if model == OLD_R1 else model)
     tokenizer = tokenizer_of(model)
-    prompt = prompt_of(dialect, QUESTION, tokenizer)
+    prompt = prompt_of(thinking_format, QUESTION, tokenizer)
     template = tokenizer.apply_chat_template(
         [{"role": "user", "content": QUESTION}], tokenize=False, add_generation_prompt=True
     )
     assert prompt.opening == (encode("<think>\n", tokenizer) if is_open else ())
     assert decode(begun(prompt.ids, prompt.opening).ids, tokenizer) == template
-    assert "<think>" not in prompt_text(dialect, QUESTION, tokenizer)
+    assert "<think>" not in prompt_text(thinking_format, QUESTION, tokenizer)
 
 
 def test_old_and_new_templates_of_r1_are_forced_to_the_same_ids() -> None:
-    dialect = dialect_of("r1_distill_qwen_1_5b")
+    thinking_format = dialect_of("r1_distill_qwen_1_5b")
     forced = []
     for model in ("r1_distill_qwen_1_5b", OLD_R1):
         tokenizer = tokenizer_of(model)
-        prompt = prompt_of(dialect, QUESTION, tokenizer)
-        forced.append((prompt.ids, prompt.opening or dialect_ids(dialect, tokenizer).thinking_start))
+        prompt = prompt_of(thinking_format, QUESTION, tokenizer)
+        forced.append((prompt.ids, prompt.opening or thinking_format_ids(thinking_format, tokenizer).thinking_start))
     assert forced[0] == forced[1]
 
 
 def test_an_opening_that_the_template_writes_otherwise_is_refused() -> None:
-    dialect = replace(dialect_of("qwq_32b"), thinking_start="<think>\n\n")
+    thinking_format = replace(dialect_of("qwq_32b"), thinking_start="<think>\n\n")
     with pytest.raises(ConfigError, match=r"thinking_start '<think>\\n\\n': the prompt ends in .* already"):
-        prompt_of(dialect, QUESTION, tokenizer_of("qwq_32b"))
+        prompt_of(thinking_format, QUESTION, tokenizer_of("qwq_32b"))
 
 
 def test_sky_t1_is_asked_as_it_was_trained(golden: Callable[[str, str], None]) -> None:
     golden("prompts/sky_t1.txt", prompt_text(dialect_of("sky_t1_32b"), QUESTION, tokenizer_of("sky_t1_32b")))
 
 
-# --- a dialect of another model
+# --- a thinking format of another model
 
 
-@pytest.mark.parametrize(("dialect", "model"), [("r1_distill_qwen_1_5b", "qwen3_8b"), ("qwen3_8b", OLD_R1)])
-def test_a_dialect_whose_end_of_turn_is_not_the_model_s_is_refused(dialect: str, model: str) -> None:
+@pytest.mark.parametrize(("thinking_format", "model"), [("r1_distill_qwen_1_5b", "qwen3_8b"), ("qwen3_8b", OLD_R1)])
+def test_a_dialect_whose_end_of_turn_is_not_the_model_s_is_refused(thinking_format: str, model: str) -> None:
     with pytest.raises(ConfigError, match="none is one token of this tokenizer"):
-        dialect_ids(dialect_of(dialect), tokenizer_of(model))
+        thinking_format_ids(dialect_of(thinking_format), tokenizer_of(model))
 
 
 def test_a_delimiter_that_the_tokenizer_changes_is_refused() -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer_of("qwen3_8b").backend_tokenizer)
     tokenizer.backend_tokenizer.normalizer = Lowercase()
-    dialect = replace(dialect_of("qwen3_8b"), forced_end="</think>\n\nFinal Answer:")
+    thinking_format = replace(dialect_of("qwen3_8b"), forced_end="</think>\n\nFinal Answer:")
     with pytest.raises(ConfigError, match=r"forced_end .* the tokenizer turns it into '</think>\\n\\nfinal answer:'"):
-        dialect_ids(dialect, tokenizer)
+        thinking_format_ids(thinking_format, tokenizer)
 
 
 # ------------------------------------------------------------------------------------- arguments of the chat template
@@ -227,8 +236,8 @@ SWITCHED = (
 )
 
 
-def switched(**arguments: object) -> tuple[Dialect, PreTrainedTokenizerFast]:
-    """Qwen3's switch, with the plain dialect."""
+def switched(**arguments: object) -> tuple[ThinkingFormat, PreTrainedTokenizerFast]:
+    """Qwen3's switch, with the plain thinking_format."""
     tokenizer = deepcopy(tokenizer_of("qwen3_8b"))
     tokenizer.chat_template = SWITCHED
     return replace(dialect_of("qwen2_5_7b"), template_arguments=arguments or None), tokenizer
@@ -238,11 +247,13 @@ def test_arguments_reach_the_chat_template_of_prompts_and_of_training_text() -> 
     thinks, silent = (prompt_text(*_around(switched(**given))) for given in ({}, {"enable_thinking": False}))
     assert thinks.endswith("<|im_start|>assistant\n")
     assert silent == thinks + "<think>\n\n</think>\n\n"
-    dialect, tokenizer = switched(enable_thinking=False)
-    assert decode(prompt_of(dialect, QUESTION, tokenizer).ids, tokenizer) == silent
+    thinking_format, tokenizer = switched(enable_thinking=False)
+    assert decode(prompt_of(thinking_format, QUESTION, tokenizer).ids, tokenizer) == silent
 
 
-def _around(pair: tuple[Dialect, PreTrainedTokenizerFast]) -> tuple[Dialect, str, PreTrainedTokenizerFast]:
+def _around(
+    pair: tuple[ThinkingFormat, PreTrainedTokenizerFast],
+) -> tuple[ThinkingFormat, str, PreTrainedTokenizerFast]:
     return pair[0], QUESTION, pair[1]
 
 
@@ -252,36 +263,39 @@ def test_an_argument_that_the_template_does_not_use_is_refused() -> None:
 
 
 def test_thinking_that_the_template_has_closed_is_not_opened_again() -> None:
-    dialect, tokenizer = switched(enable_thinking=False)
-    thinking = replace(dialect_of("qwen3_8b"), template_arguments=dialect.template_arguments)
+    thinking_format, tokenizer = switched(enable_thinking=False)
+    thinking = replace(dialect_of("qwen3_8b"), template_arguments=thinking_format.template_arguments)
     with pytest.raises(ConfigError, match="ends in '</think>', so that it would think after that"):
         prompt_text(thinking, QUESTION, tokenizer)
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused_with_what_to_write() -> None:
-    dialect, tokenizer = switched()
+    thinking_format, tokenizer = switched()
     tokenizer.chat_template = None
     with pytest.raises(ConfigError, match=r"has no chat template\. Write the prompt"):
-        prompt_text(dialect, QUESTION, tokenizer)
+        prompt_text(thinking_format, QUESTION, tokenizer)
 
 
 def test_a_template_that_refuses_is_named_with_what_it_says() -> None:
-    dialect, tokenizer = switched()
+    thinking_format, tokenizer = switched()
     tokenizer.chat_template = "{{ raise_exception('no system prompt, please') }}"
     with pytest.raises(ConfigError, match=r"refuses the question \(no system prompt, please\)"):
-        prompt_text(dialect, QUESTION, tokenizer)
+        prompt_text(thinking_format, QUESTION, tokenizer)
 
 
 def test_arguments_are_typed_on_the_command_line_and_reach_the_key_only_when_they_are_given() -> None:
-    def dialect(*typed: str) -> Dialect:
+    def thinking_format(*typed: str) -> ThinkingFormat:
         (x,) = compose(["model=qwen3_8b", "data=none", "task=aime24", *typed]).points
-        return x.model.dialect
+        return x.model.thinking_format
 
-    given = dialect("model.dialect.template_arguments={enable_thinking: false}")
+    given = thinking_format("model.thinking_format.template_arguments={enable_thinking: false}")
     assert given.template_arguments == {"enable_thinking": False}
-    assert "template_arguments" not in canonical(dialect())
+    assert "template_arguments" not in canonical(thinking_format())
     assert canonical(given)["template_arguments"] == {"enable_thinking": False}
     with pytest.raises(InputError, match=r"template_arguments\.tokenize: decided by the sweep"):
-        dialect("model.dialect.template_arguments={tokenize: true}")
+        thinking_format("model.thinking_format.template_arguments={tokenize: true}")
     with pytest.raises(InputError, match=r"template_arguments\.enable_thinking: only a chat template takes it"):
-        dialect("model.dialect.template_arguments={enable_thinking: false}", "model.dialect.prompt='{question}'")
+        thinking_format(
+            "model.thinking_format.template_arguments={enable_thinking: false}",
+            "model.thinking_format.prompt='{question}'",
+        )

@@ -13,19 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import ConfigError
-from s1.cost import usage
-from s1.data import endpoint as doorway
-from s1.data.distil import distil
-from s1.data.endpoint import EndpointError
+from s1.config.schema import ConfigError
+from s1.cost import usage_lines
+from s1.data import chat_client as doorway
+from s1.data.chat_client import EndpointError
+from s1.data.chat_requests import ChatUsage, distil
 from s1.data.funnel import read_funnel
-from s1.data.inquiry import Usage
 from s1.data.replies import Reply
 from s1.estimates import estimates_of
 from s1.pipeline import stages_of
 from s1.records import PoolRow, read_rows, write_rows
-from s1.stages import Distilling
-from sweep.compose import compose
+from s1.stages import ChatConfig
+from sweep.config.compose import compose
 from tests.support.teachers import THINKS, Spoken, Teacher, completion, failure, lay_out, rows, teaching, work
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -76,8 +75,8 @@ def test_a_teacher_is_asked_the_question_alone_and_its_thinking_and_answer_are_k
         "seed": 3,
     }
     assert read_rows(pool.parent / "out" / "answers.jsonl", Reply)[7].thoughts == "And then"
-    paid = read_rows(pool.parent / "out" / "usage.jsonl", Usage)
-    assert paid[7] == Usage(f"{7:016x}", "teacher-2026-11", 10, 700, 0.00701)
+    paid = read_rows(pool.parent / "out" / "usage.jsonl", ChatUsage)
+    assert paid[7] == ChatUsage(f"{7:016x}", "teacher-2026-11", 10, 700, 0.00701)
     _collected, distilled = read_funnel(pool.parent / "out")
     assert (distilled.kept, distilled.dropped) == (11, {"cut at max_tokens": 1})
     assert summary == {
@@ -99,7 +98,7 @@ def test_a_server_that_does_not_say_what_it_took_is_not_taken_to_be_free(pool: P
 
 
 def test_a_system_prompt_is_sent_where_the_config_has_one(pool: Path) -> None:
-    asked = Distilling("teacher", 1000, None, None, None, system="Think first.")
+    asked = ChatConfig("teacher", 1000, None, None, None, system="Think first.")
     with teaching(lambda question, nth: THINKS) as teacher:
         distil(work(pool, teacher.base_url, asked))
     assert teacher.requests[0]["messages"][0] == {"role": "system", "content": "Think first."}
@@ -250,7 +249,7 @@ def _in_a_child(pool: Path, teacher: Teacher) -> list[str]:
     code = f"""
 from pathlib import Path
 from s1.cost import usage
-from s1.data.distil import distil
+from s1.data.chat_requests import distil
 from tests.support.teachers import work
 distil(work(Path({str(pool)!r}), {teacher.base_url!r}, concurrency=1))
 """
@@ -275,7 +274,7 @@ def test_the_plan_names_the_price_of_teacher_and_labeller() -> None:
 def test_what_an_endpoint_took_is_told_and_unknown_usage_is_no_zero() -> None:
     known = {"asked": 3, "completion_tokens": 6600, "usd": 0.066, "replies_without_usage": 0}
     unknown = {"asked": 3, "completion_tokens": None, "usd": None, "replies_without_usage": 12}
-    assert usage({"distilled/1": known, "labelled/2": unknown, "pool/3": {"rows": 3}}) == [
+    assert usage_lines({"distilled/1": known, "labelled/2": unknown, "pool/3": {"rows": 3}}) == [
         "distilled/1: 6,600 tokens for 0.07 USD",
         "labelled/2: 0 tokens for 0.00 USD, and 12 replies of unknown usage",
     ]

@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 import pytest
 
-from s1.config import ConfigError
-from s1.data import endpoint as doorway
-from s1.data.distil import distil
-from s1.data.endpoint import EndpointError
-from s1.recipe import Endpoint
+from s1.config.data import Endpoint
+from s1.config.schema import ConfigError
+from s1.data import chat_client as doorway
+from s1.data.chat_client import EndpointError
+from s1.data.chat_requests import distil
 from tests.support.teachers import THINKS, Spoken, completion, failure, lay_out, teaching, work
 
 KEY = "sk-not-to-be-seen-anywhere"

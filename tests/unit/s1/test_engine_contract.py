@@ -14,17 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import ConfigError, EngineConfig, EngineKind
+from s1.config.schema import ConfigError, EngineConfig, EngineKind
 from s1.generate.continuations import Continuations
-from s1.generate.engine import PORTION_TOKENS, Engine, EngineError, Request, Sampling
-from s1.generate.engines import installed, load_one, open_engine, shares
-from s1.generate.move import Close, Move, Sample
+from s1.generate.engine import DELTA_TOKENS, Engine, EngineError, GenerationRequest, Sampling
+from s1.generate.engines import device_groups, installed, load_one, open_engine
 from s1.generate.replicas import Replicas
-from s1.generate.rollout import Job, Rollout
+from s1.generate.rollout import Rollout, TraceJob
 from s1.generate.scripted import ScriptedEngine
-from s1.generate.trace import Part, Trace
+from s1.generate.trace import Close, Move, Part, Sample, Trace
+from s1.models.location import Location
 from s1.records import Ending
-from s1.train.start import Location
 from tests.support.engines import CONTEXT_TOKENS, SETTINGS, VOCABULARY, finish, portions_of, requests, save_tiny_llama
 from tests.support.requirements import need
 from tests.support.words import babbler
@@ -64,12 +63,12 @@ def opened_engine(name: str, tmp_path_factory: pytest.TempPathFactory) -> Engine
     return open_engine(location, EngineConfig(kind, "float32", "cpu", 1), {**SETTINGS, "data_parallel": copies})
 
 
-def free(tokens: int = 24, **fields: object) -> Request:
+def free(tokens: int = 24, **fields: object) -> GenerationRequest:
     """A request without stops."""
     return replace(requests(1, seed=7)[0], max_tokens=tokens, **fields)
 
 
-def written(engine: Engine, request: Request) -> tuple[int, ...]:
+def written(engine: Engine, request: GenerationRequest) -> tuple[int, ...]:
     (done,) = finish(engine, [request])
     return done.ids
 
@@ -173,7 +172,7 @@ def test_a_forbidden_stop_is_not_sampled_first_but_may_come_later(engine: Engine
 def test_an_open_request_is_heard_of_while_it_goes_on(engine: Engine) -> None:
     (portions,) = portions_of(engine, [free(100)])
     assert [portion.end is None for portion in portions] == [True] * (len(portions) - 1) + [False]
-    assert max(len(portion.ids) for portion in portions) < 2 * PORTION_TOKENS
+    assert max(len(portion.ids) for portion in portions) < 2 * DELTA_TOKENS
     assert sum(len(portion.ids) for portion in portions) == 100
 
 
@@ -215,7 +214,7 @@ def test_a_rollout_comes_to_its_end(engine: Engine, tmp_path: Path) -> None:
     """Also where the store has everything, and the engine is never asked."""
     for _ in range(2):
         with Continuations(tmp_path) as store:
-            jobs = [Job(i, "", Thinking(9 + i), Trace((3, 4)), Sampling(0.0), 0, store) for i in range(6)]
+            jobs = [TraceJob(i, "", Thinking(9 + i), Trace((3, 4)), Sampling(0.0), 0, store) for i in range(6)]
             closed = {job.name: close.trace.thinking_tokens for job, close in Rollout(engine).run(jobs)}
         assert closed == {i: 9 + i for i in range(6)}
 
@@ -275,10 +274,10 @@ def test_replicas_that_are_not_alike_are_refused() -> None:
 
 
 def test_devices_are_shared_out_and_too_few_are_refused() -> None:
-    assert shares(None, 2, 2) == ["0,1", "2,3"]
-    assert shares("4, 5,6,7", 2, 2) == ["4,5", "6,7"]
+    assert device_groups(None, 2, 2) == ["0,1", "2,3"]
+    assert device_groups("4, 5,6,7", 2, 2) == ["4,5", "6,7"]
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES '0,1': tensor_parallel 2 x data_parallel 4 need 8"):
-        shares("0,1", 4, 2)
+        device_groups("0,1", 4, 2)
 
 
 def test_a_replica_that_dies_is_told_and_ends_the_others() -> None:

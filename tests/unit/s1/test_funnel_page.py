@@ -7,32 +7,36 @@ from pathlib import Path
 
 import pytest
 
-from s1.data.funnel import Step, sift, write_funnel
-from s1.data.funnel_page import funnel
-from s1.records import Chosen, write_rows
-from s1.stages import FunnelReport
+from s1.data.funnel import FunnelStep, filter_rows, write_funnel
+from s1.records import SelectedRow, write_rows
+from s1.report.funnel import funnel
+from s1.stages import FunnelConfig
 from tests.support.pools import order, row
 
 
-def curated(directory: Path, chosen: list[Chosen]) -> Path:
+def curated(directory: Path, chosen: list[SelectedRow]) -> Path:
     """A curated product: 12 candidates, of which the chosen remain."""
     out = directory / "out"
     out.mkdir(parents=True)
     rows = [row(n, f"Is {n} | {n + 1} even?") for n in range(12)]
-    rows, apart = sift("decontaminated", rows, ["shares 8 words with an evaluation", *[None] * 10, "asked before"])
-    rows, hard = sift("difficult", rows, ["too easy: solved by a|b" if n % 3 else None for n in range(len(rows))])
+    rows, apart = filter_rows(
+        "decontaminated", rows, ["shares 8 words with an evaluation", *[None] * 10, "asked before"]
+    )
+    rows, hard = filter_rows(
+        "difficult", rows, ["too easy: solved by a|b" if n % 3 else None for n in range(len(rows))]
+    )
     ids = {each.id for each in chosen}
-    _, selected = sift("selected", rows, [None if each.id in ids else "not drawn" for each in rows])
-    write_funnel(out, [Step("collected", 12), apart, hard, selected])
+    _, selected = filter_rows("selected", rows, [None if each.id in ids else "not drawn" for each in rows])
+    write_funnel(out, [FunnelStep("collected", 12), apart, hard, selected])
     write_rows(out / "selection.jsonl", chosen)
     return out
 
 
 def written(directory: Path) -> Path:
-    first = [Chosen("0001", "AIME", "sums", 4_100, True), Chosen("0004", "AIME", "graphs", 900, None)]
-    second = [*first, Chosen("0007", "GPQA", "graphs", 2_000, False)]
+    first = [SelectedRow("0001", "AIME", "sums", 4_100, True), SelectedRow("0004", "AIME", "graphs", 900, None)]
+    second = [*first, SelectedRow("0007", "GPQA", "graphs", 2_000, False)]
     sets = [curated(directory / "a1b2c3", first), curated(directory / "d4e5f6", second)]
-    config = FunnelReport("curate", "python -m sweep +experiment=curate data=two,three -m", ["two", "three rows"])
+    config = FunnelConfig("curate", "python -m sweep +experiment=curate data=two,three -m", ["two", "three rows"])
     assert funnel(order(directory / "page", config, curated=sets)) == {"sets": 2, "examples": 5}
     return directory / "page"
 
@@ -50,8 +54,8 @@ def test_each_set_lists_its_ids(tmp_path: Path) -> None:
 
 
 def test_one_set_needs_no_heading_and_a_set_without_references_says_so(tmp_path: Path) -> None:
-    only = curated(tmp_path / "a1b2c3", [Chosen("0001", "AIME", "sums", 4_100, None)])
-    funnel(order(tmp_path / "page", FunnelReport("curate", "command", ["only"]), curated=only))
+    only = curated(tmp_path / "a1b2c3", [SelectedRow("0001", "AIME", "sums", 4_100, None)])
+    funnel(order(tmp_path / "page", FunnelConfig("curate", "command", ["only"]), curated=only))
     text = (tmp_path / "page" / "README.md").read_text(encoding="utf-8")
     assert "## " not in text
     assert "No reference can be graded" in text
@@ -67,6 +71,6 @@ def test_the_figure_names_every_step_with_its_numbers_and_is_the_same_again(tmp_
 
 
 def test_two_sets_of_one_name_are_not_written_over_each_other(tmp_path: Path) -> None:
-    one = curated(tmp_path / "a1b2c3", [Chosen("0001", "AIME", "sums", 1, True)])
+    one = curated(tmp_path / "a1b2c3", [SelectedRow("0001", "AIME", "sums", 1, True)])
     with pytest.raises(FileExistsError):
-        funnel(order(tmp_path / "page", FunnelReport("curate", "command", ["same", "same"]), curated=[one, one]))
+        funnel(order(tmp_path / "page", FunnelConfig("curate", "command", ["same", "same"]), curated=[one, one]))

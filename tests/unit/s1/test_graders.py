@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s1.config.data import GraderKind
 from s1.evaluate.graders import grade_integer, grade_letter, grade_math, grader_of, reference_of, share
-from s1.recipe import GraderKind
 
 INTEGERS = [
     (r"\boxed{23}", "023", "23", True),

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from s1.config.data import GraderKind
 from s1.evaluate.graders import (
     Grade,
     GradeNote,
@@ -23,7 +24,6 @@ from s1.evaluate.graders import (
 )
 from s1.evaluate.grading.opinion import second_opinion
 from s1.evaluate.grading.reading import complete_statements
-from s1.recipe import GraderKind
 from tests.support.graders.formula_endings import FORMULA_ENDINGS
 from tests.support.graders.formulas import FORMULAS
 from tests.support.graders.integer_endings import INTEGER_ENDINGS

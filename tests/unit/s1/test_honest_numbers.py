@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from s1.config import Budget, Compare, ConfigError, Forcing
-from s1.records import AnswerEnd, Ending, Score
+from s1.config.schema import Budget, Compare, ConfigError, Forcing
+from s1.records import AnswerEnd, Ending, ScoreRow
 from s1.report.curve import find
 from s1.report.findings import Series
 from s1.report.page import Page, kept
-from s1.report.scored import Scored
-from s1.report.table import shown
+from s1.report.series import Scored
+from s1.report.tables import shown
 from s1.report.verdict import held_against, verdict
-from s1.stages import Curve, CurvePoint, Report
+from s1.stages import CurveConfig, CurvePoint, ReportConfig
 from s1.stats.bootstrap import draw_counts
 from s1.stats.scaling import metrics, scaling
-from sweep.show import result_table
+from sweep.local.show import result_table
 from tests.support.scans import COST, STATISTICS, found, measured, of, point, rows, run, series_of
 
 
@@ -210,7 +210,7 @@ def test_two_runs_that_are_all_right_have_no_detectable_difference_of_zero(
     right: int, shown_points: float | None
 ) -> None:
     findings = found([measured(point(8, 0), range(5), 50), measured(point(None, 0), range(right), 50)])
-    page = Page(Report("scan", "", "command"), findings, [], "c0ffee")
+    page = Page(ReportConfig("scan", "", "command"), findings, [], "c0ffee")
     unpaired = page.unpaired_pp(findings.series[0])
     assert (None if unpaired is None else round(unpaired, 1)) == shown_points
 
@@ -255,8 +255,8 @@ def test_an_answer_that_nobody_compared_is_no_silent_wrong_one() -> None:
 
 
 def compared(compare: Compare, scored: Sequence[Scored]) -> Page:
-    findings = find(Curve([each.point for each in scored], STATISTICS, COST, compare), scored)
-    return Page(Report("scan", "", "command"), findings, [], "c0ffee")
+    findings = find(CurveConfig([each.point for each in scored], STATISTICS, COST, compare), scored)
+    return Page(ReportConfig("scan", "", "command"), findings, [], "c0ffee")
 
 
 def test_points_compared_along_an_axis_are_told_apart() -> None:
@@ -295,7 +295,7 @@ def test_a_reference_that_lacks_a_budget_is_named() -> None:
 # ---------------------------------------------------------------------------------------------------- the terminal
 
 
-def printed(points: Sequence[CurvePoint], scores: Sequence[list[Score]], store: Path) -> str:
+def printed(points: Sequence[CurvePoint], scores: Sequence[list[ScoreRow]], store: Path) -> str:
     text = StringIO()
     out = run(store, points, scores)
     Console(file=text, width=80).print(result_table(shown(out / "table.csv")))
@@ -310,5 +310,5 @@ def test_the_table_of_a_scan_loses_nothing_at_80_columns(tmp_path: Path) -> None
     text = printed(points, scores, tmp_path)
     assert "…" not in text
     assert all(len(line) <= 80 for line in text.splitlines())
-    assert all(word in text for word in ("thinking", "tokens", "answers", "cut %", "[91.2, 100.0]", "12346.5"))
+    assert all(word in text for word in ("thinking", "tokens", "traces", "cut %", "[91.2, 100.0]", "12346.5"))
     assert all(word in text for word in ("Wait", "x3", "asked,", "x0.0", "happened"))

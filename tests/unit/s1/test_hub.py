@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from s1.config import Hub
+from s1.config.schema import Hub
 from tests.support.hubs import ABSENT, NEW, OLD, FakeHub, jsonl, lay_out, offline, online, parquet, run, served
 
 REPO = "some/set"
 READ = """
 import json, sys
-from s1.config import ConfigError, Hub
-from s1.data.hub import rows_at
+from s1.config.schema import ConfigError, Hub
+from s1.hub.datasets import rows_at
 answers = []
 for each in json.load(sys.stdin):
     try:
@@ -208,10 +208,10 @@ def test_a_hub_that_does_not_answer_is_refused_like_no_network(home: Path) -> No
 START = """
 import json, sys
 from pathlib import Path
-from s1.config import ConfigError, ModelKind
+from s1.config.schema import ConfigError, ModelKind
 from s1.stages import Start
-from s1.train.start import commit_read, materialise, model_location, tokenizer_at
-from sweep.stage import Work
+from s1.models.location import commit_read, materialise, model_location, tokenizer_at
+from sweep.core.stage import Work
 answers = []
 for number, (repo, commit, out) in enumerate(json.load(sys.stdin)):
     config = Start(ModelKind.HUB, repo, commit, None, None, None, 0)
@@ -233,8 +233,8 @@ print(json.dumps(answers))
 
 def model(words: tuple[str, ...], place: Path) -> dict[str, bytes]:
     """The files of a tiny model whose tokenizer knows these words."""
-    from s1.config import Architecture
-    from s1.train.start import piece_tokenizer, random_model
+    from s1.config.schema import Architecture
+    from s1.models.location import piece_tokenizer, random_model
 
     tokenizer = piece_tokenizer(words)
     random_model(Architecture(8, 1, 2, 16, 10000.0, 0.02), tokenizer, 0).save_pretrained(place)
@@ -353,7 +353,7 @@ def test_a_prepared_table_that_is_damaged_is_prepared_again(home: Path) -> None:
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_a_model_that_is_not_the_hubs_is_refused_where_it_is_loaded(home: Path, tmp_path: Path, name: str) -> None:
     snapshot = lay_out(home, "model", "some/model", OLD, model(("one",), tmp_path / "model"))
-    orders = [["some/model", OLD, str(tmp_path / "start")]]
+    orders = [["some/model", OLD, str(tmp_path / "base_model")]]
     assert run(START, orders, offline(home))[0][0] == str(snapshot)
     flip(snapshot / name)
     (line,) = run(START, orders, offline(home))

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import ConfigError
-from s1.data.distil import distil
-from s1.data.journal import ANSWERS, Journal
+from s1.config.schema import ConfigError
+from s1.data.chat_requests import distil
 from s1.data.replies import Reply
-from s1.lines import LineWriter, checked_line, value_of
+from s1.data.reply_journal import REPLIES_FILE, ReplyJournal
+from s1.files.checked_lines import LineWriter, checked_line, value_of
 from s1.records import read_rows
 from tests.support.teachers import THINKS, lay_out, teaching, work
 
@@ -23,16 +23,16 @@ REPLIES = [Reply(f"r{i}", "m\u00e9", "stop", f"six {i}", f"is {i}\u2028", None, 
 
 
 def kept(directory: Path) -> list[Reply]:
-    with Journal(directory) as journal:
+    with ReplyJournal(directory) as journal:
         return list(journal.replies.values())
 
 
 @pytest.fixture
 def lines(tmp_path: Path) -> list[bytes]:
-    with Journal(tmp_path) as journal:
+    with ReplyJournal(tmp_path) as journal:
         for each in REPLIES:
             journal.add(each)
-    return (tmp_path / ANSWERS).read_bytes().splitlines(keepends=True)
+    return (tmp_path / REPLIES_FILE).read_bytes().splitlines(keepends=True)
 
 
 def test_any_flipped_bit_costs_its_line_and_no_other(tmp_path: Path, lines, caplog) -> None:
@@ -41,11 +41,11 @@ def test_any_flipped_bit_costs_its_line_and_no_other(tmp_path: Path, lines, capl
     for place in range(len(second) - 1):
         for bit in (0, 2, 4, 6):
             flipped = second[:place] + bytes([second[place] ^ (1 << bit)]) + second[place + 1 :]
-            (tmp_path / ANSWERS).write_bytes(first + flipped + third)
+            (tmp_path / REPLIES_FILE).write_bytes(first + flipped + third)
             caplog.clear()
             assert kept(tmp_path) == [REPLIES[0], REPLIES[2]]
             assert "line 2" in caplog.text
-            assert (tmp_path / ANSWERS).read_bytes() == first + flipped + third, "nothing is removed"
+            assert (tmp_path / REPLIES_FILE).read_bytes() == first + flipped + third, "nothing is removed"
 
 
 @pytest.mark.parametrize(
@@ -64,36 +64,36 @@ def test_any_flipped_bit_costs_its_line_and_no_other(tmp_path: Path, lines, capl
     ids=str,
 )
 def test_a_strangers_line_is_left_out_by_its_number(tmp_path: Path, lines, caplog, line: bytes) -> None:
-    (tmp_path / ANSWERS).write_bytes(lines[0] + line + lines[2])
+    (tmp_path / REPLIES_FILE).write_bytes(lines[0] + line + lines[2])
     assert kept(tmp_path) == [REPLIES[0], REPLIES[2]]
     assert "answers.jsonl line 2: damaged, left out, and asked again." in caplog.text
 
 
 def test_lines_of_an_earlier_version_are_read_and_the_log_says_so(tmp_path: Path, lines, caplog) -> None:
     old = json.dumps(asdict(REPLIES[0]), ensure_ascii=False).encode() + b"\n"
-    (tmp_path / ANSWERS).write_bytes(old + lines[1])
+    (tmp_path / REPLIES_FILE).write_bytes(old + lines[1])
     assert kept(tmp_path) == REPLIES[:2]
     assert "1 lines of an earlier version, without checksums, are used" in caplog.text
 
 
 def test_of_two_replies_to_one_question_the_first_counts(tmp_path: Path, lines, caplog) -> None:
     again = checked_line(asdict(replace(REPLIES[0], content="something else")))
-    (tmp_path / ANSWERS).write_bytes(lines[0] + lines[1] + again)
+    (tmp_path / REPLIES_FILE).write_bytes(lines[0] + lines[1] + again)
     assert kept(tmp_path) == REPLIES[:2]
     assert "line 3: answers a question again. The first reply counts." in caplog.text
 
 
 def test_blank_lines_and_an_empty_file_are_no_damage(tmp_path: Path, lines, caplog) -> None:
-    (tmp_path / ANSWERS).write_bytes(lines[0] + b"\n" + lines[1] + b"\n")
+    (tmp_path / REPLIES_FILE).write_bytes(lines[0] + b"\n" + lines[1] + b"\n")
     assert kept(tmp_path) == REPLIES[:2]
-    (tmp_path / ANSWERS).write_bytes(b"")
+    (tmp_path / REPLIES_FILE).write_bytes(b"")
     assert kept(tmp_path) == []
     assert not caplog.records
 
 
 def test_a_directory_in_its_place_is_set_aside(tmp_path: Path, caplog) -> None:
-    (tmp_path / ANSWERS).mkdir()
-    with Journal(tmp_path) as journal:
+    (tmp_path / REPLIES_FILE).mkdir()
+    with ReplyJournal(tmp_path) as journal:
         journal.add(REPLIES[0])
     assert kept(tmp_path) == REPLIES[:1]
     assert "set aside as answers.damaged.jsonl" in caplog.text
@@ -101,9 +101,9 @@ def test_a_directory_in_its_place_is_set_aside(tmp_path: Path, caplog) -> None:
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read every file")
 def test_a_journal_that_may_not_be_read_is_not_paid_for_again(tmp_path: Path, lines) -> None:
-    (tmp_path / ANSWERS).chmod(0)
+    (tmp_path / REPLIES_FILE).chmod(0)
     with pytest.raises(ConfigError, match=r"replies that are paid for\. Make it readable"):
-        Journal(tmp_path)
+        ReplyJournal(tmp_path)
 
 
 class FillingUp:
@@ -134,7 +134,7 @@ class _Disk:
 @pytest.mark.parametrize("room", [0, 1, 20, 100])
 def test_a_line_after_a_full_disk_is_not_glued_to_the_torn_one(tmp_path: Path, lines, room: int) -> None:
     disk = FillingUp(room)
-    with Journal(tmp_path) as journal:
+    with ReplyJournal(tmp_path) as journal:
         journal._lines._file = _Disk(journal._lines._file, disk)
         with pytest.raises(OSError, match="No space left"):
             journal.add(replace(REPLIES[0], id="torn"))
@@ -145,17 +145,17 @@ def test_a_line_after_a_full_disk_is_not_glued_to_the_torn_one(tmp_path: Path, l
 
 
 def test_a_torn_line_of_a_killed_process_stays_alone(tmp_path: Path, lines) -> None:
-    (tmp_path / ANSWERS).write_bytes(lines[0] + lines[1][:-5])
-    writer = LineWriter(tmp_path / ANSWERS)
+    (tmp_path / REPLIES_FILE).write_bytes(lines[0] + lines[1][:-5])
+    writer = LineWriter(tmp_path / REPLIES_FILE)
     writer.write(lines[2])
     writer.close()
     assert kept(tmp_path) == [REPLIES[0], REPLIES[2]]
-    assert value_of((tmp_path / ANSWERS).read_bytes().splitlines(keepends=True)[-1])["id"] == "r2"
+    assert value_of((tmp_path / REPLIES_FILE).read_bytes().splitlines(keepends=True)[-1])["id"] == "r2"
 
 
 def test_refused_replies_are_never_written_over(tmp_path: Path) -> None:
     for each in REPLIES[:2]:
-        with Journal(tmp_path) as journal:
+        with ReplyJournal(tmp_path) as journal:
             journal.add(each)
             journal.set_aside()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.refused-2.jsonl", "answers.refused.jsonl"]
@@ -166,14 +166,14 @@ def test_a_flipped_digit_in_a_paid_reply_is_asked_again_and_nothing_else_is(tmp_
     pool = lay_out(tmp_path)
     with teaching(lambda question, nth: THINKS) as teacher:
         distil(work(pool, teacher.base_url))
-        whole = read_rows(tmp_path / "out" / ANSWERS, Reply)
-        journal = tmp_path / "scratch" / ANSWERS
+        whole = read_rows(tmp_path / "out" / REPLIES_FILE, Reply)
+        journal = tmp_path / "scratch" / REPLIES_FILE
         journal.write_bytes(journal.read_bytes().replace(b"13", b"14", 1))
         asked = len(teacher.requests)
         summary = distil(work(pool, teacher.base_url))
         assert len(teacher.requests) == asked + 1
     assert (summary["asked"], summary["damaged_replies"]) == (1, 1)
-    assert read_rows(tmp_path / "out" / ANSWERS, Reply) == whole
+    assert read_rows(tmp_path / "out" / REPLIES_FILE, Reply) == whole
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -182,14 +182,14 @@ def test_a_line_that_lost_its_checksum_is_no_line_of_an_earlier_version(
     tmp_path: Path, lines, caplog, number: int, change: bytes
 ) -> None:
     bare = lines[number][9:].replace(b"six", change)
-    (tmp_path / ANSWERS).write_bytes(b"".join([*lines[:number], bare, *lines[number + 1 :]]))
+    (tmp_path / REPLIES_FILE).write_bytes(b"".join([*lines[:number], bare, *lines[number + 1 :]]))
     assert kept(tmp_path) == [each for each in REPLIES if each.id != f"r{number}"]
     assert f"line {number + 1}: damaged, left out, and asked again." in caplog.text
 
 
 def test_a_line_of_an_earlier_version_behind_one_with_a_checksum_is_none(tmp_path: Path, lines) -> None:
     old = json.dumps(asdict(REPLIES[1]), ensure_ascii=False).encode() + b"\n"
-    (tmp_path / ANSWERS).write_bytes(lines[0] + old)
+    (tmp_path / REPLIES_FILE).write_bytes(lines[0] + old)
     assert kept(tmp_path) == REPLIES[:1]
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from s1.data.endpoint import EndpointError
+from s1.data.chat_client import EndpointError
+from s1.data.chat_requests import labelled, labelled_rows, msc_classes, system_prompt
 from s1.data.funnel import read_funnel
-from s1.data.labels import label, labelled, msc_classes, system_prompt
-from s1.data.replies import Fault, reply_of
+from s1.data.replies import ReplyFault, reply_of
 from s1.records import PoolRow, read_rows
-from s1.stages import Labelling
+from s1.stages import LabelledConfig
 from tests.support.teachers import ASKED, Spoken, completion, lay_out, rows, teaching, work
 
 ROW = rows(1)[0]
@@ -49,7 +49,7 @@ def test_a_domain_is_the_title_of_the_code_that_a_reply_ends_in(said: str, domai
 def test_a_reply_that_ends_in_no_known_code_is_no_domain(said: str | None) -> None:
     reply = reply_of(ROW.id, completion(said))
     assert reply is not None
-    assert labelled(msc_classes(), ROW, reply) is Fault.NO_DOMAIN
+    assert labelled(msc_classes(), ROW, reply) is ReplyFault.NO_DOMAIN
 
 
 def test_every_row_gets_its_domain_and_keeps_the_rest(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_every_row_gets_its_domain_and_keeps_the_rest(tmp_path: Path) -> None:
         return Spoken(completion("I cannot say." if question == "Question 3?" else "Numbers.\n11"))
 
     with teaching(say) as teacher:
-        summary = label(work(pool, teacher.base_url, Labelling(ASKED)))
+        summary = labelled_rows(work(pool, teacher.base_url, LabelledConfig(ASKED)))
     made = read_rows(tmp_path / "out" / "rows.jsonl", PoolRow)
     assert made == [replace(row, domain="Number theory") for row in rows(12) if row.question != "Question 3?"]
     assert read_funnel(tmp_path / "out")[-1].dropped == {"no domain": 1}
@@ -68,9 +68,9 @@ def test_every_row_gets_its_domain_and_keeps_the_rest(tmp_path: Path) -> None:
 
 
 def test_words_of_your_own_replace_the_prompt_and_the_codes_stay(tmp_path: Path) -> None:
-    own = Labelling(replace(ASKED, system="Name the MSC class."))
+    own = LabelledConfig(replace(ASKED, system="Name the MSC class."))
     with teaching(lambda question, nth: Spoken(completion("54"))) as teacher:
-        label(work(lay_out(tmp_path), teacher.base_url, own))
+        labelled_rows(work(lay_out(tmp_path), teacher.base_url, own))
     assert teacher.requests[0]["messages"][0]["content"] == "Name the MSC class."
 
 
@@ -78,4 +78,4 @@ def test_a_labeller_that_never_names_a_code_is_refused(tmp_path: Path) -> None:
     with teaching(lambda question, nth: Spoken(completion("Geometry!"))) as teacher:
         complaint = r"none of its first 8 replies can be used \(8 no domain\)\. .*code of the list"
         with pytest.raises(EndpointError, match=complaint):
-            label(work(lay_out(tmp_path), teacher.base_url, Labelling(ASKED)))
+            labelled_rows(work(lay_out(tmp_path), teacher.base_url, LabelledConfig(ASKED)))

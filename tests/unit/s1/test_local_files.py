@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from s1 import pipeline
-from s1.config import Architecture, ConfigError, Dial
-from s1.data.dial import Family
-from s1.experiment import Experiment
-from s1.train.start import CHAT_PIECES, Location, piece_tokenizer, random_model, tokenizer_at
-from sweep.compose import compose
-from sweep.contract import Graph
+from s1.config.schema import Architecture, ConfigError, Dial
+from s1.dial import Family
+from s1.models.location import CHAT_PIECES, Location, piece_tokenizer, random_model, tokenizer_at
+from s1.point import PointConfig
+from sweep.config.compose import compose
+from sweep.core.pipeline import Graph
 from sweep.errors import InputError
 
-DIALECT = "dialect@model.dialect=s1"
+DIALECT = "thinking_format@model.thinking_format=s1"
 
 
 def graph_of(*overrides: str) -> Graph:
@@ -51,7 +51,7 @@ def own(saved: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "own"))
 
 
-def own_point(folder: Path, *overrides: str) -> Experiment:
+def own_point(folder: Path, *overrides: str) -> PointConfig:
     (x,) = compose(["model=own", f"model.repo={folder}", DIALECT, "data=none", *overrides]).points
     return x
 
@@ -67,8 +67,10 @@ def test_a_model_of_ones_own_has_the_context_and_the_sizes_of_its_files(own: Pat
 
 
 def test_what_is_missing_of_it_is_asked_for_with_what_to_add(own: Path) -> None:
-    assert "dialect@model.dialect: missing. Add dialect@model.dialect=OPTION, one of plain, r1, s1," in complaint_of(
-        "model=own", f"model.repo={own}"
+    assert (
+        "thinking_format@model.thinking_format: missing."
+        " Add thinking_format@model.thinking_format=OPTION, one of plain, r1, s1,"
+        in complaint_of("model=own", f"model.repo={own}")
     )
     assert complaint_of("model=own", DIALECT).startswith("model.repo: missing. Add model.repo=VALUE.")
     assert "model.kind directory: model=laptop is made here" in complaint_of(
@@ -114,7 +116,9 @@ def test_a_directory_that_cannot_be_used_is_refused_before_anything_runs(
 
 def test_a_prompt_of_ones_own_needs_no_chat_template(own: Path) -> None:
     (own / "chat_template.jinja").unlink()
-    assert own_point(own, "model.dialect.prompt='Q: {question}'").model.dialect.prompt == "Q: {question}"
+    assert (
+        own_point(own, "model.thinking_format.prompt='Q: {question}'").model.thinking_format.prompt == "Q: {question}"
+    )
 
 
 def test_a_tokenizer_that_loses_spaces_is_refused_with_the_fix_and_the_fix_works(own: Path) -> None:
@@ -197,8 +201,11 @@ def test_a_pool_that_no_worker_could_read_is_refused_while_planning(
     ("typed", "fix"),
     [
         ("task.data_file=~/x.jsonl", 'task.data_file="~/x.jsonl"'),
-        ("model.dialect.answer_stops=[<|im_end|>]", 'model.dialect.answer_stops=["<|im_end|>"]'),
-        ("model.dialect.answer_stops=[<|im_end|>, </s>]", 'model.dialect.answer_stops=["<|im_end|>", "</s>"]'),
+        ("model.thinking_format.answer_stops=[<|im_end|>]", 'model.thinking_format.answer_stops=["<|im_end|>"]'),
+        (
+            "model.thinking_format.answer_stops=[<|im_end|>, </s>]",
+            'model.thinking_format.answer_stops=["<|im_end|>", "</s>"]',
+        ),
     ],
 )
 def test_a_character_that_needs_quotes_is_refused_with_the_override_as_it_is_to_be_typed(typed: str, fix: str) -> None:
@@ -207,7 +214,7 @@ def test_a_character_that_needs_quotes_is_refused_with_the_override_as_it_is_to_
     assert f"Write '{fix}'." in str(refused.value)
     if "data_file" not in fix:
         (x,) = compose([fix]).points
-        assert x.model.dialect.answer_stops[0] == "<|im_end|>"
+        assert x.model.thinking_format.answer_stops[0] == "<|im_end|>"
 
 
 # -------------------------------------------------------------------------------------------------- sizes in the plan

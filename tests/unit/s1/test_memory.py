@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from s1.config import ConfigError, Lora, Method, Overlong, Shape, Train
-from s1.resources import Machine
+from s1.config.resources import Machine
+from s1.config.schema import ConfigError, DecoderShape, Lora, Overlong, Train, TrainMethod
 from s1.train.memory import Memory, Parts, layer_parameters, memory, table, trained_parameters
 
 CONF = Path(__file__).parents[3] / "conf"
 SIZES = ("0.5B", "1.5B", "3B", "7B", "14B", "32B")
 FULL = Train(
-    method=Method.FULL,
+    method=TrainMethod.FULL,
     epochs=5,
     steps=None,
     batch_size=16,
@@ -31,13 +31,13 @@ FULL = Train(
     weights_dtype="float32",
 )
 EVERYWHERE = ["all-linear"]
-LORA = replace(FULL, method=Method.LORA, lora=Lora(32, 32, 0.0, EVERYWHERE), weights_dtype="bfloat16")
-QLORA = replace(LORA, method=Method.QLORA, lora=Lora(64, 16, 0.05, EVERYWHERE))
+LORA = replace(FULL, method=TrainMethod.LORA, lora=Lora(32, 32, 0.0, EVERYWHERE), weights_dtype="bfloat16")
+QLORA = replace(LORA, method=TrainMethod.QLORA, lora=Lora(64, 16, 0.05, EVERYWHERE))
 
 
-def shape(size: str) -> Shape:
+def shape(size: str) -> DecoderShape:
     path = CONF / "model" / f"qwen2_5_{size.lower().replace('.', '_')}.yaml"
-    return Shape(**yaml.safe_load(path.read_text())["shape"])
+    return DecoderShape(**yaml.safe_load(path.read_text())["shape"])
 
 
 def machine(gpus: int, gib: float | None, nodes: int = 1, checkpointing: bool = True) -> Machine:

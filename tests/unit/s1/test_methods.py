@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import Budget, Compat, ConfigError, Forcing
+from s1.config.data import Control
+from s1.config.schema import Budget, Compat, ComputeRequest, ConfigError, Forcing
 from s1.data.conditional import Length, instruction
-from s1.dialect import dialect_ids
 from s1.generate import methods as package
 from s1.generate.methods.forcing import BudgetForcing, answer_reserve
-from s1.generate.methods.method import Amount, Bounds, ComputeRequest, normalised
+from s1.generate.methods.method import Amount, Bounds, normalised
 from s1.generate.methods.registry import method_of, methods, wrappers
-from s1.recipe import Control
-from s1.stages import Answering
-from sweep.compose import compose
+from s1.models.thinking_format import thinking_format_ids
+from s1.stages import TracesConfig
+from sweep.config.compose import compose
+from sweep.core.identity import key_of
 from sweep.errors import InputError
-from sweep.identity import key_of
 from tests.support.words import DIALECT, WordTokenizer, budget
 
 NO_FORCING = Budget(Forcing.NONE, None, 0, 0, "", None)
@@ -187,7 +187,7 @@ def test_expected_tokens_are_those_of_the_forcing() -> None:
 
 
 def test_the_policy_of_an_amount_in_words_is_that_of_the_forcing_beneath() -> None:
-    ids, asked = dialect_ids(DIALECT, WordTokenizer()), request(8, "Think for up to 64 tokens.")
+    ids, asked = thinking_format_ids(DIALECT, WordTokenizer()), request(8, "Think for up to 64 tokens.")
     policy = method_of(asked).policy(asked, ids, (), 200)
     assert policy == BudgetForcing(asked.budget, ids, (), 200)
 
@@ -273,7 +273,7 @@ def test_points_that_differ_in_an_unused_string_share_their_answers() -> None:
     points = compose(["budget.max_thinking_tokens=8", "budget.continuation=Wait,Hmm", "-m"]).points
     one, other = (stages_of(x).asked.answers for x in points)
     assert one.key == other.key
-    assert isinstance(one.config, Answering) and one.config.budget.continuation == ""
+    assert isinstance(one.config, TracesConfig) and one.config.budget.continuation == ""
 
 
 # --- one file
@@ -281,7 +281,7 @@ def test_points_that_differ_in_an_unused_string_share_their_answers() -> None:
 
 TOY = '''
 from s1.generate.methods.method import Bounds, Method
-from s1.config import Compat, Forcing
+from s1.config.schema import Compat, Forcing
 
 
 class Toy(Method):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s1.config import ConfigError
+from s1.config.schema import ConfigError
 from s1.train.order import accumulation_steps, row_order, total_steps, warmup_steps
 from tests.support.training import RECIPE
 

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from s1.asking import questions_of
-from s1.config import Task
+from s1.config.schema import Task
 from s1.evaluate.disagreements import COLUMNS
-from s1.evaluate.own_tasks import read_task
-from s1.evaluate.task_files import task_file
+from s1.evaluate.task_files import read_task, task_file
 from s1.evaluate.task_identity import scoring
+from s1.evaluation_stages import questions_stage
 from s1.records import AnswerEnd, Outcome, Question, write_rows
-from sweep.identity import key_of
-from sweep.source import source_of
+from sweep.core.identity import key_of
+from sweep.source.digest import source_of
 from tests.support.own_tasks import GSM8K, ROWS, TEMPLATE, Place, answer, verdicts
 
 
@@ -170,7 +169,7 @@ def test_what_words_a_task_is_in_the_key_of_its_questions_and_what_judges_it_is_
 
     def state() -> tuple[str, str]:
         source_of.cache_clear()  # a command reads the source once
-        return questions_of(Task("mytask", data_file="rows.jsonl")).key, key_of(scoring("mytask"))
+        return questions_stage(Task("mytask", data_file="rows.jsonl")).key, key_of(scoring("mytask"))
 
     def after(name: str, old: str, new: str) -> tuple[bool, bool]:
         """Whether questions, and whether scores, are others after an edit."""

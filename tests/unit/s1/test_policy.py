@@ -11,16 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s1.config import Budget, Compat, ConfigError, Forcing
-from s1.dialect import DialectIds, dialect_ids
+from s1.config.schema import Budget, Compat, ConfigError, Forcing
 from s1.generate.answer_text import answer_end
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
 from s1.generate.methods.s1_original import auto_cap
-from s1.generate.move import Close, Force, Sample, advance
-from s1.generate.rollout import Job, Rollout
+from s1.generate.rollout import Rollout, TraceJob
 from s1.generate.scripted import ScriptedEngine
-from s1.generate.trace import Origin, Part, Segment, Trace
+from s1.generate.trace import Close, Force, Part, Sample, Segment, TokenOrigin, Trace, advance
+from s1.models.thinking_format import ThinkingFormatIds, thinking_format_ids
 from s1.records import AnswerEnd, Ending
 from tests.support.words import DIALECT, Storyteller, WordTokenizer, babbler, budget, policy_of, told
 
@@ -60,12 +59,12 @@ def store() -> Iterator[Continuations]:
 
 def close(story: str, wanted: Budget) -> tuple[Close, WordTokenizer]:
     tokenizer = WordTokenizer()
-    ids = dialect_ids(DIALECT, tokenizer)
+    ids = thinking_format_ids(DIALECT, tokenizer)
     policy = policy_of(wanted, ids, tuple(tokenizer.encode(wanted.continuation)), CONTEXT)
     prompt = tuple(tokenizer.encode("<|im_start|>user\n6 + 7 ?<|im_end|>\n<|im_start|>assistant\n"))
     engine = ScriptedEngine(Storyteller(tokenizer, story), len(tokenizer), CONTEXT)
     with store() as continuations:
-        job = Job("only", "", policy, Trace(prompt), Sampling(0.0), 0, continuations)
+        job = TraceJob("only", "", policy, Trace(prompt), Sampling(0.0), 0, continuations)
         ((_, closed),) = Rollout(engine).run([job])
     return closed, tokenizer
 
@@ -76,7 +75,7 @@ def test_the_trace_reads_as_agreed(name: str, golden: Callable[[str, str], None]
 
 
 def test_a_question_too_long_for_the_context_closes_without_asking_anything() -> None:
-    ids = dialect_ids(DIALECT, WordTokenizer())
+    ids = thinking_format_ids(DIALECT, WordTokenizer())
     for wanted in (budget(), budget(8, compat=S1), Budget(Forcing.NONE, None, 0, 0, "", 4)):
         _, move = advance(Trace((5,) * CONTEXT), policy_of(wanted, ids, (), CONTEXT))
         assert isinstance(move, Close)
@@ -113,20 +112,20 @@ def test_an_answer_goes_on_to_the_end_of_the_context_unless_it_is_capped(compat:
 
 def test_auto_of_the_original_depends_on_the_longest_prompt() -> None:
     """32768 leaves about 32,660 less the longest prompt; ours depends on the question's own."""
-    ids = dialect_ids(DIALECT, WordTokenizer())
+    ids = thinking_format_ids(DIALECT, WordTokenizer())
     assert auto_cap(32768, 0, ids) == 32768 - 100 - len(ids.thinking_start) - len(ids.forced_end)
     assert auto_cap(32768, 500, ids) == auto_cap(32768, 0, ids) - 500
 
 
 def test_the_original_has_no_minimum_of_tokens() -> None:
     with pytest.raises(ConfigError, match="min_thinking_tokens 9"):
-        policy_of(budget(min_thinking_tokens=9, compat=S1), dialect_ids(DIALECT, WordTokenizer()), (), CONTEXT)
+        policy_of(budget(min_thinking_tokens=9, compat=S1), thinking_format_ids(DIALECT, WordTokenizer()), (), CONTEXT)
 
 
 # --- properties, with a model of pseudo-random tokens
 
 STOP, WORDS, NEWLINE = 1, 40, 2
-IDS = DialectIds(
+IDS = ThinkingFormatIds(
     thinking_start=(30, 31),
     thinking_stops=((STOP,),),
     thinking_end=(32,),
@@ -158,15 +157,19 @@ prompts = st.lists(st.integers(3, WORDS - 1), min_size=1, max_size=12).map(tuple
 models = st.builds(babbler, st.just(WORDS), st.integers(2, 30), st.just(STOP))
 
 
-def run(jobs: list[Job], model: object) -> tuple[list[Close], ScriptedEngine]:
+def run(jobs: list[TraceJob], model: object) -> tuple[list[Close], ScriptedEngine]:
     engine = ScriptedEngine(model, WORDS, CONTEXT)
     closed = dict(Rollout(engine).run(jobs))
     return [closed[job] for job in jobs], engine
 
 
-def job(name: int, wanted: Budget, prompt: tuple[int, ...], continuations: Continuations, heat: float = 0.0) -> Job:
+def job(
+    name: int, wanted: Budget, prompt: tuple[int, ...], continuations: Continuations, heat: float = 0.0
+) -> TraceJob:
     continuation = (20, 21) if wanted.continuation else ()
-    return Job(name, "", policy_of(wanted, IDS, continuation, CONTEXT), Trace(prompt), Sampling(heat), 7, continuations)
+    return TraceJob(
+        name, "", policy_of(wanted, IDS, continuation, CONTEXT), Trace(prompt), Sampling(heat), 7, continuations
+    )
 
 
 @settings(deadline=None)
@@ -235,7 +238,7 @@ segments = st.builds(
     Segment,
     st.lists(st.integers(0, WORDS - 1), max_size=6).map(tuple),
     st.sampled_from(Part),
-    st.sampled_from(Origin),
+    st.sampled_from(TokenOrigin),
     st.sampled_from([None, (STOP,)]),
 )
 
@@ -251,7 +254,7 @@ def test_every_trace_has_one_next_move(
     move = policy.next(trace)
     assert move == policy.next(trace)
     assert not isinstance(move, Sample) or 0 < move.max_tokens <= CONTEXT - trace.length
-    assert not isinstance(move, Force) or trace.append(Segment(move.ids, move.part, Origin.FORCED)) != trace
+    assert not isinstance(move, Force) or trace.append(Segment(move.ids, move.part, TokenOrigin.FORCED)) != trace
 
 
 @given(st.lists(segments, max_size=6).map(tuple), st.integers(0, 20))

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import ConfigError, Hub
+from s1.config.data import Columns, Conversation, Pool, PoolKind
+from s1.config.schema import ConfigError, Hub
 from s1.data.funnel import read_funnel
-from s1.data.pool import candidates, collect, question_id
-from s1.recipe import Columns, Conversation, Pool, PoolKind
+from s1.data.pool import pool_candidates, pool_rows, question_id
 from s1.records import PoolRow, read_rows
-from s1.stages import Collecting
-from sweep.stage import Work
+from s1.stages import PoolConfig
+from sweep.core.stage import Work
 
 S1K = {
     "solution": "So 7. \\boxed{7}",
@@ -48,7 +48,7 @@ def collected(place: Path, rows: list[dict], source: Pool, name: str = "pool.jso
     out = place / "out"
     out.mkdir()
     inputs = {"file": (place / name,)}
-    collect(Work("key", Collecting(source), inputs, out, out, out, {}, lambda *_progress: None))
+    pool_rows(Work("key", PoolConfig(source), inputs, out, out, out, {}, lambda *_progress: None))
     return read_rows(out / "rows.jsonl", PoolRow)
 
 
@@ -104,14 +104,14 @@ def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "pool.jsonl").write_text(json.dumps(S1K) + "\n{torn", encoding="utf-8")
     work = Work(
         "key",
-        Collecting(pool()),
+        PoolConfig(pool()),
         {"file": (tmp_path / "pool.jsonl",)},
         *(tmp_path, tmp_path, tmp_path),
         {},
         lambda *_progress: None,
     )
     with pytest.raises(ConfigError, match="line 2: not JSON"):
-        collect(work)
+        pool_rows(work)
 
 
 def test_parquet_and_json_lines_give_the_same_rows(tmp_path: Path) -> None:
@@ -122,19 +122,19 @@ def test_parquet_and_json_lines_give_the_same_rows(tmp_path: Path) -> None:
     out = tmp_path / "parquet"
     out.mkdir()
     inputs = {"file": (tmp_path / "pool.parquet",)}
-    collect(Work("key", Collecting(pool()), inputs, out, out, out, {}, lambda *_progress: None))
+    pool_rows(Work("key", PoolConfig(pool()), inputs, out, out, out, {}, lambda *_progress: None))
     assert read_rows(out / "rows.jsonl", PoolRow) == collected(tmp_path, rows, pool())
 
 
 def test_a_file_without_any_question_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"data\.pool mine: no row with a question"):
-        candidates(pool(), [{**S1K, "question": ""}])
+        pool_candidates(pool(), [{**S1K, "question": ""}])
 
 
 def test_a_hub_that_cannot_be_reached_says_what_to_do_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for switch in ("huggingface_hub.constants.HF_HUB_OFFLINE", "datasets.config.HF_HUB_OFFLINE"):
         monkeypatch.setattr(switch, True)  # the variable is read when they are imported, and they may be
     far = Pool("far", PoolKind.HUB, 1, hub=Hub("nobody/nothing", "0" * 40, "train"))
-    work = Work("key", Collecting(far), {}, tmp_path, tmp_path, tmp_path, {}, lambda *_progress: None)
+    work = Work("key", PoolConfig(far), {}, tmp_path, tmp_path, tmp_path, {}, lambda *_progress: None)
     with pytest.raises(ConfigError, match=r"data\.pool\.hub nobody/nothing: commit 0{40} is not in .*local copy"):
-        collect(work)
+        pool_rows(work)

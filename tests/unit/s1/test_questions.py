@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from s1.config import ConfigError, Hub
+from s1.config.data import Control
+from s1.config.schema import ConfigError, Hub
 from s1.data.conditional import instruction, prompted
 from s1.evaluate.questions import questions
 from s1.evaluate.rows import check_letters, rows_of_file
 from s1.evaluate.task_files import TASKS, task_names
-from s1.recipe import Control
 from s1.records import Question, read_rows
-from s1.stages import Questions
-from sweep.stage import Work
+from s1.stages import QuestionsConfig
+from sweep.core.stage import Work
 
 AIME = {"id": "a", "problem": "What is 6 times 7?", "answer": "042"}
 
 
-def work(out: Path, config: Questions, rows: Path | None = None) -> Work[Questions]:
+def work(out: Path, config: QuestionsConfig, rows: Path | None = None) -> Work[QuestionsConfig]:
     out.mkdir()
     inputs = {"rows": (rows,) if rows else ()}
     return Work("key", config, inputs, out, out, out, settings={}, report=lambda done, total, unit: None)
@@ -28,7 +28,7 @@ def work(out: Path, config: Questions, rows: Path | None = None) -> Work[Questio
 def asked(directory: Path, task: str, rows: Sequence[Mapping[str, Any]], limit: int | None = None) -> list[Question]:
     path = directory / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    questions(work(directory / "out", Questions(task, hub=None, limit=limit), path))
+    questions(work(directory / "out", QuestionsConfig(task, hub=None, limit=limit), path))
     return read_rows(directory / "out" / "questions.jsonl", Question)
 
 
@@ -61,7 +61,7 @@ def test_ids_are_the_same_whatever_the_order_and_the_limit(tmp_path: Path) -> No
 
 def test_rows_may_be_a_product_with_rows_jsonl(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps(AIME), encoding="utf-8")
-    summary = questions(work(tmp_path / "out", Questions("dial", hub=None, limit=None), tmp_path))
+    summary = questions(work(tmp_path / "out", QuestionsConfig("dial", hub=None, limit=None), tmp_path))
     assert summary == {"questions": 1}
 
 
@@ -124,16 +124,16 @@ def test_rows_that_cannot_be_asked_or_graded_are_refused(tmp_path: Path, lines: 
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
-        questions(work(tmp_path / "out", Questions("aime24", hub=None, limit=None), path))
+        questions(work(tmp_path / "out", QuestionsConfig("aime24", hub=None, limit=None), path))
 
 
 def test_a_missing_file_no_source_and_an_unknown_task_are_refused_with_the_repair(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"task\.data_file .*none\.jsonl: no such file"):
-        questions(work(tmp_path / "a", Questions("dial", None, None), tmp_path / "none.jsonl"))
+        questions(work(tmp_path / "a", QuestionsConfig("dial", None, None), tmp_path / "none.jsonl"))
     with pytest.raises(ConfigError, match=r"task\.data_file null: the task has no rows"):
-        questions(work(tmp_path / "b", Questions("dial", None, None)))
+        questions(work(tmp_path / "b", QuestionsConfig("dial", None, None)))
     with pytest.raises(ConfigError, match=r"task\.name 'aime': no such task. Known: aime24, aime25, .*gpqa_diamond"):
-        questions(work(tmp_path / "c", Questions("aime", None, None)))
+        questions(work(tmp_path / "c", QuestionsConfig("aime", None, None)))
 
 
 def test_a_hub_out_of_reach_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_a_hub_out_of_reach_is_one_clear_line(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(
         ConfigError, match=r"task\.hub math-ai/aime25: commit 0{40} is not in .*set task.data_file"
     ) as caught:
-        questions(work(tmp_path / "out", Questions("aime25", hub, None)))
+        questions(work(tmp_path / "out", QuestionsConfig("aime25", hub, None)))
     assert "\n" not in str(caught.value)
 
 
@@ -162,14 +162,14 @@ def test_the_real_benchmarks_become_questions(tmp_path: Path, name: str, rows: i
     if directory is None:
         pytest.skip("S1_DATA_DIR not set: no real benchmark rows were asked")
     path = Path(directory) / f"{name}.jsonl"
-    assert questions(work(tmp_path / "out", Questions(name, None, None), path)) == {"questions": rows}
+    assert questions(work(tmp_path / "out", QuestionsConfig(name, None, None), path)) == {"questions": rows}
 
 
 def test_an_instruction_follows_the_question_and_changes_no_id(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps(AIME), encoding="utf-8")
     made = {}
     for name, text in (("plain", None), ("told", instruction(Control.TOKENS, 1024))):
-        questions(work(tmp_path / name, Questions("aime24", None, None, text), tmp_path / "rows.jsonl"))
+        questions(work(tmp_path / name, QuestionsConfig("aime24", None, None, text), tmp_path / "rows.jsonl"))
         (made[name],) = read_rows(tmp_path / name / "questions.jsonl", Question)
     assert made["told"].prompt == "What is 6 times 7?\n\nThink for up to 1024 tokens."
     assert made["told"].prompt == prompted(AIME["problem"], Control.TOKENS, 1024)  # as it was trained

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import pytest
 from annotated_types import BaseMetadata
 
-from s1.experiment import Experiment
-from sweep.compose import compose
-from sweep.contract import Launch
+from s1.point import PointConfig
+from sweep.config.compose import compose
+from sweep.core.pipeline import Launch
+from sweep.core.ranges import Anything
+from sweep.core.typed import typed
 from sweep.errors import InputError
-from sweep.ranges import Anything
-from sweep.typed import typed
 
 LEAVES = (int, float, str)
 
@@ -47,7 +47,7 @@ def leaves_of(schema: type, seen: set[type]) -> Iterator[tuple[str, Any]]:
                 yield f"{schema.__name__}.{field.name}", hint
 
 
-LEAVES_OF_THE_SCHEMA = sorted(leaves_of(Experiment, set()), key=lambda each: each[0])
+LEAVES_OF_THE_SCHEMA = sorted(leaves_of(PointConfig, set()), key=lambda each: each[0])
 FLOATS = sorted({place for place, hint in LEAVES_OF_THE_SCHEMA if get_args(hint)[:1] == (float,)})
 
 
@@ -60,14 +60,14 @@ def test_the_walk_sees_the_schema() -> None:
 @pytest.mark.parametrize(("place", "hint"), LEAVES_OF_THE_SCHEMA, ids=[place for place, _ in LEAVES_OF_THE_SCHEMA])
 def test_a_field_states_its_range_or_that_it_has_none(place: str, hint: Any) -> None:
     stated = [each for each in get_args(hint)[1:] if isinstance(each, BaseMetadata | Anything)]
-    assert stated, f"{place}: any value is accepted. Give it a type of sweep/ranges.py."
+    assert stated, f"{place}: any value is accepted. Give it a type of sweep/core/ranges.py."
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("place", FLOATS)
 def test_no_float_is_nan_or_infinite(place: str, number: float) -> None:
     seen: set[type] = set()
-    list(leaves_of(Experiment, seen))
+    list(leaves_of(PointConfig, seen))
     schemas, (name, field) = {each.__name__: each for each in seen}, place.split(".")
     with pytest.raises(InputError, match=rf"^{field} {number}: not a finite number"):
         typed(schemas[name], {field: number})
@@ -153,7 +153,7 @@ def test_every_scheduler_that_is_accepted_is_one_that_needs_nothing_more() -> No
     import torch
     from transformers import get_scheduler
 
-    from s1.config import Scheduler
+    from s1.config.schema import Scheduler
 
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     for name in get_args(Scheduler):
@@ -163,7 +163,7 @@ def test_every_scheduler_that_is_accepted_is_one_that_needs_nothing_more() -> No
 def test_every_precision_of_generation_is_one_of_torch() -> None:
     import torch
 
-    from s1.config import Precision
+    from s1.config.schema import Precision
 
     assert all(isinstance(getattr(torch, name), torch.dtype) for name in get_args(Precision))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import ConfigError
+from s1.config.schema import ConfigError
 from s1.records import read_objects
 
 LINE = '{"question": "caf\u00e9\u2028?"}\n'.encode()

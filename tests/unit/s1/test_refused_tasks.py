@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from s1.asking import questions_of
-from s1.config import ConfigError, Hub, Task
-from s1.evaluate.own_tasks import read_task, remarks
-from s1.evaluate.task_files import task_file, task_names
+from s1.config.schema import ConfigError, Hub, Task
+from s1.evaluate.task_files import read_task, remarks, task_file, task_names
+from s1.evaluation_stages import questions_stage
 from tests.support.own_tasks import GSM8K, ROWS, TEMPLATE, Place
 
 
@@ -37,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         ("unsafe_code: true", r"unsafe_code True: answers would be run"),
         ("gen_prefix: 'Answer:'", r"gen_prefix 'Answer:': would begin the answer before the thinking"),
         ("doc_to_image: picture", r"doc_to_image 'picture': images cannot be asked"),
-        ("system_instruction: Be brief.", r"system_instruction 'Be brief.': the model's dialect"),
+        ("system_instruction: Be brief.", r"system_instruction 'Be brief.': the model's thinking_format"),
         ("use_prompt: promptsource:x", r"use_prompt 'promptsource:x': prompts of promptsource"),
         ("class: !function mine.Task", r"class mine.Task: a Python task"),
         ("task: [one, two]", r"task \['one', 'two'\]: several tasks"),
@@ -57,7 +56,7 @@ def test_what_cannot_be_honoured_is_refused_while_planning(place: Place, lines: 
     place.task("doc_to_text: problem\ndoc_to_target: answer\n" + lines if "- one" not in lines else lines)
     place.rows(ROWS)
     with pytest.raises(ConfigError, match=message):
-        questions_of(Task("mytask", data_file="rows.jsonl"))
+        questions_stage(Task("mytask", data_file="rows.jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -153,14 +152,14 @@ def test_rows_of_mixed_types_and_no_rows_are_refused(place: Place) -> None:
     with pytest.raises(ConfigError, match=r"rows.jsonl: no table \(.*Give each column values of one type"):
         place.asked()
     with pytest.raises(ConfigError, match=r"task.data_file null: task mytask has no rows"):
-        questions_of(Task("mytask"))
+        questions_stage(Task("mytask"))
     place.task("dataset_path: openai/gsm8k\ndoc_to_text: '{{problem}}'\ndoc_to_target: answer\n")
     with pytest.raises(ConfigError, match=r"its dataset_path openai/gsm8k names no commit: give it as task.hub"):
-        questions_of(Task("mytask"))
-    assert questions_of(Task("mytask", hub=Hub("openai/gsm8k", "0" * 40, "test"))).inputs["rows"] == ()
+        questions_stage(Task("mytask"))
+    assert questions_stage(Task("mytask", hub=Hub("openai/gsm8k", "0" * 40, "test"))).inputs["rows"] == ()
     place.task("dataset_path: json\ndataset_kwargs: {data_files: gone.jsonl}\n" + TEMPLATE)
     with pytest.raises(ConfigError, match=r"dataset_kwargs.data_files 'gone.jsonl': no such file"):
-        questions_of(Task("mytask"))
+        questions_stage(Task("mytask"))
 
 
 def test_names_of_both_folders_are_known_and_shipped_ones_are_taken(place: Place) -> None:

@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1.config import ConfigError, Dial, Dialect, Overlong
-from s1.data.dial import Family
-from s1.data.funnel import Step, read_funnel, write_funnel
-from s1.dialect import decode, encode, prompt_text, training_text
-from s1.recipe import Control
+from s1.config.data import Control
+from s1.config.schema import ConfigError, Dial, Overlong, ThinkingFormat
+from s1.data.funnel import FunnelStep, read_funnel, write_funnel
+from s1.dial import Family
+from s1.models.location import CHAT_PIECES, piece_tokenizer
+from s1.models.thinking_format import decode, encode, prompt_text, training_text
+from s1.plots.lengths import edges
 from s1.records import Example, TokenRow, read_rows, write_rows
-from s1.report.figures_lengths import edges
-from s1.stages import Rendering
-from s1.train.audit import ALL_PROMPT, TOO_LONG, Finding, audit, defect, delimited_once, delimiters, fate
+from s1.stages import RenderedConfig
 from s1.train.render import render
-from s1.train.start import CHAT_PIECES, piece_tokenizer
-from sweep.stage import Work
+from s1.train.text_audit import ALL_PROMPT, TOO_LONG, AuditFinding, audit_text, defect, delimited_once, delimiters, fate
+from sweep.core.stage import Work
 
-S1 = Dialect(
+S1 = ThinkingFormat(
     prompt=None,
     thinking_start="<|im_start|>think\n",
     thinking_stops=["<|im_start|>", "<|im_end|>"],
@@ -41,7 +41,7 @@ QWEN_TEMPLATE = (
     "{% for message in messages if message.role != 'system' %}<|im_start|>{{ message.role }}\n{{ message.content }}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-PLAIN = Rendering(S1, block_size=512, overlong=Overlong.REFUSE, control=Control.NONE)
+PLAIN = RenderedConfig(S1, block_size=512, overlong=Overlong.REFUSE, control=Control.NONE)
 EXAMPLES = [
     Example("a", "Dial @4. Ann +3. Dial now?", "Dial @4 = 4. Ann +3 = 7. So 7.\nWait, check 2.", "Final Answer: 7"),
     Example("b", "Dial @1. Dial now?", "So 1.", "1"),
@@ -62,7 +62,7 @@ def model(tokenizer, tmp_path_factory) -> Path:
     return place
 
 
-def rendered(place: Path, model: Path, examples, config: Rendering = PLAIN):
+def rendered(place: Path, model: Path, examples, config: RenderedConfig = PLAIN):
     """Run the stage; its summary, rows and audit."""
     for name in ("rows", "out"):
         (place / name).mkdir(exist_ok=True)
@@ -141,10 +141,10 @@ def test_what_cannot_be_trained_on_is_left_out_and_counted_by_its_reason(tmp_pat
 
 def test_the_funnel_of_the_input_goes_on_by_a_step(tmp_path, model):
     (tmp_path / "rows").mkdir()
-    write_funnel(tmp_path / "rows", [Step("selected", kept=9)])
+    write_funnel(tmp_path / "rows", [FunnelStep("selected", kept=9)])
     rendered(tmp_path, model, broken())
     selected, step = read_funnel(tmp_path / "out")
-    assert (selected, step.name, step.kept, step.dropped_rows) == (Step("selected", kept=9), "rendered", 3, 6)
+    assert (selected, step.name, step.kept, step.dropped_rows) == (FunnelStep("selected", kept=9), "rendered", 3, 6)
     assert step.dropped["no answer"] == 1
     assert [each.question for each in step.examples if each.id == "c"] == [EXAMPLES[0].question]
 
@@ -233,8 +233,8 @@ def test_cutting_says_how_many_answers_were_broken_off_and_how_many_lost(tmp_pat
 
 
 def test_an_example_of_which_only_the_prompt_is_left_is_not_trained_on():
-    assert fate(Finding(None, 90, 40, 80), 40, Overlong.CUT).reason == ALL_PROMPT
-    assert fate(Finding(None, 90, 40, 80), 41, Overlong.CUT).reason is None
+    assert fate(AuditFinding(None, 90, 40, 80), 40, Overlong.CUT).reason == ALL_PROMPT
+    assert fate(AuditFinding(None, 90, 40, 80), 41, Overlong.CUT).reason is None
 
 
 @given(
@@ -243,12 +243,12 @@ def test_an_example_of_which_only_the_prompt_is_left_is_not_trained_on():
     st.sampled_from([Overlong.DROP, Overlong.CUT]),
 )
 def test_every_example_has_exactly_one_fate(sizes, block_size, overlong):
-    findings = [Finding("no answer")]
-    findings += [Finding(None, length, max(1, length * share // 100), length - 1) for length, share in sizes]
+    findings = [AuditFinding("no answer")]
+    findings += [AuditFinding(None, length, max(1, length * share // 100), length - 1) for length, share in sizes]
     findings = [fate(each, block_size, overlong) for each in findings]
     if all(each.reason for each in findings):
         return
-    found = audit(findings, delimiters(S1), block_size, overlong)
+    found = audit_text(findings, delimiters(S1), block_size, overlong)
     assert found.kept + sum(found.dropped.values()) == found.examples == len(sizes) + 1
     assert sum(check.count for check in found.checks if check.verdict.value == "dropped") == found.examples - found.kept
     assert 0 < found.trained_tokens < found.tokens <= found.kept * block_size
@@ -274,7 +274,7 @@ def test_a_trace_that_counts_its_steps_down_may_open_each_but_not_the_answer(tmp
     for thinking in (f"{counted}\n<|im_start|>answer\n7", f"{counted}<|im_end|>"):
         assert "holds the delimiter" in (defect(replace(steps, thinking=thinking), counting, Control.STEPS) or "")
     assert defect(replace(steps, answer="<|im_start|>"), counting, Control.STEPS) == "holds the delimiter <|im_start|>"
-    config = replace(PLAIN, dialect=counting, control=Control.STEPS)
+    config = replace(PLAIN, thinking_format=counting, control=Control.STEPS)
     _, rows, _ = rendered(tmp_path, model, [steps], config)
     assert decode(rows[0].input_ids[rows[0].prompt_tokens :], tokenizer) == (
         f"<|im_start|>{counted}\n<|im_start|>answer\nFinal Answer: 7<|im_end|>"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from s1.data.journal import ANSWERS, Journal
-from s1.data.replies import Fault, Reply, rejection, reply_of, thought_through
+from s1.data.replies import Reply, ReplyFault, rejection, reply_of, with_thinking
+from s1.data.reply_journal import REPLIES_FILE, ReplyJournal
 from s1.records import PoolRow, read_rows, write_rows
 from tests.support.teachers import completion
 
@@ -35,30 +35,30 @@ def reply(**fields: object) -> Reply:
     ],
 )
 def test_thoughts_are_found_where_servers_put_them_and_kept_as_given(fields: dict[str, str]) -> None:
-    assert thought_through(ROW, reply(**fields)) == replace(ROW, thinking=THOUGHTS, answer=ANSWER)
+    assert with_thinking(ROW, reply(**fields)) == replace(ROW, thinking=THOUGHTS, answer=ANSWER)
 
 
 @pytest.mark.parametrize(
     ("fault", "given"),
     [
-        (Fault.NO_THOUGHTS, reply(content="13")),
-        (Fault.NO_THOUGHTS, reply(content=f"{THOUGHTS}</think>{ANSWER}")),
-        (Fault.NO_THOUGHTS, reply(content=f"<think>{THOUGHTS}")),
-        (Fault.NO_THOUGHTS, reply(content="<think>\n\n</think>\n\n13")),
-        (Fault.NO_THOUGHTS, reply(content=f"So: <think>{THOUGHTS}</think>{ANSWER}")),
-        (Fault.NO_THOUGHTS, reply(content=[{"type": "thinking", "thinking": THOUGHTS}])),
-        (Fault.NO_ANSWER, reply(content=None, reasoning=THOUGHTS)),
-        (Fault.NO_ANSWER, reply(content=f"<think>{THOUGHTS}</think>\n")),
-        (Fault.CUT, reply(content=None, reasoning=THOUGHTS, finish_reason="length")),
-        (Fault.REFUSED, reply(content=None, refusal="I will not add.")),
-        (Fault.REFUSED, reply(content="", reasoning=THOUGHTS, finish_reason="content_filter")),
-        (Fault.REFUSED, rejection("0f", "400: too long")),
-        (Fault.INTERRUPTED, reply(reasoning=THOUGHTS, finish_reason="insufficient_system_resource")),
-        (Fault.INTERRUPTED, reply(reasoning=THOUGHTS, finish_reason=None)),
+        (ReplyFault.NO_THOUGHTS, reply(content="13")),
+        (ReplyFault.NO_THOUGHTS, reply(content=f"{THOUGHTS}</think>{ANSWER}")),
+        (ReplyFault.NO_THOUGHTS, reply(content=f"<think>{THOUGHTS}")),
+        (ReplyFault.NO_THOUGHTS, reply(content="<think>\n\n</think>\n\n13")),
+        (ReplyFault.NO_THOUGHTS, reply(content=f"So: <think>{THOUGHTS}</think>{ANSWER}")),
+        (ReplyFault.NO_THOUGHTS, reply(content=[{"type": "thinking", "thinking": THOUGHTS}])),
+        (ReplyFault.NO_ANSWER, reply(content=None, reasoning=THOUGHTS)),
+        (ReplyFault.NO_ANSWER, reply(content=f"<think>{THOUGHTS}</think>\n")),
+        (ReplyFault.CUT, reply(content=None, reasoning=THOUGHTS, finish_reason="length")),
+        (ReplyFault.REFUSED, reply(content=None, refusal="I will not add.")),
+        (ReplyFault.REFUSED, reply(content="", reasoning=THOUGHTS, finish_reason="content_filter")),
+        (ReplyFault.REFUSED, rejection("0f", "400: too long")),
+        (ReplyFault.INTERRUPTED, reply(reasoning=THOUGHTS, finish_reason="insufficient_system_resource")),
+        (ReplyFault.INTERRUPTED, reply(reasoning=THOUGHTS, finish_reason=None)),
     ],
 )
-def test_a_reply_that_cannot_be_used_is_dropped_with_its_reason(fault: Fault, given: Reply) -> None:
-    assert thought_through(ROW, given) is fault
+def test_a_reply_that_cannot_be_used_is_dropped_with_its_reason(fault: ReplyFault, given: Reply) -> None:
+    assert with_thinking(ROW, given) is fault
 
 
 @pytest.mark.parametrize("body", [{"error": {"message": "busy"}}, {"choices": []}, {"choices": None}, [], "html", None])
@@ -76,17 +76,17 @@ def test_usage_is_kept_as_the_server_gave_it() -> None:
 
 def test_wherever_the_last_line_is_torn_all_before_it_are_kept(tmp_path: Path) -> None:
     replies = [replace(reply(reasoning=THOUGHTS), id=row_id) for row_id in ("a", "b\u00e9", "c")]
-    with Journal(tmp_path) as journal:
+    with ReplyJournal(tmp_path) as journal:
         for each in replies:
             journal.add(each)
-    whole = (tmp_path / ANSWERS).read_bytes()
+    whole = (tmp_path / REPLIES_FILE).read_bytes()
     line_ends = [end + 1 for end, byte in enumerate(whole) if byte == ord("\n")]
     for end in {0, *range(1, len(whole), 13), *line_ends, *(end - 1 for end in line_ends)}:
-        (tmp_path / ANSWERS).write_bytes(whole[:end])
-        with Journal(tmp_path) as journal:
+        (tmp_path / REPLIES_FILE).write_bytes(whole[:end])
+        with ReplyJournal(tmp_path) as journal:
             assert list(journal.replies.values()) == replies[: whole[:end].count(b"\n")]
             journal.add(replies[-1])
-        with Journal(tmp_path) as journal:
+        with ReplyJournal(tmp_path) as journal:
             assert journal.replies["c"] == replies[-1]
 
 
@@ -101,9 +101,9 @@ def kept(given: dict, directory: Path) -> Reply:
     """As the next attempt reads it."""
     found = reply_of("0f", given)
     assert found is not None
-    with Journal(directory) as journal:
+    with ReplyJournal(directory) as journal:
         journal.add(found)
-    with Journal(directory) as journal:
+    with ReplyJournal(directory) as journal:
         assert journal.replies == {"0f": found} and journal.damaged_lines == 0
     write_rows(directory / "rows.jsonl", [found])
     assert read_rows(directory / "rows.jsonl", Reply) == [found]
@@ -124,13 +124,13 @@ def test_half_a_character_is_kept_as_a_mark_and_makes_no_row(
     found = kept(body(message), tmp_path)
     assert getattr(found, field) == text
     assert found.altered == {field: "not text"}
-    assert thought_through(ROW, found) is Fault.NO_TEXT
+    assert with_thinking(ROW, found) is ReplyFault.NO_TEXT
 
 
 def test_a_whole_emoji_and_a_mark_that_the_server_sent_are_text(tmp_path: Path) -> None:
     found = kept(body('{"content":"\\ud83d\\ude00 \ufffd","reasoning":"x"}'), tmp_path)
     assert (found.content, found.altered) == ("\U0001f600 \ufffd", None)
-    assert thought_through(ROW, found) == replace(ROW, thinking="x", answer="\U0001f600 \ufffd")
+    assert with_thinking(ROW, found) == replace(ROW, thinking="x", answer="\U0001f600 \ufffd")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_count_that_is_none_is_unknown_usage_and_the_reply_is_kept(
 ) -> None:
     found = kept(body(usage=usage), tmp_path)
     assert (found.tokens("prompt"), found.tokens("completion")) == (prompt, completion)
-    assert thought_through(ROW, found) == replace(ROW, thinking="x", answer="13")
+    assert with_thinking(ROW, found) == replace(ROW, thinking="x", answer="13")
 
 
 @pytest.mark.parametrize("model", ["7", "[1]", '{"a":1}', "NaN", "null"])
@@ -164,4 +164,4 @@ def test_a_model_without_a_name_is_unknown(model: str, tmp_path: Path) -> None:
 
 
 def test_a_finish_reason_that_is_no_word_is_an_interruption() -> None:
-    assert thought_through(ROW, reply(reasoning="x", finish_reason={"a": 1})) is Fault.INTERRUPTED
+    assert with_thinking(ROW, reply(reasoning="x", finish_reason={"a": 1})) is ReplyFault.INTERRUPTED

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import ConfigError
-from s1.records import AnswerEnd, Outcome, Score, write_rows
+from s1.config.schema import ConfigError
+from s1.records import AnswerEnd, Outcome, ScoreRow, write_rows
 from s1.report.curve import find
 from s1.report.figures_samples import sample_drawings
 from s1.report.findings import Series, read_findings, write_findings
-from s1.report.scored import Scored
-from s1.report.table import as_written, shown
+from s1.report.series import Scored
+from s1.report.tables import as_written, shown
 from s1.report.verdict import verdict
-from s1.stages import Curve, CurvePoint
+from s1.stages import CurveConfig, CurvePoint
 from s1.stats.interval import StatisticsError
-from sweep.identity import canonical
-from sweep.typed import typed
+from sweep.core.identity import canonical
+from sweep.core.typed import typed
 from tests.support.scans import COST, FINGERPRINT, STATISTICS, point, rows, run, series_of
 
 # Figure 1 of the paper, AIME24: right answers of 30, mean thinking tokens, limit, Waits (read off the figure).
@@ -36,7 +36,7 @@ AIME24 = [
 ]
 
 
-def small_scan() -> tuple[list[CurvePoint], list[list[Score]]]:
+def small_scan() -> tuple[list[CurvePoint], list[list[ScoreRow]]]:
     """Five points over 24 questions; in one of them a single trace ran over its budget."""
     asked = [(8, 0, 2), (16, 0, 8), (None, 0, 14), (None, 1, 20), (None, 2, 21)]
     points = [point(limit, waits) for limit, waits, _ in asked]
@@ -46,7 +46,7 @@ def small_scan() -> tuple[list[CurvePoint], list[list[Score]]]:
     return points, scores
 
 
-def small_vote() -> tuple[list[CurvePoint], list[list[Score]]]:
+def small_vote() -> tuple[list[CurvePoint], list[list[ScoreRow]]]:
     """Three points over 12 questions of 4 samples; in the first a single trace ran over its budget."""
     points = [point(8, 0), point(16, 0), point(None, 1)]
     scores = [several(8, 0, 1), several(16, 0, 3), several(None, 1, 5)]
@@ -54,7 +54,7 @@ def small_vote() -> tuple[list[CurvePoint], list[list[Score]]]:
     return points, scores
 
 
-def several(limit: int | None, waits: int, right: int) -> list[Score]:
+def several(limit: int | None, waits: int, right: int) -> list[ScoreRow]:
     """Later samples are better; wrong ones agree on a third of the questions, on the others differ or are silent."""
     read = [
         row if row.correct else replace(row, extracted=("8", f"1{sample}", None)[index % 3])
@@ -137,7 +137,7 @@ def test_every_number_is_cited_by_the_key_and_the_digest_of_what_it_came_from(tm
 def test_without_a_digest_the_key_alone_is_cited(tmp_path: Path):
     FINGERPRINT.write(tmp_path)
     findings = find(
-        Curve([point(8, 0)], STATISTICS, COST), [Scored(point(8, 0), "0123456789ab", rows(3, 12, 9, 8), tmp_path)]
+        CurveConfig([point(8, 0)], STATISTICS, COST), [Scored(point(8, 0), "0123456789ab", rows(3, 12, 9, 8), tmp_path)]
     )
     assert next(findings.points()).sources[0].cited == "0123456789ab"
 
@@ -277,7 +277,7 @@ def test_a_single_point_is_reported_without_comparisons(tmp_path: Path):
 def test_a_point_that_is_given_twice_is_reported_once(tmp_path: Path) -> None:
     FINGERPRINT.write(tmp_path)
     twice = [Scored(point(8, 0), "0123456789ab", rows(3, 12, 9, 8), tmp_path)] * 2
-    found = find(Curve([each.point for each in twice], STATISTICS, COST), twice)
+    found = find(CurveConfig([each.point for each in twice], STATISTICS, COST), twice)
     assert [each.label for each in found.points()] == ["max 8"]
 
 
@@ -320,7 +320,7 @@ def test_figures_of_several_samples_draw_some_of_many_points_and_need_thinking_f
             Scored(each, f"{index:012x}", rows, tmp_path)
             for index, (each, rows) in enumerate(zip(points, scores, strict=True))
         ]
-        return {each.name: each.svg for each in sample_drawings(find(Curve(points, STATISTICS, COST), scored))}
+        return {each.name: each.svg for each in sample_drawings(find(CurveConfig(points, STATISTICS, COST), scored))}
 
     figures = drawn(tokens=8)
     assert list(figures) == ["samples", "parallel"]
@@ -340,7 +340,7 @@ def test_budgets_under_as_many_waits_are_compared_as_budgets(tmp_path: Path) -> 
 def test_rows_of_several_curves_are_told_apart_where_they_are_printed(tmp_path: Path) -> None:
     points = [point(8, 0, engine=engine) for engine in ("transformers", "vllm")]
     for index in range(2):
-        answers = tmp_path / "answers" / f"{index:012x}" / "out"
+        answers = tmp_path / "traces" / f"{index:012x}" / "out"
         answers.mkdir(parents=True)
         write_rows(answers / "answers.jsonl", [])
     out = run(tmp_path, points, [rows(3, 12, 9, 8)] * 2)
@@ -371,8 +371,8 @@ def test_findings_survive_their_file(tmp_path: Path):
 
 
 def test_the_config_survives_the_way_to_a_worker():
-    config = Curve([point(8, 0, seed=1, task=None)], STATISTICS, COST)
-    assert typed(Curve, canonical(config)) == config
+    config = CurveConfig([point(8, 0, seed=1, task=None)], STATISTICS, COST)
+    assert typed(CurveConfig, canonical(config)) == config
 
 
 def test_points_that_cannot_be_told_apart_or_compared_are_refused(tmp_path: Path):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from s1.config import Hub
+from s1.config.resources import JobKind, filled, resources_of
+from s1.config.schema import Hub
 from s1.estimates import estimates_of
 from s1.pipeline import Point, stages_of
 from s1.prefetch import ModelNeed, needs_of
-from s1.resources import Kind, filled, resources_of
-from sweep.compose import compose
-from sweep.plan import plan
-from sweep.stage import Resources, Stage
+from sweep.config.compose import compose
+from sweep.core.stage import Resources, Stage
+from sweep.plan.graph import plan
 
 
 def point(*overrides: str) -> Point:
@@ -26,15 +26,15 @@ def stages(*overrides: str) -> tuple[Stage, ...]:
 def test_training_takes_all_nodes_generation_one_and_the_rest_no_gpu() -> None:
     asked = {stage.name: stage.resources for stage in stages("engine=vllm", "machine=h100x16")}
     assert asked["checkpoint"] == Resources("sft", nodes=2, devices=8, processes=8)
-    assert asked["answers_shard"] == Resources("generate", devices=8)
-    assert {asked[name] for name in ("start", "pool", "curated", "rendered", "questions", "answers", "scores")} == {
+    assert asked["traces_shard"] == Resources("generate", devices=8)
+    assert {asked[name] for name in ("base_model", "pool", "curated", "rendered", "questions", "traces", "scores")} == {
         Resources("cpu")
     }
 
 
 def test_generation_takes_the_gpus_of_its_copies() -> None:
     machine = point("engine=vllm", "machine=h100x8", "machine.data_parallel=1").machine
-    assert resources_of(Kind.GENERATE, machine).devices == 2
+    assert resources_of(JobKind.GENERATE, machine).devices == 2
 
 
 def test_no_gpu_trains_without_a_row_of_the_batch() -> None:
@@ -49,13 +49,13 @@ def test_no_gpu_trains_without_a_row_of_the_batch() -> None:
 
 def test_a_machine_without_gpus_asks_for_none() -> None:
     machine = point().machine
-    assert resources_of(Kind.SFT, machine) == Resources("sft")
-    assert resources_of(Kind.GENERATE, machine) == Resources("generate")
+    assert resources_of(JobKind.SFT, machine) == Resources("sft")
+    assert resources_of(JobKind.GENERATE, machine) == Resources("generate")
 
 
 def test_where_it_runs_is_no_part_of_what_it_is() -> None:
     here, there = stages("engine=vllm", "machine=h100x8"), stages("engine=vllm", "machine=h100x16", "launch=slurm")
-    assert [each.key for each in here] == [each.key for each in there if each.name != "answers_shard"]
+    assert [each.key for each in here] == [each.key for each in there if each.name != "traces_shard"]
 
 
 def test_shards_are_generated_side_by_side_and_cost_a_start_each() -> None:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import Budget
-from s1.dialect import dialect_ids
+from s1.config.schema import Budget
 from s1.generate.continuations import Continuations
 from s1.generate.engine import EngineError, Sampling
-from s1.generate.move import Close, Keep, Move, Sample
-from s1.generate.rollout import Job, Rollout
+from s1.generate.rollout import Rollout, TraceJob
 from s1.generate.scripted import ScriptedEngine
-from s1.generate.trace import Part, Trace
+from s1.generate.trace import Close, Keep, Move, Part, Sample, Trace
+from s1.models.thinking_format import thinking_format_ids
 from s1.records import Ending
 from tests.support.words import DIALECT, Storyteller, WordTokenizer, babbler, budget, policy_of
 
@@ -31,11 +30,11 @@ def engine(tokenizer: WordTokenizer) -> ScriptedEngine:
     return ScriptedEngine(Storyteller(tokenizer, STORY), len(tokenizer), CONTEXT)
 
 
-def jobs(tokenizer: WordTokenizer, store: Continuations, *budgets: Budget) -> list[Job]:
-    ids = dialect_ids(DIALECT, tokenizer)
+def jobs(tokenizer: WordTokenizer, store: Continuations, *budgets: Budget) -> list[TraceJob]:
+    ids = thinking_format_ids(DIALECT, tokenizer)
     prompt = Trace(tuple(tokenizer.encode("<|im_start|>assistant\n")))
     return [
-        Job(
+        TraceJob(
             str(i),
             f"owner {i}",
             policy_of(each, ids, tuple(tokenizer.encode("Wait")), CONTEXT),
@@ -142,7 +141,8 @@ def test_who_comes_later_and_wants_more_asks_for_the_rest_only(tmp_path: Path) -
     engine = ScriptedEngine(babbler(90, end_every=1000, stop=1), 96, CONTEXT)
     with Continuations(tmp_path) as store:
         late, early = (
-            Job(each.tokens, "", each, Trace((5, 6)), Sampling(0), 0, store) for each in (Rehearsing(40), Direct(20))
+            TraceJob(each.tokens, "", each, Trace((5, 6)), Sampling(0), 0, store)
+            for each in (Rehearsing(40), Direct(20))
         )
         traces = {job.name: close.trace for job, close in Rollout(engine).run([late, early])}
     assert traces[40].ids[:22] == traces[20].ids

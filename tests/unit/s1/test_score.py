@@ -7,11 +7,11 @@ import pytest
 
 from s1.evaluate.graders import Grade
 from s1.evaluate.replay import ReplayError, evaluate, task_over
-from s1.evaluate.score import ScoreError, score
-from s1.records import Answer, AnswerEnd, Ending, Outcome, Question, Score, read_rows, write_rows
-from s1.stages import Scoring
-from sweep.identity import key_of
-from sweep.stage import Finished, Work
+from s1.evaluate.score import ScoreError, scores
+from s1.records import AnswerEnd, Ending, Outcome, Question, ScoreRow, TraceRow, read_rows, write_rows
+from s1.stages import ScoresConfig
+from sweep.core.identity import key_of
+from sweep.core.stage import Finished, Work
 
 PROBLEMS = {"What is 6 times 7?": "42", "What is 2 plus 3?": "5", "What is 9 minus 9?": "0"}
 QUESTIONS = [Question(key_of(prompt), prompt, gold) for prompt, gold in PROBLEMS.items()]
@@ -23,8 +23,8 @@ def answer(
     text: str,
     ending: Ending = Ending.NATURAL,
     answer_end: AnswerEnd = AnswerEnd.STOP,
-) -> Answer:
-    return Answer(
+) -> TraceRow:
+    return TraceRow(
         question_id=question.question_id,
         sample=sample,
         prompt_tokens=7,
@@ -43,24 +43,24 @@ def answer(
 
 def work(
     directory: Path,
-    answers: Sequence[Answer],
+    answers: Sequence[TraceRow],
     task: str = "dial",
     samples: int = 1,
     questions: Sequence[Question] = QUESTIONS,
-) -> Work[Scoring]:
-    for name in ("questions", "answers", "out"):
+) -> Work[ScoresConfig]:
+    for name in ("questions", "traces", "out"):
         (directory / name).mkdir(parents=True)
     write_rows(directory / "questions" / "questions.jsonl", questions)
-    write_rows(directory / "answers" / "answers.jsonl", answers)
-    inputs = {"questions": (directory / "questions",), "answers": (directory / "answers",), "rows": ()}
-    config = Scoring(task, samples=samples)
+    write_rows(directory / "traces" / "answers.jsonl", answers)
+    inputs = {"questions": (directory / "questions",), "traces": (directory / "traces",), "rows": ()}
+    config = ScoresConfig(task, samples=samples)
     out = directory / "out"
     return Work(directory.name, config, inputs, out, out, out, settings={}, report=lambda done, total, unit: None)
 
 
-def scored(work: Work[Scoring]) -> tuple[Finished, list[Score]]:
-    (finished,) = score([work])
-    return finished, read_rows(work.out / "scores.jsonl", Score)
+def scored(work: Work[ScoresConfig]) -> tuple[Finished, list[ScoreRow]]:
+    (finished,) = scores([work])
+    return finished, read_rows(work.out / "scores.jsonl", ScoreRow)
 
 
 def test_a_missing_answer_is_none_and_not_merely_wrong(tmp_path: Path) -> None:
@@ -117,13 +117,13 @@ def test_points_of_one_batch_do_not_mix_their_answers(tmp_path: Path) -> None:
     wrong = [answer(each, 0, "77") for each in QUESTIONS]
     works = [work(tmp_path / name, rows) for name, rows in (("a", right), ("b", wrong), ("c", right))]
     shared = [replace(each, inputs={**each.inputs, "questions": works[0].inputs["questions"]}) for each in works]
-    assert [(each.key, each.summary["accuracy"]) for each in score(shared)] == [("a", 1.0), ("b", 0.0), ("c", 1.0)]
+    assert [(each.key, each.summary["accuracy"]) for each in scores(shared)] == [("a", 1.0), ("b", 0.0), ("c", 1.0)]
 
 
 def test_the_same_answers_give_the_same_bytes_wherever_they_lie(tmp_path: Path) -> None:
     answers = [answer(each, 0, each.gold) for each in QUESTIONS]
     first, second = work(tmp_path / "here", answers), work(tmp_path / "there", answers)
-    list(score([first, second]))
+    list(scores([first, second]))
     for name in ("scores.jsonl", "lm_eval.json"):
         content = (first.out / name).read_bytes()
         assert content == (second.out / name).read_bytes()
@@ -141,7 +141,7 @@ def test_each_task_grades_with_its_own_grader(tmp_path: Path, task: str, gold: s
 
 
 @pytest.mark.parametrize(
-    ("answers", "message"),
+    ("traces", "message"),
     [
         ([answer(QUESTIONS[0], 0, "42")], r"samples \[\], not 0 to 0"),
         ([answer(each, sample, "1") for each in QUESTIONS for sample in (0, 2)], r"samples \[0, 2\], not 0 to 0"),
@@ -150,7 +150,7 @@ def test_each_task_grades_with_its_own_grader(tmp_path: Path, task: str, gold: s
     ],
 )
 def test_answers_that_do_not_match_the_questions_are_refused(
-    tmp_path: Path, answers: list[Answer], message: str
+    tmp_path: Path, answers: list[TraceRow], message: str
 ) -> None:
     with pytest.raises(ScoreError, match=message):
         scored(work(tmp_path, answers))

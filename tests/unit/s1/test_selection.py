@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1.config import ConfigError
+from s1.config.data import SeedSet, Selection, Strategy, Tail
+from s1.config.schema import ConfigError
 from s1.data.select import Candidate, drawn_rank, eligible, select, tail_weights
-from s1.recipe import SeedSet, Selection, Strategy, Tail
 
 AIME, GPQA, OTHER = "qq8933/AIME_1983_2024", "Idavidrein/gpqa", "TIGER-Lab/TheoremQA"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import Budget, Compat, Forcing
+from s1.config.schema import Budget, Compat, Forcing
 from s1.report.findings import Findings
-from s1.report.table import as_written, shown
+from s1.report.tables import as_written, shown
 from s1.report.verdict import verdict
 from s1.stages import CurvePoint
 from tests.support.scans import found, measured, of, point, rows, run, series_of

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from s1.config import ConfigError, Method, Train
+from s1.config.schema import ConfigError, Train, TrainMethod
 from s1.records import write_rows
-from s1.train.limits import check_recipe
 from s1.train.order import row_order, total_steps, warmup_steps
 from s1.train.sft import train
-from s1.train.trainer import Course, arguments_of, trainer_of
+from s1.train.trainer import TrainerHooks, arguments_of, trainer_of
+from s1.train.validation import check_recipe
 from s1.train.weights import load_for_training
-from sweep.provenance import PROJECT
-from sweep.stage import Interrupted
-from sweep.typed import typed
+from sweep.core.provenance import PROJECT
+from sweep.core.stage import Interrupted
+from sweep.core.typed import typed
 from tests.support.training import LORA, RECIPE, SETTINGS, losses, metrics, rows, training_inputs, work
 
 
@@ -60,7 +60,7 @@ def trainer_for(inputs, place: Path, **settings: object):
     from transformers import AutoTokenizer
 
     order = row_order([len(row.input_ids) for row in rows()], RECIPE)
-    course = Course(6, place, lambda *_progress: None, lambda: False, None)
+    course = TrainerHooks(6, place, lambda *_progress: None, lambda: False, None)
     arguments = arguments_of(RECIPE, course, {**SETTINGS, **settings}, 1)
     model = load_for_training(_location(inputs), RECIPE)
     tokenizer = AutoTokenizer.from_pretrained(inputs["model"][0])
@@ -68,7 +68,7 @@ def trainer_for(inputs, place: Path, **settings: object):
 
 
 def _location(inputs):
-    from s1.train.start import model_location
+    from s1.models.location import model_location
 
     return model_location(inputs["model"][0])
 
@@ -198,7 +198,7 @@ def test_progress_is_reported_step_by_step_and_nothing_is_printed(inputs, tmp_pa
 
 
 def test_adapters_learn_and_are_merged_into_a_plain_model(inputs, tmp_path):
-    recipe = replace(RECIPE, method=Method.LORA, lora=LORA, learning_rate=0.05)
+    recipe = replace(RECIPE, method=TrainMethod.LORA, lora=LORA, learning_rate=0.05)
     train(work(inputs, tmp_path, recipe))
     out, start = tmp_path / "out", inputs["model"][0]
     assert losses(out)[-1] < losses(out)[0]
@@ -210,7 +210,7 @@ def test_adapters_learn_and_are_merged_into_a_plain_model(inputs, tmp_path):
 
 def test_the_merged_model_is_the_one_that_was_trained(inputs, tmp_path):
     """After six steps it has, on the batch of the seventh, the loss that training measures there."""
-    recipe = replace(RECIPE, method=Method.LORA, lora=LORA, steps=7, scheduler="constant", warmup_share=0.0)
+    recipe = replace(RECIPE, method=TrainMethod.LORA, lora=LORA, steps=7, scheduler="constant", warmup_share=0.0)
     train(work(inputs, tmp_path / "seven", recipe))
     train(work(inputs, tmp_path / "six", replace(recipe, steps=6)))
     order = row_order([len(row.input_ids) for row in rows()], recipe)
@@ -223,8 +223,8 @@ def test_the_merged_model_is_the_one_that_was_trained(inputs, tmp_path):
 
 def test_recipes_that_no_run_could_honour_are_refused():
     for recipe, device, claim in (
-        (replace(RECIPE, method=Method.QLORA, lora=LORA), "cpu", r"train\.method qlora: .* the device is cpu"),
-        (replace(RECIPE, method=Method.LORA), "cpu", r"train\.lora null: method is lora"),
+        (replace(RECIPE, method=TrainMethod.QLORA, lora=LORA), "cpu", r"train\.method qlora: .* the device is cpu"),
+        (replace(RECIPE, method=TrainMethod.LORA), "cpu", r"train\.lora null: method is lora"),
         (replace(RECIPE, lora=LORA), "cpu", r"train\.lora given: method is full"),
         (replace(RECIPE, epochs=5), "cpu", r"train\.steps 6: with train\.epochs 5"),
         (replace(RECIPE, steps=None), "cpu", r"train\.steps None: with train\.epochs None"),
@@ -233,7 +233,7 @@ def test_recipes_that_no_run_could_honour_are_refused():
     ):
         with pytest.raises(ConfigError, match=claim):
             check_recipe(recipe, device)
-    check_recipe(replace(RECIPE, method=Method.QLORA, lora=LORA, dtype="bfloat16"), "cuda")
+    check_recipe(replace(RECIPE, method=TrainMethod.QLORA, lora=LORA, dtype="bfloat16"), "cuda")
 
 
 @pytest.mark.parametrize("preset", sorted((PROJECT / "conf" / "train").glob("*.yaml")), ids=lambda path: path.stem)
@@ -325,7 +325,7 @@ def test_adapters_go_on_from_a_checkpoint_too(inputs, tmp_path):
         if done == 3:
             os.kill(os.getpid(), signal.SIGUSR1)
 
-    recipe = replace(RECIPE, method=Method.LORA, lora=LORA)
+    recipe = replace(RECIPE, method=TrainMethod.LORA, lora=LORA)
     train(work(inputs, tmp_path / "whole", recipe))
     with pytest.raises(Interrupted):
         train(work(inputs, tmp_path / "stopped", recipe, report=ask))

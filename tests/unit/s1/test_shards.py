@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from s1.config import Budget, ConfigError, EngineConfig, Generate
-from s1.generate.answers import answer, answer_shard
+from s1.config.schema import Budget, ConfigError, EngineConfig, Generate
 from s1.generate.engine import Engine
 from s1.generate.engines import ENGINE_FILE
-from s1.generate.shards import ANSWERS_FILE, join
-from s1.records import Answer, read_rows, write_rows
-from s1.stages import Answering, AnsweringShard
-from sweep.identity import Json
-from sweep.stage import Shard, Summary, Work
+from s1.generate.shards import TRACES_FILE, join
+from s1.generate.traces import traces, traces_shard
+from s1.records import TraceRow, read_rows, write_rows
+from s1.stages import TracesConfig, TracesShardConfig
+from sweep.core.identity import Json
+from sweep.core.stage import Shard, Summary, Work
 from tests.support.words import WordTokenizer, budget
 from tests.unit.s1.test_answers import WARM, Opening, answers, work
 
@@ -36,21 +36,21 @@ class Model(Opening):
         return tokenizer, load
 
 
-def shard_works(root: Path, index: int, count: int, generate: Generate) -> list[Work[AnsweringShard]]:
+def shard_works(root: Path, index: int, count: int, generate: Generate) -> list[Work[TracesShardConfig]]:
     """What one worker is given: its shard of every budget."""
     return [
-        replace(whole, config=AnsweringShard(whole.config, index, count))
+        replace(whole, config=TracesShardConfig(whole.config, index, count))
         for name, wanted in BUDGETS.items()
         for whole in [work(root, f"{name}-{index}", wanted, generate, questions=7)]
     ]
 
 
-def in_shards(root: Path, count: int, generate: Generate = WARM) -> dict[str, tuple[Work[Answering], Summary]]:
+def in_shards(root: Path, count: int, generate: Generate = WARM) -> dict[str, tuple[Work[TracesConfig], Summary]]:
     """All budgets answered by so many workers, one after the other, and put together."""
     shards: dict[str, list[Shard]] = {name: [] for name in BUDGETS}
     for index in range(count):
         works = shard_works(root, index, count, generate)
-        told = {each.key: each.summary for each in answer_shard(works, Model(random_words=True))}
+        told = {each.key: each.summary for each in traces_shard(works, Model(random_words=True))}
         for name, each in zip(BUDGETS, works, strict=True):
             shards[name].append(Shard(each.out, told[each.key]))
     wholes = {name: joined(root, name, wanted, shards[name], generate) for name, wanted in BUDGETS.items()}
@@ -58,7 +58,7 @@ def in_shards(root: Path, count: int, generate: Generate = WARM) -> dict[str, tu
     return {name: (whole, summaries[name]) for name, whole in wholes.items()}
 
 
-def joined(root: Path, name: str, wanted: Budget, shards: list[Shard], generate: Generate) -> Work[Answering]:
+def joined(root: Path, name: str, wanted: Budget, shards: list[Shard], generate: Generate) -> Work[TracesConfig]:
     return replace(work(root, name, wanted, generate, questions=7), shards=tuple(shards))
 
 
@@ -66,11 +66,11 @@ def joined(root: Path, name: str, wanted: Budget, shards: list[Shard], generate:
 @pytest.mark.parametrize("generate", [WARM, UNSHARED], ids=["shared", "from scratch"])
 def test_answers_in_shards_are_those_of_one_worker(tmp_path: Path, count: int, generate: Generate) -> None:
     whole = [work(tmp_path / "whole", name, wanted, generate, questions=7) for name, wanted in BUDGETS.items()]
-    alone = {each.key: each.summary for each in answer(whole, Model(random_words=True))}
+    alone = {each.key: each.summary for each in traces(whole, Model(random_words=True))}
     together = in_shards(tmp_path / "sharded", count, generate)
     for each in whole:
         made, summary = together[each.key]
-        for file in (ANSWERS_FILE, ENGINE_FILE):
+        for file in (TRACES_FILE, ENGINE_FILE):
             assert (made.out / file).read_bytes() == (each.out / file).read_bytes()
         assert summary == alone[each.key]
 
@@ -80,7 +80,7 @@ def shards_of_two(root: Path) -> list[Shard]:
     return list(made.shards)
 
 
-def put_together(root: Path, shards: list[Shard]) -> list[Answer]:
+def put_together(root: Path, shards: list[Shard]) -> list[TraceRow]:
     made = joined(root, "again", BUDGETS["long"], shards, WARM)
     list(join([made]))
     return answers(made)
@@ -88,8 +88,8 @@ def put_together(root: Path, shards: list[Shard]) -> list[Answer]:
 
 def test_a_shard_that_lacks_an_answer_is_refused(tmp_path: Path) -> None:
     shards = shards_of_two(tmp_path)
-    file = shards[1].out / ANSWERS_FILE
-    write_rows(file, read_rows(file, Answer)[:-1])
+    file = shards[1].out / TRACES_FILE
+    write_rows(file, read_rows(file, TraceRow)[:-1])
     with pytest.raises(ConfigError, match=r"8 answers that are not those of its 3 questions"):
         put_together(tmp_path, shards)
 
@@ -112,5 +112,5 @@ def test_shards_of_different_numerics_are_refused(tmp_path: Path) -> None:
 def test_a_shard_without_a_question_is_refused_before_the_model_is_loaded(tmp_path: Path) -> None:
     opening = Model()
     with pytest.raises(ConfigError, match=r"shard 8 of 9: there are only 7 questions. Set machine.shards to at most 7"):
-        list(answer_shard(shard_works(tmp_path, 7, 9, WARM), opening))
+        list(traces_shard(shard_works(tmp_path, 7, 9, WARM), opening))
     assert opening.opened == []

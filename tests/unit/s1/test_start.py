@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s1.config import Architecture, ConfigError, Dial, ModelKind
-from s1.data.dial import Family
-from s1.stages import Start
-from s1.train.start import (
+from s1.config.schema import Architecture, ConfigError, Dial, ModelKind
+from s1.dial import Family
+from s1.models.location import (
     CHAT_PIECES,
     gguf_path,
     materialise,
@@ -23,14 +22,15 @@ from s1.train.start import (
     piece_tokenizer,
     tokenizer_location,
 )
-from sweep.stage import FileInput, Work
+from s1.stages import BaseModelConfig
+from sweep.core.stage import FileInput, Work
 
 TINY = Architecture(hidden_size=16, layers=1, heads=2, feed_forward_size=16, rope_theta=1000.0, initializer_range=0.1)
-FRESH = Start(ModelKind.FRESH, repo=None, revision=None, file=None, architecture=TINY, dial=Dial(), seed=0)
+FRESH = BaseModelConfig(ModelKind.FRESH, repo=None, revision=None, file=None, architecture=TINY, dial=Dial(), seed=0)
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
-def work(config: Start, out: Path, files: tuple[Path, ...] = ()) -> Work[Start]:
+def work(config: BaseModelConfig, out: Path, files: tuple[Path, ...] = ()) -> Work[BaseModelConfig]:
     out.mkdir(parents=True, exist_ok=True)
     return Work("key", config, {"files": files}, out, out, out, {}, lambda done, total, unit: None)
 
@@ -113,7 +113,7 @@ def local(fresh, tmp_path) -> Path:
     """A local model of its own, and in start/ the pointer to it."""
     shutil.copytree(fresh, tmp_path / "model")
     start = replace(FRESH, kind=ModelKind.DIRECTORY, architecture=None, dial=None)
-    materialise(work(start, tmp_path / "start", tuple(sorted((tmp_path / "model").iterdir()))))
+    materialise(work(start, tmp_path / "base_model", tuple(sorted((tmp_path / "model").iterdir()))))
     return tmp_path / "model"
 
 
@@ -127,7 +127,7 @@ def flip(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"])
 def test_a_local_model_that_changed_since_it_was_planned_is_refused_by_file(local, name):
-    start = local.with_name("start")
+    start = local.with_name("base_model")
     model_location(start)
     whole = model_read(start)
     assert len(whole["model_digest"]) == 12
@@ -141,7 +141,7 @@ def test_a_local_model_that_changed_since_it_was_planned_is_refused_by_file(loca
 
 
 def test_a_file_more_or_less_is_a_change_too_and_one_of_no_concern_is_none(local):
-    start = local.with_name("start")
+    start = local.with_name("base_model")
     (local / "notes.md").touch()
     model_location(start)
     (local / "extra.safetensors").touch()
@@ -154,7 +154,7 @@ def test_a_file_more_or_less_is_a_change_too_and_one_of_no_concern_is_none(local
 
 
 def test_a_pointer_of_an_earlier_version_has_nothing_to_compare(local):
-    start = local.with_name("start")
+    start = local.with_name("base_model")
     (start / "location.json").write_text(json.dumps({"model": str(local), "revision": None}))
     flip(local / "model.safetensors")
     assert model_location(start) == (str(local), None)

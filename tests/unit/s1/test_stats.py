@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s1.generate.methods.method import Bounds
-from s1.records import AnswerEnd, Ending, Outcome, Score
+from s1.records import AnswerEnd, Ending, Outcome, ScoreRow
 from s1.stats.bootstrap import draw_counts, resampled_means, statistic, stream
 from s1.stats.grid import grid, require_paired
 from s1.stats.interval import (
@@ -31,8 +31,8 @@ SCC = ([10, 7, 10, 11, 10], [7252, 6277, 5396, 5552, 7551], [1600, 3200, 6400, 1
 SCC_FORCED = ([7, 7, 10, 11, 10], [1517, 2963, 4636, 5409, 7551], [1600, 3200, 6400, 12800, 25600])
 
 
-def score(question: str, *, sample: int = 0, correct: bool = True, tokens: int = 10) -> Score:
-    return Score(
+def score(question: str, *, sample: int = 0, correct: bool = True, tokens: int = 10) -> ScoreRow:
+    return ScoreRow(
         question,
         sample,
         "1",

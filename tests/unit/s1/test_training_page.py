@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from s1.report.table import as_written
-from s1.report.training import smoothed, training
-from s1.stages import TrainingReport
-from sweep.stage import Work
+from s1.report.tables import as_written
+from s1.report.training import smoothed, training_report
+from s1.stages import TrainingReportConfig
+from sweep.core.stage import Work
 
 AUDIT = "what,count,of,verdict\nlonger than block_size 64,0,30,ok\nno answer,1,31,dropped\n"
 
@@ -34,8 +34,8 @@ def page(place: Path) -> Path:
     out = place / "page"
     out.mkdir()
     inputs = {"checkpoint": tuple(pair[0] for pair in pairs), "rendered": tuple(pair[1] for pair in pairs)}
-    config = TrainingReport("two", "python -m sweep goal=checkpoint data=a,b -m", ["small on a", "small on b"])
-    training(Work("key", config, inputs, out, out, out, {}, lambda *_progress: None))
+    config = TrainingReportConfig("two", "python -m sweep goal=checkpoint data=a,b -m", ["small on a", "small on b"])
+    training_report(Work("key", config, inputs, out, out, out, {}, lambda *_progress: None))
     return out
 
 

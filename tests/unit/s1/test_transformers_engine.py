@@ -19,10 +19,10 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from s1.config import ConfigError, EngineConfig, EngineKind
-from s1.generate.answers import open_model
-from s1.generate.engine import Request, Sampling
+from s1.config.schema import ConfigError, EngineConfig, EngineKind
+from s1.generate.engine import GenerationRequest, Sampling
 from s1.generate.slot_cache import FIRST_LENGTH
+from s1.generate.traces import open_model
 from s1.generate.transformers_engine import TransformersEngine, unit
 from tests.support.engines import SETTINGS, VOCABULARY, finish, requests
 
@@ -49,7 +49,7 @@ def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     return kind[0](kind[1](**SIZES)).eval()
 
 
-def generated(model: PreTrainedModel, request: Request) -> tuple[int, ...]:
+def generated(model: PreTrainedModel, request: GenerationRequest) -> tuple[int, ...]:
     prompt = torch.tensor([request.prompt_ids])
     output = model.generate(
         prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=request.max_tokens, do_sample=False
@@ -121,7 +121,7 @@ def test_draws_follow_the_distribution_and_top_p_leaves_out_the_tail(model: PreT
     with torch.inference_mode():
         chances = torch.softmax(model(torch.tensor([prompt])).logits[0, -1].double(), -1)
     for top_p in (1.0, 0.6):
-        draws = [Request(prompt, 1, (), False, Sampling(1.0, top_p), seed) for seed in range(4000)]
+        draws = [GenerationRequest(prompt, 1, (), False, Sampling(1.0, top_p), seed) for seed in range(4000)]
         tokens = torch.tensor(
             [completion.ids[0] for completion in finish(TransformersEngine(model, 512, CACHE_BYTES), draws)]
         )

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from s1.config import Budget, Forcing
+from s1.config.schema import Budget, Forcing
 from s1.records import Ending
 from s1.report.comparison import bonferroni, holm
 from s1.report.findings import Findings, Series
 from s1.report.page import Page
 from s1.report.verdict import contradicts_monotony, held_against, verdict
-from s1.stages import Report
+from s1.stages import ReportConfig
 from s1.stats.interval import Estimate
 from tests.support.scans import found, measured, of, point
 
@@ -88,12 +88,12 @@ def test_a_fall_that_chance_makes_is_no_fall() -> None:
 def test_the_claim_is_held_against_every_series() -> None:
     series = series_of(*TURNED)
     findings = found([measured(point(8, 0), range(3), 8)])
-    page = Page(Report("scan", "More is better.", ""), replace(findings, series=[series]), [], "c0ffee000000")
+    page = Page(ReportConfig("scan", "More is better.", ""), replace(findings, series=[series]), [], "c0ffee000000")
     assert page.held_against == [
         "Held against the numbers: rises to Wait x2, then falls.",
         "A claim that accuracy never falls with more thinking is contradicted.",
     ]
-    silent = replace(page, report=Report("scan", "", ""))
+    silent = replace(page, report=ReportConfig("scan", "", ""))
     assert silent.held_against == []
 
 

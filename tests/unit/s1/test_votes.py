@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1.records import AnswerEnd, Ending, Outcome, Score
+from s1.records import AnswerEnd, Ending, Outcome, ScoreRow
 from s1.stats.votes import RIGHT, SILENT, majority_at, pass_at, votes
 
 BALLOTS = st.lists(st.sampled_from([SILENT, RIGHT, RIGHT, 1, 1, 2, 2, 3, 4]), min_size=1, max_size=9)
@@ -35,8 +35,8 @@ def first_seen_wins(votes_S: Sequence[int]) -> bool:
     return bool(counts) and max(counts, key=counts.__getitem__) == RIGHT
 
 
-def score(extracted: str | None, *, correct: bool = False) -> Score:
-    return Score("q", 0, "7", extracted, correct, Outcome.ANSWERED, Ending.NATURAL, 10, 1, AnswerEnd.STOP, 0, 0, 12)
+def score(extracted: str | None, *, correct: bool = False) -> ScoreRow:
+    return ScoreRow("q", 0, "7", extracted, correct, Outcome.ANSWERED, Ending.NATURAL, 10, 1, AnswerEnd.STOP, 0, 0, 12)
 
 
 # ------------------------------------------------------------------------------------------- the definitions

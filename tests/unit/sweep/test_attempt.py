@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from sweep.abandoned import token
-from sweep.attempt import begin, move_to, restore
-from sweep.checksums import inodes_of
 from sweep.json_files import StoreError, create_json, read_json, sealed, write_json
-from sweep.run import main as run_stage
-from sweep.store import StageDirectory
+from sweep.store.attempt import begin, move_to, restore
+from sweep.store.checksums import inodes_of
+from sweep.store.directory import StageDirectory
+from sweep.store.temporary import token
+from sweep.worker.run import main as run_stage
 from tests.support import toy
 from tests.support.housekeeper import User, point
 from tests.support.records import rewrite, unfinish

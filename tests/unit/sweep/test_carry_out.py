@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from sweep.carry_out import carry_out
 from sweep.console import Console
-from sweep.contract import Graph, Request
-from sweep.plan import plan
-from sweep.stage import Stage
-from sweep.store import Store
+from sweep.core.pipeline import Graph, SweepRequest
+from sweep.core.stage import Stage
+from sweep.local.execute import execute_plan
+from sweep.plan.graph import plan
+from sweep.store.directory import Store
 from tests.support import toy
 
 POINTS = [toy.Point("toy", toy.Shape(number)) for number in (1, 2)]
@@ -24,9 +24,9 @@ POINTS = [toy.Point("toy", toy.Shape(number)) for number in (1, 2)]
 
 def run(tmp_path: Path, on_finished: Callable[[Stage, Path], None], points: list[toy.Point] = POINTS) -> int:
     store = Store(tmp_path / "store")
-    graph: Graph = replace(toy.graph(points, Request("", {}, [{}, {}], store.root)), on_finished=on_finished)
+    graph: Graph = replace(toy.graph(points, SweepRequest("", {}, [{}, {}], store.root)), on_finished=on_finished)
     work = plan([graph.product], store.is_done)
-    return 0 if carry_out(Console(file=io.StringIO()), graph, work, store, tmp_path / "results") else 1
+    return 0 if execute_plan(Console(file=io.StringIO()), graph, work, store, tmp_path / "results") else 1
 
 
 def test_the_product_is_published_before_it_is_mirrored(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_what_a_mirror_raises_is_a_warning_with_its_traceback_at_debug_level(
     def fails(stage: Stage, path: Path) -> None:
         raise error
 
-    caplog.set_level(logging.DEBUG, "sweep.carry_out")
+    caplog.set_level(logging.DEBUG, "sweep.local.execute")
     assert run(tmp_path, fails) == 0
     assert (tmp_path / "results" / "toy" / "latest" / "total.txt").read_text(encoding="utf-8") == "6"
     assert any(each.levelname == "WARNING" and "total/" in each.getMessage() for each in caplog.records)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.launch.chains import chains
-from sweep.launch.slurm_jobs import plan_jobs
-from sweep.plan import plan
-from sweep.stage import CodePolicy, Resources, Stage
+from sweep.core.stage import CodePolicy, Resources, Stage
+from sweep.plan.graph import plan
+from sweep.slurm.jobs import chains, plan_jobs
 
 CPU, GPU = Resources(), Resources("generate", devices=1)
 

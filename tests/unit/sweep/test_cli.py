@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli_parser import overview, page, read
-from sweep.cli_table import COMMANDS, Command
-from sweep.completion import candidates
+from sweep.cli.completion import candidates
+from sweep.cli.parser import overview, page, read
+from sweep.cli.table import COMMANDS, Command
 
 PROJECT = Path(__file__).resolve().parents[2]
 

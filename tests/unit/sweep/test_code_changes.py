@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from sweep.attempt import begin
-from sweep.generations import made, same_as, shared_now, supersede
-from sweep.identity import shortened
-from sweep.provenance import PROJECT
-from sweep.run import main as run_stage
-from sweep.stage import CodePolicy, Stage
-from sweep.store import StageDirectory, Store, read_json
+from sweep.core.identity import shortened
+from sweep.core.provenance import PROJECT
+from sweep.core.stage import CodePolicy, Stage
+from sweep.store.attempt import begin
+from sweep.store.directory import StageDirectory, Store, read_json
+from sweep.store.generations import described, same_as, shared_now, supersede
+from sweep.worker.run import main as run_stage
 from tests.support import toy
 from tests.support.records import rewrite, unfinish
 
@@ -115,12 +115,12 @@ def test_a_final_stage_that_gives_the_same_bytes_knows_the_one_before(checkout: 
     checkout.run()
     second = checkout.directory("total")
     assert second.path != first.path
-    assert same_as(second.path, made(second.path.parent)) == [first.path]
+    assert same_as(second.path, described(second.path.parent)) == [first.path]
     assert second.digest == first.digest
     checkout.edit("value = 0 + sum(", "value = 1 + sum(")
     checkout.run()
     third = checkout.directory("total").path
-    assert same_as(third, made(third.parent)) == []
+    assert same_as(third, described(third.parent)) == []
 
 
 def test_an_expensive_stage_of_other_code_is_reused_and_said(checkout: Checkout) -> None:

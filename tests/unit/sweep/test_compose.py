@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sweep.compose import Composition, compose
+from sweep.config.compose import Composition, compose
+from sweep.core.provenance import PROJECT
 from sweep.errors import InputError
 from sweep.places import shipped
-from sweep.provenance import PROJECT
 
 CONFIG = PROJECT / "tests" / "support" / "toy_conf"
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli import perform
-from sweep.compose import Composition, Entry
+from sweep.cli.main import perform
+from sweep.cli.slurm import submit
+from sweep.config.compose import Composition, Entry
 from sweep.console import Console
-from sweep.contract import Request
+from sweep.core.pipeline import SweepRequest
 from sweep.errors import InputError
-from sweep.launch import slurm, slurm_queue
-from sweep.launch.slurm_state import Seen, State
-from sweep.launch.submission import DamagedSubmission, SubmissionDirectory, awaited, submissions
-from sweep.planning import planned
-from sweep.queueing import submit
-from sweep.store import Store
+from sweep.plan.planning import planned
+from sweep.slurm import client, lifecycle
+from sweep.slurm.status import SlurmInfo, TaskState
+from sweep.slurm.submission import DamagedSubmission, SubmissionDirectory, awaited, submissions
+from sweep.store.directory import Store
 from tests.support import toy_queue
 from tests.support.submissions import LAUNCH, fan, written
 
@@ -49,11 +49,13 @@ class Cluster:
     def find(self, name: str) -> str | None:
         return next((job_id for job_id, each in self.names.items() if each == name), None)
 
-    def in_queue(self, ids: Sequence[str]) -> dict[str, Seen]:
+    def in_queue(self, ids: Sequence[str]) -> dict[str, SlurmInfo]:
         alive = [each for each in ids if each in self.names and each not in self.cancelled]
         elements = {each: [f"{each}_{n}" for n in range(self.sizes[each])] for each in alive}
         return {
-            name: Seen("PENDING") for each in alive for name in (elements[each] if self.sizes[each] > 1 else [each])
+            name: SlurmInfo("PENDING")
+            for each in alive
+            for name in (elements[each] if self.sizes[each] > 1 else [each])
         }
 
     def stages(self) -> list[str]:
@@ -67,20 +69,20 @@ class Cluster:
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
     for call in ("submit", "find", "in_queue"):
-        monkeypatch.setattr(slurm_queue, call, getattr(made, call))
-    monkeypatch.setattr(slurm_queue, "cancel", made.cancelled.extend)
-    monkeypatch.setattr(slurm_queue, "ended", lambda ids: ({}, ""))
-    monkeypatch.setattr(slurm_queue, "refuse_without_slurm", lambda: None)
-    monkeypatch.setattr(slurm, "send", lambda of, jobs, _=None, before=(): SEND(of, jobs, made.submit, before))
+        monkeypatch.setattr(client, call, getattr(made, call))
+    monkeypatch.setattr(client, "cancel", made.cancelled.extend)
+    monkeypatch.setattr(client, "ended", lambda ids: ({}, ""))
+    monkeypatch.setattr(client, "refuse_without_slurm", lambda: None)
+    monkeypatch.setattr(lifecycle, "send", lambda of, jobs, _=None, before=(): SEND(of, jobs, made.submit, before))
     return made
 
 
-SEND = slurm.send
+SEND = lifecycle.send
 
 
 def sent(store: Store, points: int = 3) -> SubmissionDirectory:
     directory = written(store, fan(points))
-    slurm.send(directory, directory.read().jobs)
+    lifecycle.send(directory, directory.read().jobs)
     return directory
 
 
@@ -88,7 +90,7 @@ def again(store: Store, yes: bool = False, points: int = 3) -> int:
     """The command of such a submission once more."""
     graph = toy_queue.graph(fan(points), LAUNCH)
     entry = Entry("tests.support.toy_queue", store.root, store.root / "results", plan=False, yes=yes, also=())
-    composition = Composition(entry, (), Request("toy", {}, (), entry.store))
+    composition = Composition(entry, (), SweepRequest("toy", {}, (), entry.store))
     return submit(Console(file=io.StringIO()), graph, planned(graph, store), composition)
 
 
@@ -113,7 +115,7 @@ def test_what_is_damaged_is_read_from_its_second_copy_and_restored(
     whole, submission = directory.submission_file.read_bytes(), directory.read()
     damage(directory.submission_file, content)
     assert directory.read() == submission and submissions(store.root) == [directory]
-    assert {each.state for each in slurm.look(directory).elements} == {State.WAITING}
+    assert {each.state for each in lifecycle.submission_status(directory).elements} == {TaskState.WAITING}
     assert again(store) == 0
     assert cluster.stages() == ["start", "points", "total", "publish", "publish"]
     assert "restored from its second copy" in said_by("resume", directory.name, f"store={store.root}")
@@ -193,7 +195,7 @@ def test_resume_leaves_to_others_what_they_have_in_the_queue(tmp_path: Path, clu
     first = written(store, fan())
     second = sent(store)
     assert cluster.stages() == ["start", "points", "total", "publish"]
-    assert [job.name for job in slurm.resume(first, store, cluster.submit)] == ["04-publish.r2"]
+    assert [job.name for job in lifecycle.resume_submission(first, store, cluster.submit)] == ["04-publish.r2"]
     assert cluster.stages() == ["start", "points", "total", "publish", "publish"]
     assert cluster.waits[first.ids()["04-publish.r2"]] == f"afterok:{second.ids()['03-total']}"
 
@@ -202,7 +204,7 @@ def test_resume_sends_what_others_do_not_make_and_waits_for_the_rest(tmp_path: P
     store = Store(tmp_path / "store")
     first = written(store, fan(4))
     second = sent(store, 2)  # makes start and two of the four points
-    assert [(job.name, len(job.elements)) for job in slurm.resume(first, store, cluster.submit)] == [
+    assert [(job.name, len(job.elements)) for job in lifecycle.resume_submission(first, store, cluster.submit)] == [
         ("02-points.r2", 2),
         ("03-total.r2", 1),
         ("04-publish.r2", 1),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.file_system import Mount, lock_option, locks_are_local, mount_among, mount_of, mounts_of
+from sweep.claims.file_system import Mount, lock_option, locks_are_local, mount_among, mount_of, mounts_of
 
 ROOT = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard"
 NFS3 = (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep import provenance
-from sweep.provenance import git_problem, git_state, tracked_files
+from sweep.core import provenance
+from sweep.core.provenance import git_problem, git_state, tracked_files
 
 DAEMON = pwd.getpwnam("daemon")
 

@@ -10,69 +10,82 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sweep.contract import SharedReport
-from sweep.holdings import Earlier, Holding, Holdings, Resting, State, kept, removals, resting
-from sweep.prune import Pruned
-from sweep.show_store import show_holdings, show_pruned, size
+from sweep.cli.store import show_holdings, show_pruned, size
+from sweep.core.pipeline import SharedReport
+from sweep.maintenance.holdings import (
+    Inventory,
+    RootedStages,
+    StageEntry,
+    StageState,
+    SupersededArtifact,
+    kept_stages,
+    removals,
+    rooted,
+)
+from sweep.maintenance.prune import Pruned
 
 EARLIER = {  # of a start model, in the example
-    "superseded-1": Earlier(60_000_000_000, "5f0000000000"),
-    "superseded-2": Earlier(2_000_000, "770000000000"),
-    "superseded-3": Earlier(1_000_000, None),
+    "superseded-1": SupersededArtifact(60_000_000_000, "5f0000000000"),
+    "superseded-2": SupersededArtifact(2_000_000, "770000000000"),
+    "superseded-3": SupersededArtifact(1_000_000, None),
 }
 
 
-def holding(number: int, state: State = State.DONE, *inputs: int, batch: str | None = None) -> Holding:
-    return Holding(
+def holding(number: int, state: StageState = StageState.DONE, *inputs: int, batch: str | None = None) -> StageEntry:
+    return StageEntry(
         address=f"any/{number:012x}",
         state=state,
         size_bytes=1000,
         inputs=frozenset(f"any/{each:012x}" for each in inputs),
         batch=batch,
-        is_locked=state is State.RUNNING,
+        is_locked=state is StageState.RUNNING,
     )
 
 
 @st.composite
-def stores(draw: st.DrawFn) -> Holdings:
+def stores(draw: st.DrawFn) -> Inventory:
     """Any graph, any states, any results."""
     stages = tuple(
-        holding(number, draw(st.sampled_from(State)), *draw(st.sets(st.integers(0, max(0, number - 1)), max_size=3)))
+        holding(
+            number, draw(st.sampled_from(StageState)), *draw(st.sets(st.integers(0, max(0, number - 1)), max_size=3))
+        )
         for number in range(draw(st.integers(1, 12)))
     )
     listed = draw(st.sets(st.sampled_from([stage.address for stage in stages])))
-    return Holdings(stages, results=(Resting("scan", dict.fromkeys(listed, "")),))
+    return Inventory(stages, results=(RootedStages("scan", dict.fromkeys(listed, "")),))
 
 
 @given(stores(), st.booleans())
-def test_what_stays_has_all_its_inputs_and_no_result_loses_anything(holdings: Holdings, unfinished: bool) -> None:
+def test_what_stays_has_all_its_inputs_and_no_result_loses_anything(holdings: Inventory, unfinished: bool) -> None:
     gone = {each.place for each in removals(holdings, unfinished)}
-    assert not gone & resting(holdings)
+    assert not gone & rooted(holdings)
     for stage in holdings.stages:
         if stage.address not in gone:
             assert not gone & stage.inputs
         else:
             assert not stage.is_locked
-            assert stage.state is State.DONE or unfinished
+            assert stage.state is StageState.DONE or unfinished
 
 
 @given(stores())
-def test_after_pruning_there_is_nothing_to_prune(holdings: Holdings) -> None:
-    stay = kept(holdings, unfinished=False)
-    left = Holdings(tuple(stage for stage in holdings.stages if stage.address in stay), results=holdings.results)
+def test_after_pruning_there_is_nothing_to_prune(holdings: Inventory) -> None:
+    stay = kept_stages(holdings, unfinished=False)
+    left = Inventory(tuple(stage for stage in holdings.stages if stage.address in stay), results=holdings.results)
     assert removals(left) == ()
 
 
-def example() -> Holdings:
-    return Holdings(
+def example() -> Inventory:
+    return Inventory(
         stages=(
-            Holding("answers/00000000000a", State.DONE, 1_234_567, frozenset({"start/00000000000c"}), "b1", "max 16"),
-            Holding("answers/00000000000b", State.RUNNING, 20_000, batch="b1", label="max 32", is_locked=True),
-            Holding("answers/00000000000d", State.DONE, 64_000, batch="b2", label="max 8"),
-            Holding("scores/00000000000e", State.FAILED, 900, label="max 64"),
-            Holding(
+            StageEntry(
+                "answers/00000000000a", StageState.DONE, 1_234_567, frozenset({"start/00000000000c"}), "b1", "max 16"
+            ),
+            StageEntry("answers/00000000000b", StageState.RUNNING, 20_000, batch="b1", label="max 32", is_locked=True),
+            StageEntry("answers/00000000000d", StageState.DONE, 64_000, batch="b2", label="max 8"),
+            StageEntry("scores/00000000000e", StageState.FAILED, 900, label="max 64"),
+            StageEntry(
                 "start/00000000000c",
-                State.DONE,
+                StageState.DONE,
                 65_500_000_000,
                 leftovers={"out.partial": 5_000_000},
                 superseded=EARLIER,
@@ -81,8 +94,8 @@ def example() -> Holdings:
         shared={"b1": 400_000, "b2": 9_000},
         beside={"wandb": 3_300_000},
         results=(
-            Resting("/results/budget_scan/0a", {"answers/00000000000a": "9c1f0a2b3c4d"}, "1a2b3c4d5e6f"),
-            Resting("/gone/0b", {"start/00000000000c": "5f0000000000"}, "6e5d4c3b2a1f", is_there=False),
+            RootedStages("/results/budget_scan/0a", {"answers/00000000000a": "9c1f0a2b3c4d"}, "1a2b3c4d5e6f"),
+            RootedStages("/gone/0b", {"start/00000000000c": "5f0000000000"}, "6e5d4c3b2a1f", is_there=False),
         ),
         half_published={"budget_scan/.0b.node7-4711-9f3c1ab2": 70_000},
         aside={"aside/node7-4711-0a0b0c0d": 3_000},

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sweep.attempt import begin
-from sweep.provenance import PROJECT
-from sweep.result import results_in
-from sweep.roots import write_root
-from sweep.run import main as run_stage
-from sweep.store import StageDirectory, read_json
+from sweep.core.provenance import PROJECT
+from sweep.results.result import results_in
+from sweep.results.roots import write_root
+from sweep.store.attempt import begin
+from sweep.store.directory import StageDirectory, read_json
+from sweep.worker.run import main as run_stage
 from tests.support.housekeeper import User, flip_a_byte
 from tests.support.records import rewrite, unfinish
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.identity import IdentityError, canonical_json, key_of
-from sweep.stage import CodePolicy, FileInput, Stage
+from sweep.core.identity import IdentityError, canonical_json, key_of
+from sweep.core.stage import CodePolicy, FileInput, Stage
 
 
 class Colour(Enum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweep.key_text import key_in, without_keys
+from sweep.redaction import key_in, without_keys
 
 YAML = "diff --git a/conf/teacher/mine.yaml b/conf/teacher/mine.yaml\n"
 PYTHON = "diff --git a/s1/mine.py b/s1/mine.py\n"

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from sweep.errors import InputError
-from sweep.launch import patience, slurm, slurm_queue
-from sweep.launch.patience import WAITS_S, QueueAway
-from sweep.launch.slurm_state import State
-from sweep.launch.submission import SubmissionDirectory
-from sweep.store import Store
+from sweep.slurm import client, lifecycle, patience
+from sweep.slurm.patience import WAITS_S, QueueAway
+from sweep.slurm.status import TaskState
+from sweep.slurm.submission import SubmissionDirectory
+from sweep.store.directory import Store
 from tests.support.slurm_controller import Connect, Controller, Waits, send
 from tests.support.submissions import fan, written
 
@@ -29,9 +29,9 @@ def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
     def to(*answers: str) -> Controller:
         made = Controller(list(answers))
         for call in ("submit", "find", "cancel"):
-            monkeypatch.setattr(slurm_queue, call, getattr(made, call))
-        monkeypatch.setattr(slurm_queue, "in_queue", lambda ids: {})
-        monkeypatch.setattr(slurm_queue, "ended", lambda ids: ({}, ""))
+            monkeypatch.setattr(client, call, getattr(made, call))
+        monkeypatch.setattr(client, "in_queue", lambda ids: {})
+        monkeypatch.setattr(client, "ended", lambda ids: ({}, ""))
         return made
 
     return to
@@ -67,7 +67,7 @@ def test_an_answer_that_is_no_id_is_looked_up(
             raise QueueAway("sbatch: answered 'Welcome.', which is no job id.")
         return job_id
 
-    monkeypatch.setattr(slurm_queue, "submit", without_id)
+    monkeypatch.setattr(client, "submit", without_id)
     assert list(send(written(Store(tmp_path / "store"), fan())).values()) == ["101", "102", "103", "104"]
 
 
@@ -106,10 +106,10 @@ def test_a_job_whose_sender_died_is_adopted_or_sent_again(tmp_path: Path, connec
     directory.sending("01-start", name)
     if taken:
         controller.jobs[name] = "99"
-    states = {each.job: each.state for each in slurm.look(directory).elements}
-    assert states["01-start"] is (State.LOST if taken else State.UNSENT)  # this squeue knows no job any more
+    states = {each.job: each.state for each in lifecycle.submission_status(directory).elements}
+    assert states["01-start"] is (TaskState.LOST if taken else TaskState.UNSENT)  # this squeue knows no job any more
     assert directory.ids() == ({"01-start": "99"} if taken else {})
-    slurm.resume(directory, store, slurm_queue.submit)
+    lifecycle.resume_submission(directory, store, client.sbatch)
     assert directory.in_doubt() == {}
     assert list(directory.ids())[:1] == (["01-start"] if taken else ["01-start.r2"])
 
@@ -121,14 +121,17 @@ def test_what_is_in_doubt_while_the_controller_is_away_is_neither_sent_nor_calle
     store = Store(tmp_path / "store")
     directory = written(store, fan())
     directory.sending("01-start", directory.queue_name("01-start", "toy"))
-    situation = slurm.look(directory)
-    assert situation.elements[0].state is State.UNKNOWN
+    situation = lifecycle.submission_status(directory)
+    assert situation.elements[0].state is TaskState.UNKNOWN
     assert situation.source.startswith("the disk alone")
-    for act in (lambda: slurm.resume(directory, store, slurm_queue.submit), lambda: slurm.cancel(directory)):
+    for act in (
+        lambda: lifecycle.resume_submission(directory, store, client.sbatch),
+        lambda: lifecycle.cancel_submission(directory),
+    ):
         with pytest.raises(InputError, match=r"whether 01-start \(toy-start-.*\) is in the queue is not known"):
             act()
     with pytest.raises(InputError, match="Nothing was sent"):
-        slurm.elsewhere(store.root, must_know=True)
+        lifecycle.queued_elsewhere(store.root, must_know=True)
     assert not [call for call in controller.calls if call.startswith("sbatch")]
     assert directory.is_open and list(directory.in_doubt()) == ["01-start"]
 
@@ -142,7 +145,7 @@ def test_an_id_that_was_torn_is_found_again_by_name(tmp_path: Path, connect: Con
     rest = file.read_bytes()[3:] if damage in (b"103", b"1") else b""  # another number; all else is torn
     file.write_bytes(damage + rest)
     assert directory.ids() != ids
-    slurm.look(directory)
+    lifecycle.submission_status(directory)
     assert directory.ids() == ids
 
 
@@ -158,7 +161,7 @@ def test_a_name_that_was_torn_too_is_known_all_the_same(tmp_path: Path, connect:
     ids = send(directory)
     for kind in ("job", "sending"):
         (directory.path / "jobs" / f"02-points.{kind}").write_bytes(b"")
-    slurm.look(directory)
+    lifecycle.submission_status(directory)
     assert directory.ids() == ids
 
 

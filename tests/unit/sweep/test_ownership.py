@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli import perform
+from sweep.cli.main import perform
 from sweep.console import Console
 from sweep.errors import InputError
 from sweep.json_files import CHECKSUM
-from sweep.launch import slurm
-from sweep.launch.ownership import foreign_lines, is_own, owner_of, this_account
-from sweep.launch.submission import SubmissionDirectory, submissions
-from sweep.store import Store
+from sweep.slurm import lifecycle
+from sweep.slurm.ownership import foreign_lines, is_own, submission_owner, this_account
+from sweep.slurm.submission import SubmissionDirectory, submissions
+from sweep.store.directory import Store
 from tests.support.submissions import fan, written
 
 DAEMON = pwd.getpwnam("daemon")
@@ -145,13 +145,13 @@ def test_signs_that_disagree_are_said_and_make_it_foreign(
 def test_a_name_with_escape_codes_is_shown_without_them(store: Store) -> None:
     directory = written(store, fan())
     record(directory, user="\x1b[2Jeve", uid=os.geteuid())
-    assert "?[2Jeve" in owner_of(directory).conflict
+    assert "?[2Jeve" in submission_owner(directory).conflict
 
 
 def test_a_file_that_cannot_be_read_belongs_to_its_owner(store: Store) -> None:
     directory = written(store, fan())
     directory.submission_file.write_text("{", encoding="utf-8")
-    assert owner_of(directory).uid == os.geteuid()
+    assert submission_owner(directory).uid == os.geteuid()
 
 
 @root_alone
@@ -161,6 +161,6 @@ def test_what_others_have_in_the_queue_is_waited_for_all_the_same(
     theirs = give(written(store, fan()), NOBODY)
     theirs.submitted("01-start", "17")
     monkeypatch.setattr(
-        slurm.slurm_queue, "in_queue", lambda ids: {each: slurm.slurm_queue.Seen("RUNNING") for each in ids}
+        lifecycle.slurm_queue, "in_queue", lambda ids: {each: lifecycle.slurm_queue.Seen("RUNNING") for each in ids}
     )
-    assert [each.job_id for each in slurm.elsewhere(store.root)] == ["17"]
+    assert [each.job_id for each in lifecycle.queued_elsewhere(store.root)] == ["17"]

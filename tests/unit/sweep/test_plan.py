@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.plan import PlanError, explain, flatten, plan
-from sweep.stage import CodePolicy, Stage
+from sweep.core.stage import CodePolicy, Stage
+from sweep.plan.graph import PlanError, explain, flatten, plan
 
 
 def stage(name: str, *inputs: Stage, number: int = 0, batch: str | None = None) -> Stage:

@@ -11,17 +11,17 @@ import pytest
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
+from sweep.cli.show_slurm import show_log
 from sweep.console import Console, escape
-from sweep.contract import Request
-from sweep.launch.slurm_jobs import Element
-from sweep.launch.slurm_state import Standing, State
-from sweep.launch.slurm_text import log_name
-from sweep.launch.submission import SubmissionDirectory
-from sweep.planning import planned
+from sweep.core.pipeline import SweepRequest
+from sweep.local.show import read_progress, result_table, show_plan
+from sweep.plan.planning import planned
 from sweep.printable import printable
-from sweep.show import read_progress, result_table, show_plan
-from sweep.show_slurm import show_log
-from sweep.store import Store
+from sweep.slurm.jobs import Element
+from sweep.slurm.sbatch import log_name
+from sweep.slurm.status import TaskState, TaskStatus
+from sweep.slurm.submission import SubmissionDirectory
+from sweep.store.directory import Store
 from tests.support import toy
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b2J\x7f\r\u202eevil\u2066\u200bx\ud800\U000e0041"
@@ -91,7 +91,7 @@ def test_the_end_of_a_log_is_shown_without_its_codes(tmp_path: Path) -> None:
     directory = SubmissionDirectory(tmp_path / "submissions" / "id")
     directory.logs.mkdir(parents=True)
     element = Element((("answers/abc\x1b[2J",),), (), "label")
-    standing = Standing("02-answers", 0, element, None, State.RUNNING, None)
+    standing = TaskStatus("02-answers", 0, element, None, TaskState.RUNNING, None)
     log = directory.logs / log_name("02-answers", "0")
     log.write_text("one\n\x1b[2Jtwo\x1b]0;pwned\x07\n", encoding="utf-8")
     console, text = printed()
@@ -110,7 +110,7 @@ class OneMade(Store):
 def test_a_plan_shows_the_names_and_values_of_a_strangers_record(tmp_path: Path) -> None:
     store = OneMade(tmp_path / "st[/red]\x1bore")
     point = toy.Point("toy", toy.Shape(2))
-    graph = toy.graph([point], Request("", {}, [{}], store.root, lambda: ""))
+    graph = toy.graph([point], SweepRequest("", {}, [{}], store.root, lambda: ""))
     console, text = printed(400)
     show_plan(console, graph, planned(graph, store), store)
     assert "\x1b" not in text.getvalue() and "\x07" not in text.getvalue()

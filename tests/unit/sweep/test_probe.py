@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweep import probe as probing
-from sweep.file_system import Mount
-from sweep.launch import slurm
-from sweep.launch.submission import SubmissionDirectory
-from sweep.probe import Probe, Unusable, main, probe, skew, warnings_of
-from sweep.provenance import PROJECT
-from sweep.show_slurm import show_situation
-from sweep.store import Store
+from sweep.claims.file_system import Mount
+from sweep.cli.show_slurm import show_status
+from sweep.core.provenance import PROJECT
+from sweep.slurm import lifecycle
+from sweep.slurm import probe as probing
+from sweep.slurm.probe import Probe, Unusable, main, probe, skew, warnings_of
+from sweep.slurm.submission import SubmissionDirectory
+from sweep.store.directory import Store
 from tests.support.submissions import fan, written
 
 JOB = "01-start"
@@ -75,7 +75,7 @@ def test_status_shows_what_is_wrong(
     monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((4096, 4096, 0, 0, 9, 5, 1, 1, 0, 255)))
     assert main(directory.path, JOB) == 0
     console = Console(file=io.StringIO(), record=True, width=200)
-    show_situation(console, directory, slurm.look(directory))
+    show_status(console, directory, lifecycle.submission_status(directory))
     (line,) = [each for each in console.export_text().splitlines() if "warning" in each]
     golden("slurm/probe.txt", line + "\n")
 
@@ -92,7 +92,7 @@ def test_status_shows_what_is_wrong(
 def test_status_survives_whatever_is_in_the_probe(directory: SubmissionDirectory, content: str, shown: str) -> None:
     directory.probe_file.write_text(content, encoding="utf-8")
     console = Console(file=io.StringIO(), record=True, width=200)
-    show_situation(console, directory, slurm.look(directory))
+    show_status(console, directory, lifecycle.submission_status(directory))
     lines = [each for each in console.export_text().splitlines() if "warning" in each]
     assert lines == ([f"  warning  store, as the first job found it: {shown}"] if shown else [])
 
@@ -165,6 +165,6 @@ def test_only_the_first_element_of_the_first_job_probes(directory: SubmissionDir
 
 def test_it_begins_within_a_moment() -> None:
     """On every node of a submission's first job: nothing heavy is imported."""
-    code = "import sys, sweep.probe; print(*sorted(m for m in sys.modules if m.startswith('sweep.')))"
+    code = "import sys, sweep.slurm.probe; print(*sorted(m for m in sys.modules if m.startswith('sweep.')))"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["sweep.file_system", "sweep.json_files", "sweep.probe"]
+    assert done.stdout.split() == ["sweep.claims.file_system", "sweep.json_files", "sweep.slurm.probe"]

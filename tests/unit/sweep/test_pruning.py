@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sweep.abandoned import token
-from sweep.lock import Hold
-from sweep.result import results_in
-from sweep.roots import write_root
-from sweep.store import StoreError
+from sweep.claims.lock import Hold
+from sweep.results.result import results_in
+from sweep.results.roots import write_root
+from sweep.store.directory import StoreError
+from sweep.store.temporary import token
 from tests.support.housekeeper import User, killed
 from tests.support.records import unfinish
 

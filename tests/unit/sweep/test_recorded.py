@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from s1 import pipeline
-from sweep.compose import CONFIG as REAL_CONFIG
-from sweep.compose import Composition, compose
+from sweep.config.compose import CONFIG as REAL_CONFIG
+from sweep.config.compose import Composition, compose
+from sweep.core.provenance import PROJECT
 from sweep.errors import InputError
-from sweep.provenance import PROJECT
 from tests.support.toy_texts import Point
 
 CONFIG = PROJECT / "tests" / "support" / "toy_texts_conf"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from sweep.compose import compose
-from sweep.resolving import Resolver
+from sweep.config.compose import compose
+from sweep.config.interpolation import Resolver
 
 CONFIG = {"seed": 0, "model": {"seed": "${seed}", "size": 3}, "label": "m${model.size}", "budget": {"tokens": 8}}
 

@@ -14,17 +14,17 @@ from typing import NoReturn
 
 import pytest
 
-from sweep.carry_out import carry_out
-from sweep.checksums import file_states
+from sweep.cli.results import Listed, show_listed
 from sweep.console import Console
 from sweep.errors import InputError
-from sweep.plan import plan
-from sweep.prune import prune
-from sweep.publish import require_place
-from sweep.result import latest_of, results_in
-from sweep.roots import roots
-from sweep.show_results import Listed, show_listed
-from sweep.store import StoreError, read_json
+from sweep.local.execute import execute_plan
+from sweep.maintenance.prune import prune
+from sweep.plan.graph import plan
+from sweep.results.publish import require_place
+from sweep.results.result import latest_of, results_in
+from sweep.results.roots import roots
+from sweep.store.checksums import file_states
+from sweep.store.directory import StoreError, read_json
 from tests.support.publisher import KILLED, User, content
 
 
@@ -32,7 +32,7 @@ from tests.support.publisher import KILLED, User, content
 def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     user = User(tmp_path_factory.mktemp("scanned"))
     work = plan([user.graph.product], user.store.is_done)
-    assert carry_out(Console(file=io.StringIO()), user.graph, work, user.store, user.results)
+    assert execute_plan(Console(file=io.StringIO()), user.graph, work, user.store, user.results)
     shutil.rmtree(user.results)
     shutil.rmtree(user.store.root / "roots")
     return user.home
@@ -228,7 +228,7 @@ def test_a_lost_record_does_not_end_in_silence(user: User) -> None:
     doubled.record_file.unlink()
     said = io.StringIO()
     work = plan([user.graph.product], user.store.is_done)
-    assert carry_out(Console(file=said, width=300), user.graph, work, user.store, user.results)
+    assert execute_plan(Console(file=said, width=300), user.graph, work, user.store, user.results)
     assert f"warning  {doubled.address}: its record.json is missing" in said.getvalue()
 
 

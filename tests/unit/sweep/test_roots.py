@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweep import roots as roots_file
-from sweep.carry_out import carry_out
-from sweep.copying import copy_to
+from sweep.cli.results import roots as roots_file
 from sweep.errors import InputError
-from sweep.inventory import take
-from sweep.plan import plan
-from sweep.prune import prune
-from sweep.roots import release, roots
-from sweep.store import StageDirectory, StoreError, read_json, write_json
+from sweep.local.execute import execute_plan
+from sweep.maintenance.inventory import take_inventory
+from sweep.maintenance.prune import prune
+from sweep.plan.graph import plan
+from sweep.results.copy import copy_to
+from sweep.results.roots import release, roots
+from sweep.store.directory import StageDirectory, StoreError, read_json, write_json
 from tests.support.publisher import User, content
 
 
@@ -27,7 +27,7 @@ from tests.support.publisher import User, content
 def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     user = User(tmp_path_factory.mktemp("scanned"))
     work = plan([user.graph.product], user.store.is_done)
-    assert carry_out(Console(file=io.StringIO()), user.graph, work, user.store, user.results)
+    assert execute_plan(Console(file=io.StringIO()), user.graph, work, user.store, user.results)
     shutil.rmtree(user.results)
     shutil.rmtree(user.store.root / "roots")
     return user.home
@@ -44,7 +44,7 @@ def test_what_a_result_rests_on_is_kept_wherever_the_result_lies(user: User) -> 
     assert user.prunable() == set()
     shutil.rmtree(user.home / "far")
     assert user.prunable() == set()
-    (resting,) = take(user.store, user.results).results
+    (resting,) = take_inventory(user.store, user.results).results
     assert resting.place == str(user.home / "far" / "away" / "toy" / user.key) and not resting.is_there
     before = content(user.store.root)
     release(user.store, f"toy/{user.key}", yes=False)

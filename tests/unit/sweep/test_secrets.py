@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from s1.recipe import Endpoint
-from sweep import provenance
-from sweep.compose import compose
-from sweep.contract import Launch
+from s1.config.data import Endpoint
+from sweep.config.compose import compose
+from sweep.core import provenance
+from sweep.core.pipeline import Launch
+from sweep.core.provenance import PROJECT
+from sweep.core.typed import typed
 from sweep.errors import InputError
-from sweep.launch import export
-from sweep.provenance import PROJECT
 from sweep.secrets import Guard, Secrets, redacted
-from sweep.typed import typed
+from sweep.slurm import export
 
 CONFIG = PROJECT / "tests" / "support" / "toy_conf"
 HUSH = "hush/hush+hush=1"  # as a base64 key may be: no word, and other in an address
@@ -242,7 +242,8 @@ def run(tmp_path: Path, name: str) -> subprocess.CompletedProcess[str]:
     )
     places = [f"store={tmp_path}/store", f"results={tmp_path}/results"]
     code = (
-        "import sys; from pathlib import Path; import sweep.run_sweep as m, sweep.__main__ as e, sweep.compose as c;"
+        "import sys; from pathlib import Path; import sweep.cli.run as m, sweep.__main__ as e;"
+        "import sweep.config.compose as c;"
         "conf = Path(sys.argv.pop(1)); m.compose = lambda argv: c.compose(argv, conf); sys.exit(e.main())"
     )
     return subprocess.run(

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from sweep.contract import Graph, Launch, Workers
-from sweep.holdings import kept
-from sweep.inventory import take
-from sweep.launch.local import Job, State, launch
-from sweep.launch.slurm_jobs import plan_jobs
-from sweep.plan import plan
-from sweep.publish import manifest
-from sweep.run import main as run_stage
-from sweep.stage import Stage
-from sweep.store import Store, read_json
+from sweep.core.pipeline import Graph, Launch, Workers
+from sweep.core.stage import Stage
+from sweep.local.workers import JobState, WorkerJob, run_plan
+from sweep.maintenance.holdings import kept_stages
+from sweep.maintenance.inventory import take_inventory
+from sweep.plan.graph import plan
+from sweep.results.publish import manifest
+from sweep.slurm.jobs import plan_jobs
+from sweep.store.directory import Store, read_json
+from sweep.worker.run import main as run_stage
 from tests.support.toy_shards import squares_in, squares_stage, total_stage
 
 
@@ -38,9 +38,9 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def run(store: Store, product: Stage) -> list[Job]:
+def run(store: Store, product: Stage) -> list[WorkerJob]:
     work = plan([product], store.is_done)
-    return launch(work, store, Workers(2, 1), lambda stage: None, lambda jobs: None)
+    return run_plan(work, store, Workers(2, 1), lambda stage: None, lambda jobs: None)
 
 
 def test_shards_are_no_part_of_what_a_stage_is() -> None:
@@ -67,7 +67,7 @@ def test_shards_are_an_array_with_the_devices_and_what_puts_them_together_needs_
 def test_what_shards_make_is_what_one_worker_makes(store: Store, tmp_path: Path) -> None:
     alone = Store(tmp_path / "alone")
     run(alone, total_stage(1))
-    assert all(job.state is State.DONE for job in run(store, total_stage(3)))
+    assert all(job.state is JobState.DONE for job in run(store, total_stage(3)))
     for below in (5, 7):
         there, here = (each.directory(squares_stage(below)) for each in (alone, store))
         assert there.read_record()["files"] == here.read_record()["files"]
@@ -107,9 +107,12 @@ def test_shards_stay_in_the_store_until_they_are_put_together(store: Store, tmp_
     for shard in stage.shards:
         store.prepare(shard)
         assert run_stage([str(store.directory(shard).path)]) == 0
-    assert kept(take(store, tmp_path), unfinished=False) == {stage.address, *(shard.address for shard in stage.shards)}
+    assert kept_stages(take_inventory(store, tmp_path), unfinished=False) == {
+        stage.address,
+        *(shard.address for shard in stage.shards),
+    }
     assert run_stage([str(store.directory(stage).path)]) == 0
-    assert kept(take(store, tmp_path), unfinished=False) == set()
+    assert kept_stages(take_inventory(store, tmp_path), unfinished=False) == set()
 
 
 def test_what_another_process_is_making_is_left_to_it_if_asked(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sweep.launch import patience, slurm_queue
-from sweep.launch.patience import QueueAway
-from sweep.launch.slurm_state import Seen
-from sweep.launch.submission import SubmissionDirectory
-from sweep.store import Store
+from sweep.slurm import client, patience
+from sweep.slurm.patience import QueueAway
+from sweep.slurm.status import SlurmInfo
+from sweep.slurm.submission import SubmissionDirectory
+from sweep.store.directory import Store
 from tests.support.slurm_controller import Connect, Controller, Waits
 from tests.support.submissions import fan, written
 
@@ -29,9 +29,9 @@ def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
     def to(*answers: str) -> Controller:
         made = Controller(list(answers))
         for call in ("submit", "find", "cancel"):
-            monkeypatch.setattr(slurm_queue, call, getattr(made, call))
-        monkeypatch.setattr(slurm_queue, "in_queue", lambda ids: {})
-        monkeypatch.setattr(slurm_queue, "ended", lambda ids: ({}, ""))
+            monkeypatch.setattr(client, call, getattr(made, call))
+        monkeypatch.setattr(client, "in_queue", lambda ids: {})
+        monkeypatch.setattr(client, "ended", lambda ids: ({}, ""))
         return made
 
     return to
@@ -56,13 +56,13 @@ def test_a_name_in_the_queue_is_one_plain_word(tmp_path: Path, experiment: str) 
 def test_what_is_found_is_the_job_of_that_very_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an array its own id; also of a job that has ended, by accounting where the controller has forgotten it."""
     monkeypatch.setattr(
-        slurm_queue,
+        client,
         "_ask_once",
         lambda *command: {"squeue": "8|other\n17|toy-a-1\n17|toy-a-1\n", "sacct": "5_2|toy-b-2\n5_[3-4]|toy-b-2\n"}[
             command[0]
         ],
     )
-    assert (slurm_queue.find("toy-a-1"), slurm_queue.find("toy-b-2"), slurm_queue.find("toy-c-3")) == ("17", "5", None)
+    assert (client.find_jobs("toy-a-1"), client.find_jobs("toy-b-2"), client.find_jobs("toy-c-3")) == ("17", "5", None)
 
 
 def test_a_command_that_is_killed_may_have_been_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,12 +71,12 @@ def test_a_command_that_is_killed_may_have_been_obeyed(tmp_path: Path, monkeypat
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     (tmp_path / "a.sbatch").write_text("#SBATCH --job-name=a\n", encoding="utf-8")
     with pytest.raises(QueueAway, match="ended by signal 9"):
-        slurm_queue.submit(tmp_path / "a.sbatch", [], None)
+        client.sbatch(tmp_path / "a.sbatch", [], None)
     monkeypatch.setattr(
         subprocess, "run", lambda *command, **options: (_ for _ in ()).throw(subprocess.TimeoutExpired("s", 1))
     )
     with pytest.raises(QueueAway, match="no answer"):
-        slurm_queue.submit(tmp_path / "a.sbatch", [], None)
+        client.sbatch(tmp_path / "a.sbatch", [], None)
 
 
 GREETING = "*** Welcome | to | the | cluster | today ***\nModule slurm/24 loaded.\n|||||\na|b|c|d|e\n"
@@ -86,19 +86,19 @@ def answered(monkeypatch: pytest.MonkeyPatch, **texts: str) -> None:
     def ask(program: str, *words: str) -> str:
         return texts[program]
 
-    monkeypatch.setattr(slurm_queue, "_ask_once", ask)
+    monkeypatch.setattr(client, "_ask_once", ask)
 
 
 def test_greetings_of_squeue_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     answered(
         monkeypatch, squeue=f"{GREETING}17_3|RUNNING|1:00|None|n1\n18|PENDING|0:00|Priority|\n99|RUNNING|0|None|n\n"
     )
-    assert slurm_queue.in_queue(["17", "18"]) == {
-        "17_3": Seen("RUNNING", "None", "1:00", "n1"),
-        "18": Seen("PENDING", "Priority", "0:00", ""),
+    assert client.in_queue(["17", "18"]) == {
+        "17_3": SlurmInfo("RUNNING", "None", "1:00", "n1"),
+        "18": SlurmInfo("PENDING", "Priority", "0:00", ""),
     }
     answered(monkeypatch, squeue=GREETING)
-    assert slurm_queue.in_queue(["17"]) == {}
+    assert client.in_queue(["17"]) == {}
 
 
 @pytest.mark.parametrize("line", ["17|RUNN", "17_3|RUNNING|1:00|None", "17||1:00|None|n1", "17|?|1:00|None|n1"])
@@ -106,23 +106,23 @@ def test_a_job_of_which_squeue_does_not_say_how_it_stands_is_not_lost(
     monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     answered(monkeypatch, squeue=f"{line}\n")
-    assert slurm_queue.in_queue(["17"]) is None
+    assert client.in_queue(["17"]) is None
 
 
 def test_greetings_of_sacct_and_scontrol_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = "17|FAILED|1:00|1:0|n1\n18_[0-1]|CANCELLED by 0|0:00|0:0|\n19|\n20||0:00|0:0|n\n"
     answered(monkeypatch, sacct=GREETING + rows)
-    assert slurm_queue.ended(["17", "18"])[0] == {
-        "17": Seen("FAILED", "exit 1:0", "1:00", "n1"),
-        "18_0": Seen("CANCELLED", "exit 0:0", "0:00", ""),
-        "18_1": Seen("CANCELLED", "exit 0:0", "0:00", ""),
+    assert client.ended(["17", "18"])[0] == {
+        "17": SlurmInfo("FAILED", "exit 1:0", "1:00", "n1"),
+        "18_0": SlurmInfo("CANCELLED", "exit 0:0", "0:00", ""),
+        "18_1": SlurmInfo("CANCELLED", "exit 0:0", "0:00", ""),
     }
     answered(monkeypatch, squeue=f"{GREETING}x|toy-a-1\n17|toy-a-1\n", sacct="")
-    assert slurm_queue.find("toy-a-1") == "17"
+    assert client.find_jobs("toy-a-1") == "17"
     remembered = "Welcome a=b\nJobId=17 JobState=TIMEOUT RunTime=1:00 NodeList=n1 ExitCode=0:1\n"
     answered(monkeypatch, scontrol=remembered)
-    monkeypatch.setattr(slurm_queue.patience.PATIENCE, "is_spent", True)
-    assert list(slurm_queue._remembered("17")) == [("17", Seen("TIMEOUT", "exit 0:1", "1:00", "n1"))]
+    monkeypatch.setattr(client.patience.PATIENCE, "is_spent", True)
+    assert list(client._remembered("17")) == [("17", SlurmInfo("TIMEOUT", "exit 0:1", "1:00", "n1"))]
 
 
 @pytest.mark.parametrize(
@@ -140,4 +140,4 @@ def test_the_longest_array_is_a_number_or_not_known(
     monkeypatch: pytest.MonkeyPatch, said: str, size: int | None
 ) -> None:
     answered(monkeypatch, scontrol=said)
-    assert slurm_queue.max_array_size() == size
+    assert client.max_array_size() == size

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.launch.slurm_jobs import SlurmJob, plan_jobs
-from sweep.launch.slurm_state import Disk, Seen, State, again, alive_before, elements_of, latest, standings
-from sweep.launch.slurm_text import dependency_of
-from sweep.plan import plan
-from sweep.stage import CodePolicy, Resources, Stage
+from sweep.core.stage import CodePolicy, Resources, Stage
+from sweep.plan.graph import plan
+from sweep.slurm.jobs import SlurmJob, plan_jobs
+from sweep.slurm.sbatch import dependency_of
+from sweep.slurm.status import SlurmInfo, StoreInfo, TaskState, again, alive_before, elements_of, latest, task_statuses
 
 GPU = Resources(script="generate", devices=1)
 
@@ -122,72 +122,74 @@ def test_dependencies_are_whole_jobs_or_element_by_element() -> None:
 # ------------------------------------------------------------------------------------------------- afterwards
 
 
-def stands(done: set[str], failed: set[str], seen: dict[str, Seen] | None, points: int = 3) -> dict[str, State]:
+def stands(
+    done: set[str], failed: set[str], seen: dict[str, SlurmInfo] | None, points: int = 3
+) -> dict[str, TaskState]:
     jobs = jobs_of(scan(points))
     ids = {job.name: str(at) for at, job in enumerate(jobs, start=1)}
     names = {address: f"{job.name}:{at}" for job in jobs for at, e in enumerate(job.elements) for address in e.stages}
     addresses = {name: address for address, name in names.items()}
-    disk = Disk({addresses[each] for each in done}, {addresses[each] for each in failed})
-    return {f"{each.job}:{each.index}": each.state for each in standings(jobs, ids, disk, seen)}
+    disk = StoreInfo({addresses[each] for each in done}, {addresses[each] for each in failed})
+    return {f"{each.job}:{each.index}": each.state for each in task_statuses(jobs, ids, disk, seen)}
 
 
 def test_the_store_decides_and_slurm_tells_the_rest() -> None:
     seen = {
-        "1": Seen("RUNNING"),  # its record is there: SLURM has not noticed yet
-        "2_0": Seen("FAILED", "exit 1:0"),
-        "2_1": Seen("RUNNING"),
-        "3_0": Seen("CANCELLED", "DependencyNeverSatisfied"),
-        "3_1": Seen("PENDING", "Dependency"),
-        "3_2": Seen("CANCELLED", "None"),
-        "4": Seen("PENDING", "Dependency"),
+        "1": SlurmInfo("RUNNING"),  # its record is there: SLURM has not noticed yet
+        "2_0": SlurmInfo("FAILED", "exit 1:0"),
+        "2_1": SlurmInfo("RUNNING"),
+        "3_0": SlurmInfo("CANCELLED", "DependencyNeverSatisfied"),
+        "3_1": SlurmInfo("PENDING", "Dependency"),
+        "3_2": SlurmInfo("CANCELLED", "None"),
+        "4": SlurmInfo("PENDING", "Dependency"),
     }
     assert stands({"01-questions:0"}, {"02-answers:0"}, seen) == {
-        "01-questions:0": State.DONE,
-        "02-answers:0": State.FAILED,
-        "02-answers:1": State.RUNNING,
-        "02-answers:2": State.LOST,
-        "03-scores:0": State.BLOCKED,
-        "03-scores:1": State.WAITING,
-        "03-scores:2": State.CANCELLED,
-        "04-report:0": State.WAITING,
+        "01-questions:0": TaskState.DONE,
+        "02-answers:0": TaskState.FAILED,
+        "02-answers:1": TaskState.RUNNING,
+        "02-answers:2": TaskState.LOST,
+        "03-scores:0": TaskState.BLOCKED,
+        "03-scores:1": TaskState.WAITING,
+        "03-scores:2": TaskState.CANCELLED,
+        "04-report:0": TaskState.WAITING,
     }
 
 
 def test_what_waits_for_a_failure_is_blocked_also_where_slurm_does_not_say_why() -> None:
     """Accounting calls it cancelled, as if a person had done it; what is long over is not known at all."""
     seen = {
-        "2_0": Seen("FAILED", "exit 1:0"),
-        "2_1": Seen("CANCELLED", "exit 0:0"),
-        "3_0": Seen("CANCELLED", "exit 0:0"),
-        "3_1": Seen("CANCELLED", "exit 0:0"),
+        "2_0": SlurmInfo("FAILED", "exit 1:0"),
+        "2_1": SlurmInfo("CANCELLED", "exit 0:0"),
+        "3_0": SlurmInfo("CANCELLED", "exit 0:0"),
+        "3_1": SlurmInfo("CANCELLED", "exit 0:0"),
     }
     assert stands({"01-questions:0", "02-answers:2", "03-scores:2"}, {"02-answers:0"}, seen) == {
-        "01-questions:0": State.DONE,
-        "02-answers:0": State.FAILED,
-        "02-answers:1": State.CANCELLED,
-        "02-answers:2": State.DONE,
-        "03-scores:0": State.BLOCKED,
-        "03-scores:1": State.CANCELLED,
-        "03-scores:2": State.DONE,
-        "04-report:0": State.BLOCKED,
+        "01-questions:0": TaskState.DONE,
+        "02-answers:0": TaskState.FAILED,
+        "02-answers:1": TaskState.CANCELLED,
+        "02-answers:2": TaskState.DONE,
+        "03-scores:0": TaskState.BLOCKED,
+        "03-scores:1": TaskState.CANCELLED,
+        "03-scores:2": TaskState.DONE,
+        "04-report:0": TaskState.BLOCKED,
     }
 
 
 def test_without_slurm_only_done_and_failed_are_known() -> None:
     states = stands({"01-questions:0"}, {"02-answers:1"}, None)
-    assert states["01-questions:0"] is State.DONE
-    assert states["02-answers:1"] is State.FAILED
-    assert states["02-answers:0"] is State.UNKNOWN
+    assert states["01-questions:0"] is TaskState.DONE
+    assert states["02-answers:1"] is TaskState.FAILED
+    assert states["02-answers:0"] is TaskState.UNKNOWN
 
 
 def test_what_failed_or_is_missing_is_sent_again_and_nothing_else() -> None:
     jobs = jobs_of(scan(3))
     ids = {job.name: str(at) for at, job in enumerate(jobs, start=1)}
     address = {(job.name, at): e.stages[0] for job in jobs for at, e in enumerate(job.elements)}
-    disk = Disk(
+    disk = StoreInfo(
         {address["01-questions", 0], address["02-answers", 0], address["03-scores", 0]}, {address["02-answers", 1]}
     )
-    now = standings(jobs, ids, disk, {"2_2": Seen("RUNNING"), "3_2": Seen("PENDING", "Dependency")})
+    now = task_statuses(jobs, ids, disk, {"2_2": SlurmInfo("RUNNING"), "3_2": SlurmInfo("PENDING", "Dependency")})
     sent = again(jobs, now, turn=2)
     assert [(job.name, len(job.elements), job.after) for job in sent] == [
         ("02-answers.r2", 1, ()),
@@ -195,9 +197,9 @@ def test_what_failed_or_is_missing_is_sent_again_and_nothing_else() -> None:
         ("04-report.r2", 1, ("03-scores.r2",)),
     ]
     assert alive_before(sent[2], now) == ["3_2"]  # still under way from the first turn
-    later = standings((*jobs, *sent), {**ids, "02-answers.r2": "9"}, disk, {"9": Seen("PENDING")})
+    later = task_statuses((*jobs, *sent), {**ids, "02-answers.r2": "9"}, disk, {"9": SlurmInfo("PENDING")})
     assert [each.state for each in latest(later) if each.element.stages[0] == address["02-answers", 1]] == [
-        State.WAITING
+        TaskState.WAITING
     ]
 
 

@@ -8,18 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from sweep.compose import compose
+from sweep.cli.run import sweep
+from sweep.config.compose import compose
 from sweep.console import Console
-from sweep.contract import Launch, LaunchKind
+from sweep.core.pipeline import Launch, LaunchKind
+from sweep.core.stage import Resources
 from sweep.errors import InputError
-from sweep.launch import slurm
-from sweep.launch.slurm_jobs import Element, SlurmJob
-from sweep.launch.slurm_options import refuse_unsafe
-from sweep.launch.slurm_text import MARK, options_of, script_of
-from sweep.plan import plan
-from sweep.run_sweep import sweep
-from sweep.stage import Resources
-from sweep.store import Store
+from sweep.plan.graph import plan
+from sweep.slurm import lifecycle
+from sweep.slurm.jobs import Element, SlurmJob
+from sweep.slurm.sbatch import MARK, options_of, refuse_unsafe, script_of
+from sweep.store.directory import Store
 from tests.support import toy_queue
 from tests.support.toy_queue import make_stage
 
@@ -153,9 +152,9 @@ def test_it_is_refused_before_anything_is_written(tmp_path: Path, word: str) -> 
 def test_no_submission_is_written_with_it(tmp_path: Path) -> None:
     graph = toy_queue.graph(make_stage("total", 1), dataclasses.replace(SLURM, partition="main\n#SBATCH --uid=0"))
     store = Store(tmp_path / "store")
-    work, order = plan([graph.product], store.is_done), slurm.Order("toy", (), Path.cwd(), tmp_path)
+    work, order = plan([graph.product], store.is_done), lifecycle.SubmissionRequest("toy", (), Path.cwd(), tmp_path)
     with pytest.raises(InputError, match=r"launch.partition"):
-        slurm.write_submission(graph, work, (), store, order)
+        lifecycle.write_submission(graph, work, (), store, order)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -164,14 +163,14 @@ def test_what_was_written_before_is_looked_at_again_when_it_is_resumed(tmp_path:
     store = Store(tmp_path / "store")
     graph = toy_queue.graph(make_stage("total", 1), SLURM)
     work = plan([graph.product], store.is_done)
-    order = slurm.Order("toy", (), Path.cwd(), tmp_path)
-    path = slurm.write_submission(graph, work, slurm.queue_shape(graph, work)[:-1], store, order)
-    directory = slurm.SubmissionDirectory(path)
+    order = lifecycle.SubmissionRequest("toy", (), Path.cwd(), tmp_path)
+    path = lifecycle.write_submission(graph, work, lifecycle.queue_shape(graph, work)[:-1], store, order)
+    directory = lifecycle.SubmissionDirectory(path)
     written = directory.read()
     directory.write(dataclasses.replace(written, launch=dataclasses.replace(SLURM, sbatch=("--a=1\n#SBATCH --uid=0",))))
     scripts = sorted((path / "jobs").iterdir())
     with pytest.raises(InputError, match=r"launch.sbatch"):
-        slurm.resume(directory, store)
+        lifecycle.resume_submission(directory, store)
     assert sorted((path / "jobs").iterdir()) == scripts
 
 

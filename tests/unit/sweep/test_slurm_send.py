@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from sweep.errors import InputError
-from sweep.launch import patience, slurm_queue
-from sweep.launch.patience import MOST_S, WAITS_S, QueueAway, is_refusal, is_transient
-from sweep.store import Store
+from sweep.slurm import client, patience
+from sweep.slurm.patience import MOST_S, WAITS_S, QueueAway, is_refusal, is_transient
+from sweep.store.directory import Store
 from tests.support.slurm_controller import AWAY, Connect, Controller, Waits, send
 from tests.support.submissions import fan, written
 
@@ -27,9 +27,9 @@ def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
     def to(*answers: str) -> Controller:
         made = Controller(list(answers))
         for call in ("submit", "find", "cancel"):
-            monkeypatch.setattr(slurm_queue, call, getattr(made, call))
-        monkeypatch.setattr(slurm_queue, "in_queue", lambda ids: {})
-        monkeypatch.setattr(slurm_queue, "ended", lambda ids: ({}, ""))
+            monkeypatch.setattr(client, call, getattr(made, call))
+        monkeypatch.setattr(client, "in_queue", lambda ids: {})
+        monkeypatch.setattr(client, "ended", lambda ids: ({}, ""))
         return made
 
     return to
@@ -109,10 +109,10 @@ def test_every_question_is_repeated(
     (tmp_path / program).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     ask: dict[str, Callable[[], object]] = {
-        "squeue": lambda: sorted(slurm_queue.in_queue(["17"]) or {}),
-        "sacct": lambda: sorted(slurm_queue.ended(["17"])[0]),
-        "scontrol": slurm_queue.max_array_size,
-        "scancel": lambda: slurm_queue.cancel(["17"]),
+        "squeue": lambda: sorted(client.in_queue(["17"]) or {}),
+        "sacct": lambda: sorted(client.ended(["17"])[0]),
+        "scontrol": client.max_array_size,
+        "scancel": lambda: client.scancel(["17"]),
     }
     expected = {"squeue": ["17"], "sacct": ["17"], "scontrol": 9, "scancel": None}
     assert ask[program]() == expected[program]
@@ -232,4 +232,4 @@ def test_the_environment_sends_no_job_elsewhere(tmp_path: Path, monkeypatch: pyt
     for name in ("SBATCH_CLUSTERS", "SBATCH_ARRAY_INX", "SBATCH_WAIT"):
         monkeypatch.setenv(name, "1")
     (tmp_path / "a.sbatch").write_text("#SBATCH --job-name=a\n", encoding="utf-8")
-    assert slurm_queue.submit(tmp_path / "a.sbatch", [], None) == "17"
+    assert client.sbatch(tmp_path / "a.sbatch", [], None) == "17"

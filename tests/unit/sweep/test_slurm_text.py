@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from s1.resources import Kind, resources_of
-from sweep.compose import compose
-from sweep.contract import Launch
-from sweep.launch.slurm_jobs import Element, SlurmJob
-from sweep.launch.slurm_text import MARK, options_of, script_of, units_text, walltime
-from sweep.provenance import PROJECT
-from sweep.stage import Resources
+from s1.config.resources import JobKind, resources_of
+from sweep.config.compose import compose
+from sweep.core.pipeline import Launch
+from sweep.core.provenance import PROJECT
+from sweep.core.stage import Resources
+from sweep.slurm.jobs import Element, SlurmJob
+from sweep.slurm.sbatch import MARK, options_of, script_of, units_text, walltime
 
 CODE, LOGS = Path("/store/submissions/ID/code"), Path("/store/submissions/ID/logs")
 SCRIPTS = sorted(path.name for path in (PROJECT / "slurm").glob("*.sbatch"))
 
 
-def job(kind: Kind, machine: str, launch: str, elements: int = 1) -> tuple[SlurmJob, Launch]:
+def job(kind: JobKind, machine: str, launch: str, elements: int = 1) -> tuple[SlurmJob, Launch]:
     (x,) = compose(["engine=vllm", "train.batch_size=16", f"machine={machine}", "launch=slurm", *launch.split()]).points
     resources = resources_of(kind, x.machine)
     stages = tuple(Element(((f"answers/{n:012}",),), ()) for n in range(elements))
@@ -30,17 +30,17 @@ def job(kind: Kind, machine: str, launch: str, elements: int = 1) -> tuple[Slurm
 @pytest.mark.parametrize(
     ("name", "kind", "machine", "launch", "elements"),
     [
-        ("h100x16-sft", Kind.SFT, "h100x16", "launch.gpu_type=h100 launch.account=lab launch.partition=gpu", 1),
-        ("h100x8-sft", Kind.SFT, "h100x8", "launch.minutes.sft=360 launch.signal_seconds=600", 1),
-        ("h100x16-generate", Kind.GENERATE, "h100x16", "launch.gpu_type=h100 launch.qos=high", 1),
-        ("h100x2-generate", Kind.GENERATE, "h100x2", "launch.throttle=4 launch.constraint=nvlink", 12),
-        ("h100-generate", Kind.GENERATE, "h100", "launch.memory_gib_per_gpu=null launch.sbatch=['--nice=10']", 1),
-        ("cpu-cpu", Kind.CPU, "cpu", "launch.cpus=2 launch.memory_gib=8", 1),
-        ("cpu-sft", Kind.SFT, "cpu", "", 3),
+        ("h100x16-sft", JobKind.SFT, "h100x16", "launch.gpu_type=h100 launch.account=lab launch.partition=gpu", 1),
+        ("h100x8-sft", JobKind.SFT, "h100x8", "launch.minutes.sft=360 launch.signal_seconds=600", 1),
+        ("h100x16-generate", JobKind.GENERATE, "h100x16", "launch.gpu_type=h100 launch.qos=high", 1),
+        ("h100x2-generate", JobKind.GENERATE, "h100x2", "launch.throttle=4 launch.constraint=nvlink", 12),
+        ("h100-generate", JobKind.GENERATE, "h100", "launch.memory_gib_per_gpu=null launch.sbatch=['--nice=10']", 1),
+        ("cpu-cpu", JobKind.CPU, "cpu", "launch.cpus=2 launch.memory_gib=8", 1),
+        ("cpu-sft", JobKind.SFT, "cpu", "", 3),
     ],
 )
 def test_a_script_per_machine(
-    golden: Callable[[str, str], None], name: str, kind: Kind, machine: str, launch: str, elements: int
+    golden: Callable[[str, str], None], name: str, kind: JobKind, machine: str, launch: str, elements: int
 ) -> None:
     sent, settings = job(kind, machine, launch, elements)
     body = (PROJECT / "slurm" / f"{kind.value}.sbatch").read_text(encoding="utf-8")
@@ -62,7 +62,7 @@ def test_scripts_are_shell(script: str) -> None:
 
 
 def test_there_is_a_script_for_every_kind_of_job() -> None:
-    assert [f"{kind.value}.sbatch" for kind in Kind if f"{kind.value}.sbatch" not in SCRIPTS] == []
+    assert [f"{kind.value}.sbatch" for kind in JobKind if f"{kind.value}.sbatch" not in SCRIPTS] == []
 
 
 def test_what_a_site_does_not_allow_is_left_out_and_its_own_stands_last() -> None:

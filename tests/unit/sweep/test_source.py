@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.source import SourceError, changed_files, digest_of_source, source_of
+from sweep.source.digest import SourceError, changed_files, digest_of_source, source_of
 
 MAIN = '''
 """A module."""

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from s1 import pipeline
-from sweep import source_memo
-from sweep.compose import compose
-from sweep.file_answers import FileAnswers
-from sweep.plan import plan
-from sweep.source import SourceError, read_source
-from sweep.source_memo import remembered_source
+from sweep.config.compose import compose
+from sweep.plan.graph import plan
+from sweep.source import memo
+from sweep.source.digest import SourceError, read_source
+from sweep.source.file_answers import FileAnswers
+from sweep.source.memo import remembered_source
 
 FILES = {
     "__init__.py": "",
@@ -47,7 +47,7 @@ def write(lab: Lab, name: str, text: str) -> None:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    yield tmp_path / "cache" / source_memo.FOLDER
+    yield tmp_path / "cache" / memo.FOLDER
     remembered_source.cache_clear()
 
 
@@ -67,7 +67,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         found.append(roots)
         return read_source(roots, *rest)
 
-    monkeypatch.setattr(source_memo, "read_source", reading)
+    monkeypatch.setattr(memo, "read_source", reading)
     return found
 
 
@@ -165,7 +165,7 @@ def test_a_function_that_is_gone_is_not_remembered(lab: Lab) -> None:
 def test_a_package_that_is_found_elsewhere_is_read_there(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sweep import file_answers
+    from sweep.source import file_answers
 
     def installed() -> Mapping[str, str]:
         file_answers._home_of_package.cache_clear()  # known once in a process
@@ -181,7 +181,7 @@ def test_a_package_that_is_found_elsewhere_is_read_there(
     file_answers._home_of_package.cache_clear()
 
 
-@pytest.mark.parametrize(("module", "name"), [(sys, "version"), (source_memo, "READER")])
+@pytest.mark.parametrize(("module", "name"), [(sys, "version"), (memo, "READER")])
 def test_another_python_or_another_reader_reads_anew(
     lab: Lab, readings: list[object], monkeypatch: pytest.MonkeyPatch, module: object, name: str
 ) -> None:
@@ -229,7 +229,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 def test_the_newest_entries_are_kept(
     lab: Lab, cache: Path, readings: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_memo, "MOST_ENTRIES", 2)
+    monkeypatch.setattr(memo, "MOST_ENTRIES", 2)
     several = [ROOTS, ("lab.tools:add",), ("lab.parts:scale",)]
     for at, roots in enumerate(several):
         remembered(lab, roots)

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweep.attempt import begin
-from sweep.contract import Launch
+from sweep.cli.show_slurm import show_status
+from sweep.core.pipeline import Launch
+from sweep.core.provenance import git_state
+from sweep.core.stage import CodePolicy, FileInput, Stage
 from sweep.errors import InputError
-from sweep.launch import slurm, slurm_queue
-from sweep.launch.export import export
-from sweep.provenance import git_state
-from sweep.prune import prune
-from sweep.publish import publish
-from sweep.show_slurm import show_situation
-from sweep.stage import CodePolicy, FileInput, Stage
-from sweep.store import Store, read_json
+from sweep.maintenance.prune import prune
+from sweep.results.publish import publish
+from sweep.slurm import client, lifecycle
+from sweep.slurm.export import export
+from sweep.store.attempt import begin
+from sweep.store.directory import Store, read_json
 from tests.support import toy_queue
 from tests.support.submissions import LAUNCH, PROVENANCE, Queue, fan, written
 from tests.support.toy_queue import make_stage
@@ -56,7 +56,7 @@ def test_a_submission_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -> None:
     directory, queue = written(Store(tmp_path / "store"), fan()), Queue()
-    ids = slurm.send(directory, directory.read().jobs, queue.submit)
+    ids = lifecycle.send(directory, directory.read().jobs, queue.submit)
     assert queue.sent == [
         ("01-start", None),
         ("02-points", "afterok:101"),
@@ -68,21 +68,21 @@ def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -
 
 def test_a_refused_job_takes_those_before_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled: list[str] = []
-    monkeypatch.setattr(slurm_queue, "cancel", cancelled.extend)
-    monkeypatch.setattr(slurm_queue, "find", lambda name: None)
+    monkeypatch.setattr(client, "cancel", cancelled.extend)
+    monkeypatch.setattr(client, "find", lambda name: None)
     directory = written(Store(tmp_path / "store"), fan())
     with pytest.raises(InputError, match="refused"):
-        slurm.send(directory, directory.read().jobs, Queue(refuse_at=2).submit)
+        lifecycle.send(directory, directory.read().jobs, Queue(refuse_at=2).submit)
     assert cancelled == ["101", "102"]
 
 
 def test_without_slurm_the_disk_is_read_and_that_is_said(tmp_path: Path, no_slurm: None) -> None:
     directory = written(Store(tmp_path / "store"), fan())
-    slurm.send(directory, directory.read().jobs, Queue().submit)
-    situation = slurm.look(directory)
+    lifecycle.send(directory, directory.read().jobs, Queue().submit)
+    situation = lifecycle.submission_status(directory)
     assert {each.state.value for each in situation.elements} == {"unknown"}
     said = io.StringIO()
-    show_situation(Console(file=said, width=150), directory, situation)
+    show_status(Console(file=said, width=150), directory, situation)
     assert "no squeue answers here" in said.getvalue()
 
 
@@ -94,12 +94,12 @@ def test_others_are_looked_at_with_one_question(tmp_path: Path, monkeypatch: pyt
         asked.append(command[0])
         return ""
 
-    monkeypatch.setattr(slurm_queue, "_ask", ask)
+    monkeypatch.setattr(client, "_ask", ask)
     store = Store(tmp_path / "store")
     for _ in range(3):
         directory = written(store, fan())
-        slurm.send(directory, directory.read().jobs, Queue().submit)
-    assert slurm.elsewhere(store.root) == []
+        lifecycle.send(directory, directory.read().jobs, Queue().submit)
+    assert lifecycle.queued_elsewhere(store.root) == []
     assert asked == ["squeue"]
 
 
@@ -133,7 +133,7 @@ def test_a_site_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_files_of_the_project_are_read_from_the_exported_code(tmp_path: Path) -> None:
-    own = FileInput.of(Path(slurm.PROJECT) / "sweep" / "run.py")
+    own = FileInput.of(Path(lifecycle.PROJECT) / "sweep" / "run.py")
     foreign = tmp_path / "rows.jsonl"
     foreign.write_text("{}", encoding="utf-8")
     stage = Stage("s", 1, toy_queue.Make(1), "a:b", {"file": (own, FileInput.of(foreign))}, code=CodePolicy.EXPENSIVE)

@@ -13,24 +13,24 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweep.cli import perform
-from sweep.compose import Composition, Entry, compose_entry
-from sweep.contract import Estimate, Request
+from sweep.claims.lock import Hold, locked_now
+from sweep.cli.main import perform
+from sweep.cli.show_slurm import show_jobs, show_status
+from sweep.cli.slurm import submit
+from sweep.config.compose import Composition, Entry, compose_entry
+from sweep.core.pipeline import CostEstimate, SweepRequest
+from sweep.core.provenance import PROJECT
+from sweep.core.stage import CodePolicy, Resources, Stage
 from sweep.errors import InputError
-from sweep.launch import slurm
-from sweep.launch.by_script import share_of
-from sweep.launch.ownership import is_own
-from sweep.launch.slurm_state import Seen, standings
-from sweep.launch.submission import store_word, submissions, the_submission
-from sweep.lock import Hold, locked_now
-from sweep.plan import plan
-from sweep.planning import planned
-from sweep.provenance import PROJECT
-from sweep.queueing import submit
-from sweep.show import read_progress
-from sweep.show_slurm import show_jobs, show_situation
-from sweep.stage import CodePolicy, Resources, Stage
-from sweep.store import Store
+from sweep.local.show import read_progress
+from sweep.plan.graph import plan
+from sweep.plan.planning import planned
+from sweep.slurm import lifecycle
+from sweep.slurm.jobs import script_share
+from sweep.slurm.ownership import is_own
+from sweep.slurm.status import SlurmInfo, task_statuses
+from sweep.slurm.submission import store_word, submissions, the_submission
+from sweep.store.directory import Store
 from tests.support import toy_queue
 from tests.support.submissions import LAUNCH, Queue, fan, written
 from tests.support.toy_queue import make_stage
@@ -66,7 +66,7 @@ def test_commands_that_are_shown_name_the_store_unless_it_is_the_default_one(tmp
     said = io.StringIO()
     graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, dry_run=True))
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
-    composition = Composition(entry, (), Request("toy", {}, (), entry.store))
+    composition = Composition(entry, (), SweepRequest("toy", {}, (), entry.store))
     submit(Console(file=said, width=400), graph, planned(graph, Store(entry.store)), composition)
     (directory,) = submissions(entry.store)
     assert f"to submit it: python -m sweep resume {directory.name} store={entry.store}\n" in said.getvalue()
@@ -85,16 +85,18 @@ def test_commands_that_are_shown_name_the_store_unless_it_is_the_default_one(tmp
 def test_status_survives_whatever_stands_in_the_files_of_a_stage(tmp_path: Path, content: str, shown: str) -> None:
     store = Store(tmp_path / "store")
     directory = written(store, fan())
-    slurm.send(directory, directory.read().jobs, Queue().submit)
+    lifecycle.send(directory, directory.read().jobs, Queue().submit)
     place = store.directory(make_stage("start", 1))
     place.failed_file.write_text(content, encoding="utf-8")
     directory.published_file.write_text(content, encoding="utf-8")
-    failed = Seen("FAILED")
-    disk = slurm.look_at_disk(directory, directory.read())
-    elements = standings(directory.read().jobs, directory.ids(), disk, {"101": failed})
+    failed = SlurmInfo("FAILED")
+    disk = lifecycle.store_info(directory, directory.read())
+    elements = task_statuses(directory.read().jobs, directory.ids(), disk, {"101": failed})
     said = io.StringIO()
-    show_situation(
-        Console(file=said, width=400), directory, slurm.Situation(directory.read(), tuple(elements), "squeue")
+    show_status(
+        Console(file=said, width=400),
+        directory,
+        lifecycle.SubmissionStatus(directory.read(), tuple(elements), "squeue"),
     )
     (line,) = [each for each in said.getvalue().splitlines() if each.lstrip().startswith("failed")]
     assert shown in line
@@ -133,10 +135,10 @@ def test_of_several_open_submissions_the_one_to_cancel_is_named(tmp_path: Path) 
 def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     product = fan()
     graph = dataclasses.replace(
-        toy_queue.graph(product, LAUNCH), estimates={product.address: Estimate(usd=101.0, device_seconds=1.0)}
+        toy_queue.graph(product, LAUNCH), estimates={product.address: CostEstimate(usd=101.0, device_seconds=1.0)}
     )
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=False, also=())
-    composition = Composition(entry, (), Request("toy", {}, (), entry.store))
+    composition = Composition(entry, (), SweepRequest("toy", {}, (), entry.store))
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(InputError, match="Add yes=true to submit"):
         submit(Console(file=io.StringIO()), graph, planned(graph, Store(composition.entry.store)), composition)
@@ -146,7 +148,7 @@ def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch:
 def test_a_job_that_would_be_told_to_stop_as_it_starts_is_refused(tmp_path: Path) -> None:
     graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, minutes={"cpu": 6}, signal_seconds=300))
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
-    composition = Composition(entry, (), Request("toy", {}, (), entry.store))
+    composition = Composition(entry, (), SweepRequest("toy", {}, (), entry.store))
     dry = dataclasses.replace(graph, launch=dataclasses.replace(graph.launch, dry_run=True))
     with pytest.raises(InputError, match=r"signal_seconds 300: 01-start has 6 minutes.*launch.minutes.cpu"):
         submit(Console(file=io.StringIO()), dry, planned(dry, Store(composition.entry.store)), composition)
@@ -204,7 +206,9 @@ def test_the_shape_of_the_queue_is_shown(golden: Callable[[str, str], None]) -> 
     scores = [make_stage("scores", n, each) for n, each in enumerate(answers)]
     graph = toy_queue.graph(make_stage("report", 1, *scores), LAUNCH)
     said = io.StringIO()
-    show_jobs(Console(file=said, width=120), slurm.queue_shape(graph, plan([graph.product], lambda s: False)), LAUNCH)
+    show_jobs(
+        Console(file=said, width=120), lifecycle.queue_shape(graph, plan([graph.product], lambda s: False)), LAUNCH
+    )
     golden("slurm/shape.txt", said.getvalue())
 
 
@@ -231,7 +235,7 @@ def test_a_script_makes_its_own_share_and_names_what_stands_before_the_rest() ->
     work = plan([make_stage("report", 4, answers)], lambda stage: False)
 
     def shares(script: str) -> tuple[list[str], list[str], list[str]]:
-        share = share_of(work, script, "cpu")
+        share = script_share(work, script, "cpu")
         own = [stage.name for unit in share.units for stage in unit.stages]
         return [each.name for each in share.here], own, [each.name for each in share.later]
 

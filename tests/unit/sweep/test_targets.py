@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from sweep.compose import pipeline_of
+from sweep.config.compose import pipeline_of
+from sweep.core.identity import key_of
+from sweep.core.provenance import PROJECT
+from sweep.core.stage import CodePolicy, Stage
+from sweep.core.targets import function_of, schema_of
 from sweep.errors import InputError
-from sweep.identity import key_of
-from sweep.provenance import PROJECT
-from sweep.stage import CodePolicy, Stage
-from sweep.store import StageDirectory, Store
-from sweep.targets import function_of, schema_of
+from sweep.store.directory import StageDirectory, Store
 from tests.support import toy
 
 
 def test_functions_and_schemas_of_the_project_are_found() -> None:
     assert function_of("tests.support.toy:number") is toy.number
     assert schema_of("tests.support.toy:Double") is toy.Double
-    assert function_of("s1.train.start:materialise").__name__ == "materialise"
+    assert function_of("s1.models.location:materialise").__name__ == "materialise"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,10 @@ def test_a_schema_is_a_dataclass(target: str) -> None:
         ("os", "pipeline os: not of this project, so it is not imported. Name a module of s1"),
         ("os.path", "pipeline os.path: not of this project"),
         ("yaml", "pipeline yaml: not of this project"),
-        ("s1.config", "pipeline s1.config: not a pipeline: it has no graph. Name one, such as s1.pipeline."),
+        (
+            "s1.config.schema",
+            "pipeline s1.config.schema: not a pipeline: it has no graph. Name one, such as s1.pipeline.",
+        ),
         ("s1.nope", "pipeline s1.nope: no such module."),
         ("nowhere", "pipeline nowhere: no such module."),
         ("../x", "pipeline ../x: no such module."),
@@ -71,9 +74,8 @@ def test_nothing_of_a_refused_module_runs(tmp_path: Path) -> None:
     place = tmp_path / "site-packages"
     (place / "stranger").mkdir(parents=True)
     (place / "stranger" / "__init__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n", encoding="utf-8")
-    code = (
-        f"import sys; sys.path.append({str(place)!r}); from sweep.compose import pipeline_of; pipeline_of('stranger')"
-    )
+    code = f"import sys; sys.path.append({str(place)!r}); "
+    code += "from sweep.config.compose import pipeline_of; pipeline_of('stranger')"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert "InputError: pipeline stranger: not of this project" in done.stderr
     assert not (tmp_path / "ran").exists()
@@ -102,7 +104,7 @@ def test_a_stage_that_names_a_command_of_the_system_fails_and_does_not_run_it(
     path.write_text(json.dumps({**content, **change}), encoding="utf-8")
     directory = StageDirectory(directory.path.rename(directory.path.with_name(key_of(content["identity"]))))
     done = subprocess.run(
-        [sys.executable, "-m", "sweep.run", str(directory.path)],
+        [sys.executable, "-m", "sweep.worker.run", str(directory.path)],
         cwd=PROJECT,
         capture_output=True,
         text=True,

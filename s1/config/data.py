@@ -1,0 +1,239 @@
+"""The group `data`, typed: where training examples come from, and how 1,000 of many are chosen (paper, section 2).
+
+    pool -> [teacher] -> filtering -> [labels] -> [difficulty] -> selection -> [control]
+
+All of it can be identity; an Endpoint says where a model is served, and reaches no key.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from urllib.parse import urlsplit
+
+from s1.config.schema import ConfigError, Dial, Hub, Model, Task
+from sweep.core.ranges import Count, FreeText, Natural, NotNegative, Seed, ShareAboveZero, Text
+
+# ----------------------------------------------------------------------------------------------------- pool
+
+
+class PoolKind(Enum):
+    DIAL = "dial"  # the laptop's problems, with reasoning traces made by rule
+    FILE = "file"  # a local JSON-lines or parquet file
+    HUB = "hub"  # a dataset of the Hugging Face hub, at a pinned revision
+
+
+class GraderKind(Enum):
+    """How the answer of a pool row is held against its reference (s1/evaluate/graders.py)."""
+
+    INTEGER = "integer"  # integers, as in AIME
+    MATH = "math"  # mathematical expressions
+    LETTER = "letter"  # the letter of a multiple-choice option
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a pool keeps what; the defaults are s1's (a list of texts counts by its first)."""
+
+    question: Text = "question"  # column of the question
+    # column of the reference: a whole solution, or the final answer alone; null: no reference
+    solution: Text | None = "solution"
+    source: Text | None = "source_type"  # column of the source; null: all rows are of one source, named after the pool
+    # column of the thinking; null: no traces yet, a teacher will write them
+    thinking: Text | None = "thinking_trajectories"
+    answer: Text | None = "attempt"  # column of the answer that belongs to the thinking
+    domain: Text | None = None  # column of the domain; null: the source is the domain
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A pool whose rows are chats: question, and trace and answer between markers of the reply."""
+
+    column: Text  # column that holds the list of messages
+    role: Text  # key of a message that holds its role
+    text: Text  # key of a message that holds its text
+    user: Text  # role of the user
+    assistant: Text  # role of the assistant
+    thinking_start: Text  # marker before the thinking
+    thinking_end: Text  # marker after the thinking
+    answer_start: Text  # marker before the answer
+    answer_end: Text  # marker after the answer
+
+
+@dataclass(frozen=True)
+class Pool:
+    name: Text  # name in reports
+    kind: PoolKind  # where the rows come from
+    rows: Natural  # dial: how many rows to make; otherwise how many there are, for the estimate
+    columns: Columns = field(default_factory=Columns)  # which column holds what
+    conversation: Conversation | None = None  # read rows as chats instead of by columns; null: by columns
+    hub: Hub | None = None  # hub only: the dataset
+    file: Text | None = None  # file only: path of the JSON-lines or parquet file
+    dial: Dial | None = None  # dial only: the family of problems
+    seed: Seed = 0  # dial only: seed of the problems
+
+
+# -------------------------------------------------------------------------------------------------- teacher
+
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # an environment variable, as POSIX spells them
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where an OpenAI-compatible model is served, what it allows and what it costs. Never identity."""
+
+    base_url: Text  # address of the API, such as http://localhost:8000/v1
+    key_variable: FreeText | None  # the environment variable that holds the key; null: no key is needed
+    concurrency: Count = 16  # requests in flight at the same time
+    requests_per_minute: Count | None = None  # limit of the rate of requests; null: none
+    usd_per_million_prompt_tokens: NotNegative = 0.0  # price of prompt tokens, for the estimate
+    usd_per_million_completion_tokens: NotNegative = 0.0  # price of completion tokens, thinking included
+
+    def __post_init__(self) -> None:
+        where = urlsplit(self.base_url)
+        if where.scheme not in ("http", "https") or where.username or where.password or where.query:
+            raise ConfigError("endpoint.base_url: not a plain http(s) address. Write no key into it, and no query.")
+        if self.key_variable is not None and not VARIABLE.fullmatch(self.key_variable):  # a pasted key: not repeated
+            raise ConfigError(
+                "endpoint.key_variable: not the name of an environment variable. Export the key, and name the variable."
+            )
+
+    def usd(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """The price of so many tokens; thoughts are completion tokens."""
+        prompt_usd = prompt_tokens * self.usd_per_million_prompt_tokens
+        return (prompt_usd + completion_tokens * self.usd_per_million_completion_tokens) / 1e6
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A model behind an endpoint, and how it is asked."""
+
+    model: Text  # the server's name of the model
+    endpoint: Endpoint  # where the model is served
+    max_tokens: Count  # longest reply, thinking included
+    temperature: NotNegative | None = None  # sampling temperature; null: the server's default
+    top_p: ShareAboveZero | None = None  # nucleus sampling; null: the server's default
+    seed: Seed | None = None  # seed that is sent to the server; null: none
+    system: FreeText | None = None  # system prompt; null: none
+
+
+# ------------------------------------------------------------------------------------------------- curation
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A question that matches is dropped, unless its source begins with one of these."""
+
+    reason: Text  # reason in the report for what it drops
+    regex: Text  # regular expression that is searched in the question
+    # sources, by the beginning of their names, that it does not apply to
+    except_sources: list[FreeText] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.regex)
+        except re.error as error:
+            raise ConfigError(
+                f"data.filters.patterns {self.regex!r}: no regular expression ({error}). Mend it."
+            ) from None
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Decontamination and quality (paper, section 2.2; appendix C)."""
+
+    ngram_words: Count  # a question that shares so many consecutive words with an evaluation is dropped
+    patterns: list[Pattern] = field(default_factory=list)  # questions to drop by regular expression
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """A question that one of the solvers gets right is too easy (paper, section 2.2)."""
+
+    solvers: dict[Text, Model]  # models, by name, that try each question
+    task: Text  # the lm-eval task whose prompt and grader are used
+    temperature: NotNegative = 0.05  # sampling temperature of the solvers
+    seed: Seed = 0  # seed of their sampling
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Domains told by a model behind an endpoint; the paper's are the 61 classes of the MSC, by Claude 3.5 Sonnet."""
+
+    teacher: Teacher  # the model that names the domain of each question
+
+
+class Strategy(Enum):
+    ALL = "all"  # every row, in order
+    RANDOM = "random"  # uniformly
+    LONGEST = "longest"  # by trace length
+    DIVERSE = "diverse"  # a domain uniformly, in it a row; a long trace rather than a short one (Algorithm 1)
+
+
+@dataclass(frozen=True)
+class SeedSet:
+    """Rows taken before any draw if their trace gives the right answer: all of some sources, long ones of others."""
+
+    sources: list[FreeText]  # sources, by the beginning of their names, of which all such rows are taken
+    # sources, by the beginning of their names, of which traces of more than this many tokens are taken
+    long_sources: dict[FreeText, Natural]
+
+
+@dataclass(frozen=True)
+class Tail:
+    """After `after` rows domains are drawn by what the benchmarks hold, not uniformly (s1's code, not its paper).
+
+    weight of domain d = first[d] + sum over others of int(other[d] x share x sum(first) / sum(other)), counts of rows
+    """
+
+    after: Natural  # rows drawn before the change of weights
+    first: FreeText  # the source that the weights begin with, by the beginning of its name
+    others: dict[FreeText, NotNegative]  # share of each other source
+
+
+@dataclass(frozen=True)
+class Selection:
+    strategy: Strategy  # how rows are chosen
+    examples: Count | None = None  # how many rows to choose; null: all
+    seed: Seed = 0  # seed of the draw
+    seed_set: SeedSet | None = None  # diverse only: rows that are taken before any draw; null: none
+    tail: Tail | None = None  # diverse only: other weights of domains for the last rows; null: the same to the end
+    favour_long: bool = True  # diverse only: draw within a domain by 2^-rank of trace length; false: uniformly
+
+    def __post_init__(self) -> None:
+        if (self.examples is None) != (self.strategy is Strategy.ALL):
+            raise ConfigError(
+                f"data.selection.examples {self.examples}: strategy {self.strategy.value} takes"
+                f" {'all rows. Set it to null' if self.strategy is Strategy.ALL else 'a number. Give one, 1000 say'}."
+            )
+        if self.strategy is not Strategy.DIVERSE and (self.seed_set or self.tail or not self.favour_long):
+            raise ConfigError(
+                f"data.selection.strategy {self.strategy.value}: seed_set, tail and favour_long belong to diverse."
+                " Leave them out, or choose it."
+            )
+
+
+class Control(Enum):
+    """Conditional control: the prompt says how long to think (paper, section 3.2 and Figure 10)."""
+
+    NONE = "none"  # the prompt does not mention length
+    TOKENS = "tokens"  # "Think for up to N tokens."
+    STEPS = "steps"  # "Think for up to N steps.", and the trace counts them down
+    CLASS = "class"  # "Answer after a short amount of thinking." or a long one
+
+
+@dataclass(frozen=True)
+class Data:
+    name: Text  # name in reports
+    pool: Pool | None  # where examples come from; null: no fine-tuning, the model as it is
+    grader: GraderKind = GraderKind.MATH  # how answers are compared with the references of the pool
+    teacher: Teacher | None = None  # a model that writes the traces anew; null: the pool's own traces
+    filters: Filters | None = None  # decontamination and quality filters; null: none
+    # tasks that the questions must not share words with, by name
+    evaluations: dict[Text, Task] = field(default_factory=dict)
+    difficulty: Difficulty | None = None  # drop what is too easy; null: keep it
+    labels: Labels | None = None  # have domains named by a model; null: the pool's own domains, or its sources
+    # how the training examples are chosen of what is left
+    selection: Selection = field(default_factory=lambda: Selection(Strategy.ALL))
+    control: Control = Control.NONE  # make a training set for conditional control of length

@@ -1,0 +1,129 @@
+"""Where and how to run: the groups `cost`, `track` and `machine`, typed; `launch` is in sweep/core/pipeline.py.
+
+TRACK and MACHINE never reach a key. COST does so only in the report, which prices its points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from s1.config.schema import ConfigError, Device, Precision
+from sweep.core.identity import Json
+from sweep.core.ranges import Count, FreeText, Natural, NotNegative, Positive, ShareAboveZero, Text
+from sweep.core.stage import Resources
+
+LIMIT_USD = 1.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Rates for the estimate before and the price after; `source` says where they come from."""
+
+    usd_per_device_hour: NotNegative  # price of one device for one hour
+    # training speed of one device; null: computed from FLOPs by `peak_tflops` and `mfu`
+    train_tokens_per_second: Positive | None
+    generate_tokens_per_second: Positive  # generation speed of one copy of the model
+    seconds_per_stage: NotNegative  # start-up of a worker
+    tokens_per_example: Count  # expected tokens of a training example
+    natural_thinking_tokens: Count  # expected thinking tokens of a trace that is neither cut nor extended
+    natural_answer_tokens: Count  # expected tokens of an answer
+    source: FreeText  # where these rates come from; printed with the estimate
+    peak_tflops: Positive | None = None  # peak TFLOPS of one device, dense, in the dtype of the forward pass
+    # model FLOPs utilisation: the share of that peak that training is expected to reach
+    mfu: ShareAboveZero | None = None
+    # damaged artifacts of expensive stages are made again without asking up to this price; null: at any price
+    limit_usd: NotNegative | None = field(default=LIMIT_USD, metadata={"omit_if": LIMIT_USD})
+
+    def __post_init__(self) -> None:
+        if (self.train_tokens_per_second is None) == (self.mfu is None):
+            raise ConfigError(
+                f"cost.train_tokens_per_second {self.train_tokens_per_second} and cost.mfu {self.mfu}: exactly one says"
+                " how fast training is. Set one to null."
+            )
+        if self.mfu is not None and self.peak_tflops is None:
+            raise ConfigError(f"cost.mfu {self.mfu}: a share of what? Give cost.peak_tflops, 989 for an H100.")
+
+    @property
+    def rates(self) -> Cost:
+        """What of it reaches the report's key."""
+        return replace(self, limit_usd=LIMIT_USD)
+
+
+@dataclass(frozen=True)
+class Track:
+    wandb: bool  # mirror results on W&B
+    project: Text  # W&B project
+    entity: Text | None  # W&B user or team; null: your default
+
+
+@dataclass(frozen=True)
+class Machine:
+    device: Device  # cpu or cuda
+    dtype: Precision  # of generation
+    gpus: Natural  # GPUs of one node
+    tensor_parallel: Count  # GPUs of one copy of the model
+    data_parallel: Count  # copies of the model, each in a process of its own
+    shards: Count  # parts that the questions are divided into, each with copies of its own: elements of a SLURM array
+    workers: Count  # stages that run at the same time
+    threads: Count  # CPU threads of one worker
+    micro_batch: Count  # training rows per device and forward pass
+    checkpoint_every_steps: Count  # training steps between checkpoints: how much work an interruption may cost
+    checkpoint_every_minutes: Positive | None  # minutes between checkpoints; null: by steps alone
+    gradient_checkpointing: bool  # recompute activations in the backward pass to save memory
+    padding_free: bool  # put the training rows of a micro-batch end to end, without padding
+    memory_gib: Positive | None  # memory of one device, for the estimate; null: unknown
+    nodes: Count  # nodes that train one model together
+    slots: Count  # traces that one copy decodes at the same time
+    # memory for keys and values on each device; null: what the weights leave of the GPU
+    cache_gib: Positive | None
+    # vLLM: reuse keys and values of prompts it has read before; false only to measure what that is worth
+    prefix_caching: bool
+
+    @property
+    def devices(self) -> int:
+        """That train one model together."""
+        return self.nodes * max(1, self.gpus)
+
+
+def filled(machine: Machine, batch_size: int) -> Machine:
+    """What of a machine trains with such batches: all of it, or no more devices than a batch has rows."""
+    if batch_size >= machine.devices:
+        return machine
+    gpus = min(machine.gpus, batch_size)
+    return replace(machine, nodes=max(1, batch_size // max(1, gpus)), gpus=gpus)
+
+
+class JobKind(Enum):
+    """Kinds of jobs; the values are the batch scripts in slurm/."""
+
+    SFT = "sft"  # training
+    GENERATE = "generate"  # generation
+    CPU = "cpu"  # everything that needs no GPU
+
+
+def resources_of(kind: JobKind, machine: Machine) -> Resources:
+    """What a stage of that kind asks of a cluster: training all GPUs of all nodes, generation those of its copies."""
+    if kind is JobKind.CPU:
+        return Resources(script=kind.value)
+    if kind is JobKind.GENERATE:
+        devices = min(machine.gpus, machine.tensor_parallel * machine.data_parallel)
+        return Resources(script=kind.value, devices=devices)
+    return Resources(kind.value, machine.nodes, devices=machine.gpus, processes=max(1, machine.gpus))
+
+
+def settings_of(machine: Machine, cost: Cost, resources: Resources) -> dict[str, Json]:
+    """What a stage is told of where it runs; its price is that of the devices that it asks for."""
+    return {
+        "device": machine.device,
+        "micro_batch": machine.micro_batch,
+        "checkpoint_every_steps": machine.checkpoint_every_steps,
+        "checkpoint_every_minutes": machine.checkpoint_every_minutes,
+        "gradient_checkpointing": machine.gradient_checkpointing,
+        "padding_free": machine.padding_free,
+        "slots": machine.slots,
+        "cache_gib": machine.cache_gib,
+        "prefix_caching": machine.prefix_caching,
+        "data_parallel": machine.data_parallel,
+        "usd_per_hour": cost.usd_per_device_hour * resources.nodes * max(1, resources.devices),
+    }

@@ -1,0 +1,149 @@
+"""Dial problems: a task small enough to learn in a minute, on which thinking longer and "Wait" help for a reason.
+
+A dial has `positions` marks and people turn it one after another; where does it stand? A trace is one pass or several,
+one a line. A quick turn recalls one fact, (position, turn) -> position; a careful one makes a large turn in two steps.
+
+    Dial @11. Ann +7 Bob +2 Cal +8. Dial now?                                             question
+    Dial @11 = 11. Ann +7 = 18. Bob +2 = 1. Cal +8 = 9. So 9.                             quick; Bob's turn slipped
+    Wait, check 2. Dial @11 = 11. Ann +7: +5 = 16 +2 = 18. Bob +2 = 0. Cal +8 = 8. So 8.  the first 2, 4, ... carefully
+
+The start is written @11 so that a small model can tell it from the positions of a long trace when it copies it.
+
+Why a budget matters: an early cut leaves turns unread. Why "Wait" matters: a share of the facts with large turns, the
+gap, occurs in no training problem, so a quick turn over one fails at test time; a careful one takes it apart into
+practised facts. Traces are kept only if their answer is right, as in distillation; nothing marks what is wrong.
+
+Questions are divided for good: one in four, by its hash, is held out for evaluation, and training never draws it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from s1.config.schema import Dial
+
+NAMES = ("Ann", "Bob", "Cal", "Dan", "Eve", "Fay", "Gus", "Hal", "Ida", "Jon", "Kim", "Leo")
+WORDS = ("Dial", "now", "So", "Wait", "check", *NAMES)
+MARKS = (".", ",", ":", "?", "=")
+HELD_OUT_OF_256 = 64
+
+
+@dataclass(frozen=True)
+class Problem:
+    start: int
+    turns: tuple[int, ...]
+
+    @property
+    def question(self) -> str:
+        turns = " ".join(f"{name} +{turn}" for name, turn in zip(NAMES, self.turns, strict=False))
+        return f"Dial @{self.start}. {turns}. Dial now?"
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether it belongs to evaluation; decided by the question alone, whatever the seeds and counts."""
+        return hashlib.sha256(self.question.encode("ascii")).digest()[0] < HELD_OUT_OF_256
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    thinking: str
+    answer: int
+
+
+class Family:
+    """All problems of one `Dial`, and how they are reasoned about."""
+
+    def __init__(self, dial: Dial) -> None:
+        self.dial = dial
+        large = range(dial.practised_turn_max + 1, dial.turn_max + 1)
+        facts = [(position, turn) for position in range(dial.positions) for turn in large]
+        self.gap = frozenset(Random(dial.gap_seed).sample(facts, round(dial.gap_share * len(facts))))
+
+    @property
+    def questions(self) -> int:
+        """How many there are, held out or not."""
+        dial = self.dial
+        return dial.positions * sum(dial.turn_max**turns for turns in range(dial.turns_min, dial.turns_max + 1))
+
+    def truth(self, problem: Problem) -> int:
+        return (problem.start + sum(problem.turns)) % self.dial.positions
+
+    def touches_gap(self, problem: Problem) -> bool:
+        """Whether any of its turns is a fact that training never shows."""
+        position = problem.start
+        for turn in problem.turns:
+            if (position, turn) in self.gap:
+                return True
+            position = self._turned(position, turn)
+        return False
+
+    def held_out_problems(self, random: Random) -> Iterator[Problem]:
+        """Problems for evaluation, without end: the gap as often as chance has it, no question twice."""
+        seen = set()
+        while True:
+            problem = self._draw(random)
+            if problem.is_held_out and problem not in seen:
+                seen.add(problem)
+                yield problem
+
+    def training_problems(self, random: Random) -> Iterator[Problem]:
+        """Problems for training, without end: none is held out, none touches the gap."""
+        while True:
+            problem = self._draw(random)
+            if not problem.is_held_out and not self.touches_gap(problem):
+                yield problem
+
+    def reason(self, problem: Problem, random: Random) -> Reasoning:
+        """One trace as a fallible reasoner writes it: slips in quick turns, re-checks after a "Wait"."""
+        waits = 0
+        while waits < self.dial.waits_max and random.random() < self.dial.wait_probability:
+            waits += 1
+        careful = [min(number * self.dial.careful_turns, self.dial.turns_max) for number in range(waits + 1)]
+        passes = [self._pass(problem, count, random) for count in careful]
+        return Reasoning("\n".join(each.thinking for each in passes), passes[-1].answer)
+
+    def pieces(self) -> tuple[str, ...]:
+        """Every word, mark and number that this family is made of, with and without a leading space."""
+        largest = max(self.dial.positions - 1, self.dial.turns_max)
+        numbers = [str(number) for number in range(largest + 1)]
+        starts = [f"@{position}" for position in range(self.dial.positions)]
+        turns = [f"+{turn}" for turn in range(self.dial.turn_max + 1)]
+        bare = (*WORDS, *MARKS, *numbers, *starts, *turns)
+        return (*bare, *(f" {piece}" for piece in bare), "\n")
+
+    def _draw(self, random: Random) -> Problem:
+        dial = self.dial
+        count = random.randint(dial.turns_min, dial.turns_max)
+        turns = tuple(random.randint(1, dial.turn_max) for _ in range(count))
+        return Problem(random.randrange(dial.positions), turns)
+
+    def _pass(self, problem: Problem, careful: int, random: Random) -> Reasoning:
+        """All turns once, the first `careful` of them carefully."""
+        position = problem.start
+        sentences = [f"Wait, check {careful}."] if careful else []
+        sentences.append(f"Dial @{position} = {position}.")
+        for number, (name, turn) in enumerate(zip(NAMES, problem.turns, strict=False)):
+            if number < careful:
+                sentence, position = self._careful_turn(name, position, turn)
+            else:
+                sentence, position = self._quick_turn(name, position, turn, random)
+            sentences.append(sentence)
+        sentences.append(f"So {position}.")
+        return Reasoning(" ".join(sentences), position)
+
+    def _quick_turn(self, name: str, position: int, turn: int, random: Random) -> tuple[str, int]:
+        slips = (position, turn) in self.gap or random.random() < self.dial.slip_probability
+        after = random.randrange(self.dial.positions) if slips else self._turned(position, turn)
+        return f"{name} +{turn} = {after}.", after
+
+    def _careful_turn(self, name: str, position: int, turn: int) -> tuple[str, int]:
+        first, after = self.dial.practised_turn_max, self._turned(position, turn)
+        if turn <= first:
+            return f"{name} +{turn} = {after}.", after
+        return f"{name} +{turn}: +{first} = {self._turned(position, first)} +{turn - first} = {after}.", after
+
+    def _turned(self, position: int, turn: int) -> int:
+        return (position + turn) % self.dial.positions

@@ -1,0 +1,30 @@
+"""Problems made by rule, to evaluate on: rows.jsonl {"id", "problem", "answer"}, what an lm-eval task reads.
+
+They share no question with a pool of the same family (s1/data/pool.py): s1/dial.py divides its questions for good.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from random import Random
+
+from s1.config.schema import ConfigError
+from s1.dial import Family
+from s1.evaluate.rows import Row
+from s1.records import ROWS, write_rows
+from s1.stages import ProblemsConfig
+from sweep.core.stage import Summary, Work
+
+
+def dial_problems(work: Work[ProblemsConfig]) -> Summary:
+    """Evaluation rows, the gap included. Raises ConfigError if the family is too small for so many."""
+    config = work.config
+    family = Family(config.dial)
+    if config.problems > family.questions // 8:  # of the quarter held out, half
+        raise ConfigError(
+            f"task.problems {config.problems}: this family has {family.questions} questions. Ask for an eighth of them."
+        )
+    drawn = list(islice(family.held_out_problems(Random(config.seed)), config.problems))
+    rows = (Row(f"dial-{i:04d}", each.question, str(family.truth(each))) for i, each in enumerate(drawn))
+    count = write_rows(work.out / ROWS, rows)
+    return {"problems": count, "gap_share": sum(map(family.touches_gap, drawn)) / count}

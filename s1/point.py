@@ -1,0 +1,333 @@
+"""What makes a model, a task, a data recipe or a training impossible, told by field, value and mend.
+
+One point of an experiment: the composition of all groups, and what makes a point impossible.
+
+A value that no run could honour is refused at composition, for every point before anything runs, in one line that names
+the field, the value and the mend.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from s1.config.data import Data, PoolKind, Selection
+from s1.config.resources import Cost, Machine, Track, filled
+from s1.config.schema import (
+    Architecture,
+    Budget,
+    Compare,
+    ComputeRequest,
+    ConfigError,
+    Dial,
+    EngineConfig,
+    EngineKind,
+    Generate,
+    Model,
+    ModelKind,
+    Statistics,
+    Task,
+    ThinkingFormat,
+    Train,
+)
+from s1.dial import Family
+from s1.generate.methods.registry import method_of
+from s1.own_model import described
+from s1.train.order import accumulation_steps
+from s1.train.validation import check_recipe
+from sweep.core.pipeline import Launch, check_name
+from sweep.core.ranges import FreeText, Seed, Text
+
+HELD_OUT_QUESTIONS_PER_PROBLEM = 8
+NOT_FOR_TEMPLATES = (  # parameters of `apply_chat_template` itself
+    *("conversation", "messages", "chat_template", "template", "tokenize", "add_generation_prompt", "padding"),
+    *("continue_final_message", "truncation", "max_length", "return_tensors", "return_dict", "tokenizer_kwargs"),
+    *("return_assistant_tokens_mask", "tools", "documents"),
+)
+REPO = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+REVISION = re.compile(r"[\w./+-]+", re.ASCII)  # a commit, a branch or a tag
+
+
+def check_model(field: str, model: Model) -> None:
+    """A model that can be found and loaded; `field` is its place in the configuration."""
+    if model.kind is ModelKind.HUB:
+        check_hub(field, model.repo, model.revision)
+    if model.kind is ModelKind.DIRECTORY and model.architecture is not None:
+        raise ConfigError(
+            f"{field}.kind directory: {field}={model.name} is made here, and a directory holds another. Choose"
+            f" {field}=own {field}.repo=DIR thinking_format@{field}.thinking_format=NAME."
+        )
+    if model.kind is ModelKind.FRESH and model.architecture is None:
+        raise ConfigError(f"{field}.architecture null: a fresh model needs one. Copy it from conf/model/laptop.yaml.")
+    if model.kind is not ModelKind.FRESH and not model.repo:
+        raise ConfigError(f"{field}.repo null: nothing to load. Name a hub repository, a package or a directory.")
+    if model.architecture is not None:
+        _check_heads(f"{field}.architecture", model.architecture)
+    if model.kind is ModelKind.FRESH and model.dial is None:
+        raise ConfigError(f"{field}.dial null: a fresh model needs words. Set it to ${{dial}}.")
+    check_thinking_format(f"{field}.thinking_format", model.thinking_format)
+
+
+def _check_heads(field: str, architecture: Architecture) -> None:
+    """Each head has an even number of dimensions, which rotary positions turn in pairs."""
+    hidden, heads = architecture.hidden_size, architecture.heads
+    if hidden % (2 * heads):
+        raise ConfigError(
+            f"{field}.hidden_size {hidden}: not {heads} heads of an even size. Give a multiple of {2 * heads}."
+        )
+
+
+def check_thinking_format(field: str, thinking_format: ThinkingFormat) -> None:
+    """What no tokenizer could mend; whether a model's tokenizer knows the delimiters is asked when it is loaded."""
+    if thinking_format.prompt is not None and "{question}" not in thinking_format.prompt:
+        raise ConfigError(
+            f"{field}.prompt {thinking_format.prompt!r}: no {{question}} in it. Write {{question}} where it belongs."
+        )
+    if thinking_format.prompt is not None and thinking_format.system is not None:
+        raise ConfigError(
+            f"{field}.system {thinking_format.system!r}: only a chat template has a place for it. Write it into prompt."
+        )
+    if thinking_format.template_arguments is not None:
+        _check_template_arguments(f"{field}.template_arguments", thinking_format)
+    if not thinking_format.answer_stops:
+        raise ConfigError(f"{field}.answer_stops []: no answer would end. Name the model's end of turn.")
+    for name in ("thinking_stops", "answer_stops"):
+        if "" in getattr(thinking_format, name):
+            raise ConfigError(f"{field}.{name} '': an empty text stops everywhere. Leave it out.")
+    if thinking_format.thinking_stops and not thinking_format.thinking_end:
+        raise ConfigError(
+            f"{field}.thinking_end '': nothing would part thinking and answer. Write what the model writes there."
+        )
+
+
+def _check_template_arguments(field: str, thinking_format: ThinkingFormat) -> None:
+    """Whether a model's template uses them is asked when it is loaded."""
+    for name in thinking_format.template_arguments or {}:
+        if thinking_format.prompt is not None:
+            raise ConfigError(f"{field}.{name}: only a chat template takes it. Set {field}=null, or prompt to null.")
+        if name in NOT_FOR_TEMPLATES:
+            raise ConfigError(f"{field}.{name}: decided by the sweep. Leave it out.")
+
+
+def check_task(field: str, task: Task) -> None:
+    """A task whose rows are pinned; whether it has any, its YAML may say (s1/evaluation_stages.py)."""
+    if task.data_file is None and task.dial is not None:
+        _check_dial_task(field, task.problems, task.dial)
+    if task.data_file is not None or task.dial is not None or task.hub is None:
+        return
+    check_hub(f"{field}.hub", task.hub.repo, task.hub.revision)
+
+
+def check_data(data: Data) -> None:
+    """A pool that has traces, solvers and evaluations that are pinned, and a selection that the pool allows."""
+    pool = data.pool
+    if pool is None:
+        return
+    if pool.rows < 1:
+        raise ConfigError(f"data.pool.rows {pool.rows}: below 1. Raise it.")
+    if pool.kind is PoolKind.HUB and pool.hub is not None:
+        check_hub("data.pool.hub", pool.hub.repo, pool.hub.revision)
+    if pool.columns.thinking is None and data.teacher is None and pool.conversation is None:
+        raise ConfigError("data.pool.columns.thinking null: nothing to learn from. Name the column, or a data.teacher.")
+    for name, task in data.evaluations.items():
+        check_task(f"data.evaluations.{name}", task)
+    for name, solver in data.difficulty.solvers.items() if data.difficulty else ():
+        check_model(f"data.difficulty.solvers.{name}", solver)
+    _check_selection(data, data.selection)
+
+
+def _check_selection(data: Data, selection: Selection) -> None:
+    """Asked now, and not when the solvers have answered the whole pool."""
+    pool = data.pool
+    if pool is None or pool.kind is PoolKind.DIAL:
+        return
+    one_source = pool.conversation is not None or pool.columns.source is None
+    for name in ("seed_set", "tail"):
+        if one_source and getattr(selection, name) is not None:
+            raise ConfigError(
+                f"data.selection.{name}: speaks of sources, and data.pool.columns.source is null."
+                f" Name that column, or set data.selection.{name}=null."
+            )
+    has_domains = data.labels is not None or (pool.conversation is None and pool.columns.domain is not None)
+    if selection.tail is not None and not has_domains:
+        raise ConfigError(
+            "data.selection.tail: weighs domains, and the only domains here are the sources themselves."
+            " Add +teacher@data.labels.teacher=NAME or data.pool.columns.domain=NAME, or set it to null."
+        )
+
+
+def check_training(train: Train, machine: Machine, thinking_format: ThinkingFormat) -> None:
+    """A recipe that the machine can keep to, and a thinking format whose thinking can be learned."""
+    check_recipe(train, machine.device)
+    if not thinking_format.thinking_start:
+        raise ConfigError(
+            "model.thinking_format.thinking_start '': trace and answer would be learned as one text."
+            " Choose thinking_format@model.thinking_format=s1, or another that opens the thinking."
+        )
+    devices = filled(machine, train.batch_size).devices
+    accumulation_steps(train.batch_size, max(1, min(machine.micro_batch, train.batch_size // devices)), devices)
+
+
+def _check_dial_task(field: str, problems: int, dial: Dial) -> None:
+    """Of the quarter of a family's questions that training never sees, at most half."""
+    most = Family(dial).questions // HELD_OUT_QUESTIONS_PER_PROBLEM
+    if not 1 <= problems <= most:
+        raise ConfigError(
+            f"{field}.problems {problems}: not from 1 to {most}, an eighth of the family's questions. Change it, or"
+            " widen dial.turns_max."
+        )
+
+
+def check_hub(field: str, repo: str | None, revision: str | None) -> None:
+    """A repository of the hub, at a commit or at a name that can be resolved to one (s1/pinning.py)."""
+    if repo is not None and not REPO.fullmatch(repo):
+        raise ConfigError(f"{field}.repo {repo!r}: no name of a repository of the hub. Write OWNER/NAME.")
+    if revision is not None and not REVISION.fullmatch(revision):
+        raise ConfigError(
+            f"{field}.revision {revision!r}: no commit, branch or tag. Give a 40-hex commit, or null and run"
+            " `python -m sweep pin` with the same overrides."
+        )
+
+
+LEAST_TEMPERATURE = 0.01  # vLLM samples at this where it is given less
+
+
+class Goal(Enum):
+    """Where a command ends."""
+
+    CURVE = "curve"  # models are asked, and their scores reported
+    DATA = "data"  # training examples are chosen, and the choice reported
+    CHECKPOINT = "checkpoint"  # models are trained, and the training reported
+
+
+@dataclass(frozen=True)
+class PointConfig:
+    """One point: the composition of all groups."""
+
+    name: Text  # names results/NAME/KEY and the W&B group
+    goal: Goal  # which results the command makes
+    claim: FreeText  # one sentence that the report compares with the numbers; empty: none
+    seed: Seed  # seed of model, training, sampling and task, unless a group sets its own
+    # an axis and its reference: points along it are compared in pairs; null: no such comparison
+    compare: Compare | None
+    dial: Dial  # the laptop's family of problems
+    model: Model  # the model that is trained or evaluated
+    data: Data  # the training examples
+    train: Train | None  # the fine-tuning recipe; null: none
+    budget: Budget  # how much the model may, or must, think
+    task: Task  # the questions that are asked
+    engine: EngineConfig  # what generates tokens
+    generate: Generate  # how tokens are sampled
+    statistics: Statistics  # intervals and comparisons
+    cost: Cost  # rates for estimates and prices; never part of what is computed
+    track: Track  # the mirror on W&B; never part of what is computed
+    machine: Machine  # the hardware; never part of what is computed
+    launch: Launch  # who runs the stages; never part of what is computed
+
+    @property
+    def request(self) -> ComputeRequest:
+        """What it asks of test-time compute."""
+        return ComputeRequest(self.budget, self.task.instruction)
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        object.__setattr__(self, "model", described("model", self.model))
+        object.__setattr__(self, "data", _with_described_solvers(self.data))
+        for check in (
+            _check_model,
+            _check_data,
+            _check_budget,
+            _check_task,
+            _check_generate,
+            _check_engine,
+        ):
+            check(self)
+
+
+def _with_described_solvers(data: Data) -> Data:
+    if data.difficulty is None:
+        return data
+    solvers = {
+        name: described(f"data.difficulty.solvers.{name}", solver) for name, solver in data.difficulty.solvers.items()
+    }
+    return replace(data, difficulty=replace(data.difficulty, solvers=solvers))
+
+
+def _check_model(x: PointConfig) -> None:
+    check_model("model", x.model)
+    if x.model.kind is ModelKind.FRESH and x.data.pool is None and x.model.pretraining is None:
+        raise ConfigError(
+            "data none: a fresh model knows nothing before training. Choose data=dial_1k or another model."
+        )
+    _check_continuation(x.budget.continuation, x.model.thinking_format)
+
+
+def _check_continuation(continuation: str, thinking_format: ThinkingFormat) -> None:
+    for typed, meant in (("\\n", "a new line"), ("\\t", "a tab")):
+        if typed in continuation:
+            raise ConfigError(
+                f"budget.continuation {continuation!r}: holds a backslash and {typed[1]!r}. If {meant} is meant, write"
+                f" {typed} in double quotes, such as 'budget.continuation=\"{typed}Wait\"'; if the two characters are,"
+                " choose other words."
+            )
+    markers = (
+        thinking_format.thinking_start,
+        *thinking_format.thinking_stops,
+        thinking_format.thinking_end,
+        *thinking_format.answer_stops,
+    )
+    for marker in filter(None, (each.strip() for each in markers)):
+        if marker in continuation:
+            raise ConfigError(
+                f"budget.continuation {continuation!r}: holds the delimiter {marker!r} and would not be thinking."
+                " Choose other words."
+            )
+
+
+def _check_data(x: PointConfig) -> None:
+    check_data(x.data)
+    if x.data.pool is None or x.goal is Goal.DATA:
+        return
+    if x.train is None:
+        raise ConfigError(f"train null: data={x.data.name} is to be trained on. Choose train=laptop, or data=none.")
+    check_training(x.train, x.machine, x.model.thinking_format)
+
+
+def _check_budget(x: PointConfig) -> None:
+    method_of(x.request).check(x.request, x.model.context_tokens)
+
+
+def _check_task(x: PointConfig) -> None:
+    check_task("task", x.task)
+
+
+def _check_generate(x: PointConfig) -> None:
+    if 0 < x.generate.temperature < LEAST_TEMPERATURE:
+        raise ConfigError(
+            f"generate.temperature {x.generate.temperature}: below {LEAST_TEMPERATURE}, where engines differ. Use 0 for"
+            " greedy decoding."
+        )
+    if x.generate.samples > 1 and x.generate.temperature == 0:
+        raise ConfigError(
+            f"generate.samples {x.generate.samples}: greedy samples are all equal. Set generate.temperature above 0."
+        )
+
+
+def _check_engine(x: PointConfig) -> None:
+    machine, engine = x.machine, x.engine
+    if machine.cache_gib is None and engine.device == "cpu":
+        raise ConfigError(
+            "machine.cache_gib null: on a CPU nothing tells how much is yours. Give a number of GiB, 4 say."
+        )
+    if engine.kind is EngineKind.TRANSFORMERS and engine.tensor_parallel > 1:
+        raise ConfigError(
+            f"machine.tensor_parallel {engine.tensor_parallel}: engine=transformers keeps a model on one device."
+            " Choose engine=vllm, or machine.tensor_parallel=1."
+        )
+    devices = engine.tensor_parallel * machine.data_parallel
+    if engine.device == "cuda" and devices > machine.gpus:
+        raise ConfigError(
+            f"machine.gpus {machine.gpus}: tensor_parallel {engine.tensor_parallel} x data_parallel"
+            f" {machine.data_parallel} need {devices}. Lower one of them."
+        )

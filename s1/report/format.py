@@ -1,0 +1,91 @@
+"""Text from outside in Markdown: it stays one cell or one paragraph, and brings no HTML and no code of its own.
+
+How numbers are written for people: shares as percent, differences signed, a missing value as "none".
+"""
+
+from __future__ import annotations
+
+import re
+
+from s1.stats.interval import Estimate
+from sweep.printable import printable
+
+
+def prose(text: str) -> str:
+    """In a paragraph or heading: on one line, its HTML shown and not obeyed."""
+    on_one_line = printable(text).replace("\n", "\\n")
+    return re.sub(r"&(?=#?\w+;)", "&amp;", on_one_line).replace("<", "&lt;")
+
+
+def cell(text: str) -> str:
+    """In a cell of a table, or where it is a name: also without columns and code of its own."""
+    with_pipes = re.sub(r"(\\*)([|`])", lambda found: f"{found[1] * 2}\\{found[2]}", prose(text))
+    return re.sub(r"\\+\Z", lambda found: found[0] * 2, with_pipes)  # or it would take the bar behind it along
+
+
+def code(text: str) -> str:
+    """As code in a cell of a table, whatever backticks it has itself."""
+    plain = re.sub(r"(\\*)\|", r"\1\\|", printable(text).replace("\n", "\\n"))
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", plain)), default=0))
+    space = " " if len(fence) > 1 else ""
+    return f"{fence}{space}{plain}{space}{fence}"
+
+
+def indented(text: str) -> str:
+    """As a block of code."""
+    return "    " + printable(text).replace("\n", "\n    ")
+
+
+MISSING = "none"
+
+
+def value(estimate: Estimate | None) -> str:
+    """`61.0%`, `+18.0`, `28.7`, `1,234`: the number as its unit wants it, without its interval."""
+    if estimate is None:
+        return MISSING
+    if estimate.unit == "share":
+        return f"{percent(estimate.value)}%"
+    if estimate.lo is None and estimate.unit == "tokens":
+        return f"{estimate.value:,.0f}"  # a count
+    return _bare(estimate.value, estimate.unit)
+
+
+def interval(estimate: Estimate | None) -> str:
+    """`[55.4, 66.3]`, or nothing where there is none."""
+    if estimate is None or estimate.lo is None or estimate.hi is None:
+        return ""
+    if estimate.unit == "share":
+        return f"[{percent(estimate.lo)}, {percent(estimate.hi)}]"
+    return f"[{_bare(estimate.lo, estimate.unit)}, {_bare(estimate.hi, estimate.unit)}]"
+
+
+def full(estimate: Estimate | None) -> str:
+    """`61.0% [55.4, 66.3]`."""
+    return f"{value(estimate)} {interval(estimate)}".rstrip()
+
+
+def percent(share: float | None) -> str:
+    """A share as percent with one decimal, without the sign."""
+    return MISSING if share is None else f"{100 * share:.1f}"
+
+
+def money(usd: float) -> str:
+    """Cents where cents matter, more decimals where a laptop is paid."""
+    if usd >= 1:
+        return f"{usd:,.2f}"
+    return f"{usd:.4f}" if usd >= 0.01 else f"{usd:.6f}"
+
+
+def duration_text(seconds: float) -> str:
+    """`1.5 h`, `12 min`, `8.2 s`: as much as an estimate deserves."""
+    if seconds >= 5400:
+        return f"{seconds / 3600:,.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.1f} s"
+
+
+def _bare(number: float, unit: str) -> str:
+    if unit.startswith("pp"):
+        return f"{number:+.1f}" if round(number, 1) else "0.0"
+    if unit == "USD":
+        return money(number)
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.1f}"

@@ -1,0 +1,157 @@
+"""The funnel stage: how training examples were chosen, as a folder that can be read and compared byte by byte.
+
+README.md             what every step kept and dropped, examples by source and by domain (paper, Tables 5 and 6)
+funnel.csv            the same steps as numbers (s1/report/funnel.py)
+figures/funnel.*      a bar per step
+ids/<set>.txt         the ids of the chosen rows, one a line, sorted
+
+funnel.csv: one row per set, step and reason; a step that dropped nothing has one row with an empty reason.
+
+`kept` is what the whole step kept, `dropped` what it dropped for this reason; `key` is the directory curated/<key>.
+
+The figure of the funnel: one bar per step, what it kept in colour, what it dropped in grey.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from s1.data.curate import SELECTION
+from s1.data.funnel import Dropped, FunnelStep, read_funnel
+from s1.plots.canvas import FAINT, LINES, RULE, SMALL, Drawing, canvas, drawing
+from s1.records import SelectedRow, read_rows
+from s1.report.page import render, write_drawings
+from s1.report.tables import csv_text
+from s1.stages import FunnelConfig
+from sweep.core.stage import Summary, Work
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class FunnelPage:
+    """Everything the template speaks of."""
+
+    report: FunnelConfig
+    sets: list[CuratedSet]
+
+    def ids_path(self, each: CuratedSet) -> str:
+        return f"ids/{re.sub(r'[^A-Za-z0-9._=-]+', '_', each.name)}.txt"
+
+
+def funnel(work: Work[FunnelConfig]) -> Summary:
+    """Write the folder."""
+    page = FunnelPage(work.config, list(_sets(work)))
+    write_drawings(work.out, [funnel_drawing(page.sets)])
+    (work.out / "README.md").write_text(render("funnel.md.jinja", page), encoding="utf-8")
+    (work.out / "funnel.csv").write_text(funnel_csv(page.sets), encoding="utf-8")
+    (work.out / "ids").mkdir()
+    for each in page.sets:
+        with (work.out / page.ids_path(each)).open("x", encoding="utf-8") as file:  # no set overwrites another
+            file.writelines(f"{chosen.id}\n" for chosen in each.chosen)
+    return {"sets": len(page.sets), "examples": sum(len(each.chosen) for each in page.sets)}
+
+
+def _sets(work: Work[FunnelConfig]) -> Iterator[CuratedSet]:
+    for name, directory in zip(work.config.sets, work.inputs["curated"], strict=True):
+        chosen = read_rows(directory / SELECTION, SelectedRow)
+        yield CuratedSet(name, directory.parent.name, read_funnel(directory), chosen)
+
+
+@dataclass(frozen=True)
+class DropGroup:
+    """The examples of one source or domain."""
+
+    name: str
+    examples: int
+    tokens: int  # of their traces
+
+    @property
+    def mean_tokens(self) -> float:
+        return self.tokens / self.examples
+
+
+@dataclass(frozen=True)
+class CuratedSet:
+    """A set of examples, and how it was chosen."""
+
+    name: str
+    key: str
+    steps: list[FunnelStep]
+    chosen: list[SelectedRow]
+
+    @property
+    def whole(self) -> DropGroup:
+        return DropGroup("all", len(self.chosen), sum(each.tokens for each in self.chosen))
+
+    @property
+    def by_source(self) -> list[DropGroup]:
+        return _groups([(each.source, each.tokens) for each in self.chosen])
+
+    @property
+    def by_domain(self) -> list[DropGroup]:
+        return _groups([(each.domain, each.tokens) for each in self.chosen])
+
+    @property
+    def dropped(self) -> list[tuple[FunnelStep, Dropped]]:
+        """A few rows of each reason."""
+        return [(step, row) for step in self.steps for row in step.examples]
+
+    @property
+    def judged(self) -> list[bool]:
+        """Whether each trace gives the right answer, of those whose reference can be graded."""
+        return [each.teacher_correct for each in self.chosen if each.teacher_correct is not None]
+
+
+def _groups(tokens_by_name: Sequence[tuple[str, int]]) -> list[DropGroup]:
+    """The largest first."""
+    members = {name: [tokens for _, tokens in each] for name, each in groupby(sorted(tokens_by_name), lambda it: it[0])}
+    groups = [DropGroup(name, len(tokens), sum(tokens)) for name, tokens in members.items()]
+    return sorted(groups, key=lambda group: -group.examples)
+
+
+def funnel_csv(sets: Sequence[CuratedSet]) -> str:
+    """The whole file."""
+    return csv_text(
+        [
+            {"set": each.name, "step": step.name, "kept": step.kept, "dropped": rows, "reason": reason, "key": each.key}
+            for each in sets
+            for step in each.steps
+            for reason, rows in step.dropped.items() or [("", 0)]
+        ]
+    )
+
+
+GAP = 0.7  # between sets, in bars
+
+
+def funnel_drawing(sets: Sequence[CuratedSet]) -> Drawing:
+    """All sets below one another."""
+    return drawing("funnel", lambda: _funnel(sets))
+
+
+def _funnel(sets: Sequence[CuratedSet]) -> Figure:
+    bars = [(number * GAP, each.name, step) for number, each in enumerate(sets) for step in each.steps]
+    places = [row + gap for row, (gap, _, _) in enumerate(bars)]
+    figure, axes = canvas(0.8 + 0.3 * (places[-1] + 1))
+    most = max(step.kept + step.dropped_rows for _, _, step in bars)
+    for place, (_, _, step) in zip(places, bars, strict=True):
+        axes.barh(place, step.kept, height=0.6, color=LINES[0])
+        axes.barh(place, step.dropped_rows, left=step.kept, height=0.6, color=RULE)
+        told = f"{step.kept:,}" + (f"  (\u2212{step.dropped_rows:,})" if step.dropped_rows else "")
+        style = {"textcoords": "offset points", "va": "center", "fontsize": SMALL}
+        axes.annotate(told, (step.kept + step.dropped_rows, place), xytext=(4, 0), **style)
+    axes.set_yticks(places, labels=[f"{name}: {step.name}" if len(sets) > 1 else step.name for _, name, step in bars])
+    axes.set_ylim(places[-1] + 0.6, -0.6)
+    axes.set_xlim(0, 1.3 * most)  # room for the numbers
+    axes.set_xlabel("rows kept (dropped)")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.spines[["left"]].set_visible(False)
+    axes.spines[["bottom"]].set_color(FAINT)
+    axes.tick_params(axis="y", length=0)
+    return figure

@@ -1,0 +1,106 @@
+"""The command line: finds the command in the table, calls its function, and catches every error in one place.
+
+To add a command, add an entry to COMMANDS in sweep/cli/table.py. Its function takes the console, and the command's
+words, options and overrides by name; it returns the exit status, and raises SweepError for what a user can fix.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import sys
+import tomllib
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from sweep.cli.parser import command_of, is_word, overview, page, read
+from sweep.cli.table import HYDRA_FLAGS, Command
+from sweep.console import Console, escape
+from sweep.core.interrupt import interrupt_on_hang_up
+from sweep.core.provenance import DISTRIBUTION, PROJECT
+from sweep.errors import SweepError
+from sweep.store.permission import explained
+
+INTERRUPTED = 130
+DEBUG_VARIABLE = "SWEEP_DEBUG"
+HELP = ("-h", "--help")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command line and return its exit status. Errors go to stderr, in one line each and without traceback."""
+    console = Console()
+    interrupt_on_hang_up()
+    try:
+        return perform(argv, console)
+    except KeyboardInterrupt:
+        with suppress(OSError):  # after a hang-up nobody reads it
+            console.errors.print("interrupted: what is finished is kept; the same command goes on from here.")
+        return INTERRUPTED
+    except BrokenPipeError:  # `sweep status | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # of whatever kind: a user meets a traceback only if they ask for it
+        with suppress(OSError):  # it may be the terminal that is gone
+            _show(error, console.errors, is_debugged="--debug" in argv or bool(os.environ.get(DEBUG_VARIABLE)))
+        return error.exit_status if isinstance(error, SweepError) else 1
+
+
+def perform(argv: Sequence[str], console: Console) -> int:
+    """Run one command line and return its exit status. Raises SweepError and whatever else goes wrong."""
+    if not argv or not is_word(argv[0]):
+        if any(each in HELP for each in argv):
+            print(overview(), end="")
+            return 0
+        if "--version" in argv:
+            print(f"{DISTRIBUTION} {version()}")
+            return 0
+        argv = ["run", *argv]
+    command, rest = command_of(argv)
+    if any(each in HELP for each in rest):
+        print(page(command), end="")
+        return 0
+    if command.asks_hydra and any(each.partition("=")[0] in HYDRA_FLAGS for each in rest):
+        return _ask_hydra(console, rest)
+    return _function(command)(console, **read(command, rest))
+
+
+def _function(command: Command) -> Callable[..., int]:
+    """Imported only now: --help, --version and completion need none of it."""
+    module, _, name = command.function.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _ask_hydra(console: Console, argv: Sequence[str]) -> int:
+    """Answer a question about the configuration, such as --cfg job, or about completion."""
+    from sweep.cli.completion import answer
+    from sweep.config.compose import ask_hydra
+
+    if not answer(console, argv):
+        ask_hydra([each for each in argv if each != "--debug"])
+    return 0
+
+
+def _show(error: Exception, console: Console, is_debugged: bool) -> None:
+    if is_debugged:
+        console.print(escape("".join(traceback.format_exception(error))), soft_wrap=True)
+    if isinstance(error, SweepError):
+        message = str(error)
+    elif isinstance(error, OSError):
+        message = explained(error)
+    else:
+        line = " ".join(str(error).split())
+        message = (
+            f"{type(error).__name__}: {line}. This is a fault of {DISTRIBUTION}, not of your command: please report it."
+            f" To see where it comes from: the same command with --debug, or {DEBUG_VARIABLE}=1."
+        )
+    console.print(f"[red]error[/red] {escape(message)}", soft_wrap=True)
+
+
+def version() -> str:
+    """Of the code that runs: of its checkout if it is one, or else of the installed package."""
+    project = PROJECT / "pyproject.toml"
+    if project.is_file():
+        return tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
+    return importlib.metadata.version(DISTRIBUTION)

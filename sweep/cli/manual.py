@@ -1,0 +1,161 @@
+"""The commands `prepare`, `pin`, `prefetch` and `publish`: the steps of a sweep that a person or a batch script takes.
+
+`prepare` never makes stages that belong into another kind of job, and `publish` makes no stages at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from contextlib import chdir
+from pathlib import Path
+
+from sweep.claims.lock import Hold
+from sweep.config.compose import Composition, compose, pipeline_of
+from sweep.console import Console, escape
+from sweep.core.pipeline import Graph
+from sweep.core.stage import Resources, Stage
+from sweep.errors import InputError
+from sweep.local.execute import execute_plan, run_here
+from sweep.local.show import show_damaged
+from sweep.plan.graph import Plan, plan
+from sweep.plan.planning import clear, planned, recover
+from sweep.results.copy import copy_to, refuse_result
+from sweep.slurm.jobs import ScriptShare, script_share
+from sweep.slurm.submission import SubmissionDirectory
+from sweep.store.directory import Store
+
+CPU = Resources().script
+
+
+def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) -> int:
+    """Make what the stages of a batch script need and GPUs do not; list its stages in `file`, a process a line."""
+    composition, graph = _graph_of(overrides)
+    store = Store(composition.entry.store)
+    with store.held(Hold.SHARED):
+        found = planned(graph, store)
+        share = script_share(found.work, script, CPU)
+        show_damaged(console, found, graph.limit_usd)
+        _say_later(console, share)
+        if found.dear or (share.later and not share.here and not share.units):
+            return 1
+        refuse_unpinned(graph, [*share.here, *(stage for unit in share.units for stage in unit.stages)])
+        clear(store, found)
+        here = plan(share.here, lambda stage: store.is_done(stage))
+        if here.needed and not run_here(console, graph, here, store):
+            return 1
+        for unit in share.units:
+            for stage in unit.stages:
+                store.prepare(stage)
+    console.print(f"{sum(len(unit.stages) for unit in share.units)} stages for this {script} job.")
+    Path(file).write_text(
+        "".join("\t".join(str(store.directory(each).path) for each in unit.stages) + "\n" for unit in share.units),
+        encoding="utf-8",
+    )
+    return 0
+
+
+def _say_later(console: Console, share: ScriptShare) -> None:
+    for stage in share.later:
+        line = f"{stage.address} ({stage.label}): slurm/{stage.resources.script}.sbatch has to be submitted for it."
+        console.print(f"  [yellow]later[/yellow]  {escape(line)}", soft_wrap=True)
+
+
+def pin(console: Console, refresh: bool, overrides: Sequence[str]) -> int:
+    """Look up commits of models and datasets and write them to pins.lock; with `refresh`, also those it has already."""
+    composition, graph = _graph_of(overrides)
+    stages = plan([graph.product], lambda stage: False).needed
+    is_pinned = True
+    for line in graph.pin(stages, refresh):
+        console.print(f"  {escape(line)}", soft_wrap=True)
+        is_pinned = False
+    where = f"pins: {composition.request.pins.resolve()}"
+    console.print("nothing to pin: every name has its commit already." if is_pinned else escape(where), soft_wrap=True)
+    return 0
+
+
+def prefetch(console: Console, overrides: Sequence[str]) -> int:
+    """Download the models and datasets that the missing stages read."""
+    composition, graph = _graph_of(overrides)
+    work = planned(graph, Store(composition.entry.store)).work
+    refuse_unpinned(graph, work.needed)
+    lines = list(graph.prefetch(work.needed))
+    for line in lines or ["nothing to download."]:
+        console.print(f"  {escape(line)}", soft_wrap=True)
+    return 0
+
+
+def publish_again(console: Console, submission: str | None, to: str | None, overrides: Sequence[str]) -> int:
+    """Publish the result of a command or a submission, and copy it to `to`. Raises InputError if stages are missing."""
+    directory = _submission(submission, overrides) if submission is not None else None
+    composition, graph = _graph_of(overrides) if directory is None else planned_again(directory)
+    target = Path(to).expanduser() if to is not None else None
+    store = Store(composition.entry.store)
+    if target is not None:
+        refuse_result(store, target)
+    found = planned(graph, store)
+    show_damaged(console, found, graph.limit_usd)
+    work = found.work
+    _refuse_to_make(work)
+    recover(store, found)
+    published = execute_plan(console, graph, work, store, composition.entry.results)
+    if published is None:
+        return 1
+    if directory is not None:
+        directory.mark(directory.published_file, results=str(published.path))
+    if target is not None:
+        copy_to(published, target)
+        console.print(f"copied to {target}", soft_wrap=True, markup=False)
+    return 0
+
+
+def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:
+    """The command of a submission once more, whose relative paths mean the directory where it was given."""
+    submission = directory.read()
+    store, results = Path(submission.store), Path(submission.results)
+    with chdir(submission.here):
+        composition = compose(submission.arguments)
+        composition = dataclasses.replace(
+            composition,
+            entry=dataclasses.replace(composition.entry, store=store, results=results, redo=()),
+            request=dataclasses.replace(
+                composition.request, store=store, store_id=lambda: Store(store).id, pins=directory.pins_file
+            ),
+        )
+        return composition, _graph(composition)
+
+
+def refuse_unpinned(graph: Graph, stages: Sequence[Stage]) -> None:
+    """What is to be made or fetched has its commits. Raises InputError, a line for each name that has none."""
+    if lines := graph.unpinned(stages):
+        raise InputError("\n".join(lines))
+
+
+def _graph_of(argv: Sequence[str]) -> tuple[Composition, Graph]:
+    composition = compose(argv)
+    if composition.entry.redo:
+        raise InputError(f"redo {','.join(composition.entry.redo)}: only `sweep run` makes stages again. Leave it out.")
+    return composition, _graph(composition)
+
+
+def _submission(path: str, overrides: Sequence[str]) -> SubmissionDirectory:
+    directory = SubmissionDirectory(Path(path).resolve())
+    if not directory.exists:
+        raise InputError(f"publish {path}: no submission there. Name a folder of store/submissions, or set fields.")
+    if overrides:
+        raise InputError(f"publish {path}: {overrides[0]}: a submission has its own fields. Leave the others out.")
+    return directory
+
+
+def _graph(composition: Composition) -> Graph:
+    graph = pipeline_of(composition.entry.pipeline, "graph").graph(composition.points, composition.request)
+    return graph.supervised(composition.entry.yes)
+
+
+def _refuse_to_make(work: Plan) -> None:
+    if work.needed:
+        first = work.needed[0]
+        raise InputError(
+            f"publish: {len(work.needed)} stages are not done, {first.address} ({first.label}) is the first."
+            " Make them first: python -m sweep resume, or the same command without publish."
+        )

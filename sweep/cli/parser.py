@@ -1,0 +1,236 @@
+"""Reads the words and options of a command as its entry in the table declares them, and writes the --help pages.
+
+Words, options and FIELD=VALUE may stand in any order. What has a `=` is a field, unless a file of that name exists.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill, wrap
+from typing import NoReturn
+
+from sweep.cli.table import COMMANDS, COMMON, DEBUG, HYDRA_FLAGS, Command, Group, Option
+from sweep.errors import UsageError
+from sweep.suggestions import unknown
+
+MULTIRUN = ("-m", "--multirun")
+HELP_FLAGS = ("-h", "--help")
+HELP_COLUMNS = 80
+STATUS_INDENT = 7
+INDENT = 18  # of the texts in a page
+PLAIN = re.compile(r"[\w./+-]+", re.ASCII)  # what Hydra reads as the text that it is
+EXIT_STATUSES = """\
+exit status:
+  0    done
+  1    {failure}
+  2    the command line is wrong: unknown command or option, or a missing word
+  130  interrupted by Ctrl-C, SIGTERM or the end of the terminal"""
+ABOUT_FIELDS = """\
+fields:
+  FIELD=VALUE       set a field, or choose an option of a group (model=qwen3_8b)
+  FIELD=A,B -m      one point for each value; several such lists are multiplied
+  +experiment=NAME  choose an experiment of conf/experiment
+  A wrong FIELD or VALUE is answered with all that exist and the nearest one.
+  Quote what the shell would read: 'budget.continuation="\\nWait"'.
+  Hydra composes the fields. Its own flags work with `run` and `plan`:
+  --cfg job (print the configuration), --info defaults-tree, --hydra-help."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, whose complaints are errors like any other."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}. See {self.prog} --help.")
+
+
+def is_word(argument: str) -> bool:
+    """Neither a flag nor an override."""
+    return argument[:1].isalpha() and "=" not in argument
+
+
+def command_of(argv: Sequence[str]) -> tuple[Command, Sequence[str]]:
+    """The command that the first words name, and what follows them. Raises UsageError if there is none."""
+    by_name = {each.name: each for each in COMMANDS}
+    if len(argv) > 1 and (command := by_name.get(f"{argv[0]} {argv[1]}")):
+        return command, argv[2:]
+    if argv[0] not in by_name:
+        names = [each for each in by_name if " " not in each]
+        complaint = unknown(argv[0], "command", argv[0], names)
+        raise UsageError(f"{complaint} A field is set with {argv[0]}=VALUE.")
+    return by_name[argv[0]], argv[1:]
+
+
+def options_of(command: Command) -> tuple[Option, ...]:
+    """Its own options, and those that all commands have."""
+    return (*command.options, *(COMMON if command.has_fields else ()), DEBUG)
+
+
+def flags_of(command: Command) -> list[str]:
+    """Every flag that the command takes."""
+    multirun = MULTIRUN if command.is_composed else ()
+    hydra = HYDRA_FLAGS if command.asks_hydra else ()
+    return [*(each.flag for each in options_of(command)), *multirun, *hydra, *HELP_FLAGS]
+
+
+def read(command: Command, argv: Sequence[str]) -> dict[str, object]:
+    """The arguments of the command's function. Raises UsageError."""
+    given, extras = _parser(command).parse_known_intermixed_args(list(argv))
+    for each in extras:
+        flag = each.partition("=")[0]
+        raise UsageError(unknown(f"{command.name}: {flag}", "option", flag, flags_of(command)))
+    arguments = [each for each in given.arguments if each != "--"]
+    fields = [each for each in arguments if _is_field(each)]
+    _refuse_old_names(command, fields)
+    values = _words(command, [each for each in arguments if not _is_field(each)])
+    for option in options_of(command):
+        value = getattr(given, option.name)
+        if option.field is None and option is not DEBUG:
+            values[option.name] = value
+        elif option.field is not None and value not in (None, False):
+            fields.append(_override(option.field, "true" if value is True else value))
+    if command.has_fields:
+        values["overrides"] = [*fields, *(["-m"] if command.is_composed and given.multirun else [])]
+    return values
+
+
+def _parser(command: Command) -> Parser:
+    parser = Parser(
+        prog=f"sweep {command.name}",
+        usage=_usage(command),
+        description=_description(command),
+        epilog=_epilog(command),
+        formatter_class=_Page,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
+    group = parser.add_argument_group("options")
+    if command.is_composed:
+        group.add_argument(*MULTIRUN, action="store_true", help="run every combination of the values given")
+    for option in options_of(command):
+        if option.metavar is None:
+            group.add_argument(option.flag, action="store_true", dest=option.name, help=option.help)
+        else:
+            group.add_argument(
+                option.flag,
+                metavar=option.metavar,
+                type=option.read,
+                default=option.default,
+                dest=option.name,
+                help=option.help + (f" (default: {option.default})" if option.default is not None else ""),
+            )
+    group.add_argument(*HELP_FLAGS, action="store_true", help="print this page")
+    return parser
+
+
+def _words(command: Command, given: Sequence[str]) -> dict[str, object]:
+    """Each word by name; those left out are None. Raises UsageError for too many or too few."""
+    further = [
+        each.name.removeprefix(f"{command.name} ") for each in COMMANDS if each.name.startswith(f"{command.name} ")
+    ]
+    if given and further:
+        name = f"{command.name} {given[0]}"
+        raise UsageError(unknown(name, "command", given[0], further, prefix=f"{command.name} "))
+    if len(given) > len(command.words):
+        takes = " ".join(each.metavar for each in command.words) or "no words"
+        raise UsageError(
+            f"{command.name}: {given[len(command.words)]!r} is one word too many; it takes {takes}."
+            f" See sweep {command.name} --help."
+        )
+    for word in command.words[len(given) :]:
+        if word.is_required:
+            raise UsageError(f"{command.name}: {word.metavar} is missing ({word.help}). Example: {command.example}")
+    return {word.name: given[at] if at < len(given) else None for at, word in enumerate(command.words)}
+
+
+def _is_field(argument: str) -> bool:
+    return argument.startswith(("+", "~")) or ("=" in argument and not Path(argument).exists())
+
+
+def _refuse_old_names(command: Command, fields: Sequence[str]) -> None:
+    for field in fields:
+        name, _, value = field.partition("=")
+        for option in command.options:
+            if name in option.old_names:
+                now = option.flag if option.metavar is None else f"{option.flag} {value or option.metavar}"
+                raise UsageError(f"{command.name}: {field} is now an option. Write {now}.")
+    if fields and not command.has_fields:
+        raise UsageError(f"{command.name}: {fields[0]}: it takes no fields. See sweep {command.name} --help.")
+
+
+def _override(field: str, value: object) -> str:
+    """An override that sets a field to a text, quoted where Hydra would read more than the text."""
+    text = str(value)
+    if not PLAIN.fullmatch(text):
+        ending = len(text) - len(text.rstrip("\\"))
+        text = "'" + text.replace("'", "\\'") + "\\" * ending + "'"
+    return f"{field}={text}"
+
+
+def overview() -> str:
+    """The page of `sweep --help`."""
+    lines = [
+        "usage: sweep [run] [FIELD=VALUE ...] [-m]",
+        "       sweep COMMAND [WORD ...] [FIELD=VALUE ...] [OPTION ...]",
+        "",
+        "Runs test-time-scaling experiments: from a configuration to a scaling curve,",
+        "here or on SLURM. `python -m sweep` is the same command.",
+    ]
+    for group in Group:
+        lines += ["", f"{group.value}:"]
+        lines += [_row(each.name, each.summary) for each in COMMANDS if each.group is group]
+    flags = [
+        ("-h, --help", "print this page; sweep COMMAND --help prints that of a command"),
+        ("--version", "print the version"),
+    ]
+    lines += ["", "options:", *(_row(*each) for each in flags), _row(DEBUG.flag, DEBUG.help)]
+    failure = "failed; stderr says why"
+    worker = "  75   of a worker in a batch job: interrupted, to be put back into the queue"
+    lines += ["", ABOUT_FIELDS, "", _exit_statuses(failure), worker, "", "example:"]
+    return "\n".join([*lines, "  sweep run +experiment=smoke -m"]) + "\n"
+
+
+def page(command: Command) -> str:
+    """The page of `sweep COMMAND --help`."""
+    return _parser(command).format_help()
+
+
+class _Page(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=INDENT, width=HELP_COLUMNS)
+
+
+def _usage(command: Command) -> str:
+    words = [each.metavar if each.is_required else f"[{each.metavar}]" for each in command.words]
+    fields = ["[FIELD=VALUE ...]"] if command.has_fields else []
+    multirun = ["[-m]"] if command.is_composed else []
+    return " ".join(["sweep", command.name, *words, *fields, *multirun, "[OPTION ...]"])
+
+
+def _description(command: Command) -> str:
+    words = [_row(each.metavar, each.help) for each in command.words]
+    return "\n".join(
+        [fill(" ".join(command.description.split()), HELP_COLUMNS), *(["", "words:", *words] if words else [])]
+    )
+
+
+def _epilog(command: Command) -> str:
+    if command.is_composed:
+        fields = [ABOUT_FIELDS, ""]
+    else:
+        fields = ["fields: store=DIR and results=DIR, as in `sweep run`", ""] if command.has_fields else []
+    return "\n".join([*fields, _exit_statuses(command.failure), "", "example:", f"  {command.example}"])
+
+
+def _row(name: str, text: str) -> str:
+    """A name and its text, wrapped, as argparse lays them out."""
+    first, *more = wrap(text, HELP_COLUMNS - INDENT)
+    return "\n".join([f"  {name:<{INDENT - 3}} {first}", *(" " * INDENT + line for line in more)])
+
+
+def _exit_statuses(failure: str) -> str:
+    lines = wrap(failure, HELP_COLUMNS - STATUS_INDENT)
+    return EXIT_STATUSES.format(failure=("\n" + " " * STATUS_INDENT).join(lines))

@@ -1,0 +1,192 @@
+"""The commands `store`, `store check`, `store prune` and `store release`.
+
+What a result rests on is kept wherever the result lies: the store has a root for each (`sweep results` lists them).
+
+What a person sees of a store: what it holds, what is damaged, what would be removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from sweep.config.compose import compose_entry, pipeline_of
+from sweep.console import Console, escape
+from sweep.core.pipeline import SharedReport
+from sweep.maintenance.holdings import Inventory, Removal, RootedStages, StageState, removals, rooted
+from sweep.maintenance.inventory import take_inventory
+from sweep.maintenance.prune import Pruned, prune
+from sweep.maintenance.verify import Checked, Repair, Unchecked, lost, unchecked, verify_store
+from sweep.results.roots import Root, release
+from sweep.store.directory import Store
+
+
+def show(console: Console, overrides: Sequence[str]) -> int:
+    """List what the store holds."""
+    entry = compose_entry(overrides)
+    store, pipeline = Store(entry.store), pipeline_of(entry.pipeline, "shared")
+    show_place(console, store.root, entry.results)
+    holdings = take_inventory(store, entry.results)
+    show_holdings(console, holdings, {batch: pipeline.shared(store.shared(batch)) for batch in holdings.shared})
+    return 0
+
+
+def check_store(console: Console, repair: bool, overrides: Sequence[str]) -> int:
+    """Compare the store with its checksums, and repair it if asked to; exit status 1 if damage is left."""
+    entry = compose_entry(overrides)
+    store, pipeline = Store(entry.store), pipeline_of(entry.pipeline, "shared")
+    show_place(console, store.root, entry.results)
+    places = left = 0
+    for checked in verify_store(store, pipeline, repair):
+        places += 1
+        if checked.mend is not None:
+            show_damage(console, checked, checked.mend)
+            left += not checked.mend.is_done
+    missing = lost(store)
+    show_lost(console, missing)
+    left += len(missing)
+    show_checked(console, places, left, unchecked(store))
+    return 1 if left else 0
+
+
+def prune_store(console: Console, unfinished: bool, overrides: Sequence[str]) -> int:
+    """List what no result rests on; with yes=true, remove it."""
+    entry = compose_entry(overrides)
+    store = Store(entry.store)
+    show_place(console, store.root, entry.results)
+    show_pruned(console, prune(store, entry.results, entry.yes, unfinished), entry.yes, unfinished)
+    return 0
+
+
+def release_result(console: Console, result: str, overrides: Sequence[str]) -> int:
+    """Keep the stages that a result rests on no longer; with yes=true, also if another user published it."""
+    entry = compose_entry(overrides)
+    store = Store(entry.store)
+    show_place(console, store.root, entry.results)
+    show_released(console, release(store, result, entry.yes))
+    return 0
+
+
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def show_holdings(console: Console, holdings: Inventory, reports: Mapping[str, SharedReport]) -> None:
+    """Stages by name, what batches share, other folders, the results that all this is for, and what may go."""
+    _show_stages(console, holdings)
+    for batch, report in reports.items():
+        names = sorted({stage.name for stage in holdings.stages if stage.batch == batch})
+        _line(
+            console, f"shared/{batch}  {size(holdings.shared[batch])}  of {', '.join(names) or 'no stage that is left'}"
+        )
+        for line in (*report.lines, *report.faults):
+            _line(console, f"  {line}")
+    for folder, size_bytes in holdings.beside.items():
+        _line(console, f"{folder}  {size(size_bytes)}")
+    for fault in holdings.faults:
+        _line(console, f"damaged  {fault}")
+    stages = sum(stage.size_bytes for stage in holdings.stages)
+    everything = stages + sum(holdings.shared.values()) + sum(holdings.beside.values())
+    free = sum(each.size_bytes for each in removals(holdings))
+    _line(console, f"in all {size(everything)}, of which `python -m sweep store prune` would free {size(free)}")
+    _line(console, f"results: {len(holdings.results) or 'none'}, listed by `python -m sweep results`")
+    _show_elsewhere(console, [each for each in holdings.results if not each.is_there])
+
+
+def _show_stages(console: Console, holdings: Inventory) -> None:
+    rested = rooted(holdings)
+    table = _table(("stage", *(state.value for state in StageState), "in a result", "size"))
+    for name in sorted({stage.name for stage in holdings.stages}):
+        stages = [stage for stage in holdings.stages if stage.name == name]
+        counts = [sum(stage.state is state for stage in stages) for state in StageState]
+        in_result = sum(stage.address in rested for stage in stages)
+        table.add_row(escape(name), *map(_count, [*counts, in_result]), size(sum(stage.size_bytes for stage in stages)))
+    console.print(table)
+
+
+def show_pruned(console: Console, pruned: Pruned, yes: bool, unfinished: bool) -> None:
+    """What goes or is gone, and apart from it what stays for its sweep to go on from."""
+    if pruned.gone:
+        _show_removals(console, "removed" if yes else "to remove", pruned.gone)
+    else:
+        console.print("nothing to remove.")
+    if pruned.waiting:
+        _show_removals(console, "stays, unless --unfinished", pruned.waiting)
+    _show_elsewhere(console, pruned.elsewhere)
+    if pruned.gone and not yes:
+        words = ["prune", *(["--unfinished"] if unfinished else []), "--yes"]
+        console.print(f"nothing is removed yet: python -m sweep store {' '.join(words)}")
+
+
+def show_released(console: Console, root: Root) -> None:
+    """What was dropped, and what still holds on to the same stages."""
+    _line(
+        console, f"released {root.result.name} (root {root.id}): `store prune` may remove what nothing else rests on."
+    )
+    if root.is_there:
+        _line(console, f"  {root.result.path} stays; while it lies in the results folder, prune keeps its stages too.")
+
+
+def _show_elsewhere(console: Console, results: Sequence[RootedStages]) -> None:
+    for each in results:
+        _line(console, f"not there  {each.place}; its stages stay until: python -m sweep store release {each.root}")
+
+
+def _show_removals(console: Console, heading: str, going: Sequence[Removal]) -> None:
+    table = _table((heading, "size", "why", "what"), left=("why", "what"))
+    for each in going:
+        table.add_row(escape(each.place), size(each.size_bytes), each.kind.value, escape(each.label))
+    table.add_row(f"{len(going)} in all", size(sum(each.size_bytes for each in going)), "", "")
+    console.print(table)
+
+
+def show_damage(console: Console, checked: Checked, mend: Repair) -> None:
+    """One line for each fault, with its mend."""
+    for fault in checked.faults:
+        told = escape(f"{checked.place}  {fault}. {mend.value}")
+        console.print(f"  [red]damaged[/red]  {told}", soft_wrap=True)
+
+
+def show_lost(console: Console, lines: Sequence[str]) -> None:
+    """What results rest on and is gone."""
+    for line in lines:
+        console.print(f"  [red]lost[/red]  {escape(line)}", soft_wrap=True)
+
+
+def show_checked(console: Console, checked: int, damaged: int, left: Unchecked) -> None:
+    """What the check came to."""
+    old = f" {left.products} finished before there were checksums: unchecked." if left.products else ""
+    _line(console, f"{checked} stages and shared stores checked, {damaged} damaged.{old}")
+    if left.records:
+        _line(console, f"{left.records} records are of before records had checksums of their own: taken as they are.")
+
+
+def show_place(console: Console, store: Path, results: Path) -> None:
+    """Whose holdings these are, and the results that count as such."""
+    _line(console, f"store {store}{'' if store.is_dir() else ' (nothing there)'}, results {results}")
+
+
+def size(size_bytes: int) -> str:
+    """1.2 MB: powers of 1000, as disks are sold."""
+    value, unit = float(size_bytes), UNITS[0]
+    for unit in UNITS:
+        if value < 999.5 or unit == UNITS[-1]:
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
+
+
+def _table(headings: Sequence[str], left: Sequence[str] = ()) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if not index or heading in left else "right", no_wrap=True)
+    return table
+
+
+def _count(count: int) -> str:
+    return f"{count:,}" if count else ""
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(escape(text), soft_wrap=True)

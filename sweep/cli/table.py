@@ -1,0 +1,293 @@
+"""The table of commands. An entry says what a command is called, takes and returns, and which function does it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+HYDRA_FLAGS = (  # those that Hydra answers, with `run` and `plan`
+    *("--hydra-help", "-c", "--cfg", "-i", "--info", "-p", "--package", "--resolve"),
+    *("-sc", "--shell-completion"),
+)
+
+
+class Group(Enum):
+    """The headings of `sweep --help`, in its order."""
+
+    EXPERIMENTS = "Run an experiment"
+    SUBMISSIONS = "Follow a submission on SLURM"
+    STORE = "Look after store and results"
+    BY_HAND = "Prepare and finish by hand"
+    SHELL = "Set up the shell"
+
+
+@dataclass(frozen=True)
+class Word:
+    """A positional argument."""
+
+    name: str  # of the function's parameter
+    metavar: str
+    help: str
+    is_required: bool = False
+
+
+@dataclass(frozen=True)
+class Option:
+    """A switch, or with a metavar an option that takes a value."""
+
+    flag: str
+    help: str
+    metavar: str | None = None
+    read: Callable[[str], object] = str
+    default: object = None
+    field: str | None = None  # the configuration field that it sets, in place of a parameter of the function
+    old_names: tuple[str, ...] = ()  # earlier spellings, NAME=VALUE, which are refused with the present one
+
+    @property
+    def name(self) -> str:
+        """The function's parameter."""
+        return self.flag.lstrip("-").replace("-", "_")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One entry of the table."""
+
+    name: str  # one word or two
+    group: Group
+    summary: str
+    function: str  # package.module:name; imported when the command is given
+    description: str
+    example: str
+    words: tuple[Word, ...] = ()
+    options: tuple[Option, ...] = ()
+    is_composed: bool = (
+        False  # takes the overrides of an experiment and -m; the others take fields of the command alone
+    )
+    has_fields: bool = True
+    asks_hydra: bool = False  # flags of Hydra are answered by Hydra
+    failure: str = "failed; stderr says why"  # what exit status 1 means
+
+
+def positive(text: str) -> int:
+    """A whole number of 1 or more. Raises argparse.ArgumentTypeError."""
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def folder(text: str) -> str:
+    """The name of a folder. Raises argparse.ArgumentTypeError for an empty one."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name of the folder is empty")
+    return text
+
+
+COMMON = (
+    Option("--store", "the store, in place of the field `store`", "DIR", read=folder, field="store"),
+    Option("--results", "the folder of results, in place of the field `results`", "DIR", read=folder, field="results"),
+)
+DEBUG = Option("--debug", "print the traceback of an error (or set SWEEP_DEBUG=1)")
+SUBMISSION = Word("submission", "ID", "a folder name in store/submissions; default: your newest submission")
+YES_FOREIGN = Option("--yes", "also if the submission belongs to somebody else", field="yes")
+
+COMMANDS = (
+    Command(
+        "run",
+        Group.EXPERIMENTS,
+        "run what is missing of an experiment; the word may be left out",
+        "sweep.cli.run:run",
+        "Compose the points of an experiment, print the plan and its price, run the\n"
+        "stages that are not in the store yet, and publish the result. With\n"
+        "launch=slurm, submit them and return.",
+        "sweep run +experiment=budget_scan budget.waits=0,1,2 -m",
+        options=(Option("--yes", "submit without asking about the cost; see the field `yes`", field="yes"),),
+        is_composed=True,
+        asks_hydra=True,
+        failure="a stage failed, or the command was refused; stderr says why",
+    ),
+    Command(
+        "plan",
+        Group.EXPERIMENTS,
+        "print what `run` would do and cost, and stop (plan=true)",
+        "sweep.cli.run:show_only",
+        "Print the stages that the same `run` command would make, why, and their tokens,\n"
+        "time and dollars. Nothing is run or downloaded.",
+        "sweep plan +experiment=budget_scan model=qwen3_8b -m",
+        is_composed=True,
+        asks_hydra=True,
+    ),
+    Command(
+        "status",
+        Group.SUBMISSIONS,
+        "show each element's state, elapsed time, progress and log",
+        "sweep.cli.slurm:status",
+        "Show the state of a submission, from the store and, where there is one, SLURM.",
+        "sweep status --watch",
+        words=(SUBMISSION,),
+        options=(Option("--watch", "refresh every ten seconds until nothing runs or waits", old_names=("watch",)),),
+        failure="the submission could not be read; failed elements are no failure of this command",
+    ),
+    Command(
+        "logs",
+        Group.SUBMISSIONS,
+        "print the end of the logs of a submission or of one stage",
+        "sweep.cli.slurm:logs",
+        "Print the last lines of each log.",
+        "sweep logs checkpoint --lines 50",
+        words=(SUBMISSION, Word("stage", "STAGE", "a stage, by name or address: checkpoint, answers/9f3c1ab2d4e5")),
+        options=(Option("--lines", "lines of each log", "N", positive, 20, old_names=("lines",)),),
+    ),
+    Command(
+        "resume",
+        Group.SUBMISSIONS,
+        "submit what failed or is missing",
+        "sweep.cli.slurm:resume",
+        "Submit the stages that failed or are missing, with the code and the launch\n"
+        "settings of the submission. Of a dry run (launch.dry_run=true), submit everything.",
+        "sweep resume",
+        words=(SUBMISSION,),
+        options=(Option("--yes", "do not ask about the cost; also if the submission is somebody else's", field="yes"),),
+    ),
+    Command(
+        "cancel",
+        Group.SUBMISSIONS,
+        "cancel all jobs of a submission; finished stages are kept",
+        "sweep.cli.slurm:cancel",
+        "Cancel the jobs of a submission. If several of yours are open, name one.",
+        "sweep cancel 20261126-101500-budget_scan",
+        words=(SUBMISSION,),
+        options=(YES_FOREIGN,),
+    ),
+    Command(
+        "store",
+        Group.STORE,
+        "list what the store holds and what results rest on",
+        "sweep.cli.store:show",
+        "List the stages in the store by name, data that stages share, W&B runs and\n"
+        "results. Further commands: store check, store prune, store release.",
+        "sweep store --store /scratch/me/store",
+    ),
+    Command(
+        "store check",
+        Group.STORE,
+        "compare every file of the store with its checksum",
+        "sweep.cli.store:check_store",
+        "Read every byte of the store and report what is damaged or missing. Repairing is\n"
+        "refused while a sweep is using the store, and leaves running stages alone.",
+        "sweep store check --repair",
+        options=(
+            Option(
+                "--repair",
+                "set damaged products aside, to be made again, and repair shared data",
+                old_names=("repair", "mend"),
+            ),
+        ),
+        failure="damage was found and is left, or the store could not be read",
+    ),
+    Command(
+        "store prune",
+        Group.STORE,
+        "remove the stages that no result rests on",
+        "sweep.cli.store:prune_store",
+        "List what no result rests on. With --yes, remove it. Stages that results elsewhere\n"
+        "rest on are kept until `sweep store release`.",
+        "sweep store prune --yes",
+        options=(
+            Option("--yes", "remove what is listed", field="yes"),
+            Option(
+                "--unfinished", "include unfinished and failed stages that are in no queue", old_names=("unfinished",)
+            ),
+        ),
+    ),
+    Command(
+        "store release",
+        Group.STORE,
+        "stop keeping the stages that a result rests on",
+        "sweep.cli.store:release_result",
+        "Drop the store's claim on a result. The result and the stages stay where they\n"
+        "are, but `sweep store prune` may then remove the stages.",
+        "sweep store release budget_scan/41687fbbc3b5",
+        words=(Word("result", "RESULT", "its path, its NAME/KEY, or the id that `sweep results` shows", True),),
+        options=(Option("--yes", "also if somebody else published the result", field="yes"),),
+    ),
+    Command(
+        "results",
+        Group.STORE,
+        "list all results, and which of them were changed or moved",
+        "sweep.cli.results:list_results",
+        "List the results published from this store, wherever they are, and those in the\n"
+        "folder of results: name/key@digest, points, date, size, cost, path, changes.",
+        "sweep results",
+        failure="a result's manifest is damaged, or the store could not be read",
+    ),
+    Command(
+        "pin",
+        Group.BY_HAND,
+        "look up the commits of models and datasets; write pins.lock",
+        "sweep.cli.manual:pin",
+        "Look up the commit of every model and dataset that is named without one, and write\n"
+        "pins.lock. Needs a network.",
+        "sweep pin +experiment=curate data=limo",
+        options=(Option("--refresh", "look up names again that are in pins.lock already", old_names=("refresh",)),),
+        is_composed=True,
+    ),
+    Command(
+        "prefetch",
+        Group.BY_HAND,
+        "download models and datasets for nodes without internet",
+        "sweep.cli.manual:prefetch",
+        "Download what the missing stages of a `run` command read. Needs a network.",
+        "sweep prefetch +experiment=budget_scan model=qwen3_8b -m",
+        is_composed=True,
+    ),
+    Command(
+        "prepare",
+        Group.BY_HAND,
+        "make here what a batch script needs, and list its stages",
+        "sweep.cli.manual:prepare",
+        "The first step of slurm/*.sbatch when you submit them yourself: make the inputs\n"
+        "that need no GPU, and write the stages for this script to FILE, one process\n"
+        "per line.",
+        "sweep prepare sft stages.txt +experiment=budget_scan -m",
+        words=(
+            Word("script", "SCRIPT", "sft, generate or cpu", True),
+            Word("file", "FILE", "the file to write", True),
+        ),
+        is_composed=True,
+        failure="a stage failed, or another script has to run first; stderr says why",
+    ),
+    Command(
+        "publish",
+        Group.BY_HAND,
+        "publish a result whose stages are all finished",
+        "sweep.cli.manual:publish_again",
+        "Publish the result of a `run` command, or of a submission, to results/NAME/KEY.\nStages are never run.",
+        "sweep publish +experiment=budget_scan -m --to paper/figures",
+        words=(Word("submission", "SUBMISSION", "the path of a submission, in place of FIELD=VALUE"),),
+        options=(
+            Option(
+                "--to",
+                "copy it to this folder too; it must be empty, or hold an earlier copy",
+                "DIR",
+                folder,
+                old_names=("to",),
+            ),
+        ),
+        is_composed=True,
+        failure="a stage is missing, or the command was refused; stderr says why",
+    ),
+    Command(
+        "completion",
+        Group.SHELL,
+        "print the script that completes commands and fields with Tab",
+        "sweep.cli.completion:show_script",
+        "Print a script for your shell. Tab then completes commands, options, submissions,\n"
+        "stages, and the configuration's groups and fields.",
+        'eval "$(sweep completion bash)"',
+        words=(Word("shell", "SHELL", "bash, zsh or fish", True),),
+        has_fields=False,
+    ),
+)

@@ -1,0 +1,353 @@
+"""From the command line to typed points: the doorway to Hydra and OmegaConf (with sweep/config/overrides.py).
+
+Hydra composes; it does not run. Axes come from the experiment file (`hydra.sweeper.params`) and from the command line,
+which wins; their product is the grid, and `also:` adds points beside it (sweep/config/extra_points.py). Each
+combination of group
+choices is composed once by Hydra and values are filled in: a point then costs milliseconds, not Hydra's tenths of a
+second. What is asked for twice is one point. A result records a command that makes the same points
+(sweep/config/recorded_command.py).
+
+    python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=64,128' -m
+    python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=geomspace(8,256,32)' -m
+
+What Hydra itself answers (--hydra-help, --cfg, --info, completion of fields) goes to Hydra unchanged.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cache, reduce
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import hydra
+from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException, HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from sweep.config.escapes import decoded
+from sweep.config.extra_points import ExtraPoints, kept, line_of
+from sweep.config.interpolation import Resolver, pure_resolvers, refusal
+from sweep.config.overrides import (
+    OF_COMMAND,
+    Axis,
+    as_list,
+    axes_of,
+    complaint_of,
+    field_of,
+    fixed_in,
+    is_of,
+    parse_overrides,
+    read,
+    refuse_axes_without_multirun,
+    refuse_impossible_axes,
+    refuse_missing_plus,
+    refuse_misspelt_groups,
+    refuse_two_experiments,
+)
+from sweep.config.own_conf import add_own_conf
+from sweep.config.recorded_command import command_of
+from sweep.core.identity import Json
+from sweep.core.pipeline import Pipeline, SweepRequest
+from sweep.core.ranges import has_text
+from sweep.core.targets import module_of
+from sweep.core.typed import no_such_field, typed
+from sweep.errors import InputError
+from sweep.places import shipped
+from sweep.printable import printable
+from sweep.secrets import Guard, redacted
+from sweep.store.directory import Store
+
+CONFIG = shipped("conf")
+MULTIRUN_FLAGS = ("-m", "--multirun")
+ENVIRONMENT_COPIED = "hydra.job.env_copy {}: reads the environment into the configuration. Take it out."
+ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "yes", "also", "redo")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What concerns the command and not the points."""
+
+    pipeline: str  # the module that turns points into stages
+    store: Path  # folder of finished stages
+    results: Path  # folder of published results
+    plan: bool  # print the plan and stop
+    yes: bool  # do not ask about the price; take over from workers that cannot be reached
+    also: tuple[str, ...]  # points beside the grid, each written as overrides on one line
+    redo: tuple[str, ...] = ()  # names of stages to make again although they are finished
+
+
+@dataclass(frozen=True)
+class Composition:
+    entry: Entry
+    points: tuple[Any, ...]  # of the pipeline's schema
+    request: SweepRequest
+    arguments: tuple[str, ...] = ()  # as they were given
+    notes: tuple[str, ...] = ()  # what of the experiment the command line leaves out
+
+
+def ask_hydra(argv: Sequence[str]) -> None:
+    """Let Hydra answer a command line by itself; it never runs anything, and nothing it prints is a secret."""
+    Guard().refuse_arguments(argv)
+    sys.argv[1:] = [each if each.startswith("-") or "=" not in each else decoded(each) for each in argv]
+    answer, complaint = io.StringIO(), io.StringIO()
+    add_own_conf()
+    try:
+        with pure_resolvers(), redirect_stdout(answer), redirect_stderr(complaint):
+            hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")(lambda config: None)()
+    finally:
+        for said, to in ((answer, sys.stdout), (complaint, sys.stderr)):
+            to.write(printable(redacted(said.getvalue())))
+
+
+def compose(argv: Sequence[str], config_directory: Path = CONFIG) -> Composition:
+    """All points of a command line, typed. Raises InputError, one line per fault, before anything runs."""
+    is_multirun = any(argument in MULTIRUN_FLAGS for argument in argv)
+    overrides = [as_list(argument, "redo") for argument in argv if argument not in MULTIRUN_FLAGS]
+    Guard().refuse_arguments(argv)
+    with _hydra(overrides, config_directory):
+        return replace(_compose(overrides, is_multirun), arguments=tuple(argv))
+
+
+def compose_entry(overrides: Sequence[str], config_directory: Path = CONFIG) -> Entry:
+    """Where a command line keeps its store and results, and whose they are; composes no point. Raises InputError."""
+    Guard().refuse_arguments(overrides)
+    with _hydra(overrides, config_directory):
+        return _entry(_load([each.input_line for each in read(overrides)]).config)
+
+
+@contextmanager
+def _hydra(overrides: Sequence[str], config_directory: Path) -> Generator[None]:
+    """Hydra at a configuration, without resolvers that read more than it; its complaints become ours."""
+    try:
+        add_own_conf()
+        with hydra.initialize_config_dir(config_dir=str(config_directory), version_base="1.3"), pure_resolvers():
+            try:
+                yield
+            except ConfigCompositionException:
+                _refuse_unknown_fields(parse_overrides(overrides))
+                raise
+    except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        ours = error.__cause__ if isinstance(error.__cause__, InputError) else None  # raised inside Hydra's parser
+        ours = ours or refusal(error, config_directory, overrides) or InputError(complaint_of(error, config_directory))
+        raise InputError(redacted(str(ours))) from None
+    except InputError as error:
+        raise type(error)(redacted(str(error))) from None
+
+
+def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
+    given = read(arguments)
+    refuse_two_experiments(given)
+    refuse_misspelt_groups(given)
+    refuse_impossible_axes(given)
+    load = cache(_load)
+    first = _first(load, fixed_in(given), axes_of(given))
+    is_multirun = is_multirun or first.is_multirun
+    refuse_axes_without_multirun(given, is_multirun)
+    entry = _entry(first.config)
+    are_typed = any(is_of(each, ("also",)) for each in given)
+    if are_typed and entry.also and not is_multirun:
+        raise InputError(f"also {entry.also[0]!r}: points beside others are a sweep. Add -m.")
+    axes, lines, notes = _declared(first, entry, given, are_typed) if is_multirun else ([], [], [])
+    fields = dict.fromkeys([axis.field for axis in axes] + [field for line in lines for field in line.fields])
+    beside = (_beside(load, line, given, axes) for line in lines)
+    loaded = list(itertools.chain(_grid(load, fixed_in(given), axes), *beside))
+    points, values = _typed_points(loaded, list(fields), entry.pipeline)
+    configs = [_raw(config) for config in {id(each.config): each.config for each in loaded}.values()]
+    typed_here = list(zip(arguments, given, strict=True))
+    Guard().refuse({"also": list(entry.also), "store": str(entry.store), "results": str(entry.results)})
+    request = SweepRequest(
+        command=command_of(typed_here, first.declared, configs, is_multirun),
+        chosen={field_of(each): str(first.value(field_of(each))) for each in given if _is_choice(each)},
+        values=values,
+        store=entry.store,
+        store_id=lambda: Store(entry.store).id,
+    )
+    return Composition(entry, points, request, notes=tuple(notes))
+
+
+def _declared(
+    first: Loaded, entry: Entry, given: Sequence[Override], are_typed: bool
+) -> tuple[list[Axis], list[ExtraPoints], list[str]]:
+    """All axes, those of the experiment first; the lines beside them; and what is left out of the experiment."""
+    taken = {field_of(each) for each in given}
+    declared = read(first.declared)
+    refuse_impossible_axes(declared)
+    single = [
+        Axis(field_of(each), (each.input_line,), is_composed=True) for each in declared if not each.is_sweep_override()
+    ]
+    own = [axis for axis in [*axes_of(declared), *single] if axis.field not in taken]
+    lines, notes = kept([line_of(text) for text in entry.also], given, are_typed)
+    return [*own, *axes_of(given)], lines, notes
+
+
+def _beside(load: Load, line: ExtraPoints, given: Sequence[Override], axes: Sequence[Axis]) -> Iterator[Loaded]:
+    """A line's own points, for every choice of the axes that it does not set."""
+    others = [axis for axis in axes if not line.sets(axis)]
+    fixed, set_in_place = line.fixed_beside(others)
+    return _grid(load, [*fixed_in(given), *fixed], [*others, *line.axes, *set_in_place])
+
+
+def _is_choice(override: Override) -> bool:
+    """The command line fixes it: a group's option or a field's value, but not the experiment and not an axis."""
+    return not (is_of(override, (*OF_COMMAND, "experiment")) or override.is_sweep_override())
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One composed configuration, Hydra's own part taken off."""
+
+    config: DictConfig
+    choices: Mapping[str, str]  # the option of every group, by the field that it fills
+    declared: tuple[str, ...]  # the experiment's axes, as they would be typed
+    is_multirun: bool
+    plain: Mapping[str, Any] | None = None  # of a point: the configuration with its values, resolved
+
+    def value(self, field: str) -> Json:
+        """What is set at a field; for a group, the chosen option."""
+        if field in self.choices:
+            return self.choices[field]
+        if self.plain is not None:
+            return reduce(lambda place, name: (place or {}).get(name), field.split("."), self.plain)
+        return _plain(OmegaConf.select(self.config, field))
+
+
+Load: TypeAlias = Callable[[tuple[str, ...]], Loaded]  # _load, which asks Hydra once for the same overrides
+
+
+def _load(overrides: Sequence[str]) -> Loaded:
+    try:
+        config = hydra.compose(config_name="config", overrides=list(overrides), return_hydra_config=True)
+    except KeyError as error:  # os.environ: the one thing that Hydra looks up without asking whether it is there
+        raise InputError(ENVIRONMENT_COPIED.format(error)) from None
+    if copied := _raw(config.hydra.job.env_copy):
+        raise InputError(ENVIRONMENT_COPIED.format(copied))
+    params = _raw(config.hydra.sweeper.params) if config.hydra.sweeper.params else {}
+    loaded = Loaded(
+        config=config,
+        choices={place.rpartition("@")[2]: option for place, option in _raw(config.hydra.runtime.choices).items()},
+        declared=tuple(f"{field}={'null' if choices is None else choices}" for field, choices in params.items()),
+        is_multirun=config.hydra.mode is RunMode.MULTIRUN,
+    )
+    with open_dict(config):
+        del config["hydra"]
+    return loaded
+
+
+def _first(load: Load, fixed: Sequence[str], axes: Sequence[Axis]) -> Loaded:
+    """The first choice of every axis."""
+    choice = [axis.choices[0] for axis in axes if axis.is_composed]
+    return _with_values(load, (*fixed, *choice), [axis.choices[0] for axis in axes if not axis.is_composed])
+
+
+def _with_values(load: Load, composed: tuple[str, ...], values: Sequence[str]) -> Loaded:
+    """A copy of what Hydra composes, with values set as Hydra sets them; what it refuses, it refuses itself."""
+    base = load(composed)
+    config = deepcopy(base.config)
+    try:
+        for each in parse_overrides(values):
+            OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
+    except OmegaConfBaseException:
+        return load((*composed, *values))
+    return replace(base, config=config)
+
+
+def _grid(load: Load, fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Loaded]:
+    """Every combination; the last axis varies fastest."""
+    first_values = [axis.choices[0] for axis in axes if not axis.is_composed]
+    composed = {
+        choice: _with_values(load, (*fixed, *choice), first_values)
+        for choice in itertools.product(*(axis.choices for axis in axes if axis.is_composed))
+    }
+    given = {line: parse_overrides([line])[0] for axis in axes if not axis.is_composed for line in axis.choices}
+    resolvers = {choice: Resolver(each.config) for choice, each in composed.items()}
+    for combination in itertools.product(*(axis.choices for axis in axes)):
+        chosen = tuple(line for axis, line in zip(axes, combination, strict=True) if axis.is_composed)
+        values = {given[line].key_or_group: given[line].value() for line in combination if line in given}
+        yield replace(composed[chosen], plain=resolvers[chosen].resolved(values))
+
+
+def pipeline_of(name: str, *needed: str) -> Pipeline:
+    """The module of that dotted name, which has what is needed of it. Raises InputError if there is no such module."""
+    try:
+        module = module_of(name, "pipeline")
+    except (ImportError, SyntaxError) as error:
+        if not isinstance(error, ModuleNotFoundError) or error.name is None or not name.startswith(error.name):
+            raise InputError(f"pipeline {name}: cannot be imported: {error}. Repair it, or install it.") from error
+        module = None
+    if module is None:
+        raise InputError(f"pipeline {name}: no such module. Name one that plans points, such as s1.pipeline.")
+    if missing := [each for each in needed if not hasattr(module, each)]:
+        raise InputError(f"pipeline {name}: not a pipeline: it has no {missing[0]}. Name one, such as s1.pipeline.")
+    return module
+
+
+def _typed_points(
+    loaded: Iterable[Loaded], fields: Sequence[str], pipeline: str
+) -> tuple[tuple[Any, ...], tuple[Mapping[str, Json], ...]]:
+    """Every point typed, once, and what it sets at `fields`; the faults of all points together, each once."""
+    schema, guard = pipeline_of(pipeline, "Point").Point, Guard()
+    points, values, faults = {}, {}, {}
+    for each in loaded:
+        content = {name: value for name, value in (each.plain or {}).items() if name not in ENTRY_FIELDS}
+        try:
+            guard.refuse(content)
+            point = typed(schema, content)
+        except InputError as error:
+            faults.update(dict.fromkeys(str(error).splitlines()))
+            continue
+        same = repr((point, [each.choices.get(field) for field in fields]))
+        points.setdefault(same, point)
+        values.setdefault(same, {field: each.value(field) for field in fields})
+    if faults:
+        raise InputError("\n".join(faults))
+    return tuple(points.values()), tuple(values.values())
+
+
+def _entry(config: DictConfig) -> Entry:
+    fields = {name: _plain(config[name]) for name in ENTRY_FIELDS if name in config}
+    for name in ("pipeline", "store", "results"):
+        if isinstance(fields.get(name), str) and not has_text(fields[name]):
+            raise InputError(f"{name} '': empty. Write {name}=NAME, or leave it out.")
+    entry = typed(Entry, {**fields, "also": _raw(config["also"])})  # its interpolations are each point's own
+    return replace(entry, store=_anchored(entry.store), results=_anchored(entry.results))
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _raw(node: Any) -> Any:
+    """With interpolations as they are written."""
+    return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+
+
+def _anchored(path: Path) -> Path:
+    """Relative to the working directory; absolute, as workers have another."""
+    return path.expanduser().absolute()
+
+
+def _refuse_unknown_fields(given: Sequence[Override]) -> None:
+    """Name the field that does not exist, and those that do, where Hydra says how to force it in."""
+    known = _load([]).config
+    for each in given:
+        field = field_of(each)
+        if each.is_add() or each.is_force_add() or field.partition(".")[0].partition("/")[0] == "hydra":
+            continue
+        refuse_missing_plus(each)
+        names = field.split(".")
+        for depth, name in enumerate(names):
+            node = OmegaConf.select(known, ".".join(names[:depth])) if depth else known
+            if not OmegaConf.is_dict(node):
+                break
+            if name not in node:
+                raise InputError(no_such_field(".".join(names[: depth + 1]), [str(field) for field in node]))

@@ -1,0 +1,220 @@
+"""Axis values by rule: `geomspace(8,256,32)` on the command line or in an experiment file, beside Hydra's `range(...)`.
+
+value_i = round(low * (high / low) ** (i / (points - 1)))        both ends included, as numpy.geomspace
+
+Overrides as they are written: Hydra's grammar, with an axis function and escapes of ours, and what they set.
+
+budget.waits=2        a value, or a group's option       budget.waits=1,2      an axis
+budget.waits=geomspace(8,256,32)                         an axis by rule (sweep/config/overrides.py)
+'budget.continuation="\n\nWait"'                         escapes in double quotes (sweep/config/escapes.py)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.errors import MissingConfigException, OverrideParseException
+from yaml import YAMLError
+
+from sweep.complaints import in_our_words
+from sweep.config.escapes import decoded
+from sweep.errors import InputError
+from sweep.suggestions import nearest, unknown
+
+
+def geomspace(low: int, high: int, points: int) -> list[int]:
+    """Whole numbers, evenly spaced on a log scale, strictly rising. Raises InputError where there are not so many."""
+    call = f"geomspace({low},{high},{points})"
+    if not all(isinstance(each, int) for each in (low, high, points)):
+        raise InputError(f"{call}: not whole numbers. Give low, high and how many points, such as geomspace(8,256,32).")
+    if low <= 0:
+        raise InputError(f"{call}: a log scale begins above 0. Raise the low end.")
+    if points < 2 or low >= high:
+        raise InputError(f"{call}: no rising axis. Give a low end, a higher one, and at least 2 points.")
+    values = [round(low * (high / low) ** (index / (points - 1))) for index in range(points)]
+    different = len(set(values))
+    if different < points:
+        raise InputError(
+            f"{call}: only {different} different whole numbers. Ask for fewer points or raise the low end."
+        )
+    return values
+
+
+LAUNCH = "launch"  # the group that says who runs it all: no part of what is made
+UNRECORDED = ("store", "results", "plan", "yes", "redo", LAUNCH)  # the same points come of a command without them
+OF_COMMAND = ("pipeline", *UNRECORDED, "also")  # what one command has once, whatever its points are
+
+HYDRA_PARTS = ("hydra.", "hydra/")
+
+
+@dataclass(frozen=True)
+class Axis:
+    field: str
+    choices: tuple[str, ...]  # overrides, e.g. "seed=0"
+    is_composed: bool  # by Hydra, for every choice; otherwise values are set in place
+
+
+def read(lines: Sequence[str]) -> list[Override]:
+    """Overrides as somebody wrote them, escapes and all. Raises InputError, or Hydra's complaint about its grammar."""
+    return parse_overrides([_read(line) for line in lines])
+
+
+def _read(line: str) -> str:
+    try:
+        parse_overrides([line])
+    except OverrideParseException:
+        if line.lstrip("+").startswith("also=") and "['" not in line and '["' not in line:
+            raise InputError(
+                f"{line}: not a list of texts. Quote each line, such as \"also=['seed=1 x=2']\"."
+            ) from None
+        raise
+    return decoded(line)
+
+
+def parse_overrides(lines: Sequence[str]) -> list[Override]:
+    """Overrides whose escapes are decoded, as Hydra's grammar reads them."""
+    functions = create_functions()
+    functions.register("geomspace", lambda low, high, points: ChoiceSweep(list=geomspace(low, high, points)))
+    return OverridesParser(functions, GlobalHydra.instance().config_loader()).parse_overrides(list(lines))
+
+
+def field_of(override: Override) -> str:
+    """What an override sets; `thinking_format@model.thinking_format=plain` sets model.thinking_format."""
+    return override.package or override.key_or_group
+
+
+def is_of(override: Override, names: Sequence[str]) -> bool:
+    """It sets one of these fields, or something in it."""
+    return override.key_or_group.partition(".")[0] in names
+
+
+def fixed_in(overrides: Sequence[Override]) -> list[str]:
+    return [each.input_line for each in overrides if not each.is_sweep_override()]
+
+
+def axes_of(overrides: Sequence[Override]) -> list[Axis]:
+    """The axes among the overrides, in their order. Raises InputError for one that no rerun could repeat."""
+    return [_axis(each) for each in overrides if each.is_sweep_override()]
+
+
+def _axis(override: Override) -> Axis:
+    if getattr(override.value(), "shuffle", False):
+        raise InputError(f"{override.input_line}: another order each time. List the values in the order that you want.")
+    choices = tuple(f"{override.get_key_element()}={choice}" for choice in override.sweep_string_iterator())
+    if not choices:
+        raise InputError(f"{override.input_line}: no values. List those that you want.")
+    return Axis(field_of(override), choices, not _is_plain(override, override.sweep_iterator()))
+
+
+def single_axis(override: Override) -> Axis | None:
+    """A plain value as an axis of one choice; None: it is an axis already, or Hydra composes it."""
+    if override.is_sweep_override() or not _is_plain(override, [override.value()]):
+        return None
+    return Axis(field_of(override), (override.input_line,), is_composed=False)
+
+
+def _is_plain(override: Override, values: Iterable[object]) -> bool:
+    """It sets a field that is there to values, which replace one another; a mapping would be merged with another."""
+    sets = not (override.is_add() or override.is_force_add() or override.is_delete() or override.package)
+    is_group = bool(GlobalHydra.instance().config_loader().get_group_options(override.key_or_group))
+    return sets and not is_group and not any(isinstance(value, dict) for value in values)
+
+
+def refuse_two_experiments(given: Sequence[Override]) -> None:
+    named = [each for each in given if each.key_or_group == "experiment"]
+    if len(named) > 1 or any(each.is_sweep_override() for each in named):
+        names = ", ".join(each.input_line for each in named)
+        raise InputError(f"{names}: two experiments in one command lose their own axes. Run one command for each.")
+
+
+def refuse_axes_without_multirun(given: Sequence[Override], is_multirun: bool) -> None:
+    swept = [each for each in given if each.is_sweep_override()]
+    if swept and not is_multirun:
+        raise InputError(f"{swept[0].input_line}: several values are a sweep. Add -m.")
+
+
+def refuse_impossible_axes(given: Sequence[Override]) -> None:
+    """Axes on what a command has once, and axes on a field that is set a second time. Raises InputError."""
+    for line in _impossible(given):
+        raise InputError(line)
+
+
+def _impossible(given: Sequence[Override]) -> Iterator[str]:
+    for axis in (each for each in given if each.is_sweep_override()):
+        if axis.key_or_group.startswith(HYDRA_PARTS):
+            yield f"{axis.input_line}: a setting of Hydra itself, and a command has one value of it. Give one."
+        if is_of(axis, OF_COMMAND):
+            yield f"{axis.input_line}: several values, and a command has one {field_of(axis)}. Give one."
+        again = [each.input_line for each in given if each is not axis and field_of(each) == field_of(axis)]
+        if again:
+            yield f"{axis.input_line} {again[0]}: {field_of(axis)} is set twice. Write one list of all its values."
+
+
+def as_list(argument: str, field: str) -> str:
+    """`redo=scores,answers` as the list that is meant, for a field of which nobody wants an axis."""
+    name, equals, value = argument.partition("=")
+    return argument if name != field or not equals or value.startswith("[") else f"{name}=[{value}]"
+
+
+def refuse_missing_plus(given: Override) -> None:
+    """Raises InputError for a group that is not in the defaults list: it has to be added with a `+`."""
+    options = _options(given.key_or_group)
+    if not given.is_delete() and str(given.value()) in options:
+        raise InputError(f"{given.input_line}: the command has no {given.key_or_group} yet. Write +{given.input_line}.")
+
+
+def refuse_misspelt_groups(given: Sequence[Override]) -> None:
+    """Raises InputError for `poool@data.pool=file`, and for `+experimnt=smoke`, which Hydra would add as a field."""
+    groups = GlobalHydra.instance().config_loader().get_group_options("", ObjectType.GROUP)
+    for each in given:
+        name = each.key_or_group
+        if name in groups or "/" in name:
+            continue
+        near = nearest(name, groups)
+        is_meant = near and each.is_add() and not each.is_sweep_override() and str(each.value()) in _options(near)
+        if each.package or is_meant:
+            raise InputError(unknown(name, "group", name, groups, prefix="+" if each.is_add() else ""))
+
+
+def _options(group: str) -> list[str]:
+    return GlobalHydra.instance().config_loader().get_group_options(group)
+
+
+def complaint_of(error: Exception, config_directory: Path) -> str:
+    """One line for what Hydra, OmegaConf or YAML cannot read."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        return unknown(f"{group} {option}", "option", option, error.options)
+    if isinstance(error, YAMLError):
+        return f"{_place_in_yaml(error)}: not YAML: {getattr(error, 'problem', None) or error}. Correct the file."
+    if isinstance(error, UnicodeDecodeError):
+        files = [path for path in sorted(config_directory.rglob("*.yaml")) if not _is_text(path)]
+        return f"{', '.join(map(str, files)) or 'configuration'}: not UTF-8: {error.reason}. Save it as UTF-8."
+    return joined_lines(error)
+
+
+def _place_in_yaml(error: YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return f"{mark.name} line {mark.line + 1}" if mark is not None else "configuration"
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def joined_lines(error: Exception) -> str:
+    """Hydra's and OmegaConf's messages span lines; the first carries the fault."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if ours := in_our_words("\n".join(lines)):
+        return ours
+    return f"{lines[0].rstrip('.')}. {' '.join(lines[1:3]) or 'See --help.'}"

@@ -1,0 +1,44 @@
+"""The command as a result records it: what makes its points, as it was typed, and nothing else.
+
+What says where results are kept, whether to ask, and who runs it all (`store`, `results`, `plan`, `yes`, `launch`) is
+left out, so that the same result comes of the same words; unless a point depends on it, as on `${store}` in a value.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from sweep.config.escapes import on_one_line
+from sweep.config.interpolation import names, texts_of
+from sweep.config.overrides import UNRECORDED, field_of, is_of
+
+
+def command_of(
+    typed: Sequence[tuple[str, Override]],
+    declared: Sequence[str],
+    configs: Iterable[Mapping[str, Any]],
+    is_multirun: bool,
+) -> str:
+    """One line for a shell, which composes to the same points.
+
+    `typed` are arguments as given, and as read; `declared` the axes of the experiment; `configs` what was composed,
+    with its interpolations.
+    """
+    overrides = list(_recorded(typed, [*declared, *_texts(configs)]))
+    return shlex.join(["python", "-m", "sweep", *overrides, *(["-m"] if is_multirun else [])])
+
+
+def _recorded(typed: Sequence[tuple[str, Override]], others: Sequence[str]) -> Iterator[str]:
+    texts = [*others, *(argument for argument, override in typed if not is_of(override, UNRECORDED))]
+    for argument, override in typed:
+        if not is_of(override, UNRECORDED) or any(names(text, field_of(override)) for text in texts):
+            yield on_one_line(argument)
+
+
+def _texts(configs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for config in configs:
+        yield from texts_of({name: node for name, node in config.items() if name not in UNRECORDED})

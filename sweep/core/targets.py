@@ -1,0 +1,107 @@
+"""Modules and functions that a file or a command names, `package.module:name`: imported only if they are ours.
+
+A stage.json, a submission or a command line may be a stranger's, and importing a module runs it. What may be named is
+in this project, in a package beside it (on PYTHONPATH, or installed to be edited), or in a distribution that says it
+requires this one. Not the standard library, and not whatever else is installed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sweep.core.provenance import DISTRIBUTION
+from sweep.errors import InputError
+
+OURS = ("sweep", "s1")
+MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+INSTALLED = ("site-packages", "dist-packages")
+
+
+def function_of(target: str) -> Callable[..., Any]:
+    """The function that `package.module:name` names. Raises InputError unless it is a function of that very module."""
+    found, module = _member(target)
+    if not inspect.isfunction(found) or found.__module__ != module:
+        raise InputError(
+            f"run {target!r}: not a function of that module. Run the sweep again, it writes the stage anew."
+        )
+    return found
+
+
+def schema_of(target: str) -> type[Any]:
+    """The dataclass that `package.module:name` names. Raises InputError for anything else."""
+    found, _ = _member(target)
+    if not isinstance(found, type) or not dataclasses.is_dataclass(found) or not _is_ours(_top(found.__module__)):
+        raise InputError(f"config_type {target!r}: not a dataclass. Run the sweep again, it writes the stage anew.")
+    return found
+
+
+def module_of(name: str, field: str) -> ModuleType | None:
+    """A module of that dotted name, imported; None if there is none. Raises InputError for one that is not ours."""
+    if not MODULE.fullmatch(name):
+        return None
+    top = _top(name)
+    if not _is_ours(top):
+        if _found(top) is None:
+            return None
+        raise InputError(
+            f"{field} {name}: not of this project, so it is not imported. Name a module of s1, of a package on"
+            f" PYTHONPATH, or of one whose distribution requires {DISTRIBUTION}."
+        )
+    return importlib.import_module(name)
+
+
+def _member(target: str) -> tuple[Any, str]:
+    name, _, member = target.partition(":")
+    try:
+        module = module_of(name, "stage function")
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise  # it is there, and misses something itself
+        module = None
+    if module is None or not member.isidentifier() or not hasattr(module, member):
+        raise InputError(f"{target!r}: no such function here. Run the sweep again, with the code that planned it.")
+    return getattr(module, member), name
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+@cache
+def _is_ours(top: str) -> bool:
+    """By where the top-level package is; nothing is imported to find it."""
+    if top in OURS:
+        return True
+    if top in sys.stdlib_module_names or top in sys.builtin_module_names or (place := _found(top)) is None:
+        return False
+    return not set(place.parts) & set(INSTALLED) or _requires_us(top)
+
+
+def _found(top: str) -> Path | None:
+    """The folder or file that a top-level module would be imported from; `.`: it has none."""
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    return Path(next(iter(spec.submodule_search_locations or ()), None) or spec.origin or ".")
+
+
+def _requires_us(top: str) -> bool:
+    for name in importlib.metadata.packages_distributions().get(top, ()):
+        for requirement in importlib.metadata.requires(name) or ():
+            if re.match(rf"{DISTRIBUTION}(?![\w.-])", requirement.replace("_", "-"), re.IGNORECASE):
+                return True
+    return False

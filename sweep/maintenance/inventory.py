@@ -1,0 +1,219 @@
+"""Read a store and the results beside it from the disk; changes nothing.
+
+Bytes are the lengths of the files as `ls -l` tells them; links and the folders themselves count nothing. Files that
+come and go while a sweep is at work are counted if they are seen.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sweep.claims.claim import is_at_work
+from sweep.core.identity import KEY_CHARACTERS
+from sweep.maintenance.holdings import Inventory, RootedStages, StageEntry, StageState, SupersededArtifact
+from sweep.plan.code_changes import ASIDE
+from sweep.results.result import asides_in, results_in
+from sweep.results.roots import roots
+from sweep.slurm.submission import awaited
+from sweep.store.attempt import copy_faults, restorable
+from sweep.store.checksums import changed_files_by_hash
+from sweep.store.directory import StageDirectory, Store, StoreError, description_faults
+from sweep.store.temporary import is_abandoned, is_token
+
+SHARED = "shared"
+LEFTOVERS = ("out.partial", "damaged-*", ".*")  # of an attempt, a repair, a file being written
+ATTEMPT = re.compile(r"(out|record)-(?P<token>.+?)(\.json)?")  # its product, and the receipt of that
+
+
+def take_inventory(store: Store, results: Path) -> Inventory:
+    """Everything there is; what cannot be read is among the faults."""
+    queued = awaited(store.root)
+    stages: list[StageEntry] = []
+    faults: list[str] = []
+    for directory in stage_directories(store):
+        try:
+            described = description(directory)
+        except StoreError as error:
+            faults.append(str(error))
+            described = {}
+        stages.append(_holding(directory, described, directory.address in queued))
+    resting, unreadable = _resting(store, results)
+    return Inventory(
+        stages=tuple(stages),
+        shared={path.name: size_of(path) for path in shared_folders(store)},
+        beside={path.name: size_of(path) for path in _folders(store.root) if not _is_ours(path)},
+        results=tuple(resting),
+        half_published={str(path.relative_to(results)): size_of(path) for path in _half_published(results)},
+        aside={str(path.relative_to(store.root)): size_of(path) for path in _killed_comparisons(store)},
+        faults=(*faults, *unreadable),
+    )
+
+
+def stage_directories(store: Store) -> Iterator[StageDirectory]:
+    """By name and key."""
+    for folder in _folders(store.root):
+        if folder.name != SHARED:
+            yield from (StageDirectory(path) for path in _folders(folder) if _is_key(path.name))
+
+
+def shared_folders(store: Store) -> list[Path]:
+    """One for each batch."""
+    return _folders(store.root / SHARED)
+
+
+def description(directory: StageDirectory) -> Mapping[str, Any]:
+    """stage.json; a directory from which all was set aside has none. Raises StoreError if it cannot be relied on."""
+    described = _read_description(directory)
+    if described and (faults := description_faults(directory, described)):
+        raise StoreError(
+            f"{directory.address}: {faults[0]}. Write it anew: python -m sweep store check --repair, or run its sweep."
+        )
+    return described
+
+
+def _read_description(directory: StageDirectory) -> Mapping[str, Any]:
+    if directory.stage_file.exists():
+        return directory.read_stage()
+    if directory.is_done:
+        raise StoreError(f"{directory.stage_file}: missing. Write it anew: python -m sweep store check --repair.")
+    return {}
+
+
+def damage(directory: StageDirectory) -> list[str]:
+    """Everything that is wrong with one stage directory; reads every byte of its product."""
+    if restorable(directory):
+        state = "not what was published" if directory.is_done else "missing"
+        return [f"{directory.record_file.name}: {state}; a second copy of it and the product are whole"]
+    return [*directory.faults(changed_files_by_hash), *_description_faults(directory), *copy_faults(directory)]
+
+
+def _description_faults(directory: StageDirectory) -> list[str]:
+    try:
+        described = _read_description(directory)
+    except StoreError:
+        return ["stage.json: missing or not JSON"]
+    return description_faults(directory, described) if described else []
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a directory."""
+    if path.is_symlink() or not path.is_dir():
+        return _length(path)
+    return sum(_length(Path(folder) / name) for folder, _, names in os.walk(path) for name in names)
+
+
+def _length(path: Path) -> int:
+    with suppress(FileNotFoundError):  # gone since it was listed
+        if not path.is_symlink():
+            return path.lstat().st_size
+    return 0
+
+
+def _holding(directory: StageDirectory, described: Mapping[str, Any], is_queued: bool) -> StageEntry:
+    """What is queued counts as at work: a lock that a process on another node holds may not be seen here."""
+    locked = is_at_work(directory.path)
+    inputs = [place for places in described.get("inputs", {}).values() for place in places]
+    shards = [] if directory.is_done else described.get("shards", [])  # what is made is whole without them
+    return StageEntry(
+        address=directory.address,
+        state=_state(directory, locked),
+        size_bytes=size_of(directory.path),
+        inputs=frozenset(place["stage"] for place in [*inputs, *shards] if "stage" in place),
+        batch=described.get("batch"),
+        label=described.get("label", ""),
+        is_locked=locked or is_queued,
+        leftovers={path.name: size_of(path) for path in _leftovers(directory)},
+        superseded={path.name: SupersededArtifact(size_of(path), _digest(path)) for path in _superseded(directory)},
+    )
+
+
+def _state(directory: StageDirectory, locked: bool) -> StageState:
+    if directory.is_done:
+        return StageState.DONE
+    if locked:
+        return StageState.RUNNING
+    return StageState.FAILED if directory.failed_file.exists() else StageState.UNFINISHED
+
+
+def _leftovers(directory: StageDirectory) -> list[Path]:
+    found = [path for pattern in LEFTOVERS for path in sorted(directory.path.glob(pattern))]
+    found += _attempts(directory)
+    return [*found, directory.scratch] if directory.is_done and directory.scratch.exists() else found
+
+
+def _attempts(directory: StageDirectory) -> list[Path]:
+    """Of a finished stage, all but the product that its record names and the receipt of that; of another one what no
+    record can be restored from: a product without receipt, a receipt without product."""
+    tokens: dict[str, list[Path]] = {}
+    for path in sorted(directory.path.iterdir()) if directory.path.is_dir() else ():
+        if not path.is_symlink() and (match := ATTEMPT.fullmatch(path.name)):
+            tokens.setdefault(match["token"], []).append(path)
+    try:
+        named = directory.out.name if directory.is_done else None
+    except StoreError:  # a damaged record: it may be any of them
+        return []
+    return [
+        path
+        for paths in tokens.values()
+        if named not in (names := {path.name for path in paths}) and (named is not None or len(names) == 1)
+        for path in paths
+    ]
+
+
+def _superseded(directory: StageDirectory) -> list[Path]:
+    return sorted(directory.path.glob("superseded-*"))
+
+
+def _digest(superseded: Path) -> str | None:
+    try:
+        return StageDirectory(superseded).digest
+    except (StoreError, OSError):
+        return None
+
+
+def _resting(store: Store, results: Path) -> tuple[list[RootedStages], list[str]]:
+    """All results that this store or this folder knows, and a line for each that cannot be read."""
+    known, faults = roots(store)
+    here, unreadable = results_in(results)
+    rooted = {(str(root.result.path), root.result.manifest.digest) for root in known}
+    found = [
+        RootedStages(str(each.result.path), each.result.manifest.digests, each.id, each.is_there) for each in known
+    ]
+    found += [
+        RootedStages(str(each.path), each.manifest.digests)
+        for each in here
+        if (str(each.path.resolve()), each.manifest.digest) not in rooted
+    ]
+    return found, [*faults, *unreadable]
+
+
+def _half_published(results: Path) -> list[Path]:
+    """What killed publications left in the folders of the names."""
+    return [path for folder in _folders(results) for path, made_by in asides_in(folder) if is_abandoned(path, made_by)]
+
+
+def _killed_comparisons(store: Store) -> list[Path]:
+    """What sweep/plan/code_changes.py made aside and could not remove; not while a process is at it."""
+    return [
+        path
+        for path in _folders(store.root / ASIDE)
+        if not any(is_at_work(lock.parent) for lock in path.rglob("lock"))
+        and (is_abandoned(path, path.name) if is_token(path.name) else True)
+    ]
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(each for each in path.iterdir() if each.is_dir()) if path.is_dir() else []
+
+
+def _is_ours(folder: Path) -> bool:
+    return folder.name == SHARED or any(_is_key(path.name) for path in folder.iterdir())
+
+
+def _is_key(name: str) -> bool:
+    return re.fullmatch(rf"[0-9a-f]{{{KEY_CHARACTERS}}}", name) is not None

@@ -1,0 +1,119 @@
+"""The plan: many points' graphs become one, done stages are reused, the rest is put in an order. Pure.
+
+needed   = targets that are not done, and what they need, down to the first finished stage on every path
+reused   = finished stages that a target rests on
+units    = what one worker process receives: a stage alone, or all needed stages of one batch and worker
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweep.core.identity import Json
+from sweep.core.stage import Stage
+from sweep.errors import SweepError
+
+
+class PlanError(SweepError, ValueError):
+    """A graph that cannot be ordered."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Stages that one process makes."""
+
+    stages: tuple[Stage, ...]
+
+    @property
+    def name(self) -> str:
+        return self.stages[0].name
+
+    @property
+    def waits_for(self) -> frozenset[str]:
+        """Addresses of the stages that must be finished first."""
+        return frozenset(each.address for stage in self.stages for each in stage.rests_on())
+
+
+@dataclass(frozen=True)
+class Plan:
+    needed: tuple[Stage, ...]  # in an order in which each comes after its inputs
+    reused: tuple[Stage, ...]
+    units: tuple[Unit, ...]
+
+
+def plan(targets: Iterable[Stage], is_done: Callable[[Stage], bool]) -> Plan:
+    """Deduplicate by key, prune what is finished, order the rest, group batches."""
+    needed: dict[str, Stage] = {}
+    reused: dict[str, Stage] = {}
+    for target in targets:
+        _visit(target, is_done, needed, reused)
+    return Plan(tuple(needed.values()), tuple(reused.values()), _units(needed.values()))
+
+
+def _visit(stage: Stage, is_done: Callable[[Stage], bool], needed: dict[str, Stage], reused: dict[str, Stage]) -> None:
+    """Depth first, inputs before the stage itself."""
+    if stage.address in needed or stage.address in reused:
+        return
+    if is_done(stage):
+        reused[stage.address] = stage
+        return
+    for each in stage.rests_on():
+        _visit(each, is_done, needed, reused)
+    needed[stage.address] = stage
+
+
+def _units(stages: Iterable[Stage]) -> tuple[Unit, ...]:
+    groups: dict[str, list[Stage]] = {}
+    for stage in stages:
+        together = f"{stage.run} {stage.batch} {stage.worker}" if stage.batch else stage.address
+        groups.setdefault(together, []).append(stage)
+    units = tuple(Unit(tuple(group)) for group in groups.values())
+    _refuse_circles(units)
+    return units
+
+
+def _refuse_circles(units: Sequence[Unit]) -> None:
+    """A batch whose stages rest on one another could never start."""
+    made_in = {stage.address: index for index, unit in enumerate(units) for stage in unit.stages}
+    waits = {
+        index: {made_in[address] for address in unit.waits_for if address in made_in}
+        for index, unit in enumerate(units)
+    }
+    while ready := [index for index, others in waits.items() if not others]:
+        waits = {index: others.difference(ready) for index, others in waits.items() if index not in ready}
+    if waits:
+        batch = units[next(iter(waits))].stages[0].batch
+        raise PlanError(
+            f"batch {batch!r}: its stages wait for one another. Give stages of different depth different batches."
+        )
+
+
+@dataclass(frozen=True)
+class ConfigChange:
+    """Where a stage departs from the nearest one already made."""
+
+    nearest_key: str
+    fields: Mapping[str, tuple[Json, Json]]  # path: (there, here)
+
+
+def explain(identity: Mapping[str, Any], made: Mapping[str, Mapping[str, Any]]) -> ConfigChange | None:
+    """The made stage (key: identity) of the same name with the fewest differing fields; None if there is none."""
+    here = flatten(identity)
+    best: ConfigChange | None = None
+    for key, other in made.items():
+        there = flatten(other)
+        names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+        if best is None or len(names) < len(best.fields):
+            best = ConfigChange(key, {name: (there.get(name), here.get(name)) for name in names})
+    return best
+
+
+def flatten(value: Json, prefix: str = "") -> dict[str, Json]:
+    """Nested JSON as one level of dotted names."""
+    if isinstance(value, dict) and value:
+        return {
+            name: leaf for field, inner in value.items() for name, leaf in flatten(inner, f"{prefix}{field}.").items()
+        }
+    return {prefix.removesuffix("."): value}

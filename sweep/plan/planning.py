@@ -1,0 +1,226 @@
+"""What of a graph is made again although it is finished, and the plan that follows.
+
+    damaged   its product is no longer what was published: set aside and made again
+    dear      the same, but too expensive to be made again without being asked: the command stops
+    restored  its record is lost or damaged, and a second copy vouches for a whole product: nothing is made again
+    again     asked for by redo=; of a FINAL stage also: what it rests on is made again, or was since it read it
+
+Nothing else is made again: an EXPENSIVE or UPSTREAM stage that read other bytes than its input has now is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from sweep.claims.claim import Rule, is_at_work
+from sweep.core.identity import cite, shortened
+from sweep.core.pipeline import Graph
+from sweep.core.stage import CodePolicy, Stage
+from sweep.errors import InputError
+from sweep.plan.graph import Plan, plan
+from sweep.store.attempt import point_to, published_before, records, restorable, restore, set_aside
+from sweep.store.checksums import Inodes
+from sweep.store.directory import OUT, StageDirectory, Store, StoreError, describe, write_json
+from sweep.store.generations import renew_shared, supersede
+
+REDO = "redo"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A finished product that is no longer what was published."""
+
+    fault: str  # "out/table.csv: other bytes than were published"
+    usd: float | None  # to make it again: its record's price, or else the estimate; None: nobody knows
+
+
+@dataclass(frozen=True)
+class Planned:
+    work: Plan
+    stages: tuple[Stage, ...]  # all of the graph, inputs first
+    damaged: Mapping[str, Damage]  # by address, as below
+    again: Mapping[str, str]  # why a finished stage is made again
+    stale: Mapping[str, str]  # what a finished stage read that is something else now; it is reused
+    dear: Mapping[str, Damage] = field(default_factory=dict[str, Damage])  # damaged, and not made again unasked
+    generations: Mapping[str, int] = field(default_factory=dict[str, int])  # of what is made again: others may be first
+    restored: tuple[str, ...] = ()
+    hashed: Mapping[str, Inodes] = field(default_factory=dict[str, Inodes])  # files that were found whole
+
+
+def planned(graph: Graph, store: Store, redo: Sequence[str] = ()) -> Planned:
+    """Raises InputError for names in `redo` that no stage of the graph has."""
+    stages = plan([graph.product], lambda stage: False).needed
+    _refuse_unknown(redo, stages)
+    look = _Look(store, _whole_and_shards(redo, stages))
+    for stage in stages:
+        look.judge(stage)
+    anew = [stage for stage in stages if stage.address in look.again]
+    work = plan([*anew, graph.product], look.is_sound)
+    damaged = {address: Damage(fault, _usd(graph, store, address)) for address, fault in look.damaged.items()}
+    return Planned(
+        work,
+        stages,
+        damaged,
+        again=look.again,
+        stale=look.stale,
+        dear={} if graph.limit_usd is None else _dear(damaged, stages, look.redo, graph.limit_usd),
+        generations={address: StageDirectory(store.root / address).generation for address in look.again},
+        restored=tuple(look.restored),
+        hashed=look.hashed,
+    )
+
+
+def recover(store: Store, found: Planned) -> None:
+    """Write what was lost and can be known, and note what was hashed; sets nothing aside."""
+    for stage in found.stages:
+        directory = store.directory(stage)
+        if stage.address in found.restored:
+            with directory.locked(Rule(wait=False)) as is_ours:  # otherwise its worker is about to publish it
+                if is_ours:
+                    restore(directory)
+        with suppress(StoreError, OSError):
+            if directory.is_done and not (directory.path / OUT).exists():
+                point_to(directory, directory.out)
+        if directory.is_done and not directory.stage_file.is_file():
+            write_json(directory.stage_file, describe(stage), durable=False)
+    for address, inodes in found.hashed.items():
+        with suppress(OSError):  # a store that cannot be written: hashed again by the next plan
+            write_json(StageDirectory(store.root / address).hashed_file, inodes, durable=False)
+
+
+def clear(store: Store, found: Planned, take_over: bool = False) -> None:
+    """Recover, and set aside what is to be made again; what it shared with its batch is not continued."""
+    rule = Rule(take_over=take_over)
+    recover(store, found)
+    for address in found.damaged:
+        set_aside(StageDirectory(store.root / address), _faults, rule)
+    asked = [stage for stage in found.stages if found.again.get(stage.address) == REDO]
+    for batch in {stage.batch for stage in asked if stage.batch is not None}:
+        renew_shared(store.shared(batch))
+    for address, generation in found.generations.items():
+        supersede(StageDirectory(store.root / address), generation, rule)
+
+
+@dataclass
+class _Look:
+    """The store as the stages of one graph see it; each record is read once."""
+
+    store: Store
+    redo: frozenset[str]  # addresses
+    damaged: dict[str, str] = field(default_factory=dict[str, str])
+    again: dict[str, str] = field(default_factory=dict[str, str])
+    stale: dict[str, str] = field(default_factory=dict[str, str])
+    restored: list[str] = field(default_factory=list[str])
+    hashed: dict[str, Inodes] = field(default_factory=dict[str, Inodes])
+    records: dict[str, Mapping[str, object] | None] = field(
+        default_factory=dict[str, Mapping[str, object] | None]
+    )  # None: not finished, or damaged
+
+    def judge(self, stage: Stage) -> None:
+        """Whether a finished stage is made again; its inputs were judged before."""
+        record = self._record(stage)
+        if stage.address in self.redo and self.store.is_done(stage):
+            self.again[stage.address] = REDO
+            return
+        if record is None:
+            return
+        made_again = next((each.address for each in stage.rests_on() if each.address in self.again), None)
+        reason = f"{made_again} is made again" if made_again else self._other_bytes(stage, record)
+        if reason is not None:
+            (self.again if stage.code is CodePolicy.FINAL else self.stale)[stage.address] = reason
+
+    def is_sound(self, stage: Stage) -> bool:
+        """Finished, whole, and not to be made again."""
+        if stage.address in self.restored:  # its product was hashed
+            return stage.address not in self.again
+        directory = self.store.directory(stage)
+        if not directory.is_done:
+            self._note_earlier_damage(stage, directory)
+            return False
+        faults, inodes = directory.new_faults()
+        if faults:
+            self.damaged[stage.address] = faults[0]
+        elif inodes:
+            self.hashed[stage.address] = inodes
+        return not faults and stage.address not in self.again
+
+    def _note_earlier_damage(self, stage: Stage, directory: StageDirectory) -> None:
+        """Of a product that has lost its record, or was set aside before and not made again since."""
+        if is_at_work(directory.path):
+            return
+        if published_before(directory) is not None:
+            self.damaged[stage.address] = f"{directory.record_file.name}: missing"
+        elif earlier := sorted(directory.path.glob("damaged-*")):
+            self.damaged[stage.address] = f"set aside before, in {earlier[-1].name}/"
+
+    def _other_bytes(self, stage: Stage, record: Mapping[str, object]) -> str | None:
+        """An input that is not what this product was made from."""
+        read = record.get("inputs", {})
+        for each in stage.rests_on() if isinstance(read, dict) else ():
+            before, now = read.get(each.address), self._digest(each) if each.address in read else None
+            if before is not None and now is not None and before != now:
+                return f"{shortened(cite(each.address, before))} was read, which is @{now[:4]} now"
+        return None
+
+    def _digest(self, stage: Stage) -> str | None:
+        record = self._record(stage)
+        return None if record is None else self.store.directory(stage).digest_by(record)
+
+    def _record(self, stage: Stage) -> Mapping[str, object] | None:
+        if stage.address not in self.records:
+            self.records[stage.address] = self._read(stage)
+        return self.records[stage.address]
+
+    def _read(self, stage: Stage) -> Mapping[str, object] | None:
+        directory = self.store.directory(stage)
+        with suppress(StoreError, OSError):  # not finished, or damaged
+            return directory.read_record()
+        record = None if is_at_work(directory.path) else restorable(directory)
+        if record is not None:
+            self.restored.append(stage.address)
+        return record
+
+
+def _faults(directory: StageDirectory) -> list[str]:
+    if published_before(directory) is not None:
+        return [f"{directory.record_file.name}: missing"]
+    return directory.new_faults()[0]
+
+
+def _usd(graph: Graph, store: Store, address: str) -> float | None:
+    """What a damaged product took, or what it is expected to take."""
+    directory = StageDirectory(store.root / address)
+    for place in (directory, *map(StageDirectory, sorted(directory.path.glob("damaged-*"), reverse=True))):
+        for record in records(place):
+            return float(record["usd"])
+    return graph.estimates[address].usd if address in graph.estimates else None
+
+
+def _dear(
+    damaged: Mapping[str, Damage], stages: Sequence[Stage], redo: frozenset[str], limit_usd: float
+) -> dict[str, Damage]:
+    """Expensive products that nobody asked for again, the whole of them dearer than the limit."""
+    expensive = {stage.address for stage in stages if stage.code is CodePolicy.EXPENSIVE} - redo
+    found = {address: damage for address, damage in damaged.items() if address in expensive}
+    prices = [damage.usd for damage in found.values()]
+    is_within = all(usd is not None for usd in prices) and sum(usd or 0.0 for usd in prices) <= limit_usd
+    return {} if is_within else found
+
+
+def _whole_and_shards(redo: Sequence[str], stages: Sequence[Stage]) -> frozenset[str]:
+    """Addresses of the stages of these names; what is made in shards is made anew with all of them."""
+    chosen = {stage.address for stage in stages if stage.name in redo}
+    for stage in stages:
+        parts = {stage.address, *(shard.address for shard in stage.shards)}
+        if stage.shards and parts & chosen:
+            chosen |= parts
+    return frozenset(chosen)
+
+
+def _refuse_unknown(redo: Sequence[str], stages: Sequence[Stage]) -> None:
+    known = dict.fromkeys(stage.name for stage in stages)
+    for name in redo:
+        if name not in known:
+            raise InputError(f"redo {name}: no such stage in this command. Known here: {', '.join(known)}.")

@@ -1,0 +1,182 @@
+"""What a compute node can do in the store: `python -m sweep.slurm.probe store/submissions/ID JOB`, in its first job.
+
+Writes probe.json into the submission, and `sweep status` shows what is wrong with it. Where nothing could be published,
+as files cannot be made, linked or renamed, the job ends at once with one line instead of after hours of work.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+
+from sweep.claims.file_system import lock_option, mount_of
+from sweep.json_files import write_json
+
+LEAST_FREE_GIB = 10.0
+LEAST_FREE_INODES = 10_000
+MOST_SKEW_S = 5.0
+APPEARS_WITHIN_S = 3.0  # what another machine has just written, where attributes are cached
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The content of probe.json."""
+
+    host: str
+    at: str
+    file_system: str
+    mounted_at: str
+    options: tuple[str, ...]
+    lock_option: str | None  # that keeps locks on one machine
+    locks: str  # "" if a lock keeps a second one out, or else what happens
+    is_visible: bool  # what the submitting host wrote before it called sbatch
+    skew_s: float  # clock of the file system less that of this machine
+    free_gib: float
+    free_inodes: int | None  # None: the file system does not count them
+
+
+class Unusable(Exception):
+    """Nothing could be published here: one line."""
+
+
+def probe(submission: Path, job: str, host: str) -> Probe:
+    """Try what workers need in a folder of its own, which is removed. Raises Unusable."""
+    place = submission / f".probe-{secrets.token_hex(4)}"
+    mount = mount_of(submission)
+    try:
+        _attempt("make a directory", place, lambda: place.mkdir())
+        skew_s = _writes(place)
+        return Probe(
+            host=host,
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            file_system=mount.file_system,
+            mounted_at=str(mount.mounted_at),
+            options=mount.options,
+            lock_option=lock_option(mount),
+            locks=_locks(place / "lock"),
+            is_visible=_appears(submission / "jobs", job),
+            skew_s=round(skew_s, 3),
+            **_free(submission),
+        )
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def warnings_of(found: Probe) -> Iterator[str]:
+    """What is wrong, short enough to stand beside others on a line."""
+    where = f"{found.file_system} at {found.mounted_at}"
+    if found.lock_option is not None:
+        yield f"locks do not reach other machines ({where}, {found.lock_option})"
+    if found.locks:
+        yield f"locks: {found.locks} ({where})"
+    if not found.is_visible:
+        yield f"what the submitting host wrote is not seen after {APPEARS_WITHIN_S:.0f} s"
+    if abs(found.skew_s) > MOST_SKEW_S:
+        yield f"clock of the store {found.skew_s:+.0f} s against the node's"
+    if found.free_gib < LEAST_FREE_GIB:
+        yield f"{found.free_gib:.1f} GiB free"
+    if found.free_inodes is not None and found.free_inodes < LEAST_FREE_INODES:
+        yield f"{found.free_inodes:,} inodes free"
+
+
+def _writes(place: Path) -> float:
+    """Write, link, rename as publication does; the clock skew in seconds."""
+    first, second, third = place / "first", place / "second", place / "third"
+    before = time.time()
+    _attempt("write a file", first, lambda: _write(first))
+    skew_s = skew(before, first.stat().st_mtime, time.time())
+    _attempt("link a file", second, lambda: os.link(first, second))
+    try:
+        os.link(first, second)
+    except FileExistsError:
+        pass
+    else:
+        raise Unusable(f"{second}: linking over a file that is there succeeds, so two could publish one stage.")
+    _attempt("rename a file", third, lambda: first.replace(third))
+    return skew_s
+
+
+def skew(before: float, stamped: float, after: float) -> float:
+    """How far a time stamp lies outside of the time in which it was given, in seconds; negative: before it."""
+    return max(stamped - after, 0.0) + min(stamped - before, 0.0)
+
+
+def _write(path: Path) -> None:
+    with path.open("w", encoding="ascii") as file:
+        file.write("here\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _attempt(what: str, path: Path, act: Callable[[], object]) -> None:
+    try:
+        act()
+    except OSError as error:
+        mount = mount_of(path.parent)
+        raise Unusable(
+            f"{path}: {socket.gethostname()} cannot {what} ({os.strerror(error.errno or 0)};"
+            f" {mount.file_system} at {mount.mounted_at}, {','.join(mount.options[:6])})."
+        ) from None
+
+
+def _locks(path: Path) -> str:
+    """Whether a lock that is held keeps a second one out; "" if so."""
+    with path.open("w", encoding="ascii") as one, path.open("a", encoding="ascii") as other:
+        try:
+            flock(one, LOCK_EX | LOCK_NB)
+        except OSError as error:
+            return f"not supported, {os.strerror(error.errno or 0)}"
+        try:
+            flock(other, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return ""
+        except OSError as error:
+            return "" if error.errno == errno.EACCES else f"refused, {os.strerror(error.errno or 0)}"
+    return "two hold the same one at once"
+
+
+def _appears(folder: Path, job: str) -> bool:
+    """Whether the note that the submitting host wrote right before sbatch is there, soon."""
+    until = time.monotonic() + APPEARS_WITHIN_S
+    while not any((folder / f"{job}.{kind}").exists() for kind in ("sending", "job")):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _free(path: Path) -> dict[str, float | int | None]:
+    found = os.statvfs(path)
+    return {
+        "free_gib": round(found.f_bavail * found.f_frsize / GIB, 1),
+        "free_inodes": found.f_favail if found.f_files else None,
+    }
+
+
+def main(submission: Path, job: str) -> int:
+    """Probe, write it down; exit status 1 with one line if nothing can be published from here."""
+    try:
+        found = probe(submission, job, socket.gethostname())
+        warnings = list(warnings_of(found))
+        write_json(submission / "probe.json", {**asdict(found), "warnings": warnings})
+    except (Unusable, OSError) as error:
+        print(f"store: {error} No stage could be published. Choose another store, or ask the site.", file=sys.stderr)
+        return 1
+    for line in warnings:
+        print(f"store: {line}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1]), sys.argv[2]))

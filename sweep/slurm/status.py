@@ -1,0 +1,173 @@
+"""What became of each element of a submission, from the store and from what SLURM says. Pure.
+
+The store decides: an element whose stages all have a record is done, whatever SLURM calls it. SLURM tells the rest, as
+far as it remembers: a cancelled element of a waiting array leaves no trace at all there, so unknown means lost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from sweep.slurm.jobs import Element, SlurmJob, linked
+
+
+class TaskState(Enum):
+    """Values are what people are told."""
+
+    DONE = "done"
+    RUNNING = "running"
+    WAITING = "waiting"
+    FAILED = "failed"
+    BLOCKED = "blocked"  # what it waits for failed
+    CANCELLED = "cancelled"
+    LOST = "lost"  # not done, and SLURM does not know it
+    UNSENT = "not submitted"
+    UNKNOWN = "unknown"  # not done, and no SLURM here to ask
+
+    @property
+    def is_alive(self) -> bool:
+        return self in (TaskState.RUNNING, TaskState.WAITING)
+
+
+AGAIN = (
+    TaskState.FAILED,
+    TaskState.BLOCKED,
+    TaskState.CANCELLED,
+    TaskState.LOST,
+    TaskState.UNSENT,
+)  # what `resume` submits
+
+
+@dataclass(frozen=True)
+class SlurmInfo:
+    """One element as SLURM sees it."""
+
+    state: str  # SLURM's word: PENDING, RUNNING, TIMEOUT, ...
+    reason: str = ""
+    elapsed: str = ""
+    nodes: str = ""
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.state in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
+
+    @property
+    def is_alive(self) -> bool:
+        return self.is_waiting or self.state in (
+            *("RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING"),
+            *("STAGE_OUT", "RESIZING", "RESV_DEL_HOLD", "REQUEUE_FED"),
+        )
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """One element, and how it stands."""
+
+    job: str
+    index: int
+    element: Element
+    job_id: str | None  # "17" or "17_3"; None: never submitted
+    state: TaskState
+    seen: SlurmInfo | None
+
+    @property
+    def is_ending(self) -> bool:
+        """It will be done, failed or cancelled, and SLURM does not tell yet which."""
+        return self.state.is_alive and self.seen is not None and self.seen.state == "COMPLETING"
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """What the store says of stages, by address."""
+
+    done: Collection[str]
+    failed: Collection[str]
+    is_published: bool = False
+
+
+def task_statuses(
+    jobs: Sequence[SlurmJob], ids: Mapping[str, str], disk: StoreInfo, seen: Mapping[str, SlurmInfo] | None
+) -> list[TaskStatus]:
+    """Every element of every job; `seen` is None where there is no SLURM to ask."""
+    found: list[TaskStatus] = []
+    stuck: set[str] = set()  # stages that nothing makes, as it failed or is blocked
+    for job in jobs:
+        for index, element in enumerate(job.elements):
+            job_id = element_id(job, ids.get(job.name), index)
+            known = seen.get(job_id) if seen is not None and job_id is not None else None
+            state = _state(element, job_id, disk, seen)
+            if state in (TaskState.CANCELLED, TaskState.LOST) and not stuck.isdisjoint(element.waits_for):
+                state = TaskState.BLOCKED  # accounting does not tell why, and what is long over is forgotten
+            stuck.difference_update(element.stages)
+            if state in (TaskState.FAILED, TaskState.BLOCKED):
+                stuck.update(address for address in element.stages if address not in disk.done)
+            found.append(TaskStatus(job.name, index, element, job_id, state, known))
+    return found
+
+
+def element_id(job: SlurmJob, job_id: str | None, index: int) -> str | None:
+    """How SLURM calls one element: "17_3" of an array, "17" of a single job."""
+    return job_id if job_id is None or len(job.elements) == 1 else f"{job_id}_{index}"
+
+
+def _state(element: Element, job_id: str | None, disk: StoreInfo, seen: Mapping[str, SlurmInfo] | None) -> TaskState:
+    if all(address in disk.done for address in element.stages) if element.stages else disk.is_published:
+        return TaskState.DONE
+    if job_id is None:
+        return TaskState.UNSENT
+    known = seen.get(job_id) if seen is not None else None
+    if known is not None and known.is_alive:
+        return TaskState.WAITING if known.is_waiting else TaskState.RUNNING
+    if any(address in disk.failed for address in element.stages):
+        return TaskState.FAILED
+    if seen is None:
+        return TaskState.UNKNOWN
+    if known is None:
+        return TaskState.LOST
+    if known.state.startswith("CANCELLED"):
+        return TaskState.BLOCKED if "Dependency" in known.reason else TaskState.CANCELLED
+    return TaskState.FAILED
+
+
+def again(jobs: Sequence[SlurmJob], now: Sequence[TaskStatus], turn: int) -> tuple[SlurmJob, ...]:
+    """The jobs that make what is neither done nor alive, grouped as before: "03-answers.r2" on the second turn."""
+    wanted = {(each.job, each.index) for each in now if each.state in AGAIN}
+    left: list[SlurmJob] = []
+    for job in jobs:
+        elements = tuple(each for index, each in enumerate(job.elements) if (job.name, index) in wanted)
+        if elements:
+            name = f"{job.name.partition('.r')[0]}.r{turn}"
+            left.append(dataclasses.replace(job, name=name, elements=elements, after=(), after_each=()))
+    return linked(left)
+
+
+def alive_before(job: SlurmJob, now: Sequence[TaskStatus]) -> list[str]:
+    """Ids of elements still under way that a resumed job has to wait for: they make what it needs, or a part of it."""
+    needed = {address for element in job.elements for address in (*element.waits_for, *element.stages)}
+    return [
+        each.job_id
+        for each in now
+        if each.state.is_alive and each.job_id is not None and needed & set(each.element.stages)
+    ]
+
+
+def latest(now: Sequence[TaskStatus]) -> list[TaskStatus]:
+    """Of elements that were submitted again only the last."""
+    return list({each.element.stages: each for each in now}.values())
+
+
+def elements_of(name: str) -> Iterator[str]:
+    """ "17" is itself, "17_[0-2,5%4]" is 17_0, 17_1, 17_2, 17_5."""
+    job, _, rest = name.partition("_")
+    if not rest:
+        yield job
+        return
+    for part in rest.strip("[]").partition("%")[0].split(","):
+        bounds = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        if bounds:
+            low, high, step = int(bounds[1]), int(bounds[2] or bounds[1]), int(bounds[3] or 1)
+            yield from (f"{job}_{index}" for index in range(low, high + 1, step))

@@ -1,0 +1,111 @@
+"""What a computation asks of the file system, and the answers it gets: with the same answers it gives the same result.
+
+The answers say nothing of times and inodes: the bytes of a file are known by their sha256, a file that is not there by
+its absence, a folder by the names in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Given: TypeAlias = Mapping[str, Mapping[str, Any]]  # answers as JSON, by question and by what was asked about
+
+
+class FileQuestion(Enum):
+    """In the order in which they are asked again: what is no file any more is not opened."""
+
+    EXISTS = "exists"
+    IS_FOLDER = "is_folder"
+    IS_FILE = "is_file"
+    REAL_PATH = "real_path"  # without links
+    NAMES = "names"  # in a folder
+    SHA256 = "sha256"
+    HOME_OF_PACKAGE = "home_of_package"  # the folder from which Python would import it; None: it would not
+
+
+class FileAnswers:
+    """Asks, and keeps the answers. Within one computation nothing is asked twice."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, dict[str, Any]] = {}
+        self._contents: dict[Path, bytes] = {}
+
+    def exists(self, path: Path) -> bool:
+        return bool(self._ask(FileQuestion.EXISTS, path))
+
+    def is_folder(self, path: Path) -> bool:
+        return bool(self._ask(FileQuestion.IS_FOLDER, path))
+
+    def is_file(self, path: Path) -> bool:
+        return bool(self._ask(FileQuestion.IS_FILE, path))
+
+    def real_path(self, path: Path) -> Path:
+        return Path(self._ask(FileQuestion.REAL_PATH, path))
+
+    def names(self, folder: Path) -> list[str]:
+        return list(self._ask(FileQuestion.NAMES, folder))
+
+    def content(self, path: Path) -> bytes:
+        """Raises OSError if it cannot be read."""
+        if path not in self._contents:
+            self._contents[path] = path.read_bytes()
+            self.given.setdefault(FileQuestion.SHA256.value, {})[str(path)] = _sha256(self._contents[path])
+        return self._contents[path]
+
+    def home_of_package(self, name: str) -> Path | None:
+        place = self._ask(FileQuestion.HOME_OF_PACKAGE, name)
+        return None if place is None else Path(place)
+
+    def _ask(self, question: FileQuestion, about: Path | str) -> Any:
+        known = self.given.setdefault(question.value, {})
+        if str(about) not in known:
+            known[str(about)] = ASK[question](str(about))
+        return known[str(about)]
+
+
+def still_given(given: Given) -> bool:
+    """Whether every question has the same answer now."""
+    if not set(given) <= {question.value for question in FileQuestion}:
+        return False
+    asked = (
+        (question, about, before)
+        for question in FileQuestion
+        for about, before in given.get(question.value, {}).items()
+    )
+    try:
+        return all(ASK[question](about) == before for question, about, before in asked)
+    except OSError:  # a file that was read, and cannot be
+        return False
+
+
+@cache
+def _home_of_package(name: str) -> str | None:
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not (spec.submodule_search_locations or spec.origin):
+        return None
+    place = next(iter(spec.submodule_search_locations or ()), None) or spec.origin or ""
+    return str(Path(place).resolve().parent)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+ASK: Mapping[FileQuestion, Callable[[str], Any]] = {
+    FileQuestion.EXISTS: lambda path: Path(path).exists(),
+    FileQuestion.IS_FOLDER: lambda path: Path(path).is_dir(),
+    FileQuestion.IS_FILE: lambda path: Path(path).is_file(),
+    FileQuestion.REAL_PATH: lambda path: str(Path(path).resolve()),
+    FileQuestion.NAMES: lambda folder: sorted(each.name for each in Path(folder).iterdir()),
+    FileQuestion.SHA256: lambda path: _sha256(Path(path).read_bytes()),
+    FileQuestion.HOME_OF_PACKAGE: _home_of_package,
+}

@@ -1,0 +1,122 @@
+"""What a worker writes about a stage beside its product: how far it is, what it took, why it failed.
+
+record.json     key, request_key, generation, identity, summary, seconds, usd, shards, inputs: digests by address,
+                source: {roots, files: digests by file} of the code, finished_at, provenance; once published, files
+failed.json     error, message, traceback, failed_at
+progress.json   done, total, unit
+
+failed.json of a stage for people: why it failed, on one line, whatever stands in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sweep.core.stage import Finished
+from sweep.json_files import StoreError, read_json
+from sweep.secrets import redacted
+from sweep.store.directory import StageDirectory
+from sweep.store.permission import explained
+
+PROGRESS_INTERVAL_S = 0.2
+
+
+@dataclass
+class Clock:
+    """Seconds since the last call: what each stage of a batch took, adding up to the whole."""
+
+    last: float = field(default_factory=time.monotonic)
+
+    def lap(self) -> float:
+        before, self.last = self.last, time.monotonic()
+        return self.last - before
+
+
+@dataclass(frozen=True)
+class RunOrigin:
+    """What a product was made from."""
+
+    code: Mapping[str, Any]  # roots, and digests of their source by file
+    inputs: Mapping[str, str]  # digests of the products that were read, by address
+    generation: int
+    provenance: Mapping[str, Any]
+
+
+def record_of(
+    stage: Mapping[str, Any],
+    finished: Finished,
+    seconds: float,
+    shards: Sequence[Mapping[str, Any]],
+    origin: RunOrigin,
+) -> dict[str, Any]:
+    """What is made in shards took what these took, by their records, and the seconds of putting them together."""
+    usd = seconds * float(stage["settings"].get("usd_per_hour", 0.0)) / 3600
+    return {
+        "key": finished.key,
+        "request_key": stage.get("request_key"),
+        "generation": origin.generation,
+        "identity": stage["identity"],
+        "summary": dict(finished.summary),
+        "seconds": round(seconds + sum(each["seconds"] for each in shards), 3),
+        "usd": round(usd + sum(each["usd"] for each in shards), 6),
+        "shards": [each["key"] for each in shards],
+        "inputs": dict(origin.inputs),
+        "source": dict(origin.code),
+        "finished_at": now(),
+        "provenance": dict(origin.provenance),
+    }
+
+
+def now() -> str:
+    """The moment, as it is written down everywhere."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def failure_of(error: Exception) -> dict[str, Any]:
+    """Of the error that is being handled, without what this environment keeps secret."""
+    return {
+        "error": redacted(f"{type(error).__name__}: {error}"),
+        "message": redacted(explained(error) if isinstance(error, OSError) else str(error)),
+        "traceback": redacted(traceback.format_exc()),
+        "failed_at": now(),
+    }
+
+
+def reporter(directory: StageDirectory) -> Callable[[int, int, str], None]:
+    """A reporter that keeps progress.json fresh without slowing the work."""
+    last = 0.0
+
+    def report(done: int, total: int, unit: str) -> None:
+        nonlocal last
+        at = time.monotonic()
+        if at - last < PROGRESS_INTERVAL_S and done < total:
+            return
+        last = at
+        aside = directory.progress_file.with_suffix(".aside")
+        aside.write_text(json.dumps({"done": done, "total": total, "unit": unit}), encoding="utf-8")
+        aside.replace(directory.progress_file)
+
+    return report
+
+
+def failure_message(failed: Path) -> str:
+    """Why a stage failed, as it has written it down; or that this cannot be read."""
+    try:
+        message = read_json(failed).get("message")
+    except (StoreError, OSError):
+        message = None
+    if not isinstance(message, str) or not message.strip():
+        return f"why cannot be read any more: {failed.name} is damaged. Its log says more."
+    return failure_line(message)
+
+
+def failure_line(text: str) -> str:
+    """Every stretch of blanks and new lines as one blank."""
+    return " ".join(text.split())
