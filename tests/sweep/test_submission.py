@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from s1.config import EngineKind
+from s1.generate.engines import installed
 from sweep.attempt import begin
 from sweep.compose import Composition, Entry, compose_entry
 from sweep.contract import Estimate, Launch, LaunchKind, Request
@@ -340,6 +342,29 @@ def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: No
     status, said = sweep("resume", "yes=true")
     assert status == 1 and "sbatch: not found here" in said
     assert the_submission(tmp_path / "store", None, is_own).ids() == {}
+
+
+@pytest.mark.skipif(installed(EngineKind.VLLM)["vllm"] is not None, reason="vLLM is installed here")
+def test_a_dry_run_is_written_where_the_engine_is_not_installed_and_is_not_sent_from_there(
+    tmp_path: Path, no_slurm: None
+) -> None:
+    def sweep(*words: str) -> tuple[int, str]:
+        places = [f"store={tmp_path / 'store'}", f"results={tmp_path / 'results'}"]
+        done = subprocess.run(
+            [sys.executable, "-m", "sweep", *words, *places], cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    command = ("+experiment=smoke", "engine=vllm", "launch=slurm")
+    status, said = sweep(*command, "launch.dry_run=true", "-m")
+    assert status == 0, said
+    assert "vllm: not installed, and engine=vllm computes with it." in said
+    assert "to submit it: install what is not here, as jobs use this environment, then give the command again." in said
+    assert list(the_submission(tmp_path / "store", None, is_own).path.glob("**/*.sbatch"))
+    status, said = sweep("resume", "yes=true")
+    assert status == 1 and "its jobs use this environment. Then give its command again" in said
+    status, said = sweep(*command, "-m")
+    assert status == 1 and "vllm: not installed" in said
 
 
 def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
