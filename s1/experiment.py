@@ -29,7 +29,7 @@ from s1.generate.methods.registry import method_of
 from s1.impossible import check_data, check_model, check_task, check_training
 from s1.own_model import described
 from s1.recipe import Data
-from s1.resources import Cost, Machine, Track
+from s1.resources import Cost, Kind, Machine, Track
 from sweep.contract import Launch, check_name
 from sweep.ranges import FreeText, Seed, Text
 
@@ -84,6 +84,7 @@ class Experiment:
             _check_task,
             _check_generate,
             _check_engine,
+            _check_launch,
         ):
             check(self)
 
@@ -150,6 +151,13 @@ def _check_generate(x: Experiment) -> None:
         raise ConfigError(
             f"generate.samples {x.generate.samples}: greedy samples are all equal. Set generate.temperature above 0."
         )
+
+
+def _check_launch(x: Experiment) -> None:
+    known = [kind.value for kind in Kind]
+    for script in x.launch.minutes:
+        if script not in known:
+            raise ConfigError(f"launch.minutes.{script}: no such script. Known: {', '.join(known)}.")
 
 
 def _check_engine(x: Experiment) -> None:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from s1.config import ConfigError
-from s1.data.pool import check_columns
+from s1.data.columns import check_columns
 from s1.evaluate.rows import rows_of_file
 from s1.evaluate.task_files import TASKS, task_file
 from s1.recipe import Pool

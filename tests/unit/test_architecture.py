@@ -123,6 +123,7 @@ RANKS = (
     ("s1.cost", 0),
     ("s1.stats.*", 0),
     ("s1.data.dial", 0),
+    ("s1.data.columns", 0),
     ("s1.data.decontaminate", 0),
     ("s1.data.quality", 0),
     ("s1.data.select", 0),
