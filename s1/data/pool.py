@@ -18,7 +18,6 @@ from random import Random
 from typing import Any
 
 from s1.config import ConfigError, Hub
-from s1.data.decontaminate import ASKED_BEFORE
 from s1.data.dial import Family
 from s1.data.funnel import Drop, step_of, write_funnel
 from s1.data.hub import rows_at
@@ -69,6 +68,8 @@ def dial_rows(pool: Pool) -> Iterator[PoolRow]:
 
 def candidates(pool: Pool, objects: Iterable[Mapping[str, Any]]) -> tuple[list[PoolRow], list[Drop]]:
     """Rows in our words; those without a question, and those whose question was there before, are dropped."""
+    from s1.data.decontaminate import ASKED_BEFORE  # brings numpy, which planning does not wait for
+
     kept: dict[str, PoolRow] = {}
     drops = []
     for raw in objects:
