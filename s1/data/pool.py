@@ -70,6 +70,7 @@ def dial_rows(pool: Pool) -> Iterator[PoolRow]:
 
 def candidates(pool: Pool, objects: Iterable[Mapping[str, Any]]) -> tuple[list[PoolRow], list[Drop]]:
     """Rows in our words; those without a question, and those whose question was there before, are dropped."""
+
     kept: dict[str, PoolRow] = {}
     drops = []
     for raw in objects:
