@@ -8,7 +8,7 @@ from pathlib import Path
 
 from s1.config.data import Pool
 from s1.config.schema import ConfigError
-from s1.data.pool import check_columns
+from s1.data.columns import check_columns
 from s1.evaluate.rows import rows_of_file
 from s1.evaluate.task_files import TASKS, task_file
 from s1.records import read_objects

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from s1.config.data import Data, PoolKind, Selection
-from s1.config.resources import Cost, Machine, Track, filled
+from s1.config.resources import Cost, JobKind, Machine, Track, filled
 from s1.config.schema import (
     Architecture,
     Budget,
@@ -235,6 +235,7 @@ class PointConfig:
         object.__setattr__(self, "model", described("model", self.model))
         object.__setattr__(self, "data", _with_described_solvers(self.data))
         for check in (
+            _check_launch,
             _check_model,
             _check_data,
             _check_budget,
@@ -252,6 +253,13 @@ def _with_described_solvers(data: Data) -> Data:
         name: described(f"data.difficulty.solvers.{name}", solver) for name, solver in data.difficulty.solvers.items()
     }
     return replace(data, difficulty=replace(data.difficulty, solvers=solvers))
+
+
+def _check_launch(x: PointConfig) -> None:
+    known = [kind.value for kind in JobKind]
+    for script in x.launch.minutes:
+        if script not in known:
+            raise ConfigError(f"launch.minutes.{script}: no such script. Known: {', '.join(known)}.")
 
 
 def _check_model(x: PointConfig) -> None:

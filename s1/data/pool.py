@@ -17,8 +17,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from s1.config.data import Columns, Conversation, Pool, PoolKind
+from s1.config.data import Conversation, Pool, PoolKind
 from s1.config.schema import ConfigError, Hub
+from s1.data.columns import check_columns
 from s1.data.filter import ASKED_BEFORE
 from s1.data.funnel import Drop, funnel_step, write_funnel
 from s1.dial import Family
@@ -69,6 +70,7 @@ def dial_rows(pool: Pool) -> Iterator[PoolRow]:
 
 def pool_candidates(pool: Pool, objects: Iterable[Mapping[str, Any]]) -> tuple[list[PoolRow], list[Drop]]:
     """Rows in our words; those without a question, and those whose question was there before, are dropped."""
+
     kept: dict[str, PoolRow] = {}
     drops = []
     for raw in objects:
@@ -99,18 +101,6 @@ def _objects(work: Work[PoolConfig], pool: Pool) -> Iterable[Mapping[str, Any]]:
     return rows
 
 
-def check_columns(pool: Pool, first: Mapping[str, Any] | None) -> None:
-    """Raises ConfigError unless there is a first row, with the columns that the pool names."""
-    if first is None:
-        raise ConfigError(f"data.pool {pool.name}: no rows. Give a file or a dataset that has some.")
-    for name in _named(pool):
-        if name not in first:
-            raise ConfigError(
-                f"data.pool.columns {name!r}: no such column in {pool.name} (there: {', '.join(first)})."
-                " Name one of these, or null."
-            )
-
-
 def _of_file(path: Path) -> Iterable[Mapping[str, Any]]:
     if path.suffix != ".parquet":
         return list(read_objects(path))
@@ -129,15 +119,6 @@ def _of_hub(hub: Hub | None) -> Iterable[Mapping[str, Any]]:
     if hub is None:
         raise ConfigError("data.pool.hub null: nothing to load. Name a dataset, or choose data.pool.kind=file.")
     return rows_at(hub, "data.pool.hub", "name a local copy: pool@data.pool=file data.pool.file=FILE")
-
-
-def _named(pool: Pool) -> list[str]:
-    """The columns that the pool says it has."""
-    if pool.conversation:
-        return [pool.conversation.column]
-    columns: Columns = pool.columns
-    optional = (columns.solution, columns.source, columns.thinking, columns.answer, columns.domain)
-    return [columns.question, *(name for name in optional if name is not None)]
 
 
 def _row(pool: Pool, raw: Mapping[str, Any]) -> PoolRow:

@@ -70,7 +70,7 @@ def test_a_store_whose_locks_do_not_lock_is_not_pruned_under_a_sweep(shim: Path,
     assert done.returncode == 1
     assert (
         f"a prune or a mend is at work. Run the command again when that has ended. Held by {this_process().host}"
-        in (" ".join(done.stdout.split()))
+        in (" ".join(done.stderr.split()))
     )
     assert not list(store.root.glob(".*.json"))
 

@@ -17,7 +17,8 @@ import pytest
 from sweep.claims.claim import TOKEN, Rule, claimed, holder_of, is_at_work
 from sweep.claims.holder import Fate, Holder, Inspect, fate_of, holder_text, read_holder, started_at, this_process
 from sweep.claims.job_fate import fate_by
-from sweep.claims.lock import conflicts
+from sweep.claims.lock import Hold, conflicts
+from sweep.claims.store_hold import store_held
 from sweep.core.provenance import PROJECT
 from sweep.json_files import StoreError
 from tests.support.holders import token_of, write
@@ -25,8 +26,6 @@ from tests.support.holders import token_of, write
 HERE = Holder(
     "b" * 16, "n1", "boot-2", "machine-1", 70, 700, "pid:[1]", "c", "17_3", 1, "ann", "2026-01-02T00:00:00+00:00"
 )
-
-
 BEFORE = dataclasses.replace(HERE, token="a" * 16, pid=50, started=500, job=None, restart=0)
 
 
@@ -43,17 +42,9 @@ def ask(
 
 
 ELSEWHERE = dataclasses.replace(BEFORE, host="n2", boot="boot-9", machine="machine-2")
-
-
 EARLIER_BOOT = dataclasses.replace(BEFORE, boot="boot-1")
-
-
 AFTER_BOOT = ask(booted="2026-01-03T00:00:00+00:00")
-
-
 CONTAINER = dataclasses.replace(BEFORE, pid_space="pid:[2]")
-
-
 JOB = dataclasses.replace(ELSEWHERE, job="17_3", cluster="c")
 
 
@@ -287,3 +278,26 @@ def test_a_process_in_a_container_of_this_machine_is_known_by_its_lock(place: Pa
 
 def test_locks_are_known_to_work_here(place: Path) -> None:
     assert conflicts(place / "lock")
+
+
+def test_tokens_of_sweeps_that_have_ended_are_removed(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
+    (tmp_path / f".shared-{'a' * 16}.json").write_text(holder_text(token_of(other)), encoding="utf-8")
+    with pytest.raises(StoreError, match=f"pid {other.pid} "), store_held(tmp_path, Hold.ALONE):
+        pass
+    other.kill()
+    other.wait()
+    with store_held(tmp_path, Hold.ALONE):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_a_sweep_that_cannot_be_asked_is_named_with_its_file(tmp_path: Path) -> None:
+    file = tmp_path / f".shared-{'a' * 16}.json"
+    file.write_text(
+        holder_text(dataclasses.replace(this_process(), host="node7", boot="b", machine="m")), encoding="utf-8"
+    )
+    refused = pytest.raises(StoreError, match=f"Held by node7 .*if it is gone, remove {file}")
+    with refused, store_held(tmp_path, Hold.ALONE):
+        pass
+    with store_held(tmp_path, Hold.SHARED):
+        pass

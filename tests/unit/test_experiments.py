@@ -20,8 +20,6 @@ from sweep.core.stage import Stage
 from sweep.plan.graph import plan
 
 NESTED = ("experiment", "thinking_format", "pool", "filters", "teacher")  # groups without a place of their own
-
-
 EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiment").glob("*.yaml"))
 
 
@@ -51,7 +49,7 @@ def test_every_option_of_every_group_composes() -> None:
     groups = [path for path in CONFIG.iterdir() if path.is_dir() and path.name not in NESTED]
     for group in groups:
         for option in group.glob("*.yaml"):
-            if (group.name, option.stem) == ("model", "own"):  # needs a directory: tests/s1/test_local_files.py
+            if (group.name, option.stem) == ("model", "own"):  # needs a directory: tests/unit/s1/test_local_files.py
                 continue
             compose([f"{group.name}={option.stem}", "task=dial", *_companions(group.name, option.stem)])
 

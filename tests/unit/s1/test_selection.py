@@ -230,7 +230,6 @@ def test_what_cannot_be_drawn_is_refused() -> None:
     [
         ({"strategy": Strategy.ALL, "examples": 3}, "strategy all takes all rows"),
         ({"strategy": Strategy.RANDOM}, "strategy random takes a number"),
-        ({"strategy": Strategy.RANDOM, "examples": 0}, "examples 0: nothing to train on"),
         ({"strategy": Strategy.LONGEST, "examples": 3, "favour_long": False}, "belong to diverse"),
         ({"strategy": Strategy.RANDOM, "examples": 3, "seed_set": SeedSet([AIME], {})}, "belong to diverse"),
     ],

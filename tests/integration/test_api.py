@@ -17,7 +17,7 @@ import s1
 from s1.generate.trace import Part, TokenOrigin
 from s1.records import ScoreRow, TraceRow, read_rows
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 PAGE = PROJECT / "docs" / "python-api.md"
 
 
