@@ -20,7 +20,7 @@ from sweep.console import Console
 from sweep.errors import SweepError, UsageError
 from sweep.results.roots import roots
 from sweep.slurm.ownership import is_own
-from sweep.slurm.submission import submissions, the_submission
+from sweep.slurm.submission import find_submission, submissions
 from sweep.store.directory import Store
 from sweep.suggestions import unknown
 
@@ -137,7 +137,7 @@ def _submission_paths(given: Sequence[str], overrides: Sequence[str]) -> Iterato
 
 def _stages(given: Sequence[str], overrides: Sequence[str]) -> Iterator[str]:
     """Names and addresses of the stages of the submission that is meant."""
-    directory = the_submission(_store(overrides), given[0] if given else None, is_own)
+    directory = find_submission(_store(overrides), given[0] if given else None, is_own)
     for job in directory.read().jobs:
         for element in job.elements:
             for address in element.stages:

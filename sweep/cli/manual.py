@@ -21,7 +21,7 @@ from sweep.local.show import show_damaged
 from sweep.plan.graph import Plan, plan
 from sweep.plan.planning import clear, planned, recover
 from sweep.results.copy import copy_to, refuse_result
-from sweep.slurm.jobs import ScriptShare, script_share
+from sweep.slurm.jobs import ScriptWork, script_work
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import Store
 
@@ -34,9 +34,9 @@ def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) 
     store = Store(composition.entry.store)
     with store.held(Hold.SHARED):
         found = planned(graph, store)
-        share = script_share(found.work, script, CPU)
+        share = script_work(found.work, script, CPU)
         show_damaged(console, found, graph.limit_usd)
-        _say_later(console, share)
+        _show_later(console, share)
         if found.dear or (share.later and not share.here and not share.units):
             return 1
         refuse_unpinned(graph, [*share.here, *(stage for unit in share.units for stage in unit.stages)])
@@ -55,7 +55,7 @@ def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) 
     return 0
 
 
-def _say_later(console: Console, share: ScriptShare) -> None:
+def _show_later(console: Console, share: ScriptWork) -> None:
     for stage in share.later:
         line = f"{stage.address} ({stage.label}): slurm/{stage.resources.script}.sbatch has to be submitted for it."
         console.print(f"  [yellow]later[/yellow]  {escape(line)}", soft_wrap=True)
@@ -102,7 +102,7 @@ def publish_again(console: Console, submission: str | None, to: str | None, over
     if published is None:
         return 1
     if directory is not None:
-        directory.mark(directory.published_file, results=str(published.path))
+        directory.write_marker(directory.published_file, results=str(published.path))
     if target is not None:
         copy_to(published, target)
         console.print(f"copied to {target}", soft_wrap=True, markup=False)

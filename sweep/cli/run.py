@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sweep.claims.lock import Hold
 from sweep.cli.manual import refuse_unpinned
-from sweep.cli.slurm import show_shape, submit
+from sweep.cli.slurm import show_queue, submit
 from sweep.config.compose import Composition, compose, pipeline_of
 from sweep.console import Console
 from sweep.core.pipeline import LaunchKind
@@ -50,7 +50,7 @@ def sweep(composition: Composition, console: Console) -> int:
         show_damaged(console, found, graph.limit_usd)
         show_code(console, code)
         if to_queue and work.needed:
-            show_shape(console, graph, work, store)
+            show_queue(console, graph, work, store)
         is_dry_run = to_queue and graph.launch.dry_run
         missing = [] if is_dry_run else graph.missing_for(work.needed)  # the plan has shown them
         if entry.plan or code.stops or found.dear or missing:

@@ -14,7 +14,7 @@ from sweep.core.pipeline import Launch
 from sweep.local.show import last_progress, read_progress
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.lifecycle import SubmissionStatus
-from sweep.slurm.sbatch import asked_of, log_name, walltime
+from sweep.slurm.sbatch import log_name, requested_resources, walltime
 from sweep.slurm.status import TaskState, TaskStatus
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import StageDirectory, StoreError, read_json
@@ -29,7 +29,7 @@ def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> Non
     """One row for each call of sbatch."""
     table = _table(("job", "elements", "nodes x GPUs", "ranks", "CPUs", "limit", "waits for"), left=("waits for",))
     for job in jobs:
-        asked = asked_of(job.resources, launch)
+        asked = requested_resources(job.resources, launch)
         throttle = f" ({launch.throttle} at a time)" if launch.throttle and len(job.elements) > launch.throttle else ""
         table.add_row(
             escape(job.name),
@@ -50,12 +50,12 @@ def _number(job: str) -> str:
     return job.partition("-")[0]
 
 
-def show_status(console: Console, directory: SubmissionDirectory, situation: SubmissionStatus) -> None:
+def show_status(console: Console, directory: SubmissionDirectory, current: SubmissionStatus) -> None:
     """Every element, and a line on the whole."""
-    elements = situation.elements
+    elements = current.elements
     counts = {state: sum(each.state is state for each in elements) for state in TaskState}
     told = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
-    console.print(f"[bold]{escape(directory.name)}[/bold]: {told}. Asked: {escape(situation.source)}.", soft_wrap=True)
+    console.print(f"[bold]{escape(directory.name)}[/bold]: {told}. Asked: {escape(current.source)}.", soft_wrap=True)
     shown = [each for each in elements if each.state not in (TaskState.DONE, TaskState.WAITING)]
     if len(elements) <= ROWS:
         shown = list(elements)
@@ -65,20 +65,20 @@ def show_status(console: Console, directory: SubmissionDirectory, situation: Sub
     console.print(table)
     if len(shown) < len(elements) or len(shown) > ROWS:
         console.print(f"{len(elements) - min(len(shown), ROWS)} more, not shown")
-    if warnings := _of_probe(directory):
+    if warnings := _probe_warnings(directory):
         line = f"store, as the first job found it: {'; '.join(warnings)}."
         console.print(f"  [yellow]warning[/yellow]  {escape(line)}", soft_wrap=True)
     for line in _failures(directory, elements):
         console.print(line, soft_wrap=True)
     if directory.published_file.exists():
-        console.print(f"published: {escape(_place_of_results(directory))}", soft_wrap=True)
+        console.print(f"published: {escape(_results_place(directory))}", soft_wrap=True)
 
 
-def show_log(console: Console, directory: SubmissionDirectory, standing: TaskStatus, lines: int) -> None:
+def show_log(console: Console, directory: SubmissionDirectory, status: TaskStatus, lines: int) -> None:
     """The last lines of one element's log."""
-    log = directory.logs / _log(standing)
-    place = escape(f"{_stage(standing)}  {log}")
-    console.print(f"[bold]{escape(standing.job_id or standing.job)}[/bold] {place}", soft_wrap=True)
+    log = directory.logs / _log(status)
+    place = escape(f"{_stage(status)}  {log}")
+    console.print(f"[bold]{escape(status.job_id or status.job)}[/bold] {place}", soft_wrap=True)
     if not log.exists():
         console.print("  nothing printed yet")
         return
@@ -130,7 +130,7 @@ def _log(each: TaskStatus) -> str:
     return log_name(each.job, str(each.index))
 
 
-def _of_probe(directory: SubmissionDirectory) -> list[str]:
+def _probe_warnings(directory: SubmissionDirectory) -> list[str]:
     """What the first job found wrong with the store, fit for a terminal."""
     if not directory.probe_file.exists():
         return []
@@ -152,7 +152,7 @@ def _failures(directory: SubmissionDirectory, elements: Sequence[TaskStatus]) ->
                 yield f"  [red]failed[/red]  {escape(line)}"
 
 
-def _place_of_results(directory: SubmissionDirectory) -> str:
+def _results_place(directory: SubmissionDirectory) -> str:
     with suppress(StoreError, OSError):
         if isinstance(place := read_json(directory.published_file).get("results"), str):
             return failure_line(place)

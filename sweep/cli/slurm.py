@@ -24,22 +24,22 @@ from sweep.errors import InputError
 from sweep.plan.graph import Plan
 from sweep.plan.planning import Planned, clear, planned
 from sweep.slurm import client, lifecycle
-from sweep.slurm.damaged import damaged_lines, look_at_queue, refuse_twice
+from sweep.slurm.damaged import damaged_lines, query_queue, refuse_resubmitting
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.ownership import foreign_lines, is_own, refuse_foreign
-from sweep.slurm.sbatch import asked_of
-from sweep.slurm.send import settle
-from sweep.slurm.submission import SubmissionDirectory, store_word, submissions, the_submission
+from sweep.slurm.sbatch import requested_resources
+from sweep.slurm.send import settle_unconfirmed
+from sweep.slurm.submission import SubmissionDirectory, find_submission, store_argument, submissions
 from sweep.store.directory import Store
 
 EARLIEST_SIGNAL_MINUTES = 1  # SLURM may send it so much before its time
 WATCH_INTERVAL_S = 10.0  # one squeue each time
 
 
-def show_shape(console: Console, graph: Graph, work: Plan, store: Store) -> None:
+def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> None:
     """What the queue would see of a plan."""
     others = lifecycle.queued_elsewhere(store.root)
-    show_jobs(console, lifecycle.queue_shape(graph, work, others), graph.launch)
+    show_jobs(console, lifecycle.queue_jobs(graph, work, others), graph.launch)
     if others:
         names = ", ".join(sorted({each.job_id.partition("_")[0] for each in others if each.job_id}))
         console.print(f"already in the queue, waited for where needed: jobs {escape(names)}", soft_wrap=True)
@@ -52,40 +52,40 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
         first = next(iter(found.again))
         raise InputError(f"launch.dry_run true: {first} would be made again, and a dry run leaves it. Submit it.")
     if not launch.dry_run:
-        _make_ready(console, graph, work, composition.entry.yes)
-    order = lifecycle.SubmissionRequest(
+        _prepare_submission(console, graph, work, composition.entry.yes)
+    request = lifecycle.SubmissionRequest(
         composition.request.command,
         composition.arguments,
         Path.cwd(),
         composition.entry.results.resolve(),
         composition.request.pins,
     )
-    others = lifecycle.queued_elsewhere(store.root, must_know=not launch.dry_run)
-    jobs = lifecycle.queue_shape(graph, work, others)
-    _refuse_no_time(jobs, launch)
+    others = lifecycle.queued_elsewhere(store.root, is_required=not launch.dry_run)
+    jobs = lifecycle.queue_jobs(graph, work, others)
+    _refuse_short_jobs(jobs, launch)
     if not launch.dry_run and not composition.entry.yes:
-        refuse_twice(store.root, jobs)
+        refuse_resubmitting(store.root, jobs)
     clear(store, found)
-    directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, order))
+    directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, request))
     if launch.dry_run:
         console.print(f"written, not submitted: {escape(str(directory.path))}", soft_wrap=True)
-        then = f"to submit it: python -m sweep resume {directory.words}"
+        then = f"to submit it: python -m sweep resume {directory.arguments}"
         if graph.missing_for(work.needed):
             then = "to submit it: install what is not here, as jobs use this environment, then give the command again."
         elif graph.unpinned(work.needed):
             then = "to submit it: pin what is unpinned, then give the same command without launch.dry_run."
         console.print(escape(then), soft_wrap=True)
         return 0
-    with _alone(directory, "submit"):
+    with _exclusive(directory, "submit"):
         ids = lifecycle.send(directory, jobs, before=others)
     console.print(f"submitted {escape(directory.name)}: jobs {escape(', '.join(ids.values()))}", soft_wrap=True)
-    where = store_word(directory.store)
+    where = store_argument(directory.store)
     follow = f"to follow it: python -m sweep status | logs | resume | cancel{where and f', each with{where}'}"
     console.print(escape(follow), soft_wrap=True)
     return 0
 
 
-def _make_ready(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
+def _prepare_submission(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
     """What comes before the first sbatch: ask about the cost, bring here what the jobs cannot fetch."""
     _ask_about_cost(console, graph, work, yes)
     client.refuse_without_slurm()
@@ -93,10 +93,10 @@ def _make_ready(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
         console.print(f"  {escape(line)}", soft_wrap=True)
 
 
-def _refuse_no_time(jobs: Sequence[SlurmJob], launch: Launch) -> None:
+def _refuse_short_jobs(jobs: Sequence[SlurmJob], launch: Launch) -> None:
     """A job that is told to stop as soon as it starts would go back into the queue for ever."""
     for job in jobs:
-        minutes = asked_of(job.resources, launch).minutes
+        minutes = requested_resources(job.resources, launch).minutes
         if minutes is not None and 60 * (minutes - EARLIEST_SIGNAL_MINUTES) <= launch.signal_seconds:
             raise InputError(
                 f"launch.signal_seconds {launch.signal_seconds}: {job.name} has {minutes} minutes, and would be told to"
@@ -117,25 +117,25 @@ def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> No
 
 def status(console: Console, submission: str | None, watch: bool, overrides: Sequence[str]) -> int:
     """Show the state of a submission; exit status 0 also if elements have failed."""
-    directory = _meant(compose_entry(overrides).store, submission)
+    directory = _find(compose_entry(overrides).store, submission)
     known = submissions(directory.store)
-    of_others = foreign_lines(known) if submission is None else []
-    of_others += damaged_lines([each for each in known if each.name != directory.name])
+    others = foreign_lines(known) if submission is None else []
+    others += damaged_lines([each for each in known if each.name != directory.name])
     while True:
         if directory.is_damaged:
-            return _status_of_damaged(directory, console, of_others)
-        situation = lifecycle.submission_status(directory)
-        show_status(console, directory, situation)
-        for line in of_others:
+            return _status_of_damaged(directory, console, others)
+        current = lifecycle.submission_status(directory)
+        show_status(console, directory, current)
+        for line in others:
             console.print(escape(line), soft_wrap=True)
-        if not watch or not any(each.state.is_alive for each in situation.elements):
+        if not watch or not any(each.state.is_alive for each in current.elements):
             return 0
         time.sleep(WATCH_INTERVAL_S)
         console.clear()
 
 
 def _status_of_damaged(directory: SubmissionDirectory, console: Console, further: Sequence[str]) -> int:
-    remains = look_at_queue(directory)
+    remains = query_queue(directory)
     alive, asked = "not known", "no squeue answers here"
     if remains.seen is not None:
         alive, asked = ", ".join(remains.alive) or "none of its jobs", "squeue"
@@ -151,7 +151,7 @@ def logs(console: Console, submission: str | None, stage: str | None, lines: int
     store = compose_entry(overrides).store
     if stage is None and submission is not None and not (store / "submissions" / submission).is_dir():
         submission, stage = None, submission  # the one word is a stage
-    directory = _meant(store, submission)
+    directory = _find(store, submission)
     found = [
         each
         for each in lifecycle.submission_status(directory).elements
@@ -167,20 +167,20 @@ def logs(console: Console, submission: str | None, stage: str | None, lines: int
 def resume(console: Console, submission: str | None, overrides: Sequence[str]) -> int:
     """Submit what failed or is missing, or all of a dry run."""
     entry = compose_entry(overrides)
-    directory = _meant(entry.store, submission)
+    directory = _find(entry.store, submission)
     consequence = "Its code, {directory}/code, then runs under the account of {account}."
     _refuse_foreign(console, "resume", directory, entry, consequence)
     store = Store(directory.store)
-    with store.held(Hold.SHARED), _alone(directory, "resume"):
+    with store.held(Hold.SHARED), _exclusive(directory, "resume"):
         _repair(directory, console)
         _refuse_unpinned(directory)
-        settle(directory)
+        settle_unconfirmed(directory)
         if not directory.ids():  # a dry run: what comes before the first sbatch is still to be done
             composition, graph = planned_again(directory)
             work = planned(graph, store).work
             _refuse_missing(directory, graph, work)
-            _make_ready(console, graph, work, composition.entry.yes or entry.yes)
-        jobs = lifecycle.resume_submission(directory, store, is_meant=entry.yes)
+            _prepare_submission(console, graph, work, composition.entry.yes or entry.yes)
+        jobs = lifecycle.resume_submission(directory, store, is_confirmed=entry.yes)
     if not jobs:
         alive = sum(each.state.is_alive for each in lifecycle.submission_status(directory).elements)
         name = escape(directory.name)
@@ -217,13 +217,13 @@ def _refuse_unpinned(directory: SubmissionDirectory) -> None:
 def cancel(console: Console, submission: str | None, overrides: Sequence[str]) -> int:
     """Cancel all jobs of a submission."""
     entry = compose_entry(overrides)
-    directory = _meant(entry.store, submission)
+    directory = _find(entry.store, submission)
     opened = [each.name for each in submissions(directory.store) if each.is_open and is_own(each)]
     if len(opened) > 1 and submission is None:
         raise InputError(f"cancel: {len(opened)} submissions are open. Name one: {', '.join(opened)}.")
     consequence = "This cancels jobs of {owner} from the account of {account}."
     _refuse_foreign(console, "cancel", directory, entry, consequence)
-    with _alone(directory, "cancel"):
+    with _exclusive(directory, "cancel"):
         _repair(directory, console)
         count = lifecycle.cancel_submission(directory)
     name = escape(directory.name)
@@ -247,7 +247,7 @@ def _refuse_foreign(
 
 
 @contextmanager
-def _alone(directory: SubmissionDirectory, verb: str) -> Generator[None]:
+def _exclusive(directory: SubmissionDirectory, verb: str) -> Generator[None]:
     """Nobody else sends or cancels jobs of this submission meanwhile. Raises InputError if somebody does."""
     with locked_now(directory.lock_file, Hold.ALONE) as is_ours:
         if not is_ours:
@@ -257,9 +257,9 @@ def _alone(directory: SubmissionDirectory, verb: str) -> Generator[None]:
         yield
 
 
-def _meant(store: Path, name: str | None) -> SubmissionDirectory:
+def _find(store: Path, name: str | None) -> SubmissionDirectory:
     """The submission of that name, or the newest of one's own. Raises InputError if there is none."""
     if name is None and (known := submissions(store)) and not any(map(is_own, reversed(known))):
-        of_others = " ".join(foreign_lines(known))
-        raise InputError(f"submission: none of yours in {store}. {of_others} Name the one that is meant.")
-    return the_submission(store, name, is_own)
+        others = " ".join(foreign_lines(known))
+        raise InputError(f"submission: none of yours in {store}. {others} Name the one that is meant.")
+    return find_submission(store, name, is_own)

@@ -19,7 +19,7 @@ class Group(Enum):
     EXPERIMENTS = "Run an experiment"
     SUBMISSIONS = "Follow a submission on SLURM"
     STORE = "Look after store and results"
-    BY_HAND = "Prepare and finish by hand"
+    MANUAL = "Prepare and finish by hand"
     SHELL = "Set up the shell"
 
 
@@ -225,7 +225,7 @@ COMMANDS = (
     ),
     Command(
         "pin",
-        Group.BY_HAND,
+        Group.MANUAL,
         "look up the commits of models and datasets; write pins.lock",
         "sweep.cli.manual:pin",
         "Look up the commit of every model and dataset that is named without one, and write\n"
@@ -236,7 +236,7 @@ COMMANDS = (
     ),
     Command(
         "prefetch",
-        Group.BY_HAND,
+        Group.MANUAL,
         "download models and datasets for nodes without internet",
         "sweep.cli.manual:prefetch",
         "Download what the missing stages of a `run` command read. Needs a network.",
@@ -245,7 +245,7 @@ COMMANDS = (
     ),
     Command(
         "prepare",
-        Group.BY_HAND,
+        Group.MANUAL,
         "make here what a batch script needs, and list its stages",
         "sweep.cli.manual:prepare",
         "The first step of slurm/*.sbatch when you submit them yourself: make the inputs\n"
@@ -261,7 +261,7 @@ COMMANDS = (
     ),
     Command(
         "publish",
-        Group.BY_HAND,
+        Group.MANUAL,
         "publish a result whose stages are all finished",
         "sweep.cli.manual:publish_again",
         "Publish the result of a `run` command, or of a submission, to results/NAME/KEY.\nStages are never run.",

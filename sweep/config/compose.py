@@ -35,17 +35,16 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sweep.config.escapes import decoded
-from sweep.config.extra_points import ExtraPoints, kept, line_of
+from sweep.config.extra_points import ExtraPoints, parse_extra_points, select_extra_points
 from sweep.config.interpolation import Resolver, pure_resolvers, refusal
 from sweep.config.overrides import (
-    OF_COMMAND,
+    COMMAND_FIELDS,
     Axis,
     as_list,
     axes_of,
-    complaint_of,
     field_of,
-    fixed_in,
-    is_of,
+    fixed_overrides,
+    message_for,
     parse_overrides,
     read,
     refuse_axes_without_multirun,
@@ -53,6 +52,7 @@ from sweep.config.overrides import (
     refuse_missing_plus,
     refuse_misspelt_groups,
     refuse_two_experiments,
+    sets_any,
 )
 from sweep.config.own_conf import add_own_conf
 from sweep.config.recorded_command import command_of
@@ -138,7 +138,7 @@ def _hydra(overrides: Sequence[str], config_directory: Path) -> Generator[None]:
                 raise
     except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         ours = error.__cause__ if isinstance(error.__cause__, InputError) else None  # raised inside Hydra's parser
-        ours = ours or refusal(error, config_directory, overrides) or InputError(complaint_of(error, config_directory))
+        ours = ours or refusal(error, config_directory, overrides) or InputError(message_for(error, config_directory))
         raise InputError(redacted(str(ours))) from None
     except InputError as error:
         raise type(error)(redacted(str(error))) from None
@@ -150,17 +150,17 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     refuse_misspelt_groups(given)
     refuse_impossible_axes(given)
     load = cache(_load)
-    first = _first(load, fixed_in(given), axes_of(given))
+    first = _first(load, fixed_overrides(given), axes_of(given))
     is_multirun = is_multirun or first.is_multirun
     refuse_axes_without_multirun(given, is_multirun)
     entry = _entry(first.config)
-    are_typed = any(is_of(each, ("also",)) for each in given)
+    are_typed = any(sets_any(each, ("also",)) for each in given)
     if are_typed and entry.also and not is_multirun:
         raise InputError(f"also {entry.also[0]!r}: points beside others are a sweep. Add -m.")
     axes, lines, notes = _declared(first, entry, given, are_typed) if is_multirun else ([], [], [])
     fields = dict.fromkeys([axis.field for axis in axes] + [field for line in lines for field in line.fields])
-    beside = (_beside(load, line, given, axes) for line in lines)
-    loaded = list(itertools.chain(_grid(load, fixed_in(given), axes), *beside))
+    beside = (_extra_points(load, line, given, axes) for line in lines)
+    loaded = list(itertools.chain(_grid(load, fixed_overrides(given), axes), *beside))
     points, values = _typed_points(loaded, list(fields), entry.pipeline)
     configs = [_raw(config) for config in {id(each.config): each.config for each in loaded}.values()]
     typed_here = list(zip(arguments, given, strict=True))
@@ -186,20 +186,20 @@ def _declared(
         Axis(field_of(each), (each.input_line,), is_composed=True) for each in declared if not each.is_sweep_override()
     ]
     own = [axis for axis in [*axes_of(declared), *single] if axis.field not in taken]
-    lines, notes = kept([line_of(text) for text in entry.also], given, are_typed)
+    lines, notes = select_extra_points([parse_extra_points(text) for text in entry.also], given, are_typed)
     return [*own, *axes_of(given)], lines, notes
 
 
-def _beside(load: Load, line: ExtraPoints, given: Sequence[Override], axes: Sequence[Axis]) -> Iterator[Loaded]:
+def _extra_points(load: Load, line: ExtraPoints, given: Sequence[Override], axes: Sequence[Axis]) -> Iterator[Loaded]:
     """A line's own points, for every choice of the axes that it does not set."""
     others = [axis for axis in axes if not line.sets(axis)]
     fixed, set_in_place = line.fixed_beside(others)
-    return _grid(load, [*fixed_in(given), *fixed], [*others, *line.axes, *set_in_place])
+    return _grid(load, [*fixed_overrides(given), *fixed], [*others, *line.axes, *set_in_place])
 
 
 def _is_choice(override: Override) -> bool:
     """The command line fixes it: a group's option or a field's value, but not the experiment and not an axis."""
-    return not (is_of(override, (*OF_COMMAND, "experiment")) or override.is_sweep_override())
+    return not (sets_any(override, (*COMMAND_FIELDS, "experiment")) or override.is_sweep_override())
 
 
 @dataclass(frozen=True)
@@ -246,10 +246,10 @@ def _load(overrides: Sequence[str]) -> Loaded:
 def _first(load: Load, fixed: Sequence[str], axes: Sequence[Axis]) -> Loaded:
     """The first choice of every axis."""
     choice = [axis.choices[0] for axis in axes if axis.is_composed]
-    return _with_values(load, (*fixed, *choice), [axis.choices[0] for axis in axes if not axis.is_composed])
+    return _compose_with_values(load, (*fixed, *choice), [axis.choices[0] for axis in axes if not axis.is_composed])
 
 
-def _with_values(load: Load, composed: tuple[str, ...], values: Sequence[str]) -> Loaded:
+def _compose_with_values(load: Load, composed: tuple[str, ...], values: Sequence[str]) -> Loaded:
     """A copy of what Hydra composes, with values set as Hydra sets them; what it refuses, it refuses itself."""
     base = load(composed)
     config = deepcopy(base.config)
@@ -265,7 +265,7 @@ def _grid(load: Load, fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Lo
     """Every combination; the last axis varies fastest."""
     first_values = [axis.choices[0] for axis in axes if not axis.is_composed]
     composed = {
-        choice: _with_values(load, (*fixed, *choice), first_values)
+        choice: _compose_with_values(load, (*fixed, *choice), first_values)
         for choice in itertools.product(*(axis.choices for axis in axes if axis.is_composed))
     }
     given = {line: parse_overrides([line])[0] for axis in axes if not axis.is_composed for line in axis.choices}
@@ -319,7 +319,7 @@ def _entry(config: DictConfig) -> Entry:
         if isinstance(fields.get(name), str) and not has_text(fields[name]):
             raise InputError(f"{name} '': empty. Write {name}=NAME, or leave it out.")
     entry = typed(Entry, {**fields, "also": _raw(config["also"])})  # its interpolations are each point's own
-    return replace(entry, store=_anchored(entry.store), results=_anchored(entry.results))
+    return replace(entry, store=_absolute(entry.store), results=_absolute(entry.results))
 
 
 def _plain(node: Any) -> Any:
@@ -331,7 +331,7 @@ def _raw(node: Any) -> Any:
     return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
 
 
-def _anchored(path: Path) -> Path:
+def _absolute(path: Path) -> Path:
     """Relative to the working directory; absolute, as workers have another."""
     return path.expanduser().absolute()
 

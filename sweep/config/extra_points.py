@@ -22,15 +22,15 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from sweep.config.overrides import (
-    OF_COMMAND,
+    COMMAND_FIELDS,
     Axis,
     axes_of,
     field_of,
-    fixed_in,
-    is_of,
+    fixed_overrides,
     joined_lines,
     read,
     refuse_impossible_axes,
+    sets_any,
     single_axis,
 )
 from sweep.errors import InputError
@@ -59,7 +59,7 @@ class ExtraPoints:
         fields = [*self.fields, *(axis.field for axis in axes)]
         is_ordered = any(_lies_in(one, other) for one, other in permutations(fields, 2))
         single = {each.input_line: axis for each in self.overrides if not is_ordered and (axis := single_axis(each))}
-        return [line for line in fixed_in(self.overrides) if line not in single], list(single.values())
+        return [line for line in fixed_overrides(self.overrides) if line not in single], list(single.values())
 
     @property
     def axes(self) -> list[Axis]:
@@ -78,7 +78,7 @@ def _lies_in(inner: str, outer: str) -> bool:
     return inner == outer or inner.startswith(f"{outer}.")
 
 
-def line_of(text: str) -> ExtraPoints:
+def parse_extra_points(text: str) -> ExtraPoints:
     """Raises InputError for what is no point beside a grid."""
     try:
         overrides = tuple(read(list(_words(text))))
@@ -90,7 +90,7 @@ def line_of(text: str) -> ExtraPoints:
     if not overrides:
         raise InputError(f"also {text!r}: says nothing. Give a line such as 'budget.waits=1', or take it out.")
     for each in overrides:
-        if is_of(each, (*OF_COMMAND, "experiment", "hydra")):
+        if sets_any(each, (*COMMAND_FIELDS, "experiment", "hydra")):
             raise InputError(
                 f"also {text!r}: {field_of(each)} is the command's, not a point's. Set it outside of also."
             )
@@ -107,7 +107,7 @@ def _words(text: str) -> Iterator[str]:
         yield from shlex.split(word["shell"]) if word["shell"] else [word["plain"]]
 
 
-def kept(
+def select_extra_points(
     lines: Sequence[ExtraPoints], given: Sequence[Override], are_typed: bool
 ) -> tuple[list[ExtraPoints], list[str]]:
     """The lines that run; and of those left out, which field of the command line stands against them."""

@@ -48,7 +48,7 @@ def geomspace(low: int, high: int, points: int) -> list[int]:
 
 LAUNCH = "launch"  # the group that says who runs it all: no part of what is made
 UNRECORDED = ("store", "results", "plan", "yes", "redo", LAUNCH)  # the same points come of a command without them
-OF_COMMAND = ("pipeline", *UNRECORDED, "also")  # what one command has once, whatever its points are
+COMMAND_FIELDS = ("pipeline", *UNRECORDED, "also")  # what one command has once, whatever its points are
 
 HYDRA_PARTS = ("hydra.", "hydra/")
 
@@ -89,12 +89,12 @@ def field_of(override: Override) -> str:
     return override.package or override.key_or_group
 
 
-def is_of(override: Override, names: Sequence[str]) -> bool:
+def sets_any(override: Override, names: Sequence[str]) -> bool:
     """It sets one of these fields, or something in it."""
     return override.key_or_group.partition(".")[0] in names
 
 
-def fixed_in(overrides: Sequence[Override]) -> list[str]:
+def fixed_overrides(overrides: Sequence[Override]) -> list[str]:
     return [each.input_line for each in overrides if not each.is_sweep_override()]
 
 
@@ -149,7 +149,7 @@ def _impossible(given: Sequence[Override]) -> Iterator[str]:
     for axis in (each for each in given if each.is_sweep_override()):
         if axis.key_or_group.startswith(HYDRA_PARTS):
             yield f"{axis.input_line}: a setting of Hydra itself, and a command has one value of it. Give one."
-        if is_of(axis, OF_COMMAND):
+        if sets_any(axis, COMMAND_FIELDS):
             yield f"{axis.input_line}: several values, and a command has one {field_of(axis)}. Give one."
         again = [each.input_line for each in given if each is not axis and field_of(each) == field_of(axis)]
         if again:
@@ -186,7 +186,7 @@ def _options(group: str) -> list[str]:
     return GlobalHydra.instance().config_loader().get_group_options(group)
 
 
-def complaint_of(error: Exception, config_directory: Path) -> str:
+def message_for(error: Exception, config_directory: Path) -> str:
     """One line for what Hydra, OmegaConf or YAML cannot read."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = str(error.missing_cfg_file).rpartition("/")

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 
 from sweep.config.escapes import on_one_line
 from sweep.config.interpolation import names, texts_of
-from sweep.config.overrides import UNRECORDED, field_of, is_of
+from sweep.config.overrides import UNRECORDED, field_of, sets_any
 
 
 def command_of(
@@ -33,9 +33,9 @@ def command_of(
 
 
 def _recorded(typed: Sequence[tuple[str, Override]], others: Sequence[str]) -> Iterator[str]:
-    texts = [*others, *(argument for argument, override in typed if not is_of(override, UNRECORDED))]
+    texts = [*others, *(argument for argument, override in typed if not sets_any(override, UNRECORDED))]
     for argument, override in typed:
-        if not is_of(override, UNRECORDED) or any(names(text, field_of(override)) for text in texts):
+        if not sets_any(override, UNRECORDED) or any(names(text, field_of(override)) for text in texts):
             yield on_one_line(argument)
 
 

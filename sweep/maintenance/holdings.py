@@ -53,7 +53,9 @@ class StageEntry:
     inputs: frozenset[str] = frozenset()  # addresses
     batch: str | None = None
     label: str = ""  # for people
-    is_locked: bool = False  # at work or in a queue; also a finished stage, while its batch is or while it is awaited
+    is_locked: bool = (
+        False  # at work or in a queue; also a finished stage, while its batch is or while it is pending_stages
+    )
     leftovers: Mapping[str, int] = field(default_factory=dict[str, int])  # names in the directory, with their bytes
     superseded: Mapping[str, SupersededArtifact] = field(default_factory=dict[str, SupersededArtifact])  # likewise
 

@@ -19,7 +19,7 @@ from sweep.maintenance.holdings import Inventory, RootedStages, StageEntry, Stag
 from sweep.plan.code_changes import ASIDE
 from sweep.results.result import asides_in, results_in
 from sweep.results.roots import roots
-from sweep.slurm.submission import awaited
+from sweep.slurm.submission import pending_stages
 from sweep.store.attempt import copy_faults, restorable
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, StoreError, description_faults
@@ -32,7 +32,7 @@ ATTEMPT = re.compile(r"(out|record)-(?P<token>.+?)(\.json)?")  # its product, an
 
 def take_inventory(store: Store, results: Path) -> Inventory:
     """Everything there is; what cannot be read is among the faults."""
-    queued = awaited(store.root)
+    queued = pending_stages(store.root)
     stages: list[StageEntry] = []
     faults: list[str] = []
     for directory in stage_directories(store):

@@ -159,7 +159,7 @@ def test_what_others_have_in_the_queue_is_waited_for_all_the_same(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = give(written(store, fan()), NOBODY)
-    theirs.submitted("01-start", "17")
+    theirs.record_id("01-start", "17")
     monkeypatch.setattr(
         lifecycle.slurm_queue, "in_queue", lambda ids: {each: lifecycle.slurm_queue.Seen("RUNNING") for each in ids}
     )

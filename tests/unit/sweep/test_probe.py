@@ -19,7 +19,7 @@ from sweep.cli.show_slurm import show_status
 from sweep.core.provenance import PROJECT
 from sweep.slurm import lifecycle
 from sweep.slurm import probe as probing
-from sweep.slurm.probe import Probe, Unusable, main, probe, skew, warnings_of
+from sweep.slurm.probe import Probe, StoreUnusable, main, probe, skew, warnings_of
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import Store
 from tests.support.submissions import fan, written
@@ -33,7 +33,7 @@ SOUND = Probe("n1", "", "ext4", "/", ("rw",), None, "", True, 0.0, 100.0, None)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SubmissionDirectory:
     monkeypatch.setenv("PATH", "/usr/bin/nowhere")
     made = written(Store(tmp_path / "store"), fan())
-    made.sending(JOB, "toy-start-1")
+    made.mark_sending(JOB, "toy-start-1")
     return made
 
 
@@ -56,8 +56,8 @@ def test_a_sound_store_is_found_sound_and_left_as_it_was(directory: SubmissionDi
             "locks do not reach other machines (nfs at /data, nolock)",
         ),
         ({"locks": "two hold the same one at once"}, "locks: two hold the same one at once (ext4 at /)"),
-        ({"is_visible": False}, "what the submitting host wrote is not seen after 3 s"),
-        ({"skew_s": -90.2}, "clock of the store -90 s against the node's"),
+        ({"is_visible": False}, "files of the submitting host are not visible after 3 s"),
+        ({"skew_s": -90.2}, "the store's clock is -90 s off the node's"),
         ({"skew_s": 4.9, "free_inodes": 10_000, "free_gib": 10.0}, None),
         ({"free_gib": 0.25}, "0.2 GiB free"),
         ({"free_inodes": 1234}, "1,234 inodes free"),
@@ -126,7 +126,7 @@ def test_a_link_that_replaces_is_no_publication(
         second.write_bytes(first.read_bytes())
 
     monkeypatch.setattr(os, "link", over)
-    with pytest.raises(Unusable, match="two could publish one stage"):
+    with pytest.raises(StoreUnusable, match="two could publish one stage"):
         probe(directory.path, JOB, "n1")
 
 

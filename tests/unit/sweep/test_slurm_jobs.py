@@ -9,7 +9,16 @@ from sweep.core.stage import CodePolicy, Resources, Stage
 from sweep.plan.graph import plan
 from sweep.slurm.jobs import SlurmJob, plan_jobs
 from sweep.slurm.sbatch import dependency_of
-from sweep.slurm.status import SlurmInfo, StoreInfo, TaskState, again, alive_before, elements_of, latest, task_statuses
+from sweep.slurm.status import (
+    SlurmInfo,
+    StoreInfo,
+    TaskState,
+    active_dependencies,
+    expand_elements,
+    jobs_to_resubmit,
+    latest_statuses,
+    task_statuses,
+)
 
 GPU = Resources(script="generate", devices=1)
 
@@ -190,21 +199,21 @@ def test_what_failed_or_is_missing_is_sent_again_and_nothing_else() -> None:
         {address["01-questions", 0], address["02-answers", 0], address["03-scores", 0]}, {address["02-answers", 1]}
     )
     now = task_statuses(jobs, ids, disk, {"2_2": SlurmInfo("RUNNING"), "3_2": SlurmInfo("PENDING", "Dependency")})
-    sent = again(jobs, now, turn=2)
+    sent = jobs_to_resubmit(jobs, now, turn=2)
     assert [(job.name, len(job.elements), job.after) for job in sent] == [
         ("02-answers.r2", 1, ()),
         ("03-scores.r2", 1, ("02-answers.r2",)),
         ("04-report.r2", 1, ("03-scores.r2",)),
     ]
-    assert alive_before(sent[2], now) == ["3_2"]  # still under way from the first turn
+    assert active_dependencies(sent[2], now) == ["3_2"]  # still under way from the first turn
     later = task_statuses((*jobs, *sent), {**ids, "02-answers.r2": "9"}, disk, {"9": SlurmInfo("PENDING")})
-    assert [each.state for each in latest(later) if each.element.stages[0] == address["02-answers", 1]] == [
+    assert [each.state for each in latest_statuses(later) if each.element.stages[0] == address["02-answers", 1]] == [
         TaskState.WAITING
     ]
 
 
 def test_array_names_of_slurm_are_read_element_by_element() -> None:
-    assert list(elements_of("17")) == ["17"]
-    assert list(elements_of("17_3")) == ["17_3"]
-    assert list(elements_of("17_[0-2,5%4]")) == ["17_0", "17_1", "17_2", "17_5"]
-    assert list(elements_of("17_[0-6:3]")) == ["17_0", "17_3", "17_6"]
+    assert list(expand_elements("17")) == ["17"]
+    assert list(expand_elements("17_3")) == ["17_3"]
+    assert list(expand_elements("17_[0-2,5%4]")) == ["17_0", "17_1", "17_2", "17_5"]
+    assert list(expand_elements("17_[0-6:3]")) == ["17_0", "17_3", "17_6"]

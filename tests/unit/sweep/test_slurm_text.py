@@ -14,7 +14,7 @@ from sweep.core.pipeline import Launch
 from sweep.core.provenance import PROJECT
 from sweep.core.stage import Resources
 from sweep.slurm.jobs import Element, SlurmJob
-from sweep.slurm.sbatch import MARK, options_of, script_of, units_text, walltime
+from sweep.slurm.sbatch import DIRECTIVE, options_of, script_of, units_text, walltime
 
 CODE, LOGS = Path("/store/submissions/ID/code"), Path("/store/submissions/ID/logs")
 SCRIPTS = sorted(path.name for path in (PROJECT / "slurm").glob("*.sbatch"))
@@ -51,9 +51,9 @@ def test_a_script_per_machine(
 def test_only_the_lines_that_ask_for_resources_differ(script: str) -> None:
     body = (PROJECT / "slurm" / script).read_text(encoding="utf-8")
     ours = script_of(body, ["--nodes=1"])
-    assert [line for line in ours.splitlines() if line.startswith(MARK)] == ["#SBATCH --nodes=1"]
-    kept = [line for line in body.splitlines() if not line.startswith(MARK)]
-    assert [line for line in ours.splitlines() if not line.startswith(MARK)] == kept
+    assert [line for line in ours.splitlines() if line.startswith(DIRECTIVE)] == ["#SBATCH --nodes=1"]
+    kept = [line for line in body.splitlines() if not line.startswith(DIRECTIVE)]
+    assert [line for line in ours.splitlines() if not line.startswith(DIRECTIVE)] == kept
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, "job.sh", "site.sh.example"])

@@ -26,10 +26,10 @@ from sweep.local.show import read_progress
 from sweep.plan.graph import plan
 from sweep.plan.planning import planned
 from sweep.slurm import lifecycle
-from sweep.slurm.jobs import script_share
+from sweep.slurm.jobs import script_work
 from sweep.slurm.ownership import is_own
 from sweep.slurm.status import SlurmInfo, task_statuses
-from sweep.slurm.submission import store_word, submissions, the_submission
+from sweep.slurm.submission import find_submission, store_argument, submissions
 from sweep.store.directory import Store
 from tests.support import toy_queue
 from tests.support.submissions import LAUNCH, Queue, fan, written
@@ -44,10 +44,10 @@ def no_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     first, second = written(store, fan()), written(store, fan(2))
-    assert the_submission(store.root, None, is_own).path == second.path
-    assert the_submission(store.root, first.name, is_own).path == first.path
+    assert find_submission(store.root, None, is_own).path == second.path
+    assert find_submission(store.root, first.name, is_own).path == first.path
     with pytest.raises(InputError, match="not in"):
-        the_submission(store.root, "nope", is_own)
+        find_submission(store.root, "nope", is_own)
 
 
 def test_without_any_submission_it_is_said_what_to_do(tmp_path: Path) -> None:
@@ -59,10 +59,10 @@ def test_without_any_submission_it_is_said_what_to_do(tmp_path: Path) -> None:
 
 
 def test_commands_that_are_shown_name_the_store_unless_it_is_the_default_one(tmp_path: Path) -> None:
-    assert store_word(PROJECT / "store") == ""
-    assert store_word(tmp_path / "store") == f" store={tmp_path}/store"
-    assert shlex.split(store_word(Path("/a b,c/it's"))) == [r"store='/a b,c/it\'s'"]
-    assert compose_entry(shlex.split(store_word(Path("/a b,c/it's")))).store == Path("/a b,c/it's")
+    assert store_argument(PROJECT / "store") == ""
+    assert store_argument(tmp_path / "store") == f" store={tmp_path}/store"
+    assert shlex.split(store_argument(Path("/a b,c/it's"))) == [r"store='/a b,c/it\'s'"]
+    assert compose_entry(shlex.split(store_argument(Path("/a b,c/it's")))).store == Path("/a b,c/it's")
     said = io.StringIO()
     graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, dry_run=True))
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
@@ -170,7 +170,7 @@ def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: No
     assert status == 1 and "Add yes=true to submit" in said
     status, said = sweep("resume", "--yes")
     assert status == 1 and "sbatch: not found here" in said
-    assert the_submission(tmp_path / "store", None, is_own).ids() == {}
+    assert find_submission(tmp_path / "store", None, is_own).ids() == {}
 
 
 def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_the_shape_of_the_queue_is_shown(golden: Callable[[str, str], None]) -> 
     graph = toy_queue.graph(make_stage("report", 1, *scores), LAUNCH)
     said = io.StringIO()
     show_jobs(
-        Console(file=said, width=120), lifecycle.queue_shape(graph, plan([graph.product], lambda s: False)), LAUNCH
+        Console(file=said, width=120), lifecycle.queue_jobs(graph, plan([graph.product], lambda s: False)), LAUNCH
     )
     golden("slurm/shape.txt", said.getvalue())
 
@@ -235,7 +235,7 @@ def test_a_script_makes_its_own_share_and_names_what_stands_before_the_rest() ->
     work = plan([make_stage("report", 4, answers)], lambda stage: False)
 
     def shares(script: str) -> tuple[list[str], list[str], list[str]]:
-        share = script_share(work, script, "cpu")
+        share = script_work(work, script, "cpu")
         own = [stage.name for unit in share.units for stage in unit.stages]
         return [each.name for each in share.here], own, [each.name for each in share.later]
 
