@@ -1,6 +1,6 @@
-"""Plan and run a command from Python, and read verified products: what s1/api.py knows of the machinery.
+"""Plan and run a command from Python, and read verified artifacts; s1/api.py uses nothing else of the orchestration.
 
-The steps are those of `python -m sweep`; where that prints a reason and exits with 1, this raises an exception.
+Runs the same functions as `python -m sweep`; where that prints a reason and exits with 1, this raises an exception.
 """
 
 from __future__ import annotations
@@ -10,19 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sweep.claims.lock import Hold
-from sweep.cli.manual import refuse_unpinned
-from sweep.config.compose import Composition, compose, pipeline_of
+from sweep.cli.run import graph_of, obstacles_of, run_graph
+from sweep.config.compose import compose
 from sweep.console import Console
 from sweep.core.pipeline import CostEstimate, Graph, LaunchKind
 from sweep.core.stage import Stage
-from sweep.errors import InputError
+from sweep.errors import InputError, SweepError
 from sweep.json_files import StoreError
-from sweep.local.execute import execute_plan
-from sweep.local.show import show_plan
-from sweep.plan.code_changes import CodeReport, code_report
-from sweep.plan.planning import Planned, clear, planned
-from sweep.results.publish import require_place
+from sweep.plan.code_changes import code_report
+from sweep.plan.planning import Planned, planned
 from sweep.results.result import MANIFEST, Result, read_result, sha256_of
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, description_faults
@@ -33,13 +29,13 @@ FAILURES_NAMED = 5
 PublishedResult: TypeAlias = Result
 
 
-class RunError(RuntimeError):
-    """A command that was planned and did not reach its result: a stage failed, or something has to be decided first."""
+class RunError(SweepError, RuntimeError):
+    """A planned command did not reach its result: a stage failed, or it needs a decision first."""
 
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """A stage that would run, and what it is expected to cost."""
+    """A stage that would run, and its expected cost."""
 
     address: str  # name/key
     label: str
@@ -50,13 +46,13 @@ class StageEstimate:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a command would do."""
+    """The plan of a command."""
 
     name: str
     points: int
-    needed: tuple[StageEstimate, ...]  # in the order in which they can run
+    needed: tuple[StageEstimate, ...]  # in execution order
     reused: tuple[str, ...]  # addresses
-    notes: tuple[str, ...]  # what to know before it runs
+    notes: tuple[str, ...]  # to read before it runs
     obstacles: tuple[str, ...]  # why it cannot run here, or not without a decision
 
 
@@ -67,51 +63,44 @@ class Product:
     address: str
     digest: str
     out: Path
-    config: Mapping[str, Any]  # as JSON
-    inputs: Mapping[str, tuple[str, ...]]  # addresses by role; files from outside the store are left out
+    config: Mapping[str, Any]  # parsed JSON
+    inputs: Mapping[str, tuple[str, ...]]  # addresses by role, without files from outside the store
 
 
 def plan_command(arguments: Sequence[str]) -> RunPlan:
-    """Plan a command line, run nothing. Raises InputError, StoreError."""
+    """Plan a command line without running it. Raises InputError, StoreError."""
     composition = compose(arguments)
-    graph, store = _graph_of(composition), Store(composition.entry.store)
+    graph, store = graph_of(composition), Store(composition.entry.store)
     found = planned(graph, store, composition.entry.redo)
     return RunPlan(
         name=graph.name,
         points=graph.points,
         needed=tuple(_estimate(stage, graph) for stage in found.work.needed),
         reused=tuple(stage.address for stage in found.work.reused),
-        notes=(*composition.notes, *graph.notes),
-        obstacles=(*_obstacles(graph, found, code_report(found, store)), *graph.unpinned(found.work.needed)),
+        notes=tuple(graph.notes),
+        obstacles=(*obstacles_of(graph, found, code_report(found, store)), *graph.unpinned(found.work.needed)),
     )
 
 
 def run_command(arguments: Sequence[str], quiet: bool = False) -> tuple[Path, Path]:
-    """Run a command line on this machine; its result directory and its store.
+    """Run a command line on this machine and return its result directory and its store.
 
-    Raises InputError for what was typed, StoreError for the store, RunError where it stopped before a result.
+    Raises InputError for a wrong command line, StoreError for a damaged store, RunError if it ended without a result.
     """
     composition = compose(arguments)
-    graph, store = _graph_of(composition), Store(composition.entry.store)
+    graph, store = graph_of(composition), Store(composition.entry.store)
+    if composition.entry.plan:
+        raise InputError("plan true: this call runs the command. Leave it out, or call s1.plan.")
     if graph.launch.kind is not LaunchKind.LOCAL:
         raise InputError("launch slurm: this call runs on this machine. Submit it with python -m sweep, then load it.")
-    console = Console(quiet=quiet)
-    with store.held(Hold.SHARED):
-        found = planned(graph, store, composition.entry.redo)
-        show_plan(console, graph, found, store)
-        if obstacles := _obstacles(graph, found, code_report(found, store)):
-            raise RunError("\n".join(obstacles))
-        refuse_unpinned(graph, found.work.needed)
-        require_place(graph, store, composition.entry.results)
-        clear(store, found, composition.entry.yes)
-        published = execute_plan(console, graph, found.work, store, composition.entry.results)
-    if published is None:
-        raise RunError("\n".join(_failures(found, store)))
-    return published.path, store.root
+    outcome = run_graph(Console(quiet=quiet), composition, graph)
+    if outcome.published is None:
+        raise RunError("\n".join(outcome.obstacles or _failures(outcome.planned, store)))
+    return outcome.published.path, store.root
 
 
 def open_result(path: Path, store: Path) -> Result:
-    """A result directory; where the store has the product, its manifest names the files of that.
+    """Read a result directory and compare its manifest with the final stage, if the store has it.
 
     Raises InputError if it is no result, StoreError if its manifest is damaged.
     """
@@ -129,7 +118,7 @@ def open_result(path: Path, store: Path) -> Result:
 
 
 def file_of(result: Result, name: str) -> Path:
-    """One of the result's files, verified. Raises InputError if it has none of that name, StoreError if it changed."""
+    """Verify one of the result's files. Raises InputError if there is none of that name, StoreError if it changed."""
     files = result.manifest.files or {}
     if name not in files:
         raise InputError(f"{name}: no file of {result.name}. There are: {', '.join(sorted(files))}.")
@@ -139,7 +128,7 @@ def file_of(result: Result, name: str) -> Path:
 
 
 def product_of(result: Result, address: str, store: Path) -> Product:
-    """A product that the result was made from, every byte of it read and verified. Raises StoreError."""
+    """Read and verify every byte of an artifact the result was made from. Raises StoreError."""
     expected = result.manifest.digests.get(address)
     if not expected:
         raise StoreError(f"{address}: {result.name} does not name its digest. Run the command again.")
@@ -156,7 +145,7 @@ def product_of(result: Result, address: str, store: Path) -> Product:
 
 
 def _directory(path: Path, digest: str) -> StageDirectory | None:
-    """Where a product of this digest is: in the stage's own directory, or set aside when it was made again."""
+    """The directory with this digest: the stage's own, or one that was set aside when it was made again."""
     there = (StageDirectory(path), *map(StageDirectory, sorted(path.glob("superseded-*"))))
     return next((each for each in there if each.is_done and each.digest == digest), None)
 
@@ -179,23 +168,13 @@ def _verified(address: str, directory: StageDirectory, digest: str) -> Product:
     )
 
 
-def _graph_of(composition: Composition) -> Graph:
-    graph = pipeline_of(composition.entry.pipeline, "graph").graph(composition.points, composition.request)
-    return graph.supervised(composition.entry.yes)
-
-
 def _estimate(stage: Stage, graph: Graph) -> StageEstimate:
     expected = graph.estimates.get(stage.address, CostEstimate())
     return StageEstimate(stage.address, stage.label, expected.tokens, expected.device_seconds, expected.usd)
 
 
-def _obstacles(graph: Graph, found: Planned, code: CodeReport) -> list[str]:
-    dear = (f"{address}: damaged, {damage.fault}. redo= makes it again." for address, damage in found.dear.items())
-    return [*code.stops, *dear, *graph.missing_for(found.work.needed)]
-
-
 def _failures(found: Planned, store: Store) -> list[str]:
-    """What failed, a line each; nothing else is known where a worker was ended from outside."""
+    """One line for each failed stage; a worker that was killed leaves no failure, so then only their number."""
     unfinished = [store.directory(stage) for stage in found.work.needed if not store.is_done(stage)]
     failed = [each for each in unfinished if each.failed_file.exists()]
     lines = [f"{each.address}: {failure_message(each.failed_file)} Log: {each.log_file}" for each in failed]

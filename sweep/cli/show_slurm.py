@@ -1,4 +1,4 @@
-"""What a person sees of a sweep on SLURM: the shape of its queue, how it stands, the end of a log."""
+"""Prints a sweep on SLURM: the jobs of its queue, its status, the end of a log."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from sweep.store.status_files import failure_line, failure_message
 from sweep.worker.stall import SHOWN_S, age_s
 
 COLOURS = {TaskState.DONE: "green", TaskState.RUNNING: "cyan", TaskState.FAILED: "red", TaskState.BLOCKED: "yellow"}
-ROWS = 40  # elements told one by one; of a longer list, only those that are neither done nor waiting
+ROWS = 40  # longer lists show only elements that are neither done nor waiting
 
 
 def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> None:
-    """One row for each call of sbatch."""
+    """One row for each sbatch call."""
     table = _table(("job", "elements", "nodes x GPUs", "ranks", "CPUs", "limit", "waits for"), left=("waits for",))
     for job in jobs:
         asked = requested_resources(job.resources, launch)
@@ -46,16 +46,18 @@ def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> Non
 
 
 def _number(job: str) -> str:
-    """What a job's name begins with: "02" of "02-answers"."""
+    """The number of a job: "02" of "02-traces"."""
     return job.partition("-")[0]
 
 
 def show_status(console: Console, directory: SubmissionDirectory, current: SubmissionStatus) -> None:
-    """Every element, and a line on the whole."""
+    """Print a summary line and one row for each element."""
     elements = current.elements
     counts = {state: sum(each.state is state for each in elements) for state in TaskState}
-    told = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
-    console.print(f"[bold]{escape(directory.name)}[/bold]: {told}. Asked: {escape(current.source)}.", soft_wrap=True)
+    summary = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
+    console.print(
+        f"[bold]{escape(directory.name)}[/bold]: {summary}. Source: {escape(current.source)}.", soft_wrap=True
+    )
     shown = [each for each in elements if each.state not in (TaskState.DONE, TaskState.WAITING)]
     if len(elements) <= ROWS:
         shown = list(elements)
@@ -66,7 +68,7 @@ def show_status(console: Console, directory: SubmissionDirectory, current: Submi
     if len(shown) < len(elements) or len(shown) > ROWS:
         console.print(f"{len(elements) - min(len(shown), ROWS)} more, not shown")
     if warnings := _probe_warnings(directory):
-        line = f"store, as the first job found it: {'; '.join(warnings)}."
+        line = f"store, checked by the first job: {'; '.join(warnings)}."
         console.print(f"  [yellow]warning[/yellow]  {escape(line)}", soft_wrap=True)
     for line in _failures(directory, elements):
         console.print(line, soft_wrap=True)
@@ -115,7 +117,7 @@ def _progress(directory: SubmissionDirectory, each: TaskStatus) -> str:
 
 
 def _note(directory: SubmissionDirectory, each: TaskStatus) -> str:
-    """Who else holds what the element waits for, or how long ago its last progress was."""
+    """Who else is making the element's stages, or how long ago its last progress was."""
     left = [
         place for address in each.element.stages if not (place := StageDirectory(directory.store / address)).is_done
     ]
@@ -131,19 +133,19 @@ def _log(each: TaskStatus) -> str:
 
 
 def _probe_warnings(directory: SubmissionDirectory) -> list[str]:
-    """What the first job found wrong with the store, fit for a terminal."""
+    """Warnings of the first job about the store, with control characters replaced."""
     if not directory.probe_file.exists():
         return []
     try:
         found = read_json(directory.probe_file).get("warnings")
     except (StoreError, OSError):
-        return ["what it wrote into probe.json is damaged"]
+        return ["probe.json is damaged"]
     warnings = found if isinstance(found, list) else []
     return ["".join(each if each.isprintable() else "?" for each in str(warning)) for warning in warnings]
 
 
 def _failures(directory: SubmissionDirectory, elements: Sequence[TaskStatus]) -> Iterator[str]:
-    """Why, as the stage itself has written it down."""
+    """One line for each failed stage, from its failed.json."""
     for each in elements:
         for address in each.element.stages if each.state is TaskState.FAILED else ():
             failed = StageDirectory(directory.store / address).failed_file
@@ -156,7 +158,7 @@ def _results_place(directory: SubmissionDirectory) -> str:
     with suppress(StoreError, OSError):
         if isinstance(place := read_json(directory.published_file).get("results"), str):
             return failure_line(place)
-    return f"where cannot be read any more, {directory.published_file.name} is damaged"
+    return f"to an unknown folder, {directory.published_file.name} is damaged"
 
 
 def _table(headings: Sequence[str], left: Sequence[str]) -> Table:

@@ -1,8 +1,8 @@
-"""Submits a sweep to SLURM; and the commands `status`, `logs`, `resume` and `cancel`.
+"""Submits a sweep to SLURM, and implements the commands `status`, `logs`, `resume` and `cancel`.
 
-A submission is named by its ID, the name of its folder in store/submissions; the default is your newest one. Those of
-somebody else are only meant by ID, and `resume` and `cancel` want yes=true for them. The commands need the store and,
-where there is one, SLURM; the session that submitted may have ended.
+The ID of a submission is its folder name in store/submissions; the default is your newest submission. Another user's
+submission must be given by ID, and `resume` and `cancel` need yes=true for it. The commands read the store and, if
+available, SLURM; the session that submitted may have ended.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from sweep.slurm.send import settle_unconfirmed
 from sweep.slurm.submission import SubmissionDirectory, find_submission, store_argument, submissions
 from sweep.store.directory import Store
 
-EARLIEST_SIGNAL_MINUTES = 1  # SLURM may send it so much before its time
-WATCH_INTERVAL_S = 10.0  # one squeue each time
+EARLIEST_SIGNAL_MINUTES = 1  # SLURM may send the signal this much too early
+WATCH_INTERVAL_S = 10.0  # one squeue call each time
 
 
 def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> None:
-    """What the queue would see of a plan."""
+    """Show the jobs that a plan would submit."""
     others = lifecycle.queued_elsewhere(store.root)
     show_jobs(console, lifecycle.queue_jobs(graph, work, others), graph.launch)
     if others:
         names = ", ".join(sorted({each.job_id.partition("_")[0] for each in others if each.job_id}))
-        console.print(f"already in the queue, waited for where needed: jobs {escape(names)}", soft_wrap=True)
+        console.print(f"already in the queue, used where needed: jobs {escape(names)}", soft_wrap=True)
 
 
 def submit(console: Console, graph: Graph, found: Planned, composition: Composition) -> int:
-    """Ask, prefetch, write, send; the exit status."""
+    """Ask about the cost, prefetch, write and submit; returns the exit status."""
     launch, store, work = graph.launch, Store(composition.entry.store), found.work
     if launch.dry_run and found.again:
         first = next(iter(found.again))
-        raise InputError(f"launch.dry_run true: {first} would be made again, and a dry run leaves it. Submit it.")
+        raise InputError(f"launch.dry_run true: a dry run cannot make {first} again. Submit without it.")
     if not launch.dry_run:
         _prepare_submission(console, graph, work, composition.entry.yes)
     request = lifecycle.SubmissionRequest(
@@ -71,9 +71,9 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
         console.print(f"written, not submitted: {escape(str(directory.path))}", soft_wrap=True)
         then = f"to submit it: python -m sweep resume {directory.arguments}"
         if graph.missing_for(work.needed):
-            then = "to submit it: install what is not here, as jobs use this environment, then give the command again."
+            then = "to submit it: install what is missing, as jobs use this environment, then run the command again."
         elif graph.unpinned(work.needed):
-            then = "to submit it: pin what is unpinned, then give the same command without launch.dry_run."
+            then = "to submit it: pin what is unpinned, then run the same command without launch.dry_run."
         console.print(escape(then), soft_wrap=True)
         return 0
     with _exclusive(directory, "submit"):
@@ -86,7 +86,7 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
 
 
 def _prepare_submission(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
-    """What comes before the first sbatch: ask about the cost, bring here what the jobs cannot fetch."""
+    """Before the first sbatch: ask about the cost, and download what jobs without internet cannot."""
     _ask_about_cost(console, graph, work, yes)
     client.refuse_without_slurm()
     for line in graph.prefetch(work.needed):
@@ -94,13 +94,13 @@ def _prepare_submission(console: Console, graph: Graph, work: Plan, yes: bool) -
 
 
 def _refuse_short_jobs(jobs: Sequence[SlurmJob], launch: Launch) -> None:
-    """A job that is told to stop as soon as it starts would go back into the queue for ever."""
+    """Raises InputError for a job that would be signalled as it starts, and so would requeue itself forever."""
     for job in jobs:
         minutes = requested_resources(job.resources, launch).minutes
         if minutes is not None and 60 * (minutes - EARLIEST_SIGNAL_MINUTES) <= launch.signal_seconds:
             raise InputError(
-                f"launch.signal_seconds {launch.signal_seconds}: {job.name} has {minutes} minutes, and would be told to"
-                f" stop as it starts. Lower it, or raise launch.minutes.{job.resources.script}."
+                f"launch.signal_seconds {launch.signal_seconds}: {job.name} has {minutes} minutes and would be"
+                f" stopped as it starts. Lower it, or raise launch.minutes.{job.resources.script}."
             )
 
 
@@ -116,7 +116,7 @@ def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> No
 
 
 def status(console: Console, submission: str | None, watch: bool, overrides: Sequence[str]) -> int:
-    """Show the state of a submission; exit status 0 also if elements have failed."""
+    """Show the state of a submission; returns 0 even if elements have failed."""
     directory = _find(compose_entry(overrides).store, submission)
     known = submissions(directory.store)
     others = foreign_lines(known) if submission is None else []
@@ -136,10 +136,10 @@ def status(console: Console, submission: str | None, watch: bool, overrides: Seq
 
 def _status_of_damaged(directory: SubmissionDirectory, console: Console, further: Sequence[str]) -> int:
     remains = query_queue(directory)
-    alive, asked = "not known", "no squeue answers here"
+    alive, source = "unknown", "no squeue answers here"
     if remains.seen is not None:
-        alive, asked = ", ".join(remains.alive) or "none of its jobs", "squeue"
-    line = f"{directory.name}: damaged. In the queue: {alive}. Asked: {asked}."
+        alive, source = ", ".join(remains.alive) or "none of its jobs", "squeue"
+    line = f"{directory.name}: damaged. In the queue: {alive}. Source: {source}."
     console.print(escape(line), soft_wrap=True)
     for line in [*damaged_lines([directory]), *further]:
         console.print(escape(line), soft_wrap=True)
@@ -150,7 +150,7 @@ def logs(console: Console, submission: str | None, stage: str | None, lines: int
     """Print the last lines of the logs of a submission, or of one stage of it."""
     store = compose_entry(overrides).store
     if stage is None and submission is not None and not (store / "submissions" / submission).is_dir():
-        submission, stage = None, submission  # the one word is a stage
+        submission, stage = None, submission  # a single word may be a stage
     directory = _find(store, submission)
     found = [
         each
@@ -165,7 +165,7 @@ def logs(console: Console, submission: str | None, stage: str | None, lines: int
 
 
 def resume(console: Console, submission: str | None, overrides: Sequence[str]) -> int:
-    """Submit what failed or is missing, or all of a dry run."""
+    """Submit what failed or is missing, or everything after a dry run."""
     entry = compose_entry(overrides)
     directory = _find(entry.store, submission)
     consequence = "Its code, {directory}/code, then runs under the account of {account}."
@@ -175,7 +175,7 @@ def resume(console: Console, submission: str | None, overrides: Sequence[str]) -
         _repair(directory, console)
         _refuse_unpinned(directory)
         settle_unconfirmed(directory)
-        if not directory.ids():  # a dry run: what comes before the first sbatch is still to be done
+        if not directory.ids():  # after a dry run: ask and prefetch, which it skipped
             composition, graph = planned_again(directory)
             work = planned(graph, store).work
             _refuse_missing(directory, graph, work)
@@ -184,7 +184,7 @@ def resume(console: Console, submission: str | None, overrides: Sequence[str]) -
     if not jobs:
         alive = sum(each.state.is_alive for each in lifecycle.submission_status(directory).elements)
         name = escape(directory.name)
-        console.print(f"{name}: nothing failed, nothing is missing; {alive} elements are still under way.")
+        console.print(f"{name}: nothing failed, nothing is missing; {alive} elements are queued or running.")
         return 0
     elements = sum(len(job.elements) for job in jobs)
     ids = directory.ids()
@@ -194,22 +194,22 @@ def resume(console: Console, submission: str | None, overrides: Sequence[str]) -
 
 
 def _refuse_missing(directory: SubmissionDirectory, graph: Graph, work: Plan) -> None:
-    """Jobs use the environment that planned them: what it had not, they would not have."""
+    """Raises InputError if this environment, which the jobs use, lacks a package or file."""
     if missing := graph.missing_for(work.needed):
         raise InputError(
             "\n".join(missing)
-            + f"\nresume {directory.name}: its jobs use this environment. Then give its command again, as versions are"
-            " part of what its answers are."
+            + f"\nresume {directory.name}: its jobs use this environment. Fix that, then run its command again, because"
+            " package versions are part of the keys."
         )
 
 
 def _refuse_unpinned(directory: SubmissionDirectory) -> None:
-    """A dry run over names without commits holds stages that nobody can make, and pinned they are others."""
+    """Raises InputError for a dry run with unpinned names: pinning them changes its stages."""
     submission = directory.read()
     if submission.unpinned:
         raise InputError(
             "\n".join(submission.unpinned)
-            + f"\nresume {directory.name}: written before that. Then give its command again, without launch.dry_run:"
+            + f"\nresume {directory.name}: planned without pins. Pin them, then run its command without launch.dry_run:"
             f" {shlex.join(['python', '-m', 'sweep', *submission.arguments])}"
         )
 
@@ -227,20 +227,20 @@ def cancel(console: Console, submission: str | None, overrides: Sequence[str]) -
         _repair(directory, console)
         count = lifecycle.cancel_submission(directory)
     name = escape(directory.name)
-    console.print(f"{name}: {count} elements cancelled. What is done is kept; `resume` goes on from there.")
+    console.print(f"{name}: {count} elements cancelled. Finished stages are kept; `resume` continues from there.")
     return 0
 
 
 def _repair(directory: SubmissionDirectory, console: Console) -> None:
     if directory.repair():
-        line = f"{directory.name}: submission.json was damaged, and is restored from its second copy."
+        line = f"{directory.name}: submission.json was damaged and has been restored from its second copy."
         console.print(escape(line), soft_wrap=True)
 
 
 def _refuse_foreign(
     console: Console, verb: str, directory: SubmissionDirectory, entry: Entry, consequence: str
 ) -> None:
-    """Raises InputError for a submission of somebody else, unless yes=true; with it, say what that means."""
+    """Raises InputError for another user's submission unless yes=true; with it, prints the consequence."""
     line = refuse_foreign(directory, verb, consequence, entry.yes)
     if line is not None:
         console.print(escape(line), soft_wrap=True)
@@ -248,18 +248,18 @@ def _refuse_foreign(
 
 @contextmanager
 def _exclusive(directory: SubmissionDirectory, verb: str) -> Generator[None]:
-    """Nobody else sends or cancels jobs of this submission meanwhile. Raises InputError if somebody does."""
+    """Hold the submission's lock. Raises InputError if another process is submitting or cancelling its jobs."""
     with locked_now(directory.lock_file, Hold.ALONE) as is_ours:
         if not is_ours:
             raise InputError(
-                f"{verb} {directory.name}: being sent, resumed or cancelled elsewhere at this moment. See sweep status."
+                f"{verb} {directory.name}: another process is submitting, resuming or cancelling it. See sweep status."
             )
         yield
 
 
 def _find(store: Path, name: str | None) -> SubmissionDirectory:
-    """The submission of that name, or the newest of one's own. Raises InputError if there is none."""
+    """The submission of that name, or your newest. Raises InputError if there is none."""
     if name is None and (known := submissions(store)) and not any(map(is_own, reversed(known))):
         others = " ".join(foreign_lines(known))
-        raise InputError(f"submission: none of yours in {store}. {others} Name the one that is meant.")
+        raise InputError(f"submission: none of yours in {store}. {others} Name one.")
     return find_submission(store, name, is_own)
