@@ -1,7 +1,7 @@
-"""The command as a result records it: what makes its points, as it was typed, and nothing else.
+"""The command that a result records: the typed overrides that determine its points, and nothing else.
 
-What says where results are kept, whether to ask, and who runs it all (`store`, `results`, `plan`, `yes`, `launch`) is
-left out, so that the same result comes of the same words; unless a point depends on it, as on `${store}` in a value.
+Omits `store`, `results`, `plan`, `yes` and `launch`, so that equal results record equal commands, unless a point depends
+on one of them, such as on `${store}` in a value.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def command_of(
     configs: Iterable[Mapping[str, Any]],
     is_multirun: bool,
 ) -> str:
-    """One line for a shell, which composes to the same points.
+    """A shell command that composes to the same points.
 
-    `typed` are arguments as given, and as read; `declared` the axes of the experiment; `configs` what was composed,
-    with its interpolations.
+    `typed` holds each argument with its parsed override, `declared` the axes of the experiment, `configs` the composed
+    configurations with interpolations unresolved.
     """
     overrides = list(_recorded(typed, [*declared, *_texts(configs)]))
     return shlex.join(["python", "-m", "sweep", *overrides, *(["-m"] if is_multirun else [])])
