@@ -4,9 +4,9 @@ r"""Decodes escapes in values typed in double quotes. Hydra's grammar would keep
                                      every other backslash is itself, as in "\boxed{}"
 "budget.continuation='\n'"           single quotes, and text without quotes: a backslash is itself, as in Hydra
 
-The same holds for everything that Hydra's grammar parses: axes, `also` lines, and `hydra.sweeper.params` in an experiment
-file. Values in YAML have YAML's escapes only. `\text`, `\neq` and similar in double quotes are refused, because they may
-mean TeX, or a tab or new line before a word.
+The same holds for everything that Hydra's grammar parses: axes, `also` lines, and `hydra.sweeper.params` in an
+experiment file. Values in YAML have YAML's escapes only. `\text`, `\neq` and similar in double quotes are refused,
+because they may mean TeX, or a tab or new line before a word.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     also=['budget.max_thinking_tokens=null budget.waits=1', 'budget.waits=2,4']
 
 A line is a list of overrides separated by spaces. Quotes inside an override follow Hydra's grammar, as in
-`budget.continuation="\\n\\nWait"`; an override that begins with a quote is quoted as in a shell. A line may have its own
-axes. It replaces the command's axes on the fields that it sets, and is combined with all others.
+`budget.continuation="\\n\\nWait"`; an override that begins with a quote is quoted as in a shell. A line may have its
+own axes. It replaces the command's axes on the fields that it sets, and is combined with all others.
 
 Lines typed on the command line always run and replace those of the experiment. A line of the experiment is dropped if
 the command line sets one of its fields.
