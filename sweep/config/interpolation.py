@@ -48,15 +48,15 @@ def refusal(error: BaseException, config_directory: Path, typed: Sequence[str]) 
             where = field[1] if field and field[1] != "_dummy_" else "defaults"
             files = _written_in(name, config_directory, typed)
             return InputError(
-                f"{where}: ${{{name}:...}}{files} is refused, as its value differs between machines. Write the value, or"
-                ' let your shell insert it, as in store="$HOME/store". Never put keys into a configuration: programs'
+                f"{where}: ${{{name}:...}}{files} is refused, as its value differs between machines. Write the value,"
+                ' or let your shell insert it, as in store="$HOME/store". Never put keys into a configuration: programs'
                 " read them from the environment."
             )
     return None
 
 
 def _written_in(name: str, config_directory: Path, typed: Sequence[str]) -> str:
-    """The files that use the resolver: chosen options first, else any file; "" if the command line itself uses it."""
+    """The files that use the resolver: chosen options first, else any; "" if the command line uses it."""
     written = re.compile(rf"\$\{{\s*{re.escape(name)}\s*:")
     if any(written.search(line) for line in typed):
         return ""

@@ -1,7 +1,7 @@
 """The command that a result records: the typed overrides that determine its points, and nothing else.
 
-Omits `store`, `results`, `plan`, `yes` and `launch`, so that equal results record equal commands, unless a point depends
-on one of them, such as on `${store}` in a value.
+Omits `store`, `results`, `plan`, `yes` and `launch`, so that equal results record equal commands, unless a point
+depends on one of them, such as on `${store}` in a value.
 """
 
 from __future__ import annotations

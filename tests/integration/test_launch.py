@@ -269,7 +269,7 @@ def test_a_driver_that_is_interrupted_ends_its_workers_and_says_how_to_go_on(
     found = holder_of(slow.path)
     assert found is not None
     one.send_signal(number)
-    assert "interrupted: what is finished is kept" in lines_until(one, "interrupted")[-1]
+    assert "interrupted: finished stages are kept" in lines_until(one, "interrupted")[-1]
     assert one.wait() == 130 and not is_alive(found[0].pid)
 
 

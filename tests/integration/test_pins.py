@@ -239,7 +239,7 @@ def test_what_can_be_resolved_is_written_and_the_rest_named(here: Path, hub: Fak
 
 def test_a_command_with_all_its_commits_has_nothing_to_pin(here: Path) -> None:
     status, text = sweep("pin", "data=dial_1k", here=here, environment=offline(here / "home"))
-    assert (status, text.strip()) == (0, "nothing to pin: every name has its commit already.")
+    assert (status, text.strip()) == (0, "nothing to pin: every name already has a commit.")
     status, text = sweep("pin", "refresh=true", here=here, environment=offline(here / "home"))
     assert (status, text.strip()) == (2, "error pin: refresh=true is now an option. Write --refresh.")
 
@@ -278,4 +278,4 @@ def test_a_dry_run_shows_what_is_unpinned_and_cannot_be_submitted(here: Path) ->
     status, text = sweep("resume", here=here, environment=environment)
     assert status == 1
     assert "error data.pool.hub.revision null: GAIR/LIMO is unpinned." in text
-    assert "Then give its command again" in text
+    assert "Pin them, then run its command" in text

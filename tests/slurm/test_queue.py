@@ -121,7 +121,7 @@ def test_an_element_that_is_told_to_stop_goes_back_into_the_queue_by_itself(user
     user.wait(directory)
     assert [int(user.directory(each).read_record()["summary"]["resumed_at"]) > 0 for each in counted] == [False, True]
     assert [cluster.job(f"{job_id}_{n}")["Restarts"] for n in (0, 1)] == ["0", "1"]
-    assert "put back into the queue" in user.log(counted[1])
+    assert "requeueing job" in user.log(counted[1])
     assert "restart 1" in user.log(counted[1])
     assert user.states(directory)["total"] == ["done"]  # what waited was not killed
 
@@ -185,7 +185,7 @@ def test_a_job_that_is_told_to_stop_while_the_controller_is_away_waits_for_it(us
         cluster.start_controller()
     user.wait(directory)
     assert user.states(directory) == {"counted": ["done"], "total": ["done"]}
-    assert "put back into the queue" in user.log(counted)
+    assert "requeueing job" in user.log(counted)
 
 
 def test_a_dry_run_writes_everything_and_resume_sends_it(user: User, cluster: Cluster) -> None:

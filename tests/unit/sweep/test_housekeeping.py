@@ -183,7 +183,7 @@ def test_a_damaged_record_is_restored_from_its_second_copy(user: User) -> None:
     assert f"{user.doubled(2).address}  {whole}" in user.check(status=1)
     status, said = user.sweep("shape.number=2,4")
     assert status == 0
-    assert f"restored  {user.doubled(2).address}  its record is lost or damaged; a second copy is whole." in said
+    assert f"restored  {user.doubled(2).address}  its record is lost or damaged; the second copy is intact." in said
     assert user.doubled(2).read_record() == before
     user.check(status=0)
 
@@ -209,7 +209,7 @@ def test_a_product_from_before_checksums_is_unchecked_and_not_damaged(user: User
     record = user.number(1).read_record()
     rewrite(user.number(1), {name: value for name, value in record.items() if name != "files"})
     flip_a_byte(user.number(1).out / "number.json")
-    assert "0 damaged. 1 finished before there were checksums: unchecked." in user.check(status=0)
+    assert "0 damaged. 1 predate checksums: unchecked." in user.check(status=0)
 
 
 def test_what_a_batch_shares_is_read_and_mended_by_its_pipeline(user: User) -> None:

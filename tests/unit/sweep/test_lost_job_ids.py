@@ -64,7 +64,7 @@ def test_an_answer_that_is_no_id_is_looked_up(
     def without_id(script: Path, arguments: Sequence[str], dependency: str | None) -> str:
         job_id = submit(script, arguments, dependency)
         if script.stem == "02-points":
-            raise SlurmUnavailable("sbatch: answered 'Welcome.', which is no job id.")
+            raise SlurmUnavailable("sbatch: answered 'Welcome.', which is not a job id.")
         return job_id
 
     monkeypatch.setattr(client, "sbatch", without_id)
@@ -132,9 +132,9 @@ def test_what_is_in_doubt_while_the_controller_is_away_is_neither_sent_nor_calle
         lambda: lifecycle.resume_submission(directory, store, client.sbatch),
         lambda: lifecycle.cancel_submission(directory),
     ):
-        with pytest.raises(InputError, match=r"whether 01-start \(toy-start-.*\) is in the queue is not known"):
+        with pytest.raises(InputError, match=r"unknown whether 01-start \(toy-start-.*\) is in the queue"):
             act()
-    with pytest.raises(InputError, match="Nothing was sent"):
+    with pytest.raises(InputError, match="Nothing was submitted"):
         lifecycle.queued_elsewhere(store.root, is_required=True)
     assert not [call for call in controller.calls if call.startswith("sbatch")]
     assert directory.is_open and list(directory.unconfirmed()) == ["01-start"]

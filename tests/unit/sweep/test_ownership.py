@@ -93,7 +93,7 @@ def test_where_all_are_of_others_one_has_to_be_named(store: Store) -> None:
             said_by(act, store)
         assert str(raised.value) == (
             f"submission: none of yours in {store.root}. 5 submissions of daemon are here, the newest: {newest}."
-            " Name the one that is meant."
+            " Name one."
         )
 
 

@@ -55,7 +55,7 @@ def test_a_sound_store_is_found_sound_and_left_as_it_was(directory: SubmissionDi
             {"lock_option": "nolock", "file_system": "nfs", "mounted_at": "/data"},
             "locks do not reach other machines (nfs at /data, nolock)",
         ),
-        ({"locks": "two hold the same one at once"}, "locks: two hold the same one at once (ext4 at /)"),
+        ({"locks": "two processes can hold the same lock"}, "locks: two processes can hold the same lock (ext4 at /)"),
         ({"is_visible": False}, "files of the submitting host are not visible after 3 s"),
         ({"skew_s": -90.2}, "the store's clock is -90 s off the node's"),
         ({"skew_s": 4.9, "free_inodes": 10_000, "free_gib": 10.0}, None),
@@ -83,7 +83,7 @@ def test_status_shows_what_is_wrong(
 @pytest.mark.parametrize(
     ("content", "shown"),
     [
-        ("", "what it wrote into probe.json is damaged."),
+        ("", "probe.json is damaged."),
         ('{"warnings": ["\\u001b[2J [bold]red"]}', "?[2J [bold]red."),
         ('{"warnings": 3}', None),
         ("{}", None),
@@ -126,7 +126,7 @@ def test_a_link_that_replaces_is_no_publication(
         second.write_bytes(first.read_bytes())
 
     monkeypatch.setattr(os, "link", over)
-    with pytest.raises(StoreUnusable, match="two could publish one stage"):
+    with pytest.raises(StoreUnusable, match="two workers could publish one stage"):
         probe(directory.path, JOB, "n1")
 
 

@@ -252,7 +252,7 @@ def test_what_a_point_depends_on_is_recorded() -> None:
         (["also=['hydra.mode=RUN']", "-m"], "hydra.mode is the command's, not a point's."),
         (["also=['budget.cap=1,2 budget.cap=3']", "-m"], "budget.cap is set twice"),
         (["also=['budget.cap=x']", "-m"], "budget.cap 'x': input should be a valid integer"),
-        (["also=['text=\"a']", "-m"], "a quote is not closed, or stands outside of a value."),
+        (["also=['text=\"a']", "-m"], "a quote is not closed, or is outside a value."),
         (["also=['']", "-m"], "also '': says nothing."),
         (["also=['budget.cap']", "-m"], "also 'budget.cap': "),
         (["budget.cap=glob(*)", "-m"], "budget.cap=glob(*): no values. List those that you want."),
@@ -260,7 +260,7 @@ def test_what_a_point_depends_on_is_recorded() -> None:
             ["text=W\u00e4it", "-m"],
             "text=W\u00e4it: has a character that must stand in quotes. Write FIELD='\"TEXT\"'.",
         ),
-        (["text=shuffle(1,2,3)", "-m"], "text=shuffle(1,2,3): another order each time."),
+        (["text=shuffle(1,2,3)", "-m"], "text=shuffle(1,2,3): shuffles in a different order each time."),
     ],
 )
 def test_what_cannot_be_meant_is_refused(argv: list[str], complaint: str) -> None:

@@ -177,7 +177,7 @@ def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
     directory = written(Store(tmp_path / "store"), fan())
     with (
         locked_now(directory.path / "lock", Hold.ALONE),
-        pytest.raises(InputError, match="being sent, resumed or cancelled elsewhere"),
+        pytest.raises(InputError, match="another process is submitting, resuming or cancelling it"),
     ):
         perform(["resume", f"store={tmp_path / 'store'}"], Console(file=io.StringIO()))
 
