@@ -145,7 +145,7 @@ def test_a_process_that_only_its_parent_has_not_noticed_is_gone(place: Path) -> 
     os.waitpid(child, 0)
 
 
-def test_who_cannot_be_asked_is_named_and_taken_from_only_if_told_to(place: Path) -> None:
+def test_an_unreachable_holder_is_named_and_replaced_only_on_request(place: Path) -> None:
     elsewhere = dataclasses.replace(this_process(), host="node7", boot="b", machine="m", pid=41, user="ann")
     write(place, elsewhere)
     line = rf"^number/0+a: held by node7 pid 41 of ann since {re.escape(elsewhere.since)}, on node7, which cannot be"
@@ -219,7 +219,7 @@ def test_another_ones_token_is_not_removed_at_the_end(place: Path) -> None:
     assert read_holder(place / TOKEN) == another
 
 
-def test_one_who_died_while_breaking_a_token_is_no_obstacle(place: Path, other: subprocess.Popen[bytes]) -> None:
+def test_a_process_that_died_while_breaking_a_token_blocks_nobody(place: Path, other: subprocess.Popen[bytes]) -> None:
     dead = token_of(other)
     other.kill()
     other.wait()
@@ -231,7 +231,7 @@ def test_one_who_died_while_breaking_a_token_is_no_obstacle(place: Path, other: 
     assert [path.name for path in place.iterdir()] == ["lock"]
 
 
-def test_a_waiting_worker_says_for_whom_once_and_goes_on_when_it_ends(
+def test_a_waiting_worker_names_the_holder_once_and_continues_when_it_ends(
     place: Path, other: subprocess.Popen[bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     holder = token_of(other)

@@ -68,7 +68,7 @@ def test_what_is_named_without_a_commit_can_be_planned_and_is_shown(here, overri
     assert shown.endswith(f"Run `python -m sweep pin {' '.join(overrides)}` where there is a network.")
 
 
-def test_what_a_command_does_not_read_need_not_be_pinned(here: Path) -> None:
+def test_unused_names_need_no_pin(here: Path) -> None:
     assert lines_of(graph_of("+experiment=curate", "task=aime24", "task.hub.revision=main")) == []
 
 
@@ -225,7 +225,7 @@ def test_offline_nothing_is_resolved_from_what_happens_to_be_cached(here: Path) 
     assert not (here / "pins.lock").exists()
 
 
-def test_what_can_be_resolved_is_written_and_the_rest_named(here: Path, hub: FakeHub) -> None:
+def test_resolvable_names_are_pinned_and_the_rest_reported(here: Path, hub: FakeHub) -> None:
     both = ["model=s1_32b", "data=none", "task=aime24", "task.hub.revision=v9"]
     hub.commits["dataset", "Maxwell-Jia/AIME_2024"] = {OLD: {}}
     hub.commits["model", "simplescaling/s1-32B"] = {NEW: {}}

@@ -173,7 +173,7 @@ def test_a_controller_that_restarts_forgets_nothing(user: User, cluster: Cluster
     assert user.states(directory) == {"counted": ["done"], "points": ["done"] * 3, "total": ["done"]}
 
 
-def test_a_job_that_is_told_to_stop_while_the_controller_is_away_waits_for_it(user: User, cluster: Cluster) -> None:
+def test_a_job_stopped_during_a_controller_outage_waits_for_it(user: User, cluster: Cluster) -> None:
     counted = count_stage(40)
     directory = user.send(make_stage("total", 0, counted))
     cluster.wait_until(lambda: steps_made(user, counted) > 3, "it counts")

@@ -68,7 +68,7 @@ def stop_after(cluster: Cluster, job: str) -> Callable[[Path, Sequence[str], str
     return submit
 
 
-def test_a_controller_that_is_away_between_two_jobs_gets_each_of_them_once(
+def test_jobs_are_submitted_once_when_the_controller_goes_away_between_them(
     user: User, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, jobs = write(user, chain())
@@ -87,7 +87,7 @@ def test_a_controller_that_is_away_between_two_jobs_gets_each_of_them_once(
     assert user.states(directory) == {"start": ["done"], "middle": ["done"], "total": ["done"]}
 
 
-def test_a_controller_that_stays_away_is_named_every_id_of(
+def test_jobs_left_behind_by_an_unreachable_controller_are_listed(
     user: User, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, jobs = write(user, chain())
@@ -121,7 +121,7 @@ def test_a_controller_that_stays_away_is_named_every_id_of(
     assert user.states(directory) == {"start": ["done"], "middle": ["done"], "total": ["done"]}
 
 
-def test_a_job_that_was_taken_without_an_answer_is_found_and_not_sent_again(
+def test_a_job_accepted_without_answer_is_found_and_not_resubmitted(
     user: User, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sbatch = tmp_path / "bin" / "sbatch"
@@ -138,7 +138,7 @@ def test_a_job_that_was_taken_without_an_answer_is_found_and_not_sent_again(
     assert user.states(directory)["total"] == ["done"]
 
 
-def test_a_job_whose_sender_is_killed_before_it_has_the_id_is_adopted(user: User, cluster: Cluster) -> None:
+def test_a_job_whose_submitter_was_killed_before_it_got_the_id_is_recovered(user: User, cluster: Cluster) -> None:
     directory, jobs = write(user, chain())
 
     def submit(script: Path, arguments: Sequence[str], dependency: str | None) -> str:

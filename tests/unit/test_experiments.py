@@ -278,7 +278,7 @@ def test_another_experiment_is_another_result(tmp_path: Path) -> None:
     assert len({each.product.key for each in graphs}) == len(graphs)
 
 
-def test_what_is_no_part_of_the_command_is_the_same_result() -> None:
+def test_fields_outside_the_command_do_not_change_the_result() -> None:
     """It says by which command it is made, but for what is no part of that."""
     overrides = ([], ["yes=true", "results=elsewhere"])
     assert len({graph_of(compose(["+experiment=budget_scan", *each, "-m"])).product.key for each in overrides}) == 1

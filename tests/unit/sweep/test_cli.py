@@ -70,7 +70,7 @@ def test_the_function_of_a_command_takes_what_its_entry_declares(command: Comman
         (["store=/dev/null"], 1, "error /dev/null: in the way"),
     ],
 )
-def test_what_is_typed_wrongly_gets_one_line_on_stderr(words: list[str], status: int, complaint: str) -> None:
+def test_typing_errors_get_one_line_on_stderr(words: list[str], status: int, complaint: str) -> None:
     done = typed(*words)
     assert done.returncode == status
     assert done.stderr.startswith(complaint) and len(done.stderr.splitlines()) == 1

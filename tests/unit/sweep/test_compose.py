@@ -49,7 +49,7 @@ def test_the_command_line_replaces_an_axis_and_the_points_that_set_it() -> None:
     assert numbers(points("+experiment=grid", "shape.number=7,8", "-m")) == [7, 8, 2]
 
 
-def test_an_axis_fixed_on_the_command_line_is_no_axis() -> None:
+def test_a_field_fixed_on_the_command_line_is_not_an_axis() -> None:
     assert numbers(points("+experiment=grid", "shape.number=9", "-m")) == [9, 9]
 
 

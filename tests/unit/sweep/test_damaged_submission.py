@@ -107,7 +107,7 @@ def said_by(act: str, *words: str) -> str:
 
 
 @pytest.mark.parametrize("content", DAMAGES)
-def test_what_is_damaged_is_read_from_its_second_copy_and_restored(
+def test_a_damaged_submission_is_restored_from_its_second_copy(
     tmp_path: Path, cluster: Cluster, content: bytes | None
 ) -> None:
     store = Store(tmp_path / "store")
@@ -131,7 +131,7 @@ def test_another_digit_in_it_is_noticed(tmp_path: Path, cluster: Cluster) -> Non
 
 
 @pytest.mark.parametrize("content", DAMAGES)
-def test_where_both_copies_are_damaged_the_jobs_are_named_and_not_sent_twice(
+def test_a_fully_damaged_submission_lists_its_jobs_and_resubmits_none(
     tmp_path: Path, cluster: Cluster, content: bytes | None
 ) -> None:
     store = Store(tmp_path / "store")
@@ -169,7 +169,7 @@ def test_it_is_sent_all_the_same_if_that_is_meant(tmp_path: Path, cluster: Clust
     assert cluster.stages().count("points") == 2
 
 
-def test_a_job_in_doubt_of_a_damaged_submission_is_looked_up_by_its_name(tmp_path: Path, cluster: Cluster) -> None:
+def test_an_unconfirmed_job_of_a_damaged_submission_is_looked_up_by_name(tmp_path: Path, cluster: Cluster) -> None:
     store = Store(tmp_path / "store")
     directory = sent(store)
     for file in (directory.submission_file, directory.copy_file, directory.path / "jobs" / "02-points.job"):
@@ -180,7 +180,7 @@ def test_a_job_in_doubt_of_a_damaged_submission_is_looked_up_by_its_name(tmp_pat
     assert cluster.stages() == []
 
 
-def test_what_a_damaged_submission_cannot_be_making_is_sent(tmp_path: Path, cluster: Cluster) -> None:
+def test_stages_unrelated_to_a_damaged_submission_are_submitted(tmp_path: Path, cluster: Cluster) -> None:
     store = Store(tmp_path / "store")
     directory = sent(store)
     cluster.cancelled += ["101", "102", "103"]  # only its last job is left, which makes no stage

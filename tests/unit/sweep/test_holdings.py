@@ -115,7 +115,7 @@ def test_the_listing_reads_well(golden: Callable[[str, str], None]) -> None:
     golden("store/list.txt", said(lambda console: show_holdings(console, example(), reports)))
 
 
-def test_what_would_go_reads_well(golden: Callable[[str, str], None]) -> None:
+def test_prune_output_is_readable(golden: Callable[[str, str], None]) -> None:
     waiting = [each for each in removals(example(), unfinished=True) if each.place.startswith("scores")]
     elsewhere = [each for each in example().results if not each.is_there]
     pruned = Pruned(removals(example()), waiting, elsewhere)

@@ -38,7 +38,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
 
 
 @pytest.mark.parametrize("answer", ["lost", "away"])
-def test_a_call_without_an_answer_is_looked_up_and_sent_once(
+def test_an_sbatch_without_answer_is_looked_up_and_submitted_once(
     tmp_path: Path, connect: Connect, answer: str, waits: Waits
 ) -> None:
     controller = connect("ok", answer, "away", "away")
@@ -55,7 +55,7 @@ def test_a_call_without_an_answer_is_looked_up_and_sent_once(
     assert len(waits.lines) == len(looked_up)
 
 
-def test_an_answer_that_is_no_id_is_looked_up(
+def test_an_sbatch_answer_without_id_is_looked_up(
     tmp_path: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     controller = connect()
@@ -71,7 +71,7 @@ def test_an_answer_that_is_no_id_is_looked_up(
     assert list(send(written(Store(tmp_path / "store"), fan())).values()) == ["101", "102", "103", "104"]
 
 
-def test_a_controller_that_stays_away_leaves_nothing_unnamed(
+def test_every_job_left_behind_by_an_unreachable_controller_is_listed(
     tmp_path: Path, connect: Connect, golden: Callable[[str, str], None]
 ) -> None:
     controller = connect("ok", "ok", *["away"] * 99)
@@ -90,7 +90,7 @@ def test_a_controller_that_stays_away_leaves_nothing_unnamed(
     assert controller.calls.count("sbatch 03-total") == 1
 
 
-def test_what_was_taken_without_an_answer_is_cancelled_with_the_rest(tmp_path: Path, connect: Connect) -> None:
+def test_jobs_accepted_without_answer_are_cancelled_too(tmp_path: Path, connect: Connect) -> None:
     controller = connect("ok", "lost", *["away"] * len(WAITS_S))
     directory = written(Store(tmp_path / "store"), fan())
     with pytest.raises(InputError, match="Unable to contact"):
@@ -101,7 +101,7 @@ def test_what_was_taken_without_an_answer_is_cancelled_with_the_rest(tmp_path: P
 
 
 @pytest.mark.parametrize("taken", [True, False])
-def test_a_job_whose_sender_died_is_adopted_or_sent_again(tmp_path: Path, connect: Connect, taken: bool) -> None:
+def test_a_job_whose_submitter_died_is_recovered_or_resubmitted(tmp_path: Path, connect: Connect, taken: bool) -> None:
     """Killed between sbatch and the file with the id."""
     controller = connect()
     store = Store(tmp_path / "store")
@@ -118,9 +118,7 @@ def test_a_job_whose_sender_died_is_adopted_or_sent_again(tmp_path: Path, connec
     assert list(directory.ids())[:1] == (["01-start"] if taken else ["01-start.r2"])
 
 
-def test_what_is_in_doubt_while_the_controller_is_away_is_neither_sent_nor_called_unsent(
-    tmp_path: Path, connect: Connect
-) -> None:
+def test_unconfirmed_jobs_are_not_resubmitted_while_the_controller_is_away(tmp_path: Path, connect: Connect) -> None:
     controller = connect(*["away"] * 99)
     store = Store(tmp_path / "store")
     directory = written(store, fan())
@@ -141,7 +139,7 @@ def test_what_is_in_doubt_while_the_controller_is_away_is_neither_sent_nor_calle
 
 
 @pytest.mark.parametrize("damage", [b"", b"12\x00", b"\xff\xfe", b"103", b"1", b"10"])
-def test_an_id_that_was_torn_is_found_again_by_name(tmp_path: Path, connect: Connect, damage: bytes) -> None:
+def test_a_truncated_id_is_recovered_by_name(tmp_path: Path, connect: Connect, damage: bytes) -> None:
     connect()
     directory = written(Store(tmp_path / "store"), fan())
     ids = send(directory)
@@ -153,13 +151,13 @@ def test_an_id_that_was_torn_is_found_again_by_name(tmp_path: Path, connect: Con
     assert directory.ids() == ids
 
 
-def test_an_id_that_was_noted_before_there_were_checks_counts(tmp_path: Path) -> None:
+def test_an_id_without_checksum_is_accepted(tmp_path: Path) -> None:
     directory = written(Store(tmp_path / "store"), fan())
     (directory.path / "jobs" / "01-start.job").write_text("17\n", encoding="ascii")
     assert directory.ids() == {"01-start": "17"} and directory.unconfirmed() == {}
 
 
-def test_a_name_that_was_torn_too_is_known_all_the_same(tmp_path: Path, connect: Connect) -> None:
+def test_a_truncated_queue_name_is_recovered(tmp_path: Path, connect: Connect) -> None:
     connect()
     directory = written(Store(tmp_path / "store"), fan())
     ids = send(directory)
@@ -169,7 +167,9 @@ def test_a_name_that_was_torn_too_is_known_all_the_same(tmp_path: Path, connect:
     assert directory.ids() == ids
 
 
-def test_an_id_that_cannot_be_noted_is_named(tmp_path: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_id_that_cannot_be_written_is_reported(
+    tmp_path: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A disk that is full just then, and a controller that goes away before the job can be cancelled."""
     connect("ok", "ok", *["away"] * 99)
     directory = written(Store(tmp_path / "store"), fan())

@@ -61,7 +61,7 @@ def test_a_submission_records_its_user_and_host(store: Store) -> None:
     assert account.user == pwd.getpwuid(os.geteuid()).pw_name
 
 
-def test_a_submission_of_before_belongs_to_the_owner_of_its_file(store: Store) -> None:
+def test_a_submission_without_recorded_user_belongs_to_its_file_owner(store: Store) -> None:
     directory = written(store, fan())
     record(directory, user=None, uid=None, host=None)
     assert directory.read().user == ""
@@ -70,7 +70,7 @@ def test_a_submission_of_before_belongs_to_the_owner_of_its_file(store: Store) -
 
 
 @root_alone
-def test_without_an_id_the_newest_of_ones_own_is_meant(store: Store) -> None:
+def test_without_an_id_your_newest_submission_is_used(store: Store) -> None:
     mine = written(store, fan())
     theirs = [give(written(store, fan(n)), DAEMON) for n in (1, 2)]
     record(theirs[0], user=None, uid=None)  # as of before
@@ -85,7 +85,7 @@ def test_without_an_id_the_newest_of_ones_own_is_meant(store: Store) -> None:
 
 
 @root_alone
-def test_where_all_are_of_others_one_has_to_be_named(store: Store) -> None:
+def test_an_id_is_required_if_all_submissions_are_foreign(store: Store) -> None:
     theirs = [give(written(store, fan()), DAEMON) for _ in range(5)]
     newest = ", ".join(each.name for each in theirs[-3:])
     for act in ("status", "logs", "resume", "cancel"):
@@ -98,7 +98,7 @@ def test_where_all_are_of_others_one_has_to_be_named(store: Store) -> None:
 
 
 @root_alone
-def test_what_would_run_or_end_under_whose_account_is_said(store: Store, golden: Callable[[str, str], None]) -> None:
+def test_the_affected_accounts_are_reported_before_acting(store: Store, golden: Callable[[str, str], None]) -> None:
     theirs = give(written(store, fan()), DAEMON)
     account, lines = this_account(), []
     for act in ("resume", "cancel"):
@@ -123,7 +123,7 @@ def test_what_would_run_or_end_under_whose_account_is_said(store: Store, golden:
         ({}, ""),
     ],
 )
-def test_signs_that_disagree_are_said_and_make_it_foreign(
+def test_conflicting_owners_are_reported_and_make_a_submission_foreign(
     store: Store, facts: dict[str, object], part: str | None
 ) -> None:
     directory = written(store, fan())
@@ -155,9 +155,7 @@ def test_a_file_that_cannot_be_read_belongs_to_its_owner(store: Store) -> None:
 
 
 @root_alone
-def test_what_others_have_in_the_queue_is_waited_for_all_the_same(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_queued_jobs_of_other_submissions_are_dependencies(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = give(written(store, fan()), NOBODY)
     theirs.record_id("01-start", "17")
     monkeypatch.setattr(

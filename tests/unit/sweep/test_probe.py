@@ -37,7 +37,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SubmissionDire
     return made
 
 
-def test_a_sound_store_is_found_sound_and_left_as_it_was(directory: SubmissionDirectory) -> None:
+def test_a_healthy_store_passes_the_probe_unchanged(directory: SubmissionDirectory) -> None:
     before = sorted(directory.path.rglob("*"))
     found = probe(directory.path, JOB, "n1")
     assert (found.locks, found.lock_option, found.is_visible) == ("", None, True)
@@ -67,7 +67,7 @@ def test_what_is_wrong_is_named(changed: dict[str, object], warning: str | None)
     assert list(warnings_of(dataclasses.replace(SOUND, **changed))) == ([warning] if warning else [])  # type: ignore[arg-type]
 
 
-def test_status_shows_what_is_wrong(
+def test_status_shows_the_warnings_of_the_probe(
     directory: SubmissionDirectory, monkeypatch: pytest.MonkeyPatch, golden: Callable[[str, str], None]
 ) -> None:
     monkeypatch.setattr(probing, "mount_of", lambda path: NFS)
@@ -97,7 +97,7 @@ def test_status_survives_whatever_is_in_the_probe(directory: SubmissionDirectory
     assert lines == ([f"  warning  store, as the first job found it: {shown}"] if shown else [])
 
 
-def test_a_clock_is_wrong_by_what_lies_outside_of_the_call() -> None:
+def test_clock_skew_is_the_distance_from_the_call_interval() -> None:
     assert [skew(10.0, stamped, 12.0) for stamped in (10.0, 11.0, 12.0, 9.5, 15.0)] == [0, 0, 0, -0.5, 3.0]
 
 
@@ -119,7 +119,7 @@ def test_where_nothing_can_be_published_the_job_ends_with_one_line(
     assert not directory.probe_file.exists()
 
 
-def test_a_link_that_replaces_is_no_publication(
+def test_a_file_system_whose_links_overwrite_is_refused(
     directory: SubmissionDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def over(first: Path, second: Path) -> None:
@@ -130,9 +130,7 @@ def test_a_link_that_replaces_is_no_publication(
         probe(directory.path, JOB, "n1")
 
 
-def test_locks_that_are_not_supported_are_no_reason_to_end(
-    directory: SubmissionDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unsupported_locks_do_not_end_the_job(directory: SubmissionDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(file: object, operation: int) -> None:
         raise OSError(38, "Function not implemented")
 
@@ -140,7 +138,7 @@ def test_locks_that_are_not_supported_are_no_reason_to_end(
     assert probe(directory.path, JOB, "n1").locks == "not supported, Function not implemented"
 
 
-def test_a_note_of_the_submitting_host_that_is_not_seen_is_said(
+def test_an_invisible_file_of_the_submitting_host_is_a_warning(
     directory: SubmissionDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probing, "APPEARS_WITHIN_S", 0.0)

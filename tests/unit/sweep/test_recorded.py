@@ -195,7 +195,7 @@ def test_the_experiments_lines_stand_beside_the_grid_and_may_have_axes_of_their_
     ]
 
 
-def test_a_line_of_the_experiment_on_a_typed_field_is_left_out_and_said() -> None:
+def test_a_line_of_the_experiment_on_a_typed_field_is_dropped_with_a_note() -> None:
     composition = points("+experiment=scan", "budget.cap=4,12", "-m")
     assert [(point.budget.cap, point.budget.waits) for point in composition.points] == [
         (4, 0),
@@ -221,7 +221,7 @@ def test_the_same_point_named_twice_is_one_point() -> None:
     assert [point.budget.cap for point in points(*argv).points] == [1, 2, 3]
 
 
-def test_what_a_point_depends_on_is_recorded() -> None:
+def test_fields_that_a_point_depends_on_are_recorded() -> None:
     reads = points("where=${store}/rows", "store=/tmp/x", "plan=true").request.command
     assert reads == "python -m sweep 'where=${store}/rows' store=/tmp/x"
     assert points("where=store", "store=/tmp/x").request.command == "python -m sweep where=store"
@@ -263,7 +263,7 @@ def test_what_a_point_depends_on_is_recorded() -> None:
         (["text=shuffle(1,2,3)", "-m"], "text=shuffle(1,2,3): shuffles in a different order each time."),
     ],
 )
-def test_what_cannot_be_meant_is_refused(argv: list[str], complaint: str) -> None:
+def test_meaningless_overrides_are_refused(argv: list[str], complaint: str) -> None:
     with pytest.raises(InputError) as refused:
         points(*argv)
     assert complaint in str(refused.value)

@@ -53,7 +53,7 @@ def test_a_name_in_the_queue_is_one_plain_word(tmp_path: Path, experiment: str) 
     assert name != SubmissionDirectory(tmp_path).queue_name("03-pool+rows.r3", experiment)
 
 
-def test_what_is_found_is_the_job_of_that_very_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lookup_finds_only_the_exact_job_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an array its own id; also of a job that has ended, by accounting where the controller has forgotten it."""
     monkeypatch.setattr(
         client,
@@ -65,7 +65,7 @@ def test_what_is_found_is_the_job_of_that_very_name(monkeypatch: pytest.MonkeyPa
     assert (client.find_jobs("toy-a-1"), client.find_jobs("toy-b-2"), client.find_jobs("toy-c-3")) == ("17", "5", None)
 
 
-def test_a_command_that_is_killed_may_have_been_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_sbatch_may_have_submitted_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sbatch").write_text("#!/bin/sh\nkill -9 $$\n", encoding="utf-8")
     (tmp_path / "sbatch").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
@@ -102,9 +102,7 @@ def test_greetings_of_squeue_are_passed_over(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("line", ["17|RUNN", "17_3|RUNNING|1:00|None", "17||1:00|None|n1", "17|?|1:00|None|n1"])
-def test_a_job_of_which_squeue_does_not_say_how_it_stands_is_not_lost(
-    monkeypatch: pytest.MonkeyPatch, line: str
-) -> None:
+def test_a_job_without_a_state_in_squeue_is_not_lost(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     answered(monkeypatch, squeue=f"{line}\n")
     assert client.queued_jobs(["17"]) is None
 

@@ -39,7 +39,7 @@ ENDS_A_LINE = ("\n", "\r", "\v", "\f", "\x1b", "\x85", "\u2028", "\u2029", "\0")
 
 @pytest.mark.parametrize("field", ["partition", "account", "qos", "constraint", "gpu_type"])
 @pytest.mark.parametrize("value", [*ENDS_A_VALUE, "", *(f"a{end}b" for end in ENDS_A_LINE), "a'b"])
-def test_a_value_that_would_not_stay_one_is_refused(field: str, value: str) -> None:
+def test_a_value_that_would_become_several_options_is_refused(field: str, value: str) -> None:
     with pytest.raises(InputError, match=f"launch.{field} .*: .*[.] "):
         refuse_unsafe(dataclasses.replace(SLURM, **{field: value}), "toy", "/store")
 
@@ -67,7 +67,7 @@ def test_a_value_that_would_not_stay_one_is_refused(field: str, value: str) -> N
         ("without", ("--mem", "--exclusive", "--cpus-per-task")),
     ],
 )
-def test_what_sites_use_is_taken(field: str, value: object) -> None:
+def test_common_site_options_are_accepted(field: str, value: object) -> None:
     refuse_unsafe(dataclasses.replace(SLURM, **{field: value}), "toy", "/data/a b, c #1/100%/store")
 
 
@@ -181,6 +181,6 @@ def test_percent_signs_of_a_path_are_themselves() -> None:
 
 
 @pytest.mark.parametrize("option", ["--a=1\n--b", "--a=\x1b", "-a", "date"])
-def test_the_last_look_is_at_the_whole_script(option: str) -> None:
+def test_the_final_check_covers_the_whole_script(option: str) -> None:
     with pytest.raises(InputError, match=r"not one option on one line"):
         script_of(f"#!/bin/bash\n{DIRECTIVE}--nodes=1\n", ["--nodes=1", option])

@@ -62,11 +62,11 @@ def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
         ("scancel: error: Kill job error on job id 5: Access/permission denied", False),
     ],
 )
-def test_what_passes_by_itself_is_told_from_what_is_refused(said: str, passes: bool) -> None:
+def test_temporary_errors_are_distinguished_from_refusals(said: str, passes: bool) -> None:
     assert is_transient(said) is passes
 
 
-def test_waits_double_are_said_and_are_bounded_in_all(waits: Waits) -> None:
+def test_retry_waits_double_and_are_reported_and_bounded(waits: Waits) -> None:
     calls = []
 
     def call() -> str:
@@ -83,7 +83,7 @@ def test_waits_double_are_said_and_are_bounded_in_all(waits: Waits) -> None:
     assert calls[-1] == 165 and len(waits.lines) == len(WAITS_S)
 
 
-def test_calls_that_hang_count_into_the_bound(waits: Waits) -> None:
+def test_hanging_calls_count_towards_the_retry_limit(waits: Waits) -> None:
     def call() -> str:
         waits.now += 120  # as long as a call may take
         raise SlurmUnavailable("squeue: no answer in 120 s. Is slurmctld up?")
@@ -173,7 +173,7 @@ def real(directory: Path, monkeypatch: pytest.MonkeyPatch, second: str, squeue: 
         f"{TAKEN} echo 2026; echo $id",
     ],
 )
-def test_what_sbatch_took_and_then_failed_of_is_adopted(
+def test_a_job_accepted_by_a_failing_sbatch_is_recovered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits, second: str
 ) -> None:
     calls = real(tmp_path, monkeypatch, second)
@@ -183,9 +183,7 @@ def test_what_sbatch_took_and_then_failed_of_is_adopted(
     assert list(directory.ids().values()) == ["101", "102", "103", "104"] and directory.unconfirmed() == {}
 
 
-def test_a_failure_in_unknown_words_is_not_sent_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits
-) -> None:
+def test_an_unknown_sbatch_error_is_not_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits) -> None:
     calls = real(tmp_path, monkeypatch, "echo 'lua: no' >&2; exit 1")
     directory = written(Store(tmp_path / "store"), fan())
     with pytest.raises(InputError, match=r"^sbatch: lua: no\. The job is not in the queue\. Correct .*[^\n]$"):
@@ -195,7 +193,7 @@ def test_a_failure_in_unknown_words_is_not_sent_again(
     assert len(waits.lines) == 2  # looked up twice
 
 
-def test_where_it_cannot_be_looked_up_that_is_said_and_it_stays_in_doubt(
+def test_a_failed_lookup_is_reported_and_the_job_stays_unconfirmed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits
 ) -> None:
     for words in ("lua: no", "sbatch: error: invalid partition specified: gpus"):
@@ -220,7 +218,7 @@ def test_where_it_cannot_be_looked_up_that_is_said_and_it_stays_in_doubt(
         ("status 1", False),
     ],
 )
-def test_only_known_words_are_a_refusal(said: str, is_final: bool) -> None:
+def test_only_known_messages_count_as_a_refusal(said: str, is_final: bool) -> None:
     assert is_refusal(said) is is_final
 
 

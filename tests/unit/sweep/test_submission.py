@@ -66,7 +66,7 @@ def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -
     assert directory.ids() == ids
 
 
-def test_a_refused_job_takes_those_before_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_job_cancels_the_jobs_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled: list[str] = []
     monkeypatch.setattr(client, "scancel", cancelled.extend)
     monkeypatch.setattr(client, "find_jobs", lambda name: None)
@@ -76,7 +76,7 @@ def test_a_refused_job_takes_those_before_it_back(tmp_path: Path, monkeypatch: p
     assert cancelled == ["101", "102"]
 
 
-def test_without_slurm_the_disk_is_read_and_that_is_said(tmp_path: Path, no_slurm: None) -> None:
+def test_without_slurm_status_comes_from_the_store_and_says_so(tmp_path: Path, no_slurm: None) -> None:
     directory = written(Store(tmp_path / "store"), fan())
     lifecycle.send(directory, directory.read().jobs, Queue().submit)
     situation = lifecycle.submission_status(directory)
@@ -86,7 +86,7 @@ def test_without_slurm_the_disk_is_read_and_that_is_said(tmp_path: Path, no_slur
     assert "no squeue answers here" in said.getvalue()
 
 
-def test_others_are_looked_at_with_one_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps that failed and were left stay open: a plan must not ask about every job of every one of them."""
     asked: list[str] = []
 

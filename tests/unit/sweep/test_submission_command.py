@@ -41,7 +41,7 @@ def no_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin/nowhere")
 
 
-def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> None:
+def test_the_newest_submission_is_the_default(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     first, second = written(store, fan()), written(store, fan(2))
     assert find_submission(store.root, None, is_own).path == second.path
@@ -50,7 +50,7 @@ def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> N
         find_submission(store.root, "nope", is_own)
 
 
-def test_without_any_submission_it_is_said_what_to_do(tmp_path: Path) -> None:
+def test_without_submissions_the_error_says_what_to_do(tmp_path: Path) -> None:
     store = tmp_path / "store"
     for act in ("status", "resume", "cancel"):
         with pytest.raises(InputError) as raised:
@@ -120,7 +120,7 @@ def test_progress_is_read_whatever_stands_there(tmp_path: Path, content: str, se
     assert read_progress(tmp_path) == (0, 0, "")
 
 
-def test_of_several_open_submissions_the_one_to_cancel_is_named(tmp_path: Path) -> None:
+def test_cancel_requires_an_id_if_several_submissions_are_open(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     first, second = written(store, fan()), written(store, fan(2))
     console = Console(file=io.StringIO())
@@ -145,7 +145,7 @@ def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch:
     assert not (tmp_path / "store").exists()
 
 
-def test_a_job_that_would_be_told_to_stop_as_it_starts_is_refused(tmp_path: Path) -> None:
+def test_a_job_that_would_be_signalled_as_it_starts_is_refused(tmp_path: Path) -> None:
     graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, minutes={"cpu": 6}, signal_seconds=300))
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
     composition = Composition(entry, (), SweepRequest("toy", {}, (), entry.store))
