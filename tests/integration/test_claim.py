@@ -1,4 +1,4 @@
-"""Who works where: tokens beside locks, also where locks do not lock, are not there, or a holder cannot be asked."""
+"""Claims of stages: tokens and locks, also with ineffective or missing locks and unreachable holders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans carried out by real worker processes: publishing, reuse, failure, interruption, two at the same time."""
+"""Plans executed by real worker processes: publishing, reuse, failure, interruption, two at the same time."""
 
 from __future__ import annotations
 

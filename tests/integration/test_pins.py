@@ -1,4 +1,4 @@
-"""Names without a commit: planned as unpinned, refused when it comes to running, resolved by `pin` into pins.lock."""
+"""Names without a commit: planned as unpinned, refused at run time, resolved by `pin` into pins.lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers without progress: what counts as progress, what is exempt, and what happens to those that make none."""
+"""Stalled workers: what counts as progress, what is exempt, and how a stall is handled."""
 
 from __future__ import annotations
 

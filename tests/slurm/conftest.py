@@ -1,4 +1,4 @@
-"""One cluster for all tests of this folder; without SLURM's packages they are skipped, and in CI fail."""
+"""One SLURM cluster for all tests in this folder. Without SLURM's packages they are skipped, or fail in CI."""
 
 from __future__ import annotations
 

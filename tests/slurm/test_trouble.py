@@ -1,4 +1,4 @@
-"""A queue that goes away at the worst moment, and a shared store: every job is sent once, and none is forgotten."""
+"""Controller outages at the worst moment, and a shared store: every job is submitted once and none is lost."""
 
 from __future__ import annotations
 

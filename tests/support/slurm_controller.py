@@ -1,4 +1,4 @@
-"""A controller that answers as scripted, and waits that take no time."""
+"""A SLURM controller with scripted answers, and waits that take no time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Submissions of toy stages, written and not sent."""
+"""Submissions of toy stages that are written but not submitted."""
 
 from __future__ import annotations
 
