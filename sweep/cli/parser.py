@@ -188,7 +188,7 @@ def overview() -> str:
     ]
     lines += ["", "options:", *(_row(*each) for each in flags), _row(DEBUG.flag, DEBUG.help)]
     failure = "failed; stderr says why"
-    worker = "  75   of a worker in a batch job: interrupted, to be put back into the queue"
+    worker = "  75   only from a worker in a batch job: interrupted, the job is requeued"
     lines += ["", ABOUT_FIELDS, "", _exit_statuses(failure), worker, "", "example:"]
     return "\n".join([*lines, "  sweep run +experiment=smoke -m"]) + "\n"
 

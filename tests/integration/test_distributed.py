@@ -1,4 +1,4 @@
-"""Two real processes under torchrun: FSDP2 over gloo, losses equal those of one process, also after being stopped, killed and resumed."""
+"""Two real processes under torchrun (FSDP2 over gloo) have the losses of one, also when stopped, killed and resumed."""
 
 from __future__ import annotations
 

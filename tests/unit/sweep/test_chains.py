@@ -1,4 +1,4 @@
-"""Which units share a job: never at the price of a later start, or of a failure that blocks more."""
+"""Units share a job only if no unit starts later and no failure blocks more units."""
 
 from __future__ import annotations
 

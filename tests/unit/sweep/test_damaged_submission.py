@@ -1,4 +1,4 @@
-"""submission.json damaged, lost, or of another submission that makes the same: nothing is forgotten or sent twice."""
+"""A damaged or lost submission.json, alone or beside an equal submission: no job is lost or submitted twice."""
 
 from __future__ import annotations
 

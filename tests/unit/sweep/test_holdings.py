@@ -1,4 +1,4 @@
-"""What may go, decided over values; the listing as people read it."""
+"""Decides which stages may be removed, over plain values; the printed inventory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store holds, is it what it was, what may go: the real command on real directories of the toy pipeline."""
+"""`sweep store`, `store check` and `store prune` on real directories of the toy pipeline."""
 
 from __future__ import annotations
 

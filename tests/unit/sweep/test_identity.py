@@ -1,4 +1,4 @@
-"""Keys: equal for equal meanings, different for different ones, refused where neither can be told."""
+"""Keys: equal for equal values, different for different ones, refused for values without stable identity."""
 
 from __future__ import annotations
 

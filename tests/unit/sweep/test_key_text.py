@@ -1,4 +1,4 @@
-"""What of a diff looks like a key, line by line, and what does not."""
+"""Detection of keys in the lines of a diff."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs whose id was not noted, or torn: found again by name, never sent twice."""
+"""Jobs whose id is missing or truncated are found by name and never submitted twice."""
 
 from __future__ import annotations
 

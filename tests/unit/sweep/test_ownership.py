@@ -1,4 +1,4 @@
-"""Whose a submission is, in a store that several share. Other users are made with chown, which root alone may do."""
+"""Owners of submissions in a shared store. Other users are simulated with chown, which only root may do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing from outside reaches a terminal as it is: whatever prints, the bytes are counted here."""
+"""No text from outside reaches a terminal unescaped, checked on the printed bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the first job of a submission finds of the store's file system."""
+"""The check of the store's file system by the first job of a submission."""
 
 from __future__ import annotations
 

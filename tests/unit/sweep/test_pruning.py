@@ -1,4 +1,4 @@
-"""Pruning removes what no result rests on, and nothing that is in use or not understood."""
+"""Pruning removes stages that no result uses, and nothing that is in use or unreadable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was typed is what runs and what is recorded: the recorded command composes to the same points."""
+"""A recorded command composes to the same points as the typed one."""
 
 from __future__ import annotations
 

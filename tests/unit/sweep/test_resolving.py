@@ -1,4 +1,4 @@
-"""Many points resolved together are the points resolved alone."""
+"""Resolving many points together gives the same points as resolving each alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands of SLURM print, read whatever a site adds to it."""
+"""Parsing of SLURM's output, including lines that a site adds."""
 
 from __future__ import annotations
 

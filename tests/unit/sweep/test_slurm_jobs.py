@@ -1,4 +1,4 @@
-"""From a plan to the jobs of a queue: few of them, each waiting for exactly what it needs."""
+"""From a plan to the jobs of a queue: few jobs, each with exactly the dependencies it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No value becomes another line or another option of a batch script; what is refused is refused before any file."""
+"""No value adds a line or option to a batch script; unsafe values are refused before any file is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A queue that is away: what is waited out, what is looked up before it is sent again, what is said of the rest."""
+"""Submission during controller outages: retries, lookups before resubmission, and messages."""
 
 from __future__ import annotations
 

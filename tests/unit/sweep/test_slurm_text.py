@@ -1,4 +1,4 @@
-"""The batch scripts, whole, per machine; what a person submits and what the launcher submits is the same file."""
+"""Whole batch scripts for each machine; users and the launcher submit the same file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a function reaches in its project, and which edits its digest sees."""
+"""The source that a function can reach, and the edits that change its digest."""
 
 from __future__ import annotations
 

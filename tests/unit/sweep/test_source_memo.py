@@ -1,4 +1,4 @@
-"""What is remembered of the source is what reading it anew gives, whatever happens to the files and to the cache."""
+"""The source cache gives the same result as reading the source, whatever happens to files and cache."""
 
 from __future__ import annotations
 

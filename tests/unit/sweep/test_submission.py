@@ -1,4 +1,4 @@
-"""What is written for a queue before anything is sent, and what the disk alone can tell afterwards."""
+"""The files written before submission, and the status that they give without SLURM."""
 
 from __future__ import annotations
 

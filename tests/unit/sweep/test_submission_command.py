@@ -1,4 +1,4 @@
-"""A submission at the command line: which one is meant, what is asked before it is sent, what is shown."""
+"""Submissions on the command line: selection, questions before submission, output."""
 
 from __future__ import annotations
 
