@@ -58,8 +58,8 @@ class User:
         """Until nothing of a submission waits or runs."""
 
         def is_over() -> bool:
-            situation = lifecycle.submission_status(directory)
-            return situation.source.startswith("squeue") and not any(each.state.is_alive for each in situation.elements)
+            status = lifecycle.submission_status(directory)
+            return status.source.startswith("squeue") and not any(each.state.is_alive for each in status.elements)
 
         self.cluster.wait_until(is_over, f"{directory.name} is over", most_s)
 

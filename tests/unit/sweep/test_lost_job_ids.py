@@ -123,9 +123,9 @@ def test_unconfirmed_jobs_are_not_resubmitted_while_the_controller_is_away(tmp_p
     store = Store(tmp_path / "store")
     directory = written(store, fan())
     directory.mark_sending("01-start", directory.queue_name("01-start", "toy"))
-    situation = lifecycle.submission_status(directory)
-    assert situation.elements[0].state is TaskState.UNKNOWN
-    assert situation.source.startswith("the disk alone")
+    status = lifecycle.submission_status(directory)
+    assert status.elements[0].state is TaskState.UNKNOWN
+    assert status.source.startswith("the disk alone")
     for act in (
         lambda: lifecycle.resume_submission(directory, store, client.sbatch),
         lambda: lifecycle.cancel_submission(directory),

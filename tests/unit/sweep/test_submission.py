@@ -79,10 +79,10 @@ def test_a_refused_job_cancels_the_jobs_before_it(tmp_path: Path, monkeypatch: p
 def test_without_slurm_status_comes_from_the_store_and_says_so(tmp_path: Path, no_slurm: None) -> None:
     directory = written(Store(tmp_path / "store"), fan())
     lifecycle.send(directory, directory.read().jobs, Queue().submit)
-    situation = lifecycle.submission_status(directory)
-    assert {each.state.value for each in situation.elements} == {"unknown"}
+    status = lifecycle.submission_status(directory)
+    assert {each.state.value for each in status.elements} == {"unknown"}
     said = io.StringIO()
-    show_status(Console(file=said, width=150), directory, situation)
+    show_status(Console(file=said, width=150), directory, status)
     assert "no squeue answers here" in said.getvalue()
 
 
@@ -148,7 +148,7 @@ def test_what_is_queued_or_not_yet_published_is_not_pruned(tmp_path: Path) -> No
     store, product = Store(tmp_path / "store"), fan()
     directory = written(store, product)
     assert not prune(store, tmp_path / "results", yes=True, unfinished=True).gone
-    directory.mark(directory.closed_file, why="cancelled")
+    directory.write_marker(directory.closed_file, why="cancelled")
     gone = prune(store, tmp_path / "results", yes=True, unfinished=True).gone
     assert {each.place.partition("/")[0] for each in gone} == {"start", "points", "total"}
 
