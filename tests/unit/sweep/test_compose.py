@@ -91,7 +91,7 @@ def test_a_conf_where_one_works_replaces_no_shipped_file(tmp_path: Path, monkeyp
     own_file(tmp_path, "train/s1.yaml", content)
     assert numbers(points()) == [1]  # the same bytes: nothing is replaced
     own_file(tmp_path, "train/s1.yaml", f"{content}\n# mine\n")
-    with pytest.raises(InputError, match=r"conf/train/s1\.yaml: the package ships a file of that name with other"):
+    with pytest.raises(InputError, match=r"conf/train/s1\.yaml: the package ships a file of that name with different"):
         points()
 
 
@@ -150,8 +150,8 @@ def test_the_command_keeps_the_rule_of_an_axis_and_not_its_values() -> None:
         (["shape.number=geomspace(2,9,9)", "-m"], "geomspace(2,9,9): only 7 different whole numbers. Ask for fewer"),
         (["shape.number=geomspace(0,16,5)", "-m"], "geomspace(0,16,5): a log scale starts above 0. Raise the low end."),
         (["shape.number=geomspace(-4,16,5)", "-m"], "geomspace(-4,16,5): a log scale starts above 0."),
-        (["shape.number=geomspace(16,4,5)", "-m"], "geomspace(16,4,5): no rising axis."),
-        (["shape.number=geomspace(1,16,1)", "-m"], "geomspace(1,16,1): no rising axis."),
+        (["shape.number=geomspace(16,4,5)", "-m"], "geomspace(16,4,5): not an increasing axis."),
+        (["shape.number=geomspace(1,16,1)", "-m"], "geomspace(1,16,1): not an increasing axis."),
         (["shape.number=geomspace(1,16.5,3)", "-m"], "geomspace(1,16.5,3): not whole numbers."),
         (["shape.number=geomspace(1,16)", "-m"], "missing a required argument: 'points'"),
     ],

@@ -94,7 +94,7 @@ def test_status_survives_whatever_is_in_the_probe(directory: SubmissionDirectory
     console = Console(file=io.StringIO(), record=True, width=200)
     show_status(console, directory, lifecycle.submission_status(directory))
     lines = [each for each in console.export_text().splitlines() if "warning" in each]
-    assert lines == ([f"  warning  store, as the first job found it: {shown}"] if shown else [])
+    assert lines == ([f"  warning  store, checked by the first job: {shown}"] if shown else [])
 
 
 def test_clock_skew_is_the_distance_from_the_call_interval() -> None:

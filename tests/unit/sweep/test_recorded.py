@@ -204,7 +204,7 @@ def test_a_line_of_the_experiment_on_a_typed_field_is_dropped_with_a_note() -> N
         (12, 3),
     ]
     assert len(composition.notes) == 2
-    assert composition.notes[0].startswith("also 'budget.cap=null' is left out: the command line sets budget.cap.")
+    assert composition.notes[0].startswith("also 'budget.cap=null' is dropped: the command line sets budget.cap.")
 
 
 def test_an_interpolation_in_an_experiments_axis_is_each_points_own() -> None:
@@ -244,18 +244,18 @@ def test_fields_that_a_point_depends_on_are_recorded() -> None:
         (["also=['budget.cap=1']"], "also 'budget.cap=1': points beside others are a sweep. Add -m."),
         (["also=[budget.cap=1]", "-m"], "also=[budget.cap=1]: not a list of texts. Quote each line"),
         (["also='budget.cap=1'", "-m"], "also 'budget.cap=1': not a list. Write it in brackets: also=[...]."),
-        (["also=['plan=true']", "-m"], "also 'plan=true': plan is the command's, not a point's."),
-        (["also=['budget.cap=1 store=x']", "-m"], "store is the command's, not a point's."),
-        (["also=['also=[]']", "-m"], "also is the command's, not a point's."),
-        (["also=['launch.kind=slurm']", "-m"], "launch.kind is the command's, not a point's."),
-        (["also=['+experiment=scan']", "-m"], "experiment is the command's, not a point's."),
-        (["also=['hydra.mode=RUN']", "-m"], "hydra.mode is the command's, not a point's."),
+        (["also=['plan=true']", "-m"], "also 'plan=true': plan belongs to the command, not to a point."),
+        (["also=['budget.cap=1 store=x']", "-m"], "store belongs to the command, not to a point."),
+        (["also=['also=[]']", "-m"], "also belongs to the command, not to a point."),
+        (["also=['launch.kind=slurm']", "-m"], "launch.kind belongs to the command, not to a point."),
+        (["also=['+experiment=scan']", "-m"], "experiment belongs to the command, not to a point."),
+        (["also=['hydra.mode=RUN']", "-m"], "hydra.mode belongs to the command, not to a point."),
         (["also=['budget.cap=1,2 budget.cap=3']", "-m"], "budget.cap is set twice"),
         (["also=['budget.cap=x']", "-m"], "budget.cap 'x': input should be a valid integer"),
         (["also=['text=\"a']", "-m"], "a quote is not closed, or is outside a value."),
         (["also=['']", "-m"], "also '': says nothing."),
         (["also=['budget.cap']", "-m"], "also 'budget.cap': "),
-        (["budget.cap=glob(*)", "-m"], "budget.cap=glob(*): no values. List those that you want."),
+        (["budget.cap=glob(*)", "-m"], "budget.cap=glob(*): no values. List the values you want."),
         (
             ["text=W\u00e4it", "-m"],
             "text=W\u00e4it: has a character that must stand in quotes. Write FIELD='\"TEXT\"'.",

@@ -101,7 +101,7 @@ def test_status_survives_whatever_stands_in_the_files_of_a_stage(tmp_path: Path,
     (line,) = [each for each in said.getvalue().splitlines() if each.lstrip().startswith("failed")]
     assert shown in line
     assert not [each for each in said.getvalue().splitlines() if each.startswith("second")]
-    assert "published: where cannot be read any more" in said.getvalue()
+    assert "published: to an unknown folder" in said.getvalue()
 
 
 @pytest.mark.parametrize(
