@@ -150,6 +150,7 @@ POOL_ROW = b'{"question": "1+1?", "solution": "2", "thinking": "2.", "attempt": 
         (b"", "no rows"),
         (b"\n\n", "no rows"),
     ],
+    ids=["same id", "latin-1", "no answer", "torn", "compressed", "utf-16", "empty", "blank lines"],
 )
 def test_rows_of_a_task_that_no_worker_could_read_are_refused_while_planning(
     tmp_path: Path, content: bytes, complaint: str
