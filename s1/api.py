@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["InputError", "Point", "Result", "RunError", "RunPlan", "StoreError", "Trace", "load", "plan", "run"]
 EXPERIMENT = re.compile(r"[\w./-]+")
 POINTS = "table.csv"
-CURVE, SCORES, ANSWERS, QUESTIONS = "curve", "scores", "traces", "questions"  # stages, and their roles as inputs
+CURVE, SCORES, TRACES, QUESTIONS = "curve", "scores", "traces", "questions"  # stages, and their roles as inputs
 DTYPES = {Type.TEXT: "string", Type.NUMBER: "Float64", Type.INTEGER: "Int64"}
 
 
@@ -167,7 +167,7 @@ class Result:
         if len(curves) != 1:
             raise InputError(f"{self.name}: it has no points, its goal was another. table() reads its CSV files.")
         curve = self._product(curves[0])
-        together = zip(curve.config["points"], curve.inputs[SCORES], curve.inputs[ANSWERS], strict=True)
+        together = zip(curve.config["points"], curve.inputs[SCORES], curve.inputs[TRACES], strict=True)
         return tuple(
             Point(point["label"], point["seed"], point["values"], scores.rpartition("/")[2], answers, scores)
             for point, scores, answers in together
@@ -190,7 +190,7 @@ class Result:
         questions = read_rows(self._product(asked).out / "questions.jsonl", Question)
         prompts = {each.question_id: each.prompt for each in questions}
         scores = {(each.question_id, each.sample): each for each in self._scores(point)}
-        for answer in read_rows(answers.out / "answers.jsonl", TraceRow):
+        for answer in read_rows(answers.out / "traces.jsonl", TraceRow):
             yield _trace(point, prompts[answer.question_id], answer, scores[answer.question_id, answer.sample])
 
     def _scores(self, point: Point) -> list[ScoreRow]:

@@ -5,7 +5,7 @@ problems, curated/rows.jsonl      Row, Example        what is asked; what is tra
 curated/selection.jsonl           Chosen              where each example came from
 rendered/rows.jsonl               TokenRow            the same as the model reads it
 questions/questions.jsonl         Question            the prompts as the lm-eval task words them
-answers/answers.jsonl             Answer              token ids with their origin, and the texts they decode to
+traces/traces.jsonl              TraceRow              token ids with their origin, and the texts they decode to
 scores/scores.jsonl               Score               one judgement per question and sample
 """
 

@@ -79,7 +79,7 @@ def _exam(config: ScoresConfig, path: Path | None, questions: Sequence[Question]
 
 def _score(work: Work[ScoresConfig], exam: TaskScoring) -> Summary:
     samples = work.config.samples
-    answers_QS = _answers_by_question(work.one("traces") / "answers.jsonl", exam.questions, samples)
+    answers_QS = _answers_by_question(work.one("traces") / "traces.jsonl", exam.questions, samples)
     graded = [
         Graded(answer, question.gold, *_completed(answer, exam.stops))
         for question in exam.questions

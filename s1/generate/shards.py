@@ -21,7 +21,7 @@ from s1.stages import TracesConfig, TracesShardConfig
 from sweep.core.identity import Json
 from sweep.core.stage import Finished, Shard, Summary, Work
 
-TRACES_FILE = "answers.jsonl"
+TRACES_FILE = "traces.jsonl"
 USAGE = ("engine_tokens", "prompt_tokens", "cached_tokens")  # of a summary: what the engine did
 # What came from the files of the continuation store, and what in them was left out; there if it is not 0.
 STORED = ("continuation_tokens_reused", "continuation_lines_rejected")

@@ -4,7 +4,7 @@ A work's answers are written in question order, then sample, as soon as the last
 sample is a hash of (generate.seed, question, sample): it knows neither budget nor place, so every budget continues the
 same text, and a share of the questions gives that share of the answers (s1/generate/shards.py).
 
-    out/answers.jsonl    s1/records.py: Answer
+    out/traces.jsonl    s1/records.py: Answer
     out/engine.json      the fingerprint of the engine (s1/generate/engines.py)
 
 Summary of a work: `sampled_tokens` is what its traces would cost from scratch, `engine_tokens` what was newly generated

@@ -28,7 +28,7 @@ def agreements(points: Sequence[tuple[str, Mapping[str, Any], Path]]) -> Iterato
         rest = repr(sorted((axis, repr(value)) for axis, value in values.items() if not is_engine_axis(axis)))
         first = firsts.setdefault(rest, (values, directory))
         if first[1] != directory:
-            one, other = (read_rows(path / "answers.jsonl", TraceRow) for path in (first[1], directory))
+            one, other = (read_rows(path / "traces.jsonl", TraceRow) for path in (first[1], directory))
             yield agreement(label, (_engine(first[0]), _engine(values)), one, other)
 
 

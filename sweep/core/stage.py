@@ -9,7 +9,7 @@ How its code counts is declared too, because it follows from the place in the pl
 
 A stage function takes a `Work` and returns a summary of a few numbers:
 
-    def train(work: Work[Sft]) -> Summary
+    def train(work: Work[CheckpointConfig]) -> Summary
 
 Stages that want the same heavy thing in memory declare the same `batch`. One process then receives them together,
 and their function takes all works at once and reports each as it finishes:

@@ -84,7 +84,7 @@ def test_questions_are_the_scores_of_every_point(result: s1.Result) -> None:
 def test_traces_are_the_answers_with_their_judgement(result: s1.Result, home: Path) -> None:
     (point,) = [each for each in result.evaluated if each.label == "max 4"]
     traces = list(result.traces("max 4"))
-    rows = read_rows(next((home / "store" / point.answers).glob("out*")) / "answers.jsonl", TraceRow)
+    rows = read_rows(next((home / "store" / point.answers).glob("out*")) / "traces.jsonl", TraceRow)
     scores = read_rows(next((home / "store" / point.scores).glob("out*")) / "scores.jsonl", ScoreRow)
     assert [(each.question_id, each.thinking, each.answer) for each in traces] == [
         (row.question_id, row.thinking, row.answer) for row in rows

@@ -30,9 +30,20 @@ from sweep.worker.run import code_of
 POLICIES = {
     CodePolicy.FINAL: {"scores", "curve", "report", "funnel", "training"},
     CodePolicy.UPSTREAM: {
-        *("pool", "clean", "exam", "problems", "questions", "curated", "conditioned", "rendered", "start", "scores"),
+        *(
+            "pool",
+            "filtered",
+            "solver_rows",
+            "problems",
+            "questions",
+            "curated",
+            "conditioned",
+            "rendered",
+            "base_model",
+            "scores",
+        ),
     },
-    CodePolicy.EXPENSIVE: {"answers", "answers_shard", "checkpoint", "distilled", "labelled"},
+    CodePolicy.EXPENSIVE: {"traces", "traces_shard", "checkpoint", "distilled", "labelled"},
 }
 COMMANDS = (
     *([f"+experiment={path.stem}"] for path in sorted((CONFIG / "experiment").glob("*.yaml"))),
@@ -198,7 +209,7 @@ def test_how_a_task_is_scored_is_no_part_of_its_questions(checkout: Checkout) ->
 def test_how_a_task_words_its_questions_asks_them_again(checkout: Checkout) -> None:
     shared = "s1/evaluate/tasks/_shared.yaml"
     checkout.edit(shared, lambda text: text.replace("doc_to_text: problem", 'doc_to_text: "Solve: {{problem}}"'))
-    assert checkout.plan()[0] == {"questions": 1, "answers": 3, **RESCORED}
+    assert checkout.plan()[0] == {"questions": 1, "traces": 3, **RESCORED}
 
 
 # --------------------------------------------------------------------------------------------------- a task's file

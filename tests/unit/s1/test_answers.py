@@ -57,7 +57,7 @@ def work(root: Path, key: str, wanted: Budget, generate: Generate = GREEDY, ques
 
 
 def answers(made: Work[TracesConfig]) -> list[TraceRow]:
-    return read_rows(made.out / "answers.jsonl", TraceRow)
+    return read_rows(made.out / "traces.jsonl", TraceRow)
 
 
 def finish(works: list[Work[TracesConfig]], opening: Opening) -> dict[str, Mapping[str, object]]:
@@ -126,7 +126,7 @@ def test_sharing_changes_the_cost_and_nothing_else(tmp_path: Path, generate: Gen
         works = [work(tmp_path / str(share), key, each, replace(generate, share=share)) for key, each in wanted.items()]
         cost[share] = sum(summary["engine_tokens"] for summary in finish(works, Opening(random_words=True)).values())
     for key in wanted:
-        ours, control = (tmp_path / share / key / "out" / "answers.jsonl" for share in ("True", "False"))
+        ours, control = (tmp_path / share / key / "out" / "traces.jsonl" for share in ("True", "False"))
         assert ours.read_text() == control.read_text()
     assert cost[True] < cost[False]
 

@@ -123,7 +123,7 @@ def graded_row(case: tuple[str, str, str, str, Budget], root: Path) -> TraceRow:
     work = Work("key", config, inputs, root, root, root, settings={}, report=lambda done, total, unit: None)
     _, engine = speaking(model, *spoken)
     list(traces([work], lambda *_opened: (tokenizer_of(model), lambda: engine)))
-    (row,) = read_rows(root / "answers.jsonl", TraceRow)
+    (row,) = read_rows(root / "traces.jsonl", TraceRow)
     return row
 
 

@@ -209,12 +209,12 @@ START = """
 import json, sys
 from pathlib import Path
 from s1.config.schema import ConfigError, ModelKind
-from s1.stages import Start
+from s1.stages import BaseModelConfig
 from s1.models.location import commit_read, materialise, model_location, tokenizer_at
 from sweep.core.stage import Work
 answers = []
 for number, (repo, commit, out) in enumerate(json.load(sys.stdin)):
-    config = Start(ModelKind.HUB, repo, commit, None, None, None, 0)
+    config = BaseModelConfig(ModelKind.HUB, repo, commit, None, None, None, 0)
     out = Path(out)
     try:
         if not out.exists():

@@ -342,7 +342,7 @@ def test_rows_of_several_curves_are_told_apart_where_they_are_printed(tmp_path: 
     for index in range(2):
         answers = tmp_path / "traces" / f"{index:012x}" / "out"
         answers.mkdir(parents=True)
-        write_rows(answers / "answers.jsonl", [])
+        write_rows(answers / "traces.jsonl", [])
     out = run(tmp_path, points, [rows(3, 12, 9, 8)] * 2)
     assert [row["point"] for row in shown(out / "table.csv")] == ["engine transformers, max 8", "engine vllm, max 8"]
 

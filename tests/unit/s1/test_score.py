@@ -51,7 +51,7 @@ def work(
     for name in ("questions", "traces", "out"):
         (directory / name).mkdir(parents=True)
     write_rows(directory / "questions" / "questions.jsonl", questions)
-    write_rows(directory / "traces" / "answers.jsonl", answers)
+    write_rows(directory / "traces" / "traces.jsonl", answers)
     inputs = {"questions": (directory / "questions",), "traces": (directory / "traces",), "rows": ()}
     config = ScoresConfig(task, samples=samples)
     out = directory / "out"

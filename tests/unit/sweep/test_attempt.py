@@ -213,7 +213,7 @@ def test_a_lost_description_is_written_again(user: User) -> None:
     assert directory.read_stage() == before
     write_json(directory.stage_file, {"identity": {}})
     assert "stage.json: describes no stage" in user.check(status=1)
-    assert "Restored." in user.check("mend=true", status=0)
+    assert "Restored." in user.check("--repair", status=0)
     assert directory.read_stage() == before and directory.is_done
 
 
@@ -222,7 +222,7 @@ def test_a_damaged_second_copy_is_reported_and_written_again(user: User) -> None
     before = read_json(copy)
     flip(copy, 30)
     assert f"{copy.name}: missing or damaged" in user.check(status=1)
-    assert "Restored." in user.check("mend=true", status=0)
+    assert "Restored." in user.check("--repair", status=0)
     assert read_json(copy) == before
 
 

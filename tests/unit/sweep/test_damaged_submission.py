@@ -70,7 +70,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
     for call in ("submit", "find", "in_queue"):
         monkeypatch.setattr(client, call, getattr(made, call))
-    monkeypatch.setattr(client, "cancel", made.cancelled.extend)
+    monkeypatch.setattr(client, "scancel", made.cancelled.extend)
     monkeypatch.setattr(client, "ended", lambda ids: ({}, ""))
     monkeypatch.setattr(client, "refuse_without_slurm", lambda: None)
     monkeypatch.setattr(lifecycle, "send", lambda of, jobs, _=None, before=(): SEND(of, jobs, made.submit, before))

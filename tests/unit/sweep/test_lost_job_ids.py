@@ -67,7 +67,7 @@ def test_an_answer_that_is_no_id_is_looked_up(
             raise QueueAway("sbatch: answered 'Welcome.', which is no job id.")
         return job_id
 
-    monkeypatch.setattr(client, "submit", without_id)
+    monkeypatch.setattr(client, "sbatch", without_id)
     assert list(send(written(Store(tmp_path / "store"), fan())).values()) == ["101", "102", "103", "104"]
 
 
