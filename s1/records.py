@@ -1,12 +1,13 @@
-"""The rows that stages hand to one another, one JSON object a line, and nothing else passes between them.
+"""Rows that stages write for later stages to read, one JSON object per line.
 
-pool, clean/rows.jsonl            PoolRow             candidates for training
-problems, curated/rows.jsonl      Row, Example        what is asked; what is trained on
-curated/selection.jsonl           Chosen              where each example came from
-rendered/rows.jsonl               TokenRow            the same as the model reads it
-questions/questions.jsonl         Question            the prompts as the lm-eval task words them
-answers/answers.jsonl             Answer              token ids with their origin, and the texts they decode to
-scores/scores.jsonl               Score               one judgement per question and sample
+pool, filtered/rows.jsonl         PoolRow             candidates for training
+problems, solver_rows/rows.jsonl  Row                 questions and references (s1/evaluate/rows.py)
+curated/rows.jsonl                Example             training examples
+curated/selection.jsonl           SelectedRow         the source and domain of each example
+rendered/rows.jsonl               TokenRow            training examples as token ids
+questions/questions.jsonl         Question            prompts as the lm-eval task words them
+traces/answers.jsonl              TraceRow            token ids with their origin, and the texts they decode to
+scores/scores.jsonl               ScoreRow            one judgement per question and sample
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ class AnswerEnd(Enum):
 
 
 class Outcome(Enum):
-    """What became of the answer: missing is not the same as wrong."""
+    """Whether there is an answer to grade; a missing answer is not the same as a wrong one."""
 
     ANSWERED = "answered"  # an answer after a natural end
     FORCED = "forced"  # an answer after a forced end
-    NONE = "none"  # no answer that the grader can read
+    NONE = "none"  # the grader can read no answer
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class PoolRow:
     solution: str | None  # the reference: a whole solution, or the final answer alone
     source: str
     domain: str | None
-    thinking: str | None  # None: nobody has answered it yet
+    thinking: str | None  # None: no trace yet
     answer: str | None
 
 
@@ -74,18 +75,18 @@ class Example:
 
 @dataclass(frozen=True)
 class SelectedRow:
-    """What is known of an example."""
+    """Where an example came from, and what is known about its trace."""
 
     id: str
     source: str
     domain: str
     tokens: int  # of its trace
-    teacher_correct: bool | None  # None: its reference cannot be graded
+    teacher_correct: bool | None  # None: the grader cannot read its reference
 
 
 @dataclass(frozen=True)
 class TokenRow:
-    """A training example as token ids; the first `prompt_tokens` of them bear no loss."""
+    """A training example as token ids; the first `prompt_tokens` of them have no loss."""
 
     id: str
     input_ids: list[int]
@@ -97,7 +98,7 @@ class Question:
     question_id: str
     prompt: str  # the user's turn, as the task words it
     gold: str
-    doc: dict[str, Any] | None = None  # the row that the task asks and judges with; None: no columns but our own
+    doc: dict[str, Any] | None = None  # the row for the task's templates and graders; None: it has only our columns
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,9 @@ class TraceRow:
     thinking_tokens: int
     answer_tokens: int | None  # None: the answer stage did not run
     answer_end: AnswerEnd
-    thinks_on_tokens: int  # of the answer: spent in a thinking section that the model opened again; mostly 0
+    thinks_on_tokens: int  # of the answer: in a thinking section that the model opened again; mostly 0
     waits: int  # ends suppressed
-    sampled_tokens: int  # what this trace would cost from scratch, stop tokens included
+    sampled_tokens: int  # tokens to generate this trace alone, stop tokens included
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ RowType = TypeVar("RowType")
 
 
 def write_rows(path: Path, rows: Iterable[Any]) -> int:
-    """Write dataclass rows as JSON lines; the number written."""
+    """Write dataclass rows as JSON lines. Returns how many."""
     count = 0
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
@@ -149,9 +150,9 @@ def write_rows(path: Path, rows: Iterable[Any]) -> int:
 
 
 def read_objects(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file, line by line; blank lines and a byte order mark are no content.
+    """Yield the JSON objects of a file, one per line; skips blank lines and a byte order mark.
 
-    Raises ConfigError that names the line that is none, or why the file is no text.
+    Raises ConfigError naming the line that is not an object, or why the file is not text.
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -168,7 +169,7 @@ def _text_of(line: bytes, number: int, path: Path) -> str:
         return line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{path} line {number}: byte {line[error.start]:#04x} is no UTF-8. Convert the file, from Latin-1 for"
+            f"{path} line {number}: byte {line[error.start]:#04x} is not UTF-8. Convert the file, from Latin-1 for"
             " example: iconv -f latin1 -t utf-8."
         ) from None
 
@@ -179,14 +180,14 @@ def _object_of(text: str, where: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where}: not JSON ({error.msg}). Repair or remove the line.") from None
     except RecursionError:
-        raise ConfigError(f"{where}: not JSON that can be read (too many brackets). Remove the line.") from None
+        raise ConfigError(f"{where}: JSON with too many nested brackets. Remove the line.") from None
     if not isinstance(row, dict):
-        raise ConfigError(f"{where}: not a JSON object. Write one object a line.")
+        raise ConfigError(f"{where}: not a JSON object. Write one object per line.")
     return row
 
 
 def read_rows(path: Path, row_type: type[RowType]) -> list[RowType]:
-    """Read back what `write_rows` wrote."""
+    """Read rows that `write_rows` wrote."""
     enums = {"ending": Ending, "outcome": Outcome, "answer_end": AnswerEnd}
     return [
         row_type(**{name: enums[name](value) if name in enums else value for name, value in row.items()})
@@ -197,4 +198,4 @@ def read_rows(path: Path, row_type: type[RowType]) -> list[RowType]:
 def _enum_value(value: object) -> Any:
     if isinstance(value, Enum):
         return value.value
-    raise TypeError(f"{value!r}: not JSON. Give the row a plain field.")
+    raise TypeError(f"{value!r}: no JSON form. Use a plain type in the row.")

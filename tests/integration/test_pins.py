@@ -74,7 +74,7 @@ def test_what_a_command_does_not_read_need_not_be_pinned(here: Path) -> None:
 
 @pytest.mark.parametrize("value", ["'a b'", "''", "'../x y'"])
 def test_a_revision_that_is_no_name_is_refused_at_once(here: Path, value: str) -> None:
-    with pytest.raises(InputError, match=r"model\.revision .*: no commit, branch or tag\."):
+    with pytest.raises(InputError, match=r"model\.revision .*: not a commit, branch or tag\."):
         compose(["model=s1_32b", "data=none", f"model.revision={value}"])
 
 

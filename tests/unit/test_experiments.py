@@ -125,9 +125,9 @@ def test_a_stage_costs_what_the_devices_that_it_asks_for_cost() -> None:
     checkpoint = training_stages_of(x).checkpoint
     assert checkpoint.settings["usd_per_hour"] == pytest.approx(16 * rate)
     stages = pipeline.stages_of(x)
-    shards = stages.asked.answers.shards
+    shards = stages.evaluation.traces.shards
     assert [each.settings["usd_per_hour"] for each in shards] == [pytest.approx(8 * rate)] * 2
-    assert stages.asked.answers.settings == {}  # puts them together, on no device
+    assert stages.evaluation.traces.settings == {}  # puts them together, on no device
 
 
 def test_what_a_set_is_chosen_by_decides_its_key_and_how_many_rows_a_file_has_does_not(tmp_path: Path) -> None:

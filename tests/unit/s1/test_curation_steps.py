@@ -83,7 +83,7 @@ def test_the_patterns_of_s1_drop_what_they_did(question: str, source: str, reaso
 
 
 def test_a_bad_regular_expression_is_named_when_the_config_is_read() -> None:
-    with pytest.raises(ConfigError, match=r"data.filters.patterns '\(p1': no regular expression \(missing \)"):
+    with pytest.raises(ConfigError, match=r"data.filters.patterns '\(p1': invalid regular expression \(missing \)"):
         Pattern("several problems", "(p1")
 
 

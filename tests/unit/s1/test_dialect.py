@@ -292,7 +292,7 @@ def test_arguments_are_typed_on_the_command_line_and_reach_the_key_only_when_the
     assert given.template_arguments == {"enable_thinking": False}
     assert "template_arguments" not in canonical(thinking_format())
     assert canonical(given)["template_arguments"] == {"enable_thinking": False}
-    with pytest.raises(InputError, match=r"template_arguments\.tokenize: decided by the sweep"):
+    with pytest.raises(InputError, match=r"template_arguments\.tokenize: set by the sweep"):
         thinking_format("model.thinking_format.template_arguments={tokenize: true}")
     with pytest.raises(InputError, match=r"template_arguments\.enable_thinking: only a chat template takes it"):
         thinking_format(

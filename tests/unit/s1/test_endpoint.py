@@ -70,8 +70,8 @@ def test_a_missing_or_mangled_key_is_told_without_repeating_it(pool: Path, monke
     ("fields", "complaint"),
     [
         ({"key_variable": KEY}, "not the name of an environment variable"),
-        ({"base_url": f"https://user:{KEY}@host/v1"}, "Write no key into it"),
-        ({"base_url": f"https://host/v1?key={KEY}"}, "Write no key into it"),
+        ({"base_url": f"https://user:{KEY}@host/v1"}, "without a key or a query"),
+        ({"base_url": f"https://host/v1?key={KEY}"}, "without a key or a query"),
         ({"base_url": "host/v1"}, "not a plain http"),
         ({"concurrency": 0}, "concurrency 0: below 1"),
         ({"requests_per_minute": 0}, "requests_per_minute 0: below 1"),

@@ -193,7 +193,7 @@ def test_what_the_hub_refuses_is_one_line_that_says_what_to_do(home: Path) -> No
     assert f"task.hub some/set: no revision {ABSENT} there." in lines[0]
     assert "task.hub no/set: no such dataset on the hub, or a private one." in lines[1]
     assert "task.hub closed/set: gated, and not open to you. Accept its terms at https://hugg" in lines[2]
-    assert "task.hub a/b/c: no name of a repository." in lines[3]
+    assert "task.hub a/b/c: not the name of a hub repository." in lines[3]
 
 
 def test_a_hub_that_does_not_answer_is_refused_like_no_network(home: Path) -> None:
