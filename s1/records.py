@@ -180,7 +180,7 @@ def _object_of(text: str, where: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where}: not JSON ({error.msg}). Repair or remove the line.") from None
     except RecursionError:
-        raise ConfigError(f"{where}: JSON with too many nested brackets. Remove the line.") from None
+        raise ConfigError(f"{where}: not JSON (too many nested brackets). Remove the line.") from None
     if not isinstance(row, dict):
         raise ConfigError(f"{where}: not a JSON object. Write one object per line.")
     return row

@@ -103,7 +103,7 @@ def graph_of(composition: Composition) -> Graph:
         (
             ["budget.continuation='\\n\\nWait'"],
             "contains a backslash and 'n'. If you mean a new line, write \\n in double quotes, such as"
-            " 'budget.continuation=\"\\nWait\"'; if the two characters are, choose other words.",
+            " 'budget.continuation=\"\\nWait\"'; if you mean the two characters, choose other words.",
         ),
         (
             ["budget.continuation=\\tWait"],

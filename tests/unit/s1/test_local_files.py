@@ -102,7 +102,7 @@ def cut(folder: Path, name: str) -> None:
             lambda folder: (folder / "model.safetensors").write_bytes(b""),
             "model.safetensors: not a complete safetensors file",
         ),
-        (lambda folder: (folder / "model.safetensors").unlink(), "no weights in *.safetensors there"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "no *.safetensors weights there"),
         (lambda folder: (folder / "chat_template.jinja").unlink(), "has no chat template. Put a chat_template.jinja"),
         (
             lambda folder: edit(folder, "config.json", max_position_embeddings=None),
