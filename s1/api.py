@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["InputError", "Point", "Result", "RunError", "RunPlan", "StoreError", "Trace", "load", "plan", "run"]
 EXPERIMENT = re.compile(r"[\w./-]+")
 POINTS = "table.csv"
-CURVE, SCORES, ANSWERS, QUESTIONS = "curve", "scores", "traces", "questions"  # names of stages and of inputs
+CURVE, SCORES, TRACES, QUESTIONS = "curve", "scores", "traces", "questions"  # names of stages and of inputs
 DTYPES = {Type.TEXT: "string", Type.NUMBER: "Float64", Type.INTEGER: "Int64"}
 
 
@@ -169,7 +169,7 @@ class Result:
                 f"{self.name}: its goal was not curve, so it has no points. Read its CSV files with table()."
             )
         curve = self._product(curves[0])
-        together = zip(curve.config["points"], curve.inputs[SCORES], curve.inputs[ANSWERS], strict=True)
+        together = zip(curve.config["points"], curve.inputs[SCORES], curve.inputs[TRACES], strict=True)
         return tuple(
             Point(point["label"], point["seed"], point["values"], scores.rpartition("/")[2], answers, scores)
             for point, scores, answers in together
@@ -188,12 +188,12 @@ class Result:
         return (trace for each in chosen for trace in self._traces(each))
 
     def _traces(self, point: Point) -> Iterator[Trace]:
-        answers = self._product(point.answers)
-        (address,) = answers.inputs[QUESTIONS]
+        traces = self._product(point.answers)
+        (address,) = traces.inputs[QUESTIONS]
         questions = read_rows(self._product(address).out / "questions.jsonl", Question)
         prompts = {each.question_id: each.prompt for each in questions}
         scores = {(each.question_id, each.sample): each for each in self._scores(point)}
-        for answer in read_rows(answers.out / "answers.jsonl", TraceRow):
+        for answer in read_rows(traces.out / "answers.jsonl", TraceRow):
             yield _trace(point, prompts[answer.question_id], answer, scores[answer.question_id, answer.sample])
 
     def _scores(self, point: Point) -> list[ScoreRow]:

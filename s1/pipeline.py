@@ -88,6 +88,9 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
     )
 
 
+# ----------------------------------------------------------------------------------------------- one point
+
+
 def stages_of(point: PointConfig) -> PointStages:
     """Train the model of a point, then evaluate it under the point's budget."""
     training = training_stages_of(point)
@@ -107,10 +110,7 @@ def stages_of(point: PointConfig) -> PointStages:
     return PointStages(training, evaluation)
 
 
-def names_of(stages: Sequence[Stage]) -> list[str]:
-    """Their labels, with the key added where several stages share a label."""
-    labels = [stage.label for stage in stages]
-    return [each.label if labels.count(each.label) == 1 else f"{each.label} {each.key}" for each in stages]
+# ---------------------------------------------------------------------------------- all points: the reports
 
 
 def _curve_report(
@@ -173,6 +173,12 @@ def _require_comparable(first: PointConfig, request: SweepRequest) -> None:
         )
 
 
+def names_of(stages: Sequence[Stage]) -> list[str]:
+    """Their labels, with the key added where several stages share a label."""
+    labels = [stage.label for stage in stages]
+    return [each.label if labels.count(each.label) == 1 else f"{each.label} {each.key}" for each in stages]
+
+
 def _data_report(
     name: str, points: Sequence[PointConfig], planned: Sequence[PointStages], request: SweepRequest
 ) -> Stage:
@@ -233,6 +239,9 @@ FINAL_STAGES = {
     Goal.DATA: FinalStage(_data_report, lambda directory: as_written(directory / "funnel.csv")),
     Goal.CHECKPOINT: FinalStage(_training_report, lambda directory: as_written(directory / "training.csv")),
 }
+
+
+# ------------------------------------------------------------------------------------ checks and tracking
 
 
 def _missing_requirements(points: Sequence[PointConfig], planned: Sequence[PointStages]) -> dict[str, list[str]]:
