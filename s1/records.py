@@ -1,13 +1,13 @@
-"""Rows that stages write for later stages to read, one JSON object per line.
+"""Row types that stages exchange, as JSON lines.
 
 pool, filtered/rows.jsonl         PoolRow             candidates for training
-problems, solver_rows/rows.jsonl  Row                 questions and references (s1/evaluate/rows.py)
+problems/rows.jsonl               Row                 evaluation problems (s1/evaluate/rows.py)
 curated/rows.jsonl                Example             training examples
 curated/selection.jsonl           SelectedRow         the source and domain of each example
-rendered/rows.jsonl               TokenRow            training examples as token ids
+rendered/rows.jsonl               TokenRow            examples as token ids
 questions/questions.jsonl         Question            prompts as the lm-eval task words them
-traces/answers.jsonl              TraceRow            token ids with their origin, and the texts they decode to
-scores/scores.jsonl               ScoreRow            one judgement per question and sample
+traces/answers.jsonl              TraceRow            token ids with their origin, and the decoded text
+scores/scores.jsonl               ScoreRow            one score per question and sample
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ class AnswerEnd(Enum):
     STOP = "stop"  # the model ended it
     CAP = "cap"  # budget.answer_tokens cut it
     CONTEXT = "context"  # the end of the context cut it
-    NONE = "none"  # the model was never asked for an answer
+    NONE = "none"  # no answer was generated
 
 
 class Outcome(Enum):
-    """Whether there is an answer to grade; a missing answer is not the same as a wrong one."""
+    """Whether there is an answer to grade: a missing answer is not a wrong one."""
 
     ANSWERED = "answered"  # an answer after a natural end
     FORCED = "forced"  # an answer after a forced end
-    NONE = "none"  # the grader can read no answer
+    NONE = "none"  # no answer that the grader can read
 
 
 @dataclass(frozen=True)
 class PoolRow:
     """A candidate for training."""
 
-    id: str  # the first 16 hex digits of sha256(question), as in s1; of a dial pool its number
+    id: str  # the first 16 hex digits of sha256(question), as in s1; a number in dial pools
     question: str
     solution: str | None  # the reference: a whole solution, or the final answer alone
     source: str
     domain: str | None
-    thinking: str | None  # None: no trace yet
+    thinking: str | None  # None: no teacher has answered it yet
     answer: str | None
 
 
@@ -75,18 +75,18 @@ class Example:
 
 @dataclass(frozen=True)
 class SelectedRow:
-    """Where an example came from, and what is known about its trace."""
+    """Metadata of a selected training example."""
 
     id: str
     source: str
     domain: str
     tokens: int  # of its trace
-    teacher_correct: bool | None  # None: the grader cannot read its reference
+    teacher_correct: bool | None  # None: its reference cannot be graded
 
 
 @dataclass(frozen=True)
 class TokenRow:
-    """A training example as token ids; the first `prompt_tokens` of them have no loss."""
+    """A training example as token ids; the first `prompt_tokens` have no loss."""
 
     id: str
     input_ids: list[int]
@@ -98,7 +98,7 @@ class Question:
     question_id: str
     prompt: str  # the user's turn, as the task words it
     gold: str
-    doc: dict[str, Any] | None = None  # the row for the task's templates and graders; None: it has only our columns
+    doc: dict[str, Any] | None = None  # the task's own row; None: it has only our columns
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,9 @@ class TraceRow:
     thinking_tokens: int
     answer_tokens: int | None  # None: the answer stage did not run
     answer_end: AnswerEnd
-    thinks_on_tokens: int  # of the answer: in a thinking section that the model opened again; mostly 0
-    waits: int  # ends suppressed
-    sampled_tokens: int  # tokens to generate this trace alone, stop tokens included
+    thinks_on_tokens: int  # part of the answer in a reopened thinking section; mostly 0
+    waits: int  # suppressed ends of thinking
+    sampled_tokens: int  # cost of this trace from scratch, stop tokens included
 
 
 @dataclass(frozen=True)
@@ -133,14 +133,14 @@ class ScoreRow:
     thinks_on_tokens: int
     waits: int
     sampled_tokens: int
-    note: str | None = None  # of the grader: "timed_out"
+    note: str | None = None  # from the grader: "timed_out"
 
 
 RowType = TypeVar("RowType")
 
 
 def write_rows(path: Path, rows: Iterable[Any]) -> int:
-    """Write dataclass rows as JSON lines. Returns how many."""
+    """Write dataclass rows as JSON lines; returns their number."""
     count = 0
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
@@ -150,9 +150,9 @@ def write_rows(path: Path, rows: Iterable[Any]) -> int:
 
 
 def read_objects(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a file, one per line; skips blank lines and a byte order mark.
+    """Yield the JSON objects of a file, line by line, skipping blank lines and a byte order mark.
 
-    Raises ConfigError naming the line that is not an object, or why the file is not text.
+    Raises ConfigError that names the invalid line, or says why the file is not text.
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -180,14 +180,14 @@ def _object_of(text: str, where: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where}: not JSON ({error.msg}). Repair or remove the line.") from None
     except RecursionError:
-        raise ConfigError(f"{where}: not JSON (too many nested brackets). Remove the line.") from None
+        raise ConfigError(f"{where}: not JSON (nested too deeply). Remove the line.") from None
     if not isinstance(row, dict):
         raise ConfigError(f"{where}: not a JSON object. Write one object per line.")
     return row
 
 
 def read_rows(path: Path, row_type: type[RowType]) -> list[RowType]:
-    """Read rows that `write_rows` wrote."""
+    """Read back what `write_rows` wrote."""
     enums = {"ending": Ending, "outcome": Outcome, "answer_end": AnswerEnd}
     return [
         row_type(**{name: enums[name](value) if name in enums else value for name, value in row.items()})
@@ -198,4 +198,4 @@ def read_rows(path: Path, row_type: type[RowType]) -> list[RowType]:
 def _enum_value(value: object) -> Any:
     if isinstance(value, Enum):
         return value.value
-    raise TypeError(f"{value!r}: no JSON form. Use a plain type in the row.")
+    raise TypeError(f"{value!r}: not JSON. Give the row a plain field.")
