@@ -193,7 +193,7 @@ def conditioned_of(x: PointConfig, curated: Stage, control: Control) -> Stage:
         name="conditioned",
         version=1,
         config=ConditionedConfig(control, x.model.thinking_format),
-        run="s1.data.conditioned:conditioned_rows",
+        run="s1.data.conditional:conditioned_rows",
         inputs={"rows": (curated,), "model": (base_model_of(x.model),)},
         label=control.value,
         code=CodePolicy.UPSTREAM,
