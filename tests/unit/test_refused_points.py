@@ -33,7 +33,7 @@ def graph_of(composition: Composition) -> Graph:
         (["data=none"], "a fresh model knows nothing before training"),
         (["generate.samples=4"], "greedy samples are all equal"),
         (["generate.temperature=1", "generate.top_p=0"], "generate.top_p 0: not above 0. Raise it."),
-        (["train.epochs=1"], "train.steps 1400: with train.epochs 1 the length of training is not told once"),
+        (["train.epochs=1"], "train.steps 1400: exactly one of train.steps and train.epochs (1) must be set"),
         (["data.pool.rows=0"], "data.pool.rows 0: below 1. Raise it."),
         (["data=file", "data.pool.file=nowhere.jsonl"], "data.pool.file 'nowhere.jsonl': no such file"),
         (["data=dial_random", "data.selection.examples=null"], "strategy random takes a number"),

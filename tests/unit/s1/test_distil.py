@@ -183,7 +183,7 @@ def test_a_server_that_will_never_answer_ends_the_stage_at_once(status: int, men
 
 def test_an_address_that_is_no_api_is_told(pool: Path) -> None:
     page = Spoken(b"<html>Welcome</html>", headers={"Content-Type": "text/html"})
-    with teaching(lambda question, nth: page) as teacher, pytest.raises(EndpointError, match=r"no JSON\. .*base_url"):
+    with teaching(lambda question, nth: page) as teacher, pytest.raises(EndpointError, match=r"not JSON\. .*base_url"):
         distil(work(pool, teacher.base_url))
 
 
@@ -253,7 +253,6 @@ def test_a_killed_stage_goes_on_and_asks_only_what_is_missing(pool: Path) -> Non
 def _in_a_child(pool: Path, teacher: Teacher) -> list[str]:
     code = f"""
 from pathlib import Path
-from s1.cost import usage
 from s1.data.chat_requests import distil
 from tests.support.teachers import work
 distil(work(Path({str(pool)!r}), {teacher.base_url!r}, concurrency=1))
