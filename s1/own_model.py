@@ -99,7 +99,7 @@ def _parameters(folder: Path) -> int:
                 count += sum(prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             message = " ".join(str(error).split())
-            raise ConfigError(f"{path}: not a complete safetensors file ({message}). Save the model again.") from None
+            raise ConfigError(f"{path}: incomplete or damaged weights ({message}). Save the model again.") from None
     if not count:
         raise ConfigError(f"model.repo {str(folder)!r}: no *.safetensors weights there. Save the model as safetensors.")
     return count

@@ -183,7 +183,7 @@ def _check_dial_task(field: str, problems: int, dial: Dial) -> None:
 def check_hub(field: str, repo: str | None, revision: str | None) -> None:
     """Check the spelling of a hub repository and its revision; s1/pinning.py resolves a branch or tag to a commit."""
     if repo is not None and not REPO.fullmatch(repo):
-        raise ConfigError(f"{field}.repo {repo!r}: not the name of a hub repository. Write OWNER/NAME.")
+        raise ConfigError(f"{field}.repo {repo!r}: not a repository name. Write OWNER/NAME.")
     if revision is not None and not REVISION.fullmatch(revision):
         raise ConfigError(
             f"{field}.revision {revision!r}: not a commit, branch or tag. Give a 40-hex commit, or null and run"

@@ -207,7 +207,7 @@ def conditioned_of(point: PointConfig, curated: Stage, control: Control) -> Stag
         name="conditioned",
         version=1,
         config=ConditionedConfig(control, point.model.thinking_format),
-        run="s1.data.conditioned:conditioned_rows",
+        run="s1.data.conditional:conditioned_rows",
         inputs={"rows": (curated,), "model": (base_model_of(point.model),)},
         label=control.value,
         code=CodePolicy.UPSTREAM,

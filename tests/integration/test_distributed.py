@@ -164,7 +164,7 @@ def test_processes_that_would_not_shard_are_refused(tmp_path):
     """accelerate knows no FSDP for CPUs and says nothing: each process would hold and train the whole model."""
     directory = prepared(Store(tmp_path), run="s1.train.sft:train")
     assert run(directory) == 1
-    assert "2 processes, and accelerate would give each the whole model" in read_json(directory.failed_file)["message"]
+    assert "each of 2 processes would hold the whole model" in read_json(directory.failed_file)["message"]
 
 
 def test_processes_that_do_not_divide_the_batch_are_refused(tmp_path, monkeypatch):

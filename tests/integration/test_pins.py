@@ -219,7 +219,7 @@ def test_offline_nothing_is_resolved_from_what_happens_to_be_cached(here: Path) 
     status, text = sweep("pin", *LIMO, here=here, environment=offline(here / "home"))
     assert status == 1
     assert text.strip() == (
-        "error data.pool.hub.revision GAIR/LIMO: 'main' is not resolved, the hub cannot be reached (offline:"
+        "error data.pool.hub.revision GAIR/LIMO: cannot resolve 'main', since the hub cannot be reached (offline:"
         " HF_HUB_OFFLINE is set). Run the same command where there is a network."
     )
     assert not (here / "pins.lock").exists()

@@ -202,7 +202,7 @@ def test_old_and_new_templates_of_r1_are_forced_to_the_same_ids() -> None:
 
 def test_an_opening_that_the_template_writes_otherwise_is_refused() -> None:
     thinking_format = replace(dialect_of("qwq_32b"), thinking_start="<think>\n\n")
-    with pytest.raises(ConfigError, match=r"thinking_start '<think>\\n\\n': the prompt ends in .* already"):
+    with pytest.raises(ConfigError, match=r"thinking_start '<think>\\n\\n': the prompt already ends in "):
         prompt_of(thinking_format, QUESTION, tokenizer_of("qwq_32b"))
 
 
@@ -215,7 +215,7 @@ def test_sky_t1_is_asked_as_it_was_trained(golden: Callable[[str, str], None]) -
 
 @pytest.mark.parametrize(("thinking_format", "model"), [("r1_distill_qwen_1_5b", "qwen3_8b"), ("qwen3_8b", OLD_R1)])
 def test_a_dialect_whose_end_of_turn_is_not_the_model_s_is_refused(thinking_format: str, model: str) -> None:
-    with pytest.raises(ConfigError, match="none is one token of this tokenizer"):
+    with pytest.raises(ConfigError, match="none of them is a single token of this tokenizer"):
         thinking_format_ids(dialect_of(thinking_format), tokenizer_of(model))
 
 
@@ -265,7 +265,7 @@ def test_an_argument_that_the_template_does_not_use_is_refused() -> None:
 def test_thinking_that_the_template_has_closed_is_not_opened_again() -> None:
     thinking_format, tokenizer = switched(enable_thinking=False)
     thinking = replace(dialect_of("qwen3_8b"), template_arguments=thinking_format.template_arguments)
-    with pytest.raises(ConfigError, match="ends in '</think>', so that it would think after that"):
+    with pytest.raises(ConfigError, match="already ends in '</think>', which closes the thinking"):
         prompt_text(thinking, QUESTION, tokenizer)
 
 
@@ -279,7 +279,7 @@ def test_a_tokenizer_without_a_chat_template_is_refused_with_what_to_write() -> 
 def test_a_template_that_refuses_is_named_with_what_it_says() -> None:
     thinking_format, tokenizer = switched()
     tokenizer.chat_template = "{{ raise_exception('no system prompt, please') }}"
-    with pytest.raises(ConfigError, match=r"refuses the question \(no system prompt, please\)"):
+    with pytest.raises(ConfigError, match=r"raises an error \(no system prompt, please\)"):
         prompt_text(thinking_format, QUESTION, tokenizer)
 
 

@@ -97,10 +97,10 @@ def cut(folder: Path, name: str) -> None:
         (lambda folder: (folder / "config.json").unlink(), "no config.json there"),
         (lambda folder: cut(folder, "config.json"), "config.json: not JSON"),
         (lambda folder: (folder / "config.json").write_text("[]"), "config.json: not a JSON object"),
-        (lambda folder: cut(folder, "model.safetensors"), "model.safetensors: not a complete safetensors file"),
+        (lambda folder: cut(folder, "model.safetensors"), "model.safetensors: incomplete or damaged weights"),
         (
             lambda folder: (folder / "model.safetensors").write_bytes(b""),
-            "model.safetensors: not a complete safetensors file",
+            "model.safetensors: incomplete or damaged weights",
         ),
         (lambda folder: (folder / "model.safetensors").unlink(), "no *.safetensors weights there"),
         (lambda folder: (folder / "chat_template.jinja").unlink(), "has no chat template. Put a chat_template.jinja"),

@@ -153,7 +153,7 @@ def test_the_edge_of_a_range_is_possible_and_what_lies_beyond_is_refused(
 
 
 def test_a_schedule_without_a_warm_up_takes_none() -> None:
-    assert "train.scheduler constant has no warm-up" in (complaint_of("train.scheduler=constant") or "")
+    assert "train.scheduler constant has no warmup" in (complaint_of("train.scheduler=constant") or "")
     assert complaint_of("train.scheduler=constant", "train.warmup_share=0") is None
 
 
