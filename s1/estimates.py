@@ -81,7 +81,7 @@ def _endpoints(x: PointConfig, lesson: TrainingStages) -> dict[str, CostEstimate
 
 def _before(stage: Stage) -> Iterator[Stage]:
     """Everything that a stage rests on."""
-    for each in stage.rests_on():
+    for each in stage.dependencies():
         yield each
         yield from _before(each)
 

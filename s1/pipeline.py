@@ -65,7 +65,7 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
     mirror = Mirror(first.track, group=first.name, directory=request.store / "wandb", store_id=request.store_id)
     return Graph(
         name=first.name,
-        product=asked,
+        artifact=asked,
         table=product.table,
         workers=Workers(first.machine.workers, first.machine.threads),
         estimates=estimates_of(points, built),
