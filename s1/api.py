@@ -25,16 +25,16 @@ from s1.files.csv_files import read_rows as read_table
 from s1.generate.trace import Part, Segment, TokenOrigin
 from s1.records import AnswerEnd, Ending, Outcome, Question, ScoreRow, TraceRow, read_rows
 from sweep.api import (
+    Artifact,
     InputError,
-    Product,
     PublishedResult,
     RunError,
     RunPlan,
     StoreError,
+    artifact_of,
     file_of,
     open_result,
     plan_command,
-    product_of,
     run_command,
 )
 
@@ -168,7 +168,7 @@ class Result:
             raise InputError(
                 f"{self.name}: its goal was not curve, so it has no points. Read its CSV files with table()."
             )
-        curve = self._product(curves[0])
+        curve = self._artifact(curves[0])
         together = zip(curve.config["points"], curve.inputs[SCORES], curve.inputs[TRACES], strict=True)
         return tuple(
             Point(point["label"], point["seed"], point["values"], scores.rpartition("/")[2], answers, scores)
@@ -188,16 +188,16 @@ class Result:
         return (trace for each in chosen for trace in self._traces(each))
 
     def _traces(self, point: Point) -> Iterator[Trace]:
-        traces = self._product(point.answers)
+        traces = self._artifact(point.answers)
         (address,) = traces.inputs[QUESTIONS]
-        questions = read_rows(self._product(address).out / "questions.jsonl", Question)
+        questions = read_rows(self._artifact(address).out / "questions.jsonl", Question)
         prompts = {each.question_id: each.prompt for each in questions}
         scores = {(each.question_id, each.sample): each for each in self._scores(point)}
         for answer in read_rows(traces.out / "answers.jsonl", TraceRow):
             yield _trace(point, prompts[answer.question_id], answer, scores[answer.question_id, answer.sample])
 
     def _scores(self, point: Point) -> list[ScoreRow]:
-        return read_rows(self._product(point.scores).out / "scores.jsonl", ScoreRow)
+        return read_rows(self._artifact(point.scores).out / "scores.jsonl", ScoreRow)
 
     def _rows(self, point: Point) -> Iterator[dict[str, Any]]:
         for score in self._scores(point):
@@ -205,8 +205,8 @@ class Result:
             plain = {name: value.value if hasattr(value, "value") else value for name, value in fields.items()}
             yield {"point": point.label, "seed": point.seed, **point.values, "key": point.key, **plain}
 
-    def _product(self, address: str) -> Product:
-        return product_of(self._published, address, self.store)
+    def _artifact(self, address: str) -> Artifact:
+        return artifact_of(self._published, address, self.store)
 
 
 def _trace(point: Point, prompt: str, answer: TraceRow, score: ScoreRow) -> Trace:

@@ -86,7 +86,7 @@ def _endpoints(point: PointConfig, training: TrainingStages) -> dict[str, CostEs
 
 def _upstream(stage: Stage) -> Iterator[Stage]:
     """All stages that a stage depends on."""
-    for each in stage.rests_on():
+    for each in stage.dependencies():
         yield each
         yield from _upstream(each)
 

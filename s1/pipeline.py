@@ -65,7 +65,7 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
     mirror = Mirror(first.track, group=first.name, directory=request.store / "wandb", store_id=request.store_id)
     return Graph(
         name=first.name,
-        product=final.stage(first.name, points, planned, request),
+        artifact=final.stage(first.name, points, planned, request),
         table=final.table,
         workers=Workers(first.machine.workers, first.machine.threads),
         estimates=estimates_of(points, planned),

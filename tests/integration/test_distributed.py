@@ -14,7 +14,7 @@ from s1.config.schema import ConfigError, Train, TrainMethod
 from s1.records import write_rows
 from s1.stages import CheckpointConfig
 from s1.train.sft import train
-from sweep.core.interrupt import GO_ON_LATER
+from sweep.core.interrupt import EXIT_REQUEUE
 from sweep.core.provenance import PROJECT
 from sweep.core.stage import CodePolicy, Resources, Stage
 from sweep.store.attempt import begin
@@ -126,7 +126,7 @@ def test_a_run_stopped_by_one_then_by_the_other_then_killed_ends_as_one_that_was
     strikes = [(1, "SIGUSR1", 0), (3, "SIGUSR1", 1), (5, "SIGKILL", 1)]
     directory = prepared(Store(tmp_path), strikes=strikes)
     for step, *_ in strikes[:2]:  # whichever is asked, all save after the same step, and go on there
-        assert run(directory) == GO_ON_LATER, said(directory)
+        assert run(directory) == EXIT_REQUEUE, said(directory)
         stopped = f"training stopped after step {step} of 6, and saved it"
         assert read_json(directory.interrupted_file)["message"] == stopped
         assert not directory.failed_file.exists()

@@ -31,7 +31,7 @@ def graph_of(*overrides: str) -> Graph:
 
 
 def lines_of(graph: Graph) -> list[str]:
-    return list(graph.unpinned(plan([graph.product], lambda stage: False).needed))
+    return list(graph.unpinned(plan([graph.artifact], lambda stage: False).needed))
 
 
 def pins_of(*rows: tuple[RepoKind, str, str, str]) -> dict[HubName, Pin]:
@@ -81,7 +81,7 @@ def test_a_revision_that_is_no_name_is_refused_at_once(here: Path, value: str) -
 def test_keys_are_those_of_the_commit_wherever_it_is_written(here: Path) -> None:
     names = ["model=s1_32b", "data=none", "task=aime24", "task.hub.revision=v1.0"]
     commits = ["model=s1_32b", "data=none", "task=aime24", f"task.hub.revision={OLD}", f"model.revision={NEW}"]
-    unpinned = {stage.address for stage in plan([graph_of(*names).product], lambda _: False).needed}
+    unpinned = {stage.address for stage in plan([graph_of(*names).artifact], lambda _: False).needed}
     write_pins(
         here / "pins.lock",
         pins_of(
@@ -90,7 +90,7 @@ def test_keys_are_those_of_the_commit_wherever_it_is_written(here: Path) -> None
         ),
     )
     pinned, written = (
-        {stage.address for stage in plan([graph_of(*each).product], lambda _: False).needed if stage.name != "report"}
+        {stage.address for stage in plan([graph_of(*each).artifact], lambda _: False).needed if stage.name != "report"}
         for each in (names, commits)  # the report quotes its command
     )
     assert pinned == written
@@ -261,8 +261,8 @@ def test_a_submission_keeps_the_pins_that_it_was_planned_with(here: Path) -> Non
     write_pins(here / "pins.lock", pins_of((*name, NEW)))
     (directory,) = submissions(here / "store")
     _, again = planned_again(directory)
-    assert again.product.address == directory.read().product
-    assert again.product.address != graph_of(*LIMO).product.address
+    assert again.artifact.address == directory.read().product
+    assert again.artifact.address != graph_of(*LIMO).artifact.address
 
 
 def test_a_dry_run_shows_what_is_unpinned_and_cannot_be_submitted(here: Path) -> None:

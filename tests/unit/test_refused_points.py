@@ -79,7 +79,7 @@ def graph_of(composition: Composition) -> Graph:
         (["name=../.."], "name '../..': not a plain folder name"),
         (["name="], "name '': empty. Give it a value"),
         (["name=."], "name '.': not a plain folder name"),
-        (["name=Paper"], "name 'Paper': reserved, as published, paper, benchmarks, latest are"),
+        (["name=Paper"], "name 'Paper': reserved (so are published, paper, benchmarks, latest)"),
         (["name=latest"], "name 'latest': reserved"),
         ([f"name={'long' * 75}"], "300 characters. Use at most 200."),
         (["pipeline=s1.nope"], "pipeline s1.nope: no such module"),
