@@ -230,7 +230,7 @@ def test_an_engine_that_is_not_installed_can_be_planned_and_says_what_is_lacking
     monkeypatch.setattr("s1.generate.engines._version", lambda library: None if library == "vllm" else "2.13.0")
     assert lines(graph_of(compose([]))) == []
     (line,) = lines(graph_of(compose(["engine=vllm"])))
-    assert line.startswith("vllm: not installed, and engine=vllm computes with it.")
+    assert line.startswith("vllm: not installed, but engine=vllm needs it.")
 
 
 def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:

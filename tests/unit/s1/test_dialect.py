@@ -19,7 +19,7 @@ from s1.generate.engine import Sampling
 from s1.generate.engines import installed
 from s1.generate.rollout import Rollout, TraceJob
 from s1.generate.scripted import ScriptedEngine
-from s1.generate.trace import Trace, begun
+from s1.generate.trace import Trace, new_trace
 from s1.generate.traces import traces
 from s1.models.location import CHAT_PIECES, piece_tokenizer
 from s1.models.thinking_format import (
@@ -78,7 +78,7 @@ def speaking(model: str, response: str, marker: str, answered: str) -> tuple[Tra
     """The trace before the model speaks, and the model."""
     tokenizer = tokenizer_of(model)
     prompt = prompt_of(dialect_of(model), QUESTION, tokenizer)
-    start = begun(prompt.ids, prompt.opening)
+    start = new_trace(prompt.ids, prompt.opening)
     reciter = Reciter(tokenizer, decode(start.ids, tokenizer), response, marker, answered)
     return start, ScriptedEngine(reciter, len(tokenizer), CONTEXT)
 
@@ -186,7 +186,7 @@ def test_the_opening_is_written_once_by_whoever_writes_it(model: str, is_open: b
         [{"role": "user", "content": QUESTION}], tokenize=False, add_generation_prompt=True
     )
     assert prompt.opening == (encode("<think>\n", tokenizer) if is_open else ())
-    assert decode(begun(prompt.ids, prompt.opening).ids, tokenizer) == template
+    assert decode(new_trace(prompt.ids, prompt.opening).ids, tokenizer) == template
     assert "<think>" not in prompt_text(thinking_format, QUESTION, tokenizer)
 
 
