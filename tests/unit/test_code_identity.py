@@ -30,9 +30,9 @@ from sweep.worker.run import code_of
 POLICIES = {
     CodePolicy.FINAL: {"scores", "curve", "report", "funnel", "training"},
     CodePolicy.UPSTREAM: {
-        *("pool", "clean", "exam", "problems", "questions", "curated", "conditioned", "rendered", "start", "scores"),
+        *("pool", "filtered", "solver_rows", "problems", "questions", "curated", "conditioned", "rendered", "base_model", "scores"),
     },
-    CodePolicy.EXPENSIVE: {"answers", "answers_shard", "checkpoint", "distilled", "labelled"},
+    CodePolicy.EXPENSIVE: {"traces", "traces_shard", "checkpoint", "distilled", "labelled"},
 }
 COMMANDS = (
     *([f"+experiment={path.stem}"] for path in sorted((CONFIG / "experiment").glob("*.yaml"))),
