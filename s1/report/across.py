@@ -12,7 +12,7 @@ from s1.config.schema import ConfigError
 from s1.report.comparison import Comparison, holm
 from s1.report.findings import PairedDifference, Series
 from s1.report.measure import Sampled
-from s1.report.series import SEED, SeriesPoint, is_of_request
+from s1.report.series import SEED, SeriesPoint, is_request_axis
 from s1.stages import CurveConfig
 from s1.stats.grid import grid, require_paired
 
@@ -80,15 +80,15 @@ def _names(members: Sequence[SeriesPoint], axis: str) -> dict[int, str]:
     alike: dict[str, list[SeriesPoint]] = defaultdict(list)
     for each in members:
         alike[_name(each, axis)].append(each)
-    return {id(each): name + _besides(each, group) for name, group in alike.items() for each in group}
+    return {id(each): name + _differing_values(each, group) for name, group in alike.items() for each in group}
 
 
-def _besides(each: SeriesPoint, group: Sequence[SeriesPoint]) -> str:
+def _differing_values(each: SeriesPoint, group: Sequence[SeriesPoint]) -> str:
     differing = [a for a in each.values if len({repr(other.values.get(a)) for other in group}) > 1]
     return "".join(f", {a} {_value(each, a)}" for a in differing)
 
 
 def _name(each: SeriesPoint, axis: str) -> str:
     """The value on the axis, other values that are not budgets, and the label of the budget."""
-    others = [f"{a} {v}" for a, v in each.values.items() if a != axis and not is_of_request(a)]
+    others = [f"{a} {v}" for a, v in each.values.items() if a != axis and not is_request_axis(a)]
     return ", ".join([_value(each, axis), *others, each.label])

@@ -32,7 +32,7 @@ from s1.report.figures_samples import MOST_POINTS, sample_drawings
 from s1.report.findings import Findings, MeasuredPoint, Series, cited, read_findings
 from s1.report.tables import FILE_NAME as DISAGREEMENTS
 from s1.report.tables import samples_csv, seeds_csv, table_csv
-from s1.report.verdict import comparison, contradicts_monotony, held_against, verdict
+from s1.report.verdict import comparison, contradicts_monotony, shape_in_words, verdict
 from s1.stages import ReportConfig
 from s1.stats.interval import detectable_unpaired_pp
 from sweep.core.stage import Summary, Work
@@ -55,12 +55,12 @@ class Page:
         return cited(self.curve_key, self.curve_digest)
 
     @property
-    def held_against(self) -> list[str]:
+    def claim_sentences(self) -> list[str]:
         """Sentences that compare the claim with the numbers of each series."""
         if not self.report.claim:
             return []
         lines = [(f"{series.name}: " if series.name else "", series) for series in self.findings.series]
-        shapes = "; ".join(f"{name}{held_against(series)}" for name, series in lines)
+        shapes = "; ".join(f"{name}{shape_in_words(series)}" for name, series in lines)
         contradicted = any(contradicts_monotony(series) for series in self.findings.series)
         more = ["A claim that accuracy never falls with more thinking is contradicted."] if contradicted else []
         return [f"Held against the numbers: {shapes}.", *more]
@@ -232,7 +232,7 @@ def _all_sentences(page: Page) -> list[str]:
         for series, sentences in page.verdicts
         for sentence in sentences
     ]
-    return [*page.compared, *of_series, *page.held_against]
+    return [*page.compared, *of_series, *page.claim_sentences]
 
 
 def accuracy(point: MeasuredPoint) -> str:

@@ -84,7 +84,7 @@ class PointSeries:
     members: tuple[SeriesPoint, ...]
 
 
-def is_of_request(axis: str) -> bool:
+def is_request_axis(axis: str) -> bool:
     """Whether the axis sets a part of the point's ComputeRequest."""
     return axis == "task.instruction" or axis.partition(".")[0] == "budget"
 
@@ -105,7 +105,7 @@ def members_of(scored: Sequence[Scored], pool_seeds: bool) -> list[SeriesPoint]:
         is_pooled, note = False, UNPOOLED
     if not is_pooled:
         groups = _groups(once, dict)
-    _refuse_doubles(groups)
+    _refuse_duplicates(groups)
     return [_member(group, is_pooled, note) for group in groups]
 
 
@@ -132,7 +132,7 @@ def _without_seed(values: Mapping[str, Any]) -> dict[str, Any]:
     return {axis: value for axis, value in values.items() if axis != SEED}
 
 
-def _refuse_doubles(groups: Iterable[Sequence[Scored]]) -> None:
+def _refuse_duplicates(groups: Iterable[Sequence[Scored]]) -> None:
     for group in groups:
         if len({each.point.seed for each in group}) < len(group):
             label = group[0].point.label
@@ -166,16 +166,16 @@ def series_of(members: Sequence[SeriesPoint]) -> list[PointSeries]:
     identities = [_identity(member) for member in members]
     kinds = list({_text([each.family, each.rest]): each for each in identities}.values())
     narrowest = [each for each in kinds if not any(each.is_wider_than(other) for other in kinds)]
-    on_lines = [_on(line, members, identities) for line in narrowest]
+    on_lines = [_points_on(line, members, identities) for line in narrowest]
     return [PointSeries(name, tuple(on_line)) for name, on_line in zip(_names(narrowest), on_lines, strict=True)]
 
 
 def _identity(member: SeriesPoint) -> _Identity:
-    rest = {axis: value for axis, value in member.values.items() if not is_of_request(axis)}
+    rest = {axis: value for axis, value in member.values.items() if not is_request_axis(axis)}
     return _Identity(method_of(member.request).family(member.request), rest)
 
 
-def _on(line: _Identity, members: Sequence[SeriesPoint], identities: Sequence[_Identity]) -> list[SeriesPoint]:
+def _points_on(line: _Identity, members: Sequence[SeriesPoint], identities: Sequence[_Identity]) -> list[SeriesPoint]:
     """The points of a line, one per amount: of several, the one closest to the common values of the line."""
     fitting = [(member, own) for member, own in zip(members, identities, strict=True) if own.fits(line)]
     settled = [member.values for member, own in fitting if own.known == line.known]

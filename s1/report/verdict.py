@@ -195,7 +195,7 @@ def verdict(series: Series) -> list[str]:
     return sentences or ["Fewer than two valid points: there is nothing to compare."]
 
 
-def held_against(series: Series) -> str:
+def shape_in_words(series: Series) -> str:
     """The shape in a few words, to compare a claim with: "rises to Wait x2, then falls"."""
     return shape_of(series).in_words
 

@@ -30,7 +30,18 @@ from sweep.worker.run import code_of
 POLICIES = {
     CodePolicy.FINAL: {"scores", "curve", "report", "funnel", "training"},
     CodePolicy.UPSTREAM: {
-        *("pool", "filtered", "solver_rows", "problems", "questions", "curated", "conditioned", "rendered", "base_model", "scores"),
+        *(
+            "pool",
+            "filtered",
+            "solver_rows",
+            "problems",
+            "questions",
+            "curated",
+            "conditioned",
+            "rendered",
+            "base_model",
+            "scores",
+        ),
     },
     CodePolicy.EXPENSIVE: {"traces", "traces_shard", "checkpoint", "distilled", "labelled"},
 }
