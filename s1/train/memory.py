@@ -21,7 +21,7 @@ overhead      CUDA context, cuBLAS, NCCL: OVERHEAD_GIB, assumed
 
 Sources: Korthikanti et al. 2022 (activations; ours by the tensors of transformers' Qwen2), Rajbhandari et al. 2020
 (weights, gradients, states), Dettmers et al. 2023 (NF4: n is 4 bits, and 0.127 for twice quantised constants), TRL
-1.16. An estimate: held against what s1's users report, not against a GPU of ours.
+1.16. An estimate: checked against figures that s1's users report, not measured on a GPU by us.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 NF4_BYTES = (4 + 0.127) / 8
 ADAPTER_BYTES = 4  # PEFT keeps adapters in float32
 OVERHEAD_GIB = 2.0
-MARGIN = 0.05  # of a GPU, which fragmentation may take
+MARGIN = 0.05  # of GPU memory, reserved for fragmentation
 ALL_LINEAR = "all-linear"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """GiB of one GPU."""
+    """GiB on one GPU."""
 
     weights: float
     gradients: float
@@ -62,8 +62,8 @@ class Parts:
 class Memory:
     row_tokens: int  # the longest row
     parts: Parts
-    rowless_gib: float  # the same with rows of no length
-    limit_gib: float | None  # what a GPU has, sold in GB, counted in GiB; None: unknown
+    rowless_gib: float  # the sum of parts for rows of length 0
+    limit_gib: float | None  # memory of one GPU; None: unknown
 
     @property
     def fits(self) -> bool | None:
@@ -71,7 +71,7 @@ class Memory:
 
     @property
     def resident_gib(self) -> float:
-        """What no shorter row and no smaller micro-batch would spare."""
+        """The part that does not depend on row length or micro-batch."""
         return self.parts.weights + self.parts.gradients + self.parts.optimiser
 
     @property
@@ -80,14 +80,14 @@ class Memory:
 
     @property
     def longest_fitting_row(self) -> int | None:
-        """Tokens; what grows grows with the row. None: no limit is known."""
+        """The longest row that fits, in tokens, since memory is linear in row length; None if the limit is unknown."""
         if self.limit_gib is None:
             return None
         room = (1 - MARGIN) * self.limit_gib - self.rowless_gib
         return max(0, int(room / (self.parts.gib - self.rowless_gib) * self.row_tokens))
 
     def remark(self) -> str:
-        """One line for people."""
+        """A one-line summary."""
         shown = {each.name.replace("_", " "): getattr(self.parts, each.name) for each in fields(self.parts)}
         parts = ", ".join(f"{name} {value:.1f}" for name, value in shown.items())
         limit = f" of {self.limit_gib:g}" if self.limit_gib is not None else ""
@@ -100,14 +100,14 @@ class Memory:
 
 
 def memory(shape: DecoderShape, train: Train, machine: Machine, longest_row: int | None = None) -> Memory:
-    """What training takes on each device; `longest_row` in tokens, block_size if unknown."""
+    """Estimate the memory of training on each device; `longest_row` in tokens, block_size if unknown."""
     row = train.block_size if longest_row is None else min(longest_row, train.block_size)
     parts, rowless = (_parts(shape, train, machine, length) for length in (row, 0))
     return Memory(row, parts, rowless.gib, machine.memory_gib)
 
 
 def trained_parameters(shape: DecoderShape, train: Train) -> float:
-    """Those that have a gradient: all, or the adapters'."""
+    """The number of parameters with a gradient: all of them, or those of the adapters."""
     if train.lora is None:
         return shape.parameters
     return shape.layers * sum(train.lora.rank * (inputs + outputs) for inputs, outputs in _targets(shape, train.lora))
@@ -154,7 +154,7 @@ def _parts(shape: DecoderShape, train: Train, machine: Machine, row: int) -> Par
 
 def _bytes(field: str, dtype: str) -> int:
     if dtype not in BYTES:
-        raise ConfigError(f"train.{field} {dtype!r}: not a dtype we know the size of. Choose {' or '.join(BYTES)}.")
+        raise ConfigError(f"train.{field} {dtype!r}: its size is unknown. Choose {' or '.join(BYTES)}.")
     return BYTES[dtype]
 
 
@@ -162,12 +162,14 @@ def _targets(shape: DecoderShape, lora: Lora) -> list[tuple[int, int]]:
     known = linear_layers(shape)
     unknown = [target for target in lora.targets if target not in known and target != ALL_LINEAR]
     if unknown:
-        raise ConfigError(f"train.lora.targets {unknown}: not known here. Choose of {', '.join((*known, ALL_LINEAR))}.")
+        raise ConfigError(
+            f"train.lora.targets {unknown}: unknown target modules. Choose from {', '.join((*known, ALL_LINEAR))}."
+        )
     return [size for name, size in known.items() if name in lora.targets or ALL_LINEAR in lora.targets]
 
 
 def _outside_layers(shape: DecoderShape) -> float:
-    """Parameters of embedding, last norm and head."""
+    """Parameters of the embedding, the final norm and the head."""
     return shape.parameters - shape.layers * layer_parameters(shape)
 
 
@@ -188,13 +190,13 @@ def _working_copy(shape: DecoderShape, train: Train, devices: int, w: int, b: in
 
 
 def _activations(shape: DecoderShape, train: Train, machine: Machine, w: int, b: int) -> float:
-    """Per token."""
+    """Bytes per token."""
     stream = w if machine.devices == 1 else b
     hidden, inner = shape.hidden_size, shape.feed_forward_size
     attention = b * 2 * (shape.heads + shape.kv_heads) * shape.head_size
     kept = 2 * (4 + stream + b) * hidden + attention + 4 * b * inner
     if train.lora is not None:
-        copies = b + (b + 1 if train.lora.dropout else 0)  # and the mask of what is dropped
+        copies = b + (b + 1 if train.lora.dropout else 0)  # with dropout, also its mask
         kept += copies * sum(inputs for inputs, _ in _targets(shape, train.lora))
     backward = b * hidden + 3 * b * inner
     if machine.gradient_checkpointing:
@@ -215,7 +217,7 @@ def table(
     machines: Mapping[str, Machine],
     blocks: Sequence[int],
 ) -> str:
-    """What fits where, in Markdown: GiB per GPU with rows of so many tokens, struck out where that is too much."""
+    """A Markdown table of GiB per GPU for several row lengths; values that do not fit are struck out."""
     lines = [
         "| model | method | " + " | ".join(machines) + " |",
         "|---|---|" + "---:|" * len(machines),

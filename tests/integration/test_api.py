@@ -162,7 +162,7 @@ def test_a_manifest_that_disagrees_with_itself_is_refused(home: Path) -> None:
 def test_a_store_that_is_elsewhere_has_to_be_named(result: s1.Result, tmp_path: Path) -> None:
     elsewhere = s1.load(result.path, store=tmp_path)
     assert len(elsewhere.points) == 3
-    with pytest.raises(s1.StoreError, match="Say which store"):
+    with pytest.raises(s1.StoreError, match="Name the store"):
         _ = elsewhere.questions
 
 

@@ -55,7 +55,7 @@ COMMANDS = (
 def stages_of(*words: str) -> list[Stage]:
     composition = compose([*words, "-m"])
     graph = pipeline.graph(composition.points, composition.request)
-    return list(plan([graph.product], lambda stage: False).needed)
+    return list(plan([graph.artifact], lambda stage: False).needed)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_every_stage_is_classified_by_its_place(words: list[str]) -> None:
         assert ("code" in stage.identity()) == (stage.code is CodePolicy.FINAL)
         assert source_of(stage.roots), "its source is found"
     for stage in stages:  # nothing whose key follows its code has anything but results on it
-        finals = [each.name for each in stage.rests_on() if each.code is CodePolicy.FINAL]
+        finals = [each.name for each in stage.dependencies() if each.code is CodePolicy.FINAL]
         assert not finals or stage.code is CodePolicy.FINAL, f"{stage.name} rests on {finals}"
 
 

@@ -221,7 +221,7 @@ def test_works_of_different_models_are_not_answered_together(tmp_path: Path) -> 
 def test_a_context_that_the_model_does_not_hold_is_refused(tmp_path: Path) -> None:
     made = work(tmp_path, "a", budget(4))
     made = replace(made, config=replace(made.config, context_tokens=CONTEXT + 1))
-    with pytest.raises(ConfigError, match="context_tokens 201: the model holds 200"):
+    with pytest.raises(ConfigError, match="context_tokens 201: the model supports at most 200"):
         list(traces([made], Opening()))
 
 

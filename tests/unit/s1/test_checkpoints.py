@@ -181,7 +181,7 @@ def test_a_checkpoint_of_other_inputs_is_not_resumed_from(inputs, undisturbed, t
         path.unlink()
     again = replace(work(inputs, tmp_path), digests={"data": ("cccc",), "model": ("bbbb",)})
     assert train(again)["resumed_at_step"] == 0
-    assert "trained on data aaaa, which is now cccc" in caplog.text
+    assert "trained on data aaaa, but data is now cccc" in caplog.text
 
 
 # ----------------------------------------------------------------------------------------------- two writers, and room
@@ -200,7 +200,7 @@ def test_two_attempts_that_save_the_same_step_leave_the_bytes_of_one(tmp_path, c
     publish_checkpoint(other, {})
     assert checkpoint_fault(tmp_path / "checkpoint-2", {}) is None
     assert (tmp_path / "checkpoint-2" / "optimizer.pt").read_bytes() == b"saving-a-1" * 1000
-    assert "another attempt at this stage has saved it" in caplog.text
+    assert "another attempt at this stage has already saved it" in caplog.text
 
 
 def test_the_two_newest_are_kept(tmp_path):
@@ -259,9 +259,9 @@ def test_all_processes_of_a_group_go_on_from_what_its_first_one_found(undisturbe
 def member() -> None:
     """Run by each process of a group."""
     place = Path(os.environ["PLACE"])
-    course = TrainerHooks(6, place / "scratch", lambda *_progress: None, lambda: False, None)
-    arguments = arguments_of(RECIPE, course, SETTINGS, int(os.environ["WORLD_SIZE"]))
-    resume = resume_of(arguments, course)
+    hooks = TrainerHooks(6, place / "scratch", lambda *_progress: None, lambda: False, None)
+    arguments = arguments_of(RECIPE, hooks, SETTINGS, int(os.environ["WORLD_SIZE"]))
+    resume = resume_of(arguments, hooks)
     assert resume.checkpoint is not None
     found = f"{resume.checkpoint.name}, {resume.rejected} rejected"
     (place / f"rank-{os.environ['RANK']}").write_text(found)

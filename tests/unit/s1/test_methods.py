@@ -271,7 +271,7 @@ def test_points_that_differ_in_an_unused_string_share_their_answers() -> None:
     from s1.pipeline import stages_of
 
     points = compose(["budget.max_thinking_tokens=8", "budget.continuation=Wait,Hmm", "-m"]).points
-    one, other = (stages_of(x).asked.answers for x in points)
+    one, other = (stages_of(x).evaluation.traces for x in points)
     assert one.key == other.key
     assert isinstance(one.config, TracesConfig) and one.config.budget.continuation == ""
 

@@ -26,7 +26,7 @@ from tests.support.publisher import User, content
 @pytest.fixture(scope="module")
 def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     user = User(tmp_path_factory.mktemp("scanned"))
-    work = plan([user.graph.product], user.store.is_done)
+    work = plan([user.graph.artifact], user.store.is_done)
     assert execute_plan(Console(file=io.StringIO()), user.graph, work, user.store, user.results)
     shutil.rmtree(user.results)
     shutil.rmtree(user.store.root / "roots")
@@ -111,7 +111,7 @@ def test_a_damaged_root_is_written_again_by_its_result(user: User) -> None:
 
 def test_a_superseded_product_stays_while_a_result_cites_it(user: User) -> None:
     user.publish()
-    doubled = user.store.directory(user.graph.product.inputs["doubled"][0])  # type: ignore[arg-type]
+    doubled = user.store.directory(user.graph.artifact.inputs["doubled"][0])  # type: ignore[arg-type]
     for number, text in enumerate(("2", "20", "3"), start=1):  # the first is what the result rests on
         aside = StageDirectory(doubled.path / f"superseded-{number}")
         shutil.copytree(doubled.out, aside.path / doubled.out.name)
