@@ -230,7 +230,7 @@ def _plain(inputs: Digests) -> dict[str, list[str]]:
 
 
 def _synced_sha256(path: Path) -> str:
-    """Fsync a file, then hash it: an older checkpoint may be removed once the mark exists, so data must be on disk."""
+    """Fsync and hash a file: it must be on disk before the mark, since the mark lets older checkpoints be removed."""
     _sync(path)
     return sha256_of(path)
 
