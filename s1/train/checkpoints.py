@@ -115,7 +115,7 @@ def remove_unfinished(scratch: Path) -> None:
 # ------------------------------------------------------------------------------------------------------ resuming
 
 
-def newest_whole(scratch: Path, inputs: Digests | None = None) -> Resume:
+def newest_intact(scratch: Path, inputs: Digests | None = None) -> Resume:
     """The newest intact checkpoint; newer, damaged ones are set aside. Call from one process only."""
     found = None
     for checkpoint in _by_step(scratch):

@@ -9,7 +9,7 @@ gradients     w P / D, or 4 A / D: adapters stay in float32
 optimizer     twice the gradients: AdamW. With float32, 16 bytes per parameter in total, as in s1
 working copy  under FSDP2, two layers (one is gathered while the other computes) and everything outside the layers, in
               dtype, plus their gradients, summed in float32, if they are trained; on one GPU, all that autocast casts
-activations   layers x a x T, or with gradient checkpointing (layers x r h + a) x T, where a is bytes per layer and token
+activations   layers x a x T, or with gradient checkpointing (layers x r h + a) x T; a is bytes per layer and token,
               a = 2 (4 + r + b) h + b (2 q + 2 k) + 4 b f + b h + 3 b f
               two norms (float32 input, normalized, output), queries, keys, values, attention output, four SwiGLU
               tensors; and in the backward pass, gradients of the stream and the feed-forward layer. r is bytes per

@@ -175,7 +175,7 @@ def test_an_estimate_refuses_to_travel_without_its_parts():
         Estimate(50, 40, None, 30, "Wilson", "share", 0.95)
     with pytest.raises(StatisticsError, match="not finite"):
         plain(math.nan, 30, "mean", "share")
-    with pytest.raises(StatisticsError, match="upside down"):
+    with pytest.raises(StatisticsError, match="lo is above hi"):
         Estimate(50, 60, 40, 30, "Wilson", "share", 0.95)
 
 
