@@ -115,7 +115,7 @@ def remove_unfinished(scratch: Path) -> None:
 # ------------------------------------------------------------------------------------------------------ resuming
 
 
-def newest_whole(scratch: Path, inputs: Digests | None = None) -> Resume:
+def newest_intact(scratch: Path, inputs: Digests | None = None) -> Resume:
     """The newest intact checkpoint; newer, damaged ones are set aside. Call from one process only."""
     found = None
     for checkpoint in _by_step(scratch):
@@ -230,7 +230,7 @@ def _plain(inputs: Digests) -> dict[str, list[str]]:
 
 
 def _synced_sha256(path: Path) -> str:
-    """Fsync a file, then hash it: an older checkpoint may be removed once the mark exists, so data must be on disk."""
+    """Fsync and hash a file: it must be on disk before the mark, since the mark lets older checkpoints be removed."""
     _sync(path)
     return sha256_of(path)
 

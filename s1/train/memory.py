@@ -1,27 +1,27 @@
-"""Memory of one GPU in fine-tuning, part by part, before anything is queued. Pure; GiB.
+"""Estimate the memory of one GPU in fine-tuning, part by part, before anything is queued. Pure; GiB.
 
-With P parameters, A of them in adapters (rank x (inputs + outputs) of every target), w and b bytes of a number in
-weights_dtype and dtype, D GPUs that share what belongs to weights (FSDP2), V, h, f, q, k the widths of vocabulary,
-residual stream, feed-forward part, queries, keys, and T tokens at a time on one GPU (micro_batch x the longest row):
+Symbols: P parameters; A adapter parameters (rank x (inputs + outputs) of every target); w and b bytes per number in
+weights_dtype and dtype; D GPUs that shard weights, gradients and optimizer state (FSDP2); V, h, f, q, k the widths of
+vocabulary, residual stream, feed-forward layer, queries, keys; T tokens on one GPU (micro_batch x the longest row).
 
 weights       full  w P / D       lora  (w P + 4 A) / D       qlora  (n P_layers + w P_rest + 4 A) / D
 gradients     w P / D, or 4 A / D: adapters stay in float32
-optimiser     twice the gradients: AdamW. With float32, 16 bytes a parameter in all, as in s1
-working copy  under FSDP2, of two layers and what lies outside the layers (it gathers one while another computes): in
-              dtype, and where they are trained their gradients, summed in float32; on one GPU all that autocast casts
-activations   layers x a x T, or with gradient checkpointing (layers x r h + a) x T, where one layer keeps for a token
+optimizer     twice the gradients: AdamW. With float32, 16 bytes per parameter in total, as in s1
+working copy  under FSDP2, two layers (one is gathered while the other computes) and everything outside the layers, in
+              dtype, plus their gradients, summed in float32, if they are trained; on one GPU, all that autocast casts
+activations   layers x a x T, or with gradient checkpointing (layers x r h + a) x T; a is bytes per layer and token,
               a = 2 (4 + r + b) h + b (2 q + 2 k) + 4 b f + b h + 3 b f
-              two norms (input in float32, normalised, output), queries, keys, values, attended, the four of SwiGLU;
-              and in the backward pass gradients of the stream and the feed-forward part. r: bytes of the residual
-              stream, b under FSDP2, else w. Attention is fused: nothing of T x T is kept. Adapters keep a copy of
-              each target's input, and what dropout leaves of it.
-loss          4 V h where the head is trained + (4 + b) h T: the gradients that TRL's chunked head keeps in float32;
-              logits of a whole row never exist
+              two norms (float32 input, normalized, output), queries, keys, values, attention output, four SwiGLU
+              tensors; and in the backward pass, gradients of the stream and the feed-forward layer. r is bytes per
+              number in the residual stream: b under FSDP2, else w. Attention is fused, so no T x T matrix is stored.
+              Adapters store a copy of each target's input and of its dropout output.
+loss          4 V h if the head is trained + (4 + b) h T: gradients that TRL's chunked head keeps in float32; it never
+              stores the logits of a whole row
 overhead      CUDA context, cuBLAS, NCCL: OVERHEAD_GIB, assumed
 
-Sources: Korthikanti et al. 2022 (activations; ours by the tensors of transformers' Qwen2), Rajbhandari et al. 2020
-(weights, gradients, states), Dettmers et al. 2023 (NF4: n is 4 bits, and 0.127 for twice quantised constants), TRL
-1.16. An estimate: checked against figures that s1's users report, not measured on a GPU by us.
+Sources: Korthikanti et al. 2022 (activations; adapted to the tensors of transformers' Qwen2), Rajbhandari et al. 2020
+(weights, gradients, states), Dettmers et al. 2023 (NF4: n is 4 bits, plus 0.127 for doubly quantized constants), TRL
+1.16. Checked against figures that s1's users report; not measured on a GPU of ours.
 """
 
 from __future__ import annotations

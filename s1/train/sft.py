@@ -25,7 +25,7 @@ from s1.train.checkpoints import Resume
 from s1.train.order import row_order, total_steps
 from s1.train.trainer import TrainerHooks, arguments_of, resume_of, trainer_of
 from s1.train.validation import check_recipe
-from s1.train.weights import load_for_training, save_product, trained_weights
+from s1.train.weights import load_for_training, save_model, trained_weights
 from sweep.core.interrupt import stop_requests
 from sweep.core.stage import Interrupted, Summary, Work
 
@@ -76,9 +76,9 @@ def _run_trainer(
     logging.disable_progress_bar()
     minutes = work.settings["checkpoint_every_minutes"]
     location = _location(work)
-    with stop_requests() as stop_asked:
+    with stop_requests() as stop_requested:
         every_s = None if minutes is None else 60 * float(minutes)
-        hooks = TrainerHooks(steps, work.scratch, work.report, stop_asked, every_s, work.digests)
+        hooks = TrainerHooks(steps, work.scratch, work.report, stop_requested, every_s, work.digests)
         arguments = arguments_of(work.config.train, hooks, work.settings, int(os.environ.get("WORLD_SIZE", "1")))
         resume = resume_of(arguments, hooks)
         tokenizer = tokenizer_at(location)
@@ -100,7 +100,7 @@ def _publish(work: Work[CheckpointConfig], trainer: Any, metrics: Sequence[dict[
     weights = trained_weights(trainer.model, keep=writes)
     if not writes:
         return
-    save_product(weights, location, work.config.train, work.out)
+    save_model(weights, location, work.config.train, work.out)
     (work.out / METRICS).write_text("".join(json.dumps(each) + "\n" for each in metrics), encoding="utf-8")
 
 

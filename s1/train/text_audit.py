@@ -144,8 +144,8 @@ def audit_text(
     if overlong is Overlong.REFUSE and longer:
         raise ConfigError(
             f"train.block_size {block_size}: {len(longer)} of {len(findings)} examples are longer, the longest"
-            f" {max(longer)} tokens. Raise it, or set train.overlong to drop (they are dropped) or cut (their answers"
-            " are lost)."
+            f" {max(longer)} tokens. Raise it, or set train.overlong to drop (removes them) or cut"
+            " (loses their answers)."
         )
     dropped = Counter(each.reason for each in findings if each.reason is not None)
     if not kept:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from s1.config.schema import ConfigError, Train, TrainMethod
 from s1.records import TokenRow
-from s1.train.checkpoints import Digests, Resume, newest_whole, publish_checkpoint, remove_unfinished, saving_folder
+from s1.train.checkpoints import Digests, Resume, newest_intact, publish_checkpoint, remove_unfinished, saving_folder
 from s1.train.order import accumulation_steps, warmup_steps
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class TrainerHooks:
     steps: int
     scratch: Path  # folder of checkpoints; the same for all processes
     report: Callable[[int, int, str], None]
-    stop_asked: Callable[[], bool]
+    stop_requested: Callable[[], bool]
     save_every_s: float | None  # in addition to machine.checkpoint_every_steps
     inputs: Digests = field(default_factory=dict)  # training does not resume from a checkpoint with other inputs
 
@@ -119,7 +119,7 @@ def resume_of(arguments: SFTConfig, hooks: TrainerHooks) -> Resume:
     resume: list[Any] = [None]
     if arguments.process_index == 0:
         remove_unfinished(hooks.scratch)
-        resume[0] = newest_whole(hooks.scratch, hooks.inputs)
+        resume[0] = newest_intact(hooks.scratch, hooks.inputs)
     if arguments.world_size > 1:
         broadcast_object_list(resume)
     return resume[0]
@@ -169,7 +169,7 @@ def _callback(trainer: SFTTrainer, hooks: TrainerHooks) -> Any:
         def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
             hooks.report(state.global_step, state.max_steps, "steps")
             late = hooks.save_every_s is not None and time.monotonic() - self.saved_at >= hooks.save_every_s
-            stop, save = _agreed(trainer, hooks.stop_asked(), late and state.is_world_process_zero)
+            stop, save = _agreed(trainer, hooks.stop_requested(), late and state.is_world_process_zero)
             control.should_save = control.should_save or stop or save
             control.should_training_stop = control.should_training_stop or stop
 

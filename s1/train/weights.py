@@ -49,7 +49,7 @@ def trained_weights(model: Any, keep: bool) -> dict[str, torch.Tensor]:
     return weights
 
 
-def save_product(weights: Mapping[str, torch.Tensor], location: Location, recipe: Train, out: Path) -> None:
+def save_model(weights: Mapping[str, torch.Tensor], location: Location, recipe: Train, out: Path) -> None:
     """Write the base model with `weights` inserted or merged; rounding happens once, at the end."""
     import torch
 
@@ -81,7 +81,7 @@ def _load(location: Location, dtype: str, quantization: Any) -> PreTrainedModel:
         **options,
     )
     if (Path(location.model) / GENERATION_CONFIG).exists():
-        # save_product copies the file: some that load, with a temperature but no do_sample, cannot be saved.
+        # save_model copies the file: some that load, with a temperature but no do_sample, cannot be saved.
         model.generation_config = GenerationConfig()
     else:
         model.generation_config = _savable(model.generation_config)

@@ -95,7 +95,7 @@ def test_a_broken_ref_does_not_matter(home: Path) -> None:
 def test_a_snapshot_that_leads_to_another_commit_is_refused(home: Path) -> None:
     snapshot = lay_out(home, "dataset", REPO, NEW, {"train.jsonl": jsonl({"problem": "new"})})
     snapshot.with_name(OLD).symlink_to(snapshot)
-    assert f"commit {OLD} leads to {snapshot}" in refusal(home, at(OLD))
+    assert f"the cache of commit {OLD} links to {snapshot}" in refusal(home, at(OLD))
 
 
 def test_subsets_and_splits_are_those_of_the_card(home: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_snapshot_with_a_file_missing_is_refused(home: Path) -> None:
     blob.rename(blob.with_suffix(".gone"))
     assert "is incomplete in the cache: data/train-00002-of-00003.parquet" in refusal(home, at(OLD))
     last.unlink()
-    assert "not whole: 2 of 3 files data/train-*.parquet" in refusal(home, at(OLD))
+    assert "incomplete in the cache: 2 of 3 files data/train-*.parquet" in refusal(home, at(OLD))
 
 
 ROW = jsonl({"problem": "7"})
@@ -177,7 +177,7 @@ def test_a_commit_is_fetched_whole_and_then_read_without_the_network(home: Path)
     file = snapshot / "data" / "train-00000-of-00001.parquet"
     blob = file.resolve()
     blob.write_bytes(blob.read_bytes()[:-1])
-    assert "not whole: data/train-00000-of-00001.parquet (" in refusal(home, at(OLD))
+    assert "incomplete in the cache: data/train-00000-of-00001.parquet (" in refusal(home, at(OLD))
     shutil.rmtree(snapshot / "data")
     assert "is incomplete in the cache and the hub cannot be reached (offline: HF_HUB_OFFLINE is set)" in refusal(
         home, at(OLD)
@@ -273,7 +273,7 @@ def test_a_model_with_a_file_of_weights_missing_is_refused(home: Path, tmp_path:
     lines = run(START, [[repo, OLD, str(tmp_path / repo)] for repo in repos], offline(home))
     assert "1 of 2 weight files are missing" in lines[0] and "second.safetensors" in lines[0]
     assert "lists no weights" in lines[1]
-    assert "not whole: 1 of 4 files model-*.safetensors" in lines[2]
+    assert "incomplete in the cache: 1 of 4 files model-*.safetensors" in lines[2]
 
 
 # ------------------------------------------------------------------------------------------------- the hub's own hashes

@@ -208,12 +208,12 @@ def tokens(model, tmp_path_factory) -> list[int]:
     return [len(row.input_ids) for row in rows]
 
 
-def test_an_example_longer_than_the_block_is_refused_with_its_length_and_the_mends(tmp_path, model, tokens):
+def test_an_example_longer_than_the_block_is_refused_with_its_length_and_the_fixes(tmp_path, model, tokens):
     with pytest.raises(ConfigError) as refused:
         rendered(tmp_path, model, EXAMPLES, replace(PLAIN, block_size=tokens[0] - 1))
     assert str(refused.value) == (
         f"train.block_size {tokens[0] - 1}: 1 of 2 examples are longer, the longest {tokens[0]} tokens. Raise it, or"
-        " set train.overlong to drop (they are left out) or cut (their answers are lost)."
+        " set train.overlong to drop (removes them) or cut (loses their answers)."
     )
 
 

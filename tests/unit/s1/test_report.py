@@ -380,5 +380,5 @@ def test_points_that_cannot_be_told_apart_or_compared_are_refused(tmp_path: Path
         run(tmp_path / "a", [point(8, 0), point(8, 0)], [rows(1, 4, 9, 8), rows(1, 4, 9, 8)])
     with pytest.raises(ConfigError, match="scores 1: there are 2 points"):
         run(tmp_path / "b", [point(8, 0), point(16, 0)], [rows(1, 4, 9, 8)])
-    with pytest.raises(StatisticsError, match=r"max 16: lacks 1 of 4 questions that other points answer \(q03\)"):
+    with pytest.raises(StatisticsError, match=r"max 16: lacks 1 of 4 questions that other points have \(q03\)"):
         run(tmp_path / "c", [point(8, 0), point(16, 0)], [rows(1, 4, 9, 8), rows(1, 3, 9, 16)])
