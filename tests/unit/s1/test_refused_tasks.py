@@ -62,16 +62,25 @@ def test_what_cannot_be_honoured_is_refused_while_planning(place: Place, lines: 
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
-        ("doc_to_text: '{{question}}'\ndoc_to_target: answer", r"cannot render prompts of this task \(UndefinedError: .*mytask.yaml"),
+        (
+            "doc_to_text: '{{question}}'\ndoc_to_target: answer",
+            r"render prompts of this task \(UndefinedError: .*mytask",
+        ),
         ("doc_to_text: level\ndoc_to_target: answer", r"row 5: has the same question as row 2"),
         (
             "doc_to_text: problem\ndoc_to_target: answr",
-            r"doc_to_target 'answr': no column \(there are id, problem, answer, solution, level\)",
+            r"doc_to_target 'answr': not a column \(columns: id, problem, answer, solution, level\)",
         ),
-        ("doc_to_text: problm\ndoc_to_target: answer", r"doc_to_text 'problm': no column"),
+        ("doc_to_text: problm\ndoc_to_target: answer", r"doc_to_text 'problm': not a column"),
         ("doc_to_text: '  '\ndoc_to_target: answer", r"row 2: doc_to_text gives '  ', which is no question"),
-        ("doc_to_text: problem\ndoc_to_target: answer\nprompt: x", r"cannot render prompts of this task \(TypeError: .*prompt"),
-        ("doc_to_text: problem\ndoc_to_target: answer\ntest_split: test\nprocess_docs: !function gone.f", r"load it"),
+        (
+            "doc_to_text: problem\ndoc_to_target: answer\nprompt: x",
+            r"render prompts of this task \(TypeError: .*prompt",
+        ),
+        (
+            "doc_to_text: problem\ndoc_to_target: answer\ntest_split: test\nprocess_docs: !function gone.f",
+            r"load this task",
+        ),
         (
             "doc_to_text: problem\ndoc_to_target: answer\nfilter_list: [{name: a, filter: [{function: nothing}]}]",
             r"cannot render prompts of this task \(KeyError",
