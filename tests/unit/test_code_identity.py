@@ -262,5 +262,5 @@ def test_a_user_s_own_task_is_known_by_what_it_says_and_computes(tmp_path: Path)
     assert found(f"{OWN}description: Think.\n")[0] != words
     with pytest.raises(ConfigError, match=r"!function mine\.gone: not in"):
         found(OWN.replace("mine.judge", "mine.gone"))
-    with pytest.raises(ConfigError, match="task mine doc_to_text: changed since this was planned"):
+    with pytest.raises(ConfigError, match="task mine doc_to_text: changed after the sweep was planned"):
         require_planned("mine", words, {**words, "doc_to_text": "x"})

@@ -144,8 +144,8 @@ POOL_ROW = b'{"question": "1+1?", "solution": "2", "thinking": "2.", "attempt": 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (TASK_ROW + OTHER_ROW.replace(b'"2"', b'"1"', 1), "line 2: id '1' is also that of "),
-        (TASK_ROW + b'{"id": "caf\xe9", "problem": "?", "answer": "1"}\n', "line 2: byte 0xe9 is not UTF-8"),
+        (TASK_ROW + OTHER_ROW.replace(b'"2"', b'"1"', 1), "line 2: id '1' is also the id of "),
+        (TASK_ROW + b'{"id": "caf\xe9", "problem": "?", "answer": "1"}\n', "line 2: byte 0xe9 is no UTF-8"),
         (TASK_ROW + b'{"id": "2", "problem": "1+2?"}\n', "line 2 column 'answer': missing, empty or not text"),
         (TASK_ROW + b"{\n", "line 2: not JSON"),
         (gzip.compress(TASK_ROW), "compressed. Unpack it: gzip -d."),

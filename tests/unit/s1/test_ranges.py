@@ -106,7 +106,7 @@ def complaint_of(*overrides: str) -> str | None:
         (
             "budget.waits=384",
             "budget.waits=385",
-            "budget.waits 385: each takes a token at least, .* leaves 384 to think",
+            "budget.waits 385: each takes at least one token, but .* leaves 384 for thinking",
         ),
         ("budget.max_thinking_tokens=1", "budget.max_thinking_tokens=0", "budget.max_thinking_tokens 0: below 1"),
         ("statistics.level=0.5", "statistics.level=1", "statistics.level 1: not below 1"),

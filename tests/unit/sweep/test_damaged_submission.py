@@ -68,8 +68,8 @@ class Cluster:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
-    for call in ("submit", "find", "in_queue"):
-        monkeypatch.setattr(client, call, getattr(made, call))
+    for call, double in (("sbatch", made.submit), ("find_jobs", made.find), ("in_queue", made.in_queue)):
+        monkeypatch.setattr(client, call, double)
     monkeypatch.setattr(client, "scancel", made.cancelled.extend)
     monkeypatch.setattr(client, "ended", lambda ids: ({}, ""))
     monkeypatch.setattr(client, "refuse_without_slurm", lambda: None)
