@@ -2,7 +2,7 @@
 
     in a checkout, or a copy exported to a job      installed by pip
     PROJECT/sweep  PROJECT/s1                       site-packages/sweep  site-packages/s1
-    PROJECT/conf   PROJECT/slurm                    site-packages/sweep/conf  site-packages/sweep/slurm
+    PROJECT/conf   PROJECT/slurm                    site-packages/sweep/shipped/{conf,slurm}
 
 `store/`, `results/`, `tasks/`, `pins.lock` and a user's own `conf/` are in the working directory.
 """
@@ -21,7 +21,7 @@ INSTALLED = ("site-packages", "dist-packages")
 
 def shipped(name: str) -> Path:
     """The shipped folder `conf` or `slurm`."""
-    inside = PACKAGE / name
+    inside = PACKAGE / "shipped" / name
     return inside if inside.is_dir() else PROJECT / name
 
 

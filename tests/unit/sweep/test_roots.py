@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweep.cli.results import roots as roots_file
 from sweep.errors import InputError
 from sweep.local.execute import execute_plan
 from sweep.maintenance.inventory import take_inventory
 from sweep.maintenance.prune import prune
 from sweep.plan.graph import plan
+from sweep.results import roots as roots_file
 from sweep.results.copy import copy_to
 from sweep.results.roots import release, roots
 from sweep.store.directory import StageDirectory, StoreError, read_json, write_json
