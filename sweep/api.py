@@ -16,15 +16,16 @@ from sweep.console import Console
 from sweep.core.pipeline import CostEstimate, Graph, LaunchKind
 from sweep.core.stage import Stage
 from sweep.errors import InputError, SweepError
+from sweep.hashing import sha256_if_readable
 from sweep.json_files import StoreError
 from sweep.plan.code_changes import code_report
 from sweep.plan.planning import Planned, planned
-from sweep.results.result import MANIFEST, Result, read_result, sha256_of
+from sweep.results.result import MANIFEST, Result, read_result
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, description_faults
 from sweep.store.status_files import failure_message
 
-__all__ = ["InputError", "Product", "PublishedResult", "RunError", "RunPlan", "StageEstimate", "StoreError"]
+__all__ = ["Artifact", "InputError", "PublishedResult", "RunError", "RunPlan", "StageEstimate", "StoreError"]
 FAILURES_NAMED = 5
 PublishedResult: TypeAlias = Result
 
@@ -57,8 +58,8 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
-class Product:
-    """A finished stage whose files are those of its record."""
+class Artifact:
+    """A finished stage whose files match its record."""
 
     address: str
     digest: str
@@ -102,18 +103,18 @@ def run_command(arguments: Sequence[str], quiet: bool = False) -> tuple[Path, Pa
 def open_result(path: Path, store: Path) -> Result:
     """Read a result directory and compare its manifest with the final stage, if the store has it.
 
-    Raises InputError if it is no result, StoreError if its manifest is damaged.
+    Raises InputError if it is not a result, StoreError if its manifest is damaged.
     """
     result = read_result(path)
     if result is None:
         raise InputError(f"{path}: not a result, it has no {MANIFEST}. Name results/NAME/KEY or results/NAME/latest.")
     files = result.manifest.files
-    if files is None or result.manifest.product is None:
+    if files is None or result.manifest.artifact is None:
         raise InputError(f"{path}: published by an earlier version. Run its command again.")
-    product = _directory(store / result.manifest.product, result.manifest.digest)
-    states = product.read_record().get("files", {}) if product else {}
+    artifact = _directory(store / result.manifest.artifact, result.manifest.digest)
+    states = artifact.read_record().get("files", {}) if artifact else {}
     if any(name in states and states[name]["sha256"] != sha256 for name, sha256 in files.items()):
-        raise StoreError(f"{path / MANIFEST}: damaged, it names other files than its product has. Move it away.")
+        raise StoreError(f"{path / MANIFEST}: damaged, its file list does not match its artifact. Move it away.")
     return result
 
 
@@ -121,24 +122,24 @@ def file_of(result: Result, name: str) -> Path:
     """Verify one of the result's files. Raises InputError if there is none of that name, StoreError if it changed."""
     files = result.manifest.files or {}
     if name not in files:
-        raise InputError(f"{name}: no file of {result.name}. There are: {', '.join(sorted(files))}.")
-    if sha256_of(result.path / name) != files[name]:
+        raise InputError(f"{name}: no such file in {result.name}. Known: {', '.join(sorted(files))}.")
+    if sha256_if_readable(result.path / name) != files[name]:
         raise StoreError(f"{result.path / name}: changed since it was published. Run the command again.")
     return result.path / name
 
 
-def product_of(result: Result, address: str, store: Path) -> Product:
+def artifact_of(result: Result, address: str, store: Path) -> Artifact:
     """Read and verify every byte of an artifact the result was made from. Raises StoreError."""
     expected = result.manifest.digests.get(address)
     if not expected:
-        raise StoreError(f"{address}: {result.name} does not name its digest. Run the command again.")
+        raise StoreError(f"{address}: {result.name} does not contain its digest. Run the command again.")
     place = StageDirectory(store / address)
     if not place.path.is_dir():
-        raise StoreError(f"{address}: not in the store {store}. Say which store it is in: s1.load(PATH, store=DIR).")
+        raise StoreError(f"{address}: not in the store {store}. Name the store: s1.load(PATH, store=DIR).")
     directory = _directory(place.path, expected)
     if directory is None:
         raise StoreError(
-            f"{address}: not finished in the store, or with other bytes than {result.name} was made from ({expected})."
+            f"{address}: unfinished, or differs from the artifact {expected} that {result.name} was made from."
             " Run its command again."
         )
     return _verified(address, directory, expected)
@@ -150,13 +151,13 @@ def _directory(path: Path, digest: str) -> StageDirectory | None:
     return next((each for each in there if each.is_done and each.digest == digest), None)
 
 
-def _verified(address: str, directory: StageDirectory, digest: str) -> Product:
+def _verified(address: str, directory: StageDirectory, digest: str) -> Artifact:
     described = directory.read_stage()
     is_here = f"{directory.path.parent.name}/{directory.path.name}" == address
     faults = directory.faults(changed_files_by_hash) + (description_faults(directory, described) if is_here else [])
     if faults:
-        raise StoreError(f"{address}: damaged, {faults[0]}. python -m sweep store check says more.")
-    return Product(
+        raise StoreError(f"{address}: damaged, {faults[0]}. Run python -m sweep store check.")
+    return Artifact(
         address=address,
         digest=digest,
         out=directory.out,
@@ -178,4 +179,4 @@ def _failures(found: Planned, store: Store) -> list[str]:
     unfinished = [store.directory(stage) for stage in found.work.needed if not store.is_done(stage)]
     failed = [each for each in unfinished if each.failed_file.exists()]
     lines = [f"{each.address}: {failure_message(each.failed_file)} Log: {each.log_file}" for each in failed]
-    return lines[:FAILURES_NAMED] or [f"{len(unfinished)} stages are not finished. Run it again: it goes on from here."]
+    return lines[:FAILURES_NAMED] or [f"{len(unfinished)} stages are not finished. Run the command again to resume."]

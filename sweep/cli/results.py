@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweep.claims.holder import user_name
+from sweep.accounts import account_name
 from sweep.cli.store import size
 from sweep.config.compose import compose_entry
 from sweep.console import Console, escape
@@ -36,7 +36,7 @@ def list_results(console: Console, overrides: Sequence[str]) -> int:
 
 def _listed(result: Result, root: Root | None) -> Listed:
     manifest, is_there = result.manifest, root is None or root.is_there
-    product = manifest.content["stages"].get(manifest.product, {})
+    product = manifest.content["stages"].get(manifest.artifact, {})
     return Listed(
         name=result.name,
         digest=manifest.digest,
@@ -48,7 +48,7 @@ def _listed(result: Result, root: Root | None) -> Listed:
         is_latest=is_there and latest_of(result.path),
         changed=result.changed if is_there else [],
         root=root.id if root else "",
-        by=root.user if root and root.user != user_name() else "",
+        by=root.user if root and root.user != account_name() else "",
     )
 
 

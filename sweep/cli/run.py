@@ -84,6 +84,9 @@ def run_graph(console: Console, composition: Composition, graph: Graph) -> Outco
 
 def obstacles_of(graph: Graph, found: Planned, code: CodeReport, can_be_missing: bool = False) -> list[str]:
     """Why the plan cannot run here, or not without a decision, one line each."""
-    dear = (f"{address}: damaged, {damage.fault}. redo= makes it again." for address, damage in found.dear.items())
+    over_limit = (
+        f"{address}: damaged, {damage.fault}. Add redo= to make it again."
+        for address, damage in found.over_limit.items()
+    )
     missing = [] if can_be_missing else graph.missing_for(found.work.needed)
-    return [*code.stops, *dear, *missing]
+    return [*code.stops, *over_limit, *missing]

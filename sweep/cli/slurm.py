@@ -249,7 +249,7 @@ def _refuse_foreign(
 @contextmanager
 def _exclusive(directory: SubmissionDirectory, verb: str) -> Generator[None]:
     """Hold the submission's lock. Raises InputError if another process is submitting or cancelling its jobs."""
-    with locked_now(directory.lock_file, Hold.ALONE) as is_ours:
+    with locked_now(directory.lock_file, Hold.EXCLUSIVE) as is_ours:
         if not is_ours:
             raise InputError(
                 f"{verb} {directory.name}: another process is submitting, resuming or cancelling it. See sweep status."

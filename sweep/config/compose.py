@@ -166,7 +166,6 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     Guard().refuse({"also": list(entry.also), "store": str(entry.store), "results": str(entry.results)})
     request = SweepRequest(
         command=command_of(typed_here, first.declared, configs, is_multirun),
-        chosen={field_of(each): str(first.value(field_of(each))) for each in given if _is_choice(each)},
         values=values,
         store=entry.store,
         store_id=lambda: Store(entry.store).id,

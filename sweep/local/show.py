@@ -15,7 +15,7 @@ from rich.table import Table
 
 from sweep.console import Console, escape
 from sweep.core.identity import Json, canonical
-from sweep.core.interrupt import GO_ON_LATER
+from sweep.core.interrupt import EXIT_REQUEUE
 from sweep.core.pipeline import CostEstimate, Graph
 from sweep.core.stage import Stage
 from sweep.local.workers import JobState, WorkerJob
@@ -84,7 +84,7 @@ def show_damaged(console: Console, found: Planned, limit_usd: float | None) -> N
         action = "It is set aside and made again."
         if damage.usd is not None and damage.usd >= PRICE_SHOWN_USD:
             action = f"{action} It cost {usd_text(damage.usd)} USD."
-        if address in found.dear:
+        if address in found.over_limit:
             name = address.partition("/")[0]
             action = f"redo={name} makes it again {price}, as does a cost.limit_usd above {limit_usd:g}. Left as it is."
         console.print(f"  [red]damaged[/red]  {address}  {escape(damage.fault)}. {action}", soft_wrap=True)
@@ -286,7 +286,7 @@ def _reason(job: WorkerJob, failed: Path) -> str:
     if failed.exists():
         return failure_message(failed)
     status = job.process.returncode if job.process else None
-    if status == GO_ON_LATER:
+    if status == EXIT_REQUEUE:
         return "interrupted after saving its state. Run the same command to continue."
     if status == os.EX_IOERR:
         reason = _last_line(job.log)

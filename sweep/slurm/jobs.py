@@ -202,7 +202,7 @@ def script_work(work: Plan, script: str, cpu: str) -> ScriptWork:
     needed = {stage.address for stage in work.needed}
     later: list[Stage] = []
     for stage in work.needed:
-        inputs = {each.address for each in stage.rests_on()} & needed
+        inputs = {each.address for each in stage.dependencies()} & needed
         if stage.resources.script == cpu and inputs <= runnable_on_cpu:
             runnable_on_cpu.add(stage.address)
             runnable.add(stage.address)
@@ -223,7 +223,7 @@ def script_work(work: Plan, script: str, cpu: str) -> ScriptWork:
 
 def _with_inputs(addresses: set[str], work: Plan) -> set[str]:
     """These stages and everything they depend on."""
-    inputs = {stage.address: {each.address for each in stage.rests_on()} for stage in work.needed}
+    inputs = {stage.address: {each.address for each in stage.dependencies()} for stage in work.needed}
     found: set[str] = set()
     waiting = list(addresses)
     while waiting:

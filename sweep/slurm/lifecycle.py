@@ -58,7 +58,7 @@ def queue_jobs(graph: Graph, plan: Plan, others: Sequence[TaskStatus] = ()) -> t
     queued = {address for each in others for address in each.element.stages}
     left = (Unit(tuple(stage for stage in unit.stages if stage.address not in queued)) for unit in plan.units)
     jobs = plan_jobs([unit for unit in left if unit.stages], size)
-    last = SlurmJob(f"{len(jobs) + 1:02}-{PUBLISH}", PUBLISHING, (Element((), (graph.product.address,)),))
+    last = SlurmJob(f"{len(jobs) + 1:02}-{PUBLISH}", PUBLISHING, (Element((), (graph.artifact.address,)),))
     return link_jobs([*jobs, last])
 
 
@@ -77,7 +77,7 @@ def write_submission(
         here=str(request.here),
         store=str(store.root),
         results=str(request.results),
-        product=graph.product.address,
+        product=graph.artifact.address,
         submitted_at=now(),
         launch=graph.launch,
         jobs=tuple(jobs),

@@ -89,5 +89,5 @@ def test_chaining_never_delays_a_unit_or_spreads_a_failure(wiring: list[tuple[li
 
 
 def all_before(stage: Stage) -> set[str]:
-    found = {each.address for each in stage.rests_on()}
-    return found.union(*(all_before(each) for each in stage.rests_on()))
+    found = {each.address for each in stage.dependencies()}
+    return found.union(*(all_before(each) for each in stage.dependencies()))

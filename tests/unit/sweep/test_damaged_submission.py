@@ -90,7 +90,7 @@ def again(store: Store, yes: bool = False, points: int = 3) -> int:
     """The command of such a submission once more."""
     graph = toy_queue.graph(fan(points), LAUNCH)
     entry = Entry("tests.support.toy_queue", store.root, store.root / "results", plan=False, yes=yes, also=())
-    composition = Composition(entry, (), SweepRequest("toy", {}, (), entry.store))
+    composition = Composition(entry, (), SweepRequest("toy", (), entry.store))
     return submit(Console(file=io.StringIO()), graph, planned(graph, store), composition)
 
 
