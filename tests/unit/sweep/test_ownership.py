@@ -15,8 +15,9 @@ from sweep.cli.main import perform
 from sweep.console import Console
 from sweep.errors import InputError
 from sweep.json_files import CHECKSUM
-from sweep.slurm import lifecycle
+from sweep.slurm import client, lifecycle
 from sweep.slurm.ownership import foreign_lines, is_own, submission_owner, this_account
+from sweep.slurm.status import SlurmInfo
 from sweep.slurm.submission import SubmissionDirectory, submissions
 from sweep.store.directory import Store
 from tests.support.submissions import fan, written
@@ -158,7 +159,5 @@ def test_a_file_that_cannot_be_read_belongs_to_its_owner(store: Store) -> None:
 def test_queued_jobs_of_other_submissions_are_dependencies(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = give(written(store, fan()), NOBODY)
     theirs.record_id("01-start", "17")
-    monkeypatch.setattr(
-        lifecycle.slurm_queue, "in_queue", lambda ids: {each: lifecycle.slurm_queue.Seen("RUNNING") for each in ids}
-    )
+    monkeypatch.setattr(client, "queued_jobs", lambda ids: {each: SlurmInfo("RUNNING") for each in ids})
     assert [each.job_id for each in lifecycle.queued_elsewhere(store.root)] == ["17"]

@@ -94,7 +94,7 @@ def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monk
         asked.append(command[0])
         return ""
 
-    monkeypatch.setattr(client, "_ask", ask)
+    monkeypatch.setattr(client, "_query", ask)
     store = Store(tmp_path / "store")
     for _ in range(3):
         directory = written(store, fan())

@@ -164,7 +164,7 @@ def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: No
         )
         return done.returncode, done.stdout + done.stderr
 
-    status, _ = sweep("+experiment=smoke", "launch=slurm", "launch.dry_run=true", "launch.ask_above_usd=-1", "-m")
+    status, _ = sweep("+experiment=smoke", "launch=slurm", "launch.dry_run=true", "launch.ask_above_usd=0", "-m")
     assert status == 0
     status, said = sweep("resume")
     assert status == 1 and "Add yes=true to submit" in said
