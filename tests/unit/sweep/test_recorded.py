@@ -237,7 +237,7 @@ def test_fields_that_a_point_depends_on_are_recorded() -> None:
         (["budget.cap=1,2", "budget.cap=3", "-m"], "budget.cap is set twice"),
         (["model=small,large", "model={size:1},{size:2}", "-m"], "model is set twice"),
         (["style@model.style=plain,think", "model.style={start:a}", "-m"], "model.style is set twice"),
-        (["store=a,b", "-m"], "store=a,b: several values, and a command has one store. Give one."),
+        (["store=a,b", "-m"], "store=a,b: several values, but a command has one store. Give one."),
         (["plan=true,false", "-m"], "a command has one plan"),
         (["launch.kind=a,b", "-m"], "a command has one launch.kind"),
         (["also=[a],[b]", "-m"], "a command has one also"),
@@ -253,7 +253,7 @@ def test_fields_that_a_point_depends_on_are_recorded() -> None:
         (["also=['budget.cap=1,2 budget.cap=3']", "-m"], "budget.cap is set twice"),
         (["also=['budget.cap=x']", "-m"], "budget.cap 'x': input should be a valid integer"),
         (["also=['text=\"a']", "-m"], "a quote is not closed, or is outside a value."),
-        (["also=['']", "-m"], "also '': says nothing."),
+        (["also=['']", "-m"], "also '': empty."),
         (["also=['budget.cap']", "-m"], "also 'budget.cap': "),
         (["budget.cap=glob(*)", "-m"], "budget.cap=glob(*): no values. List the values you want."),
         (
