@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from sweep.console import Console
 from sweep.errors import InputError
 from sweep.local.execute import execute_plan
 from sweep.maintenance.inventory import take_inventory
@@ -84,7 +84,7 @@ def test_a_release_that_is_not_clear_is_refused(user: User) -> None:
 
 def test_a_root_of_another_user_needs_to_be_meant(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     user.publish()
-    monkeypatch.setattr(roots_file, "user_name", lambda: "somebody")
+    monkeypatch.setattr(roots_file, "account_name", lambda: "somebody")
     with pytest.raises(InputError, match=r"published by .*\. Ask them, or add yes=true\."):
         release(user.store, f"toy/{user.key}", yes=False)
     release(user.store, f"toy/{user.key}", yes=True)
