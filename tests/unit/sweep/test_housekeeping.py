@@ -179,7 +179,7 @@ def test_a_lost_file_is_noticed_by_the_next_sweep_that_reads_it(user: User) -> N
 def test_a_damaged_record_is_restored_from_its_second_copy(user: User) -> None:
     before = user.doubled(2).read_record()
     user.doubled(2).record_file.write_text('{"key":', encoding="utf-8")
-    whole = "record.json: changed since it was published; a second copy of it and the product are whole."
+    whole = "record.json: changed since it was published; its second copy and the artifact are intact."
     assert f"{user.doubled(2).address}  {whole}" in user.check(status=1)
     status, said = user.sweep("shape.number=2,4")
     assert status == 0
