@@ -150,7 +150,7 @@ def test_a_flipped_byte_is_told_set_aside_and_made_again(user: User) -> None:
     flip_a_byte(user.doubled(2).out / "doubled.json")
     place = user.doubled(2).address
     told = user.check(status=1)
-    assert f"damaged  {place}  out/doubled.json: changed since it was published. To repair it: python -m" in told
+    assert f"damaged  {place}  out/doubled.json: changed since it was published. Run python -m" in told
     assert "Set aside, the next sweep makes it again." in user.check("--repair", status=0)
     assert (user.doubled(2).path / "damaged-1" / "out" / "doubled.json").exists()
     assert not user.doubled(2).is_done
