@@ -150,8 +150,8 @@ def test_a_flipped_byte_is_told_set_aside_and_made_again(user: User) -> None:
     flip_a_byte(user.doubled(2).out / "doubled.json")
     place = user.doubled(2).address
     told = user.check(status=1)
-    assert f"damaged  {place}  out/doubled.json: changed since it was published. Run python -m" in told
-    assert "Set aside, the next sweep makes it again." in user.check("--repair", status=0)
+    assert f"damaged  {place}  out/doubled.json: changed since it was published. To repair it: python -m" in told
+    assert "Set aside. The next sweep makes it again." in user.check("--repair", status=0)
     assert (user.doubled(2).path / "damaged-1" / "out" / "doubled.json").exists()
     assert not user.doubled(2).is_done
     assert user.sweep("shape.number=2,4")[0] == 0
@@ -217,7 +217,7 @@ def test_what_a_batch_shares_is_read_and_mended_by_its_pipeline(user: User) -> N
         calls.write("torn")
     assert "damaged  shared/toys  calls.txt: line 4 torn. To repair it: " in user.check(status=1)
     with user.doubled(3).locked():
-        assert "A worker is there: repair it when that has ended." in user.check("--repair", status=1)
+        assert "A worker is running: repair it when that has ended." in user.check("--repair", status=1)
     assert "Rewritten without it." in user.check("--repair", status=0)
     user.check(status=0)
 
