@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import row
 
-from s1.config import ConfigError
 from s1.data.decontaminate import verdicts
 from s1.recipe import Cleaning
 from s1.records import PoolRow
+from sweep.errors import InputError
+from sweep.typed import typed
 
 EIGHT = "find the number of primes below one hundred"
 EVALUATION, EARLIER, BEFORE = (
@@ -110,8 +111,8 @@ def test_what_was_dropped_closes_nothing() -> None:
 
 
 def test_no_words_to_share_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data.cleaning.ngram_words 0: no words to share. Give 8"):
-        Cleaning(ngram_words=0)
+    with pytest.raises(InputError, match=r"ngram_words 0: below 1\. Raise it\."):
+        typed(Cleaning, {"ngram_words": 0})
 
 
 def test_a_short_question_is_dropped_if_an_evaluation_asks_the_same() -> None:
