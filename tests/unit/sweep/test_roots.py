@@ -103,7 +103,7 @@ def test_a_damaged_root_is_written_again_by_its_result(user: User) -> None:
     (file,) = (user.store.root / "roots").iterdir()
     before = json.loads(file.read_text(encoding="utf-8"))
     file.write_text("", encoding="utf-8")
-    with pytest.raises(StoreError, match=rf"{file}: damaged\. Publish its result again, by the same command"):
+    with pytest.raises(StoreError, match=rf"{file}: damaged\. Run the command of its result again"):
         user.prunable()
     user.publish()
     assert json.loads(file.read_text(encoding="utf-8"))["manifest"] == before["manifest"]
