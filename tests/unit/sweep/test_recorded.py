@@ -258,7 +258,7 @@ def test_what_a_point_depends_on_is_recorded() -> None:
         (["budget.cap=glob(*)", "-m"], "budget.cap=glob(*): no values. List those that you want."),
         (
             ["text=W\u00e4it", "-m"],
-            "text=W\u00e4it: has a character that must stand in quotes. Write FIELD='\"TEXT\"'.",
+            "text=W\u00e4it: has a character that must stand in quotes. Write 'text=\"W\u00e4it\"'.",
         ),
         (["text=shuffle(1,2,3)", "-m"], "text=shuffle(1,2,3): another order each time."),
     ],
