@@ -168,4 +168,4 @@ def test_a_store_on_a_read_only_file_system_can_be_listed_and_checked(read_only:
 def test_writing_on_a_read_only_file_system_is_refused_in_one_line(read_only: Path) -> None:
     status, said = command(read_only, "shape.number=1,2,3", "-m")
     assert status == 1 and "Traceback" not in said
-    assert "is read-only. Mount it for writing, or choose another store=." in said
+    assert "is read-only. Mount it writable, or choose another store=." in said

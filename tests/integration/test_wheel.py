@@ -121,7 +121,7 @@ def test_a_sweep_from_an_empty_directory_leaves_its_store_and_its_result_there(f
 def test_its_records_say_that_there_is_no_checkout(finished: Installed) -> None:
     record = next((finished.work / "store" / "report").glob("*/record.json"))
     told = json.loads(record.read_text(encoding="utf-8"))["provenance"]
-    assert told["git"]["commit"] is None and "no git checkout" in told["git"]["problem"]
+    assert told["git"]["commit"] is None and "not a git checkout" in told["git"]["problem"]
     assert told["version"] and told["version"] in told["git"]["problem"]
 
 
@@ -171,7 +171,7 @@ def test_jobs_run_a_copy_of_the_installed_code_with_the_users_own_options(finish
         assert {path.name for path in code.iterdir()} == {"s1", "sweep", "conf", "slurm", "exported.json"}
         assert not (code / "sweep" / "shipped").exists() and not list(code.rglob("__pycache__"))
         assert (code / "slurm" / "job.sh").is_file() and (code / "s1" / "evaluate" / "tasks" / "aime24.yaml").is_file()
-        assert "no git checkout" in json.loads((code / "exported.json").read_text(encoding="utf-8"))["problem"]
+        assert "not a git checkout" in json.loads((code / "exported.json").read_text(encoding="utf-8"))["problem"]
         own.write_text("name: changed\n", encoding="utf-8")  # the copy is what was planned
         plan = (finished.venv / "bin" / "python", "-m", "sweep", "+experiment=mine", "-m", "plan=true")
         done = run(*plan, cwd=finished.work, PYTHONPATH=str(code), PYTHONSAFEPATH="1")

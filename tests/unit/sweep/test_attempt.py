@@ -147,7 +147,7 @@ def test_a_record_that_names_another_place_is_refused(tmp_path: Path) -> None:
     written(directory, "1").publish(RECORD)
     for name in ("../other", "/etc", "out-../x", ""):
         rewrite(directory, {**directory.read_record(), "out": name})
-        with pytest.raises(StoreError, match="it names no product"):
+        with pytest.raises(StoreError, match="names no artifact"):
             directory.read_record()
         assert restore(directory)
 

@@ -157,7 +157,7 @@ def test_an_upstream_stage_whose_other_code_gives_other_bytes_stops_everything_u
     assert "now makes a different" in checkout.run("plan=true")
     checkout.run("redo=number")
     said = checkout.run()
-    assert "redo=doubled makes it again" in said and "was read, which is @" in said
+    assert "redo=doubled makes it again" in said and "was read, but it is @" in said
     checkout.run("redo=doubled")
     assert (checkout.results / "toy/latest/total.txt").read_text(encoding="utf-8") == "46"
     assert "other" not in checkout.run()
@@ -242,7 +242,7 @@ def test_a_final_stage_that_read_other_bytes_than_there_are_now_is_made_again(ch
     rewrite(total, record)
     said = checkout.run("plan=true")
     assert "1 stages to run" in said
-    assert f"{address}@0000 was read, which is @" in said
+    assert f"{address}@0000 was read, but it is @" in said
     checkout.run()
     assert total.read_record()["inputs"][address] != "0" * 12
     assert "0 stages to run" in checkout.run()

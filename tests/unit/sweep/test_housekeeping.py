@@ -121,7 +121,7 @@ def test_a_result_whose_manifest_is_damaged_is_listed_all_the_same(user: User) -
     file.write_text("{", encoding="utf-8")
     done = user.run("results")
     assert done.returncode == 1
-    assert f"{file.resolve()}: damaged, not JSON. Copy it from the store's roots/" in done.stderr
+    assert f"{file.resolve()}: damaged, not JSON. Restore it from roots/" in done.stderr
     assert f"toy/{user.total(1, 2).path.name}@" in done.stdout
 
 
@@ -226,6 +226,6 @@ def test_a_product_with_a_link_is_refused(tmp_path: Path) -> None:
     directory = StageDirectory(tmp_path / "number" / "00000000000a")
     attempt = begin(directory)
     (attempt.out / "model").symlink_to(tmp_path)
-    with pytest.raises(ValueError, match="out/model: a link"):
+    with pytest.raises(ValueError, match="out/model: a symbolic link"):
         attempt.publish({})
     assert not directory.is_done

@@ -85,7 +85,7 @@ def test_a_release_that_is_not_clear_is_refused(user: User) -> None:
 def test_a_root_of_another_user_needs_to_be_meant(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     user.publish()
     monkeypatch.setattr(roots_file, "account_name", lambda: "somebody")
-    with pytest.raises(InputError, match=r"published by .*\. Ask them, or add yes=true\."):
+    with pytest.raises(InputError, match=r"published by .*\. Ask them, or add --yes\."):
         release(user.store, f"toy/{user.key}", yes=False)
     release(user.store, f"toy/{user.key}", yes=True)
     assert roots(user.store) == ([], [])
@@ -103,7 +103,7 @@ def test_a_damaged_root_is_written_again_by_its_result(user: User) -> None:
     (file,) = (user.store.root / "roots").iterdir()
     before = json.loads(file.read_text(encoding="utf-8"))
     file.write_text("", encoding="utf-8")
-    with pytest.raises(StoreError, match=rf"{file}: damaged\. Publish its result again, by the same command"):
+    with pytest.raises(StoreError, match=rf"{file}: damaged\. Run the command of its result again"):
         user.prunable()
     user.publish()
     assert json.loads(file.read_text(encoding="utf-8"))["manifest"] == before["manifest"]
