@@ -23,8 +23,6 @@ from tests.support.smoke import User  # noqa: E402
 
 # A busy machine is no fault.
 settings.register_profile("s1", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    "s1", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)  # a busy machine is no fault
 settings.load_profile("s1")
 
 HERE = Path(__file__).parent
