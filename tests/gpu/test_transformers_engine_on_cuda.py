@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from s1.config import EngineConfig, EngineKind
+from s1.config.schema import EngineConfig, EngineKind
 from s1.generate.engine import Engine
 from s1.generate.engines import open_engine
-from s1.train.start import Location
+from s1.models.location import Location
 from tests.support.engines import SETTINGS, finish, requests, save_tiny_llama
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from s1.config.data import Endpoint
 from s1.data.funnel import FunnelStep, write_funnel
 from s1.records import PoolRow, write_rows
-from s1.stages import Distilling
-from sweep.stage import Work
+from s1.stages import ChatConfig
+from sweep.core.stage import Work
 from tests.support.loopback import QuietHandler, serving
 
 ASKED = ChatConfig("teacher", max_tokens=1000, temperature=0.6, top_p=None, seed=3, system=None)

@@ -171,5 +171,5 @@ def test_scoring_prints_nothing(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def gold_answers() -> list[Answer]:
+def gold_answers() -> list[TraceRow]:
     return [answer(each, 0, each.gold) for each in QUESTIONS]
