@@ -17,6 +17,7 @@ from s1.training_stages import TrainingStages
 from sweep.core.identity import key_of
 from sweep.core.pipeline import CostEstimate
 from sweep.core.stage import Stage
+from sweep.core.typed import typed
 
 QUESTION_TOKENS = 200  # a long one
 LABEL_PROMPT_TOKENS = 900  # the list of classes, and a question
@@ -75,7 +76,7 @@ def _endpoints(x: PointConfig, lesson: TrainingStages) -> dict[str, CostEstimate
             tokens = (LABEL_PROMPT_TOKENS, LABEL_TOKENS)
         else:
             continue
-        asked[stage.address] = cost.chat_requests(Endpoint(**stage.settings), x.data.pool.rows, *tokens)
+        asked[stage.address] = cost.chat_requests(typed(Endpoint, stage.settings), x.data.pool.rows, *tokens)
     return asked
 
 

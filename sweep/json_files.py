@@ -13,12 +13,16 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar, cast
 
 from sweep.errors import SweepError
+from sweep.plain_values import is_table
 
-CHECKSUM = "checksum"  # the field of a sealed file
+CHECKSUM: Final = "checksum"  # the field of a sealed file
 NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)  # said by file systems
+
+
+Document = TypeVar("Document", bound=Mapping[str, object])
 
 
 class StoreError(SweepError, RuntimeError):
@@ -33,7 +37,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = None
     except (IsADirectoryError, NotADirectoryError):
         raise StoreError(f"{path}: damaged, not a file. Run the sweep again: it is written anew.") from None
-    if not isinstance(value, dict):
+    if not is_table(value):
         raise StoreError(f"{path}: damaged, not JSON. Run the sweep again: it is written anew.")
     return value
 
@@ -46,12 +50,13 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return value
 
 
-def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(value: Document) -> Document:
     """With a checksum of all the rest."""
-    return {**value, CHECKSUM: _checksum(value)}
+    # Spreading a TypedDict makes a plain dict of it to the checker; it is the same document with one more field.
+    return cast(Document, {**value, CHECKSUM: _checksum(value)})
 
 
-def write_json(path: Path, value: Mapping[str, Any], durable: bool = True) -> None:
+def write_json(path: Path, value: Mapping[str, object], durable: bool = True) -> None:
     """Written aside, flushed to disk and renamed: a reader sees the old file or the whole new one.
 
     What is not durable may be lost if the machine dies at once; thousands of such files are written in seconds.
@@ -65,7 +70,7 @@ def write_json(path: Path, value: Mapping[str, Any], durable: bool = True) -> No
         raise
 
 
-def create_json(path: Path, value: Mapping[str, Any]) -> bool:
+def create_json(path: Path, value: Mapping[str, object]) -> bool:
     """Written aside, flushed and linked: the one that is first creates it, whole; False if it is there already.
 
     Needs no lock, on any file system with hard links; where there are none, the file is created and written in place.
@@ -91,7 +96,7 @@ def put_folder_aside(path: Path) -> None:
         path.rename(path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}"))
 
 
-def _written_aside(path: Path, value: Mapping[str, Any], durable: bool) -> Path:
+def _written_aside(path: Path, value: Mapping[str, object], durable: bool) -> Path:
     """Leaves nothing behind where it fails, such as on a full disk."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -124,6 +129,6 @@ def _create_in_place(path: Path, content: bytes) -> bool:
     return True
 
 
-def _checksum(value: Mapping[str, Any]) -> str:
+def _checksum(value: Mapping[str, object]) -> str:
     rest = {name: each for name, each in value.items() if name != CHECKSUM}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()

@@ -17,10 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from sweep.errors import InputError
+from sweep.plain_values import is_list, is_mapping
 from sweep.redaction import REDACTED, Redacted, key_in, without_keys
 
 SAYS_SO = re.compile(
@@ -89,15 +89,15 @@ def redacted(text: str) -> str:
     return Secrets.here().redacted(text)
 
 
-def texts_in(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+def texts_in(value: object, place: str = "") -> Iterator[tuple[str, str]]:
     """Every text and whole number of nested plain values, names of fields too, with the dotted field it stands in."""
     if isinstance(value, str | int) and not isinstance(value, bool):  # a password may be a number
         yield place, str(value)
-    elif isinstance(value, Mapping):
+    elif is_mapping(value):
         for name, inner in value.items():
             yield place or "a name", str(name)
             yield from texts_in(inner, f"{place}.{name}" if place else str(name))
-    elif isinstance(value, list | tuple):
+    elif is_list(value):
         for inner in value:
             yield from texts_in(inner, place)
 
@@ -107,16 +107,16 @@ class Guard:
     """Refuses texts that hold a secret; a value that many points share is read once."""
 
     secrets: Secrets = field(default_factory=Secrets.here)
-    _seen: dict[int, Any] = field(default_factory=dict[int, Any])  # by identity; kept, or another would get it
+    _seen: dict[int, object] = field(default_factory=dict[int, object])  # by identity; kept, or another would get it
     _sound: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])  # field and text
 
-    def refuse(self, fields: Mapping[str, Any]) -> None:
+    def refuse(self, fields: Mapping[str, object]) -> None:
         """Raises InputError, a line for each field that holds a secret or looks like a key; the value is not shown."""
         texts: list[tuple[str, str]] = []
         for name, value in fields.items():
             if id(value) in self._seen:
                 continue
-            if isinstance(value, Mapping | list):
+            if is_mapping(value) or is_list(value):
                 self._seen[id(value)] = value
             texts += [("a name", name), *texts_in(value, name)]
         named = [text for place, text in texts if place.endswith("variable") and text not in self.secrets.values]

@@ -45,6 +45,7 @@ from s1.data.reply_journal import REPLIES_FILE, ReplyJournal
 from s1.records import ROWS, PoolRow, read_rows, write_rows
 from s1.stages import ChatConfig, LabelledConfig
 from sweep.core.stage import Summary, Work
+from sweep.core.typed import typed
 
 USAGE = "usage.jsonl"
 TRIAL = 8  # questions; one of the replies must be of use before more are asked
@@ -151,7 +152,7 @@ def send_chat_requests(work: Work[Any], asking: ChatConfig, read: Read, step: st
     rows = read_rows(work.one("rows") / ROWS, PoolRow)
     if not rows:
         raise ConfigError(f"{work.one('rows')}: no rows to ask about. See its funnel.json for what dropped them.")
-    endpoint = Endpoint(**{field.name: work.settings[field.name] for field in fields(Endpoint)})
+    endpoint = typed(Endpoint, {field.name: work.settings[field.name] for field in fields(Endpoint)})
     with ReplyJournal(work.scratch) as journal:
         known = len(journal.replies)
         inquiry = ChatRequests(asking.model, rows, read, journal, work.report)
@@ -191,11 +192,11 @@ def _usage(reply: Reply, endpoint: Endpoint) -> ChatUsage:
 
 def _totals(usage: Sequence[ChatUsage]) -> dict[str, float | None]:
     """Sums of what is known; None where nothing is."""
-    known = [each for each in usage if each.usd is not None]
+    known = [each for each in usage if each.usd is not None]  # the tokens are then known too
     return {
-        "prompt_tokens": sum(each.prompt_tokens for each in known) if known else None,
-        "completion_tokens": sum(each.completion_tokens for each in known) if known else None,
-        "usd": sum(each.usd for each in known) if known else None,
+        "prompt_tokens": sum(each.prompt_tokens or 0 for each in known) if known else None,
+        "completion_tokens": sum(each.completion_tokens or 0 for each in known) if known else None,
+        "usd": sum(each.usd or 0.0 for each in known) if known else None,
         "replies_without_usage": len(usage) - len(known),
     }
 

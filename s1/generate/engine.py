@@ -112,32 +112,40 @@ class OpenRequest:
 class Engine(Protocol):
     def add(self, request: GenerationRequest) -> None:
         """Queue a request. Raises EngineError for one that `refuse_unservable` names."""
+        ...
 
     def step(self) -> list[Delta]:
         """Advance all open requests; what they wrote, or [] while work goes on unheard. Returns at once if idle."""
+        ...
 
     @property
     def is_idle(self) -> bool:
         """No request is open."""
+        ...
 
     @property
     def vocabulary(self) -> int:
         """How many ids the model knows; those of a padded embedding count, for the model may sample them."""
+        ...
 
     @property
     def context_tokens(self) -> int:
         """The most tokens of a prompt and its completion together."""
+        ...
 
     @property
     def seeds_positions(self) -> bool:
         """What is drawn at a position depends on the seed and the position, not on where a request began."""
+        ...
 
     @property
     def kernels(self) -> Mapping[str, str]:
         """What decides its roundings besides library versions, dtype and kind of device: processor, attention."""
+        ...
 
     def close(self) -> None:
         """Give back processes and memory."""
+        ...
 
 
 def completion(portions: Sequence[Delta]) -> Completion:

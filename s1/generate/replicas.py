@@ -92,8 +92,8 @@ class Replicas:
 
     def step(self) -> list[Delta]:
         """Wait until some replica has something to tell."""
-        busy = {each.connection: each for each in self._replicas if each.open}
-        heard = wait(list(busy)) if busy else []
+        busy: dict[object, _Replica] = {each.connection: each for each in self._replicas if each.open}
+        heard = wait([each.connection for each in busy.values()]) if busy else []
         return [portion for connection in heard for portion in self._heard(busy[connection])]
 
     @property

@@ -22,7 +22,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from s1.config.schema import ComputeRequest, ConfigError, EngineConfig
 from s1.generate.answer_text import answer_end, graded_text, thinks_on_tokens
@@ -84,10 +84,12 @@ def traces(works: Sequence[Work[TracesConfig]], open_model: OpenModel = open_mod
 
 def traces_shard(works: Sequence[Work[TracesShardConfig]], open_model: OpenModel = open_model) -> Iterator[Finished]:
     """Likewise, for a shard of each work's questions."""
-    wholes = [
-        (replace(work, config=work.config.whole), questions_in(work.config, planned_questions(work))) for work in works
-    ]
+    wholes = [(_whole(work), questions_in(work.config, planned_questions(work))) for work in works]
     yield from _answer_all([_Sheet(work, questions) for work, questions in wholes], open_model)
+
+
+def _whole(shard: Work[TracesShardConfig]) -> Work[TracesConfig]:
+    return cast(Work[TracesConfig], replace(shard, config=shard.config.whole))  # to a checker, replace() keeps the type
 
 
 def _answer_all(sheets: Sequence[_Sheet], open_model: OpenModel) -> Iterator[Finished]:
@@ -147,8 +149,8 @@ def _store(path: Path, fingerprint: Fingerprint, vocabulary: int) -> Continuatio
 
 def _read(store: Continuations, usage: Mapping[str, int]) -> dict[str, str]:
     """The digest of the lines that some of the answers come from; nothing if none do."""
-    reused = usage["continuation_tokens_reused"] > 0 and store.reading.digest
-    return {"continuation_digest": store.reading.digest} if reused else {}
+    digest = store.reading.digest
+    return {"continuation_digest": digest} if digest and usage["continuation_tokens_reused"] > 0 else {}
 
 
 def _require_context(context_tokens: int, engine: Engine) -> None:

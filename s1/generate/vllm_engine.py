@@ -17,6 +17,9 @@ The engine core runs in this process, on a GPU too: there it can be asked for it
 parallelism is ours (s1/generate/replicas.py); the workers of tensor parallelism are vLLM's and end with this process.
 """
 
+# vLLM lives in an environment of its own, .venv-vllm.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import itertools

@@ -22,9 +22,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cache, reduce
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import hydra
 from hydra.core.override_parser.types import Override
@@ -53,6 +53,7 @@ from sweep.config.overrides import (
     refuse_missing_plus,
     refuse_misspelt_groups,
     refuse_two_experiments,
+    written,
 )
 from sweep.config.own_conf import add_own_conf
 from sweep.config.recorded_command import command_of
@@ -122,7 +123,7 @@ def compose_entry(overrides: Sequence[str], config_directory: Path = CONFIG) -> 
     """Where a command line keeps its store and results, and whose they are; composes no point. Raises InputError."""
     Guard().refuse_arguments(overrides)
     with _hydra(overrides, config_directory):
-        return _entry(_load([each.input_line for each in read(overrides)]).config)
+        return _entry(_load([written(each) for each in read(overrides)]).config)
 
 
 @contextmanager
@@ -183,7 +184,7 @@ def _declared(
     declared = read(first.declared)
     refuse_impossible_axes(declared)
     single = [
-        Axis(field_of(each), (each.input_line,), is_composed=True) for each in declared if not each.is_sweep_override()
+        Axis(field_of(each), (written(each),), is_composed=True) for each in declared if not each.is_sweep_override()
     ]
     own = [axis for axis in [*axes_of(declared), *single] if axis.field not in taken]
     lines, notes = kept([line_of(text) for text in entry.also], given, are_typed)
@@ -217,8 +218,15 @@ class Loaded:
         if field in self.choices:
             return self.choices[field]
         if self.plain is not None:
-            return reduce(lambda place, name: (place or {}).get(name), field.split("."), self.plain)
+            return _value_at(self.plain, field)
         return _plain(OmegaConf.select(self.config, field))
+
+
+def _value_at(plain: Mapping[str, Any], field: str) -> Json:
+    value: Any = plain
+    for name in field.split("."):
+        value = value.get(name) if value else None
+    return value
 
 
 Load: TypeAlias = Callable[[tuple[str, ...]], Loaded]  # _load, which asks Hydra once for the same overrides
@@ -231,10 +239,11 @@ def _load(overrides: Sequence[str]) -> Loaded:
         raise InputError(ENVIRONMENT_COPIED.format(error)) from None
     if copied := _raw(config.hydra.job.env_copy):
         raise InputError(ENVIRONMENT_COPIED.format(copied))
-    params = _raw(config.hydra.sweeper.params) if config.hydra.sweeper.params else {}
+    params: Mapping[str, object] = _raw(config.hydra.sweeper.params) if config.hydra.sweeper.params else {}
+    chosen: Mapping[str, str] = _raw(config.hydra.runtime.choices)
     loaded = Loaded(
         config=config,
-        choices={place.rpartition("@")[2]: option for place, option in _raw(config.hydra.runtime.choices).items()},
+        choices={place.rpartition("@")[2]: option for place, option in chosen.items()},
         declared=tuple(f"{field}={'null' if choices is None else choices}" for field, choices in params.items()),
         is_multirun=config.hydra.mode is RunMode.MULTIRUN,
     )
@@ -288,7 +297,7 @@ def pipeline_of(name: str, *needed: str) -> Pipeline:
         raise InputError(f"pipeline {name}: no such module. Name one that plans points, such as s1.pipeline.")
     if missing := [each for each in needed if not hasattr(module, each)]:
         raise InputError(f"pipeline {name}: not a pipeline: it has no {missing[0]}. Name one, such as s1.pipeline.")
-    return module
+    return cast(Pipeline, module)  # a module is one by what it defines, which was just looked for
 
 
 def _typed_points(
@@ -296,7 +305,9 @@ def _typed_points(
 ) -> tuple[tuple[Any, ...], tuple[Mapping[str, Json], ...]]:
     """Every point typed, once, and what it sets at `fields`; the faults of all points together, each once."""
     schema, guard = pipeline_of(pipeline, "Point").Point, Guard()
-    points, values, faults = {}, {}, {}
+    points: dict[str, object] = {}
+    values: dict[str, Mapping[str, Json]] = {}
+    faults: dict[str, None] = {}
     for each in loaded:
         content = {name: value for name, value in (each.plain or {}).items() if name not in ENTRY_FIELDS}
         try:

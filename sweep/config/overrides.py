@@ -11,7 +11,7 @@ budget.waits=geomspace(8,256,32)                         an axis by rule (sweep/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +28,10 @@ from sweep.errors import InputError
 from sweep.suggestions import nearest, unknown
 
 
-def geomspace(low: int, high: int, points: int) -> list[int]:
+def geomspace(low: object, high: object, points: object) -> list[int]:
     """Whole numbers, evenly spaced on a log scale, strictly rising. Raises InputError where there are not so many."""
     call = f"geomspace({low},{high},{points})"
-    if not all(isinstance(each, int) for each in (low, high, points)):
+    if not (isinstance(low, int) and isinstance(high, int) and isinstance(points, int)):
         raise InputError(f"{call}: not whole numbers. Give low, high and how many points, such as geomspace(8,256,32).")
     if low <= 0:
         raise InputError(f"{call}: a log scale begins above 0. Raise the low end.")
@@ -80,8 +80,18 @@ def _read(line: str) -> str:
 def parse_overrides(lines: Sequence[str]) -> list[Override]:
     """Overrides whose escapes are decoded, as Hydra's grammar reads them."""
     functions = create_functions()
-    functions.register("geomspace", lambda low, high, points: ChoiceSweep(list=geomspace(low, high, points)))
+    # A lambda, as Hydra checks arguments against the annotations of a function and cannot read them as strings.
+    axis: Callable[[object, object, object], ChoiceSweep] = lambda low, high, points: ChoiceSweep(  # noqa: E731
+        list=[*geomspace(low, high, points)]
+    )
+    functions.register("geomspace", axis)
     return OverridesParser(functions, GlobalHydra.instance().config_loader()).parse_overrides(list(lines))
+
+
+def written(override: Override) -> str:
+    """The override as it was written."""
+    assert override.input_line is not None  # Hydra's parser sets it; only overrides made otherwise have none
+    return override.input_line
 
 
 def field_of(override: Override) -> str:
@@ -95,7 +105,7 @@ def is_of(override: Override, names: Sequence[str]) -> bool:
 
 
 def fixed_in(overrides: Sequence[Override]) -> list[str]:
-    return [each.input_line for each in overrides if not each.is_sweep_override()]
+    return [written(each) for each in overrides if not each.is_sweep_override()]
 
 
 def axes_of(overrides: Sequence[Override]) -> list[Axis]:
@@ -116,7 +126,7 @@ def single_axis(override: Override) -> Axis | None:
     """A plain value as an axis of one choice; None: it is an axis already, or Hydra composes it."""
     if override.is_sweep_override() or not _is_plain(override, [override.value()]):
         return None
-    return Axis(field_of(override), (override.input_line,), is_composed=False)
+    return Axis(field_of(override), (written(override),), is_composed=False)
 
 
 def _is_plain(override: Override, values: Iterable[object]) -> bool:
@@ -129,7 +139,7 @@ def _is_plain(override: Override, values: Iterable[object]) -> bool:
 def refuse_two_experiments(given: Sequence[Override]) -> None:
     named = [each for each in given if each.key_or_group == "experiment"]
     if len(named) > 1 or any(each.is_sweep_override() for each in named):
-        names = ", ".join(each.input_line for each in named)
+        names = ", ".join(written(each) for each in named)
         raise InputError(f"{names}: two experiments in one command lose their own axes. Run one command for each.")
 
 

@@ -34,10 +34,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from sweep.core.identity import KEY_CHARACTERS, Json, canonical, cite, key_of
+from sweep.core.identity import KEY_CHARACTERS, CodeIdentity, Identity, Json, canonical, cite, key_of
 from sweep.source.memo import remembered_source
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", covariant=True)
 Summary: TypeAlias = Mapping[str, float | int | str | None]
 
 
@@ -108,10 +108,12 @@ class Stage:
     packages: tuple[str, ...] = ()  # distributions whose versions are in the key of a FINAL stage
     is_remote: bool = False  # made of what is elsewhere, such as on a hub: never made again just to compare
 
-    def identity(self) -> dict[str, Json]:
+    def identity(self) -> Identity:
         """Everything the key depends on, as JSON."""
-        inputs = {role: [each.key for each in inputs] for role, inputs in self.inputs.items()}
-        return {**self._asked(inputs), "code": self._code()} if self.code is CodePolicy.FINAL else self._asked(inputs)
+        asked = self._asked({role: [each.key for each in inputs] for role, inputs in self.inputs.items()})
+        if self.code is CodePolicy.FINAL:
+            asked["code"] = self._code()
+        return asked
 
     @cached_property
     def key(self) -> str:
@@ -128,17 +130,17 @@ class Stage:
         """Every function that has a part in its product."""
         return tuple(dict.fromkeys([self.run, *(shard.run for shard in self.shards), *self.code_roots]))
 
-    def _asked(self, inputs: Mapping[str, list[str]]) -> dict[str, Json]:
+    def _asked(self, inputs: Mapping[str, list[str]]) -> Identity:
         return {
             "name": self.name,
             "version": self.version,
             "config": canonical(self.config),
-            "inputs": canonical(inputs),
+            "inputs": inputs,
         }
 
-    def _code(self) -> dict[str, Json]:
+    def _code(self) -> CodeIdentity:
         """What it computes with. Raises SourceError if its function is not there."""
-        files = canonical(remembered_source((self.run, *self.code_roots)))
+        files = dict(remembered_source((self.run, *self.code_roots)))
         return {"files": files, "packages": {name: installed_version(name) for name in self.packages}}
 
     @property

@@ -12,15 +12,19 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import InputError
+from sweep.plain_values import is_list, is_mapping
 from sweep.redaction import key_in
 from sweep.suggestions import nearest, unknown
 
-Typed = TypeVar("Typed")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Typed = TypeVar("Typed", bound="DataclassInstance")
 QUOTED = re.compile(r"'([^']*)'")
 OUT_OF_RANGE = {  # pydantic's name of a fault: what is wrong, before the bound; what to do
     "greater_than": ("not above", "Raise it."),
@@ -30,12 +34,12 @@ OUT_OF_RANGE = {  # pydantic's name of a fault: what is wrong, before the bound;
 }
 
 
-def typed(schema: type[Typed], value: Mapping[str, Any]) -> Typed:
+def typed(schema: type[Typed], value: object) -> Typed:
     """Build `schema` from nested mappings. Raises InputError that lists every fault, one a line."""
     if endless := [f"{path} {number}: not a finite number. Correct the value." for path, number in _endless(value, "")]:
         raise InputError("\n".join(endless))
     try:
-        built = _adapter(schema).validate_python(value)
+        built: Typed = _adapter(schema).validate_python(value)
     except ValidationError as error:
         raise InputError("\n".join(dict.fromkeys(_fault(each) for each in error.errors()))) from None
     plain = dataclasses.asdict(built)
@@ -45,7 +49,7 @@ def typed(schema: type[Typed], value: Mapping[str, Any]) -> Typed:
 
 
 @cache
-def _adapter(schema: type[Typed]) -> TypeAdapter[Typed]:
+def _adapter(schema: type[Any]) -> TypeAdapter[Any]:
     """Built once for each schema: building costs a hundred times what checking a point does."""
     return TypeAdapter(schema)
 
@@ -56,9 +60,9 @@ def no_such_field(path: str, known: Sequence[str]) -> str:
     return unknown(path, "field", name, known, prefix=f"{parent}." if parent else "")
 
 
-def _unknown(given: Any, built: Any, where: str) -> Iterator[str]:
+def _unknown(given: object, built: object, where: str) -> Iterator[str]:
     """Names in the input that the schema silently left out."""
-    if not isinstance(given, Mapping) or not isinstance(built, Mapping):
+    if not is_mapping(given) or not is_mapping(built):
         return
     for name, inner in given.items():
         path = f"{where}{name}"
@@ -68,7 +72,7 @@ def _unknown(given: Any, built: Any, where: str) -> Iterator[str]:
             yield from _unknown(inner, built[name], f"{path}.")
 
 
-def _endless(given: Any, where: str) -> Iterator[tuple[str, float]]:
+def _endless(given: object, where: str) -> Iterator[tuple[str, float]]:
     """Numbers that are NaN or infinite, and their places."""
     for path, inner in _inner(given, where):
         if isinstance(inner, float) and not math.isfinite(inner):
@@ -76,7 +80,7 @@ def _endless(given: Any, where: str) -> Iterator[tuple[str, float]]:
         yield from _endless(inner, path)
 
 
-def _truth_values(given: Any, built: Any, where: str) -> Iterator[str]:
+def _truth_values(given: object, built: object, where: str) -> Iterator[str]:
     """true and false where a number is meant: they would count as 1 and 0."""
     for path, inner in _inner(given, where):
         became = _at(built, path.rpartition(".")[2])
@@ -85,17 +89,17 @@ def _truth_values(given: Any, built: Any, where: str) -> Iterator[str]:
         yield from _truth_values(inner, became, path)
 
 
-def _at(built: Any, name: str) -> Any:
-    if isinstance(built, Mapping):
+def _at(built: object, name: str) -> object:
+    if is_mapping(built):
         return built.get(name)
-    return built[int(name)] if isinstance(built, list | tuple) else None
+    return built[int(name)] if is_list(built) else None
 
 
-def _inner(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+def _inner(value: object, where: str) -> Iterator[tuple[str, object]]:
     """What a mapping or a list holds, each with its place."""
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         yield from ((f"{where}.{name}" if where else str(name), inner) for name, inner in value.items())
-    elif isinstance(value, list | tuple):
+    elif is_list(value):
         yield from ((f"{where}.{index}", inner) for index, inner in enumerate(value))
 
 

@@ -28,6 +28,7 @@ from sweep.source.memo import remembered_source
 from sweep.store.checksums import FileState, file_states
 from sweep.store.directory import StageDirectory as Directory
 from sweep.store.directory import Store, StoreError, describe, write_json
+from sweep.store.documents import SourceJson
 from sweep.store.status_files import failure_message
 from sweep.store.temporary import token
 
@@ -60,8 +61,8 @@ def code_report(found: Planned, store: Store) -> CodeReport:
     """Hold the code of all finished products of a plan against what made them; makes the cheap ones again aside."""
     shards = {shard.address for whole in found.stages for shard in whole.shards}  # they are in what they make up
     finished = [stage for stage in found.stages if stage.address not in shards and _stands(stage, found, store)]
-    read = {stage.address: _read(store.directory(stage)) for stage in finished}
-    changes = [change for stage in finished if (change := _change(stage, read[stage.address]))]
+    sources = {stage.address: _source_of(store.directory(stage)) for stage in finished}
+    changes = [change for stage in finished if (change := _change(stage, sources[stage.address]))]
     expensive = [each for each in changes if each.stage.code is CodePolicy.EXPENSIVE]
     upstream = [each for each in changes if each.stage.code is CodePolicy.UPSTREAM]
     differing, unchecked = _compare([each for each in upstream if each.stage.address not in found.stale], store)
@@ -72,7 +73,7 @@ def code_report(found: Planned, store: Store) -> CodeReport:
             *_lines(unchecked),
             *_stale_lines([stage for stage in finished if stage.address in found.stale], found.stale),
         ),
-        unknown=sum(not record.get("source") for record in read.values()),
+        unknown=sum(not source for source in sources.values()),
     )
 
 
@@ -82,17 +83,16 @@ def _stands(stage: Stage, found: Planned, store: Store) -> bool:
     return stage.code is not CodePolicy.FINAL and not is_made and store.is_done(stage)
 
 
-def _read(directory: Directory) -> Mapping[str, object]:
-    try:
-        return directory.read_record()
-    except StoreError:  # reported as damaged where it is needed
-        return {}
+def _source_of(directory: Directory) -> SourceJson | None:
+    """The code that its record names."""
+    with suppress(StoreError):  # reported as damaged where it is needed
+        return directory.read_record().get("source")
+    return None
 
 
-def _change(stage: Stage, record: Mapping[str, object]) -> Change | None:
+def _change(stage: Stage, source: SourceJson | None) -> Change | None:
     """Held against the roots that made it: a whole made in shards is not other code than one made alone."""
-    source = record.get("source")
-    if not isinstance(source, dict) or not source["files"]:
+    if not source or not source["files"]:
         return None
     now = _source(tuple(source["roots"])) or _source(stage.roots) or {}
     files = changed_files(source["files"], now)
@@ -128,7 +128,7 @@ def _compare(changes: Sequence[Change], store: Store) -> tuple[list[tuple[Change
         if isinstance(files, str):
             unchecked.append(replace(change, unchecked=files))
             continue
-        products = changed_files(_hashes(directory.read_record()["files"]), _hashes(files))
+        products = changed_files(_hashes(directory.read_record().get("files", {})), _hashes(files))
         with suppress(OSError):  # a store that cannot be written: compared again next time
             write_json(directory.same_code_file, sealed({**_remembered(directory), change.code: products}))
         differing += [(change, products)] if products else []

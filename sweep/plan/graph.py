@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sweep.core.identity import Json
+from sweep.core.identity import Identity
 from sweep.core.stage import Stage
 from sweep.errors import SweepError
+from sweep.plain_values import is_table
 
 
 class PlanError(SweepError, ValueError):
@@ -95,10 +95,10 @@ class ConfigChange:
     """Where a stage departs from the nearest one already made."""
 
     nearest_key: str
-    fields: Mapping[str, tuple[Json, Json]]  # path: (there, here)
+    fields: Mapping[str, tuple[object, object]]  # path: (there, here)
 
 
-def explain(identity: Mapping[str, Any], made: Mapping[str, Mapping[str, Any]]) -> ConfigChange | None:
+def explain(identity: Identity, made: Mapping[str, Identity]) -> ConfigChange | None:
     """The made stage (key: identity) of the same name with the fewest differing fields; None if there is none."""
     here = flatten(identity)
     best: ConfigChange | None = None
@@ -110,9 +110,9 @@ def explain(identity: Mapping[str, Any], made: Mapping[str, Mapping[str, Any]]) 
     return best
 
 
-def flatten(value: Json, prefix: str = "") -> dict[str, Json]:
+def flatten(value: object, prefix: str = "") -> dict[str, object]:
     """Nested JSON as one level of dotted names."""
-    if isinstance(value, dict) and value:
+    if is_table(value) and value:
         return {
             name: leaf for field, inner in value.items() for name, leaf in flatten(inner, f"{prefix}{field}.").items()
         }

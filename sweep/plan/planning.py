@@ -23,6 +23,7 @@ from sweep.plan.graph import Plan, plan
 from sweep.store.attempt import point_to, published_before, records, restorable, restore, set_aside
 from sweep.store.checksums import Inodes
 from sweep.store.directory import OUT, StageDirectory, Store, StoreError, describe, write_json
+from sweep.store.documents import RecordJson
 from sweep.store.generations import renew_shared, supersede
 
 REDO = "redo"
@@ -114,9 +115,9 @@ class _Look:
     stale: dict[str, str] = field(default_factory=dict[str, str])
     restored: list[str] = field(default_factory=list[str])
     hashed: dict[str, Inodes] = field(default_factory=dict[str, Inodes])
-    records: dict[str, Mapping[str, object] | None] = field(
-        default_factory=dict[str, Mapping[str, object] | None]
-    )  # None: not finished, or damaged
+    records: dict[str, RecordJson | None] = field(  # None: not finished, or damaged
+        default_factory=dict[str, RecordJson | None]
+    )
 
     def judge(self, stage: Stage) -> None:
         """Whether a finished stage is made again; its inputs were judged before."""
@@ -155,10 +156,10 @@ class _Look:
         elif earlier := sorted(directory.path.glob("damaged-*")):
             self.damaged[stage.address] = f"set aside before, in {earlier[-1].name}/"
 
-    def _other_bytes(self, stage: Stage, record: Mapping[str, object]) -> str | None:
+    def _other_bytes(self, stage: Stage, record: RecordJson) -> str | None:
         """An input that is not what this product was made from."""
         read = record.get("inputs", {})
-        for each in stage.rests_on() if isinstance(read, dict) else ():
+        for each in stage.rests_on():
             before, now = read.get(each.address), self._digest(each) if each.address in read else None
             if before is not None and now is not None and before != now:
                 return f"{shortened(cite(each.address, before))} was read, which is @{now[:4]} now"
@@ -168,12 +169,12 @@ class _Look:
         record = self._record(stage)
         return None if record is None else self.store.directory(stage).digest_by(record)
 
-    def _record(self, stage: Stage) -> Mapping[str, object] | None:
+    def _record(self, stage: Stage) -> RecordJson | None:
         if stage.address not in self.records:
             self.records[stage.address] = self._read(stage)
         return self.records[stage.address]
 
-    def _read(self, stage: Stage) -> Mapping[str, object] | None:
+    def _read(self, stage: Stage) -> RecordJson | None:
         directory = self.store.directory(stage)
         with suppress(StoreError, OSError):  # not finished, or damaged
             return directory.read_record()

@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweep.core.pipeline import Graph
 from sweep.core.stage import Stage
@@ -26,6 +25,7 @@ from sweep.results.roots import write_root
 from sweep.store.attempt import forget_hashes
 from sweep.store.checksums import FileState, changed_files_by_hash, file_states
 from sweep.store.directory import StageDirectory, Store, StoreError, write_json
+from sweep.store.documents import ManifestJson, RecordJson
 from sweep.store.temporary import is_abandoned, remove, token
 
 IN_THE_WAY = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
@@ -34,7 +34,7 @@ IN_THE_WAY = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
 @dataclass(frozen=True)
 class Published:
     path: Path  # of the result
-    manifest: Mapping[str, Any]
+    manifest: ManifestJson
     warnings: tuple[str, ...] = ()  # a line each
 
 
@@ -69,7 +69,7 @@ def require_place(graph: Graph, store: Store, results: Path) -> None:
             )
 
 
-def _publish(product: Stage, store: Store, folder: Path, made_from: Mapping[str, Any]) -> tuple[Path, bool]:
+def _publish(product: Stage, store: Store, folder: Path, made_from: ManifestJson) -> tuple[Path, bool]:
     """Where the result is, and whether it was not there before; another process may be publishing the same."""
     aside = aside_in(folder, product.key, token())
     try:
@@ -112,7 +112,7 @@ def _readable(paths: Collection[Path]) -> Iterator[Result]:
                 yield result
 
 
-def _copy(product: StageDirectory, made_from: Mapping[str, Any], aside: Path) -> None:
+def _copy(product: StageDirectory, made_from: ManifestJson, aside: Path) -> None:
     """The product and its manifest, flushed to disk. Raises StoreError, and leaves nothing, if a byte is not right."""
     if faults := product.faults():
         raise _damaged(product, faults)
@@ -176,7 +176,7 @@ def finished_stages(graph: Graph, store: Store) -> list[Stage]:
     return [stage for stage in plan([graph.product], lambda stage: False).needed if store.is_done(stage)]
 
 
-def manifest(graph: Graph, store: Store) -> Mapping[str, Any]:
+def manifest(graph: Graph, store: Store) -> ManifestJson:
     """Every stage behind the product: key, digest, what it took, and the code that made it; shards in their whole."""
     stages = plan([graph.product], lambda stage: False).needed
     shards = {shard.address for each in stages if store.is_done(each) for shard in each.shards}
@@ -214,9 +214,9 @@ def _files_of_result(files: Mapping[str, FileState]) -> dict[str, FileState]:
     return {name: state for name, state in files.items() if name != MANIFEST}
 
 
-def _records(stages: list[Stage], store: Store) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
+def _records(stages: list[Stage], store: Store) -> tuple[dict[str, RecordJson], dict[str, str]]:
     """By address; and why of those that have none."""
-    records: dict[str, Mapping[str, Any]] = {}
+    records: dict[str, RecordJson] = {}
     lost: dict[str, str] = {}
     for stage in stages:
         directory = store.directory(stage)
@@ -231,7 +231,7 @@ def _records(stages: list[Stage], store: Store) -> tuple[dict[str, Mapping[str, 
     return records, lost
 
 
-def _superseded(directory: StageDirectory) -> Mapping[str, Any] | None:
+def _superseded(directory: StageDirectory) -> RecordJson | None:
     """Of a product that another sweep is just making again: what the result was made from is set aside there."""
     for aside in sorted(directory.path.glob("superseded-*"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
         with suppress(StoreError, OSError):

@@ -13,9 +13,11 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 from sweep.json_files import StoreError, read_json
+from sweep.plain_values import is_table
+from sweep.store.documents import ManifestJson
 from sweep.store.temporary import is_token
 
 MANIFEST = "manifest.json"
@@ -26,7 +28,7 @@ LATEST = "latest"
 class Manifest:
     """The content of manifest.json; older ones know neither product, points nor files."""
 
-    content: Mapping[str, Any]
+    content: ManifestJson
 
     @property
     def experiment(self) -> str:
@@ -135,15 +137,17 @@ def sha256_of(path: Path) -> str | None:
         return None
 
 
-def is_whole(content: Mapping[str, Any]) -> bool:
+def is_whole(content: object) -> TypeGuard[ManifestJson]:
     """Whether the fields of a manifest are what they are read as."""
-    stages, files, lost = content.get("stages"), content.get("files") or {}, content.get("lost") or {}
-    are_tables = isinstance(stages, dict) and isinstance(files, dict) and isinstance(lost, dict)
-    texts = [content.get("product") or "", *(files.values() if are_tables else ())]
-    numbers = [content.get(name, 0) for name in ("usd", "seconds", "points")]
+    if not is_table(content):
+        return False
+    stages, files, lost = content.get("stages"), content.get("files"), content.get("lost")
+    if not is_table(stages) or not all(is_table(each) for each in (files, lost) if each):
+        return False
+    texts: list[object] = [content.get("product") or "", *(files.values() if is_table(files) else ())]
+    numbers: list[object] = [content.get(name, 0) for name in ("usd", "seconds", "points")]
     return (
-        are_tables
-        and all(isinstance(stage, dict) for stage in stages.values())
+        all(isinstance(stage, dict) for stage in stages.values())
         and all(isinstance(text, str) for text in texts)
         and all(isinstance(number, int | float) for number in numbers)
     )

@@ -57,6 +57,7 @@ def probe(submission: Path, job: str, host: str) -> Probe:
     try:
         _attempt("make a directory", place, lambda: place.mkdir())
         skew_s = _writes(place)
+        space = os.statvfs(submission)
         return Probe(
             host=host,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -67,7 +68,8 @@ def probe(submission: Path, job: str, host: str) -> Probe:
             locks=_locks(place / "lock"),
             is_visible=_appears(submission / "jobs", job),
             skew_s=round(skew_s, 3),
-            **_free(submission),
+            free_gib=round(space.f_bavail * space.f_frsize / GIB, 1),
+            free_inodes=space.f_favail if space.f_files else None,
         )
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -154,14 +156,6 @@ def _appears(folder: Path, job: str) -> bool:
             return False
         time.sleep(0.2)
     return True
-
-
-def _free(path: Path) -> dict[str, float | int | None]:
-    found = os.statvfs(path)
-    return {
-        "free_gib": round(found.f_bavail * found.f_frsize / GIB, 1),
-        "free_inodes": found.f_favail if found.f_files else None,
-    }
 
 
 def main(submission: Path, job: str) -> int:

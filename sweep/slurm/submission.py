@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sweep.core.identity import canonical
+from sweep.core.identity import canonical_fields
 from sweep.core.pipeline import Launch
 from sweep.core.typed import typed
 from sweep.errors import InputError
@@ -163,7 +163,7 @@ class SubmissionDirectory:
     def write(self, submission: Submission) -> None:
         """The copy first: no job is ever sent that either file does not know."""
         for file in (self.copy_file, self.submission_file):
-            write_json(file, sealed(canonical(submission)))
+            write_json(file, sealed(canonical_fields(submission)))
 
     def repair(self) -> bool:
         """Write both copies whole again where one is not; whether it was the first. Nobody else may write meanwhile."""

@@ -15,20 +15,21 @@ import itertools
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from sweep.claims.claim import WAIT, Rule
 from sweep.json_files import CHECKSUM, StoreError, create_json, put_folder_aside, read_sealed, sealed, write_json
+from sweep.plain_values import is_table
 from sweep.store.checksums import changed_files_by_hash, changed_files_by_stat, file_states, inodes_of
 from sweep.store.directory import OUT, PRODUCT, StageDirectory
+from sweep.store.documents import ReceiptJson, RecordJson
 from sweep.store.temporary import owner_has_ended, remove, token
 
 OF_BEFORE = "out.partial"  # where attempts wrote before each had a directory of its own
-DESCRIBED = "described"  # the field of a second copy that holds stage.json
 TOKEN_BYTES = 4
 
 
@@ -49,15 +50,15 @@ class Attempt:
         """A second copy of the record, with what stage.json says."""
         return self.directory.path / f"record-{self.token}.json"
 
-    def publish(self, record: Mapping[str, Any]) -> bool:
+    def publish(self, record: RecordJson) -> bool:
         """Make the product visible at once and for good; False if another attempt was first, and this one is gone.
 
         Raises StoreError if somebody removed what was written.
         """
         files = file_states(self.out)
         _flush_tree(self.out)
-        whole = {**record, "out": self.out.name, "files": files}
-        write_json(self.receipt_file, sealed({**whole, DESCRIBED: self.directory.read_stage()}))
+        whole: RecordJson = {**record, "out": self.out.name, "files": files}
+        write_json(self.receipt_file, sealed({**whole, "described": self.directory.read_stage()}))
         if not self.out.is_dir() or changed_files_by_stat(self.out, files):
             raise StoreError(f"{self.out}: removed while it was made. Run the sweep again.")
         if not create_json(self.directory.record_file, sealed(whole)) and not self._is_published():
@@ -111,7 +112,7 @@ def begin(directory: StageDirectory) -> Attempt:
 # ------------------------------------------------------------------------------------------- lost and damaged records
 
 
-def restorable(directory: StageDirectory) -> dict[str, Any] | None:
+def restorable(directory: StageDirectory) -> RecordJson | None:
     """The record that a stage has lost, where its second copy and the product are whole; None: nothing is lost or left.
 
     Also that of an attempt whose process died between the two writes of its record.
@@ -136,8 +137,9 @@ def restore(directory: StageDirectory) -> bool:
 def restore_description(directory: StageDirectory) -> bool:
     """Write stage.json anew from the second copy of the record, if it says something else; whether it does now."""
     for copy in _copies(directory):
-        if copy.get("out") == directory.out.name and isinstance(copy.get(DESCRIBED), dict):
-            write_json(directory.stage_file, copy[DESCRIBED])
+        described = copy.get("described")
+        if copy.get("out") == directory.out.name and is_table(described):
+            write_json(directory.stage_file, described)
             return True
     return False
 
@@ -148,7 +150,7 @@ def renew_copy(directory: StageDirectory) -> bool:
         return False
     record, out = directory.read_record(), directory.out.name
     attempt = Attempt(directory, out.removeprefix(f"{OUT}-"))
-    write_json(attempt.receipt_file, sealed({**record, DESCRIBED: directory.read_stage()}))
+    write_json(attempt.receipt_file, sealed({**record, "described": directory.read_stage()}))
     return True
 
 
@@ -163,21 +165,24 @@ def copy_faults(directory: StageDirectory) -> list[str]:
     return [] if is_there or "out" not in record else [f"{name}: missing or damaged"]
 
 
-def records(directory: StageDirectory) -> Iterator[Mapping[str, Any]]:
+def records(directory: StageDirectory) -> Iterator[RecordJson]:
     """The record of a stage and its second copies, as far as they can be read."""
     with suppress(StoreError, OSError):
         yield directory.read_record()
     yield from _copies(directory)
 
 
-def _copies(directory: StageDirectory) -> Iterator[dict[str, Any]]:
+def _copies(directory: StageDirectory) -> Iterator[ReceiptJson]:
     for path in sorted(directory.path.glob("record-*.json")):
         with suppress(StoreError, OSError):
-            yield read_sealed(path)
+            yield cast(ReceiptJson, read_sealed(path))  # its checksum says that it is what a worker wrote
 
 
-def _without_description(copy: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in copy.items() if name not in (DESCRIBED, CHECKSUM)}
+def _without_description(copy: ReceiptJson) -> RecordJson:
+    record = copy.copy()
+    record.pop("described", None)
+    record.pop(CHECKSUM, None)
+    return record
 
 
 def _is_readable(directory: StageDirectory) -> bool:
@@ -188,13 +193,14 @@ def _is_readable(directory: StageDirectory) -> bool:
     return True
 
 
-def _is_whole(directory: StageDirectory, copy: Mapping[str, Any]) -> bool:
+def _is_whole(directory: StageDirectory, copy: ReceiptJson) -> bool:
     """Its product is there as it was published, and was not set aside to be made anew."""
     name = str(copy.get("out"))
-    if copy.get("generation") != directory.generation or not PRODUCT.fullmatch(name):
+    files = copy.get("files")
+    if files is None or copy.get("generation") != directory.generation or not PRODUCT.fullmatch(name):
         return False
     try:
-        return not changed_files_by_hash(directory.path / name, copy["files"])
+        return not changed_files_by_hash(directory.path / name, files)
     except OSError:
         return False
 

@@ -36,7 +36,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sweep.claims.claim import WAIT, Rule, claimed
 from sweep.claims.lock import Hold, locked
@@ -44,7 +44,9 @@ from sweep.claims.store_hold import store_held
 from sweep.core.identity import IdentityError, key_of
 from sweep.core.stage import FileInput, Stage
 from sweep.json_files import StoreError, read_json, read_sealed, sealed, write_json
+from sweep.plain_values import is_table
 from sweep.store.checksums import HashCache, Inodes, Look, changed_files_by_stat, digest_of, file_states
+from sweep.store.documents import Place, RecordJson, ResourcesJson, StageJson, StagePlace
 
 OUT = "out"  # the link for people to the product that counts; of records of before the product itself
 ASIDE = re.compile(r"(damaged|superseded)-\d+")  # folders of a stage directory that hold earlier products
@@ -120,10 +122,11 @@ class StageDirectory:
     def is_done(self) -> bool:
         return self.record_file.exists()
 
-    def read_stage(self) -> dict[str, Any]:
-        return read_json(self.stage_file)
+    def read_stage(self) -> StageJson:
+        """As it was written by `describe`; description_faults tells whether it can be relied on."""
+        return cast(StageJson, read_json(self.stage_file))  # nothing is known of it before those faults are looked for
 
-    def read_record(self) -> dict[str, Any]:
+    def read_record(self) -> RecordJson:
         """Raises StoreError if there is none, or if it is not what was published."""
         try:
             record = read_sealed(self.record_file)
@@ -135,7 +138,7 @@ class StageDirectory:
             raise StoreError(
                 f"{self.record_file}: damaged, it names no product. Run the sweep again: it is written anew."
             )
-        return record
+        return cast(RecordJson, record)  # its checksum says that it is what a worker wrote
 
     def is_of(self, record: Mapping[str, Any]) -> bool:
         """Whether a record is of this stage; those set aside lie in a folder of it."""
@@ -143,7 +146,7 @@ class StageDirectory:
         identity = record.get("identity")
         if "key" not in record:  # of before records named their stage
             return True
-        name = identity.get("name", directory.parent.name) if isinstance(identity, dict) else directory.parent.name
+        name = identity.get("name", directory.parent.name) if is_table(identity) else directory.parent.name
         return (record["key"], name) == (directory.name, directory.parent.name)
 
     @property
@@ -151,7 +154,7 @@ class StageDirectory:
         """Of the finished product's bytes; by its record, or from the files where a record knows none."""
         return self.digest_by(self.read_record())
 
-    def digest_by(self, record: Mapping[str, Any]) -> str:
+    def digest_by(self, record: RecordJson) -> str:
         """The same, by a record that was read before."""
         files = record.get("files")
         return digest_of(file_states(self._product(record)) if files is None else files)
@@ -181,7 +184,7 @@ class StageDirectory:
         files = record.get("files")
         return [] if files is None else look(self._product(record), files)
 
-    def _product(self, record: Mapping[str, Any]) -> Path:
+    def _product(self, record: RecordJson) -> Path:
         return self.path / str(record.get("out", OUT))
 
     def new_faults(self) -> tuple[list[str], Inodes]:
@@ -236,11 +239,11 @@ class Store:
         write_json(directory.stage_file, describe(stage), durable=False)  # the same command writes it again
         return directory
 
-    def made(self, name: str, most: int = 64) -> dict[str, dict[str, Any]]:
+    def made(self, name: str, most: int = 64) -> dict[str, StageJson]:
         """What the newest finished stages of a name are (their stage.json), by key."""
         paths = (self.root / name).glob("*/record.json")
         newest = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)[:most]
-        described = {}
+        described: dict[str, StageJson] = {}
         for path in newest:
             with suppress(StoreError):  # only for the plan's explanations: a damaged one explains nothing
                 described[path.parent.name] = StageDirectory(path.parent).read_stage()
@@ -250,7 +253,7 @@ class Store:
 __all__ = ["StageDirectory", "Store", "StoreError", "describe", "read_json", "write_json"]
 
 
-def description_faults(directory: StageDirectory, described: Mapping[str, Any]) -> list[str]:
+def description_faults(directory: StageDirectory, described: StageJson) -> list[str]:
     """Whether what stage.json says is of this stage: its identity is its key, its inputs are those of its identity."""
     try:
         identity, inputs = described["identity"], described["inputs"]
@@ -264,9 +267,10 @@ def description_faults(directory: StageDirectory, described: Mapping[str, Any]) 
     return [] if is_right and keys == identity.get("inputs", {}) else ["stage.json: describes another stage"]
 
 
-def describe(stage: Stage) -> dict[str, Any]:
+def describe(stage: Stage) -> StageJson:
     """The content of stage.json."""
-    config_type = type(stage.config)
+    config: object = stage.config
+    config_type = type(config)
     return {
         "identity": stage.identity(),
         "config_type": f"{config_type.__module__}:{config_type.__qualname__}",
@@ -278,14 +282,16 @@ def describe(stage: Stage) -> dict[str, Any]:
         "worker": stage.worker,
         "label": stage.label,
         "settings": dict(stage.settings),
-        "resources": asdict(stage.resources),
+        "resources": cast(ResourcesJson, asdict(stage.resources)),  # it has these fields
         "inputs": {role: [_place(each) for each in inputs] for role, inputs in stage.inputs.items()},
-        "shards": [_place(each) for each in stage.shards],
+        "shards": [_stage_place(each) for each in stage.shards],
     }
 
 
-def _place(each: Stage | FileInput) -> dict[str, str]:
+def _place(each: Stage | FileInput) -> Place:
     """Where an input is: a stage by its address in the store, a file by its path and content key."""
-    if isinstance(each, FileInput):
-        return {"file": str(each.path), "key": each.key}
-    return {"stage": each.address}
+    return {"file": str(each.path), "key": each.key} if isinstance(each, FileInput) else _stage_place(each)
+
+
+def _stage_place(stage: Stage) -> StagePlace:
+    return {"stage": stage.address}

@@ -63,9 +63,10 @@ def described(folder: Path) -> Made:
 def same_as(path: Path, made: Made) -> list[Path]:
     """Of the stages that were made, those that this one differs from in code alone, with the same bytes."""
     directory = StageDirectory(path)
-    return [
-        each for each in made.get((directory.read_stage().get("request_key"), directory.digest), ()) if each != path
-    ]
+    request_key = directory.read_stage().get("request_key")
+    if request_key is None:
+        return []
+    return [each for each in made.get((request_key, directory.digest), ()) if each != path]
 
 
 def digest_at(path: Path) -> str:

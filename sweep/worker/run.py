@@ -38,6 +38,7 @@ from sweep.source.memo import remembered_source
 from sweep.store.attempt import begin, forget_hashes, restore
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, StoreError, description_faults, write_json
+from sweep.store.documents import Place, SourceJson, StageJson, StagePlace
 from sweep.store.generations import shared_now
 from sweep.store.permission import explained, is_refused
 from sweep.store.status_files import Clock, RunOrigin, failure_of, now, record_of, reporter
@@ -187,7 +188,7 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
         raise StoreError(f"stages {', '.join(waiting)}: their function ended without them. Fix the function.")
 
 
-def _described(directory: StageDirectory) -> Mapping[str, Any]:
+def _described(directory: StageDirectory) -> StageJson:
     """stage.json, once it describes the stage of this directory. Raises StoreError if it describes another one."""
     stage = directory.read_stage()
     if faults := description_faults(directory, stage):
@@ -209,7 +210,7 @@ def _require_whole(inputs: Sequence[StageDirectory]) -> None:
             )
 
 
-def code_of(stage: Mapping[str, Any]) -> dict[str, Any]:
+def code_of(stage: StageJson) -> SourceJson:
     """The code that makes a stage: its roots, digests by file. Raises StoreError if a key holds other code."""
     roots = stage.get("roots", [stage["run"]])
     try:
@@ -224,11 +225,11 @@ def code_of(stage: Mapping[str, Any]) -> dict[str, Any]:
     return {"roots": list(roots), "files": files}
 
 
-def _digests_read(root: Path, stage: Mapping[str, Any]) -> dict[str, str]:
+def _digests_read(root: Path, stage: StageJson) -> dict[str, str]:
     return {each.address: each.digest for each in _rests_on(root, stage)}
 
 
-def _rests_on(root: Path, stage: Mapping[str, Any]) -> list[StageDirectory]:
+def _rests_on(root: Path, stage: StageJson) -> list[StageDirectory]:
     """The inputs and the shards that are stages. Raises StoreError if one is not finished."""
     places = [*(place for places in stage["inputs"].values() for place in places), *stage["shards"]]
     directories = [StageDirectory(root / place["stage"]) for place in places if "stage" in place]
@@ -238,7 +239,7 @@ def _rests_on(root: Path, stage: Mapping[str, Any]) -> list[StageDirectory]:
     return directories
 
 
-def _require_one_state(root: Path, stage: Mapping[str, Any]) -> None:
+def _require_one_state(root: Path, stage: StageJson) -> None:
     """Refuse inputs of which one was made from another as it was before: answers to questions of other words."""
     inputs = _rests_on(root, stage)
     now = {each.address: each.digest for each in inputs}
@@ -252,13 +253,13 @@ def _require_one_state(root: Path, stage: Mapping[str, Any]) -> None:
                 )
 
 
-def _digest(root: Path, place: Mapping[str, str]) -> str:
+def _digest(root: Path, place: Place) -> str:
     return place["key"] if "file" in place else StageDirectory(root / place["stage"]).digest
 
 
 def _finish(
     waiting: Mapping[str, StageDirectory],
-    stages: Mapping[str, Mapping[str, Any]],
+    stages: Mapping[str, StageJson],
     member: Rank,
     outs: Mapping[str, Path],
 ) -> Iterator[Finished]:
@@ -276,7 +277,7 @@ def _finish(
         yield Finished(work.key, function(work))
 
 
-def _work(directory: StageDirectory, stage: Mapping[str, Any], member: Rank, out: Path) -> Work[Any]:
+def _work(directory: StageDirectory, stage: StageJson, member: Rank, out: Path) -> Work[Any]:
     shared = shared_now(Store(directory.root).shared(stage["batch"] or "alone"))
     if stage["batch"] is not None:
         shared.mkdir(parents=True, exist_ok=True)
@@ -291,12 +292,16 @@ def _work(directory: StageDirectory, stage: Mapping[str, Any], member: Rank, out
         scratch=directory.scratch,
         shared=shared,
         settings=stage["settings"],
-        report=reporter(directory) if member.decides else lambda *_progress: None,
+        report=reporter(directory) if member.decides else _report_nothing,
         shards=tuple(_shard(directory.root, place) for place in stage["shards"]),
         digests={
             role: tuple(_digest(directory.root, place) for place in places) for role, places in stage["inputs"].items()
         },
     )
+
+
+def _report_nothing(done: int, total: int, unit: str) -> None:
+    """For members other than the first: one progress.json is enough."""
 
 
 def _own_out(directory: StageDirectory, member: Rank) -> Path:
@@ -307,7 +312,7 @@ def _own_out(directory: StageDirectory, member: Rank) -> Path:
     return out
 
 
-def _input_path(root: Path, place: Mapping[str, str]) -> Path:
+def _input_path(root: Path, place: Place) -> Path:
     """Where an input is; refused if it is not finished, or no longer the file that was planned."""
     if "file" in place:
         if FileInput.of(Path(place["file"])).key != place["key"]:
@@ -319,7 +324,7 @@ def _input_path(root: Path, place: Mapping[str, str]) -> Path:
     return directory.out
 
 
-def _shard(root: Path, place: Mapping[str, str]) -> Shard:
+def _shard(root: Path, place: StagePlace) -> Shard:
     """One of those to be put together; refused if it is missing or not finished."""
     out = _input_path(root, place)
     return Shard(out, StageDirectory(out.parent).read_record()["summary"])

@@ -167,4 +167,9 @@ def test_it_begins_within_a_moment() -> None:
     """On every node of a submission's first job: nothing heavy is imported."""
     code = "import sys, sweep.slurm.probe; print(*sorted(m for m in sys.modules if m.startswith('sweep.')))"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["sweep.claims.file_system", "sweep.json_files", "sweep.slurm.probe"]
+    assert done.stdout.split() == [
+        "sweep.claims.file_system",
+        "sweep.json_files",
+        "sweep.plain_values",
+        "sweep.slurm.probe",
+    ]
