@@ -28,7 +28,7 @@ test-tiers: $(VENV)/.installed $(VENV)-wandb/.installed ## the tiers beyond `mak
 	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest $(SPREAD) -m '($(TIERS)) and not vllm'
 
 rounds: $(VENV)/.installed ## stress test, an hour: 200 rounds of competing workers without working locks, and of 2 and 4 identical sweeps
-	S1_ROUNDS=200 S1_SWEEP_ROUNDS=200 $(BIN)/python -m pytest tests/integration/test_claim.py tests/integration/test_launch.py -k "make_it_once or dead_token or sweeps_at_once"
+	S1_ROUNDS=200 S1_SWEEP_ROUNDS=200 $(BIN)/python -m pytest tests/integration/test_broken_locks.py tests/integration/test_launch.py -k "make_it_once or dead_token or sweeps_at_once"
 
 test-slurm: $(VENV)/.installed ## tests on a real SLURM, which they start on this machine; needs Debian's packages
 	$(BIN)/python -m pytest tests/slurm

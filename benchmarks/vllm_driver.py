@@ -4,6 +4,9 @@ Both answer the same 60 prompts with the same mixed lengths, greedily, without s
 policy, rollout, continuation store on disk, deltas as they are written.
 """
 
+# vLLM lives in an environment of its own, .venv-vllm.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import json

@@ -151,11 +151,11 @@ class Result:
         for column in frame.columns:
             of = types.get(column)
             if of is Type.FLAG:
-                frame[column] = frame[column].map({"yes": True, "no": False}).astype("boolean")
+                frame[column] = frame[column].map({"yes": True, "no": False}.get).astype("boolean")
             elif of is not None:
                 frame[column] = frame[column].astype(DTYPES[of])
             elif name in HAS_AXES:  # an axis column, which the file stores as text
-                numbers = pandas.to_numeric(frame[column].astype("string"), errors="coerce")
+                numbers = pandas.Series(pandas.to_numeric(frame[column].astype("string"), errors="coerce"))
                 is_number = bool((numbers.notna() | frame[column].isna()).all())
                 frame[column] = numbers.convert_dtypes() if is_number else frame[column].astype("string")
         return frame

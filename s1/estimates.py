@@ -17,6 +17,7 @@ from s1.training_stages import TrainingStages
 from sweep.core.identity import key_of
 from sweep.core.pipeline import CostEstimate
 from sweep.core.stage import Stage
+from sweep.core.typed import typed
 
 QUESTION_TOKENS = 200  # of a long question
 LABEL_PROMPT_TOKENS = 900  # the list of classes and a question
@@ -80,7 +81,7 @@ def _endpoints(point: PointConfig, training: TrainingStages) -> dict[str, CostEs
             tokens = (LABEL_PROMPT_TOKENS, LABEL_TOKENS)
         else:
             continue
-        estimates[stage.address] = cost.chat_requests(Endpoint(**stage.settings), point.data.pool.rows, *tokens)
+        estimates[stage.address] = cost.chat_requests(typed(Endpoint, stage.settings), point.data.pool.rows, *tokens)
     return estimates
 
 

@@ -19,7 +19,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from s1 import cost
 from s1.config.resources import JobKind, filled, resources_of, settings_of
@@ -280,7 +280,8 @@ def _mirror(mirror: Mirror, points: Mapping[str, PointConfig], stage: Stage, pat
         mirror.summary(Tracked("report", stage.key, stage.label, {"stage": stage.identity()}), path)
     elif stage.address in points:
         config = {"stage": stage.identity(), **dataclasses.asdict(points[stage.address])}
-        mirror.stage(Tracked(stage.name, stage.key, stage.label, canonical(config)), path)
+        plain = cast(dict[str, Json], canonical(config))  # of a table, one
+        mirror.stage(Tracked(stage.name, stage.key, stage.label, plain), path)
 
 
 def _tracked(points: Sequence[PointConfig], planned: Sequence[PointStages]) -> dict[str, PointConfig]:

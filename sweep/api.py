@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from sweep.cli.run import graph_of, obstacles_of, run_graph
 from sweep.config.compose import compose
@@ -161,7 +161,7 @@ def _verified(address: str, directory: StageDirectory, digest: str) -> Artifact:
         address=address,
         digest=digest,
         out=directory.out,
-        config=described["identity"]["config"],
+        config=cast(Mapping[str, Any], described["identity"]["config"]),  # of a dataclass: a table
         inputs={
             role: tuple(each["stage"] for each in places if "stage" in each)
             for role, places in described["inputs"].items()

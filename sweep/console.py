@@ -24,7 +24,8 @@ class Console(rich.console.Console):
     """Rich's console; no escape codes but its own reach the terminal."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"highlight": False, "emoji": False, **options})
+        unless_given: dict[str, Any] = {"highlight": False, "emoji": False}
+        super().__init__(**{**unless_given, **options})
         self._secrets = Secrets.here()
         self._is_captured = "file" in options
 

@@ -35,10 +35,7 @@ def git_sha1_of(path: Path) -> str:
     with path.open("rb") as file:
         header = f"blob {os.fstat(file.fileno()).st_size}\0".encode("ascii")
 
-        def begun() -> hashlib._Hash:
-            return hashlib.sha1(header, usedforsecurity=False)
-
-        return hashlib.file_digest(file, begun).hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.sha1(header, usedforsecurity=False)).hexdigest()
 
 
 def each_hashed(paths: Iterable[Path], hash_of: HashFunction = sha256_of) -> dict[Path, str]:

@@ -13,11 +13,12 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar, cast
 
 from sweep.errors import SweepError
+from sweep.plain_values import is_table
 
-CHECKSUM = "checksum"  # the field of a sealed file
+CHECKSUM: Final = "checksum"  # the field of a sealed file
 NO_HARD_LINKS = (
     errno.EPERM,
     errno.EOPNOTSUPP,
@@ -25,6 +26,9 @@ NO_HARD_LINKS = (
     errno.EMLINK,
     errno.EXDEV,
 )  # from file systems without hard links
+
+
+Document = TypeVar("Document", bound=Mapping[str, object])
 
 
 class StoreError(SweepError, RuntimeError):
@@ -39,7 +43,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = None
     except (IsADirectoryError, NotADirectoryError):
         raise StoreError(f"{path}: damaged, not a file. Run the sweep again to rewrite it.") from None
-    if not isinstance(value, dict):
+    if not is_table(value):
         raise StoreError(f"{path}: damaged, not JSON. Run the sweep again to rewrite it.")
     return value
 
@@ -52,12 +56,13 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return value
 
 
-def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(value: Document) -> Document:
     """Add a checksum over all other fields."""
-    return {**value, CHECKSUM: _checksum(value)}
+    # To a type checker, spreading a TypedDict gives a plain dict; it is the same document with one more field.
+    return cast(Document, {**value, CHECKSUM: _checksum(value)})
 
 
-def write_json(path: Path, value: Mapping[str, Any], durable: bool = True) -> None:
+def write_json(path: Path, value: Mapping[str, object], durable: bool = True) -> None:
     """Replace a file atomically, by a temporary file, flush and rename.
 
     Without `durable`, skips the flush: fast enough for thousands of files, but a crash of the machine may lose them.
@@ -71,7 +76,7 @@ def write_json(path: Path, value: Mapping[str, Any], durable: bool = True) -> No
         raise
 
 
-def create_json(path: Path, value: Mapping[str, Any]) -> bool:
+def create_json(path: Path, value: Mapping[str, object]) -> bool:
     """Create a file atomically; returns False if it exists.
 
     Needs no lock on file systems with hard links; elsewhere, the file is created and written in place.
@@ -97,7 +102,7 @@ def put_folder_aside(path: Path) -> None:
         path.rename(path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}"))
 
 
-def _write_temporary(path: Path, value: Mapping[str, Any], durable: bool) -> Path:
+def _write_temporary(path: Path, value: Mapping[str, object], durable: bool) -> Path:
     """Write a temporary file; leaves nothing behind on failure, such as on a full disk."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -130,6 +135,6 @@ def _create_in_place(path: Path, content: bytes) -> bool:
     return True
 
 
-def _checksum(value: Mapping[str, Any]) -> str:
+def _checksum(value: Mapping[str, object]) -> str:
     rest = {name: each for name, each in value.items() if name != CHECKSUM}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()

@@ -17,10 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from sweep.errors import InputError
+from sweep.plain_values import is_list, is_mapping
 from sweep.redaction import REDACTED, Redacted, key_in, without_keys
 
 SECRET_NAME = re.compile(
@@ -91,15 +91,15 @@ def redacted(text: str) -> str:
     return Secrets.here().redacted(text)
 
 
-def texts_in(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+def texts_in(value: object, place: str = "") -> Iterator[tuple[str, str]]:
     """Every text, integer and field name in nested plain values, with its dotted path."""
     if isinstance(value, str | int) and not isinstance(value, bool):  # a password may be a number
         yield place, str(value)
-    elif isinstance(value, Mapping):
+    elif is_mapping(value):
         for name, inner in value.items():
             yield place or "a name", str(name)
             yield from texts_in(inner, f"{place}.{name}" if place else str(name))
-    elif isinstance(value, list | tuple):
+    elif is_list(value):
         for inner in value:
             yield from texts_in(inner, place)
 
@@ -109,16 +109,17 @@ class Guard:
     """Refuse texts that contain a secret. Reads a value that many points share once."""
 
     secrets: Secrets = field(default_factory=Secrets.here)
-    _seen: dict[int, Any] = field(default_factory=dict[int, Any])  # by id(); references keep the ids from being reused
+    # By id(); the references keep an id from being reused.
+    _seen: dict[int, object] = field(default_factory=dict[int, object])
     _sound: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])  # field and text
 
-    def refuse(self, fields: Mapping[str, Any]) -> None:
+    def refuse(self, fields: Mapping[str, object]) -> None:
         """Raises InputError with a line for each field with a secret or apparent key; does not show the value."""
         texts: list[tuple[str, str]] = []
         for name, value in fields.items():
             if id(value) in self._seen:
                 continue
-            if isinstance(value, Mapping | list):
+            if is_mapping(value) or is_list(value):
                 self._seen[id(value)] = value
             texts += [("a name", name), *texts_in(value, name)]
         named = [text for place, text in texts if place.endswith("variable") and text not in self.secrets.values]

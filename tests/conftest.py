@@ -16,9 +16,14 @@ from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 from tests.support.made_once import made_once  # noqa: E402
 from tests.support.smoke import User  # noqa: E402
+
+# A busy machine is no fault.
+settings.register_profile("s1", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("s1")
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"

@@ -40,6 +40,7 @@ from s1.data.reply_journal import REPLIES_FILE, ReplyJournal
 from s1.records import ROWS, PoolRow, read_rows, write_rows
 from s1.stages import ChatConfig, LabelledConfig
 from sweep.core.stage import Summary, Work
+from sweep.core.typed import typed
 
 USAGE = "usage.jsonl"
 TRIAL = 8  # questions; at least one reply must be usable before more are sent
@@ -146,7 +147,7 @@ def send_chat_requests(work: Work[Any], config: ChatConfig, read: ReadReply, ste
     rows = read_rows(work.one("rows") / ROWS, PoolRow)
     if not rows:
         raise ConfigError(f"{work.one('rows')}: it has no rows. See its funnel.json for the step that dropped them.")
-    endpoint = Endpoint(**{field.name: work.settings[field.name] for field in fields(Endpoint)})
+    endpoint = typed(Endpoint, {field.name: work.settings[field.name] for field in fields(Endpoint)})
     with ReplyJournal(work.scratch) as journal:
         known = len(journal.replies)
         requests = ChatRequests(config.model, rows, read, journal, work.report)
@@ -188,9 +189,9 @@ def _totals(usage: Sequence[ChatUsage]) -> dict[str, float | None]:
     """Totals over replies with known usage; None if there are none."""
     known = [each for each in usage if each.usd is not None]
     return {
-        "prompt_tokens": sum(each.prompt_tokens for each in known) if known else None,
-        "completion_tokens": sum(each.completion_tokens for each in known) if known else None,
-        "usd": sum(each.usd for each in known) if known else None,
+        "prompt_tokens": sum(each.prompt_tokens or 0 for each in known) if known else None,
+        "completion_tokens": sum(each.completion_tokens or 0 for each in known) if known else None,
+        "usd": sum(each.usd or 0.0 for each in known) if known else None,
         "replies_without_usage": len(usage) - len(known),
     }
 

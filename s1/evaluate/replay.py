@@ -17,7 +17,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import lm_eval
 import numpy as np
 from datasets import Dataset
 from datasets.exceptions import DatasetsError
@@ -116,7 +115,8 @@ def task_over(docs: Sequence[Mapping[str, Any]], name: str, path: Path | None = 
     documents = Documents(map(dict, docs))
     rows = {**NO_ROWS, "custom_dataset": lambda **_lm_eval_arguments: {"test": documents}}
     fields = _fields(task) | NO_PROMPT | rows
-    fields["metadata"] |= {GRADER: OURS.get(fields.get("process_results"))}
+    scoring: Any = fields.get("process_results")
+    fields["metadata"] |= {GRADER: OURS.get(scoring)}
     with _errors_naming(name, task.path, "grade"), _quiet():
         built = ConfigurableTask(config=fields)
     _fit_our_grader(built)
@@ -128,8 +128,12 @@ def evaluate(task: ConfigurableTask, texts: Sequence[str]) -> dict[str, Any]:
 
     Without standard errors, because samples of one question are not independent.
     """
+    from lm_eval.evaluator import evaluate as lm_eval_evaluate
+
     with _errors_naming(*_of(task), "grade"), _quiet(), _seeded():
-        return lm_eval.evaluate(Replay(texts), {"tasks": {task.task_name: task}}, bootstrap_iters=0)
+        results = lm_eval_evaluate(Replay(texts), {"tasks": {task.task_name: task}}, bootstrap_iters=0)
+    assert results is not None  # it returns None only in processes other than the first, and there are none
+    return dict(results)
 
 
 def gold_of(task: ConfigurableTask, doc: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -54,8 +54,8 @@ def task_file(name: str) -> Path:
     own, shipped = _files(OWN).get(name), _files(TASKS).get(name)
     if own and shipped and not own.samefile(shipped):
         raise ConfigError(f"task.name {name!r}: {own} has the name of a shipped task. Rename the file.")
-    if own or shipped:
-        return own or shipped
+    if found := own or shipped:
+        return found
     known = sorted(task_names(), key=lambda each: -SequenceMatcher(None, name, each).ratio())
     raise ConfigError(f"task.name {name!r}: no such task. Known: {', '.join(known)}. Your own goes into {OWN}/.")
 
@@ -237,7 +237,11 @@ class _Loader(yaml.SafeLoader):
     """Loader that does not import the functions of `!function`."""
 
 
-_Loader.add_constructor("!function", lambda loader, node: TaskFunction(str(loader.construct_scalar(node))))
+def _function(loader: yaml.SafeLoader, node: yaml.Node) -> TaskFunction:
+    return TaskFunction(str(loader.construct_scalar(cast(yaml.ScalarNode, node))))  # which refuses every other node
+
+
+_Loader.add_constructor("!function", _function)
 
 
 def _python_files(path: Path, value: object) -> Iterator[Path]:

@@ -75,7 +75,7 @@ def _is_same(planned: Json, found: Json) -> bool:
 
 def code_roots(content: Mapping[str, Json]) -> tuple[str, ...]:
     """Functions of this project named in a wording or scoring, as `module:name`."""
-    named = (each[FUNCTION] for each in _functions(content) if "source" not in each)
+    named = (each[FUNCTION] for each in _functions(dict(content)) if "source" not in each)
     dotted = (str(each).rpartition(".") for each in named)
     return tuple(sorted({f"{module}:{name}" for module, _, name in dotted if _is_of_project(module)}))
 

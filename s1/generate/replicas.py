@@ -95,8 +95,8 @@ class Replicas:
 
     def step(self) -> list[Delta]:
         """Block until at least one replica has sent deltas."""
-        busy = {each.connection: each for each in self._replicas if each.open}
-        ready = wait(list(busy)) if busy else []
+        busy: dict[object, _Replica] = {each.connection: each for each in self._replicas if each.open}
+        ready = wait([each.connection for each in busy.values()]) if busy else []
         return [delta for connection in ready for delta in self._receive_deltas(busy[connection])]
 
     @property

@@ -19,7 +19,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from s1.config.schema import ComputeRequest, ConfigError, EngineConfig
 from s1.generate.continuations import FOLDER, Continuations, folder_of_model
@@ -88,10 +88,12 @@ def traces(works: Sequence[Work[TracesConfig]], open_model: OpenModel = open_mod
 
 def traces_shard(works: Sequence[Work[TracesShardConfig]], open_model: OpenModel = open_model) -> Iterator[Finished]:
     """Batch stage function for a shard of each stage's questions; inputs `model`, `questions`."""
-    wholes = [
-        (replace(work, config=work.config.whole), questions_in(work.config, planned_questions(work))) for work in works
-    ]
+    wholes = [(_whole(work), questions_in(work.config, planned_questions(work))) for work in works]
     yield from _generate([PendingTraces(work, questions) for work, questions in wholes], open_model)
+
+
+def _whole(shard: Work[TracesShardConfig]) -> Work[TracesConfig]:
+    return cast(Work[TracesConfig], replace(shard, config=shard.config.whole))  # to a checker, replace() keeps the type
 
 
 def _generate(pending: Sequence[PendingTraces], open_model: OpenModel) -> Iterator[Finished]:

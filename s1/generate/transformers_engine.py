@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -35,14 +35,14 @@ def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) 
             f"machine.tensor_parallel {config.tensor_parallel}: transformers runs on one device. Use engine=vllm."
         )
     logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         location.model,
         revision=location.revision,
         dtype=_dtype(config.dtype),
         use_safetensors=True,
         trust_remote_code=False,
     )
-    model = model.to(config.device)
+    model.to(torch.device(config.device))  # pyright: ignore[reportArgumentType]  # hidden behind a decorator of transformers
     return TransformersEngine(model, int(settings["slots"]), _cache_bytes(settings["cache_gib"], model.device))
 
 
@@ -78,10 +78,13 @@ class TransformersEngine:
             raise ConfigError(f"model layers {sorted(kinds)}: only full attention is supported. Choose another model.")
         self._model = model.eval()
         self._device = model.device
-        self.vocabulary = model.get_input_embeddings().num_embeddings
-        self.context_tokens = config.max_position_embeddings
+        self.vocabulary: int = cast(torch.nn.Embedding, model.get_input_embeddings()).num_embeddings
+        self.context_tokens: int = config.max_position_embeddings
         self.seeds_positions = True
-        self.kernels = {"processor": processor(model.device), "attention": str(config._attn_implementation)}
+        self.kernels: Mapping[str, str] = {
+            "processor": processor(model.device),
+            "attention": str(config._attn_implementation),
+        }
         tokens = cache_bytes // _bytes_per_token(model)
         self._cache = SlotCache(config.num_hidden_layers, slots, tokens, model.device)
         self._arrived: list[GenerationRequest] = []  # since the last step

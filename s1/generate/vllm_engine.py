@@ -19,6 +19,9 @@ The engine core runs in this process, also on a GPU, so that we can query its ke
 parallelism is ours (s1/generate/replicas.py); vLLM starts the tensor-parallel workers, which end with this process.
 """
 
+# vLLM lives in an environment of its own, .venv-vllm.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import itertools

@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from s1.config.schema import ConfigError, Hub
 from s1.hub.files import FETCH, first_line, snapshot, verified
@@ -120,7 +120,7 @@ def _check_subset(hub: Hub, folder: Path, field: str) -> None:
 def _split_of(builder: DatasetBuilder, hub: Hub, field: str) -> Sequence[Mapping[str, Any]]:
     """A split, or a split expression such as train[:100] or train+test."""
     try:
-        return builder.as_dataset(split=hub.split)
+        return cast(Sequence[Mapping[str, Any]], builder.as_dataset(split=hub.split))  # a Dataset: of one split
     except ValueError as error:
         there = ", ".join(builder.info.splits or ()) or "none"
         raise ConfigError(

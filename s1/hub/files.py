@@ -30,7 +30,10 @@ def snapshot(field: str, name: HubName, patterns: Sequence[str], instead: str = 
     Raises ConfigError, one line that ends in the alternative `instead`, if they are unavailable or incomplete.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HTTPError, XetDownloadError
+    from huggingface_hub.errors import (
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # of its own HTTP library, whichever that is
+        XetDownloadError,
+    )
 
     where, rest = f"{field} {name.repo}", f", or {instead}." if instead else "."
     if not name.is_pinned:
@@ -89,7 +92,7 @@ def verified(field: str, name: HubName, folder: Path, patterns: Sequence[str]) -
 def resolve(field: str, name: HubName) -> str:
     """The commit that a branch or tag points to now. Raises ConfigError, one line, if the hub does not answer."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]  # see above
 
     try:
         commit = HfApi().repo_info(name.repo, repo_type=name.kind.value, revision=name.revision).sha

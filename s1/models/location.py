@@ -16,7 +16,7 @@ import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from s1.config.schema import Architecture, ConfigError, ModelKind
 from s1.dial import Family
@@ -219,8 +219,8 @@ def random_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase,
         rope_parameters={"rope_type": "default", "rope_theta": architecture.rope_theta},
         initializer_range=architecture.initializer_range,
         tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=cast(int | None, tokenizer.pad_token_id),  # the library gives every special attribute one type
+        eos_token_id=cast(int | None, tokenizer.eos_token_id),
         bos_token_id=None,
     )
     with torch.random.fork_rng(devices=[]):

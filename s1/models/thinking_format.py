@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 from jinja2 import Environment, TemplateError
 from jinja2.meta import find_undeclared_variables
@@ -35,15 +35,15 @@ Ids: TypeAlias = "tuple[int, ...]"
 
 
 class Tokenizer(Protocol):
-    """The methods of a Hugging Face tokenizer that we use."""
+    """The methods of a Hugging Face tokenizer that we use. For one text, the last two return a str."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
 
-    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str: ...
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> object: ...
 
     def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool, **arguments: object
-    ) -> str: ...
+        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool, **arguments: Any
+    ) -> object: ...
 
     def __len__(self) -> int: ...
 
@@ -126,7 +126,7 @@ def encode(text: str, tokenizer: Tokenizer) -> Ids:
 
 def decode(ids: Sequence[int], tokenizer: Tokenizer) -> str:
     """The exact text, delimiters included."""
-    return tokenizer.decode(list(ids), skip_special_tokens=False)
+    return cast(str, tokenizer.decode(list(ids), skip_special_tokens=False))  # a list only for several texts
 
 
 def prompt_of(thinking_format: ThinkingFormat, question: str, tokenizer: Tokenizer) -> Prompt:
@@ -186,12 +186,13 @@ def _template_text(thinking_format: ThinkingFormat, question: str, tokenizer: To
     arguments = thinking_format.template_arguments or {}
     _check_used(arguments, tokenizer)
     try:
-        text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True, **arguments)
+        written = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True, **arguments)
     except TemplateError as error:
         raise ConfigError(
             f"model.thinking_format.prompt null: the model's chat template raises an error ({error})."
             " Set the prompt, or set model.thinking_format.system=null if the template takes no system prompt."
         ) from None
+    text = cast(str, written)  # a str because of tokenize=False
     _check_thinking_not_closed(thinking_format, text)
     return text
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+    from matplotlib.typing import RcKeyType
 
 Mark: TypeAlias = "tuple[str, Mapping[str, Any]]"  # a name and the matplotlib style of its mark
 
@@ -35,7 +36,7 @@ LINES = (
 WIDTH_IN = 5.5
 SMALL = 8.5  # font size of labels in points
 LINE_CHARACTERS = 72  # characters that fit across a figure
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so that widths are the same on every machine
     "font.size": 9.5,
     "svg.fonttype": "none",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from s1.plots.canvas import INK, INVALID, LINES, RULE, SMALL, STYLE, Drawing, canvas, doubling_axis, drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
 BINS_PER_DOUBLING = 4
 
@@ -45,5 +46,5 @@ def _lengths(tokens: Sequence[int], block_size: int) -> Figure:
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    cast("MaxNLocator", axes.yaxis.get_major_locator()).set_params(integer=True)  # as the default is one
     return figure

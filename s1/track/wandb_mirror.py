@@ -13,10 +13,10 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from s1.config.resources import Track
 from s1.files.csv_files import Cell
@@ -124,9 +124,9 @@ class Mirror:
         import wandb
 
         self.directory.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault(
-            "WANDB_DATA_DIR", str(self.directory / "data")
-        )  # otherwise artifacts go to the home directory
+        # Without it, artifacts go to the home directory.
+        os.environ.setdefault("WANDB_DATA_DIR", str(self.directory / "data"))
+        mode = os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline")
         return wandb.init(
             project=self.track.project,
             entity=self.track.entity,
@@ -135,7 +135,7 @@ class Mirror:
             id=this,
             name=stage.label,
             resume="allow",
-            mode=os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline"),
+            mode=cast(Literal["online", "offline"], mode),  # what else WANDB_MODE may say, W&B judges
             dir=str(self.directory.parent),
             config={**stage.config, "key": stage.key, "digest": digest_at(path)},
             settings=wandb.Settings(
@@ -172,15 +172,16 @@ def _is_logged_in() -> bool:
 def _table(rows: Sequence[Mapping[str, Cell]]) -> wandb.Table:
     import wandb
 
-    columns = list(rows[0])
-    return wandb.Table(columns=columns, data=[[row[column] for column in columns] for row in rows])
+    columns: list[str | int] = list(rows[0])
+    data: list[Iterable[Cell]] = [[row[str(column)] for column in columns] for row in rows]
+    return wandb.Table(columns=columns, data=data)
 
 
 def _samples(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
     """Table of accuracy over k samples, and a W&B plot of the majority vote with one line per point."""
     import wandb
 
-    data = [[row["k"], row["maj"], f"{row['label']} {row['key']}"] for row in rows]
+    data: list[Iterable[Cell]] = [[row["k"], row["maj"], f"{row['label']} {row['key']}"] for row in rows]
     table = wandb.Table(columns=["k", "maj@k", "point"], data=data)
     plot = wandb.plot.line(table, "k", "maj@k", stroke="point", title="majority of k samples")
     return {"samples": _table(rows), "majority": plot}
@@ -191,7 +192,7 @@ def _plots(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
     import wandb
 
     known = [row for row in rows if row["accuracy"] is not None and row["thinking_tokens"] is not None]
-    data = [[row["thinking_tokens"], row["accuracy"], row["label"]] for row in known]
+    data: list[Iterable[Cell]] = [[row["thinking_tokens"], row["accuracy"], row["label"]] for row in known]
     table = wandb.Table(columns=["thinking tokens", "accuracy", "point"], data=data)
     return {"scaling": wandb.plot.line(table, "thinking tokens", "accuracy", title="accuracy over thinking tokens")}
 

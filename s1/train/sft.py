@@ -74,7 +74,7 @@ def _run_trainer(
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    minutes = work.settings["checkpoint_every_minutes"]
+    minutes: Any = work.settings["checkpoint_every_minutes"]  # a number, or None
     location = _location(work)
     with stop_requests() as stop_requested:
         every_s = None if minutes is None else 60 * float(minutes)

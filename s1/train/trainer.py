@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from s1.config.schema import ConfigError, Train, TrainMethod
 from s1.records import TokenRow
@@ -21,7 +21,8 @@ from s1.train.checkpoints import Digests, Resume, newest_intact, publish_checkpo
 from s1.train.order import accumulation_steps, warmup_steps
 
 if TYPE_CHECKING:
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
 IGNORED = -100  # label of a token without loss
 
@@ -40,7 +41,7 @@ class TrainerHooks:
 
 def arguments_of(recipe: Train, hooks: TrainerHooks, settings: Mapping[str, Any], processes: int) -> SFTConfig:
     """Translate the recipe to TRL's arguments. Also initializes the process group."""
-    from trl import SFTConfig
+    from trl.trainer.sft_config import SFTConfig
 
     micro_batch = max(1, min(int(settings["micro_batch"]), recipe.batch_size // processes))
     recompute = bool(settings["gradient_checkpointing"])
@@ -90,7 +91,7 @@ def trainer_of(
     """Build a trainer that reads `rows` in `order`."""
     from datasets import Dataset
     from transformers import PrinterCallback
-    from trl import SFTTrainer
+    from trl.trainer.sft_trainer import SFTTrainer
 
     columns = {
         "input_ids": [row.input_ids for row in rows],
@@ -154,7 +155,8 @@ def _prepare_sharding(arguments: SFTConfig, recipe: Train) -> None:
         policy = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.float32
         )
-        arguments.fsdp_plugin_args["mixed_precision_policy"] = policy
+        plugin_arguments = cast(dict[str, Any], arguments.fsdp_plugin_args)  # which sharding has made
+        plugin_arguments["mixed_precision_policy"] = policy
     if recipe.method is not TrainMethod.QLORA:
         enable_fsdp_ram_efficient_loading()
 
@@ -189,4 +191,5 @@ def _agreed(trainer: SFTTrainer, *flags: bool) -> list[bool]:
     import torch
 
     mine = torch.tensor([[int(flag) for flag in flags]], device=trainer.accelerator.device)
-    return [bool(any_of) for any_of in trainer.accelerator.gather(mine).amax(dim=0).tolist()]
+    all_of_them = cast(torch.Tensor, trainer.accelerator.gather(mine))  # as what is gathered is one
+    return [bool(any_of) for any_of in all_of_them.amax(dim=0).tolist()]

@@ -54,7 +54,7 @@ def save_model(weights: Mapping[str, torch.Tensor], location: Location, recipe: 
     import torch
 
     model = _load(location, "float32" if recipe.lora else recipe.dtype, None)
-    target = model if recipe.lora is None else _with_adapters(model, recipe)
+    target: Any = model if recipe.lora is None else _with_adapters(model, recipe)
     missing, unexpected = target.load_state_dict(weights, strict=False)
     if unexpected or any("lora_" in name for name in missing):
         raise RuntimeError(f"trained weights do not fit the base model: {[*unexpected, *missing][:3]}")

@@ -82,7 +82,7 @@ def candidates(line: str) -> list[str]:
     try:
         found = set(_all(words[program + 1 :], current))
     except (SweepError, OSError):  # the line is wrong so far; the command itself will report it
-        found = set()
+        return []
     return sorted(each for each in found if each.startswith(current))
 
 
@@ -158,8 +158,8 @@ FINDERS: Mapping[str, Callable[[Sequence[str], Sequence[str]], Iterator[str]]] =
     "publish submission": _submission_paths,
     "stage": _stages,
     "result": _results,
-    "script": lambda *_: iter(("sft", "generate", "cpu")),
-    "shell": lambda *_: iter(SCRIPTS),
+    "script": lambda _given, _overrides: iter(("sft", "generate", "cpu")),
+    "shell": lambda _given, _overrides: iter(SCRIPTS),
 }
 
 

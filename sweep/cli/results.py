@@ -36,12 +36,12 @@ def list_results(console: Console, overrides: Sequence[str]) -> int:
 
 def _listed(result: Result, root: Root | None) -> Listed:
     manifest, is_there = result.manifest, root is None or root.is_there
-    product = manifest.content["stages"].get(manifest.artifact, {})
+    artifact = manifest.content["stages"].get(manifest.artifact or "")
     return Listed(
         name=result.name,
         digest=manifest.digest,
         points=manifest.content.get("points"),
-        finished_at=str(product.get("finished_at", "")),
+        finished_at=str(artifact.get("finished_at", "")) if artifact else "",
         size_bytes=size_of(result.path) if is_there else None,
         usd=float(manifest.content.get("usd", 0.0)),
         path=str(result.path),

@@ -12,6 +12,7 @@ from sweep.claims.holder import HolderState
 from sweep.console import Console, escape
 from sweep.core.pipeline import Launch
 from sweep.local.show import last_progress, read_progress
+from sweep.plain_values import is_list
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.lifecycle import SubmissionStatus
 from sweep.slurm.sbatch import log_name, requested_resources, walltime
@@ -140,8 +141,11 @@ def _probe_warnings(directory: SubmissionDirectory) -> list[str]:
         found = read_json(directory.probe_file).get("warnings")
     except (StoreError, OSError):
         return ["probe.json is damaged"]
-    warnings = found if isinstance(found, list) else []
-    return ["".join(each if each.isprintable() else "?" for each in str(warning)) for warning in warnings]
+    return [_printable(str(warning)) for warning in found] if is_list(found) else []
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _failures(directory: SubmissionDirectory, elements: Sequence[TaskStatus]) -> Iterator[str]:

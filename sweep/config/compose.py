@@ -21,9 +21,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cache, reduce
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import hydra
 from hydra.core.override_parser.types import Override
@@ -37,7 +37,6 @@ from sweep.config.escapes import decoded
 from sweep.config.extra_points import ExtraPoints, parse_extra_points, select_extra_points
 from sweep.config.interpolation import Resolver, pure_resolvers, refusal
 from sweep.config.overrides import (
-    COMMAND_FIELDS,
     Axis,
     as_list,
     axes_of,
@@ -52,6 +51,7 @@ from sweep.config.overrides import (
     refuse_misspelt_groups,
     refuse_two_experiments,
     sets_any,
+    written,
 )
 from sweep.config.own_conf import add_own_conf
 from sweep.config.recorded_command import command_of
@@ -121,7 +121,7 @@ def compose_entry(overrides: Sequence[str], config_directory: Path = CONFIG) -> 
     """Read the fields of the command only, such as store and results, without composing points. Raises InputError."""
     Guard().refuse_arguments(overrides)
     with _hydra(overrides, config_directory):
-        return _entry(_load([each.input_line for each in read(overrides)]).config)
+        return _entry(_load([written(each) for each in read(overrides)]).config)
 
 
 @contextmanager
@@ -181,7 +181,7 @@ def _declared(
     declared = read(first.declared)
     refuse_impossible_axes(declared)
     single = [
-        Axis(field_of(each), (each.input_line,), is_composed=True) for each in declared if not each.is_sweep_override()
+        Axis(field_of(each), (written(each),), is_composed=True) for each in declared if not each.is_sweep_override()
     ]
     own = [axis for axis in [*axes_of(declared), *single] if axis.field not in taken]
     lines, notes = select_extra_points([parse_extra_points(text) for text in entry.also], given, are_typed)
@@ -193,11 +193,6 @@ def _extra_points(load: Load, line: ExtraPoints, given: Sequence[Override], axes
     others = [axis for axis in axes if not line.sets(axis)]
     fixed, set_in_place = line.fixed_beside(others)
     return _grid(load, [*fixed_overrides(given), *fixed], [*others, *line.axes, *set_in_place])
-
-
-def _is_choice(override: Override) -> bool:
-    """Whether an override fixes a group option or a value of the points, and is neither experiment nor axis."""
-    return not (sets_any(override, (*COMMAND_FIELDS, "experiment")) or override.is_sweep_override())
 
 
 @dataclass(frozen=True)
@@ -215,8 +210,15 @@ class Loaded:
         if field in self.choices:
             return self.choices[field]
         if self.plain is not None:
-            return reduce(lambda place, name: (place or {}).get(name), field.split("."), self.plain)
+            return _value_at(self.plain, field)
         return _plain(OmegaConf.select(self.config, field))
+
+
+def _value_at(plain: Mapping[str, Any], field: str) -> Json:
+    value: Any = plain
+    for name in field.split("."):
+        value = value.get(name) if value else None
+    return value
 
 
 Load: TypeAlias = Callable[[tuple[str, ...]], Loaded]  # _load, cached
@@ -229,10 +231,11 @@ def _load(overrides: Sequence[str]) -> Loaded:
         raise InputError(ENVIRONMENT_COPIED.format(error)) from None
     if copied := _raw(config.hydra.job.env_copy):
         raise InputError(ENVIRONMENT_COPIED.format(copied))
-    params = _raw(config.hydra.sweeper.params) if config.hydra.sweeper.params else {}
+    params: Mapping[str, object] = _raw(config.hydra.sweeper.params) if config.hydra.sweeper.params else {}
+    chosen: Mapping[str, str] = _raw(config.hydra.runtime.choices)
     loaded = Loaded(
         config=config,
-        choices={place.rpartition("@")[2]: option for place, option in _raw(config.hydra.runtime.choices).items()},
+        choices={place.rpartition("@")[2]: option for place, option in chosen.items()},
         declared=tuple(f"{field}={'null' if choices is None else choices}" for field, choices in params.items()),
         is_multirun=config.hydra.mode is RunMode.MULTIRUN,
     )
@@ -288,7 +291,7 @@ def pipeline_of(name: str, *needed: str) -> Pipeline:
         raise InputError(f"pipeline {name}: no such module. Name a pipeline, such as s1.pipeline.")
     if missing := [each for each in needed if not hasattr(module, each)]:
         raise InputError(f"pipeline {name}: not a pipeline: it has no {missing[0]}. Name one, such as s1.pipeline.")
-    return module
+    return cast(Pipeline, module)  # a module is one by what it defines, which was just looked for
 
 
 def _typed_points(
@@ -296,7 +299,9 @@ def _typed_points(
 ) -> tuple[tuple[Any, ...], tuple[Mapping[str, Json], ...]]:
     """All distinct points, and the values each sets at `fields`. Raises InputError with the faults of all points."""
     schema, guard = pipeline_of(pipeline, "Point").Point, Guard()
-    points, values, faults = {}, {}, {}
+    points: dict[str, object] = {}
+    values: dict[str, Mapping[str, Json]] = {}
+    faults: dict[str, None] = {}
     for each in loaded:
         content = {name: value for name, value in (each.plain or {}).items() if name not in ENTRY_FIELDS}
         try:

@@ -15,13 +15,14 @@ import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
 from sweep.errors import InputError
 from sweep.places import own_conf
+from sweep.plain_values import is_list, is_table
 
 PURE = ("oc.create", "oc.decode", "oc.deprecated", "oc.dict.keys", "oc.dict.values", "oc.select")
 REFUSED = re.compile(r"Unsupported interpolation type ([\w.\-]+)")
@@ -32,12 +33,14 @@ FILES_NAMED = 2
 @contextmanager
 def pure_resolvers() -> Generator[None]:
     """Inside the block, OmegaConf has only the pure resolvers."""
-    known = BaseContainer._resolvers  # OmegaConf has no public list; Hydra saves and restores it the same way
-    BaseContainer._resolvers = {name: resolver for name, resolver in known.items() if name in PURE}
+    # OmegaConf has no public list; Hydra saves and restores it the same way.
+    known = BaseContainer._resolvers  # pyright: ignore[reportPrivateUsage]
+    pure = {name: resolver for name, resolver in known.items() if name in PURE}
+    BaseContainer._resolvers = pure  # pyright: ignore[reportPrivateUsage]
     try:
         yield
     finally:
-        BaseContainer._resolvers = known
+        BaseContainer._resolvers = known  # pyright: ignore[reportPrivateUsage]
 
 
 def refusal(error: BaseException, config_directory: Path, typed: Sequence[str]) -> InputError | None:
@@ -103,7 +106,8 @@ class Resolver:
         if known not in self._known:
             for field, value in read.items():
                 OmegaConf.update(self._config, field, value, merge=True)
-            self._known[known] = OmegaConf.to_container(self._config, resolve=True, throw_on_missing=True)
+            resolved = OmegaConf.to_container(self._config, resolve=True, throw_on_missing=True)
+            self._known[known] = cast(dict[str, Any], resolved)  # as it is of a DictConfig
         return _replaced(self._known[known], {field: values[field] for field in values if field not in read})
 
     def _reads(self, field: str) -> bool:
@@ -147,13 +151,13 @@ def names(text: str, field: str) -> bool:
     return is_computed and re.search(rf"\b{re.escape(field.partition('.')[0])}\b", text) is not None
 
 
-def texts_of(value: Any) -> Iterator[str]:
+def texts_of(value: object) -> Iterator[str]:
     """All strings in plain nested values."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict):
+    elif is_table(value):
         for inner in value.values():
             yield from texts_of(inner)
-    elif isinstance(value, list):
+    elif is_list(value):
         for inner in value:
             yield from texts_of(inner)

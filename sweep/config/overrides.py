@@ -8,7 +8,7 @@ budget.waits=geomspace(8,256,32)                         an axis on a log scale:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +25,10 @@ from sweep.hydra_errors import plain_message
 from sweep.suggestions import nearest, unknown
 
 
-def geomspace(low: int, high: int, points: int) -> list[int]:
+def geomspace(low: object, high: object, points: object) -> list[int]:
     """Integers, evenly spaced on a log scale, strictly increasing. Raises InputError if there are not enough."""
     call = f"geomspace({low},{high},{points})"
-    if not all(isinstance(each, int) for each in (low, high, points)):
+    if not (isinstance(low, int) and isinstance(high, int) and isinstance(points, int)):
         raise InputError(
             f"{call}: not whole numbers. Give low, high and the number of points, such as geomspace(8,256,32)."
         )
@@ -79,8 +79,18 @@ def _read(line: str) -> str:
 def parse_overrides(lines: Sequence[str]) -> list[Override]:
     """Overrides whose escapes are decoded, as Hydra's grammar reads them."""
     functions = create_functions()
-    functions.register("geomspace", lambda low, high, points: ChoiceSweep(list=geomspace(low, high, points)))
+    # A lambda, as Hydra checks arguments against the annotations of a function and cannot read them as strings.
+    axis: Callable[[object, object, object], ChoiceSweep] = lambda low, high, points: ChoiceSweep(  # noqa: E731
+        list=[*geomspace(low, high, points)]
+    )
+    functions.register("geomspace", axis)
     return OverridesParser(functions, GlobalHydra.instance().config_loader()).parse_overrides(list(lines))
+
+
+def written(override: Override) -> str:
+    """The override as it was written."""
+    assert override.input_line is not None  # Hydra's parser sets it; only overrides made otherwise have none
+    return override.input_line
 
 
 def field_of(override: Override) -> str:
@@ -94,7 +104,7 @@ def sets_any(override: Override, names: Sequence[str]) -> bool:
 
 
 def fixed_overrides(overrides: Sequence[Override]) -> list[str]:
-    return [each.input_line for each in overrides if not each.is_sweep_override()]
+    return [written(each) for each in overrides if not each.is_sweep_override()]
 
 
 def axes_of(overrides: Sequence[Override]) -> list[Axis]:
@@ -117,7 +127,7 @@ def single_axis(override: Override) -> Axis | None:
     """A plain value as an axis with one choice; None for an axis or an override that Hydra must compose."""
     if override.is_sweep_override() or not _is_plain(override, [override.value()]):
         return None
-    return Axis(field_of(override), (override.input_line,), is_composed=False)
+    return Axis(field_of(override), (written(override),), is_composed=False)
 
 
 def _is_plain(override: Override, values: Iterable[object]) -> bool:
@@ -130,7 +140,7 @@ def _is_plain(override: Override, values: Iterable[object]) -> bool:
 def refuse_two_experiments(given: Sequence[Override]) -> None:
     named = [each for each in given if each.key_or_group == "experiment"]
     if len(named) > 1 or any(each.is_sweep_override() for each in named):
-        names = ", ".join(each.input_line for each in named)
+        names = ", ".join(written(each) for each in named)
         raise InputError(f"{names}: two experiments in one command would lose their axes. Run one command for each.")
 
 
@@ -152,7 +162,7 @@ def _impossible(given: Sequence[Override]) -> Iterator[str]:
             yield f"{axis.input_line}: a Hydra setting has one value per command. Give one."
         if sets_any(axis, COMMAND_FIELDS):
             yield f"{axis.input_line}: several values, but a command has one {field_of(axis)}. Give one."
-        again = [each.input_line for each in given if each is not axis and field_of(each) == field_of(axis)]
+        again = [written(each) for each in given if each is not axis and field_of(each) == field_of(axis)]
         if again:
             yield f"{axis.input_line} {again[0]}: {field_of(axis)} is set twice. Write one list of all its values."
 

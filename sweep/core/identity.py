@@ -19,9 +19,10 @@ import math
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, TypeAlias
+from typing import Any, NotRequired, TypeAlias, TypedDict
 
 from sweep.errors import SweepError
+from sweep.plain_values import is_list, is_mapping
 
 KEY_CHARACTERS = 12
 SHORT_DIGEST_CHARACTERS = 4  # in tables; 12 in data files
@@ -29,11 +30,28 @@ SHORT_DIGEST_CHARACTERS = 4  # in tables; 12 in data files
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
+class CodeIdentity(TypedDict):
+    """The code of a stage whose code is part of what it is."""
+
+    files: Mapping[str, str]  # digests of the source it reaches, by path
+    packages: Mapping[str, str | None]  # versions
+
+
+class Identity(TypedDict):
+    """Everything that the key of a stage depends on."""
+
+    name: str
+    version: int
+    config: Json
+    inputs: Mapping[str, list[str]]  # keys, by role
+    code: NotRequired[CodeIdentity]
+
+
 class IdentityError(SweepError, TypeError):
     """A value without a stable identity."""
 
 
-def canonical(value: Any, where: str = "config") -> Json:
+def canonical(value: object, where: str = "config") -> Json:
     """Convert `value` to plain JSON; errors name it as `where`."""
     if isinstance(value, Enum):
         return canonical(value.value, where)
@@ -41,21 +59,21 @@ def canonical(value: Any, where: str = "config") -> Json:
         return value
     if isinstance(value, float):
         return _finite(value, where)
-    if isinstance(value, list | tuple):
+    if is_list(value):
         return [canonical(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return {_text(name, where): canonical(item, f"{where}.{name}") for name, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _fields(value, where)
+        return canonical_fields(value, where)
     raise IdentityError(f"{where} {value!r}: a {type(value).__name__} has no stable identity. {_fix_for(value)}")
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: object) -> str:
     """One line of JSON with sorted keys; equal values give the same text on every machine."""
     return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def key_of(value: Any) -> str:
+def key_of(value: object) -> str:
     """The first 12 hex digits of the sha256 of the canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()[:KEY_CHARACTERS]
 
@@ -71,7 +89,8 @@ def shortened(citation: str) -> str:
     return f"{address}{at}{digest[:SHORT_DIGEST_CHARACTERS]}"
 
 
-def _fields(value: Any, where: str) -> dict[str, Json]:
+def canonical_fields(value: Any, where: str = "config") -> dict[str, Json]:
+    """The same of a dataclass: always a table."""
     kept: dict[str, Json] = {}
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)

@@ -68,7 +68,8 @@ class Launch:
     gpu_type: Text | None = None  # GPU type of --gres, such as h100; null: any
     sbatch: tuple[Text, ...] = ()  # more options, as they stand on #SBATCH lines, such as --reservation=friday
     without: tuple[Text, ...] = ()  # options of ours that the site does not allow, such as --mem or --exclusive
-    minutes: Mapping[Text, Count] = field(default_factory=dict)  # walltime limit of each batch script, in minutes
+    # walltime limit of each batch script, in minutes
+    minutes: Mapping[Text, Count] = field(default_factory=dict[str, int])
     cpus: Count = 4  # CPUs of a stage without GPUs
     memory_gib: Count | None = 16  # memory of a stage without GPUs; null: all that a node has
     cpus_per_gpu: Count = 8  # CPUs for each GPU
@@ -150,7 +151,7 @@ class SharedReport:
 class Pipeline(Protocol):
     """Interface that a pipeline module implements."""
 
-    Point: type
+    Point: type[Any]  # a frozen dataclass
 
     def graph(self, points: Sequence[Any], request: SweepRequest) -> Graph:
         """Plan all points together."""

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from sweep.errors import SweepError
 from sweep.places import EXPORTED, PROJECT
@@ -22,7 +22,33 @@ from sweep.secrets import Secrets, redacted
 DISTRIBUTION = "s1-sweep"
 
 
-def provenance() -> dict[str, Any]:
+class GitState(TypedDict):
+    """Commit and uncommitted diff of the code."""
+
+    commit: str | None  # None: unknown
+    diff: str | None
+    problem: NotRequired[str]  # why git gave no answer
+    redacted_lines: NotRequired[int]  # of the diff
+
+
+class Host(TypedDict):
+    name: str
+    platform: str
+    cpus: int | None
+    python: str
+
+
+class Provenance(TypedDict):
+    """Where an artifact came from."""
+
+    argv: list[str]
+    version: NotRequired[str | None]
+    git: GitState
+    host: Host
+    packages: dict[str, str]  # versions
+
+
+def provenance() -> Provenance:
     """Commit, uncommitted diff, argv, package versions and host of this process, with secrets redacted."""
     return {
         "argv": [redacted(each) for each in sys.argv],
@@ -42,7 +68,7 @@ class GitError(SweepError, RuntimeError):
     """Git failed; the message is one line."""
 
 
-def git_state() -> dict[str, Any]:
+def git_state() -> GitState:
     """Commit and diff of the code; None for what is unknown. Exported code has those of its original checkout.
 
     The diff is redacted, and `redacted_lines` counts the changed lines (sweep/redaction.py). Without a checkout, or if
@@ -60,7 +86,7 @@ def git_state() -> dict[str, Any]:
         return {"commit": None, "diff": None, "problem": str(error)}
 
 
-def _without_keys(state: dict[str, Any]) -> dict[str, Any]:
+def _without_keys(state: GitState) -> GitState:
     if not state["diff"]:
         return state
     found = Secrets.here().without_keys(state["diff"])

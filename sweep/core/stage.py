@@ -33,11 +33,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from sweep.core.identity import KEY_CHARACTERS, Json, canonical, cite, key_of
+from sweep.core.identity import KEY_CHARACTERS, CodeIdentity, Identity, Json, canonical, cite, key_of
 from sweep.hashing import sha256_of
 from sweep.source.memo import remembered_source
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", covariant=True)
 Summary: TypeAlias = Mapping[str, float | int | str | None]
 
 
@@ -107,14 +107,12 @@ class Stage:
     packages: tuple[str, ...] = ()  # distributions whose versions are in the key of a FINAL stage
     is_remote: bool = False  # made from remote data, such as a hub dataset: never remade only to compare
 
-    def identity(self) -> dict[str, Json]:
+    def identity(self) -> Identity:
         """Everything that the key depends on, as JSON."""
-        inputs = {role: [each.key for each in inputs] for role, inputs in self.inputs.items()}
-        return (
-            {**self._requested(inputs), "code": self._code()}
-            if self.code is CodePolicy.FINAL
-            else self._requested(inputs)
-        )
+        requested = self._requested({role: [each.key for each in inputs] for role, inputs in self.inputs.items()})
+        if self.code is CodePolicy.FINAL:
+            requested["code"] = self._code()
+        return requested
 
     @cached_property
     def key(self) -> str:
@@ -131,17 +129,17 @@ class Stage:
         """Every function that contributes to its artifact."""
         return tuple(dict.fromkeys([self.run, *(shard.run for shard in self.shards), *self.code_roots]))
 
-    def _requested(self, inputs: Mapping[str, list[str]]) -> dict[str, Json]:
+    def _requested(self, inputs: Mapping[str, list[str]]) -> Identity:
         return {
             "name": self.name,
             "version": self.version,
             "config": canonical(self.config),
-            "inputs": canonical(inputs),
+            "inputs": inputs,
         }
 
-    def _code(self) -> dict[str, Json]:
+    def _code(self) -> CodeIdentity:
         """Digests of its source and versions of its packages. Raises SourceError if its function does not exist."""
-        files = canonical(remembered_source((self.run, *self.code_roots)))
+        files = dict(remembered_source((self.run, *self.code_roots)))
         return {"files": files, "packages": {name: installed_version(name) for name in self.packages}}
 
     @property

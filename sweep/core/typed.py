@@ -11,15 +11,19 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import InputError
+from sweep.plain_values import is_list, is_mapping
 from sweep.redaction import key_in
 from sweep.suggestions import nearest, unknown
 
-Typed = TypeVar("Typed")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Typed = TypeVar("Typed", bound="DataclassInstance")
 QUOTED = re.compile(r"'([^']*)'")
 OUT_OF_RANGE = {  # by pydantic's error type: what is wrong, before the bound; what to do
     "greater_than": ("not above", "Raise it."),
@@ -29,14 +33,14 @@ OUT_OF_RANGE = {  # by pydantic's error type: what is wrong, before the bound; w
 }
 
 
-def typed(schema: type[Typed], value: Mapping[str, Any]) -> Typed:
+def typed(schema: type[Typed], value: object) -> Typed:
     """Build `schema` from nested mappings. Raises InputError with one line per fault."""
     if infinite := [
         f"{path} {number}: not a finite number. Correct the value." for path, number in _infinite(value, "")
     ]:
         raise InputError("\n".join(infinite))
     try:
-        built = _adapter(schema).validate_python(value)
+        built: Typed = _adapter(schema).validate_python(value)
     except ValidationError as error:
         raise InputError("\n".join(dict.fromkeys(_fault(each) for each in error.errors()))) from None
     plain = dataclasses.asdict(built)
@@ -46,7 +50,7 @@ def typed(schema: type[Typed], value: Mapping[str, Any]) -> Typed:
 
 
 @cache
-def _adapter(schema: type[Typed]) -> TypeAdapter[Typed]:
+def _adapter(schema: type[Any]) -> TypeAdapter[Any]:
     """Cached per schema: building an adapter takes a hundred times as long as checking a point."""
     return TypeAdapter(schema)
 
@@ -57,9 +61,9 @@ def no_such_field(path: str, known: Sequence[str]) -> str:
     return unknown(path, "field", name, known, prefix=f"{parent}." if parent else "")
 
 
-def _unknown(given: Any, built: Any, where: str) -> Iterator[str]:
+def _unknown(given: object, built: object, where: str) -> Iterator[str]:
     """Fields of the input that the schema ignored."""
-    if not isinstance(given, Mapping) or not isinstance(built, Mapping):
+    if not is_mapping(given) or not is_mapping(built):
         return
     for name, inner in given.items():
         path = f"{where}{name}"
@@ -69,7 +73,7 @@ def _unknown(given: Any, built: Any, where: str) -> Iterator[str]:
             yield from _unknown(inner, built[name], f"{path}.")
 
 
-def _infinite(given: Any, where: str) -> Iterator[tuple[str, float]]:
+def _infinite(given: object, where: str) -> Iterator[tuple[str, float]]:
     """Numbers that are NaN or infinite, with their paths."""
     for path, inner in _inner(given, where):
         if isinstance(inner, float) and not math.isfinite(inner):
@@ -77,7 +81,7 @@ def _infinite(given: Any, where: str) -> Iterator[tuple[str, float]]:
         yield from _infinite(inner, path)
 
 
-def _booleans(given: Any, built: Any, where: str) -> Iterator[str]:
+def _booleans(given: object, built: object, where: str) -> Iterator[str]:
     """Errors for true and false in number fields, where they would count as 1 and 0."""
     for path, inner in _inner(given, where):
         converted = _at(built, path.rpartition(".")[2])
@@ -86,17 +90,17 @@ def _booleans(given: Any, built: Any, where: str) -> Iterator[str]:
         yield from _booleans(inner, converted, path)
 
 
-def _at(built: Any, name: str) -> Any:
-    if isinstance(built, Mapping):
+def _at(built: object, name: str) -> object:
+    if is_mapping(built):
         return built.get(name)
-    return built[int(name)] if isinstance(built, list | tuple) else None
+    return built[int(name)] if is_list(built) else None
 
 
-def _inner(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+def _inner(value: object, where: str) -> Iterator[tuple[str, object]]:
     """Items of a mapping or list, with their paths."""
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         yield from ((f"{where}.{name}" if where else str(name), inner) for name, inner in value.items())
-    elif isinstance(value, list | tuple):
+    elif is_list(value):
         yield from ((f"{where}.{index}", inner) for index, inner in enumerate(value))
 
 

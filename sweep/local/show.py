@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from sweep.console import Console, escape
-from sweep.core.identity import Json, canonical
 from sweep.core.interrupt import EXIT_REQUEUE
 from sweep.core.pipeline import CostEstimate, Graph
 from sweep.core.stage import Stage
@@ -25,6 +23,7 @@ from sweep.plan.planning import Planned
 from sweep.printable import printable
 from sweep.results.publish import Published
 from sweep.store.directory import Store
+from sweep.store.documents import StageJson
 from sweep.store.status_files import failure_line, failure_message
 from sweep.worker.stall import SHOWN_S, age_s
 
@@ -50,7 +49,7 @@ def show_plan(console: Console, graph: Graph, found: Planned, store: Store) -> N
     table = Table(box=None, header_style="dim", pad_edge=False)
     for heading in ("stage", "run", "why", "tokens", "time", "USD"):
         table.add_column(heading, justify="left" if heading in ("stage", "why") else "right")
-    made: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+    made: dict[str, Mapping[str, StageJson]] = {}
     for units in _together(plan.units):
         name, stages = units[0].name, [stage for unit in units for stage in unit.stages]
         if name not in made:
@@ -109,7 +108,7 @@ def _together(units: Sequence[Unit]) -> list[list[Unit]]:
     return list(groups.values())
 
 
-def _why(stages: Sequence[Stage], workers: int, made: Mapping[str, Mapping[str, Any]], again: Mapping[str, str]) -> str:
+def _why(stages: Sequence[Stage], workers: int, made: Mapping[str, StageJson], again: Mapping[str, str]) -> str:
     side_by_side = f"{workers} workers" if workers > 1 else ""
     label = _some([stage.label for stage in stages if stage.label])
     reason = next((again[stage.address] for stage in stages if stage.address in again), None)
@@ -120,9 +119,9 @@ def _why(stages: Sequence[Stage], workers: int, made: Mapping[str, Mapping[str, 
     )
 
 
-def _code_changed(stages: Sequence[Stage], made: Mapping[str, Mapping[str, Any]]) -> str | None:
+def _code_changed(stages: Sequence[Stage], made: Mapping[str, StageJson]) -> str | None:
     """Changed files compared with the most similar code that made the same stage; None if none did."""
-    here = flatten(canonical(stages[0].identity().get("code", {})))
+    here = flatten(stages[0].identity().get("code", {}))
     same = [each for each in made.values() if each.get("request_key") == stages[0].request_key]
     if not same:
         return None
@@ -131,7 +130,7 @@ def _code_changed(stages: Sequence[Stage], made: Mapping[str, Mapping[str, Any]]
     return f"{what}, {len(stages)} {'stage is' if len(stages) == 1 else 'stages are'} made again"
 
 
-def _differing(here: Mapping[str, Json], there: Mapping[str, Json]) -> list[str]:
+def _differing(here: Mapping[str, object], there: Mapping[str, object]) -> list[str]:
     """Names of files and packages that differ."""
     return sorted(name.split(".", 1)[-1] for name in {**there, **here} if there.get(name) != here.get(name))
 
@@ -146,7 +145,7 @@ def _departure(difference: ConfigChange | None) -> str:
     return f"nearest {difference.nearest_key}: {_some(changed, DIFFERENCES_SHOWN)}"
 
 
-def _short(value: Json) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= VALUE_CHARACTERS else f"{text[: VALUE_CHARACTERS - 3]}..."
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from sweep.claims.claim import is_at_work
 from sweep.core.identity import KEY_CHARACTERS
@@ -23,6 +22,7 @@ from sweep.slurm.submission import pending_stages
 from sweep.store.attempt import copy_faults, restorable
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, StoreError, description_faults
+from sweep.store.documents import Place, StageJson
 from sweep.store.temporary import is_abandoned, is_token
 
 SHARED = "shared"
@@ -40,7 +40,7 @@ def take_inventory(store: Store, results: Path) -> Inventory:
             described = description(directory)
         except StoreError as error:
             faults.append(str(error))
-            described = {}
+            described = None
         stages.append(_entry(directory, described, directory.address in queued))
     rooted, unreadable = _rooted_stages(store, results)
     return Inventory(
@@ -66,8 +66,8 @@ def shared_folders(store: Store) -> list[Path]:
     return _folders(store.root / SHARED)
 
 
-def description(directory: StageDirectory) -> Mapping[str, Any]:
-    """Read stage.json; empty if everything was set aside. Raises StoreError if it is missing or damaged."""
+def description(directory: StageDirectory) -> StageJson | None:
+    """Read stage.json; None if everything was set aside. Raises StoreError if it is missing or damaged."""
     described = _read_description(directory)
     if described and (faults := description_faults(directory, described)):
         raise StoreError(
@@ -76,12 +76,12 @@ def description(directory: StageDirectory) -> Mapping[str, Any]:
     return described
 
 
-def _read_description(directory: StageDirectory) -> Mapping[str, Any]:
+def _read_description(directory: StageDirectory) -> StageJson | None:
     if directory.stage_file.exists():
         return directory.read_stage()
     if directory.is_done:
         raise StoreError(f"{directory.stage_file}: missing. Run python -m sweep store check --repair to rewrite it.")
-    return {}
+    return None
 
 
 def damage(directory: StageDirectory) -> list[str]:
@@ -114,18 +114,20 @@ def _length(path: Path) -> int:
     return 0
 
 
-def _entry(directory: StageDirectory, described: Mapping[str, Any], is_queued: bool) -> StageEntry:
+def _entry(directory: StageDirectory, described: StageJson | None, is_queued: bool) -> StageEntry:
     """Queued stages count as locked, because a lock held on another node may not be visible here."""
     locked = is_at_work(directory.path)
-    inputs = [place for places in described.get("inputs", {}).values() for place in places]
-    shards = [] if directory.is_done else described.get("shards", [])  # a finished stage does not need them
+    places: list[Place] = []
+    if described is not None:
+        places += [place for places in described["inputs"].values() for place in places]
+        places += [] if directory.is_done else described["shards"]  # a finished stage does not need them
     return StageEntry(
         address=directory.address,
         state=_state(directory, locked),
         size_bytes=size_of(directory.path),
-        inputs=frozenset(place["stage"] for place in [*inputs, *shards] if "stage" in place),
-        batch=described.get("batch"),
-        label=described.get("label", ""),
+        inputs=frozenset(place["stage"] for place in places if "stage" in place),
+        batch=None if described is None else described["batch"],
+        label="" if described is None else described.get("label", ""),
         is_locked=locked or is_queued,
         leftovers={path.name: size_of(path) for path in _leftovers(directory)},
         superseded={path.name: SupersededArtifact(size_of(path), _digest(path)) for path in _superseded(directory)},

@@ -22,6 +22,7 @@ from sweep.results.roots import roots
 from sweep.store.attempt import renew_copy, restore, restore_description, set_aside
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, StoreError
+from sweep.store.documents import RecordJson
 
 
 class Repair(Enum):
@@ -74,7 +75,7 @@ class Unchecked:
 
 def unchecked(store: Store) -> Unchecked:
     """Count the artifacts of earlier versions in a store."""
-    records = []
+    records: list[RecordJson] = []
     for directory in stage_directories(store):
         with suppress(StoreError):  # not finished, or reported as damaged
             records.append(directory.read_record())
@@ -117,7 +118,9 @@ def _suspects(store: Store, pipeline: Pipeline) -> Iterator[_Suspect]:
         faults, repair = partial(damage, directory), partial(_repair_stage, directory)
         yield _Suspect(directory.address, is_at_work, faults, repair)
         with suppress(StoreError):  # reported as damaged
-            busy |= {description(directory).get("batch")} if is_at_work else set()
+            described = description(directory) if is_at_work else None
+            if described is not None:
+                busy.add(described["batch"])
     for folder in shared_folders(store):
         faults, repair = partial(_shared_faults, pipeline, folder), partial(_repair_shared, pipeline, folder)
         yield _Suspect(f"shared/{folder.name}", folder.name in busy, faults, repair)

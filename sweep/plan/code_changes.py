@@ -29,6 +29,7 @@ from sweep.source.memo import remembered_source
 from sweep.store.checksums import FileState, file_states
 from sweep.store.directory import StageDirectory as Directory
 from sweep.store.directory import Store, StoreError, describe, write_json
+from sweep.store.documents import SourceJson
 from sweep.store.status_files import failure_message
 from sweep.store.temporary import token
 
@@ -63,8 +64,8 @@ def code_report(found: Planned, store: Store) -> CodeReport:
         shard.address for whole in found.stages for shard in whole.shards
     }  # covered by the stage that merges them
     finished = [stage for stage in found.stages if stage.address not in shards and _is_reused(stage, found, store)]
-    read = {stage.address: _read(store.directory(stage)) for stage in finished}
-    changes = [change for stage in finished if (change := _change(stage, read[stage.address]))]
+    sources = {stage.address: _source_of(store.directory(stage)) for stage in finished}
+    changes = [change for stage in finished if (change := _change(stage, sources[stage.address]))]
     expensive = [each for each in changes if each.stage.code is CodePolicy.EXPENSIVE]
     upstream = [each for each in changes if each.stage.code is CodePolicy.UPSTREAM]
     differing, unchecked = _compare([each for each in upstream if each.stage.address not in found.stale], store)
@@ -75,7 +76,7 @@ def code_report(found: Planned, store: Store) -> CodeReport:
             *_lines(unchecked),
             *_stale_lines([stage for stage in finished if stage.address in found.stale], found.stale),
         ),
-        unknown=sum(not record.get("source") for record in read.values()),
+        unknown=sum(not source for source in sources.values()),
     )
 
 
@@ -85,17 +86,16 @@ def _is_reused(stage: Stage, found: Planned, store: Store) -> bool:
     return stage.code is not CodePolicy.FINAL and not is_made and store.is_done(stage)
 
 
-def _read(directory: Directory) -> Mapping[str, object]:
-    try:
-        return directory.read_record()
-    except StoreError:  # the plan reports the damage
-        return {}
+def _source_of(directory: Directory) -> SourceJson | None:
+    """The code that its record names."""
+    with suppress(StoreError):  # the plan reports the damage
+        return directory.read_record().get("source")
+    return None
 
 
-def _change(stage: Stage, record: Mapping[str, object]) -> Change | None:
+def _change(stage: Stage, source: SourceJson | None) -> Change | None:
     """Compare with the roots in its record, so that sharding does not count as a change of code."""
-    source = record.get("source")
-    if not isinstance(source, dict) or not source["files"]:
+    if not source or not source["files"]:
         return None
     now = _source(tuple(source["roots"])) or _source(stage.roots) or {}
     files = changed_files(source["files"], now)
@@ -131,7 +131,7 @@ def _compare(changes: Sequence[Change], store: Store) -> tuple[list[tuple[Change
         if isinstance(files, str):
             unchecked.append(replace(change, unchecked=files))
             continue
-        artifacts = changed_files(_hashes(directory.read_record()["files"]), _hashes(files))
+        artifacts = changed_files(_hashes(directory.read_record().get("files", {})), _hashes(files))
         with suppress(OSError):  # a read-only store: compared again next time
             write_json(directory.same_code_file, sealed({**_remembered(directory), change.code: artifacts}))
         differing += [(change, artifacts)] if artifacts else []

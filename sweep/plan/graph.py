@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sweep.core.identity import Json
+from sweep.core.identity import Identity
 from sweep.core.stage import Stage
 from sweep.errors import SweepError
+from sweep.plain_values import is_table
 
 
 class PlanError(SweepError, ValueError):
@@ -95,10 +95,10 @@ class ConfigChange:
     """Differences between a stage and the most similar finished one."""
 
     nearest_key: str
-    fields: Mapping[str, tuple[Json, Json]]  # by path: (finished stage, this stage)
+    fields: Mapping[str, tuple[object, object]]  # by path: (finished stage, this stage)
 
 
-def explain(identity: Mapping[str, Any], made: Mapping[str, Mapping[str, Any]]) -> ConfigChange | None:
+def explain(identity: Identity, made: Mapping[str, Identity]) -> ConfigChange | None:
     """Compare with the finished stage (identity by key) that differs in the fewest fields; None if there is none."""
     here = flatten(identity)
     best: ConfigChange | None = None
@@ -110,9 +110,9 @@ def explain(identity: Mapping[str, Any], made: Mapping[str, Mapping[str, Any]]) 
     return best
 
 
-def flatten(value: Json, prefix: str = "") -> dict[str, Json]:
+def flatten(value: object, prefix: str = "") -> dict[str, object]:
     """Flatten nested JSON to dotted names."""
-    if isinstance(value, dict) and value:
+    if is_table(value) and value:
         return {
             name: leaf for field, inner in value.items() for name, leaf in flatten(inner, f"{prefix}{field}.").items()
         }

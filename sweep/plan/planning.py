@@ -23,6 +23,7 @@ from sweep.plan.graph import Plan, plan
 from sweep.store.attempt import point_to, published_before, records, restorable, restore, set_aside
 from sweep.store.checksums import Inodes
 from sweep.store.directory import OUT, StageDirectory, Store, StoreError, describe, write_json
+from sweep.store.documents import RecordJson
 from sweep.store.generations import renew_shared, supersede
 
 REDO = "redo"
@@ -120,9 +121,9 @@ class _Inspection:
     stale: dict[str, str] = field(default_factory=dict[str, str])
     restored: list[str] = field(default_factory=list[str])
     hashed: dict[str, Inodes] = field(default_factory=dict[str, Inodes])
-    records: dict[str, Mapping[str, object] | None] = field(
-        default_factory=dict[str, Mapping[str, object] | None]
-    )  # None: not finished, or damaged
+    records: dict[str, RecordJson | None] = field(  # None: not finished, or damaged
+        default_factory=dict[str, RecordJson | None]
+    )
 
     def judge(self, stage: Stage) -> None:
         """Decide whether a finished stage is made again; its inputs must be judged before."""
@@ -161,10 +162,10 @@ class _Inspection:
         elif earlier := sorted(directory.path.glob("damaged-*")):
             self.damaged[stage.address] = f"set aside before, in {earlier[-1].name}/"
 
-    def _changed_input(self, stage: Stage, record: Mapping[str, object]) -> str | None:
+    def _changed_input(self, stage: Stage, record: RecordJson) -> str | None:
         """The first input that changed since this stage read it."""
         read = record.get("inputs", {})
-        for each in stage.dependencies() if isinstance(read, dict) else ():
+        for each in stage.dependencies():
             before, now = read.get(each.address), self._digest(each) if each.address in read else None
             if before is not None and now is not None and before != now:
                 return f"{shortened(cite(each.address, before))} was read, but it is @{now[:4]} now"
@@ -174,12 +175,12 @@ class _Inspection:
         record = self._record(stage)
         return None if record is None else self.store.directory(stage).digest_by(record)
 
-    def _record(self, stage: Stage) -> Mapping[str, object] | None:
+    def _record(self, stage: Stage) -> RecordJson | None:
         if stage.address not in self.records:
             self.records[stage.address] = self._read(stage)
         return self.records[stage.address]
 
-    def _read(self, stage: Stage) -> Mapping[str, object] | None:
+    def _read(self, stage: Stage) -> RecordJson | None:
         directory = self.store.directory(stage)
         with suppress(StoreError, OSError):  # not finished, or damaged
             return directory.read_record()

@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweep.core.pipeline import Graph
 from sweep.core.stage import Stage
@@ -26,6 +25,7 @@ from sweep.results.roots import write_root
 from sweep.store.attempt import forget_hashes
 from sweep.store.checksums import FileState, changed_files_by_hash, file_states
 from sweep.store.directory import StageDirectory, Store, StoreError, write_json
+from sweep.store.documents import ManifestJson, RecordJson
 from sweep.store.temporary import is_abandoned, remove, token
 
 IN_THE_WAY = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
@@ -34,7 +34,7 @@ IN_THE_WAY = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
 @dataclass(frozen=True)
 class Published:
     path: Path  # result directory
-    manifest: Mapping[str, Any]
+    manifest: ManifestJson
     warnings: tuple[str, ...] = ()  # one line each
 
 
@@ -69,7 +69,7 @@ def require_place(graph: Graph, store: Store, results: Path) -> None:
             )
 
 
-def _publish(artifact: Stage, store: Store, folder: Path, made_from: Mapping[str, Any]) -> tuple[Path, bool]:
+def _publish(artifact: Stage, store: Store, folder: Path, made_from: ManifestJson) -> tuple[Path, bool]:
     """Path of the result, and whether it is new. Another process may publish the same at the same time."""
     temporary = temporary_path(folder, artifact.key, token())
     try:
@@ -112,7 +112,7 @@ def _readable(paths: Collection[Path]) -> Iterator[Result]:
                 yield result
 
 
-def _copy(artifact: StageDirectory, made_from: Mapping[str, Any], temporary: Path) -> None:
+def _copy(artifact: StageDirectory, made_from: ManifestJson, temporary: Path) -> None:
     """Copy the artifact and write its manifest, flushed to disk. Raises StoreError if a byte differs."""
     if faults := artifact.faults():
         raise _damaged(artifact, faults)
@@ -176,7 +176,7 @@ def finished_stages(graph: Graph, store: Store) -> list[Stage]:
     return [stage for stage in plan([graph.artifact], lambda stage: False).needed if store.is_done(stage)]
 
 
-def manifest(graph: Graph, store: Store) -> Mapping[str, Any]:
+def manifest(graph: Graph, store: Store) -> ManifestJson:
     """Content of manifest.json: digest, cost and commit of every stage behind the artifact; shards are omitted."""
     stages = plan([graph.artifact], lambda stage: False).needed
     shards = {shard.address for each in stages if store.is_done(each) for shard in each.shards}
@@ -214,9 +214,9 @@ def _files_of_result(files: Mapping[str, FileState]) -> dict[str, FileState]:
     return {name: state for name, state in files.items() if name != MANIFEST}
 
 
-def _records(stages: list[Stage], store: Store) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
+def _records(stages: list[Stage], store: Store) -> tuple[dict[str, RecordJson], dict[str, str]]:
     """Records by address; and for stages without one the reason."""
-    records: dict[str, Mapping[str, Any]] = {}
+    records: dict[str, RecordJson] = {}
     lost: dict[str, str] = {}
     for stage in stages:
         directory = store.directory(stage)
@@ -231,7 +231,7 @@ def _records(stages: list[Stage], store: Store) -> tuple[dict[str, Mapping[str, 
     return records, lost
 
 
-def _superseded(directory: StageDirectory) -> Mapping[str, Any] | None:
+def _superseded(directory: StageDirectory) -> RecordJson | None:
     """Record of the newest superseded artifact, for a stage that another sweep is making again."""
     for superseded in sorted(
         directory.path.glob("superseded-*"), key=lambda path: path.stat().st_mtime_ns, reverse=True

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 from sweep.hashing import sha256_if_readable
 from sweep.json_files import StoreError, read_json
+from sweep.plain_values import is_table
+from sweep.store.documents import ManifestJson
 from sweep.store.temporary import is_token
 
 MANIFEST = "manifest.json"
@@ -26,7 +28,7 @@ LATEST = "latest"
 class Manifest:
     """Content of manifest.json; those of earlier versions lack product, points and files."""
 
-    content: Mapping[str, Any]
+    content: ManifestJson
 
     @property
     def experiment(self) -> str:
@@ -132,15 +134,17 @@ def latest_of(path: Path) -> bool:
     return link.is_symlink() and link.readlink() == Path(path.name)
 
 
-def is_valid(content: Mapping[str, Any]) -> bool:
+def is_valid(content: object) -> TypeGuard[ManifestJson]:
     """Whether the fields of a manifest have the expected types."""
-    stages, files, lost = content.get("stages"), content.get("files") or {}, content.get("lost") or {}
-    are_tables = isinstance(stages, dict) and isinstance(files, dict) and isinstance(lost, dict)
-    texts = [content.get("product") or "", *(files.values() if are_tables else ())]
-    numbers = [content.get(name, 0) for name in ("usd", "seconds", "points")]
+    if not is_table(content):
+        return False
+    stages, files, lost = content.get("stages"), content.get("files"), content.get("lost")
+    if not is_table(stages) or not all(is_table(each) for each in (files, lost) if each):
+        return False
+    texts: list[object] = [content.get("product") or "", *(files.values() if is_table(files) else ())]
+    numbers: list[object] = [content.get(name, 0) for name in ("usd", "seconds", "points")]
     return (
-        are_tables
-        and all(isinstance(stage, dict) for stage in stages.values())
+        all(isinstance(stage, dict) for stage in stages.values())
         and all(isinstance(text, str) for text in texts)
         and all(isinstance(number, int | float) for number in numbers)
     )

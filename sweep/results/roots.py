@@ -9,11 +9,10 @@ the root. A different result at the same path gets a separate root.
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweep.accounts import account_name
 from sweep.core.identity import key_of
@@ -21,6 +20,7 @@ from sweep.errors import InputError
 from sweep.json_files import StoreError, read_sealed, sealed, write_json
 from sweep.results.result import Manifest, Result, is_valid, read_result
 from sweep.store.directory import Store
+from sweep.store.documents import ManifestJson
 from sweep.store.status_files import now
 
 FOLDER = "roots"
@@ -46,7 +46,7 @@ class Root:
         return there is not None and there.manifest.digest == self.result.manifest.digest
 
 
-def write_root(store: Store, path: Path, manifest: Mapping[str, Any]) -> None:
+def write_root(store: Store, path: Path, manifest: ManifestJson) -> None:
     """Write the root of a result, unless the store has it."""
     path = path.resolve()
     described = Manifest(manifest)
@@ -56,16 +56,17 @@ def write_root(store: Store, path: Path, manifest: Mapping[str, Any]) -> None:
             return
     file.parent.mkdir(exist_ok=True)
     facts = {"path": str(path), "user": account_name(), "host": platform.node(), "published_at": now()}
-    write_json(file, sealed({**facts, "manifest": dict(manifest)}))
+    write_json(file, sealed({**facts, "manifest": manifest}))
 
 
 def read_root(file: Path) -> Root:
     """Read a root. Raises StoreError if it is damaged."""
     try:
         content = read_sealed(file)
-        result = Result(Path(content["path"]), Manifest(content["manifest"]))
-        if not is_valid(content["manifest"]):
+        manifest = content["manifest"]
+        if not is_valid(manifest):
             raise ValueError("no manifest")
+        result = Result(Path(content["path"]), Manifest(manifest))
         return Root(file.stem, result, str(content["user"]), str(content["host"]), str(content["published_at"]))
     except (StoreError, OSError, KeyError, TypeError, AttributeError, ValueError):
         raise StoreError(

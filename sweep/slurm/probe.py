@@ -57,6 +57,7 @@ def probe(submission: Path, job: str, host: str) -> Probe:
     try:
         _attempt("make a directory", folder, lambda: folder.mkdir())
         skew_s = _check_writes(folder)
+        space = os.statvfs(submission)
         return Probe(
             host=host,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -67,7 +68,8 @@ def probe(submission: Path, job: str, host: str) -> Probe:
             locks=_check_locks(folder / "lock"),
             is_visible=_sees_note(submission / "jobs", job),
             skew_s=round(skew_s, 3),
-            **_free_space(submission),
+            free_gib=round(space.f_bavail * space.f_frsize / GIB, 1),
+            free_inodes=space.f_favail if space.f_files else None,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -156,14 +158,6 @@ def _sees_note(folder: Path, job: str) -> bool:
             return False
         time.sleep(0.2)
     return True
-
-
-def _free_space(path: Path) -> dict[str, float | int | None]:
-    found = os.statvfs(path)
-    return {
-        "free_gib": round(found.f_bavail * found.f_frsize / GIB, 1),
-        "free_inodes": found.f_favail if found.f_files else None,
-    }
 
 
 def main(submission: Path, job: str) -> int:

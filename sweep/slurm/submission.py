@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sweep.core.identity import canonical
+from sweep.core.identity import canonical_fields
 from sweep.core.pipeline import Launch
 from sweep.core.typed import typed
 from sweep.errors import InputError
@@ -163,7 +163,7 @@ class SubmissionDirectory:
     def write(self, submission: Submission) -> None:
         """Write both files, the copy first, before any job is submitted."""
         for file in (self.copy_file, self.submission_file):
-            write_json(file, sealed(canonical(submission)))
+            write_json(file, sealed(canonical_fields(submission)))
 
     def repair(self) -> bool:
         """Restore a damaged copy from the other; True if it was submission.json. The caller must hold the lock."""

@@ -276,5 +276,5 @@ def _plain(node: ast.stmt, in_class: bool) -> ast.stmt:
     for handler in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
         handler.body = [_plain(each, in_class) for each in handler.body]
     if getattr(node, "body", None) == []:
-        node.body = [ast.Pass()]
+        setattr(node, "body", [ast.Pass()])  # noqa: B010, of whatever kind of statement it is
     return node

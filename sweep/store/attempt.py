@@ -15,20 +15,21 @@ import itertools
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from sweep.claims.claim import WAIT, Rule
 from sweep.json_files import CHECKSUM, StoreError, create_json, put_folder_aside, read_sealed, sealed, write_json
+from sweep.plain_values import is_table
 from sweep.store.checksums import changed_files_by_hash, changed_files_by_stat, file_states, inodes_of
 from sweep.store.directory import ARTIFACT_NAME, OUT, StageDirectory
+from sweep.store.documents import ReceiptJson, RecordJson
 from sweep.store.temporary import owner_has_ended, remove, token
 
 LEGACY_OUT = "out.partial"  # attempt directory of earlier versions
-DESCRIBED = "described"  # field of the second copy that contains stage.json
 TOKEN_BYTES = 4
 
 
@@ -49,15 +50,15 @@ class Attempt:
         """Second copy of the record, which includes stage.json."""
         return self.directory.path / f"record-{self.token}.json"
 
-    def publish(self, record: Mapping[str, Any]) -> bool:
+    def publish(self, record: RecordJson) -> bool:
         """Publish the artifact atomically. If another attempt was first, remove this one and return False.
 
         Raises StoreError if the written files were removed.
         """
         files = file_states(self.out)
         _flush_tree(self.out)
-        complete = {**record, "out": self.out.name, "files": files}
-        write_json(self.receipt_file, sealed({**complete, DESCRIBED: self.directory.read_stage()}))
+        complete: RecordJson = {**record, "out": self.out.name, "files": files}
+        write_json(self.receipt_file, sealed({**complete, "described": self.directory.read_stage()}))
         if not self.out.is_dir() or changed_files_by_stat(self.out, files):
             raise StoreError(f"{self.out}: removed while it was being made. Run the sweep again.")
         if not create_json(self.directory.record_file, sealed(complete)) and not self._is_published():
@@ -111,7 +112,7 @@ def begin(directory: StageDirectory) -> Attempt:
 # ------------------------------------------------------------------------------------------- lost and damaged records
 
 
-def restorable(directory: StageDirectory) -> dict[str, Any] | None:
+def restorable(directory: StageDirectory) -> RecordJson | None:
     """The missing or damaged record of a stage, if its second copy and the artifact are intact; otherwise None.
 
     Includes the record of a process that died between writing the copy and the record.
@@ -136,8 +137,9 @@ def restore(directory: StageDirectory) -> bool:
 def restore_description(directory: StageDirectory) -> bool:
     """Rewrite stage.json from the second copy of the record; returns whether it did."""
     for copy in _copies(directory):
-        if copy.get("out") == directory.out.name and isinstance(copy.get(DESCRIBED), dict):
-            write_json(directory.stage_file, copy[DESCRIBED])
+        described = copy.get("described")
+        if copy.get("out") == directory.out.name and is_table(described):
+            write_json(directory.stage_file, described)
             return True
     return False
 
@@ -148,7 +150,7 @@ def renew_copy(directory: StageDirectory) -> bool:
         return False
     record, out = directory.read_record(), directory.out.name
     attempt = Attempt(directory, out.removeprefix(f"{OUT}-"))
-    write_json(attempt.receipt_file, sealed({**record, DESCRIBED: directory.read_stage()}))
+    write_json(attempt.receipt_file, sealed({**record, "described": directory.read_stage()}))
     return True
 
 
@@ -163,21 +165,24 @@ def copy_faults(directory: StageDirectory) -> list[str]:
     return [] if is_there or "out" not in record else [f"{name}: missing or damaged"]
 
 
-def records(directory: StageDirectory) -> Iterator[Mapping[str, Any]]:
+def records(directory: StageDirectory) -> Iterator[RecordJson]:
     """The readable ones of a stage's record and its second copies."""
     with suppress(StoreError, OSError):
         yield directory.read_record()
     yield from _copies(directory)
 
 
-def _copies(directory: StageDirectory) -> Iterator[dict[str, Any]]:
+def _copies(directory: StageDirectory) -> Iterator[ReceiptJson]:
     for path in sorted(directory.path.glob("record-*.json")):
         with suppress(StoreError, OSError):
-            yield read_sealed(path)
+            yield cast(ReceiptJson, read_sealed(path))  # its checksum says that it is what a worker wrote
 
 
-def _without_description(copy: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in copy.items() if name not in (DESCRIBED, CHECKSUM)}
+def _without_description(copy: ReceiptJson) -> RecordJson:
+    record = copy.copy()
+    record.pop("described", None)
+    record.pop(CHECKSUM, None)
+    return record
 
 
 def _is_readable(directory: StageDirectory) -> bool:
@@ -188,13 +193,14 @@ def _is_readable(directory: StageDirectory) -> bool:
     return True
 
 
-def _is_intact(directory: StageDirectory, copy: Mapping[str, Any]) -> bool:
+def _is_intact(directory: StageDirectory, copy: ReceiptJson) -> bool:
     """Whether its artifact is unchanged and was not superseded."""
     name = str(copy.get("out"))
-    if copy.get("generation") != directory.generation or not ARTIFACT_NAME.fullmatch(name):
+    files = copy.get("files")
+    if files is None or copy.get("generation") != directory.generation or not ARTIFACT_NAME.fullmatch(name):
         return False
     try:
-        return not changed_files_by_hash(directory.path / name, copy["files"])
+        return not changed_files_by_hash(directory.path / name, files)
     except OSError:
         return False
 

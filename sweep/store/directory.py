@@ -36,7 +36,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sweep.claims.claim import WAIT, Rule, claimed
 from sweep.claims.lock import Hold, locked
@@ -44,7 +44,9 @@ from sweep.claims.store_hold import store_held
 from sweep.core.identity import IdentityError, key_of
 from sweep.core.stage import FileInput, Stage
 from sweep.json_files import StoreError, read_json, read_sealed, sealed, write_json
+from sweep.plain_values import is_table
 from sweep.store.checksums import FileCheck, HashCache, Inodes, changed_files_by_stat, digest_of, file_states
+from sweep.store.documents import Place, RecordJson, ResourcesJson, StageJson, StagePlace
 
 OUT = "out"  # link to the current artifact; in stores of earlier versions the artifact itself
 ASIDE = re.compile(r"(damaged|superseded)-\d+")  # folders of a stage directory with earlier artifacts
@@ -120,13 +122,14 @@ class StageDirectory:
     def is_done(self) -> bool:
         return self.record_file.exists()
 
-    def read_stage(self) -> dict[str, Any]:
-        return read_json(self.stage_file)
+    def read_stage(self) -> StageJson:
+        """As it was written by `describe`; description_faults tells whether it can be relied on."""
+        return cast(StageJson, read_json(self.stage_file))  # nothing is known of it before those faults are looked for
 
-    def read_record(self) -> dict[str, Any]:
+    def read_record(self) -> RecordJson:
         """Read and verify the record. Raises StoreError if it is missing or damaged."""
         try:
-            record = read_sealed(self.record_file)
+            record = cast(RecordJson, read_sealed(self.record_file))  # its checksum shows that a worker wrote it
         except FileNotFoundError:
             raise StoreError(f"{self.address}: not finished. Run the sweep again to make it.") from None
         if not self.is_of(record):
@@ -137,13 +140,13 @@ class StageDirectory:
             raise StoreError(f"{self.record_file}: damaged, names no artifact. Run the sweep again to rewrite it.")
         return record
 
-    def is_of(self, record: Mapping[str, Any]) -> bool:
+    def is_of(self, record: RecordJson) -> bool:
         """Whether a record belongs to this stage, or to the stage that contains this set-aside folder."""
         directory = self.path.parent if ASIDE.fullmatch(self.path.name) else self.path
         identity = record.get("identity")
         if "key" not in record:  # records of earlier versions do not name their stage
             return True
-        name = identity.get("name", directory.parent.name) if isinstance(identity, dict) else directory.parent.name
+        name = identity.get("name", directory.parent.name) if is_table(identity) else directory.parent.name
         return (record["key"], name) == (directory.name, directory.parent.name)
 
     @property
@@ -151,7 +154,7 @@ class StageDirectory:
         """Digest of the artifact, from its record or, for records of earlier versions, from the files."""
         return self.digest_by(self.read_record())
 
-    def digest_by(self, record: Mapping[str, Any]) -> str:
+    def digest_by(self, record: RecordJson) -> str:
         """Like `digest`, for a record that was read before."""
         files = record.get("files")
         return digest_of(file_states(self._artifact(record)) if files is None else files)
@@ -181,7 +184,7 @@ class StageDirectory:
         files = record.get("files")
         return [] if files is None else check(self._artifact(record), files)
 
-    def _artifact(self, record: Mapping[str, Any]) -> Path:
+    def _artifact(self, record: RecordJson) -> Path:
         return self.path / str(record.get("out", OUT))
 
     def new_faults(self) -> tuple[list[str], Inodes]:
@@ -236,11 +239,11 @@ class Store:
         write_json(directory.stage_file, describe(stage), durable=False)  # the same command can rewrite it
         return directory
 
-    def made(self, name: str, most: int = 64) -> dict[str, dict[str, Any]]:
+    def made(self, name: str, most: int = 64) -> dict[str, StageJson]:
         """stage.json of the newest finished stages of a name, by key."""
         paths = (self.root / name).glob("*/record.json")
         newest = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)[:most]
-        described = {}
+        described: dict[str, StageJson] = {}
         for path in newest:
             with suppress(StoreError):  # only explains a plan, so damaged ones are skipped
                 described[path.parent.name] = StageDirectory(path.parent).read_stage()
@@ -250,7 +253,7 @@ class Store:
 __all__ = ["StageDirectory", "Store", "StoreError", "describe", "read_json", "write_json"]
 
 
-def description_faults(directory: StageDirectory, described: Mapping[str, Any]) -> list[str]:
+def description_faults(directory: StageDirectory, described: StageJson) -> list[str]:
     """Fault of a stage.json that is not of this stage: its key or its inputs do not match its identity."""
     try:
         identity, inputs = described["identity"], described["inputs"]
@@ -264,9 +267,10 @@ def description_faults(directory: StageDirectory, described: Mapping[str, Any]) 
     return [] if is_right and keys == identity.get("inputs", {}) else ["stage.json: describes another stage"]
 
 
-def describe(stage: Stage) -> dict[str, Any]:
+def describe(stage: Stage) -> StageJson:
     """The content of stage.json."""
-    config_type = type(stage.config)
+    config: object = stage.config
+    config_type = type(config)
     return {
         "identity": stage.identity(),
         "config_type": f"{config_type.__module__}:{config_type.__qualname__}",
@@ -278,14 +282,16 @@ def describe(stage: Stage) -> dict[str, Any]:
         "worker": stage.worker,
         "label": stage.label,
         "settings": dict(stage.settings),
-        "resources": asdict(stage.resources),
+        "resources": cast(ResourcesJson, asdict(stage.resources)),  # it has these fields
         "inputs": {role: [_place(each) for each in inputs] for role, inputs in stage.inputs.items()},
-        "shards": [_place(each) for each in stage.shards],
+        "shards": [_stage_place(each) for each in stage.shards],
     }
 
 
-def _place(each: Stage | FileInput) -> dict[str, str]:
+def _place(each: Stage | FileInput) -> Place:
     """Location of an input: the address of a stage, or the path and content key of a file."""
-    if isinstance(each, FileInput):
-        return {"file": str(each.path), "key": each.key}
-    return {"stage": each.address}
+    return {"file": str(each.path), "key": each.key} if isinstance(each, FileInput) else _stage_place(each)
+
+
+def _stage_place(stage: Stage) -> StagePlace:
+    return {"stage": stage.address}

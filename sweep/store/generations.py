@@ -64,9 +64,10 @@ def described(folder: Path) -> Made:
 def same_as(path: Path, made: Made) -> list[Path]:
     """The other stages in `made` that differ from this one only in code and have the same bytes."""
     directory = StageDirectory(path)
-    return [
-        each for each in made.get((directory.read_stage().get("request_key"), directory.digest), ()) if each != path
-    ]
+    request_key = directory.read_stage().get("request_key")
+    if request_key is None:
+        return []
+    return [each for each in made.get((request_key, directory.digest), ()) if each != path]
 
 
 def digest_at(path: Path) -> str:

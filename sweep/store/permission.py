@@ -26,7 +26,7 @@ def explained(error: OSError) -> str:
         path = Path(os.fsdecode(error.filename))
         place = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
         return f"{place}: not a folder, but a folder is needed here. Move it away, then run the command again."
-    if not is_refused(error):
+    if error.filename is None or not is_refused(error):
         return str(error)
     path = Path(os.fsdecode(error.filename))
     if error.errno == errno.EROFS:

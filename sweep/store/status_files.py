@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from sweep.core.identity import Json
+from sweep.core.provenance import Provenance
 from sweep.core.stage import Finished
 from sweep.json_files import StoreError, read_json
 from sweep.secrets import redacted
 from sweep.store.directory import StageDirectory
+from sweep.store.documents import FailureJson, RecordJson, SourceJson, StageJson
 from sweep.store.permission import explained
 
 PROGRESS_INTERVAL_S = 0.2
@@ -41,21 +43,21 @@ class Clock:
 class RunOrigin:
     """Code, inputs and environment of an artifact."""
 
-    code: Mapping[str, Any]  # roots, and digests of their source by file
+    code: SourceJson  # roots, and digests of their source by file
     inputs: Mapping[str, str]  # digests of the artifacts that were read, by address
     generation: int
-    provenance: Mapping[str, Any]
+    provenance: Provenance
 
 
 def record_of(
-    stage: Mapping[str, Any],
+    stage: StageJson,
     finished: Finished,
     seconds: float,
-    shards: Sequence[Mapping[str, Any]],
+    shards: Sequence[RecordJson],
     origin: RunOrigin,
-) -> dict[str, Any]:
+) -> RecordJson:
     """Content of record.json. A sharded stage costs the sum of its shards and the merge."""
-    usd = seconds * float(stage["settings"].get("usd_per_hour", 0.0)) / 3600
+    usd = seconds * _usd_per_hour(stage["settings"]) / 3600
     return {
         "key": finished.key,
         "request_key": stage.get("request_key"),
@@ -66,10 +68,19 @@ def record_of(
         "usd": round(usd + sum(each["usd"] for each in shards), 6),
         "shards": [each["key"] for each in shards],
         "inputs": dict(origin.inputs),
-        "source": dict(origin.code),
+        "source": origin.code,
         "finished_at": now(),
-        "provenance": dict(origin.provenance),
+        "provenance": origin.provenance,
     }
+
+
+def _usd_per_hour(settings: Mapping[str, Json]) -> float:
+    price = settings.get("usd_per_hour", 0.0)
+    if not isinstance(price, int | float):
+        raise StoreError(
+            f"settings.usd_per_hour {price!r}: not a price. Run the sweep again: stage.json is written anew."
+        )
+    return price
 
 
 def now() -> str:
@@ -77,7 +88,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def failure_of(error: Exception) -> dict[str, Any]:
+def failure_of(error: Exception) -> FailureJson:
     """Content of failed.json for the error being handled, with secrets redacted."""
     return {
         "error": redacted(f"{type(error).__name__}: {error}"),

@@ -38,6 +38,7 @@ from sweep.source.memo import remembered_source
 from sweep.store.attempt import begin, forget_hashes, restore
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, StoreError, description_faults, write_json
+from sweep.store.documents import Place, SourceJson, StageJson, StagePlace
 from sweep.store.generations import shared_now
 from sweep.store.permission import explained, is_refused
 from sweep.store.status_files import Clock, RunOrigin, failure_of, now, record_of, reporter
@@ -194,7 +195,7 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
         raise StoreError(f"stages {', '.join(waiting)}: their function ended without yielding them. Fix the function.")
 
 
-def _described(directory: StageDirectory) -> Mapping[str, Any]:
+def _described(directory: StageDirectory) -> StageJson:
     """Read stage.json. Raises StoreError if it does not describe the stage of this directory."""
     stage = directory.read_stage()
     if faults := description_faults(directory, stage):
@@ -216,7 +217,7 @@ def _require_intact(inputs: Sequence[StageDirectory]) -> None:
             )
 
 
-def code_of(stage: Mapping[str, Any]) -> dict[str, Any]:
+def code_of(stage: StageJson) -> SourceJson:
     """Roots and source digests of a stage. Raises StoreError if the code differs from that in its key."""
     roots = stage.get("roots", [stage["run"]])
     try:
@@ -231,11 +232,11 @@ def code_of(stage: Mapping[str, Any]) -> dict[str, Any]:
     return {"roots": list(roots), "files": files}
 
 
-def _digests_read(root: Path, stage: Mapping[str, Any]) -> dict[str, str]:
+def _digests_read(root: Path, stage: StageJson) -> dict[str, str]:
     return {each.address: each.digest for each in _dependencies(root, stage)}
 
 
-def _dependencies(root: Path, stage: Mapping[str, Any]) -> list[StageDirectory]:
+def _dependencies(root: Path, stage: StageJson) -> list[StageDirectory]:
     """Inputs and shards that are stages. Raises StoreError if one is not finished."""
     places = [*(place for places in stage["inputs"].values() for place in places), *stage["shards"]]
     directories = [StageDirectory(root / place["stage"]) for place in places if "stage" in place]
@@ -245,7 +246,7 @@ def _dependencies(root: Path, stage: Mapping[str, Any]) -> list[StageDirectory]:
     return directories
 
 
-def _require_consistent_inputs(root: Path, stage: Mapping[str, Any]) -> None:
+def _require_consistent_inputs(root: Path, stage: StageJson) -> None:
     """Refuse inputs that were made from an earlier version of another input, such as answers to older questions."""
     inputs = _dependencies(root, stage)
     now = {each.address: each.digest for each in inputs}
@@ -259,13 +260,13 @@ def _require_consistent_inputs(root: Path, stage: Mapping[str, Any]) -> None:
                 )
 
 
-def _digest(root: Path, place: Mapping[str, str]) -> str:
+def _digest(root: Path, place: Place) -> str:
     return place["key"] if "file" in place else StageDirectory(root / place["stage"]).digest
 
 
 def _finish(
     waiting: Mapping[str, StageDirectory],
-    stages: Mapping[str, Mapping[str, Any]],
+    stages: Mapping[str, StageJson],
     rank: Rank,
     outs: Mapping[str, Path],
 ) -> Iterator[Finished]:
@@ -283,7 +284,7 @@ def _finish(
         yield Finished(work.key, function(work))
 
 
-def _work(directory: StageDirectory, stage: Mapping[str, Any], rank: Rank, out: Path) -> Work[Any]:
+def _work(directory: StageDirectory, stage: StageJson, rank: Rank, out: Path) -> Work[Any]:
     shared = shared_now(Store(directory.root).shared(stage["batch"] or "alone"))
     if stage["batch"] is not None:
         shared.mkdir(parents=True, exist_ok=True)
@@ -298,12 +299,16 @@ def _work(directory: StageDirectory, stage: Mapping[str, Any], rank: Rank, out: 
         scratch=directory.scratch,
         shared=shared,
         settings=stage["settings"],
-        report=reporter(directory) if rank.decides else lambda *_progress: None,
+        report=reporter(directory) if rank.decides else _report_nothing,
         shards=tuple(_shard(directory.root, place) for place in stage["shards"]),
         digests={
             role: tuple(_digest(directory.root, place) for place in places) for role, places in stage["inputs"].items()
         },
     )
+
+
+def _report_nothing(done: int, total: int, unit: str) -> None:
+    """For ranks other than the first: one progress.json is enough."""
 
 
 def _unused_out(directory: StageDirectory, rank: Rank) -> Path:
@@ -314,7 +319,7 @@ def _unused_out(directory: StageDirectory, rank: Rank) -> Path:
     return out
 
 
-def _input_path(root: Path, place: Mapping[str, str]) -> Path:
+def _input_path(root: Path, place: Place) -> Path:
     """Path of an input. Raises StoreError if it is unfinished or changed since planning."""
     if "file" in place:
         if FileInput.of(Path(place["file"])).key != place["key"]:
@@ -326,7 +331,7 @@ def _input_path(root: Path, place: Mapping[str, str]) -> Path:
     return directory.out
 
 
-def _shard(root: Path, place: Mapping[str, str]) -> Shard:
+def _shard(root: Path, place: StagePlace) -> Shard:
     """A finished shard. Raises StoreError if it is missing or unfinished."""
     out = _input_path(root, place)
     return Shard(out, StageDirectory(out.parent).read_record()["summary"])

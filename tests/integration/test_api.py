@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,14 +18,17 @@ import s1
 from s1.generate.trace import Part, TokenOrigin
 from s1.records import ScoreRow, TraceRow, read_rows
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = PROJECT / "docs" / "python-api.md"
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A working directory with a finished `smoke`."""
+def home(smoke_scan: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working directory with a finished `smoke`; its stages were made before, `run` reuses and publishes them."""
     folder = tmp_path_factory.mktemp("home")
+    shutil.copytree(smoke_scan / "store", folder / "store", symlinks=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         s1.run("smoke", "track=off", quiet=True)

@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from s1.data.funnel import read_funnel
 from s1.records import Example, read_rows
 from sweep.core.provenance import PROJECT
 from tests.support.teachers import Spoken, Teacher, completion, teaching
+
+pytestmark = pytest.mark.slow
 
 QUESTIONS = 10
 KEY = "sk-not-to-be-seen-anywhere"

@@ -18,6 +18,8 @@ from sweep.worker.ranks import Rank, this_rank
 from tests.integration.test_launch import is_alive, wait_until
 from tests.support.toy_group import Choir, stage_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:

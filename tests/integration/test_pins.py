@@ -178,6 +178,7 @@ def hub() -> Iterator[FakeHub]:
         yield fake
 
 
+@pytest.mark.slow
 def test_a_name_is_resolved_once_and_the_sweep_then_reads_that_commit(here: Path, hub: FakeHub) -> None:
     home = here / "home"
     refused = sweep(*LIMO, here=here, environment=offline(home))

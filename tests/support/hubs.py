@@ -8,14 +8,14 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.support.loopback import QuietHandler, serving
 
 PROJECT = Path(__file__).resolve().parents[2]
 OLD, NEW, ABSENT = "a" * 40, "b" * 40, "c" * 40
@@ -105,7 +105,7 @@ class FakeHub:
 def served(hub: FakeHub) -> Iterator[FakeHub]:
     """The hub, answering what huggingface_hub asks for a revision, its list of files, and a file."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
             hub.asked.append(path)
@@ -119,17 +119,8 @@ def served(hub: FakeHub) -> Iterator[FakeHub]:
 
         do_HEAD = do_GET
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(Handler) as hub.url:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def online(home: Path, hub: FakeHub) -> dict[str, str]:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from s1.data.funnel import FunnelStep, write_funnel
 from s1.records import PoolRow, write_rows
 from s1.stages import ChatConfig
 from sweep.core.stage import Work
+from tests.support.loopback import QuietHandler, serving
 
 ASKED = ChatConfig("teacher", max_tokens=1000, temperature=0.6, top_p=None, seed=3, system=None)
 
@@ -76,7 +76,7 @@ def teaching(say: Callable[[str, int], Spoken]) -> Iterator[Teacher]:
     """A teacher that answers while the context is open."""
     teacher, lock = Teacher(say), threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -98,20 +98,9 @@ def teaching(say: Callable[[str, int], Spoken]) -> Iterator[Teacher]:
             self.wfile.write(data[: len(data) // 2] if spoken.torn else data)
             self.close_connection = spoken.torn
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    teacher.base_url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(Handler) as url:
+        teacher.base_url = f"{url}/v1"
         yield teacher
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 THINKS = Spoken(completion("It is 13.", reasoning_content="Six plus seven."))

@@ -3,6 +3,9 @@
 `make test-vllm` runs this in the environment that has vLLM; anywhere else it is skipped.
 """
 
+# vLLM lives in an environment of its own, .venv-vllm.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 from collections.abc import Iterator

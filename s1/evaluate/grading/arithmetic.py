@@ -84,7 +84,7 @@ _RULES: dict[Op, Callable[..., Fraction | None]] = {
     Op.NEGATE: lambda value: -value,
     Op.FACTORIAL: _factorial,
     Op.BINOMIAL: _binomial,
-    Op.ABSOLUTE: abs,
+    Op.ABSOLUTE: lambda value: abs(value),
     Op.FLOOR: lambda value: Fraction(math.floor(value)),
     Op.CEILING: lambda value: Fraction(math.ceil(value)),
 }

@@ -33,7 +33,8 @@ MAX_ITEMS = 24  # items of a list, because every pair is compared
 
 def equal(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
     """Whether the answer equals the reference. Raises Unsupported or TooLong if this module cannot decide it."""
-    found, wanted = _items(answer), _items(gold)
+    found: list[Node] = _items(answer)
+    wanted: list[Node] = _items(gold)
     if max(len(found), len(wanted)) > MAX_ITEMS:
         raise Unsupported("a long list")
     if len(wanted) == 1 and len(answer.items) > 1 and _is_tuple(wanted[0]):  # 3, 4 for the point (3, 4)

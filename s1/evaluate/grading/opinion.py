@@ -9,6 +9,8 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 from s1.config.data import GraderKind
 from s1.evaluate.grading.formula import TooLong
@@ -55,14 +57,13 @@ def _guarded(ask: Callable[[], Opinion]) -> Opinion:
 def _opinion(text: str, gold: str, kind: GraderKind) -> Opinion:
     from math_verify import StringExtractionConfig, parse, verify
 
+    untimed = partial(parse, parsing_timeout=cast(int, None))  # None disables its limit, although the type is int
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # silences the warning that its time limits are disabled
     if kind is GraderKind.LETTER:
         letters = [StringExtractionConfig(strings=("A", "B", "C", "D"))]
-        wanted = parse(gold, letters, parsing_timeout=None)
-        found = parse(text, letters, parsing_timeout=None)
+        wanted, found = untimed(gold, letters), untimed(text, letters)
     else:
         reference = gold if _DELIMITED.search(gold) else f"${gold}$"
-        wanted = parse(reference, parsing_timeout=None)
-        found = parse(text, parsing_timeout=None)
+        wanted, found = untimed(reference), untimed(text)
     extracted = next((each for each in reversed(found) if isinstance(each, str)), None)
     return Opinion(extracted, bool(verify(wanted, found, timeout_seconds=None)))

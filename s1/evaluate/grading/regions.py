@@ -57,7 +57,10 @@ def _bounds(sides: tuple[Node, ...], relations: tuple[Relation, ...]) -> bool:
         return False
     if len(sides) == 3:
         return is_name(sides[1]) and _is_real(sides[0]) and _is_real(sides[2])
-    return any(is_name(one) and _is_real(other) for one, other in (sides, sides[::-1]))
+    if len(sides) == 2:
+        left, right = sides
+        return (is_name(left) and _is_real(right)) or (is_name(right) and _is_real(left))
+    return False
 
 
 def _is_real(node: Node) -> bool:

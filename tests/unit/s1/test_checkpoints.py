@@ -239,6 +239,7 @@ def test_a_resume_says_nothing_of_what_is_whole(undisturbed, tmp_path, caplog):
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_all_processes_of_a_group_go_on_from_what_its_first_one_found(undisturbed, tmp_path):
     """It alone hashes and sets aside; the others wait for its word."""
     shutil.copytree(undisturbed / "scratch", tmp_path / "scratch")

@@ -37,8 +37,8 @@ def scripted() -> ScriptedEngine:
 
 
 ENGINES = [
-    *("scripted", "replicas", "transformers"),
-    pytest.param("transformers x2", marks=pytest.mark.slow),
+    *("scripted", "transformers"),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("replicas", "transformers x2")),
     *(pytest.param(name, marks=pytest.mark.vllm) for name in ("vllm", "vllm x2")),
 ]
 
@@ -254,6 +254,7 @@ def test_what_cannot_be_served_is_refused_at_once(engine: Engine, fields: dict[s
     assert engine.is_idle
 
 
+@pytest.mark.slow
 def test_more_can_be_asked_of_replicas_than_their_pipes_hold() -> None:
     """Requests go down while deltas come up: neither side may wait for the other to read."""
     replicas = Replicas(scripted, ["", ""])
@@ -268,6 +269,7 @@ def unlike() -> ScriptedEngine:
     return engine
 
 
+@pytest.mark.slow
 def test_replicas_that_are_not_alike_are_refused() -> None:
     with pytest.raises(EngineError, match="not the same"):
         Replicas(unlike, ["", ""])
@@ -280,6 +282,7 @@ def test_devices_are_shared_out_and_too_few_are_refused() -> None:
         device_groups("0,1", 4, 2)
 
 
+@pytest.mark.slow
 def test_a_replica_that_dies_is_told_and_ends_the_others() -> None:
     no_model = Location("/no/such/model", None)
     config = EngineConfig(EngineKind.TRANSFORMERS, "float32", "cpu", 1)

@@ -244,6 +244,7 @@ def test_what_is_complete_and_normalised_of_a_monster_is_soon_known(name: str) -
         normalised(MONSTERS[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [GraderKind.MATH, GraderKind.LETTER])
 def test_math_verify_survives_the_monsters(kind: GraderKind) -> None:
     for text in MONSTERS.values():

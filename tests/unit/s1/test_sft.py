@@ -187,11 +187,34 @@ def test_how_a_batch_is_computed_does_not_change_what_is_learned(uninterrupted, 
     assert [row["loss"] for row in split] == pytest.approx([row["loss"] for row in whole], rel=1e-3)
 
 
-def test_progress_is_reported_step_by_step_and_nothing_is_printed(inputs, tmp_path, capfd):
-    told = []
-    train(work(inputs, tmp_path, replace(RECIPE, steps=2), report=lambda *progress: told.append(progress)))
-    assert told == [(1, 2, "steps"), (2, 2, "steps")]
-    assert capfd.readouterr() == ("", "")
+def test_progress_is_reported_step_by_step_and_no_bar_or_table_is_printed(inputs, tmp_path):
+    done = in_a_process_of_its_own("report_two_steps", inputs, tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert all(line.startswith("[transformers] The tokenizer has new") for line in done.stderr.splitlines())
+    assert json.loads((tmp_path / "reported.json").read_text()) == [[1, 2, "steps"], [2, 2, "steps"]]
+
+
+def report_two_steps() -> None:
+    reported = []
+    inputs, place = given()
+    train(work(inputs, place, replace(RECIPE, steps=2), report=lambda *progress: reported.append(progress)))
+    (place / "reported.json").write_text(json.dumps(reported))
+
+
+def in_a_process_of_its_own(function, inputs, place) -> subprocess.CompletedProcess[str]:
+    """Run a function of this file, which finds its inputs and its folder by `given`."""
+    places = {role.upper(): str(path) for role, (path,) in inputs.items()}
+    return subprocess.run(
+        [sys.executable, "-c", f"from tests.unit.s1.test_sft import {function} as run; run()"],
+        env={**os.environ, **places, "PLACE": str(place)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def given() -> tuple[dict[str, tuple[Path, ...]], Path]:
+    return {role: (Path(os.environ[role.upper()]),) for role in ("model", "data")}, Path(os.environ["PLACE"])
 
 
 # ------------------------------------------------------------------------------------------------------- methods
@@ -260,12 +283,7 @@ def preset_of(path: Path) -> dict[str, object]:
 
 
 def test_a_run_killed_while_it_saves_goes_on_as_if_nothing_had_happened(uninterrupted, inputs, tmp_path):
-    places = {role.upper(): str(path) for role, (path,) in inputs.items()}
-    killed = subprocess.run(
-        [sys.executable, "-c", "from tests.unit.s1.test_sft import killed_in_its_second_save as run; run()"],
-        env={**os.environ, **places, "PLACE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
-        check=False,
-    )
+    killed = in_a_process_of_its_own("killed_in_its_second_save", inputs, tmp_path)
     assert killed.returncode == -signal.SIGKILL
     assert [path.name for path in (tmp_path / "scratch").glob("checkpoint-*")] == ["checkpoint-2"]
     assert [path.name for path in (tmp_path / "scratch").glob("saving-*/checkpoint-*")] == ["checkpoint-4"]
@@ -280,8 +298,7 @@ def killed_in_its_second_save() -> None:
     """Run in a process of its own: dies in the middle of writing checkpoint 4."""
     import torch
 
-    inputs = {role: (Path(os.environ[role.upper()]),) for role in ("model", "data")}
-    place = Path(os.environ["PLACE"])
+    inputs, place = given()
     save = torch.save
 
     def deadly(value: object, path: object, *arguments: object, **options: object) -> None:
