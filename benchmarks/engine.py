@@ -110,13 +110,13 @@ def static_batches(model: PreTrainedModel, requests: list[GenerationRequest], ro
 
 
 def continuous(engine: TransformersEngine, requests: list[GenerationRequest]) -> list[tuple[int, ...]]:
-    heard: dict[int, list[Delta]] = {id(request): [] for request in requests}
+    deltas: dict[int, list[Delta]] = {id(request): [] for request in requests}
     for request in requests:
         engine.add(request)
     while not engine.is_idle:
-        for portion in engine.step():
-            heard[id(portion.request)].append(portion)
-    return [completion(heard[id(request)]).ids for request in requests]
+        for delta in engine.step():
+            deltas[id(delta.request)].append(delta)
+    return [completion(deltas[id(request)]).ids for request in requests]
 
 
 def timed(work: Callable[[], list[tuple[int, ...]]]) -> tuple[list[tuple[int, ...]], float]:

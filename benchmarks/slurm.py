@@ -52,7 +52,7 @@ def send(store: Store, product: Stage) -> tuple[SubmissionDirectory, Submitted]:
     began = time.monotonic()
     graph = Graph(
         name="bench",
-        product=product,
+        artifact=product,
         table=lambda directory: [],
         workers=Workers(2, 1),
         estimates={},

@@ -1,7 +1,7 @@
 """What our loop costs beside a bare `LLM.generate`, on one vLLM engine; a part of benchmarks/vllm_scan.py.
 
 Both answer the same 60 prompts with the same mixed lengths, greedily, without stops. Ours goes the whole way of a scan:
-policy, rollout, continuation store on disk, portions as they are written.
+policy, rollout, continuation store on disk, deltas as they are written.
 """
 
 # vLLM lives in an environment of its own, .venv-vllm.

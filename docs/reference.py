@@ -29,7 +29,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [] if str(PROJECT) in sys.path else [str(PROJECT)]  # run as a script, from any directory
 
-from s1.point import Experiment  # noqa: E402
+from s1.point import PointConfig  # noqa: E402
 from sweep.cli.parser import overview  # noqa: E402
 from sweep.cli.parser import page as help_page  # noqa: E402
 from sweep.cli.table import COMMANDS  # noqa: E402
@@ -92,7 +92,7 @@ def configuration() -> str:
 def sections() -> list[Section]:
     """All dataclasses of the schema, each once where it stands highest, what is inside a section after it."""
     (point,) = compose([]).points
-    found = [Section("", Experiment, point)]
+    found = [Section("", PointConfig, point)]
     for section in found:  # grows: breadth first
         found += [each for each in _inside(section) if each.schema not in {known.schema for known in found}]
     top = [section.path for section in found if "." not in section.path]

@@ -1,6 +1,6 @@
 """Test-time-scaling experiments from Python: `s1.run`, `s1.plan`, `s1.load` (s1/api.py, docs/python-api.md).
 
-Importing this package imports nothing else of it; the first use of a name below does.
+Importing this package imports no other module of it until one of the names below is used.
 """
 
 from typing import TYPE_CHECKING

@@ -1,12 +1,12 @@
-"""The Python API, all of which `import s1` offers: plan, run, and read results.
+"""The Python API, re-exported by `import s1`: plan, run, and load results.
 
-    result = s1.run("smoke", "budget.max_thinking_tokens=4,16")     what `python -m sweep +experiment=smoke ... -m` does
-    result = s1.load("results/smoke/latest")                        a result that is there
+    result = s1.run("smoke", "budget.max_thinking_tokens=4,16")     like `python -m sweep +experiment=smoke ... -m`
+    result = s1.load("results/smoke/latest")                        load a finished result
     result.points, result.questions                                 pandas frames
     result.traces("max 4")                                          frozen dataclasses
 
-Everything is verified when it is read: files of the result against its manifest, products in the store against the
-digests that the manifest names.
+Reading verifies everything: files of the result against its manifest, and artifacts in the store against the digests in
+the manifest.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from s1.files.csv_files import read_rows as read_table
 from s1.generate.trace import Part, Segment, TokenOrigin
 from s1.records import AnswerEnd, Ending, Outcome, Question, ScoreRow, TraceRow, read_rows
 from sweep.api import (
+    Artifact,
     InputError,
-    Product,
     PublishedResult,
     RunError,
     RunPlan,
     StoreError,
+    artifact_of,
     file_of,
     open_result,
     plan_command,
-    product_of,
     run_command,
 )
 
@@ -44,20 +44,20 @@ if TYPE_CHECKING:
 __all__ = ["InputError", "Point", "Result", "RunError", "RunPlan", "StoreError", "Trace", "load", "plan", "run"]
 EXPERIMENT = re.compile(r"[\w./-]+")
 POINTS = "table.csv"
-CURVE, SCORES, ANSWERS, QUESTIONS = "curve", "scores", "traces", "questions"  # stages, and their roles as inputs
+CURVE, SCORES, TRACES, QUESTIONS = "curve", "scores", "traces", "questions"  # names of stages and of inputs
 DTYPES = {Type.TEXT: "string", Type.NUMBER: "Float64", Type.INTEGER: "Int64"}
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of one seed: what was asked, and the products that hold its answers and its scores."""
+    """One point of one seed: its values on the axes, and where the store keeps its traces and scores."""
 
     label: str  # "max 16", as in the tables
     seed: int
-    values: Mapping[str, Any]  # what it sets on each axis
+    values: Mapping[str, Any]  # by axis
     key: str  # of scores/<key>
-    answers: str  # addresses in the store
-    scores: str
+    answers: str  # address of its traces in the store: traces/<key>
+    scores: str  # address of its scores: scores/<key>
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Trace:
     thinking: str
     answer: str
     gold: str
-    extracted: str | None  # the answer as the grader read it; None: there is none
+    extracted: str | None  # the answer as the grader read it; None: it found none
     correct: bool
     outcome: Outcome
     ending: Ending  # of the thinking
@@ -84,22 +84,22 @@ class Trace:
 
 
 def plan(experiment: str | None = None, *overrides: str) -> RunPlan:
-    """What `run` would do and cost; runs nothing. Raises InputError, StoreError."""
+    """Show what `run` would do and cost, without running anything. Raises InputError, StoreError."""
     return plan_command(_arguments(experiment, overrides))
 
 
 def run(experiment: str | None = None, *overrides: str, quiet: bool = False) -> Result:
-    """Run an experiment of conf/experiment on this machine, or read it back if all is there.
+    """Run an experiment of conf/experiment on this machine and load its result; finished stages are reused.
 
-    Overrides are those of the command line: "budget.max_thinking_tokens=4,8", "store=DIR". Without an experiment they
-    say all. Raises InputError for what cannot be run, StoreError, and RunError where a stage failed.
+    Overrides are as on the command line: "budget.max_thinking_tokens=4,8", "store=DIR". Without an experiment they are
+    the whole command. Raises InputError for an invalid configuration, StoreError, and RunError if a stage failed.
     """
     path, store = run_command(_arguments(experiment, overrides), quiet)
     return load(path, store=store)
 
 
 def load(path: str | PathLike[str], *, store: str | PathLike[str] = "store") -> Result:
-    """A finished result, such as results/smoke/latest; `store` holds its answers and scores.
+    """Load a finished result, such as results/smoke/latest; `store` holds its traces and scores.
 
     Raises InputError if there is no result, StoreError if its manifest is damaged.
     """
@@ -110,7 +110,7 @@ def load(path: str | PathLike[str], *, store: str | PathLike[str] = "store") -> 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished result. Whatever is read of it raises StoreError if its bytes are not those that were published."""
+    """A finished result. Every read raises StoreError if the bytes are not those that were published."""
 
     path: Path
     name: str  # name/key
@@ -142,7 +142,7 @@ class Result:
         )
 
     def table(self, name: str) -> DataFrame:
-        """One of the CSV files of this result. Raises InputError if there is none of that name, or it is not known."""
+        """One CSV file of this result as a frame. Raises InputError for an unknown name or a missing file."""
         import pandas
 
         path = file_of(self._published, name)
@@ -154,7 +154,7 @@ class Result:
                 frame[column] = frame[column].map({"yes": True, "no": False}).astype("boolean")
             elif of is not None:
                 frame[column] = frame[column].astype(DTYPES[of])
-            elif name in HAS_AXES:  # an axis, which the file keeps as text
+            elif name in HAS_AXES:  # an axis column, which the file stores as text
                 numbers = pandas.to_numeric(frame[column].astype("string"), errors="coerce")
                 is_number = bool((numbers.notna() | frame[column].isna()).all())
                 frame[column] = numbers.convert_dtypes() if is_number else frame[column].astype("string")
@@ -162,21 +162,24 @@ class Result:
 
     @cached_property
     def evaluated(self) -> tuple[Point, ...]:
-        """Every point of every seed. Raises InputError for a result without answers, as of goal=data."""
+        """Every point of every seed. Raises InputError for a result without points, such as that of goal=data."""
         curves = [each for each in self._published.manifest.digests if each.startswith(f"{CURVE}/")]
         if len(curves) != 1:
-            raise InputError(f"{self.name}: it has no points, its goal was another. table() reads its CSV files.")
-        curve = self._product(curves[0])
-        together = zip(curve.config["points"], curve.inputs[SCORES], curve.inputs[ANSWERS], strict=True)
+            raise InputError(
+                f"{self.name}: its goal was not curve, so it has no points. Read its CSV files with table()."
+            )
+        curve = self._artifact(curves[0])
+        together = zip(curve.config["points"], curve.inputs[SCORES], curve.inputs[TRACES], strict=True)
         return tuple(
             Point(point["label"], point["seed"], point["values"], scores.rpartition("/")[2], answers, scores)
             for point, scores, answers in together
         )
 
     def traces(self, point: str | Point) -> Iterator[Trace]:
-        """The traces of a point, by its label, its key, or as `evaluated` has it, in the order of the questions.
+        """Traces of a point, in the order of the questions. `point` is a label, a key, or a member of `evaluated`.
 
-        Of a label that several seeds or series share, those of all. Raises InputError if there is no such point.
+        A label that several seeds or series share gives the traces of all of them. Raises InputError for an unknown
+        point.
         """
         chosen = [each for each in self.evaluated if point in (each, each.label, each.key)]
         if not chosen:
@@ -185,16 +188,16 @@ class Result:
         return (trace for each in chosen for trace in self._traces(each))
 
     def _traces(self, point: Point) -> Iterator[Trace]:
-        answers = self._product(point.answers)
-        (asked,) = answers.inputs[QUESTIONS]
-        questions = read_rows(self._product(asked).out / "questions.jsonl", Question)
+        traces = self._artifact(point.answers)
+        (address,) = traces.inputs[QUESTIONS]
+        questions = read_rows(self._artifact(address).out / "questions.jsonl", Question)
         prompts = {each.question_id: each.prompt for each in questions}
         scores = {(each.question_id, each.sample): each for each in self._scores(point)}
-        for answer in read_rows(answers.out / "answers.jsonl", TraceRow):
+        for answer in read_rows(traces.out / "traces.jsonl", TraceRow):
             yield _trace(point, prompts[answer.question_id], answer, scores[answer.question_id, answer.sample])
 
     def _scores(self, point: Point) -> list[ScoreRow]:
-        return read_rows(self._product(point.scores).out / "scores.jsonl", ScoreRow)
+        return read_rows(self._artifact(point.scores).out / "scores.jsonl", ScoreRow)
 
     def _rows(self, point: Point) -> Iterator[dict[str, Any]]:
         for score in self._scores(point):
@@ -202,8 +205,8 @@ class Result:
             plain = {name: value.value if hasattr(value, "value") else value for name, value in fields.items()}
             yield {"point": point.label, "seed": point.seed, **point.values, "key": point.key, **plain}
 
-    def _product(self, address: str) -> Product:
-        return product_of(self._published, address, self.store)
+    def _artifact(self, address: str) -> Artifact:
+        return artifact_of(self._published, address, self.store)
 
 
 def _trace(point: Point, prompt: str, answer: TraceRow, score: ScoreRow) -> Trace:
@@ -239,9 +242,11 @@ def _segment(written: Mapping[str, Any]) -> Segment:
 
 
 def _arguments(experiment: str | None, overrides: tuple[str, ...]) -> list[str]:
-    """The command line that is meant."""
+    """The equivalent command line."""
     if experiment is not None and not EXPERIMENT.fullmatch(experiment):
-        raise InputError(f"experiment {experiment!r}: not a name. Give that of a file in conf/experiment, as 'smoke'.")
+        raise InputError(
+            f"experiment {experiment!r}: not a name. Give the name of a file in conf/experiment, such as 'smoke'."
+        )
     for each in overrides:
         if not isinstance(each, str) or each.startswith("-") or "=" not in each:
             raise InputError(f"override {each!r}: sets no field. Write FIELD=VALUE, as on the command line.")

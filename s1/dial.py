@@ -1,19 +1,20 @@
-"""Dial problems: a task small enough to learn in a minute, on which thinking longer and "Wait" help for a reason.
+"""Dial problems: a task that a model learns in a minute, and on which longer thinking and "Wait" help by design.
 
-A dial has `positions` marks and people turn it one after another; where does it stand? A trace is one pass or several,
-one a line. A quick turn recalls one fact, (position, turn) -> position; a careful one makes a large turn in two steps.
+Several people turn a dial with `positions` marks one after another; what is its final position? A trace has one or more
+passes, one per line. A quick turn recalls one fact, (position, turn) -> position; a careful one splits a large turn
+into two steps.
 
     Dial @11. Ann +7 Bob +2 Cal +8. Dial now?                                             question
-    Dial @11 = 11. Ann +7 = 18. Bob +2 = 1. Cal +8 = 9. So 9.                             quick; Bob's turn slipped
-    Wait, check 2. Dial @11 = 11. Ann +7: +5 = 16 +2 = 18. Bob +2 = 0. Cal +8 = 8. So 8.  the first 2, 4, ... carefully
+    Dial @11 = 11. Ann +7 = 18. Bob +2 = 1. Cal +8 = 9. So 9.                             quick; Bob's turn is wrong
+    Wait, check 2. Dial @11 = 11. Ann +7: +5 = 16 +2 = 18. Bob +2 = 0. Cal +8 = 8. So 8.  the first 2, 4, ... careful
 
-The start is written @11 so that a small model can tell it from the positions of a long trace when it copies it.
+The start is written @11 so that a small model, when it copies it, can distinguish it from other positions in a trace.
 
 Why a budget matters: an early cut leaves turns unread. Why "Wait" matters: a share of the facts with large turns, the
-gap, occurs in no training problem, so a quick turn over one fails at test time; a careful one takes it apart into
-practised facts. Traces are kept only if their answer is right, as in distillation; nothing marks what is wrong.
+gap, occurs in no training problem, so a quick turn over one fails at test time; a careful turn splits it into practiced
+facts. Traces are kept only if their answer is correct, as in distillation; errors inside a trace are not marked.
 
-Questions are divided for good: one in four, by its hash, is held out for evaluation, and training never draws it.
+The split is permanent: the hash of a question holds out one in four for evaluation, and training never draws these.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Problem:
 
     @property
     def is_held_out(self) -> bool:
-        """Whether it belongs to evaluation; decided by the question alone, whatever the seeds and counts."""
+        """Whether the problem is reserved for evaluation; depends only on the question, not on seeds or counts."""
         return hashlib.sha256(self.question.encode("ascii")).digest()[0] < HELD_OUT_OF_256
 
 
@@ -54,7 +55,7 @@ class Reasoning:
 
 
 class Family:
-    """All problems of one `Dial`, and how they are reasoned about."""
+    """All problems of one `Dial` configuration, and their reasoning traces."""
 
     def __init__(self, dial: Dial) -> None:
         self.dial = dial
@@ -64,7 +65,7 @@ class Family:
 
     @property
     def questions(self) -> int:
-        """How many there are, held out or not."""
+        """The number of different questions, held out or not."""
         dial = self.dial
         return dial.positions * sum(dial.turn_max**turns for turns in range(dial.turns_min, dial.turns_max + 1))
 
@@ -72,7 +73,7 @@ class Family:
         return (problem.start + sum(problem.turns)) % self.dial.positions
 
     def touches_gap(self, problem: Problem) -> bool:
-        """Whether any of its turns is a fact that training never shows."""
+        """Whether any turn is a fact that never occurs in training."""
         position = problem.start
         for turn in problem.turns:
             if (position, turn) in self.gap:
@@ -81,7 +82,7 @@ class Family:
         return False
 
     def held_out_problems(self, random: Random) -> Iterator[Problem]:
-        """Problems for evaluation, without end: the gap as often as chance has it, no question twice."""
+        """An endless stream of evaluation problems without duplicates; they touch the gap as often as by chance."""
         seen = set()
         while True:
             problem = self._draw(random)
@@ -90,14 +91,14 @@ class Family:
                 yield problem
 
     def training_problems(self, random: Random) -> Iterator[Problem]:
-        """Problems for training, without end: none is held out, none touches the gap."""
+        """An endless stream of training problems: none is held out, none touches the gap."""
         while True:
             problem = self._draw(random)
             if not problem.is_held_out and not self.touches_gap(problem):
                 yield problem
 
     def reason(self, problem: Problem, random: Random) -> Reasoning:
-        """One trace as a fallible reasoner writes it: slips in quick turns, re-checks after a "Wait"."""
+        """One trace of an imperfect reasoner, with errors in quick turns and re-checks after a "Wait"."""
         waits = 0
         while waits < self.dial.waits_max and random.random() < self.dial.wait_probability:
             waits += 1
@@ -106,7 +107,7 @@ class Family:
         return Reasoning("\n".join(each.thinking for each in passes), passes[-1].answer)
 
     def pieces(self) -> tuple[str, ...]:
-        """Every word, mark and number that this family is made of, with and without a leading space."""
+        """Every word, mark and number in these problems, with and without a leading space."""
         largest = max(self.dial.positions - 1, self.dial.turns_max)
         numbers = [str(number) for number in range(largest + 1)]
         starts = [f"@{position}" for position in range(self.dial.positions)]
@@ -121,7 +122,7 @@ class Family:
         return Problem(random.randrange(dial.positions), turns)
 
     def _pass(self, problem: Problem, careful: int, random: Random) -> Reasoning:
-        """All turns once, the first `careful` of them carefully."""
+        """One pass over all turns, the first `careful` of them careful."""
         position = problem.start
         sentences = [f"Wait, check {careful}."] if careful else []
         sentences.append(f"Dial @{position} = {position}.")

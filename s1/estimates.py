@@ -1,4 +1,4 @@
-"""What the stages of a plan are expected to cost, by their addresses."""
+"""Estimated cost of the stages of a plan, by stage address, and notes on the plan."""
 
 from __future__ import annotations
 
@@ -19,106 +19,111 @@ from sweep.core.pipeline import CostEstimate
 from sweep.core.stage import Stage
 from sweep.core.typed import typed
 
-QUESTION_TOKENS = 200  # a long one
-LABEL_PROMPT_TOKENS = 900  # the list of classes, and a question
-LABEL_TOKENS = 100  # a sentence or two, and a code
-WORTH_A_WORD_GIB = 4  # of memory: less, every device has
+QUESTION_TOKENS = 200  # of a long question
+LABEL_PROMPT_TOKENS = 900  # the list of classes and a question
+LABEL_TOKENS = 100  # a sentence or two and the code of a class
+NOTED_MEMORY_GIB = 4  # every device has less than this
 
 
 class PlannedPoint(Protocol):
     """The stages of one point."""
 
     @property
-    def lesson(self) -> TrainingStages: ...
+    def training(self) -> TrainingStages: ...
     @property
-    def asked(self) -> EvaluationStages: ...
+    def evaluation(self) -> EvaluationStages: ...
 
 
-def estimates_of(points: Sequence[PointConfig], built: Sequence[PlannedPoint]) -> dict[str, CostEstimate]:
-    """Stages that share a batch share its thinking; those not named here cost nothing worth naming."""
+def estimates_of(points: Sequence[PointConfig], planned: Sequence[PlannedPoint]) -> dict[str, CostEstimate]:
+    """Estimates of training, generation and API calls; other stages cost next to nothing.
+
+    Points that share a continuation store pay for their common thinking once (s1/cost.py).
+    """
     estimates: dict[str, CostEstimate] = {}
     batches: dict[str, list[tuple[PointConfig, EvaluationStages]]] = {}
-    for x, stages in zip(points, built, strict=True):
-        lesson, asked = stages.lesson, stages.asked
-        if lesson.curated is not None and x.goal is not Goal.DATA:
-            estimates[lesson.checkpoint.address] = cost.training_estimate(x)
-        if lesson.base is not None:
-            estimates[lesson.base.address] = cost.pretraining(x)
-        for solved in lesson.solved:
-            estimates |= _generating(solved.answers, cost.solver_generation(x), x)
-        estimates |= _endpoints(x, lesson)
-        shared = key_of([asked.answers.batch, asked.questions.key, x.generate, x.model.thinking_format])
-        batches.setdefault(shared, []).append((x, asked))
+    for point, stages in zip(points, planned, strict=True):
+        training, evaluation = stages.training, stages.evaluation
+        if training.curated is not None and point.goal is not Goal.DATA:
+            estimates[training.checkpoint.address] = cost.training_estimate(point)
+        if training.base is not None:
+            estimates[training.base.address] = cost.pretraining(point)
+        for solver in training.solvers:
+            estimates |= _by_shard(solver.traces, cost.solver_generation(point), point)
+        estimates |= _endpoints(point, training)
+        traces, questions = evaluation.traces, evaluation.questions
+        shared = key_of([traces.batch, questions.key, point.generate, point.model.thinking_format])
+        batches.setdefault(shared, []).append((point, evaluation))
     for members in batches.values():
-        xs = [x for x, _ in members]
-        for (x, asked), estimate in zip(members, cost.generation(xs, question_count(xs[0].task)), strict=True):
-            estimates |= _generating(asked.answers, estimate, x)
+        sharing = [point for point, _ in members]
+        costs = cost.generation(sharing, question_count(sharing[0].task))
+        for (point, evaluation), estimate in zip(members, costs, strict=True):
+            estimates |= _by_shard(evaluation.traces, estimate, point)
     return estimates
 
 
-def _generating(answers: Stage, estimate: CostEstimate, x: PointConfig) -> dict[str, CostEstimate]:
-    """Of the answers as a whole, or of each of their shards."""
-    if not answers.shards:
-        return {answers.address: estimate}
-    estimates = cost.shard_estimates(estimate, len(answers.shards), x.cost)
-    return {shard.address: each for shard, each in zip(answers.shards, estimates, strict=True)}
+def _by_shard(traces: Stage, estimate: CostEstimate, point: PointConfig) -> dict[str, CostEstimate]:
+    """Divide the estimate of a traces stage among its shards, if it has any."""
+    if not traces.shards:
+        return {traces.address: estimate}
+    estimates = cost.shard_estimates(estimate, len(traces.shards), point.cost)
+    return {shard.address: each for shard, each in zip(traces.shards, estimates, strict=True)}
 
 
-def _endpoints(x: PointConfig, lesson: TrainingStages) -> dict[str, CostEstimate]:
-    """What models behind endpoints are paid for: a teacher's traces are as long as examples, a label is short."""
-    if lesson.curated is None or x.data.pool is None:
+def _endpoints(point: PointConfig, training: TrainingStages) -> dict[str, CostEstimate]:
+    """API calls: a teacher writes traces as long as training examples; a label is short."""
+    if training.curated is None or point.data.pool is None:
         return {}
-    asked: dict[str, CostEstimate] = {}
-    for stage in _before(lesson.curated):
+    estimates: dict[str, CostEstimate] = {}
+    for stage in _upstream(training.curated):
         if isinstance(stage.config, ChatConfig):
-            tokens = (QUESTION_TOKENS, x.cost.tokens_per_example)
+            tokens = (QUESTION_TOKENS, point.cost.tokens_per_example)
         elif isinstance(stage.config, LabelledConfig):
             tokens = (LABEL_PROMPT_TOKENS, LABEL_TOKENS)
         else:
             continue
-        asked[stage.address] = cost.chat_requests(typed(Endpoint, stage.settings), x.data.pool.rows, *tokens)
-    return asked
+        estimates[stage.address] = cost.chat_requests(typed(Endpoint, stage.settings), point.data.pool.rows, *tokens)
+    return estimates
 
 
-def _before(stage: Stage) -> Iterator[Stage]:
-    """Everything that a stage rests on."""
-    for each in stage.rests_on():
+def _upstream(stage: Stage) -> Iterator[Stage]:
+    """All stages that a stage depends on."""
+    for each in stage.dependencies():
         yield each
-        yield from _before(each)
+        yield from _upstream(each)
 
 
 def memory_notes(points: Sequence[PointConfig]) -> list[str]:
-    """What fine-tuning takes on each device, a line for each model whose sizes are known and worth a word."""
-    needs = [(x.model.name, cost.training_memory(x)) for x in points]
-    large = [(name, need) for name, need in needs if need and need.parts.gib > WORTH_A_WORD_GIB]
+    """Memory of fine-tuning on each device, one line per model of known shape that needs more than every device has."""
+    needs = [(point.model.name, cost.training_memory(point)) for point in points]
+    large = [(name, need) for name, need in needs if need and need.parts.gib > NOTED_MEMORY_GIB]
     return list(dict.fromkeys(f"memory of fine-tuning {name}: {need.remark()}" for name, need in large))
 
 
 def contamination_notes(points: Sequence[PointConfig]) -> list[str]:
-    """Tasks that are asked of models whose examples were not held against them, a line each."""
+    """Tasks that the training examples were not decontaminated against, one line each."""
     lines = [
-        f"task {x.task.name}: data {x.data.name} was not decontaminated against it."
-        f" Add it: +task@data.evaluations.{x.task.name}={x.task.name}"
-        for x in points
-        if x.data.filters and x.goal is Goal.CURVE and x.task.name not in x.data.evaluations
+        f"task {point.task.name}: data {point.data.name} was not decontaminated against it."
+        f" Add it: +task@data.evaluations.{point.task.name}={point.task.name}"
+        for point in points
+        if point.data.filters and point.goal is Goal.CURVE and point.task.name not in point.data.evaluations
     ]
     return list(dict.fromkeys(lines))
 
 
 def task_notes(points: Sequence[PointConfig]) -> list[str]:
-    """What of the tasks' own settings is not used, a line each; shipped ones have nothing to say."""
-    files = {x.task.name: task_file(x.task.name) for x in points}
+    """Settings in the YAML of user tasks that have no effect, one line each."""
+    files = {point.task.name: task_file(point.task.name) for point in points}
     own = [read_task(name, path) for name, path in files.items() if path.parent != TASKS]
     return [line for task in own for line in remarks(task)]
 
 
-def shards_of(x: PointConfig) -> int:
-    """Shards that a point's questions are divided into: as the machine says, but none without a question."""
-    return 1 if x.machine.shards == 1 else max(1, min(x.machine.shards, question_count(x.task)))
+def shards_of(point: PointConfig) -> int:
+    """How many shards to divide the questions into: `machine.shards`, but at most one per question."""
+    return 1 if point.machine.shards == 1 else max(1, min(point.machine.shards, question_count(point.task)))
 
 
 def question_count(task: Task) -> int:
-    """How many questions a task is expected to ask."""
+    """The expected number of questions of a task."""
     if task.data_file is not None:
         with Path(task.data_file).expanduser().open("rb") as file:
             count = sum(1 for line in file if line.strip())

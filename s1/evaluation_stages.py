@@ -1,4 +1,4 @@
-"""Stages that ask a model: rows -> questions -> answers -> scores. The points of a scan, and the solvers of a pool."""
+"""Evaluation stages: rows -> questions -> traces -> scores, for the points of a scan and for the solvers of a pool."""
 
 from __future__ import annotations
 
@@ -17,98 +17,98 @@ from s1.stages import ProblemsConfig, QuestionsConfig, ScoresConfig, TracesConfi
 from sweep.core.identity import Json, key_of
 from sweep.core.stage import CodePolicy, FileInput, Input, Resources, Stage
 
-GRADING = ("lm-eval", "math-verify", "latex2sympy2_extended", "sympy")  # whose versions may change a verdict
-TRACES_VERSION = 1  # version of the answers stage, and of the tokens it leaves for others to continue
+GRADING = ("lm-eval", "math-verify", "latex2sympy2_extended", "sympy")  # a new version of one may change a verdict
+TRACES_VERSION = 1  # of the traces stage, and of the continuation store that stages of one batch share
 
 
 @dataclass(frozen=True)
 class EvaluationStages:
-    """The stages of one model, asked the questions of one task under one budget."""
+    """One model evaluated on one task under one budget."""
 
     questions: Stage
-    answers: Stage
+    traces: Stage
     scores: Stage
 
 
 @dataclass(frozen=True)
 class GenerationSpec:
-    """How a model is asked."""
+    """Budget, sampling, engine and resources of one generation."""
 
     budget: Budget
     generate: Generate
     engine: EngineConfig
     settings: Mapping[str, Json]
     label: str
-    resources: Resources  # of generation
-    shards: int  # that the questions are divided into, each with such resources
-    scores: CodePolicy  # FINAL for the points of a scan; UPSTREAM where a training set rests on them
+    resources: Resources  # of each shard
+    shards: int  # how many parts the questions are divided into
+    scores: CodePolicy  # FINAL for the points of a scan; UPSTREAM where a training set depends on the scores
 
 
 def evaluation_stages(
-    model: Model, weights: Stage, task: str, questions: Stage, manner: GenerationSpec
+    model: Model, weights: Stage, task: str, questions: Stage, spec: GenerationSpec
 ) -> EvaluationStages:
-    """Answers of `weights`, which is a `model` or was trained from it, and their scores."""
-    libraries = installed(manner.engine.kind)
-    budget, engine, generate = manner.budget, manner.engine, manner.generate
-    spoken = replace(model.thinking_format, answer_prefix=None)  # which concerns training alone
+    """Generate traces with `weights` and score them; `weights` is `model` itself or was trained from it."""
+    libraries = installed(spec.engine.kind)
+    budget, engine, generate = spec.budget, spec.engine, spec.generate
+    thinking_format = replace(model.thinking_format, answer_prefix=None)  # a prefix of training answers only
     whole = Stage(
         name="traces",
         version=TRACES_VERSION,
-        config=TracesConfig(normalised(budget), spoken, engine, libraries, generate, model.context_tokens),
+        config=TracesConfig(normalised(budget), thinking_format, engine, libraries, generate, model.context_tokens),
         run="s1.generate.traces:traces",
         inputs={"model": (weights,), "questions": (questions,)},
-        settings={**manner.settings, "context_tokens": model.context_tokens},
+        settings={**spec.settings, "context_tokens": model.context_tokens},
         batch=key_of({"version": TRACES_VERSION, "model": weights.key, "engine": engine, "libraries": libraries}),
-        resources=manner.resources,
-        label=manner.label,
+        resources=spec.resources,
+        label=spec.label,
         code=CodePolicy.EXPENSIVE,
         code_roots=method_roots(),
     )
-    answers = shard_stages(whole, manner.shards)
+    traces = shard_stages(whole, spec.shards)
     graded = scoring(task)
     scores = Stage(
         name="scores",
         version=2,
         config=ScoresConfig(task=task, samples=generate.samples, scoring=graded),
         run="s1.evaluate.score:scores",
-        inputs={"traces": (answers,), "questions": (questions,)},
-        settings=_place_of(task),
+        inputs={"traces": (traces,), "questions": (questions,)},
+        settings=_task_path(task),
         batch=key_of([questions.key, weights.key]),
-        label=manner.label,
-        code=manner.scores,
+        label=spec.label,
+        code=spec.scores,
         code_roots=code_roots(graded),
         packages=GRADING,
     )
-    return EvaluationStages(questions, answers, scores)
+    return EvaluationStages(questions, traces, scores)
 
 
-def shard_stages(answers: Stage, count: int) -> Stage:
-    """The same answers, put together from so many shards, which are generated side by side (s1/generate/shards.py)."""
+def shard_stages(traces: Stage, count: int) -> Stage:
+    """Split generation into `count` stages that run in parallel, and join their traces (s1/generate/shards.py)."""
     if count == 1:
-        return answers
+        return traces
     shards = (
         replace(
-            answers,
+            traces,
             name="traces_shard",
-            config=TracesShardConfig(answers.config, index, count),
+            config=TracesShardConfig(traces.config, index, count),
             run="s1.generate.traces:traces_shard",
             worker=index,
-            label=f"{answers.label} (shard {index + 1} of {count})",
+            label=f"{traces.label} (shard {index + 1} of {count})",
         )
         for index in range(count)
     )
-    return replace(answers, run="s1.generate.shards:join", shards=tuple(shards), settings={}, resources=Resources())
+    return replace(traces, run="s1.generate.shards:join", shards=tuple(shards), settings={}, resources=Resources())
 
 
 def questions_stage(task: Task) -> Stage:
-    """What a task asks. Raises ConfigError for one that cannot be asked, or whose answers could not be judged."""
+    """The prompts of a task. Raises ConfigError for a task that has no rows or cannot be graded."""
     rows = rows_of(task)
     hub = task.hub if not rows else None
     return questions_from(rows, QuestionsConfig(task.name, hub, task.limit, task.instruction, wording(task.name)))
 
 
 def questions_from(rows: tuple[Input, ...], config: QuestionsConfig) -> Stage:
-    """The words of a task around rows from elsewhere; without any, around those that its YAML names."""
+    """Prompts that the task words around `rows`, or around the rows that its YAML names if `rows` is empty."""
     task = read_task(config.task, task_file(config.task))
     given = "task.data_file" if rows else "task.hub" if config.hub else None
     check_rows(task, given)
@@ -119,16 +119,19 @@ def questions_from(rows: tuple[Input, ...], config: QuestionsConfig) -> Stage:
         config=config,
         run="s1.evaluate.questions:questions",
         inputs={"rows": rows, **({"data": tuple(map(FileInput.of, data))} if data else {})},
-        settings=_place_of(config.task),
+        settings=_task_path(config.task),
         label=config.task,
         code=CodePolicy.UPSTREAM,
-        code_roots=(*code_roots(config.wording), "-s1.evaluate.questions:_check_grading"),  # it refuses, no more
+        code_roots=(
+            *code_roots(config.wording),
+            "-s1.evaluate.questions:_check_grading",
+        ),  # only raises errors, so it cannot change an output
         is_remote=not rows,
     )
 
 
 def rows_of(task: Task) -> tuple[Input, ...]:
-    """Where a task's rows come from: a local file, a rule, or (none here) the hub or its YAML."""
+    """The rows of a task from a local file or a rule; empty if they come from the hub or its YAML."""
     if task.data_file is not None:
         file = local_file("task.data_file", task.data_file)
         check_task_rows(task.name, Path(task.data_file).expanduser())
@@ -148,14 +151,14 @@ def rows_of(task: Task) -> tuple[Input, ...]:
     )
 
 
-def _place_of(task: str) -> dict[str, Json]:
-    """Where a worker finds the YAML of a user's own task; its content is in the config."""
+def _task_path(task: str) -> dict[str, Json]:
+    """The path of a user's task YAML, for the worker; the config holds its content, so the path enters no key."""
     path = own_file(task)
     return {} if path is None else {"task": path}
 
 
 def local_file(field: str, name: str) -> FileInput:
-    """A file that a field names. Raises ConfigError if it is not there."""
+    """The file that a field names. Raises ConfigError if it does not exist."""
     path = Path(name).expanduser()
     if not path.is_file():
         raise ConfigError(f"{field} {name!r}: no such file. Give the path of one that is there.")

@@ -1,4 +1,4 @@
-"""Local files of rows, read while planning: what a worker could not read is refused before anything is queued."""
+"""Check local files of rows while planning, so that a bad file is refused before any job is queued."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from s1.evaluate.rows import rows_of_file
 from s1.evaluate.task_files import TASKS, task_file
 from s1.records import read_objects
 
-READ_WHOLE_BYTES = 64 * 2**20  # of a pool: a larger one is read as far as its first row, in about no time
-PARQUET = b"PAR1"  # at both ends of such a file
+READ_WHOLE_BYTES = 64 * 2**20  # of a larger pool only the first row is checked, to keep planning fast
+PARQUET = b"PAR1"  # first and last bytes of a parquet file
 
 
 def check_task_rows(task: str, path: Path) -> None:
-    """Raises ConfigError that names the line and what is wrong with it."""
+    """Check the rows of a task. Raises ConfigError naming the line."""
     _check_task_rows(task_file(task).parent == TASKS, path, path.stat().st_mtime_ns)
 
 
 def check_pool_rows(pool: Pool, path: Path) -> None:
-    """The same for candidates of training; their columns are looked for in the first row."""
+    """Check the rows of a pool, and its columns in the first row. Raises ConfigError naming the line."""
     size = path.stat().st_size
     if path.suffix == ".parquet":
         _check_parquet(path, size)
@@ -35,7 +35,7 @@ def check_pool_rows(pool: Pool, path: Path) -> None:
 
 @cache
 def _check_task_rows(is_ours: bool, path: Path, changed_ns: int) -> None:
-    """Once for each state of a file: every point of a sweep asks."""
+    """Cached by modification time, because every point of a sweep checks the same file."""
     if is_ours:
         rows_of_file(path)
     elif not any(1 for _ in read_objects(path)):
@@ -55,4 +55,6 @@ def _check_parquet(path: Path, size: int) -> None:
         file.seek(max(0, size - len(PARQUET)), os.SEEK_SET)
         ends = file.read()
     if not begins == ends == PARQUET or size < 3 * len(PARQUET):
-        raise ConfigError(f"data.pool.file {path}: no whole parquet file ({size:,} bytes). Write or copy it again.")
+        raise ConfigError(
+            f"data.pool.file {path}: not a complete parquet file ({size:,} bytes). Write or copy it again."
+        )

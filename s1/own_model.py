@@ -1,4 +1,4 @@
-"""What a directory in Hugging Face layout says of its own model: context and sizes. Nothing is loaded."""
+"""Read context length and sizes of a local model from its files, without loading it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ TEMPLATES = ("chat_template.jinja", "chat_template.json")
 
 
 def described(field: str, model: Model) -> Model:
-    """A local model with what its files say; any other as it is. Raises ConfigError for files that cannot be used."""
+    """Fill in context and shape of a local model from its files. Raises ConfigError for unusable files.
+
+    Returns models of other kinds unchanged.
+    """
     if model.kind is not ModelKind.DIRECTORY:
         if model.context_tokens < 1:
             raise ConfigError(f"{field}.context_tokens {model.context_tokens}: below 1. Raise it.")
@@ -32,7 +35,7 @@ def described(field: str, model: Model) -> Model:
 
 
 def json_of(path: Path, where: str) -> dict[str, Any]:
-    """The object in a JSON file. Raises ConfigError that names the file."""
+    """Read a JSON object. Raises ConfigError naming the file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -55,7 +58,7 @@ def _context(field: str, folder: Path, sizes: Mapping[str, Any]) -> int:
 
 
 def _check_template(field: str, model: Model, folder: Path) -> None:
-    """A prompt by the model's own chat template needs one."""
+    """Raises ConfigError if the prompt is to come from a chat template and the model has none."""
     if model.thinking_format.prompt is not None or any((folder / name).is_file() for name in TEMPLATES):
         return
     tokenizer = folder / "tokenizer_config.json"
@@ -63,13 +66,12 @@ def _check_template(field: str, model: Model, folder: Path) -> None:
         return
     raise ConfigError(
         f"{field}.thinking_format.prompt null: {folder} has no chat template. Put a"
-        " chat_template.jinja there, or write the"
-        f" prompt: '{field}.thinking_format.prompt=\"{{question}}\"'."
+        f" chat_template.jinja there, or write the prompt: '{field}.thinking_format.prompt=\"{{question}}\"'."
     )
 
 
 def _shape(folder: Path, sizes: Mapping[str, Any]) -> DecoderShape | None:
-    """For the estimates; None where the configuration does not say enough."""
+    """Sizes for estimates; None if config.json lacks one of them."""
     names = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
     if not all(isinstance(sizes.get(name), int) and sizes[name] > 0 for name in names):
         return None
@@ -87,7 +89,7 @@ def _shape(folder: Path, sizes: Mapping[str, Any]) -> DecoderShape | None:
 
 
 def _parameters(folder: Path) -> int:
-    """Counted in the headers of the weights. Raises ConfigError that names a file that is none, or is cut."""
+    """Count parameters from the headers of the weight files. Raises ConfigError naming an invalid or truncated file."""
     from safetensors import SafetensorError, safe_open
 
     count = 0
@@ -97,7 +99,7 @@ def _parameters(folder: Path) -> int:
                 count += sum(prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             message = " ".join(str(error).split())
-            raise ConfigError(f"{path}: no whole file of weights ({message}). Save the model again.") from None
+            raise ConfigError(f"{path}: incomplete or damaged weights ({message}). Save the model again.") from None
     if not count:
-        raise ConfigError(f"model.repo {str(folder)!r}: no weights in *.safetensors there. Save the model as such.")
+        raise ConfigError(f"model.repo {str(folder)!r}: no *.safetensors weights there. Save the model as safetensors.")
     return count

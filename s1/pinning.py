@@ -1,7 +1,7 @@
-"""Names of the hub and their commits: what is unpinned in a command's points, and what `pins.lock` makes of it.
+"""Replace branches and tags of hub repositories with the commits in `pins.lock`, and write that file.
 
-A point gets its commits before its stages are made, so that a stage's key is that of the commit, whether this stands in
-the configuration or in pins.lock. A name without a commit can be planned, under a key of its own, and cannot be run.
+Points are pinned before their stages are planned, so a stage has the same key whether the configuration or pins.lock
+names its commit. A name without a commit can be planned, under a key that no run uses, but not run.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ COMMAND = "python -m sweep "
 
 
 def pinning_of(points: Sequence[PointConfig], request: SweepRequest) -> Pinning:
-    """What is to be resolved for these points, and what pins.lock says of it. Raises ConfigError for a broken file."""
+    """Collect the unpinned names of these points and read pins.lock. Raises ConfigError if the file is broken."""
     fields: dict[HubName, str] = {}
-    for field, name, revision in (place for x in points for place in _places(x)):
+    for field, name, revision in (place for point in points for place in _places(point)):
         if not name.is_pinned:
             fields.setdefault(name, f"{field}.revision {'null' if revision is None else repr(revision)}")
     pins = read_pins(request.pins) if fields else {}
@@ -35,22 +35,26 @@ def pinning_of(points: Sequence[PointConfig], request: SweepRequest) -> Pinning:
 
 @dataclass(frozen=True)
 class Pinning:
-    """The names of one command's points, and the pins that hold for them."""
+    """The unpinned hub names of a command, and the pins known for them."""
 
-    fields: Mapping[HubName, str]  # of each name that is no commit its place and value: "model.revision null"
+    fields: Mapping[HubName, str]  # field and value of each unpinned name, such as "model.revision null"
     pins: Pins
     path: Path  # pins.lock
-    command: str  # what resolves them
+    command: str  # the command that resolves them
 
-    def pinned(self, x: PointConfig) -> PointConfig:
-        """The point at its commits, as far as there are pins; the same object if nothing changes."""
-        model, data, task = _model_at(x.model, self.pins), _data_at(x.data, self.pins), _task_at(x.task, self.pins)
-        if model is x.model and data is x.data and task is x.task:
-            return x
-        return replace(x, model=model, data=data, task=task)
+    def pinned(self, point: PointConfig) -> PointConfig:
+        """Replace names by commits where a pin exists. Returns the same object if nothing changes."""
+        model, data, task = (
+            _model_at(point.model, self.pins),
+            _data_at(point.data, self.pins),
+            _task_at(point.task, self.pins),
+        )
+        if model is point.model and data is point.data and task is point.task:
+            return point
+        return replace(point, model=model, data=data, task=task)
 
     def unpinned(self, stages: Sequence[Stage]) -> list[str]:
-        """A line for each name that these stages would read and that is no commit."""
+        """One line for each unpinned name that these stages read."""
         return [
             f"{self.fields[name]}: {name.repo} is unpinned. Run `{self.command}` where there is a network."
             for name in _names_of(stages)
@@ -58,25 +62,25 @@ class Pinning:
         ]
 
     def pin(self, stages: Sequence[Stage], refresh: bool) -> Iterator[str]:
-        """Resolve the names that these stages read and write pins.lock, a line each.
+        """Resolve the names that these stages read and write pins.lock, yielding one line each.
 
-        Raises ConfigError for those that could not be resolved, once all others are written.
+        Raises ConfigError for names that cannot be resolved, after writing all others.
         """
-        faults = []
+        errors = []
         wanted = _names_of(stages)
         for name in sorted(self.fields, key=str):
             held = self.pins.get(name)
             if name not in wanted and (held is None or replace(name, revision=held.commit) not in wanted):
-                continue  # of another part of the configuration, which this command does not read
+                continue  # no stage of this command reads it
             if held is not None and not refresh:
                 yield f"kept    {name} = {held.commit}, resolved {held.resolved_at}"
                 continue
             try:
                 yield self._resolved(name, held)
             except ConfigError as error:
-                faults.append(str(error))
-        if faults:
-            raise ConfigError("\n".join(faults))
+                errors.append(str(error))
+        if errors:
+            raise ConfigError("\n".join(errors))
 
     def _resolved(self, name: HubName, held: Pin | None) -> str:
         commit = resolve(self.fields[name].partition(" ")[0], name)
@@ -87,21 +91,21 @@ class Pinning:
 
 
 def _names_of(stages: Sequence[Stage]) -> dict[HubName, None]:
-    """What stages read from the hub, each once, in their order."""
+    """Hub names that stages read, without duplicates, in the order of the stages."""
     needs = needs_of(stages)
     kinds = ((RepoKind.MODEL if isinstance(each, ModelNeed) else RepoKind.DATASET, each) for each in needs)
     return {name_of(kind, each.repo, each.revision): None for kind, each in kinds}
 
 
-def _places(x: PointConfig) -> Iterator[tuple[str, HubName, str | None]]:
-    """Everywhere in a point that a repository of the hub is named."""
-    solvers = x.data.difficulty.solvers if x.data.difficulty else {}
-    models = {"model": x.model, **{f"data.difficulty.solvers.{name}": each for name, each in solvers.items()}}
+def _places(point: PointConfig) -> Iterator[tuple[str, HubName, str | None]]:
+    """Yield every hub repository in a point as (field, name, revision as written)."""
+    solvers = point.data.difficulty.solvers if point.data.difficulty else {}
+    models = {"model": point.model, **{f"data.difficulty.solvers.{name}": each for name, each in solvers.items()}}
     for field, model in models.items():
         if model.kind is ModelKind.HUB and model.repo:
             yield field, name_of(RepoKind.MODEL, model.repo, model.revision), model.revision
-    hubs = {"data.pool.hub": x.data.pool.hub if x.data.pool and x.data.pool.kind is PoolKind.HUB else None}
-    tasks = {"task": x.task, **{f"data.evaluations.{name}": each for name, each in x.data.evaluations.items()}}
+    hubs = {"data.pool.hub": point.data.pool.hub if point.data.pool and point.data.pool.kind is PoolKind.HUB else None}
+    tasks = {"task": point.task, **{f"data.evaluations.{name}": each for name, each in point.data.evaluations.items()}}
     hubs |= {f"{field}.hub": task.hub for field, task in tasks.items()}
     for field, hub in hubs.items():
         if hub is not None:

@@ -1,13 +1,16 @@
-"""The spine: from one typed point to its stages, and from all points to the curve. Read it top to bottom.
+"""The experiment, top to bottom: the stages of each point, and the report over all points.
 
-    lesson (s1/training_stages.py)   pool -> ... -> curated -> rendered -> checkpoint ----+
-                                                                                   +--> curve --> report
-    asked (s1/evaluation_stages.py)      problems -> questions -> answers -> scores ----------+
-                              (one of these two lines per point; a goal of data ends at curated, in a report of its own)
+    training     pool -> ... -> curated -> rendered -> checkpoint --+             (s1/training_stages.py)
+                                                                    v
+    evaluation                  problems -> questions ----------> traces -> scores --+      (s1/evaluation_stages.py)
+                                                                                     v
+    report                                                                         curve -> report
 
-With s1/evaluation_stages.py and s1/training_stages.py the only place that joins the science (s1) with the machinery
-(sweep). No heavy
-library is imported: stage functions are named by dotted path and imported by the worker that runs them.
+Each point has its own training and evaluation stages; equal stages of several points are one. All points share the
+curve and the report. `goal=data` ends after `curated` and `goal=checkpoint` after `checkpoint`, each with a report.
+
+Together with the two modules above, this is the only place where the science (s1) meets the machinery (sweep). Planning
+stays fast because it imports no heavy library: stages name their functions by dotted path, and the workers import them.
 """
 
 from __future__ import annotations
@@ -38,37 +41,34 @@ from sweep.core.identity import Json, canonical
 from sweep.core.pipeline import Graph, LaunchKind, SweepRequest, Workers
 from sweep.core.stage import CodePolicy, Stage
 
-Point = PointConfig
-shared, repair_shared = (
-    store_statistics.shared_statistics,
-    store_statistics.repair_shared,
-)  # what the stages of a batch keep together
+Point = PointConfig  # the schema of a point, under the name that the machinery expects
+shared = store_statistics.shared_statistics  # the machinery calls this for the folder that a batch of stages shares
+repair_shared = store_statistics.repair_shared
 
 
 @dataclass(frozen=True)
 class PointStages:
-    """The stages of one point that others read."""
+    """The stages of one point."""
 
-    lesson: TrainingStages
-    asked: EvaluationStages
+    training: TrainingStages
+    evaluation: EvaluationStages
 
 
 def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
-    """All points of one command, planned together, at the commits that pins.lock has for their names."""
+    """Plan all points of a command together, with hub names replaced by the commits in pins.lock."""
     pinning = pinning_of(points, request)
-    points = [pinning.pinned(x) for x in points]
-    first = _agreed(points)
-    built = [stages_of(x) for x in points]
-    product = FINAL_STAGES[first.goal]
-    asked = product.stage(first.name, points, built, request)
-    tracked = _tracked(points, built)
+    points = [pinning.pinned(point) for point in points]
+    first = _common_settings(points)
+    planned = [stages_of(point) for point in points]
+    final = FINAL_STAGES[first.goal]
+    tracked = _tracked(points, planned)
     mirror = Mirror(first.track, group=first.name, directory=request.store / "wandb", store_id=request.store_id)
     return Graph(
         name=first.name,
-        product=asked,
-        table=product.table,
+        artifact=final.stage(first.name, points, planned, request),
+        table=final.table,
         workers=Workers(first.machine.workers, first.machine.threads),
-        estimates=estimates_of(points, built),
+        estimates=estimates_of(points, planned),
         on_finished=lambda stage, path: _mirror(mirror, tracked, stage, path),
         points=len(points),
         remarks=cost.usage_lines,
@@ -79,7 +79,7 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
             *budget_notes(points),
             *machine_notes(points),
         ],
-        missing=_lacking(points, built),
+        missing=_missing_requirements(points, planned),
         launch=first.launch,
         limit_usd=first.cost.limit_usd,
         prefetch=prefetch,
@@ -88,42 +88,50 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
     )
 
 
-def stages_of(x: PointConfig) -> PointStages:
-    """One point, in the order in which it happens."""
-    lesson = training_stages_of(x)
-    generation = resources_of(JobKind.GENERATE, x.machine)
-    settings = settings_of(x.machine, x.cost, generation)
-    label, shards = method_of(x.request).label(x.request), shards_of(x)
-    manner = GenerationSpec(x.budget, x.generate, x.engine, settings, label, generation, shards, CodePolicy.FINAL)
-    return PointStages(
-        lesson, evaluation_stages(x.model, lesson.checkpoint, x.task.name, questions_stage(x.task), manner)
+# ----------------------------------------------------------------------------------------------- one point
+
+
+def stages_of(point: PointConfig) -> PointStages:
+    """Train the model of a point, then evaluate it under the point's budget."""
+    training = training_stages_of(point)
+    resources = resources_of(JobKind.GENERATE, point.machine)
+    spec = GenerationSpec(
+        budget=point.budget,
+        generate=point.generate,
+        engine=point.engine,
+        settings=settings_of(point.machine, point.cost, resources),
+        label=method_of(point.request).label(point.request),
+        resources=resources,
+        shards=shards_of(point),
+        scores=CodePolicy.FINAL,
     )
+    questions = questions_stage(point.task)
+    evaluation = evaluation_stages(point.model, training.checkpoint, point.task.name, questions, spec)
+    return PointStages(training, evaluation)
 
 
-def names_of(stages: Sequence[Stage]) -> list[str]:
-    """Their labels; those that several share with the key."""
-    labels = [stage.label for stage in stages]
-    return [each.label if labels.count(each.label) == 1 else f"{each.label} {each.key}" for each in stages]
+# ---------------------------------------------------------------------------------- all points: the reports
 
 
 def _curve_report(
-    name: str, points: Sequence[PointConfig], built: Sequence[PointStages], request: SweepRequest
+    name: str, points: Sequence[PointConfig], planned: Sequence[PointStages], request: SweepRequest
 ) -> Stage:
+    """Statistics over the scores of all points, and the page that shows them."""
     first = points[0]
     _require_comparable(first, request)
     curve = Stage(
         name="curve",
         version=4,
         config=CurveConfig(
-            points=[_curve_point(x, set_here) for x, set_here in zip(points, request.values, strict=True)],
+            points=[_curve_point(point, values) for point, values in zip(points, request.values, strict=True)],
             statistics=first.statistics,
             cost=first.cost.rates,
             compare=first.compare,
         ),
         run="s1.report.curve:curve",
         inputs={
-            "scores": tuple(each.asked.scores for each in built),
-            "traces": tuple(each.asked.answers for each in built),
+            "scores": tuple(stages.evaluation.scores for stages in planned),
+            "traces": tuple(stages.evaluation.traces for stages in planned),
         },
         label=f"{len(points)} points",
         code=CodePolicy.FINAL,
@@ -141,35 +149,42 @@ def _curve_report(
     )
 
 
-def _curve_point(x: PointConfig, values: Mapping[str, Json]) -> CurvePoint:
+def _curve_point(point: PointConfig, values: Mapping[str, Json]) -> CurvePoint:
     return CurvePoint(
-        label=method_of(x.request).label(x.request),
+        label=method_of(point.request).label(point.request),
         values=dict(values),
-        request=x.request,
-        seed=x.seed,
+        request=point.request,
+        seed=point.seed,
     )
 
 
 def _require_comparable(first: PointConfig, request: SweepRequest) -> None:
-    """Raises ConfigError, before anything runs, where the report would find nothing to compare."""
+    """Raises ConfigError while planning if the report would have nothing to compare."""
     compare = first.compare
     if compare is None:
         return
     if compare.axis == "seed" and first.statistics.pool_seeds:
         raise ConfigError("compare.axis seed: seeds are pooled into one point. Set statistics.pool_seeds=false.")
-    there = {"null" if each.get(compare.axis) is None else str(each[compare.axis]) for each in request.values}
-    if compare.reference not in there:
+    available = {"null" if each.get(compare.axis) is None else str(each[compare.axis]) for each in request.values}
+    if compare.reference not in available:
         raise ConfigError(
             f"compare.reference {compare.reference}: no such value of {compare.axis}"
-            f" (there: {', '.join(sorted(there))}). Choose one of them, or add points that have it."
+            f" (there: {', '.join(sorted(available))}). Choose one of them, or add points that have it."
         )
 
 
+def names_of(stages: Sequence[Stage]) -> list[str]:
+    """Their labels, with the key added where several stages share a label."""
+    labels = [stage.label for stage in stages]
+    return [each.label if labels.count(each.label) == 1 else f"{each.label} {each.key}" for each in stages]
+
+
 def _data_report(
-    name: str, points: Sequence[PointConfig], built: Sequence[PointStages], request: SweepRequest
+    name: str, points: Sequence[PointConfig], planned: Sequence[PointStages], request: SweepRequest
 ) -> Stage:
-    """How the examples were chosen, for each data set of the command once."""
-    curated = {each.lesson.curated.key: each.lesson.curated for each in built if each.lesson.curated}
+    """How the examples of each data set were chosen; a set that several points use appears once."""
+    sets = [stages.training.curated for stages in planned if stages.training.curated]
+    curated = {stage.key: stage for stage in sets}
     if not curated:
         raise ConfigError("data none: nothing is curated. Choose a data group with a pool, or goal=curve.")
     return Stage(
@@ -184,37 +199,36 @@ def _data_report(
 
 
 def _training_report(
-    name: str, points: Sequence[PointConfig], built: Sequence[PointStages], request: SweepRequest
+    name: str, points: Sequence[PointConfig], planned: Sequence[PointStages], request: SweepRequest
 ) -> Stage:
-    """How models were trained, each checkpoint of the command once."""
-    lessons = {each.lesson.checkpoint.key: each.lesson for each in built if each.lesson.rendered}
-    rendered = tuple(lesson.rendered for lesson in lessons.values() if lesson.rendered)
+    """How each checkpoint was trained; a checkpoint that several points use appears once."""
+    trained = {stages.training.checkpoint.key: stages.training for stages in planned if stages.training.rendered}
+    checkpoints = [training.checkpoint for training in trained.values()]
+    rendered = tuple(training.rendered for training in trained.values() if training.rendered)
     if not rendered:
         raise ConfigError("data none: nothing is trained. Choose a data group with a pool, or goal=curve.")
     return Stage(
         name="training",
         version=1,
-        config=TrainingReportConfig(
-            name, request.command, names_of([lesson.checkpoint for lesson in lessons.values()])
-        ),
+        config=TrainingReportConfig(name, request.command, names_of(checkpoints)),
         run="s1.report.training:training_report",
-        inputs={"checkpoint": tuple(lesson.checkpoint for lesson in lessons.values()), "rendered": rendered},
+        inputs={"checkpoint": tuple(checkpoints), "rendered": rendered},
         label=name,
         code=CodePolicy.FINAL,
     )
 
 
 class MakeFinalStage(Protocol):
-    """The last stage of a command, from all its points."""
+    """Make the last stage of a command from all its points."""
 
     def __call__(
-        self, name: str, points: Sequence[PointConfig], built: Sequence[PointStages], request: SweepRequest, /
+        self, name: str, points: Sequence[PointConfig], planned: Sequence[PointStages], request: SweepRequest, /
     ) -> Stage: ...
 
 
 @dataclass(frozen=True)
 class FinalStage:
-    """What a command ends in, and how its directory is shown as a table."""
+    """The last stage of a command, and how to read its directory as a table."""
 
     stage: MakeFinalStage
     table: Callable[[Path], Sequence[Mapping[str, str]]]
@@ -227,34 +241,41 @@ FINAL_STAGES = {
 }
 
 
-def _lacking(points: Sequence[PointConfig], built: Sequence[PointStages]) -> dict[str, list[str]]:
-    """What this machine has not, by the stages that want it."""
-    wanted: dict[str, list[str]] = {}
-    for x, stages in zip(points, built, strict=True):
-        wanted[stages.lesson.checkpoint.address] = [*cost.does_not_fit(x), *_too_many_nodes(x)]
-        for asked in (stages.asked, *stages.lesson.solved):
-            for generated in asked.answers.shards or (asked.answers,):
-                wanted[generated.address] = missing_libraries(x.engine)
-    return wanted
+# ------------------------------------------------------------------------------------ checks and tracking
 
 
-def _too_many_nodes(x: PointConfig) -> list[str]:
-    if x.launch.kind is not LaunchKind.LOCAL or x.train is None or filled(x.machine, x.train.batch_size).nodes == 1:
+def _missing_requirements(points: Sequence[PointConfig], planned: Sequence[PointStages]) -> dict[str, list[str]]:
+    """Why this machine cannot run a stage, by stage address; an empty list where it can."""
+    missing: dict[str, list[str]] = {}
+    for point, stages in zip(points, planned, strict=True):
+        missing[stages.training.checkpoint.address] = [*cost.does_not_fit(point), *_too_many_nodes(point)]
+        for evaluation in (stages.evaluation, *stages.training.solvers):
+            for generated in evaluation.traces.shards or (evaluation.traces,):
+                missing[generated.address] = missing_libraries(point.engine)
+    return missing
+
+
+def _too_many_nodes(point: PointConfig) -> list[str]:
+    if (
+        point.launch.kind is not LaunchKind.LOCAL
+        or point.train is None
+        or filled(point.machine, point.train.batch_size).nodes == 1
+    ):
         return []
-    return [f"machine.nodes {x.machine.nodes}: launch=local runs on this machine alone. Choose launch=slurm."]
+    return [f"machine.nodes {point.machine.nodes}: launch=local runs on this machine alone. Choose launch=slurm."]
 
 
-def _agreed(points: Sequence[PointConfig]) -> PointConfig:
-    """The first point, once all agree on what one command can have only one of."""
+def _common_settings(points: Sequence[PointConfig]) -> PointConfig:
+    """The first point. Raises ConfigError if points differ in a setting of which a command has only one."""
     first = points[0]
     for field in ("name", "goal", "compare", "machine", "launch", "track", "cost", "statistics"):
-        if any(getattr(x, field) != getattr(first, field) for x in points):
+        if any(getattr(point, field) != getattr(first, field) for point in points):
             raise ConfigError(f"{field}: differs between the points of one command. Give it once, outside the axes.")
     return first
 
 
 def _mirror(mirror: Mirror, points: Mapping[str, PointConfig], stage: Stage, path: Path) -> None:
-    """One W&B run per checkpoint and per point, and the summary; each with the whole configuration it belongs to."""
+    """Log one W&B run per checkpoint, one per point and the summary, each with its whole configuration."""
     if stage.name == "report":
         mirror.summary(Tracked("report", stage.key, stage.label, {"stage": stage.identity()}), path)
     elif stage.address in points:
@@ -263,10 +284,10 @@ def _mirror(mirror: Mirror, points: Mapping[str, PointConfig], stage: Stage, pat
         mirror.stage(Tracked(stage.name, stage.key, stage.label, plain), path)
 
 
-def _tracked(points: Sequence[PointConfig], built: Sequence[PointStages]) -> dict[str, PointConfig]:
-    """The stages that are runs, and the first point that each belongs to."""
+def _tracked(points: Sequence[PointConfig], planned: Sequence[PointStages]) -> dict[str, PointConfig]:
+    """The stages that become W&B runs, by address, each with the first point that it belongs to."""
     tracked: dict[str, PointConfig] = {}
-    for x, stages in zip(points, built, strict=True):
-        for stage in (stages.lesson.checkpoint, stages.asked.scores):
-            tracked.setdefault(stage.address, x)
+    for point, stages in zip(points, planned, strict=True):
+        for stage in (stages.training.checkpoint, stages.evaluation.scores):
+            tracked.setdefault(stage.address, point)
     return tracked

@@ -1,9 +1,7 @@
-"""What makes a model, a task, a data recipe or a training impossible, told by field, value and mend.
+"""PointConfig, one point of an experiment composed from all config groups, and its validation.
 
-One point of an experiment: the composition of all groups, and what makes a point impossible.
-
-A value that no run could honour is refused at composition, for every point before anything runs, in one line that names
-the field, the value and the mend.
+Validation happens at composition, for every point before anything runs. A value that no run could honour raises
+ConfigError with one line: `<field> <value>: <what is wrong>. <what to do>.`
 """
 
 from __future__ import annotations
@@ -50,13 +48,13 @@ REVISION = re.compile(r"[\w./+-]+", re.ASCII)  # a commit, a branch or a tag
 
 
 def check_model(field: str, model: Model) -> None:
-    """A model that can be found and loaded; `field` is its place in the configuration."""
+    """Check that a model can be found and loaded; `field` is its place in the configuration."""
     if model.kind is ModelKind.HUB:
         check_hub(field, model.repo, model.revision)
     if model.kind is ModelKind.DIRECTORY and model.architecture is not None:
         raise ConfigError(
-            f"{field}.kind directory: {field}={model.name} is made here, and a directory holds another. Choose"
-            f" {field}=own {field}.repo=DIR thinking_format@{field}.thinking_format=NAME."
+            f"{field}.kind directory: {field}={model.name} creates its own weights and cannot load a directory."
+            f" Choose {field}=own {field}.repo=DIR thinking_format@{field}.thinking_format=NAME."
         )
     if model.kind is ModelKind.FRESH and model.architecture is None:
         raise ConfigError(f"{field}.architecture null: a fresh model needs one. Copy it from conf/model/laptop.yaml.")
@@ -65,53 +63,56 @@ def check_model(field: str, model: Model) -> None:
     if model.architecture is not None:
         _check_heads(f"{field}.architecture", model.architecture)
     if model.kind is ModelKind.FRESH and model.dial is None:
-        raise ConfigError(f"{field}.dial null: a fresh model needs words. Set it to ${{dial}}.")
+        raise ConfigError(f"{field}.dial null: a fresh model needs words for its tokenizer. Set it to ${{dial}}.")
     check_thinking_format(f"{field}.thinking_format", model.thinking_format)
 
 
 def _check_heads(field: str, architecture: Architecture) -> None:
-    """Each head has an even number of dimensions, which rotary positions turn in pairs."""
+    """Each head needs an even number of dimensions, because rotary positions rotate them in pairs."""
     hidden, heads = architecture.hidden_size, architecture.heads
     if hidden % (2 * heads):
         raise ConfigError(
-            f"{field}.hidden_size {hidden}: not {heads} heads of an even size. Give a multiple of {2 * heads}."
+            f"{field}.hidden_size {hidden}: does not make {heads} heads of even size. Give a multiple of {2 * heads}."
         )
 
 
 def check_thinking_format(field: str, thinking_format: ThinkingFormat) -> None:
-    """What no tokenizer could mend; whether a model's tokenizer knows the delimiters is asked when it is loaded."""
+    """Check what holds for every tokenizer. Whether a model's tokenizer knows the delimiters is checked on loading."""
     if thinking_format.prompt is not None and "{question}" not in thinking_format.prompt:
         raise ConfigError(
             f"{field}.prompt {thinking_format.prompt!r}: no {{question}} in it. Write {{question}} where it belongs."
         )
     if thinking_format.prompt is not None and thinking_format.system is not None:
         raise ConfigError(
-            f"{field}.system {thinking_format.system!r}: only a chat template has a place for it. Write it into prompt."
+            f"{field}.system {thinking_format.system!r}: only a chat template uses it. Write it into prompt."
         )
     if thinking_format.template_arguments is not None:
         _check_template_arguments(f"{field}.template_arguments", thinking_format)
     if not thinking_format.answer_stops:
-        raise ConfigError(f"{field}.answer_stops []: no answer would end. Name the model's end of turn.")
+        raise ConfigError(f"{field}.answer_stops []: no answer would end. Give the model's end-of-turn token.")
     for name in ("thinking_stops", "answer_stops"):
         if "" in getattr(thinking_format, name):
-            raise ConfigError(f"{field}.{name} '': an empty text stops everywhere. Leave it out.")
+            raise ConfigError(f"{field}.{name} '': an empty text stops everywhere. Remove it.")
     if thinking_format.thinking_stops and not thinking_format.thinking_end:
         raise ConfigError(
-            f"{field}.thinking_end '': nothing would part thinking and answer. Write what the model writes there."
+            f"{field}.thinking_end '': nothing would separate thinking from answer. Give the text that the model"
+            " writes there."
         )
 
 
 def _check_template_arguments(field: str, thinking_format: ThinkingFormat) -> None:
-    """Whether a model's template uses them is asked when it is loaded."""
+    """Check the names alone. Whether a model's template uses them is checked on loading."""
     for name in thinking_format.template_arguments or {}:
         if thinking_format.prompt is not None:
-            raise ConfigError(f"{field}.{name}: only a chat template takes it. Set {field}=null, or prompt to null.")
+            raise ConfigError(
+                f"{field}.{name}: only a chat template takes it. Set {field}=null, or set prompt to null."
+            )
         if name in NOT_FOR_TEMPLATES:
-            raise ConfigError(f"{field}.{name}: decided by the sweep. Leave it out.")
+            raise ConfigError(f"{field}.{name}: set by the sweep. Remove it.")
 
 
 def check_task(field: str, task: Task) -> None:
-    """A task whose rows are pinned; whether it has any, its YAML may say (s1/evaluation_stages.py)."""
+    """Check the rows of a task. A task with none here may have them in its YAML (s1/evaluation_stages.py)."""
     if task.data_file is None and task.dial is not None:
         _check_dial_task(field, task.problems, task.dial)
     if task.data_file is not None or task.dial is not None or task.hub is None:
@@ -120,7 +121,7 @@ def check_task(field: str, task: Task) -> None:
 
 
 def check_data(data: Data) -> None:
-    """A pool that has traces, solvers and evaluations that are pinned, and a selection that the pool allows."""
+    """Check pool, evaluations and solvers, and that the pool has the columns that the selection needs."""
     pool = data.pool
     if pool is None:
         return
@@ -138,7 +139,7 @@ def check_data(data: Data) -> None:
 
 
 def _check_selection(data: Data, selection: Selection) -> None:
-    """Asked now, and not when the solvers have answered the whole pool."""
+    """Check before the solvers spend hours on the pool that it has the sources and domains to select by."""
     pool = data.pool
     if pool is None or pool.kind is PoolKind.DIAL:
         return
@@ -146,23 +147,23 @@ def _check_selection(data: Data, selection: Selection) -> None:
     for name in ("seed_set", "tail"):
         if one_source and getattr(selection, name) is not None:
             raise ConfigError(
-                f"data.selection.{name}: speaks of sources, and data.pool.columns.source is null."
+                f"data.selection.{name}: selects by source, and data.pool.columns.source is null."
                 f" Name that column, or set data.selection.{name}=null."
             )
     has_domains = data.labels is not None or (pool.conversation is None and pool.columns.domain is not None)
     if selection.tail is not None and not has_domains:
         raise ConfigError(
-            "data.selection.tail: weighs domains, and the only domains here are the sources themselves."
+            "data.selection.tail: weighs domains, and this pool has none besides its sources."
             " Add +teacher@data.labels.teacher=NAME or data.pool.columns.domain=NAME, or set it to null."
         )
 
 
 def check_training(train: Train, machine: Machine, thinking_format: ThinkingFormat) -> None:
-    """A recipe that the machine can keep to, and a thinking format whose thinking can be learned."""
+    """Check that the machine can run the recipe and that the thinking format marks the thinking."""
     check_recipe(train, machine.device)
     if not thinking_format.thinking_start:
         raise ConfigError(
-            "model.thinking_format.thinking_start '': trace and answer would be learned as one text."
+            "model.thinking_format.thinking_start '': the model would learn trace and answer as one text."
             " Choose thinking_format@model.thinking_format=s1, or another that opens the thinking."
         )
     devices = filled(machine, train.batch_size).devices
@@ -170,40 +171,40 @@ def check_training(train: Train, machine: Machine, thinking_format: ThinkingForm
 
 
 def _check_dial_task(field: str, problems: int, dial: Dial) -> None:
-    """Of the quarter of a family's questions that training never sees, at most half."""
+    """Raises ConfigError for more problems than half of the held-out quarter of the family."""
     most = Family(dial).questions // HELD_OUT_QUESTIONS_PER_PROBLEM
     if not 1 <= problems <= most:
         raise ConfigError(
-            f"{field}.problems {problems}: not from 1 to {most}, an eighth of the family's questions. Change it, or"
+            f"{field}.problems {problems}: not from 1 to {most}, an eighth of the family's questions. Lower it, or"
             " widen dial.turns_max."
         )
 
 
 def check_hub(field: str, repo: str | None, revision: str | None) -> None:
-    """A repository of the hub, at a commit or at a name that can be resolved to one (s1/pinning.py)."""
+    """Check the spelling of a hub repository and its revision; s1/pinning.py resolves a branch or tag to a commit."""
     if repo is not None and not REPO.fullmatch(repo):
-        raise ConfigError(f"{field}.repo {repo!r}: no name of a repository of the hub. Write OWNER/NAME.")
+        raise ConfigError(f"{field}.repo {repo!r}: not a repository name. Write OWNER/NAME.")
     if revision is not None and not REVISION.fullmatch(revision):
         raise ConfigError(
-            f"{field}.revision {revision!r}: no commit, branch or tag. Give a 40-hex commit, or null and run"
+            f"{field}.revision {revision!r}: not a commit, branch or tag. Give a 40-hex commit, or null and run"
             " `python -m sweep pin` with the same overrides."
         )
 
 
-LEAST_TEMPERATURE = 0.01  # vLLM samples at this where it is given less
+LEAST_TEMPERATURE = 0.01  # vLLM raises lower values to this
 
 
 class Goal(Enum):
     """Where a command ends."""
 
-    CURVE = "curve"  # models are asked, and their scores reported
-    DATA = "data"  # training examples are chosen, and the choice reported
-    CHECKPOINT = "checkpoint"  # models are trained, and the training reported
+    CURVE = "curve"  # evaluate models and report their scores
+    DATA = "data"  # choose training examples and report the choice
+    CHECKPOINT = "checkpoint"  # train models and report the training
 
 
 @dataclass(frozen=True)
 class PointConfig:
-    """One point: the composition of all groups."""
+    """One point of an experiment, composed from all config groups."""
 
     name: Text  # names results/NAME/KEY and the W&B group
     goal: Goal  # which results the command makes
@@ -215,8 +216,8 @@ class PointConfig:
     model: Model  # the model that is trained or evaluated
     data: Data  # the training examples
     train: Train | None  # the fine-tuning recipe; null: none
-    budget: Budget  # how much the model may, or must, think
-    task: Task  # the questions that are asked
+    budget: Budget  # how much the model may or must think
+    task: Task  # the questions of the evaluation
     engine: EngineConfig  # what generates tokens
     generate: Generate  # how tokens are sampled
     statistics: Statistics  # intervals and comparisons
@@ -227,7 +228,7 @@ class PointConfig:
 
     @property
     def request(self) -> ComputeRequest:
-        """What it asks of test-time compute."""
+        """The test-time compute that this point requests."""
         return ComputeRequest(self.budget, self.task.instruction)
 
     def __post_init__(self) -> None:
@@ -255,29 +256,29 @@ def _with_described_solvers(data: Data) -> Data:
     return replace(data, difficulty=replace(data.difficulty, solvers=solvers))
 
 
-def _check_launch(x: PointConfig) -> None:
+def _check_launch(point: PointConfig) -> None:
     known = [kind.value for kind in JobKind]
-    for script in x.launch.minutes:
+    for script in point.launch.minutes:
         if script not in known:
             raise ConfigError(f"launch.minutes.{script}: no such script. Known: {', '.join(known)}.")
 
 
-def _check_model(x: PointConfig) -> None:
-    check_model("model", x.model)
-    if x.model.kind is ModelKind.FRESH and x.data.pool is None and x.model.pretraining is None:
+def _check_model(point: PointConfig) -> None:
+    check_model("model", point.model)
+    if point.model.kind is ModelKind.FRESH and point.data.pool is None and point.model.pretraining is None:
         raise ConfigError(
             "data none: a fresh model knows nothing before training. Choose data=dial_1k or another model."
         )
-    _check_continuation(x.budget.continuation, x.model.thinking_format)
+    _check_continuation(point.budget.continuation, point.model.thinking_format)
 
 
 def _check_continuation(continuation: str, thinking_format: ThinkingFormat) -> None:
     for typed, meant in (("\\n", "a new line"), ("\\t", "a tab")):
         if typed in continuation:
             raise ConfigError(
-                f"budget.continuation {continuation!r}: holds a backslash and {typed[1]!r}. If {meant} is meant, write"
-                f" {typed} in double quotes, such as 'budget.continuation=\"{typed}Wait\"'; if the two characters are,"
-                " choose other words."
+                f"budget.continuation {continuation!r}: contains a backslash and {typed[1]!r}. If you mean {meant},"
+                f" write {typed} in double quotes, such as 'budget.continuation=\"{typed}Wait\"'; if you mean the two"
+                " characters, choose other words."
             )
     markers = (
         thinking_format.thinking_start,
@@ -288,45 +289,46 @@ def _check_continuation(continuation: str, thinking_format: ThinkingFormat) -> N
     for marker in filter(None, (each.strip() for each in markers)):
         if marker in continuation:
             raise ConfigError(
-                f"budget.continuation {continuation!r}: holds the delimiter {marker!r} and would not be thinking."
+                f"budget.continuation {continuation!r}: contains the delimiter {marker!r}, which is not thinking."
                 " Choose other words."
             )
 
 
-def _check_data(x: PointConfig) -> None:
-    check_data(x.data)
-    if x.data.pool is None or x.goal is Goal.DATA:
+def _check_data(point: PointConfig) -> None:
+    check_data(point.data)
+    if point.data.pool is None or point.goal is Goal.DATA:
         return
-    if x.train is None:
-        raise ConfigError(f"train null: data={x.data.name} is to be trained on. Choose train=laptop, or data=none.")
-    check_training(x.train, x.machine, x.model.thinking_format)
+    if point.train is None:
+        raise ConfigError(f"train null: data={point.data.name} needs a recipe. Choose train=laptop, or data=none.")
+    check_training(point.train, point.machine, point.model.thinking_format)
 
 
-def _check_budget(x: PointConfig) -> None:
-    method_of(x.request).check(x.request, x.model.context_tokens)
+def _check_budget(point: PointConfig) -> None:
+    method_of(point.request).check(point.request, point.model.context_tokens)
 
 
-def _check_task(x: PointConfig) -> None:
-    check_task("task", x.task)
+def _check_task(point: PointConfig) -> None:
+    check_task("task", point.task)
 
 
-def _check_generate(x: PointConfig) -> None:
-    if 0 < x.generate.temperature < LEAST_TEMPERATURE:
+def _check_generate(point: PointConfig) -> None:
+    if 0 < point.generate.temperature < LEAST_TEMPERATURE:
         raise ConfigError(
-            f"generate.temperature {x.generate.temperature}: below {LEAST_TEMPERATURE}, where engines differ. Use 0 for"
-            " greedy decoding."
+            f"generate.temperature {point.generate.temperature}: below {LEAST_TEMPERATURE}, where engines differ."
+            " Use 0 for greedy decoding."
         )
-    if x.generate.samples > 1 and x.generate.temperature == 0:
+    if point.generate.samples > 1 and point.generate.temperature == 0:
         raise ConfigError(
-            f"generate.samples {x.generate.samples}: greedy samples are all equal. Set generate.temperature above 0."
+            f"generate.samples {point.generate.samples}: greedy samples are all equal. Set generate.temperature"
+            " above 0."
         )
 
 
-def _check_engine(x: PointConfig) -> None:
-    machine, engine = x.machine, x.engine
+def _check_engine(point: PointConfig) -> None:
+    machine, engine = point.machine, point.engine
     if machine.cache_gib is None and engine.device == "cpu":
         raise ConfigError(
-            "machine.cache_gib null: on a CPU nothing tells how much is yours. Give a number of GiB, 4 say."
+            "machine.cache_gib null: on a CPU the memory for the cache is unknown. Give a number of GiB, such as 4."
         )
     if engine.kind is EngineKind.TRANSFORMERS and engine.tensor_parallel > 1:
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""What stages would download, brought here while there is internet: compute nodes of a cluster have none.
+"""Download what stages will need while there is internet, because compute nodes of a cluster often have none.
 
-Models and datasets come into the cache of huggingface_hub, each as the whole snapshot of its commit, where jobs with
-HF_HUB_OFFLINE=1 find it. HF_HOME says where that is, and must be on a file system that all nodes see.
+Models and datasets go into the cache of huggingface_hub, each as a whole snapshot of its commit, where jobs with
+HF_HUB_OFFLINE=1 find them. HF_HOME sets the folder, which must be on a file system that all nodes see.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from sweep.core.stage import Stage
 
 @dataclass(frozen=True)
 class ModelNeed:
-    """A repository at a commit."""
+    """A model repository at a commit."""
 
     repo: str
     revision: str | None
 
 
 def needs_of(stages: Sequence[Stage]) -> tuple[ModelNeed | Hub, ...]:
-    """Models and datasets of the hub that these stages read, each once. Pure."""
+    """Hub models and datasets that these stages read, without duplicates. Pure."""
     found: dict[ModelNeed | Hub, None] = {}
     for stage in stages:
         config = stage.config
@@ -40,7 +40,7 @@ def needs_of(stages: Sequence[Stage]) -> tuple[ModelNeed | Hub, ...]:
 
 
 def prefetch(stages: Sequence[Stage]) -> Iterator[str]:
-    """Bring them here, one line each. Raises ConfigError for what cannot be had."""
+    """Download them, yielding one line each. Raises ConfigError for one that cannot be downloaded."""
     for need in needs_of(stages):
         if isinstance(need, ModelNeed):
             folder, _ = verified_snapshot(need.repo, need.revision)

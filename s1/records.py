@@ -1,12 +1,13 @@
-"""The rows that stages hand to one another, one JSON object a line, and nothing else passes between them.
+"""Row types that stages exchange, as JSON lines.
 
-pool, clean/rows.jsonl            PoolRow             candidates for training
-problems, curated/rows.jsonl      Row, Example        what is asked; what is trained on
-curated/selection.jsonl           Chosen              where each example came from
-rendered/rows.jsonl               TokenRow            the same as the model reads it
-questions/questions.jsonl         Question            the prompts as the lm-eval task words them
-answers/answers.jsonl             Answer              token ids with their origin, and the texts they decode to
-scores/scores.jsonl               Score               one judgement per question and sample
+pool, filtered/rows.jsonl         PoolRow             candidates for training
+problems/rows.jsonl               Row                 evaluation problems (s1/evaluate/rows.py)
+curated/rows.jsonl                Example             training examples
+curated/selection.jsonl           SelectedRow         the source and domain of each example
+rendered/rows.jsonl               TokenRow            examples as token ids
+questions/questions.jsonl         Question            prompts as the lm-eval task words them
+traces/traces.jsonl              TraceRow            token ids with their origin, and the decoded text
+scores/scores.jsonl               ScoreRow            one score per question and sample
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ class AnswerEnd(Enum):
     STOP = "stop"  # the model ended it
     CAP = "cap"  # budget.answer_tokens cut it
     CONTEXT = "context"  # the end of the context cut it
-    NONE = "none"  # the model was never asked for an answer
+    NONE = "none"  # no answer was generated
 
 
 class Outcome(Enum):
-    """What became of the answer: missing is not the same as wrong."""
+    """Whether there is an answer to grade: a missing answer is not a wrong one."""
 
     ANSWERED = "answered"  # an answer after a natural end
     FORCED = "forced"  # an answer after a forced end
@@ -53,12 +54,12 @@ class Outcome(Enum):
 class PoolRow:
     """A candidate for training."""
 
-    id: str  # the first 16 hex digits of sha256(question), as in s1; of a dial pool its number
+    id: str  # the first 16 hex digits of sha256(question), as in s1; a number in dial pools
     question: str
     solution: str | None  # the reference: a whole solution, or the final answer alone
     source: str
     domain: str | None
-    thinking: str | None  # None: nobody has answered it yet
+    thinking: str | None  # None: no teacher has answered it yet
     answer: str | None
 
 
@@ -74,7 +75,7 @@ class Example:
 
 @dataclass(frozen=True)
 class SelectedRow:
-    """What is known of an example."""
+    """Metadata of a selected training example."""
 
     id: str
     source: str
@@ -85,7 +86,7 @@ class SelectedRow:
 
 @dataclass(frozen=True)
 class TokenRow:
-    """A training example as token ids; the first `prompt_tokens` of them bear no loss."""
+    """A training example as token ids; the first `prompt_tokens` have no loss."""
 
     id: str
     input_ids: list[int]
@@ -97,7 +98,7 @@ class Question:
     question_id: str
     prompt: str  # the user's turn, as the task words it
     gold: str
-    doc: dict[str, Any] | None = None  # the row that the task asks and judges with; None: no columns but our own
+    doc: dict[str, Any] | None = None  # the task's own row; None: it has only our columns
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,9 @@ class TraceRow:
     thinking_tokens: int
     answer_tokens: int | None  # None: the answer stage did not run
     answer_end: AnswerEnd
-    thinks_on_tokens: int  # of the answer: spent in a thinking section that the model opened again; mostly 0
-    waits: int  # ends suppressed
-    sampled_tokens: int  # what this trace would cost from scratch, stop tokens included
+    thinks_on_tokens: int  # part of the answer in a reopened thinking section; mostly 0
+    waits: int  # suppressed ends of thinking
+    sampled_tokens: int  # cost of this trace from scratch, stop tokens included
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,14 @@ class ScoreRow:
     thinks_on_tokens: int
     waits: int
     sampled_tokens: int
-    note: str | None = None  # of the grader: "timed_out"
+    note: str | None = None  # from the grader: "timed_out"
 
 
 RowType = TypeVar("RowType")
 
 
 def write_rows(path: Path, rows: Iterable[Any]) -> int:
-    """Write dataclass rows as JSON lines; the number written."""
+    """Write dataclass rows as JSON lines; returns their number."""
     count = 0
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
@@ -149,9 +150,9 @@ def write_rows(path: Path, rows: Iterable[Any]) -> int:
 
 
 def read_objects(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file, line by line; blank lines and a byte order mark are no content.
+    """Yield the JSON objects of a file, line by line, skipping blank lines and a byte order mark.
 
-    Raises ConfigError that names the line that is none, or why the file is no text.
+    Raises ConfigError that names the invalid line, or says why the file is not text.
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -168,7 +169,7 @@ def _text_of(line: bytes, number: int, path: Path) -> str:
         return line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{path} line {number}: byte {line[error.start]:#04x} is no UTF-8. Convert the file, from Latin-1 for"
+            f"{path} line {number}: byte {line[error.start]:#04x} is not UTF-8. Convert the file, from Latin-1 for"
             " example: iconv -f latin1 -t utf-8."
         ) from None
 
@@ -179,9 +180,9 @@ def _object_of(text: str, where: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where}: not JSON ({error.msg}). Repair or remove the line.") from None
     except RecursionError:
-        raise ConfigError(f"{where}: not JSON that can be read (too many brackets). Remove the line.") from None
+        raise ConfigError(f"{where}: not JSON (nested too deeply). Remove the line.") from None
     if not isinstance(row, dict):
-        raise ConfigError(f"{where}: not a JSON object. Write one object a line.")
+        raise ConfigError(f"{where}: not a JSON object. Write one object per line.")
     return row
 
 

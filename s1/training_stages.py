@@ -1,7 +1,10 @@
-"""Stages by which a model learns: from a pool of candidates to the examples, from these to a checkpoint.
+"""Training stages: from a pool of candidates to training examples, and from these to a checkpoint.
 
-pool -> [distilled] -> [clean] -> [labelled] ------------------> curated -> [conditioned] -> rendered -> checkpoint
-                             `-> exam -> questions -> scores -----^  by solver                  start ---^
+pool -> [distilled] -> [filtered] -> [labelled] ------------> curated -> [conditioned] -> rendered -> checkpoint
+                           |                                    ^                        base_model ----^
+                           +-> [solver_rows -> questions -> traces -> scores, for each solver]
+
+Stages in brackets exist only if the point configures them.
 """
 
 from __future__ import annotations
@@ -45,33 +48,33 @@ MODEL_FILES = (".json", ".safetensors", ".jinja", ".txt", ".model")
 
 @dataclass(frozen=True)
 class TrainingStages:
-    """What a checkpoint is made of."""
+    """The checkpoint of a point, and the stages that lead to it."""
 
-    checkpoint: Stage
-    curated: Stage | None = None  # None: nothing is learned, the model stays as it is
-    rendered: Stage | None = None  # the same as the model reads it
-    base: Stage | None = None  # what training began from, if that was trained too
-    solved: tuple[EvaluationStages, ...] = ()
+    checkpoint: Stage  # without fine-tuning, the base model
+    curated: Stage | None = None  # the examples; None: no fine-tuning
+    rendered: Stage | None = None  # the examples as token ids
+    base: Stage | None = None  # the pretrained base model; None: it was not trained here
+    solvers: tuple[EvaluationStages, ...] = ()  # evaluations that measure difficulty, one per solver
 
 
-def training_stages_of(x: PointConfig) -> TrainingStages:
-    """The model that answers: as it is, or fine-tuned on its data."""
-    base = pretrained_of(x, x.model)
-    trained_before = base if x.model.pretraining else None
-    if x.data.pool is None or x.train is None:
-        return TrainingStages(base, base=trained_before)
-    curated, solved = curated_of(x, x.data, x.model)
-    examples = conditioned_of(x, curated, x.data.control)
-    rendered = rendered_of(x.model, examples, x.train, x.data.control)
-    checkpoint = sft_stage(x, base, rendered, x.train, f"{x.model.name} on {x.data.name}")
-    return TrainingStages(checkpoint, curated, rendered, trained_before, solved)
+def training_stages_of(point: PointConfig) -> TrainingStages:
+    """The model of a point: fine-tuned on its data, or the base model if it names no data or no recipe."""
+    base = pretrained_of(point, point.model)
+    pretrained = base if point.model.pretraining else None
+    if point.data.pool is None or point.train is None:
+        return TrainingStages(base, base=pretrained)
+    curated, solvers = curated_of(point, point.data, point.model)
+    examples = conditioned_of(point, curated, point.data.control)
+    rendered = rendered_of(point.model, examples, point.train, point.data.control)
+    checkpoint = sft_stage(point, base, rendered, point.train, f"{point.model.name} on {point.data.name}")
+    return TrainingStages(checkpoint, curated, rendered, pretrained, solvers)
 
 
 # ----------------------------------------------------------------------------------------------- the examples
 
 
-def curated_of(x: PointConfig, data: Data, model: Model) -> tuple[Stage, tuple[EvaluationStages, ...]]:
-    """The chosen examples, and the solvers' part in the choice; in the order in which it happens."""
+def curated_of(point: PointConfig, data: Data, model: Model) -> tuple[Stage, tuple[EvaluationStages, ...]]:
+    """Choose the training examples, step by step. Also returns the evaluations of the solvers, for their cost."""
     if data.pool is None:
         raise ConfigError("data none: there is nothing to curate. Choose a data group with a pool.")
     rows = pool_of(data.pool)
@@ -90,7 +93,7 @@ def curated_of(x: PointConfig, data: Data, model: Model) -> tuple[Stage, tuple[E
     candidates = rows
     if data.labels:
         rows = labelled_of(rows, data.labels.teacher)
-    exam, solved = _solved(x, candidates, data.difficulty, data.grader)
+    solver_rows, solvers = _solver_evaluations(point, candidates, data.difficulty, data.grader)
     curated = Stage(
         name="curated",
         version=2,
@@ -99,25 +102,29 @@ def curated_of(x: PointConfig, data: Data, model: Model) -> tuple[Stage, tuple[E
         inputs={
             "rows": (rows,),
             "model": (base_model_of(model),),
-            "solver_rows": exam,
-            "scores": tuple(each.scores for each in solved),
+            "solver_rows": solver_rows,
+            "scores": tuple(solver.scores for solver in solvers),
         },
         label=data.name,
         code=CodePolicy.UPSTREAM,
     )
-    return curated, solved
+    return curated, solvers
 
 
 def pool_of(pool: Pool) -> Stage:
-    """The candidates; a local file is known by its content, and how many rows a source has is only for the estimate."""
+    """The candidates for training.
+
+    A local file enters the key by content, not by path. The number of rows enters it only for kind `dial`, which makes
+    that many; other kinds use it for estimates alone.
+    """
     files = (local_file("data.pool.file", pool.file or ""),) if pool.kind is PoolKind.FILE else ()
     if pool.kind is PoolKind.FILE:
         check_pool_rows(pool, Path(pool.file or "").expanduser())
-    counted = pool.rows if pool.kind is PoolKind.DIAL else 0
+    rows = pool.rows if pool.kind is PoolKind.DIAL else 0
     return Stage(
         name="pool",
         version=1,
-        config=PoolConfig(replace(pool, rows=counted, file=None)),
+        config=PoolConfig(replace(pool, rows=rows, file=None)),
         run="s1.data.pool:pool_rows",
         inputs={"file": files} if files else {},
         label=pool.name,
@@ -127,11 +134,11 @@ def pool_of(pool: Pool) -> Stage:
 
 
 def distilled_of(rows: Stage, teacher: Teacher) -> Stage:
-    """The same questions with a teacher's traces."""
+    """The questions of `rows`, with traces written by a teacher."""
     return Stage(
         name="distilled",
         version=1,
-        config=_asked_by(teacher),
+        config=_chat_config(teacher),
         run="s1.data.chat_requests:distil",
         inputs={"rows": (rows,)},
         settings=_endpoint(teacher),
@@ -141,11 +148,11 @@ def distilled_of(rows: Stage, teacher: Teacher) -> Stage:
 
 
 def labelled_of(rows: Stage, teacher: Teacher) -> Stage:
-    """The same rows with domains told by a model."""
+    """The same rows, with domains assigned by a model."""
     return Stage(
         name="labelled",
         version=1,
-        config=LabelledConfig(_asked_by(teacher)),
+        config=LabelledConfig(_chat_config(teacher)),
         run="s1.data.chat_requests:labelled_rows",
         inputs={"rows": (rows,)},
         settings=_endpoint(teacher),
@@ -154,13 +161,13 @@ def labelled_of(rows: Stage, teacher: Teacher) -> Stage:
     )
 
 
-def _solved(
-    x: PointConfig, rows: Stage, difficulty: Difficulty | None, grader: GraderKind
+def _solver_evaluations(
+    point: PointConfig, rows: Stage, difficulty: Difficulty | None, grader: GraderKind
 ) -> tuple[tuple[Stage, ...], tuple[EvaluationStages, ...]]:
-    """What the solvers are asked, and how each of them did, by name."""
+    """The rows and questions that the solvers get, and one evaluation per solver, sorted by name."""
     if difficulty is None:
         return (), ()
-    exam = Stage(
+    solver_rows = Stage(
         name="solver_rows",
         version=1,
         config=SolverRowsConfig(grader),
@@ -170,31 +177,38 @@ def _solved(
         code=CodePolicy.UPSTREAM,
     )
     questions = questions_from(
-        (exam,), QuestionsConfig(difficulty.task, hub=None, limit=None, wording=wording(difficulty.task))
+        (solver_rows,), QuestionsConfig(difficulty.task, hub=None, limit=None, wording=wording(difficulty.task))
     )
     generate = Generate(samples=1, temperature=difficulty.temperature, top_p=1.0, seed=difficulty.seed, share=True)
-    asked, generation = [], resources_of(JobKind.GENERATE, x.machine)
+    resources = resources_of(JobKind.GENERATE, point.machine)
+    evaluations = []
     for name, solver in sorted(difficulty.solvers.items()):
-        budget = Budget(Forcing.NONE, None, 0, 0, "", answer_tokens=None)
-        settings = settings_of(x.machine, x.cost, generation)
-        label, shards = f"solver {name}", x.machine.shards
-        manner = GenerationSpec(budget, generate, x.engine, settings, label, generation, shards, CodePolicy.UPSTREAM)
-        asked.append(evaluation_stages(solver, pretrained_of(x, solver), difficulty.task, questions, manner))
-    return (exam, questions), tuple(asked)
+        spec = GenerationSpec(
+            budget=Budget(Forcing.NONE, None, 0, 0, "", answer_tokens=None),
+            generate=generate,
+            engine=point.engine,
+            settings=settings_of(point.machine, point.cost, resources),
+            label=f"solver {name}",
+            resources=resources,
+            shards=point.machine.shards,
+            scores=CodePolicy.UPSTREAM,
+        )
+        evaluations.append(evaluation_stages(solver, pretrained_of(point, solver), difficulty.task, questions, spec))
+    return (solver_rows, questions), tuple(evaluations)
 
 
-def conditioned_of(x: PointConfig, curated: Stage, control: Control) -> Stage:
-    """The examples as they are, or a conditional-control set made of them."""
+def conditioned_of(point: PointConfig, curated: Stage, control: Control) -> Stage:
+    """The examples as they are, or with prompts that say how long to think."""
     if control is Control.NONE:
         return curated
     if control is Control.STEPS:
-        step_start_of(x.model.thinking_format)  # refused before anything runs
+        step_start_of(point.model.thinking_format)  # raises ConfigError while planning if the format has no steps
     return Stage(
         name="conditioned",
         version=1,
-        config=ConditionedConfig(control, x.model.thinking_format),
-        run="s1.data.conditioned:conditioned_rows",
-        inputs={"rows": (curated,), "model": (base_model_of(x.model),)},
+        config=ConditionedConfig(control, point.model.thinking_format),
+        run="s1.data.conditional:conditioned_rows",
+        inputs={"rows": (curated,), "model": (base_model_of(point.model),)},
         label=control.value,
         code=CodePolicy.UPSTREAM,
     )
@@ -203,24 +217,24 @@ def conditioned_of(x: PointConfig, curated: Stage, control: Control) -> Stage:
 # -------------------------------------------------------------------------------------------------- the models
 
 
-def pretrained_of(x: PointConfig, model: Model) -> Stage:
-    """A model before fine-tuning: as it came, or, if it is a fresh one with a pretraining, after that."""
-    start, school = base_model_of(model), model.pretraining
-    if school is None:
-        return start
-    corpus = Pool("corpus", PoolKind.DIAL, school.examples, dial=school.dial, seed=school.seed)
-    curated, _ = curated_of(x, Data("corpus", corpus, GraderKind.INTEGER), model)
-    rendered = rendered_of(model, curated, school.train, Control.NONE)
-    return sft_stage(x, start, rendered, school.train, f"{model.name}, pretraining")
+def pretrained_of(point: PointConfig, model: Model) -> Stage:
+    """A model before fine-tuning: the base model, after pretraining if it has one."""
+    base, pretraining = base_model_of(model), model.pretraining
+    if pretraining is None:
+        return base
+    corpus = Pool("corpus", PoolKind.DIAL, pretraining.examples, dial=pretraining.dial, seed=pretraining.seed)
+    curated, _ = curated_of(point, Data("corpus", corpus, GraderKind.INTEGER), model)
+    rendered = rendered_of(model, curated, pretraining.train, Control.NONE)
+    return sft_stage(point, base, rendered, pretraining.train, f"{model.name}, pretraining")
 
 
 def rendered_of(model: Model, examples: Stage, train: Train, control: Control) -> Stage:
-    """The training text as token ids, audited; what is forced upon a model later plays no part in it."""
-    taught = replace(model.thinking_format, forced_end="")
+    """Render examples to token ids and audit them."""
+    thinking_format = replace(model.thinking_format, forced_end="")  # used in generation only, so not part of the key
     return Stage(
         name="rendered",
         version=1,
-        config=RenderedConfig(taught, train.block_size, train.overlong, control),
+        config=RenderedConfig(thinking_format, train.block_size, train.overlong, control),
         run="s1.train.render:render",
         inputs={"rows": (examples,), "model": (base_model_of(model),)},
         label=examples.label,
@@ -228,16 +242,16 @@ def rendered_of(model: Model, examples: Stage, train: Train, control: Control) -
     )
 
 
-def sft_stage(x: PointConfig, model: Stage, rendered: Stage, train: Train, label: str) -> Stage:
-    """Training of one model on one set."""
-    resources = resources_of(JobKind.SFT, filled(x.machine, train.batch_size))
+def sft_stage(point: PointConfig, model: Stage, rendered: Stage, train: Train, label: str) -> Stage:
+    """Fine-tune one model on one rendered set."""
+    resources = resources_of(JobKind.SFT, filled(point.machine, train.batch_size))
     return Stage(
         name="checkpoint",
         version=2,
         config=CheckpointConfig(train),
         run="s1.train.sft:train",
         inputs={"model": (model,), "data": (rendered,)},
-        settings=settings_of(x.machine, x.cost, resources),
+        settings=settings_of(point.machine, point.cost, resources),
         resources=resources,
         label=label,
         code=CodePolicy.EXPENSIVE,
@@ -245,7 +259,7 @@ def sft_stage(x: PointConfig, model: Stage, rendered: Stage, train: Train, label
 
 
 def base_model_of(model: Model) -> Stage:
-    """A model as it came; a local directory is known by its content, whatever its place."""
+    """A model before any training of ours. A local directory enters the key by content, not by path."""
     files: dict[str, tuple[Input, ...]] = {}
     if model.kind is ModelKind.DIRECTORY:
         files = {"files": tuple(FileInput.of(path) for path in _model_files(Path(model.repo or "")))}
@@ -279,7 +293,7 @@ def _model_files(directory: Path) -> list[Path]:
     return files
 
 
-def _asked_by(teacher: Teacher) -> ChatConfig:
+def _chat_config(teacher: Teacher) -> ChatConfig:
     return ChatConfig(
         teacher.model, teacher.max_tokens, teacher.temperature, teacher.top_p, teacher.seed, teacher.system
     )

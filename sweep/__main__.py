@@ -1,4 +1,4 @@
-"""`python -m sweep` and `sweep`: the command line, which can be interrupted while it loads."""
+"""Entry point of `python -m sweep` and `sweep`; handles Ctrl-C during imports too."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Plan and run a command from Python, and read verified products: what s1/api.py knows of the machinery.
+"""Plan and run a command from Python, and read verified artifacts. The interface that s1/api.py uses.
 
-The steps are those of `python -m sweep`; where that prints a reason and exits with 1, this raises an exception.
+The functions do the same as `python -m sweep`, but raise an exception where that prints a reason and exits with 1.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ from sweep.console import Console
 from sweep.core.pipeline import CostEstimate, Graph, LaunchKind
 from sweep.core.stage import Stage
 from sweep.errors import InputError
+from sweep.hashing import sha256_if_readable
 from sweep.json_files import StoreError
 from sweep.local.execute import execute_plan
 from sweep.local.show import show_plan
 from sweep.plan.code_changes import CodeReport, code_report
 from sweep.plan.planning import Planned, clear, planned
 from sweep.results.publish import require_place
-from sweep.results.result import MANIFEST, Result, read_result, sha256_of
+from sweep.results.result import MANIFEST, Result, read_result
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, description_faults
 from sweep.store.status_files import failure_message
 
-__all__ = ["InputError", "Product", "PublishedResult", "RunError", "RunPlan", "StageEstimate", "StoreError"]
+__all__ = ["Artifact", "InputError", "PublishedResult", "RunError", "RunPlan", "StageEstimate", "StoreError"]
 FAILURES_NAMED = 5
 PublishedResult: TypeAlias = Result
 
 
 class RunError(RuntimeError):
-    """A command that was planned and did not reach its result: a stage failed, or something has to be decided first."""
+    """A planned command without a result: a stage failed, or the user must decide something first."""
 
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """A stage that would run, and what it is expected to cost."""
+    """A stage that would run, and its expected cost."""
 
     address: str  # name/key
     label: str
@@ -50,29 +51,29 @@ class StageEstimate:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a command would do."""
+    """Result of planning a command."""
 
     name: str
     points: int
-    needed: tuple[StageEstimate, ...]  # in the order in which they can run
+    needed: tuple[StageEstimate, ...]  # in a valid order of execution
     reused: tuple[str, ...]  # addresses
-    notes: tuple[str, ...]  # what to know before it runs
-    obstacles: tuple[str, ...]  # why it cannot run here, or not without a decision
+    notes: tuple[str, ...]  # information for the user
+    obstacles: tuple[str, ...]  # reasons why it cannot run now
 
 
 @dataclass(frozen=True)
-class Product:
-    """A finished stage whose files are those of its record."""
+class Artifact:
+    """A finished stage whose files match its record."""
 
     address: str
     digest: str
     out: Path
     config: Mapping[str, Any]  # as JSON
-    inputs: Mapping[str, tuple[str, ...]]  # addresses by role; files from outside the store are left out
+    inputs: Mapping[str, tuple[str, ...]]  # addresses by role, without files from outside the store
 
 
 def plan_command(arguments: Sequence[str]) -> RunPlan:
-    """Plan a command line, run nothing. Raises InputError, StoreError."""
+    """Plan a command line without running it. Raises InputError, StoreError."""
     composition = compose(arguments)
     graph, store = _graph_of(composition), Store(composition.entry.store)
     found = planned(graph, store, composition.entry.redo)
@@ -87,14 +88,17 @@ def plan_command(arguments: Sequence[str]) -> RunPlan:
 
 
 def run_command(arguments: Sequence[str], quiet: bool = False) -> tuple[Path, Path]:
-    """Run a command line on this machine; its result directory and its store.
+    """Run a command line on this machine; returns its result directory and its store.
 
-    Raises InputError for what was typed, StoreError for the store, RunError where it stopped before a result.
+    Raises InputError for invalid arguments, StoreError for a damaged or busy store, RunError if it ends without a
+    result.
     """
     composition = compose(arguments)
     graph, store = _graph_of(composition), Store(composition.entry.store)
     if graph.launch.kind is not LaunchKind.LOCAL:
-        raise InputError("launch slurm: this call runs on this machine. Submit it with python -m sweep, then load it.")
+        raise InputError(
+            "launch slurm: this call only runs locally. Submit with python -m sweep, then load the result."
+        )
     console = Console(quiet=quiet)
     with store.held(Hold.SHARED):
         found = planned(graph, store, composition.entry.redo)
@@ -111,63 +115,63 @@ def run_command(arguments: Sequence[str], quiet: bool = False) -> tuple[Path, Pa
 
 
 def open_result(path: Path, store: Path) -> Result:
-    """A result directory; where the store has the product, its manifest names the files of that.
+    """Read a result directory, and check its manifest against the artifact if the store has it.
 
-    Raises InputError if it is no result, StoreError if its manifest is damaged.
+    Raises InputError if it is not a result, StoreError if its manifest is damaged.
     """
     result = read_result(path)
     if result is None:
         raise InputError(f"{path}: not a result, it has no {MANIFEST}. Name results/NAME/KEY or results/NAME/latest.")
     files = result.manifest.files
-    if files is None or result.manifest.product is None:
+    if files is None or result.manifest.artifact is None:
         raise InputError(f"{path}: published by an earlier version. Run its command again.")
-    product = _directory(store / result.manifest.product, result.manifest.digest)
-    states = product.read_record().get("files", {}) if product else {}
+    artifact = _directory(store / result.manifest.artifact, result.manifest.digest)
+    states = artifact.read_record().get("files", {}) if artifact else {}
     if any(name in states and states[name]["sha256"] != sha256 for name, sha256 in files.items()):
-        raise StoreError(f"{path / MANIFEST}: damaged, it names other files than its product has. Move it away.")
+        raise StoreError(f"{path / MANIFEST}: damaged, its file list does not match its artifact. Move it away.")
     return result
 
 
 def file_of(result: Result, name: str) -> Path:
-    """One of the result's files, verified. Raises InputError if it has none of that name, StoreError if it changed."""
+    """Path of a verified file of the result. Raises InputError for an unknown name, StoreError if it changed."""
     files = result.manifest.files or {}
     if name not in files:
-        raise InputError(f"{name}: no file of {result.name}. There are: {', '.join(sorted(files))}.")
-    if sha256_of(result.path / name) != files[name]:
+        raise InputError(f"{name}: no such file in {result.name}. Known: {', '.join(sorted(files))}.")
+    if sha256_if_readable(result.path / name) != files[name]:
         raise StoreError(f"{result.path / name}: changed since it was published. Run the command again.")
     return result.path / name
 
 
-def product_of(result: Result, address: str, store: Path) -> Product:
-    """A product that the result was made from, every byte of it read and verified. Raises StoreError."""
+def artifact_of(result: Result, address: str, store: Path) -> Artifact:
+    """An artifact that the result depends on, with every byte verified. Raises StoreError."""
     expected = result.manifest.digests.get(address)
     if not expected:
-        raise StoreError(f"{address}: {result.name} does not name its digest. Run the command again.")
+        raise StoreError(f"{address}: {result.name} does not contain its digest. Run the command again.")
     place = StageDirectory(store / address)
     if not place.path.is_dir():
-        raise StoreError(f"{address}: not in the store {store}. Say which store it is in: s1.load(PATH, store=DIR).")
+        raise StoreError(f"{address}: not in the store {store}. Name the store: s1.load(PATH, store=DIR).")
     directory = _directory(place.path, expected)
     if directory is None:
         raise StoreError(
-            f"{address}: not finished in the store, or with other bytes than {result.name} was made from ({expected})."
+            f"{address}: unfinished, or differs from the artifact {expected} that {result.name} was made from."
             " Run its command again."
         )
     return _verified(address, directory, expected)
 
 
 def _directory(path: Path, digest: str) -> StageDirectory | None:
-    """Where a product of this digest is: in the stage's own directory, or set aside when it was made again."""
+    """Directory of the artifact with this digest: the current one of a stage, or a superseded one."""
     there = (StageDirectory(path), *map(StageDirectory, sorted(path.glob("superseded-*"))))
     return next((each for each in there if each.is_done and each.digest == digest), None)
 
 
-def _verified(address: str, directory: StageDirectory, digest: str) -> Product:
+def _verified(address: str, directory: StageDirectory, digest: str) -> Artifact:
     described = directory.read_stage()
     is_here = f"{directory.path.parent.name}/{directory.path.name}" == address
     faults = directory.faults(changed_files_by_hash) + (description_faults(directory, described) if is_here else [])
     if faults:
-        raise StoreError(f"{address}: damaged, {faults[0]}. python -m sweep store check says more.")
-    return Product(
+        raise StoreError(f"{address}: damaged, {faults[0]}. Run python -m sweep store check.")
+    return Artifact(
         address=address,
         digest=digest,
         out=directory.out,
@@ -190,13 +194,16 @@ def _estimate(stage: Stage, graph: Graph) -> StageEstimate:
 
 
 def _obstacles(graph: Graph, found: Planned, code: CodeReport) -> list[str]:
-    dear = (f"{address}: damaged, {damage.fault}. redo= makes it again." for address, damage in found.dear.items())
-    return [*code.stops, *dear, *graph.missing_for(found.work.needed)]
+    over_limit = (
+        f"{address}: damaged, {damage.fault}. Add redo= to make it again."
+        for address, damage in found.over_limit.items()
+    )
+    return [*code.stops, *over_limit, *graph.missing_for(found.work.needed)]
 
 
 def _failures(found: Planned, store: Store) -> list[str]:
-    """What failed, a line each; nothing else is known where a worker was ended from outside."""
+    """Failed stages, a line each; or their number, if a worker was killed and wrote no error."""
     unfinished = [store.directory(stage) for stage in found.work.needed if not store.is_done(stage)]
     failed = [each for each in unfinished if each.failed_file.exists()]
     lines = [f"{each.address}: {failure_message(each.failed_file)} Log: {each.log_file}" for each in failed]
-    return lines[:FAILURES_NAMED] or [f"{len(unfinished)} stages are not finished. Run it again: it goes on from here."]
+    return lines[:FAILURES_NAMED] or [f"{len(unfinished)} stages are not finished. Run the command again to resume."]

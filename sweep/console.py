@@ -1,4 +1,4 @@
-"""The terminal: whatever is printed passes through here, without escape codes of others and without secrets."""
+"""Terminal output. Removes secrets, and escape codes that are not our own, from everything printed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sweep.secrets import Secrets
 
 
 def escape(text: str) -> str:
-    """Text from outside for a place where rich reads markup: shown as it is, whatever a terminal or rich would obey."""
+    """Escape external text for rich markup, so that neither rich nor the terminal interprets it."""
     return rich.markup.escape(printable(text))
 
 
 class Console(rich.console.Console):
-    """Rich's console, whose own escape codes are the only ones that reach the terminal."""
+    """Rich's console; no escape codes but its own reach the terminal."""
 
     def __init__(self, **options: Any) -> None:
         unless_given: dict[str, Any] = {"highlight": False, "emoji": False}
@@ -31,14 +31,14 @@ class Console(rich.console.Console):
 
     @property
     def errors(self) -> Console:
-        """Where errors go: stderr, or this console if it writes to a file of its own."""
+        """Console for errors: stderr, or this console if it writes to a given file."""
         return self if self._is_captured else Console(stderr=True)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Before it is laid out, so that columns are as wide as what is shown."""
+        """Clean strings before layout, so that column widths fit the text shown."""
         return super().render_str(printable(self._secrets.redacted(text)), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """What did not come as a string; segments of control are rich's own."""
+        """Clean everything that did not arrive as a string; control segments are rich's own."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)

@@ -1,17 +1,17 @@
-"""The base class of all errors that a user can cause and fix, and the two that most modules raise."""
+"""Base class of all errors that a user can cause and fix, and the two most common ones."""
 
 
 class SweepError(Exception):
-    """Its text is the whole message: the command line prints it and no traceback."""
+    """An error whose text is the whole message; the command line prints it without a traceback."""
 
     exit_status = 1
 
 
 class InputError(SweepError, ValueError):
-    """What a user wrote cannot be run: `<thing> <value>: <what is wrong>. <what to do>.`, one line per fault."""
+    """Invalid user input: `<field> <value>: <what is wrong>. <what to do>.`, one line per fault."""
 
 
 class UsageError(InputError):
-    """The command line has an unknown command or option, or lacks a word."""
+    """Unknown command or option, or a missing argument."""
 
     exit_status = 2

@@ -1,14 +1,19 @@
-"""Hashes of files, several at once: hashlib lets go of the interpreter, so threads use several cores."""
+"""Hash files in parallel threads: hashlib releases the interpreter lock while it works."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
-THREADS_AT_MOST = 8  # beyond that, discs and network file systems are what limits
+MAX_THREADS = 16  # beyond that, disks and network file systems are the limit
+PARALLEL_FROM_BYTES = 64 << 20  # a smaller amount is hashed before a thread has started
+
+HashFunction: TypeAlias = Callable[[Path], str]
 
 
 def sha256_of(path: Path) -> str:
@@ -17,37 +22,46 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_if_readable(path: Path) -> str | None:
+    """64 hex digits; None for anything but a readable file."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
+
+
 def git_sha1_of(path: Path) -> str:
-    """What git, and so the hub, calls a file that is no LFS file: 40 hex digits. Raises OSError."""
+    """The hash that git, and so the hub, uses for a file outside LFS: 40 hex digits. Raises OSError."""
     with path.open("rb") as file:
         header = f"blob {os.fstat(file.fileno()).st_size}\0".encode("ascii")
 
         return hashlib.file_digest(file, lambda: hashlib.sha1(header, usedforsecurity=False)).hexdigest()
 
 
-def each_hashed(paths: Iterable[Path], hash_of: Callable[[Path], str] = sha256_of) -> dict[Path, str]:
-    """The hash of every file, the largest first, so that no thread is left with it at the end. Raises OSError."""
-    largest_first = sorted(paths, key=lambda path: path.stat().st_size, reverse=True)
-    if not largest_first:
-        return {}
-    threads = min(len(largest_first), THREADS_AT_MOST, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads) as pool:
+def each_hashed(paths: Iterable[Path], hash_of: HashFunction = sha256_of) -> dict[Path, str]:
+    """Hash every file. Raises OSError.
+
+    The largest files come first, so that no thread starts a large file when the others have finished.
+    """
+    sizes = {path: path.stat().st_size for path in paths}
+    largest_first = sorted(sizes, key=lambda path: sizes[path], reverse=True)
+    if len(sizes) < 2 or sum(sizes.values()) < PARALLEL_FROM_BYTES:
+        return {path: hash_of(path) for path in largest_first}
+    with ThreadPoolExecutor(min(len(sizes), MAX_THREADS, os.cpu_count() or 1)) as pool:
         return dict(zip(largest_first, pool.map(hash_of, largest_first), strict=True))
 
 
-def hashed_once(paths: Iterable[Path], hash_of: Callable[[Path], str] = sha256_of) -> dict[Path, str]:
-    """The same, but a file is read once in the life of this process, as long as nobody has touched it."""
-    states = {path: (hash_of.__name__, path.resolve(), *_state(path)) for path in paths}
-    new = each_hashed([path for path, state in states.items() if state not in _known], hash_of)
-    for path, digest in new.items():
-        _known[states[path]] = digest
-    return {path: _known[state] for path, state in states.items()}
+def hashed_once(paths: Iterable[Path], hash_of: HashFunction = sha256_of) -> dict[Path, str]:
+    """Like each_hashed, but this process reads a file only once while it does not change."""
+    return each_hashed(paths, lambda path: _hash_of_state(path.resolve(), _state(path), hash_of))
 
 
-_known: dict[tuple[Hashable, ...], str] = {}
+@cache
+def _hash_of_state(path: Path, _state: tuple[int, ...], hash_of: HashFunction) -> str:
+    return hash_of(path)
 
 
 def _state(path: Path) -> tuple[int, ...]:
-    """Looked at before the file is read: a change meanwhile makes it another state."""
+    """Read before the file is hashed: a change in between gives a different state."""
     state = path.stat()
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns

@@ -1,6 +1,6 @@
-"""JSON files of a store: read with a complaint that names the file, written so that no reader sees half of one.
+"""Read and write JSON files of a store: errors name the file, and readers never see half a file.
 
-A sealed file carries a checksum of itself: what was flipped in it is noticed when it is read.
+A sealed file contains its own checksum, so that reading it detects a changed bit.
 """
 
 from __future__ import annotations
@@ -19,88 +19,92 @@ from sweep.errors import SweepError
 from sweep.plain_values import is_table
 
 CHECKSUM: Final = "checksum"  # the field of a sealed file
-NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)  # said by file systems
-
+NO_HARD_LINKS = (
+    errno.EPERM,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EMLINK,
+    errno.EXDEV,
+)  # from file systems without hard links
 
 Document = TypeVar("Document", bound=Mapping[str, object])
 
 
 class StoreError(SweepError, RuntimeError):
-    """A stage directory that cannot be used as it is."""
+    """A file or directory of a store that is missing, damaged or in use."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Raises StoreError that names the file and what to do."""
+    """Read a JSON object. Raises StoreError, which names the file and the fix."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         value = None
     except (IsADirectoryError, NotADirectoryError):
-        raise StoreError(f"{path}: damaged, not a file. Run the sweep again: it is written anew.") from None
+        raise StoreError(f"{path}: damaged, not a file. Run the sweep again to rewrite it.") from None
     if not is_table(value):
-        raise StoreError(f"{path}: damaged, not JSON. Run the sweep again: it is written anew.")
+        raise StoreError(f"{path}: damaged, not JSON. Run the sweep again to rewrite it.")
     return value
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """As read_json; raises StoreError as well if it is not what was sealed. One of before seals is taken as it is."""
+    """Like read_json, but also raises StoreError if the checksum does not match. Files without one are accepted."""
     value = read_json(path)
     if CHECKSUM in value and value[CHECKSUM] != _checksum(value):
-        raise StoreError(f"{path}: damaged, its checksum is another. Run the sweep again: it is written anew.")
+        raise StoreError(f"{path}: damaged, its checksum does not match. Run the sweep again to rewrite it.")
     return value
 
 
 def sealed(value: Document) -> Document:
-    """With a checksum of all the rest."""
-    # Spreading a TypedDict makes a plain dict of it to the checker; it is the same document with one more field.
-    return cast(Document, {**value, CHECKSUM: _checksum(value)})
+    """Add a checksum over all other fields."""
+    return cast(Document, {**value, CHECKSUM: _checksum(value)})  # to a checker, a copy of a TypedDict is a plain dict
 
 
 def write_json(path: Path, value: Mapping[str, object], durable: bool = True) -> None:
-    """Written aside, flushed to disk and renamed: a reader sees the old file or the whole new one.
+    """Replace a file atomically, by a temporary file, flush and rename.
 
-    What is not durable may be lost if the machine dies at once; thousands of such files are written in seconds.
+    Without `durable`, skips the flush: fast enough for thousands of files, but a crash of the machine may lose them.
     """
-    aside = _written_aside(path, value, durable)
+    temporary = _write_temporary(path, value, durable)
     try:
         put_folder_aside(path)
-        aside.replace(path)
+        temporary.replace(path)
     except OSError:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 def create_json(path: Path, value: Mapping[str, object]) -> bool:
-    """Written aside, flushed and linked: the one that is first creates it, whole; False if it is there already.
+    """Create a file atomically; returns False if it exists.
 
-    Needs no lock, on any file system with hard links; where there are none, the file is created and written in place.
+    Needs no lock on file systems with hard links; elsewhere, the file is created and written in place.
     """
-    aside = _written_aside(path, value, durable=True)
+    temporary = _write_temporary(path, value, durable=True)
     try:
-        os.link(aside, path)
+        os.link(temporary, path)
     except FileExistsError:
         return False
     except OSError as error:
         if error.errno not in NO_HARD_LINKS:
             raise
-        return _create_in_place(path, aside.read_bytes())
+        return _create_in_place(path, temporary.read_bytes())
     finally:
         with suppress(OSError):
-            aside.unlink()
+            temporary.unlink()
     return True
 
 
 def put_folder_aside(path: Path) -> None:
-    """What damage put in the place of a file makes way for it, and is kept beside it."""
+    """Rename a folder that damage left in place of a file."""
     if path.is_dir() and not path.is_symlink():
         path.rename(path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}"))
 
 
-def _written_aside(path: Path, value: Mapping[str, object], durable: bool) -> Path:
-    """Leaves nothing behind where it fails, such as on a full disk."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+def _write_temporary(path: Path, value: Mapping[str, object], durable: bool) -> Path:
+    """Write a temporary file; leaves nothing behind on failure, such as on a full disk."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with aside.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             json.dump(value, file, indent=2, sort_keys=True, allow_nan=False)
             file.write("\n")
             file.flush()
@@ -108,9 +112,9 @@ def _written_aside(path: Path, value: Mapping[str, object], durable: bool) -> Pa
                 os.fsync(file.fileno())
     except OSError:
         with suppress(OSError):
-            aside.unlink()
+            temporary.unlink()
         raise
-    return aside
+    return temporary
 
 
 def _create_in_place(path: Path, content: bytes) -> bool:

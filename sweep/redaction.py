@@ -1,7 +1,7 @@
-"""Texts that look like keys, and a diff without them. Pure: what the environment holds is sweep/secrets.py.
+"""Recognize texts that look like keys, and redact them in a diff. Pure; sweep/secrets.py reads the environment.
 
-A line of a diff loses what looks like a key by itself (`sk-...`, `hf_...`, a private key, the password of a URL), and
-what stands beside a name such as `api_key`, `token` or `password`. The rest stays, so the diff still tells what ran.
+Redacts texts with the form of a key (`sk-...`, `hf_...`, a private key, the password in a URL), and values next to a
+name such as `api_key`, `token` or `password`. The rest of the diff stays, so it still shows what ran.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 REDACTED = "<redacted>"
-RUN = r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{16,}"  # letters and digits, as no word or date has them
+RUN = r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{16,}"  # letters and digits mixed unlike any word or date
 KEY = re.compile(
     rf"(?<![A-Za-z0-9])(?:sk-(?=[\w-]*?{RUN})[\w-]+|(?:sk|rk|pk)_(?:live|test)_\w{{10,}}"
     r"|hf_[A-Za-z0-9]{30,40}(?![A-Za-z0-9])|gsk_[A-Za-z0-9]{40,}|r8_[A-Za-z0-9]{37}(?![A-Za-z0-9])"
@@ -21,7 +21,7 @@ KEY = re.compile(
     r"|hooks\.slack\.com/\w+/[\w/-]{16,}|discord(?:app)?\.com/api/webhooks/[\w/-]{16,})"
 )
 USERINFO = re.compile(
-    r"(?<=://)(?:[^/\s:@\"']*:[^/\s@\"']+|(?=[^/\s:@\"']*\d)[^/\s:@\"']{8,})(?=@)"  # name:password, or a token alone
+    r"(?<=://)(?:[^/\s:@\"']*:[^/\s@\"']+|(?=[^/\s:@\"']*\d)[^/\s:@\"']{8,})(?=@)"  # name:password, or only a token
 )
 BEARER = re.compile(r"\b(?P<before>(?:Bearer|Basic)\s+)(?P<value>[\w+/=.~-]{8,})")
 WANDB, WANDB_KEY = re.compile("wandb", re.I), re.compile(r"\b[0-9a-f]{40}\b")
@@ -46,7 +46,7 @@ NO_SECRET = re.compile(
 LIKE_A_KEY = re.compile(r"(?=[^\s]*\d)(?=[^\s]*[A-Za-z])[A-Za-z0-9+/=_.~-]{16,}")
 HEX = re.compile(r"[0-9a-fA-F]{32,}")
 IN_A_KEY_FIELD = re.compile(
-    rf"(?=[^/]|/[^/]{{16}})(?:[\w+/=.~-]*?(?<![A-Za-z0-9]){RUN}[\w+/=.~-]*"  # no path begins with so long a name
+    rf"(?=[^/]|/[^/]{{16}})(?:[\w+/=.~-]*?(?<![A-Za-z0-9]){RUN}[\w+/=.~-]*"  # no path begins with such a long name
     r"|(?=[A-Za-z0-9]*\d)(?=[A-Za-z0-9]*[a-z])(?=[A-Za-z0-9]*[A-Z])[A-Za-z0-9]{12,}"
     r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 )
@@ -58,15 +58,15 @@ SURE_IN_CODE = re.compile(
 )
 MAYBE_IN_CODE = re.compile(rf"(?<![A-Za-z])(?:{MAYBE})(?<!tokens)(?![A-Za-z])", re.I)
 LITERAL = re.compile(r"""(?P<quote>\"{3}|'{3}|"|')(?P<text>(?:\\.|(?!(?P=quote)).)*)(?P<end>(?P=quote))?""")
-NAME_OR_OPTION = re.compile(r"-{0,2}[A-Za-z]+(?:[_-][A-Za-z]+)*")  # of a variable, a field, an option
+NAME_OR_OPTION = re.compile(r"-{0,2}[A-Za-z]+(?:[_-][A-Za-z]+)*")  # name of a variable, field or option
 KEY_WORD = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[\w+/=.~!@#$%^&*-]{8,}")
 PLAIN_KEY = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])(?![0-9a-f]{1,16}$)[A-Za-z0-9+/~!@#$%^&*-]{8,}")
-IS_VALUE = re.compile(r"[=(,\[{:]\s*[rbfuRBFU]{0,2}$")  # what stands before a text that is no docstring
-MOST_LINES = 20  # of a statement that goes on
+IS_VALUE = re.compile(r"[=(,\[{:]\s*[rbfuRBFU]{0,2}$")  # before a string that is not a docstring
+MOST_LINES = 20  # of a continued statement
 
 
 def key_in(text: str, name: str = "") -> bool:
-    """Whether a value looks like a key: by its own form, or by its length where its field is named for one."""
+    """Whether a value looks like a key: by its form, or by its length if its field has the name of a secret."""
     if any(any(letter.isdigit() for letter in found[0]) for found in KEY.finditer(text)):
         return True
     if BLOCK_BEGINS.search(text) or USERINFO.search(text):
@@ -78,11 +78,11 @@ def key_in(text: str, name: str = "") -> bool:
 @dataclass(frozen=True)
 class Redacted:
     text: str
-    lines: int  # that lost something
+    lines: int  # number of redacted lines
 
 
 def without_keys(diff: str, hide: Callable[[str], str] = lambda line: line) -> Redacted:
-    """A diff (or another text) without what looks like a key; `hide` takes out of a line what is known to be secret."""
+    """Redact everything in a diff that looks like a key; `hide` redacts known secrets in a line."""
     reader = _Reader(hide)
     lines = [(line, reader.line(line)) for line in diff.split("\n")]
     return Redacted("\n".join(after for _, after in lines), sum(before != after for before, after in lines))
@@ -90,15 +90,15 @@ def without_keys(diff: str, hide: Callable[[str], str] = lambda line: line) -> R
 
 @dataclass
 class _Reader:
-    """Line by line, as a value may stand on lines of its own."""
+    """Line-by-line state, because a value may be on different lines than its name."""
 
     hide: Callable[[str], str]
     is_python: bool = False
     is_private_key: bool = False
-    value_below: int | None = None  # indented deeper than this: the value of a name above
+    value_below: int | None = None  # lines indented deeper belong to the value of a name above
     is_block: bool = False
-    goes_on: int = 0  # lines for which a statement with a secret name may go on
-    depth: int = 0  # its open brackets
+    goes_on: int = 0  # remaining lines of a statement with a secret name
+    depth: int = 0  # number of its open brackets
     until: str | None = None  # the quotes that end its text
 
     def line(self, line: str) -> str:
@@ -116,14 +116,14 @@ class _Reader:
         return self._in_code(line) if self.is_python else FLOW.sub(self._flow, line)
 
     def _text_goes_on(self, line: str) -> str:
-        """A line of a text in three quotes that began beside a secret name."""
+        """Redact a line of a triple-quoted string that began next to a secret name."""
         _, quotes, rest = line.partition(self.until or "")
         if quotes:
             self.until = None
         return f"{_all_but_indent(line)}{quotes}{rest}"
 
     def _in_code(self, line: str) -> str:
-        """Any literal of a statement that mentions a secret name may be its value; names and sentences stay."""
+        """Redact literals of statements that mention a secret name, except names and sentences."""
         bare = LITERAL.sub('""', line)
         sure = SURE_IN_CODE.search(line) is not None
         if not sure and not self.goes_on:
@@ -154,7 +154,7 @@ class _Reader:
         return f"{found['quote']}{REDACTED}{found['end'] or ''}" if is_key and REDACTED not in text else found[0]
 
     def _flow(self, found: re.Match[str]) -> str:
-        """`api_keys: [one, two]`; of `tokens: [...]` only where one of them looks like a key."""
+        """Redact `api_keys: [one, two]`, and `tokens: [...]` if the first item looks like a key."""
         inner = found["value"][1:-1]
         is_secret = found["sure"] or IN_A_KEY_FIELD.fullmatch(inner.split(",")[0].strip(" \"'"))
         if not is_secret or REDACTED in inner or not inner.strip():
@@ -184,18 +184,18 @@ class _Reader:
         return ASSIGNED.sub(self._assigned, line)
 
     def _assigned(self, found: re.Match[str]) -> str:
-        """`api_key: value`: the value goes, unless it is none, or an expression."""
+        """Redact the value of `api_key: value`, unless it is empty or an expression."""
         value = found["quoted"] if found["quote"] else found["bare"]
         is_expression = self.is_python and not found["quote"]
-        is_secret = found["sure"] or LIKE_A_KEY.fullmatch(value) or HEX.fullmatch(value) or _is_telling(found)
+        is_secret = found["sure"] or LIKE_A_KEY.fullmatch(value) or HEX.fullmatch(value) or _is_likely_key(found)
         if REDACTED in value or NO_SECRET.fullmatch(value) or is_expression or not is_secret:
             return found[0]
         quote = found["quote"] or ""
         return f"{found['before']}{quote}{REDACTED}{quote}"
 
 
-def _is_telling(found: re.Match[str]) -> bool:
-    """`token: value` of one word: a key more often than not; `key: value` is one seldom."""
+def _is_likely_key(found: re.Match[str]) -> bool:
+    """Whether `token: value` with a single word is likely a key; `key: value` seldom is."""
     value = found["quoted"] or found["bare"] or ""
     return (
         found["maybe"].lower() != "key" and len(value) >= 8 and re.fullmatch(r"[\w+/=.~!@#$%^&*-]+", value) is not None
@@ -203,7 +203,7 @@ def _is_telling(found: re.Match[str]) -> bool:
 
 
 def _depth(line: str) -> int:
-    """Characters before the first word of a line of a diff, its mark left out."""
+    """Indentation of a diff line, without its marker."""
     return len(line[1:]) - len(line[1:].lstrip())
 
 

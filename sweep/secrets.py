@@ -1,9 +1,9 @@
-"""The secrets of this machine's user, so that no record, message or terminal shows one.
+"""Find the user's secrets, so that no record, message or terminal shows them.
 
-A variable of the environment holds one if its name says so (KEY, TOKEN, SECRET, PASSWORD, CREDENTIAL, AUTH ...) and its
-value may be one: eight characters or more, and no word, number, path or address. A word or number of eight characters
-in a variable named for a password or token is one where it is all that a field holds. Beside these: what
-`huggingface-cli login` and `wandb login` have written.
+An environment variable is secret if its name suggests it (KEY, TOKEN, SECRET, PASSWORD, CREDENTIAL, AUTH ...) and its
+value can be a secret: at least eight characters, and not a word, number, path or URL. A word or number in a password or
+token variable counts as a secret only where it is the entire value of a field. The tokens that `huggingface-cli login`
+and `wandb login` have stored are secrets too.
 """
 
 from __future__ import annotations
@@ -23,59 +23,61 @@ from sweep.errors import InputError
 from sweep.plain_values import is_list, is_mapping
 from sweep.redaction import REDACTED, Redacted, key_in, without_keys
 
-SAYS_SO = re.compile(
+SECRET_NAME = re.compile(
     r"SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|TOKEN(?!IZ)|API_?KEY|KEY$"
     r"|(?:^|_)(?:KEYS?|O?AUTH|PAT|PASS|PWD?|CREDS?|COOKIE|JWT|DSN|BEARER|WEBHOOK)\d*(?:_|$)|KEY\d*$"
 )
-SAYS_PASSWORD = re.compile(r"(?:PASSWORD|PASSWD|PASSPHRASE|PASSCODE|(?:^|_)(?:PASS|PWD|PW)|SECRET|(?:^|_)TOKEN)_?\d*$")
-IS_ADDRESS = re.compile(r"(?:^|_)(?:DSN|WEBHOOK)(?:_|\d|$)")  # whoever has it may use it
-SAYS_OTHERWISE = re.compile(r"(?:^(?:OLD)?PWD|(?<!WEBHOOK)_(?:FILE|PATH|DIR|SOCK|URL|HOST|NAME|VARIABLE|TYPE|METHOD))$")
+PASSWORD_NAME = re.compile(r"(?:PASSWORD|PASSWD|PASSPHRASE|PASSCODE|(?:^|_)(?:PASS|PWD|PW)|SECRET|(?:^|_)TOKEN)_?\d*$")
+SECRET_URL_NAME = re.compile(r"(?:^|_)(?:DSN|WEBHOOK)(?:_|\d|$)")  # knowing the URL grants access
+NOT_SECRET_NAME = re.compile(
+    r"(?:^(?:OLD)?PWD|(?<!WEBHOOK)_(?:FILE|PATH|DIR|SOCK|URL|HOST|NAME|VARIABLE|TYPE|METHOD))$"
+)
 LEAST_CHARACTERS = 8
-LONGEST_WORD = 15  # letters alone: longer, it is hardly a word
+LONGEST_WORD = 15  # longer strings of letters are hardly words
 NUMBER = re.compile(r"[-+]?[\d.,_]+(?:e[-+]?\d+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """Values that are not to be shown, by the variable or file that holds them."""
+    """Secret values, by the variable or file that contains them."""
 
     values: Mapping[str, str] = field(repr=False)
-    # Words and numbers, which may stand in a text: secret where they are all of it.
+    # Words and numbers, which are secret only where they are the entire text.
     whole_values: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     @classmethod
     def here(cls, environment: Mapping[str, str] | None = None) -> Secrets:
-        """Of this process and this user."""
+        """Secrets of this process and user."""
         environment = os.environ if environment is None else environment
-        named = {name: value.strip() for name, value in environment.items() if _says_so(name)}
+        named = {name: value.strip() for name, value in environment.items() if _has_secret_name(name)}
         found = {**named, **_stored(environment)}
-        values = {name: value for name, value in found.items() if _may_be_one(value, name)}
+        values = {name: value for name, value in found.items() if _can_be_secret(value, name)}
         return cls(values, {name: value for name, value in named.items() if _is_password(name, value)})
 
-    def and_of(self, variables: Iterable[str]) -> Secrets:
-        """With the values of these variables, whatever their names."""
+    def with_variables(self, variables: Iterable[str]) -> Secrets:
+        """Add the values of these variables, whatever their names."""
         more = {name: os.environ[name].strip() for name in variables if name in os.environ}
-        values = {**self.values, **{name: value for name, value in more.items() if _may_be_one(value, name)}}
+        values = {**self.values, **{name: value for name, value in more.items() if _can_be_secret(value, name)}}
         return Secrets(values, self.whole_values)
 
     def holder(self, text: str) -> str | None:
-        """The variable or file whose secret stands in a text; None: no secret does."""
+        """The variable or file whose secret occurs in a text; None without a secret."""
         whole = (name for name, value in self.whole_values.items() if value == text.strip(" '\""))
         return next((name for form, name in self._forms if form in text), next(whole, None))
 
     def redacted(self, text: str) -> str:
-        """The text without their values."""
+        """Replace the secret values in a text."""
         for form, _ in self._forms:
             text = text.replace(form, REDACTED)
         return text
 
     def without_keys(self, diff: str) -> Redacted:
-        """A diff without their values, and without what looks like a key."""
+        """Redact the secret values in a diff, and everything that looks like a key."""
         return without_keys(diff, self.redacted)
 
     @cached_property
     def _forms(self) -> list[tuple[str, str]]:
-        """Each value as it may be written: plainly, quoted in Python or JSON, in an address; the longest first."""
+        """Each value in its possible spellings: plain, quoted in Python or JSON, URL-encoded; longest first."""
         forms = {
             form: name
             for name, value in self.values.items()
@@ -85,12 +87,12 @@ class Secrets:
 
 
 def redacted(text: str) -> str:
-    """A text without the secrets of this process."""
+    """Replace the secrets of this process in a text."""
     return Secrets.here().redacted(text)
 
 
 def texts_in(value: object, place: str = "") -> Iterator[tuple[str, str]]:
-    """Every text and whole number of nested plain values, names of fields too, with the dotted field it stands in."""
+    """Every text, integer and field name in nested plain values, with its dotted path."""
     if isinstance(value, str | int) and not isinstance(value, bool):  # a password may be a number
         yield place, str(value)
     elif is_mapping(value):
@@ -104,14 +106,15 @@ def texts_in(value: object, place: str = "") -> Iterator[tuple[str, str]]:
 
 @dataclass
 class Guard:
-    """Refuses texts that hold a secret; a value that many points share is read once."""
+    """Refuse texts that contain a secret. Reads a value that many points share once."""
 
     secrets: Secrets = field(default_factory=Secrets.here)
-    _seen: dict[int, object] = field(default_factory=dict[int, object])  # by identity; kept, or another would get it
+    # By id(); the references keep the ids from being reused.
+    _seen: dict[int, object] = field(default_factory=dict[int, object])
     _sound: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])  # field and text
 
     def refuse(self, fields: Mapping[str, object]) -> None:
-        """Raises InputError, a line for each field that holds a secret or looks like a key; the value is not shown."""
+        """Raises InputError with a line for each field with a secret or apparent key; does not show the value."""
         texts: list[tuple[str, str]] = []
         for name, value in fields.items():
             if id(value) in self._seen:
@@ -120,8 +123,8 @@ class Guard:
                 self._seen[id(value)] = value
             texts += [("a name", name), *texts_in(value, name)]
         named = [text for place, text in texts if place.endswith("variable") and text not in self.secrets.values]
-        if any(name in os.environ for name in named):  # a field says that a variable holds a key, whatever its name
-            self.secrets = self.secrets.and_of(named)
+        if any(name in os.environ for name in named):  # a field names a variable that contains a key
+            self.secrets = self.secrets.with_variables(named)
             self._sound.clear()
         new = dict.fromkeys(pair for pair in texts if pair not in self._sound)
         faults = dict.fromkeys(fault for place, text in new if (fault := self._fault(place, text)))
@@ -130,7 +133,7 @@ class Guard:
         self._sound.update(new)
 
     def refuse_arguments(self, argv: Sequence[str]) -> None:
-        """The same of a command line."""
+        """Like `refuse`, for a command line."""
         for number, argument in enumerate(argv, start=1):
             name, _, value = argument.lstrip("+~").partition("=")
             is_plain = not key_in(name) and (self.secrets.holder(value) or not self.secrets.holder(argument))
@@ -141,36 +144,34 @@ class Guard:
     def _fault(self, place: str, text: str) -> str | None:
         place = self.secrets.redacted(place)
         if holder := self.secrets.holder(text):
-            return f"{place}: holds the value of {holder}. Leave it out: records and logs would show it."
+            return f"{place}: contains the value of {holder}. Leave it out: records and logs would show it."
         if key_in(text, place):
-            return (
-                f"{place}: looks like a key. Leave it out, keep it in the environment: records and logs would show it."
-            )
+            return f"{place}: looks like a key. Keep it in the environment instead: records and logs would show it."
         return None
 
 
-def _says_so(name: str) -> bool:
+def _has_secret_name(name: str) -> bool:
     upper = name.upper()
-    return SAYS_SO.search(upper) is not None and SAYS_OTHERWISE.search(upper) is None
+    return SECRET_NAME.search(upper) is not None and NOT_SECRET_NAME.search(upper) is None
 
 
 def _is_password(name: str, value: str) -> bool:
-    """A word or a number of a variable that is named for a password: secret where it is all that a field holds."""
-    return SAYS_PASSWORD.search(name.upper()) is not None and len(value) >= LEAST_CHARACTERS and not _is_path(value)
+    """Whether this is a word or number of a password variable: secret only where it is the entire text."""
+    return PASSWORD_NAME.search(name.upper()) is not None and len(value) >= LEAST_CHARACTERS and not _is_path(value)
 
 
-def _may_be_one(value: str, name: str = "") -> bool:
+def _can_be_secret(value: str, name: str = "") -> bool:
     if len(value) < LEAST_CHARACTERS or NUMBER.fullmatch(value):
         return False
     if value.isalpha() and len(value) <= LONGEST_WORD and (value.islower() or value.isupper() or value.istitle()):
         return False
     if re.match(r"[a-z][a-z+.-]*://", value, re.IGNORECASE):
-        return key_in(value) or IS_ADDRESS.search(name.upper()) is not None  # or with a password in it
+        return key_in(value) or SECRET_URL_NAME.search(name.upper()) is not None  # or contains a password
     return not _is_path(value)
 
 
 def _is_path(value: str) -> bool:
-    """Of a place that is there, or by its first letters; a base64 key may begin with a slash too."""
+    """Decide by its first characters, or check that the path exists, because a base64 key may begin with a slash."""
     if value.startswith(("~/", "./", "../")):
         return True
     first = "/".join(value.split("/")[:2])
@@ -178,7 +179,7 @@ def _is_path(value: str) -> bool:
 
 
 def _stored(environment: Mapping[str, str]) -> dict[str, str]:
-    """Tokens that logging in has left in files."""
+    """Tokens in files of login commands."""
     home = Path(environment.get("HOME") or Path.home())
     caches = Path(environment.get("XDG_CACHE_HOME") or home / ".cache")
     place = Path(environment.get("HF_HOME") or caches / "huggingface").expanduser() / "token"

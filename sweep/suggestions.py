@@ -1,4 +1,4 @@
-"""Says that a name does not exist, which one is nearest to it, and which ones there are."""
+"""Error lines for unknown names, with the nearest known name and all known names."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ LEAST_SIMILARITY = 0.5
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
-    """The known name that is most like `name`; None if none is like it."""
+    """The known name most similar to `name`; None if none is similar enough."""
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=LEAST_SIMILARITY)), None)
 
 
 def unknown(place: str, kind: str, name: str, known: Sequence[str], prefix: str = "") -> str:
-    """One line: `<place>: no such <kind>. Did you mean <prefix><nearest>? Known here: <all, sorted>.`"""
+    """Error line: `<place>: no such <kind>. Did you mean <prefix><nearest>? Known here: <all, sorted>.`"""
     near = nearest(name, known)
     question = f" Did you mean {prefix}{near}?" if near else ""
     return f"{place}: no such {kind}.{question} Known here: {', '.join(sorted(known)) or 'none'}."

@@ -1,8 +1,8 @@
-"""The group `data`, typed: where training examples come from, and how 1,000 of many are chosen (paper, section 2).
+"""Schema of the group `data`: where training examples come from and how they are chosen (paper, section 2).
 
     pool -> [teacher] -> filtering -> [labels] -> [difficulty] -> selection -> [control]
 
-All of it can be identity; an Endpoint says where a model is served, and reaches no key.
+All of it can enter stage keys except an Endpoint, which says where a model is served.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class PoolKind(Enum):
 
 
 class GraderKind(Enum):
-    """How the answer of a pool row is held against its reference (s1/evaluate/graders.py)."""
+    """How the answer of a pool row is compared with its reference (s1/evaluate/graders.py)."""
 
     INTEGER = "integer"  # integers, as in AIME
     MATH = "math"  # mathematical expressions
@@ -34,13 +34,13 @@ class GraderKind(Enum):
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a pool keeps what; the defaults are s1's (a list of texts counts by its first)."""
+    """Columns of a pool. Defaults are those of the s1 datasets; of a list of texts the first one is read."""
 
     question: Text = "question"  # column of the question
     # column of the reference: a whole solution, or the final answer alone; null: no reference
     solution: Text | None = "solution"
-    source: Text | None = "source_type"  # column of the source; null: all rows are of one source, named after the pool
-    # column of the thinking; null: no traces yet, a teacher will write them
+    source: Text | None = "source_type"  # column of the source; null: all rows have one source, named after the pool
+    # column of the thinking; null: none yet, a teacher will write it
     thinking: Text | None = "thinking_trajectories"
     answer: Text | None = "attempt"  # column of the answer that belongs to the thinking
     domain: Text | None = None  # column of the domain; null: the source is the domain
@@ -48,7 +48,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Conversation:
-    """A pool whose rows are chats: question, and trace and answer between markers of the reply."""
+    """A pool of chats; the reply has thinking and answer between markers."""
 
     column: Text  # column that holds the list of messages
     role: Text  # key of a message that holds its role
@@ -66,7 +66,7 @@ class Pool:
     name: Text  # name in reports
     kind: PoolKind  # where the rows come from
     rows: Natural  # dial: how many rows to make; otherwise how many there are, for the estimate
-    columns: Columns = field(default_factory=Columns)  # which column holds what
+    columns: Columns = field(default_factory=Columns)  # names of the columns
     conversation: Conversation | None = None  # read rows as chats instead of by columns; null: by columns
     hub: Hub | None = None  # hub only: the dataset
     file: Text | None = None  # file only: path of the JSON-lines or parquet file
@@ -76,45 +76,49 @@ class Pool:
 
 # -------------------------------------------------------------------------------------------------- teacher
 
-VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # an environment variable, as POSIX spells them
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # POSIX name of an environment variable
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where an OpenAI-compatible model is served, what it allows and what it costs. Never identity."""
+    """Where an OpenAI-compatible model is served, its rate limits and its prices. Enters no key."""
 
     base_url: Text  # address of the API, such as http://localhost:8000/v1
     key_variable: FreeText | None  # the environment variable that holds the key; null: no key is needed
     concurrency: Count = 16  # requests in flight at the same time
-    requests_per_minute: Count | None = None  # limit of the rate of requests; null: none
+    requests_per_minute: Count | None = None  # rate limit; null: none
     usd_per_million_prompt_tokens: NotNegative = 0.0  # price of prompt tokens, for the estimate
     usd_per_million_completion_tokens: NotNegative = 0.0  # price of completion tokens, thinking included
 
     def __post_init__(self) -> None:
         where = urlsplit(self.base_url)
         if where.scheme not in ("http", "https") or where.username or where.password or where.query:
-            raise ConfigError("endpoint.base_url: not a plain http(s) address. Write no key into it, and no query.")
-        if self.key_variable is not None and not VARIABLE.fullmatch(self.key_variable):  # a pasted key: not repeated
+            raise ConfigError(
+                "endpoint.base_url: not a plain http(s) address. Give http(s)://HOST/PATH, without a key or a query."
+            )
+        if self.key_variable is not None and not VARIABLE.fullmatch(
+            self.key_variable
+        ):  # may be a pasted key: do not print it
             raise ConfigError(
                 "endpoint.key_variable: not the name of an environment variable. Export the key, and name the variable."
             )
 
     def usd(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """The price of so many tokens; thoughts are completion tokens."""
+        """Price in USD of these tokens; thinking counts as completion tokens."""
         prompt_usd = prompt_tokens * self.usd_per_million_prompt_tokens
         return (prompt_usd + completion_tokens * self.usd_per_million_completion_tokens) / 1e6
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A model behind an endpoint, and how it is asked."""
+    """A model behind an endpoint, and its sampling parameters."""
 
-    model: Text  # the server's name of the model
+    model: Text  # name of the model on the server
     endpoint: Endpoint  # where the model is served
     max_tokens: Count  # longest reply, thinking included
     temperature: NotNegative | None = None  # sampling temperature; null: the server's default
     top_p: ShareAboveZero | None = None  # nucleus sampling; null: the server's default
-    seed: Seed | None = None  # seed that is sent to the server; null: none
+    seed: Seed | None = None  # seed sent to the server; null: none
     system: FreeText | None = None  # system prompt; null: none
 
 
@@ -123,11 +127,11 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A question that matches is dropped, unless its source begins with one of these."""
+    """Drop a question that matches `regex`, unless its source begins with one of `except_sources`."""
 
-    reason: Text  # reason in the report for what it drops
-    regex: Text  # regular expression that is searched in the question
-    # sources, by the beginning of their names, that it does not apply to
+    reason: Text  # reason to give in the report
+    regex: Text  # regular expression to search for in the question
+    # sources to exempt, by the beginning of their names
     except_sources: list[FreeText] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -135,7 +139,7 @@ class Pattern:
             re.compile(self.regex)
         except re.error as error:
             raise ConfigError(
-                f"data.filters.patterns {self.regex!r}: no regular expression ({error}). Mend it."
+                f"data.filters.patterns {self.regex!r}: invalid regular expression ({error}). Fix it."
             ) from None
 
 
@@ -143,23 +147,23 @@ class Pattern:
 class Filters:
     """Decontamination and quality (paper, section 2.2; appendix C)."""
 
-    ngram_words: Count  # a question that shares so many consecutive words with an evaluation is dropped
+    ngram_words: Count  # drop a question that shares this many consecutive words with an evaluation
     patterns: list[Pattern] = field(default_factory=list)  # questions to drop by regular expression
 
 
 @dataclass(frozen=True)
 class Difficulty:
-    """A question that one of the solvers gets right is too easy (paper, section 2.2)."""
+    """Drop a question that any solver gets right: it is too easy (paper, section 2.2)."""
 
-    solvers: dict[Text, Model]  # models, by name, that try each question
+    solvers: dict[Text, Model]  # models that try each question, by name
     task: Text  # the lm-eval task whose prompt and grader are used
     temperature: NotNegative = 0.05  # sampling temperature of the solvers
-    seed: Seed = 0  # seed of their sampling
+    seed: Seed = 0  # seed of the solvers' sampling
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Domains told by a model behind an endpoint; the paper's are the 61 classes of the MSC, by Claude 3.5 Sonnet."""
+    """Domains assigned by a model behind an endpoint. The paper used Claude 3.5 Sonnet and 61 classes of the MSC."""
 
     teacher: Teacher  # the model that names the domain of each question
 
@@ -168,27 +172,27 @@ class Strategy(Enum):
     ALL = "all"  # every row, in order
     RANDOM = "random"  # uniformly
     LONGEST = "longest"  # by trace length
-    DIVERSE = "diverse"  # a domain uniformly, in it a row; a long trace rather than a short one (Algorithm 1)
+    DIVERSE = "diverse"  # draw a domain uniformly, then a row in it, preferring long traces (Algorithm 1)
 
 
 @dataclass(frozen=True)
 class SeedSet:
-    """Rows taken before any draw if their trace gives the right answer: all of some sources, long ones of others."""
+    """Rows with a right answer to take before any draw: all of some sources, those with long traces of others."""
 
-    sources: list[FreeText]  # sources, by the beginning of their names, of which all such rows are taken
-    # sources, by the beginning of their names, of which traces of more than this many tokens are taken
+    sources: list[FreeText]  # sources to take all such rows from, by the beginning of their names
+    # sources to take rows with traces of more than this many tokens from, by the beginning of their names
     long_sources: dict[FreeText, Natural]
 
 
 @dataclass(frozen=True)
 class Tail:
-    """After `after` rows domains are drawn by what the benchmarks hold, not uniformly (s1's code, not its paper).
+    """After `after` rows, draw domains in proportion to the benchmarks, not uniformly (s1's code, not its paper).
 
     weight of domain d = first[d] + sum over others of int(other[d] x share x sum(first) / sum(other)), counts of rows
     """
 
-    after: Natural  # rows drawn before the change of weights
-    first: FreeText  # the source that the weights begin with, by the beginning of its name
+    after: Natural  # rows to draw before the weights change
+    first: FreeText  # source of the base weights, by the beginning of its name
     others: dict[FreeText, NotNegative]  # share of each other source
 
 
@@ -197,20 +201,20 @@ class Selection:
     strategy: Strategy  # how rows are chosen
     examples: Count | None = None  # how many rows to choose; null: all
     seed: Seed = 0  # seed of the draw
-    seed_set: SeedSet | None = None  # diverse only: rows that are taken before any draw; null: none
-    tail: Tail | None = None  # diverse only: other weights of domains for the last rows; null: the same to the end
+    seed_set: SeedSet | None = None  # diverse only: rows to take before any draw; null: none
+    tail: Tail | None = None  # diverse only: other domain weights for the last rows; null: uniform to the end
     favour_long: bool = True  # diverse only: draw within a domain by 2^-rank of trace length; false: uniformly
 
     def __post_init__(self) -> None:
         if (self.examples is None) != (self.strategy is Strategy.ALL):
             raise ConfigError(
                 f"data.selection.examples {self.examples}: strategy {self.strategy.value} takes"
-                f" {'all rows. Set it to null' if self.strategy is Strategy.ALL else 'a number. Give one, 1000 say'}."
+                f" {'all rows. Set it to null' if self.strategy is Strategy.ALL else 'a number. Set it, to 1000 say'}."
             )
         if self.strategy is not Strategy.DIVERSE and (self.seed_set or self.tail or not self.favour_long):
             raise ConfigError(
                 f"data.selection.strategy {self.strategy.value}: seed_set, tail and favour_long belong to diverse."
-                " Leave them out, or choose it."
+                " Remove them, or choose strategy diverse."
             )
 
 
@@ -220,20 +224,20 @@ class Control(Enum):
     NONE = "none"  # the prompt does not mention length
     TOKENS = "tokens"  # "Think for up to N tokens."
     STEPS = "steps"  # "Think for up to N steps.", and the trace counts them down
-    CLASS = "class"  # "Answer after a short amount of thinking." or a long one
+    CLASS = "class"  # "Answer after a short amount of thinking.", or a long one
 
 
 @dataclass(frozen=True)
 class Data:
     name: Text  # name in reports
-    pool: Pool | None  # where examples come from; null: no fine-tuning, the model as it is
+    pool: Pool | None  # where examples come from; null: no fine-tuning
     grader: GraderKind = GraderKind.MATH  # how answers are compared with the references of the pool
-    teacher: Teacher | None = None  # a model that writes the traces anew; null: the pool's own traces
+    teacher: Teacher | None = None  # a model that writes new traces; null: keep the traces of the pool
     filters: Filters | None = None  # decontamination and quality filters; null: none
-    # tasks that the questions must not share words with, by name
+    # tasks to decontaminate the questions against, by name
     evaluations: dict[Text, Task] = field(default_factory=dict)
-    difficulty: Difficulty | None = None  # drop what is too easy; null: keep it
-    labels: Labels | None = None  # have domains named by a model; null: the pool's own domains, or its sources
-    # how the training examples are chosen of what is left
+    difficulty: Difficulty | None = None  # drop questions that are too easy; null: keep them
+    labels: Labels | None = None  # let a model assign domains; null: use the domains of the pool, or its sources
+    # how the training examples are chosen from the rows that are left
     selection: Selection = field(default_factory=lambda: Selection(Strategy.ALL))
     control: Control = Control.NONE  # make a training set for conditional control of length

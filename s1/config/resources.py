@@ -1,6 +1,6 @@
-"""Where and how to run: the groups `cost`, `track` and `machine`, typed; `launch` is in sweep/core/pipeline.py.
+"""Schema of the groups `cost`, `track` and `machine`; `launch` is in sweep/core/pipeline.py.
 
-TRACK and MACHINE never reach a key. COST does so only in the report, which prices its points.
+`track` and `machine` enter no key. `cost` enters only the key of the report, which shows prices.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ LIMIT_USD = 1.0
 
 @dataclass(frozen=True)
 class Cost:
-    """Rates for the estimate before and the price after; `source` says where they come from."""
+    """Rates for the estimate before a run and the price after it."""
 
     usd_per_device_hour: NotNegative  # price of one device for one hour
     # training speed of one device; null: computed from FLOPs by `peak_tflops` and `mfu`
     train_tokens_per_second: Positive | None
     generate_tokens_per_second: Positive  # generation speed of one copy of the model
-    seconds_per_stage: NotNegative  # start-up of a worker
+    seconds_per_stage: NotNegative  # start-up time of a worker
     tokens_per_example: Count  # expected tokens of a training example
-    natural_thinking_tokens: Count  # expected thinking tokens of a trace that is neither cut nor extended
+    natural_thinking_tokens: Count  # expected thinking tokens without any budget
     natural_answer_tokens: Count  # expected tokens of an answer
     source: FreeText  # where these rates come from; printed with the estimate
     peak_tflops: Positive | None = None  # peak TFLOPS of one device, dense, in the dtype of the forward pass
     # model FLOPs utilisation: the share of that peak that training is expected to reach
     mfu: ShareAboveZero | None = None
-    # damaged artifacts of expensive stages are made again without asking up to this price; null: at any price
+    # make damaged artifacts of expensive stages again without asking, up to this price; null: at any price
     limit_usd: NotNegative | None = field(default=LIMIT_USD, metadata={"omit_if": LIMIT_USD})
 
     def __post_init__(self) -> None:
         if (self.train_tokens_per_second is None) == (self.mfu is None):
             raise ConfigError(
-                f"cost.train_tokens_per_second {self.train_tokens_per_second} and cost.mfu {self.mfu}: exactly one says"
-                " how fast training is. Set one to null."
+                f"cost.train_tokens_per_second {self.train_tokens_per_second} and cost.mfu {self.mfu}: exactly one sets"
+                " the speed of training. Set one to null."
             )
         if self.mfu is not None and self.peak_tflops is None:
-            raise ConfigError(f"cost.mfu {self.mfu}: a share of what? Give cost.peak_tflops, 989 for an H100.")
+            raise ConfigError(f"cost.mfu {self.mfu}: requires cost.peak_tflops. Set it, to 989 for an H100.")
 
     @property
     def rates(self) -> Cost:
-        """What of it reaches the report's key."""
+        """The rates without the limit, which must not change the key of a report."""
         return replace(self, limit_usd=LIMIT_USD)
 
 
@@ -63,31 +63,31 @@ class Machine:
     dtype: Precision  # of generation
     gpus: Natural  # GPUs of one node
     tensor_parallel: Count  # GPUs of one copy of the model
-    data_parallel: Count  # copies of the model, each in a process of its own
-    shards: Count  # parts that the questions are divided into, each with copies of its own: elements of a SLURM array
+    data_parallel: Count  # copies of the model, one process each
+    shards: Count  # parts to divide the questions into; each runs on its own copies, as an element of a SLURM array
     workers: Count  # stages that run at the same time
     threads: Count  # CPU threads of one worker
     micro_batch: Count  # training rows per device and forward pass
-    checkpoint_every_steps: Count  # training steps between checkpoints: how much work an interruption may cost
+    checkpoint_every_steps: Count  # training steps between checkpoints, which an interruption may cost
     checkpoint_every_minutes: Positive | None  # minutes between checkpoints; null: by steps alone
     gradient_checkpointing: bool  # recompute activations in the backward pass to save memory
-    padding_free: bool  # put the training rows of a micro-batch end to end, without padding
+    padding_free: bool  # concatenate the training rows of a micro-batch instead of padding them
     memory_gib: Positive | None  # memory of one device, for the estimate; null: unknown
     nodes: Count  # nodes that train one model together
     slots: Count  # traces that one copy decodes at the same time
-    # memory for keys and values on each device; null: what the weights leave of the GPU
+    # memory for the KV cache on each device; null: what the weights leave of the GPU
     cache_gib: Positive | None
-    # vLLM: reuse keys and values of prompts it has read before; false only to measure what that is worth
+    # vLLM: reuse the KV cache of prompts it has read before; false only to measure the gain
     prefix_caching: bool
 
     @property
     def devices(self) -> int:
-        """That train one model together."""
+        """Devices that train one model together."""
         return self.nodes * max(1, self.gpus)
 
 
 def filled(machine: Machine, batch_size: int) -> Machine:
-    """What of a machine trains with such batches: all of it, or no more devices than a batch has rows."""
+    """The part of a machine that trains with this batch size: at most one device per row of a batch."""
     if batch_size >= machine.devices:
         return machine
     gpus = min(machine.gpus, batch_size)
@@ -103,7 +103,7 @@ class JobKind(Enum):
 
 
 def resources_of(kind: JobKind, machine: Machine) -> Resources:
-    """What a stage of that kind asks of a cluster: training all GPUs of all nodes, generation those of its copies."""
+    """Resources of a stage: training takes all GPUs of all nodes, generation the GPUs of its copies on one node."""
     if kind is JobKind.CPU:
         return Resources(script=kind.value)
     if kind is JobKind.GENERATE:
@@ -113,7 +113,7 @@ def resources_of(kind: JobKind, machine: Machine) -> Resources:
 
 
 def settings_of(machine: Machine, cost: Cost, resources: Resources) -> dict[str, Json]:
-    """What a stage is told of where it runs; its price is that of the devices that it asks for."""
+    """Settings of a stage, which enter no key; the hourly price covers the devices that it reserves."""
     return {
         "device": machine.device,
         "micro_batch": machine.micro_batch,

@@ -1,7 +1,7 @@
-"""The groups of `conf/`, typed: one frozen dataclass per Hydra group.
+"""Schema of the groups in `conf/`: one frozen dataclass per Hydra group.
 
-All of it can be identity: the pipeline hands these dataclasses, or parts of them, to stages. The group `data` is in
-s1/config/data.py; what says where and how to run, and reaches no key, is in s1/config/resources.py.
+All of it can enter stage keys: the pipeline passes these dataclasses, or parts of them, to stages. The group `data` is
+in s1/config/data.py. Groups that say where and how to run, and enter no key, are in s1/config/resources.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Device: TypeAlias = Literal["cpu", "cuda"]
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]  # of generation, by any engine
 TrainingPrecision: TypeAlias = Literal["float32", "bfloat16"]
 TemplateArgument: TypeAlias = bool | WholeNumber | FreeText
-Scheduler: TypeAlias = Literal[  # of transformers: those that need nothing but the steps and the warm-up
+Scheduler: TypeAlias = Literal[  # schedulers of transformers that need only the number of steps and the warm-up
     "linear",
     "cosine",
     "cosine_with_restarts",
@@ -45,13 +45,13 @@ Scheduler: TypeAlias = Literal[  # of transformers: those that need nothing but 
 
 
 class ConfigError(InputError):
-    """A field that no run could honour."""
+    """A configuration that no run could honour."""
 
 
 # ------------------------------------------------------------------------------------------ the laptop's task
 
 
-DIAL_PEOPLE = 12  # s1/dial.py names so many
+DIAL_PEOPLE = 12  # as many as s1/dial.py has names for
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ class Dial:
     positions: Annotated[int, Ge(2)] = 20  # marks on the dial
     turn_max: Count = 9  # the largest turn
     turns_min: Count = 2  # fewest turns of a problem
-    # most turns of a problem; each turn is made by another person
+    # most turns of a problem; a different person makes each turn
     turns_max: Annotated[int, Ge(1), Le(DIAL_PEOPLE)] = 6
-    careful_turns: Natural = 2  # how many more of the turns each further Wait redoes carefully
+    careful_turns: Natural = 2  # how many more turns each Wait redoes carefully
     practised_turn_max: Count = 5  # turns up to this size are always practised in training
     gap_share: ShareBelowOne = 0.25  # share of the larger (position, turn) facts that training never shows
     gap_seed: Seed = 1  # seed of the choice of those facts
     slip_probability: Share = 0.05  # probability that a turn of the quick first pass of a training trace is wrong
-    wait_probability: Share = 0.46  # probability that a training trace goes on with a further Wait
+    wait_probability: Share = 0.46  # probability that a training trace continues with another Wait
     waits_max: Natural = 4  # most Waits in a training trace
 
     def __post_init__(self) -> None:
@@ -76,8 +76,8 @@ class Dial:
             raise ConfigError(f"dial.turns_min {self.turns_min}: not from 1 to turns_max {self.turns_max}. Lower it.")
         if self.turn_max > 2 * self.practised_turn_max:
             raise ConfigError(
-                f"dial.practised_turn_max {self.practised_turn_max}: two such turns do not make {self.turn_max}."
-                " Raise it."
+                f"dial.practised_turn_max {self.practised_turn_max}: two such turns are less than dial.turn_max"
+                f" {self.turn_max}. Raise it."
             )
 
 
@@ -87,15 +87,15 @@ class Dial:
 class TrainMethod(Enum):
     FULL = "full"  # all weights, as in the paper
     LORA = "lora"  # low-rank updates of frozen weights
-    QLORA = "qlora"  # the same over weights in four bits
+    QLORA = "qlora"  # the same over four-bit weights
 
 
 class Overlong(Enum):
-    """What becomes of a training example of more than `block_size` tokens."""
+    """What to do with a training example of more than `block_size` tokens."""
 
     REFUSE = "refuse"  # stop before training and name the rows
     DROP = "drop"  # leave the row out
-    CUT = "cut"  # cut off its end, and the answer with it; the paper's Table 7 shows what that does
+    CUT = "cut"  # cut off its end, answer included; the paper's Table 7 shows the effect
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Lora:
 
 @dataclass(frozen=True)
 class Train:
-    """A fine-tuning recipe. The global batch is identity; how it is split over devices is the machine's business."""
+    """A fine-tuning recipe. The global batch size enters the key; the machine decides how devices share it."""
 
     method: TrainMethod  # which weights are trained
     epochs: Count | None  # passes over the training set; null: train for `steps`
@@ -121,11 +121,11 @@ class Train:
     adam_beta1: ShareBelowOne  # decay of AdamW's mean of gradients
     adam_beta2: ShareBelowOne  # decay of AdamW's mean of squared gradients
     weight_decay: NotNegative  # AdamW's weight decay
-    max_grad_norm: NotNegative  # gradients with a larger norm are scaled down to it
+    max_grad_norm: NotNegative  # scale down gradients with a larger norm
     block_size: Count  # longest training row, in tokens
     overlong: Overlong  # what to do with a longer row
-    length_window: Count  # batches among which rows are sorted by length; 1: batches at random, as in the paper
-    dtype: TrainingPrecision  # of the forward and backward pass, and of the weights that are saved
+    length_window: Count  # sort rows by length within this many batches; 1: random batches, as in the paper
+    dtype: TrainingPrecision  # of the forward and backward pass, and of the saved weights
     weights_dtype: TrainingPrecision  # of the weights that the optimiser updates
     lora: Lora | None = None  # the adapters, for method lora and qlora; null: none
     seed: Seed = 0  # seed of the order of rows and of dropout
@@ -135,7 +135,7 @@ class Train:
 
 
 class ModelKind(Enum):
-    FRESH = "fresh"  # random weights of a small architecture, own tokenizer: the laptop model
+    FRESH = "fresh"  # random weights of a small architecture, with its own tokenizer: the laptop model
     GGUF = "gguf"  # a GGUF file inside an installed Python package, dequantised
     HUB = "hub"  # a Hugging Face repository at a pinned revision
     DIRECTORY = "directory"  # a local directory in Hugging Face layout
@@ -143,7 +143,7 @@ class ModelKind(Enum):
 
 @dataclass(frozen=True)
 class Architecture:
-    """A small Llama with biased attention; only for `kind: fresh`."""
+    """Sizes of a small Llama with attention biases, for `kind: fresh` only."""
 
     hidden_size: Count  # width of the residual stream
     layers: Count  # decoder layers
@@ -158,18 +158,18 @@ class ThinkingFormat:
     """The strings by which a model separates question, thinking and answer (paper, section 3.1; s1 training text)."""
 
     prompt: Text | None  # a template with {question}; null: the tokenizer's own chat template
-    # opens the thinking; appended to the prompt unless the template ends in it; empty: no opening
+    # opens the thinking; appended to the prompt unless the prompt ends in it already; empty: none
     thinking_start: FreeText
-    thinking_stops: list[FreeText]  # any of them, sampled, ends the thinking
-    thinking_end: FreeText  # appended when the model ended its thinking itself
-    forced_end: FreeText  # appended when the budget ended it
-    answer_stops: list[FreeText]  # any of them, sampled, ends the answer
+    thinking_stops: list[FreeText]  # sampling any of these ends the thinking
+    thinking_end: FreeText  # appended when the model ends its thinking
+    forced_end: FreeText  # appended when the budget ends the thinking
+    answer_stops: list[FreeText]  # sampling any of these ends the answer
     newline_before_end: bool  # put a newline before an end marker unless the thinking already ends in one
-    # system prompt of the chat template; null: none of ours
+    # system prompt of the chat template; null: the template's default
     system: FreeText | None = field(default=None, metadata={"omit_if": None})
-    # training only: what an answer begins with unless it contains it already; null: answers stay as they are
+    # training only: put before an answer that does not contain it; null: leave answers unchanged
     answer_prefix: FreeText | None = field(default=None, metadata={"omit_if": None})
-    # What the chat template is given beside the question: {enable_thinking: false}. Null: nothing.
+    # arguments of the chat template, such as {enable_thinking: false}; null: none
     template_arguments: Mapping[Text, bool | WholeNumber | FreeText] | None = field(
         default=None, metadata={"omit_if": None}
     )
@@ -177,10 +177,10 @@ class ThinkingFormat:
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What a fresh model learned before it is a base model: the laptop's stand-in for a pretrained one."""
+    """Pretraining of a fresh model: the laptop's stand-in for a pretrained base model."""
 
     dial: Dial  # the family of problems that the base model learns
-    examples: Count  # training examples to make
+    examples: Count  # how many training examples to make
     train: Train  # the recipe of the pretraining
     seed: Seed = 0  # seed of the examples
 
@@ -203,17 +203,16 @@ class DecoderShape:
 class Model:
     name: Text  # name in reports and on W&B
     kind: ModelKind  # where the weights come from
-    context_tokens: Natural  # longest sequence that the model is used with, prompt and answer included
+    context_tokens: Natural  # longest sequence to use the model with, prompt and answer included
     thinking_format: ThinkingFormat  # how the model marks its thinking
     repo: Text | None = None  # hub repository, Python package of a GGUF file, or directory
     revision: Text | None = None  # hub only: a 40-hex commit; null: the one in pins.lock
     file: Text | None = None  # gguf only: the file inside the package
     architecture: Architecture | None = None  # fresh only: the sizes of the model
     dial: Dial | None = None  # fresh only: the family of problems whose words make its tokenizer
-    pretraining: Pretraining | None = None  # fresh only: what it learns before fine-tuning; null: random weights
-    shape: DecoderShape | None = (
-        None  # sizes for estimates before anything is loaded; null: no estimate of memory and FLOPs
-    )
+    pretraining: Pretraining | None = None  # fresh only: training before fine-tuning; null: random weights
+    # sizes for estimates before anything is loaded; null: no estimate of memory and FLOPs
+    shape: DecoderShape | None = None
     seed: Seed = 0  # fresh only: seed of the initial weights
 
 
@@ -226,31 +225,31 @@ class Forcing(Enum):
 
 
 class Compat(Enum):
-    CORRECTED = "corrected"  # the rules of the paper, with the faults of the original code corrected
-    S1 = "s1"  # the decoding rules of the original code, traps included
+    CORRECTED = "corrected"  # the rules of the paper, without the bugs of the original code
+    S1 = "s1"  # the decoding rules of the original code, bugs included
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much to think. Thinking tokens include appended continuation strings, exclude delimiters."""
+    """How much to think. Thinking tokens include appended continuation strings and exclude delimiters."""
 
-    forcing: Forcing  # whether to force a budget at all
-    max_thinking_tokens: Count | None  # the thinking is ended at this many tokens; null: as far as the context allows
-    min_thinking_tokens: Natural  # an end of the thinking before this many tokens is suppressed
+    forcing: Forcing  # whether to force a budget
+    max_thinking_tokens: Count | None  # end the thinking at this many tokens; null: where the context requires it
+    min_thinking_tokens: Natural  # suppress an end of the thinking before this many tokens
     waits: Natural  # how many ends of the thinking to suppress
-    continuation: FreeText  # text appended at each suppressed end; empty: only the end is suppressed
-    answer_tokens: Count | None  # an explicit cap of the answer; null: what the context leaves
-    # tokens of the context that thinking leaves to the answer; null: the method's choice (1,024, or a quarter)
+    continuation: FreeText  # text to append at each suppressed end; empty: suppress the end only
+    answer_tokens: Count | None  # limit of the answer; null: what the context leaves
+    # tokens of the context to reserve for the answer; null: the method decides (1,024, or a quarter)
     answer_reserve: Count | None = None
-    compat: Compat = Compat.CORRECTED  # which rules of decoding apply
+    compat: Compat = Compat.CORRECTED  # decoding rules
 
 
 @dataclass(frozen=True)
 class ComputeRequest:
-    """What a point asks of test-time compute: what is done to the thinking, and what the prompt says of it."""
+    """The test-time compute of a point: the budget that is forced, and the instruction in the prompt."""
 
     budget: Budget
-    instruction: str | None = None  # in the prompt: "Think for up to 1024 tokens."
+    instruction: str | None = None  # at the end of the prompt: "Think for up to 1024 tokens."
 
 
 @dataclass(frozen=True)
@@ -265,29 +264,28 @@ class Hub:
 
 @dataclass(frozen=True)
 class Task:
-    """An lm-eval task of tasks/ or s1/evaluate/tasks/, and where its rows come from: a file, the hub, a rule, or what
-    its own YAML says."""
+    """An lm-eval task of tasks/ or s1/evaluate/tasks/. Its rows come from a file, the hub, a rule, or its own YAML."""
 
     name: Text  # name of the lm-eval task: a file in tasks/, or one that ships with the package
     limit: Count | None = None  # use only the first rows; null: all
-    # JSON lines with the columns of the hub dataset; null: rows come from `hub`, `dial` or the task's own YAML
+    # JSON lines with the columns of the hub dataset; null: take rows from `hub`, `dial` or the task's YAML
     data_file: Text | None = None
     hub: Hub | None = None  # the dataset that holds the rows
-    dial: Dial | None = None  # make the rows by rule, `problems` of them, of this family
-    problems: Natural = 0  # how many rows there are
-    seed: Seed = 0  # seed of rows that are made by rule
+    dial: Dial | None = None  # generate `problems` rows of this family by rule
+    problems: Natural = 0  # how many rows to generate, or how many there are, for the estimate
+    seed: Seed = 0  # seed of generated rows
     # text after the question, separated by a blank line, such as "Think for up to 1024 tokens."
     instruction: Text | None = None
 
 
 class EngineKind(Enum):
-    TRANSFORMERS = "transformers"  # continuous batching on transformers; runs on a CPU and on one GPU
-    VLLM = "vllm"  # vLLM; the engine for GPUs
+    TRANSFORMERS = "transformers"  # continuous batching with transformers, on a CPU or one GPU
+    VLLM = "vllm"  # vLLM, the engine for GPUs
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What decides an engine's tokens; all but the kind are set by the machine (s1/generate/engines.py)."""
+    """Settings that can change an engine's tokens; all but `kind` come from the machine (s1/generate/engines.py)."""
 
     kind: EngineKind  # which engine generates
     dtype: Precision  # of weights and computation; set by the machine
@@ -301,7 +299,7 @@ class Generate:
     temperature: NotNegative  # sampling temperature; 0: greedy
     top_p: ShareAboveZero  # sample from the smallest set of tokens with this total probability; 1: all tokens
     seed: Seed  # seed of sampling
-    share: bool  # serve all points from one store of continuations; false: every point from scratch, as a control
+    share: bool  # points reuse each other's continuations; false: generate every point from scratch, as a control
 
 
 @dataclass(frozen=True)
@@ -309,14 +307,14 @@ class Statistics:
     level: InsideZeroToOne = 0.95  # confidence level of intervals
     resamples: Count = 10_000  # bootstrap resamples
     seed: Seed = 0  # seed of the bootstrap
-    power: InsideZeroToOne = 0.8  # power for which the smallest detectable difference is given
-    # points that differ in `seed` alone become one, their mean over seeds; false: a series for each seed
+    power: InsideZeroToOne = 0.8  # power at which to report the smallest detectable difference
+    # average points that differ in `seed` alone; false: a series for each seed
     pool_seeds: bool = True
 
 
 @dataclass(frozen=True)
 class Compare:
-    """Points that agree in all but one axis are compared in pairs: each against the one with this value."""
+    """Compare points that differ in one axis only, in pairs: each against the point with the reference value."""
 
-    axis: Text  # the axis along which points are compared in pairs, such as data
-    reference: Text  # the value of that axis which the others are compared with
+    axis: Text  # the axis to compare along, such as data
+    reference: Text  # the value on that axis to compare the others with

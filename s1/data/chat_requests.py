@@ -1,27 +1,22 @@
-"""Chat requests to a model behind an endpoint, one per row: teachers write traces, labellers name domains.
+"""Stages that send one chat request per row: a teacher writes the trace, a labeler names the domain.
 
-Input `rows`: rows.jsonl of records.PoolRow and funnel.json. Product:
+Input `rows`: rows.jsonl of records.PoolRow, and funnel.json. Output:
 
-    rows.jsonl      PoolRow, those whose reply could be used, in the order of the input
-    answers.jsonl   replies.Reply, as the server gave them, dropped ones too: they are paid for
-    usage.jsonl     Usage, one for each of these, at the endpoint's prices
-    funnel.json     the input's, and a step of this stage: how many are left, how many were dropped and why
+    rows.jsonl      PoolRow, the rows with a usable reply, in input order
+    answers.jsonl   replies.Reply, every reply as the server sent it, including the unusable ones: they were paid for
+    usage.jsonl     ChatUsage, one per reply, at the endpoint's prices
+    funnel.json     the input's steps plus this one: rows kept, rows dropped and why
 
-Replies are kept in the stage's scratch as they come (s1/data/reply_journal.py), so an attempt that was killed is
-continued by
-asking only what is missing. The first questions are a trial: if no reply to them can be used, neither will the rest,
-and the stage ends before it costs more.
+Replies are appended to a journal in the stage's scratch directory as they arrive (s1/data/reply_journal.py), so a
+killed attempt resumes with only the missing requests. The first few requests are a trial: if none of the replies is
+usable, the stage stops before it spends more.
 
-Traces by a teacher behind an endpoint: the question alone is asked, thinking and answer are kept apart (paper, 2.1).
+Teacher (`distil`, paper section 2.1): the prompt is the question alone; reasoning and answer are stored separately
+(s1/data/replies.py).
 
-Input, product and cost: s1/data/chat_requests.py. Where a teacher's thoughts are found: s1/data/replies.py.
-
-A domain for every row, told by a model behind an OpenAI-compatible endpoint (paper, section 2.2).
-
-The domains are the 61 classes of the Mathematics Subject Classification 2020 that s1 used: all of its two-digit codes
-but 00 and 01, general matters and history. A reply must end in a code of the list (msc.json); one that does not is a
-drop. A domain is named by its title, as in s1's sets.
-Input, product and cost: s1/data/chat_requests.py.
+Labeler (`labelled_rows`, paper section 2.2): the domains are the 61 classes of the Mathematics Subject Classification
+2020 that s1 used, which are all two-digit codes except 00 (general) and 01 (history). A reply must end in one of the
+codes of msc.json, or its row is dropped. The row stores the title of the class, as s1's data sets do.
 """
 
 from __future__ import annotations
@@ -48,116 +43,116 @@ from sweep.core.stage import Summary, Work
 from sweep.core.typed import typed
 
 USAGE = "usage.jsonl"
-TRIAL = 8  # questions; one of the replies must be of use before more are asked
+TRIAL = 8  # questions; at least one reply must be usable before more are sent
 FIXES = {
-    ReplyFault.NO_THOUGHTS: "It shows no thoughts, or the server leaves them in the text: start vLLM with"
-    " --reasoning-parser"
-    " and the name of the model's parser, or choose a teacher that returns its reasoning.",
-    ReplyFault.CUT: "Raise its max_tokens.",
-    ReplyFault.REFUSED: "Change what it is asked with, or choose another model.",
+    ReplyFault.NO_THOUGHTS: "The replies have no separate reasoning: start vLLM with --reasoning-parser and the name of"
+    " the model's parser, or choose a teacher that returns its reasoning.",
+    ReplyFault.CUT: "Raise max_tokens.",
+    ReplyFault.REFUSED: "Change the prompt, or choose another model.",
     ReplyFault.INTERRUPTED: "Try again later, or choose another provider.",
-    ReplyFault.NO_ANSWER: "All of its reply is thoughts: the server's reasoning parser may be another model's.",
-    ReplyFault.NO_TEXT: "It sends half characters, or bytes that are no UTF-8: correct the server.",
-    ReplyFault.KEY: "The server repeats the key that it is sent: correct the server, and change the key.",
-    ReplyFault.NO_DOMAIN: "It does not end its reply in a code of the list: choose a model that follows instructions.",
+    ReplyFault.NO_ANSWER: "The replies contain only reasoning: check that the server's reasoning parser is the one for"
+    " this model.",
+    ReplyFault.NO_TEXT: "The server sends invalid UTF-8 or unpaired surrogates: fix the server.",
+    ReplyFault.KEY: "The server echoes the API key: fix the server, and replace the key.",
+    ReplyFault.NO_DOMAIN: "The replies do not end in a code of the list: choose a model that follows instructions.",
 }
 
-Read: TypeAlias = Callable[[PoolRow, Reply], "PoolRow | ReplyFault"]
+ReadReply: TypeAlias = Callable[[PoolRow, Reply], "PoolRow | ReplyFault"]  # the row with the reply's content
 
 
-class ParseReply(Protocol):
+class SendRequest(Protocol):
     async def __call__(self, row_id: str, question: str) -> Reply:
-        """The reply to one question. Raises EndpointError when it makes no sense to ask on."""
+        """Return the reply to one question. Raises EndpointError for an error that would recur for every question."""
         ...
 
 
 @dataclass(frozen=True)
 class ChatUsage:
-    """What one reply took. None: the server did not say."""
+    """Tokens and cost of one reply. None: the server did not report it."""
 
     id: str
     model: str | None
     prompt_tokens: int | None
-    completion_tokens: int | None  # thoughts included
-    usd: float | None  # at the prices of the endpoint's config
+    completion_tokens: int | None  # reasoning included
+    usd: float | None  # at the prices in the endpoint's config
 
 
 @dataclass(frozen=True)
 class ChatRequests:
-    """Which rows to ask about, how to read a reply, and where replies are kept."""
+    """The rows to send, the parser of their replies, and the journal that stores them."""
 
     model: str
     rows: Sequence[PoolRow]
-    read: Read
+    read: ReadReply
     journal: ReplyJournal
     report: Callable[[int, int, str], None]
 
-    async def run(self, ask: ParseReply, endpoint: Endpoint) -> None:
-        """Ask about the rows without a reply, in order. Raises EndpointError; what was heard until then is kept."""
-        await self._ask_about(self.rows[:TRIAL], ask, endpoint)
-        self._judge_trial()
-        await self._ask_about(self.rows, ask, endpoint)
+    async def run(self, send: SendRequest, endpoint: Endpoint) -> None:
+        """Send the rows that have no reply yet, in order. Raises EndpointError; replies received so far are kept."""
+        await self._send_missing(self.rows[:TRIAL], send, endpoint)
+        self._check_trial()
+        await self._send_missing(self.rows, send, endpoint)
 
     def outcomes(self) -> Iterator[PoolRow | ReplyFault]:
-        """What became of every row that has a reply."""
+        """For each row with a reply, in order: the completed row, or why the reply is unusable."""
         replies = self.journal.replies
         return (self.read(row, replies[row.id]) for row in self.rows if row.id in replies)
 
-    async def _ask_about(self, rows: Sequence[PoolRow], ask: ParseReply, endpoint: Endpoint) -> None:
-        """No faster than the endpoint allows. After a failure nothing more is sent; what is in flight is awaited."""
+    async def _send_missing(self, rows: Sequence[PoolRow], send: SendRequest, endpoint: Endpoint) -> None:
+        """Respect the endpoint's limits. After a failure send nothing more, but await requests in flight."""
         missing = {row.id: row for row in rows if row.id not in self.journal.replies}
         slots, failures = asyncio.Semaphore(endpoint.concurrency), list[BaseException]()
 
         async def one(row: PoolRow) -> None:
-            self._hear(await ask(row.id, row.question))
+            self._store(await send(row.id, row.question))
 
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and (error := task.exception()):
                 failures.append(error)
             slots.release()
 
-        asked: list[asyncio.Task[None]] = []
+        requests: list[asyncio.Task[None]] = []
         for row in missing.values():
             await slots.acquire()
             if failures:
                 break
-            asked.append(asyncio.create_task(one(row)))
-            asked[-1].add_done_callback(ended)
+            requests.append(asyncio.create_task(one(row)))
+            requests[-1].add_done_callback(ended)
             await asyncio.sleep(60 / endpoint.requests_per_minute if endpoint.requests_per_minute else 0)
-        await asyncio.gather(*asked, return_exceptions=True)  # whatever failed: replies in flight are paid for
+        await asyncio.gather(*requests, return_exceptions=True)  # replies in flight are paid for
         if failures:
-            raise failures[0]  # a full disk, say: the first says it all
+            raise failures[0]  # the others usually repeat it, as with a full disk
 
-    def _hear(self, reply: Reply) -> None:
+    def _store(self, reply: Reply) -> None:
         self.journal.add(reply)
         self.report(len(self.journal.replies), len(self.rows), "rows")
 
-    def _judge_trial(self) -> None:
-        """Raises EndpointError, and begins the journal anew, if no reply so far is of use."""
-        heard = list(self.outcomes())
-        faults = Counter(each for each in heard if isinstance(each, ReplyFault)).most_common()
-        if sum(count for _, count in faults) < len(heard):
+    def _check_trial(self) -> None:
+        """Raises EndpointError, and archives the journal, if no reply so far is usable."""
+        outcomes = list(self.outcomes())
+        faults = Counter(each for each in outcomes if isinstance(each, ReplyFault)).most_common()
+        if sum(count for _, count in faults) < len(outcomes):
             return
-        self.journal.set_aside()
-        told = ", ".join(f"{count} {fault.value}" for fault, count in faults)
-        words = next((f" It says: {each.refusal}" for each in self.journal.replies.values() if each.refusal), "")
+        self.journal.archive()
+        counts = ", ".join(f"{count} {fault.value}" for fault, count in faults)
+        refusal = next((f" It says: {each.refusal}" for each in self.journal.replies.values() if each.refusal), "")
         raise EndpointError(
-            f"model {self.model}: none of its first {len(heard)} replies can be used ({told}).{words}"
+            f"model {self.model}: none of its first {len(outcomes)} replies is usable ({counts}).{refusal}"
             f" {FIXES[faults[0][0]]}"
         )
 
 
-def send_chat_requests(work: Work[Any], asking: ChatConfig, read: Read, step: str) -> Summary:
-    """The whole of a stage that asks a model about every row. Raises EndpointError, ConfigError."""
+def send_chat_requests(work: Work[Any], config: ChatConfig, read: ReadReply, step: str) -> Summary:
+    """Run a stage that sends one request per row. Raises EndpointError, ConfigError."""
     rows = read_rows(work.one("rows") / ROWS, PoolRow)
     if not rows:
-        raise ConfigError(f"{work.one('rows')}: no rows to ask about. See its funnel.json for what dropped them.")
+        raise ConfigError(f"{work.one('rows')}: it has no rows. See its funnel.json for the step that dropped them.")
     endpoint = typed(Endpoint, {field.name: work.settings[field.name] for field in fields(Endpoint)})
     with ReplyJournal(work.scratch) as journal:
         known = len(journal.replies)
-        inquiry = ChatRequests(asking.model, rows, read, journal, work.report)
-        asyncio.run(_ask(inquiry, endpoint, asking))
-    outcomes = list(inquiry.outcomes())
+        requests = ChatRequests(config.model, rows, read, journal, work.report)
+        asyncio.run(_run(requests, endpoint, config))
+    outcomes = list(requests.outcomes())
     kept = [each for each in outcomes if isinstance(each, PoolRow)]
     drops = [Drop(row, each.value) for row, each in zip(rows, outcomes, strict=True) if isinstance(each, ReplyFault)]
     replies = [journal.replies[row_id] for row_id in dict.fromkeys(row.id for row in rows)]
@@ -167,21 +162,21 @@ def send_chat_requests(work: Work[Any], asking: ChatConfig, read: Read, step: st
     write_rows(work.out / USAGE, usage)
     write_funnel(work.out, [*read_funnel(work.one("rows")), funnel_step(step, kept, drops)])
     summary = {"rows": len(kept), "dropped": len(drops), "asked": len(replies) - known, **_totals(usage)}
-    seldom = {
+    rare = {
         "damaged_replies": journal.damaged_lines,
-        "replies_with_the_key": sum(_shows_key(reply) for reply in replies),
+        "replies_with_the_key": sum(_echoes_key(reply) for reply in replies),
     }
-    return {**summary, **{name: count for name, count in seldom.items() if count}}
+    return {**summary, **{name: count for name, count in rare.items() if count}}
 
 
-def _shows_key(reply: Reply) -> bool:
-    """Whether the server repeated the API key in it; there is none in what was kept."""
+def _echoes_key(reply: Reply) -> bool:
+    """Whether the server echoed the API key in this reply; the stored reply has it redacted."""
     return AlteredReply.KEY.value in (reply.altered or {}).values()
 
 
-async def _ask(inquiry: ChatRequests, endpoint: Endpoint, asking: ChatConfig) -> None:
-    async with ChatClient(endpoint, asking) as client:
-        await inquiry.run(client, endpoint)
+async def _run(requests: ChatRequests, endpoint: Endpoint, config: ChatConfig) -> None:
+    async with ChatClient(endpoint, config) as client:
+        await requests.run(client, endpoint)
 
 
 def _usage(reply: Reply, endpoint: Endpoint) -> ChatUsage:
@@ -191,8 +186,8 @@ def _usage(reply: Reply, endpoint: Endpoint) -> ChatUsage:
 
 
 def _totals(usage: Sequence[ChatUsage]) -> dict[str, float | None]:
-    """Sums of what is known; None where nothing is."""
-    known = [each for each in usage if each.usd is not None]  # the tokens are then known too
+    """Totals over replies with known usage; None if there are none."""
+    known = [each for each in usage if each.usd is not None]
     return {
         "prompt_tokens": sum(each.prompt_tokens or 0 for each in known) if known else None,
         "completion_tokens": sum(each.completion_tokens or 0 for each in known) if known else None,
@@ -202,7 +197,7 @@ def _totals(usage: Sequence[ChatUsage]) -> dict[str, float | None]:
 
 
 def distil(work: Work[ChatConfig]) -> Summary:
-    """Ask the teacher every question; `settings` is the endpoint. Raises EndpointError, also if no thoughts come."""
+    """Send every question to the teacher; `settings` is the endpoint. Raises EndpointError, also without reasoning."""
     return send_chat_requests(work, work.config, with_thinking, step="distilled")
 
 
@@ -210,12 +205,12 @@ CODE_AT_THE_END = re.compile(r"(?<!\d)(\d\d)\W*\Z")  # "51", "Code: 51.", "**51*
 
 
 def labelled_rows(work: Work[LabelledConfig]) -> Summary:
-    """Ask for the domain of every question; `settings` is the endpoint. Raises EndpointError."""
+    """Request the domain of every question; `settings` is the endpoint. Raises EndpointError."""
     classes = msc_classes()
-    asking = work.config.asked
-    if asking.system is None:
-        asking = replace(asking, system=system_prompt(classes))
-    return send_chat_requests(work, asking, partial(labelled, classes), step="labelled")
+    config = work.config.asked
+    if config.system is None:
+        config = replace(config, system=system_prompt(classes))
+    return send_chat_requests(work, config, partial(labelled, classes), step="labelled")
 
 
 def msc_classes() -> dict[str, str]:
@@ -224,7 +219,7 @@ def msc_classes() -> dict[str, str]:
 
 
 def system_prompt(classes: Mapping[str, str]) -> str:
-    """What a labeller is told where the config has no words of its own."""
+    """The labeler's system prompt unless the config sets one."""
     listed = "\n".join(f"{code} {title}" for code, title in classes.items())
     return (
         "You sort questions by subject. Do not answer the question you are given: say in a sentence or two which of the"
@@ -234,7 +229,7 @@ def system_prompt(classes: Mapping[str, str]) -> str:
 
 
 def labelled(classes: Mapping[str, str], row: PoolRow, reply: Reply) -> PoolRow | ReplyFault:
-    """The row with the title of the class its reply ends in."""
+    """The row with its domain set to the title of the class whose code ends the reply."""
     if fault := fault_of(reply):
         return fault
     found = CODE_AT_THE_END.search(reply.content or "")

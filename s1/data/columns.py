@@ -1,4 +1,4 @@
-"""The columns that a pool names, held against its first row: by whoever plans, and by the worker that collects it."""
+"""Check the columns that a pool's config names against its first row, while planning and again in the worker."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from s1.config.schema import ConfigError
 
 
 def check_columns(pool: Pool, first: Mapping[str, Any] | None) -> None:
-    """Raises ConfigError unless there is a first row, with the columns that the pool names."""
+    """Raises ConfigError if there is no first row, or if it lacks a column that the pool names."""
     if first is None:
         raise ConfigError(f"data.pool {pool.name}: no rows. Give a file or a dataset that has some.")
-    for name in _named(pool):
+    for name in _column_names(pool):
         if name not in first:
             raise ConfigError(
-                f"data.pool.columns {name!r}: no such column in {pool.name} (there: {', '.join(first)})."
+                f"data.pool.columns {name!r}: no such column in {pool.name} (columns: {', '.join(first)})."
                 " Name one of these, or null."
             )
 
 
-def _named(pool: Pool) -> list[str]:
-    """The columns that the pool says it has."""
+def _column_names(pool: Pool) -> list[str]:
+    """The columns that the pool's config names."""
     if pool.conversation:
         return [pool.conversation.column]
     columns: Columns = pool.columns

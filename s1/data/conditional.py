@@ -1,18 +1,20 @@
-"""Conditional control: the prompt says how long to think, and the trace it is trained with is that long. Pure.
+"""Conditional length control: training examples whose prompt states how long the trace thinks.
 
     question, a blank line, instruction                                           (paper, section 3.2 and Figure 10)
 
     tokens   "Think for up to N tokens."   N = tokens of the trace, rounded up to a power of two
-    steps    "Think for up to N steps."    N = steps of the trace, likewise; a step is what stands between blank lines
+    steps    "Think for up to N steps."    N = steps of the trace, rounded up the same way; blank lines separate steps
     class    "Answer after a short (long) amount of thinking. ..."   long: more tokens than the median of the set
 
-With steps the trace counts down, each step under a header that the thinking format opens:
+With steps, the trace counts down. Each step has a header that begins with the thinking format's opening delimiter:
 
     <|im_start|>64 steps left\\nSTEP\\n<|im_start|>63 steps left\\nSTEP\\n<|im_start|>answer\\nANSWER
 
-A trace of 50 steps counts from 64 to 15, not from 50. The prompt says 64 and the first header is the model's repetition
-of it, as in the paper's figure; "up to" is what the rounding leaves open. The count never reaches 0: that header is
-where evaluation cuts the thinking (paper, Table 12), so training must not show it as a step.
+A trace of 50 steps counts from 64 to 15, not from 50: the prompt says 64 and the first header repeats it, as in the
+paper's figure, and "up to" covers the rounding. The count never reaches 0: evaluation cuts the thinking at that header
+(paper, Table 12), so training must not contain it.
+
+Output of the stage: rows.jsonl of records.Example.
 """
 
 from __future__ import annotations
@@ -25,7 +27,11 @@ from statistics import median
 
 from s1.config.data import Control
 from s1.config.schema import ConfigError, ThinkingFormat
-from s1.records import Example
+from s1.models.location import tokenizer_at, tokenizer_location
+from s1.models.thinking_format import encode
+from s1.records import ROWS, Example, read_rows, write_rows
+from s1.stages import ConditionedConfig
+from sweep.core.stage import Summary, Work
 
 
 class Length(Enum):
@@ -41,40 +47,53 @@ CLASS_TEXTS = {
     " trying to double-check your work until you are absolutely sure that you have the correct answer.",
 }
 # As `instruction` writes it: no sign, no leading zero, no thousands separator.
-COUNTED = re.compile(r"Think for up to (?P<count>[1-9][0-9]{0,17}) (?P<unit>tokens|steps)\.")
+COUNT_INSTRUCTION = re.compile(r"Think for up to (?P<count>[1-9][0-9]{0,17}) (?P<unit>tokens|steps)\.")
 
 
 def instruction(control: Control, amount: int | Length) -> str:
-    """What the prompt says of the length of thinking: tokens or steps, or a class. Raises ConfigError for another."""
+    """The sentence that requests so many tokens or steps, or a class. Raises ConfigError if the two do not match."""
     if control is Control.CLASS and isinstance(amount, Length):
         return CLASS_TEXTS[amount]
     if control in (Control.TOKENS, Control.STEPS) and isinstance(amount, int) and amount > 0:
         return f"Think for up to {amount} {control.value}."
     raise ConfigError(
-        f"control {control.value}, amount {amount!r}: do not go together. Tokens and steps take a number, class a"
-        " length: choose one of them."
+        f"control {control.value}, amount {amount!r}: they do not match. Give a positive number for tokens or steps,"
+        " or a Length for class."
     )
 
 
 def amount_of(text: str) -> tuple[Control, int | Length] | None:
-    """The inverse of `instruction`: what a text asks for; None for any other text."""
+    """Parse an instruction, as the inverse of `instruction`; None for any other text."""
     text = text.strip()
-    for length, words in CLASS_TEXTS.items():
-        if text == words:
+    for length, sentence in CLASS_TEXTS.items():
+        if text == sentence:
             return Control.CLASS, length
-    counted = COUNTED.fullmatch(text)
+    counted = COUNT_INSTRUCTION.fullmatch(text)
     return (Control(counted["unit"]), int(counted["count"])) if counted else None
 
 
 def prompted(question: str, control: Control, amount: int | Length) -> str:
-    """The user's turn; an evaluation has the same with `task.instruction`."""
+    """The user's turn; `task.instruction` gives an evaluation the same one."""
     return f"{question.strip()}\n\n{instruction(control, amount)}"
+
+
+def conditioned_rows(work: Work[ConditionedConfig]) -> Summary:
+    """Add the length instruction to every example. Raises ConfigError for an empty trace."""
+    location = tokenizer_location(work.one("model"))
+    tokenizer = tokenizer_at(location)
+    examples = read_rows(work.one("rows") / ROWS, Example)
+    lengths = [len(encode(example.thinking.strip(), tokenizer)) for example in examples]
+    if 0 in lengths:
+        raise ConfigError(f"example {examples[lengths.index(0)].id}: its trace is empty. Remove it from the pool.")
+    config = work.config
+    count = write_rows(work.out / ROWS, conditioned(examples, lengths, config.control, config.thinking_format))
+    return {"examples": count, "shortest_tokens": min(lengths), "longest_tokens": max(lengths)}
 
 
 def conditioned(
     examples: Sequence[Example], lengths: Sequence[int], control: Control, thinking_format: ThinkingFormat
 ) -> list[Example]:
-    """The conditional-control set of these examples; `lengths` in tokens of their traces."""
+    """The examples with length instructions; `lengths` are the token counts of their traces."""
     match control:
         case Control.STEPS:
             step_start = step_start_of(thinking_format)
@@ -85,38 +104,37 @@ def conditioned(
             middle = median(lengths)
             amounts = [Length.LONG if length > middle else Length.SHORT for length in lengths]
         case Control.NONE:
-            raise ConfigError("control none: no set is made for it. Leave the stage out.")
+            raise ConfigError("control none: it needs no conditional set. Remove the stage.")
     return [_prompted(example, control, amount) for example, amount in zip(examples, amounts, strict=True)]
 
 
 def step_start_of(thinking_format: ThinkingFormat) -> str:
-    """What opens a step. Raises ConfigError for a thinking format in which the second step would end the thinking."""
+    """The delimiter before each step header. Raises ConfigError for a format in which it would end the thinking."""
     start = thinking_format.thinking_start
     if not start or any(stop in f"{start}1 steps left" for stop in thinking_format.thinking_stops):
         raise ConfigError(
-            f"model.thinking_format.thinking_start {start!r}, with data.control steps: it cannot open one step after"
-            " another."
+            f"model.thinking_format.thinking_start {start!r}: with data.control steps, it cannot open several steps."
             " Choose thinking_format@model.thinking_format=s1_steps."
         )
     return start
 
 
 def power_of_two_from(count: int) -> int:
-    """The smallest power of two that is not below `count`, which is at least 1."""
+    """The smallest power of two that is at least `count`; `count` is at least 1."""
     return 1 << (count - 1).bit_length()
 
 
 def steps_of(thinking: str) -> list[str]:
-    """What stands between blank lines; several of them in a row are one."""
+    """The paragraphs of a trace; several blank lines in a row count as one."""
     return [step.strip("\n") for step in thinking.strip().split("\n\n") if step.strip()]
 
 
 def _counting_down(example: Example, step_start: str) -> Example:
-    """The first header's delimiter is left to the thinking format, which opens the thinking with it."""
+    """Add step headers; the first has no delimiter, since the thinking format itself opens the thinking with it."""
     if step_start in example.thinking:
         raise ConfigError(
-            f"example {example.id}: its trace holds {step_start!r}, which is to open a step. Drop it with a pattern of"
-            " data.filters."
+            f"example {example.id}: its trace contains {step_start!r}, the delimiter before each step. Drop it with a"
+            " pattern in data.filters."
         )
     steps = steps_of(example.thinking)
     budget = power_of_two_from(len(steps))

@@ -1,9 +1,9 @@
-"""Difficulty: a question that one of the solvers gets right is too easy to learn from (paper, section 2.2).
+"""The difficulty filter: drop a question that one of the solvers answers correctly (paper, section 2.2).
 
 rows.jsonl      evaluate.rows.Row: {"id": of the pool row, "problem", "answer"}
 
-The exam asks every candidate whose reference its grader can read, as an evaluation like any other: it goes through the
-stages questions, answers and scores for each solver. What they scored comes back to pool rows by the order of the exam.
+The solver_rows stage writes every candidate whose reference answer the grader can read. An ordinary evaluation of these
+rows (stages questions, traces and scores) follows for each solver. Row order maps the scores back to pool rows.
 """
 
 from __future__ import annotations
@@ -22,59 +22,63 @@ NO_REFERENCE = "no reference that the grader can read"
 
 
 def solver_rows(work: Work[SolverRowsConfig]) -> Summary:
-    """Write what the solvers are asked. Raises ConfigError if no row can be graded."""
+    """Write the rows for the solvers. Raises ConfigError if no row can be graded."""
     rows = read_rows(work.one("rows") / ROWS, PoolRow)
-    asked = solver_rows_of(rows, work.config.grader)
-    if not asked:
+    gradable = solver_rows_of(rows, work.config.grader)
+    if not gradable:
         raise ConfigError(
-            f"data.grader {work.config.grader.value}: reads the reference of none of {len(rows)} rows."
+            f"data.grader {work.config.grader.value}: it cannot read the reference of any of {len(rows)} rows."
             " Choose the grader that fits the solutions, or set data.difficulty to null."
         )
-    write_rows(work.out / ROWS, asked)
-    return {"asked": len(asked), "without_reference": len(rows) - len(asked)}
+    write_rows(work.out / ROWS, gradable)
+    return {"asked": len(gradable), "without_reference": len(rows) - len(gradable)}
 
 
 def solver_rows_of(rows: Iterable[PoolRow], grader: GraderKind) -> list[Row]:
-    """The rows that can be graded, under the same ids."""
+    """The rows that can be graded, with the same ids."""
     references = ((row, reference(row, grader)) for row in rows)
     return [Row(row.id, row.question, answer) for row, answer in references if answer is not None]
 
 
 def reference(row: PoolRow, grader: GraderKind) -> str | None:
-    """What a row's answer is held against; None if the grader reads none."""
+    """The reference answer of a row; None if the grader cannot read one."""
     return reference_of(grader, row.solution) if row.solution else None
 
 
-def solved_by(asked: Sequence[Row], questions: Sequence[Question], scores: Iterable[ScoreRow]) -> set[str]:
-    """The ids of the rows that a solver got right, in any of its samples. `questions` are the exam's, in its order.
+def solved_by(rows: Sequence[Row], questions: Sequence[Question], scores: Iterable[ScoreRow]) -> set[str]:
+    """The ids of the solver rows with a correct sample. `questions` are those of `rows`, in the same order.
 
-    Raises ConfigError if the questions, or the scores, are of another exam.
+    Raises ConfigError if the questions or the scores do not belong to these rows.
     """
-    if [row.answer for row in asked] != [question.gold for question in questions]:
+    if [row.answer for row in rows] != [question.gold for question in questions]:
         raise ConfigError(
-            f"exam of {len(asked)} rows: the {len(questions)} questions are not made of these. Ask the solvers again."
+            f"solver_rows of {len(rows)} rows: the {len(questions)} questions were not made from them."
+            " Evaluate the solvers again."
         )
     correct = {question.question_id: False for question in questions}
     seen: set[str] = set()
     for score in scores:
         if score.question_id not in correct:
-            raise ConfigError(f"exam question {score.question_id}: scored, but never asked. Ask the solvers again.")
+            raise ConfigError(
+                f"solver_rows question {score.question_id}: it has a score but is not among the questions."
+                " Evaluate the solvers again."
+            )
         correct[score.question_id] |= score.correct
         seen.add(score.question_id)
     if len(seen) < len(correct):
-        raise ConfigError(f"exam of {len(asked)} rows: only {len(seen)} were scored. Ask the solvers again.")
-    return {row.id for row, question in zip(asked, questions, strict=True) if correct[question.question_id]}
+        raise ConfigError(f"solver_rows of {len(rows)} rows: only {len(seen)} have scores. Evaluate the solvers again.")
+    return {row.id for row, question in zip(rows, questions, strict=True) if correct[question.question_id]}
 
 
 def difficulty_reasons(
-    rows: Sequence[PoolRow], asked: Collection[str], solved_by: Mapping[str, Collection[str]]
+    rows: Sequence[PoolRow], gradable: Collection[str], solved_by: Mapping[str, Collection[str]]
 ) -> list[str | None]:
-    """Why each row is to be dropped, or None: ids that were asked, ids solved by each solver."""
-    return [_verdict(row.id, asked, solved_by) for row in rows]
+    """Per row, why it is dropped, or None; from the ids of gradable rows and the ids that each solver solved."""
+    return [_drop_reason(row.id, gradable, solved_by) for row in rows]
 
 
-def _verdict(row_id: str, asked: Collection[str], solved_by: Mapping[str, Collection[str]]) -> str | None:
-    if row_id not in asked:
+def _drop_reason(row_id: str, gradable: Collection[str], solved_by: Mapping[str, Collection[str]]) -> str | None:
+    if row_id not in gradable:
         return NO_REFERENCE
     solvers = [solver for solver, ids in solved_by.items() if row_id in ids]
     return f"too easy: solved by {' and '.join(solvers)}" if solvers else None

@@ -1,9 +1,9 @@
-"""The funnel: what every step on the way to the training examples kept and dropped, with reasons.
+"""The filter report (funnel.json): how many rows each step kept and dropped, and why.
 
-funnel.json      a list of Step, from the first step of the pool to the last of whoever wrote it
+funnel.json      a list of FunnelStep, from the pool's first step to the last step of the stage that wrote it
 
-A step decides by verdicts, one per row: None keeps it, a reason drops it. What was kept and dropped is counted from
-them, so the numbers always add up: kept + dropped == kept of the step before.
+A step takes one drop reason per row; None keeps the row. Counts come from these reasons, so they always add up:
+kept + dropped == kept of the step before.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ FUNNEL = "funnel.json"
 EXAMPLES_PER_REASON = 2
 EXAMPLE_CHARACTERS = 80
 
-Verdict: TypeAlias = "str | None"
+DropReason: TypeAlias = "str | None"  # None: the row is kept
 
 
 class Drop(NamedTuple):
-    """A row that a step leaves out, and why."""
+    """A dropped row and the reason."""
 
     row: PoolRow | Example
     reason: str
@@ -34,7 +34,7 @@ class Drop(NamedTuple):
 
 @dataclass(frozen=True)
 class Dropped:
-    """A dropped row, for people: how its question begins."""
+    """An example of a dropped row in the report; `question` is its beginning."""
 
     id: str
     reason: str
@@ -43,7 +43,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class FunnelStep:
-    """One step; `dropped` counts rows by reason, the most frequent first."""
+    """One step; `dropped` counts rows by reason, most frequent first."""
 
     name: str
     kept: int
@@ -55,20 +55,21 @@ class FunnelStep:
         return sum(self.dropped.values())
 
 
-def filter_rows(name: str, rows: Sequence[PoolRow], verdicts: Sequence[Verdict]) -> tuple[list[PoolRow], FunnelStep]:
-    """The rows without a verdict, and the step. Raises ConfigError if it leaves none of them."""
-    judged = list(zip(rows, verdicts, strict=True))
-    kept = [row for row, reason in judged if reason is None]
-    step = funnel_step(name, kept, [Drop(row, reason) for row, reason in judged if reason is not None])
+def filter_rows(name: str, rows: Sequence[PoolRow], reasons: Sequence[DropReason]) -> tuple[list[PoolRow], FunnelStep]:
+    """The rows without a drop reason, and the step. Raises ConfigError if no row is left."""
+    pairs = list(zip(rows, reasons, strict=True))
+    kept = [row for row, reason in pairs if reason is None]
+    step = funnel_step(name, kept, [Drop(row, reason) for row, reason in pairs if reason is not None])
     if not kept:
         raise ConfigError(
-            f"data step {name}: keeps none of {len(rows)} rows ({_told(step)}). Loosen it, or take another pool."
+            f"data step {name}: keeps none of {len(rows)} rows ({_drop_counts(step)}). Loosen it, or choose another"
+            " pool."
         )
     return kept, step
 
 
 def funnel_step(name: str, kept: Sequence[PoolRow | Example], drops: Sequence[Drop]) -> FunnelStep:
-    """Count a step whose rows are already apart; the first rows of each reason are its examples."""
+    """Count kept and dropped rows; the first rows of each reason become its examples."""
     by_reason: dict[str, list[PoolRow | Example]] = {}
     for row, reason in drops:
         by_reason.setdefault(reason, []).append(row)
@@ -88,7 +89,7 @@ def write_funnel(directory: Path, steps: Sequence[FunnelStep]) -> None:
 
 
 def read_funnel(directory: Path) -> list[FunnelStep]:
-    """The steps that led to the rows of a product directory."""
+    """Read the funnel steps of a stage's output directory."""
     steps = json.loads((directory / FUNNEL).read_text(encoding="utf-8"))
     return [FunnelStep(**{**step, "examples": [Dropped(**each) for each in step["examples"]]}) for step in steps]
 
@@ -98,5 +99,5 @@ def _beginning(question: str) -> str:
     return line if len(line) <= EXAMPLE_CHARACTERS else line[: EXAMPLE_CHARACTERS - 3] + "..."
 
 
-def _told(step: FunnelStep) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in step.dropped.items()) or "there were none before it"
+def _drop_counts(step: FunnelStep) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in step.dropped.items()) or "its input is empty"

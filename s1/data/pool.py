@@ -1,11 +1,11 @@
-"""The pool stage: candidates for training in one vocabulary, wherever they come from.
+"""The pool stage: collect training candidates from any source in one row format.
 
 rows.jsonl     PoolRow, in the order of the source
-funnel.json    how many rows there were, and which were no candidates (s1/data/funnel.py)
+funnel.json    how many rows were read, and which were dropped (s1/data/funnel.py)
 
-A local file is JSON lines or parquet; a hub dataset is loaded at its pinned revision; dial problems are made by rule.
-A text column may hold a list of texts, as s1's traces do: its first counts. In a conversation the question is the first
-turn of the user, trace and answer stand between markers in the first turn of the assistant (Sky-T1).
+Sources: a local JSON lines or parquet file, a hub dataset at its pinned revision, or generated dial problems. A text
+column may hold a list of texts, as s1's traces do; the first is used. In a conversation, the question is the user's
+first turn; trace and answer are delimited by markers in the assistant's first turn (Sky-T1).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NO_QUESTION = "no question"
 
 
 def pool_rows(work: Work[PoolConfig]) -> Summary:
-    """Write the pool. Raises ConfigError for a source that cannot be read, or that lacks a column."""
+    """Write the pool. Raises ConfigError for a source that cannot be read or lacks a column."""
     pool = work.config.pool
     if pool.kind is PoolKind.DIAL:
         kept, drops = list(islice(dial_rows(pool), pool.rows)), []
@@ -48,9 +48,9 @@ def pool_rows(work: Work[PoolConfig]) -> Summary:
 
 
 def dial_rows(pool: Pool) -> Iterator[PoolRow]:
-    """Reasoned dial problems without end; a trace that ends in a wrong answer is left out."""
+    """An endless stream of dial problems with traces; traces with a wrong answer are skipped."""
     if pool.dial is None:
-        raise ConfigError("data.pool.dial null: a dial pool needs a family. Set it to ${dial}.")
+        raise ConfigError("data.pool.dial null: a dial pool needs the problem parameters. Set it to ${dial}.")
     family, random = Family(pool.dial), Random(pool.seed)
     kept = 0
     for problem in family.training_problems(random):
@@ -69,8 +69,7 @@ def dial_rows(pool: Pool) -> Iterator[PoolRow]:
 
 
 def pool_candidates(pool: Pool, objects: Iterable[Mapping[str, Any]]) -> tuple[list[PoolRow], list[Drop]]:
-    """Rows in our words; those without a question, and those whose question was there before, are dropped."""
-
+    """Convert raw objects to PoolRows; drop those without a question, and duplicates."""
     kept: dict[str, PoolRow] = {}
     drops = []
     for raw in objects:
@@ -82,12 +81,12 @@ def pool_candidates(pool: Pool, objects: Iterable[Mapping[str, Any]]) -> tuple[l
         else:
             kept[row.id] = row
     if not kept:
-        raise ConfigError(f"data.pool {pool.name}: no row with a question. Check data.pool.columns.question.")
+        raise ConfigError(f"data.pool {pool.name}: no row has a question. Check data.pool.columns.question.")
     return list(kept.values()), drops
 
 
 def question_id(question: str) -> str:
-    """The key of a question, as in s1."""
+    """The id of a question, as s1 computes it."""
     return hashlib.sha256(question.encode("utf-8")).hexdigest()[:ID_CHARACTERS]
 
 
@@ -95,35 +94,35 @@ def question_id(question: str) -> str:
 
 
 def _objects(work: Work[PoolConfig], pool: Pool) -> Iterable[Mapping[str, Any]]:
-    """The raw rows, once it is sure that they have the columns that the pool names."""
-    rows = _of_file(work.one("file")) if pool.kind is PoolKind.FILE else _of_hub(pool.hub)
+    """The raw rows, after checking that they have the columns that the pool's config names."""
+    rows = _file_objects(work.one("file")) if pool.kind is PoolKind.FILE else _hub_objects(pool.hub)
     check_columns(pool, next(iter(rows), None))
     return rows
 
 
-def _of_file(path: Path) -> Iterable[Mapping[str, Any]]:
+def _file_objects(path: Path) -> Iterable[Mapping[str, Any]]:
     if path.suffix != ".parquet":
         return list(read_objects(path))
     from datasets import load_dataset
 
     try:
-        # Streaming, so from the file whose bytes were hashed, and not from a table that was once prepared from it.
+        # Streaming reads the file that was hashed, not a table that `datasets` prepared from it earlier.
         rows = load_dataset("parquet", data_files=str(path), split="train", streaming=True)
         next(iter(rows), None)
-    except (OSError, ValueError) as error:  # of pyarrow, which derives its own from them
+    except (OSError, ValueError) as error:  # pyarrow's errors derive from these
         raise ConfigError(f"data.pool.file {path}: cannot be read ({first_line(error)}). Write it again.") from None
     return rows
 
 
-def _of_hub(hub: Hub | None) -> Iterable[Mapping[str, Any]]:
+def _hub_objects(hub: Hub | None) -> Iterable[Mapping[str, Any]]:
     if hub is None:
-        raise ConfigError("data.pool.hub null: nothing to load. Name a dataset, or choose data.pool.kind=file.")
+        raise ConfigError("data.pool.hub null: a hub pool needs a dataset. Name one, or choose data.pool.kind=file.")
     return rows_at(hub, "data.pool.hub", "name a local copy: pool@data.pool=file data.pool.file=FILE")
 
 
 def _row(pool: Pool, raw: Mapping[str, Any]) -> PoolRow:
     if pool.conversation:
-        return _of_conversation(pool, pool.conversation, raw)
+        return _conversation_row(pool, pool.conversation, raw)
     columns = pool.columns
     question = _text(raw, columns.question) or ""
     return PoolRow(
@@ -137,10 +136,10 @@ def _row(pool: Pool, raw: Mapping[str, Any]) -> PoolRow:
     )
 
 
-def _of_conversation(pool: Pool, layout: Conversation, raw: Mapping[str, Any]) -> PoolRow:
+def _conversation_row(pool: Pool, layout: Conversation, raw: Mapping[str, Any]) -> PoolRow:
     turns = raw[layout.column] or []
-    said = {who: _first(turns, layout, who) for who in (layout.user, layout.assistant)}
-    question, reply = said[layout.user].strip(), said[layout.assistant]
+    question = _first_turn(turns, layout, layout.user).strip()
+    reply = _first_turn(turns, layout, layout.assistant)
     return PoolRow(
         id=question_id(question),
         question=question,
@@ -152,19 +151,19 @@ def _of_conversation(pool: Pool, layout: Conversation, raw: Mapping[str, Any]) -
     )
 
 
-def _first(turns: Iterable[Mapping[str, str]], layout: Conversation, who: str) -> str:
-    return next((str(turn[layout.text]) for turn in turns if turn.get(layout.role) == who), "")
+def _first_turn(turns: Iterable[Mapping[str, str]], layout: Conversation, role: str) -> str:
+    return next((str(turn[layout.text]) for turn in turns if turn.get(layout.role) == role), "")
 
 
 def _between(text: str, start: str, end: str) -> str | None:
-    """What stands between two markers; None if they are not both there, in this order, or nothing is between them."""
+    """The text between two markers; None if either is missing, they are out of order, or the text is empty."""
     _, found, rest = text.partition(start)
     inner, closed, _ = rest.partition(end)
     return (inner.strip() or None) if found and closed else None
 
 
 def _text(raw: Mapping[str, Any], column: str | None) -> str | None:
-    """The text of a column, stripped; None where there is none."""
+    """The text of a column, stripped; None if it is empty or missing."""
     value = raw.get(column) if column else None
     if isinstance(value, list | tuple):
         value = value[0] if value else None

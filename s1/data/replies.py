@@ -1,17 +1,18 @@
-"""What a server replied to one question, and what a row makes of it. Pure.
+"""Parse server replies and decide whether they are usable. Pure.
 
-An OpenAI-compatible server gives thoughts in one of three places, looked for in this order:
+An OpenAI-compatible server returns reasoning in one of three places, tried in this order:
 
     message.reasoning_content    DeepSeek, SGLang, older vLLM
     message.reasoning            vLLM with --reasoning-parser, OpenRouter
-    message.content              <think>...</think> at its very beginning, the answer behind it
+    message.content              <think>...</think> at its very beginning, followed by the answer
 
-Nothing is stripped, joined or mended: a row holds what the server gave. A reply that is cut, refused or without
-thoughts is a drop with its reason. A lone `</think>` is no thoughts: who opened it, and where, would be a guess.
+Nothing is stripped, joined or repaired: a row holds exactly the server's text. A reply that is cut off, refused or
+without reasoning drops its row, with the reason. A lone `</think>` does not count as reasoning: where it starts would
+be a guess.
 
-A reply always fits on a line, whatever the server sent: what is no text (half a character, bytes that are no UTF-8) is
-kept as U+FFFD, an API key that the server repeats as <key>, and `altered` names the field. A row is never made of
-such thoughts or such an answer. What has the wrong type, and a number that is none, is as if it had not been sent.
+Any reply can be stored as one JSON line: invalid text (an unpaired surrogate, bytes that are not UTF-8) becomes U+FFFD,
+an echoed API key becomes <key>, and `altered` names the field. Such reasoning or answers never go into a row. Values of
+the wrong type, and numbers that are not finite, are treated as missing.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from typing import Any
 from s1.records import PoolRow
 
 SURROGATE = re.compile("[\ud800-\udfff]")
-LARGEST_NUMBER = 2**53  # beyond it JSON's numbers are not exact, and no server counts so many tokens
-DEEPEST = 8  # levels of a reply's usage
+LARGEST_NUMBER = 2**53  # larger JSON numbers are not exact, and no token count is that large
+MAX_DEPTH = 8  # nesting levels of a reply's usage
 LEADING_THOUGHTS = re.compile(r"\s*<think>(.*?)</think>(.*)", re.DOTALL)
 
 
 class ReplyFault(Enum):
-    """Why a reply makes no row."""
+    """Why a reply is unusable; the value is the drop reason."""
 
-    REFUSED = "refused"  # by the model, its filter, or the server that would not take the question
+    REFUSED = "refused"  # by the model, by a content filter, or by the server, which rejected the request
     CUT = "cut at max_tokens"
     INTERRUPTED = "interrupted by the server"
     NO_THOUGHTS = "no thoughts"
@@ -44,7 +45,7 @@ class ReplyFault(Enum):
 
 
 class AlteredReply(Enum):
-    """Why a field is not kept as the server gave it."""
+    """Why a stored field differs from what the server sent."""
 
     NO_TEXT = "not text"
     KEY = "key"
@@ -52,19 +53,19 @@ class AlteredReply(Enum):
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server gave for one row, as it gave it: a line of answers.jsonl."""
+    """The server's reply for one row, unchanged except for `altered` fields: a line of answers.jsonl."""
 
-    id: str  # of the row
+    id: str  # the row's
     model: str | None  # as the server names it
     finish_reason: str | None
-    thoughts: str | None  # of a field of their own
+    thoughts: str | None  # reasoning, if the server returns it in a separate field
     content: str | None
     refusal: str | None  # the model's words, or the server's
     usage: dict[str, Any] | None
-    altered: dict[str, str] | None = None  # fields that are not as the server gave them: why (Altered)
+    altered: dict[str, str] | None = None  # AlteredReply by field
 
     def tokens(self, part: str) -> int | None:
-        """`prompt` or `completion` tokens (thoughts are of the latter); None: the server did not say, or no number."""
+        """`prompt` or `completion` tokens (reasoning counts as completion); None if missing or not a number."""
         count = (self.usage or {}).get(f"{part}_tokens")
         if isinstance(count, bool) or not isinstance(count, int | float):
             return None
@@ -72,40 +73,40 @@ class Reply:
 
 
 def reply_of(row_id: str, body: Any, hide: Callable[[str], str] = str) -> Reply | None:
-    """The reply in a response body; None where there is none in it, such as an error in the guise of a success.
+    """Parse a response body; None if it has no reply, such as an error sent with status 200.
 
-    `hide` takes the API key out of a text.
+    `hide` redacts the API key in a text.
     """
     match body:
         case {"choices": [{"message": Mapping() as message, **choice}, *_], **rest}:
-            keeper = _Keeper(hide)
+            sanitizer = _Sanitizer(hide)
             usage = rest.get("usage")
             kept = {
-                "model": keeper.kept("model", _text(rest.get("model"))),
-                "finish_reason": keeper.kept("finish_reason", _text(choice.get("finish_reason"))),
-                "thoughts": keeper.kept(
+                "model": sanitizer.clean("model", _text(rest.get("model"))),
+                "finish_reason": sanitizer.clean("finish_reason", _text(choice.get("finish_reason"))),
+                "thoughts": sanitizer.clean(
                     "thoughts", _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
                 ),
-                "content": keeper.kept("content", _text(message.get("content"))),
-                "refusal": keeper.kept("refusal", _text(message.get("refusal"))),
-                "usage": keeper.kept("usage", usage if isinstance(usage, dict) else None),
+                "content": sanitizer.clean("content", _text(message.get("content"))),
+                "refusal": sanitizer.clean("refusal", _text(message.get("refusal"))),
+                "usage": sanitizer.clean("usage", usage if isinstance(usage, dict) else None),
             }
-            return Reply(row_id, **kept, altered=keeper.altered or None)
+            return Reply(row_id, **kept, altered=sanitizer.altered or None)
         case _:
             return None
 
 
 def rejection(row_id: str, reason: str, hide: Callable[[str], str] = str) -> Reply:
-    """A question that the server would not take: too long for the model, mostly."""
-    keeper = _Keeper(hide)
-    refusal = keeper.kept("refusal", reason)
+    """The reply for a question that the server rejected, mostly because it is too long for the model."""
+    sanitizer = _Sanitizer(hide)
+    refusal = sanitizer.clean("refusal", reason)
     return Reply(
-        row_id, None, None, thoughts=None, content=None, refusal=refusal, usage=None, altered=keeper.altered or None
+        row_id, None, None, thoughts=None, content=None, refusal=refusal, usage=None, altered=sanitizer.altered or None
     )
 
 
 def fault_of(reply: Reply) -> ReplyFault | None:
-    """Why nothing in this reply is to be used; None: it ended as it should."""
+    """Why no part of this reply is usable; None if it is complete."""
     if reply.refusal is not None or reply.finish_reason == "content_filter":
         return ReplyFault.REFUSED
     if reply.finish_reason == "length":
@@ -123,7 +124,7 @@ def with_thinking(row: PoolRow, reply: Reply) -> PoolRow | ReplyFault:
     """The row with the teacher's thinking and answer, whatever it held before."""
     if fault := fault_of(reply):
         return fault
-    thinking, answer = _divided(reply)
+    thinking, answer = _thinking_and_answer(reply)
     if not thinking.strip():
         return ReplyFault.NO_THOUGHTS
     if not answer.strip():
@@ -132,25 +133,25 @@ def with_thinking(row: PoolRow, reply: Reply) -> PoolRow | ReplyFault:
 
 
 @dataclass
-class _Keeper:
-    """Makes of what a server sent what can be kept, and notes which fields that altered."""
+class _Sanitizer:
+    """Converts values from a server to storable JSON, and records the fields that this altered."""
 
     hide: Callable[[str], str]
     altered: dict[str, str] = field(default_factory=dict)
 
-    def kept(self, name: str, value: Any, depth: int = 0) -> Any:
-        """A plain JSON value; None in place of a number that is none, and of what is nested too deep."""
+    def clean(self, name: str, value: Any, depth: int = 0) -> Any:
+        """A plain JSON value; None replaces numbers that are not finite and values nested too deeply."""
         match value:
             case str():
                 return self._text(name, value)
             case bool() | None:
                 return value
             case int() | float():
-                return value if abs(value) <= LARGEST_NUMBER else None  # not an infinite one, nor NaN
-            case dict() if depth < DEEPEST:
-                return {self._text(name, str(key)): self.kept(name, each, depth + 1) for key, each in value.items()}
-            case list() if depth < DEEPEST:
-                return [self.kept(name, each, depth + 1) for each in value]
+                return value if abs(value) <= LARGEST_NUMBER else None  # neither infinite nor NaN
+            case dict() if depth < MAX_DEPTH:
+                return {self._text(name, str(key)): self.clean(name, each, depth + 1) for key, each in value.items()}
+            case list() if depth < MAX_DEPTH:
+                return [self.clean(name, each, depth + 1) for each in value]
         return None
 
     def _text(self, name: str, text: str) -> str:
@@ -164,12 +165,12 @@ class _Keeper:
 
 
 def _text(value: Any) -> str | None:
-    """None for an empty text, and for the lists of parts that some servers make of one."""
+    """None for an empty text, and for a list of parts, which some servers send instead."""
     return value if isinstance(value, str) and value else None
 
 
-def _divided(reply: Reply) -> tuple[str, str]:
-    """Thinking and answer, each empty where there is none."""
+def _thinking_and_answer(reply: Reply) -> tuple[str, str]:
+    """Thinking and answer, each empty if missing."""
     content = reply.content or ""
     if reply.thoughts is not None:
         return reply.thoughts, content

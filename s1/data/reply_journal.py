@@ -1,17 +1,16 @@
-"""Replies on disk the moment they arrive, so that a question that was paid for is never asked twice.
+"""Journal of replies: each is stored as soon as it arrives, so that no request is paid for twice.
 
-answers.jsonl              replies.Reply, one a line with a checksum (s1/files/checked_lines.py), in the order of
-arrival
-answers.refused.jsonl      the same of a model that was refused, for people to read; then answers.refused-2.jsonl, ...
-answers.damaged.jsonl      what was in the place of answers.jsonl and is no file
+answers.jsonl              replies.Reply, one checksummed line each (s1/files/checked_lines.py), in order of arrival
+answers.refused.jsonl      the replies of a failed trial, archived for people to read; then answers.refused-2.jsonl, ...
+answers.damaged.jsonl      a directory that was found under the name answers.jsonl
 
-The file is only ever appended to. A damaged line stays where it is, is named in a warning, and its question asked
-again; lines after it count. Of two replies to one question the first counts. Lines of before this version are JSON
-without a checksum: they count if they hold a reply as that version wrote it, before all lines with a checksum, and the
-log says so. A line that has lost its checksum is no such line.
+The file is append-only. A damaged line stays in place, is reported in a warning, and its question is sent again; lines
+after it are still read. If a question has two replies, the first is used. Earlier versions wrote JSON lines without
+checksums: these are accepted, with a warning, if they precede all checksummed lines and are formatted as that version
+wrote them. A line that merely lost its checksum does not match that.
 
-A line reaches the operating system at once, and the disk every few lines and at the end: the death of the process loses
-nothing, the death of the machine a few answers.
+A line reaches the operating system at once, and the disk every few lines and at the end: a killed process loses
+nothing, a machine crash loses a few replies.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ log = logging.getLogger(__name__)
 
 REPLIES_FILE = "answers.jsonl"
 SYNC_EVERY = 16  # replies
-CHECKED = re.compile(rb"[0-9a-f]{8} \{")
-NAMED_AT_MOST = 10  # numbers of damaged lines in a warning
+CHECKSUMMED = re.compile(rb"[0-9a-f]{8} \{")
+LINES_SHOWN = 10  # line numbers in a warning
 
 
 class ReplyJournal:
-    """The replies of one stage, by row; one writer at a time. Raises ConfigError if its file may not be read."""
+    """The replies of one stage, by row id; one writer at a time. Raises ConfigError if the file is not readable."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / REPLIES_FILE
@@ -58,15 +57,15 @@ class ReplyJournal:
         self._lines.close()
 
     def add(self, reply: Reply) -> None:
-        """Keep a reply. Raises OSError if the disk does not take it."""
+        """Store a reply. Raises OSError if it cannot be written."""
         self._lines.write(checked_line(asdict(reply)))
         self.replies[reply.id] = reply
         self._unsynced += 1
         if self._unsynced >= SYNC_EVERY:
             self._sync()
 
-    def set_aside(self) -> None:
-        """Nothing of this counts any more: the next attempt begins anew, and what was received stays beside."""
+    def archive(self) -> None:
+        """Rename the journal to answers.refused.jsonl; the next attempt starts from scratch."""
         self._path.rename(_free(self._path.with_name(f"{self._path.stem}.refused{{}}.jsonl")))
 
     def _sync(self) -> None:
@@ -74,16 +73,18 @@ class ReplyJournal:
         self._unsynced = 0
 
     def _read(self) -> dict[str, Reply]:
-        """The first whole reply of each row."""
+        """The first undamaged reply of each row."""
         if self._path.is_dir():
             aside = _free(self._path.with_name(f"{self._path.stem}.damaged{{}}.jsonl"))
             self._path.rename(aside)
-            log.warning("%s: a directory, not a file. It is set aside as %s; all is asked.", self._path, aside.name)
+            log.warning(
+                "%s: a directory, not a file. Renamed it to %s; every question is sent.", self._path, aside.name
+            )
         replies: dict[str, Reply] = {}
         damaged, repeated, unchecked = [], [], 0
         may_be_old = True
         for number, line in self._numbered_lines():
-            may_be_old = may_be_old and not CHECKED.match(line)
+            may_be_old = may_be_old and not CHECKSUMMED.match(line)
             reply = _reply_on(line, may_be_old)
             unchecked += reply is not None and line.startswith(b"{")
             if reply is None:
@@ -104,29 +105,29 @@ class ReplyJournal:
             return
         except PermissionError as error:
             raise ConfigError(
-                f"{self._path}: {error.strerror}, and it holds replies that are paid for. Make it readable: chmod u+rw."
+                f"{self._path}: {error.strerror}; it holds replies that were paid for. Make it readable: chmod u+rw."
             ) from None
 
     def _report(self, damaged: list[int], repeated: list[int], unchecked: int) -> None:
         if damaged:
-            log.warning("%s line %s: damaged, left out, and asked again.", self._path, _listed(damaged))
+            log.warning("%s line %s: damaged; the questions are sent again.", self._path, _listed(damaged))
         if repeated:
-            log.warning("%s line %s: answers a question again. The first reply counts.", self._path, _listed(repeated))
+            log.warning("%s line %s: a second reply to a question; the first is used.", self._path, _listed(repeated))
         if unchecked:
-            log.warning("%s: %d lines of an earlier version, without checksums, are used.", self._path, unchecked)
+            log.warning("%s: using %d lines of an earlier version, without checksums.", self._path, unchecked)
 
 
 def _reply_on(line: bytes, may_be_old: bool) -> Reply | None:
-    """None for a torn or damaged line, and for one that holds something else."""
+    """Parse a line; None if it is torn, damaged, or not a reply."""
     try:
-        value = _of_before(line) if may_be_old and line.startswith(b"{") else value_of(line)
+        value = _unchecked_value(line) if may_be_old and line.startswith(b"{") else value_of(line)
         return typed(Reply, value) if isinstance(value, dict) else None
-    except (ValueError, RecursionError, InputError):  # of bytes that are no text, and of JSON, too
+    except (ValueError, RecursionError, InputError):  # ValueError also covers invalid UTF-8 and invalid JSON
         return None
 
 
-def _of_before(line: bytes) -> Any:
-    """A line without a checksum, with spaces as that version wrote them. Raises ValueError for any other."""
+def _unchecked_value(line: bytes) -> Any:
+    """Parse a line without a checksum, in the exact format of earlier versions. Raises ValueError for any other."""
     value = json.loads(line)
     if line != json.dumps(value, ensure_ascii=False).encode("utf-8") + b"\n":
         raise ValueError("lost its checksum, or damaged")
@@ -134,11 +135,11 @@ def _of_before(line: bytes) -> Any:
 
 
 def _listed(numbers: list[int]) -> str:
-    more = f" and {len(numbers) - NAMED_AT_MOST} more" if len(numbers) > NAMED_AT_MOST else ""
-    return ", ".join(map(str, numbers[:NAMED_AT_MOST])) + more
+    more = f" and {len(numbers) - LINES_SHOWN} more" if len(numbers) > LINES_SHOWN else ""
+    return ", ".join(map(str, numbers[:LINES_SHOWN])) + more
 
 
 def _free(pattern: Path) -> Path:
-    """The first name that is not taken: "", "-2", "-3", ... in place of {}."""
+    """The first unused path, with "", "-2", "-3", ... in place of {}."""
     names = (pattern.with_name(pattern.name.format(number)) for number in ["", *(f"-{n}" for n in range(2, 10_000))])
     return next(path for path in names if not os.path.lexists(path))

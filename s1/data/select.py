@@ -1,17 +1,18 @@
-"""Which candidates become training examples (paper, section 2.2, Algorithm 1 and section 5.1; s1's code for the rest).
+"""Select training examples from candidates (paper, section 2.2, Algorithm 1 and section 5.1; s1's code for the rest).
 
-    all        every one
+    all        every candidate
     random     uniformly, without replacement
-    longest    those with the longest traces
-    diverse    until there are enough: draw a domain, then of the rows left in it that of rank r (0: the longest trace)
-               with probability 2^-r / (2^0 + 2^-1 + ...), and take it out of its domain; favour_long=false draws any
+    longest    the candidates with the longest traces
+    diverse    until there are enough: draw a domain, then draw one of its remaining rows and remove it from the domain;
+               rank r (0: the longest trace) has probability 2^-r / (2^0 + 2^-1 + ...), or any row is equally likely
+               with favour_long=false
 
-Diverse may begin with a seed set. Its rows stay in their domains, so a draw may hit one that is chosen already, and
-nothing grows: domains rich in seeds get fewer rows of their own, as in s1. Domains are drawn uniformly among those that
-are not empty, and beyond `tail.after` rows by what the benchmarks hold.
+Diverse may begin with a seed set. Seed rows stay in their domains, so a draw may hit a row that is already selected and
+add nothing: domains rich in seeds gain fewer rows, as in s1. Domains are drawn uniformly among those that are not
+empty; once `tail.after` rows are selected, by their frequency in the benchmarks.
 
-Everything depends on the candidates and the seed alone, not on their order: they are sorted by id first, and equal
-lengths by id.
+The result depends only on the candidates and the seed, not on file order: candidates are sorted by id first, and ties
+in length keep that order.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from s1.config.schema import ConfigError
 
 @dataclass(frozen=True)
 class Candidate:
-    """A pool row as selection sees it."""
+    """The fields of a pool row that selection uses."""
 
     id: str
     source: str
@@ -37,7 +38,7 @@ class Candidate:
 
 
 def select(candidates: Sequence[Candidate], selection: Selection, seeds: Collection[str] = ()) -> list[str]:
-    """The ids of the chosen, sorted. Raises ConfigError for doubles, or if there are too few candidates."""
+    """The sorted ids of the selected candidates. Raises ConfigError for duplicate ids or too few candidates."""
     ordered = sorted(candidates, key=lambda candidate: candidate.id)
     wanted = len(ordered) if selection.examples is None else selection.examples
     _check(ordered, wanted)
@@ -52,7 +53,7 @@ def select(candidates: Sequence[Candidate], selection: Selection, seeds: Collect
 
 
 def eligible(candidate: Candidate, seed_set: SeedSet) -> bool:
-    """Whether it belongs to the seed set if its trace gives the right answer."""
+    """Whether a candidate belongs to the seed set, provided that its answer is correct."""
     if candidate.source.startswith(tuple(seed_set.sources)):
         return True
     return any(
@@ -68,19 +69,20 @@ def _diverse(ordered: Sequence[Candidate], selection: Selection, seeds: Collecti
     wanted, tail = selection.examples or 0, selection.tail
     weights = tail_weights(ordered, tail) if tail else {}
     domains = Domains(ordered, selection)
-    chosen = set(seeds)
-    if len(chosen) > wanted:
+    selected = set(seeds)
+    if len(selected) > wanted:
         raise ConfigError(
-            f"data.selection.examples {wanted}: the seed set alone has {len(chosen)}. Ask for more, or narrow seed_set."
+            f"data.selection.examples {wanted}: the seed set alone has {len(selected)} examples. Raise it, or narrow"
+            " seed_set."
         )
-    while len(chosen) < wanted:
-        uniformly = tail is None or len(chosen) < tail.after
-        chosen.add(domains.draw(None if uniformly else weights))
-    return list(chosen)
+    while len(selected) < wanted:
+        uniformly = tail is None or len(selected) < tail.after
+        selected.add(domains.draw(None if uniformly else weights))
+    return list(selected)
 
 
 class Domains:
-    """The rows that are left in each domain, to be drawn; an empty domain is gone."""
+    """The rows of each domain that have not been drawn; empty domains are removed."""
 
     def __init__(self, ordered: Sequence[Candidate], selection: Selection) -> None:
         self.random = Random(selection.seed)
@@ -91,22 +93,23 @@ class Domains:
             self.ids[candidate.domain].append(candidate.id)
 
     def draw(self, weights: Mapping[str, int] | None) -> str:
-        """A row of a domain; all domains are equal unless there are weights. Raises ConfigError if all left are 0."""
+        """Draw a row's id; without weights domains are equally likely. Raises ConfigError if all weights left are 0."""
         if weights is None:
             return self._take(self.random.randrange(len(self.names)))
-        left = [weights[name] for name in self.names]
-        if not any(left):
+        remaining = [weights[name] for name in self.names]
+        if not any(remaining):
             raise ConfigError(
-                "data.selection.tail: the domains of its sources are used up. Raise tail.after, or set tail to null."
+                "data.selection.tail: no rows remain in the domains of its sources. Raise tail.after, or set tail to"
+                " null."
             )
-        return self._take(self.random.choices(range(len(left)), left)[0])
+        return self._take(self.random.choices(range(len(remaining)), remaining)[0])
 
     def _take(self, domain: int) -> str:
         ids = self.ids[self.names[domain]]
         rank = drawn_rank(len(ids), self.random) if self.favour_long else self.random.randrange(len(ids))
         taken = ids.pop(-1 - rank)
         if not ids:
-            self.names[domain] = self.names[-1]  # in constant time, whatever the number of domains
+            self.names[domain] = self.names[-1]  # remove in constant time
             self.names.pop()
         return taken
 
@@ -117,7 +120,7 @@ def longest_first(ordered: Sequence[Candidate]) -> list[Candidate]:
 
 
 def drawn_rank(rows: int, random: Random) -> int:
-    """0 half of the time, 1 a quarter, and so on over so many ranks: by tossing coins, so that nothing underflows."""
+    """Draw rank r < rows with probability proportional to 2^-r, by coin tosses so that nothing underflows."""
     while True:
         rank = next(rank for rank in count() if random.getrandbits(1))
         if rank < rows:
@@ -125,7 +128,7 @@ def drawn_rank(rows: int, random: Random) -> int:
 
 
 def tail_weights(candidates: Sequence[Candidate], tail: Tail) -> dict[str, int]:
-    """By domain: its rows of the first source, and those of the others scaled to their shares of it."""
+    """Weight by domain: its rows in the first source, plus those in the others scaled to their shares of the first."""
     weights = _counts(candidates, tail.first)
     first = weights.total()
     for source, share in tail.others.items():
@@ -135,19 +138,21 @@ def tail_weights(candidates: Sequence[Candidate], tail: Tail) -> dict[str, int]:
 
 
 def _counts(candidates: Sequence[Candidate], source: str) -> Counter[str]:
-    """Rows by domain of the sources that begin like this."""
+    """Rows by domain, over sources with this prefix."""
     counts = Counter(candidate.domain for candidate in candidates if candidate.source.startswith(source))
     if not counts:
-        raise ConfigError(f"data.selection.tail {source!r}: no candidate is of that source. Name one that is left.")
+        raise ConfigError(
+            f"data.selection.tail {source!r}: no candidate has that source. Name one that remains after filtering."
+        )
     return counts
 
 
 def _check(ordered: Sequence[Candidate], wanted: int) -> None:
     if len(ordered) < wanted:
         raise ConfigError(
-            f"data.selection.examples {wanted}: {len(ordered)} candidates are left to choose from."
-            " Ask for fewer, or give a larger pool."
+            f"data.selection.examples {wanted}: only {len(ordered)} candidates are left."
+            " Lower it, or choose a larger pool."
         )
     for first, second in pairwise(ordered):
         if first.id == second.id:
-            raise ConfigError(f"data.pool row {first.id}: is there twice. Remove one of them.")
+            raise ConfigError(f"data.pool row {first.id}: two rows have this id. Remove one of them.")

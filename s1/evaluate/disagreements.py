@@ -1,8 +1,8 @@
-"""Answers that two graders judge differently: ours, and math-verify's own reading and comparison, as it comes.
+"""Answers on which our grader and math-verify in its default settings disagree.
 
-grader_disagreement.csv      a line for each, see COLUMNS; empty but for its header where the two agree
+grader_disagreement.csv      one line for each disagreement, see COLUMNS; only the header if there is none
 
-Only answers that one of our graders judges have a second opinion: what another task calls right may be no mathematics.
+Only tasks with one of our graders get this second opinion: the answers of other tasks may not be mathematics.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TAIL_CHARACTERS = 200
 
 
 def answer_disagreements(kind: GraderKind, judged: Iterable[tuple[ScoreRow, str]]) -> Iterator[dict[str, object]]:
-    """The rows of the file, of scores and the texts that were judged."""
+    """Yield the rows of the file from pairs of score and graded text."""
     for score, text in judged:
         opinion = _opinion(text, score.gold, kind)
         if opinion.correct != score.correct:
@@ -33,7 +33,7 @@ def answer_disagreements(kind: GraderKind, judged: Iterable[tuple[ScoreRow, str]
 
 
 def write(path: Path, rows: Iterable[dict[str, object]]) -> int:
-    """Write the file; the number of rows."""
+    """Write the file and return the number of rows."""
     found = list(rows)
     text = csv_text(COLUMNS, [[row[name] for name in COLUMNS] for row in found])
     path.write_text(text, encoding="utf-8", newline="")
@@ -56,5 +56,5 @@ def _row(score: ScoreRow, text: str, opinion: Opinion) -> dict[str, object]:
 
 @cache
 def _opinion(text: str, gold: str, kind: GraderKind) -> Opinion:
-    """The points of a scan share most of their answers."""
+    # Cached because the points of a scan share most of their answers.
     return second_opinion(text, gold, kind)

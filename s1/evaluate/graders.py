@@ -1,15 +1,14 @@
-r"""Graders: the text of an answer in; out the answer it gives, and whether that equals the reference. No model judges.
+r"""Graders: extract the final answer from a text and compare it with the reference. No model is involved.
 
-Reading. A text states its answer in places of different authority (s1/evaluate/grading/reading.py): boxes, statements
-behind a marker, the only line. The first of them that reads as the task's kind counts: an integer, mathematics or a
-letter.
-A text from which no answer can be read for certain gives None, never a default (s1's grader fell back to "A").
+Extraction. A text can state its answer in several places (s1/evaluate/grading/reading.py): boxes, statements after a
+marker, its only line. The first place that parses as the task's kind counts: an integer, mathematics or a letter.
+A text without an unambiguous answer gives None, never a default (s1's grader fell back to "A").
 
-Comparing. Integers are computed exactly. Mathematics is equal as normalised text, or as formulas of our own grammar
-(s1/evaluate/grading/mathematics.py); what the grammar does not know, an integral for example, is left to math-verify.
+Comparison. Integers are compared exactly. Mathematics is equal as normalized text or as formulas of our own grammar
+(s1/evaluate/grading/mathematics.py); math-verify compares what the grammar does not cover, such as integrals.
 
-Each kind of task has a grader and the `process_results` that lm-eval calls with it. No answer raises, and none takes
-longer than a few seconds of CPU time: what is too long or takes too long is wrong, and its grade has a note.
+Each kind of task has a grader and a `process_results` function for lm-eval. No answer raises an error or takes more
+than a few seconds of CPU time: an answer that is too long or takes too long counts as wrong, and its grade has a note.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ CPU_SECONDS = 1.5  # for one comparison
 
 
 class GradeNote(Enum):
-    """What a grade does not show by itself."""
+    """Why an answer was not read or not compared."""
 
-    TIMED_OUT = "timed_out"  # comparing took too much CPU time: counted as wrong
-    TOO_LONG = "too_long"  # longer or larger than an answer can be: counted as wrong
-    AMBIGUOUS = "ambiguous"  # the answer names several values, or does not commit itself: no answer
+    TIMED_OUT = "timed_out"  # the comparison took too much CPU time; counted as wrong
+    TOO_LONG = "too_long"  # longer or larger than the limits for answers; counted as wrong
+    AMBIGUOUS = "ambiguous"  # the text names several values or hedges; counted as no answer
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,12 @@ class Grade:
     note: GradeNote | None = None
 
 
-Grader: TypeAlias = Callable[[str, str], Grade]  # the text of an answer, the reference
+Grader: TypeAlias = Callable[[str, str], Grade]  # (text of an answer, reference) -> grade
 
 
 @dataclass(frozen=True)
-class _Reading:
-    value: Any  # str, or Formula; None: no answer
+class _Extraction:
+    value: Any  # str or Formula; None: no answer
     note: GradeNote | None = None
 
 
@@ -63,17 +62,17 @@ class _Reading:
 
 
 def grade_integer(text: str, gold: str) -> Grade:
-    """Integers, for AIME and the dial: reads 023, 42.0, $x=42$, 84/2, "42 degrees"; not 1/2 or "33 or 34"."""
-    reading = _read(text, read_integer)
-    return Grade(reading.value, reading.value is not None and reading.value == _integer(gold), reading.note)
+    """Grade integers, for AIME and the dial: accepts 023, 42.0, $x=42$, 84/2, "42 degrees"; not 1/2 or "33 or 34"."""
+    extraction = _extract(text, read_integer)
+    return Grade(extraction.value, extraction.value is not None and extraction.value == _integer(gold), extraction.note)
 
 
 def grade_math(text: str, gold: str) -> Grade:
-    """LaTeX answers: equal as normalised strings, or equal mathematics."""
-    reading = _read(text, read_formula)
-    if reading.value is None:
-        return Grade(None, False, reading.note)
-    formula: Formula = reading.value
+    """Grade LaTeX answers: right if equal as normalized strings or as mathematics."""
+    extraction = _extract(text, read_formula)
+    if extraction.value is None:
+        return Grade(None, False, extraction.note)
+    formula: Formula = extraction.value
     units = {measured(plain(each)).unit for each in (formula.text, gold)} - {None}
     if len(units) > 1:
         return Grade(formula.text, False)
@@ -86,17 +85,18 @@ def grade_math(text: str, gold: str) -> Grade:
     except (TooLong, RecursionError, OverflowError, MemoryError):
         return Grade(formula.text, False, GradeNote.TOO_LONG)
     except (Unreadable, ArithmeticError, ValueError, TypeError, AttributeError, NotImplementedError):
-        return Grade(formula.text, False)  # sympy cannot compare such things
+        return Grade(formula.text, False)  # sympy cannot compare these
 
 
 def grade_letter(text: str, gold: str) -> Grade:
-    """One option of four: B, b, (B), option B, "B) because"; an article is no letter: "a mixture" is not read."""
-    reading = _read(text, read_letter)
-    return Grade(reading.value, reading.value is not None and reading.value == gold.strip().upper(), reading.note)
+    """Grade one option of four: accepts B, b, (B), option B, "B) because"; not the article in "a mixture"."""
+    extraction = _extract(text, read_letter)
+    is_correct = extraction.value is not None and extraction.value == gold.strip().upper()
+    return Grade(extraction.value, is_correct, extraction.note)
 
 
 def grader_of(kind: GraderKind) -> Grader:
-    """The grader of that kind."""
+    """The grader for a kind of answer."""
     return {
         GraderKind.INTEGER: grade_integer,
         GraderKind.MATH: grade_math,
@@ -105,9 +105,10 @@ def grader_of(kind: GraderKind) -> Grader:
 
 
 def reference_of(kind: GraderKind, solution: str) -> str | None:
-    """The answer of a whole solution, as a reference for its grader; None if it reads none, or not the same again.
+    """Extract the reference answer from a worked solution.
 
-    Prose is none: no other wording would equal it, and every question that has it would count as hard.
+    Returns None if the grader extracts nothing, or does not accept the extracted reference itself. Prose gives None,
+    because no other wording would equal it and every such question would count as hard.
     """
     reference = grader_of(kind)(solution, "").extracted
     if reference is None:
@@ -115,31 +116,31 @@ def reference_of(kind: GraderKind, solution: str) -> str | None:
     return reference if grader_of(kind)(rf"\boxed{{{reference}}}", reference).correct else None
 
 
-# ---------------------------------------------------------------------------------- what the task files name
+# ------------------------------------------------------------------------------- functions for the task files
 
 
 def integer_results(doc: Mapping[str, Any], results: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """`process_results` of dial and AIME."""
+    """`process_results` for the dial and AIME."""
     return _results(grade_integer, doc, results)
 
 
 def math_results(doc: Mapping[str, Any], results: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """`process_results` of MATH-500."""
+    """`process_results` for MATH-500."""
     return _results(grade_math, doc, results)
 
 
 def letter_results(doc: Mapping[str, Any], results: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """`process_results` of GPQA."""
+    """`process_results` for GPQA."""
     return _results(grade_letter, doc, results)
 
 
 def every_sample(responses: Iterable[list[str]], docs: object) -> list[list[str]]:
-    """The filter that keeps all samples of a question; lm-eval's default drops all but the first."""
+    """lm-eval filter that keeps all samples of a question; the default filter keeps only the first."""
     return list(responses)
 
 
 def share(values_QS: Sequence[Sequence[object]]) -> float:
-    """The share of samples whose value is neither None nor False."""
+    """Share of samples whose value is neither None nor False."""
     values = [value is not None and value is not False for values_S in values_QS for value in values_S]
     return sum(values) / len(values)
 
@@ -154,11 +155,11 @@ def _results(grader: Grader, doc: Mapping[str, Any], results: Sequence[Sequence[
     }
 
 
-# ---------------------------------------------------------------------------------- reading and comparing
+# -------------------------------------------------------------------------------- extraction and comparison
 
 
-def _read(text: str, read: Callable[[AnswerCandidate], Any]) -> _Reading:
-    """The first candidate that can be read. One that names several answers ends the search: none is certain."""
+def _extract(text: str, read: Callable[[AnswerCandidate], Any]) -> _Extraction:
+    """Read the first candidate that parses. One with several answers ends the search, because the text is ambiguous."""
     denied, note = [], None
     for candidate in answer_candidates(text):
         try:
@@ -166,7 +167,7 @@ def _read(text: str, read: Callable[[AnswerCandidate], Any]) -> _Reading:
         except Denied as found:
             denied.append(AnswerCandidate(found.value, AnswerPlace.BOX))
         except Ambiguous:
-            return _Reading(None, GradeNote.AMBIGUOUS)
+            return _Extraction(None, GradeNote.AMBIGUOUS)
         except TooLong:
             note = GradeNote.TOO_LONG
         except Unreadable:
@@ -175,12 +176,12 @@ def _read(text: str, read: Callable[[AnswerCandidate], Any]) -> _Reading:
             if candidate.negated:
                 denied.append(candidate)
             else:
-                return _Reading(None, GradeNote.AMBIGUOUS) if _is_denied(value, denied, read) else _Reading(value)
-    return _Reading(None, note)
+                return _Extraction(None, GradeNote.AMBIGUOUS) if _is_denied(value, denied, read) else _Extraction(value)
+    return _Extraction(None, note)
 
 
 def _is_denied(value: Any, denied: Sequence[AnswerCandidate], read: Callable[[AnswerCandidate], Any]) -> bool:
-    """Whether the text also says that this is not the answer."""
+    """Whether the text also says that this value is not the answer."""
     for candidate in denied:
         try:
             if read(candidate) == value:
@@ -215,7 +216,7 @@ def _compared(formula: Formula, gold: str) -> Grade:
 
 
 def _equal_in_units(formula: Formula, wanted: Formula) -> bool:
-    """Whether they are equal once "5 m" is read as five metres, not as a product."""
+    """Whether they are equal if "5 m" means five meters instead of a product."""
     inner = measured(plain(formula.text))
     if inner.unit is None or wanted.answer is None:
         return False
@@ -224,9 +225,9 @@ def _equal_in_units(formula: Formula, wanted: Formula) -> bool:
 
 
 def normalised(text: str) -> str:
-    """The text without what does not change a LaTeX answer: spaces, wrappers, dfrac, degree and percent signs.
+    """Remove what does not change a LaTeX answer: spaces, wrappers, dfrac, degree and percent signs.
 
-    Digits that a space parts stay parted: 3 1/2 is not 31/2. A unit is spelled in one way: 5 cm is not 5 m.
+    Digits separated by a space stay separate: 3 1/2 is not 31/2. Units get one spelling: 5 cm is not 5 m.
     """
     value, unit = _unitless(text)
     return value if unit in (None, "degree^1") else f"{value} {unit}"

@@ -1,6 +1,7 @@
-"""Problems made by rule, to evaluate on: rows.jsonl {"id", "problem", "answer"}, what an lm-eval task reads.
+"""Generated evaluation problems: rows.jsonl {"id", "problem", "answer"}, the input of an lm-eval task.
 
-They share no question with a pool of the same family (s1/data/pool.py): s1/dial.py divides its questions for good.
+They share no question with a training pool of the same family (s1/data/pool.py), because s1/dial.py assigns each
+question permanently to one side.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from sweep.core.stage import Summary, Work
 
 
 def dial_problems(work: Work[ProblemsConfig]) -> Summary:
-    """Evaluation rows, the gap included. Raises ConfigError if the family is too small for so many."""
+    """Write evaluation rows, including the gap. Raises ConfigError if the family has too few questions."""
     config = work.config
     family = Family(config.dial)
-    if config.problems > family.questions // 8:  # of the quarter held out, half
+    if config.problems > family.questions // 8:  # half of the quarter that is held out
         raise ConfigError(
-            f"task.problems {config.problems}: this family has {family.questions} questions. Ask for an eighth of them."
+            f"task.problems {config.problems}: this family has {family.questions} questions."
+            " Request at most an eighth of them."
         )
     drawn = list(islice(family.held_out_problems(Random(config.seed)), config.problems))
     rows = (Row(f"dial-{i:04d}", each.question, str(family.truth(each))) for i, each in enumerate(drawn))

@@ -1,11 +1,10 @@
-"""The questions stage: what will be asked, as the lm-eval task words it.
+"""The questions stage: render prompts with the lm-eval task, and check that answers to them can be graded.
 
-questions.jsonl      Question, in the order of the rows, each with the document it was made of; its id is the hash of
-                     the task's own words, so that the same question has one id under all instructions
+questions.jsonl      Question, in the order of the rows, each with its source document. The id is the hash of the task's
+                     prompt without the instruction, so a question has the same id under all instructions
 
-The rows are the input "rows", a file or a product with rows.jsonl; without one they are the hub's, or what the task's
-YAML says, whose files are the input "data". What cannot be judged is refused here, before anything is
-generated.
+The rows come from the input "rows" (a file, or an artifact with rows.jsonl), from the hub, or from the task's YAML,
+whose files are the input "data". Questions that cannot be graded are refused here, before anything is generated.
 """
 
 from __future__ import annotations
@@ -27,33 +26,33 @@ from sweep.core.stage import Summary, Work
 
 
 def questions(work: Work[QuestionsConfig]) -> Summary:
-    """Write questions.jsonl. Raises ConfigError for rows that cannot be read, asked or graded."""
+    """Write questions.jsonl. Raises ConfigError for rows that cannot be read, rendered or graded."""
     config, path = work.config, task_path(work)
     require_planned(config.task, config.wording, wording(config.task, path))
     task = load_task(config.task, _source(work), path)
     requests = requests_of(task, config.limit)
-    asked = [(request.args[0], request.doc, gold_of(task, request.doc)) for request in requests]
-    found = list(_distinct(config.task, asked))
-    _check_grading(config.task, path, found)
-    worded = [replace(each, prompt=instructed(each.prompt, config.instruction)) for each in found]
-    write_rows(work.out / "questions.jsonl", worded)
+    rendered = [(request.args[0], request.doc, gold_of(task, request.doc)) for request in requests]
+    distinct = list(_distinct(config.task, rendered))
+    _check_grading(config.task, path, distinct)
+    found = [replace(each, prompt=instructed(each.prompt, config.instruction)) for each in distinct]
+    write_rows(work.out / "questions.jsonl", found)
     commit = {"commit": config.hub.revision} if config.hub and not work.inputs.get("rows") else {}
-    return {"questions": len(worded), **commit}
+    return {"questions": len(found), **commit}
 
 
 def instructed(prompt: str, instruction: str | None) -> str:
-    """The user's turn of conditional control (paper, Figure 10); as it is without an instruction."""
+    """Append the instruction of conditional control to a prompt (paper, Figure 10), if there is one."""
     return prompt if instruction is None else f"{prompt.strip()}\n\n{instruction}"
 
 
 def task_path(work: Work[Any]) -> Path | None:
-    """The task's YAML as it was planned; None: where this process finds it."""
+    """Path of the task's YAML as planned; None: this process looks it up by name."""
     place = work.settings.get("task")
     return None if place is None else Path(str(place))
 
 
 def document(question: Question) -> Mapping[str, Any]:
-    """What the task judges its answers with; of a question that keeps none, our own columns."""
+    """The document that the task grades answers with; built from our own columns if the question has none."""
     return question.doc or {"id": question.question_id, "problem": question.prompt, "answer": question.gold}
 
 
@@ -66,24 +65,24 @@ def _source(work: Work[QuestionsConfig]) -> dict[str, Any]:
     return {"hub": asdict(work.config.hub) if work.config.hub else None}
 
 
-def _distinct(task: str, asked: Sequence[tuple[Any, dict[str, Any], str]]) -> Iterator[Question]:
-    """Raises ConfigError for a question without words, or with those of another: instructions would make them one."""
-    rows_by_words: dict[str, str] = {}
-    for number, (prompt, doc, gold) in enumerate(asked, start=1):
+def _distinct(task: str, rendered: Sequence[tuple[Any, dict[str, Any], str]]) -> Iterator[Question]:
+    """Raise ConfigError for an empty prompt, or two that differ only in outer spaces, which instructions strip."""
+    rows_by_text: dict[str, str] = {}
+    for number, (prompt, doc, gold) in enumerate(rendered, start=1):
         row = str(doc.get("id", number))
         if not isinstance(prompt, str) or not prompt.strip():
-            raise ConfigError(f"task {task} row {row}: doc_to_text gives {prompt!r}, which asks nothing. Correct it.")
-        words = prompt.strip()
-        if words in rows_by_words:
+            raise ConfigError(f"task {task} row {row}: doc_to_text gives {prompt!r}, which is no question. Correct it.")
+        text = prompt.strip()
+        if text in rows_by_text:
             raise ConfigError(
-                f"task {task} row {row}: asks the same as row {rows_by_words[words]}. Remove one of them."
+                f"task {task} row {row}: has the same question as row {rows_by_text[text]}. Remove one of them."
             )
-        rows_by_words[words] = row
-        yield Question(question_id=key_of(prompt), prompt=prompt, gold=gold, doc=_kept(task, row, doc))
+        rows_by_text[text] = row
+        yield Question(question_id=key_of(prompt), prompt=prompt, gold=gold, doc=_storable(task, row, doc))
 
 
-def _kept(task: str, row: str, doc: Mapping[str, Any]) -> dict[str, Any]:
-    """The document, which must be the same once it is written and read."""
+def _storable(task: str, row: str, doc: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document. Raises ConfigError if it does not survive a round trip through JSON."""
     for column, value in doc.items():
         try:
             same = json.loads(json.dumps(value)) == value
@@ -91,36 +90,39 @@ def _kept(task: str, row: str, doc: Mapping[str, Any]) -> dict[str, Any]:
             same = False
         if not same:
             kind = type(value).__name__
-            raise ConfigError(f"task {task} row {row} column {column!r}: a {kind} is not JSON. Make it text.")
+            raise ConfigError(
+                f"task {task} row {row} column {column!r}: a {kind} cannot be stored as JSON. Convert it to text."
+            )
     return dict(doc)
 
 
-def _check_grading(task: str, path: Path | None, asked: Sequence[Question]) -> None:
-    """Judge references and empty answers as answers will be: what a task cannot judge is known before it is asked."""
-    over = task_over([document(question) for question in asked], task, path)
+def _check_grading(task: str, path: Path | None, questions: Sequence[Question]) -> None:
+    """Grade the references and empty answers, to find a task that cannot grade before anything is generated."""
+    over = task_over([document(question) for question in questions], task, path)
     judge = judge_of(over)
     ours = judge.grader is not None
-    texts = [rf"\boxed{{{question.gold}}}" if ours else question.gold for question in asked]
+    texts = [rf"\boxed{{{question.gold}}}" if ours else question.gold for question in questions]
     judged = judge.judgements(evaluate(over, texts))
     if ours:
-        _check_references(task, asked, judged)
+        _check_references(task, questions, judged)
     else:
-        judge.judgements(
-            evaluate(over, [f"{each.prompt} {each.gold}" for each in asked])
-        )  # a share of words shows here
+        # A metric that gives a share of matching words raises here.
+        judge.judgements(evaluate(over, [f"{each.prompt} {each.gold}" for each in questions]))
         if judge.judgements(evaluate(over, texts)) != judged:
-            raise ConfigError(f"task {task}: judges the same answers differently. Make process_results exact.")
-    for question, judgement in zip(asked, judge.judgements(evaluate(over, [""] * len(texts))), strict=True):
+            raise ConfigError(
+                f"task {task}: grades the same answers differently each time. Make process_results deterministic."
+            )
+    for question, judgement in zip(questions, judge.judgements(evaluate(over, [""] * len(texts))), strict=True):
         if judgement.correct:
             raise ConfigError(
-                f"task {task} question {question.prompt[:60]!r}: an answer without a word counts as right."
+                f"task {task} question {question.prompt[:60]!r}: an empty answer counts as right."
                 " Correct doc_to_target or process_results."
             )
 
 
-def _check_references(task: str, asked: Sequence[Question], judged: Sequence[Judgement]) -> None:
-    """A reference that its own grader cannot read would count every answer as wrong."""
-    for number, (question, judgement) in enumerate(zip(asked, judged, strict=True), start=1):
+def _check_references(task: str, questions: Sequence[Question], judged: Sequence[Judgement]) -> None:
+    """Raise ConfigError for a reference that its own grader rejects, because every answer would count as wrong."""
+    for number, (question, judgement) in enumerate(zip(questions, judged, strict=True), start=1):
         if not judgement.correct:
             row = document(question).get("id", number)
             raise ConfigError(

@@ -1,8 +1,8 @@
-"""The doorway to lm-eval: tasks from their YAML files, and a model that only replays texts generated before.
+"""The only module that uses lm-eval: build tasks from YAML files, and grade texts with a model that replays them.
 
-A task is built twice. Over its rows, it words the questions. Over the documents that were asked, as the questions keep
-them, it judges: nothing is worded a second time, so any template will do, and each text is judged with its own document
-whatever others look like. lm-eval sees one document per answer: S samples of a question are S documents.
+A task is built twice. Over its rows, it renders the prompts. Over the documents stored with the questions, it grades
+the answers. Prompts are not rendered a second time, so any template works, and each text is graded with its own
+document. lm-eval sees one document per answer: S samples of a question are S documents.
 """
 
 from __future__ import annotations
@@ -35,36 +35,36 @@ from s1.hub.datasets import rows_at
 from s1.records import read_objects
 from sweep.errors import SweepError
 
-SEEDS = (0, 1234, 1234)  # of random, numpy and the few-shot examples, as lm-eval sets them
-PLACE = "config_source"  # of the YAML file, in a task's metadata: lm-eval's own name
+SEEDS = (0, 1234, 1234)  # lm-eval's defaults for random, numpy and the few-shot examples
+YAML_PATH = "config_source"  # lm-eval's key for the path of the YAML file in a task's metadata
 PER_SAMPLE = ("correct", "extracted", "notes")  # lists that our graders return
 NO_ROWS = {"custom_dataset": None, "dataset_path": None, "dataset_name": None, "dataset_kwargs": None}
-ASKED_BEFORE = {  # what words a question
+NO_PROMPT = {  # fields that render prompts, disabled
     **dict.fromkeys(("training_split", "validation_split", "fewshot_split", "fewshot_config", "process_docs")),
     **{"test_split": "test", "num_fewshot": 0, "description": "", "doc_to_text": lambda _doc: ""},
 }
-FAULTS = (  # of a YAML that lm-eval cannot follow, and of functions that do not fit their rows
+TASK_ERRORS = (  # raised for a YAML that lm-eval cannot use, or by functions that do not fit their rows
     *(ArithmeticError, AssertionError, AttributeError, DatasetsError, ImportError, LookupError, NameError),
     *(OSError, TemplateError, TypeError, ValueError),
 )
 
 
 class ReplayError(SweepError, RuntimeError):
-    """lm-eval asked for what was never generated."""
+    """lm-eval requested a text that is not stored."""
 
 
 class Replay(LM):
-    """Answers each document with its stored text."""
+    """lm-eval model that returns the stored text of each document."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         super().__init__()
         self._texts = texts
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """One stored text per request. Raises ReplayError if there are others than were stored."""
-        asked = [request.doc_id for request in requests]
-        if asked != list(range(len(self._texts))):
-            raise ReplayError(f"documents {asked}: {len(self._texts)} texts are stored. Generate the answers again.")
+        """Return one stored text per request. Raises ReplayError if requests and texts do not match."""
+        requested = [request.doc_id for request in requests]
+        if requested != list(range(len(self._texts))):
+            raise ReplayError(f"documents {requested}: {len(self._texts)} texts are stored. Make the answers again.")
         return list(self._texts)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
@@ -75,7 +75,7 @@ class Replay(LM):
 
 
 class Documents(list[dict[str, Any]]):
-    """Documents as they were asked, where lm-eval expects a dataset: types stay as they are."""
+    """Documents in place of the dataset that lm-eval expects. Keeps their types, which a Dataset would convert."""
 
     @property
     def features(self) -> dict[str, None]:
@@ -83,57 +83,61 @@ class Documents(list[dict[str, Any]]):
 
 
 def load_task(name: str, source: Mapping[str, Any], path: Path | None = None) -> ConfigurableTask:
-    """The task over its rows, to be asked. Raises ConfigError for what cannot be.
+    """Build the task over its rows, to render prompts. Raises ConfigError if that is impossible.
 
-    `source` says where they are: `data_file`, JSON lines; `hub`, a Hub as a mapping; `data_files`, one place for each
-    that the YAML names; nothing where a function of the YAML makes them.
+    `source` locates the rows: `data_file`, JSON lines; `hub`, a Hub as a mapping; `data_files`, one path for each file
+    that the YAML names; empty if a function of the YAML makes them.
     """
     task = read_task(name, path or task_file(name))
     fields = _fields(task)
-    with _naming(name, task.path, "ask"), _quiet(), _seeded():
+    with _errors_naming(name, task.path, "render prompts of"), _quiet(), _seeded():
         built = ConfigurableTask(config=fields | _rows(task, fields, source))
     for field in ("doc_to_text", "doc_to_target"):
         value = fields[field]
-        if isinstance(value, str) and value.isidentifier() and value not in built.features:  # a text to lm-eval
-            raise task.refusal(field, value, f"no column (there are {', '.join(built.features)}). Name one of them")
+        if (
+            isinstance(value, str) and value.isidentifier() and value not in built.features
+        ):  # lm-eval would take it as literal text
+            raise task.refusal(field, value, f"not a column (columns: {', '.join(built.features)}). Name one of them")
     return built
 
 
 def requests_of(task: ConfigurableTask, limit: int | None) -> list[Instance]:
-    """The requests of the first `limit` rows; `args[0]` is the prompt as the task words it, `doc` its row."""
-    with _naming(*_of(task), "ask"), _quiet(), _seeded():
+    """Requests for the first `limit` rows: `args[0]` is the rendered prompt, `doc` the row."""
+    with _errors_naming(*_of(task), "render prompts of"), _quiet(), _seeded():
         task.set_fewshot_seed(SEEDS[2])
         task.build_all_requests(limit=limit, rank=0, world_size=1)
     return task.instances
 
 
 def task_over(docs: Sequence[Mapping[str, Any]], name: str, path: Path | None = None) -> ConfigurableTask:
-    """The task over documents that were asked, to judge one text of each."""
+    """Build the task over stored documents, to grade one text of each."""
     task = read_task(name, path or task_file(name))
     documents = Documents(map(dict, docs))
-    rows = {**NO_ROWS, "custom_dataset": lambda **_of_lm_eval: {"test": documents}}
-    fields = _fields(task) | ASKED_BEFORE | rows
+    rows = {**NO_ROWS, "custom_dataset": lambda **_lm_eval_arguments: {"test": documents}}
+    fields = _fields(task) | NO_PROMPT | rows
     scoring: Any = fields.get("process_results")
     fields["metadata"] |= {GRADER: OURS.get(scoring)}
-    with _naming(name, task.path, "judge"), _quiet():
+    with _errors_naming(name, task.path, "grade"), _quiet():
         built = ConfigurableTask(config=fields)
     _fit_our_grader(built)
     return built
 
 
 def evaluate(task: ConfigurableTask, texts: Sequence[str]) -> dict[str, Any]:
-    """lm-eval's results for one text per document, in order. No standard errors: samples of one question are not
-    independent."""
+    """lm-eval's results for one text per document, in order.
+
+    Without standard errors, because samples of one question are not independent.
+    """
     from lm_eval.evaluator import evaluate as lm_eval_evaluate
 
-    with _naming(*_of(task), "judge"), _quiet(), _seeded():
+    with _errors_naming(*_of(task), "grade"), _quiet(), _seeded():
         results = lm_eval_evaluate(Replay(texts), {"tasks": {task.task_name: task}}, bootstrap_iters=0)
-    assert results is not None  # which other processes get than the first, and there are none
+    assert results is not None  # only ranks above 0 get None
     return dict(results)
 
 
 def gold_of(task: ConfigurableTask, doc: Mapping[str, Any]) -> str:
-    """The reference as text: of choices the one that is right; of several references all, as a JSON list."""
+    """The reference answer as text: the right choice, or a JSON list if there are several references."""
     target = task.doc_to_target(doc)
     if isinstance(target, int) and task.config.doc_to_choice is not None:
         target = task.doc_to_choice(doc)[target]
@@ -141,7 +145,7 @@ def gold_of(task: ConfigurableTask, doc: Mapping[str, Any]) -> str:
 
 
 def _fit_our_grader(task: ConfigurableTask) -> None:
-    """Our graders want the reference in `answer`, and texts in a list: that of `doc_to_target`, whatever the filter."""
+    """Adapt the task to our graders, which expect the reference of `doc_to_target` in `answer`, and texts in a list."""
     grade = task.config.process_results
     if grade not in OURS:
         return
@@ -154,8 +158,8 @@ def _fit_our_grader(task: ConfigurableTask) -> None:
 
 
 def _fields(task: TaskFile) -> dict[str, Any]:
-    """What lm-eval is given: functions loaded, nothing that only names the task elsewhere."""
-    with _naming(task.name, task.path, "load"):
+    """Fields for lm-eval, with functions loaded, without those that only register the task in lm-eval's index."""
+    with _errors_naming(task.name, task.path, "load"):
         fields = deepcopy(load_yaml(task.path))
     metrics = fields.get("metric_list") or [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}]
     known = {each.get("metric") for each in metrics}
@@ -164,13 +168,13 @@ def _fields(task: TaskFile) -> dict[str, Any]:
         metrics = [*metrics, *(each for each in lists if each["metric"] not in known)]
     version = fields["metadata"] if isinstance(fields.get("metadata"), dict) else {}
     kept = {field: value for field, value in fields.items() if field not in ("tag", "group", "task_list")}
-    return {**kept, "task": task.name, "metric_list": metrics, "metadata": {**version, PLACE: str(task.path)}}
+    return {**kept, "task": task.name, "metric_list": metrics, "metadata": {**version, YAML_PATH: str(task.path)}}
 
 
 def _rows(task: TaskFile, fields: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the documents come from, and which of them are asked and which are examples."""
-    asked, examples = task.splits
-    splits = {"test_split": asked, "validation_split": None, "training_split": None, "fewshot_split": examples}
+    """Fields that define the source of the documents, and the splits for questions and few-shot examples."""
+    test, examples = task.splits
+    splits = {"test_split": test, "validation_split": None, "training_split": None, "fewshot_split": examples}
     if not task.fields.get("num_fewshot"):
         splits["fewshot_config"] = None
     given = {name: value for name, value in source.items() if value is not None}
@@ -181,14 +185,14 @@ def _rows(task: TaskFile, fields: Mapping[str, Any], source: Mapping[str, Any]) 
         for (split, _), place in zip(task.files_named(), given["data_files"], strict=True):
             files.setdefault(split, []).append(str(place))
         return {**splits, "dataset_kwargs": {**fields.get("dataset_kwargs", {}), "data_files": files}}
-    tables = {asked: _table(*_read(given))}
-    if examples not in (None, asked):  # of the same commit; a file has no other split (s1/evaluate/task_files.py)
+    tables = {test: _table(*_read(given))}
+    if examples not in (None, test):  # from the same commit; a file has only one split (s1/evaluate/task_files.py)
         tables[examples] = _table(*_read({"hub": {**given["hub"], "split": examples}}))
-    return {**splits, **NO_ROWS, "custom_dataset": lambda **_of_lm_eval: tables}
+    return {**splits, **NO_ROWS, "custom_dataset": lambda **_lm_eval_arguments: tables}
 
 
 def _read(source: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
-    """Rows with all of their columns, and what they are called in errors."""
+    """Read rows with all columns; returns their name for errors, and the rows."""
     if "data_file" in source:
         return str(source["data_file"]), list(read_objects(Path(source["data_file"])))
     if "hub" in source:
@@ -204,23 +208,25 @@ def _table(where: str, rows: Sequence[Mapping[str, Any]]) -> Dataset:
     try:
         return Dataset.from_dict({column: [row.get(column) for row in rows] for column in columns})
     except (ArrowException, TypeError) as error:  # 1 in one row and "one" in another
-        raise ConfigError(f"{where}: no table ({_line(error)}). Give each column values of one type.") from None
+        raise ConfigError(
+            f"{where}: cannot be read as a table ({_line(error)}). Give each column values of one type."
+        ) from None
 
 
 @contextmanager
-def _naming(name: str, path: object, verb: str) -> Iterator[None]:
-    """What a YAML or its functions raise, in one line that names the file."""
+def _errors_naming(name: str, path: object, verb: str) -> Iterator[None]:
+    """Convert an error of a YAML file or its functions into a one-line ConfigError that names the file."""
     try:
         yield
     except ConfigError:
         raise
-    except FAULTS as error:
+    except TASK_ERRORS as error:
         reason = f"{type(error).__name__}: {_line(error)}"
-        raise ConfigError(f"task {name}: lm-eval cannot {verb} it ({reason}). Correct {path}.") from error
+        raise ConfigError(f"task {name}: lm-eval cannot {verb} this task ({reason}). Correct {path}.") from error
 
 
 def _of(task: ConfigurableTask) -> tuple[str, str]:
-    return task.task_name, task.config.metadata[PLACE]
+    return task.task_name, task.config.metadata[YAML_PATH]
 
 
 def _line(error: Exception) -> str:
@@ -229,7 +235,7 @@ def _line(error: Exception) -> str:
 
 @contextmanager
 def _seeded() -> Iterator[None]:
-    """As lm-eval seeds its runs: rows that a task puts in a random order have the same one each time."""
+    """Seed as lm-eval does, so that a task that shuffles its rows does so the same way each time."""
     states = random.getstate(), np.random.get_state()
     random.seed(SEEDS[0])
     np.random.seed(SEEDS[1])
@@ -242,7 +248,7 @@ def _seeded() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """lm-eval without its warnings about custom datasets and its progress bars, which have no switch."""
+    """Silence lm-eval's warnings about custom datasets and its progress bars, which have no option."""
     logger = logging.getLogger("lm_eval")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,12 +1,12 @@
-"""The rows of a benchmark in one vocabulary, wherever they come from: id, problem, answer.
+"""Read the rows of a benchmark from a file or the hub as id, problem, answer.
 
     a JSON-lines file                {"id": "aime24-00", "problem": "...", "answer": "73"}
-    a hub dataset, pinned            its columns under their own names, see COLUMNS
+    a pinned hub dataset             its own column names, see COLUMNS
     GPQA, file or hub                Record ID, Question, Correct Answer, Incorrect Answer 1..3
 
-GPQA's options are written under the question as A) to D), sorted by sha256(id, option): the order depends on nothing
-else, so answers generated today are graded against the same letters tomorrow. A shuffle gone wrong shows in the letters
-of the right answers, so a lopsided count of them is refused.
+GPQA's options follow the question as A) to D), sorted by sha256(id, option). The order depends on nothing else, so
+answers generated today are graded against the same letters tomorrow. A faulty shuffle would favor one letter, so an
+uneven distribution of right answers is refused.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ COLUMNS = {
 }
 OPTIONS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 LETTERS = "ABCD"
-LOPSIDED_DEVIATIONS = 4.0  # a fair order goes beyond this once in 4,000 datasets
+LOPSIDED_DEVIATIONS = 4.0  # a fair order exceeds this in one of 4,000 datasets
 
 
 @dataclass(frozen=True)
 class Row:
     id: str
-    problem: str  # what is asked, options included
+    problem: str  # including the options
     answer: str
 
 
 def dataset(
-    data_file: str | None = None, hub: Mapping[str, Any] | None = None, **_of_lm_eval: object
+    data_file: str | None = None, hub: Mapping[str, Any] | None = None, **_lm_eval_arguments: object
 ) -> dict[str, Dataset]:
-    """The `custom_dataset` of our lm-eval tasks: it receives the metadata given to the TaskManager."""
+    """`custom_dataset` function of our lm-eval tasks. lm-eval passes the task's metadata as keyword arguments."""
     from datasets import Dataset
 
     if data_file is not None:
@@ -59,7 +59,7 @@ def dataset(
 
 
 def rows_of_file(path: Path) -> list[Row]:
-    """Raises ConfigError that names the file, the line and the column at fault."""
+    """Read a JSON-lines file. Raises ConfigError that names the file, line and column at fault."""
     if not path.is_file():
         raise ConfigError(f"task.data_file {path}: no such file. Name a JSON-lines file with the columns {_ours()}.")
     raws = [(f"{path} line {number}", raw) for number, raw in enumerate(read_objects(path), start=1)]
@@ -67,21 +67,21 @@ def rows_of_file(path: Path) -> list[Row]:
 
 
 def rows_of_hub(hub: Hub) -> list[Row]:
-    """Raises ConfigError if the dataset cannot be had at its commit: no network, no access, no such revision."""
+    """Read a hub dataset. Raises ConfigError if its commit cannot be loaded: no network, access or such revision."""
     table = rows_at(hub, "task.hub", "set task.data_file to a local copy")
     return _rows(hub.repo, [(f"{hub.repo} row {number}", raw) for number, raw in enumerate(table, start=1)])
 
 
 def check_letters(where: str, letters: Sequence[str]) -> None:
-    """Refuse right answers that fall on one letter far more or less often than one time in four."""
+    """Raise ConfigError if the right answer is one letter far more or less often than one time in four."""
     deviation = math.sqrt(len(letters) * 3) / 4
     for letter in LETTERS:
         count = letters.count(letter)
         if abs(count - len(letters) / 4) > LOPSIDED_DEVIATIONS * deviation:
             counts = dict(sorted(Counter(letters).items()))
             raise ConfigError(
-                f"{where} letter {letter}: the right answer {count} times of {len(letters)}, {counts}."
-                " Check how the options were put in order."
+                f"{where} letter {letter}: is the right answer {count} times of {len(letters)}, {counts}."
+                " Check how the options were shuffled."
             )
 
 
@@ -90,21 +90,19 @@ def _rows(where: str, raws: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Row
         raise ConfigError(f"{where}: no rows. Write one JSON object a line with the columns {_ours()}.")
     if OPTIONS[0] not in raws[0][1]:
         rows = [_row(place, raw) for place, raw in raws]
-        _refuse_double(rows, [place for place, _ in raws])
+        _refuse_duplicates(rows, [place for place, _ in raws])
         return rows
     rows = [_choice(place, raw) for place, raw in raws]
-    _refuse_double(rows, [place for place, _ in raws])
+    _refuse_duplicates(rows, [place for place, _ in raws])
     check_letters(where, [row.answer for row in rows])
     return rows
 
 
-def _refuse_double(rows: Sequence[Row], places: Sequence[str]) -> None:
+def _refuse_duplicates(rows: Sequence[Row], places: Sequence[str]) -> None:
     first: dict[str, str] = {}
     for row, place in zip(rows, places, strict=True):
         if row.id in first:
-            raise ConfigError(
-                f"{place}: id {row.id!r} is also that of {first[row.id]}. Give each row an id of its own."
-            )
+            raise ConfigError(f"{place}: id {row.id!r} is also the id of {first[row.id]}. Give each row a unique id.")
         first[row.id] = place
 
 
@@ -122,7 +120,7 @@ def _choice(where: str, raw: Mapping[str, Any]) -> Row:
 
 
 def _text(where: str, raw: Mapping[str, Any], columns: Sequence[str]) -> str:
-    """The first of the columns that the row has, as text."""
+    """The first of these columns that the row has, as text. Raises ConfigError if it has none."""
     for column in columns:
         value = raw.get(column)
         if isinstance(value, str) and value.strip():

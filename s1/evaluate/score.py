@@ -1,15 +1,15 @@
-"""The scores stage: stored answers, judged by an unmodified lm-eval that replays them.
+"""The scores stage: an unmodified lm-eval grades stored answers by replaying them.
 
-scores.jsonl               Score, one per question and sample
-lm_eval.json               lm-eval's own results, without the samples (they are scores.jsonl) and the configs (they name
-                           paths); one document per answer
-grader_disagreement.csv    answers that our grader and math-verify by itself judge differently
+scores.jsonl               ScoreRow, one per question and sample
+lm_eval.json               lm-eval's own results, one document per answer; without samples, which are in scores.jsonl,
+                           and without configs, which contain paths
+grader_disagreement.csv    answers on which our grader and math-verify disagree
 
-The task is built over the documents that were asked, as questions.jsonl keeps them: scoring needs no hub, words nothing
-again, and each answer is judged with the document of its own question. The mean of our rows must be lm-eval's.
+The task is built over the documents stored in questions.jsonl. So scoring needs no hub access, renders no prompt again,
+and grades each answer with the document of its own question. The mean of our rows must equal lm-eval's.
 
-What is judged is what was completed. A text ends at the task's own stop strings; one that the context cut is no answer;
-one that a cap cut is read as far as its last complete statement.
+Only completed text is graded. A text ends at the task's stop strings; a text cut by the context counts as no answer; a
+text cut by a cap is graded up to its last complete statement.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from sweep.errors import SweepError
 
 
 class ScoreError(SweepError, RuntimeError):
-    """Answers that do not belong to the questions, or a score that does not add up."""
+    """Answers do not match the questions, or a score does not add up."""
 
 
 @dataclass(frozen=True)
 class TaskScoring:
-    """What points of the same questions share: the task over one document per question and sample."""
+    """Shared by points with the same questions: the task over one document per question and sample."""
 
     questions: Sequence[Question]
     task: Any
@@ -50,7 +50,7 @@ class TaskScoring:
 
 @dataclass(frozen=True)
 class Graded:
-    """An answer, and what of it is judged."""
+    """An answer and its part that is graded."""
 
     answer: TraceRow
     gold: str
@@ -59,17 +59,17 @@ class Graded:
 
 
 def scores(works: Sequence[Work[ScoresConfig]]) -> Iterator[Finished]:
-    """Score many points in one process; points with the same questions share the loaded task."""
-    exams: dict[tuple[object, ...], TaskScoring] = {}
+    """Batch stage function: score many points in one process. Points with the same questions share the loaded task."""
+    loaded: dict[tuple[object, ...], TaskScoring] = {}
     for work in works:
         path = work.one("questions") / "questions.jsonl"
         shared = (work.config.task, work.config.samples, task_path(work), path)
-        if shared not in exams:
-            exams[shared] = _exam(work.config, task_path(work), read_rows(path, Question))
-        yield Finished(work.key, _score(work, exams[shared]))
+        if shared not in loaded:
+            loaded[shared] = _load(work.config, task_path(work), read_rows(path, Question))
+        yield Finished(work.key, _score(work, loaded[shared]))
 
 
-def _exam(config: ScoresConfig, path: Path | None, questions: Sequence[Question]) -> TaskScoring:
+def _load(config: ScoresConfig, path: Path | None, questions: Sequence[Question]) -> TaskScoring:
     require_planned(config.task, config.scoring, scoring(config.task, path))
     docs = [document(question) for question in questions for _ in range(config.samples)]
     task = task_over(docs, config.task, path)
@@ -77,38 +77,38 @@ def _exam(config: ScoresConfig, path: Path | None, questions: Sequence[Question]
     return TaskScoring(questions, task, judge_of(task), stops)
 
 
-def _score(work: Work[ScoresConfig], exam: TaskScoring) -> Summary:
+def _score(work: Work[ScoresConfig], loaded: TaskScoring) -> Summary:
     samples = work.config.samples
-    answers_QS = _answers_by_question(work.one("traces") / "answers.jsonl", exam.questions, samples)
+    answers_QS = _answers_by_question(work.one("traces") / "traces.jsonl", loaded.questions, samples)
     graded = [
-        Graded(answer, question.gold, *_completed(answer, exam.stops))
-        for question in exam.questions
+        Graded(answer, question.gold, *_completed(answer, loaded.stops))
+        for question in loaded.questions
         for answer in answers_QS[question.question_id]
     ]
-    results = evaluate(exam.task, [each.text for each in graded])
-    judgements = exam.judge.judgements(results)
+    results = evaluate(loaded.task, [each.text for each in graded])
+    judgements = loaded.judge.judgements(results)
     scores = [_scored(each, judgement) for each, judgement in zip(graded, judgements, strict=True)]
     write_rows(work.out / "scores.jsonl", scores)
     (work.out / "lm_eval.json").write_text(_stock_results(results), encoding="utf-8")
     return {
         "accuracy": _mean(score.correct for score in scores),
-        "questions": len(exam.questions),
+        "questions": len(loaded.questions),
         "samples": samples,
         "no_answer_share": _mean(score.outcome is Outcome.NONE for score in scores),
         "cut_share": _mean(score.answer_end in (AnswerEnd.CAP, AnswerEnd.CONTEXT) for score in scores),
-        "disagreements": _second_opinions(work.out, exam.judge, zip(scores, graded, strict=True)),
+        "disagreements": _second_opinions(work.out, loaded.judge, zip(scores, graded, strict=True)),
     }
 
 
 def _second_opinions(out: Path, judge: Judge, judged: Iterable[tuple[ScoreRow, Graded]]) -> int | None:
-    """Write grader_disagreement.csv; how many there are, or None where nobody else can judge."""
+    """Write grader_disagreement.csv and return the number of rows; None if the task has none of our graders."""
     pairs = [(score, graded.text) for score, graded in judged] if judge.grader else []
     count = write(out / DISAGREEMENTS, answer_disagreements(judge.grader or GraderKind.MATH, pairs))
     return count if judge.grader else None
 
 
 def _completed(answer: TraceRow, stops: Sequence[str]) -> tuple[str, AnswerEnd]:
-    """The text that is judged, and what ended it."""
+    """The text to grade, and what ended it."""
     places = [answer.answer.find(stop) for stop in stops if stop in answer.answer]
     if places:
         return answer.answer[: min(places)], AnswerEnd.STOP
@@ -126,7 +126,7 @@ def _scored(graded: Graded, judgement: Judgement) -> ScoreRow:
         sample=answer.sample,
         gold=graded.gold,
         extracted=judgement.extracted,
-        correct=judgement.correct and graded.end is not AnswerEnd.CONTEXT,  # whatever a grader makes of nothing
+        correct=judgement.correct and graded.end is not AnswerEnd.CONTEXT,  # even if the grader accepts an empty text
         outcome=_outcome(judgement, answer.ending),
         ending=answer.ending,
         thinking_tokens=answer.thinking_tokens,
@@ -140,19 +140,25 @@ def _scored(graded: Graded, judgement: Judgement) -> ScoreRow:
 
 
 def _answers_by_question(path: Path, questions: Sequence[Question], samples: int) -> dict[str, list[TraceRow]]:
-    """The answers to each question, samples in order. Raises ScoreError if one is missing, double or out of place."""
+    """Group answers by question, samples in order. Raises ScoreError if one is missing, duplicate or unexpected."""
     answers_QS: dict[str, list[TraceRow]] = {question.question_id: [] for question in questions}
     if len(answers_QS) < len(questions):
-        raise ScoreError(f"{path}: two questions have one id, and one answer. Make the questions again.")
+        raise ScoreError(
+            f"{path}: two questions have the same id. Run with redo=questions to make the questions again."
+        )
     for answer in sorted(read_rows(path, TraceRow), key=lambda answer: answer.sample):
         if answer.question_id not in answers_QS:
-            raise ScoreError(f"{path} question {answer.question_id}: was never asked. Generate the answers again.")
+            raise ScoreError(
+                f"{path} question {answer.question_id}: is not one of the questions."
+                " Run with redo=traces to generate the answers again."
+            )
         answers_QS[answer.question_id].append(answer)
     for question_id, answers_S in answers_QS.items():
         found = [answer.sample for answer in answers_S]
         if found != list(range(samples)):
             raise ScoreError(
-                f"{path} question {question_id}: samples {found}, not 0 to {samples - 1}. Generate the answers again."
+                f"{path} question {question_id}: has samples {found}, not 0 to {samples - 1}."
+                " Run with redo=traces to generate the answers again."
             )
     return answers_QS
 

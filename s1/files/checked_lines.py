@@ -1,10 +1,10 @@
-"""Files of lines that are only ever appended to, each line with a checksum of its own.
+"""Append-only files with a checksum on each line.
 
     <crc32, 8 hex digits> <JSON object>
 
-crc32 finds every change within 32 neighbouring bits, so every damaged byte, and misses one in four billion of all other
-damages: enough against accidents, in a fifth of the room that a sha256 takes. An empty line is what a failed write may
-leave, and no damage.
+crc32 detects every change within 32 consecutive bits, so every damaged byte, and misses one in four billion of all
+other changes: enough against accidents, and an eighth of the length of a sha256. A failed write may leave an empty
+line, which is not damage.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 
 def checked_line(value: Any) -> bytes:
-    """A JSON value on a line with its checksum. Half a character, which UTF-8 cannot hold, is escaped."""
+    """Format a JSON value as a line with its checksum. Lone surrogates, which UTF-8 cannot encode, are escaped."""
     try:
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
@@ -26,7 +26,7 @@ def checked_line(value: Any) -> bytes:
 
 
 def value_of(line: bytes) -> Any:
-    """What `checked_line` was given. Raises ValueError for a torn or damaged line."""
+    """Parse a line written by `checked_line`. Raises ValueError for a torn or damaged line."""
     checksum, _, text = line.rstrip(b"\n").partition(b" ")
     if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
         raise ValueError("torn or damaged")
@@ -34,22 +34,22 @@ def value_of(line: bytes) -> Any:
 
 
 class LineWriter:
-    """Appends lines to a file, which may end in a torn one: that stays alone on its line."""
+    """Appends lines to a file. If the file ends in a torn line, new lines start after it."""
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("ab", buffering=0)  # a line is the kernel's at once, or an error is
+        self._file: BinaryIO = path.open("ab", buffering=0)  # unbuffered, so that errors show at once
         self._torn = _ends_torn(path)
 
     def write(self, line: bytes) -> None:
-        """Append a line. Raises OSError; then part of it may be in the file, and the next one begins on a new line."""
+        """Append a line. Raises OSError; part of it may then be in the file, and the next write starts a new line."""
         rest = b"\n" + line if self._torn else line
         self._torn = True
         while rest:
-            rest = rest[self._file.write(rest) :]  # a disk that is filling up takes a part
+            rest = rest[self._file.write(rest) :]  # a full disk may accept only a part
         self._torn = False
 
     def sync(self) -> None:
-        """Bring all lines to the disk."""
+        """Flush all lines to disk."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:

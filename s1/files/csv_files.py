@@ -1,15 +1,12 @@
-"""Cells of CSV files, as a spreadsheet may open them: none of their texts is a formula. Pure.
+"""Write and read our CSV files: the type of every column, and cells that are safe to open in a spreadsheet.
 
-A text that begins with =, +, -, @, a tab or a new line gets an apostrophe before it, as OWASP advises; a plain number
-does not need one. A text of apostrophes and then one of these gets one more, so that reading takes off exactly what
-writing put there.
+Types are declared below and never guessed. A cell is text unless its column says otherwise; keys are text even if they
+are all digits. An empty cell is a missing value. In table.csv, seeds.csv and samples.csv an undeclared column is an
+axis, whose values are text.
 
-The columns of every CSV file of ours, and how a file is read back: a column has one type, and no cell is guessed.
-
-A cell is text unless its column is declared otherwise; keys are text, whatever their digits. An empty cell is missing.
-A text that a spreadsheet would take for a formula stands behind an apostrophe, which reading takes off
-(s1/files/csv_files.py).
-In table.csv, seeds.csv and samples.csv a column that is not declared is an axis, whose values are kept as text.
+No text may act as a formula: one that begins with =, +, -, @, a tab or a new line gets an apostrophe in front, as OWASP
+recommends, unless it is a plain number. A text that begins with apostrophes followed by one of these gets one more, so
+that reading removes exactly what writing added.
 """
 
 from __future__ import annotations
@@ -30,23 +27,23 @@ SPREADSHEET_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
 def guarded(text: str) -> str:
-    """The text as it stands in a file."""
+    """The text as written to a file, with an apostrophe if a spreadsheet could run it as a formula."""
     return f"'{text}" if FORMULA.match(text) and not SPREADSHEET_NUMBER.fullmatch(text) else text
 
 
 def unguarded(cell: str) -> str:
-    """The text that a cell of a file stands for."""
+    """The text of a cell as read from a file: the inverse of `guarded`."""
     return cell[1:] if QUOTED.match(cell) else cell
 
 
 def csv_text(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A whole file, lines ending in a new line; numbers as Python writes them, None as an empty cell."""
+    """The text of a whole file, with \\n line ends; numbers are formatted as by Python, None is an empty cell."""
     return "".join(map(_line, [heading, *rows]))
 
 
 def _line(cells: Sequence[object]) -> str:
     text = io.StringIO()
-    # With this end csv puts quotes around either of its characters in a cell, so that neither ends a row.
+    # With \r\n as its line end, csv quotes cells that contain either character, so that neither ends a row.
     csv.writer(text, lineterminator="\r\n").writerow(
         [guarded(cell) if isinstance(cell, str) else cell for cell in cells]
     )
@@ -57,12 +54,12 @@ Cell: TypeAlias = "str | float | int | None"
 
 
 class Type(Enum):
-    """What stands in a column; the value describes a cell to people."""
+    """The type of a column; the value describes a cell in error messages."""
 
     TEXT = "a text"
     NUMBER = "a number"
     INTEGER = "a whole number"
-    FLAG = "yes or no"  # stays text
+    FLAG = "yes or no"  # read as text
 
 
 TABLE: Mapping[str, Type] = {
@@ -164,11 +161,11 @@ FILES: Mapping[str, Mapping[str, Type]] = {
 }
 HAS_AXES = ("table.csv", "seeds.csv", "samples.csv")
 INTEGER = re.compile(r"-?\d+", re.ASCII)
-NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)  # as Python writes a finite one
+NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)  # as Python formats finite floats
 
 
 def read_rows(path: Path) -> list[dict[str, Cell]]:
-    """Every row of one of our files, typed by its column. Raises InputError that names file, row and column."""
+    """Read one of our files, converting cells by column. Raises InputError that names file, row and column."""
     columns = columns_of(path)
     return [
         {name: _cell(text, columns.get(name, Type.TEXT), f"{path}: row {number}, {name}") for name, text in row.items()}
@@ -177,7 +174,7 @@ def read_rows(path: Path) -> list[dict[str, Cell]]:
 
 
 def written_rows(path: Path) -> list[dict[str, str]]:
-    """The same, each cell as a text. Raises InputError as `read_rows` does."""
+    """Like `read_rows`, but all cells are text. Raises InputError for the same files."""
     read_rows(path)
     return _rows(path)
 
@@ -185,7 +182,7 @@ def written_rows(path: Path) -> list[dict[str, str]]:
 def columns_of(path: Path) -> Mapping[str, Type]:
     """The declared columns of one of our files. Raises InputError for any other file."""
     if path.name not in FILES:
-        raise InputError(f"{path}: not a table of ours. Known: {', '.join(FILES)}.")
+        raise InputError(f"{path}: not one of our tables. Known: {', '.join(FILES)}.")
     return FILES[path.name]
 
 
@@ -195,7 +192,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
     known = columns_of(path)
     for name in heading:
         if heading.count(name) > 1 or (name not in known and path.name not in HAS_AXES):
-            raise InputError(f"{path}: heading, {name!r}: twice, or no column of this file. Make the file again.")
+            raise InputError(
+                f"{path}: heading {name!r}: a duplicate, or not a column of this file. Make the file again."
+            )
     for number, row in enumerate(rows, start=1):
         if len(row) != len(heading):
             raise InputError(f"{path}: row {number}: {len(row)} cells under {len(heading)} names. Make the file again.")

@@ -1,15 +1,14 @@
-"""An answer, read: how it ended, whether the model went on thinking in it, and which text of it is graded. Pure.
+"""Analyze an answer: how it ended, whether the model resumed thinking in it, and which of its text is graded. Pure.
 
-A model may open its thinking again in the answer, most of all where the budget ended it:
+A model may reopen its thinking in the answer, most often when the budget cut it:
 
     </think> Final Answer: | 12. <think> Wait, no. It is \\boxed{13}. </think> 13.
-                             ---                                              ----   stretches outside
-                                  ---------------------------------------            thinks on: counted, never graded
+                             ---                                              ----   outside: may be graded
+                                  ---------------------------------------            resumed thinking: only counted
 
-What is graded is the last stretch outside that says anything: what follows the last thinking that was closed again, or
-what stands before it, with the words that the end marker put there. Delimiters are looked for in the text, so that all
-spellings of them count; as in the thinking itself, their tokens are not counted. A model that goes on thinking without
-saying so cannot be seen.
+The graded text is the last non-empty stretch outside: the text after the last closed thinking section, or the text
+before it, preceded by the words of the end marker. Delimiters are searched in the text, so that all spellings count;
+as in the thinking itself, their tokens are not counted. Thinking that resumes without a delimiter cannot be detected.
 """
 
 from __future__ import annotations
@@ -23,22 +22,24 @@ from s1.generate.trace import Close, Part, Trace
 from s1.models.thinking_format import Ids, Tokenizer, decode, text_before_stop
 from s1.records import AnswerEnd, Ending
 
-OPEN_TOKENS = 12  # after so many a character counts as ended: whole ones of one, two, three or four bytes each
+OPEN_TOKENS = 12  # after so many tokens a character counts as complete: three characters of four byte tokens each
 
 
 @dataclass(frozen=True)
 class Reopened:
-    """A thinking section in an answer, by places in its text."""
+    """A thinking section in an answer, as offsets into its text."""
 
-    opened: int  # where its start marker begins
-    begins: int  # behind that
-    ends: int  # where its end marker begins, or the end of the text
-    closed: int  # behind that
+    opened: int  # start of its start marker
+    begins: int  # end of its start marker
+    ends: int  # start of its end marker, or end of the text
+    closed: int  # end of its end marker, or end of the text
 
 
 def answer_end(trace: Trace, budget: Budget) -> AnswerEnd:
-    """How the answer of a closed trace ended. Where cap and context coincide it is the cap: without it, thinking would
-    have left more."""
+    """How the answer of a closed trace ended.
+
+    If cap and context coincide, the cap counts: without a cap, the thinking would have left the answer more room.
+    """
     answer = trace.segments_of(Part.ANSWER)
     if not answer:
         return AnswerEnd.NONE
@@ -50,7 +51,7 @@ def answer_end(trace: Trace, budget: Budget) -> AnswerEnd:
 
 
 def thinks_on_tokens(thinking_format: ThinkingFormat, trace: Trace, tokenizer: Tokenizer) -> int:
-    """Tokens of the answer inside thinking that was opened again; the token at a seam belongs to the delimiter."""
+    """Count answer tokens inside reopened thinking. A token that overlaps a delimiter belongs to the delimiter."""
     ids = trace.part_ids(Part.ANSWER)
     sections = reopened(thinking_format, decode(ids, tokenizer))
     if not sections:
@@ -60,17 +61,17 @@ def thinks_on_tokens(thinking_format: ThinkingFormat, trace: Trace, tokenizer: T
 
 
 def graded_text(thinking_format: ThinkingFormat, close: Close, tokenizer: Tokenizer) -> str:
-    """What a marker put into the model's mouth, what it wrote, and what its stop began with; without its thinking."""
+    """The text to grade: the end marker's words, the answer and the text before its stop, without reopened thinking."""
     ended_by = [segment.ended_by or () for segment in close.trace.segments_of(Part.ANSWER)]
     written = decode(close.trace.part_ids(Part.ANSWER), tokenizer)
     written += text_before_stop(ended_by[-1], thinking_format.answer_stops, tokenizer) if ended_by else ""
     first, *later = _outside(reopened(thinking_format, written), written)
-    said = [stretch for stretch in later if stretch.strip()]
-    return said[-1] if said else _opening(thinking_format, close.ending) + first
+    nonempty = [stretch for stretch in later if stretch.strip()]
+    return nonempty[-1] if nonempty else _opening(thinking_format, close.ending) + first
 
 
 def reopened(thinking_format: ThinkingFormat, text: str) -> list[Reopened]:
-    """The thinking sections of an answer. Where a start and an end begin at one place, the longer marker counts."""
+    """Find the thinking sections of an answer. If two markers start at the same offset, the longer one counts."""
     starts = _markers(thinking_format.thinking_start)
     ends = _markers(thinking_format.thinking_end, *thinking_format.thinking_stops)
     if not starts:
@@ -88,24 +89,24 @@ def reopened(thinking_format: ThinkingFormat, text: str) -> list[Reopened]:
 
 
 def _markers(*texts: str) -> set[str]:
-    """Each as it is, and without the line ends that a model may write otherwise."""
+    """Each marker, verbatim and stripped, because models vary the line ends around it."""
     return {each for text in texts for each in (text, text.strip()) if each}
 
 
 def _outside(sections: list[Reopened], text: str) -> list[str]:
-    """The stretches between the sections, one more than there are."""
+    """The text before, between and after the sections: one stretch more than there are sections."""
     begins = [0, *(each.closed for each in sections)]
     ends = [*(each.opened for each in sections), len(text)]
     return [text[begin:end] for begin, end in zip(begins, ends, strict=True)]
 
 
 def _places(ids: Ids, tokenizer: Tokenizer) -> list[int]:
-    """How much of the text the first 0, 1, 2, ... tokens hold.
+    """Number of characters that the first 0, 1, 2, ... tokens decode to.
 
-    A character may lie in several tokens, and a tokenizer may drop a space where a text begins: tokens are decoded
-    behind one that stands before them, and from the last place where no character was open.
+    A character may span several tokens, and a tokenizer may drop a leading space. So tokens are decoded together with
+    one token before them, starting at the last position where no character was incomplete.
     """
-    places, whole, settled = [0], 0, 0  # the place and the number of tokens up to where no character is open
+    places, whole, settled = [0], 0, 0  # characters and tokens up to the last complete character
     for count in range(1, len(ids) + 1):
         before = max(0, settled - 1)
         known = len(decode(ids[before:settled], tokenizer))
@@ -117,9 +118,9 @@ def _places(ids: Ids, tokenizer: Tokenizer) -> list[int]:
 
 
 def _opening(thinking_format: ThinkingFormat, ending: Ending) -> str:
-    """The words of an end marker behind the delimiter: part of the answer, so that all ends are graded alike.
+    """The end marker's words after its delimiter. They belong to the answer, so that all endings are graded alike.
 
-    A thinking format without thinking stops has no delimiter: all of its markers are words.
+    A thinking format without thinking stops has no delimiter: its whole marker is words.
     """
     markers = {Ending.FORCED: thinking_format.forced_end, Ending.NATURAL: thinking_format.thinking_end, Ending.NONE: ""}
     return markers[ending].removeprefix(thinking_format.thinking_end if thinking_format.thinking_stops else "")

@@ -1,16 +1,16 @@
-"""The audit: did every trace of a point get the compute that was asked for, and did every answer come to its end?
+"""The audit: check that every trace of a point got the requested compute, and that its answers are complete.
 
-An average hides a trace that ran over its budget, and a budget that the engine silently ignored looks like a finding.
-So the audit looks at every trace, and a point with one that broke a rule is invalid, with the reason as a sentence. The
-rules of a method are in its file (s1/generate/methods); those here hold for every method:
+An average hides a trace that exceeded its budget, and a budget that the engine silently ignored looks like a finding.
+So the audit checks every trace. If one breaks a rule, the point is invalid, and the audit gives the reason. The rules
+of a method are in its file (s1/generate/methods); these rules hold for every method:
 
-- More than one answer in a hundred (and more than one in all) cut by budget.answer_tokens: invalid. Such a cap falls on
-  long answers alone, and so bends the curve where thinking ends by itself.
-- Answers cut by the end of the context stay: that is the model's own limit. `accuracy_if_cut_were_right` says how much
-  they could matter at most.
-- What was asked and did not happen, without a rule broken, is in `unmet`: Waits for which the context left no room.
-  Where fewer than half of the traces have all their Waits (`waits_happened`), the typical trace is not what the label
-  says, so the label as measured does not claim them. The point stays valid: its thinking tokens are what they are.
+- If budget.answer_tokens cut more than 1% of the answers (and more than one), the point is invalid. Such a cap hits
+  only long answers, and so distorts the curve where thinking ends naturally.
+- Answers cut by the end of the context are kept, because that is the model's own limit. `accuracy_if_cut_were_right`
+  bounds their effect.
+- Requests that were not fulfilled although no rule was broken are in `unmet`, such as Waits that did not fit into the
+  context. If fewer than half of the traces got all their Waits (`waits_happened`), the label as measured does not claim
+  them, because the typical trace does not match it. The point stays valid: its thinking tokens are measured correctly.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from s1.generate.methods.forcing import HAPPENED_SHARE, is_over, is_under
 from s1.generate.methods.registry import method_of
 from s1.records import AnswerEnd, Ending, Outcome, ScoreRow
 
-CAPPED_SHARE = 0.01  # of the answers that budget.answer_tokens may cut
-CAPPED_ANSWERS = 1  # however few there are
+CAPPED_SHARE = 0.01  # share of answers that budget.answer_tokens may cut
+CAPPED_ANSWERS = 1  # number that it may always cut
 
 
 @dataclass(frozen=True)
 class Audit:
-    """Counts and shares over all traces of a point; `problems` is empty exactly if it is valid."""
+    """Counts and shares over all traces of a point, which is valid if `problems` is empty."""
 
     request: ComputeRequest
     traces: int
@@ -41,14 +41,14 @@ class Audit:
     no_answer_share: float
     cut_by_cap: int  # traces whose answer budget.answer_tokens cut
     cut_by_context: int  # traces whose answer the end of the context cut
-    answers_cut_share: float  # both
-    thinks_on_share: float  # traces whose answer opens the thinking again
+    answers_cut_share: float  # by cap or context
+    thinks_on_share: float  # traces whose answer reopens the thinking
     mean_thinks_on_tokens: float  # over all traces
-    accuracy_if_cut_were_right: float  # every cut answer taken as right
+    accuracy_if_cut_were_right: float  # counts every cut answer as right
     over_budget: int  # traces, must be 0
-    under_minimum: int  # traces that ended short of the minimum uncapped, must be 0
+    under_minimum: int  # uncapped traces that ended below the minimum, must be 0
     problems: list[str]
-    unmet: list[str]  # to be said, and no reason to call the point invalid
+    unmet: list[str]  # reported, but the point stays valid
 
     @property
     def valid(self) -> bool:
@@ -56,12 +56,12 @@ class Audit:
 
     @property
     def waits_happened(self) -> bool:
-        """At least half of the traces got every Wait that was asked."""
+        """Whether at least half of the traces got every requested Wait."""
         return self.all_waits_share is None or self.all_waits_share >= HAPPENED_SHARE
 
 
 def audit(scores: Sequence[ScoreRow], request: ComputeRequest) -> Audit:
-    """Hold every trace against what was requested. Raises ConfigError for a request of no method."""
+    """Check every trace against the request. Raises ConfigError if no method serves the request."""
     method, budget, traces = method_of(request), request.budget, len(scores)
 
     def count(test: Callable[[ScoreRow], bool]) -> int:
@@ -90,7 +90,7 @@ def audit(scores: Sequence[ScoreRow], request: ComputeRequest) -> Audit:
 
 
 def label_as_measured(request: ComputeRequest, found: Audit) -> str:
-    """A point in a few words that claim nothing that mostly did not happen: "Wait x3 asked, x1.0 happened"."""
+    """Short label of a point that claims only what mostly happened: "Wait x3 asked, x1.0 happened"."""
     return method_of(request).label_as_measured(request, found)
 
 

@@ -1,13 +1,14 @@
-"""The seam to whatever runs the model: token ids in, token ids out. An engine knows no policy, tokenizer or question.
+"""The interface of inference engines: token ids in, token ids out. An engine knows no policy, tokenizer or question.
 
-Continuous: `add` never waits; each `step` advances all open requests and returns what they wrote, so nobody waits for
-the slowest trace of a round. An open request is heard of about every `PORTION_TOKENS` tokens, and when it ends.
+Batching is continuous: `add` never blocks, and each `step` advances all open requests and returns their new tokens, so
+no trace waits for the slowest one of a batch. An open request emits a `Delta` about every `DELTA_TOKENS` tokens, and
+one when it ends.
 
-A stream that is cut and continued is asked for as one whose last `already` prompt tokens were sampled before: a stop
-may have begun in them. Where the engine can, the token at absolute position p of a request with seed s is a pure
-function of (logits, s, p), and the continued stream draws what the uncut one would have drawn (`seeds_positions`).
-Where it cannot (vLLM on CPU), the seed of each request is derived from s and its position: reproducible, as long as the
-same requests are made.
+A request that continues a cut stream says how many of its last prompt tokens were sampled before (`already_sampled`),
+because a stop sequence may have started in them. Where the engine supports it (`seeds_positions`), the token at
+absolute position p of a request with seed s is a pure function of (logits, s, p), so the continued stream draws the
+same tokens as an uncut one. Where it does not (vLLM on CPU), the seed of each request is derived from s and its
+position: the result is reproducible as long as the same requests are made.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ DELTA_TOKENS = 16
 
 
 class EngineError(SweepError, RuntimeError):
-    """A request that the engine cannot serve."""
+    """The engine cannot serve a request."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,22 @@ class GenerationRequest:
     forbid_stop_first: bool  # mask the first id of every stop at the first position
     sampling: Sampling
     seed: int
-    already: int = 0  # of the prompt's last tokens: sampled in this stream before
+    already_sampled: int = 0  # how many of the last prompt tokens were sampled in this stream before
 
     def stop_after(self, written: Sequence[int]) -> tuple[int, ...] | None:
-        """The longest stop sequence that the stream ends in, once it goes on with `written`, not empty."""
+        """The longest stop sequence at the end of the stream plus `written`, which must not be empty; None: no stop."""
         candidates = self._stops_by_last_id.get(written[-1], ())
         if not candidates:
             return None
         longest = len(candidates[0])
-        before = self.prompt_ids[len(self.prompt_ids) - min(self.already, longest) :]
+        before = self.prompt_ids[len(self.prompt_ids) - min(self.already_sampled, longest) :]
         tail = (*before, *written[-longest:])
         return next((stop for stop in candidates if tail[-len(stop) :] == stop), None)
 
     @cached_property
     def _stops_by_last_id(self) -> dict[int, list[tuple[int, ...]]]:
-        """Longest first; looked into for every token, and a thinking format in plain text has a hundred spellings."""
+        """Longest first. Indexed because every token is looked up, and a plain-text thinking format has a hundred
+        spellings."""
         stops: dict[int, list[tuple[int, ...]]] = {}
         for stop in sorted(self.stop_ids, key=len, reverse=True):
             stops.setdefault(stop[-1], []).append(stop)
@@ -71,16 +73,16 @@ class GenerationRequest:
 @dataclass(frozen=True)
 class RequestEnd:
     stop: tuple[int, ...] | None  # the stop sequence; None: max_tokens reached
-    cached_tokens: int = 0  # of the prompt: those whose keys and values the engine still had
+    cached_tokens: int = 0  # prompt tokens whose keys and values were still in the engine's cache
 
 
 @dataclass(frozen=True)
 class Delta:
-    """What an open request wrote since its last portion."""
+    """Tokens that an open request sampled since its previous delta."""
 
-    request: GenerationRequest  # the very object that was added
-    ids: tuple[int, ...]  # all that was sampled, the stop sequence included
-    end: RequestEnd | None = None  # None: it goes on
+    request: GenerationRequest  # the same object that was added
+    ids: tuple[int, ...]  # every sampled token, the stop sequence included
+    end: RequestEnd | None = None  # None: the request is still open
 
 
 @dataclass(frozen=True)
@@ -91,31 +93,34 @@ class Completion:
 
 @dataclass
 class OpenRequest:
-    """An open request, as an engine of ours keeps it: what was written, and how much of that was told."""
+    """State of an open request in our engines: the sampled tokens, and how many of them were emitted."""
 
     request: GenerationRequest
     cached_tokens: int = 0
     ids: list[int] = field(default_factory=list)
-    told: int = 0
+    emitted: int = 0  # of `ids`
 
     def write(self, tokens: Sequence[int]) -> Delta | None:
-        """Append what was sampled, a stop at its end at most; what there is to tell: the end, or PORTION_TOKENS."""
+        """Append sampled tokens, which may contain a stop only at their end.
+
+        Returns a Delta if the request ends or DELTA_TOKENS are pending, otherwise None.
+        """
         self.ids.extend(tokens)
         stop = self.request.stop_after(self.ids)
         is_over = stop is not None or len(self.ids) == self.request.max_tokens
-        if not is_over and len(self.ids) - self.told < DELTA_TOKENS:
+        if not is_over and len(self.ids) - self.emitted < DELTA_TOKENS:
             return None
-        untold, self.told = tuple(self.ids[self.told :]), len(self.ids)
-        return Delta(self.request, untold, RequestEnd(stop, self.cached_tokens) if is_over else None)
+        new_ids, self.emitted = tuple(self.ids[self.emitted :]), len(self.ids)
+        return Delta(self.request, new_ids, RequestEnd(stop, self.cached_tokens) if is_over else None)
 
 
 class Engine(Protocol):
     def add(self, request: GenerationRequest) -> None:
-        """Queue a request. Raises EngineError for one that `refuse_unservable` names."""
+        """Queue a request. Raises EngineError if `refuse_unservable` rejects it."""
         ...
 
     def step(self) -> list[Delta]:
-        """Advance all open requests; what they wrote, or [] while work goes on unheard. Returns at once if idle."""
+        """Advance all open requests and return their new deltas; [] if none is due. Returns at once if idle."""
         ...
 
     @property
@@ -125,51 +130,51 @@ class Engine(Protocol):
 
     @property
     def vocabulary(self) -> int:
-        """How many ids the model knows; those of a padded embedding count, for the model may sample them."""
+        """Number of token ids. Padding of the embedding matrix counts, because the model may sample those ids."""
         ...
 
     @property
     def context_tokens(self) -> int:
-        """The most tokens of a prompt and its completion together."""
+        """Maximum tokens of a prompt and its completion together."""
         ...
 
     @property
     def seeds_positions(self) -> bool:
-        """What is drawn at a position depends on the seed and the position, not on where a request began."""
+        """Whether the draw at a position depends only on seed and position, not on where the request started."""
         ...
 
     @property
     def kernels(self) -> Mapping[str, str]:
-        """What decides its roundings besides library versions, dtype and kind of device: processor, attention."""
+        """What decides numerics besides library versions, dtype and kind of device: processor, attention kernels."""
         ...
 
     def close(self) -> None:
-        """Give back processes and memory."""
+        """Release processes and memory."""
         ...
 
 
-def completion(portions: Sequence[Delta]) -> Completion:
-    """What the portions of one request add up to; the last one must be its end."""
-    ids, end = tuple(chain.from_iterable(portion.ids for portion in portions)), portions[-1].end
+def completion(deltas: Sequence[Delta]) -> Completion:
+    """Join all deltas of one request. Raises EngineError if the last one does not end it."""
+    ids, end = tuple(chain.from_iterable(delta.ids for delta in deltas)), deltas[-1].end
     if end is None:
-        raise EngineError("portions: the last one is not the end of its request. Step the engine until it is idle.")
+        raise EngineError("deltas: the last one does not end its request. Step the engine until it is idle.")
     return Completion(ids, None) if end.stop is None else Completion(ids[: max(0, len(ids) - len(end.stop))], end.stop)
 
 
 def position_bits(seed: int, position: int) -> int:
-    """64 random bits that depend on these two alone, the same on every machine."""
+    """64 pseudo-random bits from seed and position, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(f"{seed} {position}".encode("ascii"), digest_size=8).digest(), "big")
 
 
 def refuse_unservable(request: GenerationRequest, vocabulary: int, context_tokens: int) -> None:
-    """Raises EngineError for what no engine can serve: nothing to continue, unknown ids, or an overfull context."""
+    """Raise EngineError for a request no engine can serve: no prompt, unknown ids, or more than the context holds."""
     prompt_tokens = len(request.prompt_ids)
     if prompt_tokens == 0:
         raise EngineError("prompt_ids (): empty. Give at least one token to continue.")
     if request.max_tokens <= 0:
         raise EngineError(f"max_tokens {request.max_tokens}: not positive. Ask for at least one token.")
     if () in request.stop_ids:
-        raise EngineError("stop_ids (): an empty stop sequence is everywhere. Leave it out.")
+        raise EngineError("stop_ids (): an empty stop sequence matches everywhere. Leave it out.")
     outside = [token for token in request.prompt_ids if not 0 <= token < vocabulary]
     if outside:
         raise EngineError(
@@ -177,6 +182,6 @@ def refuse_unservable(request: GenerationRequest, vocabulary: int, context_token
         )
     if prompt_tokens + request.max_tokens > context_tokens:
         raise EngineError(
-            f"max_tokens {request.max_tokens}: with {prompt_tokens} prompt tokens above the context of"
+            f"max_tokens {request.max_tokens}: with {prompt_tokens} prompt tokens it exceeds the context of"
             f" {context_tokens}. Ask for at most {context_tokens - prompt_tokens}."
         )

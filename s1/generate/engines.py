@@ -1,9 +1,9 @@
-"""The doorway to engines: which one a config names, on how many devices, and the fingerprint of its numerics.
+"""Open the configured engine on one or more groups of devices, and fingerprint its numerics.
 
-A fingerprint is all that decides which tokens an engine writes, besides the model and the request: what the config says
-(kind, dtype, kind of device, tensor parallelism), the versions of the libraries, and the kernels they chose on this
-machine. The first two are known when a sweep is planned and are part of the key of the answers. The third is known to
-the worker alone: it names the directory of the traces (s1/generate/traces.py), and the report tells it.
+A fingerprint is everything besides the model and the request that decides which tokens an engine samples: the config
+(kind, dtype, kind of device, tensor parallelism), library versions, and the kernels chosen on this machine. The first
+two are known when a sweep is planned and are part of the key of the traces. Kernels are known only at run time: they
+select the directory of the continuation store (s1/generate/traces.py) and are listed in the report.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ LIBRARIES = {EngineKind.TRANSFORMERS: ("transformers", "torch"), EngineKind.VLLM
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What decides an engine's tokens."""
+    """Everything that decides an engine's numerics."""
 
     config: EngineConfig
     libraries: Mapping[str, str | None]
     kernels: Mapping[str, str]
 
     def flat(self) -> dict[str, Json]:
-        """One level of names and values, as it is stored and shown."""
+        """Flat names and values, as stored in engine.json and shown in the report."""
         config = canonical_fields(self.config)
         return {"engine": config.pop("kind"), **self.libraries, **config, **self.kernels}
 
@@ -45,7 +45,7 @@ class Fingerprint:
         return key_of(self.flat())
 
     def write(self, directory: Path) -> None:
-        """Leave engine.json beside what the engine wrote."""
+        """Write engine.json next to the engine's output."""
         aside = directory / f".{ENGINE_FILE}.{os.getpid()}"
         aside.write_text(json.dumps(self.flat(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         place = directory / ENGINE_FILE
@@ -55,33 +55,33 @@ class Fingerprint:
 
 
 def read_engine(directory: Path) -> dict[str, Json]:
-    """The engine.json of a directory, as `flat` made it."""
+    """Read the engine.json of a directory, as returned by `Fingerprint.flat`."""
     return json.loads((directory / ENGINE_FILE).read_text(encoding="utf-8"))
 
 
 def engine_text(flat: Mapping[str, Json]) -> str:
-    """A fingerprint in one line: "vllm (vllm 0.32.0, torch 2.13.0, dtype float32, ...)"."""
+    """Format a fingerprint as one line: "vllm (vllm 0.32.0, torch 2.13.0, dtype float32, ...)"."""
     rest = ", ".join(f"{name} {value}" for name, value in flat.items() if name != "engine")
     return f"{flat['engine']} ({rest})"
 
 
 def installed(kind: EngineKind) -> dict[str, str | None]:
-    """Versions of the libraries that an engine computes with, read without importing them; None: not there."""
+    """Versions of an engine's libraries, read without importing them; None: not installed."""
     return {library: _version(library) for library in LIBRARIES[kind]}
 
 
 def missing_libraries(config: EngineConfig) -> list[str]:
-    """What an engine needs and this environment has not, a line each."""
-    mend = "`make vllm`" if config.device == "cpu" else "pip install '.[vllm]'"
+    """List libraries that the engine needs and this environment lacks, one message each."""
+    install = "`make vllm`" if config.device == "cpu" else "pip install '.[vllm]'"
     return [
-        f"{library}: not installed, and engine={config.kind.value} computes with it. Install it: {mend} (README)."
+        f"{library}: not installed, but engine={config.kind.value} needs it. Install it: {install} (README)."
         for library, here in installed(config.kind).items()
         if here is None
     ]
 
 
 def require_planned(kind: EngineKind, planned: Mapping[str, str | None]) -> None:
-    """Raises ConfigError unless this environment has the versions that are part of the answers' identity."""
+    """Raise ConfigError unless this environment has the library versions that are part of the traces' key."""
     for library, here in installed(kind).items():
         if here is None or here != planned[library]:
             raise ConfigError(
@@ -91,7 +91,7 @@ def require_planned(kind: EngineKind, planned: Mapping[str, str | None]) -> None
 
 
 def open_engine(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> Engine:
-    """Load the model; settings: data_parallel, and those of the engine (conf/machine). Raises ConfigError."""
+    """Load the model. Settings: data_parallel, and those of the engine (conf/machine). Raises ConfigError."""
     load = partial(load_one, location, config, settings)
     replicas = int(settings["data_parallel"])
     if replicas == 1:
@@ -103,7 +103,7 @@ def open_engine(location: Location, config: EngineConfig, settings: Mapping[str,
 
 
 def load_one(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> Engine:
-    """One engine in this process; heavy libraries are imported here."""
+    """Load one engine in this process. Heavy libraries are imported here."""
     if config.kind is EngineKind.VLLM:
         from s1.generate import vllm_engine
 
@@ -114,22 +114,22 @@ def load_one(location: Location, config: EngineConfig, settings: Mapping[str, An
 
 
 def device_groups(visible: str | None, replicas: int, devices_each: int) -> list[str]:
-    """CUDA_VISIBLE_DEVICES of each replica, out of that of this process (None: numbered from 0). Raises ConfigError."""
+    """Split this process's CUDA_VISIBLE_DEVICES (None: count from 0) among replicas. Raises ConfigError if too few."""
     count = replicas * devices_each
     devices = [str(number) for number in range(count)] if visible is None else visible.replace(" ", "").split(",")
     if len(devices) < count:
         raise ConfigError(
             f"CUDA_VISIBLE_DEVICES {visible!r}: tensor_parallel {devices_each} x data_parallel {replicas} need {count}"
-            " devices. Lower one of them, or ask for more."
+            " devices. Lower one of them, or request more GPUs."
         )
     return [",".join(devices[first : first + devices_each]) for first in range(0, count, devices_each)]
 
 
 @cache
 def _version(library: str) -> str | None:
-    """Without the local part, which tells a build for CPUs from one for CUDA: the device is in the config.
+    """Version without the local part (`+cpu`, `+cu126`), because the config already names the device.
 
-    Read once: every point of a sweep asks.
+    Cached, because every point of a sweep asks for it.
     """
     for distribution in DISTRIBUTIONS[library]:
         try:

@@ -1,18 +1,18 @@
-"""Data parallelism: the same engine several times, each in a process with devices of its own, as one engine.
+"""Data parallelism: several copies of an engine, each in its own process on its own devices, behind one Engine.
 
-All requests of one seed go to one replica: they continue each other's texts, whose keys and values lie there. A seed
-that is new goes to the replica with the fewest open requests. The replica a request meets changes no token that the
-engine itself would not change: they are the same model on the same kind of device.
+All requests of one seed go to one replica, because they continue each other's texts and the keys and values are cached
+there. A new seed goes to the replica with the fewest open requests. The choice of replica changes no token: all run the
+same model on the same kind of device.
 
-    parent -> child   Request, numbered as they come; the pipe closed: end
-    child -> parent   Hello once, then lists of (number, ids, End or None); a str: the error it died of
+    parent -> child   GenerationRequest, numbered by arrival; a closed pipe means: exit
+    child -> parent   ReplicaInfo once, then lists of (number, ids, RequestEnd or None); a str is a fatal error
 
-A replica reads its pipe in a thread of its own, so that the parent never waits for room in it while the replica waits
-for room in the other direction.
+A replica reads its pipe in a separate thread. Otherwise parent and replica could each block on a full pipe while
+waiting for the other to read.
 
-Replicas end with their parent, however it dies and whatever they are doing: a run that begins again must not meet
-their memory on its devices. On Linux the kernel kills them, also in the midst of a long call that lets no thread run;
-elsewhere a thread of theirs waits for the parent's end.
+Replicas exit with their parent, however it dies and whatever they are doing: a restarted run must not find their memory
+still allocated on its devices. On Linux the kernel kills them, even during a long call that blocks all Python threads;
+elsewhere a thread waits for the parent to exit.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from typing import Any
 from s1.generate.engine import Delta, Engine, EngineError, GenerationRequest, refuse_unservable
 
 END_GRACE_S = 10.0
-PR_SET_PDEATHSIG = 1  # of prctl(2)
+PR_SET_PDEATHSIG = 1  # option of prctl(2)
 
 
 @dataclass(frozen=True)
-class Hello:
-    """What a replica says once its model is loaded."""
+class ReplicaInfo:
+    """Properties of a replica's engine, sent once its model is loaded."""
 
     vocabulary: int
     context_tokens: int
@@ -56,13 +56,16 @@ class _Replica:
 
 
 class Replicas:
-    """`devices[i]` is what replica i sees as CUDA_VISIBLE_DEVICES; `load` must be importable by name."""
+    """An Engine over several processes.
+
+    `devices[i]` is the CUDA_VISIBLE_DEVICES of replica i; `load` must be picklable, so importable by name.
+    """
 
     def __init__(self, load: Callable[[], Engine], devices: Sequence[str]) -> None:
         context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
-        self._homes: dict[int, _Replica] = {}  # by seed
+        self._replica_by_seed: dict[int, _Replica] = {}  # seeds stay with their replica
         self._replicas: list[_Replica] = []
-        with ExitStack() as unless_all_load:  # what is left loading would keep this process from its end
+        with ExitStack() as unless_all_load:  # a replica still loading would keep this process from exiting
             unless_all_load.callback(self.close, grace_s=0)
             for visible in devices:
                 ours, theirs = context.Pipe()
@@ -70,59 +73,59 @@ class Replicas:
                 process.start()
                 theirs.close()
                 self._replicas.append(_Replica(process, ours))
-            hello = self._hello()
+            info = self._receive_infos()
             unless_all_load.pop_all()
-        self.vocabulary = hello.vocabulary
-        self.context_tokens = hello.context_tokens
-        self.seeds_positions = hello.seeds_positions
-        self.kernels = hello.kernels
+        self.vocabulary = info.vocabulary
+        self.context_tokens = info.context_tokens
+        self.seeds_positions = info.seeds_positions
+        self.kernels = info.kernels
 
     def add(self, request: GenerationRequest) -> None:
         refuse_unservable(request, self.vocabulary, self.context_tokens)
-        if request.seed not in self._homes:
-            self._homes[request.seed] = min(self._replicas, key=lambda each: len(each.open))
-        home = self._homes[request.seed]
-        home.open[home.added] = request
-        home.added += 1
+        if request.seed not in self._replica_by_seed:
+            self._replica_by_seed[request.seed] = min(self._replicas, key=lambda each: len(each.open))
+        replica = self._replica_by_seed[request.seed]
+        replica.open[replica.added] = request
+        replica.added += 1
         try:
-            home.connection.send(request)
-        except OSError:  # it is gone, and may have said why
+            replica.connection.send(request)
+        except OSError:  # the replica is gone and may have sent its error: read until _receive raises
             while True:
-                self._receive(home)
+                self._receive(replica)
 
     def step(self) -> list[Delta]:
-        """Wait until some replica has something to tell."""
+        """Block until at least one replica has sent deltas."""
         busy: dict[object, _Replica] = {each.connection: each for each in self._replicas if each.open}
-        heard = wait([each.connection for each in busy.values()]) if busy else []
-        return [portion for connection in heard for portion in self._heard(busy[connection])]
+        ready = wait([each.connection for each in busy.values()]) if busy else []
+        return [delta for connection in ready for delta in self._receive_deltas(busy[connection])]
 
     @property
     def is_idle(self) -> bool:
         return not any(each.open for each in self._replicas)
 
     def close(self, grace_s: float = END_GRACE_S) -> None:
-        """End all replicas, by force if one does not answer."""
+        """Stop all replicas; kill those that have not exited after `grace_s`."""
         for each in self._replicas:
-            each.connection.close()  # its next word with us ends it
+            each.connection.close()  # a replica exits at its next read or write
         for each in self._replicas:
             each.process.join(grace_s)
             if each.process.is_alive():
                 each.process.kill()
                 each.process.join()
 
-    def _hello(self) -> Hello:
-        """What all of them say, once all are there."""
-        first, *others = hellos = [self._receive(each) for each in self._replicas]
+    def _receive_infos(self) -> ReplicaInfo:
+        """Wait for all replicas to load. Raises EngineError if they differ."""
+        first, *others = infos = [self._receive(each) for each in self._replicas]
         if any(each != first for each in others):
-            raise EngineError(f"replicas {hellos}: not alike. Give all copies of a model the same kind of device.")
+            raise EngineError(f"replicas {infos}: not the same. Give all copies of a model the same kind of device.")
         return first
 
-    def _heard(self, replica: _Replica) -> list[Delta]:
-        told = self._receive(replica)
-        portions = [Delta(replica.open[number], ids, end) for number, ids, end in told]
-        for number in (number for number, _, end in told if end):
+    def _receive_deltas(self, replica: _Replica) -> list[Delta]:
+        received = self._receive(replica)
+        deltas = [Delta(replica.open[number], ids, end) for number, ids, end in received]
+        for number in (number for number, _, end in received if end):
             del replica.open[number]
-        return portions
+        return deltas
 
     def _receive(self, replica: _Replica) -> Any:
         try:
@@ -132,16 +135,16 @@ class Replicas:
             message = f"ended with status {replica.process.exitcode}"
         if isinstance(message, str):
             self.close()
-            raise EngineError(f"replica {self._replicas.index(replica)}: {message}. Look into the log above.")
+            raise EngineError(f"replica {self._replicas.index(replica)}: {message}. See the log above.")
         return message
 
 
 @dataclass(frozen=True)
 class _Parent:
-    """Whom a replica must not outlive."""
+    """The process that a replica must not outlive."""
 
     process: int
-    is_main_thread: bool  # that started it: the kernel's signal comes when the starting *thread* ends
+    is_main_thread: bool  # whether it starts replicas: the kernel signals when the starting *thread* ends
 
 
 def _parent() -> _Parent:
@@ -149,11 +152,11 @@ def _parent() -> _Parent:
 
 
 def _end_with(parent: _Parent) -> None:
-    """End this process once its parent has ended; at once if it has already."""
+    """Exit when the parent exits; immediately if it already has."""
     if sys.platform == "linux" and parent.is_main_thread:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     threading.Thread(target=_end_after_parent, daemon=True).start()
-    if os.getppid() != parent.process:  # it ended before the kernel was asked
+    if os.getppid() != parent.process:  # the parent exited before prctl took effect
         os._exit(1)
 
 
@@ -165,23 +168,23 @@ def _end_after_parent() -> None:
 
 
 def _serve(connection: Connection, load: Callable[[], Engine], visible: str, parent: _Parent) -> None:
-    """The life of a replica."""
+    """Main function of a replica process."""
     _end_with(parent)
-    os.environ["CUDA_VISIBLE_DEVICES"] = visible  # before anything asks CUDA
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible  # before anything initializes CUDA
     try:
         with closing(load()) as engine:
-            hello = Hello(engine.vocabulary, engine.context_tokens, engine.seeds_positions, dict(engine.kernels))
-            connection.send(hello)
-            _answer(connection, engine)
+            info = ReplicaInfo(engine.vocabulary, engine.context_tokens, engine.seeds_positions, dict(engine.kernels))
+            connection.send(info)
+            _serve_requests(connection, engine)
     except (BrokenPipeError, ConnectionResetError):
         return  # the parent is gone
-    except Exception as error:  # the process boundary: the parent is told, the log has the rest
+    except Exception as error:  # process boundary: the parent gets the message, the log the traceback
         connection.send(f"{type(error).__name__}: {error}")
         raise
 
 
-def _answer(connection: Connection, engine: Engine) -> None:
-    """Take requests as they come, tell portions as they come; until the parent closes."""
+def _serve_requests(connection: Connection, engine: Engine) -> None:
+    """Receive requests and send deltas until the parent closes the pipe."""
     arrived: queue.SimpleQueue[GenerationRequest | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(connection, arrived), daemon=True).start()
     open_requests: dict[int, tuple[int, GenerationRequest]] = {}  # number and request, by identity
@@ -194,16 +197,16 @@ def _answer(connection: Connection, engine: Engine) -> None:
             open_requests[id(request)] = (added, request)
             added += 1
             engine.add(request)
-        portions = engine.step()
-        if portions:
-            connection.send([(open_requests[id(each.request)][0], each.ids, each.end) for each in portions])
-        for portion in portions:
-            if portion.end:
-                del open_requests[id(portion.request)]
+        deltas = engine.step()
+        if deltas:
+            connection.send([(open_requests[id(each.request)][0], each.ids, each.end) for each in deltas])
+        for delta in deltas:
+            if delta.end:
+                del open_requests[id(delta.request)]
 
 
 def _read(connection: Connection, arrived: queue.SimpleQueue[GenerationRequest | None]) -> None:
-    """Requests into the queue, None once the parent has closed or is gone."""
+    """Put received requests into the queue; put None once the parent has closed the pipe or is gone."""
     try:
         while True:
             arrived.put(connection.recv())

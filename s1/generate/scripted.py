@@ -1,7 +1,7 @@
-"""An engine whose model is a function: the double at the engine seam, for tests and for rehearsals without a model.
+"""An engine whose model is a Python function, for tests and dry runs without a model.
 
-It honours everything a real engine does: stops of any length, a forbidden first stop, refusals. One `step` advances
-each open request by one token.
+It supports everything a real engine does: stops of any length, a forbidden first stop, refused requests. One `step`
+advances each open request by one token.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Script: TypeAlias = Callable[[Sequence[int], GenerationRequest, frozenset[int]],
 
 
 class ScriptedEngine:
-    """`script(ids_so_far, request, forbidden_ids)` names the next token; `ids_so_far` begins with the prompt."""
+    """`script(ids_so_far, request, forbidden_ids)` returns the next token; `ids_so_far` begins with the prompt."""
 
     def __init__(self, script: Script, vocabulary: int, context_tokens: int) -> None:
         self._script = script
@@ -24,7 +24,7 @@ class ScriptedEngine:
         self.seeds_positions = True
         self.kernels: Mapping[str, str] = {"processor": "none"}
         self._open: list[OpenRequest] = []
-        self.requests: list[GenerationRequest] = []  # all that were ever added
+        self.requests: list[GenerationRequest] = []  # every request that was added
 
     def add(self, request: GenerationRequest) -> None:
         refuse_unservable(request, self.vocabulary, self.context_tokens)
@@ -32,10 +32,10 @@ class ScriptedEngine:
         self._open.append(OpenRequest(request))
 
     def step(self) -> list[Delta]:
-        portions = [portion for each in self._open if (portion := each.write([self._next(each)]))]
-        over = {id(portion.request) for portion in portions if portion.end}
-        self._open = [each for each in self._open if id(each.request) not in over]
-        return portions
+        deltas = [delta for each in self._open if (delta := each.write([self._next(each)]))]
+        ended = {id(delta.request) for delta in deltas if delta.end}
+        self._open = [each for each in self._open if id(each.request) not in ended]
+        return deltas
 
     @property
     def is_idle(self) -> bool:

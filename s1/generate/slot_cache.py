@@ -1,13 +1,13 @@
-"""Keys and values of all slots of the transformers engine, and the texts they stand for.
+"""Key-value cache of the transformers engine, with the token ids that each slot holds.
 
     per layer   keys, values [slots, length, heads, dim]
-    texts       [slots, length]: the token whose keys and values lie there, EMPTY where none do
+    texts       [slots, length]: the token whose keys and values are stored there, EMPTY if none
 
-The length grows by doubling, and the slots become fewer where they would exceed the memory that is allowed. A slot
-keeps its text after its request has left, so a later prompt that begins alike copies that part instead of reading it
-again: a forced answer after a thinking prefix, a continuation after "Wait".
-It stands in for a transformers `Cache`: the model calls `update` in each layer and needs no more of it, because the
-engine hands over positions and a finished mask.
+The length grows by doubling, and the number of slots shrinks to stay within the memory limit. A slot keeps its text
+after its request has ended, so a later prompt with the same prefix copies it instead of computing it again: a forced
+answer after a thinking prefix, a continuation after "Wait".
+It replaces a transformers `Cache`. The model only calls `update` in each layer, because the engine passes positions and
+a complete mask.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EMPTY = -1
 
 
 class SlotCache:
-    """Room for at most `slots` texts and `tokens` tokens over all of them."""
+    """Holds at most `slots` texts and `tokens` tokens in total."""
 
     def __init__(self, layers: int, slots: int, tokens: int, device: torch.device) -> None:
         self._slots = slots
@@ -35,11 +35,11 @@ class SlotCache:
         self._places: tuple[torch.Tensor, torch.Tensor] = (self._texts, self._texts)
 
     def slots_for(self, length: int) -> int:
-        """How many texts there is room for if one of them reaches this length; at least one."""
+        """Number of texts that fit if one of them reaches this length; at least one."""
         return self._slots_of(self._grown(length))
 
     def reserve(self, length: int) -> None:
-        """Make every slot so long, at the price of the last slots."""
+        """Grow every slot to this length, dropping the last slots if memory requires it."""
         grown = self._grown(length)
         if grown == self._texts.shape[1]:
             return
@@ -49,7 +49,7 @@ class SlotCache:
             side[:] = [None if held is None else _resized(held, shape, 0) for held in side]
 
     def aim(self, first: int, ids: torch.Tensor, positions: torch.Tensor, visible: int) -> None:
-        """The next pass feeds `ids` to the slots from `first` on, at `positions`, both [rows, queries]."""
+        """Set where the next forward pass writes: `ids` at `positions`, both [rows, queries], in slots from `first`."""
         rows = torch.arange(first, first + len(ids), device=ids.device)
         self._window, self._visible = slice(first, first + len(ids)), visible
         self._places = (rows[:, None], positions)
@@ -58,14 +58,14 @@ class SlotCache:
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store [rows, heads, queries, dim]; returns what the rows hold by now, [rows, heads, visible, dim]."""
+        """Store [rows, heads, queries, dim]; return everything the rows now hold, [rows, heads, visible, dim]."""
         return self._put(self._keys, layer_idx, key_states), self._put(self._values, layer_idx, value_states)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return self._visible
 
     def longest_prefix(self, ids: Sequence[int]) -> tuple[int, int]:
-        """(slot, tokens) of the slot that holds most of the beginning of `ids`."""
+        """Find the slot with the longest common prefix with `ids`; returns (slot, tokens)."""
         compared = min(len(ids), self._texts.shape[1])
         if compared == 0:
             return 0, 0
@@ -75,7 +75,7 @@ class SlotCache:
         return slot, int(common[slot])
 
     def fill(self, first: int, prefixes: Sequence[tuple[int, int]]) -> None:
-        """Give the slots from `first` on the beginnings (slot, tokens) of others, and nothing else."""
+        """Copy prefixes (slot, tokens) of other slots into the slots from `first` on, and clear the rest of them."""
         targets = list(range(first, first + len(prefixes)))
         sources = [slot for slot, _ in prefixes]
         longest = max(tokens for _, tokens in prefixes)
@@ -86,7 +86,7 @@ class SlotCache:
         self._texts[targets] = self._texts[targets].masked_fill_(beyond, EMPTY)
 
     def swap(self, some: Sequence[int], others: Sequence[int]) -> None:
-        """Exchange slots."""
+        """Swap slots pairwise."""
         to, source = [*some, *others], [*others, *some]
         for held in self._tensors():
             held[to] = held[source]
@@ -114,7 +114,7 @@ class SlotCache:
 
 
 def _resized(held: torch.Tensor, shape: tuple[int, int], fill: int) -> torch.Tensor:
-    """Fewer slots, longer ones."""
+    """Copy into a tensor of fewer, longer slots."""
     resized = held.new_full((*shape, *held.shape[2:]), fill)
     resized[:, : held.shape[1]] = held[: shape[0]]
     return resized

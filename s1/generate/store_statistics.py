@@ -1,8 +1,8 @@
-"""Census of the continuation stores that a batch shares: what they hold, what of it cannot be read, and the repair.
+"""Statistics and repair of the continuation stores that stages share (`sweep store`).
 
-<directory>/continuations/**/*.jsonl      s1/generate/continuations.py; files in one folder are one store
-<directory>/continuations/**/engine.json  what wrote them: a flat mapping, whose key is the name of the folder
-<directory>/redo-<n>/continuations/...    the same, of generations that were made anew
+<directory>/continuations/**/*.jsonl      s1/generate/continuations.py; the files of one folder form one store
+<directory>/continuations/**/engine.json  fingerprint of the engine that wrote them; its key is the folder's name
+<directory>/redo-<n>/continuations/...    the same, for stages that were made again with `redo`
 """
 
 from __future__ import annotations
@@ -22,47 +22,47 @@ NAMED_BY_ENGINE = re.compile(rf"([0-9a-f]{{{KEY_CHARACTERS}}})(-[0-9a-f]+)?")
 
 @dataclass(frozen=True)
 class StoreStatistics:
-    """One store, counted."""
+    """Counts over one store."""
 
     files: int
     streams: int
-    tokens: int  # that a request can be served
-    disagreements: int  # chunks left out because an earlier writer says otherwise
-    lost_lines: dict[Path, int]  # torn or damaged, by file
-    unreadable: dict[Path, str]  # files, and why
+    tokens: int  # usable tokens
+    disagreements: int  # chunks that contradict an earlier writer
+    lost_lines: dict[Path, int]  # torn or damaged lines of each file
+    unreadable: dict[Path, str]  # reason for each unreadable file
 
 
 def shared_statistics(directory: Path) -> SharedReport:
-    """A line for each store and its engine, a fault for each file that cannot be read as a whole."""
+    """Report one line for each store and its engine, and one fault for each damaged file."""
     lines: list[str] = []
     faults: list[str] = []
     for folder, files in _stores(directory).items():
-        census = statistics_of(files)
-        lines.append(f"{folder.relative_to(directory)}: {_told(census)}")
-        for path, lost in census.lost_lines.items():
-            faults.append(f"{path.relative_to(directory)}: {lost} torn or damaged lines, left out by every reader")
-        for path, why in census.unreadable.items():
-            faults.append(f"{path.relative_to(directory)}: {why}, left out by every reader")
+        statistics = statistics_of(files)
+        lines.append(f"{folder.relative_to(directory)}: {_text(statistics)}")
+        for path, lost in statistics.lost_lines.items():
+            faults.append(f"{path.relative_to(directory)}: {lost} torn or damaged lines, ignored by every reader")
+        for path, why in statistics.unreadable.items():
+            faults.append(f"{path.relative_to(directory)}: {why}, ignored by every reader")
         if (folder / MODEL_FILE).exists() and owner_of(folder) is None:
-            faults.append(f"{(folder / MODEL_FILE).relative_to(directory)}: damaged, so nobody uses what lies there")
+            faults.append(f"{(folder / MODEL_FILE).relative_to(directory)}: damaged, so its store is not used")
         if (folder / ENGINE_FILE).exists():
             written_by = _engine(folder)
             place = (folder / ENGINE_FILE).relative_to(directory)
-            (faults if written_by is None else lines).append(written_by or f"{place}: not the fingerprint of an engine")
+            (faults if written_by is None else lines).append(written_by or f"{place}: not a fingerprint of an engine")
     return SharedReport(tuple(lines), tuple(faults))
 
 
 def repair_shared(directory: Path) -> None:
-    """Rewrite files without the lines that nobody can read, each at once; what those held is generated again.
+    """Rewrite files without their damaged lines, each atomically; the lost tokens will be generated again.
 
-    What is no file is set aside, and so is a mark that does not say any more which model's a store is: then it belongs
-    to the first model that asks, as one of an earlier version does.
+    A directory in place of a file is renamed. So is a damaged model.json: the store then belongs to the next model that
+    uses it, like a store of an earlier version.
     """
     for folder, files in _stores(directory).items():
-        census = statistics_of(files)
-        for path in census.lost_lines:
+        statistics = statistics_of(files)
+        for path in statistics.lost_lines:
             _rewrite(path)
-        for path in filter(Path.is_dir, census.unreadable):
+        for path in filter(Path.is_dir, statistics.unreadable):
             path.rename(path.with_suffix(".damaged"))
         if (folder / MODEL_FILE).exists() and owner_of(folder) is None:
             (folder / MODEL_FILE).rename(folder / f"{MODEL_FILE}.damaged")
@@ -71,7 +71,7 @@ def repair_shared(directory: Path) -> None:
 
 
 def statistics_of(files: list[Path]) -> StoreStatistics:
-    """Count the files of one store, joined as a reader joins them."""
+    """Count what a reader of these files, which form one store, would use and reject."""
     chunks: dict[str, list[Chunk]] = {}
     lost: dict[Path, int] = {}
     unreadable: dict[Path, str] = {}
@@ -96,15 +96,15 @@ def _stores(directory: Path) -> dict[Path, list[Path]]:
     return stores
 
 
-def _told(census: StoreStatistics) -> str:
-    told = f"{census.streams:,} streams, {census.tokens:,} tokens in {census.files:,} files"
-    if census.disagreements:
-        told += f"; {census.disagreements:,} chunks left out, their writers disagree with earlier ones"
-    return told
+def _text(statistics: StoreStatistics) -> str:
+    text = f"{statistics.streams:,} streams, {statistics.tokens:,} tokens in {statistics.files:,} files"
+    if statistics.disagreements:
+        text += f"; {statistics.disagreements:,} chunks ignored, because they contradict earlier ones"
+    return text
 
 
 def _engine(folder: Path) -> str | None:
-    """What wrote a store, on one line; None if that cannot be read, or if the folder is not named after it."""
+    """One line about the engine that wrote a store; None if engine.json is damaged or belongs to another folder."""
     named = NAMED_BY_ENGINE.fullmatch(folder.name)
     try:
         flat = read_engine(folder)
@@ -114,7 +114,7 @@ def _engine(folder: Path) -> str | None:
 
 
 def _rewrite(path: Path) -> None:
-    """Its whole lines only; a reader sees the old file or the new one."""
+    """Keep only the valid lines of a file. The replacement is atomic: a reader sees the old file or the new one."""
     aside = path.with_suffix(".aside")
     with path.open("rb") as old, aside.open("wb") as new:
         new.writelines(line for line in old if Chunk.from_line(line))

@@ -1,15 +1,15 @@
-"""A trace: everything generated for one question and sample, as segments of token ids that are never edited.
+"""A trace: everything generated for one question and sample, as immutable segments of token ids; and its policy moves.
 
-Each segment knows which part of the text it belongs to and whether the model sampled it or we forced it. From that
-alone follow the thinking tokens, the suppressed ends, the tokens to pay for, and the exact text that is graded.
+Each segment records which part of the text it belongs to and whether the model sampled it or we forced it. The thinking
+tokens, the suppressed ends, the tokens to pay for and the exact graded text all follow from the segments.
 
     prompt | thinking: SAMPLED ids, FORCED "Wait", SAMPLED ids | delimiter: FORCED end marker | answer: SAMPLED ids
 
-What a policy may decide, and the two pure steps that carry a decision out.
+A policy looks at a trace and decides on a move; two pure functions apply it:
 
-trace --next--> Force | Keep | Sample | Close
-        advance: apply Force and Keep until the policy wants tokens (Sample) or is done (Close)
-        absorb:  append what was sampled for a Sample
+    policy.next(trace) -> Force | Keep | Sample | Close
+    advance: apply Force and Keep until the policy needs tokens (Sample) or is done (Close)
+    absorb:  append the tokens sampled for a Sample
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Segment:
 
     @property
     def sampled_tokens(self) -> int:
-        """What the engine had to produce for it, the stop sequence included."""
+        """Tokens the engine sampled for this segment, the stop sequence included."""
         return len(self.ids) + len(self.ended_by or ()) if self.origin is TokenOrigin.SAMPLED else 0
 
 
@@ -51,11 +51,11 @@ class Segment:
 class Trace:
     prompt_ids: tuple[int, ...]
     segments: tuple[Segment, ...] = ()
-    dropped: tuple[Segment, ...] = ()  # generated and paid for, then left out by `keep_thinking`
+    dropped: tuple[Segment, ...] = ()  # generated and paid for, then cut by `keep_thinking`
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """Prompt and all segments: what the next request continues."""
+        """Prompt and all segments: the prompt of the next request."""
         return tuple(chain(self.prompt_ids, *(segment.ids for segment in self.segments)))
 
     @property
@@ -66,7 +66,7 @@ class Trace:
         return replace(self, segments=(*self.segments, segment))
 
     def keep_thinking(self, tokens: int) -> Trace:
-        """The prefix of this trace that holds its first `tokens` thinking tokens; the rest is kept as `dropped`."""
+        """The prefix of this trace with its first `tokens` thinking tokens; the rest moves to `dropped`."""
         kept: list[Segment] = []
         dropped: list[Segment] = []
         for segment in self.segments:
@@ -92,23 +92,23 @@ class Trace:
 
     @property
     def answer_tokens(self) -> int | None:
-        """None when the model was never asked for an answer, which is not the same as an empty one."""
+        """None if no answer was requested, which differs from an empty answer."""
         answer = self.segments_of(Part.ANSWER)
         return _tokens(answer) if answer else None
 
     @property
     def waits(self) -> int:
-        """Ends of thinking that the model sampled and that were suppressed: thinking follows them."""
+        """Suppressed ends of thinking: the model sampled an end, and more thinking follows it."""
         return sum(segment.ended_by is not None for segment in self.segments_of(Part.THINKING)[:-1])
 
     @property
     def sampled_tokens(self) -> int:
-        """What this trace would cost from scratch."""
+        """Tokens the engine would sample to make this trace from scratch."""
         return sum(segment.sampled_tokens for segment in self.segments + self.dropped)
 
 
-def begun(prompt_ids: tuple[int, ...], opening: tuple[int, ...] = ()) -> Trace:
-    """A trace of nothing but the prompt; with the template's `opening` of the thinking it is thinking already."""
+def new_trace(prompt_ids: tuple[int, ...], opening: tuple[int, ...] = ()) -> Trace:
+    """A trace with only the prompt, and the delimiter that opens the thinking if the chat template writes it."""
     trace = Trace(prompt_ids)
     return trace.append(Segment(opening, Part.DELIMITER, TokenOrigin.FORCED)) if opening else trace
 
@@ -119,7 +119,7 @@ def _tokens(segments: Iterable[Segment]) -> int:
 
 @dataclass(frozen=True)
 class Force:
-    """Append these ids. No ids are a legal force: an unwritten delimiter still divides the parts."""
+    """Append these ids. They may be empty: an unwritten delimiter still separates the parts."""
 
     ids: tuple[int, ...]
     part: Part
@@ -127,14 +127,14 @@ class Force:
 
 @dataclass(frozen=True)
 class Keep:
-    """Go on from the prefix that holds this many thinking tokens."""
+    """Cut the trace to its first `thinking_tokens` thinking tokens."""
 
     thinking_tokens: int
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Let the model continue."""
+    """Sample from the model."""
 
     max_tokens: int  # at least 1, the stop sequence included
     stop_ids: tuple[tuple[int, ...], ...]
@@ -144,7 +144,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Close:
-    """Nothing more to do; `trace` has the ids of the trace that was decided on, each in its part."""
+    """The trace is finished; `trace` has the same ids, each assigned to its part."""
 
     trace: Trace
     ending: Ending
@@ -154,13 +154,13 @@ Move: TypeAlias = "Force | Keep | Sample | Close"
 
 
 class Policy(Protocol):
-    """A pure function of the trace; it never sees an engine, a tokenizer or the store."""
+    """Decides the next move as a pure function of the trace; sees no engine, tokenizer or store."""
 
     def next(self, trace: Trace) -> Move: ...
 
 
 def advance(trace: Trace, policy: Policy) -> tuple[Trace, Sample | Close]:
-    """Apply what the policy forces until it asks for tokens or closes."""
+    """Apply the policy's moves until it requests tokens or closes the trace."""
     while True:
         move = policy.next(trace)
         if isinstance(move, Sample | Close):
@@ -172,5 +172,5 @@ def advance(trace: Trace, policy: Policy) -> tuple[Trace, Sample | Close]:
 
 
 def absorb(trace: Trace, sample: Sample, ids: tuple[int, ...], ended_by: tuple[int, ...] | None) -> Trace:
-    """The trace with what the model wrote."""
+    """Append the sampled tokens to the trace."""
     return trace.append(Segment(ids, sample.part, TokenOrigin.SAMPLED, ended_by))

@@ -1,9 +1,9 @@
-"""The engine on Hugging Face transformers: batched, continuous, the same tokens whatever shares the batch.
+"""The Hugging Face transformers engine: continuous batching, and tokens that do not depend on the rest of the batch.
 
 Each open request owns a slot of a preallocated cache (s1/generate/slot_cache.py). Active slots stay contiguous: a
-finished one changes places with the last. Every row has its own position, so one forward pass advances requests of any
-age. A new prompt takes over what some slot already holds of its beginning; the rest is read without its last token,
-which is the first input of decoding, so all sampling happens in one place.
+finished one is swapped with the last. Every row has its own position, so one forward pass advances requests of any
+age. A new prompt copies the longest prefix that some slot holds. Prefill covers the rest except the last token, which
+is the first input of decoding, so all sampling happens in one place.
 
 Greedy: argmax in float32. Otherwise the token at absolute position p of a request with seed s is drawn by inverse CDF
 from the top-p part of softmax(logits / temperature), with the uniform number blake2b(s, p) / 2^64.
@@ -25,11 +25,11 @@ from s1.generate.slot_cache import SlotCache
 from s1.models.location import Location
 
 FREE_SHARE = 0.8
-READ_TOKENS = 8192  # of prompts in one forward pass, padding included
+PREFILL_TOKENS = 8192  # prompt tokens in one forward pass, padding included
 
 
 def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> TransformersEngine:
-    """The model of a directory or a hub revision; settings: slots, cache_gib (null: what is free of the GPU)."""
+    """Load a directory or a hub revision. Settings: slots, cache_gib (null: free GPU memory). Raises ConfigError."""
     if config.tensor_parallel > 1:
         raise ConfigError(
             f"machine.tensor_parallel {config.tensor_parallel}: transformers runs on one device. Use engine=vllm."
@@ -51,7 +51,7 @@ class _Row(OpenRequest):
 
     @property
     def position(self) -> int:
-        """Of the token that is decided next."""
+        """Absolute position of the next token."""
         return len(self.request.prompt_ids) + len(self.ids)
 
     @property
@@ -61,7 +61,7 @@ class _Row(OpenRequest):
 
 @dataclass(frozen=True)
 class _New:
-    """A request about to be admitted, and the slot that holds the first `held` tokens of its prompt."""
+    """A request to admit, and the slot that holds the first `held` tokens of its prompt."""
 
     request: GenerationRequest
     slot: int
@@ -69,13 +69,13 @@ class _New:
 
 
 class TransformersEngine:
-    """Decoder-only models with full attention: Qwen2, Llama and their like."""
+    """Serves decoder-only models with full attention, such as Qwen2 and Llama."""
 
     def __init__(self, model: PreTrainedModel, slots: int, cache_bytes: int) -> None:
         config = model.config
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:
-            raise ConfigError(f"model layers {sorted(kinds)}: only full attention is served. Choose another model.")
+            raise ConfigError(f"model layers {sorted(kinds)}: only full attention is supported. Choose another model.")
         self._model = model.eval()
         self._device = model.device
         self.vocabulary: int = cast(torch.nn.Embedding, model.get_input_embeddings()).num_embeddings
@@ -100,7 +100,7 @@ class TransformersEngine:
         return not (self._arrived or self._waiting or self._rows)
 
     def close(self) -> None:
-        """Nothing outlives the process."""
+        """Do nothing: the process holds all resources."""
 
     @torch.inference_mode()
     def step(self) -> list[Delta]:
@@ -108,15 +108,15 @@ class TransformersEngine:
         if not self._rows:
             return []
         tokens = self._choose(self._decode())
-        portions = [row.write([token]) for row, token in zip(self._rows, tokens, strict=True)]
-        self._leave([index for index, portion in enumerate(portions) if portion and portion.end])
-        return [portion for portion in portions if portion]
+        deltas = [row.write([token]) for row, token in zip(self._rows, tokens, strict=True)]
+        self._remove([index for index, delta in enumerate(deltas) if delta and delta.end])
+        return [delta for delta in deltas if delta]
 
     def _admit(self) -> None:
-        """Give free slots to waiting requests and read their prompts, similar lengths together.
+        """Give free slots to waiting requests and prefill their prompts, similar lengths together.
 
-        Last come, first served, and the longest prompt of each step first: what continues a text that was just finished
-        still finds it in a slot, and is found there by those that continue a part of it.
+        Last in, first out, and within a step the longest prompt first: so a request that continues a text just finished
+        still finds it in a slot, and requests that continue a shorter part of it find the prefix there too.
         """
         self._waiting += sorted(self._arrived, key=lambda request: len(request.prompt_ids))
         self._arrived.clear()
@@ -124,17 +124,17 @@ class TransformersEngine:
         if not admitted:
             return
         self._cache.reserve(max(map(_most_tokens, admitted)))
-        new = sorted(map(self._with_prefix, admitted), key=_unread, reverse=True)
+        new = sorted(map(self._with_prefix, admitted), key=_uncached, reverse=True)
         first = len(self._rows)
         self._cache.fill(first, [(each.slot, each.held) for each in new])
         self._rows.extend(_Row(each.request, cached_tokens=each.held) for each in new)
-        while new and _unread(new[0]):
-            count = max(1, READ_TOKENS // _unread(new[0]))
-            self._read(first, new[:count])
+        while new and _uncached(new[0]):
+            count = max(1, PREFILL_TOKENS // _uncached(new[0]))
+            self._prefill(first, new[:count])
             first, new = first + count, new[count:]
 
     def _take_waiting(self) -> list[GenerationRequest]:
-        """From the top of the stack, as many as there are slots for, each as long as its request may get."""
+        """Pop as many requests as there are slots for, counting each at its maximum length."""
         taken: list[GenerationRequest] = []
         longest = 0
         while self._waiting:
@@ -148,20 +148,23 @@ class TransformersEngine:
     def _with_prefix(self, request: GenerationRequest) -> _New:
         return _New(request, *self._cache.longest_prefix(request.prompt_ids[:-1]))
 
-    def _read(self, first: int, batch: Sequence[_New]) -> None:
-        """Fill slots with the unread part of prompts; a shorter one repeats its last token in place, to no effect."""
-        queries = range(_unread(batch[0]))
+    def _prefill(self, first: int, batch: Sequence[_New]) -> None:
+        """Prefill the uncached part of prompts. Shorter ones are padded by rewriting their last token in place."""
+        queries = range(_uncached(batch[0]))
         places = [[min(each.held + query, len(each.request.prompt_ids) - 1) for query in queries] for each in batch]
         ids = [[each.request.prompt_ids[place] for place in row] for each, row in zip(batch, places, strict=True)]
         self._forward(first, torch.tensor(ids, device=self._device), torch.tensor(places, device=self._device))
 
     def _decode(self) -> torch.Tensor:
-        """Logits [rows, vocabulary] of the next token of every open request."""
+        """Compute logits [rows, vocabulary] of the next token of every open request."""
         lasts = torch.tensor([[row.last] for row in self._rows], device=self._device)
         return self._forward(0, lasts, torch.tensor([[row.position - 1] for row in self._rows], device=self._device))
 
     def _forward(self, first: int, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Feed `ids` [rows, queries] to the slots from `first` on; logits [rows, vocabulary] of the last query."""
+        """Run `ids` [rows, queries] through the slots from `first` on.
+
+        Returns logits [rows, vocabulary] of the last query.
+        """
         visible = int(positions.max()) + 1
         self._cache.aim(first, ids, positions, visible)
         hidden = torch.arange(visible, device=self._device) > positions[:, None, :, None]  # [rows, 1, queries, visible]
@@ -177,7 +180,7 @@ class TransformersEngine:
         return output.logits[:, -1].float()
 
     def _choose(self, logits: torch.Tensor) -> list[int]:
-        """The next token of each row, from logits [rows, vocabulary]."""
+        """Choose the next token of each row from logits [rows, vocabulary]."""
         for index, row in enumerate(self._rows):
             if row.request.forbid_stop_first and not row.ids:
                 logits[index, list(row.request.forbidden_first)] = -torch.inf
@@ -187,8 +190,8 @@ class TransformersEngine:
             tokens[drawn] = draw(logits[drawn], [self._rows[index] for index in drawn])
         return tokens.tolist()
 
-    def _leave(self, finished: Sequence[int]) -> None:
-        """Close the gaps with the last rows, so that the active ones stay contiguous."""
+    def _remove(self, finished: Sequence[int]) -> None:
+        """Move the last rows into the gaps of finished ones, so that active rows stay contiguous."""
         if not finished:
             return
         kept = len(self._rows) - len(finished)
@@ -203,7 +206,7 @@ class TransformersEngine:
 
 
 def _cache_bytes(cache_gib: float | None, device: torch.device) -> int:
-    """As much as is given, or most of what the weights leave of the GPU; the rest is for activations."""
+    """The configured size, or most of the GPU memory left by the weights; the rest is for activations."""
     if cache_gib is not None:
         return int(cache_gib * 2**30)
     free_bytes, _ = torch.cuda.mem_get_info(device)
@@ -215,19 +218,19 @@ def _most_tokens(request: GenerationRequest) -> int:
 
 
 def _bytes_per_token(model: PreTrainedModel) -> int:
-    """Keys and values of all layers."""
+    """Bytes of the keys and values of one token in all layers."""
     config = model.config
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return 2 * config.num_hidden_layers * config.num_key_value_heads * size * model.dtype.itemsize
 
 
-def _unread(new: _New) -> int:
-    """Prompt tokens to read before decoding begins with the last one."""
+def _uncached(new: _New) -> int:
+    """Prompt tokens to prefill before decoding starts with the last one."""
     return len(new.request.prompt_ids) - 1 - new.held
 
 
 def draw(logits: torch.Tensor, rows: Sequence[_Row]) -> torch.Tensor:
-    """One token per row from the smallest set of likeliest tokens whose probability reaches top_p."""
+    """Draw one token per row from the smallest set of most likely tokens whose total probability reaches top_p."""
     samplings = [row.request.sampling for row in rows]
     per_row = {"dtype": torch.float64, "device": logits.device}
     temperature = torch.tensor([[each.temperature] for each in samplings], **per_row)
@@ -242,12 +245,12 @@ def draw(logits: torch.Tensor, rows: Sequence[_Row]) -> torch.Tensor:
 
 
 def unit(seed: int, position: int) -> float:
-    """The number in [0, 1) that decides the token at a position."""
+    """The uniform number in [0, 1) that decides the token at a position."""
     return position_bits(seed, position) / 2**64
 
 
 def processor(device: torch.device) -> str:
-    """The kind of processor, whose kernels decide the roundings: "NVIDIA H100 80GB HBM3", "CPU AVX2"."""
+    """The kind of processor, whose kernels decide rounding: "NVIDIA H100 80GB HBM3", "CPU AVX2"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else device.type

@@ -1,20 +1,22 @@
-"""The engine on vLLM: continuous batching, paged keys and values, prefixes found again in its cache.
+"""The vLLM engine: continuous batching, paged keys and values, prefix caching.
 
-vLLM steps; whatever finishes is continued at once by a request of its own (a forced answer, the text after "Wait"). Who
-came first goes first, by seed: so a continuation goes before questions not yet begun, finds the blocks of the text it
-continues before others evict them, and where memory runs out the question that was begun last makes room.
+vLLM does the stepping. When a request finishes, the caller continues its text with a new request (a forced answer, the
+text after "Wait"). Requests have priority by the order in which their seeds first arrived. So a continuation runs
+before questions that have not started, finds the cached blocks of its prefix before others evict them, and when memory
+runs out the newest question is preempted.
 
-    stops of several ids    vLLM stops at single ids. It is told the last id of each stop; where the ids before it are
-                            not those of the stop, the request goes on from there: exact, and nothing is in vain
-    a forbidden first stop  one token of its own, with the first ids of all stops masked (`min_tokens` masks stop ids)
-    end of sequence         no id is special but those in `stop_ids`: vLLM gets no tokenizer and no generation config
-    seeds                   vLLM's second model runner draws by (seed, position); its first one (on CPUs) starts a
+    multi-token stops       vLLM stops at single ids. It gets the last id of each stop; if the ids before it do not
+                            complete the stop, the request is resubmitted from there. Exact, and no token is wasted
+    a forbidden first stop  a separate one-token request with the first ids of all stops masked (`min_tokens` masks
+                            stop ids)
+    end of sequence         only the ids in `stop_ids` are special: vLLM gets no tokenizer and no generation config
+    seeds                   vLLM's second model runner draws by (seed, position). Its first one (on CPUs) starts a
                             generator for each request, so there the seed is derived from seed and position
 
-vLLM's own `thinking_token_budget` is not used: it is silently without effect where no reasoning parser is configured.
+We do not use vLLM's `thinking_token_budget`: without a reasoning parser it silently has no effect.
 
-The engine core runs in this process, on a GPU too: there it can be asked for its kernels, and nothing outlives us. Data
-parallelism is ours (s1/generate/replicas.py); the workers of tensor parallelism are vLLM's and end with this process.
+The engine core runs in this process, also on a GPU, so that we can query its kernels and no process outlives us. Data
+parallelism is ours (s1/generate/replicas.py); vLLM starts the tensor-parallel workers, which end with this process.
 """
 
 # vLLM lives in an environment of its own, .venv-vllm.
@@ -43,13 +45,16 @@ if TYPE_CHECKING:
     from vllm import SamplingParams
     from vllm.v1.engine.llm_engine import LLMEngine
 
-CPU_BLOCK_TOKENS = 32  # of the default 128, up to 127 tokens would be read again for each continuation
+CPU_BLOCK_TOKENS = 32  # with the default of 128, each continuation would recompute up to 127 tokens
 
 
 def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> VllmEngine:
-    """Settings: context_tokens, slots, cache_gib (null: what the GPU has left), prefix_caching. Raises ConfigError."""
+    """Load a model. Settings: context_tokens, slots, cache_gib (null: free GPU memory), prefix_caching.
+
+    Raises ConfigError if the model does not fit.
+    """
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the core in this process, see above
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # engine core in this process, see above
     from vllm import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
@@ -66,12 +71,12 @@ def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) 
         kv_cache_memory_bytes=None if cache_gib is None else int(float(cache_gib) * 2**30),
         enable_prefix_caching=bool(settings["prefix_caching"]),
         scheduling_policy="priority",
-        enforce_eager=is_cpu,  # compiling takes a CPU longer than it saves
+        enforce_eager=is_cpu,  # on a CPU, compilation takes longer than it saves
         **({"block_size": CPU_BLOCK_TOKENS} if is_cpu else {}),
     )
     try:
         return VllmEngine(LLMEngine.from_engine_args(arguments))
-    except ValueError as error:  # vLLM's way to say that a model, its cache or a dtype does not fit here
+    except ValueError as error:  # vLLM raises it if the model, its cache or the dtype does not fit
         raise ConfigError(
             f"engine=vllm {location.model}: {str(error).splitlines()[0].rstrip('.')}. If it is too large, give each"
             " copy more GPUs (machine.tensor_parallel) or lower model.context_tokens."
@@ -79,14 +84,14 @@ def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) 
 
 
 class VllmEngine:
-    """Any model that vLLM serves from token ids."""
+    """Serves any model that vLLM can run from token ids."""
 
     def __init__(self, engine: LLMEngine) -> None:
         model = engine.vllm_config.model_config
         self._engine = engine
         self.vocabulary = model.get_vocab_size()
         self._names = itertools.count()
-        self._ranks: dict[int, int] = {}  # of seeds, by arrival
+        self._ranks: dict[int, int] = {}  # of each seed, by arrival
         self._open: dict[str, OpenRequest] = {}
         self.context_tokens = model.max_model_len
         self.seeds_positions = bool(engine.vllm_config.use_v2_model_runner)
@@ -97,8 +102,8 @@ class VllmEngine:
         self._submit(OpenRequest(request))
 
     def step(self) -> list[Delta]:
-        heard = (self._hear(output) for output in (self._engine.step() if self._open else []))
-        return [portion for portion in heard if portion]
+        outputs = self._engine.step() if self._open else []
+        return [delta for delta in map(self._on_output, outputs) if delta]
 
     @property
     def is_idle(self) -> bool:
@@ -108,34 +113,34 @@ class VllmEngine:
         """End the processes of the engine."""
         self._engine.engine_core.shutdown()
 
-    def _submit(self, writing: OpenRequest) -> None:
-        """Ask vLLM for what an open request lacks."""
+    def _submit(self, open_request: OpenRequest) -> None:
+        """Submit the remaining part of an open request to vLLM."""
         name = str(next(self._names))
-        ids = [*writing.request.prompt_ids, *writing.ids]
-        parameters = sampling_params(writing, self.seeds_positions)
-        rank = self._ranks.setdefault(writing.request.seed, len(self._ranks))
+        ids = [*open_request.request.prompt_ids, *open_request.ids]
+        parameters = sampling_params(open_request, self.seeds_positions)
+        rank = self._ranks.setdefault(open_request.request.seed, len(self._ranks))
         self._engine.add_request(name, {"prompt_token_ids": ids}, parameters, priority=rank)
-        self._open[name] = writing
+        self._open[name] = open_request
 
-    def _hear(self, output: Any) -> Delta | None:
-        writing = self._open[output.request_id]
+    def _on_output(self, output: Any) -> Delta | None:
+        open_request = self._open[output.request_id]
         if output.finished:
             del self._open[output.request_id]
             _require_regular(output)
-            if len(output.prompt_token_ids) == len(writing.request.prompt_ids):
-                writing.cached_tokens = output.num_cached_tokens or 0
-        portion = writing.write(output.outputs[0].token_ids)
-        if output.finished and (portion is None or portion.end is None):  # at the last id of a stop, and it was none
-            self._submit(writing)
-        return portion
+            if len(output.prompt_token_ids) == len(open_request.request.prompt_ids):
+                open_request.cached_tokens = output.num_cached_tokens or 0
+        delta = open_request.write(output.outputs[0].token_ids)
+        if output.finished and (delta is None or delta.end is None):  # stopped at an id that completed no stop
+            self._submit(open_request)
+        return delta
 
 
-def sampling_params(writing: OpenRequest, seeds_positions: bool) -> SamplingParams:
-    """What vLLM is to do next for an open request."""
+def sampling_params(open_request: OpenRequest, seeds_positions: bool) -> SamplingParams:
+    """vLLM parameters for the next part of an open request."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    request, written = writing.request, len(writing.ids)
+    request, written = open_request.request, len(open_request.ids)
     is_greedy = request.sampling.temperature == 0
     position = len(request.prompt_ids) + written
     masked = () if written else request.forbidden_first
@@ -155,19 +160,19 @@ def sampling_params(writing: OpenRequest, seeds_positions: bool) -> SamplingPara
 
 
 def _require_regular(output: Any) -> None:
-    """Raises EngineError for a request that vLLM gave up."""
+    """Raise EngineError if vLLM aborted the request."""
     reason = output.outputs[0].finish_reason
     if reason not in ("stop", "length"):
-        raise EngineError(f"vLLM request {output.request_id}: ended by {reason!r}. Look into the log of the worker.")
+        raise EngineError(f"vLLM request {output.request_id}: ended by {reason!r}. See the log of the worker.")
 
 
 def segment_seed(seed: int, position: int) -> int:
-    """63 bits for a request that begins at this position; with the plain seed it would repeat the draws before it."""
+    """63-bit seed of a request that starts at this position. The plain seed would repeat the draws before it."""
     return position_bits(seed, position) >> 1
 
 
 def attention_backends(worker: Any) -> list[str]:
-    """What the layers of a vLLM worker compute attention with; run in the worker."""
+    """Attention backends of a vLLM worker's layers. Runs in the worker."""
     layers = worker.vllm_config.compilation_config.static_forward_context.values()
     return sorted({layer.attn_backend.get_name() for layer in layers if hasattr(layer, "attn_backend")})
 

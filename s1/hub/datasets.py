@@ -1,10 +1,8 @@
-"""Datasets of the hub, each at its commit: pools, and the rows of tasks.
+"""Load hub datasets at a fixed commit: pools, and the rows of tasks.
 
-The files are those of the commit's snapshot, hashed (s1/hub/files.py); `datasets` reads them as a local directory,
-whose card
-says which subsets and splits there are. What it prepares from them is kept by the content of the files, so that nothing
-read at one commit is ever served for another, and beside it the sha256 of what it prepared: a damaged table is prepared
-again.
+The files come from the commit's snapshot, with verified hashes (s1/hub/files.py). `datasets` reads them as a local
+directory; its card lists subsets and splits. Prepared tables are cached under a key of the files' content, so that rows
+of one commit are never used for another. Their sha256 is stored with them: a damaged table is prepared again.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Data, and the card that says how it is divided. No code: a loading script would not be run anyway.
+# Data files, and the card that lists subsets and splits. No code: loading scripts are never run.
 DATASET_FILES = (
     *("README.md", ".huggingface.yaml", "*.parquet", "*.arrow", "*.json", "*.jsonl", "*.ndjson", "*.csv", "*.tsv"),
     *("*.txt", "*.gz", "*.bz2", "*.xz", "*.zst", "*.lz4", "*.zip"),
@@ -36,9 +34,9 @@ DATASET_FILES = (
 
 
 def rows_at(hub: Hub, field: str, instead: str = "") -> Sequence[Mapping[str, Any]]:
-    """All rows at the commit of a field of the configuration.
+    """All rows of a dataset at its commit; `field` is its place in the configuration.
 
-    Raises ConfigError, one line that ends in what to do `instead`, for anything else than that commit, whole.
+    Raises ConfigError, one line that ends in the alternative `instead`, unless the whole commit can be read.
     """
     name = name_of(RepoKind.DATASET, hub.repo, hub.revision)
     folder = snapshot(field, name, DATASET_FILES, instead)
@@ -59,7 +57,7 @@ def rows_at(hub: Hub, field: str, instead: str = "") -> Sequence[Mapping[str, An
 
 
 def _prepared(hub: Hub, folder: Path) -> DatasetBuilder:
-    """The subset, read from the files or found as it was read from the same files before."""
+    """Prepare the subset from the files, or reuse the tables prepared from the same files before."""
     from datasets import config, load_dataset_builder
 
     cache = Path(config.HF_DATASETS_CACHE) / "by_checked_content" / _content_of(folder)
@@ -68,7 +66,7 @@ def _prepared(hub: Hub, folder: Path) -> DatasetBuilder:
     mark = tables.with_name(f"{tables.name}.sha256.json")
     builder.download_and_prepare()
     if mark.exists() and _hashes_in(tables) != _read_mark(mark):
-        log.warning("%s: not as it was prepared. It is prepared again.", tables)
+        log.warning("%s: changed since it was prepared. It is prepared again.", tables)
         shutil.rmtree(tables)
         mark.unlink()
         builder = load_dataset_builder(str(folder), name=hub.subset, cache_dir=str(cache))
@@ -94,7 +92,7 @@ def _read_mark(mark: Path) -> Any:
 
 
 def _content_of(folder: Path) -> str:
-    """A key of the files; in the hub's cache they are links to blobs that are named after their content."""
+    """A key of the files' content; files in the hub's cache link to blobs named after their hash."""
     files = {
         path.relative_to(folder).as_posix(): [path.resolve().name, path.stat().st_size, path.stat().st_mtime_ns]
         for path in sorted(folder.rglob("*"))
@@ -114,25 +112,25 @@ def _check_subset(hub: Hub, folder: Path, field: str) -> None:
         )
     if hub.subset is None and get_dataset_default_config_name(str(folder)) is None:
         raise ConfigError(
-            f"{field}.subset null: {hub.repo} has several, and none by default (there: {', '.join(there)})."
+            f"{field}.subset null: {hub.repo} has several subsets and no default (there: {', '.join(there)})."
             " Name one of these."
         )
 
 
 def _split_of(builder: DatasetBuilder, hub: Hub, field: str) -> Sequence[Mapping[str, Any]]:
-    """A split, or what an expression such as train[:100] or train+test makes of them."""
+    """A split, or a split expression such as train[:100] or train+test."""
     try:
         return cast(Sequence[Mapping[str, Any]], builder.as_dataset(split=hub.split))  # a Dataset: of one split
     except ValueError as error:
         there = ", ".join(builder.info.splits or ()) or "none"
         raise ConfigError(
             f"{field}.split {hub.split!r}: not in {hub.repo} at commit {hub.revision} ({first_line(error)})."
-            f" Name what is there: {there}."
+            f" Name one of these: {there}."
         ) from None
 
 
 def _errors_of_datasets() -> tuple[type[Exception], ...]:
-    """What `datasets` raises over files that are missing, broken or empty, and over a card of another form."""
+    """Errors that `datasets` raises for missing, damaged or empty files, and for an invalid card."""
     from datasets.exceptions import DatasetsError
     from yaml import YAMLError
 

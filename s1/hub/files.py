@@ -1,12 +1,11 @@
-"""The Hugging Face hub: the files of exactly one commit, and the commit that a branch or tag stands for today.
+"""Access the Hugging Face hub: download and verify the files of one commit; resolve a branch or tag to a commit.
 
-A commit's files are read from its own snapshot directory in the cache, never from what was cached last:
-$HF_HOME/hub/{models,datasets}--OWNER--NAME/snapshots/COMMIT. What is missing is downloaded where there is a network.
+Files are read only from the snapshot directory of their commit in the cache,
+$HF_HOME/hub/{models,datasets}--OWNER--NAME/snapshots/COMMIT. Missing files are downloaded if there is a network.
 
-Whoever loads them has them hashed first, against the hub's own hashes: those of the list of the commit's files, where
-the cache has kept it, and else the name of the blob, its sha256 (of a large file) or the sha1 that git gives it. A file
-that is there under no such name, and that no list names, was laid there by hand: it is hashed for the record, with
-nothing to compare.
+Before use, files are hashed and compared with the hub's hashes: from the cached file list of the commit, or else from
+the blob's name, which is its sha256 (large files) or git sha1. A file with neither was placed there by hand: its hash
+is recorded, but there is nothing to compare it with.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ SHA256, GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
 def snapshot(field: str, name: HubName, patterns: Sequence[str], instead: str = "") -> Path:
-    """The directory with the files of a commit, fetched if need be.
+    """The directory with the files of a commit, downloaded if missing.
 
-    Raises ConfigError, one line, if they cannot be had or are not whole; it ends in what to do `instead`.
+    Raises ConfigError, one line that ends in the alternative `instead`, if they are unavailable or incomplete.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -48,32 +47,32 @@ def snapshot(field: str, name: HubName, patterns: Sequence[str], instead: str = 
             )
         )
     except (OSError, ValueError, HTTPError, XetDownloadError) as error:
-        raise ConfigError(f"{where}: {_refused(error, name)}{rest}") from None
+        raise ConfigError(f"{where}: {_download_problem(error, name)}{rest}") from None
     if folder.resolve().name != name.revision:
         raise ConfigError(
-            f"{where}: commit {name.revision} leads to {folder.resolve()}. Remove {folder}. {FETCH}{rest}"
+            f"{where}: the cache of commit {name.revision} links to {folder.resolve()}. Remove {folder}. {FETCH}{rest}"
         )
     if missing := list(_missing(folder, name, patterns)):
         more = f" and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
         raise ConfigError(
-            f"{where}: commit {name.revision} is only partly in the cache, not whole:"
+            f"{where}: commit {name.revision} is incomplete in the cache:"
             f" {', '.join(missing[:MISSING_SHOWN])}{more}. Remove {folder.parents[1]}. {FETCH}{rest}"
         )
     return folder
 
 
 def verified(field: str, name: HubName, folder: Path, patterns: Sequence[str]) -> dict[str, str]:
-    """The hash of each file of a snapshot, by its place, once all are what the hub has; read once in a process.
+    """Verify a snapshot against the hub; the hash of each file, by relative path. Files are read once per process.
 
-    A model of 65 GB is read whole, by several threads; loading it then finds it in the page cache. Raises ConfigError,
-    one line with the files to remove.
+    A model of 65 GB is read completely, by several threads; loading it afterwards reads the page cache. Raises
+    ConfigError, one line with the files to remove.
     """
     from huggingface_hub.utils import filter_repo_objects
 
     there = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     files = {place: there[place] for place in filter_repo_objects(there, allow_patterns=list(patterns))}
     listed = _listed_hashes(name)
-    # The list comes first: a link may lead to the whole blob of another file, which its own name confirms.
+    # The list takes precedence: a link to the intact blob of a different file would match that blob's name.
     expected = {place: listed.get(place) or _hash_in_name(path) for place, path in files.items()}
     by_git = {place for place, known in expected.items() if known and GIT_SHA1.fullmatch(known)}
     hashes = {
@@ -84,49 +83,50 @@ def verified(field: str, name: HubName, folder: Path, patterns: Sequence[str]) -
     if wrong := [place for place in files if expected[place] not in (None, found[place])]:
         blobs = " ".join(str(files[place].resolve()) for place in wrong)
         raise ConfigError(
-            f"{field} {name.repo}: commit {name.revision}: not what the hub has, in the cache: {', '.join(wrong)}."
+            f"{field} {name.repo}: commit {name.revision}: cached files differ from the hub's: {', '.join(wrong)}."
             f" Remove {blobs}. {FETCH}."
         )
     return found
 
 
 def resolve(field: str, name: HubName) -> str:
-    """The commit that a branch or tag stands for today. Raises ConfigError, one line, if the hub does not say."""
+    """The commit that a branch or tag points to now. Raises ConfigError, one line, if the hub does not answer."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]  # see above
 
     try:
         commit = HfApi().repo_info(name.repo, repo_type=name.kind.value, revision=name.revision).sha
     except (OSError, ValueError, HTTPError) as error:
-        raise ConfigError(f"{field} {name.repo}: {_unresolved(error, name)}.") from None
+        raise ConfigError(f"{field} {name.repo}: {_resolve_problem(error, name)}.") from None
     if commit is None or not is_commit(commit):
-        raise ConfigError(f"{field} {name.repo}: the hub gave {commit!r} for {name.revision!r}, no commit. Try again.")
+        raise ConfigError(
+            f"{field} {name.repo}: the hub returned {commit!r} for {name.revision!r}, which is not a commit. Try again."
+        )
     return commit
 
 
 def first_line(error: BaseException) -> str:
-    """An error as one clause: its type and the first line of what it says."""
+    """An error as one clause: its type and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.:')}" if lines else type(error).__name__
 
 
-# ------------------------------------------------------------------------------------------- why it cannot be had
+# ------------------------------------------------------------------------------------------- explaining failures
 
 
-def _refused(error: Exception, name: HubName) -> str:
-    """Why the files of a commit cannot be had, and the beginning of what to do."""
+def _download_problem(error: Exception, name: HubName) -> str:
+    """Why the files of a commit cannot be downloaded, and the first part of the fix."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     if isinstance(error, LocalEntryNotFoundError):
-        there = "only partly" if _is_begun(name) else "not"
-        return (
-            f"commit {name.revision} is {there} in the cache and the hub cannot be reached ({_offline(error)}). {FETCH}"
-        )
-    return _refused_by_hub(error, name) or f"commit {name.revision} cannot be loaded ({first_line(error)}). {FETCH}"
+        status = "incomplete" if _has_snapshot(name) else "not"
+        reason = _offline_reason(error)
+        return f"commit {name.revision} is {status} in the cache and the hub cannot be reached ({reason}). {FETCH}"
+    return _hub_problem(error, name) or f"commit {name.revision} cannot be loaded ({first_line(error)}). {FETCH}"
 
 
-def _is_begun(name: HubName) -> bool:
-    """Whether the cache has a snapshot directory of that commit, whole or not."""
+def _has_snapshot(name: HubName) -> bool:
+    """Whether the cache has a snapshot directory of the commit, complete or not."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 
@@ -139,16 +139,16 @@ def _is_begun(name: HubName) -> bool:
     return True
 
 
-def _unresolved(error: Exception, name: HubName) -> str:
-    known = _refused_by_hub(error, name)
+def _resolve_problem(error: Exception, name: HubName) -> str:
+    known = _hub_problem(error, name)
     return known or (
-        f"{name.revision!r} is not resolved, the hub cannot be reached ({_offline(error)}). Run the same command where"
-        " there is a network"
+        f"cannot resolve {name.revision!r}, since the hub cannot be reached ({_offline_reason(error)}). Run the same"
+        " command where there is a network"
     )
 
 
-def _refused_by_hub(error: Exception, name: HubName) -> str | None:
-    """What the hub itself says of a repository or revision; None if it said nothing."""
+def _hub_problem(error: Exception, name: HubName) -> str | None:
+    """The hub's own error about a repository or revision; None for other errors."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,
@@ -159,18 +159,18 @@ def _refused_by_hub(error: Exception, name: HubName) -> str | None:
     folder = "datasets/" if name.kind is RepoKind.DATASET else ""
     if isinstance(error, GatedRepoError):
         page = f"https://huggingface.co/{folder}{name.repo}"
-        return f"gated, and not open to you. Accept its terms at {page}, run `hf auth login`, then fetch it again"
+        return f"gated, and you have no access. Accept its terms at {page}, run `hf auth login`, then try again"
     if isinstance(error, RepositoryNotFoundError):
-        return f"no such {name.kind.value} on the hub, or a private one. Correct the name, or run `hf auth login`"
+        return f"no such {name.kind.value} on the hub, or it is private. Correct the name, or run `hf auth login`"
     if isinstance(error, RevisionNotFoundError):
-        return f"no revision {name.revision} there. Give a commit, branch or tag that it has"
+        return f"it has no revision {name.revision}. Give one of its commits, branches or tags"
     if isinstance(error, HFValidationError):
-        return "no name of a repository. Write OWNER/NAME"
+        return "not a repository name. Write OWNER/NAME"
     return None
 
 
-def _offline(error: Exception) -> str:
-    """How the hub was out of reach."""
+def _offline_reason(error: Exception) -> str:
+    """Why the hub cannot be reached."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     seen: BaseException | None = error
@@ -185,9 +185,9 @@ def _offline(error: Exception) -> str:
 
 
 def _missing(folder: Path, name: HubName, patterns: Sequence[str]) -> Iterator[str]:
-    """Files that the commit has and the snapshot lacks, or that were cut.
+    """Files of the commit that are missing or truncated in the snapshot.
 
-    The hub's list of the commit's files says so where it was kept; older caches have none, and numbered files tell.
+    Compares with the hub's file list of the commit. Older caches have none; then gaps in numbered files are reported.
     """
     from huggingface_hub import get_cached_repo_tree
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
@@ -195,7 +195,7 @@ def _missing(folder: Path, name: HubName, patterns: Sequence[str]) -> Iterator[s
 
     there = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if not path.is_dir()}
     wanted = set(filter_repo_objects(there, allow_patterns=list(patterns)))
-    yield from (place for place in sorted(wanted) if not there[place].exists())  # a link to a blob that is gone
+    yield from (place for place in sorted(wanted) if not there[place].exists())  # a link to a deleted blob
     try:
         tree = get_cached_repo_tree(name.repo, repo_type=name.kind.value, revision=name.revision)
     except CachedRepoTreeNotFoundError:
@@ -208,14 +208,14 @@ def _missing(folder: Path, name: HubName, patterns: Sequence[str]) -> Iterator[s
 
 
 def _hash_in_name(path: Path) -> str | None:
-    """What a blob of the cache is named after; None for a file that is no blob."""
+    """The hash in the name of a blob of the cache; None if the file is not a blob."""
     blob = path.resolve()
     is_hash = SHA256.fullmatch(blob.name) or GIT_SHA1.fullmatch(blob.name)
     return blob.name if is_hash and blob.parent.name == "blobs" else None
 
 
 def _listed_hashes(name: HubName) -> dict[str, str]:
-    """By place, as the hub's list of the commit's files has them; nothing where that was not kept."""
+    """Hashes by relative path, from the cached file list of the commit; empty if there is none."""
     from huggingface_hub import get_cached_repo_tree
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
@@ -228,7 +228,7 @@ def _listed_hashes(name: HubName) -> dict[str, str]:
 
 
 def _gaps(places: Sequence[str]) -> Iterator[str]:
-    """Series such as train-00001-of-00004.parquet that are not whole; they begin at 0 or at 1."""
+    """Incomplete series of files such as train-00001-of-00004.parquet; numbering starts at 0 or 1."""
     series: dict[tuple[str, int, str], set[int]] = {}
     for found in filter(None, map(NUMBERED.fullmatch, places)):
         key = (found["stem"], int(found["count"]), (found["ending"] or "").rpartition(".")[2])

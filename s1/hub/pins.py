@@ -1,12 +1,12 @@
-"""`pins.lock`: the commit that each branch or tag of the hub stands for, where one works.
+"""`pins.lock`, in the working directory: the commit of each hub branch or tag that the configuration names.
 
-One line for each name, sorted, in five columns: kind, repository, branch or tag, commit, when it was resolved.
+One line per name, sorted, in five columns: kind, repository, branch or tag, commit, time of resolution.
 
     dataset  GAIR/LIMO             main  4b2c...  2026-07-04T10:15:30+00:00
     model    simplescaling/s1-32B  main  9f3c...  2026-07-04T10:15:31+00:00
 
-Written by `python -m sweep pin` and kept under version control: whoever has the file reads the same commits. A commit
-that is written in the configuration itself needs no line here.
+`python -m sweep pin` writes it. Keep it under version control, so that everyone reads the same commits. A commit given
+in the configuration itself needs no line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from s1.config.schema import ConfigError
 from sweep.claims.lock import locked
 from sweep.core.identity import key_of
 
-MAIN = "main"  # what a repository's default branch is called on the hub
+MAIN = "main"  # the default branch of hub repositories
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HEADING = (
     "# Written by `python -m sweep pin`, to be committed: kind, repository, branch or tag, commit, when resolved.\n"
@@ -39,7 +39,7 @@ class RepoKind(Enum):
 
 @dataclass(frozen=True)
 class HubName:
-    """A repository of the hub at a commit, or at a branch or tag, which may move."""
+    """A hub repository at a commit, or at a branch or tag, which may move."""
 
     kind: RepoKind
     repo: str
@@ -55,7 +55,7 @@ class HubName:
 
 @dataclass(frozen=True)
 class Pin:
-    """What a name stands for, and since when."""
+    """The commit of a name, and when it was resolved."""
 
     commit: str
     resolved_at: str  # ISO 8601
@@ -65,7 +65,7 @@ Pins: TypeAlias = Mapping[HubName, Pin]
 
 
 def is_commit(revision: str | None) -> bool:
-    """Whether a revision is a whole commit hash; a branch, a tag or a part of a hash is not."""
+    """Whether a revision is a full commit hash, as opposed to a branch, a tag or an abbreviated hash."""
     return revision is not None and COMMIT.fullmatch(revision) is not None
 
 
@@ -75,7 +75,7 @@ def name_of(kind: RepoKind, repo: str, revision: str | None) -> HubName:
 
 
 def read_pins(path: Path) -> dict[HubName, Pin]:
-    """All pins of a file; none if there is no file. Raises ConfigError that names the line at fault."""
+    """Read all pins; none if the file is missing. Raises ConfigError that names the invalid line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -90,20 +90,20 @@ def read_pins(path: Path) -> dict[HubName, Pin]:
             continue
         name, pin = _parsed(line, f"{path} line {number}")
         if name in pins:
-            raise ConfigError(f"{path} line {number}: {name} has a line already. Keep one of the two.")
+            raise ConfigError(f"{path} line {number}: a second line for {name}. Keep one of the two.")
         pins[name] = pin
     return pins
 
 
 def add_pin(path: Path, name: HubName, pin: Pin) -> None:
-    """Add to the file, or replace there, one pin; those that another process writes meanwhile stay."""
+    """Add or replace one pin, keeping pins that other processes write at the same time."""
     place = f"s1-sweep-pins-{os.getuid()}-{key_of(str(path.resolve()))}"
-    with locked(Path(tempfile.gettempdir(), place)):  # not beside the file, which is under version control
+    with locked(Path(tempfile.gettempdir(), place)):  # not next to the file, which is under version control
         write_pins(path, {**read_pins(path), name: pin})
 
 
 def write_pins(path: Path, pins: Pins) -> None:
-    """Replace the file as a whole; the order of lines depends on nothing but their content."""
+    """Replace the whole file; the order of lines depends only on their content."""
     rows = [(*str(name).split(), pin.commit, pin.resolved_at) for name, pin in pins.items()]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(COLUMNS - 1)]
     lines = ["  ".join([*map(str.ljust, row, widths), row[-1]]) for row in sorted(rows)]

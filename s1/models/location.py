@@ -1,13 +1,13 @@
-"""The model before fine-tuning, as a directory in Hugging Face layout, or a pointer to one too large to copy.
+"""Create the base model or locate it: a directory in Hugging Face layout, or a pointer to one too large to copy.
 
-    fresh       a small Llama with seeded random weights; its tokenizer knows the pieces of the dial problems
-    gguf        a GGUF file inside an installed Python package, dequantised to float32
-    hub         location.json {"model": repository, "revision": commit}; the files stay in the hub's cache, and are
+    fresh       a small Llama with seeded random weights; its tokenizer has one token per piece of the dial problems
+    gguf        a GGUF file inside an installed Python package, dequantized to float32
+    hub         location.json {"model": repository, "revision": commit}; the files stay in the hub's cache and are
                 loaded from the snapshot directory of that commit
     directory   location.json {"model": path, "revision": null, "sha256": {file: hash}}
 
-Whoever loads a model asks `model_location` where it is, and gets it hashed: against the hub's own hashes, or against
-those of location.json. Safetensors only, and no code from a repository is run.
+All loading goes through `model_location`, which checks the files against the hub's hashes or those of location.json.
+Only safetensors are loaded, and no code from a repository is run.
 """
 
 from __future__ import annotations
@@ -35,55 +35,55 @@ WEIGHTS = "*.safetensors"
 HUB_FILES = (WEIGHTS, "*.json", "*.txt", "*.jinja", "*.model")
 WEIGHTS_INDEX = "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
-WORDS = "How many apples are 3 and 4?\nThink, then answer."
+SAMPLE_TEXT = "How many apples are 3 and 4?\nThink, then answer."
 PAD, OPEN, CLOSE = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHAT_PIECES = ("user", "assistant", "think", "answer", "Final", " Answer:")
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-# A word, a mark or a whole number, each with its leading space. " Answer:" is one piece so that nothing but an answer
-# ever follows its last token, wherever the thinking was cut.
+# A word, a mark or a whole number, each with its leading space. " Answer:" is one piece so that its last token is
+# always followed by an answer, even where the thinking was cut.
 PIECE = r" ?Answer:| ?[+@]?\d+| ?[A-Za-z]+| ?[^\sA-Za-z\d]|\s"
 
 
 class Location(NamedTuple):
-    """What `from_pretrained` takes: a path or a repository, and the revision of a repository."""
+    """Arguments of `from_pretrained`: a path or a repository, and a repository's revision."""
 
     model: str
     revision: str | None
 
 
 def model_location(directory: Path) -> Location:
-    """Where the model of a `start` or `checkpoint` product is to be loaded from: always a directory.
+    """The directory to load the model of a `base_model` or `checkpoint` output from.
 
-    Of a hub model the snapshot of its commit, fetched if this machine lacks it. All of its files were read, hashed and
-    found to be what they should. Raises ConfigError if it cannot be had, or is damaged.
+    For a hub model, this is the snapshot of its commit, downloaded if missing. All files are hashed and verified.
+    Raises ConfigError if the model is unavailable or damaged.
     """
     return _location(directory, HUB_FILES)
 
 
 def tokenizer_location(directory: Path) -> Location:
-    """The same for whoever loads the tokenizer alone: the weights are not read."""
+    """Like `model_location`, but for loading only the tokenizer: the weights are not read."""
     return _location(directory, [pattern for pattern in HUB_FILES if pattern != WEIGHTS])
 
 
 def model_read(directory: Path) -> dict[str, str]:
-    """For the summary of whoever loaded that model: its commit, and one digest of the files that were read.
+    """The commit and file digest of a loaded model, for the summary of the stage that loaded it.
 
-    Nothing of a model that is a product of the sweep: its record has the digests.
+    Empty for a model that the sweep made: its record has the digests.
     """
     digest = _digests_read.get(directory)
     return {**commit_read(directory), **({"model_digest": digest} if digest else {})}
 
 
 def commit_read(directory: Path) -> dict[str, str]:
-    """The commit of a hub model; nothing of others."""
+    """The commit of a hub model; empty for others."""
     pointer = _pointer(directory)
     return {"model_commit": pointer["revision"]} if pointer and pointer["revision"] else {}
 
 
-_digests_read: dict[Path, str] = {}  # by this process, of models that are no product; 12 hex digits
+_digests_read: dict[Path, str] = {}  # read by this process, for models outside the store; 12 hex digits
 
 
 def _location(directory: Path, patterns: Sequence[str]) -> Location:
@@ -105,53 +105,53 @@ def _location(directory: Path, patterns: Sequence[str]) -> Location:
 
 
 def _pointer(directory: Path) -> dict[str, Any] | None:
-    """What location.json says; None: the model is in the directory itself."""
+    """The content of location.json; None if the directory itself contains the model."""
     path = directory / POINTER
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def model_snapshot(repo: str, revision: str | None) -> Path:
-    """The files of a hub model at its commit. Raises ConfigError if they cannot be had, or not whole."""
+    """The snapshot directory of a hub model at its commit. Raises ConfigError if unavailable or incomplete."""
     folder = snapshot("model.repo", name_of(RepoKind.MODEL, repo, revision), HUB_FILES)
-    _check_whole(folder, repo)
+    _check_complete(folder, repo)
     return folder
 
 
 def verified_snapshot(
     repo: str, revision: str | None, patterns: Sequence[str] = HUB_FILES
 ) -> tuple[Path, dict[str, str]]:
-    """The same, and the hash of each file of these patterns, once all of them are what the hub has."""
+    """The snapshot directory, and the hash of each file that matches the patterns, verified against the hub."""
     folder = model_snapshot(repo, revision)
     return folder, verified("model.repo", name_of(RepoKind.MODEL, repo, revision), folder, patterns)
 
 
 def tokenizer_at(location: Location) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model; no code from a repository is run. Raises ConfigError for one that loses text."""
+    """Load a model's tokenizer, running no code from a repository. Raises ConfigError if it loses text."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(location.model, revision=location.revision, trust_remote_code=False)
-    check_keeps_words(tokenizer, location.model)
+    check_round_trip(tokenizer, location.model)
     return tokenizer
 
 
-def check_keeps_words(tokenizer: Any, place: str) -> None:
-    """Raises ConfigError for a tokenizer that gives back other words.
+def check_round_trip(tokenizer: Any, place: str) -> None:
+    """Raises ConfigError if encoding and decoding changes the words of a text.
 
-    transformers 5 rebuilds a tokenizer by the class that its tokenizer_config.json names: a byte-level one under
-    `LlamaTokenizer` loses every space.
+    transformers 5 rebuilds a tokenizer from the class that its tokenizer_config.json names: a byte-level one declared
+    as `LlamaTokenizer` loses every space.
     """
-    back = tokenizer.decode(tokenizer.encode(WORDS, add_special_tokens=False), skip_special_tokens=False)
-    if back.casefold().split() == WORDS.casefold().split():  # what else it changes is found in the training text
+    back = tokenizer.decode(tokenizer.encode(SAMPLE_TEXT, add_special_tokens=False), skip_special_tokens=False)
+    if back.casefold().split() == SAMPLE_TEXT.casefold().split():  # the audit of the training text finds other changes
         return
     raise ConfigError(
-        f"model.repo {place!r}: its tokenizer, loaded as {type(tokenizer).__name__}, turns {WORDS!r} into {back!r}."
-        f' If its tokenizer.json is a byte-level one, write "tokenizer_class": "PreTrainedTokenizerFast" into'
+        f"model.repo {place!r}: the tokenizer {type(tokenizer).__name__} turns {SAMPLE_TEXT!r} into {back!r}."
+        f' If its tokenizer.json is byte-level, set "tokenizer_class": "PreTrainedTokenizerFast" in'
         f" {Path(place) / 'tokenizer_config.json'} (of a copy: model=own model.repo=DIR)."
     )
 
 
 def materialise(work: Work[BaseModelConfig]) -> Summary:
-    """Make the model, or find it and say where it is."""
+    """Create the model, or locate it and write a pointer."""
     make = {
         ModelKind.FRESH: _fresh,
         ModelKind.GGUF: _gguf,
@@ -167,14 +167,16 @@ def materialise(work: Work[BaseModelConfig]) -> Summary:
 def _fresh(work: Work[BaseModelConfig]) -> Summary:
     config = work.config
     if config.architecture is None or config.dial is None:
-        raise ConfigError("model.architecture null: a fresh model needs one, and a dial. Choose model=laptop.")
+        raise ConfigError(
+            "model.architecture null: a fresh model needs an architecture and a dial. Choose model=laptop."
+        )
     _hide_progress_bars()
     tokenizer = piece_tokenizer((*CHAT_PIECES, *Family(config.dial).pieces()))
     return _save(random_model(config.architecture, tokenizer, config.seed), tokenizer, work.out)
 
 
 def piece_tokenizer(pieces: tuple[str, ...]) -> PreTrainedTokenizerBase:
-    """A tokenizer that gives each piece one token and spells everything else in bytes, so any text survives it."""
+    """A tokenizer with one token per piece; all other text is encoded as bytes, so that nothing is lost."""
     from tokenizers import Regex, Tokenizer
     from tokenizers.decoders import ByteLevel as ByteLevelDecoder
     from tokenizers.models import BPE
@@ -185,7 +187,7 @@ def piece_tokenizer(pieces: tuple[str, ...]) -> PreTrainedTokenizerBase:
     spelled = ["".join(text for text, _ in in_bytes.pre_tokenize_str(piece)) for piece in pieces]
     entries = dict.fromkeys((PAD, OPEN, CLOSE, *sorted(ByteLevel.alphabet()), *spelled))
     vocabulary = {entry: number for number, entry in enumerate(entries)}
-    # ignore_merges: a whole piece is looked up as it is; without merges all else falls apart into bytes.
+    # ignore_merges looks up a whole piece directly; without merges, all other text splits into bytes.
     tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = Sequence([Split(Regex(PIECE), behavior="isolated"), in_bytes])
     tokenizer.decoder = ByteLevelDecoder()
@@ -200,9 +202,9 @@ def piece_tokenizer(pieces: tuple[str, ...]) -> PreTrainedTokenizerBase:
 
 
 def random_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
-    """A Llama with tied embeddings and weights that depend on the seed alone.
+    """A Llama with tied embeddings and weights that depend only on the seed.
 
-    Not a Qwen2: transformers replaces the tokenizer of whatever calls itself qwen2 by Qwen's, which splits numbers.
+    Not a Qwen2: transformers replaces the tokenizer of any model of type qwen2 with Qwen's, which splits numbers.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -229,14 +231,14 @@ def random_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase,
 def _gguf(work: Work[BaseModelConfig]) -> Summary:
     path = gguf_path(work.config.repo or "", work.config.file or "")
     if importlib.util.find_spec("gguf") is None:
-        raise ConfigError("model.kind gguf: the package that reads such files is not installed. Run `make smollm`.")
+        raise ConfigError("model.kind gguf: the package `gguf` is not installed. Run `make smollm`.")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     _hide_progress_bars()
     folder, file = str(path.parent), path.name
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
-    check_keeps_words(tokenizer, folder)
+    check_round_trip(tokenizer, folder)
     model = AutoModelForCausalLM.from_pretrained(
         folder, gguf_file=file, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
     )
@@ -244,21 +246,19 @@ def _gguf(work: Work[BaseModelConfig]) -> Summary:
 
 
 def gguf_path(package: str, file: str) -> Path:
-    """Where a package keeps a file; found without importing the package, whose code is not ours to run.
+    """The path of a file in a package, found without importing it, so that none of its code runs.
 
-    To find an inner package Python would import the one around it, so a name with dots is refused.
+    Dotted names are refused: to find a subpackage, Python imports its parent.
     """
     if not package.isidentifier():
         raise ConfigError(
-            f"model.repo {package!r}: not the name of a top-level package. Give it without dots or paths."
+            f"model.repo {package!r}: not the name of a top-level package. Write it without dots or slashes."
         )
     folder = _package_folder(package)
     if folder is None:
         raise ConfigError(f"model.repo {package!r}: no such package is installed. Run `make smollm`.")
     if not file or Path(file).name != file or "\\" in file:
-        raise ConfigError(
-            f"model.file {file!r}: not the name of a file. Give a GGUF file of the package, without folders."
-        )
+        raise ConfigError(f"model.file {file!r}: not a file name. Name a GGUF file of the package, without folders.")
     if not (folder / file).is_file():
         there = ", ".join(sorted(path.name for path in folder.glob("*.gguf"))) or "none"
         raise ConfigError(f"model.file {file!r}: not in {folder}. GGUF files there: {there}.")
@@ -268,7 +268,7 @@ def gguf_path(package: str, file: str) -> Path:
 def _package_folder(package: str) -> Path | None:
     try:
         spec = importlib.util.find_spec(package)
-    except ValueError:  # imported already, by something that has no spec
+    except ValueError:  # already imported, and without a spec
         return None
     places = spec.submodule_search_locations if spec else None
     return Path(next(iter(places))) if places else None
@@ -297,20 +297,20 @@ def _hub(work: Work[BaseModelConfig]) -> Summary:
 
 def _directory(work: Work[BaseModelConfig]) -> Summary:
     folder = work.inputs["files"][0].parent
-    _check_whole(folder, str(folder))
-    tokenizer_at(Location(str(folder), None))  # refused here, and not when it is trained or asked
+    _check_complete(folder, str(folder))
+    tokenizer_at(Location(str(folder), None))  # refuse a bad tokenizer here, before training or generation
     return _point(work.out, Location(str(folder), None), folder, hashes_of_model(folder, HUB_FILES))
 
 
 def _point(out: Path, location: Location, files: Path, sha256: Mapping[str, str] | None = None) -> Summary:
-    """Write down where the model is, and what it is where nobody else knows."""
+    """Write the pointer file; with hashes, unless the hub has them."""
     pointer = {**location._asdict(), **({"sha256": sha256} if sha256 else {})}
     (out / POINTER).write_text(json.dumps(pointer) + "\n", encoding="utf-8")
     return {"bytes": sum(path.stat().st_size for path in files.glob("*.safetensors"))}
 
 
-def _check_whole(files: Path, model: str) -> None:
-    """Refuse a model without a configuration, a tokenizer or all of its weights."""
+def _check_complete(files: Path, model: str) -> None:
+    """Raises ConfigError if the configuration, the tokenizer or any weights are missing."""
     for needed in (("config.json",), TOKENIZER_FILES, ("*.safetensors",)):
         if not any(any(files.glob(pattern)) for pattern in needed):
             raise ConfigError(
@@ -322,9 +322,11 @@ def _check_whole(files: Path, model: str) -> None:
     try:
         named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError):
-        raise ConfigError(f"model.repo {model!r}: {index} lists no weights. Fetch or save the model again.") from None
+        raise ConfigError(
+            f"model.repo {model!r}: {index} lists no weights. Download or save the model again."
+        ) from None
     if missing := [name for name in named if not (files / name).is_file()]:
         raise ConfigError(
-            f"model.repo {model!r}: {len(missing)} of {len(named)} files of weights are missing in {files}:"
-            f" {missing[0]}. Fetch or save the model again."
+            f"model.repo {model!r}: {len(missing)} of {len(named)} weight files are missing in {files}:"
+            f" {missing[0]}. Download or save the model again."
         )

@@ -1,4 +1,4 @@
-"""The files of a model on disk: whether they are what was planned, and whether they can be loaded at all."""
+"""Check model files on disk: unchanged since planning, and loadable."""
 
 from __future__ import annotations
 
@@ -10,44 +10,46 @@ from pathlib import Path
 from s1.config.schema import ConfigError
 from sweep.hashing import hashed_once
 
-JSON_READ = (  # by whoever loads a model or its tokenizer
+JSON_READ = (  # by loading a model or its tokenizer
     *("config.json", "generation_config.json", "model.safetensors.index.json", "tokenizer.json", "vocab.json"),
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.json"),
 )
 
 
 def hashes_of_model(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
-    """The sha256 of each file of a model, by name; read once in a process, by several threads.
+    """The sha256 of each file of a model, by name. Each file is read once per process, by several threads.
 
-    Loading the model then finds it in the page cache.
+    Loading the model afterwards reads it from the page cache.
     """
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and _matches(path.name, patterns)]
     return {path.name: digest for path, digest in sorted(hashed_once(files).items())}
 
 
 def unchanged(folder: Path, planned: Mapping[str, str] | None, patterns: Sequence[str]) -> dict[str, str]:
-    """The hashes of a local model, once they are those of when it was planned. Raises ConfigError.
+    """The hashes of a local model's files. Raises ConfigError if they changed since planning.
 
-    `planned` is None in a product of an earlier version: then there is nothing to compare.
+    `planned` is None for outputs of an earlier version, which have no hashes to compare with.
     """
     if not folder.is_dir():
-        raise ConfigError(f"model.repo {str(folder)!r}: no longer there. Put the model back, or give its new place.")
+        raise ConfigError(
+            f"model.repo {str(folder)!r}: no such directory any more. Put the model back, or give its new path."
+        )
     now = hashes_of_model(folder, patterns)
     if planned is None:
         return now
     expected = {name: digest for name, digest in planned.items() if _matches(name, patterns)}
-    if others := sorted(name for name in {**expected, **now} if expected.get(name) != now.get(name)):
+    if changed := sorted(name for name in {**expected, **now} if expected.get(name) != now.get(name)):
         raise ConfigError(
-            f"model.repo {str(folder)!r}: {', '.join(others)} changed since it was planned. Restore the files, or run"
+            f"model.repo {str(folder)!r}: {', '.join(changed)} changed since planning. Restore the files, or run"
             " the sweep again with the model as it is now."
         )
     return now
 
 
 def check_loadable(folder: Path, remedy: str, patterns: Sequence[str]) -> None:
-    """Refuse weights and JSON that no library could read, by name; headers of weights alone are read.
+    """Raises ConfigError, ending in the remedy, for a JSON or weight file that cannot be parsed.
 
-    Raises ConfigError that ends in the remedy.
+    Of weight files, only the headers are read.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -61,7 +63,9 @@ def check_loadable(folder: Path, remedy: str, patterns: Sequence[str]) -> None:
             with safe_open(path, framework="numpy"):
                 pass
         except (OSError, SafetensorError) as error:
-            raise ConfigError(f"{path}: no whole file of weights ({' '.join(str(error).split())}). {remedy}.") from None
+            raise ConfigError(
+                f"{path}: incomplete or damaged weights ({' '.join(str(error).split())}). {remedy}."
+            ) from None
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

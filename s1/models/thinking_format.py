@@ -1,19 +1,19 @@
-"""The one place that knows how question, thinking and answer are told apart: strings in the config, token ids here.
+"""Thinking formats: the delimiters of question, thinking and answer. Strings in the config, token ids here.
 
 s1's training text (paper, section 3.1 and its tokenisation script), with the thinking format `s1`:
 
     <prompt of the chat template><|im_start|>think\\nTRACE\\n<|im_start|>answer\\nANSWER<|im_end|>
 
-where ANSWER opens with "Answer: " unless it holds "Answer:" somewhere.
+where ANSWER begins with "Answer: " unless it contains "Answer:" already.
 
 Delimiters are encoded once and kept as ids. A delimiter that the tokenizer cannot represent exactly is refused.
 
-We write a delimiter as `encode(delimiter)`. A model may spell the same text otherwise, unless it is one special token:
-tokens run across the seams (`answer.<|end_of_thought|>` begins with the token `.<`, `</think>` and a blank line end in
-`>\\n\\n`). So what we look for in sampled tokens is every spelling of the delimiter behind an end of text in BEFORE and
-in front of one in AFTER. The token at a seam belongs to the spelling, so a mark that shares it leaves the text. Limits:
-a text that goes on in the same line (`>The` is one token) or ends in other marks may hide the delimiter, and a budget
-may cut it in two.
+We write a delimiter as `encode(delimiter)`. Unless it is one special token, a model may sample other tokens for the
+same text, since tokens can span its ends (`answer.<|end_of_thought|>` contains the token `.<`; `</think>` and a blank
+line end in `>\\n\\n`). So we search sampled tokens for every tokenization of the delimiter after a text from BEFORE and
+before a text from AFTER. A token that spans an end counts as part of the delimiter, so punctuation in it is removed
+from the text. Limits: a text that continues on the same line (`>The` is one token) or ends in other characters may hide
+the delimiter, and a budget may cut it in two.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from jinja2.meta import find_undeclared_variables
 
 from s1.config.schema import ConfigError, ThinkingFormat
 
-BEFORE = ("", " ", "\n", *".!?:;,)]}*$`\"'\u3002", '."')  # what a text ends in where a delimiter follows
-AFTER = ("", "\n", "\n\n", "<")  # and what follows the delimiter, another one among them
+BEFORE = ("", " ", "\n", *".!?:;,)]}*$`\"'\u3002", '."')  # possible ends of the text before a delimiter
+AFTER = ("", "\n", "\n\n", "<")  # possible texts after it, such as another delimiter
 
 Ids: TypeAlias = "tuple[int, ...]"
 
 
 class Tokenizer(Protocol):
-    """What we use of a Hugging Face tokenizer; `decode` and `apply_chat_template` return a str for one text."""
+    """The methods of a Hugging Face tokenizer that we use; what is typed `object` is a str for one text."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
 
@@ -53,18 +53,18 @@ class ThinkingFormatIds:
     """A thinking format as token ids of one tokenizer."""
 
     thinking_start: Ids
-    thinking_stops: tuple[Ids, ...]  # every spelling of each, here and below
+    thinking_stops: tuple[Ids, ...]  # every tokenization of each stop, as in answer_stops
     thinking_end: Ids
     forced_end: Ids
     answer_stops: tuple[Ids, ...]
-    newline: Ids  # () when the thinking format puts none before an end marker
+    newline: Ids  # () if the thinking format has none before an end marker
     newline_final: frozenset[int]  # tokens whose text ends in a newline
-    written_starts: tuple[Ids, ...]  # thinking_start where a model writes it, with or without its line end
-    written_ends: tuple[Ids, ...]  # thinking_end likewise
+    written_starts: tuple[Ids, ...]  # every tokenization of thinking_start, with and without its final newline
+    written_ends: tuple[Ids, ...]  # the same for thinking_end
 
     @property
     def ends_of_thinking(self) -> tuple[Ids, ...]:
-        """What ends the thinking when the model writes it: its own stops, and the end of the turn."""
+        """Token sequences that end the thinking when sampled: its stops, and the end of the turn."""
         return tuple(dict.fromkeys((*self.thinking_stops, *self.answer_stops)))
 
     @property
@@ -73,21 +73,21 @@ class ThinkingFormatIds:
         return len(self.thinking_start) + len(self.newline) + max(len(self.thinking_end), len(self.forced_end))
 
     def on_new_line(self, marker: Ids, last: int) -> Ids:
-        """The marker as it follows the token `last`: after a newline unless the text already ends in one."""
+        """The marker to append after the token `last`: with a newline unless the text already ends in one."""
         return marker if last in self.newline_final else self.newline + marker
 
 
 @dataclass(frozen=True)
 class Prompt:
-    ids: Ids  # up to where the thinking is opened
-    opening: Ids  # thinking_start where the template ends in it; () where it is still to be written
+    ids: Ids  # everything before thinking_start
+    opening: Ids  # thinking_start if the chat template ends in it, else ()
 
 
 @dataclass(frozen=True)
 class TrainingText:
-    prompt: str  # bears no loss
-    before_answer: str  # the thinking and its delimiters, trained on like the answer
-    answer: str  # with what ends it
+    prompt: str  # no loss
+    before_answer: str  # the thinking and its delimiters; has loss, like the answer
+    answer: str  # including its stop
 
     @property
     def completion(self) -> str:
@@ -95,33 +95,32 @@ class TrainingText:
 
 
 def thinking_format_ids(thinking_format: ThinkingFormat, tokenizer: Tokenizer) -> ThinkingFormatIds:
-    """Encode every delimiter. Raises ConfigError for one that does not survive, or that is of another model."""
+    """Encode every delimiter. Raises ConfigError for one that the tokenizer changes, or that suits another model."""
     newline = _exact("newline", "\n", tokenizer) if thinking_format.newline_before_end else ()
     if thinking_format.prompt is None and all(
         len(encode(stop, tokenizer)) > 1 for stop in thinking_format.answer_stops
     ):
         raise ConfigError(
-            f"model.thinking_format.answer_stops {thinking_format.answer_stops}: none is one token of"
-            " this tokenizer, as the end of a"
-            " turn in a chat template is. Choose the thinking format of this model."
+            f"model.thinking_format.answer_stops {thinking_format.answer_stops}: none of them is a single token of this"
+            " tokenizer, as the end of a chat turn is. Choose the thinking format of this model."
         )
     return ThinkingFormatIds(
         thinking_start=_exact("thinking_start", thinking_format.thinking_start, tokenizer),
-        thinking_stops=_spellings("thinking_stops", thinking_format.thinking_stops, tokenizer),
+        thinking_stops=_tokenizations("thinking_stops", thinking_format.thinking_stops, tokenizer),
         thinking_end=_exact("thinking_end", thinking_format.thinking_end, tokenizer),
         forced_end=_exact("forced_end", thinking_format.forced_end, tokenizer),
-        answer_stops=_spellings("answer_stops", thinking_format.answer_stops, tokenizer),
+        answer_stops=_tokenizations("answer_stops", thinking_format.answer_stops, tokenizer),
         newline=newline,
         newline_final=_newline_final(tokenizer) if newline else frozenset(),
-        written_starts=_spellings(
+        written_starts=_tokenizations(
             "thinking_start", _with_or_without_line_end(thinking_format.thinking_start), tokenizer
         ),
-        written_ends=_spellings("thinking_end", _with_or_without_line_end(thinking_format.thinking_end), tokenizer),
+        written_ends=_tokenizations("thinking_end", _with_or_without_line_end(thinking_format.thinking_end), tokenizer),
     )
 
 
 def encode(text: str, tokenizer: Tokenizer) -> Ids:
-    """Token ids of a text in which delimiters are special tokens and nothing is added."""
+    """Encode a text without adding special tokens; delimiters in it become special tokens."""
     return tuple(tokenizer.encode(text, add_special_tokens=False))
 
 
@@ -131,18 +130,18 @@ def decode(ids: Sequence[int], tokenizer: Tokenizer) -> str:
 
 
 def prompt_of(thinking_format: ThinkingFormat, question: str, tokenizer: Tokenizer) -> Prompt:
-    """The prompt of a question; its ids and those of the opening are the same whoever writes the opening."""
+    """The prompt of a question; the ids do not depend on whether the template writes the opening."""
     text, opening = _prompt_and_opening(thinking_format, question, tokenizer)
     return Prompt(encode(text, tokenizer), encode(opening, tokenizer))
 
 
 def prompt_text(thinking_format: ThinkingFormat, question: str, tokenizer: Tokenizer) -> str:
-    """Everything up to where the thinking is opened, be it by the template, by us or by the model."""
+    """The text before thinking_start, which the template, we or the model may write."""
     return _prompt_and_opening(thinking_format, question, tokenizer)[0]
 
 
 def training_text(thinking_format: ThinkingFormat, prompt: str, thinking: str, answer: str) -> TrainingText:
-    """The text of one training example, split where the loss begins; nothing follows the end of the answer."""
+    """The text of one training example, split where the loss begins; it ends with the answer's stop."""
     newline = "\n" if thinking_format.newline_before_end else ""
     before = f"{thinking_format.thinking_start}{thinking.strip()}{newline}{thinking_format.thinking_end}"
     return TrainingText(
@@ -155,21 +154,20 @@ def _prefixed(answer: str, prefix: str | None) -> str:
 
 
 def text_before_stop(stop_ids: Sequence[int], stops: Sequence[str], tokenizer: Tokenizer) -> str:
-    """What a sampled stop sequence holds before its delimiter: a mark that shares its first token, mostly nothing."""
+    """The text before the delimiter in a sampled stop sequence: punctuation in the same token, usually empty."""
     text = decode(stop_ids, tokenizer)
     return text[: min((text.index(stop) for stop in stops if stop in text), default=0)]
 
 
 def _prompt_and_opening(thinking_format: ThinkingFormat, question: str, tokenizer: Tokenizer) -> tuple[str, str]:
-    """What the template writes, divided; the second is empty where the template leaves the opening to others."""
+    """The template's text and the opening at its end; the opening is empty if the template does not write it."""
     text, opening = _template_text(thinking_format, question, tokenizer), thinking_format.thinking_start
     if opening and text.endswith(opening):
         return text.removesuffix(opening), opening
     if opening and text.rstrip().endswith(opening.rstrip()):
         raise ConfigError(
-            f"model.thinking_format.thinking_start {opening!r}: the prompt ends in"
-            f" {text[-len(opening) - 2 :]!r} already."
-            " Write it as it is there."
+            f"model.thinking_format.thinking_start {opening!r}: the prompt already ends in"
+            f" {text[-len(opening) - 2 :]!r}. Set it to exactly that text."
         )
     return text, ""
 
@@ -182,8 +180,8 @@ def _template_text(thinking_format: ThinkingFormat, question: str, tokenizer: To
         conversation.insert(0, {"role": "system", "content": thinking_format.system})
     if getattr(tokenizer, "chat_template", "") is None:
         raise ConfigError(
-            "model.thinking_format.prompt null: the model's tokenizer has no chat template. Write the prompt, such as"
-            " 'model.thinking_format.prompt=\"{question}\"', or put a chat_template.jinja beside the model."
+            "model.thinking_format.prompt null: the model's tokenizer has no chat template. Set the prompt, such as"
+            " 'model.thinking_format.prompt=\"{question}\"', or add a chat_template.jinja to the model."
         )
     arguments = thinking_format.template_arguments or {}
     _check_used(arguments, tokenizer)
@@ -191,17 +189,16 @@ def _template_text(thinking_format: ThinkingFormat, question: str, tokenizer: To
         written = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True, **arguments)
     except TemplateError as error:
         raise ConfigError(
-            f"model.thinking_format.prompt null: the model's chat template refuses the question"
-            f" ({error}). Write the prompt, or"
-            " set model.thinking_format.system=null where it takes none."
+            f"model.thinking_format.prompt null: the model's chat template raises an error ({error})."
+            " Set the prompt, or set model.thinking_format.system=null if the template takes no system prompt."
         ) from None
-    text = cast(str, written)  # as it is not tokenized
-    _check_open(thinking_format, text)
+    text = cast(str, written)  # not tokenized
+    _check_thinking_not_closed(thinking_format, text)
     return text
 
 
 def _check_used(arguments: Mapping[str, object], tokenizer: Tokenizer) -> None:
-    """Raises ConfigError for an argument that the chat template does not ask for: it would change nothing."""
+    """Raises ConfigError for an argument that the chat template does not use: it would have no effect."""
     template = getattr(tokenizer, "chat_template", None)
     if not arguments or not isinstance(template, str):
         return
@@ -214,15 +211,14 @@ def _check_used(arguments: Mapping[str, object], tokenizer: Tokenizer) -> None:
             )
 
 
-def _check_open(thinking_format: ThinkingFormat, text: str) -> None:
-    """Raises ConfigError for a prompt that ends the thinking before it begins, as without `enable_thinking`."""
+def _check_thinking_not_closed(thinking_format: ThinkingFormat, text: str) -> None:
+    """Raises ConfigError for a prompt that already closes the thinking, as with enable_thinking=false."""
     end = thinking_format.thinking_end.strip()
     if thinking_format.thinking_start and end and text.rstrip().endswith(end):
         raise ConfigError(
-            f"model.thinking_format.thinking_start {thinking_format.thinking_start!r}: the prompt of the"
-            " model's chat template ends in"
-            f" {end!r}, so that it would think after that."
-            " Choose thinking_format@model.thinking_format=plain, or let it think:"
+            f"model.thinking_format.thinking_start {thinking_format.thinking_start!r}: the chat template's prompt"
+            f" already ends in {end!r}, which closes the thinking. Choose"
+            " thinking_format@model.thinking_format=plain, or enable thinking:"
             " model.thinking_format.template_arguments=null."
         )
 
@@ -235,20 +231,20 @@ def _exact(name: str, text: str, tokenizer: Tokenizer) -> Ids:
     if back != text:
         raise ConfigError(
             f"model.thinking_format.{name} {text!r}: the tokenizer turns it into {back!r}."
-            " Choose a thinking format of this model."
+            " Choose a thinking format for this model."
         )
     return ids
 
 
-def _spellings(name: str, delimiters: Sequence[str], tokenizer: Tokenizer) -> tuple[Ids, ...]:
-    """All token sequences that stand for one of the delimiters, the way we write each before the others."""
+def _tokenizations(name: str, delimiters: Sequence[str], tokenizer: Tokenizer) -> tuple[Ids, ...]:
+    """All token sequences for the delimiters; those that we write come first."""
     exact = [_exact(name, delimiter, tokenizer) for delimiter in delimiters if delimiter]
     others = [_covering(*context, tokenizer) for context in product(BEFORE, filter(None, delimiters), AFTER)]
     return tuple(dict.fromkeys(ids for ids in (*exact, *others) if ids))
 
 
 def _covering(before: str, delimiter: str, after: str, tokenizer: Tokenizer) -> Ids:
-    """The tokens that the delimiter occupies in this context; () where the tokenizer does not keep the text."""
+    """The tokens that overlap the delimiter in this context; () if the tokenizer changes the text."""
     ids = encode(before + delimiter + after, tokenizer)
     lengths = [len(decode(ids[:count], tokenizer)) for count in range(len(ids) + 1)]
     if decode(ids, tokenizer) != before + delimiter + after:
@@ -259,7 +255,7 @@ def _covering(before: str, delimiter: str, after: str, tokenizer: Tokenizer) -> 
 
 
 def _with_or_without_line_end(marker: str) -> list[str]:
-    """A model may end the line of a marker otherwise, or not at all."""
+    """The marker with and without its final newline, which a model may omit."""
     return list(dict.fromkeys((marker, marker.rstrip("\n"))))
 
 

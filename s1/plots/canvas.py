@@ -1,6 +1,6 @@
-"""The doorway of matplotlib: one style for all figures, and the axes they share; the same drawing gives the same bytes.
+"""Style and axes shared by all matplotlib figures. The same drawing always gives the same bytes.
 
-Text stays text in the SVG: the page sets its own font, and exchanges the colours below for its own.
+The SVG keeps text as text, so that the page can apply its own font and replace the colors below by its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.typing import RcKeyType
 
-Mark: TypeAlias = "tuple[str, Mapping[str, Any]]"  # a name, and how matplotlib draws what it stands for
+Mark: TypeAlias = "tuple[str, Mapping[str, Any]]"  # a name and the matplotlib style of its mark
 
 INK = "#22252a"
 FAINT = "#8b9098"
@@ -32,10 +32,10 @@ LINES = (
     "#7a4fa3",
     "#9a7a1c",
     "#4a6572",
-)  # one per series or point, told apart in grey too
+)  # one per series or point; distinguishable in grayscale
 WIDTH_IN = 5.5
-SMALL = 8.5  # points, of labels
-LINE_CHARACTERS = 72  # across a figure
+SMALL = 8.5  # font size of labels in points
+LINE_CHARACTERS = 72  # characters that fit across a figure
 STYLE: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so that widths are the same on every machine
     "font.size": 9.5,
@@ -62,7 +62,7 @@ class Drawing:
 
 
 def drawing(name: str, draw: Callable[[], Figure]) -> Drawing:
-    """What `draw` draws, in the style of all figures."""
+    """Render the figure of `draw` in the shared style as PNG and SVG."""
     import matplotlib
 
     png, svg = io.BytesIO(), io.StringIO()
@@ -74,7 +74,7 @@ def drawing(name: str, draw: Callable[[], Figure]) -> Drawing:
 
 
 def canvas(height_in: float) -> tuple[Figure, Axes]:
-    """A figure that draws without a display, and keeps no global state."""
+    """Create a figure that needs no display and leaves no global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -84,7 +84,7 @@ def canvas(height_in: float) -> tuple[Figure, Axes]:
 
 
 def doubling_axis(axes: Axes, values: Sequence[float]) -> None:
-    """Whole powers of two across, with room beside the values; as many in writing as fit."""
+    """Make the x axis logarithmic with powers of two as ticks; labels as many ticks as fit."""
     doublings = [math.log2(value) for value in values]
     least, most = min(doublings), max(doublings)
     margin = max(0.5, 0.13 * (most - least))
@@ -100,7 +100,7 @@ def doubling_axis(axes: Axes, values: Sequence[float]) -> None:
 
 
 def percent_axis(axes: Axes, intervals: Sequence[tuple[float, float]]) -> None:
-    """Up, the intervals and room for labels; in percent."""
+    """Make the y axis percent, with room for the intervals and labels."""
     lowest, highest = min(lo for lo, _ in intervals), max(hi for _, hi in intervals)
     axes.set_ylim(max(0, 10 * math.floor(lowest / 10)) - 4, min(100, 10 * math.ceil(highest / 10)) + 3)
     axes.grid(axis="y", color=RULE, linewidth=0.7)
@@ -110,20 +110,20 @@ def percent_axis(axes: Axes, intervals: Sequence[tuple[float, float]]) -> None:
 
 
 def percent_interval(estimate: Estimate) -> tuple[float, float]:
-    """Its ends in percent; of no height where it has none."""
+    """Ends of an estimate's interval in percent; both equal the value if it has no interval."""
     lo, hi = (estimate.value if end is None else end for end in (estimate.lo, estimate.hi))
     return 100 * lo, 100 * hi
 
 
 def legend(axes: Axes, marks: Sequence[Mark], gap_em: float = 0.1) -> None:
-    """Marks and their names in one row above the plot, `gap_em` between the two."""
+    """Draw a legend in one row above the plot, with `gap_em` between mark and name."""
     handles = _handles(marks)
     place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2, "handletextpad": gap_em}
     axes.legend(handles=handles, ncols=len(handles), frameon=False, fontsize=SMALL, columnspacing=1.2, **place)
 
 
 def legend_below(figure: Figure, marks: Sequence[Mark]) -> None:
-    """Marks and their names below the plot, in as many columns as the longest name leaves room for."""
+    """Draw a legend below the plot in as many columns as fit."""
     columns = max(1, min(len(marks), LINE_CHARACTERS // (6 + max(len(name) for name, _ in marks))))
     place = {"loc": "outside lower center", "ncols": columns}
     figure.legend(handles=_handles(marks), frameon=False, fontsize=SMALL, handletextpad=0.5, **place)

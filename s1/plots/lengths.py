@@ -1,4 +1,4 @@
-"""How long the training examples are: a histogram on a log2 axis, and where block_size lies."""
+"""Histogram of the lengths of training examples on a log2 axis, with a line at block_size."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ BINS_PER_DOUBLING = 4
 
 
 def lengths_figure(tokens: Sequence[int], block_size: int) -> Drawing:
-    """`lengths`: examples by their tokens; those longer than block_size in the colour of what is invalid."""
+    """Draw the figure `lengths`: examples by tokens; those longer than block_size in the color of invalid points."""
     return drawing("lengths", lambda: _lengths(tokens, block_size))
 
 
 def edges(tokens: Sequence[int], block_size: int) -> list[float]:
-    """Where bins begin and end, a quarter of a doubling apart; one edge is just above block_size."""
+    """Bin edges, a quarter of a doubling apart; one of them is just above block_size."""
     limit = block_size + 0.5
     first = math.floor(BINS_PER_DOUBLING * math.log2(min(tokens) / limit))
     last = math.floor(BINS_PER_DOUBLING * math.log2(max(tokens) / limit)) + 1

@@ -1,6 +1,6 @@
-"""Points that agree in all but one axis, each against the one that has the reference's value there: data sets, say.
+"""Comparison along one axis, such as data: points that agree elsewhere, each against the one with the reference value.
 
-The paper's Table 2 is of this kind: 95% intervals of the difference to s1K, the same questions resampled for both.
+The paper's Table 2 is of this kind: 95% intervals of the difference to s1K, paired by question.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from s1.config.schema import ConfigError
 from s1.report.comparison import Comparison, holm
 from s1.report.findings import PairedDifference, Series
 from s1.report.measure import Sampled
-from s1.report.series import SEED, SeriesPoint, is_of_request
+from s1.report.series import SEED, SeriesPoint, is_request_axis
 from s1.stages import CurveConfig
 from s1.stats.grid import grid, require_paired
 
 
 def across(config: CurveConfig, members: Sequence[SeriesPoint], series: Sequence[Series]) -> list[PairedDifference]:
-    """All differences along `compare.axis`. Raises ConfigError if no point has the value to compare with."""
+    """All differences along `compare.axis`. Raises ConfigError if no point has the reference value."""
     compare = config.compare
     if compare is None:
         return []
     if compare.axis == SEED and config.statistics.pool_seeds:
         raise ConfigError("compare.axis seed: seeds are pooled into one point. Set statistics.pool_seeds=false.")
-    there = {_value(each, compare.axis) for each in members}
-    if compare.reference not in there:
+    available = {_value(each, compare.axis) for each in members}
+    if compare.reference not in available:
         raise ConfigError(
             f"compare.reference {compare.reference}: no such value of {compare.axis}"
-            f" (there: {', '.join(sorted(there))}). Choose one of them, or add points that have it."
+            f" (there: {', '.join(sorted(available))}). Choose one of them, or add points that have it."
         )
     names = _names(members, compare.axis)
     groups: dict[str, list[SeriesPoint]] = defaultdict(list)
@@ -48,15 +48,15 @@ def across(config: CurveConfig, members: Sequence[SeriesPoint], series: Sequence
 def _pairs(
     config: CurveConfig, names: Mapping[str, SeriesPoint], valid: Mapping[str, bool]
 ) -> Iterator[tuple[Comparison, str, str]]:
-    """Each point of a group against the one with the reference's value."""
+    """Compare each point of a group with the one that has the reference value."""
     statistics, compare = config.statistics, config.compare
-    assert compare is not None, "only what is compared comes here"
+    assert compare is not None, "called only with a comparison"
     reference = next((n for n, each in names.items() if _value(each, compare.axis) == compare.reference), None)
     if reference is None:
-        there = ", ".join(names)
+        others = ", ".join(names)
         raise ConfigError(
             f"compare.reference {compare.reference}: no point has this value of {compare.axis} and agrees in the rest"
-            f" with {there}. Add it, or choose another reference."
+            f" with {others}. Add it, or choose another reference."
         )
     sampled = {name: sampled_of(each) for name, each in names.items()}
     require_paired({name: its for name, each in sampled.items() for its in each.grids})
@@ -65,7 +65,7 @@ def _pairs(
 
 
 def sampled_of(member: SeriesPoint) -> Sampled:
-    """The scores of a point as arrays. Raises StatisticsError for rows that are missing or double."""
+    """The scores of a point as arrays. Raises StatisticsError for missing or duplicate rows."""
     seeds = tuple(each.point.seed for each in member.scored)
     return Sampled(seeds, tuple(grid(each.scores, member.label) for each in member.scored))
 
@@ -76,19 +76,19 @@ def _value(each: SeriesPoint, axis: str) -> str:
 
 
 def _names(members: Sequence[SeriesPoint], axis: str) -> dict[int, str]:
-    """By id; where the budgets in words do not tell points apart, with what they set besides."""
+    """Names by id() of the point; points with equal names also get the values in which they differ."""
     alike: dict[str, list[SeriesPoint]] = defaultdict(list)
     for each in members:
         alike[_name(each, axis)].append(each)
-    return {id(each): name + _besides(each, group) for name, group in alike.items() for each in group}
+    return {id(each): name + _differing_values(each, group) for name, group in alike.items() for each in group}
 
 
-def _besides(each: SeriesPoint, group: Sequence[SeriesPoint]) -> str:
+def _differing_values(each: SeriesPoint, group: Sequence[SeriesPoint]) -> str:
     differing = [a for a in each.values if len({repr(other.values.get(a)) for other in group}) > 1]
     return "".join(f", {a} {_value(each, a)}" for a in differing)
 
 
 def _name(each: SeriesPoint, axis: str) -> str:
-    """The value on the axis, the other values that are no budgets, and the budget in words."""
-    others = [f"{a} {v}" for a, v in each.values.items() if a != axis and not is_of_request(a)]
+    """The value on the axis, other values that are not budgets, and the label of the budget."""
+    others = [f"{a} {v}" for a, v in each.values.items() if a != axis and not is_request_axis(a)]
     return ", ".join([_value(each, axis), *others, each.label])

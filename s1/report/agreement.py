@@ -1,7 +1,7 @@
-"""Do two engines write the same? The same points, answered by each, compared trace by trace.
+"""Agreement of two engines: compare their traces of the same points, one by one.
 
-Greedy decoding in one dtype is one text in theory. In practice kernels round differently, and where two tokens are
-nearly equal in likelihood a trace goes another way: the report counts such traces and says at which token.
+In theory greedy decoding in one dtype gives one text. In practice kernels round differently, so traces diverge where
+two tokens are almost equally likely. The report counts these traces and gives the token where each diverges.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ def is_engine_axis(axis: str) -> bool:
 
 
 def agreements(points: Sequence[tuple[str, Mapping[str, Any], Path]]) -> Iterator[Agreement]:
-    """Of points (label, values by axis, directory of the answers): each against the first with another engine."""
+    """Compare each point (label, values, traces directory) with the first that differs only in the engine."""
     firsts: dict[str, tuple[Mapping[str, Any], Path]] = {}
     for label, values, directory in points:
         rest = repr(sorted((axis, repr(value)) for axis, value in values.items() if not is_engine_axis(axis)))
         first = firsts.setdefault(rest, (values, directory))
         if first[1] != directory:
-            one, other = (read_rows(path / "answers.jsonl", TraceRow) for path in (first[1], directory))
+            one, other = (read_rows(path / "traces.jsonl", TraceRow) for path in (first[1], directory))
             yield agreement(label, (_engine(first[0]), _engine(values)), one, other)
 
 
 def agreement(label: str, engines: tuple[str, str], one: Sequence[TraceRow], other: Sequence[TraceRow]) -> Agreement:
-    """Compare the traces of one point; both are in the same order of questions and samples."""
+    """Compare the traces of one point; both lists have the same order of questions and samples."""
     pairs = list(zip(one, other, strict=True))
     partings = [
         FirstDifference(token, a.question_id, a.sample)
@@ -50,7 +50,7 @@ def agreement(label: str, engines: tuple[str, str], one: Sequence[TraceRow], oth
 
 
 def first_difference(one: Sequence[int], other: Sequence[int]) -> int | None:
-    """The place of the first token that differs, or that only one of them has; None: they are equal."""
+    """Index of the first token that differs or that only one sequence has; None if they are equal."""
     if list(one) == list(other):
         return None
     return next(
@@ -59,7 +59,7 @@ def first_difference(one: Sequence[int], other: Sequence[int]) -> int | None:
 
 
 def _ids(answer: TraceRow) -> list[int]:
-    """All ids after the prompt, a stop that was sampled included."""
+    """All ids after the prompt, including a sampled stop."""
     return list(chain.from_iterable([*each["ids"], *(each["ended_by"] or ())] for each in answer.segments))
 
 

@@ -1,4 +1,4 @@
-"""Two points on the same questions: the paired difference of their accuracies, and of their thinking."""
+"""Paired comparison of two points on the same questions, in accuracy and in thinking tokens."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ AtLevel: TypeAlias = "Callable[[float], Estimate]"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Paired comparison of any two points that answer the same questions."""
+    """Compares any two of a set of points with the same questions."""
 
     sampled: Mapping[str, Sampled]
     valid: Mapping[str, bool]
     statistics: Statistics
 
     def difference(self, label: str, against: str, joint_level: float) -> PairedDifference:
-        """Accuracy of `label` less that of `against`; at `joint_level` all comparisons of its kind hold together."""
+        """Accuracy of `label` minus that of `against`; intervals at `joint_level` hold for all comparisons jointly."""
         one, other = self._pair(label, against)
         level = self.statistics.level
         differences_Q = one.accuracy_Q - other.accuracy_Q
@@ -42,26 +42,26 @@ class Comparison:
         )
 
     def at_level(self, label: str, against: str) -> AtLevel:
-        """The interval of their difference at any level."""
+        """A function from confidence level to the interval of their difference."""
         one, other = self._pair(label, against)
         return lambda level: measure.paired(one, other, level)
 
     def _pair(self, label: str, against: str) -> tuple[Sampled, Sampled]:
-        """Over the seeds that both have, if any."""
+        """Both points restricted to their common seeds, or unrestricted if there are none."""
         one, other = self.sampled[label], self.sampled[against]
         common = [seed for seed in one.seeds if seed in other.seeds]
         return (one.of_seeds(common), other.of_seeds(common)) if common else (one, other)
 
 
 def bonferroni(level: float, comparisons: int) -> float:
-    """The level of each of so many intervals at which all hold together."""
+    """The level of each interval such that all of them hold jointly at `level`."""
     return 1 - (1 - level) / max(1, comparisons)
 
 
 def holm(intervals: Sequence[AtLevel], level: float) -> list[float]:
-    """The level at which each comparison is judged, so that no more than 1 - `level` of such families err at all.
+    """The level for each comparison such that at most 1 - `level` of such families contain any error (Holm 1979).
 
-    Holm (1979): those that show at the level for all of them are settled; the others need hold among themselves only.
+    Comparisons that are decided at the level for all are settled; the rest then need to hold only among themselves.
     """
     levels = [level] * len(intervals)
     open_places = list(range(len(intervals)))

@@ -1,9 +1,9 @@
-"""The curve stage: the scores of all points, brought together. Writes curve.json (s1/report/findings.py), and what
-graders judge differently as grader_disagreement.csv (s1/report/tables.py).
+"""The curve stage: statistics over the scores of all points. Writes curve.json (s1/report/findings.py) and
+grader_disagreement.csv (s1/report/tables.py).
 
-Points of one series (s1/report/series.py) are one line of the figure, and answer the same questions: one matrix of
-resampled questions serves all numbers of a series, so their differences are paired. A point whose audit fails stays in
-every table, marked, and is left out of Scaling, Slope, Performance and the verdict.
+Points of one series (s1/report/series.py) form one line of the figure and answer the same questions. One matrix of
+resampled questions serves all numbers of a series, so differences are paired. A point that fails its audit is marked in
+every table and excluded from Scaling, Slope, Performance and the verdict.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NOT_COMPARED = {  # s1/evaluate/graders.py, GradeNote
 
 
 def curve(work: Work[CurveConfig]) -> Summary:
-    """Read every point's scores.jsonl, write curve.json and grader_disagreement.csv."""
+    """Read scores.jsonl of every point; write curve.json and grader_disagreement.csv."""
     scored = list(read_scored(work))
     found = disagreements(scored)
     findings = find(work.config, scored, found.counts)
@@ -62,7 +62,7 @@ def curve(work: Work[CurveConfig]) -> Summary:
 
 
 def find(config: CurveConfig, scored: Sequence[Scored], disagreeing: Mapping[str, int] | None = None) -> Findings:
-    """All that the report says, from the scores of all points; `disagreeing` answers by the key of the scores."""
+    """Compute everything in the report from the scores; `disagreeing` counts disputed answers by scores key."""
     lines = series_of(members_of(scored, config.statistics.pool_seeds))
     series = [_series(line, _Context(config, disagreeing or {})) for line in lines]
     compared = agreements([(_label_of_seed(each, scored), each.point.values, each.answers) for each in scored])
@@ -78,7 +78,7 @@ def _label_of_seed(each: Scored, scored: Sequence[Scored]) -> str:
 @dataclass(frozen=True)
 class _Context:
     config: CurveConfig
-    disagreeing: Mapping[str, int]  # by the key of the scores, where several graders judged
+    disagreeing: Mapping[str, int]  # by scores key, if several graders judged
 
     @property
     def level(self) -> float:
@@ -99,7 +99,9 @@ def _series(line: PointSeries, context: _Context) -> Series:
     valid = [point for point in points if point.valid]
     compare = Comparison(by_label, {point.label: point.valid for point in points}, statistics)
     reference = min(valid or points, key=_reference_order)
-    peak = max(valid or points, key=lambda point: point.accuracy.value)  # of equals, the first thinks least
+    peak = max(
+        valid or points, key=lambda point: point.accuracy.value
+    )  # max takes the first of equals, which thinks least
     pairs = len(valid) * (len(valid) - 1) // 2
     of_shape = bonferroni(statistics.level, pairs)
     fixed = _fixed_levels(valid, reference, compare)
@@ -138,8 +140,8 @@ def _metrics(
 
 
 def _fixed_levels(valid: Sequence[MeasuredPoint], reference: MeasuredPoint, compare: Comparison) -> dict[str, float]:
-    """What is compared with the reference whatever the numbers, the fewest and the most held-back ends, by label; and
-    the level that each is judged at."""
+    """Levels, by label, of the two comparisons with the reference that are fixed in advance: the fewest and the most
+    held-back ends."""
     extended = sorted(
         (point for point in valid if _only_holds_back(point, reference)), key=lambda point: point.held_back
     )
@@ -149,26 +151,29 @@ def _fixed_levels(valid: Sequence[MeasuredPoint], reference: MeasuredPoint, comp
 
 
 def _only_holds_back(point: MeasuredPoint, reference: MeasuredPoint) -> bool:
-    """More ends than the reference, and neither is cut shorter than the other: the difference would be of both."""
+    """Holds back more ends than the reference, and neither is cut shorter: the difference has one cause."""
     most, least = (each.request.budget.max_thinking_tokens for each in (point, reference))
     uncut = not reference.audit.forced_share and (most is None or (least is not None and most > least))
     return point.holds_back_more(reference) and (most == least or uncut)
 
 
 def _thinking_order(member: SeriesPoint, sampled: Sampled) -> tuple[float, ...]:
-    """By what was measured; points that think alike by what was asked."""
+    """Sort by measured thinking tokens, then by requested amount."""
     return (float(sampled.thinking_tokens_Q.mean()), *method_of(member.request).amount(member.request))
 
 
 def _reference_order(point: MeasuredPoint) -> tuple[float, ...]:
-    """Nothing held back before anything held back, and of those the most thinking that is asked for."""
+    """Sort points with the fewest held-back ends first, and among these the largest requested amount."""
     budget, amount = point.request.budget, method_of(point.request).amount(point.request)
     return (budget.waits, budget.min_thinking_tokens, float(point.bounds is not None), *(-each for each in amount))
 
 
 def _further_steps(valid: Sequence[MeasuredPoint], peak: MeasuredPoint) -> Iterator[tuple[str, str]]:
-    """From the least thinking to the peak, from there to the most and to the lowest, the deepest fall before it, and
-    the rise behind each: labels, the later first. Steps between neighbours are not repeated."""
+    """Pairs of labels (later, earlier) to compare in addition to neighbours.
+
+    From the least thinking to the peak; from the peak to the most thinking and to the lowest point after it; the
+    deepest fall before the peak; and the rise after each fall.
+    """
     if len(valid) < 2:
         return
     place, last = valid.index(peak), len(valid) - 1
@@ -181,7 +186,7 @@ def _further_steps(valid: Sequence[MeasuredPoint], peak: MeasuredPoint) -> Itera
 
 
 def _deepest_fall(points: Sequence[MeasuredPoint]) -> tuple[int, int]:
-    """The places between which accuracy falls most, the earlier first."""
+    """Indices (earlier, later) between which accuracy falls most; (0, 0) if it never falls."""
     shares = [point.accuracy.value for point in points]
     falls = [(shares[i] - shares[j], i, j) for j in range(len(shares)) for i in range(j)]
     fall, start, end = max(falls, default=(0.0, 0, 0))
@@ -219,7 +224,7 @@ def _measured(member: SeriesPoint, sampled: Sampled, context: _Context) -> Measu
 
 
 def _audited(member: SeriesPoint) -> Audit:
-    """Of all seeds; many sound ones do not make up for one that is not."""
+    """Audit over all seeds; one invalid seed makes the point invalid."""
     together = audit(member.scores, member.request)
     if together.problems or len(member.scored) == 1:
         return together
@@ -241,7 +246,7 @@ def _source(each: Scored, sampled: Sampled, level: float) -> Source:
 
 
 def _cost(scores: Sequence[ScoreRow], cost: Cost) -> dict[str, Estimate]:
-    """What the point costs from scratch; seconds and money are estimates from its tokens."""
+    """Cost of the point when it shares nothing; seconds and USD are estimates from its tokens."""
     tokens, traces = sum(score.sampled_tokens for score in scores), len(scores)
     seconds = tokens / cost.generate_tokens_per_second
     rate = f"estimate: sampled tokens at {cost.generate_tokens_per_second:g} per device-second"
@@ -254,7 +259,7 @@ def _cost(scores: Sequence[ScoreRow], cost: Cost) -> dict[str, Estimate]:
 
 
 def _not_compared(points: Sequence[MeasuredPoint], members: Sequence[SeriesPoint]) -> Iterator[str]:
-    """Answers that count as wrong though nobody found them wrong."""
+    """Notes on answers that count as wrong because no grader compared them."""
     scores = {member.key: member.scores for member in members}
     for note, reason in NOT_COMPARED.items():
         counts = [(point, sum(score.note == note for score in scores[point.key])) for point in points]

@@ -1,9 +1,9 @@
-"""The figures, drawn by matplotlib: the same findings give the same bytes, in PNG for a README and in SVG for the page.
+"""Figures, drawn with matplotlib. The same findings give the same bytes, as PNG for a README and SVG for the page.
 
 scaling        accuracy over mean thinking tokens on a log2 axis (paper, Figure 1), with intervals; one line per series
-differences    accuracy of each point less that of the reference, paired, with intervals
+differences    accuracy of each point minus that of the reference, paired, with intervals
 
-A circle ends at its budget or by itself, a diamond had its end of thinking held back, a cross failed the audit.
+Circle: ends at its budget or by itself. Diamond: its end of thinking was held back. Cross: failed the audit.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ BESIDE = ((8, -11, "left"), (-7, 6, "right"), (8, 5, "left"), (-7, -12, "right")
 ABOVE = ((0, 4, "center"), (4, 4, "right"), (-4, 4, "left"))
 BELOW = ((0, -11, "center"), (4, -11, "right"), (-4, -11, "left"))
 PIXELS_APART = 3
-MOST_ABOVE = 3  # marks beside the title
+MOST_ABOVE = 3  # legend entries that fit beside the title
 SEED_DOT = {"marker": "o", "markersize": 2.6, "alpha": 0.55, "markeredgecolor": "none"}
 
 Segment: TypeAlias = "tuple[tuple[float, float], tuple[float, float]]"
-Name: TypeAlias = "tuple[MeasuredPoint, str, str]"  # what it names, the text, its colour
+Name: TypeAlias = "tuple[MeasuredPoint, str, str]"  # point, text, colour
 
 
 def drawings(findings: Findings) -> list[Drawing]:
-    """Both figures; the differences only where there is something to compare."""
+    """Both figures; no figure of differences if there is nothing to compare."""
     made = [drawing("scaling", lambda: _scaling(findings.series))]
     if any(series.to_reference for series in findings.series):
         made.append(drawing("differences", lambda: _differences(findings.series)))
@@ -87,12 +87,12 @@ class DrawnLine:
 
     @property
     def joined(self) -> list[tuple[MeasuredPoint, MeasuredPoint]]:
-        """From each valid point to the next, along the measured thinking; invalid points are passed over."""
+        """Pairs of consecutive valid points, in the order of measured thinking."""
         return list(pairwise(point for point in self.points if point.valid))
 
 
 def thinking(points: Sequence[MeasuredPoint]) -> list[MeasuredPoint]:
-    """Those that have a place on a log axis."""
+    """Points that a log axis can show."""
     return [point for point in points if point.thinking_tokens.value > 0]
 
 
@@ -101,7 +101,7 @@ def _coloured(all_series: Sequence[Series]) -> list[tuple[Series, str]]:
 
 
 def draw_line(axes: Axes, line: DrawnLine) -> None:
-    """Its points with their intervals and seeds, and what joins the valid ones: dashed to a held-back end."""
+    """Draw points with intervals and seeds, and join valid points; a segment to a held-back end is dashed."""
     for ends in line.joined:
         xs, ys = zip(*map(position, ends), strict=True)
         style = (0, (3, 2)) if ends[1].extends else "-"
@@ -126,7 +126,7 @@ def _marker(point: MeasuredPoint, colour: str) -> dict[str, Any]:
 
 
 def _seeds(point: MeasuredPoint) -> list[tuple[float, float]]:
-    """Where each seed of several lies, of those that think."""
+    """(x, y) of each seed that thinks, if the point has several seeds."""
     found = [(each.thinking_tokens.value, 100 * each.accuracy.value) for each in point.sources]
     return [place for place in found if place[0] > 0] if point.seed_range else []
 
@@ -137,7 +137,7 @@ def position(point: MeasuredPoint) -> tuple[float, float]:
 
 
 def _legend(figure: Figure, axes: Axes, points: Sequence[MeasuredPoint], colour: str) -> None:
-    """The marks that occur, in words: above the plot, or below it where they are too many for the title."""
+    """Explain the marks that occur, above the plot, or below it if there are too many to fit beside the title."""
     kinds = (
         ("budget or natural end", [point for point in points if point.valid and not point.extends]),
         ("end held back", [point for point in points if point.valid and point.extends]),
@@ -157,7 +157,7 @@ def _legend(figure: Figure, axes: Axes, points: Sequence[MeasuredPoint], colour:
 
 
 def label_points(figure: Figure, axes: Axes, names: Iterable[Name], segments: Iterable[Segment]) -> None:
-    """Write each name, in its colour, at the first free place near its point, off all segments; or not at all."""
+    """Write each name at the first place near its point that covers nothing; skip a name without such a place."""
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     frame, written = axes.get_window_extent(renderer), []
@@ -176,7 +176,7 @@ def label_points(figure: Figure, axes: Axes, names: Iterable[Name], segments: It
 
 
 def _names(lines: Sequence[DrawnLine]) -> Iterator[Name]:
-    """What stands where, in which colour: its name at the end of each line, and every point once."""
+    """The name of each line at its end, and the label of every point once."""
     for line in lines:
         if line.name and line.points:
             yield line.points[-1], line.name, line.colour
@@ -188,7 +188,7 @@ def _names(lines: Sequence[DrawnLine]) -> Iterator[Name]:
 
 
 def _places(point: MeasuredPoint) -> Iterator[tuple[tuple[float, float], tuple[float, float, str]]]:
-    """Where a name may stand, best first: beside the marker, above the interval, below it."""
+    """Candidate places for a name, best first: beside the marker, above the interval, below it."""
     x, y = position(point)
     lo, hi = percent_interval(point.accuracy)
     for spot_y, offsets in ((y, BESIDE), (hi, ABOVE), (lo, BELOW)):
@@ -196,7 +196,7 @@ def _places(point: MeasuredPoint) -> Iterator[tuple[tuple[float, float], tuple[f
 
 
 def segments_of(line: DrawnLine) -> Iterator[Segment]:
-    """All that is drawn of a line."""
+    """All segments of a line that labels must not cover."""
     yield from ((position(start), position(end)) for start, end in line.joined)
     for point in line.points:
         x, _ = position(point)
@@ -205,7 +205,7 @@ def segments_of(line: DrawnLine) -> Iterator[Segment]:
 
 
 def _pixels(axes: Axes, segment: Segment) -> Iterator[tuple[float, float]]:
-    """Points along a segment, dense enough that no word fits between two of them."""
+    """Pixels along a segment, close enough that no label fits between two of them."""
     (x0, y0), (x1, y1) = axes.transData.transform(segment)
     steps = 1 + int(math.hypot(x1 - x0, y1 - y0) / PIXELS_APART)
     yield from ((x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps) for step in range(steps + 1))

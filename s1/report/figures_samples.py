@@ -1,9 +1,9 @@
-"""The figures of several samples, drawn where a valid point has some.
+"""Figures for several samples per question, drawn if a valid point has them.
 
 samples     accuracy over k on a log2 axis: maj@k solid with its interval, pass@k dashed
-parallel    maj@k over the thinking tokens of k samples together, on the scaling curve of one sample (paper, Figure 4b)
+parallel    maj@k over the total thinking tokens of k samples, with the scaling curve of one sample (paper, Figure 4b)
 
-One colour per point. Of many points some are drawn, spread evenly from the first to the last, whatever their accuracy.
+One colour per point. If there are many points, a few are drawn, evenly spaced from first to last.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_POINTS = 4  # with a line; more cross too often to be followed
+MOST_POINTS = 4  # with a line; more lines would cross too often to follow
 SOLID = {"linewidth": 1.3}
 DASHED = {"linewidth": 1.1, "linestyle": (0, (3, 2))}
 DOT = {"marker": "o", "markersize": 4}
@@ -42,7 +42,7 @@ DOT = {"marker": "o", "markersize": 4}
 
 @dataclass(frozen=True)
 class _Vote:
-    """The samples of one point, and how they are drawn."""
+    """One point with several samples, its name and its colour."""
 
     name: str
     point: MeasuredPoint
@@ -55,12 +55,12 @@ class _Vote:
 
     @property
     def tokens(self) -> list[float]:
-        """Thinking tokens of k samples together, k = 1..S."""
+        """Total thinking tokens of k samples, k = 1..S."""
         return [self.point.thinking_tokens_of(each.k).value for each in self.point.at_k]
 
 
 def sample_drawings(findings: Findings) -> list[Drawing]:
-    """Both figures; none where every point has one sample, the first alone where none of them thinks."""
+    """Both figures; none if every point has one sample, and only the first if no point thinks."""
     votes = _votes(findings.series)
     made = [drawing("samples", lambda: _samples(votes))] if votes else []
     thought = [vote for vote in votes if thinking([vote.point])]
@@ -97,7 +97,7 @@ def _samples(votes: Sequence[_Vote]) -> Figure:
 
 
 def _draw_majority(axes: Axes, vote: _Vote, xs: Sequence[float]) -> None:
-    """The line and its band over every k, a dot at each doubling."""
+    """Draw the line and its band over every k, with a dot at each doubling."""
     lows, highs = zip(*(percent_interval(each.majority) for each in vote.point.at_k), strict=True)
     axes.fill_between(xs, lows, highs, color=vote.colour, alpha=0.13, linewidth=0, zorder=1)
     dots = [each.k - 1 for each in vote.point.doublings]
@@ -130,7 +130,7 @@ def _parallel(all_series: Sequence[Series], votes: Sequence[_Vote]) -> Figure:
 
 
 def _names(lines: Sequence[DrawnLine], votes: Sequence[_Vote]) -> Iterator[Name]:
-    """The points that vote in their colour, then the others."""
+    """Points with several samples in their colour, then the others."""
     yield from ((vote.point, vote.name, vote.colour) for vote in votes)
     voting = [vote.point for vote in votes]
     yield from ((point, point.label, INK) for line in lines for point in line.points if point not in voting)

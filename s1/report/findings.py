@@ -1,7 +1,7 @@
-"""What the curve stage found, in memory and as curve.json: every number with its interval, cost and key.
+"""Findings of the curve stage, in memory and as curve.json: every number with its interval, cost and key.
 
-Findings > Series (one curve line, s1/report/series.py) > Measured (one point) > Source (the scores of one seed)
-                                                        > Difference (two points, paired)
+Findings > Series (one curve line, s1/report/series.py) > MeasuredPoint (one point) > Source (the scores of one seed)
+                                                        > PairedDifference (two points)
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ FILE_NAME = "curve.json"
 
 @dataclass(frozen=True)
 class AtK:
-    """What k samples of each question are worth, in the mean over all k of them (s1/stats/votes.py)."""
+    """Accuracy with k samples per question, averaged over all choices of k (s1/stats/votes.py)."""
 
     k: int
-    passed: Estimate  # pass@k: one of them is right
-    majority: Estimate  # maj@k: most of them are
-    gain: Estimate  # maj@k less the accuracy of one sample, paired, in percentage points
+    passed: Estimate  # pass@k: at least one sample is right
+    majority: Estimate  # maj@k: the most common answer is right
+    gain: Estimate  # maj@k minus the accuracy of one sample, paired, in percentage points
 
 
 DIGEST_SHOWN = 4  # hex digits, where people read
 
 
 def cited(key: str, digest: str) -> str:
-    """`41687fbbc3b5@9c1f`: what was asked for, and what came out; the key alone where the digest is not known."""
+    """`41687fbbc3b5@9c1f`: the key of what was requested and the digest of the result, if known."""
     return f"{key}@{digest[:DIGEST_SHOWN]}" if digest else key
 
 
@@ -48,8 +48,8 @@ class Source:
 
     seed: int
     key: str
-    digest: str  # of the product, 12 hex digits; "" if unknown
-    accuracy: Estimate  # alone
+    digest: str  # of the artifact, 12 hex digits; "" if unknown
+    accuracy: Estimate  # of this seed alone
     thinking_tokens: Estimate
     valid: bool
 
@@ -60,25 +60,25 @@ class Source:
 
 @dataclass(frozen=True)
 class MeasuredPoint:
-    """One point, over its seeds."""
+    """Measurements of one point, over its seeds."""
 
     label: str
-    values: Mapping[str, Any]  # JSON values by field, over all axes of the command; of several seeds without the seed
+    values: Mapping[str, Any]  # JSON values by field, over all axes of the command; without the seed if pooled
     request: ComputeRequest
-    bounds: Bounds | None  # that the request puts on the mean thinking tokens
+    bounds: Bounds | None  # on the mean thinking tokens, from the request
     sources: list[Source]  # one per seed
-    engine: str  # the fingerprint of what generated it
+    engine: str  # fingerprint of the engine that generated it
     questions: int
     samples: int  # per question
     accuracy: Estimate
-    accuracy_if_cut_right: float | None  # were every cut answer right; None: none was cut
+    accuracy_if_cut_right: float | None  # accuracy if every cut answer were right; None: none was cut
     thinking_tokens: Estimate  # mean per trace
     answer_tokens: Estimate  # mean per trace
     at_k: list[AtK]  # k = 1..samples; empty for a single sample
     outcomes: dict[str, int]  # traces by answered, forced, none
     audit: Audit
     disagreements: int | None  # answers that graders judge differently; None: one grader judged
-    sampled_tokens: Estimate  # all traces, as if nothing were shared with other points
+    sampled_tokens: Estimate  # of all traces, as if the point shared nothing
     device_seconds: Estimate
     usd: Estimate
 
@@ -88,7 +88,7 @@ class MeasuredPoint:
 
     @property
     def key(self) -> str:
-        """Of every seed, with blanks between."""
+        """The keys of all seeds, separated by spaces."""
         return " ".join(source.key for source in self.sources)
 
     @property
@@ -97,7 +97,7 @@ class MeasuredPoint:
 
     @property
     def seed_range(self) -> tuple[float, float] | None:
-        """The lowest and the highest accuracy of any seed; None for one seed."""
+        """Lowest and highest accuracy over seeds; None for one seed."""
         shares = [source.accuracy.value for source in self.sources]
         return (min(shares), max(shares)) if len(shares) > 1 else None
 
@@ -107,56 +107,55 @@ class MeasuredPoint:
         return [each for each in self.at_k if each.k.bit_count() == 1 or each.k == self.samples]
 
     def thinking_tokens_of(self, k: int) -> Estimate:
-        """Of k samples of a question together: k times the mean."""
+        """Total of k samples of a question: k times the mean."""
         one = self.thinking_tokens
         lo, hi = (None if end is None else k * end for end in (one.lo, one.hi))
         return replace(one, value=k * one.value, lo=lo, hi=hi)
 
     @property
     def extends(self) -> bool:
-        """The end of its thinking is held back: by Wait, or by a minimum."""
+        """Whether the end of its thinking is held back, by Wait or by a minimum."""
         return extends(self.request.budget)
 
     def holds_back_more(self, other: MeasuredPoint) -> bool:
-        """More Waits, or as many and a higher minimum."""
+        """Whether it has more Waits, or as many and a higher minimum."""
         return self.held_back > other.held_back
 
     @property
     def held_back(self) -> tuple[int, int]:
-        """Waits and the minimum that are asked for."""
+        """Requested Waits and minimum."""
         return self.request.budget.waits, self.request.budget.min_thinking_tokens
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Accuracy of `label` less that of `against`, question by question."""
+    """Accuracy of `label` minus that of `against`, paired by question."""
 
     label: str
     against: str
     estimate: Estimate  # in percentage points
-    joint: Estimate  # the same at the level at which all comparisons of its kind hold together
-    tokens: Estimate  # mean thinking tokens of `label` less those of `against`, paired
+    joint: Estimate  # at the level at which all comparisons of its kind hold jointly
+    tokens: Estimate  # mean thinking tokens of `label` minus those of `against`, paired
     gained: int  # questions on which `label` scores higher
     lost: int  # questions on which it scores lower
-    detectable: Estimate | None  # the smallest difference that this comparison would show; None: no question differs
+    detectable: Estimate | None  # smallest detectable difference; None: no question differs
     valid: bool  # both points are
 
 
 @dataclass(frozen=True)
 class Series:
-    """One curve line; its points from the shortest measured thinking to the longest."""
+    """One curve line; points are sorted by measured thinking, shortest first."""
 
-    name: str  # what tells it from other series; "" if there is only one
+    name: str  # how it differs from other series; "" if there is only one
     points: list[MeasuredPoint]
     reference: str  # label: fewest Waits, then least minimum, then the largest amount
-    peak: str  # label of the most accurate valid point; of equals, the shortest thinking
-    pairs: int  # of valid points: the peak may be any of them, so what is said of the shape is held against all
-    neighbours: list[PairedDifference]  # each valid point against the one before
-    shape: list[
-        PairedDifference
-    ]  # valid points further apart: the peak against the first, the last against the peak, ...
+    peak: str  # label of the most accurate valid point; of equals, the one that thinks least
+    pairs: int  # number of pairs of valid points; any could be the peak, so statements on the shape allow for all pairs
+    neighbours: list[PairedDifference]  # each valid point against the previous one
+    # valid points further apart: the peak against the first, the last against the peak, ...
+    shape: list[PairedDifference]
     to_reference: list[PairedDifference]  # each other point against the reference
-    held_back: list[str]  # labels that the verdict holds against the reference: the fewest and the most held-back ends
+    held_back: list[str]  # labels that the verdict compares with the reference: the fewest and the most held-back ends
     metrics: Metrics
     notes: list[str]
 
@@ -180,15 +179,15 @@ class Agreement:
     label: str
     engines: list[str]  # two
     traces: int
-    partings: list[FirstDifference]  # of the traces that differ; the earliest first
-    other_answers: int  # traces whose answer has another text
+    partings: list[FirstDifference]  # of traces that differ, earliest first
+    other_answers: int  # traces with different answer texts
 
 
 @dataclass(frozen=True)
 class Findings:
     series: list[Series]
-    agreements: list[Agreement]  # where an axis is the engine
-    across: list[PairedDifference]  # where points are compared along an axis: each against the reference's value there
+    agreements: list[Agreement]  # if an axis is the engine
+    across: list[PairedDifference]  # comparison along `compare.axis`: each point against the reference value
     statistics: Statistics
     cost: Cost
 
@@ -206,5 +205,5 @@ def _value(member: Enum) -> str:
 
 
 def read_findings(directory: Path) -> Findings:
-    """Read back what `write_findings` wrote; raises InputError for anything else."""
+    """Read what `write_findings` wrote. Raises InputError for other content."""
     return typed(Findings, json.loads((directory / FILE_NAME).read_text(encoding="utf-8")))

@@ -1,6 +1,7 @@
-"""Text from outside in Markdown: it stays one cell or one paragraph, and brings no HTML and no code of its own.
+"""Format user text for Markdown and numbers for people.
 
-How numbers are written for people: shares as percent, differences signed, a missing value as "none".
+User text stays within its cell or paragraph and cannot inject HTML or code. Shares are printed as percent, differences
+with a sign, a missing value as "none".
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ from sweep.printable import printable
 
 
 def prose(text: str) -> str:
-    """In a paragraph or heading: on one line, its HTML shown and not obeyed."""
+    """Escape text for a paragraph or heading: one line, HTML shown literally."""
     on_one_line = printable(text).replace("\n", "\\n")
     return re.sub(r"&(?=#?\w+;)", "&amp;", on_one_line).replace("<", "&lt;")
 
 
 def cell(text: str) -> str:
-    """In a cell of a table, or where it is a name: also without columns and code of its own."""
+    """Escape text for a table cell or a name: like `prose`, with pipes and backticks escaped too."""
     with_pipes = re.sub(r"(\\*)([|`])", lambda found: f"{found[1] * 2}\\{found[2]}", prose(text))
-    return re.sub(r"\\+\Z", lambda found: found[0] * 2, with_pipes)  # or it would take the bar behind it along
+    return re.sub(
+        r"\\+\Z", lambda found: found[0] * 2, with_pipes
+    )  # a trailing backslash would escape the bar behind it
 
 
 def code(text: str) -> str:
-    """As code in a cell of a table, whatever backticks it has itself."""
+    """Format text as code in a table cell, even if it contains backticks."""
     plain = re.sub(r"(\\*)\|", r"\1\\|", printable(text).replace("\n", "\\n"))
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", plain)), default=0))
     space = " " if len(fence) > 1 else ""
@@ -32,7 +35,7 @@ def code(text: str) -> str:
 
 
 def indented(text: str) -> str:
-    """As a block of code."""
+    """Format text as an indented code block."""
     return "    " + printable(text).replace("\n", "\n    ")
 
 
@@ -40,7 +43,7 @@ MISSING = "none"
 
 
 def value(estimate: Estimate | None) -> str:
-    """`61.0%`, `+18.0`, `28.7`, `1,234`: the number as its unit wants it, without its interval."""
+    """`61.0%`, `+18.0`, `28.7`, `1,234`: the number in the format of its unit, without its interval."""
     if estimate is None:
         return MISSING
     if estimate.unit == "share":
@@ -51,7 +54,7 @@ def value(estimate: Estimate | None) -> str:
 
 
 def interval(estimate: Estimate | None) -> str:
-    """`[55.4, 66.3]`, or nothing where there is none."""
+    """`[55.4, 66.3]`, or "" if there is no interval."""
     if estimate is None or estimate.lo is None or estimate.hi is None:
         return ""
     if estimate.unit == "share":
@@ -65,19 +68,19 @@ def full(estimate: Estimate | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as percent with one decimal, without the sign."""
+    """A share as percent with one decimal, without the percent sign."""
     return MISSING if share is None else f"{100 * share:.1f}"
 
 
 def money(usd: float) -> str:
-    """Cents where cents matter, more decimals where a laptop is paid."""
+    """USD with two decimals, or more for the small amounts of a laptop."""
     if usd >= 1:
         return f"{usd:,.2f}"
     return f"{usd:.4f}" if usd >= 0.01 else f"{usd:.6f}"
 
 
 def duration_text(seconds: float) -> str:
-    """`1.5 h`, `12 min`, `8.2 s`: as much as an estimate deserves."""
+    """`1.5 h`, `12 min`, `8.2 s`: no more digits than an estimate deserves."""
     if seconds >= 5400:
         return f"{seconds / 3600:,.1f} h"
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.1f} s"

@@ -1,15 +1,12 @@
-"""The funnel stage: how training examples were chosen, as a folder that can be read and compared byte by byte.
+"""The funnel stage: a report on how training examples were chosen, the same bytes for the same inputs.
 
-README.md             what every step kept and dropped, examples by source and by domain (paper, Tables 5 and 6)
-funnel.csv            the same steps as numbers (s1/report/funnel.py)
-figures/funnel.*      a bar per step
-ids/<set>.txt         the ids of the chosen rows, one a line, sorted
+README.md             rows that each step kept and dropped, examples by source and by domain (paper, Tables 5 and 6)
+funnel.csv            one row per set, step and reason; a step that dropped nothing has one row with an empty reason
+figures/funnel.*      one bar per step: rows kept in colour, rows dropped in grey
+ids/<set>.txt         sorted ids of the chosen rows, one per line
 
-funnel.csv: one row per set, step and reason; a step that dropped nothing has one row with an empty reason.
-
-`kept` is what the whole step kept, `dropped` what it dropped for this reason; `key` is the directory curated/<key>.
-
-The figure of the funnel: one bar per step, what it kept in colour, what it dropped in grey.
+In funnel.csv `kept` counts rows that the whole step kept, `dropped` rows that it dropped for this reason; `key` is that
+of the directory curated/<key>.
 """
 
 from __future__ import annotations
@@ -35,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FunnelPage:
-    """Everything the template speaks of."""
+    """Data for the template."""
 
     report: FunnelConfig
     sets: list[CuratedSet]
@@ -45,14 +42,16 @@ class FunnelPage:
 
 
 def funnel(work: Work[FunnelConfig]) -> Summary:
-    """Write the folder."""
+    """Write the report folder."""
     page = FunnelPage(work.config, list(_sets(work)))
     write_drawings(work.out, [funnel_drawing(page.sets)])
     (work.out / "README.md").write_text(render("funnel.md.jinja", page), encoding="utf-8")
     (work.out / "funnel.csv").write_text(funnel_csv(page.sets), encoding="utf-8")
     (work.out / "ids").mkdir()
     for each in page.sets:
-        with (work.out / page.ids_path(each)).open("x", encoding="utf-8") as file:  # no set overwrites another
+        with (work.out / page.ids_path(each)).open(
+            "x", encoding="utf-8"
+        ) as file:  # "x": fail rather than overwrite another set
             file.writelines(f"{chosen.id}\n" for chosen in each.chosen)
     return {"sets": len(page.sets), "examples": sum(len(each.chosen) for each in page.sets)}
 
@@ -99,24 +98,24 @@ class CuratedSet:
 
     @property
     def dropped(self) -> list[tuple[FunnelStep, Dropped]]:
-        """A few rows of each reason."""
+        """A few dropped rows for each reason."""
         return [(step, row) for step in self.steps for row in step.examples]
 
     @property
     def judged(self) -> list[bool]:
-        """Whether each trace gives the right answer, of those whose reference can be graded."""
+        """Whether each trace gives the right answer, for rows whose reference can be graded."""
         return [each.teacher_correct for each in self.chosen if each.teacher_correct is not None]
 
 
 def _groups(tokens_by_name: Sequence[tuple[str, int]]) -> list[DropGroup]:
-    """The largest first."""
+    """Groups by name, largest first."""
     members = {name: [tokens for _, tokens in each] for name, each in groupby(sorted(tokens_by_name), lambda it: it[0])}
     groups = [DropGroup(name, len(tokens), sum(tokens)) for name, tokens in members.items()]
     return sorted(groups, key=lambda group: -group.examples)
 
 
 def funnel_csv(sets: Sequence[CuratedSet]) -> str:
-    """The whole file."""
+    """The content of funnel.csv."""
     return csv_text(
         [
             {"set": each.name, "step": step.name, "kept": step.kept, "dropped": rows, "reason": reason, "key": each.key}
@@ -131,7 +130,7 @@ GAP = 0.7  # between sets, in bars
 
 
 def funnel_drawing(sets: Sequence[CuratedSet]) -> Drawing:
-    """All sets below one another."""
+    """The figure, with sets stacked vertically."""
     return drawing("funnel", lambda: _funnel(sets))
 
 
@@ -143,9 +142,9 @@ def _funnel(sets: Sequence[CuratedSet]) -> Figure:
     for place, (_, _, step) in zip(places, bars, strict=True):
         axes.barh(place, step.kept, height=0.6, color=LINES[0])
         axes.barh(place, step.dropped_rows, left=step.kept, height=0.6, color=RULE)
-        told = f"{step.kept:,}" + (f"  (\u2212{step.dropped_rows:,})" if step.dropped_rows else "")
+        text = f"{step.kept:,}" + (f"  (\u2212{step.dropped_rows:,})" if step.dropped_rows else "")
         style = {"textcoords": "offset points", "va": "center", "fontsize": SMALL}
-        axes.annotate(told, (step.kept + step.dropped_rows, place), xytext=(4, 0), **style)
+        axes.annotate(text, (step.kept + step.dropped_rows, place), xytext=(4, 0), **style)
     axes.set_yticks(places, labels=[f"{name}: {step.name}" if len(sets) > 1 else step.name for _, name, step in bars])
     axes.set_ylim(places[-1] + 0.6, -0.6)
     axes.set_xlim(0, 1.3 * most)  # room for the numbers

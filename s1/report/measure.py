@@ -1,6 +1,6 @@
-"""The numbers of points over R seeds, Q questions and S samples: where the report asks the statistics.
+"""Statistics of points over R seeds, Q questions and S samples, from s1/stats.
 
-Below 8 seeds an interval is over questions, given these seeds; the range over seeds stands beside it (stats/seeds.py).
+Below 8 seeds an interval is over questions, given these seeds; reports add the range over seeds (s1/stats/seeds.py).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from s1.stats.interval import Estimate, plain
 from s1.stats.seeds import SEEDS_FOR_TWO_WAY, of_seeds, t_quantile, two_way
 from s1.stats.votes import majority_at, pass_at
 
-SAME_TOKENS = 1e-9  # nearer than this, two mean lengths differ by rounding
+SAME_TOKENS = 1e-9  # smaller differences of mean lengths are rounding errors
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """The grids of one point, one per seed; the same questions in one order."""
+    """The grids of one point, one per seed, with the same questions in the same order."""
 
     seeds: tuple[int, ...]
     grids: tuple[Grid, ...]
@@ -55,13 +55,13 @@ class Sampled:
         return self.thinking_tokens_RQS.mean(axis=(0, 2))
 
     def of_seeds(self, seeds: Sequence[int]) -> Sampled:
-        """The same point, these seeds only."""
+        """The same point, restricted to these seeds."""
         kept = [(seed, grid) for seed, grid in zip(self.seeds, self.grids, strict=True) if seed in seeds]
         return Sampled(tuple(seed for seed, _ in kept), tuple(grid for _, grid in kept))
 
 
 def accuracy(sampled: Sampled, level: float) -> Estimate:
-    """Share right."""
+    """Share of right answers."""
     return clustered.accuracy(sampled.correct_RQS, level)
 
 
@@ -71,7 +71,7 @@ def tokens(tokens_RQS: np.ndarray, level: float) -> Estimate:
 
 
 def at_every_k(sampled: Sampled, level: float) -> Iterator[AtK]:
-    """pass@k and maj@k of the samples of each seed, in the mean over seeds; nothing for one sample."""
+    """pass@k and maj@k within each seed, averaged over seeds; nothing for one sample."""
     samples = sampled.correct_RQS.shape[2]
     if samples == 1:
         return
@@ -86,22 +86,22 @@ def at_every_k(sampled: Sampled, level: float) -> Iterator[AtK]:
 
 
 def paired(one: Sampled, other: Sampled, level: float) -> Estimate:
-    """Accuracy of `one` less that of `other` in percentage points, by question and seed; at any level."""
+    """Accuracy of `one` minus that of `other` in percentage points, paired by question and seed."""
     return pairs.difference(*_as_paired(one.correct_RQS, other.correct_RQS, one, other), level)
 
 
 def detectable(one: Sampled, other: Sampled, level: float, power: float) -> Estimate | None:
-    """The smallest difference that `paired` shows with this power; None where no question differs."""
+    """The smallest difference that `paired` detects with this power; None if no question differs."""
     if not (one.accuracy_Q - other.accuracy_Q).any():
         return None
     return pairs.detectable(*_as_paired(one.correct_RQS, other.correct_RQS, one, other), level, power)
 
 
 def longer(one: Sampled, other: Sampled, level: float) -> Estimate:
-    """Mean thinking tokens of `one` less those of `other`, paired: Student's t over questions.
+    """Mean thinking tokens of `one` minus those of `other`, paired: Student's t over questions.
 
-    A single question has no interval, nor have questions that all differ alike; one value is the interval only where
-    all traces of either point have the same length.
+    There is no interval for a single question or if all questions differ by the same amount; but if all traces of each
+    point have the same length, the interval is that one value.
     """
     pair = _as_paired(one.thinking_tokens_RQS, other.thinking_tokens_RQS, one, other)
     differences_RQ = pair[0].mean(axis=2) - pair[1].mean(axis=2)
@@ -126,7 +126,7 @@ def longer(one: Sampled, other: Sampled, level: float) -> Estimate:
 def _as_paired(
     values_RQS: np.ndarray, others_RQS: np.ndarray, one: Sampled, other: Sampled
 ) -> tuple[np.ndarray, np.ndarray]:
-    """By question and seed; points of no common seed by question, all their samples as of one seed."""
+    """Pair by question and seed; without common seeds pair by question, with all samples as of one seed."""
     if one.seeds == other.seeds:
         return values_RQS, others_RQS
     return _as_one_seed(values_RQS), _as_one_seed(others_RQS)

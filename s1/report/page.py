@@ -1,15 +1,15 @@
-"""The report stage: what was found, as a folder that can be read, published and compared byte by byte.
+"""The report stage: write the findings as a folder to read, publish and compare byte by byte.
 
 README.md           claim, verdict, table and figure, for people who browse the repository
-report.html         one self-contained page: the same with differences, audit, costs and keys
+report.html         one self-contained page: also differences, audit, costs and keys
 table.csv           one row per point (s1/report/tables.py)
-samples.csv         one row per point and number of samples, where there are several (s1/report/tables.py)
-seeds.csv           one row per point and seed, where there are several
-grader_disagreement.csv   what graders judge differently (s1/report/tables.py)
+samples.csv         one row per point and number of samples, if there are several (s1/report/tables.py)
+seeds.csv           one row per point and seed, if there are several (s1/report/tables.py)
+grader_disagreement.csv   answers that graders judge differently (s1/report/tables.py)
 figures/*.png|svg   s1/report/figures.py, s1/report/figures_samples.py
-manifest.json       the key of every stage directory a number came from, and the digest of its product
+manifest.json       key and digest of every stage directory that a number came from
 
-Nothing here depends on time, machine or place: the same findings give the same bytes.
+Nothing here depends on time or machine: the same findings give the same bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from s1.report.figures_samples import MOST_POINTS, sample_drawings
 from s1.report.findings import Findings, MeasuredPoint, Series, cited, read_findings
 from s1.report.tables import FILE_NAME as DISAGREEMENTS
 from s1.report.tables import samples_csv, seeds_csv, table_csv
-from s1.report.verdict import comparison, contradicts_monotony, held_against, verdict
+from s1.report.verdict import comparison, contradicts_monotony, shape_in_words, verdict
 from s1.stages import ReportConfig
 from s1.stats.interval import detectable_unpaired_pp
 from sweep.core.stage import Summary, Work
@@ -42,7 +42,7 @@ FIGURES = "figures"
 
 @dataclass(frozen=True)
 class Page:
-    """Everything the templates speak of."""
+    """Data for the templates."""
 
     report: ReportConfig
     findings: Findings
@@ -55,19 +55,19 @@ class Page:
         return cited(self.curve_key, self.curve_digest)
 
     @property
-    def held_against(self) -> list[str]:
-        """What the numbers of each series say to the claim."""
+    def claim_sentences(self) -> list[str]:
+        """Sentences that compare the claim with the numbers of each series."""
         if not self.report.claim:
             return []
         lines = [(f"{series.name}: " if series.name else "", series) for series in self.findings.series]
-        said = "; ".join(f"{name}{held_against(series)}" for name, series in lines)
+        shapes = "; ".join(f"{name}{shape_in_words(series)}" for name, series in lines)
         contradicted = any(contradicts_monotony(series) for series in self.findings.series)
         more = ["A claim that accuracy never falls with more thinking is contradicted."] if contradicted else []
-        return [f"Held against the numbers: {said}.", *more]
+        return [f"Held against the numbers: {shapes}.", *more]
 
     @property
     def several_seeds(self) -> list[tuple[Series, list[MeasuredPoint]]]:
-        """The points of several seeds, by series."""
+        """Points with several seeds, by series."""
         by_series = [
             (series, [point for point in series.points if point.seed_range]) for series in self.findings.series
         ]
@@ -79,23 +79,23 @@ class Page:
 
     @property
     def compared(self) -> list[str]:
-        """What the comparison along an axis allows to be said."""
+        """Sentences on the comparison along an axis."""
         return comparison(self.findings.across)
 
     @property
     def sampled(self) -> list[tuple[Series, list[MeasuredPoint]]]:
-        """The points of several samples, by series."""
+        """Points with several samples, by series."""
         by_series = [(series, [point for point in series.points if point.at_k]) for series in self.findings.series]
         return [(series, points) for series, points in by_series if points]
 
     @property
     def most_drawn(self) -> int:
-        """So many points at most have a line in a figure of several samples."""
+        """The most points that figures of several samples draw."""
         return MOST_POINTS
 
     @property
     def methods(self) -> Mapping[str, str]:
-        """How the intervals were made."""
+        """Interval methods, by kind of number."""
         points = list(self.findings.points())
         of_series = [
             row for series in self.findings.series for row in (*series.to_reference, *series.neighbours, *series.shape)
@@ -113,7 +113,7 @@ class Page:
 
     @property
     def one_miss_in(self) -> int:
-        """Of so many independent intervals, one is expected to miss."""
+        """The number of independent intervals of which one is expected to miss."""
         return round(1 / (1 - self.findings.statistics.level))
 
     @property
@@ -121,9 +121,9 @@ class Page:
         return f"{100 * self.findings.statistics.power:g}"
 
     def unpaired_pp(self, series: Series) -> float | None:
-        """The difference at which two separate runs, as accurate as the reference, can be told apart.
+        """The smallest detectable difference of two separate runs that are as accurate as the reference.
 
-        None where the formula has no answer: at 0 and 100%, and where it exceeds 100 points.
+        None if the formula has no answer: at 0 and 100%, and above 100 points.
         """
         reference, statistics = series.point(series.reference), self.findings.statistics
         found = detectable_unpaired_pp(
@@ -147,7 +147,7 @@ class Page:
 
 
 def report(work: Work[ReportConfig]) -> Summary:
-    """Write the folder from the findings of the curve stage."""
+    """Write the report folder from the findings of the curve stage."""
     source = work.one("curve")
     findings = read_findings(source)
     figures = [*drawings(findings), *sample_drawings(findings)]
@@ -159,7 +159,7 @@ def report(work: Work[ReportConfig]) -> Summary:
 
 
 def write_page(out: Path, page: Page) -> None:
-    """All files of the folder."""
+    """Write all files of the folder."""
     write_drawings(out, page.figures)
     texts = {
         "README.md": render("readme.md.jinja", page),
@@ -174,7 +174,7 @@ def write_page(out: Path, page: Page) -> None:
 
 
 def write_drawings(out: Path, figures: Sequence[Drawing]) -> None:
-    """Each as figures/<name>.png and .svg."""
+    """Write each figure as figures/<name>.png and .svg."""
     (out / FIGURES).mkdir()
     for drawing in figures:
         (out / FIGURES / f"{drawing.name}.png").write_bytes(drawing.png)
@@ -182,7 +182,7 @@ def write_drawings(out: Path, figures: Sequence[Drawing]) -> None:
 
 
 def render(template: str, page: object) -> str:
-    """Fill a template; a name it does not know is an error, and HTML is escaped."""
+    """Render a template; unknown names are errors, and HTML templates escape values."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -212,7 +212,7 @@ def render(template: str, page: object) -> str:
 
 
 def inline_svg(drawing: Drawing, title: str) -> Markup:
-    """A figure as a part of the page: scaled by the page, in the page's colours, with ids of its own."""
+    """Embed a figure in the page: scaled by the page, in the page's colours, with unique ids."""
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", drawing.svg[drawing.svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'role="img"', svg, count=1)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{drawing.name}-", svg)
@@ -232,11 +232,11 @@ def _all_sentences(page: Page) -> list[str]:
         for series, sentences in page.verdicts
         for sentence in sentences
     ]
-    return [*page.compared, *of_series, *page.held_against]
+    return [*page.compared, *of_series, *page.claim_sentences]
 
 
 def accuracy(point: MeasuredPoint) -> str:
-    """`64.3`, and what it would be at most where the context cut answers; in percent."""
+    """`64.3` percent, with an upper bound if the context cut answers."""
     share = format.percent(point.accuracy.value)
     if point.accuracy_if_cut_right is None:
         return share
@@ -244,19 +244,19 @@ def accuracy(point: MeasuredPoint) -> str:
 
 
 def kept(series: Series) -> str:
-    """What may be said where no trace failed, and every Wait and length that was asked for came about."""
+    """A sentence for a series whose traces all got the requested compute; otherwise ""."""
     if any(not point.valid or point.audit.unmet for point in series.points):
         return ""
     budgets = [point.request.budget for point in series.points]
     if not any(each.max_thinking_tokens is not None or extends(each) for each in budgets):
-        said = "Nothing was forced."
+        text = "Nothing was forced."
     else:
-        said = "Every trace kept the budget that was forced on it."
+        text = "Every trace kept the budget that was forced on it."
     if any(point.request.instruction for point in series.points):
-        said += " What a prompt asks for in words is not forced: see Control."
+        text += " What a prompt asks for in words is not forced: see Control."
     if any(point.audit.thinks_on_share for point in series.points):
-        said += " Some traces think again in their answer, which no budget bounds."
-    return said
+        text += " Some traces think again in their answer, which no budget bounds."
+    return text
 
 
 def sources(point: MeasuredPoint) -> list[str]:
@@ -265,6 +265,6 @@ def sources(point: MeasuredPoint) -> list[str]:
 
 
 def typeset(text: str) -> str:
-    """Numbers as print has them: a true minus sign, and no line break inside an interval."""
+    """Typeset numbers: a true minus sign, and no line break inside an interval."""
     with_minus = re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text)
     return re.sub(r"\[[^\]]*\]", lambda found: found[0].replace(" ", "\u00a0"), with_minus)

@@ -1,11 +1,9 @@
-"""A point and its scores, as the curve stage reads them.
+"""Read scored points, and group them: the seeds of one point, and the points of one series.
 
-Which points belong together: the seeds of one point, the points of one series.
-
-Decided by what a point is, never by its label. Its budget and instruction are judged by its method (generate/methods):
-the family tells one series from another, the amount varies within one. Every other axis starts another series. An entry
-of a family that does not matter for a point (None: the continuation string, where nothing is appended) puts it into
-every series that agrees in the rest: the natural end lies on the line of Wait and on that of Hmm.
+Grouping never looks at labels. A point's method (s1/generate/methods) splits its budget and instruction into a family,
+which is fixed within a series, and an amount, which varies. Every other axis starts a new series. A family entry that
+does not matter for a point is None, such as the continuation string when nothing is appended. Such a point joins every
+series that agrees in the rest: the natural end lies on the line of Wait and on that of Hmm.
 """
 
 from __future__ import annotations
@@ -25,18 +23,18 @@ from sweep.core.stage import Work
 
 @dataclass(frozen=True)
 class Scored:
-    """A point and its scores; `scores/<key>` made them, and `digest` is of what came out ("": unknown)."""
+    """A point of one seed and its scores from scores/<key>; `digest` is that of the artifact ("": unknown)."""
 
     point: CurvePoint
     key: str
     scores: list[ScoreRow]
-    answers: Path  # the directory of what was scored
+    answers: Path  # directory of the traces that were scored
     digest: str = ""
-    judged: Path | None = None  # the directory of the scores
+    judged: Path | None = None  # directory of the scores
 
 
 def read_scored(work: Work[CurveConfig]) -> Iterator[Scored]:
-    """Every point of the command. Raises ConfigError unless there is one directory for each."""
+    """Read the scores of every point. Raises ConfigError unless each point has one directory."""
     points, scores, answers = work.config.points, work.inputs["scores"], work.inputs["traces"]
     for role, directories in (("scores", scores), ("traces", answers)):
         if len(points) != len(directories):
@@ -44,13 +42,13 @@ def read_scored(work: Work[CurveConfig]) -> Iterator[Scored]:
             raise ConfigError(f"{role} {count}: there are {len(points)} points. Give one directory per point.")
     digests = work.digests.get("scores", ("",) * len(points))
     for point, directory, answered, digest in zip(points, scores, answers, digests, strict=True):
-        # store/scores/<key>/out: a product directory lies in the directory of its stage.
+        # The directory is store/scores/<key>/out, so its parent has the key.
         rows = read_rows(directory / "scores.jsonl", ScoreRow)
         yield Scored(point, directory.parent.name, rows, answered, digest, directory)
 
 
-SEED = "seed"  # the axis that pools
-BARE = "continuation"  # an entry of a family that names a series without its own name: "Hmm"
+SEED = "seed"  # the axis that can be pooled
+BARE = "continuation"  # the family entry whose value alone names a series: "Hmm"
 UNPOOLED = "Seeds are not pooled: their questions differ."
 
 
@@ -59,7 +57,7 @@ class SeriesPoint:
     """One point over its seeds."""
 
     label: str
-    values: Mapping[str, Any]  # JSON values by axis; of several seeds without the seed
+    values: Mapping[str, Any]  # JSON values by axis; without the seed if pooled
     scored: tuple[Scored, ...]  # one per seed
     note: str = ""
 
@@ -69,12 +67,12 @@ class SeriesPoint:
 
     @property
     def key(self) -> str:
-        """Of every seed, with blanks between."""
+        """The keys of all seeds, separated by spaces."""
         return " ".join(each.key for each in self.scored)
 
     @property
     def scores(self) -> list[ScoreRow]:
-        """Of all seeds."""
+        """The scores of all seeds."""
         return [score for each in self.scored for score in each.scores]
 
 
@@ -82,12 +80,12 @@ class SeriesPoint:
 class PointSeries:
     """One series."""
 
-    name: str  # what tells it from the others; "" if there is only one
+    name: str  # how it differs from other series; "" if there is only one
     members: tuple[SeriesPoint, ...]
 
 
-def is_of_request(axis: str) -> bool:
-    """What the axis sets, the point's request holds."""
+def is_request_axis(axis: str) -> bool:
+    """Whether the axis sets a part of the point's ComputeRequest."""
     return axis == "task.instruction" or axis.partition(".")[0] == "budget"
 
 
@@ -95,9 +93,9 @@ def is_of_request(axis: str) -> bool:
 
 
 def members_of(scored: Sequence[Scored], pool_seeds: bool) -> list[SeriesPoint]:
-    """Every point once; with `pool_seeds` those that differ in the seed alone as one, if their questions are the same.
+    """Every point once. With `pool_seeds`, points that differ only in the seed become one if their questions agree.
 
-    Raises ConfigError for two that cannot be told apart.
+    Raises ConfigError for two points of one label and equal values.
     """
     once = list({(each.key, _text(each.point.values)): each for each in scored}.values())
     groups = _groups(once, _without_seed)
@@ -107,12 +105,12 @@ def members_of(scored: Sequence[Scored], pool_seeds: bool) -> list[SeriesPoint]:
         is_pooled, note = False, UNPOOLED
     if not is_pooled:
         groups = _groups(once, dict)
-    _refuse_doubles(groups)
+    _refuse_duplicates(groups)
     return [_member(group, is_pooled, note) for group in groups]
 
 
 def _groups(scored: Sequence[Scored], kept: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> list[list[Scored]]:
-    """Points of equal request and equal values, of the values that are kept."""
+    """Group points by request and by the values that `kept` returns."""
     together: dict[str, list[Scored]] = {}
     for each in scored:
         together.setdefault(_text([kept(each.point.values), repr(each.point.request)]), []).append(each)
@@ -126,7 +124,7 @@ def _member(group: Sequence[Scored], is_pooled: bool, note: str) -> SeriesPoint:
 
 
 def _questions(scores: Sequence[ScoreRow]) -> frozenset[tuple[str, str]]:
-    """Rows made by rule have the ids of other rows, so what is right counts as well."""
+    """Identity of the questions. Rows generated with another seed reuse ids, so include the reference answer."""
     return frozenset((score.question_id, score.gold) for score in scores)
 
 
@@ -134,7 +132,7 @@ def _without_seed(values: Mapping[str, Any]) -> dict[str, Any]:
     return {axis: value for axis, value in values.items() if axis != SEED}
 
 
-def _refuse_doubles(groups: Iterable[Sequence[Scored]]) -> None:
+def _refuse_duplicates(groups: Iterable[Sequence[Scored]]) -> None:
     for group in groups:
         if len({each.point.seed for each in group}) < len(group):
             label = group[0].point.label
@@ -146,7 +144,7 @@ def _refuse_doubles(groups: Iterable[Sequence[Scored]]) -> None:
 
 @dataclass(frozen=True)
 class _Identity:
-    """What points of one series agree in; an entry of the family that is None agrees with any."""
+    """What points of one series agree in; a family entry of None agrees with any value."""
 
     family: Mapping[str, str | None]
     rest: Mapping[str, Any]
@@ -164,39 +162,39 @@ class _Identity:
 
 
 def series_of(members: Sequence[SeriesPoint]) -> list[PointSeries]:
-    """All series, in the order of their first points. Raises ConfigError for a request that no method serves."""
+    """All series, ordered by their first points. Raises ConfigError for a request that no method serves."""
     identities = [_identity(member) for member in members]
     kinds = list({_text([each.family, each.rest]): each for each in identities}.values())
     narrowest = [each for each in kinds if not any(each.is_wider_than(other) for other in kinds)]
-    on_lines = [_on(line, members, identities) for line in narrowest]
+    on_lines = [_points_on(line, members, identities) for line in narrowest]
     return [PointSeries(name, tuple(on_line)) for name, on_line in zip(_names(narrowest), on_lines, strict=True)]
 
 
 def _identity(member: SeriesPoint) -> _Identity:
-    rest = {axis: value for axis, value in member.values.items() if not is_of_request(axis)}
+    rest = {axis: value for axis, value in member.values.items() if not is_request_axis(axis)}
     return _Identity(method_of(member.request).family(member.request), rest)
 
 
-def _on(line: _Identity, members: Sequence[SeriesPoint], identities: Sequence[_Identity]) -> list[SeriesPoint]:
-    """The points of a line, each amount once: of two that do not care, the one that is set as the others are."""
+def _points_on(line: _Identity, members: Sequence[SeriesPoint], identities: Sequence[_Identity]) -> list[SeriesPoint]:
+    """The points of a line, one per amount: of several, the one closest to the common values of the line."""
     fitting = [(member, own) for member, own in zip(members, identities, strict=True) if own.fits(line)]
     settled = [member.values for member, own in fitting if own.known == line.known]
     shared = {axis: settled[0][axis] for axis in settled[0] if len({_text(each.get(axis)) for each in settled}) == 1}
 
-    def strangeness(member: SeriesPoint) -> int:
+    def differences(member: SeriesPoint) -> int:
         return sum(member.values.get(axis) != value for axis, value in shared.items())
 
     by_amount: dict[tuple[float, ...], list[SeriesPoint]] = {}
     for member, _ in fitting:
         by_amount.setdefault(method_of(member.request).amount(member.request), []).append(member)
-    return [min(rivals, key=strangeness) for rivals in by_amount.values()]
+    return [min(rivals, key=differences) for rivals in by_amount.values()]
 
 
 # ---------------------------------------------------------------------------------------------------- names
 
 
 def _names(lines: Sequence[_Identity]) -> list[str]:
-    """What differs between the lines: "Hmm", "Wait, seed 1", "task aime24"."""
+    """Names from what differs between the lines: "Hmm", "Wait, seed 1", "task aime24"."""
     families, axes = [line.family for line in lines], [line.rest for line in lines]
     parts = [
         [
@@ -209,7 +207,7 @@ def _names(lines: Sequence[_Identity]) -> list[str]:
 
 
 def _differing(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names under which they do not all agree."""
+    """Names whose values differ between the mappings."""
     names = dict.fromkeys(name for each in mappings for name in each)
     return [name for name in names if len({_text(each.get(name)) for each in mappings}) > 1]
 
@@ -223,13 +221,13 @@ def _entry(name: str, value: str | None) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A value on one line; quoted where blanks would not show."""
+    """A value on one line; quoted if it has whitespace that would not show."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_of_enum)
     return text if text == " ".join(text.split()) else json.dumps(text, ensure_ascii=False)
 
 
 def _text(value: Any) -> str:
-    """The same for equal values only."""
+    """A text that is equal exactly for equal values."""
     return json.dumps(value, sort_keys=True, default=_of_enum)
 
 

@@ -1,4 +1,4 @@
-"""From one point to another: which way accuracy goes, whether the thinking grows, and how both are written."""
+"""A step from one point to another: the change of accuracy, the change of thinking, and both in words."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Longer(Enum):
 
 @dataclass(frozen=True)
 class PointStep:
-    """From one point to another, with the paired differences on the way."""
+    """Two points and their paired difference."""
 
     start: MeasuredPoint
     end: MeasuredPoint
@@ -32,12 +32,12 @@ class PointStep:
 
     @property
     def direction(self) -> Direction:
-        """At the level at which all comparisons of its kind hold together."""
+        """Direction at the level at which all comparisons of its kind hold jointly."""
         return direction_of(self.difference.joint)
 
     @property
     def longer(self) -> Longer:
-        """By the paired interval of the thinking tokens; of a single question, which has none, by what it is."""
+        """Whether thinking grows, by the paired interval; by the value if a single question has no interval."""
         tokens = self.difference.tokens
         lo, hi = (tokens.value if end is None else end for end in (tokens.lo, tokens.hi))
         if lo > 0:
@@ -51,7 +51,7 @@ class PointStep:
 
     @property
     def _over_seeds(self) -> str:
-        """Of points with other seeds: the accuracies are over all of their own, the difference is not."""
+        """Which seeds the difference covers, if the points differ in seeds; accuracies cover all seeds of a point."""
         one, other = ([source.seed for source in point.sources] for point in (self.start, self.end))
         if one == other:
             return ""
@@ -78,19 +78,19 @@ class PointStep:
         return f"{value(self.difference.estimate)} points {interval(self.difference.estimate)}{self._over_seeds}"
 
     @property
-    def said(self) -> str:
+    def in_words(self) -> str:
         return f"{self.way}: {self.change}"
 
 
 def direction_of(change: Estimate) -> Direction:
-    """Where the interval lies."""
+    """Direction of a change: whether its interval lies above or below zero."""
     if change.lo is not None and change.lo > 0:
         return Direction.RISES
     return Direction.FALLS if change.hi is not None and change.hi < 0 else Direction.UNKNOWN
 
 
 def cannot_be_told(step: PointStep) -> str:
-    """The end of a sentence that began with "Whether"."""
+    """The rest of a sentence that begins with "Whether ..."."""
     row = step.difference
     if row.gained + row.lost == 0:
         return f"cannot be told at n = {row.estimate.n}: {step.way}, no question is answered differently."

@@ -1,51 +1,45 @@
-"""table.csv: one row per point of a series, an empty cell for what is missing (types: s1/files/csv_files.py).
+"""CSV files of a report; a missing value is an empty cell (column types: s1/files/csv_files.py).
 
-Accuracies and shares lie between 0 and 1; `usd` is estimated from `sampled_tokens`; `key` is the directory
-scores/<key>, `digest` is of its product; of several seeds both are of each, with blanks between. A point that lies on
-several series has a row in each. seeds.csv: one row per point and seed, where points have several.
+table.csv                 one row per point of a series; a point on several series has a row in each
+seeds.csv                 one row per point and seed, if points have several seeds
+samples.csv               one row per point and number of samples k, if points have several samples
+grader_disagreement.csv   answers that graders judge differently: point, series, scores/<key>@<digest>, then the columns
+                          that the scores stage wrote
 
-samples.csv: what k samples of each question are worth, one row per point and k; points of one sample have none.
-
-`pass` and `maj` lie between 0 and 1 (s1/stats/votes.py); `gain` is maj@k less the accuracy of one sample, paired, in
-percentage points; `thinking_tokens` are those of k samples together, k times the mean; `key` is the directory
-scores/<key>.
-
-What graders judge differently, of all points: grader_disagreement.csv, collected from the scores of each.
-
-A row has the columns as the scores stage wrote them, behind the point's label, its series and scores/<key>@<digest>.
+Accuracies, shares, `pass` and `maj` (s1/stats/votes.py) lie between 0 and 1. `usd` is an estimate from
+`sampled_tokens`. `gain` is maj@k minus the accuracy of one sample, paired, in percentage points. `thinking_tokens` in
+samples.csv is the total of k samples, k times the mean. `key` and `digest` are those of the directory scores/<key>;
+several seeds have one of each, separated by spaces.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s1.files import csv_files
-from s1.files.csv_files import Cell, read_rows, written_rows
+from s1.files.csv_files import Cell, read_rows, unguarded, written_rows
 
-if TYPE_CHECKING:  # planning imports this module, and must not wait for numpy and scipy
-    from s1.report.findings import Findings, MeasuredPoint, Source
-import csv
-from dataclasses import dataclass
+if TYPE_CHECKING:  # planning imports this module and must not wait for numpy and scipy
+    from s1.report.findings import AtK, Findings, MeasuredPoint, Source
+    from s1.report.series import Scored
+    from s1.stats.interval import Estimate
 
-from s1.files.csv_files import unguarded
-from s1.report.findings import AtK, Findings, MeasuredPoint
-from s1.report.series import Scored
-from s1.stats.interval import Estimate
-
-SHARE_DECIMALS = 6  # more than anybody reads: what is printed is rounded once, from these
+SHARE_DECIMALS = 6  # more than is ever printed, so that printed numbers are rounded only once
 USD_DECIMALS = 6
 
 
 def table_csv(findings: Findings) -> str:
-    """The whole file; a column per axis that any point sets stands after `label`."""
+    """The content of table.csv; axes that any point sets are columns after `label`."""
     names = named(findings)
     return csv_text([{**name, **dict(_numbers(point))} for name, point in zip(names, findings.points(), strict=True)])
 
 
 def seeds_csv(findings: Findings) -> str | None:
-    """The whole file; None if no point has several seeds."""
+    """The content of seeds.csv; None if no point has several seeds."""
     named_points = list(zip(named(findings), findings.points(), strict=True))
     rows = [
         {**name, **dict(_of_seed(each))} for name, point in named_points for each in point.sources if point.seed_range
@@ -54,7 +48,7 @@ def seeds_csv(findings: Findings) -> str | None:
 
 
 def named(findings: Findings) -> list[dict[str, Any]]:
-    """The first columns of each point: its label, its place on every axis that any point sets, its series."""
+    """The first columns of each point: label, a value for every axis that any point sets, series."""
     axes = sorted({axis for point in findings.points() for axis in point.values})
     return [
         {"label": point.label, **{axis: point.values.get(axis) for axis in axes}, "series": series.name}
@@ -64,7 +58,7 @@ def named(findings: Findings) -> list[dict[str, Any]]:
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """Rows of the same columns, as a file; `columns` where there may be no row."""
+    """Rows as CSV. `columns` defaults to those of the first row; give it if there may be no rows."""
     heading = list(columns or rows[0])
     for row in rows:
         if unknown := set(row) - set(heading):
@@ -124,18 +118,18 @@ def rounded(number: float | None, decimals: int) -> float | None:
 
 
 def read_table(path: Path) -> list[dict[str, Cell]]:
-    """One of our CSV files, every column of its declared type and gaps as None (s1/files/csv_files.py)."""
+    """Read one of our CSV files, with declared column types and None for empty cells (s1/files/csv_files.py)."""
     return read_rows(path)
 
 
 def shown(path: Path) -> list[dict[str, str]]:
-    """table.csv as it is printed at the end of a sweep, a heading each cell."""
+    """table.csv as printed at the end of a sweep: one mapping from heading to cell per row."""
     rows = read_table(path)
     return [_shown_row(row) for row in rows]
 
 
 def as_written(path: Path) -> list[dict[str, str]]:
-    """One of our CSV files, each cell as a text."""
+    """Read one of our CSV files with all cells as text."""
     return written_rows(path)
 
 
@@ -161,7 +155,7 @@ PP_DECIMALS = 2
 
 
 def samples_csv(findings: Findings) -> str | None:
-    """The whole file; None if no point has several samples."""
+    """The content of samples.csv; None if no point has several samples."""
     rows = [
         {**name, **dict(_sample_numbers(point, each))}
         for name, point in zip(named(findings), findings.points(), strict=True)
@@ -200,7 +194,7 @@ PLACE = ("label", "series", "scores")
 
 @dataclass(frozen=True)
 class Disagreements:
-    """By the key of the scores; none of scores that one grader judged."""
+    """Disputed answers by scores key; only scores with several graders have an entry."""
 
     columns: tuple[str, ...]
     rows: Mapping[str, list[dict[str, str]]]
@@ -210,7 +204,7 @@ class Disagreements:
         return {key: len(rows) for key, rows in self.rows.items()}
 
     def write(self, out: Path, findings: Findings) -> None:
-        """The file, each row once; a heading alone where no graders disagree."""
+        """Write the file, each row once; only the heading if no graders disagree."""
         columns = (*PLACE, *self.columns)
         places = _places(findings)
         rows = [{**places[key], **row} for key, its in self.rows.items() if key in places for row in its]
@@ -219,7 +213,7 @@ class Disagreements:
 
 
 def disagreements(scored: Sequence[Scored]) -> Disagreements:
-    """Read what each scores stage left."""
+    """Read the disagreements that each scores stage wrote."""
     rows, columns = {}, {}
     for each in scored:
         path = each.judged / FILE_NAME if each.judged else None
@@ -233,7 +227,7 @@ def disagreements(scored: Sequence[Scored]) -> Disagreements:
 
 
 def _places(findings: Findings) -> dict[str, dict[str, str]]:
-    """The label of each point, all series that it lies on, and what its scores are cited as; by their key."""
+    """Label, series and citation of each point, by scores key; a point may lie on several series."""
     found: dict[str, dict[str, str]] = {}
     for series in findings.series:
         for point in series.points:

@@ -1,7 +1,7 @@
-"""The training page: how each checkpoint came about. The product of `goal=checkpoint`.
+"""The training report of `goal=checkpoint`: how each checkpoint was trained.
 
-README.md            command, a table of checkpoints, where they lie, what the audits of their text said
-training.csv         a row per checkpoint
+README.md            the command, a table of checkpoints with their places in the store, and the audits of their text
+training.csv         one row per checkpoint
 audit-<n>.csv        the audit of its text (s1/train/render.py)
 figures/             loss.png, loss.svg: loss over steps, one line per checkpoint; lengths-<n>.png: tokens per example
 """
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRICS = "metrics.jsonl"
-SMOOTHED_SHARE = 0.02  # of the steps: the window over which a drawn loss is averaged
+SMOOTHED_SHARE = 0.02  # share of the steps to average a loss over
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One checkpoint and its text."""
+    """One checkpoint and its rendered training text."""
 
     label: str
     checkpoint: Path
@@ -40,12 +40,12 @@ class TrainingRun:
 
     @property
     def address(self) -> str:
-        """Its place in the store: checkpoint/<key>/out is a product directory."""
+        """Its place in the store: checkpoint/<key>/out."""
         return "/".join(self.checkpoint.parts[-3:])
 
 
 def training_report(work: Work[TrainingReportConfig]) -> Summary:
-    """Write the folder."""
+    """Write the report folder."""
     pairs = zip(work.config.labels, work.inputs["checkpoint"], work.inputs["rendered"], strict=True)
     found = [TrainingRun(*pair, list(read_objects(pair[1] / METRICS))) for pair in pairs]
     (work.out / "figures").mkdir()
@@ -61,7 +61,7 @@ def training_report(work: Work[TrainingReportConfig]) -> Summary:
 
 
 def row(each: TrainingRun) -> dict[str, Any]:
-    """A checkpoint in numbers; the final loss is the mean over its last steps."""
+    """One row of training.csv; the final loss is the mean over the last steps."""
     losses = [step["loss"] for step in each.steps]
     return {
         "checkpoint": each.label,
@@ -75,18 +75,18 @@ def row(each: TrainingRun) -> dict[str, Any]:
 
 
 def window(steps: int) -> int:
-    """Steps over which a loss is averaged."""
+    """Number of steps to average a loss over."""
     return max(1, round(SMOOTHED_SHARE * steps))
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """Each value with those before it, as many as fit the window."""
+    """Moving average: the mean of each value and those before it in the window."""
     width = window(len(values))
     return [mean(values[max(0, end - width) : end]) for end in range(1, len(values) + 1)]
 
 
 def readme(config: TrainingReportConfig, found: Sequence[TrainingRun]) -> str:
-    """The page in words."""
+    """The content of README.md."""
     return "\n".join([f"# {format.cell(config.name)}", "", format.indented(config.command), "", *_lines(found)])
 
 

@@ -1,18 +1,16 @@
-"""How accuracy goes with thinking along one series: up to its peak, and down.
+"""The verdict: sentences on what the numbers of one series support. Answers three questions, from its valid points:
 
-Points are in the order of their measured thinking. The peak is chosen by the numbers, so every rise and fall named here
-is judged at the level at which all pairs of points hold together, whichever had been the peak. A step counts only where
-the measured thinking grows on the way.
+    How does accuracy change with thinking?             up to the peak, and down from it
+    Does it rise when the end is held back?             from the reference to the fewest more Waits, and to the most
+    Does it rise with a majority vote?                  at the reference, from one sample to all of them
 
-What the numbers allow to be said, in sentences. Asked of the valid points of each series:
+An interval above zero means a rise, below zero a fall. If it contains zero, the verdict says that the change cannot be
+told at this n, and gives the smallest detectable difference. It speaks of more or less thinking only where the measured
+tokens differ.
 
-    how does accuracy go with thinking?            up to the peak, and down from it (s1/report/verdict.py)
-    does it rise when the end is held back?        from the reference to the fewest more Waits, and to the most
-    does it rise with a majority vote?             at the reference, from one sample to all of them
-
-The last two are fixed beforehand; both steps of the second are judged at the level at which they hold together (Holm).
-An interval above zero: it rises. Below zero: it falls. Around zero: it cannot be told at this n, and the smallest
-difference that would have shown is named. More or less thinking is spoken of only where measured tokens differ so.
+Points are sorted by measured thinking. The numbers choose the peak, so a rise or fall of the first question is judged
+at the level at which all pairs of points hold jointly, whichever is the peak (Bonferroni). It counts only if measured
+thinking grows on the way. The other questions are fixed in advance; both steps of the second are judged jointly (Holm).
 """
 
 from __future__ import annotations
@@ -31,10 +29,10 @@ from s1.stats.seeds import SEEDS_FOR_TWO_WAY
 
 @dataclass(frozen=True)
 class CurveShape:
-    """The valid points of a series, and what was found between them."""
+    """The valid points of a series and the differences between them."""
 
     points: list[MeasuredPoint]  # from the shortest thinking to the longest
-    place: int  # of the peak
+    place: int  # index of the peak
     pairs: int
     differences: dict[tuple[str, str], PairedDifference]  # by (against, label)
 
@@ -58,13 +56,13 @@ class CurveShape:
 
     @cached_property
     def falls_before(self) -> list[PointStep]:
-        """Falls on the way to the peak: between neighbours, otherwise the deepest."""
+        """Falls before the peak: those between neighbours, or else the deepest."""
         steps = self._neighbours(0, self.place)
         return [step for step in steps if step.falls] or self._further(range(self.place + 1))
 
     @cached_property
     def falls_after(self) -> list[PointStep]:
-        """Falls behind the peak: between neighbours and from the peak to the last; otherwise to the lowest."""
+        """Falls after the peak: between neighbours and from the peak to the last point, or else to the lowest."""
         last = len(self.points) - 1
         descent = self.descent
         steps = self._neighbours(self.place, last) + ([descent] if descent and last > self.place + 1 else [])
@@ -76,7 +74,7 @@ class CurveShape:
 
     @cached_property
     def rebounds(self) -> list[PointStep]:
-        """The highest rise from the end of a fall, where a rise to the peak does not say it already."""
+        """The highest rise from the end of a fall, unless the rise to the peak includes it."""
         ends = {fall.end.label for fall in self.falls if not (self.rises and fall in self.falls_before)}
         places = {point.label: place for place, point in enumerate(self.points)}
         pairs = [(places[start], places[end]) for start, end in self.differences if start in ends]
@@ -85,13 +83,13 @@ class CurveShape:
 
     @property
     def jumps(self) -> list[PointStep]:
-        """Neighbours whose accuracy differs while their thinking does not."""
+        """Steps between neighbours whose accuracy differs and whose thinking does not grow measurably."""
         steps = self._neighbours(0, len(self.points) - 1)
         return [step for step in steps if step.direction is not Direction.UNKNOWN and step.longer is not Longer.YES]
 
     @property
     def grows(self) -> bool:
-        """Some point thinks measurably longer than another."""
+        """Whether some point thinks measurably longer than another."""
         steps = [self.rise, self.descent, *self._neighbours(0, len(self.points) - 1)]
         return any(step is not None and step.longer is Longer.YES for step in steps)
 
@@ -129,32 +127,32 @@ class CurveShape:
         return [step for step in steps if step is not None]
 
     def _further(self, places: range) -> list[PointStep]:
-        """The first fall between points that lie further apart."""
+        """The first fall between points that are not neighbours."""
         steps = (self._step(start, end) for start in places for end in places if end > start + 1)
         return [step for step in steps if step is not None and step.falls][:1]
 
 
 def shape_of(series: Series) -> CurveShape:
-    """Of the valid points."""
+    """The shape of a series, from its valid points."""
     valid = [point for point in series.points if point.valid]
     place = next((place for place, point in enumerate(valid) if point.label == series.peak), 0)
     differences = {(row.against, row.label): row for row in [*series.neighbours, *series.shape]}
     return CurveShape(valid, place, series.pairs, differences)
 
 
-def outlined(shape: CurveShape) -> Iterator[str]:
-    """The shape in sentences; none for fewer than two points."""
+def shape_sentences(shape: CurveShape) -> Iterator[str]:
+    """Describe the shape in sentences; none for fewer than two points."""
     if len(shape.points) < 2:
         return
     if not shape.grows:
         yield "Whether accuracy changes with thinking cannot be told: no point thinks measurably longer than another."
     else:
         yield from _rise(shape)
-        yield from (f"On the way accuracy falls, {step.said}." for step in shape.falls_before)
+        yield from (f"On the way accuracy falls, {step.in_words}." for step in shape.falls_before)
         yield from _falls_after(shape)
-        yield from (f"After that it rises again, {step.said}." for step in shape.rebounds)
+        yield from (f"After that it rises again, {step.in_words}." for step in shape.rebounds)
     for step in shape.jumps:
-        yield f"Without measurably longer thinking accuracy {step.direction.value}, {step.said}."
+        yield f"Without measurably longer thinking accuracy {step.direction.value}, {step.in_words}."
     if len(shape.points) > 2 and len({point.accuracy.value for point in shape.points}) > 1:
         yield _caveat(shape)
 
@@ -162,7 +160,7 @@ def outlined(shape: CurveShape) -> Iterator[str]:
 def _rise(shape: CurveShape) -> Iterator[str]:
     rise = shape.rise
     if shape.rises and rise:
-        yield f"Accuracy rises with thinking to {shape.peak.label}, {rise.said}."
+        yield f"Accuracy rises with thinking to {shape.peak.label}, {rise.in_words}."
     elif rise and rise.longer is Longer.YES:
         yield f"Whether accuracy rises with thinking {cannot_be_told(rise)}"
     elif shape.descent and not shape.falls_after:
@@ -172,7 +170,7 @@ def _rise(shape: CurveShape) -> Iterator[str]:
 def _falls_after(shape: CurveShape) -> Iterator[str]:
     if shape.falls_after:
         begins = "Then it falls" if shape.rises else "Accuracy falls with more thinking"
-        yield f"{begins}, {', and '.join(step.said for step in shape.falls_after)}."
+        yield f"{begins}, {', and '.join(step.in_words for step in shape.falls_after)}."
     elif shape.rises and shape.descent:
         yield f"Whether it falls after that {cannot_be_told(shape.descent)}"
 
@@ -188,22 +186,22 @@ def _caveat(shape: CurveShape) -> str:
 
 
 def verdict(series: Series) -> list[str]:
-    """A sentence for each question that the valid points can answer."""
+    """Sentences for the questions that the valid points can answer."""
     shape = shape_of(series)
     held_back = [_held_back_sentence(step, shape.falls) for step in _beyond_reference(series)]
-    sentences = [*outlined(shape), *held_back, *_vote_sentence(series)]
+    sentences = [*shape_sentences(shape), *held_back, *_vote_sentence(series)]
     if sentences:
         sentences.extend(_given_seeds(series))
     return sentences or ["Fewer than two valid points: there is nothing to compare."]
 
 
-def held_against(series: Series) -> str:
-    """The shape in a few words, to hold a claim against: "rises to Wait x2, then falls"."""
+def shape_in_words(series: Series) -> str:
+    """The shape in a few words, to compare a claim with: "rises to Wait x2, then falls"."""
     return shape_of(series).in_words
 
 
 def contradicts_monotony(series: Series) -> bool:
-    """Somewhere accuracy falls while thinking grows."""
+    """Whether accuracy falls anywhere while thinking grows."""
     return bool(shape_of(series).falls)
 
 
@@ -260,7 +258,7 @@ def _vote_sentence(series: Series) -> Iterator[str]:
 
 
 def comparison(rows: Sequence[PairedDifference]) -> list[str]:
-    """A sentence for each reference: which points along an axis score higher, lower, or cannot be told from it."""
+    """One sentence per reference: which points along an axis score higher, lower, or not measurably different."""
     by_reference: dict[str, list[PairedDifference]] = {}
     for row in rows:
         if row.valid:

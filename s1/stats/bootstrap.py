@@ -1,18 +1,18 @@
-"""The bootstrap over questions: one matrix of resamples serves every statistic of a curve, so all of them are paired.
+"""Bootstrap over questions: all statistics of a curve use one matrix of resamples, so all of them are paired.
 
     counts_RQ          how often resample r draws question q; every row adds up to Q
     means_RP           counts_RQ @ values_QP / Q: the mean of each point in each resample
     interval           of a statistic over the R resamples, widened for few questions
 
-Samples of one question are not independent, so the question is what is drawn (paper, Table 2: 10,000 paired resamples).
-A resample of n questions varies as if by a variance that divides by n, and percentiles know no t. So the percentiles
-are those of the expanded interval (Hesterberg, 2015): the level at which sqrt(n / (n - 1)) times the t
-quantile is a normal one, 1.1 and 98.9 % for 95 % at n = 12. Where few answers change they are discrete and too near, so
-the interval is at least as many standard errors of the resamples wide, on either side; resamples beyond the percentiles
-count as if they lay there, as a slope between two nearly equal lengths has no variance.
+Samples of one question are not independent, so whole questions are resampled (paper, Table 2: 10,000 paired resamples).
+The bootstrap variance divides by n instead of n - 1, and plain percentiles use normal instead of t quantiles. So we use
+the percentiles of the expanded interval (Hesterberg, 2015): those of the normal quantile sqrt(n / (n - 1)) times the t
+quantile, 1.1 and 98.9 % for 95 % at n = 12. If few answers change, percentiles are discrete and too narrow. So the
+interval also extends at least that many standard errors of the resamples to either side; for the standard error,
+resamples beyond the percentiles are clipped, since a slope between two nearly equal lengths has no variance.
 
-The draws are a stream of this file's own, so no version of a library can change a published number: number i of a seed
-is SplitMix64 (Steele, Lea & Flood, 2014) at state seed + (i + 1) * GAMMA, all modulo 2^64, and draws the question
+The random numbers are computed here, so that no library version can change a published number: number i of a seed is
+SplitMix64 (Steele, Lea & Flood, 2014) at state seed + (i + 1) * GAMMA, all modulo 2^64, and draws the question
 (its upper 32 bits * Q) >> 32.
 """
 
@@ -28,11 +28,11 @@ GAMMA = 0x9E3779B97F4A7C15
 MIXERS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 LAST_SHIFT = 31
 WORD = 2**64
-SAME = 1e-12  # of the largest draw: nearer than this, draws differ by rounding
+SAME = 1e-12  # relative to the largest draw; smaller differences are rounding
 
 
 def stream(seed: int, count: int) -> np.ndarray:
-    """The first `count` numbers of a seed, unsigned, 64 bits each."""
+    """The first `count` random numbers of a seed, as unsigned 64-bit integers."""
     state = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GAMMA) + np.uint64(seed % WORD)
     for shift, factor in MIXERS:
         state = (state ^ (state >> np.uint64(shift))) * np.uint64(factor)
@@ -58,9 +58,9 @@ def resampled_means(counts_RQ: np.ndarray, values_QP: np.ndarray) -> np.ndarray:
 
 
 def statistic(value: float, draws_R: np.ndarray, n: int, level: float, unit: str) -> Estimate | None:
-    """A statistic of n questions that may be undefined (NaN), with its interval over the resamples where it is not.
+    """A statistic of n questions with its interval over the resamples in which it is defined (not NaN).
 
-    None where all resamples agree: so few or so equal questions cannot say how far it may be off.
+    None if all resamples agree: so few or so similar questions do not show how uncertain the statistic is.
     """
     defined_R = draws_R[np.isfinite(draws_R)]
     if not np.isfinite(value) or is_degenerate(defined_R):
@@ -79,5 +79,5 @@ def statistic(value: float, draws_R: np.ndarray, n: int, level: float, unit: str
 
 
 def is_degenerate(draws_R: np.ndarray) -> bool:
-    """No draws, or all the same but for rounding: percentiles of them would claim certainty."""
+    """Whether there are no draws, or all are equal up to rounding, so that percentiles would claim certainty."""
     return not len(draws_R) or float(np.ptp(draws_R)) <= SAME * float(np.abs(draws_R).max())

@@ -1,19 +1,19 @@
-"""Means of chances between 0 and 1 over questions, several samples each: intervals that hold at 0 and 100 % too.
+"""Intervals for mean probabilities over questions with several samples each, valid at 0 and 100 % too.
 
-The question is the unit: samples of one question are not independent. With m the chance of a question right, p the mean
-of m, and w the mean of m(1 - m), the questions vary by V = p(1 - p) - w. A limit is the p0 that lies z standard errors
-away, as in Wilson (1927); the variance at p0 is the largest of three:
+The question is the unit, since samples of one question are not independent. Let m be a question's share of correct
+samples, p the mean of m, and w the mean of m(1 - m); the variance between questions is V = p(1 - p) - w. A limit is the
+p0 that is z standard errors away, as in Wilson (1927), with the largest of three variances at p0:
 
-    p0(1 - p0) - w             unbiased at the true accuracy; all the questions allow where all samples agree (w = 0)
+    p0(1 - p0) - w             unbiased at the true accuracy; the largest possible if all samples agree (w = 0)
     p0(1 - p0) V / p(1 - p)    the design effect of the sample (Kish, 1965; Korn & Graubard, 1998)
-    p0(1 - p0) / samples       no less than that of independent samples
+    p0(1 - p0) / samples       the variance of independent samples, as a lower bound
 
-With one sample per question all three are Wilson's. Next to 0 and 100 % an interval errs to the side of the edge alone,
-and Wilson's does so too often. There the limit is the exact one-sided one at the same level, of as many effective
-questions, where that is farther away (Clopper & Pearson, 1934; Brown, Cai & DasGupta, 2001).
-benchmarks/coverage.py measures the coverage.
+With one sample per question all three equal Wilson's. Near 0 and 100 % an interval can miss only on the side of the
+edge, and Wilson's does so too often. There we use the exact one-sided limit at the same level, for the effective number
+of questions, if it is farther away (Clopper & Pearson, 1934; Brown, Cai & DasGupta, 2001). benchmarks/coverage.py
+measures the coverage.
 
-Functions whose names end in `_limits` take many repetitions at once: every array has its questions on the last axis.
+Functions whose names end in `_limits` handle many repetitions at once: every array has its questions on the last axis.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from scipy.special import betaincinv
 from s1.stats.interval import Estimate, StatisticsError, two_sided_z, wilson
 from s1.stats.seeds import SEEDS_FOR_TWO_WAY, of_seeds, require_RQS, t_quantile, two_way
 
-QUESTIONS_WITH_SPREAD = 3  # of fewer, samples that disagree do not say how questions vary, and count as one
+QUESTIONS_WITH_SPREAD = 3  # with fewer, disagreement within questions is ignored
 
 Limits = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What an interval needs besides the questions' means."""
+    """Inputs of an interval besides the questions' means."""
 
     samples: int  # per question, over all seeds
-    quantile: float | np.ndarray  # standard errors on either side
-    seed_variance: float | np.ndarray = 0.0  # of the mean, from the seeds
+    quantile: float | np.ndarray  # half width in standard errors
+    seed_variance: float | np.ndarray = 0.0  # contribution of the seeds to the variance of the mean
 
 
 def accuracy(correct_RQS: np.ndarray, level: float) -> Estimate:
-    """Share right over R seeds, Q questions and S samples, as a share. Raises StatisticsError for an empty axis.
+    """Share of correct answers over R seeds, Q questions and S samples. Raises StatisticsError for an empty axis.
 
-    One seed and sample: Wilson. Fewer than 8 seeds: over questions, given these seeds. From 8 on: questions and seeds.
+    One seed and sample: Wilson. Fewer than 8 seeds: over questions, given these seeds. 8 or more: questions and seeds.
     """
     seeds, questions, samples = require_RQS(correct_RQS)
     values_RQ = correct_RQS.mean(axis=2)
@@ -59,7 +59,7 @@ def accuracy(correct_RQS: np.ndarray, level: float) -> Estimate:
 
 
 def shares(values_RQK: np.ndarray, samples: int, level: float) -> list[Estimate]:
-    """The mean of chances per seed and question, such as maj@k for k = 1..K, each from `samples` samples of a seed."""
+    """Mean probabilities, such as maj@k for k = 1..K, from values per seed and question with `samples` samples each."""
     seeds, _questions, _columns = require_RQS(values_RQK)
     lo_K, hi_K = accuracy_limits(np.moveaxis(values_RQK, -1, 0), samples, level)
     method = f"Wilson over questions{of_seeds(seeds)}, clustered"
@@ -70,7 +70,7 @@ def shares(values_RQK: np.ndarray, samples: int, level: float) -> list[Estimate]
 
 
 def accuracy_limits(values_RQ: np.ndarray, samples: int, level: float) -> Limits:
-    """Lower and upper limit of the mean of shares, each over so many samples, over the last axes: seeds, questions."""
+    """Lower and upper limit of the mean over the last two axes, seeds and questions; values are shares of `samples`."""
     seeds = values_RQ.shape[-2]
     means_Q = values_RQ.mean(axis=-2)
     if seeds < SEEDS_FOR_TWO_WAY:
@@ -83,7 +83,7 @@ def accuracy_limits(values_RQ: np.ndarray, samples: int, level: float) -> Limits
 def share_limits(means_Q: np.ndarray, spread: Spread, level: float) -> Limits:
     """Lower and upper limit of the mean over the last axis. Raises StatisticsError for values outside 0 to 1."""
     if means_Q.size and not (means_Q.min() >= 0 and means_Q.max() <= 1):
-        raise StatisticsError(f"chances {means_Q.min()} to {means_Q.max()}: outside 0 to 1. Give shares.")
+        raise StatisticsError(f"shares {means_Q.min()} to {means_Q.max()}: outside 0 to 1. Pass shares.")
     questions = means_Q.shape[-1]
     mean = means_Q.mean(axis=-1)
     within = (means_Q * (1 - means_Q)).mean(axis=-1)
@@ -104,7 +104,7 @@ def share_limits(means_Q: np.ndarray, spread: Spread, level: float) -> Limits:
 
 
 def _roots(mean: np.ndarray, scale: np.ndarray, factor: float | np.ndarray, constant: np.ndarray) -> Limits:
-    """The two p0 with (mean - p0)^2 = scale (factor p0(1 - p0) + constant); the mean itself where there are none."""
+    """The two p0 with (mean - p0)^2 = scale (factor p0(1 - p0) + constant); the mean itself if there are none."""
     leading = 1 + factor * scale
     middle = mean + factor * scale / 2
     discriminant = np.square(middle) - leading * (np.square(mean) - scale * constant)
@@ -115,7 +115,7 @@ def _roots(mean: np.ndarray, scale: np.ndarray, factor: float | np.ndarray, cons
 
 
 def _one_sided(mean: np.ndarray, effective: np.ndarray, level: float) -> Limits:
-    """Clopper and Pearson's limits of a count out of `effective`, each with the whole error on its side."""
+    """Clopper-Pearson limits for a count out of `effective`, each one-sided at the full error rate."""
     right, wrong = mean * effective, (1 - mean) * effective
     lo = np.where(right > 0, betaincinv(np.where(right > 0, right, 1), wrong + 1, 1 - level), 0)
     hi = np.where(wrong > 0, 1 - betaincinv(np.where(wrong > 0, wrong, 1), right + 1, 1 - level), 1)
@@ -125,5 +125,5 @@ def _one_sided(mean: np.ndarray, effective: np.ndarray, level: float) -> Limits:
 def _share(means_Q: np.ndarray, limits: Limits, method: str, level: float) -> Estimate:
     value = float(means_Q.mean())
     lo, hi = (float(end) for end in limits)
-    # Rounding must not put the value outside of its interval.
+    # Rounding must not put the value outside its interval.
     return Estimate(value, min(lo, value), max(hi, value), len(means_Q), method, "share", level)

@@ -1,4 +1,4 @@
-"""Score rows as arrays over Q questions and S samples, in one order of questions for all points that are compared."""
+"""Score rows as arrays over Q questions and S samples, with questions in the same order for all compared points."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from s1.records import ScoreRow
 from s1.stats.interval import StatisticsError
 from s1.stats.votes import votes
 
-NAMED_IDS = 5  # of many missing questions, as many are named
+NAMED_IDS = 5  # missing questions named in an error
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The scores of one point; the questions are sorted."""
+    """The scores of one point, with sorted questions."""
 
     questions: tuple[str, ...]
     correct_QS: np.ndarray
@@ -26,7 +26,7 @@ class Grid:
 
     @property
     def accuracy_Q(self) -> np.ndarray:
-        """Share of right samples of each question."""
+        """Share of correct samples of each question."""
         return self.correct_QS.mean(axis=1)
 
     @property
@@ -35,22 +35,22 @@ class Grid:
 
 
 def grid(scores: Sequence[ScoreRow], name: str) -> Grid:
-    """Arrange the rows of the point `name`. Raises StatisticsError if it is empty, repeats a row, or lacks a sample."""
+    """Arrange the rows of a point. Raises StatisticsError if there are none, or for duplicate or missing samples."""
     rows: dict[str, dict[int, ScoreRow]] = {}
     for score in scores:
         if score.sample in rows.setdefault(score.question_id, {}):
             raise StatisticsError(
-                f"{name}: question {score.question_id} sample {score.sample} is scored twice. Score its answers again."
+                f"{name}: question {score.question_id} sample {score.sample} has two scores. Score the answers again."
             )
         rows[score.question_id][score.sample] = score
     if not rows:
-        raise StatisticsError(f"{name}: no scores. Look into the stages before it.")
+        raise StatisticsError(f"{name}: no scores. Check the earlier stages.")
     samples = sorted({sample for by_sample in rows.values() for sample in by_sample})
     for question, by_sample in rows.items():
         missing = [sample for sample in samples if sample not in by_sample]
         if missing:
             raise StatisticsError(
-                f"{name}: question {question} lacks samples {missing} that others have. Score its answers again."
+                f"{name}: question {question} lacks samples {missing} that others have. Score the answers again."
             )
     questions = tuple(sorted(rows))
     table = [[rows[question][sample] for sample in samples] for question in questions]
@@ -64,7 +64,7 @@ def grid(scores: Sequence[ScoreRow], name: str) -> Grid:
 
 
 def require_paired(grids: Mapping[str, Grid]) -> None:
-    """Raises StatisticsError, naming the missing questions, unless all points answer the same ones."""
+    """Raises StatisticsError, naming the missing questions, unless all points have the same ones."""
     everything = sorted({question for each in grids.values() for question in each.questions})
     for name, each in grids.items():
         answered = set(each.questions)
@@ -72,6 +72,6 @@ def require_paired(grids: Mapping[str, Grid]) -> None:
         if missing:
             shown = ", ".join(missing[:NAMED_IDS]) + (", ..." if len(missing) > NAMED_IDS else "")
             raise StatisticsError(
-                f"{name}: lacks {len(missing)} of {len(everything)} questions that other points answer ({shown})."
-                " Compare points of the same questions."
+                f"{name}: lacks {len(missing)} of {len(everything)} questions that other points have ({shown})."
+                " Compare points with the same questions."
             )

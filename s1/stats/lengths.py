@@ -1,7 +1,7 @@
 """Mean numbers of tokens: Student's t over questions, corrected for their skew.
 
-Lengths have a long tail, and a t interval misses above it. Hall's (1992) transformation of t takes the skewness of the
-questions' means out, and its inverse is closed:
+Lengths have a long tail, so a plain t interval is too low at its upper end. Hall's (1992) transformation of t removes
+the skewness of the questions' means, and its inverse has a closed form:
 
     g(t) = t + a t^2/3 + a^2 t^3/27 + a/6,  a = skewness / sqrt(n)
 """
@@ -20,8 +20,8 @@ from s1.stats.seeds import SEEDS_FOR_TWO_WAY, of_seeds, require_RQS, t_quantile,
 def mean_tokens(tokens_RQS: np.ndarray, level: float) -> Estimate:
     """Mean per trace over R seeds, Q questions and S samples, in tokens.
 
-    Only where every trace has the same length, a budget that all of them reach, is the interval that one value.
-    A single question has no interval. Raises StatisticsError for an empty axis.
+    If every trace has the same length, because all reach the budget, the interval is that one value. A single question
+    has no interval. Raises StatisticsError for an empty axis.
     """
     seeds, questions, _ = require_RQS(tokens_RQS)
     value = float(tokens_RQS.mean())
@@ -35,12 +35,12 @@ def mean_tokens(tokens_RQS: np.ndarray, level: float) -> Estimate:
 
 
 def token_limits(tokens_RQS: np.ndarray, level: float) -> Limits:
-    """Lower and upper limit of the mean; more axes may stand before the three."""
+    """Lower and upper limit of the mean over the last three axes; further axes may precede them."""
     seeds, questions, samples = tokens_RQS.shape[-3:]
     means_Q = tokens_RQS.mean(axis=(-3, -1))
     mean = means_Q.mean(axis=-1)
     away_Q = means_Q - mean[..., None]
-    # No less than independent traces have: questions may have the same mean by chance.
+    # At least the variance of independent traces, since question means may agree by chance.
     traces = seeds * samples
     between = np.square(away_Q).sum(axis=-1) / (questions - 1)
     within = tokens_RQS.var(axis=(-3, -1)).mean(axis=-1) / max(traces - 1, 1)
@@ -58,6 +58,6 @@ def token_limits(tokens_RQS: np.ndarray, level: float) -> Limits:
 
 
 def _untransformed(value: float | np.ndarray, skew: np.ndarray) -> np.ndarray:
-    """The t with g(t) = value; t itself where there is no skew."""
+    """The t with g(t) = value; `value` itself without skew."""
     a = np.where(np.abs(skew) < 1e-6, 1e-6, skew)
     return 3 / a * (np.cbrt(1 + a * (value - a / 6)) - 1)

@@ -1,17 +1,17 @@
-"""Two points on the same questions: the difference of their means, paired, its interval and what it can show.
+"""Paired difference between two points on the same questions: its interval, and the smallest detectable difference.
 
-One sample per question: Bonett & Price (2012), the Wald interval after one question is added that is gained and one
-that is lost. It has a width where all differences are equal, and where there is a single question. Several samples:
-the two added questions weigh k^2, where k is the share of an answer's variance that lies between questions, 1 for one
-sample; samples that disagree within their questions leave less room for a question of a kind not seen yet. The variance
-is never below that of independent samples.
+One sample per question: Bonett & Price (2012), the Wald interval after adding one question that is gained and one that
+is lost. It has a positive width even if all differences are equal or there is a single question. Several samples: the
+two added questions have weight k^2, where k is the share of an answer's variance that lies between questions (1 for one
+sample). If samples disagree within their questions, an unseen kind of question is less likely. The variance is never
+below that of independent samples.
 
-An interval excludes zero only where an exact test can: of one sample per question the exact McNemar (sign) test; of
-several, as many questions must differ as a sign-flip test needs to reach the level at all (6 for 95 %). Where it
-cannot, the interval is widened to 0 and says so. 12 of 12 gained is a gain, 1 of 1 is not.
+An interval excludes zero only if an exact test does. With one sample per question, this is the exact McNemar (sign)
+test; with several, enough questions must differ for a sign-flip test to reach the level at all (6 for 95 %). Otherwise
+the interval is widened to include 0, and `method` says so. 12 of 12 gained is a gain, 1 of 1 is not.
 
-Below 8 seeds the interval is given these seeds. From 8 on the two-way variance of the differences, paired by question
-and by seed, adds what seeds contribute (s1/stats/seeds.py).
+With fewer than 8 seeds, the interval is given these seeds. From 8 on, the two-way variance of the differences, paired
+by question and by seed, adds the contribution of the seeds (s1/stats/seeds.py).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from s1.stats.votes import RIGHT, majority_at
 
 @dataclass(frozen=True)
 class Wald:
-    """Centre, standard error and how many of them make an interval, in shares; arrays for many repetitions."""
+    """Center, standard error and quantile of an interval, in shares; arrays for many repetitions."""
 
     centre: np.ndarray
     standard_error: np.ndarray
@@ -42,7 +42,7 @@ class Wald:
 
 
 def difference(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float) -> Estimate:
-    """Mean of `values` less that of `against`, shares, in percentage points, paired by question and by seed.
+    """Mean of `values` minus mean of `against`, in percentage points, paired by question and by seed.
 
     Raises StatisticsError unless both have the same seeds and questions; samples may differ in number.
     """
@@ -56,10 +56,10 @@ def difference(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float) ->
 
 
 def gains(values_RQK: np.ndarray, samples: int, level: float) -> list[Estimate]:
-    """Chances of k = 1..K of `samples` samples, each less the first, maj@k less maj@1 say, in percentage points.
+    """Probabilities for k = 1..K of `samples` samples minus the one for k = 1, such as maj@k - maj@1, in pp.
 
-    The first differs from itself by 0 by construction, and has no interval. No question can gain or lose as much as a
-    whole answer, so the two added questions are only as large as maj@k of two rival answers, or any seen, can be.
+    The first is 0 by construction and has no interval. No question can gain or lose a whole answer, so the two added
+    questions are as large as maj@k can differ with two rival answers, or as the largest observed difference.
     """
     seeds, questions, _columns = require_RQS(values_RQK)
     method = f"Bonett-Price over questions{of_seeds(seeds)}, clustered, paired"
@@ -74,9 +74,9 @@ def gains(values_RQK: np.ndarray, samples: int, level: float) -> list[Estimate]:
 
 
 def detectable(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float, power: float) -> Estimate:
-    """The smallest true difference that the interval of `difference` shows with this power, in percentage points.
+    """The smallest true difference that the interval of `difference` detects with this power, in percentage points.
 
-    100, the largest there is, where so few questions show none.
+    100, the largest possible difference, if there are too few questions to detect any.
     """
     _require_paired(values_RQS, against_RQS)
     found = wald_of(values_RQS, against_RQS, level)
@@ -86,12 +86,12 @@ def detectable(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float, po
 
 
 def sign_test(gained: int, lost: int) -> float:
-    """Two-sided p of the exact McNemar test: as many questions gained and lost, or more unevenly, by fair coins."""
+    """Two-sided p of the exact McNemar test: the probability that fair coins split gains and losses as unevenly."""
     return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
 def wald_of(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float) -> Wald:
-    """The interval's parts; more axes may stand before those of seeds, questions and samples."""
+    """The interval's parts over the last three axes, seeds, questions and samples; further axes may precede them."""
     values_RQ, against_RQ = values_RQS.mean(axis=-1), against_RQS.mean(axis=-1)
     seeds = values_RQ.shape[-2]
     samples = seeds * min(values_RQS.shape[-1], against_RQS.shape[-1])
@@ -100,25 +100,25 @@ def wald_of(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float) -> Wa
 
 
 def wald(values_Q: np.ndarray, against_Q: np.ndarray, samples: int, level: float) -> Wald:
-    """Bonett and Price's interval over the last axis, its two added questions weighed by what questions may hide."""
-    hidden = _hidden(values_Q, against_Q, samples)
-    found = _bonett_price(values_Q - against_Q, hidden, 1.0, level)
+    """Bonett-Price interval over the last axis, with the two added questions weighted by `_between_share`."""
+    between = _between_share(values_Q, against_Q, samples)
+    found = _bonett_price(values_Q - against_Q, between, 1.0, level)
     questions = values_Q.shape[-1]
-    if samples == 1:  # Bonett and Price's own, which divides by all n + 2 questions
+    if samples == 1:  # the original formula, which divides by n + 2
         return replace(found, standard_error=found.standard_error * np.sqrt((questions + 1) / (questions + 2)))
     independent = (_within(values_Q) + _within(against_Q)) / (samples - 1) / questions
     return replace(found, standard_error=np.maximum(found.standard_error, np.sqrt(independent)))
 
 
 def gain_wald(values_Q: np.ndarray, against_Q: np.ndarray, samples: int, size: float, level: float) -> Wald:
-    """The same for two chances from the same samples, whose difference is not above `size` for two rival answers."""
+    """Interval for two probabilities from the same samples; with two rival answers they differ by at most `size`."""
     differences_Q = values_Q - against_Q
     largest = np.maximum(np.abs(differences_Q).max(axis=-1), size)
-    return _bonett_price(differences_Q, _hidden(values_Q, against_Q, samples), largest, level)
+    return _bonett_price(differences_Q, _between_share(values_Q, against_Q, samples), largest, level)
 
 
 def _with_seeds(found: Wald, differences_RQ: np.ndarray, level: float) -> Wald:
-    """From 8 seeds on, the interval of the questions with the variance of the seeds."""
+    """Add the variance between seeds to the interval, from 8 seeds on."""
     if differences_RQ.shape[-2] < SEEDS_FOR_TWO_WAY:
         return found
     crossed = two_way(differences_RQ)
@@ -126,17 +126,17 @@ def _with_seeds(found: Wald, differences_RQ: np.ndarray, level: float) -> Wald:
     return Wald(found.centre, error, t_quantile(crossed.degrees_of_freedom, level))
 
 
-def _bonett_price(differences_Q: np.ndarray, hidden: np.ndarray, size: float | np.ndarray, level: float) -> Wald:
-    """Two questions of weight hidden^2 are added, one that gains `size` and one that loses it."""
-    added = np.square(hidden)
+def _bonett_price(differences_Q: np.ndarray, between: np.ndarray, size: float | np.ndarray, level: float) -> Wald:
+    """Add two questions of weight between^2, one that gains `size` and one that loses it."""
+    added = np.square(between)
     count = differences_Q.shape[-1] + 2 * added
     centre = differences_Q.sum(axis=-1) / count
     variance = (np.square(differences_Q).sum(axis=-1) + 2 * added * np.square(size)) / count - np.square(centre)
     return Wald(centre, np.sqrt(variance / (count - 1)), two_sided_z(level))
 
 
-def _hidden(values_Q: np.ndarray, against_Q: np.ndarray, samples: int) -> np.ndarray:
-    """The share of an answer's variance that lies between questions: 1 for one sample, and for too few questions."""
+def _between_share(values_Q: np.ndarray, against_Q: np.ndarray, samples: int) -> np.ndarray:
+    """The share of an answer's variance that lies between questions; 1 for one sample or too few questions."""
     if values_Q.shape[-1] < QUESTIONS_WITH_SPREAD:
         return np.ones(values_Q.shape[:-1])
     between = 1 - (_within(values_Q) + _within(against_Q)) / (_most(values_Q) + _most(against_Q))
@@ -144,9 +144,9 @@ def _hidden(values_Q: np.ndarray, against_Q: np.ndarray, samples: int) -> np.nda
 
 
 def largest_gains(samples: int) -> np.ndarray:
-    """How far maj@k of two rival answers can lie from the accuracy, for k = 1..S, and no nearer than half a sample.
+    """The most that maj@k with two rival answers can differ from the accuracy, for k = 1..S; at least half a sample.
 
-    Of two, a rival takes only half of a tie; an unreadable one leaves it all, so maj@2 is taken for maj@3.
+    With k = 2, a rival only takes half of a tie; an unreadable sample takes nothing, so maj@2 uses the value of maj@3.
     """
     right_CS = np.arange(samples)[None] < np.arange(samples + 1)[:, None]
     majority_CK = majority_at(np.where(right_CS, RIGHT, RIGHT + 1))
@@ -170,7 +170,7 @@ def _most(values_Q: np.ndarray) -> np.ndarray:
 def _points(differences_Q: np.ndarray, found: Wald, method: str, possible: bool, level: float) -> Estimate:
     """In percentage points; `possible`: an exact test may reject that there is no difference."""
     value = float(differences_Q.mean())
-    # Rounding must not put the value outside of its interval.
+    # Rounding must not put the value outside its interval.
     lo, hi = (float(end) for end in found.limits)
     lo, hi = min(lo, value), max(hi, value)
     if not possible and not lo <= 0 <= hi:
@@ -183,7 +183,7 @@ def _mcnemar_rejects(differences_Q: np.ndarray, level: float) -> bool:
 
 
 def _enough_differ(differences_Q: np.ndarray, level: float) -> bool:
-    """The smallest p that flipping the signs of these differences can reach is small enough."""
+    """Whether a sign-flip test of these differences can reach the level at all."""
     return 2.0 ** (1 - int((differences_Q != 0).sum())) <= 1 - level
 
 
@@ -191,6 +191,6 @@ def _require_paired(values_RQS: np.ndarray, against_RQS: np.ndarray) -> tuple[in
     seeds, questions, samples = require_RQS(values_RQS)
     if require_RQS(against_RQS)[:2] != (seeds, questions):
         raise StatisticsError(
-            f"values {values_RQS.shape} and {against_RQS.shape}: other seeds or questions. Compare what both have."
+            f"values {values_RQS.shape} and {against_RQS.shape}: different seeds or questions. Compare shared ones."
         )
     return seeds, questions, max(samples, against_RQS.shape[2])

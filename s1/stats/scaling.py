@@ -1,20 +1,20 @@
-"""Control, Scaling and Performance (paper, section 3.2), and a slope that near-equal budgets cannot rule.
+"""Control, Scaling and Performance (paper, section 3.2), and a slope that is robust to near-equal budgets.
 
-    Control       share of points whose mean thinking tokens lie within what was requested
+    Control       share of points whose mean thinking tokens are within the requested bounds
     Scaling       mean over all pairs of points of (accuracy_b - accuracy_a) / (log2 tokens_b - log2 tokens_a)
     Slope         least squares: the same pairs, weighted by their squared distance on the log2 axis
-    Performance   the best accuracy of any point, less what choosing the best of noisy points adds to it
+    Performance   the best accuracy of any point, minus the bias from choosing the best of noisy points
 
-Scaling is in percentage points per doubling of thinking tokens: the paper leaves the log2 unsaid, its Table 3 needs it.
-Every function maps P points to one number, row by row: one row per resample R, or a single row for what was observed.
-NaN inside, None outside: a statistic without a value in some row is undefined there.
+Scaling is in percentage points per doubling of thinking tokens: the paper does not mention the log2, but its Table 3
+implies it. Each function maps P points to one number per row; rows are resamples R, or there is a single row of
+observed values. Arrays mark undefined values as NaN; results use None.
 
-A maximum over points is biased upward. So Performance chooses the best point on the questions of each resample, and
-reads its accuracy, less that of the point that is best on all questions, on those that the resample left out; the mean
-of it is what the choice adds (Tsamardinos, Greasidou & Borboudakis, 2018: bootstrap bias corrected cross-validation).
-The interval is that of the point that is best on all questions, its lower limit moved down by as much. A point without
-thinking may be the best; a slope over log2 tokens leaves it out. Where all questions differ alike between the points,
-resamples know no spread, and there is no slope.
+A maximum over points is biased upward. To estimate the bias, we choose the best point on the questions of each resample
+and compare its accuracy with that of the overall best point, on the questions that the resample left out; the mean loss
+is the bias (Tsamardinos, Greasidou & Borboudakis, 2018: bootstrap bias corrected cross-validation). The interval is
+that of the overall best point, with the lower limit moved down by the bias. A point without thinking may be the best,
+but slopes over log2 tokens exclude it. If all questions differ by the same amount between points, resamples show no
+variation and there is no slope.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from s1.stats.bootstrap import resampled_means, statistic
 from s1.stats.clustered import Spread, share_limits
 from s1.stats.interval import Estimate, plain, two_sided_z
 
-SAME_LENGTH_DOUBLINGS = 1e-9  # nearer than this, two points have the same mean length, and no slope between them
+SAME_LENGTH_DOUBLINGS = 1e-9  # closer points count as equally long and have no slope
 PER_DOUBLING = "pp per doubling"
-NUMBERS_AT_ONCE = 4_000_000  # of resamples times pairs: a thousand points have half a million pairs
-SAME_SHARE = 1e-9  # nearer than this, two accuracies differ by rounding
-CHOSEN = ", best of "  # in the method of Performance, before what the choice was from
-MANY_SAMPLES = 64  # of a question: how many its mean comes from is not known here, and no more are assumed
+NUMBERS_AT_ONCE = 4_000_000  # resamples x pairs in memory: a thousand points have half a million pairs
+SAME_SHARE = 1e-9  # smaller differences of accuracies are rounding
+CHOSEN = ", best of "  # in the method text of Performance, before the number of points
+MANY_SAMPLES = 64  # per question; the real number is unknown here, this is the assumed maximum
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """None: these points cannot tell."""
+    """None: undefined for these points."""
 
     control: Estimate | None
     scaling: Estimate | None
@@ -48,18 +48,18 @@ class Metrics:
 
 
 def control(tokens_RP: np.ndarray, bounds: Sequence[Bounds | None]) -> np.ndarray:
-    """Share of the points with a requested length whose mean length honours it; NaN if none requests any."""
-    asked = [(index, each) for index, each in enumerate(bounds) if each is not None]
-    if not asked:
+    """Share of points whose mean length is within its requested bounds; NaN if no point has bounds."""
+    bounded = [(index, each) for index, each in enumerate(bounds) if each is not None]
+    if not bounded:
         return np.full(len(tokens_RP), np.nan)
-    lowest_P = np.array([each.lowest for _, each in asked])
-    highest_P = np.array([np.inf if each.highest is None else each.highest for _, each in asked])
-    tokens_RP = tokens_RP[:, [index for index, _ in asked]]
+    lowest_P = np.array([each.lowest for _, each in bounded])
+    highest_P = np.array([np.inf if each.highest is None else each.highest for _, each in bounded])
+    tokens_RP = tokens_RP[:, [index for index, _ in bounded]]
     return np.mean((lowest_P <= tokens_RP) & (tokens_RP <= highest_P), axis=1)
 
 
 def scaling(tokens_RP: np.ndarray, accuracy_RP: np.ndarray) -> np.ndarray:
-    """Mean slope over all pairs of points, in pp per doubling; a pair of the same mean length has none."""
+    """Mean slope over all pairs of points, in pp per doubling; pairs with equal mean length are skipped."""
     pairs = np.triu_indices(tokens_RP.shape[1], k=1)
     blocks = max(1, len(tokens_RP) * len(pairs[0]) // NUMBERS_AT_ONCE)
     rows = zip(np.array_split(tokens_RP, blocks), np.array_split(accuracy_RP, blocks), strict=True)
@@ -86,12 +86,12 @@ def slope(tokens_RP: np.ndarray, accuracy_RP: np.ndarray) -> np.ndarray:
 
 
 def performance(accuracy_RP: np.ndarray) -> np.ndarray:
-    """The best accuracy among the points, biased upward as an estimate of the accuracy of any."""
+    """The best accuracy among the points; as an estimate it is biased upward."""
     return accuracy_RP.max(axis=1)
 
 
 def optimism(accuracy_QP: np.ndarray, counts_RQ: np.ndarray) -> float | None:
-    """How much higher the best accuracy is for being the best, as a share, not below 0; None of a single question."""
+    """The upward bias of the best accuracy, as a share, at least 0; None for a single question."""
     left_out_RQ = (counts_RQ == 0).astype(np.float64)
     left_out_R = left_out_RQ.sum(axis=1)
     some = left_out_R > 0
@@ -105,7 +105,7 @@ def optimism(accuracy_QP: np.ndarray, counts_RQ: np.ndarray) -> float | None:
 
 
 def best_point(accuracy_QP: np.ndarray, counts_RQ: np.ndarray, level: float) -> Estimate:
-    """Performance of P points with its interval, corrected for the choice where there are questions to correct with."""
+    """Performance of P points with its interval, bias-corrected if there is more than one question."""
     questions, points = accuracy_QP.shape
     values_Q = accuracy_QP[:, _best(accuracy_QP.mean(axis=0))]
     value = float(values_Q.mean())
@@ -120,9 +120,9 @@ def best_point(accuracy_QP: np.ndarray, counts_RQ: np.ndarray, level: float) -> 
 
 
 def as_sure_as(performance: Estimate, best: Estimate) -> Estimate:
-    """Performance with the interval of the best point itself, which knows its samples and seeds.
+    """Performance with the interval of the best point itself, which accounts for its samples and seeds.
 
-    The limit below is moved down as the value is.
+    The lower limit is moved down by the same bias as the value.
     """
     _, *corrected = performance.method.split(CHOSEN)
     lo, hi = (performance.value if end is None else end for end in (best.lo, best.hi))
@@ -143,7 +143,7 @@ def metrics(
     counts_RQ: np.ndarray,
     level: float,
 ) -> Metrics:
-    """All four with intervals over questions. Control is of all points; the others leave invalid ones out.
+    """All four metrics with intervals over questions. Control uses all points; the others exclude invalid ones.
 
     Values are means per question, over all its samples and seeds.
     """
@@ -169,7 +169,7 @@ def metrics(
 def _control(
     tokens_QP: np.ndarray, bounds: Sequence[Bounds | None], counts_RQ: np.ndarray, level: float
 ) -> Estimate | None:
-    """A count of points is known without an interval; the resamples add one where enough of them disagree."""
+    """Control, with an interval if enough resamples disagree with the observed value."""
     observed = float(control(tokens_QP.mean(axis=0, keepdims=True), bounds)[0])
     if np.isnan(observed):
         return None
@@ -182,20 +182,20 @@ def _control(
 
 
 def _are_alike(accuracy_QP: np.ndarray) -> bool:
-    """Every question differs between the points as every other does: resamples of them know no spread."""
+    """Whether all questions differ by the same amount between points, so that resamples show no variation."""
     return bool(np.ptp(accuracy_QP - accuracy_QP[:, :1], axis=0).max() <= SAME_SHARE)
 
 
 def _best(accuracy_P: np.ndarray) -> np.ndarray:
-    """The first of the best points on the last axis; rounding must not decide between equal ones."""
+    """The index of the best point on the last axis, the first of equals; rounding must not break ties."""
     return accuracy_P.round(9).argmax(axis=-1)
 
 
 def _doublings(tokens_RP: np.ndarray) -> np.ndarray:
-    """log2 of the mean lengths; NaN for no thinking at all."""
+    """log2 of the mean lengths; NaN without thinking."""
     return np.log2(np.where(tokens_RP > 0, tokens_RP, np.nan))
 
 
 def _ratio(numerator_R: np.ndarray, denominator_R: np.ndarray) -> np.ndarray:
-    """NaN where there is nothing to divide by."""
+    """The quotient; NaN where the denominator is 0."""
     return np.divide(numerator_R, denominator_R, out=np.full(len(numerator_R), np.nan), where=denominator_R > 0)

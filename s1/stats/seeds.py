@@ -1,7 +1,7 @@
-"""Several seeds of one point: how their spread enters an interval.
+"""How the variance between seeds of one point enters an interval.
 
-Below 8 seeds their variance is hardly known, so an interval is over questions, given these seeds, and the range over
-seeds stands beside it. From 8 seeds on, questions and seeds are crossed random effects, and the variance of a mean is
+Fewer than 8 seeds say little about their variance, so an interval is over questions, given these seeds, and the report
+adds the range over seeds. From 8 seeds on, questions and seeds are crossed random effects. The variance of a mean is
 
     Var = (MS_question + MS_seed - MS_rest) / (Q R) = V_question/Q + V_seed/R + V_rest/(Q R)
 
@@ -23,7 +23,7 @@ SEEDS_FOR_TWO_WAY = 8
 
 @dataclass(frozen=True)
 class SeedRange:
-    """The lowest and the highest accuracy of any seed, as shares."""
+    """The lowest and highest accuracy of any seed, as shares."""
 
     seeds: int
     lowest: float
@@ -32,7 +32,7 @@ class SeedRange:
 
 @dataclass(frozen=True)
 class TwoWay:
-    """What the seeds add to an interval over questions; arrays where many tables were given."""
+    """The contribution of seeds to an interval over questions; arrays if the input had several tables."""
 
     seed_variance: np.ndarray  # of the grand mean: V_seed / R, not below 0
     degrees_of_freedom: np.ndarray
@@ -46,7 +46,7 @@ def seed_range(values_RQS: np.ndarray) -> SeedRange | None:
 
 
 def two_way(values_RQ: np.ndarray) -> TwoWay:
-    """Crossed analysis of variance over the last two axes, seeds and questions."""
+    """Two-way analysis of variance over the last two axes, seeds and questions."""
     seeds, questions = values_RQ.shape[-2:]
     grand = values_RQ.mean(axis=(-2, -1), keepdims=True)
     by_question = values_RQ.mean(axis=-2, keepdims=True)
@@ -64,20 +64,20 @@ def two_way(values_RQ: np.ndarray) -> TwoWay:
 
 
 def t_quantile(degrees_of_freedom: float | np.ndarray, level: float) -> float | np.ndarray:
-    """Half the width, in standard errors, of a two-sided interval of Student's t."""
+    """Half width of a two-sided interval of Student's t, in standard errors."""
     return stdtrit(np.maximum(degrees_of_freedom, 1), (1 + level) / 2)
 
 
 def of_seeds(seeds: int) -> str:
-    """What seeds do to an interval over questions, as its method says it."""
+    """The part of an interval's `method` text that describes its seeds."""
     if seeds == 1:
         return ""
     return f" and {seeds} seeds, two-way" if seeds >= SEEDS_FOR_TWO_WAY else f", given these {seeds} seeds"
 
 
 def require_RQS(values_RQS: np.ndarray) -> tuple[int, int, int]:
-    """The sizes of seeds x questions x samples. Raises StatisticsError for another shape, or an empty axis."""
+    """The numbers of seeds, questions and samples. Raises StatisticsError for another shape or an empty axis."""
     if values_RQS.ndim != 3 or 0 in values_RQS.shape:
-        raise StatisticsError(f"values {values_RQS.shape}: not seeds x questions x samples. Give at least one of each.")
+        raise StatisticsError(f"values {values_RQS.shape}: not seeds x questions x samples. Pass at least one of each.")
     seeds, questions, samples = values_RQS.shape
     return seeds, questions, samples

@@ -1,19 +1,21 @@
-"""Several samples of one question: pass@k and maj@k, unbiased, for every k from 1 to S.
+"""Unbiased pass@k and maj@k from S samples of each question, for every k from 1 to S.
 
-    pass@k    one of k samples is right: 1 - C(S - c, k) / C(S, k), if c of S are
-    maj@k     most of them are: the mean over all choices of k of 1/t, if the right answer is one of t with most votes
+    pass@k    at least one of k samples is correct: 1 - C(S - c, k) / C(S, k), if c of S are
+    maj@k     the majority answer is correct: the mean over all choices of k samples of 1/t if the correct answer is one
+              of t answers tied for the most votes, else 0
 
-Both are expectations over which k samples are drawn, so their order does not matter. The original code looks at the
-first k, and of two answers with as many votes takes the one seen first; its mean over all orders is maj@k.
+Both are expectations over the choice of k samples, so sample order does not matter. The original code uses the first k
+and breaks ties by the answer seen first; averaged over all orders, this equals maj@k.
 
-Who votes for what. All right samples vote for one answer, however they spell it. A wrong sample votes for its text as
-the grader normalises it; 1/2 and 0.5 are two wrong answers, and such a split can only favour the right one. A sample
-without a readable answer takes a place among the k and votes for nothing; where nobody votes, the result is wrong.
+Votes: all correct samples vote for the same answer, in any spelling. A wrong sample votes for its text as normalized by
+the grader: 1/2 and 0.5 are two wrong answers, and such a split can only favor the correct one. A sample without a
+readable answer counts among the k but does not vote; if no sample votes, the result is wrong.
 
-Counting. Let the right answer have v votes, and y mark a wrong answer with as many. Draws without a better answer are
+Counting: let the correct answer have v votes, and let y mark a wrong answer with v votes too. The generating function
+of draws without a better answer is
     C(c, v) x^v (1 + x)^silent product over wrong answers of w samples (sum of C(w, a) x^a over a < v  +  C(w, v) x^v y)
-and those of x^k y^t count 1 / (1 + t) each. A polynomial in x is kept as one integer, its value at a power of two above
-all its coefficients: products need no loop, and nothing is rounded before the last division.
+and a draw in x^k y^t counts 1 / (1 + t). A polynomial in x is stored as one integer, its value at a power of two above
+all its coefficients: products need no loop, and only the last division rounds.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ RIGHT = 0  # wrong answers are 1, 2, ... within their question
 
 
 def votes(scores_S: Sequence[ScoreRow]) -> list[int]:
-    """The answer that each sample of one question votes for: RIGHT, SILENT, or the number of a wrong one."""
+    """The vote of each sample of one question: RIGHT, SILENT, or the number of a wrong answer."""
     wrong: dict[str, int] = {}
 
     def vote(score: ScoreRow) -> int:
@@ -47,7 +49,7 @@ def votes(scores_S: Sequence[ScoreRow]) -> list[int]:
 
 
 def pass_at(correct_QS: np.ndarray) -> np.ndarray:
-    """The chance per question that k of its S samples hold a right one, for k = 1..S: pass_QK."""
+    """Probability per question that k of its S samples include a correct one, for k = 1..S: pass_QK."""
     samples = correct_QS.shape[1]
     draws_K = [math.comb(samples, k) for k in range(1, samples + 1)]
     by_right = [
@@ -58,7 +60,7 @@ def pass_at(correct_QS: np.ndarray) -> np.ndarray:
 
 
 def majority_at(votes_QS: np.ndarray) -> np.ndarray:
-    """The chance per question that most of k of its S samples are right, ties shared, for k = 1..S: majority_QK."""
+    """Probability per question that the majority of k of its S samples is correct, for k = 1..S: majority_QK."""
     tallies_Q = [_tally(votes_S) for votes_S in votes_QS.tolist()]
     expected = {tally: _majority(tally) for tally in dict.fromkeys(tallies_Q)}
     return np.array([expected[tally] for tally in tallies_Q])
@@ -66,7 +68,7 @@ def majority_at(votes_QS: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Tally:
-    """The samples of one question: for the right answer, for each wrong one, for none."""
+    """Vote counts of one question: for the correct answer, for each wrong one, and without a vote."""
 
     right: int
     wrong: tuple[int, ...]
@@ -82,7 +84,9 @@ def _tally(votes_S: Sequence[int]) -> _Tally:
 def _majority(tally: _Tally) -> list[float]:
     """maj@k for k = 1..S."""
     samples = tally.right + sum(tally.wrong) + tally.silent
-    parts = math.lcm(*range(1, len(tally.wrong) + 2))  # a win is so many parts, that every number of ties divides
+    parts = math.lcm(
+        *range(1, len(tally.wrong) + 2)
+    )  # parts per win, divisible by every possible number of tied answers
     bits = samples + parts.bit_length()  # no coefficient is above parts * C(S, k)
     x = 1 << bits
     won = sum(
@@ -93,7 +97,7 @@ def _majority(tally: _Tally) -> list[float]:
 
 
 def _no_rival_above(tally: _Tally, count: int, parts: int, x: int) -> int:
-    """Draws of the other samples in which no wrong answer has more than `count` votes, in parts of a win."""
+    """Weighted number of draws of the other samples in which no wrong answer has more than `count` votes."""
     rivals = [size for size in tally.wrong if size >= count]
     ways_T = [1]  # by ties; the x^count of each tie is left out until the end
     for size in rivals:

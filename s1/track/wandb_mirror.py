@@ -1,10 +1,10 @@
-"""The mirror on W&B: one run per checkpoint and per point, and one summary run with the curve. The only wandb code.
+"""Mirror results to W&B: one run per checkpoint and per point, and a summary run with the curve. The only wandb code.
 
-Records and metrics in the store are the truth; a run here can be made again at any time. Its id is a hash of the
-store, the stage's key and its generation: resumed or run again it stays one run, made anew (`redo`) or in another store
-it is another. Online if the user is logged in, otherwise offline under the store (`wandb sync
-store/wandb/offline-run-*` later). Whatever W&B raises costs a warning, never a result. `wandb.json` in a stage
-directory says as which run it was mirrored.
+Records and metrics in the store are the source of truth; a run can be created again from them at any time. Its id is a
+hash of the store, the stage's key and its generation: a resumed stage keeps its run, while `redo` or another store gets
+a new one. Runs are online if the user is logged in, otherwise offline under the store (upload them later with `wandb
+sync store/wandb/offline-run-*`). W&B errors become warnings and never cost a result. `wandb.json` in a stage directory
+names its run.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 
 MARKER = "wandb.json"
 METRICS = "metrics.jsonl"
-INIT_TIMEOUT_S = 20.0  # wandb's own 90 s would hold up the sweep
-FINISH_TIMEOUT_S = 300.0  # wandb would wait for its upload for ever; what is not sent stays in its file
+INIT_TIMEOUT_S = 20.0  # wandb's default of 90 s would delay the sweep
+FINISH_TIMEOUT_S = 300.0  # by default wandb waits for the upload forever; unsent data stays in its file
 RUN_ID_CHARACTERS = 16
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """A stage as a run: what W&B shows, groups and filters by."""
+    """The properties of a stage that W&B shows, groups and filters by."""
 
     job_type: str
     key: str
@@ -48,24 +48,24 @@ class Tracked:
 
 
 def run_id(store_id: str, key: str, generation: int) -> str:
-    """The W&B id of a stage's run: 16 hex digits of the sha256 of the three."""
+    """W&B id of a stage's run: 16 hex digits of the sha256 of these three values."""
     return hashlib.sha256(f"{store_id}/{key}/{generation}".encode()).hexdigest()[:RUN_ID_CHARACTERS]
 
 
 @dataclass
 class Mirror:
-    """Sends finished stages of one experiment to W&B; gives up for this session when it cannot be reached."""
+    """Sends finished stages of one experiment to W&B; stops for this session if W&B is unreachable."""
 
     track: Track
     group: str  # the experiment
     directory: Path  # where offline runs go
-    store_id: Callable[[], str] = str  # of the store that the stages are in
+    store_id: Callable[[], str] = str  # id of the store of the stages
     is_reachable: bool = True
     refused: set[str] = field(default_factory=set)  # keys of stages that could not be sent
-    made_before: dict[Path, Made] = field(default_factory=dict)  # by the folder of a name, as it was when first asked
+    made_before: dict[Path, Made] = field(default_factory=dict)  # by the folder of a stage name, cached at first use
 
     def stage(self, stage: Tracked, path: Path) -> None:
-        """Mirror a finished stage directory once: what it is, its metrics.jsonl, its summary."""
+        """Mirror a finished stage directory once: its config, metrics.jsonl and summary."""
 
         def fill(run: Run) -> None:
             record = _record(path)
@@ -76,7 +76,7 @@ class Mirror:
         self._send(stage, path, fill)
 
     def summary(self, stage: Tracked, path: Path) -> None:
-        """Mirror the report once: the curve, and samples if any, as tables and as plots; the page as it is."""
+        """Mirror the report once: curve and samples, if any, as tables and plots, and the HTML page."""
 
         def fill(run: Run) -> None:
             import wandb
@@ -90,7 +90,7 @@ class Mirror:
         self._send(stage, path, fill)
 
     def _send(self, stage: Tracked, path: Path, fill: Callable[[Run], None]) -> None:
-        """Open a run, fill it, close it, mark the directory; or warn, whatever is raised on the way."""
+        """Open, fill and close a run, and write wandb.json; log a warning for any error."""
         if not self.track.wandb or not self.is_reachable or stage.key in self.refused:
             return
         is_reached = True
@@ -104,7 +104,7 @@ class Mirror:
             _fill(run, fill)
             mirrored = {"id": this, "group": self.group, "url": None if run.offline else run.url}
             (path / MARKER).write_text(json.dumps(mirrored) + "\n", encoding="utf-8")
-        except (Exception, SystemExit) as error:  # a mirror must not cost a result, whatever is wrong with W&B
+        except (Exception, SystemExit) as error:  # no W&B error may cost a result
             self.is_reachable = is_reached
             self.refused.add(stage.key)
             fault = printable(f"{type(error).__name__}: {error}")
@@ -112,7 +112,7 @@ class Mirror:
             log.debug("mirroring %s failed", path, exc_info=True)
 
     def _is_known(self, path: Path) -> bool:
-        """A stage that differs from this one in code alone was mirrored, with the same bytes."""
+        """Whether a stage with the same bytes, which differs only in its code, was already mirrored."""
         if path.parent not in self.made_before:
             self.made_before[path.parent] = described(path.parent)
         return any(
@@ -124,7 +124,9 @@ class Mirror:
         import wandb
 
         self.directory.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("WANDB_DATA_DIR", str(self.directory / "data"))  # or artifacts go to the home directory
+        os.environ.setdefault(
+            "WANDB_DATA_DIR", str(self.directory / "data")
+        )  # otherwise artifacts go to the home directory
         mode = os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline")
         return wandb.init(
             project=self.track.project,
@@ -152,7 +154,7 @@ class Mirror:
 
 
 def _fill(run: Run, fill: Callable[[Run], None]) -> None:
-    """Fill a run and close it; as a context manager it would print the traceback of an error."""
+    """Fill and close a run. Not by its context manager, which would print the traceback of an error."""
     try:
         fill(run)
     except (Exception, SystemExit):
@@ -162,7 +164,7 @@ def _fill(run: Run, fill: Callable[[Run], None]) -> None:
 
 
 def _is_logged_in() -> bool:
-    """Credentials are there; asked without prompting and without the network."""
+    """Whether credentials exist. Checks without a prompt and without the network."""
     import wandb
 
     return wandb.login(prompt=False, verify=False)
@@ -177,7 +179,7 @@ def _table(rows: Sequence[Mapping[str, Cell]]) -> wandb.Table:
 
 
 def _samples(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
-    """What k samples are worth, all of it and as W&B draws it: one line per point."""
+    """Table of accuracy over k samples, and a W&B plot of the majority vote with one line per point."""
     import wandb
 
     data: list[Iterable[Cell]] = [[row["k"], row["maj"], f"{row['label']} {row['key']}"] for row in rows]
@@ -187,7 +189,7 @@ def _samples(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
 
 
 def _plots(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
-    """Accuracy over thinking tokens, as W&B draws it."""
+    """W&B plot of accuracy over thinking tokens."""
     import wandb
 
     known = [row for row in rows if row["accuracy"] is not None and row["thinking_tokens"] is not None]
@@ -201,12 +203,12 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _files(path: Path) -> Mapping[str, Any]:
-    """Of the product, by its record."""
+    """Files of the artifact according to its record."""
     return _record(path).get("files", {})
 
 
 def _checked(path: Path, name: str) -> Path:
-    """A file of the product, once its bytes are those of its record. Raises ValueError if they are not."""
+    """Path of a file of the artifact. Raises ValueError unless its bytes match the record."""
     record = _record(path)
     file = path / record.get("out", "out") / name
     if hashlib.sha256(file.read_bytes()).hexdigest() != record["files"][name]["sha256"]:
@@ -215,7 +217,7 @@ def _checked(path: Path, name: str) -> Path:
 
 
 def _mirrored_as(path: Path) -> str | None:
-    """The run that a stage directory was mirrored as; in a copied store that is a run of another."""
+    """Id of the run that a stage directory was mirrored as; a copied store has the ids of the original."""
     marker = path / MARKER
     return json.loads(marker.read_text(encoding="utf-8"))["id"] if marker.exists() else None
 

@@ -1,16 +1,16 @@
-"""Checkpoints in mid-training: whole and unchanged, or not resumed from.
+"""Training checkpoints: training resumes only from a complete, unchanged one.
 
-<scratch>/checkpoint-<step>/                      in the trainer's own layout; there once all of it is on the disk
-<scratch>/checkpoint-<step>/complete              the mark: who saved it, from which inputs, and every file's sha256
-<scratch>/saving-<attempt>/checkpoint-<step>/     what a running attempt is writing
-<scratch>/damaged-checkpoint-<step>/              set aside at a resume, never removed before the stage is done
+<scratch>/checkpoint-<step>/                      in the trainer's layout; exists once all of it is on disk
+<scratch>/checkpoint-<step>/complete              the mark: the attempt that saved it, its inputs, each file's sha256
+<scratch>/saving-<attempt>/checkpoint-<step>/     being written by a running attempt
+<scratch>/damaged-checkpoint-<step>/              set aside at a resume, kept until the stage is done
 
-An attempt writes where nobody else does, hashes what it wrote, and renames it into place: two attempts that a lock did
-not keep apart never mix their bytes in one checkpoint. A resume hashes the newest checkpoint again; one that is not
-what its mark says is set aside with a warning, and the next older one is looked at.
+An attempt writes to its own folder, hashes the files and renames the checkpoint into place, so two attempts that a lock
+failed to keep apart never mix their bytes in one checkpoint. A resume hashes the newest checkpoint again; if it does
+not match its mark, it is set aside with a warning and the next older one is checked.
 
-A mark of before this version, {file: bytes}, has no hashes: its checkpoint is taken with a warning if all sizes are
-right and its JSON can be read.
+Earlier versions wrote a mark without hashes, {file: bytes}: such a checkpoint is accepted with a warning if all sizes
+match and its JSON files can be parsed.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ MARK = "complete"
 NAME = re.compile(r"checkpoint-(\d+)")
 SAVING = "saving-"
 DAMAGED = "damaged-"
-KEPT = 2  # of the newest: should one be damaged, the other serves
+KEPT = 2  # newest checkpoints; if one is damaged, the other is used
 
-Digests: TypeAlias = "Mapping[str, Sequence[str]]"  # of a stage's inputs, by role
+Digests: TypeAlias = "Mapping[str, Sequence[str]]"  # a stage's input digests, by role
 
 
 @dataclass(frozen=True)
 class Resume:
-    """Where to go on."""
+    """Where training resumes."""
 
-    checkpoint: Path | None  # None: begin anew
-    rejected: int  # checkpoints of this stage that were set aside, at this resume or before
+    checkpoint: Path | None  # None: start from scratch
+    rejected: int  # checkpoints of this stage that were set aside, now or at an earlier resume
 
     @property
     def step(self) -> int:
@@ -53,7 +53,7 @@ class Resume:
 
 
 def checkpoint_step(checkpoint: Path) -> int:
-    """The step after which it was written."""
+    """The step after which the checkpoint was saved."""
     return int(checkpoint.name.rpartition("-")[2])
 
 
@@ -61,7 +61,7 @@ def checkpoint_step(checkpoint: Path) -> int:
 
 
 def saving_folder(scratch: Path) -> Path:
-    """Where this attempt writes: the same for all processes of a group, and of no other start of it."""
+    """The folder this attempt writes to: shared by all processes of a group, unique to each of its starts."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         attempt = f"group-{os.environ['TORCHELASTIC_RUN_ID']}-{os.environ['MASTER_PORT']}"
     else:
@@ -70,7 +70,7 @@ def saving_folder(scratch: Path) -> Path:
 
 
 def publish_checkpoint(saved: Path, inputs: Digests) -> None:
-    """Vouch for a checkpoint that all processes have written, and put it in its place; for one process alone."""
+    """Mark a checkpoint that all processes have written and move it into place; call from one process only."""
     scratch, place = saved.parents[1], saved.parents[1] / saved.name
     mark_complete(saved, inputs)
     try:
@@ -78,21 +78,21 @@ def publish_checkpoint(saved: Path, inputs: Digests) -> None:
     except OSError:
         if not os.path.lexists(place):
             raise
-        log.warning("%s: another attempt at this stage has saved it. That one is kept.", place)
+        log.warning("%s: another attempt at this stage has already saved it; its checkpoint is kept.", place)
         shutil.rmtree(saved)
     _sync(scratch)
     for old in _by_step(scratch)[KEPT:]:
-        with suppress(FileNotFoundError):  # another attempt does the same
+        with suppress(FileNotFoundError):  # another attempt may remove it too
             shutil.rmtree(old.rename(saved.parent / f"old-{old.name}"))
 
 
 def mark_complete(checkpoint: Path, inputs: Digests | None = None) -> None:
-    """Hash all files that are there now, bring them to the disk, and write the mark after them."""
+    """Hash and fsync all files, then write the mark."""
     files = _files(checkpoint)
     hashes = each_hashed(files.values(), _synced_sha256)
     states = {name: {"bytes": path.stat().st_size, "sha256": hashes[path]} for name, path in files.items()}
     if _files(checkpoint) != files:
-        raise RuntimeError(f"{checkpoint}: its files changed while they were hashed. Nobody else may write there.")
+        raise RuntimeError(f"{checkpoint}: its files changed while they were hashed. Stop all other writers.")
     mark = {"attempt": checkpoint.parent.name.removeprefix(SAVING), "inputs": _plain(inputs or {}), "files": states}
     aside = checkpoint / f".{MARK}"
     aside.write_text(json.dumps(mark), encoding="utf-8")
@@ -102,20 +102,21 @@ def mark_complete(checkpoint: Path, inputs: Digests | None = None) -> None:
 
 
 def remove_unfinished(scratch: Path) -> None:
-    """Remove what attempts that have ended were writing; for one process alone, before any of its group saves.
+    """Remove the folders of attempts that have ended; call from one process only, before any of its group saves.
 
-    The lock of the stage says that others have ended. Where locks do not lock, a living process of this host is spared.
+    The stage lock implies that other attempts have ended. In case locks do not work, keep folders of live processes on
+    this host.
     """
     for folder in scratch.glob(f"{SAVING}*"):
-        if folder == saving_folder(scratch) or not _lives_here(folder):
+        if folder == saving_folder(scratch) or not _writer_is_alive(folder):
             shutil.rmtree(folder)
 
 
 # ------------------------------------------------------------------------------------------------------ resuming
 
 
-def newest_whole(scratch: Path, inputs: Digests | None = None) -> Resume:
-    """The last checkpoint that can be resumed from; those after it are set aside. For one process alone."""
+def newest_intact(scratch: Path, inputs: Digests | None = None) -> Resume:
+    """The newest intact checkpoint; newer, damaged ones are set aside. Call from one process only."""
     found = None
     for checkpoint in _by_step(scratch):
         fault = checkpoint_fault(checkpoint, inputs or {})
@@ -127,7 +128,7 @@ def newest_whole(scratch: Path, inputs: Digests | None = None) -> Resume:
 
 
 def checkpoint_fault(checkpoint: Path, inputs: Digests) -> str | None:
-    """What keeps it from being resumed from; None: it is, byte for byte, what was saved."""
+    """Why a checkpoint cannot be resumed; None if it is byte for byte what was saved."""
     try:
         mark = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -144,44 +145,46 @@ def _fault(checkpoint: Path, mark: Any, inputs: Digests) -> str | None:
     files = _files(checkpoint)
     match mark:
         case {"files": dict(states), "inputs": dict(trained_on)} if states:
-            fault = _other_files(files, {name: _field(state, "bytes") for name, state in states.items()})
-            return fault or _other_bytes(files, states) or _other_inputs(trained_on, _plain(inputs))
+            fault = _different_files(files, {name: _field(state, "bytes") for name, state in states.items()})
+            return fault or _different_bytes(files, states) or _different_inputs(trained_on, _plain(inputs))
         case dict() if mark and all(type(size) is int for size in mark.values()):
-            fault = _other_files(files, mark) or _unreadable_json(files)
+            fault = _different_files(files, mark) or _unreadable_json(files)
             if fault is None:
-                log.warning("%s: saved by an earlier version, without checksums. Only its sizes agree.", checkpoint)
+                log.warning(
+                    "%s: saved by an earlier version, without checksums. Only file sizes were compared.", checkpoint
+                )
             return fault
         case _:
-            return f"{MARK}: no list of files"
+            return f"{MARK}: it has no list of files"
 
 
-def _other_files(files: Mapping[str, Path], sizes: Mapping[str, Any]) -> str | None:
+def _different_files(files: Mapping[str, Path], sizes: Mapping[str, Any]) -> str | None:
     for name in sorted({*files, *sizes}):
         if name not in files:
             return f"{name}: missing"
         if name not in sizes:
-            return f"{name}: not there when it was saved"
+            return f"{name}: not part of the saved checkpoint"
         path = files[name]
         if path.is_symlink() or not path.is_file():
-            return f"{name}: no plain file"
+            return f"{name}: not a regular file"
         if path.stat().st_size != sizes[name]:
-            return f"{name}: {path.stat().st_size} bytes, {sizes[name]} were saved"
+            return f"{name}: {path.stat().st_size} bytes instead of {sizes[name]}"
     return None
 
 
-def _other_bytes(files: Mapping[str, Path], states: Mapping[str, Any]) -> str | None:
+def _different_bytes(files: Mapping[str, Path], states: Mapping[str, Any]) -> str | None:
     hashes = each_hashed(files.values())
     others = [name for name, path in files.items() if hashes[path] != _field(states[name], "sha256")]
-    return f"{others[0]}: other bytes than were saved" if others else None
+    return f"{others[0]}: content differs from what was saved" if others else None
 
 
-def _other_inputs(trained_on: Mapping[str, Any], inputs: Mapping[str, Any]) -> str | None:
-    """A start model or rows that were made again since, with other bytes."""
+def _different_inputs(trained_on: Mapping[str, Any], inputs: Mapping[str, Any]) -> str | None:
+    """Detect a base model or rows that changed since the checkpoint was saved."""
     others = [role for role in trained_on if role in inputs and trained_on[role] != inputs[role]]
     if not others:
         return None
     role = others[0]
-    return f"trained on {role} {' '.join(map(str, trained_on[role]))}, which is now {' '.join(inputs[role])}"
+    return f"trained on {role} {' '.join(map(str, trained_on[role]))}, but {role} is now {' '.join(inputs[role])}"
 
 
 def _unreadable_json(files: Mapping[str, Path]) -> str | None:
@@ -199,17 +202,17 @@ def _set_aside(checkpoint: Path, fault: str) -> None:
     places = (checkpoint.with_name(f"{DAMAGED}{checkpoint.name}{number}") for number in numbers)
     place = next(place for place in places if not os.path.lexists(place))
     checkpoint.rename(place)
-    log.warning("%s: %s. It is set aside as %s and not resumed from.", checkpoint, fault, place.name)
+    log.warning("%s: %s. It is set aside as %s; training does not resume from it.", checkpoint, fault, place.name)
 
 
 def _by_step(scratch: Path) -> list[Path]:
-    """Newest first."""
+    """All checkpoints, newest first."""
     named = [path for path in scratch.glob("checkpoint-*") if NAME.fullmatch(path.name)]
     return sorted(named, key=checkpoint_step, reverse=True)
 
 
 def _files(checkpoint: Path) -> dict[str, Path]:
-    """All that is no directory and no mark, by its place."""
+    """All files except the mark, by relative path."""
     paths = {path.relative_to(checkpoint).as_posix(): path for path in sorted(checkpoint.rglob("*"))}
     return {
         name: path
@@ -227,7 +230,7 @@ def _plain(inputs: Digests) -> dict[str, list[str]]:
 
 
 def _synced_sha256(path: Path) -> str:
-    """Hashed from the cache, and on the disk before the mark is: the older checkpoint may be removed after that."""
+    """Fsync and hash a file: it must be on disk before the mark, since the mark lets older checkpoints be removed."""
     _sync(path)
     return sha256_of(path)
 
@@ -240,8 +243,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _lives_here(folder: Path) -> bool:
-    """Whether a process of this host, other than this one, is writing there."""
+def _writer_is_alive(folder: Path) -> bool:
+    """Whether the process that the folder is named after is running on this host."""
     host, _, process = folder.name.removeprefix(SAVING).rpartition("-")
     if host != socket.gethostname() or not process.isdigit():
         return False

@@ -1,27 +1,27 @@
-"""Memory of one GPU in fine-tuning, part by part, before anything is queued. Pure; GiB.
+"""Estimate the memory of one GPU in fine-tuning, part by part, before anything is queued. Pure; GiB.
 
-With P parameters, A of them in adapters (rank x (inputs + outputs) of every target), w and b bytes of a number in
-weights_dtype and dtype, D GPUs that share what belongs to weights (FSDP2), V, h, f, q, k the widths of vocabulary,
-residual stream, feed-forward part, queries, keys, and T tokens at a time on one GPU (micro_batch x the longest row):
+Symbols: P parameters; A adapter parameters (rank x (inputs + outputs) of every target); w and b bytes per number in
+weights_dtype and dtype; D GPUs that shard weights, gradients and optimizer state (FSDP2); V, h, f, q, k the widths of
+vocabulary, residual stream, feed-forward layer, queries, keys; T tokens on one GPU (micro_batch x the longest row).
 
 weights       full  w P / D       lora  (w P + 4 A) / D       qlora  (n P_layers + w P_rest + 4 A) / D
 gradients     w P / D, or 4 A / D: adapters stay in float32
-optimiser     twice the gradients: AdamW. With float32, 16 bytes a parameter in all, as in s1
-working copy  under FSDP2, of two layers and what lies outside the layers (it gathers one while another computes): in
-              dtype, and where they are trained their gradients, summed in float32; on one GPU all that autocast casts
-activations   layers x a x T, or with gradient checkpointing (layers x r h + a) x T, where one layer keeps for a token
+optimizer     twice the gradients: AdamW. With float32, 16 bytes per parameter in total, as in s1
+working copy  under FSDP2, two layers (one is gathered while the other computes) and everything outside the layers, in
+              dtype, plus their gradients, summed in float32, if they are trained; on one GPU, all that autocast casts
+activations   layers x a x T, or with gradient checkpointing (layers x r h + a) x T; a is bytes per layer and token,
               a = 2 (4 + r + b) h + b (2 q + 2 k) + 4 b f + b h + 3 b f
-              two norms (input in float32, normalised, output), queries, keys, values, attended, the four of SwiGLU;
-              and in the backward pass gradients of the stream and the feed-forward part. r: bytes of the residual
-              stream, b under FSDP2, else w. Attention is fused: nothing of T x T is kept. Adapters keep a copy of
-              each target's input, and what dropout leaves of it.
-loss          4 V h where the head is trained + (4 + b) h T: the gradients that TRL's chunked head keeps in float32;
-              logits of a whole row never exist
+              two norms (float32 input, normalized, output), queries, keys, values, attention output, four SwiGLU
+              tensors; and in the backward pass, gradients of the stream and the feed-forward layer. r is bytes per
+              number in the residual stream: b under FSDP2, else w. Attention is fused, so no T x T matrix is stored.
+              Adapters store a copy of each target's input and of its dropout output.
+loss          4 V h if the head is trained + (4 + b) h T: gradients that TRL's chunked head keeps in float32; it never
+              stores the logits of a whole row
 overhead      CUDA context, cuBLAS, NCCL: OVERHEAD_GIB, assumed
 
-Sources: Korthikanti et al. 2022 (activations; ours by the tensors of transformers' Qwen2), Rajbhandari et al. 2020
-(weights, gradients, states), Dettmers et al. 2023 (NF4: n is 4 bits, and 0.127 for twice quantised constants), TRL
-1.16. An estimate: held against what s1's users report, not against a GPU of ours.
+Sources: Korthikanti et al. 2022 (activations; adapted to the tensors of transformers' Qwen2), Rajbhandari et al. 2020
+(weights, gradients, states), Dettmers et al. 2023 (NF4: n is 4 bits, plus 0.127 for doubly quantized constants), TRL
+1.16. Checked against figures that s1's users report; not measured on a GPU of ours.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 NF4_BYTES = (4 + 0.127) / 8
 ADAPTER_BYTES = 4  # PEFT keeps adapters in float32
 OVERHEAD_GIB = 2.0
-MARGIN = 0.05  # of a GPU, which fragmentation may take
+MARGIN = 0.05  # of GPU memory, reserved for fragmentation
 ALL_LINEAR = "all-linear"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """GiB of one GPU."""
+    """GiB on one GPU."""
 
     weights: float
     gradients: float
@@ -62,8 +62,8 @@ class Parts:
 class Memory:
     row_tokens: int  # the longest row
     parts: Parts
-    rowless_gib: float  # the same with rows of no length
-    limit_gib: float | None  # what a GPU has, sold in GB, counted in GiB; None: unknown
+    rowless_gib: float  # the sum of parts for rows of length 0
+    limit_gib: float | None  # memory of one GPU; None: unknown
 
     @property
     def fits(self) -> bool | None:
@@ -71,7 +71,7 @@ class Memory:
 
     @property
     def resident_gib(self) -> float:
-        """What no shorter row and no smaller micro-batch would spare."""
+        """The part that does not depend on row length or micro-batch."""
         return self.parts.weights + self.parts.gradients + self.parts.optimiser
 
     @property
@@ -80,14 +80,14 @@ class Memory:
 
     @property
     def longest_fitting_row(self) -> int | None:
-        """Tokens; what grows grows with the row. None: no limit is known."""
+        """The longest row that fits, in tokens, since memory is linear in row length; None if the limit is unknown."""
         if self.limit_gib is None:
             return None
         room = (1 - MARGIN) * self.limit_gib - self.rowless_gib
         return max(0, int(room / (self.parts.gib - self.rowless_gib) * self.row_tokens))
 
     def remark(self) -> str:
-        """One line for people."""
+        """A one-line summary."""
         shown = {each.name.replace("_", " "): getattr(self.parts, each.name) for each in fields(self.parts)}
         parts = ", ".join(f"{name} {value:.1f}" for name, value in shown.items())
         limit = f" of {self.limit_gib:g}" if self.limit_gib is not None else ""
@@ -100,14 +100,14 @@ class Memory:
 
 
 def memory(shape: DecoderShape, train: Train, machine: Machine, longest_row: int | None = None) -> Memory:
-    """What training takes on each device; `longest_row` in tokens, block_size if unknown."""
+    """Estimate the memory of training on each device; `longest_row` in tokens, block_size if unknown."""
     row = train.block_size if longest_row is None else min(longest_row, train.block_size)
     parts, rowless = (_parts(shape, train, machine, length) for length in (row, 0))
     return Memory(row, parts, rowless.gib, machine.memory_gib)
 
 
 def trained_parameters(shape: DecoderShape, train: Train) -> float:
-    """Those that have a gradient: all, or the adapters'."""
+    """The number of parameters with a gradient: all of them, or those of the adapters."""
     if train.lora is None:
         return shape.parameters
     return shape.layers * sum(train.lora.rank * (inputs + outputs) for inputs, outputs in _targets(shape, train.lora))
@@ -154,7 +154,7 @@ def _parts(shape: DecoderShape, train: Train, machine: Machine, row: int) -> Par
 
 def _bytes(field: str, dtype: str) -> int:
     if dtype not in BYTES:
-        raise ConfigError(f"train.{field} {dtype!r}: not a dtype we know the size of. Choose {' or '.join(BYTES)}.")
+        raise ConfigError(f"train.{field} {dtype!r}: its size is unknown. Choose {' or '.join(BYTES)}.")
     return BYTES[dtype]
 
 
@@ -162,12 +162,14 @@ def _targets(shape: DecoderShape, lora: Lora) -> list[tuple[int, int]]:
     known = linear_layers(shape)
     unknown = [target for target in lora.targets if target not in known and target != ALL_LINEAR]
     if unknown:
-        raise ConfigError(f"train.lora.targets {unknown}: not known here. Choose of {', '.join((*known, ALL_LINEAR))}.")
+        raise ConfigError(
+            f"train.lora.targets {unknown}: unknown target modules. Choose from {', '.join((*known, ALL_LINEAR))}."
+        )
     return [size for name, size in known.items() if name in lora.targets or ALL_LINEAR in lora.targets]
 
 
 def _outside_layers(shape: DecoderShape) -> float:
-    """Parameters of embedding, last norm and head."""
+    """Parameters of the embedding, the final norm and the head."""
     return shape.parameters - shape.layers * layer_parameters(shape)
 
 
@@ -188,13 +190,13 @@ def _working_copy(shape: DecoderShape, train: Train, devices: int, w: int, b: in
 
 
 def _activations(shape: DecoderShape, train: Train, machine: Machine, w: int, b: int) -> float:
-    """Per token."""
+    """Bytes per token."""
     stream = w if machine.devices == 1 else b
     hidden, inner = shape.hidden_size, shape.feed_forward_size
     attention = b * 2 * (shape.heads + shape.kv_heads) * shape.head_size
     kept = 2 * (4 + stream + b) * hidden + attention + 4 * b * inner
     if train.lora is not None:
-        copies = b + (b + 1 if train.lora.dropout else 0)  # and the mask of what is dropped
+        copies = b + (b + 1 if train.lora.dropout else 0)  # with dropout, also its mask
         kept += copies * sum(inputs for inputs, _ in _targets(shape, train.lora))
     backward = b * hidden + 3 * b * inner
     if machine.gradient_checkpointing:
@@ -215,7 +217,7 @@ def table(
     machines: Mapping[str, Machine],
     blocks: Sequence[int],
 ) -> str:
-    """What fits where, in Markdown: GiB per GPU with rows of so many tokens, struck out where that is too much."""
+    """A Markdown table of GiB per GPU for several row lengths; values that do not fit are struck out."""
     lines = [
         "| model | method | " + " | ".join(machines) + " |",
         "|---|---|" + "---:|" * len(machines),

@@ -1,12 +1,13 @@
-"""Which rows make which global batch, decided before training: neither micro-batches, nor the number of devices, nor an
-attempt that was killed changes it.
+"""The rows of each global batch, fixed before training.
 
-    by epochs   ceil(rows / batch) batches each; the last is filled up with the first rows of the same epoch's order,
-                which is what accelerate does with s1's 1,000 rows on 16 devices: 63 batches, 5 epochs, 315 steps
+Micro-batches, the number of devices and killed attempts do not change them.
+
+    by epochs   ceil(rows / batch) batches per epoch; the last is filled up with the first rows of the same epoch, as
+                accelerate does with s1's 1,000 rows on 16 devices: 63 batches, 5 epochs, 315 steps
     by steps    shuffled epochs joined end to end, cut after `steps` batches
 
-Within windows of `length_window` batches rows are sorted by length, cut into batches, and the batches shuffled: less
-padding. A window of one batch leaves batches random, as in the paper.
+To reduce padding, the rows in each window of `length_window` batches are sorted by length and divided into batches,
+which are then shuffled. With a window of one batch, batches are random, as in the paper.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from s1.config.schema import ConfigError, Train
 
 
 def total_steps(rows: int, recipe: Train) -> int:
-    """How many global batches are trained on."""
+    """The number of global batches in the whole run."""
     if recipe.steps is not None:
         return recipe.steps
     return (recipe.epochs or 0) * -(-rows // recipe.batch_size)
@@ -28,22 +29,23 @@ def total_steps(rows: int, recipe: Train) -> int:
 
 def warmup_steps(steps: int, share: float) -> int:
     """Steps of rising learning rate, rounded up: 16 of 315 at 0.05 (paper, appendix C)."""
-    return ceil(round(steps * share, 6))  # 0.1 x 30 is 3, not a little more
+    return ceil(round(steps * share, 6))  # 0.1 x 30 is 3, despite rounding errors
 
 
 def accumulation_steps(batch_size: int, micro_batch: int, processes: int = 1) -> int:
-    """How many micro-batches of each process make one global batch. Raises ConfigError unless they make it exactly."""
+    """Micro-batches per process in one global batch. Raises ConfigError if the batch size is not a multiple."""
     steps, rest = divmod(batch_size, micro_batch * processes)
     if rest:
         raise ConfigError(
             f"train.batch_size {batch_size}: not a multiple of machine.micro_batch {micro_batch} x {processes}"
-            f" process{'es' if processes > 1 else ''}. Change the machine, not the batch, which is part of the recipe."
+            f" process{'es' if processes > 1 else ''}. Change machine.micro_batch, not the batch size, which is part of"
+            " the recipe."
         )
     return steps
 
 
 def row_order(lengths: Sequence[int], recipe: Train) -> list[int]:
-    """The row of every place in all global batches, one batch after the other."""
+    """The row index at each position of all global batches, batch after batch."""
     random = Random(recipe.seed)
     places = total_steps(len(lengths), recipe) * recipe.batch_size
     order: list[int] = []
@@ -54,7 +56,7 @@ def row_order(lengths: Sequence[int], recipe: Train) -> list[int]:
 
 
 def _streams(rows: int, recipe: Train, random: Random) -> Iterable[Iterator[int]]:
-    """Rows within which a window may reach: one endless stream, or one stream an epoch."""
+    """The streams that windows are cut from: one endless stream, or one per epoch."""
     if recipe.steps is not None:
         return [_endless(rows, random)]
     filled = -(-rows // recipe.batch_size) * recipe.batch_size

@@ -1,14 +1,13 @@
-"""The training text as token ids, audited before a GPU is asked for: what is trained on is what stands in these files.
+"""The rendered stage: encode the training text as token ids and audit it before a GPU is requested.
 
 rows.jsonl             TokenRow; the first trained token opens the thinking, the last is the answer's stop
 audit.json, audit.csv  s1/train/text_audit.py
-figures/lengths.*      tokens per example, and where block_size lies
+figures/lengths.*      histogram of tokens per example, with block_size
 sample.txt             the first example as the model reads it, before any cut
-funnel.json            that of the input, if it has one, and the step `rendered`
+funnel.json            the input's steps, if it has any, and the step `rendered`
 
-Inputs: `rows` (rows.jsonl of Example), `model` (s1/models/location.py), whose tokenizer encodes. Prompt and
-completion are
-encoded apart, so that no token spans the place where the loss begins.
+Inputs: `rows` (rows.jsonl of Example), `model` (s1/models/location.py) for its tokenizer. Prompt and completion are
+encoded separately, so that no token spans the start of the loss. Training uses exactly these ids.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from s1.train.text_audit import (
     defect,
     delimited_once,
     delimiters,
-    fate,
+    with_length_check,
 )
 from sweep.core.stage import Summary, Work
 
@@ -45,45 +44,45 @@ EXAMPLES_PER_REPORT = 50
 
 
 def render(work: Work[RenderedConfig]) -> Summary:
-    """Encode every example, leave out or refuse what cannot be trained on, and say what was found."""
+    """Encode every example, drop or refuse those that cannot be trained on, and write the audit."""
     location = tokenizer_location(work.one("model"))
     tokenizer = tokenizer_at(location)
     examples = read_rows(work.one("rows") / ROWS, Example)
-    _refuse_double(examples)
+    _check_unique_ids(examples)
     findings: list[AuditFinding] = []
     write_rows(work.out / ROWS, _rows(work, examples, tokenizer, findings))
     config = work.config
-    found = audit_text(findings, delimiters(config.thinking_format), config.block_size, config.overlong)
-    _write(work.out, found, [each.tokens for each in findings if each.tokens])
+    audit = audit_text(findings, delimiters(config.thinking_format), config.block_size, config.overlong)
+    _write_audit(work.out, audit, [each.tokens for each in findings if each.tokens])
     first = next(example for example, each in zip(examples, findings, strict=True) if each.reason is None)
     (work.out / "sample.txt").write_text(sample(text_of(first, config.thinking_format, tokenizer)), encoding="utf-8")
     _continue_funnel(work.one("rows"), work.out, examples, findings)
     return {
-        "examples": found.kept,
-        "dropped": found.examples - found.kept,
-        "cut": found.cut,
-        "tokens": found.tokens,
-        "trained_tokens": found.trained_tokens,
-        "longest": found.longest,
+        "examples": audit.kept,
+        "dropped": audit.examples - audit.kept,
+        "cut": audit.cut,
+        "tokens": audit.tokens,
+        "trained_tokens": audit.trained_tokens,
+        "longest": audit.longest,
     }
 
 
 def _rows(
     work: Work[RenderedConfig], examples: Sequence[Example], tokenizer: Tokenizer, findings: list[AuditFinding]
 ) -> Iterator[TokenRow]:
-    """The examples that are kept, one at a time: 59K of them as lists of integers would not fit in memory."""
+    """Yield the kept examples one at a time: 59K of them as lists of integers would not fit in memory."""
     config = work.config
     for number, example in enumerate(examples, start=1):
-        finding, ids = examine(example, config, tokenizer)
-        findings.append(fate(finding, config.block_size, config.overlong))
+        finding, ids = audit_example(example, config, tokenizer)
+        findings.append(with_length_check(finding, config.block_size, config.overlong))
         if findings[-1].reason is None:
             yield TokenRow(example.id, list(ids[: config.block_size]), finding.prompt_tokens)
         if not number % EXAMPLES_PER_REPORT or number == len(examples):
             work.report(number, len(examples), "examples")
 
 
-def examine(example: Example, config: RenderedConfig, tokenizer: Tokenizer) -> tuple[AuditFinding, Ids]:
-    """What there is to say of one example, and its token ids; () if its text is not worth encoding."""
+def audit_example(example: Example, config: RenderedConfig, tokenizer: Tokenizer) -> tuple[AuditFinding, Ids]:
+    """Audit one example and encode it; no token ids if its texts already rule it out."""
     reason = defect(example, config.thinking_format, config.control)
     if reason is not None:
         return AuditFinding(reason), ()
@@ -109,29 +108,27 @@ def text_of(example: Example, thinking_format: ThinkingFormat, tokenizer: Tokeni
 
 
 def sample(text: TrainingText) -> str:
-    """An example as the model reads it, for people; the frames are not part of it."""
+    """A readable view of an example's text; the `----` lines are not part of it."""
     framed = (("not trained on", text.prompt), ("trained on", text.completion))
     return "".join(f"---- {name} ----\n{part}\n" for name, part in framed) + "---- end ----\n"
 
 
-def _refuse_double(examples: Sequence[Example]) -> None:
+def _check_unique_ids(examples: Sequence[Example]) -> None:
     seen: set[str] = set()
     for example in examples:
         if example.id in seen:
-            raise ConfigError(
-                f"example {example.id}: stands in the set twice. Remove one, or give it an id of its own."
-            )
+            raise ConfigError(f"example {example.id}: two examples have this id. Remove one, or change its id.")
         seen.add(example.id)
 
 
 # --------------------------------------------------------------------------------------------------- files
 
 
-def _write(out: Path, found: TextAudit, tokens: Sequence[int]) -> None:
-    (out / "audit.json").write_text(json.dumps(asdict(found), indent=1, default=_value) + "\n", encoding="utf-8")
-    rows = [(check.what, check.count, check.of, check.verdict.value) for check in found.checks]
+def _write_audit(out: Path, audit: TextAudit, tokens: Sequence[int]) -> None:
+    (out / "audit.json").write_text(json.dumps(asdict(audit), indent=1, default=_value) + "\n", encoding="utf-8")
+    rows = [(check.what, check.count, check.of, check.verdict.value) for check in audit.checks]
     (out / "audit.csv").write_text(csv_text(("what", "count", "of", "verdict"), rows), encoding="utf-8", newline="")
-    figure = lengths_figure(tokens, found.block_size)
+    figure = lengths_figure(tokens, audit.block_size)
     (out / "figures").mkdir()
     (out / "figures" / f"{figure.name}.png").write_bytes(figure.png)
     (out / "figures" / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
@@ -140,9 +137,9 @@ def _write(out: Path, found: TextAudit, tokens: Sequence[int]) -> None:
 def _continue_funnel(source: Path, out: Path, examples: Sequence[Example], findings: Sequence[AuditFinding]) -> None:
     if not (source / FUNNEL).exists():
         return
-    judged = list(zip(examples, [each.reason for each in findings], strict=True))
-    kept = [example for example, reason in judged if reason is None]
-    drops = [Drop(example, reason) for example, reason in judged if reason is not None]
+    pairs = list(zip(examples, [each.reason for each in findings], strict=True))
+    kept = [example for example, reason in pairs if reason is None]
+    drops = [Drop(example, reason) for example, reason in pairs if reason is not None]
     write_funnel(out, [*read_funnel(source), funnel_step("rendered", kept, drops)])
 
 

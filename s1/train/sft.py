@@ -1,12 +1,12 @@
-"""Supervised fine-tuning on reasoning traces with TRL: loss on thinking and answer only, nothing packed, nothing cut.
+"""Supervised fine-tuning on reasoning traces with TRL: loss on thinking and answer only, no packing, no truncation.
 
     loss = sum over completion tokens of the global batch of -log p(token) / their number      (paper, appendix C)
 
 Inputs: `model` (see s1/models/location.py), `data` (rows.jsonl of records.TokenRow, see s1/train/render.py).
-Product: a directory in Hugging Face layout, and metrics.jsonl {step, loss, learning_rate, grad_norm, tokens}.
+Output: a directory in Hugging Face layout, and metrics.jsonl {step, loss, learning_rate, grad_norm, tokens}.
 
-Several processes shard weights, gradients and optimiser among them (FSDP2) and share each global batch. A run that is
-asked to stop (sweep/core/interrupt.py) ends its step, writes a checkpoint and says so; the next one goes on there.
+Several processes shard weights, gradients and optimizer state (FSDP2) and split each global batch. On a stop request
+(sweep/core/interrupt.py) a run finishes its step, saves a checkpoint and raises Interrupted; the next resumes there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from s1.train.checkpoints import Resume
 from s1.train.order import row_order, total_steps
 from s1.train.trainer import TrainerHooks, arguments_of, resume_of, trainer_of
 from s1.train.validation import check_recipe
-from s1.train.weights import load_for_training, save_product, trained_weights
+from s1.train.weights import load_for_training, save_model, trained_weights
 from sweep.core.interrupt import stop_requests
 from sweep.core.stage import Interrupted, Summary, Work
 
@@ -33,16 +33,16 @@ METRICS = "metrics.jsonl"
 
 
 def train(work: Work[CheckpointConfig]) -> Summary:
-    """Fine-tune, going on from the newest complete checkpoint. Raises Interrupted after saving one, when asked to."""
+    """Fine-tune, resuming from the newest intact checkpoint. Raises Interrupted once a stop request is handled."""
     recipe = work.config.train
     check_recipe(recipe, str(work.settings["device"]))
     rows = read_rows(work.one("data") / ROWS, TokenRow)
     _check_lengths(rows, recipe.block_size)
     order = row_order([len(row.input_ids) for row in rows], recipe)
     steps = total_steps(len(rows), recipe)
-    trainer, resume = _trained(work, rows, order, steps)
+    trainer, resume = _run_trainer(work, rows, order, steps)
     if trainer.state.global_step < steps:
-        raise Interrupted(f"training stopped after step {trainer.state.global_step} of {steps}, and saved it")
+        raise Interrupted(f"training stopped after step {trainer.state.global_step} of {steps} and saved a checkpoint")
     tokens = list(accumulate(len(rows[index].input_ids) for index in order))
     metrics = _metrics(trainer.state.log_history, tokens[recipe.batch_size - 1 :: recipe.batch_size])
     _publish(work, trainer, metrics)
@@ -63,49 +63,49 @@ def _check_lengths(rows: Sequence[TokenRow], block_size: int) -> None:
         if len(row.input_ids) > block_size:
             raise ConfigError(
                 f"example {row.id}: {len(row.input_ids)} tokens, above train.block_size {block_size}."
-                " Render the data again; training cuts nothing."
+                " Render the data again; training never truncates."
             )
 
 
-def _trained(
+def _run_trainer(
     work: Work[CheckpointConfig], rows: Sequence[TokenRow], order: Sequence[int], steps: int
 ) -> tuple[Any, Resume]:
-    """The trainer after its last step, or after the step in which it was asked to stop; and where it began."""
+    """Train to the last step or a stop request; the trainer, and where it resumed."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     minutes: Any = work.settings["checkpoint_every_minutes"]  # a number, or None
     location = _location(work)
-    with stop_requests() as stop_asked:
+    with stop_requests() as stop_requested:
         every_s = None if minutes is None else 60 * float(minutes)
-        course = TrainerHooks(steps, work.scratch, work.report, stop_asked, every_s, work.digests)
-        arguments = arguments_of(work.config.train, course, work.settings, int(os.environ.get("WORLD_SIZE", "1")))
-        resume = resume_of(arguments, course)
+        hooks = TrainerHooks(steps, work.scratch, work.report, stop_requested, every_s, work.digests)
+        arguments = arguments_of(work.config.train, hooks, work.settings, int(os.environ.get("WORLD_SIZE", "1")))
+        resume = resume_of(arguments, hooks)
         tokenizer = tokenizer_at(location)
         model = load_for_training(location, work.config.train)
-        trainer = trainer_of(model, tokenizer, arguments, rows, order, course)
+        trainer = trainer_of(model, tokenizer, arguments, rows, order, hooks)
         trainer.train(resume_from_checkpoint=str(resume.checkpoint) if resume.checkpoint else None)
     return trainer, resume
 
 
 def _location(work: Work[CheckpointConfig]) -> Location:
-    """The start model; one process of each node reads its weights to hash them."""
+    """The base model; one process per node reads its weights to hash them."""
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"
     return (model_location if is_first else tokenizer_location)(work.one("model"))
 
 
 def _publish(work: Work[CheckpointConfig], trainer: Any, metrics: Sequence[dict[str, Any]]) -> None:
-    """Gather what was trained; the first process writes the product."""
+    """Gather the trained weights; the first process writes the output."""
     location, writes = _location(work), trainer.is_world_process_zero()
     weights = trained_weights(trainer.model, keep=writes)
     if not writes:
         return
-    save_product(weights, location, work.config.train, work.out)
+    save_model(weights, location, work.config.train, work.out)
     (work.out / METRICS).write_text("".join(json.dumps(each) + "\n" for each in metrics), encoding="utf-8")
 
 
 def _metrics(log_history: Sequence[dict[str, Any]], tokens_seen: Sequence[int]) -> list[dict[str, float | int]]:
-    """One row a step; tokens are counted here because the trainer's count begins anew with every attempt."""
+    """One row per step; tokens are counted here because the trainer's own count restarts with every attempt."""
     return [
         {
             "step": entry["step"],

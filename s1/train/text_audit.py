@@ -1,10 +1,10 @@
-"""What is wrong with a training set, found before anything is trained on it. Pure: texts and lengths in, an audit out.
+"""Audit a training set before training. Pure: texts and lengths in, an audit out.
 
     audit.csv     what, count, of, verdict                      one row per check
-    audit.json    the same with lengths, tokens and their trained share (Audit)
+    audit.json    the same with lengths, tokens and their trained share (TextAudit)
 
-An example has one fate: kept, cut at block_size, or left out for the first reason that is found. None of it shows in a
-training loss: in the paper's Table 7, cutting 74% of the examples costs 20 points on AIME24.
+Each example is kept, cut at block_size, or dropped for the first reason found. The training loss does not show any of
+this: in the paper's Table 7, cutting 74% of the examples costs 20 points on AIME24.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class AuditVerdict(Enum):
 
 @dataclass(frozen=True)
 class AuditFinding:
-    """One example. Tokens count before any cut, and are 0 where its text was not worth encoding."""
+    """The audit of one example. Token counts are before any cut, and 0 if its text was not encoded."""
 
-    reason: str | None  # why it is left out
+    reason: str | None  # why it is dropped
     tokens: int = 0
     prompt_tokens: int = 0
     answer_start: int = 0  # tokens up to the answer
-    renormalised: bool = False  # the tokenizer keeps another spelling of the same characters
+    renormalised: bool = False  # the tokenizer changes its Unicode form (NFC)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens per example, over all that were encoded; p95 by nearest rank."""
+    """Tokens per encoded example; p95 by nearest rank."""
 
     n: int
     min: int
@@ -75,12 +75,12 @@ class TextAudit:
     overlong: Overlong
     lengths: Lengths
     longer: int  # than block_size
-    longer_share: float  # of those that were encoded
+    longer_share: float  # of the encoded examples
     cut: int  # kept without their end
-    answers_lost: int  # of these, cut before the answer began
-    longest: int  # tokens of the examples that are kept, after any cut, here and below
+    answers_lost: int  # of the cut ones, cut before the answer began
+    longest: int  # this and the next two fields: tokens of kept examples, after any cut
     tokens: int
-    trained_tokens: int  # of these, thinking and answer
+    trained_tokens: int  # the part in thinking and answer
     trained_share: float
     checks: list[Check]
 
@@ -89,7 +89,7 @@ class TextAudit:
 
 
 def delimiters(thinking_format: ThinkingFormat, control: Control = Control.NONE) -> tuple[str, ...]:
-    """What a text must not hold; a trace that counts its steps down opens each as the first."""
+    """The delimiters that a text must not contain; with step control, a trace may repeat the opening one."""
     opening = () if control is Control.STEPS else (thinking_format.thinking_start,)
     written = (*opening, *thinking_format.thinking_stops, thinking_format.thinking_end, *thinking_format.answer_stops)
     marks = dict.fromkeys(filter(None, (each.strip() for each in written)))
@@ -115,14 +115,14 @@ def holds(mark: str) -> str:
 
 
 def delimited_once(text: TrainingText, thinking_format: ThinkingFormat, control: Control) -> bool:
-    """Whether the thinking opens, the answer opens and the answer ends exactly once; a counted step opens each time."""
+    """Whether each delimiter occurs exactly once; with step control, the opening one may repeat."""
     opening = () if control is Control.STEPS else (thinking_format.thinking_start,)
     marks = (*opening, thinking_format.thinking_end, thinking_format.answer_stops[0])
     return all(text.completion.count(mark.strip()) == 1 for mark in marks if mark.strip())
 
 
-def fate(finding: AuditFinding, block_size: int, overlong: Overlong) -> AuditFinding:
-    """The finding, and whether its length leaves it out."""
+def with_length_check(finding: AuditFinding, block_size: int, overlong: Overlong) -> AuditFinding:
+    """The finding with a drop reason added if the example is too long."""
     if finding.reason is not None or finding.tokens <= block_size or overlong is Overlong.REFUSE:
         return finding
     reason = TOO_LONG if overlong is Overlong.DROP else None
@@ -137,20 +137,20 @@ def fate(finding: AuditFinding, block_size: int, overlong: Overlong) -> AuditFin
 def audit_text(
     findings: Sequence[AuditFinding], marks: Sequence[str], block_size: int, overlong: Overlong
 ) -> TextAudit:
-    """The audit of all fates. Raises ConfigError if examples are longer than they may be, or none is left."""
+    """Summarize the findings. Raises ConfigError if examples are too long and must not be, or if none is left."""
     encoded = [each for each in findings if each.tokens]
     kept = [each for each in findings if each.reason is None]
     longer = [each.tokens for each in encoded if each.tokens > block_size]
     if overlong is Overlong.REFUSE and longer:
         raise ConfigError(
             f"train.block_size {block_size}: {len(longer)} of {len(findings)} examples are longer, the longest"
-            f" {max(longer)} tokens. Raise it, or set train.overlong to drop (they are left out) or cut (their answers"
-            " are lost)."
+            f" {max(longer)} tokens. Raise it, or set train.overlong to drop (removes them) or cut"
+            " (loses their answers)."
         )
     dropped = Counter(each.reason for each in findings if each.reason is not None)
     if not kept:
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "it is empty"
-        raise ConfigError(f"data of {len(findings)} examples: none can be trained on ({reasons}). Mend the set.")
+        raise ConfigError(f"data of {len(findings)} examples: none can be trained on ({reasons}). Fix the data set.")
     cut = [each for each in kept if each.tokens > block_size]
     lost = sum(each.answer_start >= block_size for each in cut)
     rows = [min(each.tokens, block_size) for each in kept]
@@ -187,8 +187,8 @@ def _lengths(tokens: Sequence[int]) -> Lengths:
 
 
 def _reasons(dropped: Mapping[str, int], marks: Sequence[str], of: int) -> Iterator[Check]:
-    looked_for = (NO_QUESTION, NO_THINKING, NO_ANSWER, *map(holds, marks), NOT_ONCE, NOT_KEPT, TOO_LONG, ALL_PROMPT)
-    for what in dict.fromkeys((*looked_for, *dropped)):
+    known_reasons = (NO_QUESTION, NO_THINKING, NO_ANSWER, *map(holds, marks), NOT_ONCE, NOT_KEPT, TOO_LONG, ALL_PROMPT)
+    for what in dict.fromkeys((*known_reasons, *dropped)):
         yield _check(what, dropped.get(what, 0), of, AuditVerdict.DROPPED)
 
 

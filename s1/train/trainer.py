@@ -1,7 +1,7 @@
-"""TRL's trainer, set so that it trains on exactly the rows it is given: the one place that imports TRL.
+"""Configure TRL's trainer to train on exactly the given rows. The only module that imports TRL.
 
-Closed here: TRL's silent truncation (max_length), its bfloat16 on a CPU, its own order of rows, packing that cuts, and
-accelerate's habit of training on without sharding where it does not know how (it shards on GPUs only).
+Defaults turned off here: TRL's silent truncation (max_length), bfloat16 on a CPU, its own row order, packing that cuts,
+and accelerate's training on unsharded when it cannot shard (it shards on GPUs only).
 
 A global batch is the next `batch_size` rows of the dataset: micro-batch j goes to process j mod n, and
 micro_batch x processes x accumulation = batch_size. The loss is a mean over the tokens of the global batch.
@@ -17,64 +17,64 @@ from typing import TYPE_CHECKING, Any, cast
 
 from s1.config.schema import ConfigError, Train, TrainMethod
 from s1.records import TokenRow
-from s1.train.checkpoints import Digests, Resume, newest_whole, publish_checkpoint, remove_unfinished, saving_folder
+from s1.train.checkpoints import Digests, Resume, newest_intact, publish_checkpoint, remove_unfinished, saving_folder
 from s1.train.order import accumulation_steps, warmup_steps
 
 if TYPE_CHECKING:
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-IGNORED = -100  # the label of a token without loss
+IGNORED = -100  # label of a token without loss
 
 
 @dataclass(frozen=True)
 class TrainerHooks:
-    """How long to train, and what is asked and told on the way."""
+    """Run length, and the callbacks for progress reports, stop requests and checkpoints."""
 
     steps: int
-    scratch: Path  # of checkpoints; the same for all processes
+    scratch: Path  # folder of checkpoints; the same for all processes
     report: Callable[[int, int, str], None]
-    stop_asked: Callable[[], bool]
-    save_every_s: float | None  # besides every so many steps
-    inputs: Digests = field(default_factory=dict)  # a checkpoint of other inputs is not resumed from
+    stop_requested: Callable[[], bool]
+    save_every_s: float | None  # in addition to machine.checkpoint_every_steps
+    inputs: Digests = field(default_factory=dict)  # training does not resume from a checkpoint with other inputs
 
 
-def arguments_of(recipe: Train, course: TrainerHooks, settings: Mapping[str, Any], processes: int) -> SFTConfig:
-    """The recipe in TRL's words; also joins the processes into one group."""
+def arguments_of(recipe: Train, hooks: TrainerHooks, settings: Mapping[str, Any], processes: int) -> SFTConfig:
+    """Translate the recipe to TRL's arguments. Also initializes the process group."""
     from trl.trainer.sft_config import SFTConfig
 
     micro_batch = max(1, min(int(settings["micro_batch"]), recipe.batch_size // processes))
     recompute = bool(settings["gradient_checkpointing"])
     arguments = SFTConfig(
-        output_dir=str(saving_folder(course.scratch)),  # from where whole checkpoints are moved into scratch
-        max_steps=course.steps,
+        output_dir=str(saving_folder(hooks.scratch)),  # complete checkpoints are moved from here to scratch
+        max_steps=hooks.steps,
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=accumulation_steps(recipe.batch_size, micro_batch, processes),
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.scheduler,
-        warmup_steps=warmup_steps(course.steps, recipe.warmup_share),
+        warmup_steps=warmup_steps(hooks.steps, recipe.warmup_share),
         adam_beta1=recipe.adam_beta1,
         adam_beta2=recipe.adam_beta2,
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         seed=recipe.seed,
-        train_sampling_strategy="sequential",  # the order is ours
-        dataset_kwargs={"skip_prepare_dataset": True},  # rows come as ids and labels
-        max_length=None,  # nothing is cut
+        train_sampling_strategy="sequential",  # s1/train/order.py decides the order
+        dataset_kwargs={"skip_prepare_dataset": True},  # rows are already token ids and labels
+        max_length=None,  # never truncate
         packing=False,
         padding_free=bool(settings["padding_free"]) and micro_batch > 1,
-        bf16=_autocasts(recipe),  # TRL's own default is bfloat16, also on a CPU
+        bf16=_autocasts(recipe),  # TRL defaults to bfloat16, even on a CPU
         use_cpu=settings["device"] == "cpu",
         gradient_checkpointing=recompute and processes == 1,
         save_steps=int(settings["checkpoint_every_steps"]),
-        save_total_limit=None,  # which are kept is ours to say
+        save_total_limit=None,  # s1/train/checkpoints.py removes old ones
         logging_steps=1,
         report_to="none",
         disable_tqdm=True,
         **(_sharding(recipe, recompute) if processes > 1 else {}),
     )
-    if arguments.n_gpu > 1:  # the trainer would multiply the global batch by them
-        raise ConfigError(f"machine: {arguments.n_gpu} GPUs visible to one process. Set machine.gpus to as many.")
+    if arguments.n_gpu > 1:  # the trainer would multiply the global batch by their number
+        raise ConfigError(f"machine: {arguments.n_gpu} GPUs visible to one process. Set machine.gpus to that number.")
     if processes > 1:
         _prepare_sharding(arguments, recipe)
     return arguments
@@ -86,9 +86,9 @@ def trainer_of(
     arguments: SFTConfig,
     rows: Sequence[TokenRow],
     order: Sequence[int],
-    course: TrainerHooks,
+    hooks: TrainerHooks,
 ) -> SFTTrainer:
-    """A trainer that sees `rows` in `order`."""
+    """Build a trainer that reads `rows` in `order`."""
     from datasets import Dataset
     from transformers import PrinterCallback
     from trl.trainer.sft_trainer import SFTTrainer
@@ -104,30 +104,30 @@ def trainer_of(
         processing_class=tokenizer,
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(_callback(trainer, course))
+    trainer.add_callback(_callback(trainer, hooks))
     if arguments.world_size > 1 and not (trainer.is_fsdp_enabled and trainer.accelerator.is_fsdp2):
         raise ConfigError(
-            f"machine: {arguments.world_size} processes, and accelerate would give each the whole model: it shards on"
-            " GPUs only. Use one process."
+            f"machine: accelerate shards on GPUs only, so each of {arguments.world_size} processes would hold the whole"
+            " model. Use one process."
         )
     return trainer
 
 
-def resume_of(arguments: SFTConfig, course: TrainerHooks) -> Resume:
-    """Where all processes go on: the first one hashes the checkpoints, and decides for all of them."""
+def resume_of(arguments: SFTConfig, hooks: TrainerHooks) -> Resume:
+    """Where all processes resume: the first one checks the checkpoints and broadcasts the result."""
     from accelerate.utils import broadcast_object_list
 
-    decided: list[Any] = [None]
+    resume: list[Any] = [None]
     if arguments.process_index == 0:
-        remove_unfinished(course.scratch)
-        decided[0] = newest_whole(course.scratch, course.inputs)
+        remove_unfinished(hooks.scratch)
+        resume[0] = newest_intact(hooks.scratch, hooks.inputs)
     if arguments.world_size > 1:
-        broadcast_object_list(decided)
-    return decided[0]
+        broadcast_object_list(resume)
+    return resume[0]
 
 
 def _autocasts(recipe: Train) -> bool:
-    """Whether trained weights are finer than the pass through them: float32 masters, or adapters of a coarse model."""
+    """Whether to autocast: computing in bfloat16 with float32 master weights, or with adapters, which are float32."""
     return recipe.dtype == "bfloat16" and (recipe.weights_dtype == "float32" or recipe.method is not TrainMethod.FULL)
 
 
@@ -137,16 +137,16 @@ def _sharding(recipe: Train, recompute: bool) -> dict[str, Any]:
         "fsdp_config": {
             "version": 2,
             "reshard_after_forward": True,
-            "cpu_ram_efficient_loading": recipe.method
-            is not TrainMethod.QLORA,  # one process of a node reads the weights
+            # One process per node reads the weights.
+            "cpu_ram_efficient_loading": recipe.method is not TrainMethod.QLORA,
             "activation_checkpointing": recompute,
-            "state_dict_type": "SHARDED_STATE_DICT",  # every process writes its own part of a checkpoint
+            "state_dict_type": "SHARDED_STATE_DICT",  # every process writes its shard of a checkpoint
         },
     }
 
 
 def _prepare_sharding(arguments: SFTConfig, recipe: Train) -> None:
-    """What TrainingArguments cannot say: sums over processes, and the loss, in float32; and who loads the weights."""
+    """Set what TrainingArguments cannot: float32 gradient reduction and loss, and RAM-efficient loading."""
     import torch
     from accelerate.utils import enable_fsdp_ram_efficient_loading
     from torch.distributed.fsdp import MixedPrecisionPolicy
@@ -161,7 +161,7 @@ def _prepare_sharding(arguments: SFTConfig, recipe: Train) -> None:
         enable_fsdp_ram_efficient_loading()
 
 
-def _callback(trainer: SFTTrainer, course: TrainerHooks) -> Any:
+def _callback(trainer: SFTTrainer, hooks: TrainerHooks) -> Any:
     from transformers import TrainerCallback
 
     class Progress(TrainerCallback):
@@ -169,23 +169,23 @@ def _callback(trainer: SFTTrainer, course: TrainerHooks) -> Any:
             self.saved_at = time.monotonic()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
-            course.report(state.global_step, state.max_steps, "steps")
-            late = course.save_every_s is not None and time.monotonic() - self.saved_at >= course.save_every_s
-            stop, save = _agreed(trainer, course.stop_asked(), late and state.is_world_process_zero)
+            hooks.report(state.global_step, state.max_steps, "steps")
+            late = hooks.save_every_s is not None and time.monotonic() - self.saved_at >= hooks.save_every_s
+            stop, save = _agreed(trainer, hooks.stop_requested(), late and state.is_world_process_zero)
             control.should_save = control.should_save or stop or save
             control.should_training_stop = control.should_training_stop or stop
 
         def on_save(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
             trainer.accelerator.wait_for_everyone()
             if state.is_world_process_zero:
-                publish_checkpoint(saving_folder(course.scratch) / f"checkpoint-{state.global_step}", course.inputs)
+                publish_checkpoint(saving_folder(hooks.scratch) / f"checkpoint-{state.global_step}", hooks.inputs)
             self.saved_at = time.monotonic()
 
     return Progress()
 
 
 def _agreed(trainer: SFTTrainer, *flags: bool) -> list[bool]:
-    """Each flag, once for all processes: whether any of them has it."""
+    """Each flag, true if it is true in any process."""
     if trainer.args.world_size == 1:
         return list(flags)
     import torch

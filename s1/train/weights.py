@@ -1,12 +1,12 @@
-"""The weights before, during and after fine-tuning.
+"""Load, extract and save the weights of a fine-tuning run.
 
     full     every weight is trained, in recipe.weights_dtype
     lora     W + (alpha / rank) B A: A and B are trained, W is frozen          (Hu et al. 2021)
-    qlora    the same over W in four bits (NF4, twice quantised)               (Dettmers et al. 2023)
+    qlora    the same with W in 4 bits (NF4, double quantization)              (Dettmers et al. 2023)
 
-Whatever the method and the number of processes, the product is a whole model that `from_pretrained` loads: the start
-model, loaded anew, with the trained weights put in or merged, in recipe.dtype, beside its own tokenizer, config and
-generation config. Four bits serve training alone: what was learned is merged into the unquantised start model.
+For every method and number of processes, the output is a complete model that `from_pretrained` loads: the base model,
+loaded again, with the trained weights inserted or merged, in recipe.dtype, with the base model's tokenizer, config and
+generation config. Only training uses 4 bits: adapters are merged into the unquantized base model.
 """
 
 from __future__ import annotations
@@ -30,46 +30,48 @@ WRAPPERS = ("_checkpoint_wrapped_module.", "_fsdp_wrapped_module.", "_orig_mod."
 
 
 def load_for_training(location: Location, recipe: Train) -> Any:
-    """The start model as the method trains it: whole, or with adapters around it."""
-    model = _load(location, recipe.weights_dtype, _four_bits(recipe) if recipe.method is TrainMethod.QLORA else None)
-    return model if recipe.lora is None else _adapted(model, recipe)
+    """Load the base model as the method trains it: all weights, or with adapters."""
+    quantization = _quantization_config(recipe) if recipe.method is TrainMethod.QLORA else None
+    model = _load(location, recipe.weights_dtype, quantization)
+    return model if recipe.lora is None else _with_adapters(model, recipe)
 
 
 def trained_weights(model: Any, keep: bool) -> dict[str, torch.Tensor]:
-    """What was trained, by name, on the CPU; every process must ask, those that do not `keep` it get nothing."""
+    """The trained weights by name, on the CPU; every process must call this, but only those with `keep` get them."""
     weights = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        whole = parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter  # sharded over processes
+        # full_tensor gathers the shards of all processes.
+        whole = parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter
         if keep:
             weights[_plain(name)] = whole.detach().cpu()
     return weights
 
 
-def save_product(weights: Mapping[str, torch.Tensor], location: Location, recipe: Train, out: Path) -> None:
-    """Write the whole model: the start model with `weights` in their places, or merged. Rounded once, at the end."""
+def save_model(weights: Mapping[str, torch.Tensor], location: Location, recipe: Train, out: Path) -> None:
+    """Write the base model with `weights` inserted or merged; rounding happens once, at the end."""
     import torch
 
     model = _load(location, "float32" if recipe.lora else recipe.dtype, None)
-    target: Any = model if recipe.lora is None else _adapted(model, recipe)
+    target: Any = model if recipe.lora is None else _with_adapters(model, recipe)
     missing, unexpected = target.load_state_dict(weights, strict=False)
     if unexpected or any("lora_" in name for name in missing):
-        raise RuntimeError(f"trained weights do not fit the start model: {[*unexpected, *missing][:3]}")
+        raise RuntimeError(f"trained weights do not fit the base model: {[*unexpected, *missing][:3]}")
     if recipe.lora is not None:
         model = target.merge_and_unload()
     model.to(getattr(torch, recipe.dtype)).save_pretrained(out)
     if (own := Path(location.model) / GENERATION_CONFIG).exists():
         shutil.copyfile(own, out / GENERATION_CONFIG)
     tokenizer = tokenizer_at(location)
-    tokenizer.init_kwargs.pop("local_files_only", None)  # HF_HUB_OFFLINE of this machine is no part of the product
+    tokenizer.init_kwargs.pop("local_files_only", None)  # set by HF_HUB_OFFLINE on this machine
     tokenizer.save_pretrained(out)
 
 
-def _load(location: Location, dtype: str, quantised: Any) -> PreTrainedModel:
+def _load(location: Location, dtype: str, quantization: Any) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM, GenerationConfig
 
-    options = {} if quantised is None else {"quantization_config": quantised}
+    options = {} if quantization is None else {"quantization_config": quantization}
     model = AutoModelForCausalLM.from_pretrained(
         location.model,
         revision=location.revision,
@@ -79,7 +81,7 @@ def _load(location: Location, dtype: str, quantised: Any) -> PreTrainedModel:
         **options,
     )
     if (Path(location.model) / GENERATION_CONFIG).exists():
-        # Its own is copied as it is: some that can be loaded, with a temperature and no do_sample, cannot be saved.
+        # save_model copies the file: some that load, with a temperature but no do_sample, cannot be saved.
         model.generation_config = GenerationConfig()
     else:
         model.generation_config = _savable(model.generation_config)
@@ -87,7 +89,7 @@ def _load(location: Location, dtype: str, quantised: Any) -> PreTrainedModel:
 
 
 def _savable(derived: Any) -> Any:
-    """What transformers made of an old config.json; of flags of sampling without do_sample, the tokens alone."""
+    """A generation config that transformers derived from an old config.json; only its token ids if it is invalid."""
     from transformers import GenerationConfig
 
     try:
@@ -97,7 +99,7 @@ def _savable(derived: Any) -> Any:
     return derived
 
 
-def _adapted(model: Any, recipe: Train) -> Any:
+def _with_adapters(model: Any, recipe: Train) -> Any:
     """Adapters with seeded random A and zero B, the same in every process."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -116,7 +118,7 @@ def _adapted(model: Any, recipe: Train) -> Any:
         return get_peft_model(model, config)
 
 
-def _four_bits(recipe: Train) -> Any:
+def _quantization_config(recipe: Train) -> Any:
     if find_spec("bitsandbytes") is None:
         raise ConfigError("train.method qlora: bitsandbytes is not installed. Run `pip install -e '.[qlora]'`.")
     import torch
@@ -128,7 +130,7 @@ def _four_bits(recipe: Train) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
-        bnb_4bit_quant_storage=dtype,  # of a float type, so that it can be sharded over processes
+        bnb_4bit_quant_storage=dtype,  # a float type, so that FSDP2 can shard it
     )
 
 

@@ -1,17 +1,17 @@
-"""Claim a stage directory: who makes it, known also where locks do not lock.
+"""Claim a stage directory for one process, even where file locks do not work.
 
-The lock file (flock) comes first: it is quick, and free as soon as its holder dies. What counts is the ownership token,
-`worker.json`, made by one create-if-absent (written aside, then os.link). It names its holder
-(sweep/claims/holder.py), and is
-removed by it at the end. Another process removes it only where
+The lock file (flock) comes first: it is fast, and the kernel releases it when the holder dies. The ownership token
+`worker.json` decides. It is created atomically (temporary file, then os.link), describes its holder
+(sweep/claims/holder.py), and the holder removes it at the end. Another process removes it only if
 
-    the process is gone          it was on this boot of this machine; in another container: no lock is held
+    the process has ended        on this boot of this machine; in another container: if no lock is held
     the machine was rebooted     since the token was written
-    the job has ended            SLURM says so of that restart; or it is an earlier restart of our own job
-    yes=true                     and it cannot be asked whether it is gone; never what is known to be at work
+    the job has ended            according to SLURM; or it is an earlier restart of our own job
+    yes=true                     and the holder's state cannot be checked; never if it is known to be running
 
-A process that breaks a token first claims `.worker.json.<token>.broken` in the same way, so that no two break one token
-and none breaks the next one. Held otherwise, it is waited for, and one line says so. What cannot be asked is refused.
+A process that breaks a token first claims `.worker.json.<token>.broken` in the same way, so that two processes never
+break the same token, and none breaks the next one. Otherwise it waits for the holder and prints one line. If the
+holder's state cannot be checked, it raises StoreError.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ from pathlib import Path
 
 from sweep.claims.file_system import locks_are_local, mount_of
 from sweep.claims.holder import (
-    Fate,
     Holder,
-    Inspect,
+    HolderState,
+    LivenessChecks,
     booted_at,
-    fate_of,
+    holder_state,
     holder_text,
     read_holder,
     started_at,
     this_process,
 )
-from sweep.claims.job_fate import fate_in_slurm
 from sweep.claims.lock import Hold, LockAnswer, conflicts, is_locked, opened, request_lock
+from sweep.claims.slurm_job import state_in_slurm
 from sweep.json_files import StoreError
 
 TOKEN = "worker.json"
 LOCK = "lock"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 3.0
-ANSWER_KEPT_S = 30.0  # before SLURM is asked again
-PATIENCE_S = 600.0  # with a SLURM that does not answer
+ANSWER_KEPT_S = 30.0  # before querying SLURM again
+PATIENCE_S = 600.0  # with a SLURM controller that does not answer
 
-AskJob = Callable[[Holder], Fate]
+JobQuery = Callable[[Holder], HolderState]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How a claim treats what another holds."""
+    """What a claim does if another process holds the stage."""
 
-    wait: bool = True  # until it ends; otherwise the stage is left to it
-    take_over: bool = False  # from a holder that cannot be asked: somebody said yes=true
-    ask_job: AskJob = fate_in_slurm
+    wait: bool = True  # for the holder to end; False: leave the stage to it
+    take_over: bool = False  # from a holder whose state cannot be checked: the user passed yes=true
+    query_job: JobQuery = state_in_slurm
 
 
 WAIT = Rule()
@@ -62,61 +62,64 @@ WAIT = Rule()
 
 @contextmanager
 def claimed(directory: Path, rule: Rule = WAIT) -> Generator[bool]:
-    """Held alone, once no other process works here; without waiting, False if one does.
+    """Hold the stage exclusively; yields False if another process holds it and the rule does not wait.
 
-    Raises StoreError for a holder that cannot be asked, OSError where nothing can be written.
+    Raises StoreError for a holder whose state cannot be checked, OSError if nothing can be written.
     """
     lock, place, me = directory / LOCK, directory / TOKEN, this_process()
     waiting = _Waiting(directory, rule)
     with opened(lock) as descriptor:
-        while (answer := request_lock(descriptor, lock, Hold.ALONE)) is LockAnswer.TAKEN or not _take(
-            place, me, lambda holder: waiting.is_over(holder, answer is LockAnswer.OURS)
+        while (answer := request_lock(descriptor, lock, Hold.EXCLUSIVE)) is LockAnswer.TAKEN or not _acquire(
+            place, me, lambda holder: waiting.may_break(holder, answer is LockAnswer.OURS)
         ):
-            if not waiting.goes_on():
+            if not waiting.keep_waiting():
                 yield False
                 return
         waiting.end()
         try:
             yield True
         finally:
-            _give_back(place, me)
+            _release(place, me)
 
 
 @dataclass
 class _Waiting:
-    """One process that waits for a stage: what it says, when it asks, how long it pauses."""
+    """State of a process that waits for a stage."""
 
     directory: Path
     rule: Rule
     pause_s: float = FIRST_PAUSE_S
     turns: int = 0
-    is_said: bool = False
+    has_announced: bool = False
     no_answer_since: float | None = None
-    jobs: dict[str, tuple[float, Fate]] = field(
-        default_factory=dict[str, tuple[float, Fate]]
-    )  # by token: when asked, the answer
+    jobs: dict[str, tuple[float, HolderState]] = field(
+        default_factory=dict[str, tuple[float, HolderState]]
+    )  # by token: time and result of the last query
 
-    def is_over(self, holder: Holder, has_lock: bool) -> bool:
-        """Whether the token of this holder may be broken. Raises StoreError if that cannot be known."""
-        ask = asking(self.directory / LOCK, (lambda: has_lock), self._ask_job)
-        fate = fate_of(holder, this_process(), ask)
-        if fate is Fate.NO_ANSWER:
+    def may_break(self, holder: Holder, has_lock: bool) -> bool:
+        """Whether the token of this holder may be broken. Raises StoreError if its state cannot be checked."""
+        checks = liveness_checks(self.directory / LOCK, (lambda: has_lock), self._query_job)
+        state = holder_state(holder, this_process(), checks)
+        if state is HolderState.NO_ANSWER:
             self.no_answer_since = self.no_answer_since or time.monotonic()
             if time.monotonic() - self.no_answer_since > PATIENCE_S:
-                fate = Fate.UNKNOWN
-        if fate is Fate.UNKNOWN and not self.rule.take_over:
+                state = HolderState.UNKNOWN
+        if state is HolderState.UNKNOWN and not self.rule.take_over:
             if self.rule.wait:
-                raise StoreError(cannot_be_asked(self.directory, holder))
+                raise StoreError(unknown_holder(self.directory, holder))
             return False
-        return fate in (Fate.ENDED, Fate.UNKNOWN)
+        return state in (HolderState.ENDED, HolderState.UNKNOWN)
 
-    def goes_on(self) -> bool:
-        """Pause, and say once for whom; False if this claim is not to wait. Somebody's short look is no work."""
+    def keep_waiting(self) -> bool:
+        """Pause and announce the wait once; False if the rule does not wait.
+
+        Always retries once, because another process may hold the lock only to check it.
+        """
         self.turns += 1
         if self.turns > 1 and not self.rule.wait:
             return False
-        if self.turns > 1 and not self.is_said:
-            self.is_said = True
+        if self.turns > 1 and not self.has_announced:
+            self.has_announced = True
             holder = read_holder(self.directory / TOKEN)
             print(f"waiting for {_address(self.directory)}: held by {holder or 'another process'}", flush=True)
         time.sleep(self.pause_s)
@@ -124,24 +127,24 @@ class _Waiting:
         return True
 
     def end(self) -> None:
-        if self.is_said:
-            print(f"{_address(self.directory)}: free now, going on", flush=True)
+        if self.has_announced:
+            print(f"{_address(self.directory)}: free now, continuing", flush=True)
 
-    def _ask_job(self, holder: Holder) -> Fate:
-        asked_at, fate = self.jobs.get(holder.token, (-ANSWER_KEPT_S, Fate.UNKNOWN))
-        if time.monotonic() - asked_at >= ANSWER_KEPT_S or holder.token not in self.jobs:
-            fate = self.rule.ask_job(holder)
-            self.jobs[holder.token] = (time.monotonic(), fate)
-        return fate
+    def _query_job(self, holder: Holder) -> HolderState:
+        queried_at, state = self.jobs.get(holder.token, (-ANSWER_KEPT_S, HolderState.UNKNOWN))
+        if time.monotonic() - queried_at >= ANSWER_KEPT_S or holder.token not in self.jobs:
+            state = self.rule.query_job(holder)
+            self.jobs[holder.token] = (time.monotonic(), state)
+        return state
 
 
-def asking(lock: Path, is_free: Callable[[], bool], job: AskJob) -> Inspect:
-    """What can be asked on this machine; `is_free`: whether no other process holds the lock file."""
+def liveness_checks(lock: Path, is_free: Callable[[], bool], job: JobQuery) -> LivenessChecks:
+    """Checks for this machine; `is_free` returns whether no other process holds the lock file."""
 
     def locks_decide() -> bool:
         return is_free() and conflicts(lock)
 
-    return Inspect(
+    return LivenessChecks(
         started=started_at,
         booted_at=booted_at,
         locks_decide=locks_decide,
@@ -150,34 +153,34 @@ def asking(lock: Path, is_free: Callable[[], bool], job: AskJob) -> Inspect:
     )
 
 
-def holder_of(directory: Path, job: AskJob = fate_in_slurm) -> tuple[Holder, Fate] | None:
-    """Who holds a stage by its token, and what became of it; None if nobody does. Changes nothing."""
+def holder_of(directory: Path, job: JobQuery = state_in_slurm) -> tuple[Holder, HolderState] | None:
+    """The holder of a stage by its token, and its state; None without a token. Read-only."""
     holder = read_holder(directory / TOKEN)
     if holder is None:
         return None
     lock = directory / LOCK
-    fate = fate_of(holder, this_process(), asking(lock, lambda: not is_locked(lock), job))
-    if fate in (Fate.UNKNOWN, Fate.NO_ANSWER) and is_locked(lock):
-        fate = Fate.AT_WORK  # a lock that is seen here is held by somebody who is there
-    return holder, fate
+    state = holder_state(holder, this_process(), liveness_checks(lock, lambda: not is_locked(lock), job))
+    if state in (HolderState.UNKNOWN, HolderState.NO_ANSWER) and is_locked(lock):
+        state = HolderState.AT_WORK  # a lock visible here has a live holder
+    return holder, state
 
 
 def is_at_work(directory: Path) -> bool:
-    """Whether a process may be at work in a stage: it is locked, or its token's holder is not known to have ended."""
+    """Whether a process may be working on a stage: it is locked, or its holder is not known to have ended."""
     if is_locked(directory / LOCK):
         return True
     found = holder_of(directory)
-    return found is not None and found[1] is not Fate.ENDED
+    return found is not None and found[1] is not HolderState.ENDED
 
 
-def cannot_be_asked(directory: Path, holder: Holder) -> str:
-    """One line for people."""
-    where = f", on {holder.host}, which cannot be asked from here" if holder.is_known else ""
-    return f"{_address(directory)}: held by {holder}{where}. If it is gone, run the same command with yes=true."
+def unknown_holder(directory: Path, holder: Holder) -> str:
+    """Error line for a holder whose state cannot be checked."""
+    where = ", whose state cannot be checked from here" if holder.is_known else ""
+    return f"{_address(directory)}: held by {holder}{where}. If it has ended, run the same command with yes=true."
 
 
-def _take(place: Path, me: Holder, may_break: Callable[[Holder], bool]) -> bool:
-    """Create the token, once another's is broken that may be; False if another has it."""
+def _acquire(place: Path, me: Holder, may_break: Callable[[Holder], bool]) -> bool:
+    """Create the token, after breaking another one if allowed; False if another process has it."""
     holder = read_holder(place)
     if holder is not None:
         if not may_break(holder):
@@ -187,35 +190,35 @@ def _take(place: Path, me: Holder, may_break: Callable[[Holder], bool]) -> bool:
 
 
 def _create(place: Path, me: Holder) -> bool:
-    aside = place.with_name(f".{place.name}.{me.token}")
+    temporary = place.with_name(f".{place.name}.{me.token}")
     try:
-        with aside.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             file.write(holder_text(me))
-        os.link(aside, place)
+        os.link(temporary, place)
     except FileExistsError:
-        found = read_holder(place)  # NFS repeats a call whose answer is lost: it may be our own
+        found = read_holder(place)  # NFS repeats a call whose reply was lost: the token may be ours
         return found is not None and found.token == me.token
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return True
 
 
 def _break(place: Path, holder: Holder, may_break: Callable[[Holder], bool]) -> None:
-    """Remove the token of this holder, unless another process is just doing that."""
+    """Remove the token of this holder, unless another process is doing so."""
     breaking, me = place.with_name(f".{place.name}.{holder.token}.broken"), this_process()
-    if not _take(breaking, me, may_break):
+    if not _acquire(breaking, me, may_break):
         return
     try:
         found = read_holder(place)
         if found is not None and found.token == holder.token:
             _remove(place, me)
     finally:
-        _give_back(breaking, me)
+        _release(breaking, me)
 
 
-def _give_back(place: Path, me: Holder) -> None:
-    """Remove our own token, by a rename and a second look: what is another's by now is put back."""
-    with suppress(OSError):  # what stays is the token of a process that has ended
+def _release(place: Path, me: Holder) -> None:
+    """Remove our own token by renaming and rereading it; put it back if it belongs to another process by now."""
+    with suppress(OSError):  # a token that remains belongs to a process that has ended
         found = read_holder(place)
         if found is None or found.token != me.token:
             return
@@ -229,7 +232,7 @@ def _give_back(place: Path, me: Holder) -> None:
 
 
 def _remove(place: Path, me: Holder) -> None:
-    """By the one that breaks it; a folder in its place is only moved aside."""
+    """Remove a broken token; a folder in its place is only renamed."""
     gone = place.with_name(f".{place.name}.{me.token}.gone")
     place.rename(gone)
     with suppress(IsADirectoryError, PermissionError):

@@ -1,7 +1,7 @@
-"""What a path lies on: the mount, and whether the locks of that file system (flock) hold on all machines that share it.
+"""Find the mount of a path, and whether its file locks (flock) hold on every machine that shares it.
 
-Pure but for `mount_of`, which reads /proc/self/mountinfo. Where locks are local a second machine gets a lock that the
-first one holds, and no call fails: only the mount tells.
+Pure except for `mount_of`, which reads /proc/self/mountinfo. With local locks, a second machine gets a lock that the
+first one holds and no call fails, so the mount options are the only evidence.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 NFS = ("nfs", "nfs4")
 CLUSTERED = ("gfs2", "ocfs2")
 SMB = ("cifs", "smb3")
-# FUSE keeps flock on the machine unless the file system takes part in it; these do not.
+# FUSE keeps flock local unless the file system implements it; these do not.
 LOCAL_FUSE = ("fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.goofys", "fuse.gcsfuse", "fuse.mount-s3")
 
 
@@ -24,22 +24,22 @@ class Mount:
     """One line of mountinfo."""
 
     file_system: str  # "nfs4", "lustre", "ext4"
-    options: tuple[str, ...]  # of the mount and of the file system: "rw", "local_lock=none"
+    options: tuple[str, ...]  # mount and file system options: "rw", "local_lock=none"
     mounted_at: Path
 
 
 def mount_of(path: Path) -> Mount:
-    """The mount that a path lies on, or would lie on. Raises OSError where there is no /proc."""
+    """The mount that holds a path, which need not exist. Raises OSError without /proc."""
     return mount_among(mounts_of(MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")), path.resolve())
 
 
 def mounts_of(mountinfo: str) -> list[Mount]:
-    """The lines of mountinfo, in their order: what is mounted over something else comes behind it."""
+    """Parse mountinfo and keep its order: a mount over another one comes later."""
     return [mount for mount in map(_mount, mountinfo.split("\n")) if mount is not None]
 
 
 def mount_among(mounts: Iterable[Mount], path: Path) -> Mount:
-    """The deepest mount above a resolved path; of several at one place the last, which hides the others."""
+    """The deepest mount above a resolved path; of several at one mount point the last, which hides the others."""
     found = Mount("unknown", (), Path("/"))
     for mount in mounts:
         is_deeper = len(mount.mounted_at.parts) >= len(found.mounted_at.parts)
@@ -49,19 +49,19 @@ def mount_among(mounts: Iterable[Mount], path: Path) -> Mount:
 
 
 def locks_are_local(mount: Mount) -> bool:
-    """Whether a lock held on one machine is not seen on another."""
+    """Whether other machines do not see a lock held on this one."""
     return lock_option(mount) is not None
 
 
 def lock_option(mount: Mount) -> str | None:
-    """The mount option, or the kind of file system, that keeps locks on one machine; None: locks hold everywhere."""
+    """The mount option or file system type that makes locks local; None if locks hold on every machine."""
     if mount.file_system in LOCAL_FUSE:
         return mount.file_system
     return next((option for option in mount.options if option in _keeping_locks_local(mount.file_system)), None)
 
 
 def _keeping_locks_local(file_system: str) -> tuple[str, ...]:
-    if file_system in NFS:  # local_lock=posix leaves flock alone
+    if file_system in NFS:  # local_lock=posix does not affect flock
         return ("nolock", "local_lock=flock", "local_lock=all")
     if file_system == "lustre":
         return ("localflock",)

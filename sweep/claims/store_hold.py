@@ -1,8 +1,8 @@
-"""Hold a store: sweeps share it, what removes or mends has it alone; also where locks do not lock.
+"""Hold a store: sweeps share it, prune and repair hold it exclusively, even where file locks do not work.
 
-The lock file (flock) comes first. Beside it each holder puts a token of its own, `.shared-<token>.json` or
-`.alone-<token>.json`, and only then looks at those of others: of two that exclude each other at least one sees it.
-Tokens of processes that have ended are removed by the next one (sweep/claims/holder.py).
+The lock file (flock) comes first. Each holder then writes a token, `.shared-<token>.json` or `.alone-<token>.json`, and
+only then reads the tokens of others, so at least one of two conflicting holders sees the conflict. The next holder
+removes tokens of processes that have ended (sweep/claims/holder.py).
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweep.claims.claim import asking
-from sweep.claims.holder import Fate, fate_of, holder_text, read_holder, this_process
-from sweep.claims.job_fate import fate_in_slurm
+from sweep.claims.claim import liveness_checks
+from sweep.claims.holder import HolderState, holder_state, holder_text, read_holder, this_process
 from sweep.claims.lock import Hold, LockAnswer, opened, request_lock
+from sweep.claims.slurm_job import state_in_slurm
 from sweep.json_files import StoreError
 
-EXCLUDED = {Hold.SHARED: (Hold.ALONE,), Hold.ALONE: (Hold.ALONE, Hold.SHARED)}
-BUSY = {Hold.SHARED: "being pruned or mended", Hold.ALONE: "a sweep, a prune or a mend is at work"}
+EXCLUDED = {Hold.SHARED: (Hold.EXCLUSIVE,), Hold.EXCLUSIVE: (Hold.EXCLUSIVE, Hold.SHARED)}
+NAME_ON_DISK = {Hold.SHARED: "shared", Hold.EXCLUSIVE: "alone"}
+BUSY = {Hold.SHARED: "being pruned or repaired", Hold.EXCLUSIVE: "in use by a sweep, a prune or a repair"}
 
 
 @contextmanager
 def store_held(root: Path, hold: Hold) -> Generator[None]:
-    """Raises StoreError, which names the holder, instead of waiting."""
+    """Hold the store without waiting. Raises StoreError, which names the holder, if that is not possible."""
     lock, me = root / "lock", this_process()
     ours = _token(root, hold, me.token)
     with opened(lock) as descriptor:
@@ -32,24 +33,28 @@ def store_held(root: Path, hold: Hold) -> Generator[None]:
             raise StoreError(_busy(root, hold))
         try:
             _write(ours, holder_text(me))
-            is_alone = answer is LockAnswer.OURS and hold is Hold.ALONE
+            is_exclusive = answer is LockAnswer.OURS and hold is Hold.EXCLUSIVE
             for other in _excluded(root, hold):
                 if other != ours:
-                    _refuse_if_there(root, hold, other, is_alone)
+                    _refuse_if_held(root, hold, other, is_exclusive)
             yield
         finally:
             ours.unlink(missing_ok=True)
 
 
-def _refuse_if_there(root: Path, hold: Hold, place: Path, is_alone: bool) -> None:
+def _refuse_if_held(root: Path, hold: Hold, place: Path, is_exclusive: bool) -> None:
     holder = read_holder(place)
     if holder is None:
         return
-    fate = fate_of(holder, this_process(), asking(root / "lock", lambda: is_alone, fate_in_slurm))
-    if fate is Fate.ENDED:
+    state = holder_state(holder, this_process(), liveness_checks(root / "lock", lambda: is_exclusive, state_in_slurm))
+    if state is HolderState.ENDED:
         place.unlink(missing_ok=True)
         return
-    gone = f" That cannot be asked from here: if it is gone, remove {place}." if fate is Fate.UNKNOWN else ""
+    gone = (
+        f" Its state cannot be checked from here: if it has ended, remove {place}."
+        if state is HolderState.UNKNOWN
+        else ""
+    )
     raise StoreError(f"{_busy(root, hold)} Held by {holder}.{gone}")
 
 
@@ -62,10 +67,10 @@ def _excluded(root: Path, hold: Hold) -> list[Path]:
 
 
 def _token(root: Path, hold: Hold, token: str) -> Path:
-    return root / f".{hold.name.lower()}-{token}.json"
+    return root / f".{NAME_ON_DISK[hold]}-{token}.json"
 
 
 def _write(place: Path, text: str) -> None:
-    aside = place.with_suffix(".aside")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(place)
+    temporary = place.with_suffix(".aside")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(place)

@@ -37,7 +37,7 @@ def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) 
         share = script_share(found.work, script, CPU)
         show_damaged(console, found, graph.limit_usd)
         _say_later(console, share)
-        if found.dear or (share.later and not share.here and not share.units):
+        if found.over_limit or (share.later and not share.here and not share.units):
             return 1
         refuse_unpinned(graph, [*share.here, *(stage for unit in share.units for stage in unit.stages)])
         clear(store, found)
@@ -64,7 +64,7 @@ def _say_later(console: Console, share: ScriptShare) -> None:
 def pin(console: Console, refresh: bool, overrides: Sequence[str]) -> int:
     """Look up commits of models and datasets and write them to pins.lock; with `refresh`, also those it has already."""
     composition, graph = _graph_of(overrides)
-    stages = plan([graph.product], lambda stage: False).needed
+    stages = plan([graph.artifact], lambda stage: False).needed
     is_pinned = True
     for line in graph.pin(stages, refresh):
         console.print(f"  {escape(line)}", soft_wrap=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweep.claims.holder import user_name
+from sweep.accounts import account_name
 from sweep.cli.store import size
 from sweep.config.compose import compose_entry
 from sweep.console import Console, escape
@@ -37,19 +37,19 @@ def list_results(console: Console, overrides: Sequence[str]) -> int:
 
 def _listed(result: Result, root: Root | None) -> Listed:
     manifest, is_there = result.manifest, root is None or root.is_there
-    product = manifest.content["stages"].get(manifest.product or "")
+    artifact = manifest.content["stages"].get(manifest.artifact or "")
     return Listed(
         name=result.name,
         digest=manifest.digest,
         points=manifest.content.get("points"),
-        finished_at=str(product.get("finished_at", "")) if product else "",
+        finished_at=str(artifact.get("finished_at", "")) if artifact else "",
         size_bytes=size_of(result.path) if is_there else None,
         usd=float(manifest.content.get("usd", 0.0)),
         path=str(result.path),
         is_latest=is_there and latest_of(result.path),
         changed=result.changed if is_there else [],
         root=root.id if root else "",
-        by=root.user if root and root.user != user_name() else "",
+        by=root.user if root and root.user != account_name() else "",
     )
 
 

@@ -53,7 +53,7 @@ def sweep(composition: Composition, console: Console) -> int:
             show_shape(console, graph, work, store)
         is_dry_run = to_queue and graph.launch.dry_run
         missing = [] if is_dry_run else graph.missing_for(work.needed)  # the plan has shown them
-        if entry.plan or code.stops or found.dear or missing:
+        if entry.plan or code.stops or found.over_limit or missing:
             return 0 if entry.plan else 1
         if not is_dry_run:
             refuse_unpinned(graph, work.needed)

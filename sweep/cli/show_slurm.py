@@ -8,7 +8,7 @@ from contextlib import suppress
 from rich.table import Table
 
 from sweep.claims.claim import holder_of
-from sweep.claims.holder import Fate
+from sweep.claims.holder import HolderState
 from sweep.console import Console, escape
 from sweep.core.pipeline import Launch
 from sweep.local.show import last_progress, read_progress
@@ -120,8 +120,8 @@ def _note(directory: SubmissionDirectory, each: TaskStatus) -> str:
     left = [
         place for address in each.element.stages if not (place := StageDirectory(directory.store / address)).is_done
     ]
-    held = next((found for place in left if (found := holder_of(place.path, lambda _: Fate.AT_WORK))), None)
-    if held is not None and held[1] is not Fate.ENDED and held[0].job != each.job_id:
+    held = next((found for place in left if (found := holder_of(place.path, lambda _: HolderState.AT_WORK))), None)
+    if held is not None and held[1] is not HolderState.ENDED and held[0].job != each.job_id:
         return f"waits, held by {escape(str(held[0]))}"
     age = age_s(left)
     return last_progress(age) if age is not None and age >= SHOWN_S else ""

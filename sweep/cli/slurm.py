@@ -249,7 +249,7 @@ def _refuse_foreign(
 @contextmanager
 def _alone(directory: SubmissionDirectory, verb: str) -> Generator[None]:
     """Nobody else sends or cancels jobs of this submission meanwhile. Raises InputError if somebody does."""
-    with locked_now(directory.lock_file, Hold.ALONE) as is_ours:
+    with locked_now(directory.lock_file, Hold.EXCLUSIVE) as is_ours:
         if not is_ours:
             raise InputError(
                 f"{verb} {directory.name}: being sent, resumed or cancelled elsewhere at this moment. See sweep status."

@@ -15,9 +15,9 @@ from rich.table import Table
 from sweep.config.compose import compose_entry, pipeline_of
 from sweep.console import Console, escape
 from sweep.core.pipeline import SharedReport
-from sweep.maintenance.holdings import Inventory, Removal, RootedStages, StageState, removals, rooted
 from sweep.maintenance.inventory import take_inventory
 from sweep.maintenance.prune import Pruned, prune
+from sweep.maintenance.retention import Inventory, Removal, RootedStages, StageState, removals, rooted
 from sweep.maintenance.verify import Checked, Repair, Unchecked, lost, unchecked, verify_store
 from sweep.results.roots import Root, release
 from sweep.store.directory import Store
@@ -28,8 +28,8 @@ def show(console: Console, overrides: Sequence[str]) -> int:
     entry = compose_entry(overrides)
     store, pipeline = Store(entry.store), pipeline_of(entry.pipeline, "shared")
     show_place(console, store.root, entry.results)
-    holdings = take_inventory(store, entry.results)
-    show_holdings(console, holdings, {batch: pipeline.shared(store.shared(batch)) for batch in holdings.shared})
+    inventory = take_inventory(store, entry.results)
+    show_holdings(console, inventory, {batch: pipeline.shared(store.shared(batch)) for batch in inventory.shared})
     return 0
 
 
@@ -41,9 +41,9 @@ def check_store(console: Console, repair: bool, overrides: Sequence[str]) -> int
     places = left = 0
     for checked in verify_store(store, pipeline, repair):
         places += 1
-        if checked.mend is not None:
-            show_damage(console, checked, checked.mend)
-            left += not checked.mend.is_done
+        if checked.outcome is not None:
+            show_damage(console, checked, checked.outcome)
+            left += not checked.outcome.is_done
     missing = lost(store)
     show_lost(console, missing)
     left += len(missing)
@@ -72,33 +72,34 @@ def release_result(console: Console, result: str, overrides: Sequence[str]) -> i
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def show_holdings(console: Console, holdings: Inventory, reports: Mapping[str, SharedReport]) -> None:
+def show_holdings(console: Console, inventory: Inventory, reports: Mapping[str, SharedReport]) -> None:
     """Stages by name, what batches share, other folders, the results that all this is for, and what may go."""
-    _show_stages(console, holdings)
+    _show_stages(console, inventory)
     for batch, report in reports.items():
-        names = sorted({stage.name for stage in holdings.stages if stage.batch == batch})
+        names = sorted({stage.name for stage in inventory.stages if stage.batch == batch})
         _line(
-            console, f"shared/{batch}  {size(holdings.shared[batch])}  of {', '.join(names) or 'no stage that is left'}"
+            console,
+            f"shared/{batch}  {size(inventory.shared[batch])}  of {', '.join(names) or 'no stage that is left'}",
         )
         for line in (*report.lines, *report.faults):
             _line(console, f"  {line}")
-    for folder, size_bytes in holdings.beside.items():
+    for folder, size_bytes in inventory.beside.items():
         _line(console, f"{folder}  {size(size_bytes)}")
-    for fault in holdings.faults:
+    for fault in inventory.faults:
         _line(console, f"damaged  {fault}")
-    stages = sum(stage.size_bytes for stage in holdings.stages)
-    everything = stages + sum(holdings.shared.values()) + sum(holdings.beside.values())
-    free = sum(each.size_bytes for each in removals(holdings))
+    stages = sum(stage.size_bytes for stage in inventory.stages)
+    everything = stages + sum(inventory.shared.values()) + sum(inventory.beside.values())
+    free = sum(each.size_bytes for each in removals(inventory))
     _line(console, f"in all {size(everything)}, of which `python -m sweep store prune` would free {size(free)}")
-    _line(console, f"results: {len(holdings.results) or 'none'}, listed by `python -m sweep results`")
-    _show_elsewhere(console, [each for each in holdings.results if not each.is_there])
+    _line(console, f"results: {len(inventory.results) or 'none'}, listed by `python -m sweep results`")
+    _show_elsewhere(console, [each for each in inventory.results if not each.is_there])
 
 
-def _show_stages(console: Console, holdings: Inventory) -> None:
-    rested = rooted(holdings)
+def _show_stages(console: Console, inventory: Inventory) -> None:
+    rested = rooted(inventory)
     table = _table(("stage", *(state.value for state in StageState), "in a result", "size"))
-    for name in sorted({stage.name for stage in holdings.stages}):
-        stages = [stage for stage in holdings.stages if stage.name == name]
+    for name in sorted({stage.name for stage in inventory.stages}):
+        stages = [stage for stage in inventory.stages if stage.name == name]
         counts = [sum(stage.state is state for stage in stages) for state in StageState]
         in_result = sum(stage.address in rested for stage in stages)
         table.add_row(escape(name), *map(_count, [*counts, in_result]), size(sum(stage.size_bytes for stage in stages)))
@@ -141,10 +142,10 @@ def _show_removals(console: Console, heading: str, going: Sequence[Removal]) -> 
     console.print(table)
 
 
-def show_damage(console: Console, checked: Checked, mend: Repair) -> None:
-    """One line for each fault, with its mend."""
+def show_damage(console: Console, checked: Checked, outcome: Repair) -> None:
+    """One line for each fault, with the outcome of its repair."""
     for fault in checked.faults:
-        told = escape(f"{checked.place}  {fault}. {mend.value}")
+        told = escape(f"{checked.place}  {fault}. {outcome.value}")
         console.print(f"  [red]damaged[/red]  {told}", soft_wrap=True)
 
 
@@ -156,14 +157,14 @@ def show_lost(console: Console, lines: Sequence[str]) -> None:
 
 def show_checked(console: Console, checked: int, damaged: int, left: Unchecked) -> None:
     """What the check came to."""
-    old = f" {left.products} finished before there were checksums: unchecked." if left.products else ""
+    old = f" {left.artifacts} finished before there were checksums: unchecked." if left.artifacts else ""
     _line(console, f"{checked} stages and shared stores checked, {damaged} damaged.{old}")
     if left.records:
         _line(console, f"{left.records} records are of before records had checksums of their own: taken as they are.")
 
 
 def show_place(console: Console, store: Path, results: Path) -> None:
-    """Whose holdings these are, and the results that count as such."""
+    """Whose inventory these are, and the results that count as such."""
     _line(console, f"store {store}{'' if store.is_dir() else ' (nothing there)'}, results {results}")
 
 

@@ -38,7 +38,6 @@ from sweep.config.escapes import decoded
 from sweep.config.extra_points import ExtraPoints, kept, line_of
 from sweep.config.interpolation import Resolver, pure_resolvers, refusal
 from sweep.config.overrides import (
-    OF_COMMAND,
     Axis,
     as_list,
     axes_of,
@@ -168,7 +167,6 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     Guard().refuse({"also": list(entry.also), "store": str(entry.store), "results": str(entry.results)})
     request = SweepRequest(
         command=command_of(typed_here, first.declared, configs, is_multirun),
-        chosen={field_of(each): str(first.value(field_of(each))) for each in given if _is_choice(each)},
         values=values,
         store=entry.store,
         store_id=lambda: Store(entry.store).id,
@@ -196,11 +194,6 @@ def _beside(load: Load, line: ExtraPoints, given: Sequence[Override], axes: Sequ
     others = [axis for axis in axes if not line.sets(axis)]
     fixed, set_in_place = line.fixed_beside(others)
     return _grid(load, [*fixed_in(given), *fixed], [*others, *line.axes, *set_in_place])
-
-
-def _is_choice(override: Override) -> bool:
-    """The command line fixes it: a group's option or a field's value, but not the experiment and not an axis."""
-    return not (is_of(override, (*OF_COMMAND, "experiment")) or override.is_sweep_override())
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import MissingConfigException, OverrideParseException
 from yaml import YAMLError
 
-from sweep.complaints import in_our_words
 from sweep.config.escapes import decoded
 from sweep.errors import InputError
+from sweep.hydra_errors import plain_message
 from sweep.suggestions import nearest, unknown
 
 
@@ -225,6 +225,6 @@ def _is_text(path: Path) -> bool:
 def joined_lines(error: Exception) -> str:
     """Hydra's and OmegaConf's messages span lines; the first carries the fault."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if ours := in_our_words("\n".join(lines)):
+    if ours := plain_message("\n".join(lines)):
         return ours
     return f"{lines[0].rstrip('.')}. {' '.join(lines[1:3]) or 'See --help.'}"

@@ -1,13 +1,13 @@
-"""What a stage is, as bytes: canonical JSON and the key that is its hash.
+"""Canonical JSON of a stage's identity, and the key, which is its hash.
 
     key = sha256(canonical JSON of the value)[:12]
 
-The encoder knows frozen dataclasses, enums, strings, integers, booleans, finite floats, None, lists, tuples and
-string-keyed mappings. It refuses everything else: a permissive fallback (`str(o)`, a default repr) would let an
-object's address or a path of this machine fork the identity of a result.
+The encoder accepts frozen dataclasses, enums, strings, integers, booleans, finite floats, None, lists, tuples and
+string-keyed mappings. It refuses everything else: with a permissive fallback (`str(o)`, a default repr), an
+object's address or a local path would change the identity of a result.
 
-A field added to a config later may carry `field(metadata={"omit_if": value})`: while it has that value it is left
-out, so keys made before the field existed still hold.
+A field that is added to a config later can declare `field(metadata={"omit_if": value})`. The encoder omits it while it
+has that value, so earlier keys stay valid.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from sweep.errors import SweepError
 from sweep.plain_values import is_list, is_mapping
 
 KEY_CHARACTERS = 12
-SHORT_DIGEST_CHARACTERS = 4  # in tables; twelve where programs read it
+SHORT_DIGEST_CHARACTERS = 4  # in tables; 12 in data files
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 class CodeIdentity(TypedDict):
-    """The code of a stage whose code is part of what it is."""
+    """Code of a stage whose code is part of its key."""
 
-    files: Mapping[str, str]  # digests of the source it reaches, by path
+    files: Mapping[str, str]  # source digests by path
     packages: Mapping[str, str | None]  # versions
 
 
@@ -48,11 +48,11 @@ class Identity(TypedDict):
 
 
 class IdentityError(SweepError, TypeError):
-    """A value that has no stable identity."""
+    """A value without a stable identity."""
 
 
 def canonical(value: object, where: str = "config") -> Json:
-    """The plain JSON value that stands for `value`; `where` names the place in errors."""
+    """Convert `value` to plain JSON; errors name it as `where`."""
     if isinstance(value, Enum):
         return canonical(value.value, where)
     if value is None or isinstance(value, bool | int | str):
@@ -65,11 +65,11 @@ def canonical(value: object, where: str = "config") -> Json:
         return {_text(name, where): canonical(item, f"{where}.{name}") for name, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return canonical_fields(value, where)
-    raise IdentityError(f"{where} {value!r}: a {type(value).__name__} has no stable identity. {_mend(value)}")
+    raise IdentityError(f"{where} {value!r}: a {type(value).__name__} has no stable identity. {_fix_for(value)}")
 
 
 def canonical_json(value: object) -> str:
-    """One line of JSON with sorted keys, the same for equal values on every machine."""
+    """One line of JSON with sorted keys; equal values give the same text on every machine."""
     return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
@@ -79,18 +79,18 @@ def key_of(value: object) -> str:
 
 
 def cite(address: str, digest: str) -> str:
-    """`scores/41687fbbc3b5@9c1f0a2b3c4d`: what was asked for, and which bytes came of it."""
+    """`scores/41687fbbc3b5@9c1f0a2b3c4d`: the request, and the digest of the bytes it produced."""
     return f"{address}@{digest}"
 
 
 def shortened(citation: str) -> str:
-    """The form for tables: `scores/41687fbbc3b5@9c1f`."""
+    """Short form for tables: `scores/41687fbbc3b5@9c1f`."""
     address, at, digest = citation.rpartition("@")
     return f"{address}{at}{digest[:SHORT_DIGEST_CHARACTERS]}"
 
 
 def canonical_fields(value: Any, where: str = "config") -> dict[str, Json]:
-    """The same of a dataclass: always a table."""
+    """Convert a dataclass to plain JSON."""
     kept: dict[str, Json] = {}
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)
@@ -112,9 +112,9 @@ def _text(name: object, where: str) -> str:
     return name
 
 
-def _mend(value: object) -> str:
+def _fix_for(value: object) -> str:
     if isinstance(value, PurePath):
-        return "Declare the file as an input of the stage: its content is then hashed, not its place."
+        return "Declare the file as an input of the stage: then its content is hashed, not its path."
     if isinstance(value, set | frozenset):
         return "Use a sorted tuple."
     return "Use a frozen dataclass, an enum, a string, a number, a list or a mapping."

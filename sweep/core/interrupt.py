@@ -1,11 +1,11 @@
-"""Being asked to stop: SIGTERM, and SIGUSR1, which batch systems send some time before the time is up.
+"""Handle stop signals: SIGTERM, and SIGUSR1, which batch systems send before the time limit.
 
-By default SIGTERM ends a worker at once, as ever, and SIGUSR1 ends it with the status that says "go on later". A stage
-function that has something to save asks for the requests instead, and raises Interrupted (sweep/core/stage.py) then:
+By default SIGTERM ends a worker immediately, and SIGUSR1 ends it with EXIT_REQUEUE. A stage function that has state to
+save catches both signals and then raises Interrupted (sweep/core/stage.py):
 
-    with stop_requests() as stop_asked:
+    with stop_requests() as stop_requested:
         ...
-            if stop_asked(): ...
+            if stop_requested(): ...
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from contextlib import contextmanager, suppress
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 PR_SET_PDEATHSIG = 1  # of prctl(2)
-GO_ON_LATER = os.EX_TEMPFAIL  # the exit status of a worker that was interrupted, and has not failed
+EXIT_REQUEUE = os.EX_TEMPFAIL  # exit status of a worker that was interrupted, not failed
 
 
 @contextmanager
 def stop_requests() -> Generator[Callable[[], bool]]:
-    """Until left, signals to stop end nothing; the value tells whether there has been one. For the main thread."""
-    asked = False
+    """Catch stop signals; the yielded function returns whether one arrived. Main thread only."""
+    requested = False
 
     def note(*_signal: object) -> None:
-        nonlocal asked
-        asked = True
+        nonlocal requested
+        requested = True
 
     before = {number: signal.signal(number, note) for number in SIGNALS}
     try:
-        yield lambda: asked
+        yield lambda: requested
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def interrupt_on_hang_up() -> None:
-    """From now on a terminal that is gone, and SIGTERM, interrupt this process as Ctrl-C does; not under nohup."""
+    """Make SIGHUP and SIGTERM interrupt this process like Ctrl-C, unless it ignores them (nohup)."""
 
     def interrupt(*_signal: object) -> None:
         raise KeyboardInterrupt
@@ -50,15 +50,15 @@ def interrupt_on_hang_up() -> None:
 
 
 def wake_when_parent_ends() -> None:
-    """When the process that started this one dies, the kernel wakes this one (Linux): stopped, it would not notice."""
+    """Let the kernel wake this process when its parent dies (Linux); a stopped process would not notice."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
 
 
 def end_on_request() -> None:
-    """From now on SIGUSR1 ends this process with GO_ON_LATER, unless a stage function listens to it itself."""
+    """Make SIGUSR1 end this process with EXIT_REQUEUE, unless a stage function handles the signal."""
 
     def end(*_signal: object) -> None:
-        raise SystemExit(GO_ON_LATER)
+        raise SystemExit(EXIT_REQUEUE)
 
     signal.signal(signal.SIGUSR1, end)

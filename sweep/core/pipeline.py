@@ -1,7 +1,6 @@
-"""What a pipeline module gives the machinery: a schema of its points, a graph with what to show and publish, and
-what the stages of a batch keep together.
+"""Interface between the machinery and a pipeline module: the schema of a point, the stage graph, and shared batch data.
 
-The machinery imports the module by the dotted path in the config (`pipeline: s1.pipeline`) and knows no more of it.
+The machinery imports the module by the dotted path in the config (`pipeline: s1.pipeline`) and depends on nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from sweep.errors import InputError
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What a stage is expected to cost; all zero for what takes no time worth naming."""
+    """Expected cost of a stage; all zero if it is negligible."""
 
     tokens: int = 0
     device_seconds: float = 0.0
@@ -32,24 +31,23 @@ class CostEstimate:
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """What a command asks for, beside the points themselves."""
+    """Everything a command requests apart from its points."""
 
-    command: str  # what makes these points, wherever they are kept
-    chosen: Mapping[str, str]  # what the command line fixes: options of groups, values of fields
-    values: Sequence[Mapping[str, Json]]  # what each point sets, by field, over all axes
+    command: str  # reproduces these points, independent of store and results folder
+    values: Sequence[Mapping[str, Json]]  # for each point, its values by axis field
     store: Path
-    store_id: Callable[[], str] = field(default=str, compare=False)  # named on first use: a plan writes nothing
-    pins: Path = Path("pins.lock")  # which commits names from outside stand for; where one works
+    store_id: Callable[[], str] = field(default=str, compare=False)  # created on first use: planning writes nothing
+    pins: Path = Path("pins.lock")  # commits of names on the hub; in the working directory
 
 
 @dataclass(frozen=True)
 class Workers:
-    """How many processes run at the same time here, the CPU threads of each, and how they are looked after."""
+    """Number of local worker processes, CPU threads of each, and their supervision."""
 
     count: int
     threads: int
-    take_over: bool = False  # from a holder of a stage that cannot be asked: yes=true was given
-    stall_minutes: float | None = None  # without progress, after which a worker is ended; None: never
+    take_over: bool = False  # from a holder whose state cannot be checked (yes=true)
+    stall_minutes: float | None = None  # end a worker after this time without progress; None: never
 
 
 class LaunchKind(Enum):
@@ -59,7 +57,7 @@ class LaunchKind(Enum):
 
 @dataclass(frozen=True)
 class Launch:
-    """Who runs the stages, and what a SLURM site wants to be told; by a pipeline also from its own configuration."""
+    """Launcher choice and SLURM site options. A pipeline may derive some of them from its own configuration."""
 
     kind: LaunchKind = LaunchKind.LOCAL  # where stages run
     dry_run: bool = False  # write every batch script and submit nothing
@@ -94,64 +92,64 @@ class Launch:
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-LONGEST_NAME = 200  # bytes: file systems allow 255, and folders of submissions add the moment
-RESERVED = ("published", "paper", "benchmarks", "latest")  # folders and links in results/ that are no experiment's
+LONGEST_NAME = 200  # bytes: file systems allow 255, and submission folders append a timestamp
+RESERVED = ("published", "paper", "benchmarks", "latest")  # folders and links in results/ that belong to no experiment
 
 
 def check_name(name: str) -> None:
-    """Raises InputError for what can be no folder of results, on any file system."""
+    """Raises InputError for a name that cannot be a results folder on every file system."""
     if not NAME.fullmatch(name):
         raise InputError(f"name {name!r}: not a plain folder name. Use letters, digits, dots, dashes.")
     if len(name) > LONGEST_NAME:
         raise InputError(f"name {name[:40]}...: {len(name)} characters. Use at most {LONGEST_NAME}.")
     if name.casefold() in RESERVED:
-        raise InputError(f"name {name!r}: reserved, as {', '.join(RESERVED)} are. Choose another name.")
+        raise InputError(f"name {name!r}: reserved (so are {', '.join(RESERVED)}). Choose another name.")
 
 
 @dataclass(frozen=True)
 class Graph:
-    name: str  # results/<name>/<key of the product>
-    product: Stage  # its files are the result
-    table: Callable[[Path], Sequence[Mapping[str, str]]]  # the product's directory as rows to show, a heading each cell
+    name: str  # results/<name>/<key of the artifact>
+    artifact: Stage  # the stage whose files are the result
+    table: Callable[[Path], Sequence[Mapping[str, str]]]  # rows to print, from its directory
     workers: Workers
     estimates: Mapping[str, CostEstimate]  # by stage address
-    on_finished: Callable[[Stage, Path], None]  # a stage and its directory: mirror it, once; no error of it ends a run
+    on_finished: Callable[[Stage, Path], None]  # mirror a stage and its directory, once; never ends the run
     points: int
-    remarks: Callable[[Mapping[str, Summary]], Sequence[str]]  # lines on what the stages, by address, say of themselves
-    notes: Sequence[str] = ()  # what to know before it runs, a line each
-    missing: Mapping[str, Sequence[str]] = field(  # by stage address: why it cannot be made here
+    remarks: Callable[[Mapping[str, Summary]], Sequence[str]]  # lines to print, from stage summaries by address
+    notes: Sequence[str] = ()  # lines to print before it runs
+    missing: Mapping[str, Sequence[str]] = field(  # by stage address: why it cannot run here
         default_factory=dict[str, Sequence[str]]
     )
     launch: Launch = Launch()
-    limit_usd: float | None = 1.0  # damaged products are made again unasked up to this price; None: whatever it is
-    prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # bring here what these stages download
-    unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # what of it may still change, a line each
-    # Write down which commits these names stand for today; True: also of names that have one. A line each.
+    limit_usd: float | None = 1.0  # remake damaged artifacts automatically up to this price; None: always
+    prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # download the inputs of these stages
+    unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # unpinned hub names, a line each
+    # Record the current commits of hub names; True: refresh pinned names too. A line each.
     pin: Callable[[Sequence[Stage], bool], Iterable[str]] = lambda stages, refresh: ()
 
     def __post_init__(self) -> None:
         check_name(self.name)
 
     def supervised(self, take_over: bool) -> Graph:
-        """The same, whose workers here are watched as `launch` says."""
+        """The same graph with local workers supervised according to `launch`."""
         workers = replace(self.workers, take_over=take_over, stall_minutes=self.launch.stall_minutes)
         return replace(self, workers=workers)
 
     def missing_for(self, needed: Iterable[Stage]) -> list[str]:
-        """Why stages that are to be made cannot be made on this machine, a line each, with the fix."""
+        """Why needed stages cannot run on this machine, a line each, with the fix."""
         return list(dict.fromkeys(line for stage in needed for line in self.missing.get(stage.address, ())))
 
 
 @dataclass(frozen=True)
 class SharedReport:
-    """What the stages of a batch keep together, as the pipeline that wrote it reads it."""
+    """Statistics and faults of the folder that the stages of a batch share."""
 
-    lines: tuple[str, ...]  # for people, a store each: "continuations: 300 streams, 51,234 tokens"
+    lines: tuple[str, ...]  # one per store: "continuations: 300 streams, 51,234 tokens"
     faults: tuple[str, ...]  # `<file>: <what is wrong>`, paths relative to the folder
 
 
 class Pipeline(Protocol):
-    """A module."""
+    """Interface that a pipeline module implements."""
 
     Point: type[Any]  # a frozen dataclass
 
@@ -160,8 +158,8 @@ class Pipeline(Protocol):
         ...
 
     def shared(self, directory: Path) -> SharedReport:
-        """Read the folder of a batch, and the redo-<n>/ in it, which are like it; changes nothing."""
+        """Inspect the shared folder of a batch, including its redo-<n>/ folders. Read-only."""
         ...
 
     def repair_shared(self, directory: Path) -> None:
-        """Rid the folder of a batch of its faults; nobody else is at work there."""
+        """Repair the shared folder of a batch. The caller holds the store exclusively."""

@@ -1,4 +1,4 @@
-"""Where a result came from: code, command, packages, host. Recorded beside it, never part of its key."""
+"""Record where a result came from: code, command, packages, host. Provenance is never part of a key."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ DISTRIBUTION = "s1-sweep"
 
 
 class GitState(TypedDict):
-    """Which code it was."""
+    """Commit and uncommitted changes of the code."""
 
-    commit: str | None  # None: not known
+    commit: str | None  # None: unknown
     diff: str | None
-    problem: NotRequired[str]  # why git does not answer
+    problem: NotRequired[str]  # why they are unknown
     redacted_lines: NotRequired[int]  # of the diff
 
 
@@ -39,7 +39,7 @@ class Host(TypedDict):
 
 
 class Provenance(TypedDict):
-    """Where a product came from."""
+    """Origin of an artifact."""
 
     argv: list[str]
     version: NotRequired[str | None]
@@ -49,7 +49,7 @@ class Provenance(TypedDict):
 
 
 def provenance() -> Provenance:
-    """Commit, uncommitted diff, argv, package versions and host of this process, without keys and secrets."""
+    """Commit, uncommitted diff, argv, package versions and host of this process, with secrets redacted."""
     return {
         "argv": [redacted(each) for each in sys.argv],
         "version": version(),
@@ -65,14 +65,14 @@ def provenance() -> Provenance:
 
 
 class GitError(SweepError, RuntimeError):
-    """Git does not answer: why, in one line."""
+    """Git failed; the message is one line."""
 
 
 def git_state() -> GitState:
-    """Commit and diff; of exported code those of the code it was copied from; None for what is not known.
+    """Commit and diff of the code; None for what is unknown. Exported code has those of its original checkout.
 
-    The diff leaves out what looks like a key, and says in how many lines (sweep/redaction.py). Where there is no
-    checkout, or git fails on it, `problem` says so. Of a package that pip installed from git the commit is known.
+    The diff is redacted, and `redacted_lines` counts the changed lines (sweep/redaction.py). Without a checkout, or if
+    git fails, `problem` explains it. For a package that pip installed from git, the commit is known.
     """
     if (PROJECT / EXPORTED).exists():
         return _without_keys(json.loads((PROJECT / EXPORTED).read_text(encoding="utf-8")))
@@ -94,7 +94,7 @@ def _without_keys(state: GitState) -> GitState:
 
 
 def git_problem() -> str | None:
-    """Why the records of what runs now would not name its commit, one line for people; None: they will."""
+    """Why records made now would have no commit, in one line; None if they will have one."""
     if (PROJECT / EXPORTED).exists():
         return None
     if not (PROJECT / ".git").exists():
@@ -108,7 +108,7 @@ def git_problem() -> str | None:
 
 @cache
 def version() -> str | None:
-    """The version of this very code, by pyproject.toml beside it or as it was installed; None: neither knows it."""
+    """Version of this code, from its pyproject.toml or its installed metadata; None if neither exists."""
     declared = PROJECT / "pyproject.toml"
     if declared.is_file():
         project = tomllib.loads(declared.read_text(encoding="utf-8")).get("project", {})
@@ -121,11 +121,11 @@ def version() -> str | None:
 
 
 def _without_git() -> str:
-    return f"{PROJECT} is no git checkout ({DISTRIBUTION} {version() or 'of unknown version'})"
+    return f"{PROJECT} is not a git checkout ({DISTRIBUTION} {version() or 'of unknown version'})"
 
 
 def _installed_commit() -> str | None:
-    """The commit that `pip install git+...` noted, if what runs is what it installed."""
+    """The commit that `pip install git+...` recorded, if this code is what it installed."""
     try:
         distribution = importlib.metadata.distribution(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
@@ -139,7 +139,7 @@ def _installed_commit() -> str | None:
 
 
 def tracked_files(new_in: Sequence[str]) -> list[str] | None:
-    """Relative paths of all files that git knows, and of new ones in these folders; None outside a checkout."""
+    """Relative paths of all tracked files, and of untracked ones in these folders; None outside a checkout."""
     if not (PROJECT / ".git").exists():
         return None
     try:
@@ -150,14 +150,14 @@ def tracked_files(new_in: Sequence[str]) -> list[str] | None:
 
 
 def _git(*arguments: str) -> str:
-    """What git answers. A checkout of another user is read as well: its code runs here already. Raises GitError."""
+    """Output of git. Also reads a checkout of another user, since its code already runs here. Raises GitError."""
     of_this_call = ("--no-optional-locks", "-c", f"safe.directory={PROJECT}", "-c", "core.fsmonitor=false")
     command = ["git", "-C", str(PROJECT), *of_this_call, *arguments]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     except FileNotFoundError:
         raise GitError("no git on this machine") from None
-    except subprocess.TimeoutExpired:  # a file system that sleeps
+    except subprocess.TimeoutExpired:  # a file system that hangs
         raise GitError("git did not answer in 30 s") from None
     if answer.returncode:
         raise GitError((answer.stderr.strip().splitlines() or [f"git {arguments[0]}: status {answer.returncode}"])[0])
@@ -165,7 +165,7 @@ def _git(*arguments: str) -> str:
 
 
 def _package_versions() -> dict[str, str]:
-    """Versions of what the project itself requires, as far as it is installed."""
+    """Versions of the installed packages that the project requires."""
     versions: dict[str, str] = {}
     for requirement in _requirements():
         name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]

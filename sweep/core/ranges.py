@@ -1,7 +1,7 @@
-"""Which values a field may have, stated beside the field: `learning_rate: Positive`. typed.py refuses the rest.
+"""Types that state the range of a config field: `learning_rate: Positive`. sweep/core/typed.py enforces them.
 
-Every number and every text of a pipeline's schema names one of these types, or has a range of its own; tests hold the
-schema to it. No number may be NaN or infinite, whatever its type says.
+Every number and text of a pipeline's schema uses one of these types or an Annotated range; tests check this. NaN and
+infinity are always refused.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from annotated_types import Ge, Gt, Le, Lt, Predicate
 
 
 class Anything:
-    """Marks a field whose every value means something."""
+    """Marks a field that accepts every value."""
 
 
 ANY = Anything()
 
 Count: TypeAlias = Annotated[int, Ge(1)]
 Natural: TypeAlias = Annotated[int, Ge(0)]
-Seed: TypeAlias = Annotated[int, Ge(0), Lt(2**32)]  # what numpy takes; -1 would mean the same as 1 to `random`
+Seed: TypeAlias = Annotated[int, Ge(0), Lt(2**32)]  # the range of numpy; `random` treats -1 like 1
 WholeNumber: TypeAlias = Annotated[int, ANY]
 Positive: TypeAlias = Annotated[float, Gt(0)]
 NotNegative: TypeAlias = Annotated[float, Ge(0)]
@@ -30,9 +30,9 @@ InsideZeroToOne: TypeAlias = Annotated[float, Gt(0), Lt(1)]
 
 
 def has_text(text: object) -> bool:
-    """Whether there is more to it than white space."""
+    """Whether the text contains anything but white space."""
     return bool(str(text).strip())
 
 
 Text: TypeAlias = Annotated[str, Predicate(has_text)]  # a name, a path, a sentence
-FreeText: TypeAlias = Annotated[str, ANY]  # may be empty, or white space alone
+FreeText: TypeAlias = Annotated[str, ANY]  # may be empty or blank

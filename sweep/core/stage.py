@@ -1,31 +1,30 @@
-"""A stage: one named step of an experiment, as an inert value, and the work order its function receives.
+"""A stage: one named step of an experiment, as an immutable value, and the `Work` that its function receives.
 
-What a stage *is* (name, version, config, inputs) makes its key. How and where it runs (label, run, settings, batch,
-shards, resources) cannot reach the key: `identity()` is the only thing hashed, and it does not mention them.
+The key hashes what a stage is: name, version, config, inputs. How and where it runs (label, run, settings, batch,
+shards, resources) cannot affect the key, because only `identity()` is hashed.
 
-    key = key_of({name, version, config, inputs: {role: [key, ...]}, code: of a FINAL stage, what it computes with})
+    key = key_of({name, version, config, inputs: {role: [key, ...]}, code: digests, for a FINAL stage})
 
-How its code counts is declared too, because it follows from the place in the plan (CodePolicy).
+Each stage declares how changes of its code are treated (CodePolicy).
 
 A stage function takes a `Work` and returns a summary of a few numbers:
 
-    def train(work: Work[Sft]) -> Summary
+    def train(work: Work[CheckpointConfig]) -> Summary
 
-Stages that want the same heavy thing in memory declare the same `batch`. One process then receives them together,
-and their function takes all works at once and reports each as it finishes:
+Stages that need the same large object in memory, such as a model, declare the same `batch`. One process runs them;
+their function takes all works and yields each stage as it finishes:
 
     def answer(works: Sequence[Work[Generate]]) -> Iterator[Finished]
 
-A stage of several processes (`resources`) is made by all of them together: each runs the same function, and the first
-one's `out` is the product (sweep/worker/ranks.py).
+For a stage with several processes (`resources`), each process runs the same function, and the `out` of rank 0 is the
+artifact (sweep/worker/ranks.py).
 
-A long stage may be made in `shards`: stages of their own, which run side by side on different machines and are resumed
-each by itself. Its function then puts their products together, into what it would have made without them.
+A long stage can be split into `shards`: stages that run in parallel on different machines and resume independently. Its
+function then merges their artifacts, with the same result as without shards.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from sweep.core.identity import KEY_CHARACTERS, CodeIdentity, Identity, Json, canonical, cite, key_of
+from sweep.hashing import sha256_of
 from sweep.source.memo import remembered_source
 
 Config = TypeVar("Config", covariant=True)
@@ -43,24 +43,23 @@ Summary: TypeAlias = Mapping[str, float | int | str | None]
 
 @dataclass(frozen=True)
 class FileInput:
-    """A file from outside the store; its content is its identity, its path is only where to read it."""
+    """A file outside the store, identified by its content; the path only locates it."""
 
     path: Path
     key: str
 
     @classmethod
     def of(cls, path: Path) -> FileInput:
-        """Hash the file's bytes, however many; raises OSError if it cannot be read."""
+        """Hash the file. Raises OSError if it cannot be read."""
         state = path.stat()
         return cls(path=path.resolve(), key=_file_key(path.resolve(), state.st_size, state.st_mtime_ns))
 
 
 @cache
 def _file_key(path: Path, size_bytes: int, modified_ns: int) -> str:
-    """Hashed once for each state of the file: a model of 65 GB is an input of every point."""
-    del size_bytes, modified_ns  # they tell one state from another
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:KEY_CHARACTERS]
+    """Cached per state of the file, because a model of 65 GB can be an input of every point."""
+    del size_bytes, modified_ns  # they identify the state
+    return sha256_of(path)[:KEY_CHARACTERS]
 
 
 Input: TypeAlias = "Stage | FileInput"
@@ -68,52 +67,52 @@ Input: TypeAlias = "Stage | FileInput"
 
 @dataclass(frozen=True)
 class Resources:
-    """What a stage asks of a cluster; no part of what it is. None: what the launch settings say."""
+    """Cluster resources of a stage; not part of its identity. None: use the launch settings."""
 
-    script: str = "cpu"  # its kind of job: slurm/<script>.sbatch
+    script: str = "cpu"  # job type: slurm/<script>.sbatch
     nodes: int = 1
-    devices: int = 0  # GPUs of each node
-    processes: int = 1  # that make it together, on each node
-    cpus: int | None = None  # of each node
-    memory_gib: int | None = None  # of each node
-    minutes: int | None = None  # the walltime limit
+    devices: int = 0  # GPUs per node
+    processes: int = 1  # per node
+    cpus: int | None = None  # per node
+    memory_gib: int | None = None  # per node
+    minutes: int | None = None  # walltime limit
 
 
 class CodePolicy(Enum):
-    """How the code of a stage counts, by the stage's place in the plan."""
+    """How a change of a stage's code is treated, depending on its position in the plan."""
 
-    FINAL = "final"  # cheap, and nothing but results rests on it: its source is in its key, it follows every change
-    UPSTREAM = "upstream"  # others rest on it: version by hand; after a change it is made aside and compared
-    EXPENSIVE = "expensive"  # version by hand; reused after a change, which is reported; made again by redo= alone
+    FINAL = "final"  # cheap, used only by results: its source is part of its key
+    UPSTREAM = "upstream"  # used by other stages: manual version; after a change it is remade separately and compared
+    EXPENSIVE = "expensive"  # manual version; reused after a change, with a note; remade only by redo=
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step; equal identities are the same step, wherever and for whichever point they are declared."""
+    """One step. Stages with equal identities are the same step, whichever point declares them."""
 
-    name: str  # the noun of its product: "checkpoint", "answers"
-    version: int  # bumped by hand when the meaning of its code changes
-    config: Any  # a frozen dataclass; all of it is identity
+    name: str  # a noun for its artifact, such as "checkpoint"
+    version: int  # raise it when the meaning of its code changes
+    config: Any  # a frozen dataclass, entirely part of the identity
     run: str  # "s1.train.sft:train"
     inputs: Mapping[str, tuple[Input, ...]] = field(default_factory=dict[str, tuple[Input, ...]])  # by role
     settings: Mapping[str, Json] = field(default_factory=dict[str, Json])  # how it runs: device, micro-batch, price
-    shards: tuple[Stage, ...] = ()  # whose products make up its own; (): it is made as a whole
-    batch: str | None = None  # stages of one batch run in one process
-    worker: int = 0  # or in several, that share the batch's folder: those of one number in one process
-    resources: Resources = Resources()  # of the process that makes it; a batch has one, that of its first stage
-    label: str = ""  # for people: "max 16 tokens"
+    shards: tuple[Stage, ...] = ()  # stages whose artifacts it merges; (): it is not split
+    batch: str | None = None  # stages of one batch share a process
+    worker: int = 0  # process number, if several processes share the batch folder
+    resources: Resources = Resources()  # of its process; a batch uses those of its first stage
+    label: str = ""  # shown to users: "max 16 tokens"
     code: CodePolicy = field(kw_only=True)
-    # Functions called by names that its source does not show, as in `run`; after a minus: those that do not count.
+    # Functions that it calls by name, in the format of `run`; a leading minus excludes a function.
     code_roots: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()  # distributions whose versions are in the key of a FINAL stage
-    is_remote: bool = False  # made of what is elsewhere, such as on a hub: never made again just to compare
+    is_remote: bool = False  # made from remote data, such as a hub dataset: never remade only to compare
 
     def identity(self) -> Identity:
-        """Everything the key depends on, as JSON."""
-        asked = self._asked({role: [each.key for each in inputs] for role, inputs in self.inputs.items()})
+        """Everything that the key depends on, as JSON."""
+        requested = self._requested({role: [each.key for each in inputs] for role, inputs in self.inputs.items()})
         if self.code is CodePolicy.FINAL:
-            asked["code"] = self._code()
-        return asked
+            requested["code"] = self._code()
+        return requested
 
     @cached_property
     def key(self) -> str:
@@ -121,16 +120,16 @@ class Stage:
 
     @cached_property
     def request_key(self) -> str:
-        """Its key if no code were in any key: equal for stages that differ in code alone."""
+        """The key without any code digests: equal for stages that differ only in code."""
         inputs = {role: [_request_key(each) for each in inputs] for role, inputs in self.inputs.items()}
-        return key_of(self._asked(inputs))
+        return key_of(self._requested(inputs))
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """Every function that has a part in its product."""
+        """Every function that contributes to its artifact."""
         return tuple(dict.fromkeys([self.run, *(shard.run for shard in self.shards), *self.code_roots]))
 
-    def _asked(self, inputs: Mapping[str, list[str]]) -> Identity:
+    def _requested(self, inputs: Mapping[str, list[str]]) -> Identity:
         return {
             "name": self.name,
             "version": self.version,
@@ -139,17 +138,17 @@ class Stage:
         }
 
     def _code(self) -> CodeIdentity:
-        """What it computes with. Raises SourceError if its function is not there."""
+        """Digests of its source and versions of its packages. Raises SourceError if its function does not exist."""
         files = dict(remembered_source((self.run, *self.code_roots)))
         return {"files": files, "packages": {name: installed_version(name) for name in self.packages}}
 
     @property
     def address(self) -> str:
-        """`name/key`: where the store keeps it and how people and tables call it."""
+        """`name/key`: its path in the store, and its name in tables."""
         return f"{self.name}/{self.key}"
 
-    def rests_on(self) -> Iterator[Stage]:
-        """What must be finished before it: inputs that are stages themselves, role by role, and its shards."""
+    def dependencies(self) -> Iterator[Stage]:
+        """Stages that must finish first: inputs that are stages, role by role, and shards."""
         yield from (each for inputs in self.inputs.values() for each in inputs if isinstance(each, Stage))
         yield from self.shards
 
@@ -160,7 +159,7 @@ def _request_key(each: Stage | FileInput) -> str:
 
 @cache
 def installed_version(distribution: str) -> str | None:
-    """None: not installed here."""
+    """None if it is not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -169,25 +168,25 @@ def installed_version(distribution: str) -> str | None:
 
 @dataclass(frozen=True)
 class Shard:
-    """One of those that make up a product, finished."""
+    """A finished shard."""
 
-    out: Path  # its product directory
+    out: Path  # its artifact directory
     summary: Summary
 
 
 @dataclass(frozen=True)
 class Work(Generic[Config]):
-    """An order to make one stage's product: read `inputs`, write files into `out`, return a summary."""
+    """Arguments of a stage function, which reads `inputs`, writes files into `out` and returns a summary."""
 
     key: str
     config: Config
-    inputs: Mapping[str, tuple[Path, ...]]  # by role: product directories, or files from outside
-    out: Path  # exists and is empty; published by rename when the function returns
-    scratch: Path  # survives attempts at this stage, removed when it is published: checkpoints in mid-training
-    shared: Path  # survives and is shared by all stages of the same batch: the continuation store
+    inputs: Mapping[str, tuple[Path, ...]]  # by role: artifact directories, or files outside the store
+    out: Path  # exists and is empty; published when the function returns
+    scratch: Path  # kept between attempts, removed after publishing; for training checkpoints
+    shared: Path  # permanent and shared by all stages of the batch; for the continuation store
     settings: Mapping[str, Json]
-    report: Callable[[int, int, str], None]  # progress: done, total, unit
-    shards: tuple[Shard, ...] = ()  # which its product is put together from; (): it is made as a whole
+    report: Callable[[int, int, str], None]  # report progress: done, total, unit
+    shards: tuple[Shard, ...] = ()  # to merge; (): the stage is not split
     digests: Mapping[str, tuple[str, ...]] = field(  # of the inputs, 12 hex, by role
         default_factory=dict[str, tuple[str, ...]]
     )
@@ -198,18 +197,18 @@ class Work(Generic[Config]):
         return path
 
     def cited(self, role: str) -> tuple[str, ...]:
-        """`name/key@digest` of the stages of a role; shorten them by `identity.shortened`."""
+        """`name/key@digest` of the stages of a role; `identity.shortened` shortens them."""
         addresses = (f"{out.parents[1].name}/{out.parent.name}" for out in self.inputs[role])
         return tuple(cite(address, digest) for address, digest in zip(addresses, self.digests[role], strict=True))
 
 
 class Interrupted(Exception):
-    """Raised by a stage function that was asked to stop and has saved its work: not a failure, it goes on later."""
+    """Raised by a stage function that saved its state after a stop signal. Not a failure: the stage resumes later."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A stage of a batch whose product is complete."""
+    """A stage of a batch with a complete artifact."""
 
     key: str
     summary: Summary

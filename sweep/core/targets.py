@@ -1,8 +1,8 @@
-"""Modules and functions that a file or a command names, `package.module:name`: imported only if they are ours.
+"""Import modules and functions named as `package.module:name` by a file or command, if their package is allowed.
 
-A stage.json, a submission or a command line may be a stranger's, and importing a module runs it. What may be named is
-in this project, in a package beside it (on PYTHONPATH, or installed to be edited), or in a distribution that says it
-requires this one. Not the standard library, and not whatever else is installed.
+A stage.json, submission or command line may come from somebody else, and importing a module runs its code. Allowed are
+this project, packages outside site-packages (on PYTHONPATH or installed in editable mode), and distributions that
+require this one. The standard library and all other installed packages are refused.
 """
 
 from __future__ import annotations
@@ -29,34 +29,32 @@ INSTALLED = ("site-packages", "dist-packages")
 
 
 def function_of(target: str) -> Callable[..., Any]:
-    """The function that `package.module:name` names. Raises InputError unless it is a function of that very module."""
+    """The function `package.module:name`. Raises InputError unless that module defines it."""
     found, module = _member(target)
     if not inspect.isfunction(found) or found.__module__ != module:
-        raise InputError(
-            f"run {target!r}: not a function of that module. Run the sweep again, it writes the stage anew."
-        )
+        raise InputError(f"run {target!r}: not a function of that module. Run the sweep again to rewrite the stage.")
     return found
 
 
 def schema_of(target: str) -> type[Any]:
-    """The dataclass that `package.module:name` names. Raises InputError for anything else."""
+    """The dataclass `package.module:name`. Raises InputError for anything else."""
     found, _ = _member(target)
-    if not isinstance(found, type) or not dataclasses.is_dataclass(found) or not _is_ours(_top(found.__module__)):
-        raise InputError(f"config_type {target!r}: not a dataclass. Run the sweep again, it writes the stage anew.")
+    if not isinstance(found, type) or not dataclasses.is_dataclass(found) or not _is_allowed(_top(found.__module__)):
+        raise InputError(f"config_type {target!r}: not a dataclass. Run the sweep again to rewrite the stage.")
     return found
 
 
 def module_of(name: str, field: str) -> ModuleType | None:
-    """A module of that dotted name, imported; None if there is none. Raises InputError for one that is not ours."""
+    """Import a module by dotted name; None if it does not exist. Raises InputError if its package is not allowed."""
     if not MODULE.fullmatch(name):
         return None
     top = _top(name)
-    if not _is_ours(top):
+    if not _is_allowed(top):
         if _found(top) is None:
             return None
         raise InputError(
-            f"{field} {name}: not of this project, so it is not imported. Name a module of s1, of a package on"
-            f" PYTHONPATH, or of one whose distribution requires {DISTRIBUTION}."
+            f"{field} {name}: not part of this project, so it is not imported. Name a module of s1, of a package on"
+            f" PYTHONPATH, or of a distribution that requires {DISTRIBUTION}."
         )
     return importlib.import_module(name)
 
@@ -67,10 +65,10 @@ def _member(target: str) -> tuple[Any, str]:
         module = module_of(name, "stage function")
     except ModuleNotFoundError as error:
         if error.name is None or not name.startswith(error.name):
-            raise  # it is there, and misses something itself
+            raise  # the module exists, but one of its imports is missing
         module = None
     if module is None or not member.isidentifier() or not hasattr(module, member):
-        raise InputError(f"{target!r}: no such function here. Run the sweep again, with the code that planned it.")
+        raise InputError(f"{target!r}: no such function here. Run the sweep again with the code that planned it.")
     return getattr(module, member), name
 
 
@@ -79,8 +77,8 @@ def _top(name: str) -> str:
 
 
 @cache
-def _is_ours(top: str) -> bool:
-    """By where the top-level package is; nothing is imported to find it."""
+def _is_allowed(top: str) -> bool:
+    """Decide by the location of the top-level package, without importing it."""
     if top in OURS:
         return True
     if top in sys.stdlib_module_names or top in sys.builtin_module_names or (place := _found(top)) is None:
@@ -89,7 +87,7 @@ def _is_ours(top: str) -> bool:
 
 
 def _found(top: str) -> Path | None:
-    """The folder or file that a top-level module would be imported from; `.`: it has none."""
+    """The folder or file of a top-level module; `.` if it has none, None if it does not exist."""
     try:
         spec = find_spec(top)
     except (ImportError, ValueError):

@@ -1,8 +1,7 @@
-"""Plain JSON to frozen dataclasses, strictly: unknown fields, wrong types and values out of range are refused.
+"""Convert plain JSON to frozen dataclasses; refuse unknown fields, wrong types and values out of range.
 
-The range of a field stands beside it (sweep/core/ranges.py). A number that is NaN or infinite is refused whatever its
-field,
-and so is true or false in place of a number.
+The type of a field states its range (sweep/core/ranges.py). NaN, infinity, and true or false in place of a number are
+always refused.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 Typed = TypeVar("Typed", bound="DataclassInstance")
 QUOTED = re.compile(r"'([^']*)'")
-OUT_OF_RANGE = {  # pydantic's name of a fault: what is wrong, before the bound; what to do
+OUT_OF_RANGE = {  # by pydantic's error type: what is wrong, before the bound; what to do
     "greater_than": ("not above", "Raise it."),
     "greater_than_equal": ("below", "Raise it."),
     "less_than": ("not below", "Lower it."),
@@ -35,33 +34,35 @@ OUT_OF_RANGE = {  # pydantic's name of a fault: what is wrong, before the bound;
 
 
 def typed(schema: type[Typed], value: object) -> Typed:
-    """Build `schema` from nested mappings. Raises InputError that lists every fault, one a line."""
-    if endless := [f"{path} {number}: not a finite number. Correct the value." for path, number in _endless(value, "")]:
-        raise InputError("\n".join(endless))
+    """Build `schema` from nested mappings. Raises InputError with one line per fault."""
+    if infinite := [
+        f"{path} {number}: not a finite number. Correct the value." for path, number in _infinite(value, "")
+    ]:
+        raise InputError("\n".join(infinite))
     try:
         built: Typed = _adapter(schema).validate_python(value)
     except ValidationError as error:
         raise InputError("\n".join(dict.fromkeys(_fault(each) for each in error.errors()))) from None
     plain = dataclasses.asdict(built)
-    if faults := list(_unknown(value, plain, "")) or list(_truth_values(value, plain, "")):
+    if faults := list(_unknown(value, plain, "")) or list(_booleans(value, plain, "")):
         raise InputError("\n".join(faults))
     return built
 
 
 @cache
 def _adapter(schema: type[Any]) -> TypeAdapter[Any]:
-    """Built once for each schema: building costs a hundred times what checking a point does."""
+    """Cached per schema: building an adapter takes a hundred times as long as checking a point."""
     return TypeAdapter(schema)
 
 
 def no_such_field(path: str, known: Sequence[str]) -> str:
-    """One line about a field that does not exist: the nearest that does, and all that do."""
+    """Error line for an unknown field: the nearest field, and all fields."""
     parent, _, name = path.rpartition(".")
     return unknown(path, "field", name, known, prefix=f"{parent}." if parent else "")
 
 
 def _unknown(given: object, built: object, where: str) -> Iterator[str]:
-    """Names in the input that the schema silently left out."""
+    """Fields of the input that the schema ignored."""
     if not is_mapping(given) or not is_mapping(built):
         return
     for name, inner in given.items():
@@ -72,21 +73,21 @@ def _unknown(given: object, built: object, where: str) -> Iterator[str]:
             yield from _unknown(inner, built[name], f"{path}.")
 
 
-def _endless(given: object, where: str) -> Iterator[tuple[str, float]]:
-    """Numbers that are NaN or infinite, and their places."""
+def _infinite(given: object, where: str) -> Iterator[tuple[str, float]]:
+    """Numbers that are NaN or infinite, with their paths."""
     for path, inner in _inner(given, where):
         if isinstance(inner, float) and not math.isfinite(inner):
             yield path, inner
-        yield from _endless(inner, path)
+        yield from _infinite(inner, path)
 
 
-def _truth_values(given: object, built: object, where: str) -> Iterator[str]:
-    """true and false where a number is meant: they would count as 1 and 0."""
+def _booleans(given: object, built: object, where: str) -> Iterator[str]:
+    """Errors for true and false in number fields, where they would count as 1 and 0."""
     for path, inner in _inner(given, where):
-        became = _at(built, path.rpartition(".")[2])
-        if isinstance(inner, bool) and isinstance(became, int | float) and not isinstance(became, bool):
+        converted = _at(built, path.rpartition(".")[2])
+        if isinstance(inner, bool) and isinstance(converted, int | float) and not isinstance(converted, bool):
             yield f"{path} {str(inner).lower()}: not a number. Correct the value."
-        yield from _truth_values(inner, became, path)
+        yield from _booleans(inner, converted, path)
 
 
 def _at(built: object, name: str) -> object:
@@ -96,7 +97,7 @@ def _at(built: object, name: str) -> object:
 
 
 def _inner(value: object, where: str) -> Iterator[tuple[str, object]]:
-    """What a mapping or a list holds, each with its place."""
+    """Items of a mapping or list, with their paths."""
     if is_mapping(value):
         yield from ((f"{where}.{name}" if where else str(name), inner) for name, inner in value.items())
     elif is_list(value):
@@ -108,7 +109,7 @@ def _fault(error: Mapping[str, Any]) -> str:
     if error["type"] in OUT_OF_RANGE:
         bound, (what, fix) = next(iter(error["ctx"].values())), OUT_OF_RANGE[error["type"]]
         return f"{path} {_shown(error['input'], path)}: {what} {bound:g}. {fix}"
-    if error["type"] == "value_error":  # raised by the schema itself, already in our form
+    if error["type"] == "value_error":  # raised by the schema, already in our format
         return str(error["ctx"]["error"])
     if error["type"] == "missing":
         return f"{path}: missing. Give it a value."
@@ -117,18 +118,18 @@ def _fault(error: Mapping[str, Any]) -> str:
     if error["type"] in ("literal_error", "enum"):
         return f"{path} {_shown(error['input'], path)}: {_not_one_of(error)}"
     if error["type"] == "predicate_failed":  # sweep/core/ranges.py: has_text
-        return f"{path} {_shown(error['input'], path)}: empty. Give it a value, or null where there is none."
+        return f"{path} {_shown(error['input'], path)}: empty. Give it a value, or null."
     return f"{path} {_shown(error['input'], path)}: {error['msg'][0].lower()}{error['msg'][1:]}. Correct the value."
 
 
 def _not_one_of(error: Mapping[str, Any]) -> str:
-    """What is possible instead, and the nearest of it."""
+    """The accepted values, and the nearest of them."""
     possible = QUOTED.findall(str(error["ctx"]["expected"]))
     near = nearest(str(error["input"]), possible)
     return f"not one of {', '.join(possible)}. {f'Did you mean {near}?' if near else 'Choose one of them.'}"
 
 
 def _shown(value: Any, path: str) -> str:
-    """A value that was refused, unless it may be a key that was typed into the wrong field."""
+    """The refused value, hidden if it may be a key that was typed into the wrong field."""
     text = str(value)
     return "(not shown, it may be a key)" if key_in(text, path) or key_in(text, "key") else repr(value)

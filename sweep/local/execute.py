@@ -42,7 +42,7 @@ def run_here(console: Console, graph: Graph, work: Plan, store: Store) -> bool:
 
         def on_finished(stage: Stage) -> None:
             live.finished(stage)
-            if stage.address != graph.product.address:
+            if stage.address != graph.artifact.address:
                 mirror(graph, stage, store)
 
         jobs = run_plan(work, store, graph.workers, on_finished, live.tick)

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from sweep.console import Console, escape
-from sweep.core.interrupt import GO_ON_LATER
+from sweep.core.interrupt import EXIT_REQUEUE
 from sweep.core.pipeline import CostEstimate, Graph
 from sweep.core.stage import Stage
 from sweep.local.workers import JobState, WorkerJob
@@ -81,7 +81,7 @@ def show_damaged(console: Console, found: Planned, limit_usd: float | None) -> N
         fate = "It is set aside and made again."
         if damage.usd is not None and damage.usd >= PRICE_SHOWN_USD:
             fate = f"{fate} It cost {usd_text(damage.usd)} USD."
-        if address in found.dear:
+        if address in found.over_limit:
             name = address.partition("/")[0]
             fate = f"redo={name} makes it again {price}, as does a cost.limit_usd above {limit_usd:g}. Left as it is."
         console.print(f"  [red]damaged[/red]  {address}  {escape(damage.fault)}. {fate}", soft_wrap=True)
@@ -283,7 +283,7 @@ def _reason(job: WorkerJob, failed: Path) -> str:
     if failed.exists():
         return failure_message(failed)
     status = job.process.returncode if job.process else None
-    if status == GO_ON_LATER:
+    if status == EXIT_REQUEUE:
         return "interrupted, what it had is saved. Run the same command again, it will go on."
     if status == os.EX_IOERR:
         said = _last_line(job.log)

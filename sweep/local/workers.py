@@ -19,8 +19,8 @@ from enum import Enum
 from pathlib import Path
 from typing import IO
 
-from sweep.claims.claim import cannot_be_asked, holder_of
-from sweep.claims.holder import Fate, Holder
+from sweep.claims.claim import holder_of, unknown_holder
+from sweep.claims.holder import Holder, HolderState
 from sweep.core.pipeline import Workers
 from sweep.core.stage import Stage
 from sweep.places import PROJECT, environment_of_workers
@@ -87,7 +87,7 @@ def run_plan(plan: Plan, store: Store, workers: Workers, on_finished: OnFinished
 
 def _refuse_unknown_holders(plan: Plan, store: Store) -> None:
     found = ((store.directory(stage).path, holder_of(store.directory(stage).path)) for stage in plan.needed)
-    lines = [cannot_be_asked(path, held[0]) for path, held in found if held and held[1] is Fate.UNKNOWN]
+    lines = [unknown_holder(path, held[0]) for path, held in found if held and held[1] is HolderState.UNKNOWN]
     if lines:
         raise StoreError("\n".join(lines))
 

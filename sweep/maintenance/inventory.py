@@ -1,7 +1,7 @@
-"""Read a store and the results beside it from the disk; changes nothing.
+"""Read the contents of a store and of the results folder from disk. Read-only.
 
-Bytes are the lengths of the files as `ls -l` tells them; links and the folders themselves count nothing. Files that
-come and go while a sweep is at work are counted if they are seen.
+Sizes are file lengths in bytes, as in `ls -l`, without links and folders. Files that a running sweep creates or removes
+meanwhile may or may not be counted.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from sweep.claims.claim import is_at_work
 from sweep.core.identity import KEY_CHARACTERS
-from sweep.maintenance.holdings import Inventory, RootedStages, StageEntry, StageState, SupersededArtifact
+from sweep.maintenance.retention import Inventory, RootedStages, StageEntry, StageState, SupersededArtifact
 from sweep.plan.code_changes import ASIDE
-from sweep.results.result import asides_in, results_in
+from sweep.results.result import results_in, temporary_paths
 from sweep.results.roots import roots
 from sweep.slurm.submission import awaited
 from sweep.store.attempt import copy_faults, restorable
@@ -26,12 +26,12 @@ from sweep.store.documents import Place, StageJson
 from sweep.store.temporary import is_abandoned, is_token
 
 SHARED = "shared"
-LEFTOVERS = ("out.partial", "damaged-*", ".*")  # of an attempt, a repair, a file being written
-ATTEMPT = re.compile(r"(out|record)-(?P<token>.+?)(\.json)?")  # its product, and the receipt of that
+LEFTOVERS = ("out.partial", "damaged-*", ".*")  # of attempts, of repairs, temporary files
+ATTEMPT = re.compile(r"(out|record)-(?P<token>.+?)(\.json)?")  # an attempt's artifact, and its receipt
 
 
 def take_inventory(store: Store, results: Path) -> Inventory:
-    """Everything there is; what cannot be read is among the faults."""
+    """List everything; unreadable stages and results become faults."""
     queued = awaited(store.root)
     stages: list[StageEntry] = []
     faults: list[str] = []
@@ -41,13 +41,13 @@ def take_inventory(store: Store, results: Path) -> Inventory:
         except StoreError as error:
             faults.append(str(error))
             described = None
-        stages.append(_holding(directory, described, directory.address in queued))
-    resting, unreadable = _resting(store, results)
+        stages.append(_entry(directory, described, directory.address in queued))
+    rooted, unreadable = _rooted_stages(store, results)
     return Inventory(
         stages=tuple(stages),
         shared={path.name: size_of(path) for path in shared_folders(store)},
         beside={path.name: size_of(path) for path in _folders(store.root) if not _is_ours(path)},
-        results=tuple(resting),
+        results=tuple(rooted),
         half_published={str(path.relative_to(results)): size_of(path) for path in _half_published(results)},
         aside={str(path.relative_to(store.root)): size_of(path) for path in _killed_comparisons(store)},
         faults=(*faults, *unreadable),
@@ -55,23 +55,23 @@ def take_inventory(store: Store, results: Path) -> Inventory:
 
 
 def stage_directories(store: Store) -> Iterator[StageDirectory]:
-    """By name and key."""
+    """Stage directories of a store, sorted by name and key."""
     for folder in _folders(store.root):
         if folder.name != SHARED:
             yield from (StageDirectory(path) for path in _folders(folder) if _is_key(path.name))
 
 
 def shared_folders(store: Store) -> list[Path]:
-    """One for each batch."""
+    """Shared folders of a store, one for each batch."""
     return _folders(store.root / SHARED)
 
 
 def description(directory: StageDirectory) -> StageJson | None:
-    """stage.json; None: a directory from which all was set aside. Raises StoreError if it cannot be relied on."""
+    """Read stage.json; None if everything was set aside. Raises StoreError if it is missing or damaged."""
     described = _read_description(directory)
     if described and (faults := description_faults(directory, described)):
         raise StoreError(
-            f"{directory.address}: {faults[0]}. Write it anew: python -m sweep store check --repair, or run its sweep."
+            f"{directory.address}: {faults[0]}. Run python -m sweep store check --repair, or its sweep, to rewrite it."
         )
     return described
 
@@ -80,15 +80,15 @@ def _read_description(directory: StageDirectory) -> StageJson | None:
     if directory.stage_file.exists():
         return directory.read_stage()
     if directory.is_done:
-        raise StoreError(f"{directory.stage_file}: missing. Write it anew: python -m sweep store check --repair.")
+        raise StoreError(f"{directory.stage_file}: missing. Run python -m sweep store check --repair to rewrite it.")
     return None
 
 
 def damage(directory: StageDirectory) -> list[str]:
-    """Everything that is wrong with one stage directory; reads every byte of its product."""
+    """All faults of one stage directory; reads every byte of its artifact."""
     if restorable(directory):
-        state = "not what was published" if directory.is_done else "missing"
-        return [f"{directory.record_file.name}: {state}; a second copy of it and the product are whole"]
+        state = "changed since it was published" if directory.is_done else "missing"
+        return [f"{directory.record_file.name}: {state}; its second copy and the artifact are intact"]
     return [*directory.faults(changed_files_by_hash), *_description_faults(directory), *copy_faults(directory)]
 
 
@@ -108,19 +108,19 @@ def size_of(path: Path) -> int:
 
 
 def _length(path: Path) -> int:
-    with suppress(FileNotFoundError):  # gone since it was listed
+    with suppress(FileNotFoundError):  # removed since it was listed
         if not path.is_symlink():
             return path.lstat().st_size
     return 0
 
 
-def _holding(directory: StageDirectory, described: StageJson | None, is_queued: bool) -> StageEntry:
-    """What is queued counts as at work: a lock that a process on another node holds may not be seen here."""
+def _entry(directory: StageDirectory, described: StageJson | None, is_queued: bool) -> StageEntry:
+    """Queued stages count as locked, because a lock held on another node may not be visible here."""
     locked = is_at_work(directory.path)
     places: list[Place] = []
     if described is not None:
         places += [place for places in described["inputs"].values() for place in places]
-        places += [] if directory.is_done else described["shards"]  # what is made is whole without them
+        places += [] if directory.is_done else described["shards"]  # a finished stage does not need them
     return StageEntry(
         address=directory.address,
         state=_state(directory, locked),
@@ -149,15 +149,18 @@ def _leftovers(directory: StageDirectory) -> list[Path]:
 
 
 def _attempts(directory: StageDirectory) -> list[Path]:
-    """Of a finished stage, all but the product that its record names and the receipt of that; of another one what no
-    record can be restored from: a product without receipt, a receipt without product."""
+    """Leftover attempts.
+
+    Of a finished stage: all but the current artifact and its receipt. Of an unfinished one: those from which no record
+    can be restored, an artifact without receipt or a receipt without artifact.
+    """
     tokens: dict[str, list[Path]] = {}
     for path in sorted(directory.path.iterdir()) if directory.path.is_dir() else ():
         if not path.is_symlink() and (match := ATTEMPT.fullmatch(path.name)):
             tokens.setdefault(match["token"], []).append(path)
     try:
         named = directory.out.name if directory.is_done else None
-    except StoreError:  # a damaged record: it may be any of them
+    except StoreError:  # with a damaged record, it may be any of them
         return []
     return [
         path
@@ -178,29 +181,31 @@ def _digest(superseded: Path) -> str | None:
         return None
 
 
-def _resting(store: Store, results: Path) -> tuple[list[RootedStages], list[str]]:
-    """All results that this store or this folder knows, and a line for each that cannot be read."""
+def _rooted_stages(store: Store, results: Path) -> tuple[list[RootedStages], list[str]]:
+    """All results with a root in the store or in the results folder, and an error line for each unreadable one."""
     known, faults = roots(store)
     here, unreadable = results_in(results)
-    rooted = {(str(root.result.path), root.result.manifest.digest) for root in known}
+    known_paths = {(str(root.result.path), root.result.manifest.digest) for root in known}
     found = [
         RootedStages(str(each.result.path), each.result.manifest.digests, each.id, each.is_there) for each in known
     ]
     found += [
         RootedStages(str(each.path), each.manifest.digests)
         for each in here
-        if (str(each.path.resolve()), each.manifest.digest) not in rooted
+        if (str(each.path.resolve()), each.manifest.digest) not in known_paths
     ]
     return found, [*faults, *unreadable]
 
 
 def _half_published(results: Path) -> list[Path]:
-    """What killed publications left in the folders of the names."""
-    return [path for folder in _folders(results) for path, made_by in asides_in(folder) if is_abandoned(path, made_by)]
+    """Temporary folders of killed publications."""
+    return [
+        path for folder in _folders(results) for path, made_by in temporary_paths(folder) if is_abandoned(path, made_by)
+    ]
 
 
 def _killed_comparisons(store: Store) -> list[Path]:
-    """What sweep/plan/code_changes.py made aside and could not remove; not while a process is at it."""
+    """Temporary stores that sweep/plan/code_changes.py could not remove, unless a process uses them."""
     return [
         path
         for path in _folders(store.root / ASIDE)

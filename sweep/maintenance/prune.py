@@ -1,7 +1,7 @@
-"""Remove from a store what sweep/maintenance/holdings.py says may go; without `yes` only say what that is.
+"""Remove everything from a store that sweep/maintenance/retention.py allows; without `yes` only list it.
 
-A record goes before its product, so a prune that is killed leaves no finished stage with half a product. Logs that a
-removed stage kept for its batch are copied to the stages that stay.
+Removes a record before its artifact, so that a killed prune leaves no finished stage with half an artifact. Copies the
+log of a removed stage to kept stages that share it.
 """
 
 from __future__ import annotations
@@ -14,62 +14,62 @@ from pathlib import Path
 
 from sweep.claims.claim import Rule
 from sweep.claims.lock import Hold
-from sweep.maintenance.holdings import Removal, RemovalReason, RootedStages, removals
 from sweep.maintenance.inventory import stage_directories, take_inventory
+from sweep.maintenance.retention import Removal, RemovalReason, RootedStages, removals
 from sweep.store.directory import StageDirectory, Store, StoreError
 from sweep.store.temporary import remove
 
 
 @dataclass(frozen=True)
 class Pruned:
-    gone: Sequence[Removal]  # or to go
-    waiting: Sequence[Removal]  # what only `unfinished` gives up
-    elsewhere: Sequence[RootedStages] = ()  # results that are not where they were published, and keep their stages
+    gone: Sequence[Removal]  # removed, or to be removed
+    waiting: Sequence[Removal]  # removed only with `unfinished`
+    elsewhere: Sequence[RootedStages] = ()  # results that were moved or deleted, and still keep their stages
 
 
 def prune(store: Store, results: Path, yes: bool, unfinished: bool) -> Pruned:
-    """Decide, and remove if told to. Raises StoreError if what something rests on cannot be read."""
-    with store.held(Hold.ALONE) if yes else nullcontext():
-        holdings = take_inventory(store, results)
-        if holdings.faults:
-            raise StoreError("\n".join(holdings.faults))
-        going = removals(holdings, unfinished)
+    """List removals, and with `yes` carry them out. Raises StoreError if a dependency cannot be read."""
+    with store.held(Hold.EXCLUSIVE) if yes else nullcontext():
+        inventory = take_inventory(store, results)
+        if inventory.faults:
+            raise StoreError("\n".join(inventory.faults))
+        removed = removals(inventory, unfinished)
         if yes:
-            _keep_logs(store, {each.place for each in going})
-            for each in going:
+            _keep_logs(store, {each.place for each in removed})
+            for each in removed:
                 _remove(store, results, each)
-    everything = () if unfinished else removals(holdings, unfinished=True)
+    everything = () if unfinished else removals(inventory, unfinished=True)
     waiting = [each for each in everything if each.kind is RemovalReason.UNFINISHED]
-    return Pruned(going, waiting, [each for each in holdings.results if not each.is_there])
+    return Pruned(removed, waiting, [each for each in inventory.results if not each.is_there])
 
 
-def _keep_logs(store: Store, going: Collection[str]) -> None:
-    """Stages of one worker share one log, as links to the first of them."""
+def _keep_logs(store: Store, removed: Collection[str]) -> None:
+    """Copy logs of removed stages to the stages that link to them."""
     for directory in stage_directories(store):
         log = directory.log_file
-        if directory.address in going or not log.is_symlink() or not log.exists():
+        if directory.address in removed or not log.is_symlink() or not log.exists():
             continue
-        if StageDirectory(log.resolve().parent).address in going:
-            aside = log.with_name(f".{log.name}")
-            shutil.copyfile(log, aside)
-            aside.replace(log)
+        if StageDirectory(log.resolve().parent).address in removed:
+            temporary = log.with_name(f".{log.name}")
+            shutil.copyfile(log, temporary)
+            temporary.replace(log)
 
 
-def _remove(store: Store, results: Path, going: Removal) -> None:
-    if going.kind is RemovalReason.HALF_PUBLISHED:
-        remove(results / going.place)
-    elif going.kind in (RemovalReason.SHARED, RemovalReason.ASIDE):
-        _delete(store.root / going.place)
+def _remove(store: Store, results: Path, removal: Removal) -> None:
+    if removal.kind is RemovalReason.HALF_PUBLISHED:
+        remove(results / removal.place)
+    elif removal.kind in (RemovalReason.SHARED, RemovalReason.ASIDE):
+        _delete(store.root / removal.place)
     else:
-        name, key, *inner = going.place.split("/")
+        name, key, *inner = removal.place.split("/")
         _remove_stage(StageDirectory(store.root / name / key), inner)
 
 
 def _remove_stage(directory: StageDirectory, inner: Collection[str]) -> None:
-    """The whole directory, or something in it. Raises StoreError if a worker came to it since it was looked at."""
+    """Remove a stage directory, or a path in it. Raises StoreError if a worker has claimed it since."""
     with directory.locked(Rule(wait=False)) as is_ours:
         if not is_ours:
-            raise StoreError(f"{directory.address}: a worker just came to it. Prune again when that has ended.")
+            raise StoreError(f"{directory.address}: claimed by a worker just now. Prune again when it has ended.")
         if inner:
             _delete(directory.path.joinpath(*inner))
             return
@@ -78,7 +78,7 @@ def _remove_stage(directory: StageDirectory, inner: Collection[str]) -> None:
 
 
 def _delete(path: Path) -> None:
-    """And the folder it was in, if it was the last there."""
+    """Remove a path, and its folder if that is empty then."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

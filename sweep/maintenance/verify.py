@@ -1,7 +1,7 @@
-"""Hold a store against its checksums; on request restore what has a second copy, and set aside what does not match.
+"""Verify the checksums of a store; on request restore files from second copies and set damaged artifacts aside.
 
-Nothing is removed: what is set aside lies in damaged-<n>/ of its stage, and the next sweep makes the stage again.
-Reads every byte of every finished product. What a batch shares is read and repaired by the pipeline, which wrote it.
+Removes nothing: a damaged artifact moves to damaged-<n>/ of its stage, and the next sweep makes the stage again. Reads
+every byte of every finished artifact. The pipeline checks and repairs the shared folders of batches, which it wrote.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from sweep.store.documents import RecordJson
 
 
 class Repair(Enum):
-    """What became of the damage, or what to do about it."""
+    """How damage was repaired, or what to do about it."""
 
-    TO_DO = "To repair it: python -m sweep store check --repair."
-    AT_WORK = "A worker is there: repair it when that has ended."
+    TO_DO = "Run python -m sweep store check --repair to repair it."
+    AT_WORK = "A worker is running: repair it when that has ended."
     RESTORED = "Restored."
-    LEFT = "The next sweep that plans this stage writes it again."
-    SET_ASIDE = "Set aside, the next sweep makes it again."
+    LEFT = "The next sweep that plans this stage rewrites it."
+    SET_ASIDE = "Set aside. The next sweep makes it again."
     REWRITTEN = "Rewritten without it."
 
     @property
@@ -42,11 +42,11 @@ class Repair(Enum):
 
 @dataclass(frozen=True)
 class Checked:
-    """A stage directory, or the shared folder of a batch."""
+    """Check of a stage directory, or of the shared folder of a batch."""
 
     place: str
-    faults: Sequence[str]  # none: it is what it was
-    mend: Repair | None = None  # of the faults
+    faults: Sequence[str]  # empty: intact
+    outcome: Repair | None = None  # of the repair; None without faults
 
 
 @dataclass(frozen=True)
@@ -54,27 +54,27 @@ class _Suspect:
     place: str
     is_at_work: bool
     faults: Callable[[], Sequence[str]]
-    treat: Callable[[], Repair]
+    repair: Callable[[], Repair]
 
 
-def verify_store(store: Store, pipeline: Pipeline, mend: bool) -> Iterator[Checked]:
-    """All there is, one after the other, mended on the way if told to."""
-    with store.held(Hold.ALONE) if mend else nullcontext():
+def verify_store(store: Store, pipeline: Pipeline, repair: bool) -> Iterator[Checked]:
+    """Check everything in the store one by one, and repair it on request."""
+    with store.held(Hold.EXCLUSIVE) if repair else nullcontext():
         for suspect in _suspects(store, pipeline):
             faults = suspect.faults()
-            yield Checked(suspect.place, faults, _mended(suspect, mend) if faults else None)
+            yield Checked(suspect.place, faults, _repaired(suspect, repair) if faults else None)
 
 
 @dataclass(frozen=True)
 class Unchecked:
-    """Products that earlier versions finished, which are taken as they are."""
+    """Artifacts of earlier versions, which cannot be verified."""
 
-    products: int  # of records that know no checksums of files
-    records: int  # that carry no checksum of their own, and do not say which bytes of their inputs were read
+    artifacts: int  # records without checksums of files
+    records: int  # records without a checksum of their own and without input digests
 
 
 def unchecked(store: Store) -> Unchecked:
-    """How much of a store is from before there were checksums."""
+    """Count the artifacts of earlier versions in a store."""
     records: list[RecordJson] = []
     for directory in stage_directories(store):
         with suppress(StoreError):  # not finished, or reported as damaged
@@ -83,15 +83,17 @@ def unchecked(store: Store) -> Unchecked:
 
 
 def lost(store: Store) -> list[str]:
-    """A line for each stage that a published result rests on and that is gone; not for what was set aside."""
+    """A line for each missing stage that a published result depends on, except those set aside."""
     known, faults = roots(store)
-    rests = [(address, root) for root in known for address, digest in root.result.manifest.digests.items() if digest]
+    dependencies = [
+        (address, root) for root in known for address, digest in root.result.manifest.digests.items() if digest
+    ]
     return [
         *faults,
         *(
-            f"{address}: not there, and {root.result.name} rests on it. Its command with redo= of what reads it makes"
-            f" it again; python -m sweep store release {root.id} gives the result up."
-            for address, root in rests
+            f"{address}: missing, but {root.result.name} depends on it. Run its command with redo= of the stage that"
+            f" reads it, or give the result up with python -m sweep store release {root.id}."
+            for address, root in dependencies
             if not _is_kept(StageDirectory(store.root / address))
         ),
     ]
@@ -101,31 +103,31 @@ def _is_kept(directory: StageDirectory) -> bool:
     return directory.is_done or any(directory.path.glob("damaged-*"))
 
 
-def _mended(suspect: _Suspect, mend: bool) -> Repair:
-    if not mend:
+def _repaired(suspect: _Suspect, repair: bool) -> Repair:
+    if not repair:
         return Repair.TO_DO
     if suspect.is_at_work:
         return Repair.AT_WORK
-    return suspect.treat()
+    return suspect.repair()
 
 
 def _suspects(store: Store, pipeline: Pipeline) -> Iterator[_Suspect]:
     busy: set[str | None] = set()
     for directory in stage_directories(store):
         is_at_work = claim.is_at_work(directory.path)
-        faults, treat = partial(damage, directory), partial(_treat_stage, directory)
-        yield _Suspect(directory.address, is_at_work, faults, treat)
-        with suppress(StoreError):  # told as damaged
+        faults, repair = partial(damage, directory), partial(_repair_stage, directory)
+        yield _Suspect(directory.address, is_at_work, faults, repair)
+        with suppress(StoreError):  # reported as damaged
             described = description(directory) if is_at_work else None
             if described is not None:
                 busy.add(described["batch"])
     for folder in shared_folders(store):
-        faults, treat = partial(_shared_faults, pipeline, folder), partial(_treat_shared, pipeline, folder)
-        yield _Suspect(f"shared/{folder.name}", folder.name in busy, faults, treat)
+        faults, repair = partial(_shared_faults, pipeline, folder), partial(_repair_shared, pipeline, folder)
+        yield _Suspect(f"shared/{folder.name}", folder.name in busy, faults, repair)
 
 
-def _treat_stage(directory: StageDirectory) -> Repair:
-    """Restore what a second copy knows; a product that is not what its record says is set aside, never removed."""
+def _repair_stage(directory: StageDirectory) -> Repair:
+    """Restore files from second copies; set a damaged artifact aside, never remove it."""
     if restore(directory):
         return Repair.RESTORED
     if directory.faults(changed_files_by_hash):
@@ -136,7 +138,7 @@ def _treat_stage(directory: StageDirectory) -> Repair:
     return Repair.LEFT
 
 
-def _treat_shared(pipeline: Pipeline, folder: Path) -> Repair:
+def _repair_shared(pipeline: Pipeline, folder: Path) -> Repair:
     pipeline.repair_shared(folder)
     return Repair.REWRITTEN
 

@@ -1,11 +1,12 @@
-"""Finished products whose code has changed since, and what is to be said of them.
+"""Find finished artifacts whose code has changed, and decide what happens to them.
 
-    EXPENSIVE   reused, in one line that names the files; redo= makes it again
-    UPSTREAM    made again aside, from its own inputs, and compared: equal bytes, and it stands, which is remembered by
-                the digest of the code; other bytes, and nothing runs until redo= or a version says what is meant
-                What took longer than 10 s, or is made of what is elsewhere, is not made again: said, and used.
+    EXPENSIVE   reused, with one line that names the files; redo= makes it again
+    UPSTREAM    remade in a temporary store from its own inputs, and compared. If the bytes are equal, it is reused, and
+                the result is stored by code digest. If they differ, nothing runs until the user adds redo= or raises
+                the version. A stage that took more than 10 s or uses remote data is not compared, but reported and
+                reused.
 
-FINAL stages have their code in their key. A product whose record tells no code was made before records did: used.
+The key of a FINAL stage includes its code. An artifact of an earlier version, whose record has no code, is reused.
 """
 
 from __future__ import annotations
@@ -32,42 +33,44 @@ from sweep.store.documents import SourceJson
 from sweep.store.status_files import failure_message
 from sweep.store.temporary import token
 
-LONGEST_S = 10.0  # to make, of what is made again to compare
-STARTUP_S = 120.0  # of the process that makes them: heavy libraries on a busy disk
+LONGEST_S = 10.0  # stages that took longer are not remade to compare
+STARTUP_S = 120.0  # of the process that makes them: it imports large libraries
 FILES_NAMED = 3
-ASIDE = "aside"  # the folder of the store; in it a store of its own for each comparison
+ASIDE = "aside"  # folder in the store, with a temporary store for each comparison
 
 
 @dataclass(frozen=True)
 class Change:
-    """A finished stage, and the files of its code that are not what made it."""
+    """A finished stage, and the source files that changed since it was made."""
 
     stage: Stage
     files: tuple[str, ...]
-    code: str  # digest of the code as it is now
-    unchecked: str = ""  # why its product was not made again to compare
+    code: str  # digest of the current code
+    unchecked: str = ""  # why its artifact was not remade to compare
 
 
 @dataclass(frozen=True)
 class CodeReport:
-    """Lines for people."""
+    """Lines to print about changed code."""
 
-    stops: tuple[str, ...] = ()  # why nothing may run
+    stops: tuple[str, ...] = ()  # reasons why nothing may run
     reused: tuple[str, ...] = ()
-    unknown: int = 0  # products that were made before records told their code
+    unknown: int = 0  # artifacts whose record has no code
 
 
 def code_report(found: Planned, store: Store) -> CodeReport:
-    """Hold the code of all finished products of a plan against what made them; makes the cheap ones again aside."""
-    shards = {shard.address for whole in found.stages for shard in whole.shards}  # they are in what they make up
-    finished = [stage for stage in found.stages if stage.address not in shards and _stands(stage, found, store)]
+    """Compare the code of a plan's finished artifacts with the code that made them; remakes cheap ones to compare."""
+    shards = {
+        shard.address for whole in found.stages for shard in whole.shards
+    }  # covered by the stage that merges them
+    finished = [stage for stage in found.stages if stage.address not in shards and _is_reused(stage, found, store)]
     sources = {stage.address: _source_of(store.directory(stage)) for stage in finished}
     changes = [change for stage in finished if (change := _change(stage, sources[stage.address]))]
     expensive = [each for each in changes if each.stage.code is CodePolicy.EXPENSIVE]
     upstream = [each for each in changes if each.stage.code is CodePolicy.UPSTREAM]
     differing, unchecked = _compare([each for each in upstream if each.stage.address not in found.stale], store)
     return CodeReport(
-        stops=tuple(_stop(change, products) for change, products in differing),
+        stops=tuple(_stop(change, artifacts) for change, artifacts in differing),
         reused=(
             *_lines(expensive),
             *_lines(unchecked),
@@ -77,21 +80,21 @@ def code_report(found: Planned, store: Store) -> CodeReport:
     )
 
 
-def _stands(stage: Stage, found: Planned, store: Store) -> bool:
-    """Finished, of a policy to be looked at, and not made again anyway."""
+def _is_reused(stage: Stage, found: Planned, store: Store) -> bool:
+    """Whether it is finished, not FINAL, and not about to be made again."""
     is_made = stage.address in found.again or stage.address in found.damaged
     return stage.code is not CodePolicy.FINAL and not is_made and store.is_done(stage)
 
 
 def _source_of(directory: Directory) -> SourceJson | None:
-    """The code that its record names."""
-    with suppress(StoreError):  # reported as damaged where it is needed
+    """Code in its record."""
+    with suppress(StoreError):  # the plan reports the damage
         return directory.read_record().get("source")
     return None
 
 
 def _change(stage: Stage, source: SourceJson | None) -> Change | None:
-    """Held against the roots that made it: a whole made in shards is not other code than one made alone."""
+    """Compare with the roots in its record, so that sharding does not count as a change of code."""
     if not source or not source["files"]:
         return None
     now = _source(tuple(source["roots"])) or _source(stage.roots) or {}
@@ -106,11 +109,11 @@ def _source(roots: tuple[str, ...]) -> Mapping[str, str] | None:
         return None
 
 
-# ------------------------------------------------------------------------------------------------ made again aside
+# ------------------------------------------------------------------------------------------------ remade to compare
 
 
 def _compare(changes: Sequence[Change], store: Store) -> tuple[list[tuple[Change, list[str]]], list[Change]]:
-    """Those that give other bytes now, with the files of the product; and those that were not made again."""
+    """Changes that alter the artifact, with the files that differ; and changes that were not compared."""
     differing: list[tuple[Change, list[str]]] = []
     unchecked: list[Change] = []
     to_make: list[Change] = []
@@ -122,35 +125,35 @@ def _compare(changes: Sequence[Change], store: Store) -> tuple[list[tuple[Change
             unchecked.append(replace(change, unchecked=obstacle))
         else:
             to_make.append(change)
-    made = _make_aside(to_make, store) if to_make else {}
+    made = _make_temporary(to_make, store) if to_make else {}
     for change in to_make:
-        directory, files = store.directory(change.stage), made.get(change.stage.address, "it could not be made aside")
+        directory, files = store.directory(change.stage), made.get(change.stage.address, "it could not be remade")
         if isinstance(files, str):
             unchecked.append(replace(change, unchecked=files))
             continue
-        products = changed_files(_hashes(directory.read_record().get("files", {})), _hashes(files))
-        with suppress(OSError):  # a store that cannot be written: compared again next time
-            write_json(directory.same_code_file, sealed({**_remembered(directory), change.code: products}))
-        differing += [(change, products)] if products else []
+        artifacts = changed_files(_hashes(directory.read_record().get("files", {})), _hashes(files))
+        with suppress(OSError):  # a read-only store: compared again next time
+            write_json(directory.same_code_file, sealed({**_remembered(directory), change.code: artifacts}))
+        differing += [(change, artifacts)] if artifacts else []
     return differing, unchecked
 
 
 def _remembered(directory: Directory) -> dict[str, list[str]]:
-    """Names of the product's files that other code makes otherwise, by the digest of that code."""
-    with suppress(StoreError, OSError):  # not written yet, or damaged: compared again
+    """Artifact files that differ between its code and other code, by the digest of that code."""
+    with suppress(StoreError, OSError):  # missing or damaged: compared again
         return read_sealed(directory.same_code_file)
     return {}
 
 
 def _obstacle(stage: Stage, store: Store) -> str | None:
-    """Why it is not made again only to compare."""
+    """Why it is not remade to compare; None if it is."""
     record = store.directory(stage).read_record()
     if stage.is_remote:
-        return "its source is not here"
+        return "its source is remote"
     if record["seconds"] > LONGEST_S:
         return f"it took {record['seconds']:.0f} s"
-    if not all(store.is_done(each) for each in stage.rests_on()):
-        return "its inputs are gone"
+    if not all(store.is_done(each) for each in stage.dependencies()):
+        return "its inputs are missing"
     return None if "files" in record else "its record has no checksums"
 
 
@@ -158,12 +161,12 @@ def _hashes(files: Mapping[str, FileState]) -> dict[str, str]:
     return {name: state["sha256"] for name, state in files.items()}
 
 
-def _make_aside(changes: Sequence[Change], store: Store) -> dict[str, Mapping[str, FileState] | str]:
-    """What the code of now makes of the same inputs, by address; or why it makes nothing."""
-    aside = store.root / ASIDE / token()
+def _make_temporary(changes: Sequence[Change], store: Store) -> dict[str, Mapping[str, FileState] | str]:
+    """File states of the artifacts that the current code makes from the same inputs, by address; or why it failed."""
+    temporary = store.root / ASIDE / token()
     try:
         directories = {
-            change.stage.address: _prepare_aside(aside / str(number), change.stage, store)
+            change.stage.address: _prepare_temporary(temporary / str(number), change.stage, store)
             for number, change in enumerate(changes)
         }
         command = [
@@ -183,50 +186,50 @@ def _make_aside(changes: Sequence[Change], store: Store) -> dict[str, Mapping[st
             timeout=limit_s,
         )
         return {address: _outcome(each) for address, each in directories.items()}
-    except OSError as error:  # a store that cannot be written
-        return dict.fromkeys((change.stage.address for change in changes), f"it cannot be made aside ({error})")
+    except OSError as error:  # a read-only store
+        return dict.fromkeys((change.stage.address for change in changes), f"it cannot be remade ({error})")
     except subprocess.TimeoutExpired:
-        return dict.fromkeys((change.stage.address for change in changes), "making it aside took too long")
+        return dict.fromkeys((change.stage.address for change in changes), "remaking it took too long")
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        if aside.parent.is_dir() and not any(aside.parent.iterdir()):
-            aside.parent.rmdir()
+        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary.parent.is_dir() and not any(temporary.parent.iterdir()):
+            temporary.parent.rmdir()
 
 
 def _outcome(directory: Directory) -> Mapping[str, FileState] | str:
     if directory.is_done:
         return file_states(directory.out)
     if directory.failed_file.exists():
-        return f"its code fails now ({failure_message(directory.failed_file)})"
-    return "it could not be made aside"
+        return f"its current code fails ({failure_message(directory.failed_file)})"
+    return "it could not be remade"
 
 
-def _prepare_aside(root: Path, stage: Stage, store: Store) -> Directory:
-    """A store of this one stage, in which links stand for its inputs."""
+def _prepare_temporary(root: Path, stage: Stage, store: Store) -> Directory:
+    """A store with this one stage and links to its inputs."""
     directory = Store(root).prepare(stage)
-    for each in stage.rests_on():
+    for each in stage.dependencies():
         link = root / each.address
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.exists():
             link.symlink_to(os.path.relpath(store.directory(each).path, link.parent))
-    described = {**describe(stage), "resources": {}}  # one process, here
+    described = {**describe(stage), "resources": {}}  # one local process
     write_json(directory.stage_file, described, durable=False)
     return directory
 
 
-# ------------------------------------------------------------------------------------------------------- the lines
+# ------------------------------------------------------------------------------------------------------- lines
 
 
-def _stop(change: Change, products: Sequence[str]) -> str:
+def _stop(change: Change, artifacts: Sequence[str]) -> str:
     stage = change.stage
     return (
-        f"{stage.address}: its code changed ({_some(change.files)}) and makes other bytes of {_some(products)} now."
-        f" redo={stage.name} takes the new ones; a higher version= of this stage in the code keeps both."
+        f"{stage.address}: its code changed ({_some(change.files)}) and now makes a different {_some(artifacts)}."
+        f" Add redo={stage.name} to replace the artifact, or raise the version of the stage in the code to keep both."
     )
 
 
 def _lines(changes: Sequence[Change]) -> list[str]:
-    """One for each name, set of files and reason."""
+    """One line for each name, set of files and reason."""
     groups: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
     for change in changes:
         groups.setdefault((change.stage.name, change.files, change.unchecked), []).append(change.stage.address)

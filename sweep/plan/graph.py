@@ -1,8 +1,8 @@
-"""The plan: many points' graphs become one, done stages are reused, the rest is put in an order. Pure.
+"""Merge the graphs of all points into one plan: reuse finished stages and order the rest. Pure.
 
-needed   = targets that are not done, and what they need, down to the first finished stage on every path
-reused   = finished stages that a target rests on
-units    = what one worker process receives: a stage alone, or all needed stages of one batch and worker
+needed   unfinished targets and their unfinished dependencies, down to the first finished stage on each path
+reused   finished stages that a target depends on
+units    work of one process: a single stage, or all needed stages of one batch and worker
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class PlanError(SweepError, ValueError):
 
 @dataclass(frozen=True)
 class Unit:
-    """Stages that one process makes."""
+    """Stages made by one process."""
 
     stages: tuple[Stage, ...]
 
@@ -32,19 +32,19 @@ class Unit:
 
     @property
     def waits_for(self) -> frozenset[str]:
-        """Addresses of the stages that must be finished first."""
-        return frozenset(each.address for stage in self.stages for each in stage.rests_on())
+        """Addresses of stages that must finish first."""
+        return frozenset(each.address for stage in self.stages for each in stage.dependencies())
 
 
 @dataclass(frozen=True)
 class Plan:
-    needed: tuple[Stage, ...]  # in an order in which each comes after its inputs
+    needed: tuple[Stage, ...]  # each one after its inputs
     reused: tuple[Stage, ...]
     units: tuple[Unit, ...]
 
 
 def plan(targets: Iterable[Stage], is_done: Callable[[Stage], bool]) -> Plan:
-    """Deduplicate by key, prune what is finished, order the rest, group batches."""
+    """Deduplicate stages by key, skip finished ones, order the rest, and group batches."""
     needed: dict[str, Stage] = {}
     reused: dict[str, Stage] = {}
     for target in targets:
@@ -59,7 +59,7 @@ def _visit(stage: Stage, is_done: Callable[[Stage], bool], needed: dict[str, Sta
     if is_done(stage):
         reused[stage.address] = stage
         return
-    for each in stage.rests_on():
+    for each in stage.dependencies():
         _visit(each, is_done, needed, reused)
     needed[stage.address] = stage
 
@@ -70,12 +70,12 @@ def _units(stages: Iterable[Stage]) -> tuple[Unit, ...]:
         together = f"{stage.run} {stage.batch} {stage.worker}" if stage.batch else stage.address
         groups.setdefault(together, []).append(stage)
     units = tuple(Unit(tuple(group)) for group in groups.values())
-    _refuse_circles(units)
+    _refuse_cycles(units)
     return units
 
 
-def _refuse_circles(units: Sequence[Unit]) -> None:
-    """A batch whose stages rest on one another could never start."""
+def _refuse_cycles(units: Sequence[Unit]) -> None:
+    """Raises PlanError if units wait for each other."""
     made_in = {stage.address: index for index, unit in enumerate(units) for stage in unit.stages}
     waits = {
         index: {made_in[address] for address in unit.waits_for if address in made_in}
@@ -86,20 +86,20 @@ def _refuse_circles(units: Sequence[Unit]) -> None:
     if waits:
         batch = units[next(iter(waits))].stages[0].batch
         raise PlanError(
-            f"batch {batch!r}: its stages wait for one another. Give stages of different depth different batches."
+            f"batch {batch!r}: its stages wait for each other. Use different batches for stages at different depths."
         )
 
 
 @dataclass(frozen=True)
 class ConfigChange:
-    """Where a stage departs from the nearest one already made."""
+    """Differences between a stage and the most similar finished one."""
 
     nearest_key: str
-    fields: Mapping[str, tuple[object, object]]  # path: (there, here)
+    fields: Mapping[str, tuple[object, object]]  # by path: (finished stage, this stage)
 
 
 def explain(identity: Identity, made: Mapping[str, Identity]) -> ConfigChange | None:
-    """The made stage (key: identity) of the same name with the fewest differing fields; None if there is none."""
+    """Compare with the finished stage (identity by key) that differs in the fewest fields; None if there is none."""
     here = flatten(identity)
     best: ConfigChange | None = None
     for key, other in made.items():
@@ -111,7 +111,7 @@ def explain(identity: Identity, made: Mapping[str, Identity]) -> ConfigChange | 
 
 
 def flatten(value: object, prefix: str = "") -> dict[str, object]:
-    """Nested JSON as one level of dotted names."""
+    """Flatten nested JSON to dotted names."""
     if is_table(value) and value:
         return {
             name: leaf for field, inner in value.items() for name, leaf in flatten(inner, f"{prefix}{field}.").items()

@@ -1,11 +1,11 @@
-"""What of a graph is made again although it is finished, and the plan that follows.
+"""Plan a graph against a store: which finished stages are made again, and why.
 
-    damaged   its product is no longer what was published: set aside and made again
-    dear      the same, but too expensive to be made again without being asked: the command stops
-    restored  its record is lost or damaged, and a second copy vouches for a whole product: nothing is made again
-    again     asked for by redo=; of a FINAL stage also: what it rests on is made again, or was since it read it
+    damaged     its artifact changed since it was published: set aside and made again
+    over_limit  damaged, but too expensive to make again automatically: the command stops
+    restored    its record is lost or damaged, but the second copy and the artifact are intact: nothing is made again
+    again       requested by redo=; a FINAL stage also if an input is made again, or changed since the stage read it
 
-Nothing else is made again: an EXPENSIVE or UPSTREAM stage that read other bytes than its input has now is reported.
+An EXPENSIVE or UPSTREAM stage whose input has changed is reported, but not made again.
 """
 
 from __future__ import annotations
@@ -31,54 +31,60 @@ REDO = "redo"
 
 @dataclass(frozen=True)
 class Damage:
-    """A finished product that is no longer what was published."""
+    """A finished artifact that changed since it was published."""
 
-    fault: str  # "out/table.csv: other bytes than were published"
-    usd: float | None  # to make it again: its record's price, or else the estimate; None: nobody knows
+    fault: str  # "out/table.csv: changed since it was published"
+    usd: float | None  # price of making it again, from its record or the estimate; None: unknown
 
 
 @dataclass(frozen=True)
 class Planned:
     work: Plan
-    stages: tuple[Stage, ...]  # all of the graph, inputs first
-    damaged: Mapping[str, Damage]  # by address, as below
+    stages: tuple[Stage, ...]  # all stages of the graph, inputs first
+    damaged: Mapping[str, Damage]  # by address, as are the next fields
     again: Mapping[str, str]  # why a finished stage is made again
-    stale: Mapping[str, str]  # what a finished stage read that is something else now; it is reused
-    dear: Mapping[str, Damage] = field(default_factory=dict[str, Damage])  # damaged, and not made again unasked
-    generations: Mapping[str, int] = field(default_factory=dict[str, int])  # of what is made again: others may be first
+    stale: Mapping[str, str]  # input that changed since a reused stage read it
+    over_limit: Mapping[str, Damage] = field(
+        default_factory=dict[str, Damage]
+    )  # damaged and not made again automatically
+    generations: Mapping[str, int] = field(
+        default_factory=dict[str, int]
+    )  # of stages made again, because another process may be first
     restored: tuple[str, ...] = ()
-    hashed: Mapping[str, Inodes] = field(default_factory=dict[str, Inodes])  # files that were found whole
+    hashed: Mapping[str, Inodes] = field(
+        default_factory=dict[str, Inodes]
+    )  # states of files that were hashed and intact
 
 
 def planned(graph: Graph, store: Store, redo: Sequence[str] = ()) -> Planned:
-    """Raises InputError for names in `redo` that no stage of the graph has."""
-    stages = plan([graph.product], lambda stage: False).needed
+    """Plan a graph. Raises InputError for a name in `redo` that no stage of the graph has."""
+    stages = plan([graph.artifact], lambda stage: False).needed
     _refuse_unknown(redo, stages)
-    look = _Look(store, _whole_and_shards(redo, stages))
+    inspection = _Inspection(store, _redo_addresses(redo, stages))
     for stage in stages:
-        look.judge(stage)
-    anew = [stage for stage in stages if stage.address in look.again]
-    work = plan([*anew, graph.product], look.is_sound)
-    damaged = {address: Damage(fault, _usd(graph, store, address)) for address, fault in look.damaged.items()}
+        inspection.judge(stage)
+    anew = [stage for stage in stages if stage.address in inspection.again]
+    work = plan([*anew, graph.artifact], inspection.is_sound)
+    damaged = {address: Damage(fault, _usd(graph, store, address)) for address, fault in inspection.damaged.items()}
     return Planned(
         work,
         stages,
         damaged,
-        again=look.again,
-        stale=look.stale,
-        dear={} if graph.limit_usd is None else _dear(damaged, stages, look.redo, graph.limit_usd),
-        generations={address: StageDirectory(store.root / address).generation for address in look.again},
-        restored=tuple(look.restored),
-        hashed=look.hashed,
+        again=inspection.again,
+        stale=inspection.stale,
+        over_limit={} if graph.limit_usd is None else _over_limit(damaged, stages, inspection.redo, graph.limit_usd),
+        generations={address: StageDirectory(store.root / address).generation for address in inspection.again},
+        restored=tuple(inspection.restored),
+        hashed=inspection.hashed,
     )
 
 
 def recover(store: Store, found: Planned) -> None:
-    """Write what was lost and can be known, and note what was hashed; sets nothing aside."""
+    """Restore lost files and save the states of hashed files; sets nothing aside."""
     for stage in found.stages:
         directory = store.directory(stage)
         if stage.address in found.restored:
-            with directory.locked(Rule(wait=False)) as is_ours:  # otherwise its worker is about to publish it
+            with directory.locked(Rule(wait=False)) as is_ours:  # otherwise a worker is about to publish it
                 if is_ours:
                     restore(directory)
         with suppress(StoreError, OSError):
@@ -87,12 +93,12 @@ def recover(store: Store, found: Planned) -> None:
         if directory.is_done and not directory.stage_file.is_file():
             write_json(directory.stage_file, describe(stage), durable=False)
     for address, inodes in found.hashed.items():
-        with suppress(OSError):  # a store that cannot be written: hashed again by the next plan
+        with suppress(OSError):  # a read-only store: the next plan hashes the files again
             write_json(StageDirectory(store.root / address).hashed_file, inodes, durable=False)
 
 
 def clear(store: Store, found: Planned, take_over: bool = False) -> None:
-    """Recover, and set aside what is to be made again; what it shared with its batch is not continued."""
+    """Restore lost files, set aside everything that is made again, and renew shared folders of redone batches."""
     rule = Rule(take_over=take_over)
     recover(store, found)
     for address in found.damaged:
@@ -105,8 +111,8 @@ def clear(store: Store, found: Planned, take_over: bool = False) -> None:
 
 
 @dataclass
-class _Look:
-    """The store as the stages of one graph see it; each record is read once."""
+class _Inspection:
+    """State of the store for one graph; reads each record once."""
 
     store: Store
     redo: frozenset[str]  # addresses
@@ -120,21 +126,21 @@ class _Look:
     )
 
     def judge(self, stage: Stage) -> None:
-        """Whether a finished stage is made again; its inputs were judged before."""
+        """Decide whether a finished stage is made again; its inputs must be judged before."""
         record = self._record(stage)
         if stage.address in self.redo and self.store.is_done(stage):
             self.again[stage.address] = REDO
             return
         if record is None:
             return
-        made_again = next((each.address for each in stage.rests_on() if each.address in self.again), None)
-        reason = f"{made_again} is made again" if made_again else self._other_bytes(stage, record)
+        made_again = next((each.address for each in stage.dependencies() if each.address in self.again), None)
+        reason = f"{made_again} is made again" if made_again else self._changed_input(stage, record)
         if reason is not None:
             (self.again if stage.code is CodePolicy.FINAL else self.stale)[stage.address] = reason
 
     def is_sound(self, stage: Stage) -> bool:
-        """Finished, whole, and not to be made again."""
-        if stage.address in self.restored:  # its product was hashed
+        """Whether it is finished, intact, and not to be made again."""
+        if stage.address in self.restored:  # its artifact was hashed
             return stage.address not in self.again
         directory = self.store.directory(stage)
         if not directory.is_done:
@@ -148,7 +154,7 @@ class _Look:
         return not faults and stage.address not in self.again
 
     def _note_earlier_damage(self, stage: Stage, directory: StageDirectory) -> None:
-        """Of a product that has lost its record, or was set aside before and not made again since."""
+        """Record the damage of a stage that lost its record, or was set aside and not made again."""
         if is_at_work(directory.path):
             return
         if published_before(directory) is not None:
@@ -156,13 +162,13 @@ class _Look:
         elif earlier := sorted(directory.path.glob("damaged-*")):
             self.damaged[stage.address] = f"set aside before, in {earlier[-1].name}/"
 
-    def _other_bytes(self, stage: Stage, record: RecordJson) -> str | None:
-        """An input that is not what this product was made from."""
+    def _changed_input(self, stage: Stage, record: RecordJson) -> str | None:
+        """The first input that changed since this stage read it."""
         read = record.get("inputs", {})
-        for each in stage.rests_on():
+        for each in stage.dependencies():
             before, now = read.get(each.address), self._digest(each) if each.address in read else None
             if before is not None and now is not None and before != now:
-                return f"{shortened(cite(each.address, before))} was read, which is @{now[:4]} now"
+                return f"{shortened(cite(each.address, before))} was read, but it is @{now[:4]} now"
         return None
 
     def _digest(self, stage: Stage) -> str | None:
@@ -191,7 +197,7 @@ def _faults(directory: StageDirectory) -> list[str]:
 
 
 def _usd(graph: Graph, store: Store, address: str) -> float | None:
-    """What a damaged product took, or what it is expected to take."""
+    """Price of a damaged artifact, from its record or the estimate; None: unknown."""
     directory = StageDirectory(store.root / address)
     for place in (directory, *map(StageDirectory, sorted(directory.path.glob("damaged-*"), reverse=True))):
         for record in records(place):
@@ -199,10 +205,10 @@ def _usd(graph: Graph, store: Store, address: str) -> float | None:
     return graph.estimates[address].usd if address in graph.estimates else None
 
 
-def _dear(
+def _over_limit(
     damaged: Mapping[str, Damage], stages: Sequence[Stage], redo: frozenset[str], limit_usd: float
 ) -> dict[str, Damage]:
-    """Expensive products that nobody asked for again, the whole of them dearer than the limit."""
+    """Damaged expensive artifacts not covered by redo=, if their total price is above the limit."""
     expensive = {stage.address for stage in stages if stage.code is CodePolicy.EXPENSIVE} - redo
     found = {address: damage for address, damage in damaged.items() if address in expensive}
     prices = [damage.usd for damage in found.values()]
@@ -210,8 +216,8 @@ def _dear(
     return {} if is_within else found
 
 
-def _whole_and_shards(redo: Sequence[str], stages: Sequence[Stage]) -> frozenset[str]:
-    """Addresses of the stages of these names; what is made in shards is made anew with all of them."""
+def _redo_addresses(redo: Sequence[str], stages: Sequence[Stage]) -> frozenset[str]:
+    """Addresses of the stages with these names; a sharded stage is redone with all its shards."""
     chosen = {stage.address for stage in stages if stage.name in redo}
     for stage in stages:
         parts = {stage.address, *(shard.address for shard in stage.shards)}

@@ -1,8 +1,8 @@
-"""The result of a command: its product copied to results/NAME/KEY, whole, and what it was made from.
+"""Publish the result of a command: copy its artifact to results/NAME/KEY with a manifest of all stages behind it.
 
-Nothing that is there is replaced. The copy is made aside, hashed against the record of the product, and becomes the
-result by one rename. Equal bytes leave all as it is; other bytes under the same key are published beside it, as KEY-2.
-What counts are the files that the manifest lists: those that a user put there are nobody's business.
+Publishing never replaces a result. It copies to a temporary folder, verifies the copy against the record, and renames
+the folder. If the same bytes are already published, nothing changes; different bytes under the same key become KEY-2.
+Only files in the manifest count; users may add files of their own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sweep.core.pipeline import Graph
 from sweep.core.stage import Stage
 from sweep.errors import InputError
 from sweep.plan.graph import plan
-from sweep.results.result import LATEST, MANIFEST, Result, aside_in, asides_in, latest_of, read_result
+from sweep.results.result import LATEST, MANIFEST, Result, latest_of, read_result, temporary_path, temporary_paths
 from sweep.results.roots import write_root
 from sweep.store.attempt import forget_hashes
 from sweep.store.checksums import FileState, changed_files_by_hash, file_states
@@ -33,137 +33,137 @@ IN_THE_WAY = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
 
 @dataclass(frozen=True)
 class Published:
-    path: Path  # of the result
+    path: Path  # result directory
     manifest: ManifestJson
-    warnings: tuple[str, ...] = ()  # a line each
+    warnings: tuple[str, ...] = ()  # one line each
 
 
 def publish(graph: Graph, store: Store, results: Path) -> Published:
-    """Make the product a result, if it is none yet, and point `latest` to it.
+    """Publish the artifact unless it is published already, and point `latest` to it.
 
-    Raises InputError if something else is in the way, StoreError if the product is not what its record says.
+    Raises InputError if another file is in the way, StoreError if the artifact is damaged.
     """
     require_place(graph, store, results)
     made_from = manifest(graph, store)
     folder = results / graph.name
     folder.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder)
-    taken = (folder / graph.product.key).exists()
-    path, is_new = _publish(graph.product, store, folder, made_from)
+    taken = (folder / graph.artifact.key).exists()
+    path, is_new = _publish(graph.artifact, store, folder, made_from)
     warnings = _lost(graph, made_from["lost"])
     if is_new and taken:
-        warnings.append(
-            f"{folder / graph.product.key}: holds other bytes, and stays. Published beside it: {path.name}."
-        )
+        warnings.append(f"{folder / graph.artifact.key}: has different content and was kept. Published as {path.name}.")
     return Published(path, made_from, (*warnings, *_point_latest(path)))
 
 
 def require_place(graph: Graph, store: Store, results: Path) -> None:
-    """Raises InputError where the result could not be published: a cheap look before days of work."""
+    """Raises InputError if the result could not be published. A cheap check before a long run."""
     if results.resolve() == store.root.resolve():
-        raise InputError(f"results {results}: this is the store, where results would look like stages. Choose another.")
+        raise InputError(
+            f"results {results}: this is the store, where results would look like stages. Choose another folder."
+        )
     for folder in (results, results / graph.name):
         if os.path.lexists(folder) and not folder.is_dir():
             raise InputError(
-                f"results {folder}: there, and no folder. Move it away, or choose another results= or name=."
+                f"results {folder}: exists, and is not a folder. Move it away, or choose another results= or name=."
             )
 
 
-def _publish(product: Stage, store: Store, folder: Path, made_from: ManifestJson) -> tuple[Path, bool]:
-    """Where the result is, and whether it was not there before; another process may be publishing the same."""
-    aside = aside_in(folder, product.key, token())
+def _publish(artifact: Stage, store: Store, folder: Path, made_from: ManifestJson) -> tuple[Path, bool]:
+    """Path of the result, and whether it is new. Another process may publish the same at the same time."""
+    temporary = temporary_path(folder, artifact.key, token())
     try:
         while True:
-            there = _there(folder, product.key)
+            there = _there(folder, artifact.key)
             same = next((each for each in _readable(there) if each.holds(made_from["files"])), None)
             if same is not None:
                 write_root(store, same.path, same.manifest.content)
                 return same.path, False
-            place = _first_free(folder, product.key, there)
-            if not aside.exists():
-                _copy(store.directory(product), made_from, aside)
-            write_root(store, place, made_from)  # first: a root without its result keeps too much, not too little
+            place = _first_free(folder, artifact.key, there)
+            if not temporary.exists():
+                _copy(store.directory(artifact), made_from, temporary)
+            write_root(store, place, made_from)  # first: a root without a result keeps too much, not too little
             try:
-                aside.rename(place)
+                temporary.rename(place)
             except OSError as error:
                 if error.errno not in IN_THE_WAY:
                     raise
-                continue  # another process was faster: look at what it published
+                continue  # another process was faster: check what it published
             return place, True
     finally:
-        remove(aside)
+        remove(temporary)
 
 
 def _there(folder: Path, key: str) -> set[Path]:
-    """All that has the name of a result of this key: KEY, KEY-2, KEY-3."""
+    """Existing paths with the name of a result of this key: KEY, KEY-2, KEY-3."""
     return {path for path in folder.glob(f"{key}*") if path.name.partition("-")[0] == key}
 
 
 def _first_free(folder: Path, key: str, there: Collection[Path]) -> Path:
-    """Of the names in their order, the first that was not looked at; if it is there by now, it has to be."""
+    """The first name in the order KEY, KEY-2, ... that is not in `there`; the rename fails if it exists by now."""
     names = itertools.chain([key], (f"{key}-{number}" for number in itertools.count(2)))
     return next(path for name in names if (path := folder / name) not in there)
 
 
 def _readable(paths: Collection[Path]) -> Iterator[Result]:
     for path in sorted(paths):
-        with suppress(StoreError):  # its manifest is damaged: nothing is known to be equal to it
+        with suppress(StoreError):  # with a damaged manifest it cannot be compared
             if result := read_result(path):
                 yield result
 
 
-def _copy(product: StageDirectory, made_from: ManifestJson, aside: Path) -> None:
-    """The product and its manifest, flushed to disk. Raises StoreError, and leaves nothing, if a byte is not right."""
-    if faults := product.faults():
-        raise _damaged(product, faults)
-    aside.mkdir()
+def _copy(artifact: StageDirectory, made_from: ManifestJson, temporary: Path) -> None:
+    """Copy the artifact and write its manifest, flushed to disk. Raises StoreError if a byte differs."""
+    if faults := artifact.faults():
+        raise _damaged(artifact, faults)
+    temporary.mkdir()
     for name in made_from["files"]:
-        target = aside / name
+        target = temporary / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        copy_file(product.out / name, target)
-    states = product.read_record().get("files")
-    if states is not None and (faults := changed_files_by_hash(aside, _files_of_result(states))):
-        raise _damaged(product, faults)
-    write_json(aside / MANIFEST, made_from)
+        copy_file(artifact.out / name, target)
+    states = artifact.read_record().get("files")
+    if states is not None and (faults := changed_files_by_hash(temporary, _files_of_result(states))):
+        raise _damaged(artifact, faults)
+    write_json(temporary / MANIFEST, made_from)
 
 
-def _damaged(product: StageDirectory, faults: Sequence[str]) -> StoreError:
-    """The next plan hashes every byte, and finds it too."""
-    forget_hashes(product)
+def _damaged(artifact: StageDirectory, faults: Sequence[str]) -> StoreError:
+    """Error for a damaged artifact; also makes the next plan hash every byte and find the damage."""
+    forget_hashes(artifact)
     return StoreError(
-        f"{product.address}: damaged, {faults[0]}. Nothing is published. Run the command again: it is set aside and"
-        " made anew."
+        f"{artifact.address}: damaged, {faults[0]}. Nothing is published. Run the command again to set it aside and"
+        " make it again."
     )
 
 
 def remove_abandoned(folder: Path) -> None:
-    """What killed publications left in this very folder."""
-    for path, made_by in asides_in(folder):
+    """Remove temporary folders of killed publications from this folder."""
+    for path, made_by in temporary_paths(folder):
         if is_abandoned(path, made_by):
             remove(path)
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """The bytes alone, on the disk when it returns."""
+    """Copy the content without metadata, and flush it to disk."""
     shutil.copyfile(source, target)
     with target.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def _point_latest(result: Path) -> list[str]:
-    """Make `latest` lead to this result; a line if it cannot."""
+    """Point `latest` to this result; returns a warning line if that fails."""
     link = result.parent / LATEST
     if latest_of(result):
         return []
     is_ours = link.is_symlink() and link.readlink().name == str(link.readlink())  # in the same folder
     if os.path.lexists(link) and not is_ours:
-        return [f"{link}: not a link of ours, left as it is. The result is {result}."]
-    aside = aside_in(link.parent, LATEST, token())
+        return [f"{link}: not a link to a result here, so it was kept. The result is {result}."]
+    temporary = temporary_path(link.parent, LATEST, token())
     try:
-        aside.symlink_to(result.name, target_is_directory=True)
-        aside.replace(link)
-    except OSError as error:  # links are not supported everywhere
-        remove(aside)
+        temporary.symlink_to(result.name, target_is_directory=True)
+        temporary.replace(link)
+    except OSError as error:  # file systems without links
+        remove(temporary)
         return [f"{link}: not set ({error.strerror or error}). The result is {result}."]
     return []
 
@@ -172,21 +172,21 @@ def _point_latest(result: Path) -> list[str]:
 
 
 def finished_stages(graph: Graph, store: Store) -> list[Stage]:
-    """All that the product rests on and that is there, inputs first."""
-    return [stage for stage in plan([graph.product], lambda stage: False).needed if store.is_done(stage)]
+    """Finished stages that the artifact depends on, inputs first."""
+    return [stage for stage in plan([graph.artifact], lambda stage: False).needed if store.is_done(stage)]
 
 
 def manifest(graph: Graph, store: Store) -> ManifestJson:
-    """Every stage behind the product: key, digest, what it took, and the code that made it; shards in their whole."""
-    stages = plan([graph.product], lambda stage: False).needed
+    """Content of manifest.json: digest, cost and commit of every stage behind the artifact; shards are omitted."""
+    stages = plan([graph.artifact], lambda stage: False).needed
     shards = {shard.address for each in stages if store.is_done(each) for shard in each.shards}
     records, lost = _records([each for each in stages if each.address not in shards], store)
-    product = store.directory(graph.product)
-    record = product.read_record()
-    files = record.get("files") or file_states(product.out)
+    artifact = store.directory(graph.artifact)
+    record = artifact.read_record()
+    files = record.get("files") or file_states(artifact.out)
     return {
         "experiment": graph.name,
-        "product": graph.product.address,
+        "product": graph.artifact.address,
         "points": graph.points,
         "files": {name: state["sha256"] for name, state in _files_of_result(files).items()},
         "stages": {
@@ -210,12 +210,12 @@ def manifest(graph: Graph, store: Store) -> ManifestJson:
 
 
 def _files_of_result(files: Mapping[str, FileState]) -> dict[str, FileState]:
-    """Of the product's files those that are in the result: a manifest.json of its own gives way to ours."""
+    """Artifact files that belong to the result; its own manifest.json is replaced by ours."""
     return {name: state for name, state in files.items() if name != MANIFEST}
 
 
 def _records(stages: list[Stage], store: Store) -> tuple[dict[str, RecordJson], dict[str, str]]:
-    """By address; and why of those that have none."""
+    """Records by address; and for stages without one the reason."""
     records: dict[str, RecordJson] = {}
     lost: dict[str, str] = {}
     for stage in stages:
@@ -232,20 +232,22 @@ def _records(stages: list[Stage], store: Store) -> tuple[dict[str, RecordJson], 
 
 
 def _superseded(directory: StageDirectory) -> RecordJson | None:
-    """Of a product that another sweep is just making again: what the result was made from is set aside there."""
-    for aside in sorted(directory.path.glob("superseded-*"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    """Record of the newest superseded artifact, for a stage that another sweep is making again."""
+    for superseded in sorted(
+        directory.path.glob("superseded-*"), key=lambda path: path.stat().st_mtime_ns, reverse=True
+    ):
         with suppress(StoreError, OSError):
-            return StageDirectory(aside).read_record()
+            return StageDirectory(superseded).read_record()
     return None
 
 
 def _lost(graph: Graph, lost: Mapping[str, str]) -> list[str]:
-    """What the manifest cannot say, and how it is made again: with the first stage that reads it."""
+    """Warning lines for stages without a record."""
     readers: dict[str, str] = {}
-    for stage in plan([graph.product], lambda stage: False).needed:
-        for each in stage.rests_on():
+    for stage in plan([graph.artifact], lambda stage: False).needed:
+        for each in stage.dependencies():
             readers.setdefault(each.address, stage.name)
     return [
-        f"{address}: {why}; its digest and cost are not known any more. redo={readers[address]} makes it again."
+        f"{address}: {why}; its digest and cost are lost. Add redo={readers[address]} to make it again."
         for address, why in lost.items()
     ]

@@ -1,9 +1,9 @@
-"""What results rest on, as the store itself remembers it, wherever the results lie.
+"""Roots: the store's records of published results, wherever those are.
 
     store/roots/<id>.json   {path, user, host, published_at, manifest}
 
-Written whenever a result is published; `sweep store prune` keeps all that a manifest here names, until
-`sweep store release` drops the root. Another result at the same path is another root.
+Publishing writes a root. `sweep store prune` keeps every stage that a root names, until `sweep store release` removes
+the root. A different result at the same path gets a separate root.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.claims.holder import user_name
+from sweep.accounts import account_name
 from sweep.core.identity import key_of
 from sweep.errors import InputError
 from sweep.json_files import StoreError, read_sealed, sealed, write_json
-from sweep.results.result import Manifest, Result, is_whole, read_result
+from sweep.results.result import Manifest, Result, is_valid, read_result
 from sweep.store.directory import Store
 from sweep.store.documents import ManifestJson
 from sweep.store.status_files import now
@@ -38,50 +38,50 @@ class Root:
 
     @property
     def is_there(self) -> bool:
-        """Its directory is where it was published, and holds this result still."""
+        """Whether its directory still contains this result."""
         try:
             there = read_result(self.result.path)
-        except (StoreError, OSError):  # damaged, or not to be read from here: something is there
+        except (StoreError, OSError):  # damaged or unreadable, but it exists
             return True
         return there is not None and there.manifest.digest == self.result.manifest.digest
 
 
 def write_root(store: Store, path: Path, manifest: ManifestJson) -> None:
-    """Keep what this result rests on; nothing if the store knows it."""
+    """Write the root of a result, unless the store has it."""
     path = path.resolve()
     described = Manifest(manifest)
-    file = _file(store, key_of([str(path), described.product, described.digest]))
-    with suppress(StoreError, FileNotFoundError):  # a damaged one is written again
+    file = _file(store, key_of([str(path), described.artifact, described.digest]))
+    with suppress(StoreError, FileNotFoundError):  # a damaged root is rewritten
         if read_root(file).result.manifest.content == manifest:
             return
     file.parent.mkdir(exist_ok=True)
-    facts = {"path": str(path), "user": user_name(), "host": platform.node(), "published_at": now()}
+    facts = {"path": str(path), "user": account_name(), "host": platform.node(), "published_at": now()}
     write_json(file, sealed({**facts, "manifest": manifest}))
 
 
 def read_root(file: Path) -> Root:
-    """Raises StoreError if it cannot be understood."""
+    """Read a root. Raises StoreError if it is damaged."""
     try:
         content = read_sealed(file)
         manifest = content["manifest"]
-        if not is_whole(manifest):
+        if not is_valid(manifest):
             raise ValueError("no manifest")
         result = Result(Path(content["path"]), Manifest(manifest))
         return Root(file.stem, result, str(content["user"]), str(content["host"]), str(content["published_at"]))
     except (StoreError, OSError, KeyError, TypeError, AttributeError, ValueError):
         raise StoreError(
-            f"{file}: damaged. Publish its result again, by the same command; or remove this file, if what the result"
-            " rests on is not wanted any more."
+            f"{file}: damaged. Run the command of its result again to publish it; or remove this file to give up"
+            " the stages behind the result."
         ) from None
 
 
 def roots(store: Store) -> tuple[list[Root], list[str]]:
-    """All roots, by result; and a line for each that cannot be read."""
+    """All roots, by result; and an error line for each unreadable one."""
     found: list[Root] = []
     faults: list[str] = []
     for file in sorted((store.root / FOLDER).glob("*.json")):
         if file.name.startswith("."):
-            continue  # being written
+            continue  # a temporary file
         try:
             found.append(read_root(file))
         except StoreError as error:
@@ -90,21 +90,21 @@ def roots(store: Store) -> tuple[list[Root], list[str]]:
 
 
 def release(store: Store, which: str, yes: bool) -> Root:
-    """Drop the root that is meant: by id, by path, or as name/key. Neither the result nor any stage is touched.
+    """Remove a root, given by ID, path or name/key. Does not touch the result or any stage.
 
-    Raises InputError if there is none, if it is not the only one, or if it is another user's and `yes` is not said.
+    Raises InputError if no root matches, if several do, or if it belongs to another user and `yes` is false.
     """
     known, faults = roots(store)
-    meant = [root for root in known if _is_meant(root, which)]
-    if not meant:
+    matches = [root for root in known if _matches(root, which)]
+    if not matches:
         names = ", ".join(root.result.name for root in known[-5:]) or "none"
         broken = "".join(f"\n{fault}" for fault in faults)
-        raise InputError(f"release {which}: no such root in {store.root}. There are: {names}.{broken}")
-    if len(meant) > 1:
-        ids = ", ".join(f"{root.id} ({root.result.path}, @{root.result.manifest.digest[:4]})" for root in meant)
-        raise InputError(f"release {which}: {len(meant)} roots are called that. Choose one by its id: {ids}.")
-    (root,) = meant
-    if root.user != user_name() and not yes:
+        raise InputError(f"release {which}: no such root in {store.root}. Known: {names}.{broken}")
+    if len(matches) > 1:
+        ids = ", ".join(f"{root.id} ({root.result.path}, @{root.result.manifest.digest[:4]})" for root in matches)
+        raise InputError(f"release {which}: matches {len(matches)} roots. Choose one by its ID: {ids}.")
+    (root,) = matches
+    if root.user != account_name() and not yes:
         raise InputError(f"release {which}: published by {root.user}. Ask them, or add --yes.")
     _file(store, root.id).unlink(missing_ok=True)
     return root
@@ -114,7 +114,7 @@ def _file(store: Store, id_: str) -> Path:
     return store.root / FOLDER / f"{id_}.json"
 
 
-def _is_meant(root: Root, which: str) -> bool:
+def _matches(root: Root, which: str) -> bool:
     name, _, digest = which.partition("@")
     if which == root.id or (name == root.result.name and root.result.manifest.digest.startswith(digest)):
         return True
@@ -122,6 +122,6 @@ def _is_meant(root: Root, which: str) -> bool:
 
 
 def _paths(which: str) -> Sequence[Path]:
-    """What is typed, relative to where it is typed; as published, links followed."""
+    """The typed path, relative to the working directory, without and with links resolved."""
     typed = Path(which).expanduser()
     return [typed.absolute(), typed.resolve()]

@@ -99,7 +99,7 @@ def _files() -> Iterator[tuple[Path, Path]]:
 
 def _below(folder: Path, target: Path) -> Iterator[tuple[Path, Path]]:
     """The files of a folder, but what is compiled and what an installed package has inside that is no code."""
-    inside = [PACKAGE / name for name in SHIPPED]
+    inside = [PACKAGE / "shipped"]
     for path in sorted(folder.rglob("*")):
         is_left = "__pycache__" in path.parts or (folder == PACKAGE and any(map(path.is_relative_to, inside)))
         if path.is_file() and not is_left:

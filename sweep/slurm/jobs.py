@@ -208,7 +208,7 @@ def script_share(work: Plan, script: str, cpu: str) -> ScriptShare:
     needed = {stage.address for stage in work.needed}
     later: list[Stage] = []
     for stage in work.needed:
-        inputs = {each.address for each in stage.rests_on()} & needed
+        inputs = {each.address for each in stage.dependencies()} & needed
         if stage.resources.script == cpu and inputs <= open_here:
             open_here.add(stage.address)
             open_all.add(stage.address)
@@ -229,7 +229,7 @@ def script_share(work: Plan, script: str, cpu: str) -> ScriptShare:
 
 def _below(addresses: set[str], work: Plan) -> set[str]:
     """These stages and all that they rest on."""
-    inputs = {stage.address: {each.address for each in stage.rests_on()} for stage in work.needed}
+    inputs = {stage.address: {each.address for each in stage.dependencies()} for stage in work.needed}
     found: set[str] = set()
     waiting = list(addresses)
     while waiting:

@@ -50,7 +50,7 @@ def queue_shape(graph: Graph, plan: Plan, others: Sequence[TaskStatus] = ()) -> 
     queued = {address for each in others for address in each.element.stages}
     left = (Unit(tuple(stage for stage in unit.stages if stage.address not in queued)) for unit in plan.units)
     jobs = plan_jobs([unit for unit in left if unit.stages], size)
-    last = SlurmJob(f"{len(jobs) + 1:02}-{PUBLISH}", PUBLISHING, (Element((), (graph.product.address,)),))
+    last = SlurmJob(f"{len(jobs) + 1:02}-{PUBLISH}", PUBLISHING, (Element((), (graph.artifact.address,)),))
     return linked([*jobs, last])
 
 
@@ -69,7 +69,7 @@ def write_submission(
         here=str(order.here),
         store=str(store.root),
         results=str(order.results),
-        product=graph.product.address,
+        product=graph.artifact.address,
         submitted_at=now(),
         launch=graph.launch,
         jobs=tuple(jobs),

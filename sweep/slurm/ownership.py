@@ -8,13 +8,13 @@ could write the files of a submission could write any user into it, and who coul
 from __future__ import annotations
 
 import os
-import pwd
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweep.accounts import account_name
 from sweep.errors import InputError
 from sweep.json_files import StoreError, read_sealed
 from sweep.slurm.submission import SubmissionDirectory
@@ -46,15 +46,7 @@ class Owner:
 def this_account() -> Account:
     """Who runs this process, and where."""
     uid = os.geteuid()
-    return Account(user_of(uid), uid, socket.gethostname())
-
-
-def user_of(uid: int) -> str:
-    """The login name; "uid 1001" where this machine does not know it."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
+    return Account(account_name(uid), uid, socket.gethostname())
 
 
 def submission_owner(directory: SubmissionDirectory) -> Owner:
@@ -63,7 +55,7 @@ def submission_owner(directory: SubmissionDirectory) -> Owner:
     Where that is lost, its second copy, or else the folder.
     """
     uid = next(uid for path in _signs(directory) if (uid := _uid_of(path)) is not None)
-    user = user_of(uid)
+    user = account_name(uid)
     recorded, recorded_uid = _recorded(directory)
     if recorded and (recorded != user or recorded_uid != uid):
         conflict = f"recorded for {recorded} (uid {recorded_uid}), but submission.json belongs to {user} (uid {uid})"

@@ -1,15 +1,15 @@
-"""The source that a function reaches inside its own project, as digests by file. A pure function of the files.
+"""Digests, by file, of the source that a function reaches inside its own project. A pure function of the files.
 
     source_of(("s1.evaluate.score:scores",))  ->  {"s1/evaluate/score.py": "3f0c...", "s1/records.py": "91ab...", ...}
 
-Read from the syntax trees, nothing is imported: from a definition to the names it uses, to the definitions of these in
-its module or in the project's modules that it imports, and so on. Left out of the digest: comments, docstrings,
-formatting, annotations of functions, the order of definitions, the place of the checkout. In it beside Python: files
-that a string names in the folder of a module reached, such as templates.
+Works on syntax trees and imports nothing. Follows a definition to the names it uses, to their definitions in its module
+or in imported modules of the project, and so on. The digest ignores comments, docstrings, formatting, annotations of
+functions, the order of definitions and the location of the checkout. It includes data files, such as templates, that a
+string names in the folder of a reached module.
 
-Where the syntax does not tell what is used, all that may be used counts: the whole module that looks up its own names
-at run time or that is passed on as a value, the whole package whose modules are listed, and in each module reached the
-statements that do something when it is imported.
+Where the syntax does not show what is used, everything that may be used counts: a whole module that looks up its own
+names at run time or is passed as a value, a whole package whose modules are listed, and in each reached module the
+statements with an effect on import.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from sweep.source.syntax import Import, Module, Statement, parsed
 
 DIGEST_CHARACTERS = 12
 DATA_FILE = re.compile(r"[\w\-./]+\.\w+")
-QUOTED = re.compile(r"""["']([\w\-./]+\.\w+)["']""")  # a template that a template includes
+QUOTED = re.compile(r"""["']([\w\-./]+\.\w+)["']""")  # a template that another template includes
 
 
 class SourceError(InputError):
-    """A function whose source is not at hand."""
+    """A function whose source cannot be found or parsed."""
 
 
 @cache
 def source_of(roots: tuple[str, ...], home: Path | None = None, packages: tuple[str, ...] = ()) -> Mapping[str, str]:
-    """Digests by file, relative to its project, of what the roots (`module:name`) reach. Raises SourceError.
+    """Digests of the source that the roots (`module:name`) reach, by file relative to its project. Raises SourceError.
 
-    The modules of the roots are looked for in `home`, by default where they would be imported from; their top-level
-    packages, `packages` and this one are the project. A root after a minus is left out, with what only it reaches: a
-    check that may refuse and has no part in the product.
+    Looks for the modules in `home`, by default where Python would import them. The project consists of their top-level
+    packages, `packages` and this one. A root with a leading minus is excluded, with everything that only it reaches:
+    for example a check that can raise but does not affect the artifact.
     """
     return read_source(roots, home, packages, FileAnswers())
 
@@ -49,7 +49,7 @@ def source_of(roots: tuple[str, ...], home: Path | None = None, packages: tuple[
 def read_source(
     roots: tuple[str, ...], home: Path | None, packages: tuple[str, ...], files: FileAnswers
 ) -> Mapping[str, str]:
-    """The same; all that it depends on beside the arguments is asked of `files`."""
+    """Like source_of, but makes all file system queries through `files`."""
     followed, left_out = [root for root in roots if root[0] != "-"], {root[1:] for root in roots if root[0] == "-"}
     project = {root.partition(".")[0].partition(":")[0] for root in followed} | {*packages, "sweep"}
     reach = _Reach(files, home, project, frozenset(left_out))
@@ -64,24 +64,24 @@ def read_source(
 
 
 def digest_of_source(files: Mapping[str, str]) -> str:
-    """One digest of all files."""
+    """Combine the digests of all files into one."""
     return _digest("\n".join(f"{name} {digest}" for name, digest in sorted(files.items())).encode())
 
 
 def changed_files(before: Mapping[str, str | None], now: Mapping[str, str | None]) -> list[str]:
-    """The files in which the two differ, or that only one of them reaches."""
+    """Names of files that differ, or that only one of the two contains."""
     return sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
 
 
 @dataclass
 class _Reach:
-    """The units reached so far, and those still to be followed."""
+    """Statements reached so far, and those still to be followed."""
 
     files: FileAnswers
     home: Path | None
     packages: set[str]
     left_out: frozenset[str] = frozenset()  # `module:name`
-    reached: dict[str, set[int]] = field(default_factory=dict[str, set[int]])  # indices of units, by module
+    reached: dict[str, set[int]] = field(default_factory=dict[str, set[int]])  # indices of statements, by module
     waiting: list[tuple[Module, Statement]] = field(default_factory=list[tuple[Module, Statement]])
     modules: dict[str, Module | None] = field(default_factory=dict[str, Module | None])
 
@@ -98,7 +98,7 @@ class _Reach:
                 self._whole(module)
 
     def module(self, name: str) -> Module | None:
-        """A module of the project; None for others."""
+        """A module of the project; None for other modules."""
         if name not in self.modules:
             path = self._path(name)
             try:
@@ -108,7 +108,7 @@ class _Reach:
         return self.modules[name]
 
     def name(self, module: Module, name: str, attributes: tuple[str, ...]) -> None:
-        """A name of a module is used, and attributes of what it stands for."""
+        """Follow a used name of a module, with the attributes taken from it."""
         if f"{module.name}:{name}" in self.left_out:
             return
         for index in module.bindings.get(name, ()):
@@ -138,13 +138,13 @@ class _Reach:
             self.waiting.append((module, unit))
 
     def _touch(self, module: Module) -> None:
-        """It is imported, and with it the packages that it is in: what they do then counts."""
+        """Follow the import of a module and of its parent packages: statements with an effect count."""
         if module.name in self.reached:
             return
         self.reached[module.name] = set()
         for index in module.effects:
             self._unit(module, module.units[index])
-        for unit in module.units:  # decorated by a function of the project, which may keep a list of them
+        for unit in module.units:  # decorated by a project function, which may register it
             if any(self._is_ours(module, name) for name in unit.decorators):
                 self._unit(module, unit)
         for imported in module.unused_imports:
@@ -160,7 +160,7 @@ class _Reach:
         return any(self.module(each.module) is not None for each in imports)
 
     def _imported(self, imported: Import, attributes: tuple[str, ...]) -> None:
-        """What an import binds is used."""
+        """Follow a used import."""
         if imported.name is None:
             self._module_used(imported.module, attributes)
             return
@@ -189,7 +189,7 @@ class _Reach:
             self._whole(module)
 
     def _whole(self, module: Module) -> None:
-        """All of a module; of a package, all that is in it."""
+        """Follow a whole module; of a package, all its modules."""
         for unit in module.units:
             self._unit(module, unit)
         if module.path.name == "__init__.py":
@@ -199,7 +199,7 @@ class _Reach:
                     self._whole(found)
 
     def _data_files(self) -> Iterator[tuple[str, str]]:
-        """Files beside the modules that strings name, and those that these name in turn."""
+        """Data files that strings name in folders of reached modules, and files that these name in turn."""
         modules = [module for name in self.reached if (module := self.module(name)) is not None]
         folders = {module.path.parent: self._root(module) for module in modules}
         texts = [text for each in modules for index in self.reached[each.name] for text in each.units[index].strings]
@@ -233,7 +233,7 @@ class _Reach:
         return None
 
     def _home_of(self, top: str) -> Path | None:
-        """The folder that a top-level module of the project is in."""
+        """The folder that contains a top-level module of the project."""
         if self.home is not None and any(self.files.exists(self.home / name) for name in (top, f"{top}.py")):
             return self.home
         if top not in self.packages:

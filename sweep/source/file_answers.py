@@ -1,7 +1,6 @@
-"""What a computation asks of the file system, and the answers it gets: with the same answers it gives the same result.
+"""Record the file system queries of a computation: the same answers imply the same result.
 
-The answers say nothing of times and inodes: the bytes of a file are known by their sha256, a file that is not there by
-its absence, a folder by the names in it.
+Answers contain no times or inodes: a file is represented by its sha256 or its absence, a folder by the names in it.
 """
 
 from __future__ import annotations
@@ -14,23 +13,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
-Given: TypeAlias = Mapping[str, Mapping[str, Any]]  # answers as JSON, by question and by what was asked about
+Given: TypeAlias = Mapping[str, Mapping[str, Any]]  # answers as JSON, by question and subject
 
 
 class FileQuestion(Enum):
-    """In the order in which they are asked again: what is no file any more is not opened."""
+    """Queries, in the order of checking them again, so that a removed file is not opened."""
 
     EXISTS = "exists"
     IS_FOLDER = "is_folder"
     IS_FILE = "is_file"
-    REAL_PATH = "real_path"  # without links
-    NAMES = "names"  # in a folder
+    REAL_PATH = "real_path"  # with links resolved
+    NAMES = "names"  # of the entries of a folder
     SHA256 = "sha256"
-    HOME_OF_PACKAGE = "home_of_package"  # the folder from which Python would import it; None: it would not
+    HOME_OF_PACKAGE = "home_of_package"  # the folder from which Python would import it; None if it cannot
 
 
 class FileAnswers:
-    """Asks, and keeps the answers. Within one computation nothing is asked twice."""
+    """Query the file system and keep the answers; never repeats a query."""
 
     def __init__(self) -> None:
         self.given: dict[str, dict[str, Any]] = {}
@@ -52,7 +51,7 @@ class FileAnswers:
         return list(self._ask(FileQuestion.NAMES, folder))
 
     def content(self, path: Path) -> bytes:
-        """Raises OSError if it cannot be read."""
+        """Bytes of a file. Raises OSError if it cannot be read."""
         if path not in self._contents:
             self._contents[path] = path.read_bytes()
             self.given.setdefault(FileQuestion.SHA256.value, {})[str(path)] = _sha256(self._contents[path])
@@ -70,7 +69,7 @@ class FileAnswers:
 
 
 def still_given(given: Given) -> bool:
-    """Whether every question has the same answer now."""
+    """Whether every query has the same answer now."""
     if not set(given) <= {question.value for question in FileQuestion}:
         return False
     asked = (
@@ -80,7 +79,7 @@ def still_given(given: Given) -> bool:
     )
     try:
         return all(ASK[question](about) == before for question, about, before in asked)
-    except OSError:  # a file that was read, and cannot be
+    except OSError:  # a file that was readable then
         return False
 
 

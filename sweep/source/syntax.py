@@ -1,7 +1,7 @@
-"""A Python module as its top-level statements: what each binds, what it uses, and its text without what does not count.
+"""Parse a Python module into top-level statements: the names each binds and uses, and its normalized text.
 
-What does not count: comments, docstrings, formatting, annotations of functions and of variables (fields of classes keep
-theirs: dataclasses read them).
+The normalized text omits comments, docstrings, formatting, and annotations of functions and variables. Class fields
+keep their annotations, because dataclasses read them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-LOOKUPS = ("globals", "vars", "locals", "eval", "exec")  # of names that only the run decides
+LOOKUPS = ("globals", "vars", "locals", "eval", "exec")  # look up names at run time
 IMPORTERS = ("import_module", "__import__")
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITION = (*FUNCTION, ast.ClassDef)
@@ -23,7 +23,7 @@ DEFINITION = (*FUNCTION, ast.ClassDef)
 
 @dataclass(frozen=True)
 class Import:
-    """A name bound to a module, or to a name of a module."""
+    """A name bound to a module or to a member of a module."""
 
     bound: str
     module: str
@@ -32,17 +32,17 @@ class Import:
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """One top-level statement; of an import, one of its names."""
+    """One top-level statement; an import counts once for each name."""
 
     index: int
     node: ast.stmt
-    package: str  # that relative imports start from
+    package: str  # base of relative imports
     binds: tuple[str, ...]
-    imports: tuple[Import, ...] = ()  # what it binds by importing
+    imports: tuple[Import, ...] = ()  # names that it binds by importing
 
     @cached_property
     def plain(self) -> ast.stmt:
-        """The statement without what does not count."""
+        """The normalized statement."""
         return _plain(self.node, in_class=False)
 
     @cached_property
@@ -51,7 +51,7 @@ class Statement:
 
     @cached_property
     def uses(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Names of the module, each with the attributes taken from it."""
+        """Used names of the module, each with the attributes taken from it."""
         known = _global_names(symtable.symtable(self.text, "unit", "exec"))
         return [(name, attributes) for name, attributes in _chains(self.plain) if name in known]
 
@@ -67,13 +67,13 @@ class Statement:
 
     @cached_property
     def imported_by_name(self) -> list[str]:
-        """Modules whose names are written out in a call that imports them."""
+        """Modules imported by a call with a literal name."""
         named = (call.args[0] for call in self._importing if call.args)
         return [each.value for each in named if isinstance(each, ast.Constant) and isinstance(each.value, str)]
 
     @cached_property
     def is_dynamic(self) -> bool:
-        """It looks names up that the syntax does not show."""
+        """Whether it looks up names that the syntax does not show."""
         called = (node.func for node in self._nodes if isinstance(node, ast.Call))
         looking = any(isinstance(each, ast.Name) and each.id in LOOKUPS for each in called)
         return looking or len(self._importing) > len(self.imported_by_name)
@@ -98,11 +98,11 @@ class Module:
     path: Path
     units: tuple[Statement, ...]
     stars: tuple[str, ...]  # modules from which everything is imported
-    words: Counter[str]  # of its whole text
+    words: Counter[str]  # of its text
 
     @cached_property
     def bindings(self) -> dict[str, list[int]]:
-        """Indices of the units that bind a name."""
+        """Indices of the statements that bind a name."""
         found: dict[str, list[int]] = {}
         for unit in self.units:
             for name in unit.binds:
@@ -111,26 +111,26 @@ class Module:
 
     @cached_property
     def effects(self) -> list[int]:
-        """Units that may do more than bind names when the module is imported."""
+        """Indices of statements that may do more than bind names on import."""
         plain = (*DEFINITION, ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom)
         return [unit.index for unit in self.units if not unit.binds or not isinstance(unit.node, plain)]
 
     @cached_property
     def unused_imports(self) -> list[Import]:
-        """Bound and never used here: imported for what they do."""
+        """Imports that the module never uses: they are there for their side effects."""
         return [each for unit in self.units for each in unit.imports if self.words[each.bound] < 2]
 
     def text(self, indices: set[int]) -> str:
-        """Of these units: definitions in the order of their names, then what binds nothing in its own order."""
+        """Text of these statements: definitions sorted by name, then statements that bind nothing in source order."""
         units = sorted((self.units[index] for index in indices), key=lambda unit: (unit.binds or ("~",), unit.index))
         return "\n".join(unit.text for unit in units)
 
 
 @cache
 def parsed(path: Path, name: str, source: str) -> Module:
-    """The module of that name, path and text. Raises SyntaxError as Python would.
+    """Parse a module. Raises SyntaxError.
 
-    Once for each text: the stages of one plan reach mostly the same modules.
+    Cached, because the stages of a plan reach mostly the same modules.
     """
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     tree = ast.parse(source, filename=str(path))
@@ -151,7 +151,7 @@ def parsed(path: Path, name: str, source: str) -> Module:
 
 
 def imports_of(node: ast.AST, package: str) -> Iterator[Import]:
-    """What an import statement binds; nothing for other nodes."""
+    """Names that an import statement binds; none for other nodes."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             top = alias.name.partition(".")[0]
@@ -171,7 +171,7 @@ def _import_unit(index: int, node: ast.Import | ast.ImportFrom, alias: ast.alias
 
 
 def _imports_at_top(node: ast.stmt, package: str) -> Iterator[Import]:
-    """Imports under an `if` or `try` of the module itself."""
+    """Imports inside top-level `if` and `try` statements."""
     for inner in ast.walk(node):
         yield from imports_of(inner, package)
 
@@ -184,7 +184,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:
-    """Names that a statement of a module binds, not those inside its functions."""
+    """Names that a top-level statement binds, without those inside functions."""
     if isinstance(node, DEFINITION):
         yield node.name
         return
@@ -195,7 +195,7 @@ def _bound(node: ast.stmt) -> Iterator[str]:
 
 
 def _targets(node: ast.stmt) -> list[ast.expr]:
-    """Where a statement itself puts values; a subscript or an attribute binds nothing."""
+    """Assignment targets of a statement; subscripts and attributes bind no name."""
     if isinstance(node, ast.Assign):
         targets = node.targets
     elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.For):
@@ -208,7 +208,7 @@ def _targets(node: ast.stmt) -> list[ast.expr]:
 
 
 def _inner(node: ast.stmt) -> Iterator[ast.stmt]:
-    """The statements of its blocks."""
+    """Statements in the blocks of a statement."""
     for block in ("body", "orelse", "finalbody"):
         yield from getattr(node, block, ())
     for handler in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
@@ -216,7 +216,7 @@ def _inner(node: ast.stmt) -> Iterator[ast.stmt]:
 
 
 def _is_skipped(node: ast.stmt) -> bool:
-    """What never runs in a stage: for type checkers, or when the file is run as a program; and what does nothing."""
+    """Whether it never runs in a stage (TYPE_CHECKING, `__main__`) or has no effect."""
     if isinstance(node, ast.If):
         tested = ast.unparse(node.test)
         return tested in ("TYPE_CHECKING", "typing.TYPE_CHECKING") or tested.startswith("__name__ ==")
@@ -234,7 +234,7 @@ def _global_names(table: symtable.SymbolTable) -> set[str]:
 
 
 def _chains(node: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Every name that is read, with the attributes that follow it: `a.b.c` is ("a", ("b", "c"))."""
+    """Names with the attributes that follow them: `a.b.c` gives ("a", ("b", "c"))."""
     attributes: list[str] = []
     base = node
     while isinstance(base, ast.Attribute):
@@ -252,12 +252,12 @@ def _called(call: ast.Call) -> str:
 
 
 def _is_text(node: ast.stmt) -> bool:
-    """A docstring, or a string that stands for itself."""
+    """Whether it is a docstring or another bare string."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _plain(node: ast.stmt, in_class: bool) -> ast.stmt:
-    """The statement, changed in place: without docstrings and without the annotations that nobody reads."""
+    """Normalize a statement in place: remove docstrings, and annotations except those of class fields."""
     if isinstance(node, ast.AnnAssign) and not in_class:
         if node.value is not None:
             return ast.copy_location(ast.Assign([node.target], node.value), node)

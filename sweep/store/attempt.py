@@ -1,12 +1,12 @@
-"""An attempt at a stage: a directory of its own, published by one create-if-absent of the record, which names it.
+"""Attempts at a stage: each writes into a separate directory and is published by creating the record that names it.
 
-    begin      clear what dead attempts left, make out-<token>/
-    publish    hash and flush out-<token>/, write record-<token>.json, create record.json: the first one counts
-    restore    a record that was lost or damaged, from record-<token>.json, where that product is whole
-    move_to    set a finished product aside, the record first
+    begin      remove leftovers of dead attempts, create out-<token>/
+    publish    hash and flush out-<token>/, write record-<token>.json, create record.json; the first attempt wins
+    restore    recreate a lost or damaged record from record-<token>.json if that artifact is intact
+    move_to    set a finished artifact aside, the record first
 
-No step needs a lock to be safe: of two attempts that end together one is published whole, and the other removes itself.
-record-<token>.json is a file of its own, so what damages record.json spares it.
+No step needs a lock: if two attempts end at the same time, one is published completely and the other removes itself.
+record-<token>.json is a separate file, so damage to record.json does not affect it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from sweep.claims.claim import WAIT, Rule
 from sweep.json_files import CHECKSUM, StoreError, create_json, put_folder_aside, read_sealed, sealed, write_json
 from sweep.plain_values import is_table
 from sweep.store.checksums import changed_files_by_hash, changed_files_by_stat, file_states, inodes_of
-from sweep.store.directory import OUT, PRODUCT, StageDirectory
+from sweep.store.directory import ARTIFACT_NAME, OUT, StageDirectory
 from sweep.store.documents import ReceiptJson, RecordJson
 from sweep.store.temporary import owner_has_ended, remove, token
 
-OF_BEFORE = "out.partial"  # where attempts wrote before each had a directory of its own
+LEGACY_OUT = "out.partial"  # attempt directory of earlier versions
 TOKEN_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One process's own product of a stage, until it is published or found to be late."""
+    """The unpublished artifact of one process."""
 
     directory: StageDirectory
     token: str
@@ -47,53 +47,53 @@ class Attempt:
 
     @property
     def receipt_file(self) -> Path:
-        """A second copy of the record, with what stage.json says."""
+        """Second copy of the record, which includes stage.json."""
         return self.directory.path / f"record-{self.token}.json"
 
     def publish(self, record: RecordJson) -> bool:
-        """Make the product visible at once and for good; False if another attempt was first, and this one is gone.
+        """Publish the artifact atomically. If another attempt was first, remove this one and return False.
 
-        Raises StoreError if somebody removed what was written.
+        Raises StoreError if the written files were removed.
         """
         files = file_states(self.out)
         _flush_tree(self.out)
-        whole: RecordJson = {**record, "out": self.out.name, "files": files}
-        write_json(self.receipt_file, sealed({**whole, "described": self.directory.read_stage()}))
+        complete = {**record, "out": self.out.name, "files": files}
+        write_json(self.receipt_file, sealed({**complete, "described": self.directory.read_stage()}))
         if not self.out.is_dir() or changed_files_by_stat(self.out, files):
-            raise StoreError(f"{self.out}: removed while it was made. Run the sweep again.")
-        if not create_json(self.directory.record_file, sealed(whole)) and not self._is_published():
+            raise StoreError(f"{self.out}: removed while it was being made. Run the sweep again.")
+        if not create_json(self.directory.record_file, sealed(complete)) and not self._is_published():
             return False
         _flush(self.directory.path)
         point_to(self.directory, self.out)
-        with suppress(OSError):  # planning hashes what it has not seen
+        with suppress(OSError):  # planning then hashes the files
             write_json(self.directory.hashed_file, inodes_of(self.out, list(files)), durable=False)
         self.directory.progress_file.unlink(missing_ok=True)
         shutil.rmtree(self.directory.scratch, ignore_errors=True)
         return True
 
     def _is_published(self) -> bool:
-        """Whether the record that is there names this attempt, restored from its receipt; removes one that is late."""
+        """Whether the existing record names this attempt (it may have been restored); removes a late attempt."""
         try:
             is_late = self.directory.out != self.out
         except (StoreError, OSError):  # a damaged record may be restored as this one
             return False
-        if is_late:  # its receipt first, so that nothing vouches for half a product
+        if is_late:  # its receipt first, so that no receipt refers to half an artifact
             self.receipt_file.unlink(missing_ok=True)
             shutil.rmtree(self.out, ignore_errors=True)
         return not is_late
 
 
 def begin(directory: StageDirectory) -> Attempt:
-    """A new attempt, by whoever holds the stage; clears what earlier ones left, but for the scratch directory.
+    """Start an attempt; the caller holds the stage. Removes leftovers of earlier attempts, except scratch.
 
-    An attempt whose process lives is left alone: where locks do not lock, it may be at work.
+    Keeps attempts of live processes, which may still be writing where file locks do not work.
     """
     reported = (directory.failed_file, directory.interrupted_file, directory.progress_file)
     for file in (*reported, *directory.path.glob("group-*")):
         put_folder_aside(file)
         file.unlink(missing_ok=True)
     _finish_moves(directory)
-    if published_before(directory) is not None:  # whoever removed its record did not mean the product
+    if published_before(directory) is not None:  # only its record was removed
         move_to(directory, "damaged")
     for leftover in directory.path.glob(f"{OUT}-*"):
         if owner_has_ended(leftover, _token_of(leftover)):
@@ -101,7 +101,7 @@ def begin(directory: StageDirectory) -> Attempt:
     for receipt in directory.path.glob("record-*.json"):
         if owner_has_ended(receipt, receipt.stem.removeprefix("record-")):
             receipt.unlink(missing_ok=True)
-    for leftover in (directory.path / OF_BEFORE, directory.path / OUT):
+    for leftover in (directory.path / LEGACY_OUT, directory.path / OUT):
         remove(leftover)
     attempt = Attempt(directory, token())
     attempt.out.mkdir(parents=True)
@@ -113,18 +113,18 @@ def begin(directory: StageDirectory) -> Attempt:
 
 
 def restorable(directory: StageDirectory) -> RecordJson | None:
-    """The record that a stage has lost, where its second copy and the product are whole; None: nothing is lost or left.
+    """The missing or damaged record of a stage, if its second copy and the artifact are intact; otherwise None.
 
-    Also that of an attempt whose process died between the two writes of its record.
+    Includes the record of a process that died between writing the copy and the record.
     """
     if not directory.path.is_dir() or _is_readable(directory):
         return None
-    found = [copy for copy in _copies(directory) if _is_whole(directory, copy)]
+    found = [copy for copy in _copies(directory) if _is_intact(directory, copy)]
     return sealed(_without_description(found[0])) if len(found) == 1 else None
 
 
 def restore(directory: StageDirectory) -> bool:
-    """Write a lost or damaged record anew from its second copy; whether there is one now that was not."""
+    """Rewrite a lost or damaged record from its second copy; returns whether it did."""
     record = restorable(directory)
     if record is None:
         return False
@@ -135,7 +135,7 @@ def restore(directory: StageDirectory) -> bool:
 
 
 def restore_description(directory: StageDirectory) -> bool:
-    """Write stage.json anew from the second copy of the record, if it says something else; whether it does now."""
+    """Rewrite stage.json from the second copy of the record; returns whether it did."""
     for copy in _copies(directory):
         described = copy.get("described")
         if copy.get("out") == directory.out.name and is_table(described):
@@ -145,7 +145,7 @@ def restore_description(directory: StageDirectory) -> bool:
 
 
 def renew_copy(directory: StageDirectory) -> bool:
-    """Write the second copy anew where it cannot be read and record and stage.json can; whether that was needed."""
+    """Rewrite an unreadable second copy from record and stage.json; returns whether it was needed."""
     if not copy_faults(directory):
         return False
     record, out = directory.read_record(), directory.out.name
@@ -155,7 +155,7 @@ def renew_copy(directory: StageDirectory) -> bool:
 
 
 def copy_faults(directory: StageDirectory) -> list[str]:
-    """Whether the second copy of a sound record is lost or damaged; none for records of before there were copies."""
+    """Fault of a lost or damaged second copy of an intact record. Earlier versions wrote no copies."""
     try:
         record = directory.read_record()
         name = Attempt(directory, str(record.get("out", OUT)).removeprefix(f"{OUT}-")).receipt_file.name
@@ -166,7 +166,7 @@ def copy_faults(directory: StageDirectory) -> list[str]:
 
 
 def records(directory: StageDirectory) -> Iterator[RecordJson]:
-    """The record of a stage and its second copies, as far as they can be read."""
+    """The readable ones of a stage's record and its second copies."""
     with suppress(StoreError, OSError):
         yield directory.read_record()
     yield from _copies(directory)
@@ -175,7 +175,7 @@ def records(directory: StageDirectory) -> Iterator[RecordJson]:
 def _copies(directory: StageDirectory) -> Iterator[ReceiptJson]:
     for path in sorted(directory.path.glob("record-*.json")):
         with suppress(StoreError, OSError):
-            yield cast(ReceiptJson, read_sealed(path))  # its checksum says that it is what a worker wrote
+            yield cast(ReceiptJson, read_sealed(path))  # its checksum shows that a worker wrote it
 
 
 def _without_description(copy: ReceiptJson) -> RecordJson:
@@ -193,11 +193,10 @@ def _is_readable(directory: StageDirectory) -> bool:
     return True
 
 
-def _is_whole(directory: StageDirectory, copy: ReceiptJson) -> bool:
-    """Its product is there as it was published, and was not set aside to be made anew."""
-    name = str(copy.get("out"))
-    files = copy.get("files")
-    if files is None or copy.get("generation") != directory.generation or not PRODUCT.fullmatch(name):
+def _is_intact(directory: StageDirectory, copy: ReceiptJson) -> bool:
+    """Whether its artifact is unchanged and was not superseded."""
+    name, files = str(copy.get("out")), copy.get("files")
+    if files is None or copy.get("generation") != directory.generation or not ARTIFACT_NAME.fullmatch(name):
         return False
     try:
         return not changed_files_by_hash(directory.path / name, files)
@@ -206,9 +205,9 @@ def _is_whole(directory: StageDirectory, copy: ReceiptJson) -> bool:
 
 
 def published_before(directory: StageDirectory) -> Path | None:
-    """The product of a stage whose record is missing, where it was published once; None: there is none.
+    """The published artifact of a stage without a record; None if there is none.
 
-    The link to it is made, and a second copy of the record names it, when an attempt has come to its end.
+    The `out` link or a second copy of the record names it, both of which only a finished attempt writes.
     """
     if directory.is_done or not directory.path.is_dir():
         return None
@@ -216,7 +215,7 @@ def published_before(directory: StageDirectory) -> Path | None:
     named = [str(copy.get("out")) for copy in _copies(directory) if copy.get("generation") == directory.generation]
     found = [link.resolve().name if link.is_symlink() else OUT, *named]
     moved = {each.name for each in _moved(directory)}
-    places = (directory.path / name for name in found if PRODUCT.fullmatch(name) and name not in moved)
+    places = (directory.path / name for name in found if ARTIFACT_NAME.fullmatch(name) and name not in moved)
     return next((place for place in places if place.is_dir() and owner_has_ended(place, _token_of(place))), None)
 
 
@@ -224,16 +223,16 @@ def published_before(directory: StageDirectory) -> Path | None:
 
 
 def set_aside(directory: StageDirectory, faults: Callable[[StageDirectory], list[str]], rule: Rule = WAIT) -> None:
-    """Move what has faults to damaged-<n>/, so that the stage is made again."""
+    """Move an artifact with faults to damaged-<n>/, so that the stage is made again."""
     with directory.locked(rule):
-        if faults(directory):  # otherwise another process set it aside, and made it again
+        if faults(directory):  # otherwise another process has already remade it
             move_to(directory, "damaged")
 
 
 def move_to(directory: StageDirectory, name: str) -> None:
-    """Move a finished product and its records to <name>-<n>/; nothing if another process moved it before.
+    """Move a finished artifact and its records to <name>-<n>/, unless another process has moved it.
 
-    The second copy goes first: what is moved on purpose is not restored. Logs and scratch stay, others may use them.
+    The second copy goes first, so that the record is not restored. Logs and scratch stay, others may use them.
     """
     out, without_record = list(_out_of(directory)), published_before(directory)
     aside = _new_folder(directory.path, name)
@@ -251,13 +250,13 @@ def move_to(directory: StageDirectory, name: str) -> None:
 
 
 def _finish_moves(directory: StageDirectory) -> None:
-    """Of a process that died between moving the record of a product and the product."""
-    for product in _moved(directory):
-        _rename(directory.path / product.name, product.parent)
+    """Finish the moves of a process that died between moving a record and its artifact."""
+    for artifact in _moved(directory):
+        _rename(directory.path / artifact.name, artifact.parent)
 
 
 def _moved(directory: StageDirectory) -> Iterator[Path]:
-    """Where the products lie, or are to lie, whose records were set aside."""
+    """Destinations of the artifacts whose records were set aside."""
     for record in directory.path.glob("*-*/record.json"):
         with suppress(StoreError, OSError):
             yield StageDirectory(record.parent).out
@@ -268,7 +267,7 @@ def _token_of(out: Path) -> str:
 
 
 def _out_of(directory: StageDirectory) -> Iterator[Path]:
-    """The product's directory; of a record that cannot be read, every directory that may be it."""
+    """The artifact directory; for an unreadable record, every directory that may be it."""
     try:
         return iter([directory.out])
     except (StoreError, OSError):
@@ -297,25 +296,25 @@ def _rename(path: Path, folder: Path) -> bool:
 
 
 def point_to(directory: StageDirectory, out: Path) -> None:
-    """Let the link `out` lead to the product that counts; for people, the record decides."""
-    link, aside = directory.path / OUT, directory.path / f".{OUT}.{secrets.token_hex(TOKEN_BYTES)}"
+    """Point the link `out` to the current artifact. It is for users; programs read the record."""
+    link, temporary = directory.path / OUT, directory.path / f".{OUT}.{secrets.token_hex(TOKEN_BYTES)}"
     with suppress(OSError):  # a file system without links
         if link.is_dir() and not link.is_symlink():
             return
-        aside.symlink_to(out.name)
-        aside.replace(link)
+        temporary.symlink_to(out.name)
+        temporary.replace(link)
 
 
 def forget_hashes(directory: StageDirectory) -> None:
-    """Let the next plan hash every byte: a worker found other ones, though no file looks touched."""
+    """Make the next plan hash every byte, because content changed without a visible change of file state."""
     with suppress(OSError):
         directory.hashed_file.unlink(missing_ok=True)
 
 
 def _flush_tree(directory: Path) -> None:
-    """Bring a product to the disk, so that a record never outlives what it vouches for.
+    """Flush an artifact to disk, so that no record exists without its files.
 
-    Whoever may read its directory may read its files: some libraries write theirs for their owner alone.
+    Also gives the files the read permissions of the directory, because some libraries write owner-only files.
     """
     readable = directory.stat().st_mode & 0o444
     for path in sorted(directory.rglob("*")):

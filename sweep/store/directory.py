@@ -1,31 +1,31 @@
 """The store: one directory per stage key, and the directory is the database.
 
 store/answers/9f3c1ab2d4e5/
-  stage.json      name, version, config, inputs, run: what it is, and how to make it again
-  record.json     created LAST; that it exists means done: summary, seconds, cost, provenance, and the product's
-                  directory with the checksums of its files (sweep/store/attempt.py)
+  stage.json      name, version, config, inputs, run: everything needed to make the stage
+  record.json     created LAST, so its existence means done: summary, seconds, cost, provenance, the artifact's
+                  directory and the checksums of its files (sweep/store/attempt.py)
   failed.json     instead of a record: the error and its traceback
-  interrupted.json   likewise: what was saved when it was asked to stop; the same stage goes on from there
-  out-<token>/    the product of one attempt; the one that record.json names counts
-  out             a link to that one, for people
-  record-<token>.json  a second copy of the record, for when that is lost or damaged
-  hashed.json     in which state each file of the product was hashed: a plan hashes only files that were touched since
-  scratch/        what survives attempts, e.g. training checkpoints; removed when done
-  log-1.txt       everything the worker of the first attempt printed; stages of one worker share one log
-  log.txt         a link to the newest of them (sweep/store/logs.py)
+  interrupted.json   instead of a record, after a stop signal: what was saved; the stage resumes from it
+  out-<token>/    the artifact of one attempt; record.json names the current one
+  out             a link to the current artifact, for users
+  record-<token>.json  second copy of the record, in case it is lost or damaged
+  hashed.json     state of each file when it was hashed; planning hashes only files that were touched since
+  scratch/        kept between attempts, such as training checkpoints; removed when done
+  log-1.txt       output of the worker of the first attempt; stages of one worker share a log
+  log.txt         a link to the newest log (sweep/store/logs.py)
   progress.json   {done, total, unit} while running
-  lock            held (flock) by the one process that works here; the kernel frees it if that process dies
-  worker.json     names that process while it works here, also where locks do not lock (sweep/claims/claim.py)
-  damaged-1/      a product that was no longer what was published, set aside before it was made again
-  superseded-1/   a product that was good, set aside because it was to be made anew (sweep/store/generations.py)
-  generation.json {generation}: how often that was
-  same-code.json  by digest of other code: in which files its product differs (sweep/plan/code_changes.py)
-store/id.json           {id, inodes}: the name of this store, which a copy does not inherit
-store/shared/<batch>/   what stages of a batch keep together: the continuation store; redo-<n>/ in it since a redo
-store/lock              shared (flock) by every sweep while it runs, held alone by what removes or mends
-store/.shared-*.json    names such a sweep, .alone-*.json such a removal (sweep/claims/store_hold.py)
-store/roots/<id>.json   what a published result rests on, wherever it lies (sweep/results/roots.py)
-store/submissions/<id>/ what was sent to SLURM (sweep/slurm/submission.py); its jobs lock their stages only
+  lock            held (flock) by the process that works here; the kernel releases it if that process dies
+  worker.json     describes that process, needed where file locks do not work (sweep/claims/claim.py)
+  damaged-1/      a damaged artifact, set aside before it was made again
+  superseded-1/   an intact artifact, set aside by redo (sweep/store/generations.py)
+  generation.json {generation}: number of superseded artifacts
+  same-code.json  by code digest: files in which the artifact of that code differs (sweep/plan/code_changes.py)
+store/id.json           {id, inodes}: the ID of this store; a copy gets a new one
+store/shared/<batch>/   shared by the stages of a batch: the continuation store; redo-<n>/ in it after a redo
+store/lock              held (flock) as shared by every running sweep, exclusively by prune and repair
+store/.shared-*.json    describes a running sweep; .alone-*.json a prune or repair (sweep/claims/store_hold.py)
+store/roots/<id>.json   stages that a published result depends on (sweep/results/roots.py)
+store/submissions/<id>/ a submission to SLURM (sweep/slurm/submission.py); its jobs lock only their stages
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ from sweep.core.identity import IdentityError, key_of
 from sweep.core.stage import FileInput, Stage
 from sweep.json_files import StoreError, read_json, read_sealed, sealed, write_json
 from sweep.plain_values import is_table
-from sweep.store.checksums import HashCache, Inodes, Look, changed_files_by_stat, digest_of, file_states
+from sweep.store.checksums import FileCheck, HashCache, Inodes, changed_files_by_stat, digest_of, file_states
 from sweep.store.documents import Place, RecordJson, ResourcesJson, StageJson, StagePlace
 
-OUT = "out"  # the link for people to the product that counts; of records of before the product itself
-ASIDE = re.compile(r"(damaged|superseded)-\d+")  # folders of a stage directory that hold earlier products
-PRODUCT = re.compile(rf"{OUT}(-[A-Za-z0-9_-]+)?")
+OUT = "out"  # link to the current artifact; in stores of earlier versions the artifact itself
+ASIDE = re.compile(r"(damaged|superseded)-\d+")  # folders of a stage directory with earlier artifacts
+ARTIFACT_NAME = re.compile(rf"{OUT}(-[A-Za-z0-9_-]+)?")
 
 
 @dataclass(frozen=True)
 class StageDirectory:
-    """The paths of one stage, spelled in one place."""
+    """Paths and files of one stage in the store."""
 
     path: Path
 
@@ -85,8 +85,8 @@ class StageDirectory:
 
     @property
     def out(self) -> Path:
-        """The product of a finished stage: the directory that its record names. Raises StoreError if it has none."""
-        return self._product(self.read_record())
+        """Artifact directory of a finished stage, named by its record. Raises StoreError without a record."""
+        return self._artifact(self.read_record())
 
     @property
     def hashed_file(self) -> Path:
@@ -115,7 +115,7 @@ class StageDirectory:
 
     @property
     def root(self) -> Path:
-        """The store this directory is in."""
+        """Root of the store that contains this directory."""
         return self.path.parents[1]
 
     @property
@@ -123,78 +123,78 @@ class StageDirectory:
         return self.record_file.exists()
 
     def read_stage(self) -> StageJson:
-        """As it was written by `describe`; description_faults tells whether it can be relied on."""
-        return cast(StageJson, read_json(self.stage_file))  # nothing is known of it before those faults are looked for
+        """Read stage.json. It may be damaged: check it with `description_faults` before you rely on it."""
+        return cast(StageJson, read_json(self.stage_file))  # description_faults checks what it holds
 
     def read_record(self) -> RecordJson:
-        """Raises StoreError if there is none, or if it is not what was published."""
+        """Read and verify the record. Raises StoreError if it is missing or damaged."""
         try:
             record = read_sealed(self.record_file)
         except FileNotFoundError:
-            raise StoreError(f"{self.address}: not finished. Run the sweep again, it will make it.") from None
+            raise StoreError(f"{self.address}: not finished. Run the sweep again to make it.") from None
         if not self.is_of(record):
-            raise StoreError(f"{self.record_file}: damaged, of another stage. Run the sweep again: it is written anew.")
-        if not PRODUCT.fullmatch(str(record.get("out", OUT))):
             raise StoreError(
-                f"{self.record_file}: damaged, it names no product. Run the sweep again: it is written anew."
+                f"{self.record_file}: damaged, belongs to another stage. Run the sweep again to rewrite it."
             )
-        return cast(RecordJson, record)  # its checksum says that it is what a worker wrote
+        if not ARTIFACT_NAME.fullmatch(str(record.get("out", OUT))):
+            raise StoreError(f"{self.record_file}: damaged, names no artifact. Run the sweep again to rewrite it.")
+        return cast(RecordJson, record)  # its checksum shows that a worker wrote it
 
     def is_of(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record is of this stage; those set aside lie in a folder of it."""
+        """Whether a record belongs to this stage, or to the stage that contains this set-aside folder."""
         directory = self.path.parent if ASIDE.fullmatch(self.path.name) else self.path
         identity = record.get("identity")
-        if "key" not in record:  # of before records named their stage
+        if "key" not in record:  # records of earlier versions do not name their stage
             return True
         name = identity.get("name", directory.parent.name) if is_table(identity) else directory.parent.name
         return (record["key"], name) == (directory.name, directory.parent.name)
 
     @property
     def digest(self) -> str:
-        """Of the finished product's bytes; by its record, or from the files where a record knows none."""
+        """Digest of the artifact, from its record or, for records of earlier versions, from the files."""
         return self.digest_by(self.read_record())
 
     def digest_by(self, record: RecordJson) -> str:
-        """The same, by a record that was read before."""
+        """Like `digest`, for a record that was read before."""
         files = record.get("files")
-        return digest_of(file_states(self._product(record)) if files is None else files)
+        return digest_of(file_states(self._artifact(record)) if files is None else files)
 
     @property
     def generation(self) -> int:
-        """How often its product was set aside to be made anew."""
-        with suppress(StoreError, OSError, KeyError):  # a damaged file is no reason to lose a product
+        """How often its artifact was superseded by redo."""
+        with suppress(StoreError, OSError, KeyError):  # a damaged file must not cost an artifact
             return int(read_sealed(self.generation_file)["generation"])
         return len(list(self.path.glob("superseded-*")))
 
     @contextmanager
     def locked(self, rule: Rule = WAIT) -> Generator[bool]:
-        """Held alone, once no other process works here (sweep/claims/claim.py); without waiting, False if one does."""
+        """Hold the stage exclusively; yields False if another process has it and the rule does not wait."""
         self.path.mkdir(parents=True, exist_ok=True)
         with claimed(self.path, rule) as is_ours:
             yield is_ours
 
-    def faults(self, look: Look = changed_files_by_stat) -> list[str]:
-        """Differences between a finished product and its record, as far as that knows them."""
+    def faults(self, check: FileCheck = changed_files_by_stat) -> list[str]:
+        """Differences between a finished artifact and its record."""
         if not self.is_done:
             return []
         try:
             record = self.read_record()
         except (StoreError, OSError):
-            return [f"{self.record_file.name}: not what was published"]
+            return [f"{self.record_file.name}: changed since it was published"]
         files = record.get("files")
-        return [] if files is None else look(self._product(record), files)
+        return [] if files is None else check(self._artifact(record), files)
 
-    def _product(self, record: RecordJson) -> Path:
+    def _artifact(self, record: RecordJson) -> Path:
         return self.path / str(record.get("out", OUT))
 
     def new_faults(self) -> tuple[list[str], Inodes]:
-        """For planning: faults, where files that were hashed in their present state are not read again; and states."""
+        """Faults for planning, which hashes only files in a new state; and the file states if they changed."""
         known: Mapping[str, Any] = {}
         with suppress(StoreError, OSError):
             known = read_json(self.hashed_file)
-        seen = HashCache(known)
-        faults = self.faults(seen.look)
-        return faults, {} if seen.now == known else seen.now
+        cache = HashCache(known)
+        faults = self.faults(cache.check)
+        return faults, {} if cache.now == known else cache.now
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class Store:
 
     @property
     def id(self) -> str:
-        """A name of this store, made on first use; a copy has other inodes and gets a name of its own."""
+        """ID of this store, created on first use. A copy has other inodes and gets a new ID."""
         file, lock = self.root / "id.json", self.root / "id.lock"
         with locked(lock):
             inodes = [self.root.stat().st_ino, lock.stat().st_ino]
@@ -226,26 +226,26 @@ class Store:
 
     @contextmanager
     def held(self, hold: Hold) -> Generator[None]:
-        """Sweeps share the store, what removes or mends has it alone. Raises StoreError instead of waiting."""
+        """Sweeps share the store, prune and repair hold it exclusively. Raises StoreError instead of waiting."""
         self.root.mkdir(parents=True, exist_ok=True)
         with store_held(self.root, hold):
             yield
 
     def prepare(self, stage: Stage) -> StageDirectory:
-        """Write down what is to be made, so that a worker, or a person, can make it from the directory alone."""
+        """Write stage.json, from which a worker can make the stage without anything else."""
         directory = self.directory(stage)
         directory.path.mkdir(parents=True, exist_ok=True)
         directory.failed_file.unlink(missing_ok=True)  # of an earlier attempt
-        write_json(directory.stage_file, describe(stage), durable=False)  # the same command writes it again
+        write_json(directory.stage_file, describe(stage), durable=False)  # the same command can rewrite it
         return directory
 
     def made(self, name: str, most: int = 64) -> dict[str, StageJson]:
-        """What the newest finished stages of a name are (their stage.json), by key."""
+        """stage.json of the newest finished stages of a name, by key."""
         paths = (self.root / name).glob("*/record.json")
         newest = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)[:most]
         described: dict[str, StageJson] = {}
         for path in newest:
-            with suppress(StoreError):  # only for the plan's explanations: a damaged one explains nothing
+            with suppress(StoreError):  # only explains a plan, so damaged ones are skipped
                 described[path.parent.name] = StageDirectory(path.parent).read_stage()
         return described
 
@@ -254,7 +254,7 @@ __all__ = ["StageDirectory", "Store", "StoreError", "describe", "read_json", "wr
 
 
 def description_faults(directory: StageDirectory, described: StageJson) -> list[str]:
-    """Whether what stage.json says is of this stage: its identity is its key, its inputs are those of its identity."""
+    """Fault of a stage.json that is not of this stage: its key or its inputs do not match its identity."""
     try:
         identity, inputs = described["identity"], described["inputs"]
         is_right = key_of(identity) == directory.path.name and identity["name"] == directory.path.parent.name
@@ -282,14 +282,14 @@ def describe(stage: Stage) -> StageJson:
         "worker": stage.worker,
         "label": stage.label,
         "settings": dict(stage.settings),
-        "resources": cast(ResourcesJson, asdict(stage.resources)),  # it has these fields
+        "resources": cast(ResourcesJson, asdict(stage.resources)),  # the fields of the dataclass
         "inputs": {role: [_place(each) for each in inputs] for role, inputs in stage.inputs.items()},
         "shards": [_stage_place(each) for each in stage.shards],
     }
 
 
 def _place(each: Stage | FileInput) -> Place:
-    """Where an input is: a stage by its address in the store, a file by its path and content key."""
+    """Location of an input: the address of a stage, or the path and content key of a file."""
     return {"file": str(each.path), "key": each.key} if isinstance(each, FileInput) else _stage_place(each)
 
 

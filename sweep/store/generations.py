@@ -1,8 +1,7 @@
-"""Products made anew: the good one they supersede, what a batch keeps apart for them, and whether they differ.
+"""Redo of finished stages: supersede their artifacts, renew shared batch folders, find equal artifacts.
 
-A stage that is made anew keeps its key. Its earlier product is moved to superseded-<n>/ beside it and its generation
-goes up by one. What its batch shares is not continued from either: a fresh folder redo-<n>/ takes its place, also for
-stages of the batch that are planned later.
+A redone stage keeps its key. Its earlier artifact moves to superseded-<n>/, and its generation goes up by one. Its
+batch starts with an empty shared folder redo-<n>/, which stages of the batch that are planned later use too.
 """
 
 from __future__ import annotations
@@ -23,37 +22,39 @@ REDO = re.compile(r"redo-(\d+)")
 
 
 def supersede(directory: StageDirectory, generation: int, rule: Rule = WAIT) -> None:
-    """Set the finished product of a generation aside, to be made anew; nothing if it has been already."""
+    """Set the finished artifact of a generation aside for a redo, unless that has already happened."""
     with directory.locked(rule):
         if not directory.is_done or directory.generation != generation:
             return
-        write_json(directory.generation_file, sealed({"generation": generation + 1}))  # first: it may only go up
+        write_json(
+            directory.generation_file, sealed({"generation": generation + 1})
+        )  # first, because it must never go down
         shutil.rmtree(directory.scratch, ignore_errors=True)
         move_to(directory, "superseded")
 
 
 def shared_now(folder: Path) -> Path:
-    """Where a batch keeps what it shares: its folder, or the newest that a redo began."""
+    """The current shared folder of a batch: its folder, or the newest redo-<n>/ in it."""
     numbers = _redos(folder)
     return folder / f"redo-{max(numbers)}" if numbers else folder
 
 
 def renew_shared(folder: Path) -> None:
-    """Begin a fresh folder for what a batch shares; nothing if it shares nothing so far."""
+    """Create an empty shared folder for a batch, unless the current one is empty."""
     now = shared_now(folder)
     if now.is_dir() and any(now.iterdir()):
         (folder / f"redo-{max(_redos(folder), default=0) + 1}").mkdir(exist_ok=True)
 
 
-Made: TypeAlias = "Mapping[tuple[str, str], Sequence[Path]]"  # directories by request key and digest of the product
+Made: TypeAlias = "Mapping[tuple[str, str], Sequence[Path]]"  # directories by request key and digest of the artifact
 
 
 def described(folder: Path) -> Made:
-    """The finished stages of one name: those under one entry differ in code alone and have the same bytes."""
+    """Finished stages of one name, grouped: stages of a group differ only in code and have the same bytes."""
     found: dict[tuple[str, str], list[Path]] = {}
     for path in sorted(folder.glob("*/record.json")):
         directory = StageDirectory(path.parent)
-        with suppress(StoreError, OSError):  # a damaged one is no witness
+        with suppress(StoreError, OSError):  # damaged records are skipped
             request_key = directory.read_record().get("request_key")
             if request_key is not None:
                 found.setdefault((request_key, directory.digest), []).append(directory.path)
@@ -61,7 +62,7 @@ def described(folder: Path) -> Made:
 
 
 def same_as(path: Path, made: Made) -> list[Path]:
-    """Of the stages that were made, those that this one differs from in code alone, with the same bytes."""
+    """The other stages in `made` that differ from this one only in code and have the same bytes."""
     directory = StageDirectory(path)
     request_key = directory.read_stage().get("request_key")
     if request_key is None:
@@ -70,7 +71,7 @@ def same_as(path: Path, made: Made) -> list[Path]:
 
 
 def digest_at(path: Path) -> str:
-    """Of the product of a finished stage, by its directory."""
+    """Digest of the artifact in a stage directory."""
     return StageDirectory(path).digest
 
 

@@ -1,6 +1,6 @@
-"""Logs of attempts are numbered and kept: log-1.txt, log-2.txt, and log.txt, a link to the newest.
+"""Numbered logs of attempts: log-1.txt, log-2.txt, and log.txt, a link to the newest.
 
-Stages of one worker have one log, that of the first of them; log.txt of the others leads to it.
+Stages of one worker share the log of the first stage; log.txt of the others points to it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NUMBERED = re.compile(r"log-(\d+)\.txt")
 
 
 def new_log(directory: Path) -> Path:
-    """An empty log of a number that no attempt has; of two at once each gets its own."""
+    """Create an empty log with an unused number; safe for concurrent processes."""
     known = [int(found[1]) for path in directory.glob("log-*.txt") if (found := NUMBERED.fullmatch(path.name))]
     for number in itertools.count(max(known, default=0) + 1):
         path = directory / f"log-{number}.txt"
@@ -28,19 +28,19 @@ def new_log(directory: Path) -> Path:
 
 
 def point_to_log(log: Path, directory: Path) -> None:
-    """Make log.txt of a stage lead to this log, at once; a file that is there from before gets a number."""
+    """Point log.txt of a stage to this log atomically; an existing regular file gets a number."""
     link = directory / LINK
-    aside = directory / f".{LINK}.{secrets.token_hex(4)}"
+    temporary = directory / f".{LINK}.{secrets.token_hex(4)}"
     if link.is_file() and not link.is_symlink():
         _number(link)
-    aside.symlink_to(os.path.relpath(log, directory))
-    aside.replace(link)
+    temporary.symlink_to(os.path.relpath(log, directory))
+    temporary.replace(link)
 
 
 def _number(earlier: Path) -> None:
-    """The log of an attempt of before there were numbers; a second name, as another process may do the same."""
+    """Give an unnumbered log a number, by a hard link because another process may do the same."""
     kept = new_log(earlier.parent)
-    aside = kept.with_name(f".{kept.name}")
+    temporary = kept.with_name(f".{kept.name}")
     with suppress(FileNotFoundError):
-        os.link(earlier, aside, follow_symlinks=False)
-        aside.replace(kept)
+        os.link(earlier, temporary, follow_symlinks=False)
+        temporary.replace(kept)

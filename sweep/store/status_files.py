@@ -1,11 +1,9 @@
-"""What a worker writes about a stage beside its product: how far it is, what it took, why it failed.
+"""Status files a worker writes next to a stage: progress.json, record.json, failed.json.
 
 record.json     key, request_key, generation, identity, summary, seconds, usd, shards, inputs: digests by address,
                 source: {roots, files: digests by file} of the code, finished_at, provenance; once published, files
 failed.json     error, message, traceback, failed_at
 progress.json   done, total, unit
-
-failed.json of a stage for people: why it failed, on one line, whatever stands in the file.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ PROGRESS_INTERVAL_S = 0.2
 
 @dataclass
 class Clock:
-    """Seconds since the last call: what each stage of a batch took, adding up to the whole."""
+    """Seconds since the last call, so that the times of a batch's stages add up to the total."""
 
     last: float = field(default_factory=time.monotonic)
 
@@ -43,10 +41,10 @@ class Clock:
 
 @dataclass(frozen=True)
 class RunOrigin:
-    """What a product was made from."""
+    """Code, inputs and environment of an artifact."""
 
     code: SourceJson
-    inputs: Mapping[str, str]  # digests of the products that were read, by address
+    inputs: Mapping[str, str]  # digests of the artifacts that were read, by address
     generation: int
     provenance: Provenance
 
@@ -58,7 +56,7 @@ def record_of(
     shards: Sequence[RecordJson],
     origin: RunOrigin,
 ) -> RecordJson:
-    """What is made in shards took what these took, by their records, and the seconds of putting them together."""
+    """Content of record.json. A sharded stage costs the sum of its shards and the merge."""
     usd = seconds * _usd_per_hour(stage["settings"]) / 3600
     return {
         "key": finished.key,
@@ -80,18 +78,18 @@ def _usd_per_hour(settings: Mapping[str, Json]) -> float:
     price = settings.get("usd_per_hour", 0.0)
     if not isinstance(price, int | float):
         raise StoreError(
-            f"settings.usd_per_hour {price!r}: not a price. Run the sweep again: stage.json is written anew."
+            f"settings.usd_per_hour {price!r}: not a price. Run the sweep again: it rewrites stage.json."
         )
     return price
 
 
 def now() -> str:
-    """The moment, as it is written down everywhere."""
+    """Current UTC time in ISO format, as used in all files."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def failure_of(error: Exception) -> FailureJson:
-    """Of the error that is being handled, without what this environment keeps secret."""
+    """Content of failed.json for the error being handled, with secrets redacted."""
     return {
         "error": redacted(f"{type(error).__name__}: {error}"),
         "message": redacted(explained(error) if isinstance(error, OSError) else str(error)),
@@ -101,7 +99,7 @@ def failure_of(error: Exception) -> FailureJson:
 
 
 def reporter(directory: StageDirectory) -> Callable[[int, int, str], None]:
-    """A reporter that keeps progress.json fresh without slowing the work."""
+    """Create a function that updates progress.json at a limited rate."""
     last = 0.0
 
     def report(done: int, total: int, unit: str) -> None:
@@ -110,24 +108,24 @@ def reporter(directory: StageDirectory) -> Callable[[int, int, str], None]:
         if at - last < PROGRESS_INTERVAL_S and done < total:
             return
         last = at
-        aside = directory.progress_file.with_suffix(".aside")
-        aside.write_text(json.dumps({"done": done, "total": total, "unit": unit}), encoding="utf-8")
-        aside.replace(directory.progress_file)
+        temporary = directory.progress_file.with_suffix(".aside")
+        temporary.write_text(json.dumps({"done": done, "total": total, "unit": unit}), encoding="utf-8")
+        temporary.replace(directory.progress_file)
 
     return report
 
 
 def failure_message(failed: Path) -> str:
-    """Why a stage failed, as it has written it down; or that this cannot be read."""
+    """Error message of a failed.json on one line, or that the file cannot be read."""
     try:
         message = read_json(failed).get("message")
     except (StoreError, OSError):
         message = None
     if not isinstance(message, str) or not message.strip():
-        return f"why cannot be read any more: {failed.name} is damaged. Its log says more."
+        return f"the reason cannot be read, {failed.name} is damaged. See the log."
     return failure_line(message)
 
 
 def failure_line(text: str) -> str:
-    """Every stretch of blanks and new lines as one blank."""
+    """Collapse white space, so that a text is one line."""
     return " ".join(text.split())

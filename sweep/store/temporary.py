@@ -1,10 +1,10 @@
-"""Folders, files and links that a process makes under a name that tells whose they are, until it is done with them.
+"""Temporary files and folders whose names identify the process that made them.
 
     .1a2b3c4d5e6f.node7-4711-9f3c1ab2      a result that is being copied, by process 4711 of node7
     out-node7-4711-9f3c1ab2                an attempt at a stage
 
-What its process left behind when it was killed is abandoned: on this host once the process is gone, and anywhere after
-a day, for nothing that is made aside takes hours.
+A leftover is abandoned if its process on this host has ended, or anywhere after a day, since no temporary file is
+needed for that long.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DAY_S = 24 * 3600.0
 
 
 def token() -> str:
-    """Unique, and naming this process."""
+    """A unique token that names this process."""
     return f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
@@ -32,7 +32,7 @@ def is_token(text: str) -> bool:
 
 
 def is_abandoned(path: Path, made_by: str) -> bool:
-    """Whether the process of the token `made_by` is gone, as far as this host can know."""
+    """Whether the process of the token `made_by` has ended, as far as this host can tell."""
     maker = TOKEN.fullmatch(made_by)
     if maker and maker["host"] == _host() and not is_alive(int(maker["process"])):
         return True
@@ -43,14 +43,14 @@ def is_abandoned(path: Path, made_by: str) -> bool:
 
 
 def owner_has_ended(path: Path, made_by: str) -> bool:
-    """As is_abandoned, of something that this process does not work at now; also by whoever names no process."""
+    """Like is_abandoned; also True for tokens of this process and for names that are no token."""
     maker = TOKEN.fullmatch(made_by)
     is_own = maker is not None and maker["host"] == _host() and int(maker["process"]) == os.getpid()
     return maker is None or is_own or is_abandoned(path, made_by)
 
 
 def remove(path: Path) -> None:
-    """A folder with all in it, or a file or link; another process may be removing it too."""
+    """Remove a folder, file or link; another process may be removing it too."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -62,7 +62,7 @@ def _host() -> str:
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process of this host is there, whoever owns it."""
+    """Whether a process of any user exists on this host."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -1,12 +1,11 @@
-"""A worker without progress: noticed from outside by what it leaves on the disk, and ended.
+"""Detect and end a worker without progress, by watching the files that it writes.
 
-Progress is any change of what a worker writes: its progress.json, its log, its attempt and scratch folders, the files
-that its processes have open below the store. Loading is exempt, until progress.json appears, but not a process that
-somebody has stopped. Only intervals between looks count, each at most `LONGEST_LOOK_S`: no clock that jumps, no laptop
-that sleeps, and no watcher that was stopped itself makes a worker look frozen.
+Progress is any change of progress.json, the log, the attempt and scratch folders, or files below the store that its
+processes have open. Loading (before progress.json exists) is exempt, but a stopped process is not. Each interval
+between two looks counts at most `LONGEST_LOOK_S`, so that a clock change, a sleeping laptop or a stopped watcher does
+not make a worker look frozen.
 
-    python -m sweep.worker.stall --worker PID --minutes 60 DIR [DIR ...]    beside a worker in a job, started by
-    sweep.worker.run
+    python -m sweep.worker.stall --worker PID --minutes 60 DIR [DIR ...]    started by sweep.worker.run
 """
 
 from __future__ import annotations
@@ -24,40 +23,40 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweep.claims.claim import holder_of
-from sweep.claims.holder import Fate, Holder
+from sweep.claims.holder import Holder, HolderState
 from sweep.store.directory import StageDirectory, write_json
 from sweep.store.status_files import now
 from sweep.worker.processes import end_all, is_stopped, open_files, tree_of
 
 LONGEST_LOOK_S = 10.0
 LOOK_INTERVAL_S = 2.0
-GRACE_S = 5.0  # between asking a worker to end and killing it
-SHOWN_S = 60.0  # an age below this is nothing to show
+GRACE_S = 5.0  # from SIGTERM to SIGKILL
+SHOWN_S = 60.0  # shorter ages are not shown
 
 Trace = Mapping[str, tuple[int, int]]  # by path: size, mtime in ns
 
 
 @dataclass(frozen=True)
 class Activity:
-    """What can be seen of a worker at one moment."""
+    """Visible state of a worker at one moment."""
 
     trace: Trace
-    is_loading: bool  # no progress.json so far
+    is_loading: bool  # progress.json does not exist yet
     is_stopped: bool = False  # by a signal
-    held_by: Holder | None = None  # another process, for which it waits
+    held_by: Holder | None = None  # another process that it waits for
 
 
 @dataclass(frozen=True)
 class StallWatch:
-    """What has been seen of a worker so far."""
+    """Accumulated observations of a worker."""
 
     trace: Trace
-    idle_s: float = 0.0  # since the trace last changed, as far as somebody was looking
+    idle_s: float = 0.0  # observed time since the trace last changed
     has_begun: bool = False
 
 
 def watched(watch: StallWatch | None, look: Activity, since_last_s: float) -> StallWatch:
-    """One more look, so many seconds of a monotonic clock after the last."""
+    """Add a look, `since_last_s` seconds (monotonic) after the previous one."""
     if look.held_by is not None:
         return StallWatch(look.trace)
     has_begun = (watch is not None and watch.has_begun) or not look.is_loading
@@ -68,28 +67,30 @@ def watched(watch: StallWatch | None, look: Activity, since_last_s: float) -> St
 
 
 def is_stalled(watch: StallWatch, stall_minutes: float | None) -> bool:
-    """Whether the worker has been without progress for too long; None: never."""
+    """Whether the worker has been without progress for too long; None disables the check."""
     return stall_minutes is not None and watch.idle_s >= 60 * stall_minutes
 
 
 def activity_of(directories: Sequence[StageDirectory], worker: int) -> Activity:
-    """The worker's traces on the disk; `worker` is the first of its processes."""
+    """Current activity of a worker; `worker` is its first process."""
     processes = tree_of(worker)
     roots = {f"{directory.root}/" for directory in directories}
     paths = [path for directory in directories for path in _written(directory)]
     paths += [Path(path) for path in open_files(processes) if any(path.startswith(root) for root in roots)]
-    found = next((found for each in directories if (found := holder_of(each.path, lambda _: Fate.AT_WORK))), None)
+    found = next(
+        (found for each in directories if (found := holder_of(each.path, lambda _: HolderState.AT_WORK))), None
+    )
     is_own = found is not None and found[0].host == platform.node() and found[0].pid in processes
     return Activity(
         trace=dict(_states(paths)),
         is_loading=not is_own or not any(directory.progress_file.exists() for directory in directories),
         is_stopped=is_stopped(worker),
-        held_by=found[0] if found is not None and found[1] is Fate.AT_WORK and not is_own else None,
+        held_by=found[0] if found is not None and found[1] is HolderState.AT_WORK and not is_own else None,
     )
 
 
 def _written(directory: StageDirectory) -> Iterator[Path]:
-    """Files of the attempt that is under way; earlier products and logs do not change."""
+    """Files of the running attempt; earlier artifacts and logs do not change."""
     yield from (directory.progress_file, directory.log_file, directory.record_file)
     for folder in (*directory.path.glob("out*"), directory.scratch):
         if folder.is_symlink() or (directory.is_done and folder != directory.scratch):
@@ -100,13 +101,13 @@ def _written(directory: StageDirectory) -> Iterator[Path]:
 
 def _states(paths: Iterable[Path]) -> Iterator[tuple[str, tuple[int, int]]]:
     for path in paths:
-        with suppress(OSError):  # gone since it was listed
+        with suppress(OSError):  # removed since it was listed
             status = path.stat()
             yield str(path), (status.st_size, status.st_mtime_ns)
 
 
 def age_s(directories: Iterable[StageDirectory]) -> float | None:
-    """Seconds since the newest progress.json or log of stages changed, by the clock; for people. None: no trace."""
+    """Seconds by the clock since the newest progress.json or log changed, for display; None without such a file."""
     files = [file for each in directories for file in (each.progress_file, each.log_file)]
     newest = max((state[1] for _, state in _states(files)), default=None)
     return None if newest is None else max(0.0, time.time() - newest / 1e9)
@@ -115,16 +116,16 @@ def age_s(directories: Iterable[StageDirectory]) -> float | None:
 def end_stalled(
     directories: Sequence[StageDirectory], worker: int, watch: StallWatch, grace_s: float = GRACE_S
 ) -> None:
-    """End a worker and all its processes, and write down why."""
-    _write_down(directories, watch)  # first: a job that loses its worker looks for it at once
+    """End a worker with all its processes, and record the reason."""
+    _record_reason(directories, watch)  # first, because the job reads it as soon as its worker ends
     end_all(worker, grace_s)
-    _write_down(directories, watch)
+    _record_reason(directories, watch)
 
 
-def _write_down(directories: Sequence[StageDirectory], watch: StallWatch) -> None:
+def _record_reason(directories: Sequence[StageDirectory], watch: StallWatch) -> None:
     for directory in directories:
         if directory.is_done:
-            directory.failed_file.unlink(missing_ok=True)  # it was through after all
+            directory.failed_file.unlink(missing_ok=True)  # it finished after all
         elif directory.path.is_dir():
             message = reason(directory, watch)
             write_json(
@@ -134,10 +135,10 @@ def _write_down(directories: Sequence[StageDirectory], watch: StallWatch) -> Non
 
 
 def reason(directory: StageDirectory, watch: StallWatch) -> str:
-    """Why a worker was ended."""
+    """Message of failed.json for an ended worker."""
     return (
         f"no progress for {watch.idle_s / 60:.1f} minutes{_last_progress(directory)}: ended. Run the same command"
-        " again; it goes on from what is kept. A higher launch.stall_minutes waits longer, null for ever."
+        " again to resume. A higher launch.stall_minutes waits longer, null forever."
     )
 
 
@@ -150,7 +151,7 @@ def _last_progress(directory: StageDirectory) -> str:
 
 @contextmanager
 def beside(directories: Sequence[StageDirectory], stall_minutes: float | None) -> Generator[None]:
-    """While inside, a process of its own watches this worker."""
+    """Run a separate process that watches this worker."""
     if stall_minutes is None:
         yield
         return
@@ -174,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     directories = [StageDirectory(path) for path in arguments.directories]
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # meant for the worker; this process ends with it
+        signal.signal(number, signal.SIG_IGN)  # sent to the worker; this process ends with it
     watch: StallWatch | None = None
     last = time.monotonic()
     pause_s = min(LOOK_INTERVAL_S, 6 * arguments.minutes)

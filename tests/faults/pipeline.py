@@ -114,7 +114,7 @@ def graph(points: Sequence[Point], request: SweepRequest) -> Graph:
     report = Stage("report", 1, Nothing(points[0].name), f"{HERE}:report", {"scores": scores}, code=CodePolicy.FINAL)
     return Graph(
         name=points[0].name,
-        product=report,
+        artifact=report,
         table=lambda directory: [{"score": each} for each in (directory / "table.csv").read_text().splitlines()[1:]],
         workers=Workers(2, 1),
         estimates={},

@@ -84,7 +84,7 @@ def test_questions_are_the_scores_of_every_point(result: s1.Result) -> None:
 def test_traces_are_the_answers_with_their_judgement(result: s1.Result, home: Path) -> None:
     (point,) = [each for each in result.evaluated if each.label == "max 4"]
     traces = list(result.traces("max 4"))
-    rows = read_rows(next((home / "store" / point.answers).glob("out*")) / "answers.jsonl", TraceRow)
+    rows = read_rows(next((home / "store" / point.answers).glob("out*")) / "traces.jsonl", TraceRow)
     scores = read_rows(next((home / "store" / point.scores).glob("out*")) / "scores.jsonl", ScoreRow)
     assert [(each.question_id, each.thinking, each.answer) for each in traces] == [
         (row.question_id, row.thinking, row.answer) for row in rows
@@ -162,7 +162,7 @@ def test_a_manifest_that_disagrees_with_itself_is_refused(home: Path) -> None:
 def test_a_store_that_is_elsewhere_has_to_be_named(result: s1.Result, tmp_path: Path) -> None:
     elsewhere = s1.load(result.path, store=tmp_path)
     assert len(elsewhere.points) == 3
-    with pytest.raises(s1.StoreError, match="Say which store"):
+    with pytest.raises(s1.StoreError, match="Name the store"):
         _ = elsewhere.questions
 
 

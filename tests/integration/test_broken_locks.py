@@ -68,9 +68,8 @@ def test_a_store_whose_locks_do_not_lock_is_not_pruned_under_a_sweep(shim: Path,
         words = ("-m", "sweep", "store", "prune", "yes=true", f"store={store.root}", f"results={tmp_path / 'results'}")
         done = python(*words, "pipeline=tests.support.toy", shim=shim, how="noop")
     assert done.returncode == 1
-    assert (
-        f"a prune or a mend is at work. Run the command again when that has ended. Held by {this_process().host}"
-        in (" ".join(done.stderr.split()))
+    assert f"a prune or a repair. Run the command again when that has ended. Held by {this_process().host}" in (
+        " ".join(done.stderr.split())
     )
     assert not list(store.root.glob(".*.json"))
 

@@ -15,9 +15,18 @@ from pathlib import Path
 import pytest
 
 from sweep.claims.claim import TOKEN, Rule, claimed, holder_of, is_at_work
-from sweep.claims.holder import Fate, Holder, Inspect, fate_of, holder_text, read_holder, started_at, this_process
-from sweep.claims.job_fate import fate_by
+from sweep.claims.holder import (
+    Holder,
+    HolderState,
+    LivenessChecks,
+    holder_state,
+    holder_text,
+    read_holder,
+    started_at,
+    this_process,
+)
 from sweep.claims.lock import Hold, conflicts
+from sweep.claims.slurm_job import state_from_scontrol
 from sweep.claims.store_hold import store_held
 from sweep.core.provenance import PROJECT
 from sweep.json_files import StoreError
@@ -30,9 +39,12 @@ BEFORE = dataclasses.replace(HERE, token="a" * 16, pid=50, started=500, job=None
 
 
 def ask(
-    started: int | None = None, booted: str = "2026-01-01T00:00:00+00:00", locks: bool = False, job: Fate = Fate.UNKNOWN
-) -> Inspect:
-    return Inspect(
+    started: int | None = None,
+    booted: str = "2026-01-01T00:00:00+00:00",
+    locks: bool = False,
+    job: HolderState = HolderState.UNKNOWN,
+) -> LivenessChecks:
+    return LivenessChecks(
         started=lambda pid: started,
         booted_at=lambda: datetime.fromisoformat(booted),
         locks_decide=lambda: locks,
@@ -49,48 +61,55 @@ JOB = dataclasses.replace(ELSEWHERE, job="17_3", cluster="c")
 
 
 @pytest.mark.parametrize(
-    ("holder", "asked", "fate"),
+    ("holder", "asked", "state"),
     [
-        (BEFORE, ask(started=500), Fate.AT_WORK),
-        (BEFORE, ask(started=None), Fate.ENDED),
-        (BEFORE, ask(started=501), Fate.ENDED),  # another process has its number
-        (BEFORE, ask(started=-1), Fate.AT_WORK),  # somebody else's, hidden from us
-        (CONTAINER, ask(locks=True), Fate.ENDED),
-        (CONTAINER, ask(locks=False), Fate.UNKNOWN),
-        (EARLIER_BOOT, AFTER_BOOT, Fate.ENDED),
-        (EARLIER_BOOT, ask(), Fate.UNKNOWN),  # written since we were started: another machine with our names
-        (dataclasses.replace(EARLIER_BOOT, host="n2"), AFTER_BOOT, Fate.UNKNOWN),  # one image, one id, many machines
-        (dataclasses.replace(EARLIER_BOOT, machine=None), AFTER_BOOT, Fate.UNKNOWN),
-        (ELSEWHERE, ask(locks=True), Fate.UNKNOWN),  # our lock may not be seen there
-        (JOB, ask(), Fate.ENDED),  # our own job, put back into the queue
-        (dataclasses.replace(JOB, restart=1), ask(job=Fate.AT_WORK), Fate.AT_WORK),
-        (dataclasses.replace(JOB, restart=2), ask(), Fate.UNKNOWN),  # then it is us who are late
-        (dataclasses.replace(JOB, cluster="d"), ask(), Fate.UNKNOWN),
-        (dataclasses.replace(JOB, job="18"), ask(job=Fate.ENDED), Fate.ENDED),
-        (dataclasses.replace(JOB, job="18"), ask(job=Fate.NO_ANSWER), Fate.NO_ANSWER),
-        (dataclasses.replace(BEFORE, boot=None, machine=None), ask(), Fate.UNKNOWN),
+        (BEFORE, ask(started=500), HolderState.AT_WORK),
+        (BEFORE, ask(started=None), HolderState.ENDED),
+        (BEFORE, ask(started=501), HolderState.ENDED),  # another process has its number
+        (BEFORE, ask(started=-1), HolderState.AT_WORK),  # somebody else's, hidden from us
+        (CONTAINER, ask(locks=True), HolderState.ENDED),
+        (CONTAINER, ask(locks=False), HolderState.UNKNOWN),
+        (EARLIER_BOOT, AFTER_BOOT, HolderState.ENDED),
+        (EARLIER_BOOT, ask(), HolderState.UNKNOWN),  # written since we were started: another machine with our names
+        (
+            dataclasses.replace(EARLIER_BOOT, host="n2"),
+            AFTER_BOOT,
+            HolderState.UNKNOWN,
+        ),  # one image, one id, many machines
+        (dataclasses.replace(EARLIER_BOOT, machine=None), AFTER_BOOT, HolderState.UNKNOWN),
+        (ELSEWHERE, ask(locks=True), HolderState.UNKNOWN),  # our lock may not be seen there
+        (JOB, ask(), HolderState.ENDED),  # our own job, put back into the queue
+        (dataclasses.replace(JOB, restart=1), ask(job=HolderState.AT_WORK), HolderState.AT_WORK),
+        (dataclasses.replace(JOB, restart=2), ask(), HolderState.UNKNOWN),  # then it is us who are late
+        (dataclasses.replace(JOB, cluster="d"), ask(), HolderState.UNKNOWN),
+        (dataclasses.replace(JOB, job="18"), ask(job=HolderState.ENDED), HolderState.ENDED),
+        (dataclasses.replace(JOB, job="18"), ask(job=HolderState.NO_ANSWER), HolderState.NO_ANSWER),
+        (dataclasses.replace(BEFORE, boot=None, machine=None), ask(), HolderState.UNKNOWN),
     ],
 )
-def test_a_holder_has_ended_only_where_that_is_known(holder: Holder, asked: Inspect, fate: Fate) -> None:
-    assert fate_of(holder, HERE, asked) is fate
+def test_a_holder_has_ended_only_where_that_is_known(holder: Holder, asked: LivenessChecks, state: HolderState) -> None:
+    assert holder_state(holder, HERE, asked) is state
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "fate"),
+    ("status", "said", "state"),
     [
-        (0, "JobId=17 JobState=RUNNING Restarts=0 Reason=None", Fate.AT_WORK),
-        (0, "JobId=17 JobState=RUNNING Restarts=1 Reason=None", Fate.ENDED),
-        (0, "JobId=17 JobState=COMPLETING Restarts=0", Fate.AT_WORK),
-        (0, "JobId=17 JobState=SUSPENDED Restarts=0", Fate.AT_WORK),
-        (0, "JobId=17 JobState=PENDING Restarts=1", Fate.ENDED),
-        *((0, f"JobId=17 JobState={state} Restarts=0", Fate.ENDED) for state in ("COMPLETED", "NODE_FAIL", "TIMEOUT")),
-        (1, "slurm_load_jobs error: Invalid job id specified", Fate.ENDED),
-        (1, "slurm_load_jobs error: Unable to contact slurm controller", Fate.NO_ANSWER),
-        (0, "", Fate.NO_ANSWER),
+        (0, "JobId=17 JobState=RUNNING Restarts=0 Reason=None", HolderState.AT_WORK),
+        (0, "JobId=17 JobState=RUNNING Restarts=1 Reason=None", HolderState.ENDED),
+        (0, "JobId=17 JobState=COMPLETING Restarts=0", HolderState.AT_WORK),
+        (0, "JobId=17 JobState=SUSPENDED Restarts=0", HolderState.AT_WORK),
+        (0, "JobId=17 JobState=PENDING Restarts=1", HolderState.ENDED),
+        *(
+            (0, f"JobId=17 JobState={state} Restarts=0", HolderState.ENDED)
+            for state in ("COMPLETED", "NODE_FAIL", "TIMEOUT")
+        ),
+        (1, "slurm_load_jobs error: Invalid job id specified", HolderState.ENDED),
+        (1, "slurm_load_jobs error: Unable to contact slurm controller", HolderState.NO_ANSWER),
+        (0, "", HolderState.NO_ANSWER),
     ],
 )
-def test_slurm_says_whether_a_job_and_its_restart_have_ended(status: int, said: str, fate: Fate) -> None:
-    assert fate_by(status, said, restart=0) is fate
+def test_slurm_says_whether_a_job_and_its_restart_have_ended(status: int, said: str, state: HolderState) -> None:
+    assert state_from_scontrol(status, said, restart=0) is state
 
 
 # ------------------------------------------------------------------------------------------------- one claim
@@ -115,7 +134,7 @@ def test_a_claim_leaves_nothing_behind(place: Path) -> None:
     with claimed(place) as is_ours:
         assert is_ours
         found = holder_of(place)
-        assert found is not None and found[0].pid == os.getpid() and found[1] is Fate.AT_WORK
+        assert found is not None and found[0].pid == os.getpid() and found[1] is HolderState.AT_WORK
     assert [path.name for path in place.iterdir()] == ["lock"]
 
 
@@ -148,8 +167,8 @@ def test_a_process_that_only_its_parent_has_not_noticed_is_gone(place: Path) -> 
 def test_who_cannot_be_asked_is_named_and_taken_from_only_if_told_to(place: Path) -> None:
     elsewhere = dataclasses.replace(this_process(), host="node7", boot="b", machine="m", pid=41, user="ann")
     write(place, elsewhere)
-    line = rf"^number/0+a: held by node7 pid 41 of ann since {re.escape(elsewhere.since)}, on node7, which cannot be"
-    with pytest.raises(StoreError, match=line + r" asked from here\. If it is gone, .*yes=true\.$"), claimed(place):
+    line = rf"^number/0+a: held by node7 pid 41 of ann since {re.escape(elsewhere.since)}, whose state cannot be"
+    with pytest.raises(StoreError, match=line + r" checked from here\. If it has ended, .*yes=true\.$"), claimed(place):
         pass
     with claimed(place, Rule(wait=False)) as is_ours:
         assert not is_ours, "--unless-busy leaves it"
@@ -167,15 +186,17 @@ def test_a_requeued_job_takes_over_from_its_own_dead_token(place: Path, monkeypa
     assert (first.job, first.restart) == ("17_3", 0)
     write(place, first)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    with claimed(place, Rule(ask_job=lambda holder: Fate.AT_WORK)) as is_ours:  # SLURM says: that job is running
+    with claimed(
+        place, Rule(query_job=lambda holder: HolderState.AT_WORK)
+    ) as is_ours:  # SLURM says: that job is running
         assert is_ours
 
 
 def test_slurm_is_asked_about_a_job_on_another_node(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(place, dataclasses.replace(this_process(), host="node7", boot="b", machine="m", job="18", cluster="c"))
-    with claimed(place, Rule(wait=False, ask_job=lambda holder: Fate.AT_WORK)) as is_ours:
+    with claimed(place, Rule(wait=False, query_job=lambda holder: HolderState.AT_WORK)) as is_ours:
         assert not is_ours
-    with claimed(place, Rule(ask_job=lambda holder: Fate.ENDED)) as is_ours:
+    with claimed(place, Rule(query_job=lambda holder: HolderState.ENDED)) as is_ours:
         assert is_ours
 
 
@@ -243,7 +264,7 @@ def test_a_waiting_worker_says_for_whom_once_and_goes_on_when_it_ends(
     ender.wait()
     assert capsys.readouterr().out.splitlines() == [
         f"waiting for number/00000000000a: held by {holder}",
-        "number/00000000000a: free now, going on",
+        "number/00000000000a: free now, continuing",
     ]
 
 
@@ -267,7 +288,7 @@ def test_a_process_in_a_container_of_this_machine_is_known_by_its_lock(place: Pa
     worker = subprocess.Popen(contained, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     assert worker.stdout is not None and worker.stdout.readline() == "held\n"
     found = holder_of(place)
-    assert found is not None and found[1] is Fate.AT_WORK and found[0].pid_space != this_process().pid_space
+    assert found is not None and found[1] is HolderState.AT_WORK and found[0].pid_space != this_process().pid_space
     with claimed(place, Rule(wait=False, take_over=True)) as is_ours:
         assert not is_ours
     worker.communicate("x")
@@ -282,11 +303,11 @@ def test_locks_are_known_to_work_here(place: Path) -> None:
 
 def test_tokens_of_sweeps_that_have_ended_are_removed(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
     (tmp_path / f".shared-{'a' * 16}.json").write_text(holder_text(token_of(other)), encoding="utf-8")
-    with pytest.raises(StoreError, match=f"pid {other.pid} "), store_held(tmp_path, Hold.ALONE):
+    with pytest.raises(StoreError, match=f"pid {other.pid} "), store_held(tmp_path, Hold.EXCLUSIVE):
         pass
     other.kill()
     other.wait()
-    with store_held(tmp_path, Hold.ALONE):
+    with store_held(tmp_path, Hold.EXCLUSIVE):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
@@ -296,8 +317,8 @@ def test_a_sweep_that_cannot_be_asked_is_named_with_its_file(tmp_path: Path) -> 
     file.write_text(
         holder_text(dataclasses.replace(this_process(), host="node7", boot="b", machine="m")), encoding="utf-8"
     )
-    refused = pytest.raises(StoreError, match=f"Held by node7 .*if it is gone, remove {file}")
-    with refused, store_held(tmp_path, Hold.ALONE):
+    refused = pytest.raises(StoreError, match=f"Held by node7 .*if it has ended, remove {file}")
+    with refused, store_held(tmp_path, Hold.EXCLUSIVE):
         pass
     with store_held(tmp_path, Hold.SHARED):
         pass

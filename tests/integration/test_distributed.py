@@ -14,7 +14,7 @@ from s1.config.schema import ConfigError, Train, TrainMethod
 from s1.records import write_rows
 from s1.stages import CheckpointConfig
 from s1.train.sft import train
-from sweep.core.interrupt import GO_ON_LATER
+from sweep.core.interrupt import EXIT_REQUEUE
 from sweep.core.provenance import PROJECT
 from sweep.core.stage import CodePolicy, Resources, Stage
 from sweep.store.attempt import begin
@@ -126,7 +126,7 @@ def test_a_run_stopped_by_one_then_by_the_other_then_killed_ends_as_one_that_was
     strikes = [(1, "SIGUSR1", 0), (3, "SIGUSR1", 1), (5, "SIGKILL", 1)]
     directory = prepared(Store(tmp_path), strikes=strikes)
     for step, *_ in strikes[:2]:  # whichever is asked, all save after the same step, and go on there
-        assert run(directory) == GO_ON_LATER, said(directory)
+        assert run(directory) == EXIT_REQUEUE, said(directory)
         stopped = f"training stopped after step {step} of 6, and saved it"
         assert read_json(directory.interrupted_file)["message"] == stopped
         assert not directory.failed_file.exists()
@@ -164,7 +164,7 @@ def test_processes_that_would_not_shard_are_refused(tmp_path):
     """accelerate knows no FSDP for CPUs and says nothing: each process would hold and train the whole model."""
     directory = prepared(Store(tmp_path), run="s1.train.sft:train")
     assert run(directory) == 1
-    assert "2 processes, and accelerate would give each the whole model" in read_json(directory.failed_file)["message"]
+    assert "each of 2 processes would hold the whole model" in read_json(directory.failed_file)["message"]
 
 
 def test_processes_that_do_not_divide_the_batch_are_refused(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.core.interrupt import GO_ON_LATER
+from sweep.core.interrupt import EXIT_REQUEUE
 from sweep.core.provenance import PROJECT
 from sweep.store.directory import StageDirectory, Store, read_json
 from sweep.worker.ranks import Rank, this_rank
@@ -94,7 +94,7 @@ def test_a_group_that_is_asked_to_stop_saves_and_goes_on_later(store: Store, num
     leader = start(directory)
     wait_until(lambda: len(list(directory.scratch.glob("singing-*"))) == 2)
     leader.send_signal(number)
-    assert leader.wait() == GO_ON_LATER == 75
+    assert leader.wait() == EXIT_REQUEUE == 75
     assert read_json(directory.interrupted_file)["message"] == "the song was noted down"
     assert not directory.failed_file.exists()
     assert start(directory).wait() == 0
@@ -115,7 +115,7 @@ def test_a_single_worker_that_saves_nothing_ends_at_once_when_asked_and_has_not_
     worker = start(directory)
     wait_until(lambda: (directory.scratch / "asleep").exists())
     worker.send_signal(signal.SIGUSR1)
-    assert worker.wait() == GO_ON_LATER
+    assert worker.wait() == EXIT_REQUEUE
     assert not directory.failed_file.exists() and not directory.is_done
 
 

@@ -31,9 +31,9 @@ def store(tmp_path: Path) -> Store:
 
 
 def run_points(store: Store, *points: toy.Point) -> tuple[list[WorkerJob], Stage]:
-    graph = toy.graph(points, SweepRequest("", {}, [{} for _ in points], store.root))
-    jobs = run_plan(plan([graph.product], store.is_done), store, Workers(2, 1), lambda stage: None, lambda jobs: None)
-    return jobs, graph.product
+    graph = toy.graph(points, SweepRequest("", [{} for _ in points], store.root))
+    jobs = run_plan(plan([graph.artifact], store.is_done), store, Workers(2, 1), lambda stage: None, lambda jobs: None)
+    return jobs, graph.artifact
 
 
 def calls(store: Store) -> list[list[str]]:

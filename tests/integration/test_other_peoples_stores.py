@@ -107,7 +107,7 @@ def test_what_may_not_be_written_is_said_in_one_line_with_owner_and_fix(theirs: 
     status, said = command(theirs, "shape.number=1,2,3", "-m")
     assert status == 1 and "Traceback" not in said
     (error,) = [line for line in said.splitlines() if line.startswith("error")]
-    line = r"may not be written by root\. .* is drwxr-xr-x nobody:\S+\. .*umask 002.*chmod g\+rwxs.*store=\."
+    line = r"cannot be written by root\. .* is drwxr-xr-x nobody:\S+\. .*umask 002.*chmod g\+rwxs.*store=\."
     assert re.search(line, error)
 
 
@@ -115,7 +115,7 @@ def test_what_may_not_be_read_is_said_in_one_line_too(theirs: Path) -> None:
     theirs.chmod(0o700)
     status, said = command(theirs, "store")
     assert status == 1 and "Traceback" not in said
-    assert f"may not be read by root. {theirs} is drwx------ nobody:" in said
+    assert f"cannot be read by root. {theirs} is drwx------ nobody:" in said
 
 
 def test_a_colleagues_unfinished_stage_is_named_by_driver_and_worker(as_root: None, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_refusal_met_by_a_worker_is_written_down_without_a_traceback(as_root: 
     status, _, err = as_stranger("-m", "sweep.worker.run", str(directory.path))
     assert status == 1 and "Traceback" not in err
     message = read_json(directory.failed_file)["message"]
-    assert message.startswith(f"{calls}: may not be written by root. {calls} is -rw-r--r-- nobody:")
+    assert message.startswith(f"{calls}: cannot be written by root. {calls} is -rw-r--r-- nobody:")
     assert message in err
 
 

@@ -31,7 +31,7 @@ def graph_of(*overrides: str) -> Graph:
 
 
 def lines_of(graph: Graph) -> list[str]:
-    return list(graph.unpinned(plan([graph.product], lambda stage: False).needed))
+    return list(graph.unpinned(plan([graph.artifact], lambda stage: False).needed))
 
 
 def pins_of(*rows: tuple[RepoKind, str, str, str]) -> dict[HubName, Pin]:
@@ -74,14 +74,14 @@ def test_what_a_command_does_not_read_need_not_be_pinned(here: Path) -> None:
 
 @pytest.mark.parametrize("value", ["'a b'", "''", "'../x y'"])
 def test_a_revision_that_is_no_name_is_refused_at_once(here: Path, value: str) -> None:
-    with pytest.raises(InputError, match=r"model\.revision .*: no commit, branch or tag\."):
+    with pytest.raises(InputError, match=r"model\.revision .*: not a commit, branch or tag\."):
         compose(["model=s1_32b", "data=none", f"model.revision={value}"])
 
 
 def test_keys_are_those_of_the_commit_wherever_it_is_written(here: Path) -> None:
     names = ["model=s1_32b", "data=none", "task=aime24", "task.hub.revision=v1.0"]
     commits = ["model=s1_32b", "data=none", "task=aime24", f"task.hub.revision={OLD}", f"model.revision={NEW}"]
-    unpinned = {stage.address for stage in plan([graph_of(*names).product], lambda _: False).needed}
+    unpinned = {stage.address for stage in plan([graph_of(*names).artifact], lambda _: False).needed}
     write_pins(
         here / "pins.lock",
         pins_of(
@@ -90,7 +90,7 @@ def test_keys_are_those_of_the_commit_wherever_it_is_written(here: Path) -> None
         ),
     )
     pinned, written = (
-        {stage.address for stage in plan([graph_of(*each).product], lambda _: False).needed if stage.name != "report"}
+        {stage.address for stage in plan([graph_of(*each).artifact], lambda _: False).needed if stage.name != "report"}
         for each in (names, commits)  # the report quotes its command
     )
     assert pinned == written
@@ -219,7 +219,7 @@ def test_offline_nothing_is_resolved_from_what_happens_to_be_cached(here: Path) 
     status, text = sweep("pin", *LIMO, here=here, environment=offline(here / "home"))
     assert status == 1
     assert text.strip() == (
-        "error data.pool.hub.revision GAIR/LIMO: 'main' is not resolved, the hub cannot be reached (offline:"
+        "error data.pool.hub.revision GAIR/LIMO: cannot resolve 'main', since the hub cannot be reached (offline:"
         " HF_HUB_OFFLINE is set). Run the same command where there is a network."
     )
     assert not (here / "pins.lock").exists()
@@ -261,8 +261,8 @@ def test_a_submission_keeps_the_pins_that_it_was_planned_with(here: Path) -> Non
     write_pins(here / "pins.lock", pins_of((*name, NEW)))
     (directory,) = submissions(here / "store")
     _, again = planned_again(directory)
-    assert again.product.address == directory.read().product
-    assert again.product.address != graph_of(*LIMO).product.address
+    assert again.artifact.address == directory.read().product
+    assert again.artifact.address != graph_of(*LIMO).artifact.address
 
 
 def test_a_dry_run_shows_what_is_unpinned_and_cannot_be_submitted(here: Path) -> None:

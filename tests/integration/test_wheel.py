@@ -140,7 +140,7 @@ def test_options_in_the_working_directory_stand_beside_the_shipped_ones(finished
         encoding="utf-8",
     )
     (own / "train").mkdir()
-    shipped = finished.packages / "sweep" / "conf"
+    shipped = finished.packages / "sweep" / "shipped" / "conf"
     text = (shipped / "train" / "laptop.yaml").read_text(encoding="utf-8")
     (own / "train" / "short.yaml").write_text(text, encoding="utf-8")
     try:
@@ -169,7 +169,7 @@ def test_jobs_run_a_copy_of_the_installed_code_with_the_users_own_options(finish
         assert done.returncode == 0, done.stdout + done.stderr
         (code,) = (finished.work / "store" / "submissions").glob("*/code")
         assert {path.name for path in code.iterdir()} == {"s1", "sweep", "conf", "slurm", "exported.json"}
-        assert not (code / "sweep" / "conf").exists() and not list(code.rglob("__pycache__"))
+        assert not (code / "sweep" / "shipped").exists() and not list(code.rglob("__pycache__"))
         assert (code / "slurm" / "job.sh").is_file() and (code / "s1" / "evaluate" / "tasks" / "aime24.yaml").is_file()
         assert "no git checkout" in json.loads((code / "exported.json").read_text(encoding="utf-8"))["problem"]
         own.write_text("name: changed\n", encoding="utf-8")  # the copy is what was planned

@@ -73,8 +73,8 @@ class User:
         return self.directory(toy.number_of(point(number)))
 
     def total(self, *numbers: int, name: str = "toy") -> StageDirectory:
-        request = SweepRequest("", {}, [{} for _ in numbers], self.store.root)
-        return self.directory(toy.graph([replace(point(number), name=name) for number in numbers], request).product)
+        request = SweepRequest("", [{} for _ in numbers], self.store.root)
+        return self.directory(toy.graph([replace(point(number), name=name) for number in numbers], request).artifact)
 
     def lose(self, name: str) -> None:
         """The results of a name, and what the store remembers of them."""

@@ -98,11 +98,11 @@ class Place:
         return Work(name, config, paths, out, out, out, settings=settings, report=lambda done, total, unit: None)
 
     def scored(self, answers: Sequence[TraceRow], name: str = "mytask", samples: int = 1) -> list[ScoreRow]:
-        given = self.root / "store" / "answers"
+        given = self.root / "store" / "traces"
         given.mkdir()
-        write_rows(given / "answers.jsonl", answers)
+        write_rows(given / "traces.jsonl", answers)
         inputs = {
-            "answers": (given,),
+            "traces": (given,),
             "questions": (self.root / "store" / "questions",),
         }
         work = self.work(ScoresConfig(name, samples, scoring(name)), inputs, {"task": own_file(name)}, "scores")

@@ -20,15 +20,15 @@ class User:
     def __init__(self, home: Path) -> None:
         self.home, self.store, self.results = home, Store(home / "store"), home / "results"
         points = [toy.Point("toy", toy.Shape(number)) for number in (1, 2)]
-        self.graph: Graph = toy.graph(points, SweepRequest("", {}, [{}, {}], self.store.root))
+        self.graph: Graph = toy.graph(points, SweepRequest("", [{}, {}], self.store.root))
 
     @property
     def product(self) -> StageDirectory:
-        return self.store.directory(self.graph.product)
+        return self.store.directory(self.graph.artifact)
 
     @property
     def key(self) -> str:
-        return self.graph.product.key
+        return self.graph.artifact.key
 
     @property
     def folder(self) -> Path:

@@ -33,10 +33,10 @@ class User:
     def answers(self, label: str) -> list[TraceRow]:
         (path,) = [
             path.parent
-            for path in (self.store / "answers").glob("*/stage.json")
+            for path in (self.store / "traces").glob("*/stage.json")
             if json.loads(path.read_text(encoding="utf-8"))["label"] == label
         ]
-        return read_rows(path / "out" / "answers.jsonl", TraceRow)
+        return read_rows(path / "out" / "traces.jsonl", TraceRow)
 
 
 def environment() -> dict[str, str]:

@@ -71,7 +71,7 @@ def graph(points: Sequence[Point], request: SweepRequest) -> Graph:
     )
     return Graph(
         name=points[0].name,
-        product=total,
+        artifact=total,
         table=lambda directory: [{"total": (directory / "total.txt").read_text(encoding="utf-8")}],
         workers=Workers(2, 1),
         estimates={total.address: CostEstimate(10, 3600.0, 1.5)},

@@ -24,7 +24,7 @@ def graph(points: Sequence[Point], request: SweepRequest) -> Graph:
     leak = Stage("leak", 1, Leak(points[0].name), "tests.support.toy_leaky:leak", code=CodePolicy.FINAL)
     return Graph(
         name=points[0].name,
-        product=leak,
+        artifact=leak,
         table=lambda directory: [{"total": "1"}],
         workers=Workers(1, 1),
         estimates={},

@@ -65,7 +65,7 @@ def count_stage(steps: int, step_s: float = 0.1) -> Stage:
 def graph(product: Stage, launch: Launch, name: str = "toy") -> Graph:
     return Graph(
         name=name,
-        product=product,
+        artifact=product,
         table=lambda directory: [{"value": (directory / "value.json").read_text(encoding="utf-8")}],
         workers=Workers(2, 1),
         estimates={},

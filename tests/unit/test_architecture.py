@@ -36,7 +36,7 @@ DOORWAYS = {
         "sweep.local.workers",
         "sweep.slurm.client",
         "sweep.worker.ranks",
-        "sweep.claims.job_fate",
+        "sweep.claims.slurm_job",
         "sweep.worker.stall",
         "sweep.core.provenance",
     ],

@@ -30,9 +30,20 @@ from sweep.worker.run import code_of
 POLICIES = {
     CodePolicy.FINAL: {"scores", "curve", "report", "funnel", "training"},
     CodePolicy.UPSTREAM: {
-        *("pool", "clean", "exam", "problems", "questions", "curated", "conditioned", "rendered", "start", "scores"),
+        *(
+            "pool",
+            "filtered",
+            "solver_rows",
+            "problems",
+            "questions",
+            "curated",
+            "conditioned",
+            "rendered",
+            "base_model",
+            "scores",
+        ),
     },
-    CodePolicy.EXPENSIVE: {"answers", "answers_shard", "checkpoint", "distilled", "labelled"},
+    CodePolicy.EXPENSIVE: {"traces", "traces_shard", "checkpoint", "distilled", "labelled"},
 }
 COMMANDS = (
     *([f"+experiment={path.stem}"] for path in sorted((CONFIG / "experiment").glob("*.yaml"))),
@@ -44,7 +55,7 @@ COMMANDS = (
 def stages_of(*words: str) -> list[Stage]:
     composition = compose([*words, "-m"])
     graph = pipeline.graph(composition.points, composition.request)
-    return list(plan([graph.product], lambda stage: False).needed)
+    return list(plan([graph.artifact], lambda stage: False).needed)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +75,7 @@ def test_every_stage_is_classified_by_its_place(words: list[str]) -> None:
         assert ("code" in stage.identity()) == (stage.code is CodePolicy.FINAL)
         assert source_of(stage.roots), "its source is found"
     for stage in stages:  # nothing whose key follows its code has anything but results on it
-        finals = [each.name for each in stage.rests_on() if each.code is CodePolicy.FINAL]
+        finals = [each.name for each in stage.dependencies() if each.code is CodePolicy.FINAL]
         assert not finals or stage.code is CodePolicy.FINAL, f"{stage.name} rests on {finals}"
 
 
@@ -198,7 +209,7 @@ def test_how_a_task_is_scored_is_no_part_of_its_questions(checkout: Checkout) ->
 def test_how_a_task_words_its_questions_asks_them_again(checkout: Checkout) -> None:
     shared = "s1/evaluate/tasks/_shared.yaml"
     checkout.edit(shared, lambda text: text.replace("doc_to_text: problem", 'doc_to_text: "Solve: {{problem}}"'))
-    assert checkout.plan()[0] == {"questions": 1, "answers": 3, **RESCORED}
+    assert checkout.plan()[0] == {"questions": 1, "traces": 3, **RESCORED}
 
 
 # --------------------------------------------------------------------------------------------------- a task's file
@@ -251,5 +262,5 @@ def test_a_user_s_own_task_is_known_by_what_it_says_and_computes(tmp_path: Path)
     assert found(f"{OWN}description: Think.\n")[0] != words
     with pytest.raises(ConfigError, match=r"!function mine\.gone: not in"):
         found(OWN.replace("mine.judge", "mine.gone"))
-    with pytest.raises(ConfigError, match="task mine doc_to_text: changed since this was planned"):
+    with pytest.raises(ConfigError, match="task mine doc_to_text: changed after the sweep was planned"):
         require_planned("mine", words, {**words, "doc_to_text": "x"})

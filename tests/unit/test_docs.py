@@ -101,7 +101,7 @@ def test_a_command_in_the_documentation_plans(block: Block, line: str, workplace
     provide_files(block.page, rest)
     composition = compose(given["overrides"])
     graph = pipeline.graph(composition.points, composition.request)
-    assert plan([graph.product], lambda stage: False).needed
+    assert plan([graph.artifact], lambda stage: False).needed
 
 
 @pytest.mark.slow

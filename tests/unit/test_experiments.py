@@ -29,7 +29,7 @@ def graph_of(composition: Composition) -> Graph:
 
 def curve_of(graph: Graph) -> Stage:
     """What the report rests on; the report itself also quotes the command."""
-    (curve,) = graph.product.rests_on()
+    (curve,) = graph.artifact.dependencies()
     return curve
 
 
@@ -40,7 +40,7 @@ def test_an_experiment_plans_the_stages_it_always_did(name: str, golden: Callabl
     Code is left out of the keys of final stages, or every edit of a report would be a difference.
     """
     graph = graph_of(compose([f"+experiment={name}", "-m"]))
-    stages = plan([graph.product], lambda stage: False).needed
+    stages = plan([graph.artifact], lambda stage: False).needed
     labels = {f"{stage.name}/{stage.request_key}": stage.label for stage in stages}
     golden(f"keys/{name}.json", json.dumps(labels, indent=2) + "\n")
 
@@ -83,8 +83,8 @@ def test_every_pool_composes_in_the_place_of_any_other() -> None:
 
 def test_sets_of_one_name_are_all_reported() -> None:
     graph = graph_of(compose(["+experiment=curate", "data=dial_random", "data.selection.seed=0,1", "-m"]))
-    assert len(graph.product.inputs["curated"]) == 2
-    assert len(set(graph.product.config.sets)) == 2
+    assert len(graph.artifact.inputs["curated"]) == 2
+    assert len(set(graph.artifact.config.sets)) == 2
 
 
 def test_a_task_that_the_examples_were_not_held_against_is_noted_in_the_plan() -> None:
@@ -125,9 +125,9 @@ def test_a_stage_costs_what_the_devices_that_it_asks_for_cost() -> None:
     checkpoint = training_stages_of(x).checkpoint
     assert checkpoint.settings["usd_per_hour"] == pytest.approx(16 * rate)
     stages = pipeline.stages_of(x)
-    shards = stages.asked.answers.shards
+    shards = stages.evaluation.traces.shards
     assert [each.settings["usd_per_hour"] for each in shards] == [pytest.approx(8 * rate)] * 2
-    assert stages.asked.answers.settings == {}  # puts them together, on no device
+    assert stages.evaluation.traces.settings == {}  # puts them together, on no device
 
 
 def test_what_a_set_is_chosen_by_decides_its_key_and_how_many_rows_a_file_has_does_not(tmp_path: Path) -> None:
@@ -154,17 +154,17 @@ def test_dialects_are_an_axis_and_a_field_without_a_value_changes_no_key() -> No
 
 
 def test_points_that_differ_in_the_budget_share_everything_before_the_answers() -> None:
-    stages = plan([graph_of(compose(["+experiment=budget_scan", "-m"])).product], lambda stage: False).needed
+    stages = plan([graph_of(compose(["+experiment=budget_scan", "-m"])).artifact], lambda stage: False).needed
     names = [stage.name for stage in stages]
     assert {name: names.count(name) for name in set(names)} == {
         "problems": 1,
         "questions": 1,
-        "start": 1,
+        "base_model": 1,
         "pool": 1,
         "curated": 1,
         "rendered": 1,
         "checkpoint": 1,
-        "answers": 10,
+        "traces": 10,
         "scores": 10,
         "curve": 1,
         "report": 1,
@@ -212,7 +212,7 @@ def test_another_version_of_the_engine_makes_other_answers(monkeypatch: pytest.M
 
 def lines(graph: Graph) -> list[str]:
     """What is lacking if nothing is made yet."""
-    return graph.missing_for(plan([graph.product], lambda stage: False).needed)
+    return graph.missing_for(plan([graph.artifact], lambda stage: False).needed)
 
 
 def test_a_model_too_large_to_train_here_can_be_planned_and_asked_once_it_is_trained() -> None:
@@ -220,7 +220,7 @@ def test_a_model_too_large_to_train_here_can_be_planned_and_asked_once_it_is_tra
     graph = graph_of(compose(large))
     (line,) = lines(graph)
     assert line.startswith("machine.memory_gib 80: weights, gradients and optimiser of qwen2_5_32b alone take 488 GiB")
-    trained = plan([graph.product], lambda stage: stage.name == "checkpoint").needed
+    trained = plan([graph.artifact], lambda stage: stage.name == "checkpoint").needed
     assert graph.missing_for(trained) == []
 
 
@@ -230,7 +230,7 @@ def test_an_engine_that_is_not_installed_can_be_planned_and_says_what_is_lacking
     monkeypatch.setattr("s1.generate.engines._version", lambda library: None if library == "vllm" else "2.13.0")
     assert lines(graph_of(compose([]))) == []
     (line,) = lines(graph_of(compose(["engine=vllm"])))
-    assert line.startswith("vllm: not installed, and engine=vllm computes with it.")
+    assert line.startswith("vllm: not installed, but engine=vllm needs it.")
 
 
 def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
@@ -275,13 +275,13 @@ def test_another_experiment_is_another_result(tmp_path: Path) -> None:
     elsewhere = ["task=math500", f"task.data_file={rows}", "task.limit=2"]
     graphs = [graph_of(compose(["+experiment=budget_scan", *each, "-m"])) for each in ([], elsewhere, *OTHERS)]
     assert {each.name for each in graphs} == {"budget_scan"}
-    assert len({each.product.key for each in graphs}) == len(graphs)
+    assert len({each.artifact.key for each in graphs}) == len(graphs)
 
 
 def test_what_is_no_part_of_the_command_is_the_same_result() -> None:
     """It says by which command it is made, but for what is no part of that."""
     overrides = ([], ["yes=true", "results=elsewhere"])
-    assert len({graph_of(compose(["+experiment=budget_scan", *each, "-m"])).product.key for each in overrides}) == 1
+    assert len({graph_of(compose(["+experiment=budget_scan", *each, "-m"])).artifact.key for each in overrides}) == 1
 
 
 @pytest.mark.parametrize("goal", [[], ["goal=checkpoint"]])
@@ -294,5 +294,5 @@ def test_two_checkpoints_of_one_name_are_two_results(tmp_path: Path, goal: list[
         (model / "chat_template.jinja").write_text("{{ messages[0].content }}", encoding="utf-8")
         save_file({"head": np.full((2, 2), number, np.float32)}, model / "model.safetensors")
         overrides = ["model=own", f"model.repo={model}", "thinking_format@model.thinking_format=s1", *goal]
-        keys.add(graph_of(compose(["+experiment=budget_scan", *overrides, "-m"])).product.key)
+        keys.add(graph_of(compose(["+experiment=budget_scan", *overrides, "-m"])).artifact.key)
     assert len(keys) == 2

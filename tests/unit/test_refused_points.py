@@ -25,44 +25,47 @@ def graph_of(composition: Composition) -> Graph:
         (["budget.max_thinking=8"], "budget.max_thinking: no such field. Did you mean budget.max_thinking_tokens?"),
         (["budget.compat=s2"], "budget.compat 's2': not one of corrected, s1. Did you mean s1?"),
         (["task=aime26"], "task aime26: no such option. Did you mean aime2"),
-        (["task=math500", "task.hub.revision='a b'"], "task.hub.revision 'a b': no commit, branch or tag. Give a 40-"),
+        (
+            ["task=math500", "task.hub.revision='a b'"],
+            "task.hub.revision 'a b': not a commit, branch or tag. Give a 40-",
+        ),
         (
             ["model=s1_32b", "data=none", "model.repo=models/of/mine"],
-            "model.repo 'models/of/mine': no name of a repository",
+            "model.repo 'models/of/mine': not a repository name",
         ),
         (["data=none"], "a fresh model knows nothing before training"),
         (["generate.samples=4"], "greedy samples are all equal"),
         (["generate.temperature=1", "generate.top_p=0"], "generate.top_p 0: not above 0. Raise it."),
-        (["train.epochs=1"], "train.steps 1400: with train.epochs 1 the length of training is not told once"),
+        (["train.epochs=1"], "train.steps 1400: exactly one of train.steps and train.epochs (1) must be set"),
         (["data.pool.rows=0"], "data.pool.rows 0: below 1. Raise it."),
         (["data=file", "data.pool.file=nowhere.jsonl"], "data.pool.file 'nowhere.jsonl': no such file"),
         (["data=dial_random", "data.selection.examples=null"], "strategy random takes a number"),
         (["model.dial=null"], "model.dial null: a fresh model needs words"),
         (
             ["goal=checkpoint", "model=qwen2_5_7b", "machine=h100", "cost=h100", "train=s1"],
-            "model.thinking_format.thinking_start '': trace and answer would be learned as one text",
+            "model.thinking_format.thinking_start '': the model would learn trace and answer as one text",
         ),
         (
             ["goal=data", "data=s1k", "pool@data.pool=file", f"data.pool.file={__file__}"],
-            "data.selection.seed_set: speaks of sources, and data.pool.columns.source is null",
+            "data.selection.seed_set: selects by source, and data.pool.columns.source is null",
         ),
         (
             ["goal=data", "data=s1k", "+data.selection.tail={after: 700, first: a, others: {b: 0.5}}"],
-            "data.selection.tail: weighs domains, and the only domains here are the sources themselves",
+            "data.selection.tail: weighs domains, and this pool has none besides its sources",
         ),
         (
             [
                 *("data=dial_s1k", "model@data.difficulty.solvers.laptop_base=s1_32b"),
                 "data.difficulty.solvers.laptop_base.revision='v 1'",
             ],
-            "data.difficulty.solvers.laptop_base.revision 'v 1': no commit, branch or tag.",
+            "data.difficulty.solvers.laptop_base.revision 'v 1': not a commit, branch or tag.",
         ),
         (["goal=data", "model=laptop_base", "data=none"], "data none: nothing is curated"),
         (["budget=none", "budget.waits=2"], "budget.waits 2: budget=none forces nothing"),
         (["budget=min", "budget.compat=s1"], "compat=s1 counts ends, not tokens"),
         (["budget.min_thinking_tokens=600"], "budget.min_thinking_tokens 600: with 128 tokens that are left to the"),
         (["machine.workers=0"], "machine.workers 0: below 1"),
-        (["machine.cache_gib=null"], "machine.cache_gib null: on a CPU nothing tells how much is yours"),
+        (["machine.cache_gib=null"], "machine.cache_gib null: on a CPU the memory for the cache is unknown"),
         (["machine.tensor_parallel=2"], "machine.tensor_parallel 2: engine=transformers keeps a model on one device"),
         (
             ["machine=h100", "engine=vllm", "machine.tensor_parallel=2", "machine.data_parallel=2"],
@@ -76,7 +79,7 @@ def graph_of(composition: Composition) -> Graph:
         (["name=../.."], "name '../..': not a plain folder name"),
         (["name="], "name '': empty. Give it a value"),
         (["name=."], "name '.': not a plain folder name"),
-        (["name=Paper"], "name 'Paper': reserved, as published, paper, benchmarks, latest are"),
+        (["name=Paper"], "name 'Paper': reserved (so are published, paper, benchmarks, latest)"),
         (["name=latest"], "name 'latest': reserved"),
         ([f"name={'long' * 75}"], "300 characters. Use at most 200."),
         (["pipeline=s1.nope"], "pipeline s1.nope: no such module"),
@@ -86,7 +89,7 @@ def graph_of(composition: Composition) -> Graph:
         (["model.thinking_format.prompt='Q: '"], "model.thinking_format.prompt 'Q: ': no {question} in it"),
         (
             ["model.thinking_format.prompt='{question}'", "model.thinking_format.system=Think."],
-            "model.thinking_format.system 'Think.': only a chat template has a place for it",
+            "model.thinking_format.system 'Think.': only a chat template uses it",
         ),
         (["model.thinking_format.answer_stops=[]"], "model.thinking_format.answer_stops []: no answer would end"),
         (
@@ -95,18 +98,21 @@ def graph_of(composition: Composition) -> Graph:
         ),
         (
             ["model.thinking_format.thinking_end=''"],
-            "model.thinking_format.thinking_end '': nothing would part thinking and answer",
+            "model.thinking_format.thinking_end '': nothing would separate thinking from answer",
         ),
         (
             ["budget.continuation='\\n\\nWait'"],
-            "holds a backslash and 'n'. If a new line is meant, write \\n in double quotes, such as"
-            " 'budget.continuation=\"\\nWait\"'; if the two characters are, choose other words.",
+            "contains a backslash and 'n'. If you mean a new line, write \\n in double quotes, such as"
+            " 'budget.continuation=\"\\nWait\"'; if you mean the two characters, choose other words.",
         ),
-        (["budget.continuation=\\tWait"], "holds a backslash and 't'. If a tab is meant, write \\t in double quotes"),
-        (['budget.continuation="\\\\nWait"'], "holds a backslash and 'n'."),
+        (
+            ["budget.continuation=\\tWait"],
+            "contains a backslash and 't'. If you mean a tab, write \\t in double quotes",
+        ),
+        (['budget.continuation="\\\\nWait"'], "contains a backslash and 'n'."),
         (
             ["thinking_format@model.thinking_format=think", "budget.continuation='Wait.</think>'"],
-            "budget.continuation 'Wait.</think>': holds the delimiter '</think>' and would not be thinking",
+            "budget.continuation 'Wait.</think>': contains the delimiter '</think>', which is not thinking",
         ),
     ],
 )

@@ -63,10 +63,10 @@ def home(tmp_path: Path) -> Path:
 
 
 def stage_directory(root: Path, name: str, files: Mapping[str, str] | None = None) -> Path:
-    """A finished stage with these files, `answers.jsonl` beside them."""
+    """A finished stage with these files, `traces.jsonl` beside them."""
     path = root / name
     (path / "out").mkdir(parents=True)
-    for file, text in {"answers.jsonl": ANSWERS, **(files or {})}.items():
+    for file, text in {"traces.jsonl": ANSWERS, **(files or {})}.items():
         (path / "out" / file).write_text(text, encoding="utf-8")
     record = {
         "identity": {"name": name, "config": {"budget": {"max_thinking_tokens": 8}}},

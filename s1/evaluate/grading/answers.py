@@ -1,4 +1,4 @@
-"""What a candidate says, read as an integer, as a formula or as a letter; Unreadable where it says none."""
+"""Parse a candidate answer as an integer, a formula or a letter. Raises Unreadable if it is none."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BASE_TEN = re.compile(r"_\s*(?:\{\s*(?:10|ten)\s*\}|10\b)$")
 _APART = re.compile(r"\d\s+\((?:[^A-Za-z()]|\\(?:times|cdot|div))*\)")  # 42 (6 * 7) is a remark or a product
 _BASE = re.compile(r"\b(\d+),?\s*\(?\s*(?:in\s+)?base[\s-]+(\d+|[a-z]+)\b\)?")
 _ABOUT = re.compile(r"(?:^|[\s$(])~\s*\d")
-_EXCLAIMED = re.compile(r"\d!+[\s*_]*$")  # a factorial, or joy
+_EXCLAIMED = re.compile(r"\d!+[\s*_]*$")  # a factorial or an exclamation
 _ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align|aligned|gather|gathered|equation|split)\*?\}")
 _WORDY = re.compile(r"^(?!There (?:is|are) \S+ \w+\.?$).*[A-Za-z] [a-z]{2}")
 _CONCLUDING = re.compile(
@@ -70,7 +70,7 @@ _MAX_WORDS = {AnswerPlace.BOX: 8, AnswerPlace.STATEMENT: 4, AnswerPlace.BELOW: 4
 
 @dataclass(frozen=True)
 class Formula:
-    """A reading of kind math; without `answer`, mathematics that only math-verify may know."""
+    """A parsed mathematical answer. Without `answer`, only math-verify can compare it."""
 
     text: str
     answer: ParsedAnswer | None
@@ -78,17 +78,17 @@ class Formula:
 
 
 def read_integer(candidate: AnswerCandidate) -> str:
-    """The integer, in its shortest form."""
+    """Parse an integer; returns its shortest form."""
     return _first(candidate, _integer)
 
 
 def read_formula(candidate: AnswerCandidate) -> Formula:
-    """The formula or words; its text is as the candidate has it where nothing was left out."""
+    """Parse a formula or words. Keeps the candidate's own text if nothing was removed from it."""
     formula = _first(candidate, lambda value: formula_of(value, _MAX_WORDS[candidate.origin]))
     whole = _plain(candidate)
     if formula.answer and any(isinstance(item, Words) for item in formula.answer.items):
         behind = whole[whole.rfind(formula.text) + len(formula.text) :].strip()
-        if behind and behind[0] not in ",.;:(!":  # "they meet at noon" is a sentence
+        if behind and behind[0] not in ",.;:(!":  # "they meet at noon" is a sentence, not an answer
             raise Unreadable(whole)
     for text in (candidate.text, first_sentence(candidate.text)):
         shown = text.strip().removesuffix(".")
@@ -98,12 +98,12 @@ def read_formula(candidate: AnswerCandidate) -> Formula:
 
 
 def read_letter(candidate: AnswerCandidate) -> str:
-    """The letter, a capital."""
+    """Parse the letter of an option; returns it in upper case."""
     return letter_of(_plain(candidate))
 
 
 def formula_of(value: str, max_words: int = _MAX_WORDS[AnswerPlace.BOX]) -> Formula:
-    """The formula that a value in plain notation is, with or without a unit."""
+    """Parse a value in plain notation, with or without a unit."""
     unit: str | None = None
     value = _once(value)
     try:
@@ -131,7 +131,7 @@ def formula_of(value: str, max_words: int = _MAX_WORDS[AnswerPlace.BOX]) -> Form
 
 
 def _check_value(answer: ParsedAnswer) -> None:
-    """Raises Unreadable at a division by zero; what is too large for exact numbers is a formula none the less."""
+    """Raise Unreadable for a division by zero; values too large for exact numbers are still formulas."""
     with suppress(TooLong):
         for item in answer.items:
             exact(item)
@@ -161,7 +161,7 @@ def _plain(candidate: AnswerCandidate) -> str:
 
 
 def _first(candidate: AnswerCandidate, read: Callable[[str], Read]) -> Read:
-    """The first value of the statement that can be read."""
+    """Read the first value of the statement that parses."""
     error: Unreadable = Unreadable("")
     statement = _plain(candidate)
     if candidate.origin is AnswerPlace.WHOLE and (
@@ -179,7 +179,7 @@ def _first(candidate: AnswerCandidate, read: Callable[[str], Read]) -> Read:
 
 
 def _once(value: str) -> str:
-    """3/4 for `3/4 (0.75)`. Raises Ambiguous for `42 (6)`, a remark or a product."""
+    """Reduce `3/4 (0.75)` to 3/4. Raises Ambiguous for `42 (6)`, which is a remark or a product."""
     if not _APART.search(value):
         return value
     twice = re.fullmatch(r"(.*\S)\s+\(([^()]*)\)", value)
@@ -206,7 +206,7 @@ def _integer(value: str) -> str:
 
 
 def _equated(text: str) -> ParsedAnswer:
-    """The formula, or what stands behind the last = of words: "the total = 42"."""
+    """Parse the formula, or the part after the last = if the rest is words: "the total = 42"."""
     try:
         return parse(text)
     except (TooLong, Unsupported):
@@ -222,7 +222,7 @@ def _equated(text: str) -> ParsedAnswer:
 
 
 def _number(node: Node) -> Fraction | None:
-    """The exact value of an item: of an equation, its last side, or its first if the last is no number."""
+    """Exact value of an item. For an equation, that of its last side, or of its first if the last is no number."""
     if isinstance(node, Parenthesized) and len(node.items) == 1:
         return _number(node.items[0])
     if not isinstance(node, Chain):

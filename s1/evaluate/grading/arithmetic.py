@@ -1,6 +1,6 @@
-r"""Exact arithmetic of rational numbers: what a formula without symbols, roots and functions is worth.
+r"""Exact rational arithmetic: evaluate formulas without symbols, roots and functions.
 
-Sizes are bounded before anything is computed: a power of MAX_BITS bits or more raises TooLong.
+Sizes are checked before computing: a power of MAX_BITS bits or more raises TooLong.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from s1.evaluate.grading.formula import Node, Number, Op, Operation, TooLong, Unreadable
 
-MAX_BITS = 10_000  # fewer digits than Python prints
+MAX_BITS = 10_000  # fewer digits than the limit of Python's str(int)
 MAX_FACTORIAL = 1_000
 
 
@@ -32,7 +32,7 @@ def exact(node: Node) -> Fraction | None:
 
 
 def power(base: Fraction, exponent: Fraction) -> Fraction | None:
-    """base to an integer exponent; None to another one, which may be irrational."""
+    """Raise base to an integer exponent; None for other exponents, whose result may be irrational."""
     if exponent.denominator != 1:
         return None
     if base == 0 and exponent <= 0:

@@ -1,4 +1,4 @@
-r"""The atoms of formulas: numbers, symbols, commands, brackets, matrices, and what stands above or below them."""
+r"""Parse the atoms of formulas: numbers, symbols, commands, brackets, matrices, exponents and indices."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _CONNECTORS = ("and", "or", "base", "mod")
 
 
 class Atoms(Cursor):
-    """The lower half of the grammar; the upper half says what an item and a side are."""
+    """Lower half of the parser. The upper half (parsing.py) implements `item` and `side`."""
 
     def __init__(self, tokens: list[Token]) -> None:
         super().__init__(tokens)
         self._depth = 0
-        self._split = ""  # digits of a number that the last argument left over
+        self._split = ""  # digits of a number that the last argument did not use
 
     def item(self) -> Node:
         """A relation between sides."""
@@ -66,7 +66,7 @@ class Atoms(Cursor):
         return operation(Op.POWER, node, exponent)
 
     def indexed(self, node: Node) -> Node:
-        """A base behind a number, an index behind a symbol."""
+        """Parse the base of a number or the index of a symbol."""
         start = self._at
         index = self._argument()
         if isinstance(node, Number):
@@ -83,7 +83,7 @@ class Atoms(Cursor):
     # -------------------------------------------------------------------------------------------- atoms
 
     def atom(self) -> Node:
-        """One value without operators outside brackets. Raises TooLong below MAX_DEPTH."""
+        """Parse one value without operators outside brackets. Raises TooLong if nested deeper than MAX_DEPTH."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise TooLong("brackets")
@@ -129,7 +129,7 @@ class Atoms(Cursor):
         return digits
 
     def _proper_fraction(self) -> Fraction | None:
-        """The fraction of a mixed number, 1/2 or \\frac{1}{2}; two integers that are none cannot be understood."""
+        """Parse the fraction of a mixed number, 1/2 or \\frac{1}{2}. Raises Unreadable for two adjacent integers."""
         if self.peek().kind is TokenKind.NUMBER and self.peek(1).text == "/" and self.peek(2).kind is TokenKind.NUMBER:
             above, below = value_of(self.next().text), value_of(self._tokens[self._at + 1].text)
             self._at += 2
@@ -155,7 +155,7 @@ class Atoms(Cursor):
         return operation(Op.DIVIDE, above, below)
 
     def _argument(self, single: bool = False) -> Node:
-        """What a command or ^ applies to: braces, or one token; `single` takes one digit of a number, as LaTeX does."""
+        """Parse the argument of a command or ^: braces or one token; with `single`, one digit, as in LaTeX."""
         self._split = ""
         token = self.peek()
         if token.text == "{":
@@ -178,7 +178,7 @@ class Atoms(Cursor):
         return self.atom()
 
     def _group(self, opening: str) -> Node:
-        """What stands in brackets; of one item in round brackets or braces, the item."""
+        """Parse a bracketed list; a single item in round brackets or braces is just the item."""
         if opening in _HALVES:
             node = self.side()
             self.expect(PARTNERS[opening])
@@ -229,7 +229,7 @@ class Atoms(Cursor):
         return operation(Op.ROOT, self._argument(), index)
 
     def _function(self, name: str) -> Node:
-        """`\\sin^2 2x` is (sin 2x)^2; an argument without brackets is the product that follows."""
+        """Parse a function call. `\\sin^2 2x` is (sin 2x)^2: an unbracketed argument is the product that follows."""
         base: Node | None = None
         power: Node | None = None
         if name == "log" and self.skip("_"):

@@ -1,7 +1,7 @@
-r"""Formulas in sympy, and whether two numbers or expressions are the same: exactly where both are rational, otherwise
-to DIGITS digits, at POINTS points where there are symbols. A rounded surd is another number.
+r"""Convert formulas to sympy, and compare two numbers or expressions.
 
-The size of towers of powers is bounded before sympy sees them: TooLong.
+Rational numbers are compared exactly; other expressions to DIGITS digits, at POINTS values of their symbols. A rounded
+root is a different number. Towers of powers are checked before sympy sees them, and raise TooLong.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import sympy
 
 DIGITS = 200
-ROUGH = 1e-3  # a relative difference that needs no more digits
-POINTS = 4  # values of the symbols
-MAX_TOWER = 2  # powers within exponents
+ROUGH = 1e-3  # a relative difference this large settles the comparison without more digits
+POINTS = 4  # sampled values of the symbols
+MAX_TOWER = 2  # depth of powers within exponents
 MAX_EXPONENT = 10_000
 _CONSTANTS = {"e": "E", "i": "I", "pi": "pi", "infty": "oo"}
 _FUNCTIONS = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "ln": "log"}
@@ -26,7 +26,7 @@ _UNKNOWN = ("gcd", "lcm", "max", "min", "det")
 
 
 def same_expression(left: Node, right: Node) -> bool:
-    """Whether both are the same number, or the same function of the same symbols."""
+    """Whether both are the same number or the same function of the same symbols."""
     exact_left, exact_right = exact(left), exact(right)
     if exact_left is not None and exact_right is not None:
         return exact_left == exact_right
@@ -34,7 +34,7 @@ def same_expression(left: Node, right: Node) -> bool:
 
 
 def ratio(left: sympy.Expr, right: sympy.Expr) -> Fraction | None:
-    """The constant c in left = c * right, if there is a rational one other than 0."""
+    """The constant c in left = c * right if it is rational and not 0, else None."""
     import sympy
 
     symbols = sorted(left.free_symbols | right.free_symbols, key=str)
@@ -48,7 +48,7 @@ def ratio(left: sympy.Expr, right: sympy.Expr) -> Fraction | None:
 
 
 def expression(node: Node) -> sympy.Expr:
-    """The sympy expression. Raises Unsupported for what is none, and TooLong."""
+    """Convert to a sympy expression. Raises Unsupported if it is not one, or TooLong."""
     import sympy
 
     if (value := exact(node)) is not None:
@@ -98,7 +98,7 @@ def _operation(op: Op, values: list[Any]) -> Any:
 
 
 def _root(base: Any, index: Any) -> Any:
-    """The root, of a negative number to an odd index the real one."""
+    """The root; for a negative number and an odd index, the real one."""
     if index.is_odd and base.is_negative:
         return -_power(-base, 1 / index)
     return _power(base, 1 / index)
@@ -115,7 +115,7 @@ def _power(base: Any, exponent: Any) -> Any:
 
 
 def _tower(node: Node) -> int:
-    """How many growing operations stand above each other in exponents and arguments."""
+    """Depth of fast-growing operations nested in exponents and arguments."""
     match node:
         case Operation(Op.POWER, (base, exponent)):
             return max(_tower(base), _tower(exponent) + (0 if isinstance(exponent, Number) else 1))
@@ -157,13 +157,13 @@ def _close(left: Any, right: Any) -> bool:
     import sympy
 
     size = sympy.Max(abs(left), abs(right))
-    if min(abs(left), abs(right)) == 0:  # the other is nothing but rounding, or a small number
+    if min(abs(left), abs(right)) == 0:  # the other is a rounding error or a small number
         return bool(size < sympy.Float(10) ** (20 - DIGITS))
     return bool(abs(left - right) <= size * sympy.Float(10) ** (20 - DIGITS))
 
 
 def _places(symbols: list[Any]) -> list[dict[Any, Any]]:
-    """Values of the symbols: the same ones in every run, without a pattern that a formula could have."""
+    """Sample values of the symbols: the same in every run, and irregular, so that no formula matches by chance."""
     import sympy
 
     return [

@@ -1,4 +1,4 @@
-r"""Formulas as trees: the grammar of answers, read completely or not at all.
+r"""Syntax trees of formulas, and the grammar of answers. A text must match the grammar completely.
 
     answer     item (, item)*                      a list, also with "and" or "or"
     item       side (= side)*                      also < > \le \ge \ne \in \equiv
@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 
 class Unreadable(Exception):
-    """The text is no answer of this kind."""
+    """The text cannot be parsed as an answer of this kind."""
 
 
 class Unsupported(Unreadable):
@@ -97,7 +97,7 @@ class FunctionCall:
 
 @dataclass(frozen=True)
 class Parenthesized:
-    """Several items in brackets, or one in square ones; a single item in round brackets is that item."""
+    """Several items in brackets, or one in square brackets. A single item in round brackets is just the item."""
 
     opening: str
     items: tuple[Node, ...]
@@ -134,12 +134,12 @@ Node: TypeAlias = (
 
 
 def operation(op: Op, *operands: Node) -> Operation:
-    """An operation on these operands, in this order."""
+    """Build an operation from operands in order."""
     return Operation(op, operands)
 
 
 def children(node: Node) -> Sequence[Node]:
-    """What stands directly below a node."""
+    """The direct children of a node."""
     match node:
         case Operation():
             return node.operands
@@ -156,7 +156,7 @@ def children(node: Node) -> Sequence[Node]:
 
 
 def nodes(node: Node) -> list[Node]:
-    """The node and everything below it."""
+    """The node and all its descendants."""
     found, queue = [], [node]
     while queue:
         each = queue.pop()
@@ -166,7 +166,7 @@ def nodes(node: Node) -> list[Node]:
 
 
 def depth(node: Node) -> int:
-    """How many levels the tree has; found without recursion, as it may have a thousand."""
+    """Number of levels of the tree. Iterative, because a tree may have a thousand levels."""
     levels, level = 0, [node]
     while level:
         levels += 1

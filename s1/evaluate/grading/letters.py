@@ -1,6 +1,6 @@
-"""One option of four, as a text states it: B, (B), "B", option B, B) because ..., B - 3.5 eV, B and not A.
+"""Parse the choice of one option of four: B, (B), "B", option B, B) because ..., B - 3.5 eV, B and not A.
 
-An article is no letter ("a mixture"), and two options are none ("B or C", "both A and D").
+The article in "a mixture" is not an option, and two options are not a choice ("B or C", "both A and D").
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _REJECTED = re.compile(r"^\s+(?:is|are|was|can|cannot|does|do|and|or|must|may|mi
 
 
 def letter_of(statement: str) -> str:
-    """The letter that a statement in plain notation chooses. Raises Unreadable, Ambiguous or Denied."""
+    """Find the letter that a statement in plain notation chooses. Raises Unreadable, Ambiguous or Denied."""
     if len(statement) > MAX_SENTENCE:
         raise TooLong("a statement")
     error: Unreadable = Unreadable(statement)
@@ -77,7 +77,7 @@ def letter_of(statement: str) -> str:
 
 
 def _readings(statement: str) -> list[str]:
-    """The statement, and what follows the last verb that is about the answer."""
+    """The statement, and the part after the last verb about the answer."""
     verbs = list(_VERB.finditer(statement))
     if not verbs:
         return [statement]

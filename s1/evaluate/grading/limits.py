@@ -1,4 +1,4 @@
-"""A limit in CPU time, not wall-clock time: a verdict must not depend on the load of the machine."""
+"""Limit CPU time instead of wall-clock time, because a grade must not depend on the load of the machine."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Result = TypeVar("Result")
 
 
 class OutOfTime(BaseException):
-    """The limit was reached. Not an Exception, so that no library takes it for an error of its own."""
+    """The limit was reached. A BaseException, so that no library catches it as one of its errors."""
 
 
 def within(cpu_seconds: float, compute: Callable[[], Result]) -> Result:
-    """What `compute` returns. Raises OutOfTime after that many seconds of this process's own CPU time.
+    """Return `compute()`. Raises OutOfTime after `cpu_seconds` of this process's CPU time.
 
     Signals reach the main thread only: elsewhere there is no limit but the sizes that the callers check.
     """
@@ -29,7 +29,7 @@ def within(cpu_seconds: float, compute: Callable[[], Result]) -> Result:
             raise OutOfTime
 
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds, 0.1)  # again, should a destructor have swallowed the first
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds, 0.1)  # repeats, because a destructor may swallow the first
     try:
         return compute()
     finally:

@@ -1,9 +1,9 @@
-r"""Whether two answers are the same mathematics: numbers, expressions, lists, tuples, intervals, matrices, equations.
+r"""Compare two answers as mathematics: numbers, expressions, lists, tuples, intervals, matrices, equations.
 
 lists and sets        in any order; `1 \pm \sqrt2` is two items
-tuples, matrices      place by place; a column is a tuple
+tuples, matrices      element by element; a column is a tuple
 intervals             also as `2 \le x < 5`, `x \in [2, 5)`, and in unions
-equations             by their value if one side is a name (`x = 5` is 5), else up to a constant factor
+equations             by value if one side is a name (`x = 5` is 5), otherwise up to a constant factor
 numbers to a base     only with the same digits and base
 """
 
@@ -28,11 +28,11 @@ from s1.evaluate.grading.formula import (
 )
 from s1.evaluate.grading.regions import TURNED, is_name, is_region, region, union
 
-MAX_ITEMS = 24  # of a list, as every one is compared with every other
+MAX_ITEMS = 24  # items of a list, because every pair is compared
 
 
 def equal(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
-    """Whether the answer is the reference. Raises Unsupported or TooLong where that cannot be decided here."""
+    """Whether the answer equals the reference. Raises Unsupported or TooLong if this module cannot decide it."""
     found: list[Node] = _items(answer)
     wanted: list[Node] = _items(gold)
     if max(len(found), len(wanted)) > MAX_ITEMS:
@@ -49,7 +49,7 @@ def equal(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
 
 
 def _items(answer: ParsedAnswer) -> list[Node]:
-    """The items, with sets opened and each plus-minus as two."""
+    """The items, with sets expanded and each plus-minus as two items."""
     items = list(answer.items)
     if len(items) == 1 and isinstance(items[0], Chain) and items[0].relations == (Relation.EQUAL,):
         name, value = items[0].sides
@@ -63,7 +63,7 @@ def _items(answer: ParsedAnswer) -> list[Node]:
 
 
 def _versions(node: Node) -> list[Node]:
-    """The node itself, or the two that a plus-minus stands for."""
+    """The node itself, or both values of a plus-minus."""
     if not any(isinstance(each, Operation) and each.op in (Op.PLUS_MINUS, Op.MINUS_PLUS) for each in nodes(node)):
         return [node]
     return [_signed(node, upper) for upper in (True, False)]
@@ -94,7 +94,7 @@ def _distinct(items: list[Node]) -> list[Node]:
 
 
 def _match(found: list[Node], wanted: list[Node]) -> bool:
-    """Whether each of one list equals one of the other; equality is transitive, so the first that fits will do."""
+    """Whether the lists match one to one. Equality is transitive, so taking the first match is enough."""
     if len(found) != len(wanted):
         return False
     left = list(wanted)
@@ -166,14 +166,14 @@ def _same_relation(found: Node, wanted: Node) -> bool:
             return region(found) == region(wanted)
         return _proportional(found, wanted)
     if isinstance(wanted, Chain) and _name(wanted) is None and not is_region(wanted):
-        return False  # an equation was asked for
+        return False  # the reference is an equation
     if found_value is not None and wanted_value is not None:
         return _same(found_value, wanted_value)
     return is_region(found) and is_region(wanted) and region(found) == region(wanted)
 
 
 def _value(node: Node) -> Node | None:
-    """What a chain of equations is equal to; of anything else, itself."""
+    """The value of a chain of equations; any other node as it is."""
     if not isinstance(node, Chain):
         return node
     if node.relations[-1] is Relation.IN:
@@ -192,7 +192,7 @@ def _name(chain: Chain) -> Node | None:
 
 
 def _proportional(found: Chain, wanted: Chain) -> bool:
-    """2x - 2y = 4 is x = y + 2; of two inequalities the factor must be positive."""
+    """Compare up to a factor: 2x - 2y = 4 is x = y + 2. For inequalities the factor must be positive."""
     if len(found.relations) != 1 or len(wanted.relations) != 1:
         return False
     factor = ratio(*(expression(each.sides[0]) - expression(each.sides[1]) for each in (found, wanted)))

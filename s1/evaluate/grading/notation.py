@@ -1,12 +1,12 @@
-r"""One notation for what answers are written in: Unicode, Markdown and LaTeX's presentation become plain LaTeX.
+r"""Normalize the notation of answers: Unicode, Markdown and LaTeX formatting become plain LaTeX.
 
     characters    a true minus, fractions, roots, superscripts, sets, full-width digits
     spacing       \, \! \quad ~ \left \right \displaystyle
     delimiters    $, \(, \[, **bold**, `code`
-    wrappers      \text{}, \mathbf{}, \boxed{}: their content stays, between spaces
+    wrappers      \text{}, \mathbf{}, \boxed{}: replaced by their content between spaces
 
-A comma or thin space that joins digits (`1{,}000`, `11,\! 111`) becomes GROUP, so that no reader takes it for a list.
-All of it is linear in the length of the text.
+A comma or thin space that joins digits (`1{,}000`, `11,\! 111`) becomes GROUP, so that no parser takes it for a list.
+Runs in time linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import unicodedata
 
 GROUP = "\x02"  # joins digits of one number
-UNKNOWN = "\x03"  # stands for what no reader may guess, such as a range "10-20" with an en dash
+UNKNOWN = "\x03"  # replaces ambiguous text that no parser may accept, such as a range "10-20" with an en dash
 
 _SUPERSCRIPTS = dict(
     zip("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b\u207f", "0123456789+-n", strict=True)
@@ -97,7 +97,7 @@ _EMPHASIS = re.compile(r"(?P<mark>__|\*|_|\"|')(?P<inner>[^*_\"']+)(?P=mark)")
 
 
 def plain(text: str) -> str:
-    """The text in one notation; what it says stays as it is."""
+    """Convert the text to plain notation without changing its meaning."""
     spelled = _CROSS.sub(r" \\times ", _spelled(text))
     flat = _CLOCK.sub(lambda half: f" {half[1].lower()}m", _unwrapped(_WORKSPACE.sub(_present, spelled))).strip()
     emphasised = _EMPHASIS.fullmatch(flat)
@@ -105,7 +105,7 @@ def plain(text: str) -> str:
 
 
 def _spelled(text: str) -> str:
-    """ASCII for the characters that have a spelling in LaTeX."""
+    """Replace characters that have a LaTeX spelling by ASCII."""
     if text.isascii():
         return text
     text = _RANGE.sub(UNKNOWN, text)
@@ -138,7 +138,7 @@ def _present(match: re.Match[str]) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """The text with the content of \\text{} and its like in place of them, between spaces."""
+    """Replace \\text{} and similar wrappers by their content, between spaces."""
     parts: list[str] = []
     closers: list[str] = []
     last = 0
@@ -154,5 +154,5 @@ def _unwrapped(text: str) -> str:
             parts.append(" " if wrapper else "{")
         else:
             parts.append(token)
-    unclosed = "{" * len(closers)  # no reader may take the text for complete
+    unclosed = "{" * len(closers)  # keeps a parser from accepting the incomplete text
     return "".join([*parts, text[last:], unclosed])

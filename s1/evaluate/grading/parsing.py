@@ -1,7 +1,7 @@
-r"""Text to formula by recursive descent. All of the text is read, or Unreadable is raised.
+r"""Recursive-descent parser for formulas. Raises Unreadable unless it can parse the whole text.
 
-What could be meant in two ways is not read: `4 5`, `2\frac{3}{2}`, `\frac123`. So is an operator without an operand.
-Depth and length are bounded, so time is: longer or deeper text raises TooLong.
+Ambiguous notation is rejected: `4 5`, `2\frac{3}{2}`, `\frac123`. So is an operator without an operand. Depth and
+length are limited, which bounds the time: longer or deeper text raises TooLong.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from s1.evaluate.grading.formula import (
 )
 from s1.evaluate.grading.tokens import SPELLINGS, Token, TokenKind, tokens_of
 
-MAX_LENGTH = 1_000  # characters of one answer
-MAX_TREE = 100  # levels of one formula: x!!! has four
+MAX_LENGTH = 1_000  # characters per answer
+MAX_TREE = 100  # levels per formula: x!!! has four
 
 _RELATIONS = {
     "=": Relation.EQUAL,
@@ -54,7 +54,7 @@ _PHRASE = re.compile(r"\(?([A-Za-z]{3,}(?:[ '-][A-Za-z]+)*|[A-Za-z]+(?: [A-Za-z]
 
 
 def parse(text: str) -> ParsedAnswer:
-    """The formula that a text in plain notation is. Raises Unreadable, Unsupported or TooLong."""
+    """Parse a text in plain notation. Raises Unreadable, Unsupported or TooLong."""
     if len(text) > MAX_LENGTH:
         raise TooLong(text[:20])
     words = _PHRASE.fullmatch(text)
@@ -72,10 +72,10 @@ def parse(text: str) -> ParsedAnswer:
 
 
 class _Parser(Atoms):
-    """The upper half of the grammar."""
+    """Upper half of the parser: answers, relations, sums and products."""
 
     def answer(self) -> ParsedAnswer:
-        """The whole text."""
+        """Parse the whole text."""
         items, alternatives = [self.item()], False
         while self.peek().kind is not TokenKind.END:
             comma = self.skip(",", ";")
@@ -106,7 +106,7 @@ class _Parser(Atoms):
         return node
 
     def _ratio(self, first: Node) -> Node:
-        """3 : 4, or a time of day."""
+        """Parse a ratio such as 3 : 4, or a time of day."""
         terms = [first]
         while self.skip(":"):
             terms.append(self._sum())
@@ -121,7 +121,7 @@ class _Parser(Atoms):
         return terms[0] if len(terms) == 1 else operation(Op.ADD, *terms)
 
     def _signed(self) -> Node:
-        """A term with the signs before it."""
+        """Parse a term and the signs before it."""
         signs = []
         while self.peek().text in ("+", "-", "\\pm", "\\mp"):
             signs.append(self.next().text)
@@ -151,7 +151,7 @@ class _Parser(Atoms):
                 return node
 
     def _factor(self) -> Node:
-        """What may stand after an operator: also -3."""
+        """Parse the operand after an operator, which may have a sign: -3."""
         if self.skip("-"):
             return operation(Op.NEGATE, self._power())
         return self._power()

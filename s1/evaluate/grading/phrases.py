@@ -1,11 +1,11 @@
-r"""From a sentence to the value that it states: what leads to it and what is said beside it are left out.
+r"""Extract the value that a sentence states, without its introduction and side remarks.
 
     The sum is 73 + 4 = 77, since n = 4.       ->  73 + 4 = 77
     There are 5 apples.                        ->  5 apples
     25, with x = 5                             ->  25
 
-Ambiguous is raised for a sentence that does not commit itself ("at least 42", "might be 42", "42? No, 43") and Denied
-for one that says what the answer is not.
+Raises Ambiguous for a sentence that hedges ("at least 42", "might be 42", "42? No, 43") and Denied for one that says
+what the answer is not.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MAX_VERBS = 12
 
 
 class Ambiguous(Unreadable):
-    """The text names more than one answer, or none for certain."""
+    """The text names more than one answer, or hedges."""
 
 
 class Denied(Unreadable):
-    """The text says that this is not the answer."""
+    """The text says that this value is not the answer."""
 
     def __init__(self, value: str) -> None:
         super().__init__(value)
@@ -125,7 +125,7 @@ _WRITTEN = re.compile(
 
 
 def values(statement: str) -> Iterator[str]:
-    """What a statement in plain notation may state, in the order to try: all of it, then what follows each verb.
+    """Values that a statement in plain notation may state, in order: all of it, then the part after each verb.
 
     Raises Ambiguous, Denied or TooLong instead of a value; that a value cannot be read is for the caller to see.
     """
@@ -158,7 +158,7 @@ def values(statement: str) -> Iterator[str]:
 
 
 def _value(text: str) -> str:
-    """The text without what is said before and beside a value."""
+    """Remove the introduction and side remarks around a value."""
     value = _without_fillers(_without_asides(text))
     value = re.sub(r"^(?:minus|negative)\s+(?=[\d\\])", "-", value, flags=re.IGNORECASE)
     if negation := _NOT.match(value):
@@ -169,7 +169,7 @@ def _value(text: str) -> str:
 
 
 def first_sentence(statement: str) -> str:
-    """Up to the first full stop. Raises Ambiguous if it is a question, or taken back or added to behind it."""
+    """The first sentence. Raises Ambiguous if it is a question, or if the rest retracts or extends it."""
     match = _SENTENCE.search(statement)
     if match is None:
         return statement.strip()
@@ -181,7 +181,7 @@ def first_sentence(statement: str) -> str:
 
 
 def _without_asides(sentence: str) -> str:
-    """The sentence without what is said beside the value, be it in brackets, behind a comma or behind a dash."""
+    """Remove side remarks from a sentence: in brackets, after a comma or after a dash."""
     if _HEDGED_NOTE.search(sentence):
         raise Ambiguous(sentence)
     for pattern in (_DASHED, _ASIDE, _TAIL, _NOTE, _NOTE):

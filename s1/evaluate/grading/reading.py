@@ -1,12 +1,12 @@
-r"""Where a text states its answer: candidates in order of authority.
+r"""Find the places where a text may state its answer: candidates in order of authority.
 
-    1. the content of \boxed{...} and \fbox{...} that are closed, from the last backwards;
+    1. the content of complete \boxed{...} and \fbox{...}, from the last backwards;
        boxes with nothing but "and", "or" or a comma between them are one statement
-    2. what follows "Answer:", "answer is", "the correct option is" or a heading **Final Answer**, from the last
+    2. the text after "Answer:", "answer is", "the correct option is" or a heading **Final Answer**, from the last
        backwards: the rest of the line, or the formula or line below it
-    3. the text itself, if it is one line or one displayed formula
+    3. the whole text, if it is one line or one displayed formula
 
-Which candidate counts is for the grader of each kind: the first that it can read. Scanning is linear in the text.
+The grader uses the first candidate that it can parse. Scanning takes time linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from itertools import islice
 class AnswerPlace(Enum):
     BOX = "box"
     STATEMENT = "statement"  # on the line of its marker
-    BELOW = "below"  # on a line of its own below the marker
+    BELOW = "below"  # on a separate line below the marker
     WHOLE = "whole"
 
 
@@ -83,14 +83,14 @@ _NOTHING = re.compile(r"\s*```[a-z]*\s*|[\s*_`#>:.}-]*")
 _QUOTED = re.compile(r"^[ \t]*>[ \t]+(?=\*\*|[$\\])")
 _OPTIONS = re.compile(r"\W*A[).:][^\n]*\n\W*B[).:]")
 _OPEN_END = re.compile(r"(?:[:=]|\b(?:is|are|be|equals?|get|of))[ \t*]*$")
-MAX_STATEMENT = 4_000  # characters; of more, one too many is kept, so that a reader sees it
-MAX_CANDIDATES = 40  # of boxes, and of statements: as many as are looked at, from the last backwards
+MAX_STATEMENT = 4_000  # characters; longer text is cut to one more, so that a parser notices
+MAX_CANDIDATES = 40  # maximum number of boxes, and of statements, counted from the end
 _CLOSERS = {"\\[": "\\]", "$$": "$$", "\\(": "\\)"}
 _SENTENCE_END = re.compile(r"[.!?][)\]\"'*_$}]*(?=\s)")
 
 
 def answer_candidates(text: str) -> Iterator[AnswerCandidate]:
-    """The places where the text may state its answer, the one with most authority first."""
+    """Yield the places where the text may state its answer, the most authoritative first."""
     yield from islice(_boxed(text), MAX_CANDIDATES)
     for start, end in reversed(_markers(text)[-MAX_CANDIDATES:]):
         statement = _json(text, start, end) or _statement(text, end)
@@ -103,7 +103,7 @@ def answer_candidates(text: str) -> Iterator[AnswerCandidate]:
 
 
 def complete_statements(text: str) -> str:
-    """What is complete in an answer that was cut off: up to the end of its last closed box, line or sentence.
+    """The complete part of an answer that was cut off: up to the end of its last closed box, line or sentence.
 
     A full stop at the very end is no end of a sentence: `12.` may have gone on to 12.5.
     """
@@ -114,7 +114,7 @@ def complete_statements(text: str) -> str:
 
 
 def closed_boxes(text: str) -> list[Box]:
-    """The outermost boxes that are closed, in order."""
+    """The outermost complete boxes, in order."""
     boxes: list[Box] = []
     opened: list[tuple[int, int] | None] = []  # start of the box and of its content; None: another brace
     for match in _BRACE.finditer(text):
@@ -158,14 +158,14 @@ def _boxed(text: str) -> Iterator[AnswerCandidate]:
 
 
 def _markers(text: str) -> list[tuple[int, int]]:
-    """Where markers begin and end, in the order of the statements behind them."""
+    """Begin and end of markers, in the order of their statements."""
     markers = [match.span() for pattern in (_MARKER, _FINAL, _HEADING, _FOREIGN) for match in pattern.finditer(text)]
     starts = {end: start for start, end in markers}
     return [(start, end) for end, start in sorted(starts.items())]
 
 
 def _json(text: str, start: int, end: int) -> AnswerCandidate | None:
-    """The value of the key "answer"."""
+    """The value of the JSON key "answer"."""
     match = _JSON.match(text, end) if text[max(0, start - 1) : start] in ("'", '"') else None
     if match is None:
         return None
@@ -174,7 +174,7 @@ def _json(text: str, start: int, end: int) -> AnswerCandidate | None:
 
 
 def _statement(text: str, start: int) -> AnswerCandidate | None:
-    """What stands behind a marker: on its line, or below it if nothing follows there."""
+    """The statement after a marker: on its line, or below it if the line ends there."""
     line, end = _line(text, start)
     if not _NOTHING.fullmatch(line):
         opening = next((each for each in _CLOSERS if line.strip().startswith(each)), None)
@@ -192,7 +192,7 @@ def _statement(text: str, start: int) -> AnswerCandidate | None:
 
 
 def _block(text: str, start: int, extend: bool = True) -> str | None:
-    """The next formula or line that holds more than emphasis; None if there is none, or it is not closed."""
+    """The next formula or line with more than emphasis marks; None if there is none or it is not closed."""
     while start < len(text):
         line, end = _line(text, start)
         if not _NOTHING.fullmatch(line):
@@ -218,14 +218,14 @@ def _block(text: str, start: int, extend: bool = True) -> str | None:
 
 
 def _line(text: str, start: int) -> tuple[str, int]:
-    """The line from there and where it ends; no more of it than a reader would read."""
+    """The rest of the line from a position, and where it ends; cut to the limit of a statement."""
     end = text.find("\n", start)
     end = len(text) if end < 0 else end
     return text[start : min(end, start + MAX_STATEMENT + 1)], end
 
 
 def _environments(text: str, start: int) -> str:
-    """The line from there, and the lines of an environment that it begins."""
+    """The rest of the line from a position, including the environment that it opens."""
     line, end = _line(text, start)
     closed = text.rfind("\\end{", start, start + 5_000)
     if line.count("\\begin{") > line.count("\\end{") and closed >= 0:
@@ -234,7 +234,7 @@ def _environments(text: str, start: int) -> str:
 
 
 def _whole(text: str) -> str | None:
-    """The text, if it is one line or one displayed formula."""
+    """The text if it is one line or one displayed formula, else None."""
     lines = [line for line in text.splitlines() if not _NOTHING.fullmatch(line)]
     if len(lines) == 1:
         return lines[0].strip()

@@ -32,14 +32,14 @@ _SET_OPERATIONS = (Op.UNION, Op.INTERSECTION, Op.DIFFERENCE)
 
 
 def is_name(node: Node) -> bool:
-    """x, x_1, or f(x); not e, i or pi."""
+    """Whether the node is a name: x, x_1 or f(x), but not e, i or pi."""
     if isinstance(node, Operation) and node.op is Op.MULTIPLY:
         return node.operands[0] in [Symbol(name) for name in "fghFGPQ"] and isinstance(node.operands[1], Symbol)
     return isinstance(node, Symbol) and node.name not in ("e", "i", "pi", "infty")
 
 
 def is_region(node: Node) -> bool:
-    """Intervals, their unions, number sets and inequalities in one symbol."""
+    """Whether the node is an interval, a union of regions, a number set or an inequality in one symbol."""
     match node:
         case NumberSet():
             return True
@@ -73,7 +73,7 @@ def _is_real(node: Node) -> bool:
 
 
 def union(items: list[Node]) -> Node:
-    """The union of regions, as a formula."""
+    """Build the formula of the union of regions."""
     node = items[0]
     for item in items[1:]:
         node = Operation(Op.UNION, (node, item))
@@ -81,7 +81,7 @@ def union(items: list[Node]) -> Node:
 
 
 def region(node: Node) -> sympy.Set:
-    """The set of sympy. Raises Unsupported for what is no region."""
+    """Convert to a sympy set. Raises Unsupported if the node is not a region."""
     import sympy
 
     match node:

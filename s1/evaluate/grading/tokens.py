@@ -1,4 +1,4 @@
-"""The tokens of a formula in plain notation."""
+"""Split formulas in plain notation into tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fractions import Fraction
 from s1.evaluate.grading.formula import TooLong, Unreadable
 from s1.evaluate.grading.notation import GROUP
 
-MAX_DIGITS = 600  # of one number
+MAX_DIGITS = 600  # per number
 
 
 class TokenKind(Enum):
@@ -73,11 +73,11 @@ _SHORT_WORDS = {
     ),
     *("can", "may", "did", "got", "get", "let", "now", "our", "out", "per", "red", "odd", "sum", "too", "use", "way"),
 }
-_WORD_LENGTH = 4  # a run of so many letters is a word, a shorter one a product
+_WORD_LENGTH = 4  # letters; a shorter run is a product of symbols
 
 
 def tokens_of(text: str) -> list[Token]:
-    """Raises Unreadable at what belongs to no formula."""
+    """Split a text into tokens. Raises Unreadable for characters that are not part of a formula."""
     tokens: list[Token] = []
     depth = position = 0
     while position < len(text):
@@ -116,16 +116,16 @@ def _named(match: re.Match[str]) -> list[Token]:
 
 
 def value_of(text: str) -> Fraction:
-    """The number that a token spells. Raises TooLong above MAX_DIGITS."""
+    """The number that a token spells. Raises TooLong if it has more than MAX_DIGITS characters."""
     if len(text) > MAX_DIGITS:
         raise TooLong(f"a number of {len(text)} digits")
     if GROUP in text and not re.fullmatch(rf"\d{{1,3}}(?:{GROUP}\d{{3}})+(?:\.\d+)?", text):
-        text = text.replace(GROUP, ".")  # 3{,}5 in a French text
+        text = text.replace(GROUP, ".")  # 3{,}5 with a decimal comma
     return Fraction(re.sub(rf"[{GROUP}, ]", "", text))
 
 
 class Cursor:
-    """A place in the tokens."""
+    """A position in the tokens."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens

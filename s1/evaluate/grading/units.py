@@ -1,7 +1,7 @@
-r"""Units and what else may stand around a value without changing it: degrees, percent, currencies, nouns.
+r"""Separate a value from its unit and other decorations: degrees, percent, currencies, nouns.
 
 `5 apples` is 5, `15 \text{ cm}^2` is 15, `\$18.90` is 18.90 and 33% is 33. Words that compute ("times", "dozen",
-"factorial", "or") are no units. `15 cm` and `15 m` differ, as both units are known; `15` is either.
+"factorial", "or") are not units. `15 cm` and `15 m` differ because both units are known; `15` equals either.
 """
 
 from __future__ import annotations
@@ -95,11 +95,11 @@ _CURRENCY = re.compile(
 @dataclass(frozen=True)
 class WithUnit:
     value: str
-    unit: str | None  # "cm^2"; None if there is none, or an unknown one
+    unit: str | None  # "cm^2"; None if there is none or it is unknown
 
 
 def measured(text: str) -> WithUnit:
-    """The value in plain notation without its unit, and the unit."""
+    """Split a text in plain notation into value and unit."""
     text = _PERCENT.sub(" ", text).strip()
     text = _CURRENCY.sub(lambda match: match["sign"] or "", text).strip()
     if "\\sin" not in text and "\\cos" not in text and "\\tan" not in text:
@@ -113,7 +113,7 @@ def measured(text: str) -> WithUnit:
 
 
 def _are_units(words: str) -> bool:
-    """Whether all of them may be a unit or a noun; a single letter only if it is a unit's, behind a space."""
+    """Whether all words may be units or nouns. A single letter must be a unit after a space."""
     found = re.findall(r"[A-Za-z]+", words)
     if not words[0].isspace() and not (len(found) == 1 and len(found[0]) > 1 and found[0] in _SHORT):
         return False

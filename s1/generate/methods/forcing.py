@@ -2,18 +2,17 @@
 
     opening | thinking: sampled [+ continuation + sampled]* | newline rule + end marker | answer
 
-- The cap bounds the whole thinking: all rounds and all continuation strings together. At the cap the end is forced,
-  also when the model would have ended there by itself: the token that would tell is beyond the budget.
-- An end that comes while waits remain, or below the minimum, is suppressed. The continuation string, cut to what the
-  cap leaves, takes its place; with an empty one the model goes on and may not end at the first position.
-- A question's cap depends on its own prompt and the context, never on other questions. It leaves the answer a reserve,
-  and an answer may use all that the thinking has left, unless `answer_tokens` caps it.
-- The end of the turn also ends the thinking. The answer ends only where the thinking format says so: a model that
-repeats its
-  end marker after a forced end has not answered yet, and must not be cut there.
+- The cap bounds the whole thinking: all rounds and all continuation strings together. At the cap the end is forced
+  even if the model would have ended there: the token that would show this is beyond the budget.
+- An end is suppressed while waits remain or the minimum is not reached. The continuation string, cut to what the cap
+  leaves, replaces it; if the string is empty, the model continues and may not end at the first position.
+- A question's cap depends on its own prompt and the context, never on other questions. It reserves tokens for the
+  answer, which may use everything that the thinking left, unless `answer_tokens` caps it.
+- The end of the turn also ends the thinking. The answer ends only at the thinking format's answer stops: a model that
+  repeats its end marker after a forced end has not answered yet and must not be cut there.
 
-The policy reads its state off the trace: no delimiter yet, one (thinking), two (answering). Where the chat template
-opens the thinking, the trace begins with that delimiter.
+The number of delimiters in the trace is the policy's state: none, one (thinking) or two (answering). If the chat
+template opens the thinking, the trace starts with that delimiter.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ if TYPE_CHECKING:
     from s1.generate.audit import Audit
 
 RESERVE_TOKENS = 1024  # answers of s1-class models have 600 to 800 tokens
-RESERVE_OF_SMALL_CONTEXTS = 4  # one part in so many, below four times the reserve
-HAPPENED_SHARE = 0.5  # of the traces: from here on the median trace is what the label says
+RESERVE_OF_SMALL_CONTEXTS = 4  # divisor of contexts shorter than four reserves
+HAPPENED_SHARE = 0.5  # share of traces from which on the median trace matches the label
 NATURAL_END = "natural end"
 
 
 class BudgetForcingMethod(Method):
-    """Maximum, minimum and Waits are one family for each continuation string: one line, as in the paper's Figure 1."""
+    """Our budget forcing. Each continuation string is one family over maximum, minimum and Waits (paper, Figure 1)."""
 
     name = "forcing"
 
@@ -95,7 +94,7 @@ METHOD = BudgetForcingMethod()
 
 
 def answer_reserve(budget: Budget, context_tokens: int) -> int:
-    """Tokens that thinking leaves to the answer: 1,024, on small contexts a quarter; no more than the answer's cap."""
+    """Tokens reserved for the answer: 1,024, or a quarter of a small context; at most the answer's cap."""
     reserve = budget.answer_reserve
     if reserve is None:
         reserve = min(RESERVE_TOKENS, context_tokens // RESERVE_OF_SMALL_CONTEXTS)
@@ -103,13 +102,13 @@ def answer_reserve(budget: Budget, context_tokens: int) -> int:
 
 
 def room_to_answer(budget: Budget, trace: Trace, context_tokens: int) -> int:
-    """Tokens of the answer to this trace: what the context leaves, or its explicit cap."""
+    """Maximum answer tokens of this trace: the rest of the context, or the explicit cap if lower."""
     left = context_tokens - trace.length
     return left if budget.answer_tokens is None else min(left, budget.answer_tokens)
 
 
 def require_fit(budget: Budget, reserve_tokens: int, context_tokens: int) -> None:
-    """Raises ConfigError unless lengths agree and fit the context; how long a prompt is, composition does not know."""
+    """Raise ConfigError unless lengths agree and fit the context. Prompt lengths are not known at this time."""
     maximum, minimum = budget.max_thinking_tokens, budget.min_thinking_tokens
     if maximum is not None and minimum > maximum:
         raise ConfigError(
@@ -117,7 +116,7 @@ def require_fit(budget: Budget, reserve_tokens: int, context_tokens: int) -> Non
         )
     if reserve_tokens >= context_tokens:
         raise ConfigError(
-            f"budget.answer_reserve {reserve_tokens}: nothing is left to think in a context of {context_tokens}."
+            f"budget.answer_reserve {reserve_tokens}: leaves no tokens for thinking in a context of {context_tokens}."
             " Lower it, or set it to null."
         )
     other = "" if budget.compat is Compat.S1 else " or budget.answer_reserve"
@@ -125,12 +124,13 @@ def require_fit(budget: Budget, reserve_tokens: int, context_tokens: int) -> Non
     most, limit = (room, f"a context of {context_tokens}") if maximum is None else (maximum, "max_thinking_tokens")
     if budget.waits > most:
         raise ConfigError(
-            f"budget.waits {budget.waits}: each takes a token at least, and {limit} leaves {most} to think. Lower it."
+            f"budget.waits {budget.waits}: each takes at least one token, but {limit} leaves {most} for thinking."
+            " Lower it."
         )
     for field, value in (("max_thinking_tokens", maximum or 0), ("min_thinking_tokens", minimum)):
         if value and value + reserve_tokens >= context_tokens:
             raise ConfigError(
-                f"budget.{field} {value}: with {reserve_tokens} tokens that are left to the answer it does not fit the"
+                f"budget.{field} {value}: with {reserve_tokens} tokens reserved for the answer it does not fit the"
                 f" context of {context_tokens}. Lower it{other}, or choose a model with a longer context."
             )
 
@@ -148,17 +148,17 @@ def _label(budget: Budget, after_waits: str, after_end: str) -> str:
 
 
 def is_over(score: ScoreRow, budget: Budget) -> bool:
-    """Longer than the maximum."""
+    """Whether thinking is longer than the maximum."""
     return budget.max_thinking_tokens is not None and score.thinking_tokens > budget.max_thinking_tokens
 
 
 def is_under(score: ScoreRow, budget: Budget) -> bool:
-    """Shorter than the minimum, though nothing cut it."""
+    """Whether thinking is shorter than the minimum although nothing cut it."""
     return not _is_capped(score, budget) and score.thinking_tokens < budget.min_thinking_tokens
 
 
 def _is_capped(score: ScoreRow, budget: Budget) -> bool:
-    # The original code can cut a trace and still call its end natural, so the length is looked at as well.
+    # The original code can cut a trace and still call its end natural, so compare the length as well.
     return score.ending is Ending.FORCED or score.thinking_tokens == budget.max_thinking_tokens
 
 
@@ -167,7 +167,7 @@ def _lacks_waits(score: ScoreRow, budget: Budget) -> bool:
 
 
 def _has_surplus_waits(score: ScoreRow, budget: Budget) -> bool:
-    # A minimum suppresses ends as well, so only without one is the number of Waits an upper limit.
+    # A minimum also suppresses ends, so the number of Waits is a limit only without a minimum.
     return budget.min_thinking_tokens == 0 and score.waits > budget.waits
 
 
@@ -228,7 +228,7 @@ def _sentences(rules: Rules, budget: Budget, scores: Sequence[ScoreRow]) -> Iter
 
 
 def _missing_waits(budget: Budget, scores: Sequence[ScoreRow]) -> Iterator[str]:
-    """A trace that was cut before all its Waits broke no rule, and is not what was asked either."""
+    """Report traces cut before all their Waits: they broke no rule, but do not match the request."""
     missing = [score for score in scores if score.waits < budget.waits and _is_capped(score, budget)]
     if not missing:
         return
@@ -247,7 +247,7 @@ def _missing_waits(budget: Budget, scores: Sequence[ScoreRow]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class BudgetForcing:
-    """Cut at a maximum, suppress early ends."""
+    """Policy that cuts thinking at a maximum and suppresses early ends."""
 
     budget: Budget
     ids: ThinkingFormatIds
@@ -263,7 +263,7 @@ class BudgetForcing:
         return self._answer(trace)
 
     def cap(self, prompt_tokens: int) -> int:
-        """Thinking tokens allowed after a prompt of this length: the budget, or less where the context is shorter."""
+        """Maximum thinking tokens after a prompt of this length: the budget, or less if the context is short."""
         reserve = answer_reserve(self.budget, self.context_tokens)
         room = max(0, self.context_tokens - prompt_tokens - self.ids.marker_tokens - reserve)
         maximum = self.budget.max_thinking_tokens

@@ -1,14 +1,14 @@
-"""An amount that the prompt asks for in words: conditional control (s1/data/conditional.py; paper, section 3.2).
+"""Conditional control: the prompt requests an amount of thinking (s1/data/conditional.py; paper, section 3.2).
 
-It lies on top of what is done to the thinking: the model is asked for 1,024 tokens, and may be forced to keep to them
+It wraps the method that serves the budget: the prompt requests 1,024 tokens, and budget forcing may enforce them
 ("+ BF" in the paper's Tables 11 and 12) or not. These are two series, as in the paper.
 
-    tokens   asked for at most N                              requested length: 0 to N
-    steps    asked for at most N                              requested length: 0 to 100 N, the paper's proxy
-    class    short before long; without words lies between    no requested length: it is relative to the default
+    tokens   requests at most N                       requested length: 0 to N
+    steps    requests at most N                       requested length: 0 to 100 N, the paper's proxy
+    class    short sorts before long                  no requested length: it is relative to the default
 
-Where the thinking is forced to a length, that is the requested one. Any other instruction is a text among others, and
-tells series apart (`family` of the method that serves its budget).
+If the thinking is forced to a length, that is the requested length. Any other instruction is plain text that only
+distinguishes series (`family` of the method that serves the budget).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from s1.records import ScoreRow
 if TYPE_CHECKING:
     from s1.generate.audit import Audit
 
-TOKENS_A_STEP = 100  # paper, section 3.2: the limit that a number of steps stands for
+TOKENS_A_STEP = 100  # paper, section 3.2: token limit for each requested step
 CLASS_ORDER = {Length.SHORT: 0.0, Length.LONG: 1.0}
 
 
 class InstructedAmount(Method):
-    """Instructed amounts; all else is that of the method beneath."""
+    """Adds the instructed amount; delegates the rest to the wrapped method."""
 
     name = "instructed"
 
@@ -43,73 +43,73 @@ class InstructedAmount(Method):
         return request.instruction is not None and amount_of(request.instruction) is not None
 
     def check(self, request: ComputeRequest, context_tokens: int) -> None:
-        method, plain = _beneath(request)
+        method, plain = _wrapped(request)
         method.check(plain, context_tokens)
 
     def family(self, request: ComputeRequest) -> Mapping[str, str | None]:
-        control, _ = _asked(request)
-        method, plain = _beneath(request)
-        held = "left to the model" if method.bounds(plain) is None else "forced"
-        return {**method.family(plain), "instruction": f"asked {control.value}", "length": held}
+        control, _ = _requested(request)
+        method, plain = _wrapped(request)
+        length = "left to the model" if method.bounds(plain) is None else "forced"
+        return {**method.family(plain), "instruction": f"asked {control.value}", "length": length}
 
     def amount(self, request: ComputeRequest) -> Amount:
-        _, asked = _asked(request)
-        method, plain = _beneath(request)
-        return (CLASS_ORDER[asked] if isinstance(asked, Length) else float(asked), *method.amount(plain))
+        _, requested = _requested(request)
+        method, plain = _wrapped(request)
+        return (CLASS_ORDER[requested] if isinstance(requested, Length) else float(requested), *method.amount(plain))
 
     def label(self, request: ComputeRequest) -> str:
-        method, plain = _beneath(request)
+        method, plain = _wrapped(request)
         return _joined(request, method.label(plain))
 
     def label_as_measured(self, request: ComputeRequest, audit: Audit) -> str:
-        method, plain = _beneath(request)
+        method, plain = _wrapped(request)
         measured = method.label_as_measured(plain, audit)
         return _joined(request, measured)
 
     def bounds(self, request: ComputeRequest) -> Bounds | None:
-        method, plain = _beneath(request)
+        method, plain = _wrapped(request)
         if (forced := method.bounds(plain)) is not None:
             return forced
-        control, asked = _asked(request)
-        if isinstance(asked, Length):
+        control, requested = _requested(request)
+        if isinstance(requested, Length):
             return None
-        return Bounds(highest=asked * (TOKENS_A_STEP if control is Control.STEPS else 1))
+        return Bounds(highest=requested * (TOKENS_A_STEP if control is Control.STEPS else 1))
 
     def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
-        method, plain = _beneath(request)
+        method, plain = _wrapped(request)
         return method.policy(plain, ids, continuation, context_tokens)
 
     def problems(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
-        method, plain = _beneath(request)
+        method, plain = _wrapped(request)
         return method.problems(plain, scores)
 
     def unmet(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
-        method, plain = _beneath(request)
+        method, plain = _wrapped(request)
         return method.unmet(plain, scores)
 
     def expected_thinking_tokens(self, request: ComputeRequest, natural_tokens: int) -> int:
-        """What the model does by itself: the paper's models hardly heed the number (Table 11)."""
-        method, plain = _beneath(request)
+        """Ignores the instruction, because the paper's models hardly follow it (Table 11)."""
+        method, plain = _wrapped(request)
         return method.expected_thinking_tokens(plain, natural_tokens)
 
 
 WRAPPER = InstructedAmount()
 
 
-def _beneath(request: ComputeRequest) -> tuple[Method, ComputeRequest]:
-    """What serves the request without its words, and that request."""
+def _wrapped(request: ComputeRequest) -> tuple[Method, ComputeRequest]:
+    """The method that serves the request without its instruction, and that request."""
     plain = replace(request, instruction=None)
     return method_of(plain), plain
 
 
-def _asked(request: ComputeRequest) -> tuple[Control, int | Length]:
+def _requested(request: ComputeRequest) -> tuple[Control, int | Length]:
     found = amount_of(request.instruction or "")
-    assert found is not None, "only what `serves` takes comes here"
+    assert found is not None, "`serves` accepted this request"
     return found
 
 
-def _joined(request: ComputeRequest, beneath: str) -> str:
-    """ "asked 1024 tokens, max 1024"; that nothing is forced goes without saying."""
-    control, asked = _asked(request)
-    words = f"asked {asked.value}" if isinstance(asked, Length) else f"asked {asked} {control.value}"
-    return words if beneath == NATURAL_END else f"{words}, {beneath}"
+def _joined(request: ComputeRequest, wrapped_label: str) -> str:
+    """Join the labels: "asked 1024 tokens, max 1024". Omits the wrapped label if nothing is forced."""
+    control, requested = _requested(request)
+    words = f"asked {requested.value}" if isinstance(requested, Length) else f"asked {requested} {control.value}"
+    return words if wrapped_label == NATURAL_END else f"{words}, {wrapped_label}"

@@ -1,4 +1,4 @@
-"""What a method of spending test-time compute says of itself, and the request that it serves."""
+"""Interface of a method that spends test-time compute."""
 
 from __future__ import annotations
 
@@ -19,74 +19,79 @@ Amount: TypeAlias = "tuple[float, ...]"
 
 @dataclass(frozen=True)
 class Bounds:
-    """The range in which the mean thinking tokens of a point are asked to lie (Control; paper, section 3.2)."""
+    """Requested range of the mean thinking tokens of a point (Control; paper, section 3.2)."""
 
     lowest: int = 0
-    highest: int | None = None  # None: none
+    highest: int | None = None  # None: no upper bound
 
 
 class Method(Protocol):
-    """One module of this folder each. Whoever subclasses it has to say only what has no body here."""
+    """A method of test-time compute, one module of this folder each.
+
+    Subclasses must implement the members that raise NotImplementedError.
+    """
 
     name: str  # "forcing"
 
     def serves(self, request: ComputeRequest) -> bool:
-        """Whether a request is of this method."""
+        """Whether this method serves the request."""
         raise NotImplementedError
 
     def check(self, request: ComputeRequest, context_tokens: int) -> None:
-        """Raises ConfigError for a request that no model of this context could honour."""
+        """Raise ConfigError for a request that no model with this context could fulfill."""
 
     def family(self, request: ComputeRequest) -> Mapping[str, str | None]:
-        """What tells its series from others: all of the request but the amount. None: does not matter for this
-        request, which then belongs to every series that agrees in the rest."""
+        """Identify the series of a request by everything but the amount.
+
+        A value of None has no effect for this request, which then belongs to every series that agrees in the rest.
+        """
         raise NotImplementedError
 
     def amount(self, request: ComputeRequest) -> Amount:
-        """What points of one family vary in; ordered from the least thinking to the most."""
+        """Sort key of points within a family, from the least thinking to the most."""
         raise NotImplementedError
 
     def label(self, request: ComputeRequest) -> str:
-        """The amount in a few words, as it was asked: "max 16"."""
+        """Short label of the requested amount: "max 16"."""
         raise NotImplementedError
 
     def label_as_measured(self, request: ComputeRequest, audit: Audit) -> str:
-        """The label once the traces are there: it claims nothing that mostly did not happen."""
+        """Label after the traces were audited; claims only what mostly happened."""
         return self.label(request)
 
     def bounds(self, request: ComputeRequest) -> Bounds | None:
-        """The requested length; None: none is requested."""
+        """Requested length; None if none was requested."""
         return None
 
     def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
-        """How a trace is made. Raises ConfigError for a request that this model cannot honour."""
+        """Build the policy that makes traces. Raises ConfigError for a request that this model cannot fulfill."""
         raise NotImplementedError
 
     def problems(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
-        """The audit: what traces broke of the request, a sentence each; a point with one is invalid."""
+        """Audit: yield a sentence for each rule that traces broke. One makes the point invalid."""
         return iter(())
 
     def unmet(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
-        """What was asked and did not happen though no rule was broken, a sentence each; the point stays valid."""
+        """Audit: yield a sentence for each unfulfilled request that broke no rule. The point stays valid."""
         return iter(())
 
     def expected_thinking_tokens(self, request: ComputeRequest, natural_tokens: int) -> int:
-        """Of one trace, for the estimate; `natural_tokens`: of one that is neither cut nor extended."""
+        """Expected thinking tokens of a trace, for cost estimates; `natural_tokens`: of an unforced trace."""
         return natural_tokens
 
 
 def extends(budget: Budget) -> bool:
-    """Ends of thinking are held back."""
+    """Whether the budget suppresses ends of thinking."""
     return budget.waits > 0 or budget.min_thinking_tokens > 0
 
 
 def normalised(budget: Budget) -> Budget:
-    """Without a continuation string that is never appended: such budgets make the same answers, and share their key."""
+    """Drop a continuation string that is never appended, so that budgets with equal traces share their key."""
     return budget if extends(budget) else replace(budget, continuation="")
 
 
 def conditions(request: ComputeRequest) -> dict[str, str | None]:
-    """Of a family: what is no amount under any method, by name and in words."""
+    """The fields of a family that are not an amount under any method."""
     budget = request.budget
     return {
         "instruction": request.instruction or "none",

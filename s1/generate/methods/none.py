@@ -1,4 +1,4 @@
-"""No forcing: the model opens and closes its thinking itself; the text is divided at the delimiters afterwards."""
+"""No forcing: the model opens and closes its thinking itself; afterwards the text is split at the delimiters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NoForcing(Method):
         for field in ("answer_tokens", "answer_reserve"):
             if value := getattr(budget, field):
                 raise ConfigError(
-                    f"budget.{field} {value}: with budget=none thinking and answer are divided after they are written."
+                    f"budget.{field} {value}: with budget=none, thinking and answer are only split after generation."
                     " Set it to null."
                 )
 
@@ -50,7 +50,7 @@ METHOD = NoForcing()
 
 @dataclass(frozen=True)
 class Plain:
-    """Generation without forcing, as far as the context allows."""
+    """Generate without forcing, up to the end of the context."""
 
     ids: ThinkingFormatIds
     context_tokens: int
@@ -62,7 +62,7 @@ class Plain:
         return Sample(room, self.ids.answer_stops, Part.ANSWER)
 
     def _close(self, trace: Trace) -> Close:
-        """Divide what the model wrote at its delimiters; a template may have opened the thinking for it."""
+        """Split the sampled text at its delimiters; the chat template may already have opened the thinking."""
         if not trace.segments_of(Part.ANSWER):
             return Close(trace, Ending.NONE)
         *opened, written = trace.segments
@@ -83,7 +83,7 @@ class Plain:
 
 
 def _find(ids: Ids, spellings: tuple[Ids, ...], start: int) -> tuple[int, int] | None:
-    """Where the first of the spellings at or after `start` begins and ends; of several at one place, the longest."""
+    """Begin and end of the first spelling at or after `start`; the longest if several start at the same position."""
     firsts = {spelling[0] for spelling in spellings}
     for begin in range(start, len(ids)):
         if ids[begin] not in firsts:

@@ -1,9 +1,9 @@
-"""Ways to spend test-time compute, one file each: a module of this folder is found by its being here.
+"""Registry of methods of test-time compute: every module of this folder that defines one of these constants.
 
-    METHOD    it serves a request by itself
-    WRAPPER   it serves a request on top of the method that would serve the rest of it, and comes before all methods
+    METHOD    serves a request by itself
+    WRAPPER   serves a request on top of the method that serves the rest of it; is tried before all methods
 
-To add one: a file whose METHOD says what it `serves`, a yaml in conf/budget, a test. Nothing else names it.
+To add a method, write a file here whose METHOD implements `serves`, a yaml in conf/budget, and a test.
 """
 
 from __future__ import annotations
@@ -21,27 +21,29 @@ CONSTANTS = ("METHOD", "WRAPPER")
 
 
 def methods() -> tuple[Method, ...]:
-    """All that serve a request by themselves, by the names of their modules."""
+    """All methods, sorted by module name."""
     return _named("METHOD", tuple(package.__path__))
 
 
 def wrappers() -> tuple[Method, ...]:
-    """All that serve a request on top of another."""
+    """All wrappers, sorted by module name."""
     return _named("WRAPPER", tuple(package.__path__))
 
 
 def method_of(request: ComputeRequest) -> Method:
-    """The one method that serves a request. Raises ConfigError if none does, or several do."""
+    """Find the method that serves a request. Raises ConfigError unless there is exactly one."""
     serving = [each for each in wrappers() if each.serves(request)]
     serving = serving or [each for each in methods() if each.serves(request)]
     if len(serving) != 1:
         names = ", ".join(method.name for method in serving) or "none"
-        raise ConfigError(f"budget {request.budget}: served by {names}, not by one method. Correct the budget.")
+        raise ConfigError(
+            f"budget {request.budget}: served by {names} instead of exactly one method. Correct the budget."
+        )
     return serving[0]
 
 
 def code_roots() -> tuple[str, ...]:
-    """What a stage that asks methods reaches without naming them (sweep/source/digest.py)."""
+    """Code that a stage reaches through this registry rather than by imports (sweep/source/digest.py)."""
     return tuple(f"{package.__name__}.{name}:{constant}" for name, constant in _found(tuple(package.__path__)))
 
 
@@ -52,7 +54,7 @@ def _named(constant: str, places: tuple[str, ...]) -> tuple[Method, ...]:
 
 @cache
 def _found(places: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Modules, and which of the constants each has."""
+    """Pairs of module name and constant for every method and wrapper."""
     names = sorted(each.name for each in pkgutil.iter_modules(places) if each.name != "registry")
     return tuple((name, each) for name in names for each in CONSTANTS if hasattr(_module(name), each))
 

@@ -1,17 +1,17 @@
-"""Budget forcing as the original code does it, so that published numbers can be chased (`compat: s1`).
+"""Budget forcing as in the original s1 code, to reproduce published numbers (`compat: s1`).
 
-Source: simplescaling/s1 at 77272c6, the vLLM model of its lm-eval fork, `_model_generate`. Where it departs from ours:
+Source: simplescaling/s1 at 77272c6, the vLLM model of its lm-eval fork, `_model_generate`. It differs from our method:
 
 - Every round gets the full cap again. Afterwards all rounds together are cut to the cap.
 - A round that stops by length leaves the Wait loop. With waits, every round forbids the stop at its first position, and
-  an empty continuation does no more than that.
-- Ended by itself: the end marker without newline and without "Final Answer:". Stopped by length: the newline rule and
-  the forced marker. The cut changes neither how the last round ended nor the text whose newline is looked for, so a
-  trace that was cut after its last round had ended by itself gets the plain marker.
-- The opening and the plain end marker bear no newline; the model writes it.
+  an empty continuation does nothing else.
+- Thinking that ended naturally gets the end marker without newline and without "Final Answer:". Thinking that stopped
+  by length gets the newline rule and the forced marker. The cut changes neither how the last round ended nor which text
+  is checked for a newline, so a trace that is cut after its last round ended naturally gets the plain marker.
+- The opening and the plain end marker have no newline; the model writes it.
 
-`auto` was max_gen - LONGEST prompt of the batch - markers - 100: `auto_cap` is that number, and with a question's own
-prompt it is what `max_thinking_tokens: null` means here, so that no question depends on its mates.
+`auto` was max_gen - LONGEST prompt of the batch - markers - 100. `auto_cap` computes it. Here `max_thinking_tokens:
+null` uses it with the question's own prompt, so that no question depends on the others in its batch.
 Thinking leaves 100 tokens of the context. An answer ends at the context, unless `answer_tokens` caps it.
 """
 
@@ -30,7 +30,7 @@ ANSWER_RESERVE_TOKENS = 100
 
 
 class OriginalForcingMethod(BudgetForcingMethod):
-    """The same amounts under other rules: a family of its own."""
+    """Same amounts as budget forcing but other rules, so a separate family."""
 
     name = "s1_original"
 
@@ -62,6 +62,8 @@ METHOD = OriginalForcingMethod()
 
 @dataclass(frozen=True)
 class OriginalForcing:
+    """Policy of the original code."""
+
     budget: Budget
     ids: ThinkingFormatIds
     continuation: tuple[int, ...]
@@ -76,7 +78,7 @@ class OriginalForcing:
         return self._answer(trace)
 
     def cap(self, prompt_tokens: int) -> int:
-        """Thinking tokens of one round, and of all rounds after the cut."""
+        """Maximum thinking tokens of one round, and of all rounds after the cut."""
         if self.budget.max_thinking_tokens is not None:
             return self.budget.max_thinking_tokens
         return auto_cap(self.context_tokens, prompt_tokens, self.ids)
@@ -97,7 +99,7 @@ class OriginalForcing:
         cap = max(0, self.cap(len(trace.prompt_ids)))
         if trace.thinking_tokens > cap:
             return Keep(cap)
-        if self._ended_by_itself(trace):
+        if self._ended_naturally(trace):
             return Force(self._without_newline(self.ids.thinking_end), Part.DELIMITER)
         uncut = trace.dropped[-1].ids if trace.dropped else trace.ids
         return Force(self.ids.on_new_line(self.ids.forced_end, uncut[-1]), Part.DELIMITER)
@@ -105,11 +107,11 @@ class OriginalForcing:
     def _answer(self, trace: Trace) -> Move:
         room = room_to_answer(self.budget, trace, self.context_tokens)
         if trace.segments[-1].part is Part.ANSWER or room <= 0:
-            return Close(trace, Ending.NATURAL if self._ended_by_itself(trace) else Ending.FORCED)
+            return Close(trace, Ending.NATURAL if self._ended_naturally(trace) else Ending.FORCED)
         return Sample(room, self.ids.answer_stops, Part.ANSWER)
 
-    def _ended_by_itself(self, trace: Trace) -> bool:
-        """The last round stopped, whether or not the cut has left it in the trace."""
+    def _ended_naturally(self, trace: Trace) -> bool:
+        """Whether the last round sampled an end, even if the cut removed it from the trace."""
         rounds = trace.dropped or trace.segments_of(Part.THINKING)
         return bool(rounds) and rounds[-1].ended_by is not None
 
@@ -119,6 +121,6 @@ class OriginalForcing:
 
 
 def auto_cap(context_tokens: int, longest_prompt_tokens: int, ids: ThinkingFormatIds) -> int:
-    """Thinking tokens that the original's `max_tokens_thinking=auto` allows a batch (about 32,660 - longest prompt)."""
+    """Thinking tokens that `max_tokens_thinking=auto` of the original allows (about 32,660 - longest prompt)."""
     markers = len(ids.thinking_start) + len(ids.forced_end)
     return context_tokens - longest_prompt_tokens - markers - ANSWER_RESERVE_TOKENS

@@ -56,7 +56,7 @@ def engine_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s1.report.curve.read_engine", lambda directory: {"engine": "scripted"})
 
 
-def test_each_point_is_held_against_the_reference_at_its_own_budget() -> None:
+def test_each_point_is_compared_with_the_reference_at_its_own_budget() -> None:
     first, second = compared(POINTS)
     assert (first.label, first.against) == ("random, natural end", "s1k, natural end")
     assert (second.label, second.against) == ("random, Wait x1", "s1k, Wait x1")

@@ -22,7 +22,7 @@ def answer(question: str, *ids: int, text: str = "7") -> TraceRow:
 
 def stored(directory: Path, *rows: TraceRow) -> Path:
     directory.mkdir()
-    write_rows(directory / "answers.jsonl", rows)
+    write_rows(directory / "traces.jsonl", rows)
     return directory
 
 

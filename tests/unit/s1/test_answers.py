@@ -57,7 +57,7 @@ def work(root: Path, key: str, wanted: Budget, generate: Generate = GREEDY, ques
 
 
 def answers(made: Work[TracesConfig]) -> list[TraceRow]:
-    return read_rows(made.out / "answers.jsonl", TraceRow)
+    return read_rows(made.out / "traces.jsonl", TraceRow)
 
 
 def finish(works: list[Work[TracesConfig]], opening: Opening) -> dict[str, Mapping[str, object]]:
@@ -126,7 +126,7 @@ def test_sharing_changes_the_cost_and_nothing_else(tmp_path: Path, generate: Gen
         works = [work(tmp_path / str(share), key, each, replace(generate, share=share)) for key, each in wanted.items()]
         cost[share] = sum(summary["engine_tokens"] for summary in finish(works, Opening(random_words=True)).values())
     for key in wanted:
-        ours, control = (tmp_path / share / key / "out" / "answers.jsonl" for share in ("True", "False"))
+        ours, control = (tmp_path / share / key / "out" / "traces.jsonl" for share in ("True", "False"))
         assert ours.read_text() == control.read_text()
     assert cost[True] < cost[False]
 
@@ -221,7 +221,7 @@ def test_works_of_different_models_are_not_answered_together(tmp_path: Path) -> 
 def test_a_context_that_the_model_does_not_hold_is_refused(tmp_path: Path) -> None:
     made = work(tmp_path, "a", budget(4))
     made = replace(made, config=replace(made.config, context_tokens=CONTEXT + 1))
-    with pytest.raises(ConfigError, match="context_tokens 201: the model holds 200"):
+    with pytest.raises(ConfigError, match="context_tokens 201: the model supports at most 200"):
         list(traces([made], Opening()))
 
 

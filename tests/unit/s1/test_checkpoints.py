@@ -18,7 +18,7 @@ import pytest
 from s1.train.checkpoints import (
     checkpoint_fault,
     mark_complete,
-    newest_whole,
+    newest_intact,
     publish_checkpoint,
     remove_unfinished,
     saving_folder,
@@ -119,10 +119,10 @@ HARMS = {
 def test_whatever_becomes_of_a_checkpoint_it_is_not_resumed_from(undisturbed, tmp_path, caplog, harm):
     shutil.copytree(undisturbed / "scratch", tmp_path, dirs_exist_ok=True)
     harm(tmp_path / "checkpoint-6")
-    resume = newest_whole(tmp_path)
+    resume = newest_intact(tmp_path)
     assert (resume.checkpoint, resume.rejected) == (tmp_path / "checkpoint-4", 1)
     assert "set aside as damaged-checkpoint-6" in caplog.text
-    assert newest_whole(tmp_path) == resume, "and still counts at the next resume"
+    assert newest_intact(tmp_path) == resume, "and still counts at the next resume"
 
 
 def test_with_no_good_checkpoint_left_training_begins_anew(undisturbed, inputs, tmp_path):
@@ -138,7 +138,7 @@ def test_a_checkpoint_that_is_damaged_twice_is_set_aside_beside_the_first(undist
     for _ in range(2):
         shutil.copytree(undisturbed / "scratch" / "checkpoint-6", tmp_path / "checkpoint-6")
         flip(tmp_path / "checkpoint-6" / "optimizer.pt")
-        newest_whole(tmp_path)
+        newest_intact(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-checkpoint-6", "damaged-checkpoint-6-2"]
 
 
@@ -146,7 +146,7 @@ def test_folders_of_other_names_are_nobodys_checkpoints(undisturbed, tmp_path):
     shutil.copytree(undisturbed / "scratch" / "checkpoint-4", tmp_path / "checkpoint-4")
     for name in ("checkpoint-6.bak", "checkpoint-copy", "checkpoint-4-old"):
         (tmp_path / name).mkdir()
-    assert newest_whole(tmp_path).checkpoint == tmp_path / "checkpoint-4"
+    assert newest_intact(tmp_path).checkpoint == tmp_path / "checkpoint-4"
     assert len(list(tmp_path.iterdir())) == 4
 
 
@@ -171,7 +171,7 @@ def test_and_refused_if_its_sizes_or_its_json_are_wrong(undisturbed, tmp_path, h
         state.write_bytes(state.read_bytes().replace(b":", b";", 1))
     else:
         halve(state)
-    assert newest_whole(tmp_path).checkpoint == tmp_path / "checkpoint-4"
+    assert newest_intact(tmp_path).checkpoint == tmp_path / "checkpoint-4"
 
 
 def test_a_checkpoint_of_other_inputs_is_not_resumed_from(inputs, undisturbed, tmp_path, caplog):
@@ -181,7 +181,7 @@ def test_a_checkpoint_of_other_inputs_is_not_resumed_from(inputs, undisturbed, t
         path.unlink()
     again = replace(work(inputs, tmp_path), digests={"data": ("cccc",), "model": ("bbbb",)})
     assert train(again)["resumed_at_step"] == 0
-    assert "trained on data aaaa, which is now cccc" in caplog.text
+    assert "trained on data aaaa, but data is now cccc" in caplog.text
 
 
 # ----------------------------------------------------------------------------------------------- two writers, and room
@@ -200,7 +200,7 @@ def test_two_attempts_that_save_the_same_step_leave_the_bytes_of_one(tmp_path, c
     publish_checkpoint(other, {})
     assert checkpoint_fault(tmp_path / "checkpoint-2", {}) is None
     assert (tmp_path / "checkpoint-2" / "optimizer.pt").read_bytes() == b"saving-a-1" * 1000
-    assert "another attempt at this stage has saved it" in caplog.text
+    assert "another attempt at this stage has already saved it" in caplog.text
 
 
 def test_the_two_newest_are_kept(tmp_path):
@@ -235,7 +235,7 @@ def test_all_processes_of_a_group_write_into_one_folder(tmp_path, monkeypatch):
 def test_a_resume_says_nothing_of_what_is_whole(undisturbed, tmp_path, caplog):
     shutil.copytree(undisturbed / "scratch", tmp_path, dirs_exist_ok=True)
     with caplog.at_level(logging.WARNING):
-        assert newest_whole(tmp_path).step == 6
+        assert newest_intact(tmp_path).step == 6
     assert not caplog.records
 
 
@@ -259,9 +259,9 @@ def test_all_processes_of_a_group_go_on_from_what_its_first_one_found(undisturbe
 def member() -> None:
     """Run by each process of a group."""
     place = Path(os.environ["PLACE"])
-    course = TrainerHooks(6, place / "scratch", lambda *_progress: None, lambda: False, None)
-    arguments = arguments_of(RECIPE, course, SETTINGS, int(os.environ["WORLD_SIZE"]))
-    resume = resume_of(arguments, course)
+    hooks = TrainerHooks(6, place / "scratch", lambda *_progress: None, lambda: False, None)
+    arguments = arguments_of(RECIPE, hooks, SETTINGS, int(os.environ["WORLD_SIZE"]))
+    resume = resume_of(arguments, hooks)
     assert resume.checkpoint is not None
     found = f"{resume.checkpoint.name}, {resume.rejected} rejected"
     (place / f"rank-{os.environ['RANK']}").write_text(found)

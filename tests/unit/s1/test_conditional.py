@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 
 from s1.config.data import Control
 from s1.config.schema import ConfigError, ThinkingFormat
-from s1.data.conditional import Length, amount_of, conditioned, instruction, power_of_two_from, prompted, steps_of
-from s1.data.conditioned import conditioned_rows
+from s1.data.conditional import (
+    Length,
+    amount_of,
+    conditioned,
+    conditioned_rows,
+    instruction,
+    power_of_two_from,
+    prompted,
+    steps_of,
+)
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
 from s1.generate.rollout import Rollout, TraceJob
@@ -74,7 +82,7 @@ def test_evaluation_asks_in_the_words_of_training(golden: Callable[[str, str], N
     [(Control.TOKENS, 0), (Control.STEPS, Length.LONG), (Control.CLASS, 64), (Control.NONE, 64), (Control.TOKENS, -8)],
 )
 def test_an_amount_that_no_sentence_fits_is_refused(control: Control, amount: int | Length) -> None:
-    with pytest.raises(ConfigError, match="do not go together"):
+    with pytest.raises(ConfigError, match="they do not match"):
         instruction(control, amount)
 
 
@@ -140,7 +148,7 @@ def test_longer_than_the_median_is_long() -> None:
 
 def test_a_trace_that_holds_the_delimiter_is_refused() -> None:
     example = Example("7", "Why?", "Because of <|im_start|>, I think.", "13")
-    with pytest.raises(ConfigError, match=r"example 7: its trace holds '<\|im_start\|>'"):
+    with pytest.raises(ConfigError, match=r"example 7: its trace contains '<\|im_start\|>'"):
         conditioned([example], [5], Control.STEPS, thinking_format("s1_steps"))
 
 
@@ -148,7 +156,7 @@ def test_a_dialect_that_cannot_open_several_steps_is_refused_before_anything_run
     (x,) = compose(["data=dial_1k", "data.control=steps"]).points
     with pytest.raises(
         ConfigError,
-        match=r"cannot open one step after another\. Choose thinking_format@model\.thinking_format=s1_steps",
+        match=r"it cannot open several steps\. Choose thinking_format@model\.thinking_format=s1_steps",
     ):
         stages_of(x)
 
@@ -162,7 +170,7 @@ def test_a_countdown_passes_the_audit_of_the_training_text() -> None:
 
 
 def test_without_control_there_is_no_set_to_make() -> None:
-    with pytest.raises(ConfigError, match="control none: no set is made for it"):
+    with pytest.raises(ConfigError, match="control none: it needs no conditional set"):
         conditioned(EXAMPLES, lengths(EXAMPLES), Control.NONE, thinking_format("s1"))
 
 

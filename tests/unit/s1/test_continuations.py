@@ -33,8 +33,8 @@ def ask(store: Continuations, engine: ScriptedEngine, request: GenerationRequest
     while (completion := store.serve(key, request)) is None:
         engine.add(store.missing(key, request))
         while not engine.is_idle:
-            for portion in engine.step():
-                store.learn(key, portion)
+            for delta in engine.step():
+                store.append(key, delta)
     return completion
 
 
@@ -52,7 +52,7 @@ def test_a_larger_request_generates_only_what_is_missing(tmp_path: Path) -> None
     with Continuations(tmp_path) as store:
         ask(store, engine, replace(REQUEST, max_tokens=3, forbid_stop_first=True))
         whole = ask(store, engine, replace(REQUEST, forbid_stop_first=True))
-    assert engine.requests[1] == replace(REQUEST, prompt_ids=(5, 6, 12, 13, 14), max_tokens=5, already=3)
+    assert engine.requests[1] == replace(REQUEST, prompt_ids=(5, 6, 12, 13, 14), max_tokens=5, already_sampled=3)
     assert whole.ids == tuple(range(12, 20))
 
 
@@ -214,20 +214,24 @@ def test_a_line_that_holds_no_chunk_of_this_model_is_left_out_and_counted(tmp_pa
     (tmp_path / "a-1-stranger.jsonl").write_bytes(line)
     with Continuations(tmp_path, vocabulary=100) as store:
         assert ask(store, counting(9), REQUEST) == Completion(tuple(range(12, 19)), STOP)
-        assert store.reading.rejected_lines == 1
-    assert "left out" in caplog.text
+        assert store.read_statistics.rejected_lines == 1
+    assert "ignored" in caplog.text
 
 
 def test_what_was_read_is_noted(tmp_path: Path) -> None:
     with Continuations(tmp_path) as store:
-        assert (store.reading.tokens, store.reading.rejected_lines, store.reading.digest) == (0, 0, None)
+        assert (store.read_statistics.tokens, store.read_statistics.rejected_lines, store.read_statistics.digest) == (
+            0,
+            0,
+            None,
+        )
         ask(store, counting(50), replace(REQUEST, max_tokens=3))
     with Continuations(tmp_path) as store:
         ask(store, counting(50), REQUEST)
-        assert (store.reading.tokens, store.read_tokens(stream_key(REQUEST), 8)) == (3, 3)
-        first = store.reading.digest
+        assert (store.read_statistics.tokens, store.read_tokens(stream_key(REQUEST), 8)) == (3, 3)
+        first = store.read_statistics.digest
     with Continuations(tmp_path) as store:
-        assert store.reading.tokens == 8 and store.reading.digest not in (first, None)
+        assert store.read_statistics.tokens == 8 and store.read_statistics.digest not in (first, None)
 
 
 def test_writers_who_disagree_are_counted(tmp_path: Path) -> None:
@@ -235,7 +239,7 @@ def test_writers_who_disagree_are_counted(tmp_path: Path) -> None:
         ask(one, counting(50), REQUEST)
         ask(other, counting(4), REQUEST)
     with Continuations(tmp_path) as store:
-        assert store.reading.rejected_lines == 1
+        assert store.read_statistics.rejected_lines == 1
 
 
 def test_a_file_that_is_a_directory_or_empty_harms_no_other(tmp_path: Path, caplog) -> None:
@@ -244,7 +248,7 @@ def test_a_file_that_is_a_directory_or_empty_harms_no_other(tmp_path: Path, capl
     (tmp_path / "empty.jsonl").touch()
     with Continuations(tmp_path) as store:
         assert store.serve(stream_key(REQUEST), REQUEST) == truth
-        assert store.reading.rejected_lines == 1
+        assert store.read_statistics.rejected_lines == 1
     assert "folder.jsonl: Is a directory. What it held will be generated again." in caplog.text
     with pytest.raises(ConfigError, match="a file, where continuations are kept"):
         Continuations(path)

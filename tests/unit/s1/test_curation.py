@@ -159,7 +159,7 @@ def test_the_order_of_the_file_changes_no_byte_of_the_product(tmp_path: Path, st
 
 def test_an_exam_that_cannot_ask_anything_is_refused(tmp_path: Path) -> None:
     pool = pool_directory(tmp_path / "pool", [row(1, solution="a half"), row(2, solution=None)])
-    with pytest.raises(ConfigError, match=r"data.grader integer: reads the reference of none of 2 rows"):
+    with pytest.raises(ConfigError, match=r"data.grader integer: it cannot read the reference of any of 2 rows"):
         solver_rows(order(tmp_path / "solver_rows", SolverRowsConfig(GraderKind.INTEGER), rows=pool))
 
 
@@ -169,7 +169,7 @@ def test_a_pool_of_which_cleaning_leaves_nothing_is_refused_with_the_reasons(tmp
         cleaned(tmp_path, rows)
     assert str(error.value) == (
         "data step complete: keeps none of 2 rows (1 no answer of the teacher, 1 no reasoning trace)."
-        " Loosen it, or take another pool."
+        " Loosen it, or choose another pool."
     )
 
 

@@ -61,7 +61,7 @@ def test_a_step_shows_two_rows_of_each_reason_by_how_their_questions_begin(tmp_p
     ],
 )
 def test_a_row_that_cannot_be_an_example_says_what_it_lacks(fields: dict[str, str | None], reason: str | None) -> None:
-    assert filter.why_incomplete(row(1, **fields)) == reason
+    assert filter.incomplete_reason(row(1, **fields)) == reason
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_patterns_of_s1_drop_what_they_did(question: str, source: str, reaso
 
 
 def test_a_bad_regular_expression_is_named_when_the_config_is_read() -> None:
-    with pytest.raises(ConfigError, match=r"data.filters.patterns '\(p1': no regular expression \(missing \)"):
+    with pytest.raises(ConfigError, match=r"data.filters.patterns '\(p1': invalid regular expression \(missing \)"):
         Pattern("several problems", "(p1")
 
 
@@ -119,10 +119,10 @@ def test_a_row_that_any_solver_gets_right_in_any_sample_is_solved() -> None:
 @pytest.mark.parametrize(
     ("golds", "scored", "message"),
     [
-        (["1"], ["0"], "exam of 2 rows: the 1 questions are not made of these"),
-        (["1", "3"], ["0", "1"], "exam of 2 rows: the 2 questions are not made of these"),
-        (["1", "2"], ["0", "9"], "exam question 9: scored, but never asked"),
-        (["1", "2"], ["0", "0"], "exam of 2 rows: only 1 were scored"),
+        (["1"], ["0"], "solver_rows of 2 rows: the 1 questions were not made from them"),
+        (["1", "3"], ["0", "1"], "solver_rows of 2 rows: the 2 questions were not made from them"),
+        (["1", "2"], ["0", "9"], "solver_rows question 9: it has a score but is not among the questions"),
+        (["1", "2"], ["0", "0"], "solver_rows of 2 rows: only 1 have scores"),
     ],
 )
 def test_questions_and_scores_of_another_exam_are_refused(

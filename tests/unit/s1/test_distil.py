@@ -167,7 +167,12 @@ def test_a_question_that_the_server_will_not_take_is_a_drop(pool: Path) -> None:
 
 @pytest.mark.parametrize(
     ("status", "mend"),
-    [(401, "key is of this service"), (402, "no credit left"), (403, "may use this model"), (404, "ends in /v1")],
+    [
+        (401, "key belongs to this service"),
+        (402, "out of credit"),
+        (403, "has access to this model"),
+        (404, "ends in /v1"),
+    ],
 )
 def test_a_server_that_will_never_answer_ends_the_stage_at_once(status: int, mend: str, pool: Path) -> None:
     with teaching(lambda question, nth: failure(status)) as teacher, pytest.raises(EndpointError, match=mend) as caught:
@@ -178,7 +183,7 @@ def test_a_server_that_will_never_answer_ends_the_stage_at_once(status: int, men
 
 def test_an_address_that_is_no_api_is_told(pool: Path) -> None:
     page = Spoken(b"<html>Welcome</html>", headers={"Content-Type": "text/html"})
-    with teaching(lambda question, nth: page) as teacher, pytest.raises(EndpointError, match=r"no JSON\. .*base_url"):
+    with teaching(lambda question, nth: page) as teacher, pytest.raises(EndpointError, match=r"not JSON\. .*base_url"):
         distil(work(pool, teacher.base_url))
 
 
@@ -191,7 +196,7 @@ def test_nobody_at_the_address_is_told(pool: Path, pauses: list[float]) -> None:
 
 def test_a_teacher_without_thoughts_is_refused_and_asked_anew_once_it_has_them(pool: Path) -> None:
     with teaching(lambda question, nth: Spoken(completion("13"))) as teacher:
-        refusal = r"model teacher: none of its first 8 replies can be used \(8 no thoughts\)\..*--reasoning-parser"
+        refusal = r"model teacher: none of its first 8 replies is usable \(8 no thoughts\)\..*--reasoning-parser"
         with pytest.raises(EndpointError, match=refusal):
             distil(work(pool, teacher.base_url))
         assert len(teacher.requests) == 8
@@ -217,7 +222,7 @@ def test_one_row_without_thoughts_among_others_is_a_drop(pool: Path) -> None:
 
 def test_a_pool_without_rows_is_refused(pool: Path) -> None:
     write_rows(pool / "rows.jsonl", [])
-    with pytest.raises(ConfigError, match="no rows to ask about"):
+    with pytest.raises(ConfigError, match="it has no rows"):
         distil(work(pool, "http://127.0.0.1:1/v1"))
 
 
@@ -248,7 +253,6 @@ def test_a_killed_stage_goes_on_and_asks_only_what_is_missing(pool: Path) -> Non
 def _in_a_child(pool: Path, teacher: Teacher) -> list[str]:
     code = f"""
 from pathlib import Path
-from s1.cost import usage
 from s1.data.chat_requests import distil
 from tests.support.teachers import work
 distil(work(Path({str(pool)!r}), {teacher.base_url!r}, concurrency=1))

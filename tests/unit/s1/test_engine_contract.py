@@ -24,7 +24,7 @@ from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Close, Move, Part, Sample, Trace
 from s1.models.location import Location
 from s1.records import Ending
-from tests.support.engines import CONTEXT_TOKENS, SETTINGS, VOCABULARY, finish, portions_of, requests, save_tiny_llama
+from tests.support.engines import CONTEXT_TOKENS, SETTINGS, VOCABULARY, deltas_of, finish, requests, save_tiny_llama
 from tests.support.requirements import need
 from tests.support.words import babbler
 
@@ -108,10 +108,10 @@ def test_a_stop_ends_a_request_and_is_reported_apart_from_the_text(engine: Engin
     ids = written(engine, free())
     place = rare_place(ids)
     stop = (ids[place],)
-    (portions,) = portions_of(engine, [free(stop_ids=((VOCABULARY - 1,) * 9, stop))])
+    (deltas,) = deltas_of(engine, [free(stop_ids=((VOCABULARY - 1,) * 9, stop))])
     (done,) = finish(engine, [free(stop_ids=((VOCABULARY - 1,) * 9, stop))])
     assert (done.ids, done.ended_by) == (ids[:place], stop)
-    assert sum(len(portion.ids) for portion in portions) == place + 1  # paid for
+    assert sum(len(delta.ids) for delta in deltas) == place + 1  # paid for
 
 
 def test_a_stop_of_several_ids_ends_a_request_at_its_last(engine: Engine) -> None:
@@ -144,7 +144,7 @@ def test_a_stop_that_began_before_the_request_ends_it(engine: Engine) -> None:
     place = rare_place(ids)
     stop = ids[place : place + 3]
     begun = free().prompt_ids + ids[: place + 2]
-    (done,) = finish(engine, [free(10, prompt_ids=begun, stop_ids=(stop,), already=place + 2)])
+    (done,) = finish(engine, [free(10, prompt_ids=begun, stop_ids=(stop,), already_sampled=place + 2)])
     assert (done.ids, done.ended_by) == ((), stop)
     (other,) = finish(engine, [free(5, prompt_ids=begun, stop_ids=(stop,))])  # there the text was not the model's
     assert (other.ids, other.ended_by) == (ids[place + 2 : place + 7], None)
@@ -164,16 +164,16 @@ def test_a_forbidden_stop_is_not_sampled_first_but_may_come_later(engine: Engine
     now, forbidden = finish(engine, [free(stop_ids=(stop,)), free(stop_ids=(stop,), forbid_stop_first=True)])
     assert (now.ids, now.ended_by) == ((), stop)
     assert forbidden.ids and forbidden.ids[0] != ids[0]
-    goes_on = free(23, prompt_ids=free().prompt_ids + forbidden.ids[:1], stop_ids=(stop,), already=1)
+    goes_on = free(23, prompt_ids=free().prompt_ids + forbidden.ids[:1], stop_ids=(stop,), already_sampled=1)
     (later,) = finish(engine, [goes_on])
     assert (forbidden.ids[1:], forbidden.ended_by) == (later.ids, later.ended_by)
 
 
 def test_an_open_request_is_heard_of_while_it_goes_on(engine: Engine) -> None:
-    (portions,) = portions_of(engine, [free(100)])
-    assert [portion.end is None for portion in portions] == [True] * (len(portions) - 1) + [False]
-    assert max(len(portion.ids) for portion in portions) < 2 * DELTA_TOKENS
-    assert sum(len(portion.ids) for portion in portions) == 100
+    (deltas,) = deltas_of(engine, [free(100)])
+    assert [delta.end is None for delta in deltas] == [True] * (len(deltas) - 1) + [False]
+    assert max(len(delta.ids) for delta in deltas) < 2 * DELTA_TOKENS
+    assert sum(len(delta.ids) for delta in deltas) == 100
 
 
 def test_a_seed_draws_the_same_tokens_in_any_company_and_another_seed_others(engine: Engine) -> None:
@@ -190,7 +190,7 @@ def test_a_stream_in_pieces_is_reproducible_and_where_positions_are_seeded_the_w
         ids: tuple[int, ...] = ()
         for tokens in (1, 2, 11, 16):
             prompt = free().prompt_ids + ids
-            ids += written(engine, free(tokens, prompt_ids=prompt, sampling=WARM, seed=5, already=len(ids)))
+            ids += written(engine, free(tokens, prompt_ids=prompt, sampling=WARM, seed=5, already_sampled=len(ids)))
         return ids
 
     assert in_pieces() == in_pieces()
@@ -201,8 +201,8 @@ def test_what_the_cache_still_had_is_told(engine: Engine) -> None:
     """Never the whole prompt: its last token is read to go on from."""
     prompt = tuple(i % VOCABULARY for i in range(100))
     text = prompt + written(engine, free(60, prompt_ids=prompt))
-    (portions,) = portions_of(engine, [free(4, prompt_ids=text)])
-    cached = portions[-1].end.cached_tokens
+    (deltas,) = deltas_of(engine, [free(4, prompt_ids=text)])
+    cached = deltas[-1].end.cached_tokens
     assert cached == 0 if engine.kernels["processor"] == "none" else 100 < cached < 160
 
 
@@ -255,7 +255,7 @@ def test_what_cannot_be_served_is_refused_at_once(engine: Engine, fields: dict[s
 
 
 def test_more_can_be_asked_of_replicas_than_their_pipes_hold() -> None:
-    """Requests go down while portions come up: neither side may wait for the other to read."""
+    """Requests go down while deltas come up: neither side may wait for the other to read."""
     replicas = Replicas(scripted, ["", ""])
     wanted = [free(40, prompt_ids=(5,) * 400, seed=seed) for seed in range(1500)]
     assert len({done.ids for done in finish(replicas, wanted)}) == 1
@@ -269,7 +269,7 @@ def unlike() -> ScriptedEngine:
 
 
 def test_replicas_that_are_not_alike_are_refused() -> None:
-    with pytest.raises(EngineError, match="not alike"):
+    with pytest.raises(EngineError, match="not the same"):
         Replicas(unlike, ["", ""])
 
 

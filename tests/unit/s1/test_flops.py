@@ -145,7 +145,7 @@ def test_a_plan_says_what_training_needs_and_what_cannot_run_at_all():
     [
         ({"train_tokens_per_second": 900}, r"cost\.train_tokens_per_second 900 and cost\.mfu 0\.3: exactly one"),
         ({"mfu": None}, r"cost\.train_tokens_per_second None and cost\.mfu None: exactly one"),
-        ({"peak_tflops": None}, r"cost\.mfu 0\.3: a share of what\?"),
+        ({"peak_tflops": None}, r"cost\.mfu 0\.3: requires cost\.peak_tflops"),
     ],
 )
 def test_a_rate_is_stated_in_exactly_one_way(rates, complaint):

@@ -18,7 +18,7 @@ from s1.report.findings import Series
 from s1.report.page import Page, kept
 from s1.report.series import Scored
 from s1.report.tables import shown
-from s1.report.verdict import held_against, verdict
+from s1.report.verdict import shape_in_words, verdict
 from s1.stages import CurveConfig, CurvePoint, ReportConfig
 from s1.stats.bootstrap import draw_counts
 from s1.stats.scaling import metrics, scaling
@@ -65,20 +65,20 @@ def test_a_rise_behind_a_fall_is_named() -> None:
         each.startswith("After that it rises again, from 25.0% (max 16, 16.0 tokens) to 90.0% (max 32, 32.0 tokens): +")
         for each in verdict(u_shape)
     )
-    assert held_against(u_shape) == "whether it rises cannot be told; falls after max 8, rises again after max 16"
+    assert shape_in_words(u_shape) == "whether it rises cannot be told; falls after max 8, rises again after max 16"
 
 
 def test_a_rise_after_the_lowest_point_behind_the_peak_is_named() -> None:
     counts = {8: 40, 16: 12, 24: 13, 32: 30}
     series = one_series(*(measured(point(limit, 0), range(right), 50) for limit, right in counts.items()))
-    assert held_against(series) == "falls after max 8, rises again after max 16"
+    assert shape_in_words(series) == "falls after max 8, rises again after max 16"
     assert any("rises again, from 30.0% (max 16," in each and "to 75.0% (max 32," in each for each in verdict(series))
 
 
 def test_a_rise_to_the_peak_is_not_said_twice() -> None:
     counts = {8: 2, 16: 20, 24: 5, 32: 38}
     series = one_series(*(measured(point(limit, 0), range(right), 50) for limit, right in counts.items()))
-    assert held_against(series) == "rises to max 32 with a fall on the way, after max 16"
+    assert shape_in_words(series) == "rises to max 32 with a fall on the way, after max 16"
     assert not any("rises again" in each for each in verdict(series))
 
 

@@ -95,7 +95,7 @@ def test_a_broken_ref_does_not_matter(home: Path) -> None:
 def test_a_snapshot_that_leads_to_another_commit_is_refused(home: Path) -> None:
     snapshot = lay_out(home, "dataset", REPO, NEW, {"train.jsonl": jsonl({"problem": "new"})})
     snapshot.with_name(OLD).symlink_to(snapshot)
-    assert f"commit {OLD} leads to {snapshot}" in refusal(home, at(OLD))
+    assert f"the cache of commit {OLD} links to {snapshot}" in refusal(home, at(OLD))
 
 
 def test_subsets_and_splits_are_those_of_the_card(home: Path) -> None:
@@ -109,7 +109,7 @@ def test_subsets_and_splits_are_those_of_the_card(home: Path) -> None:
         *("task.hub.split 'test'", "task.hub.split 'train+dev'"),
     ]
     assert all("(there: easy, hard)" in line for line in wrong[:2])
-    assert wrong[2].endswith("Name what is there: train.") and wrong[3].endswith("Name what is there: train, test.")
+    assert wrong[2].endswith("Name one of these: train.") and wrong[3].endswith("Name one of these: train, test.")
 
 
 def test_a_subset_that_is_not_cached_is_refused_though_another_is(home: Path) -> None:
@@ -125,9 +125,9 @@ def test_a_snapshot_with_a_file_missing_is_refused(home: Path) -> None:
     last = snapshot / "data" / "train-00002-of-00003.parquet"
     blob = last.resolve()
     blob.rename(blob.with_suffix(".gone"))
-    assert "only partly in the cache, not whole: data/train-00002-of-00003.parquet" in refusal(home, at(OLD))
+    assert "is incomplete in the cache: data/train-00002-of-00003.parquet" in refusal(home, at(OLD))
     last.unlink()
-    assert "not whole: 2 of 3 files data/train-*.parquet" in refusal(home, at(OLD))
+    assert "incomplete in the cache: 2 of 3 files data/train-*.parquet" in refusal(home, at(OLD))
 
 
 ROW = jsonl({"problem": "7"})
@@ -160,7 +160,7 @@ def test_a_split_that_is_not_there_is_refused_with_those_that_are(home: Path, sp
     lay_out(home, "dataset", REPO, OLD, {"train.jsonl": ROW, "test.jsonl": ROW})
     line = refusal(home, at(OLD, split))
     assert line.startswith(f"task.hub.split {split!r}: not in some/set at commit {OLD} (")
-    assert line.endswith("Name what is there: train, test.")
+    assert line.endswith("Name one of these: train, test.")
 
 
 # ------------------------------------------------------------------------------------------------- with a network
@@ -177,9 +177,9 @@ def test_a_commit_is_fetched_whole_and_then_read_without_the_network(home: Path)
     file = snapshot / "data" / "train-00000-of-00001.parquet"
     blob = file.resolve()
     blob.write_bytes(blob.read_bytes()[:-1])
-    assert "not whole: data/train-00000-of-00001.parquet (" in refusal(home, at(OLD))
+    assert "incomplete in the cache: data/train-00000-of-00001.parquet (" in refusal(home, at(OLD))
     shutil.rmtree(snapshot / "data")
-    assert "only partly in the cache and the hub cannot be reached (offline: HF_HUB_OFFLINE is set)" in refusal(
+    assert "is incomplete in the cache and the hub cannot be reached (offline: HF_HUB_OFFLINE is set)" in refusal(
         home, at(OLD)
     )
 
@@ -191,9 +191,9 @@ def test_what_the_hub_refuses_is_one_line_that_says_what_to_do(home: Path) -> No
         lines = run(READ, [asdict(each) for each in hubs], online(home, hub))
     assert all(isinstance(line, str) and "\n" not in line for line in lines)
     assert f"task.hub some/set: no revision {ABSENT} there." in lines[0]
-    assert "task.hub no/set: no such dataset on the hub, or a private one." in lines[1]
-    assert "task.hub closed/set: gated, and not open to you. Accept its terms at https://hugg" in lines[2]
-    assert "task.hub a/b/c: no name of a repository." in lines[3]
+    assert "task.hub no/set: no such dataset on the hub, or it is private." in lines[1]
+    assert "task.hub closed/set: gated, and you have no access. Accept its terms at https://hugg" in lines[2]
+    assert "task.hub a/b/c: not a repository name." in lines[3]
 
 
 def test_a_hub_that_does_not_answer_is_refused_like_no_network(home: Path) -> None:
@@ -209,12 +209,12 @@ START = """
 import json, sys
 from pathlib import Path
 from s1.config.schema import ConfigError, ModelKind
-from s1.stages import Start
+from s1.stages import BaseModelConfig
 from s1.models.location import commit_read, materialise, model_location, tokenizer_at
 from sweep.core.stage import Work
 answers = []
 for number, (repo, commit, out) in enumerate(json.load(sys.stdin)):
-    config = Start(ModelKind.HUB, repo, commit, None, None, None, 0)
+    config = BaseModelConfig(ModelKind.HUB, repo, commit, None, None, None, 0)
     out = Path(out)
     try:
         if not out.exists():
@@ -271,9 +271,9 @@ def test_a_model_with_a_file_of_weights_missing_is_refused(home: Path, tmp_path:
     lay_out(home, "model", "some/third", OLD, {"model-00002-of-00004.safetensors": b"", **files})
     repos = ["some/model", "some/other", "some/third"]
     lines = run(START, [[repo, OLD, str(tmp_path / repo)] for repo in repos], offline(home))
-    assert "1 of 2 files of weights are missing" in lines[0] and "second.safetensors" in lines[0]
+    assert "1 of 2 weight files are missing" in lines[0] and "second.safetensors" in lines[0]
     assert "lists no weights" in lines[1]
-    assert "not whole: 1 of 4 files model-*.safetensors" in lines[2]
+    assert "incomplete in the cache: 1 of 4 files model-*.safetensors" in lines[2]
 
 
 # ------------------------------------------------------------------------------------------------- the hub's own hashes
@@ -308,7 +308,7 @@ def test_rows_that_are_not_the_hubs_are_refused_with_the_blob_to_remove(home: Pa
     assert read(home, at(OLD))[0] == [{"problem": "seven", "answer": "7"}]
     flip(snapshot / name)
     assert refusal(home, at(OLD)) == (
-        f"task.hub some/set: commit {OLD}: not what the hub has, in the cache: {name}. Remove"
+        f"task.hub some/set: commit {OLD}: cached files differ from the hub's: {name}. Remove"
         f" {(snapshot / name).resolve()}. Run `python -m sweep prefetch` with the same overrides where there is a"
         " network."
     )
@@ -337,7 +337,7 @@ def test_the_hubs_list_of_files_tells_where_a_files_own_name_does_not(home: Path
     path.write_bytes(content)
     assert read(home, at(OLD))[0] == [{"problem": "seven"}]
     path.write_bytes(content.replace(b"seven", b"sevem"))
-    assert "not what the hub has, in the cache: train.jsonl. Remove" in refusal(home, at(OLD))
+    assert "cached files differ from the hub's: train.jsonl. Remove" in refusal(home, at(OLD))
 
 
 def test_a_prepared_table_that_is_damaged_is_prepared_again(home: Path) -> None:
@@ -358,7 +358,7 @@ def test_a_model_that_is_not_the_hubs_is_refused_where_it_is_loaded(home: Path, 
     flip(snapshot / name)
     (line,) = run(START, orders, offline(home))
     assert line == (
-        f"model.repo some/model: commit {OLD}: not what the hub has, in the cache: {name}. Remove"
+        f"model.repo some/model: commit {OLD}: cached files differ from the hub's: {name}. Remove"
         f" {(snapshot / name).resolve()}. Run `python -m sweep prefetch` with the same overrides where there is a"
         " network."
     )
@@ -375,4 +375,4 @@ def test_a_link_to_the_whole_blob_of_another_file_is_refused_where_the_hubs_list
     other.write_bytes(content)
     path.unlink()
     path.symlink_to(os.path.relpath(other, path.parent))
-    assert f"not what the hub has, in the cache: train.jsonl. Remove {other}." in refusal(home, at(OLD))
+    assert f"cached files differ from the hub's: train.jsonl. Remove {other}." in refusal(home, at(OLD))

@@ -221,7 +221,7 @@ def test_a_difference_above_100_points_is_never_asked_for():
 def test_points_of_other_questions_or_seeds_are_not_compared():
     one = first_right([1] * 12, 1)
     for other in (one[:, :11], one.repeat(2, axis=0)):
-        with pytest.raises(StatisticsError, match="other seeds or questions"):
+        with pytest.raises(StatisticsError, match="different seeds or questions"):
             difference(one, other, LEVEL)
 
 

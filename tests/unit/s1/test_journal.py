@@ -66,21 +66,21 @@ def test_any_flipped_bit_costs_its_line_and_no_other(tmp_path: Path, lines, capl
 def test_a_strangers_line_is_left_out_by_its_number(tmp_path: Path, lines, caplog, line: bytes) -> None:
     (tmp_path / REPLIES_FILE).write_bytes(lines[0] + line + lines[2])
     assert kept(tmp_path) == [REPLIES[0], REPLIES[2]]
-    assert "answers.jsonl line 2: damaged, left out, and asked again." in caplog.text
+    assert "answers.jsonl line 2: damaged; the questions are sent again." in caplog.text
 
 
 def test_lines_of_an_earlier_version_are_read_and_the_log_says_so(tmp_path: Path, lines, caplog) -> None:
     old = json.dumps(asdict(REPLIES[0]), ensure_ascii=False).encode() + b"\n"
     (tmp_path / REPLIES_FILE).write_bytes(old + lines[1])
     assert kept(tmp_path) == REPLIES[:2]
-    assert "1 lines of an earlier version, without checksums, are used" in caplog.text
+    assert "using 1 lines of an earlier version, without checksums" in caplog.text
 
 
 def test_of_two_replies_to_one_question_the_first_counts(tmp_path: Path, lines, caplog) -> None:
     again = checked_line(asdict(replace(REPLIES[0], content="something else")))
     (tmp_path / REPLIES_FILE).write_bytes(lines[0] + lines[1] + again)
     assert kept(tmp_path) == REPLIES[:2]
-    assert "line 3: answers a question again. The first reply counts." in caplog.text
+    assert "line 3: a second reply to a question; the first is used." in caplog.text
 
 
 def test_blank_lines_and_an_empty_file_are_no_damage(tmp_path: Path, lines, caplog) -> None:
@@ -96,13 +96,13 @@ def test_a_directory_in_its_place_is_set_aside(tmp_path: Path, caplog) -> None:
     with ReplyJournal(tmp_path) as journal:
         journal.add(REPLIES[0])
     assert kept(tmp_path) == REPLIES[:1]
-    assert "set aside as answers.damaged.jsonl" in caplog.text
+    assert "Renamed it to answers.damaged.jsonl" in caplog.text
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read every file")
 def test_a_journal_that_may_not_be_read_is_not_paid_for_again(tmp_path: Path, lines) -> None:
     (tmp_path / REPLIES_FILE).chmod(0)
-    with pytest.raises(ConfigError, match=r"replies that are paid for\. Make it readable"):
+    with pytest.raises(ConfigError, match=r"replies that were paid for\. Make it readable"):
         ReplyJournal(tmp_path)
 
 
@@ -157,7 +157,7 @@ def test_refused_replies_are_never_written_over(tmp_path: Path) -> None:
     for each in REPLIES[:2]:
         with ReplyJournal(tmp_path) as journal:
             journal.add(each)
-            journal.set_aside()
+            journal.archive()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.refused-2.jsonl", "answers.refused.jsonl"]
     assert value_of((tmp_path / "answers.refused.jsonl").read_bytes())["id"] == "r0"
 
@@ -184,7 +184,7 @@ def test_a_line_that_lost_its_checksum_is_no_line_of_an_earlier_version(
     bare = lines[number][9:].replace(b"six", change)
     (tmp_path / REPLIES_FILE).write_bytes(b"".join([*lines[:number], bare, *lines[number + 1 :]]))
     assert kept(tmp_path) == [each for each in REPLIES if each.id != f"r{number}"]
-    assert f"line {number + 1}: damaged, left out, and asked again." in caplog.text
+    assert f"line {number + 1}: damaged; the questions are sent again." in caplog.text
 
 
 def test_a_line_of_an_earlier_version_behind_one_with_a_checksum_is_none(tmp_path: Path, lines) -> None:

@@ -76,6 +76,6 @@ def test_words_of_your_own_replace_the_prompt_and_the_codes_stay(tmp_path: Path)
 
 def test_a_labeller_that_never_names_a_code_is_refused(tmp_path: Path) -> None:
     with teaching(lambda question, nth: Spoken(completion("Geometry!"))) as teacher:
-        complaint = r"none of its first 8 replies can be used \(8 no domain\)\. .*code of the list"
+        complaint = r"none of its first 8 replies is usable \(8 no domain\)\. .*code of the list"
         with pytest.raises(EndpointError, match=complaint):
             labelled_rows(work(lay_out(tmp_path), teacher.base_url, LabelledConfig(ASKED)))

@@ -97,9 +97,12 @@ def cut(folder: Path, name: str) -> None:
         (lambda folder: (folder / "config.json").unlink(), "no config.json there"),
         (lambda folder: cut(folder, "config.json"), "config.json: not JSON"),
         (lambda folder: (folder / "config.json").write_text("[]"), "config.json: not a JSON object"),
-        (lambda folder: cut(folder, "model.safetensors"), "model.safetensors: no whole file of weights"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b""), "model.safetensors: no whole file of weights"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "no weights in *.safetensors there"),
+        (lambda folder: cut(folder, "model.safetensors"), "model.safetensors: incomplete or damaged weights"),
+        (
+            lambda folder: (folder / "model.safetensors").write_bytes(b""),
+            "model.safetensors: incomplete or damaged weights",
+        ),
+        (lambda folder: (folder / "model.safetensors").unlink(), "no *.safetensors weights there"),
         (lambda folder: (folder / "chat_template.jinja").unlink(), "has no chat template. Put a chat_template.jinja"),
         (
             lambda folder: edit(folder, "config.json", max_position_embeddings=None),
@@ -141,7 +144,7 @@ POOL_ROW = b'{"question": "1+1?", "solution": "2", "thinking": "2.", "attempt": 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (TASK_ROW + OTHER_ROW.replace(b'"2"', b'"1"', 1), "line 2: id '1' is also that of "),
+        (TASK_ROW + OTHER_ROW.replace(b'"2"', b'"1"', 1), "line 2: id '1' is also the id of "),
         (TASK_ROW + b'{"id": "caf\xe9", "problem": "?", "answer": "1"}\n', "line 2: byte 0xe9 is no UTF-8"),
         (TASK_ROW + b'{"id": "2", "problem": "1+2?"}\n', "line 2 column 'answer': missing, empty or not text"),
         (TASK_ROW + b"{\n", "line 2: not JSON"),
@@ -183,9 +186,9 @@ def test_rows_that_people_write_are_accepted(tmp_path: Path, content: bytes) -> 
         ("rows.jsonl", POOL_ROW + b"{\n", "line 2: not JSON"),
         ("rows.jsonl", b"", "no rows"),
         ("rows.jsonl", POOL_ROW.replace(b"question", b"problem"), "data.pool.columns 'question': no such column"),
-        ("rows.parquet", POOL_ROW, "no whole parquet file"),
-        ("rows.parquet", b"PAR1" + POOL_ROW, "no whole parquet file"),
-        ("rows.parquet", b"", "no whole parquet file"),
+        ("rows.parquet", POOL_ROW, "not a complete parquet file"),
+        ("rows.parquet", b"PAR1" + POOL_ROW, "not a complete parquet file"),
+        ("rows.parquet", b"", "not a complete parquet file"),
     ],
 )
 def test_a_pool_that_no_worker_could_read_is_refused_while_planning(
@@ -227,7 +230,7 @@ def notes_of(*overrides: str) -> list[str]:
 
 def test_budgets_of_the_laptop_model_are_noted_for_any_other() -> None:
     (line,) = notes_of("+experiment=budget_scan", "model=qwen2_5_32b", "data=none", "-m")
-    assert line.startswith("budget.max_thinking_tokens 8 to 40: such budgets suit the laptop model, and qwen2_5_32b")
+    assert line.startswith("budget.max_thinking_tokens 8 to 40: such budgets suit the laptop model, but qwen2_5_32b")
     typed = line[line.index("'") + 1 : line.rindex("'")]
     assert notes_of("+experiment=budget_scan", "model=qwen2_5_32b", "data=none", typed, "-m") == []
     assert notes_of("+experiment=budget_scan", "-m") == []
@@ -235,6 +238,6 @@ def test_budgets_of_the_laptop_model_are_noted_for_any_other() -> None:
 
 def test_a_machine_far_larger_than_the_model_is_noted() -> None:
     (line,) = notes_of("machine=h100x16", "train=s1")
-    assert line.startswith("machine: 16 devices of 80 GiB, and laptop trains in 0.0022 GiB. machine=cpu is enough")
+    assert line.startswith("machine: 16 devices of 80 GiB, but laptop trains in 0.0022 GiB. Choose machine=cpu")
     assert notes_of("machine=h100", "model=qwen2_5_7b", "data=none") == []
     assert notes_of() == []

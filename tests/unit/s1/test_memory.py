@@ -170,8 +170,11 @@ def test_the_longest_row_that_fits_just_fits(recipe):
 @pytest.mark.parametrize(
     ("recipe", "complaint"),
     [
-        (replace(FULL, weights_dtype="int8"), r"train\.weights_dtype 'int8': not a dtype we know the size of"),
-        (replace(LORA, lora=Lora(8, 8, 0.0, ["q_proj", "w1"])), r"train\.lora\.targets \['w1'\]: not known here"),
+        (replace(FULL, weights_dtype="int8"), r"train\.weights_dtype 'int8': its size is unknown"),
+        (
+            replace(LORA, lora=Lora(8, 8, 0.0, ["q_proj", "w1"])),
+            r"train\.lora\.targets \['w1'\]: unknown target modules",
+        ),
     ],
 )
 def test_what_has_no_known_size_is_refused(recipe, complaint):

@@ -219,17 +219,17 @@ def test_thinking_leaves_a_reserve_and_no_more_than_a_capped_answer_needs(
     [
         (
             ["budget.max_thinking_tokens=384"],
-            r"max_thinking_tokens 384: with 128 tokens that are left to the answer it",
+            r"max_thinking_tokens 384: with 128 tokens reserved for the answer it",
         ),
         (["budget=min", "budget.min_thinking_tokens=384"], r"min_thinking_tokens 384: with 128 tokens"),
         (["budget.max_thinking_tokens=8", "budget.answer_reserve=504"], r"max_thinking_tokens 8: with 504 tokens"),
-        (["budget.answer_reserve=512"], r"budget\.answer_reserve 512: nothing is left to think in a context of 512"),
+        (["budget.answer_reserve=512"], r"budget\.answer_reserve 512: leaves no tokens for thinking in .* 512"),
         (["budget.answer_reserve=0"], r"budget\.answer_reserve 0"),
         (["budget.answer_tokens=0"], r"budget\.answer_tokens 0"),
         (["budget.compat=s1", "budget.answer_reserve=64"], r"answer_reserve 64: compat=s1 always leaves 100 tokens"),
         (["budget.compat=s1", "budget.max_thinking_tokens=412"], r"max_thinking_tokens 412: with 100 tokens"),
         (["budget.compat=s1", "budget.min_thinking_tokens=9"], r"min_thinking_tokens 9: compat=s1 counts ends"),
-        (["budget=none", "budget.answer_tokens=64"], r"answer_tokens 64: with budget=none .* Set it to null"),
+        (["budget=none", "budget.answer_tokens=64"], r"answer_tokens 64: with budget=none, .* Set it to null"),
         (["budget=none", "budget.waits=1"], r"waits 1: budget=none forces nothing"),
         (
             ["budget.max_thinking_tokens=384", "task.instruction='Think for up to 64 tokens.'"],
@@ -271,7 +271,7 @@ def test_points_that_differ_in_an_unused_string_share_their_answers() -> None:
     from s1.pipeline import stages_of
 
     points = compose(["budget.max_thinking_tokens=8", "budget.continuation=Wait,Hmm", "-m"]).points
-    one, other = (stages_of(x).asked.answers for x in points)
+    one, other = (stages_of(x).evaluation.traces for x in points)
     assert one.key == other.key
     assert isinstance(one.config, TracesConfig) and one.config.budget.continuation == ""
 
@@ -324,10 +324,10 @@ def test_a_new_method_is_one_file(toy: ComputeRequest) -> None:
 
 def test_it_is_gone_with_its_file_and_a_request_of_no_method_is_refused() -> None:
     nobodys = replace(NO_FORCING, forcing=None, continuation="toy")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"served by none, not by one method"):
+    with pytest.raises(ConfigError, match=r"served by none instead of exactly one method"):
         method_of(ComputeRequest(nobodys))
 
 
 def test_a_request_of_two_methods_is_refused(toy: ComputeRequest) -> None:
-    with pytest.raises(ConfigError, match=r"served by forcing, toy, not by one method"):
+    with pytest.raises(ConfigError, match=r"served by forcing, toy instead of exactly one method"):
         method_of(replace(toy, budget=budget(continuation="toy")))

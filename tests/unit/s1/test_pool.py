@@ -90,7 +90,7 @@ def test_rows_without_a_question_and_questions_asked_before_are_counted_drops(tm
 
 
 def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"data\.pool\.columns 'gold': no such column in mine \(there: solution, que"):
+    with pytest.raises(ConfigError, match=r"data\.pool\.columns 'gold': no such column in mine \(columns: solution, "):
         collected(tmp_path, [S1K], pool(Columns(solution="gold")))
 
 
@@ -127,7 +127,7 @@ def test_parquet_and_json_lines_give_the_same_rows(tmp_path: Path) -> None:
 
 
 def test_a_file_without_any_question_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data\.pool mine: no row with a question"):
+    with pytest.raises(ConfigError, match=r"data\.pool mine: no row has a question"):
         pool_candidates(pool(), [{**S1K, "question": ""}])
 
 

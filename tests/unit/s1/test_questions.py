@@ -99,7 +99,7 @@ def test_gpqa_order_does_not_depend_on_the_other_rows_or_the_column_order(tmp_pa
 
 
 def test_right_answers_that_are_all_d_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"gpqa letter A: the right answer 0 times of 198, \{'D': 198\}"):
+    with pytest.raises(ConfigError, match=r"gpqa letter A: is the right answer 0 times of 198, \{'D': 198\}"):
         check_letters("gpqa", "D" * 198)
 
 
@@ -117,7 +117,7 @@ def test_right_answers_spread_as_chance_spreads_them_are_accepted() -> None:
         ([json.dumps(AIME), '{"id": "b", "problem": "p"}'], r"line 2 column 'answer': missing.*columns: id, problem"),
         ([json.dumps(AIME | {"answer": None})], r"line 1 column 'answer': missing, empty or not text"),
         ([json.dumps(AIME | {"answer": "a half"})], r"task aime24 row a: the reference 'a half' cannot be graded"),
-        ([json.dumps(AIME), json.dumps(AIME | {"id": "b"})], r"task aime24 row b: asks the same as row a"),
+        ([json.dumps(AIME), json.dumps(AIME | {"id": "b"})], r"task aime24 row b: has the same question as row a"),
     ],
 )
 def test_rows_that_cannot_be_asked_or_graded_are_refused(tmp_path: Path, lines: list[str], message: str) -> None:

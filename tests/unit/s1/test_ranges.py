@@ -106,7 +106,7 @@ def complaint_of(*overrides: str) -> str | None:
         (
             "budget.waits=384",
             "budget.waits=385",
-            "budget.waits 385: each takes a token at least, .* leaves 384 to think",
+            "budget.waits 385: each takes at least one token, but .* leaves 384 for thinking",
         ),
         ("budget.max_thinking_tokens=1", "budget.max_thinking_tokens=0", "budget.max_thinking_tokens 0: below 1"),
         ("statistics.level=0.5", "statistics.level=1", "statistics.level 1: not below 1"),
@@ -117,11 +117,19 @@ def complaint_of(*overrides: str) -> str | None:
         ("machine.gpus=0", "machine.gpus=-1", "machine.gpus -1: below 0"),
         ("launch.stall_minutes=0.5", "launch.stall_minutes=0", "launch.stall_minutes 0: not above 0"),
         ("+launch.minutes.cpu=1", "+launch.minutes.cpu=0", "launch.minutes.cpu 0: below 1"),
-        ("+launch.minutes.sft=1", "+launch.minutes.trian=1", "launch.minutes.trian: no such script. Known: sft, gen"),
+        (
+            "+launch.minutes.sft=1",
+            "+launch.minutes.trian=1",
+            "launch.minutes.trian: no such script. Known: sft, gen",
+        ),
         ("dial.turns_max=12", "dial.turns_max=13", "dial.turns_max 13: above 12"),
         ("dial.gap_share=0", "dial.gap_share=1", "dial.gap_share 1: not below 1"),
         ("dial.slip_probability=1", "dial.slip_probability=1.5", "dial.slip_probability 1.5: above 1"),
-        ("model.architecture.heads=4", "model.architecture.heads=3", "hidden_size 64: not 3 heads of an even size"),
+        (
+            "model.architecture.heads=4",
+            "model.architecture.heads=3",
+            "hidden_size 64: does not make 3 heads of even size",
+        ),
         ("task.problems=1", "task.problems=0", "task.problems 0: not from 1 to"),
         ("task.problems=300", "task.problems=100000000", "task.problems 100000000: not from 1 to"),
         ("task.limit=1", "task.limit=0", "task.limit 0: below 1"),
@@ -145,7 +153,7 @@ def test_the_edge_of_a_range_is_possible_and_what_lies_beyond_is_refused(
 
 
 def test_a_schedule_without_a_warm_up_takes_none() -> None:
-    assert "train.scheduler constant has no warm-up" in (complaint_of("train.scheduler=constant") or "")
+    assert "train.scheduler constant has no warmup" in (complaint_of("train.scheduler=constant") or "")
     assert complaint_of("train.scheduler=constant", "train.warmup_share=0") is None
 
 

@@ -33,12 +33,12 @@ def test_the_rows_are_what_the_lines_hold(tmp_path: Path, content: bytes) -> Non
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (LINE + b'{"question": "caf\xe9?"}\n', r"line 2: byte 0xe9 is no UTF-8\. .*iconv -f latin1"),
+        (LINE + b'{"question": "caf\xe9?"}\n', r"line 2: byte 0xe9 is not UTF-8\. .*iconv -f latin1"),
         (gzip.compress(LINE, mtime=0), r"rows\.jsonl: compressed\. Unpack it: gzip -d\."),
         (LINE.decode().encode("utf-16"), r"rows\.jsonl: UTF-16, not UTF-8\. Convert it: iconv -f utf-16 -t utf-8"),
         (b"[" * 100_000 + b"\n", r"line 1: not JSON"),
         (LINE + b"{\n", r"line 2: not JSON \(.*\)\. Repair or remove the line\."),
-        (b"[1]\n", r"line 1: not a JSON object\. Write one object a line\."),
+        (b"[1]\n", r"line 1: not a JSON object\. Write one object per line\."),
     ],
 )
 def test_what_is_no_row_is_refused_by_its_line(tmp_path: Path, content: bytes, message: str) -> None:

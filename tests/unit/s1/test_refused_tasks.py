@@ -24,28 +24,28 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("output_type: multiple_choice", r"output_type 'multiple_choice': only texts are generated"),
+        ("output_type: multiple_choice", r"output_type 'multiple_choice': only text generation is supported"),
         ("output_type: loglikelihood", r"output_type 'loglikelihood': only texts"),
-        ("repeats: 4", r"repeats 4: samples are the sweep's"),
+        ("repeats: 4", r"repeats 4: the sweep sets the number of samples"),
         ("filter_list: [{name: vote, filter: [{function: majority_vote}]}]", r"filter_list 'majority_vote': each"),
         ("filter_list: [{name: f, filter: [{function: take_first_k, k: 3}]}]", r"filter_list 'take_first_k': each"),
         ("metric_list: [{metric: bleu}]", r"metric_list 'bleu': does not judge an answer by itself"),
         ("metric_list: [{metric: exact_match, hf_evaluate: true}]", r"metric_list 'exact_match': would be fetched"),
-        ("metric_list: [{metric: exact_match, aggregation: median}]", r"aggregation median is no mean over answers"),
+        ("metric_list: [{metric: exact_match, aggregation: median}]", r"aggregation median is not a mean over answers"),
         ("metric_list: [{metric: exact_match, higher_is_better: false}]", r"lower is better"),
         ("unsafe_code: true", r"unsafe_code True: answers would be run"),
-        ("gen_prefix: 'Answer:'", r"gen_prefix 'Answer:': would begin the answer before the thinking"),
-        ("doc_to_image: picture", r"doc_to_image 'picture': images cannot be asked"),
+        ("gen_prefix: 'Answer:'", r"gen_prefix 'Answer:': would start the answer before the thinking"),
+        ("doc_to_image: picture", r"doc_to_image 'picture': images are not supported"),
         ("system_instruction: Be brief.", r"system_instruction 'Be brief.': the model's thinking_format"),
-        ("use_prompt: promptsource:x", r"use_prompt 'promptsource:x': prompts of promptsource"),
-        ("class: !function mine.Task", r"class mine.Task: a Python task"),
+        ("use_prompt: promptsource:x", r"use_prompt 'promptsource:x': promptsource is not supported"),
+        ("class: !function mine.Task", r"class mine.Task: Python tasks are not supported"),
         ("task: [one, two]", r"task \['one', 'two'\]: several tasks"),
         ("doc_to_target: null", r"doc_to_target null: missing"),
-        ("num_fewshot: 2\nfewshot_split: train", r"fewshot_split 'train': task.data_file has the rows of test alone"),
+        ("num_fewshot: 2\nfewshot_split: train", r"fewshot_split 'train': task.data_file only has the rows of test"),
         ("generation_kwargs: none", r"generation_kwargs 'none': no mapping"),
-        ("generation_kwargs: {until: ['Q:', '']}", r"generation_kwargs.until .*not texts that can end an answer"),
-        ("metric_list: exact_match", r"metric_list 'exact_match': no list of mappings"),
-        ("filter_list: [{name: first}]", r"filter_list .*no list of mappings"),
+        ("generation_kwargs: {until: ['Q:', '']}", r"generation_kwargs.until .*not a list of non-empty strings"),
+        ("metric_list: exact_match", r"metric_list 'exact_match': not a list of mappings"),
+        ("filter_list: [{name: first}]", r"filter_list .*not a list of mappings"),
         ("include: _gone.yaml", r"_gone.yaml: no such file. Correct the `include`"),
         ("include: mytask.yaml", r"mytask.yaml include: includes itself"),
         ("doc_to_text: 'a\nb: {", r"mytask.yaml: not YAML \("),
@@ -62,48 +62,57 @@ def test_what_cannot_be_honoured_is_refused_while_planning(place: Place, lines: 
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
-        ("doc_to_text: '{{question}}'\ndoc_to_target: answer", r"cannot ask it \(UndefinedError: .*mytask.yaml"),
-        ("doc_to_text: level\ndoc_to_target: answer", r"row 5: asks the same as row 2"),
+        (
+            "doc_to_text: '{{question}}'\ndoc_to_target: answer",
+            r"render prompts of this task \(UndefinedError: .*mytask",
+        ),
+        ("doc_to_text: level\ndoc_to_target: answer", r"row 5: has the same question as row 2"),
         (
             "doc_to_text: problem\ndoc_to_target: answr",
-            r"doc_to_target 'answr': no column \(there are id, problem, answer, solution, level\)",
+            r"doc_to_target 'answr': not a column \(columns: id, problem, answer, solution, level\)",
         ),
-        ("doc_to_text: problm\ndoc_to_target: answer", r"doc_to_text 'problm': no column"),
-        ("doc_to_text: '  '\ndoc_to_target: answer", r"row 2: doc_to_text gives '  ', which asks nothing"),
-        ("doc_to_text: problem\ndoc_to_target: answer\nprompt: x", r"cannot ask it \(TypeError: .*prompt"),
-        ("doc_to_text: problem\ndoc_to_target: answer\ntest_split: test\nprocess_docs: !function gone.f", r"load it"),
+        ("doc_to_text: problm\ndoc_to_target: answer", r"doc_to_text 'problm': not a column"),
+        ("doc_to_text: '  '\ndoc_to_target: answer", r"row 2: doc_to_text gives '  ', which is no question"),
+        (
+            "doc_to_text: problem\ndoc_to_target: answer\nprompt: x",
+            r"render prompts of this task \(TypeError: .*prompt",
+        ),
+        (
+            "doc_to_text: problem\ndoc_to_target: answer\ntest_split: test\nprocess_docs: !function gone.f",
+            r"load this task",
+        ),
         (
             "doc_to_text: problem\ndoc_to_target: answer\nfilter_list: [{name: a, filter: [{function: nothing}]}]",
-            r"cannot ask it \(KeyError",
+            r"cannot render prompts of this task \(KeyError",
         ),
         (
             "doc_to_text: problem\ndoc_to_target: answer\nprocess_results: !function mine.broken",
-            r"cannot judge it \(KeyError: 'rubric'\)",
+            r"cannot grade this task \(KeyError: 'rubric'\)",
         ),
         (
             "doc_to_text: problem\ndoc_to_target: answer\nprocess_results: !function mine.other",
-            r"metric_list 'exact_match': not what process_results returns \(acc\)",
+            r"metric_list 'exact_match': process_results does not return it \(returned: acc\)",
         ),
         (
             "doc_to_text: problem\ndoc_to_target: answer\nprocess_results: !function mine.part",
-            r"metric_list 'exact_match': 0.5 for one answer, which is neither 0 nor 1",
+            r"metric_list 'exact_match': gives 0.5 for one answer instead of 0 or 1",
         ),
         (
             "doc_to_text: problem\ndoc_to_target: answer\nprocess_results: !function mine.overlap",
-            r"metric_list 'exact_match': 0.16.* for one answer, which is neither 0 nor 1",
+            r"metric_list 'exact_match': gives 0.16.* for one answer instead of 0 or 1",
         ),
         (
             "doc_to_text: problem\ndoc_to_target: answer\nprocess_results: !function mine.chance",
-            r"judges the same answers differently",
+            r"grades the same answers differently",
         ),
         (
             "doc_to_text: problem\ndoc_to_target: answer\nprocess_results: !function mine.generous",
-            r"an answer without a word counts as right",
+            r"an empty answer counts as right",
         ),
         (
             "doc_to_text: problem\ndoc_to_target: answer\nprocess_results: !function mine.all\n"
             "metric_list: [{metric: exact_match, aggregation: !function mine.most}]",
-            r"lm-eval's 1 is no mean over answers \(0.33",
+            r"lm-eval reports 1, which is not the mean over answers \(0.33",
         ),
         (
             "doc_to_text: problem\ndoc_to_target: level\nprocess_results: !function s1.evaluate.graders.letter_results",
@@ -154,7 +163,7 @@ def test_rows_of_mixed_types_and_no_rows_are_refused(place: Place) -> None:
     with pytest.raises(ConfigError, match=r"task.data_file null: task mytask has no rows"):
         questions_stage(Task("mytask"))
     place.task("dataset_path: openai/gsm8k\ndoc_to_text: '{{problem}}'\ndoc_to_target: answer\n")
-    with pytest.raises(ConfigError, match=r"its dataset_path openai/gsm8k names no commit: give it as task.hub"):
+    with pytest.raises(ConfigError, match=r"its dataset_path openai/gsm8k is not pinned: give it as task.hub"):
         questions_stage(Task("mytask"))
     assert questions_stage(Task("mytask", hub=Hub("openai/gsm8k", "0" * 40, "test"))).inputs["rows"] == ()
     place.task("dataset_path: json\ndataset_kwargs: {data_files: gone.jsonl}\n" + TEMPLATE)
@@ -179,6 +188,6 @@ def test_names_of_both_folders_are_known_and_shipped_ones_are_taken(place: Place
 def test_settings_that_are_not_used_are_said(place: Place) -> None:
     place.task(GSM8K, "gsm8k_local")
     assert remarks(read_task("gsm8k_local", task_file("gsm8k_local"))) == [
-        "task gsm8k_local generation_kwargs do_sample, temperature: not used, generate and budget decide",
-        "task gsm8k_local filter_list: judged by strict-match; flexible-extract is in lm_eval.json alone",
+        "task gsm8k_local generation_kwargs do_sample, temperature: ignored, generate and budget decide",
+        "task gsm8k_local filter_list: strict-match grades; flexible-extract is only in lm_eval.json",
     ]

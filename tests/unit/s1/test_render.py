@@ -20,7 +20,16 @@ from s1.plots.lengths import edges
 from s1.records import Example, TokenRow, read_rows, write_rows
 from s1.stages import RenderedConfig
 from s1.train.render import render
-from s1.train.text_audit import ALL_PROMPT, TOO_LONG, AuditFinding, audit_text, defect, delimited_once, delimiters, fate
+from s1.train.text_audit import (
+    ALL_PROMPT,
+    TOO_LONG,
+    AuditFinding,
+    audit_text,
+    defect,
+    delimited_once,
+    delimiters,
+    with_length_check,
+)
 from sweep.core.stage import Work
 
 S1 = ThinkingFormat(
@@ -162,7 +171,7 @@ def test_the_same_set_gives_the_same_files(tmp_path, model):
 
 
 def test_an_id_that_stands_twice_is_refused(tmp_path, model):
-    with pytest.raises(ConfigError, match="example a: stands in the set twice"):
+    with pytest.raises(ConfigError, match="example a: two examples have this id"):
         rendered(tmp_path, model, [*EXAMPLES, EXAMPLES[0]])
 
 
@@ -199,12 +208,12 @@ def tokens(model, tmp_path_factory) -> list[int]:
     return [len(row.input_ids) for row in rows]
 
 
-def test_an_example_longer_than_the_block_is_refused_with_its_length_and_the_mends(tmp_path, model, tokens):
+def test_an_example_longer_than_the_block_is_refused_with_its_length_and_the_fixes(tmp_path, model, tokens):
     with pytest.raises(ConfigError) as refused:
         rendered(tmp_path, model, EXAMPLES, replace(PLAIN, block_size=tokens[0] - 1))
     assert str(refused.value) == (
         f"train.block_size {tokens[0] - 1}: 1 of 2 examples are longer, the longest {tokens[0]} tokens. Raise it, or"
-        " set train.overlong to drop (they are left out) or cut (their answers are lost)."
+        " set train.overlong to drop (removes them) or cut (loses their answers)."
     )
 
 
@@ -233,8 +242,8 @@ def test_cutting_says_how_many_answers_were_broken_off_and_how_many_lost(tmp_pat
 
 
 def test_an_example_of_which_only_the_prompt_is_left_is_not_trained_on():
-    assert fate(AuditFinding(None, 90, 40, 80), 40, Overlong.CUT).reason == ALL_PROMPT
-    assert fate(AuditFinding(None, 90, 40, 80), 41, Overlong.CUT).reason is None
+    assert with_length_check(AuditFinding(None, 90, 40, 80), 40, Overlong.CUT).reason == ALL_PROMPT
+    assert with_length_check(AuditFinding(None, 90, 40, 80), 41, Overlong.CUT).reason is None
 
 
 @given(
@@ -245,7 +254,7 @@ def test_an_example_of_which_only_the_prompt_is_left_is_not_trained_on():
 def test_every_example_has_exactly_one_fate(sizes, block_size, overlong):
     findings = [AuditFinding("no answer")]
     findings += [AuditFinding(None, length, max(1, length * share // 100), length - 1) for length, share in sizes]
-    findings = [fate(each, block_size, overlong) for each in findings]
+    findings = [with_length_check(each, block_size, overlong) for each in findings]
     if all(each.reason for each in findings):
         return
     found = audit_text(findings, delimiters(S1), block_size, overlong)

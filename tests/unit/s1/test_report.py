@@ -342,7 +342,7 @@ def test_rows_of_several_curves_are_told_apart_where_they_are_printed(tmp_path: 
     for index in range(2):
         answers = tmp_path / "traces" / f"{index:012x}" / "out"
         answers.mkdir(parents=True)
-        write_rows(answers / "answers.jsonl", [])
+        write_rows(answers / "traces.jsonl", [])
     out = run(tmp_path, points, [rows(3, 12, 9, 8)] * 2)
     assert [row["point"] for row in shown(out / "table.csv")] == ["engine transformers, max 8", "engine vllm, max 8"]
 
@@ -380,5 +380,5 @@ def test_points_that_cannot_be_told_apart_or_compared_are_refused(tmp_path: Path
         run(tmp_path / "a", [point(8, 0), point(8, 0)], [rows(1, 4, 9, 8), rows(1, 4, 9, 8)])
     with pytest.raises(ConfigError, match="scores 1: there are 2 points"):
         run(tmp_path / "b", [point(8, 0), point(16, 0)], [rows(1, 4, 9, 8)])
-    with pytest.raises(StatisticsError, match=r"max 16: lacks 1 of 4 questions that other points answer \(q03\)"):
+    with pytest.raises(StatisticsError, match=r"max 16: lacks 1 of 4 questions that other points have \(q03\)"):
         run(tmp_path / "c", [point(8, 0), point(16, 0)], [rows(1, 4, 9, 8), rows(1, 3, 9, 16)])

@@ -20,7 +20,7 @@ def point(*overrides: str) -> Point:
 
 
 def stages(*overrides: str) -> tuple[Stage, ...]:
-    return plan([stages_of(point(*overrides)).asked.scores], lambda stage: False).needed
+    return plan([stages_of(point(*overrides)).evaluation.scores], lambda stage: False).needed
 
 
 def test_training_takes_all_nodes_generation_one_and_the_rest_no_gpu() -> None:
@@ -60,19 +60,22 @@ def test_where_it_runs_is_no_part_of_what_it_is() -> None:
 
 def test_shards_are_generated_side_by_side_and_cost_a_start_each() -> None:
     points = [point(f"machine.shards={shards}", "task.problems=300") for shards in (1, 4)]
-    built = [stages_of(each) for each in points]
-    whole, sharded = (estimates_of([x], [each]) for x, each in zip(points, built, strict=True))
-    one, four = whole[built[0].asked.answers.address], [sharded[each.address] for each in built[1].asked.answers.shards]
+    planned = [stages_of(each) for each in points]
+    whole, sharded = (estimates_of([x], [each]) for x, each in zip(points, planned, strict=True))
+    one, four = (
+        whole[planned[0].evaluation.traces.address],
+        [sharded[each.address] for each in planned[1].evaluation.traces.shards],
+    )
     assert len(four) == 4
     assert sum(each.tokens for each in four) == one.tokens
     start_s = points[0].cost.seconds_per_stage
     assert sum(each.device_seconds for each in four) == pytest.approx(one.device_seconds + 3 * start_s)
-    assert built[1].asked.answers.address not in sharded
+    assert planned[1].evaluation.traces.address not in sharded
 
 
 def test_no_shard_is_without_a_question() -> None:
-    assert len(stages_of(point("machine.shards=4", "task.problems=3")).asked.answers.shards) == 3
-    assert stages_of(point("machine.shards=4", "task.problems=1")).asked.answers.shards == ()
+    assert len(stages_of(point("machine.shards=4", "task.problems=3")).evaluation.traces.shards) == 3
+    assert stages_of(point("machine.shards=4", "task.problems=1")).evaluation.traces.shards == ()
 
 
 def test_models_and_datasets_of_the_hub_are_known_before_anything_runs() -> None:

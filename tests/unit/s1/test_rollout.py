@@ -146,7 +146,7 @@ def test_who_comes_later_and_wants_more_asks_for_the_rest_only(tmp_path: Path) -
         )
         traces = {job.name: close.trace for job, close in Rollout(engine).run([late, early])}
     assert traces[40].ids[:22] == traces[20].ids
-    assert [(len(each.prompt_ids), each.max_tokens, each.already) for each in engine.requests] == [
+    assert [(len(each.prompt_ids), each.max_tokens, each.already_sampled) for each in engine.requests] == [
         (2, 3, 0),
         (2, 20, 0),
         (22, 20, 20),

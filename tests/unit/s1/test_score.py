@@ -51,7 +51,7 @@ def work(
     for name in ("questions", "traces", "out"):
         (directory / name).mkdir(parents=True)
     write_rows(directory / "questions" / "questions.jsonl", questions)
-    write_rows(directory / "traces" / "answers.jsonl", answers)
+    write_rows(directory / "traces" / "traces.jsonl", answers)
     inputs = {"questions": (directory / "questions",), "traces": (directory / "traces",), "rows": ()}
     config = ScoresConfig(task, samples=samples)
     out = directory / "out"
@@ -141,12 +141,12 @@ def test_each_task_grades_with_its_own_grader(tmp_path: Path, task: str, gold: s
 
 
 @pytest.mark.parametrize(
-    ("traces", "message"),
+    ("answers", "message"),
     [
-        ([answer(QUESTIONS[0], 0, "42")], r"samples \[\], not 0 to 0"),
+        ([answer(QUESTIONS[0], 0, "42")], r"has samples \[\], not 0 to 0"),
         ([answer(each, sample, "1") for each in QUESTIONS for sample in (0, 2)], r"samples \[0, 2\], not 0 to 0"),
         ([answer(each, 0, "1") for each in [*QUESTIONS, QUESTIONS[0]]], r"samples \[0, 0\], not 0 to 0"),
-        ([answer(Question("gone", "?", "1"), 0, "1")], r"question gone: was never asked"),
+        ([answer(Question("gone", "?", "1"), 0, "1")], r"question gone: is not one of the questions"),
     ],
 )
 def test_answers_that_do_not_match_the_questions_are_refused(

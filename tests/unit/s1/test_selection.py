@@ -209,20 +209,20 @@ def refused(pool: Sequence[Candidate], selection: Selection, seeds: Sequence[str
 @pytest.mark.parametrize("strategy", [Strategy.RANDOM, Strategy.LONGEST, Strategy.DIVERSE])
 def test_a_pool_smaller_than_the_request_is_refused_with_numbers(strategy: Strategy) -> None:
     message = refused(made_pool(30), choice(strategy, 31))
-    assert message.startswith("data.selection.examples 31: 30 candidates are left to choose from.")
+    assert message.startswith("data.selection.examples 31: only 30 candidates are left.")
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:
     pool = made_pool(30)
     assert refused([*pool, pool[3]], choice(Strategy.ALL, None)) == (
-        "data.pool row 0003: is there twice. Remove one of them."
+        "data.pool row 0003: two rows have this id. Remove one of them."
     )
-    assert "the seed set alone has 3. Ask for more" in refused(pool, choice(Strategy.DIVERSE, 2), ["a", "b", "c"])
+    assert "the seed set alone has 3 examples. Raise it" in refused(pool, choice(Strategy.DIVERSE, 2), ["a", "b", "c"])
     unknown = Tail(after=5, first="AIME", others={})
-    assert "tail 'AIME': no candidate is of that source" in refused(pool, choice(Strategy.DIVERSE, 9, tail=unknown))
+    assert "tail 'AIME': no candidate has that source" in refused(pool, choice(Strategy.DIVERSE, 9, tail=unknown))
     few = [*counted(AIME, {"a": 5}), *counted(OTHER, {"b": 50})]
     used_up = Tail(after=0, first=AIME, others={})
-    assert "domains of its sources are used up" in refused(few, choice(Strategy.DIVERSE, 9, tail=used_up))
+    assert "no rows remain in the domains of its sources" in refused(few, choice(Strategy.DIVERSE, 9, tail=used_up))
 
 
 @pytest.mark.parametrize(

@@ -60,11 +60,11 @@ def trainer_for(inputs, place: Path, **settings: object):
     from transformers import AutoTokenizer
 
     order = row_order([len(row.input_ids) for row in rows()], RECIPE)
-    course = TrainerHooks(6, place, lambda *_progress: None, lambda: False, None)
-    arguments = arguments_of(RECIPE, course, {**SETTINGS, **settings}, 1)
+    hooks = TrainerHooks(6, place, lambda *_progress: None, lambda: False, None)
+    arguments = arguments_of(RECIPE, hooks, {**SETTINGS, **settings}, 1)
     model = load_for_training(_location(inputs), RECIPE)
     tokenizer = AutoTokenizer.from_pretrained(inputs["model"][0])
-    return trainer_of(model, tokenizer, arguments, rows(), order, course), order
+    return trainer_of(model, tokenizer, arguments, rows(), order, hooks), order
 
 
 def _location(inputs):
@@ -224,12 +224,16 @@ def test_the_merged_model_is_the_one_that_was_trained(inputs, tmp_path):
 def test_recipes_that_no_run_could_honour_are_refused():
     for recipe, device, claim in (
         (replace(RECIPE, method=TrainMethod.QLORA, lora=LORA), "cpu", r"train\.method qlora: .* the device is cpu"),
-        (replace(RECIPE, method=TrainMethod.LORA), "cpu", r"train\.lora null: method is lora"),
-        (replace(RECIPE, lora=LORA), "cpu", r"train\.lora given: method is full"),
-        (replace(RECIPE, epochs=5), "cpu", r"train\.steps 6: with train\.epochs 5"),
-        (replace(RECIPE, steps=None), "cpu", r"train\.steps None: with train\.epochs None"),
-        (replace(RECIPE, weights_dtype="bfloat16"), "cuda", r"train\.weights_dtype 'bfloat16': coarser"),
-        (replace(RECIPE, scheduler="constant", warmup_share=0.1), "cuda", r"train\.scheduler constant has no warm-up"),
+        (replace(RECIPE, method=TrainMethod.LORA), "cpu", r"train\.lora null: train\.method is lora"),
+        (replace(RECIPE, lora=LORA), "cpu", r"train\.lora set: train\.method is full"),
+        (replace(RECIPE, epochs=5), "cpu", r"train\.steps 6: exactly one of train\.steps and train\.epochs \(5\)"),
+        (
+            replace(RECIPE, steps=None),
+            "cpu",
+            r"train\.steps None: exactly one of train\.steps and ",
+        ),
+        (replace(RECIPE, weights_dtype="bfloat16"), "cuda", r"train\.weights_dtype 'bfloat16': less precise"),
+        (replace(RECIPE, scheduler="constant", warmup_share=0.1), "cuda", r"train\.scheduler constant has no warmup"),
     ):
         with pytest.raises(ConfigError, match=claim):
             check_recipe(recipe, device)

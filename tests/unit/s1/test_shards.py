@@ -12,7 +12,8 @@ import pytest
 from s1.config.schema import Budget, ConfigError, EngineConfig, Generate
 from s1.generate.engine import Engine
 from s1.generate.engines import ENGINE_FILE
-from s1.generate.shards import TRACES_FILE, join
+from s1.generate.shards import join
+from s1.generate.trace_row import TRACES_FILE
 from s1.generate.traces import traces, traces_shard
 from s1.records import TraceRow, read_rows, write_rows
 from s1.stages import TracesConfig, TracesShardConfig
@@ -90,14 +91,14 @@ def test_a_shard_that_lacks_an_answer_is_refused(tmp_path: Path) -> None:
     shards = shards_of_two(tmp_path)
     file = shards[1].out / TRACES_FILE
     write_rows(file, read_rows(file, TraceRow)[:-1])
-    with pytest.raises(ConfigError, match=r"8 answers that are not those of its 3 questions"):
+    with pytest.raises(ConfigError, match=r"its 8 answers do not match its 3 questions"):
         put_together(tmp_path, shards)
 
 
 def test_shards_in_another_order_or_number_are_refused(tmp_path: Path) -> None:
     first, second = shards_of_two(tmp_path)
     for wrong in ([second, first], [first], [first, second, second]):
-        with pytest.raises(ConfigError, match="not those of its"):
+        with pytest.raises(ConfigError, match="do not match its"):
             put_together(tmp_path, wrong)
 
 
@@ -111,6 +112,8 @@ def test_shards_of_different_numerics_are_refused(tmp_path: Path) -> None:
 
 def test_a_shard_without_a_question_is_refused_before_the_model_is_loaded(tmp_path: Path) -> None:
     opening = Model()
-    with pytest.raises(ConfigError, match=r"shard 8 of 9: there are only 7 questions. Set machine.shards to at most 7"):
+    with pytest.raises(
+        ConfigError, match=r"shard 8 of 9: has no question, because there are only 7. Set machine.shards to at most 7"
+    ):
         list(traces_shard(shard_works(tmp_path, 7, 9, WARM), opening))
     assert opening.opened == []

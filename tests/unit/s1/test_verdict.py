@@ -11,7 +11,7 @@ from s1.records import Ending
 from s1.report.comparison import bonferroni, holm
 from s1.report.findings import Findings, Series
 from s1.report.page import Page
-from s1.report.verdict import contradicts_monotony, held_against, verdict
+from s1.report.verdict import contradicts_monotony, shape_in_words, verdict
 from s1.stages import ReportConfig
 from s1.stats.interval import Estimate
 from tests.support.scans import found, measured, of, point
@@ -51,50 +51,50 @@ def test_a_curve_that_rises_then_falls_is_said_to_fall() -> None:
     assert said[2].startswith("Wait x2 is the best of 7 points, chosen by the numbers")
     assert "the level at which all 21 pairs hold together" in said[2]
     assert said[-1].endswith("That is past the peak: Wait x2 scores higher.")
-    assert held_against(series) == "rises to Wait x2, then falls"
+    assert shape_in_words(series) == "rises to Wait x2, then falls"
     assert contradicts_monotony(series)
 
 
 def test_a_curve_that_only_rises_contradicts_nothing() -> None:
     series = series_of(*BUDGET_SCAN)
-    assert held_against(series) == "rises to Wait x1"
+    assert shape_in_words(series) == "rises to Wait x1"
     assert not contradicts_monotony(series)
 
 
 def test_a_slow_descent_is_named_though_no_single_step_shows() -> None:
     steps = tuple((None, waits, 280 - 6 * waits, 60 * waits) for waits in range(1, 8))
     series = series_of((8, 0, 20, 8), *steps)
-    assert held_against(series) == "rises to Wait x1, then falls"
+    assert shape_in_words(series) == "rises to Wait x1, then falls"
     assert "to 79.3% (Wait x7, 421.0 tokens)" in next(each for each in verdict(series) if each.startswith("Then it"))
 
 
 def test_a_dip_before_the_peak_is_named() -> None:
     series = series_of((8, 0, 100, 8), (16, 0, 200, 16), (None, 1, 100, 60), (None, 2, 290, 120))
-    assert held_against(series) == "rises to Wait x2 with a fall on the way, after max 16"
+    assert shape_in_words(series) == "rises to Wait x2 with a fall on the way, after max 16"
     assert any(each.startswith("On the way accuracy falls, from 66.7% (max 16,") for each in verdict(series))
 
 
 def test_a_curve_that_only_falls_is_said_to_fall() -> None:
     series = series_of((8, 0, 250, 8), (None, 0, 100, 30))
     assert verdict(series)[0].startswith("Accuracy falls with more thinking, from 83.3% (max 8, 8.0 tokens) to 33.3%")
-    assert held_against(series) == "falls after max 8"
+    assert shape_in_words(series) == "falls after max 8"
 
 
 def test_a_fall_that_chance_makes_is_no_fall() -> None:
     series = series_of((8, 0, 20, 8), (None, 1, 201, 60), (None, 2, 200, 90))
-    assert held_against(series) == "rises to Wait x1; whether it then falls cannot be told"
+    assert shape_in_words(series) == "rises to Wait x1; whether it then falls cannot be told"
 
 
-def test_the_claim_is_held_against_every_series() -> None:
+def test_the_claim_is_compared_with_every_series() -> None:
     series = series_of(*TURNED)
     findings = found([measured(point(8, 0), range(3), 8)])
     page = Page(ReportConfig("scan", "More is better.", ""), replace(findings, series=[series]), [], "c0ffee000000")
-    assert page.held_against == [
+    assert page.claim_sentences == [
         "Held against the numbers: rises to Wait x2, then falls.",
         "A claim that accuracy never falls with more thinking is contradicted.",
     ]
     silent = replace(page, report=ReportConfig("scan", "", ""))
-    assert silent.held_against == []
+    assert silent.claim_sentences == []
 
 
 # ------------------------------------------------------------------------------------------- measured thinking
@@ -121,7 +121,7 @@ def test_points_that_think_alike_allow_nothing_to_be_said_of_more_thinking() -> 
         "Whether accuracy changes with thinking cannot be told: no point thinks measurably longer than another."
     )
     assert said[1].startswith("Without measurably longer thinking accuracy rises, from 33.3% (max 40, 31.0 tokens)")
-    assert held_against(series) == "cannot be told"
+    assert shape_in_words(series) == "cannot be told"
 
 
 def test_waits_that_did_not_happen_are_claimed_by_no_label_and_no_verdict() -> None:
@@ -151,13 +151,13 @@ def test_one_question_tells_nothing() -> None:
     (row,) = series.neighbours
     assert row.estimate.value == 100 and row.estimate.lo is not None and row.estimate.lo <= 0
     assert verdict(series)[0].startswith("Whether accuracy rises with thinking cannot be told at n = 1")
-    assert held_against(series) == "cannot be told"
+    assert shape_in_words(series) == "cannot be told"
 
 
 @pytest.mark.parametrize(("questions", "tells"), [(3, False), (5, False), (24, True)])
 def test_equal_differences_tell_only_where_an_exact_test_does(questions: int, tells: bool) -> None:
     series = series_of((8, 0, 0, 8), (None, 0, questions, 30), questions=questions)
-    assert held_against(series).startswith("rises") is tells
+    assert shape_in_words(series).startswith("rises") is tells
     assert series.neighbours[0].estimate.lo != series.neighbours[0].estimate.hi
 
 
@@ -166,13 +166,13 @@ def test_points_that_all_failed_the_audit_allow_nothing_to_be_said() -> None:
     broken = replace(broken, scores=[replace(row, thinking_tokens=99) for row in broken.scores])
     (series,) = found([broken]).series
     assert verdict(series) == ["Fewer than two valid points: there is nothing to compare."]
-    assert (held_against(series), contradicts_monotony(series)) == ("nothing to compare", False)
+    assert (shape_in_words(series), contradicts_monotony(series)) == ("nothing to compare", False)
 
 
 def test_no_difference_is_not_said_to_be_one() -> None:
     series = series_of((8, 0, 20, 8), (None, 0, 20, 30), questions=40)
     assert "no question is answered differently" in verdict(series)[0]
-    assert held_against(series) == "cannot be told"
+    assert shape_in_words(series) == "cannot be told"
 
 
 # ------------------------------------------------------------------------------------------------ several at once
@@ -191,9 +191,9 @@ def test_holm_judges_the_clearest_at_the_strictest_level() -> None:
 def test_a_difference_that_would_show_alone_does_not_show_among_many() -> None:
     """Six of forty gained, none lost: p = 0.03 in one comparison, and no evidence in one of ten pairs."""
     series = series_of((8, 0, 10, 8), (None, 0, 16, 30), questions=40)
-    assert held_against(series) == "rises to natural end"
+    assert shape_in_words(series) == "rises to natural end"
     among = series_of((8, 0, 10, 8), (10, 0, 11, 10), (12, 0, 12, 12), (14, 0, 14, 14), (None, 0, 16, 30), questions=40)
-    assert held_against(among) == "cannot be told"
+    assert shape_in_words(among) == "cannot be told"
     assert "that would show alone, but among all comparisons made the interval is [-3.6," in verdict(among)[0]
 
 

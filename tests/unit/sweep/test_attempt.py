@@ -213,7 +213,7 @@ def test_a_lost_description_is_written_again(user: User) -> None:
     assert directory.read_stage() == before
     write_json(directory.stage_file, {"identity": {}})
     assert "stage.json: describes no stage" in user.check(status=1)
-    assert "Restored." in user.check("mend=true", status=0)
+    assert "Restored." in user.check("--repair", status=0)
     assert directory.read_stage() == before and directory.is_done
 
 
@@ -222,7 +222,7 @@ def test_a_damaged_second_copy_is_reported_and_written_again(user: User) -> None
     before = read_json(copy)
     flip(copy, 30)
     assert f"{copy.name}: missing or damaged" in user.check(status=1)
-    assert "Restored." in user.check("mend=true", status=0)
+    assert "Restored." in user.check("--repair", status=0)
     assert read_json(copy) == before
 
 
@@ -235,7 +235,7 @@ def test_a_flipped_digit_of_a_result_is_never_published(user: User, keep_time: b
     flip(total(user).out / "total.txt", keep_time=keep_time)
     status, said = user.sweep("shape.number=1,2")
     assert status == 0
-    assert f"damaged  {total(user).address}  out/total.txt: other bytes than were published. It is set aside" in said
+    assert f"damaged  {total(user).address}  out/total.txt: changed since it was published. It is set aside" in said
     assert (user.results / "toy" / "latest" / "total.txt").read_bytes() == before
     assert (total(user).path / "damaged-1" / "out" / "total.txt").exists()
 
@@ -249,7 +249,7 @@ def test_a_bit_that_flipped_without_a_trace_is_found_by_whoever_reads_it(user: U
     unfinish(total(user))
     status, said = user.sweep("shape.number=1,2")
     assert status == 1
-    assert f"input {number.address}: damaged, out/number.json: other bytes than were published." in said
+    assert f"input {number.address}: damaged, out/number.json: changed since it was published." in said
     status, said = user.sweep("shape.number=1,2")
     assert status == 0 and f"damaged  {number.address}" in said
     assert (user.results / "toy" / "latest" / "total.txt").read_text(encoding="utf-8") == "6"
@@ -261,7 +261,7 @@ def test_what_was_made_of_sound_bytes_outlives_a_flip_in_them(user: User) -> Non
     assert status == 0 and "0 stages to run" in said and "damaged" not in said
 
 
-def dear(user: User, number: int, usd: float) -> StageDirectory:
+def over_limit(user: User, number: int, usd: float) -> StageDirectory:
     """A damaged product that cost so much, and is needed again."""
     directory = user.doubled(number)
     record: Mapping[str, Any] = {**directory.read_record(), "usd": usd}
@@ -271,13 +271,13 @@ def dear(user: User, number: int, usd: float) -> StageDirectory:
 
 
 def test_an_expensive_product_that_is_damaged_is_reported_with_its_price_and_left(user: User) -> None:
-    directory = dear(user, 2, 23.1)
+    directory = over_limit(user, 2, 23.1)
     content = (directory.out / "doubled.json").read_bytes()
     for words in ([], ["plan=true"]):
         status, said = user.sweep("shape.number=2,4", *words)
         assert status == (0 if words else 1)
         assert (
-            f"damaged  {directory.address}  out/doubled.json: other bytes than were published. redo=doubled makes it"
+            f"damaged  {directory.address}  out/doubled.json: changed since it was published. redo=doubled makes it"
             " again for 23.10 USD, as does a cost.limit_usd above 1. Left as it is."
         ) in said
     assert (directory.out / "doubled.json").read_bytes() == content and not user.doubled(4).is_done
@@ -287,7 +287,7 @@ def test_an_expensive_product_that_is_damaged_is_reported_with_its_price_and_lef
 
 
 def test_a_damaged_product_within_the_limit_is_made_again_at_once(user: User) -> None:
-    directory = dear(user, 2, 0.9)
+    directory = over_limit(user, 2, 0.9)
     status, said = user.sweep("shape.number=2,4")
     assert status == 0 and "It is set aside and made again. It cost 0.9000 USD." in said
     assert json.loads((directory.out / "doubled.json").read_text(encoding="utf-8")) == 4
@@ -321,7 +321,7 @@ def test_a_store_of_before_is_read_as_it_is(tmp_path: Path) -> None:
     write_json(directory.record_file, {**RECORD, "files": states})
     assert directory.out == directory.path / "out" and not directory.new_faults()[0]
     write_json(directory.record_file, sealed({**RECORD, "files": states}) | {"usd": 0.1})
-    assert directory.faults() == ["record.json: not what was published"]
+    assert directory.faults() == ["record.json: changed since it was published"]
 
 
 def test_points_of_the_toy_are_where_these_tests_look(user: User) -> None:

@@ -24,8 +24,8 @@ POINTS = [toy.Point("toy", toy.Shape(number)) for number in (1, 2)]
 
 def run(tmp_path: Path, on_finished: Callable[[Stage, Path], None], points: list[toy.Point] = POINTS) -> int:
     store = Store(tmp_path / "store")
-    graph: Graph = replace(toy.graph(points, SweepRequest("", {}, [{}, {}], store.root)), on_finished=on_finished)
-    work = plan([graph.product], store.is_done)
+    graph: Graph = replace(toy.graph(points, SweepRequest("", [{}, {}], store.root)), on_finished=on_finished)
+    work = plan([graph.artifact], store.is_done)
     return 0 if execute_plan(Console(file=io.StringIO()), graph, work, store, tmp_path / "results") else 1
 
 

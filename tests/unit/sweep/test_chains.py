@@ -89,5 +89,5 @@ def test_no_unit_starts_later_or_is_blocked_by_more_than_alone(wiring: list[tupl
 
 
 def all_before(stage: Stage) -> set[str]:
-    found = {each.address for each in stage.rests_on()}
-    return found.union(*(all_before(each) for each in stage.rests_on()))
+    found = {each.address for each in stage.dependencies()}
+    return found.union(*(all_before(each) for each in stage.dependencies()))

@@ -65,7 +65,7 @@ def test_the_function_of_a_command_takes_what_its_entry_declares(command: Comman
         (["generate.temperature=nan", "plan=true"], 1, "error generate.temperature nan: not a number."),
         (["train.learning_rate=inf", "plan=true"], 1, "error config.train.learning_rate inf: not a finite number."),
         (["hydra.verbose=true,false", "-m"], 1, "error hydra.verbose=true,false: a setting of Hydra itself"),
-        (["pipeline=os"], 1, "error pipeline os: not of this project"),
+        (["pipeline=os"], 1, "error pipeline os: not part of this project"),
         (["store=", "plan=true"], 1, "error store: empty. Name a folder"),
         (["store=/dev/null"], 1, "error /dev/null: in the way"),
     ],

@@ -105,7 +105,6 @@ def test_a_resolver_in_a_file_of_ones_own_is_refused_by_name(tmp_path: Path, mon
 def test_the_command_is_what_makes_the_points_and_not_where_they_are_kept(tmp_path: Path) -> None:
     request = points("+experiment=grid", "shape=two", "fail_at=3", f"store={tmp_path}", "-m").request
     assert request.command == "python -m sweep +experiment=grid shape=two fail_at=3 -m"
-    assert request.chosen == {"shape": "two", "fail_at": "3"}
 
 
 def test_mappings_replace_one_another_and_are_not_merged() -> None:

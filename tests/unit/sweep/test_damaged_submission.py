@@ -68,9 +68,9 @@ class Cluster:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
-    for call in ("submit", "find", "in_queue"):
-        monkeypatch.setattr(client, call, getattr(made, call))
-    monkeypatch.setattr(client, "cancel", made.cancelled.extend)
+    for call, double in (("sbatch", made.submit), ("find_jobs", made.find), ("in_queue", made.in_queue)):
+        monkeypatch.setattr(client, call, double)
+    monkeypatch.setattr(client, "scancel", made.cancelled.extend)
     monkeypatch.setattr(client, "ended", lambda ids: ({}, ""))
     monkeypatch.setattr(client, "refuse_without_slurm", lambda: None)
     monkeypatch.setattr(lifecycle, "send", lambda of, jobs, _=None, before=(): SEND(of, jobs, made.submit, before))
@@ -90,7 +90,7 @@ def again(store: Store, yes: bool = False, points: int = 3) -> int:
     """The command of such a submission once more."""
     graph = toy_queue.graph(fan(points), LAUNCH)
     entry = Entry("tests.support.toy_queue", store.root, store.root / "results", plan=False, yes=yes, also=())
-    composition = Composition(entry, (), SweepRequest("toy", {}, (), entry.store))
+    composition = Composition(entry, (), SweepRequest("toy", (), entry.store))
     return submit(Console(file=io.StringIO()), graph, planned(graph, store), composition)
 
 

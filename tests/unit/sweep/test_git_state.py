@@ -77,5 +77,5 @@ def test_outside_of_a_checkout_record_and_plan_say_so(tmp_path: Path, monkeypatc
     monkeypatch.setattr(provenance, "PROJECT", tmp_path)
     state = git_state()
     assert (state["commit"], state["diff"]) == (None, None)
-    assert state["problem"].startswith(f"{tmp_path} is no git checkout (s1-sweep ")
+    assert state["problem"].startswith(f"{tmp_path} is not a git checkout (s1-sweep ")
     assert git_problem() == f"commit and diff are not recorded: {state['problem']}"

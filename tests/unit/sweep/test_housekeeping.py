@@ -150,7 +150,7 @@ def test_a_flipped_byte_is_told_set_aside_and_made_again(user: User) -> None:
     flip_a_byte(user.doubled(2).out / "doubled.json")
     place = user.doubled(2).address
     told = user.check(status=1)
-    assert f"damaged  {place}  out/doubled.json: other bytes than were published. To repair it: python -m" in told
+    assert f"damaged  {place}  out/doubled.json: changed since it was published. To repair it: python -m" in told
     assert "Set aside, the next sweep makes it again." in user.check("--repair", status=0)
     assert (user.doubled(2).path / "damaged-1" / "out" / "doubled.json").exists()
     assert not user.doubled(2).is_done
@@ -161,7 +161,7 @@ def test_a_flipped_byte_is_told_set_aside_and_made_again(user: User) -> None:
 
 def test_a_file_too_many_is_told(user: User) -> None:
     (user.number(1).out / "extra.json").write_text("1", encoding="utf-8")
-    assert "out/extra.json: not there when it was published" in user.check(status=1)
+    assert "out/extra.json: added after it was published" in user.check(status=1)
 
 
 def test_a_lost_file_is_noticed_by_the_next_sweep_that_reads_it(user: User) -> None:
@@ -179,7 +179,7 @@ def test_a_lost_file_is_noticed_by_the_next_sweep_that_reads_it(user: User) -> N
 def test_a_damaged_record_is_restored_from_its_second_copy(user: User) -> None:
     before = user.doubled(2).read_record()
     user.doubled(2).record_file.write_text('{"key":', encoding="utf-8")
-    whole = "record.json: not what was published; a second copy of it and the product are whole."
+    whole = "record.json: changed since it was published; a second copy of it and the product are whole."
     assert f"{user.doubled(2).address}  {whole}" in user.check(status=1)
     status, said = user.sweep("shape.number=2,4")
     assert status == 0
@@ -201,7 +201,7 @@ def test_a_worker_refuses_an_input_that_is_cut(user: User) -> None:
     assert run_stage([str(user.doubled(1).path)]) == 1
     assert read_json(user.doubled(1).failed_file)["message"] == (
         f"input {user.number(1).address}: damaged, out/number.json: 0 bytes, 1 were published."
-        " Run the sweep again: it sets it aside and makes it again, or says what that costs."
+        " Run the sweep again: it sets it aside and makes it again, or prints the price."
     )
 
 

@@ -28,8 +28,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
     def to(*answers: str) -> Controller:
         made = Controller(list(answers))
-        for call in ("submit", "find", "cancel"):
-            monkeypatch.setattr(client, call, getattr(made, call))
+        for call, double in (("sbatch", made.submit), ("find_jobs", made.find), ("scancel", made.cancel)):
+            monkeypatch.setattr(client, call, double)
         monkeypatch.setattr(client, "in_queue", lambda ids: {})
         monkeypatch.setattr(client, "ended", lambda ids: ({}, ""))
         return made
@@ -67,7 +67,7 @@ def test_an_answer_that_is_no_id_is_looked_up(
             raise QueueAway("sbatch: answered 'Welcome.', which is no job id.")
         return job_id
 
-    monkeypatch.setattr(client, "submit", without_id)
+    monkeypatch.setattr(client, "sbatch", without_id)
     assert list(send(written(Store(tmp_path / "store"), fan())).values()) == ["101", "102", "103", "104"]
 
 

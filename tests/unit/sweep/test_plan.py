@@ -66,7 +66,7 @@ def test_any_graph_is_ordered_with_every_input_done_or_before(inputs: list[list[
     work = plan(stages, lambda each: each.key in finished)
     made = {each.key for each in work.reused}
     for each in work.needed:
-        assert {source.key for source in each.rests_on()} <= made
+        assert {source.key for source in each.dependencies()} <= made
         made.add(each.key)
     assert len({each.key for each in work.needed}) == len(work.needed)
 

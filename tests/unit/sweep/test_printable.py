@@ -110,7 +110,7 @@ class OneMade(Store):
 def test_a_plan_shows_the_names_and_values_of_a_strangers_record(tmp_path: Path) -> None:
     store = OneMade(tmp_path / "st[/red]\x1bore")
     point = toy.Point("toy", toy.Shape(2))
-    graph = toy.graph([point], SweepRequest("", {}, [{}], store.root, lambda: ""))
+    graph = toy.graph([point], SweepRequest("", [{}], store.root, lambda: ""))
     console, text = printed(400)
     show_plan(console, graph, planned(graph, store), store)
     assert "\x1b" not in text.getvalue() and "\x07" not in text.getvalue()

@@ -102,8 +102,10 @@ def test_nothing_is_removed_or_mended_while_a_sweep_is_at_work_nor_the_other_way
         for words in (["prune", "--yes"], ["check", "--repair"]):
             refused = user.run("store", *words)
             assert refused.returncode == 1
-            assert "a sweep, a prune or a mend is at work. Run the command again when that has ended." in refused.stderr
-    with user.store.held(Hold.ALONE), pytest.raises(StoreError, match="being pruned or mended"):
+            assert (
+                "in use by a sweep, a prune or a repair. Run the command again when that has ended." in refused.stderr
+            )
+    with user.store.held(Hold.EXCLUSIVE), pytest.raises(StoreError, match="being pruned or repaired"):
         user.sweep("shape.number=1,2")
 
 

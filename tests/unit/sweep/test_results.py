@@ -31,7 +31,7 @@ from tests.support.publisher import KILLED, User, content
 @pytest.fixture(scope="module")
 def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     user = User(tmp_path_factory.mktemp("scanned"))
-    work = plan([user.graph.product], user.store.is_done)
+    work = plan([user.graph.artifact], user.store.is_done)
     assert execute_plan(Console(file=io.StringIO()), user.graph, work, user.store, user.results)
     shutil.rmtree(user.results)
     shutil.rmtree(user.store.root / "roots")
@@ -190,7 +190,7 @@ def test_a_name_that_can_be_no_folder_of_results_is_refused(user: User, name: st
 
 def test_a_product_that_is_not_what_its_record_says_is_not_published(user: User) -> None:
     (user.product.out / "total.txt").write_text("9", encoding="utf-8")
-    with pytest.raises(StoreError, match=r"total/.*total\.txt: other bytes than were published\. Nothing is"):
+    with pytest.raises(StoreError, match=r"total/.*total\.txt: changed since it was published\. Nothing is"):
         user.publish()
     assert list(user.folder.iterdir()) == []
     (user.product.out / "total.txt").unlink()
@@ -207,7 +207,7 @@ def test_a_manifest_of_the_product_itself_gives_way_to_ours(user: User) -> None:
 
 
 def test_a_stage_whose_record_is_lost_is_listed_and_said(user: User) -> None:
-    first, second = (user.store.directory(each) for each in user.graph.product.inputs["doubled"])  # type: ignore[arg-type]
+    first, second = (user.store.directory(each) for each in user.graph.artifact.inputs["doubled"])  # type: ignore[arg-type]
     first.record_file.unlink()
     second.record_file.write_text("{", encoding="utf-8")
     published = user.publish()
@@ -224,10 +224,10 @@ def test_a_stage_whose_record_is_lost_is_listed_and_said(user: User) -> None:
 
 
 def test_a_lost_record_does_not_end_in_silence(user: User) -> None:
-    doubled = user.store.directory(user.graph.product.inputs["doubled"][0])  # type: ignore[arg-type]
+    doubled = user.store.directory(user.graph.artifact.inputs["doubled"][0])  # type: ignore[arg-type]
     doubled.record_file.unlink()
     said = io.StringIO()
-    work = plan([user.graph.product], user.store.is_done)
+    work = plan([user.graph.artifact], user.store.is_done)
     assert execute_plan(Console(file=said, width=300), user.graph, work, user.store, user.results)
     assert f"warning  {doubled.address}: its record.json is missing" in said.getvalue()
 

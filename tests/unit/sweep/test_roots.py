@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweep.cli.results import roots as roots_file
 from sweep.errors import InputError
 from sweep.local.execute import execute_plan
 from sweep.maintenance.inventory import take_inventory
 from sweep.maintenance.prune import prune
 from sweep.plan.graph import plan
+from sweep.results import roots as roots_file
 from sweep.results.copy import copy_to
 from sweep.results.roots import release, roots
 from sweep.store.directory import StageDirectory, StoreError, read_json, write_json
@@ -26,7 +26,7 @@ from tests.support.publisher import User, content
 @pytest.fixture(scope="module")
 def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     user = User(tmp_path_factory.mktemp("scanned"))
-    work = plan([user.graph.product], user.store.is_done)
+    work = plan([user.graph.artifact], user.store.is_done)
     assert execute_plan(Console(file=io.StringIO()), user.graph, work, user.store, user.results)
     shutil.rmtree(user.results)
     shutil.rmtree(user.store.root / "roots")
@@ -84,7 +84,7 @@ def test_a_release_that_is_not_clear_is_refused(user: User) -> None:
 
 def test_a_root_of_another_user_needs_to_be_meant(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     user.publish()
-    monkeypatch.setattr(roots_file, "user", lambda: "somebody")
+    monkeypatch.setattr(roots_file, "user_name", lambda: "somebody")
     with pytest.raises(InputError, match=r"published by .*\. Ask them, or add yes=true\."):
         release(user.store, f"toy/{user.key}", yes=False)
     release(user.store, f"toy/{user.key}", yes=True)
@@ -111,7 +111,7 @@ def test_a_damaged_root_is_written_again_by_its_result(user: User) -> None:
 
 def test_a_superseded_product_stays_while_a_result_cites_it(user: User) -> None:
     user.publish()
-    doubled = user.store.directory(user.graph.product.inputs["doubled"][0])  # type: ignore[arg-type]
+    doubled = user.store.directory(user.graph.artifact.inputs["doubled"][0])  # type: ignore[arg-type]
     for number, text in enumerate(("2", "20", "3"), start=1):  # the first is what the result rests on
         aside = StageDirectory(doubled.path / f"superseded-{number}")
         shutil.copytree(doubled.out, aside.path / doubled.out.name)

@@ -108,12 +108,12 @@ def test_hydra_copies_no_environment_into_the_configuration(conf: Path, name: st
         (["name=${now:%Y}"], "name: ${now:...} is refused"),
         (["name=${hydra:runtime.cwd}"], "name: ${hydra:...} is refused"),
         (["name=${python_version:}"], "name: ${python_version:...} is refused"),
-        ([f"name={HUSH}"], "name: holds the value of WANDB_API_KEY. Leave it out"),
-        ([f"store=/tmp/x-{HUSH}-y"], "store: holds the value of WANDB_API_KEY"),
-        ([f"shape.number='{HUSH}'"], "shape.number: holds the value of WANDB_API_KEY"),
-        ([f"+experiment={HUSH}"], "experiment: holds the value of WANDB_API_KEY"),
-        ([f"also=['name={HUSH}']", "-m"], "also: holds the value of WANDB_API_KEY"),
-        ([f"{HUSH}=1"], "argument 1: holds the value of WANDB_API_KEY"),
+        ([f"name={HUSH}"], "name: contains the value of WANDB_API_KEY. Leave it out"),
+        ([f"store=/tmp/x-{HUSH}-y"], "store: contains the value of WANDB_API_KEY"),
+        ([f"shape.number='{HUSH}'"], "shape.number: contains the value of WANDB_API_KEY"),
+        ([f"+experiment={HUSH}"], "experiment: contains the value of WANDB_API_KEY"),
+        ([f"also=['name={HUSH}']", "-m"], "also: contains the value of WANDB_API_KEY"),
+        ([f"{HUSH}=1"], "argument 1: contains the value of WANDB_API_KEY"),
         (["name=sk-" + "abc123" * 5], "name: looks like a key"),
         (["name=https://me:word@host/x"], "name: looks like a key"),
     ],
@@ -125,7 +125,7 @@ def test_what_is_typed_is_refused_and_not_repeated(conf: Path, argv: list[str], 
 @pytest.mark.parametrize("field", [f"name: x{HUSH}", f"shape: {{number: '{HUSH}'}}", f"shape: {{pause_s: '{HUSH}'}}"])
 def test_a_value_of_a_file_that_is_a_secret_is_refused_before_a_message_repeats_it(conf: Path, field: str) -> None:
     (conf / "experiment" / "stranger.yaml").write_text(f"# @package _global_\n{field}\n", encoding="utf-8")
-    assert "holds the value of WANDB_API_KEY. Leave it out" in refused(conf, "+experiment=stranger")
+    assert "contains the value of WANDB_API_KEY. Leave it out" in refused(conf, "+experiment=stranger")
 
 
 def test_a_secret_put_together_from_parts_is_refused(conf: Path) -> None:
@@ -133,14 +133,14 @@ def test_a_secret_put_together_from_parts_is_refused(conf: Path) -> None:
         f"# @package _global_\nname: {HUSH[:8]}\nshape: {{number: '${{name}}{HUSH[8:]}'}}\n", encoding="utf-8"
     )
     assert refused(conf, "+experiment=stranger") == (
-        "shape.number: holds the value of WANDB_API_KEY. Leave it out: records and logs would show it."
+        "shape.number: contains the value of WANDB_API_KEY. Leave it out: records and logs would show it."
     )
 
 
 def test_a_variable_that_a_field_names_holds_a_secret_whatever_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINE", "some-thing-of-mine")
     fields = {"teacher": {"key_variable": "MINE", "system": "it is some-thing-of-mine"}}
-    with pytest.raises(InputError, match=r"^teacher\.system: holds the value of MINE\."):
+    with pytest.raises(InputError, match=r"^teacher\.system: contains the value of MINE\."):
         Guard().refuse(fields)
     Guard().refuse({"teacher": {"system": "it is some-thing-of-mine"}})
 
@@ -199,9 +199,9 @@ def test_a_word_or_number_is_a_secret_where_it_is_all_that_a_field_holds(name: s
     assert found.holder(value) == name
     assert found.holder(f"a {value} b") is None and found.redacted(f"a {value} b") == f"a {value} b"
     assert value not in repr(found)
-    with pytest.raises(InputError, match=rf"^teacher\.seed: holds the value of {name}\."):
+    with pytest.raises(InputError, match=rf"^teacher\.seed: contains the value of {name}\."):
         Guard(found).refuse({"teacher": {"seed": int(value) if value.isdigit() else value}})
-    with pytest.raises(InputError, match=rf"^name: holds the value of {name}\."):
+    with pytest.raises(InputError, match=rf"^name: contains the value of {name}\."):
         Guard(found).refuse_arguments([f"name='{value}'"])
     assert Secrets.here({"MAX_TOKENS": value, "HOME": str(tmp_path)}).holder(value) is None
 

@@ -9,8 +9,8 @@ import pytest
 from sweep.core.pipeline import Graph, Launch, Workers
 from sweep.core.stage import Stage
 from sweep.local.workers import JobState, WorkerJob, run_plan
-from sweep.maintenance.holdings import kept_stages
 from sweep.maintenance.inventory import take_inventory
+from sweep.maintenance.retention import kept_stages
 from sweep.plan.graph import plan
 from sweep.results.publish import manifest
 from sweep.slurm.jobs import plan_jobs
@@ -22,7 +22,7 @@ from tests.support.toy_shards import squares_in, squares_stage, total_stage
 def graph_of(product: Stage) -> Graph:
     return Graph(
         name="squares",
-        product=product,
+        artifact=product,
         table=lambda directory: [],
         workers=Workers(2, 1),
         estimates={},

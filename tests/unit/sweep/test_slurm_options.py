@@ -152,7 +152,7 @@ def test_it_is_refused_before_anything_is_written(tmp_path: Path, word: str) -> 
 def test_no_submission_is_written_with_it(tmp_path: Path) -> None:
     graph = toy_queue.graph(make_stage("total", 1), dataclasses.replace(SLURM, partition="main\n#SBATCH --uid=0"))
     store = Store(tmp_path / "store")
-    work, order = plan([graph.product], store.is_done), lifecycle.SubmissionRequest("toy", (), Path.cwd(), tmp_path)
+    work, order = plan([graph.artifact], store.is_done), lifecycle.SubmissionRequest("toy", (), Path.cwd(), tmp_path)
     with pytest.raises(InputError, match=r"launch.partition"):
         lifecycle.write_submission(graph, work, (), store, order)
     assert list(tmp_path.iterdir()) == []
@@ -162,7 +162,7 @@ def test_what_was_written_before_is_looked_at_again_when_it_is_resumed(tmp_path:
     """submission.json of a shared store is not only ours to write."""
     store = Store(tmp_path / "store")
     graph = toy_queue.graph(make_stage("total", 1), SLURM)
-    work = plan([graph.product], store.is_done)
+    work = plan([graph.artifact], store.is_done)
     order = lifecycle.SubmissionRequest("toy", (), Path.cwd(), tmp_path)
     path = lifecycle.write_submission(graph, work, lifecycle.queue_shape(graph, work)[:-1], store, order)
     directory = lifecycle.SubmissionDirectory(path)

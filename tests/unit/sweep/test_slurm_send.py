@@ -26,8 +26,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
     def to(*answers: str) -> Controller:
         made = Controller(list(answers))
-        for call in ("submit", "find", "cancel"):
-            monkeypatch.setattr(client, call, getattr(made, call))
+        for call, double in (("sbatch", made.submit), ("find_jobs", made.find), ("scancel", made.cancel)):
+            monkeypatch.setattr(client, call, double)
         monkeypatch.setattr(client, "in_queue", lambda ids: {})
         monkeypatch.setattr(client, "ended", lambda ids: ({}, ""))
         return made

@@ -284,7 +284,7 @@ def test_after_any_changes_it_is_what_reading_gives(lab: Lab, changes: list[tupl
 def test_for_all_stages_of_a_scan_it_is_what_reading_gives(readings: list[object]) -> None:
     composition = compose(["+experiment=smoke", "-m"])
     graph = pipeline.graph(composition.points, composition.request)
-    every = {stage.roots for stage in plan([graph.product], lambda stage: False).needed}
+    every = {stage.roots for stage in plan([graph.artifact], lambda stage: False).needed}
     expected = {roots: read_source(roots, None, (), FileAnswers()) for roots in every}
     for _ in range(2):
         remembered_source.cache_clear()

@@ -68,8 +68,8 @@ def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -
 
 def test_a_refused_job_takes_those_before_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled: list[str] = []
-    monkeypatch.setattr(client, "cancel", cancelled.extend)
-    monkeypatch.setattr(client, "find", lambda name: None)
+    monkeypatch.setattr(client, "scancel", cancelled.extend)
+    monkeypatch.setattr(client, "find_jobs", lambda name: None)
     directory = written(Store(tmp_path / "store"), fan())
     with pytest.raises(InputError, match="refused"):
         lifecycle.send(directory, directory.read().jobs, Queue(refuse_at=2).submit)
@@ -107,7 +107,7 @@ def test_the_code_goes_with_it(tmp_path: Path) -> None:
     code = tmp_path / "code"
     export(code, Launch(), threads=3)
     assert read_json(code / "exported.json") == git_state()
-    assert (code / "sweep" / "run.py").exists() and (code / "conf" / "config.yaml").exists()
+    assert (code / "sweep" / "worker" / "run.py").exists() and (code / "conf" / "config.yaml").exists()
     assert not (code / "results").exists() and not (code / ".git").exists()
     assert "export OMP_NUM_THREADS=3\n" in (code / "slurm" / "site.sh").read_text(encoding="utf-8")
 
@@ -133,14 +133,14 @@ def test_a_site_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_files_of_the_project_are_read_from_the_exported_code(tmp_path: Path) -> None:
-    own = FileInput.of(Path(lifecycle.PROJECT) / "sweep" / "run.py")
+    own = FileInput.of(Path(lifecycle.PROJECT) / "sweep" / "worker" / "run.py")
     foreign = tmp_path / "rows.jsonl"
     foreign.write_text("{}", encoding="utf-8")
     stage = Stage("s", 1, toy_queue.Make(1), "a:b", {"file": (own, FileInput.of(foreign))}, code=CodePolicy.EXPENSIVE)
     store = Store(tmp_path / "store")
     directory = written(store, stage)
     places = store.directory(stage).read_stage()["inputs"]["file"]
-    assert [place["file"] for place in places] == [str(directory.code / "sweep" / "run.py"), str(foreign)]
+    assert [place["file"] for place in places] == [str(directory.code / "sweep" / "worker" / "run.py"), str(foreign)]
     assert [place["key"] for place in places] == [each.key for each in stage.inputs["file"]]  # type: ignore[union-attr]
 
 

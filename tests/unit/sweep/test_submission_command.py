@@ -66,7 +66,7 @@ def test_commands_that_are_shown_name_the_store_unless_it_is_the_default_one(tmp
     said = io.StringIO()
     graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, dry_run=True))
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
-    composition = Composition(entry, (), SweepRequest("toy", {}, (), entry.store))
+    composition = Composition(entry, (), SweepRequest("toy", (), entry.store))
     submit(Console(file=said, width=400), graph, planned(graph, Store(entry.store)), composition)
     (directory,) = submissions(entry.store)
     assert f"to submit it: python -m sweep resume {directory.name} store={entry.store}\n" in said.getvalue()
@@ -138,7 +138,7 @@ def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch:
         toy_queue.graph(product, LAUNCH), estimates={product.address: CostEstimate(usd=101.0, device_seconds=1.0)}
     )
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=False, also=())
-    composition = Composition(entry, (), SweepRequest("toy", {}, (), entry.store))
+    composition = Composition(entry, (), SweepRequest("toy", (), entry.store))
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(InputError, match="Add yes=true to submit"):
         submit(Console(file=io.StringIO()), graph, planned(graph, Store(composition.entry.store)), composition)
@@ -148,7 +148,7 @@ def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch:
 def test_a_job_that_would_be_told_to_stop_as_it_starts_is_refused(tmp_path: Path) -> None:
     graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, minutes={"cpu": 6}, signal_seconds=300))
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
-    composition = Composition(entry, (), SweepRequest("toy", {}, (), entry.store))
+    composition = Composition(entry, (), SweepRequest("toy", (), entry.store))
     dry = dataclasses.replace(graph, launch=dataclasses.replace(graph.launch, dry_run=True))
     with pytest.raises(InputError, match=r"signal_seconds 300: 01-start has 6 minutes.*launch.minutes.cpu"):
         submit(Console(file=io.StringIO()), dry, planned(dry, Store(composition.entry.store)), composition)
@@ -176,7 +176,7 @@ def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: No
 def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
     directory = written(Store(tmp_path / "store"), fan())
     with (
-        locked_now(directory.path / "lock", Hold.ALONE),
+        locked_now(directory.path / "lock", Hold.EXCLUSIVE),
         pytest.raises(InputError, match="being sent, resumed or cancelled elsewhere"),
     ):
         perform(["resume", f"store={tmp_path / 'store'}"], Console(file=io.StringIO()))
@@ -207,7 +207,7 @@ def test_the_shape_of_the_queue_is_shown(golden: Callable[[str, str], None]) -> 
     graph = toy_queue.graph(make_stage("report", 1, *scores), LAUNCH)
     said = io.StringIO()
     show_jobs(
-        Console(file=said, width=120), lifecycle.queue_shape(graph, plan([graph.product], lambda s: False)), LAUNCH
+        Console(file=said, width=120), lifecycle.queue_shape(graph, plan([graph.artifact], lambda s: False)), LAUNCH
     )
     golden("slurm/shape.txt", said.getvalue())
 

@@ -50,9 +50,9 @@ def test_a_schema_is_a_dataclass(target: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("os", "pipeline os: not of this project, so it is not imported. Name a module of s1"),
-        ("os.path", "pipeline os.path: not of this project"),
-        ("yaml", "pipeline yaml: not of this project"),
+        ("os", "pipeline os: not part of this project, so it is not imported. Name a module of s1"),
+        ("os.path", "pipeline os.path: not part of this project"),
+        ("yaml", "pipeline yaml: not part of this project"),
         (
             "s1.config.schema",
             "pipeline s1.config.schema: not a pipeline: it has no graph. Name one, such as s1.pipeline.",
@@ -77,7 +77,7 @@ def test_nothing_of_a_refused_module_runs(tmp_path: Path) -> None:
     code = f"import sys; sys.path.append({str(place)!r}); "
     code += "from sweep.config.compose import pipeline_of; pipeline_of('stranger')"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert "InputError: pipeline stranger: not of this project" in done.stderr
+    assert "InputError: pipeline stranger: not part of this project" in done.stderr
     assert not (tmp_path / "ran").exists()
 
 

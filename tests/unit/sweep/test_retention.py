@@ -12,7 +12,8 @@ from rich.console import Console
 
 from sweep.cli.store import show_holdings, show_pruned, size
 from sweep.core.pipeline import SharedReport
-from sweep.maintenance.holdings import (
+from sweep.maintenance.prune import Pruned
+from sweep.maintenance.retention import (
     Inventory,
     RootedStages,
     StageEntry,
@@ -22,7 +23,6 @@ from sweep.maintenance.holdings import (
     removals,
     rooted,
 )
-from sweep.maintenance.prune import Pruned
 
 EARLIER = {  # of a start model, in the example
     "superseded-1": SupersededArtifact(60_000_000_000, "5f0000000000"),
@@ -56,10 +56,10 @@ def stores(draw: st.DrawFn) -> Inventory:
 
 
 @given(stores(), st.booleans())
-def test_what_stays_has_all_its_inputs_and_no_result_loses_anything(holdings: Inventory, unfinished: bool) -> None:
-    gone = {each.place for each in removals(holdings, unfinished)}
-    assert not gone & rooted(holdings)
-    for stage in holdings.stages:
+def test_what_stays_has_all_its_inputs_and_no_result_loses_anything(inventory: Inventory, unfinished: bool) -> None:
+    gone = {each.place for each in removals(inventory, unfinished)}
+    assert not gone & rooted(inventory)
+    for stage in inventory.stages:
         if stage.address not in gone:
             assert not gone & stage.inputs
         else:
@@ -68,9 +68,9 @@ def test_what_stays_has_all_its_inputs_and_no_result_loses_anything(holdings: In
 
 
 @given(stores())
-def test_after_pruning_there_is_nothing_to_prune(holdings: Inventory) -> None:
-    stay = kept_stages(holdings, unfinished=False)
-    left = Inventory(tuple(stage for stage in holdings.stages if stage.address in stay), results=holdings.results)
+def test_after_pruning_there_is_nothing_to_prune(inventory: Inventory) -> None:
+    stay = kept_stages(inventory, unfinished=False)
+    left = Inventory(tuple(stage for stage in inventory.stages if stage.address in stay), results=inventory.results)
     assert removals(left) == ()
 
 

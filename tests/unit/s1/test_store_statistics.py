@@ -1,4 +1,4 @@
-"""What a continuation store is said to hold, and the mend of damaged lines."""
+"""Statistics of continuation stores, and the repair of damaged lines."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def test_streams_and_tokens_are_counted_by_store(shared: Path) -> None:
     assert report.faults == ()
 
 
-def test_what_a_redo_began_is_counted_checked_and_mended_too(shared: Path) -> None:
+def test_stores_of_a_redo_are_counted_checked_and_repaired_too(shared: Path) -> None:
     small_file(shared / "redo-1" / "continuations" / "9f3c")
     (path,) = (shared / "redo-1").rglob("*.jsonl")
     path.write_bytes(path.read_bytes()[:-3])
     report = shared_statistics(shared)
     assert [line.partition(":")[0] for line in report.lines] == ["continuations/9f3c", "redo-1/continuations/9f3c"]
-    assert report.faults == (f"{path.relative_to(shared)}: 1 torn or damaged lines, left out by every reader",)
+    assert report.faults == (f"{path.relative_to(shared)}: 1 torn or damaged lines, ignored by every reader",)
     repair_shared(shared)
     assert shared_statistics(shared).faults == ()
 
@@ -54,11 +54,11 @@ def test_a_store_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     assert shared_statistics(tmp_path).lines == ()
 
 
-def test_a_file_cut_in_half_is_told_and_mended(shared: Path) -> None:
+def test_a_file_cut_in_half_is_reported_and_repaired(shared: Path) -> None:
     path = the_file(shared)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     name = path.relative_to(shared)
-    assert shared_statistics(shared).faults == (f"{name}: 1 torn or damaged lines, left out by every reader",)
+    assert shared_statistics(shared).faults == (f"{name}: 1 torn or damaged lines, ignored by every reader",)
     repair_shared(shared)
     assert shared_statistics(shared).faults == ()
     assert list(shared.rglob("*.jsonl")) == [path]
@@ -66,7 +66,7 @@ def test_a_file_cut_in_half_is_told_and_mended(shared: Path) -> None:
         assert store.serve(stream_key(REQUEST), replace(REQUEST, max_tokens=2)) is not None
 
 
-def test_a_mend_takes_the_damaged_lines_and_no_others(shared: Path) -> None:
+def test_repair_removes_the_damaged_lines_and_no_others(shared: Path) -> None:
     path = the_file(shared)
     first, second, third = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + second.replace(b"1", b"2", 1) + third)
@@ -81,12 +81,12 @@ def test_writers_who_disagree_are_counted_and_are_no_damage(tmp_path: Path) -> N
         ask(other, counting(4), REQUEST)
     report = shared_statistics(tmp_path)
     assert report.faults == ()
-    assert report.lines[0].endswith("in 2 files; 1 chunks left out, their writers disagree with earlier ones")
+    assert report.lines[0].endswith("in 2 files; 1 chunks ignored, because they contradict earlier ones")
 
 
-def test_an_unreadable_engine_file_is_told_and_mended(shared: Path) -> None:
+def test_an_unreadable_engine_file_is_reported_and_repaired(shared: Path) -> None:
     (shared / "continuations" / "9f3c" / "engine.json").write_text("[1]")
-    assert shared_statistics(shared).faults == ("continuations/9f3c/engine.json: not the fingerprint of an engine",)
+    assert shared_statistics(shared).faults == ("continuations/9f3c/engine.json: not a fingerprint of an engine",)
     repair_shared(shared)
     assert shared_statistics(shared).faults == ()
 
@@ -99,7 +99,7 @@ def test_an_engine_file_that_its_folder_is_not_named_after_is_a_fault(tmp_path: 
     assert shared_statistics(tmp_path).faults == ()
     (folder / "engine.json").write_text(json.dumps({**flat, "vllm": "0.33.0"}))
     assert shared_statistics(tmp_path).faults == (
-        f"continuations/{folder.name}/engine.json: not the fingerprint of an engine",
+        f"continuations/{folder.name}/engine.json: not a fingerprint of an engine",
     )
 
 
@@ -108,15 +108,15 @@ def test_directories_in_place_of_files_are_reported_and_set_aside(shared: Path) 
     for name in ("a.jsonl", "engine.json", "model.json"):
         (folder / name).mkdir()
     assert shared_statistics(shared).faults == (
-        "continuations/9f3c/a.jsonl: Is a directory, left out by every reader",
-        "continuations/9f3c/model.json: damaged, so nobody uses what lies there",
-        "continuations/9f3c/engine.json: not the fingerprint of an engine",
+        "continuations/9f3c/a.jsonl: Is a directory, ignored by every reader",
+        "continuations/9f3c/model.json: damaged, so its store is not used",
+        "continuations/9f3c/engine.json: not a fingerprint of an engine",
     )
     repair_shared(shared)
     assert shared_statistics(shared).faults == ()
 
 
-def test_the_store_command_lists_checks_and_mends_it(tmp_path: Path) -> None:
+def test_the_store_command_lists_checks_and_repairs_it(tmp_path: Path) -> None:
     """The pipeline of the default configuration, as a user meets it."""
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -127,8 +127,8 @@ def test_the_store_command_lists_checks_and_mends_it(tmp_path: Path) -> None:
     assert "  continuations/9f3c: 1 streams, 8 tokens in 1 files" in run().stdout
     assert run("check").returncode == 0
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    told = run("check")
-    assert told.returncode == 1
-    assert "1 torn or damaged lines, left out by every reader. To repair it: " in told.stdout
+    checked = run("check")
+    assert checked.returncode == 1
+    assert "1 torn or damaged lines, ignored by every reader. To repair it: " in checked.stdout
     assert run("check", "--repair").returncode == 0
     assert run("check").returncode == 0

@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's complaints in our words: the field, what is wrong, and what exactly to type."""
+"""Rewrite frequent errors of Hydra and OmegaConf: the field, what is wrong, and what to type."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ MISSING_OPTION = re.compile(r"You must specify '(?P<field>[^']+)'.*?Available op
 UNQUOTED = re.compile(r"LexerNoViableAltException: (?P<line>[^\n]*)")
 
 
-def in_our_words(complaint: str) -> str | None:
-    """One line for a complaint that people meet often; None for any other."""
-    if found := MISSING_OPTION.search(complaint):
+def plain_message(message: str) -> str | None:
+    """One line for a known error message; None for any other."""
+    if found := MISSING_OPTION.search(message):
         options = ", ".join(found["options"].split())
         return f"{found['field']}: missing. Add {found['field']}=OPTION, one of {options}."
-    if found := MISSING_VALUE.search(complaint):
+    if found := MISSING_VALUE.search(message):
         return f"{found['field']}: missing. Add {found['field']}=VALUE."
-    if found := UNQUOTED.match(complaint):
+    if found := UNQUOTED.match(message):
         line = found["line"].strip()
         return f"{line}: has a character that must stand in quotes. Write {quoted(line)}."
     return None
 
 
 def quoted(line: str) -> str:
-    """An override as a shell takes it, its value in the quotes that Hydra's grammar wants; each one in a list."""
+    """An override quoted for the shell and for Hydra's grammar; quotes each item of a list."""
     field, _, value = line.partition("=")
     if not value or set(value) & set("\"'{}"):
         return "FIELD='\"TEXT\"'"

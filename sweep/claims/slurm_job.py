@@ -1,4 +1,4 @@
-"""Ask SLURM whether the job that holds something has ended: one call of scontrol, and one for the cluster's name."""
+"""Ask SLURM whether the job of a holder has ended: one scontrol call, and one for the cluster name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 
-from sweep.claims.holder import Fate, Holder
+from sweep.claims.holder import Holder, HolderState
 
 TIMEOUT_S = 30.0
 AT_WORK = (
@@ -16,29 +16,29 @@ AT_WORK = (
 FORGOTTEN = "Invalid job id"
 
 
-def fate_in_slurm(holder: Holder) -> Fate:
-    """Of a holder that names a job. A job of another cluster cannot be asked: its id may be somebody else's here."""
+def state_in_slurm(holder: Holder) -> HolderState:
+    """State of the holder's job. UNKNOWN for a job of another cluster: its ID may belong to a different job here."""
     try:
         here = os.environ.get("SLURM_CLUSTER_NAME") or _cluster_of(_ask("scontrol", "show", "config")[1])
         if holder.job is None or holder.cluster is None or holder.cluster != here:
-            return Fate.UNKNOWN if here is not None else Fate.NO_ANSWER
-        status, said = _ask("scontrol", "show", "job", "--oneliner", holder.job)
+            return HolderState.UNKNOWN if here is not None else HolderState.NO_ANSWER
+        status, output = _ask("scontrol", "show", "job", "--oneliner", holder.job)
     except FileNotFoundError:
-        return Fate.UNKNOWN
+        return HolderState.UNKNOWN
     except (subprocess.TimeoutExpired, OSError):
-        return Fate.NO_ANSWER
-    return fate_by(status, said, holder.restart)
+        return HolderState.NO_ANSWER
+    return state_from_scontrol(status, output, holder.restart)
 
 
-def fate_by(status: int, said: str, restart: int) -> Fate:
-    """From what scontrol says of a job, of which the holder is the restart of that number."""
+def state_from_scontrol(status: int, output: str, restart: int) -> HolderState:
+    """State from the exit status and output of `scontrol show job`; `restart` is the holder's restart count."""
     if status:
-        return Fate.ENDED if FORGOTTEN in said else Fate.NO_ANSWER
-    lines = [_facts(line) for line in said.splitlines() if "JobState=" in line]
+        return HolderState.ENDED if FORGOTTEN in output else HolderState.NO_ANSWER
+    lines = [_facts(line) for line in output.splitlines() if "JobState=" in line]
     if not lines:
-        return Fate.NO_ANSWER
+        return HolderState.NO_ANSWER
     at_work = any(each["JobState"] in AT_WORK and int(each.get("Restarts", "0")) <= restart for each in lines)
-    return Fate.AT_WORK if at_work else Fate.ENDED
+    return HolderState.AT_WORK if at_work else HolderState.ENDED
 
 
 def _facts(line: str) -> Mapping[str, str]:
