@@ -82,7 +82,7 @@ class Inventory:
 class RemovalReason(Enum):
     """Why something is removed; the values are shown to users."""
 
-    STAGE = "no result depends on it"
+    STAGE = "no result rests on it"
     UNFINISHED = "unfinished or failed"
     SHARED = "no stage of this batch is left"
     LEFTOVER = "left behind"

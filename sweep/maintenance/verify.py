@@ -28,7 +28,7 @@ from sweep.store.documents import RecordJson
 class Repair(Enum):
     """How damage was repaired, or what to do about it."""
 
-    TO_DO = "Run python -m sweep store check --repair to repair it."
+    TO_DO = "To repair it: python -m sweep store check --repair."
     AT_WORK = "A worker is running: repair it when that has ended."
     RESTORED = "Restored."
     LEFT = "The next sweep that plans this stage rewrites it."

@@ -28,7 +28,7 @@ WORDS: Mapping[str, Sequence[str]] = {
     "longer": ("number=1,2,3", "name=longer"),
     "longer-here": ("number=1,2,3",),
     "publish": ("publish", *SWEEP),
-    "redo=answers": (*SWEEP, "redo=answers"),
+    "redo=traces": (*SWEEP, "redo=traces"),
     "redo=numbers": (*SWEEP, "redo=numbers"),
     "unfinished": ("number=1,2,3", "name=longer"),
 }
@@ -74,9 +74,9 @@ BASES = (DONE, "half-weights", "half-answers", "half-report", "redone")
 STARTS = ("fresh", "redo", "damaged")
 BESIDE = (
     *("prune", "prune-yes", "prune-unfinished", "check", "check-fix", "store"),
-    *("sweep", "redo=answers", "redo=numbers", "longer"),
+    *("sweep", "redo=traces", "redo=numbers", "longer"),
 )
-OVER_RESULTS = ("sweep", "longer-here", "redo=answers", "publish", "prune-yes", "prune-unfinished", "check-fix")
+OVER_RESULTS = ("sweep", "longer-here", "redo=traces", "publish", "prune-yes", "prune-unfinished", "check-fix")
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
 ROUNDS = 40
 FEWEST, FEWEST_SLOW = 6, 2  # of a kind in a sample

@@ -10,10 +10,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from sweep.cli.run import sweep
 from sweep.config.compose import compose
+from sweep.console import Console
 from sweep.core.pipeline import SweepRequest
 from sweep.core.provenance import PROJECT
 from sweep.core.stage import Stage

@@ -186,7 +186,7 @@ def test_an_edited_policy_makes_nothing_again_and_is_named(checkout: Checkout) -
     )
     made, said = checkout.plan()
     assert made == {}
-    assert "and 2 more: made by other code (s1/generate/rollout.py); reused. redo=answers makes them again." in said
+    assert "and 2 more: made by other code (s1/generate/rollout.py); reused. redo=traces makes them again." in said
 
 
 def test_an_edited_template_makes_the_report_again(checkout: Checkout) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from s1.config.schema import Budget, Compare, ConfigError, Forcing
 from s1.records import AnswerEnd, Ending, ScoreRow
@@ -22,6 +21,7 @@ from s1.report.verdict import shape_in_words, verdict
 from s1.stages import CurveConfig, CurvePoint, ReportConfig
 from s1.stats.bootstrap import draw_counts
 from s1.stats.scaling import metrics, scaling
+from sweep.console import Console
 from sweep.local.show import result_table
 from tests.support.scans import COST, STATISTICS, found, measured, of, point, rows, run, series_of
 

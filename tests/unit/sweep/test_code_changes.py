@@ -152,9 +152,9 @@ def test_an_upstream_stage_whose_other_code_gives_other_bytes_stops_everything_u
     checkout.edit("json.dumps(work.config.number)", "json.dumps(10 + work.config.number)")
     checkout.edit("value = sum(", "value = 0 + sum(")
     said = checkout.run(status=1)
-    assert "its code changed (tests/support/toy.py) and makes other bytes of number.json now. redo=number takes" in said
+    assert "its code changed (tests/support/toy.py) and now makes a different number.json. Add redo=number to" in said
     assert len(checkout.made("total")) == 1
-    assert "makes other bytes" in checkout.run("plan=true")
+    assert "now makes a different" in checkout.run("plan=true")
     checkout.run("redo=number")
     said = checkout.run()
     assert "redo=doubled makes it again" in said and "was read, which is @" in said
@@ -170,7 +170,7 @@ def test_an_upstream_stage_that_took_long_or_cannot_be_made_is_reported_and_used
     said = checkout.run()
     assert f"number/{slow.parent.name}: {MADE_BY_OTHER_CODE}; unchecked, it took 11 s; reused." in said
     assert (
-        f"number/{broken.parent.name}: {MADE_BY_OTHER_CODE}; unchecked, its code fails now (no more); reused." in said
+        f"number/{broken.parent.name}: {MADE_BY_OTHER_CODE}; unchecked, its current code fails (no more); reused." in said
     )
 
 

@@ -151,7 +151,7 @@ def test_a_flipped_byte_is_told_set_aside_and_made_again(user: User) -> None:
     place = user.doubled(2).address
     told = user.check(status=1)
     assert f"damaged  {place}  out/doubled.json: changed since it was published. To repair it: python -m" in told
-    assert "Set aside, the next sweep makes it again." in user.check("--repair", status=0)
+    assert "Set aside. The next sweep makes it again." in user.check("--repair", status=0)
     assert (user.doubled(2).path / "damaged-1" / "out" / "doubled.json").exists()
     assert not user.doubled(2).is_done
     assert user.sweep("shape.number=2,4")[0] == 0
@@ -179,7 +179,7 @@ def test_a_lost_file_is_noticed_by_the_next_sweep_that_reads_it(user: User) -> N
 def test_a_damaged_record_is_restored_from_its_second_copy(user: User) -> None:
     before = user.doubled(2).read_record()
     user.doubled(2).record_file.write_text('{"key":', encoding="utf-8")
-    whole = "record.json: changed since it was published; a second copy of it and the product are whole."
+    whole = "record.json: changed since it was published; its second copy and the artifact are intact."
     assert f"{user.doubled(2).address}  {whole}" in user.check(status=1)
     status, said = user.sweep("shape.number=2,4")
     assert status == 0
@@ -217,7 +217,7 @@ def test_what_a_batch_shares_is_read_and_mended_by_its_pipeline(user: User) -> N
         calls.write("torn")
     assert "damaged  shared/toys  calls.txt: line 4 torn. To repair it: " in user.check(status=1)
     with user.doubled(3).locked():
-        assert "A worker is there: repair it when that has ended." in user.check("--repair", status=1)
+        assert "A worker is running: repair it when that has ended." in user.check("--repair", status=1)
     assert "Rewritten without it." in user.check("--repair", status=0)
     user.check(status=0)
 

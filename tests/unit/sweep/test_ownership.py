@@ -161,6 +161,6 @@ def test_what_others_have_in_the_queue_is_waited_for_all_the_same(
     theirs = give(written(store, fan()), NOBODY)
     theirs.submitted("01-start", "17")
     monkeypatch.setattr(
-        lifecycle.slurm_queue, "in_queue", lambda ids: {each: lifecycle.slurm_queue.Seen("RUNNING") for each in ids}
+        lifecycle.client, "in_queue", lambda ids: {each: lifecycle.client.SlurmInfo("RUNNING") for each in ids}
     )
     assert [each.job_id for each in lifecycle.queued_elsewhere(store.root)] == ["17"]

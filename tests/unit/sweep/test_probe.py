@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from sweep.claims.file_system import Mount
 from sweep.cli.show_slurm import show_status
+from sweep.console import Console
 from sweep.core.provenance import PROJECT
 from sweep.slurm import lifecycle
 from sweep.slurm import probe as probing

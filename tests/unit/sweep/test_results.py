@@ -79,7 +79,7 @@ def test_other_bytes_under_the_same_key_are_published_beside_it(user: User) -> N
     second = user.publish()
     assert second.path == user.folder / f"{user.key}-2"
     assert second.warnings == (
-        f"{user.folder / user.key}: holds other bytes, and stays. Published beside it: {user.key}-2.",
+        f"{user.folder / user.key}: has different content and was kept. Published as {user.key}-2.",
     )
     assert content(user.folder / user.key) == first
     assert (user.folder / "latest" / "total.txt").read_text(encoding="utf-8") == "7"
@@ -162,8 +162,8 @@ def test_beside_what_is_no_result_any_more_the_result_is_published_once(
 @pytest.mark.parametrize(
     ("place", "complaint"),
     [
-        ("results", "there, and no folder. Move it away, or choose another results= or name=."),
-        ("results/toy", "there, and no folder. Move it away, or choose another results= or name=."),
+        ("results", "exists, and is not a folder. Move it away, or choose another results= or name=."),
+        ("results/toy", "exists, and is not a folder. Move it away, or choose another results= or name=."),
     ],
 )
 def test_what_is_in_the_way_is_refused_before_anything_runs(user: User, place: str, complaint: str) -> None:
@@ -217,8 +217,8 @@ def test_a_stage_whose_record_is_lost_is_listed_and_said(user: User) -> None:
     }
     assert len(published.manifest["stages"]) == 3
     assert published.warnings[0] == (
-        f"{first.address}: its record.json is missing; its digest and cost are not known any more."
-        " redo=total makes it again."
+        f"{first.address}: its record.json is missing; its digest and cost are lost."
+        " Add redo=total to make it again."
     )
     assert not user.prunable()  # the root names them too
 
@@ -253,7 +253,7 @@ def test_a_latest_of_the_users_own_stays(user: User, make: Callable[[Path], obje
     make(user.folder / "latest")
     before = (user.folder / "latest").lstat()
     assert user.publish().warnings == (
-        f"{user.folder}/latest: not a link of ours, left as it is. The result is {user.folder / user.key}.",
+        f"{user.folder}/latest: not a link to a result here, so it was kept. The result is {user.folder / user.key}.",
     )
     assert (user.folder / "latest").lstat() == before
 

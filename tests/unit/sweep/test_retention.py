@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from sweep.cli.store import show_holdings, show_pruned, size
+from sweep.console import Console
 from sweep.core.pipeline import SharedReport
 from sweep.maintenance.prune import Pruned
 from sweep.maintenance.retention import (

@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from sweep.console import Console
 from sweep.errors import InputError
 from sweep.local.execute import execute_plan
 from sweep.maintenance.inventory import take_inventory
@@ -75,16 +75,16 @@ def test_a_root_is_released_by_path_name_or_id(user: User, spelled: str) -> None
 def test_a_release_that_is_not_clear_is_refused(user: User) -> None:
     user.publish()
     user.publish(user.home / "second")
-    with pytest.raises(InputError, match=rf"release toy/{user.key}: 2 roots are called that\. Choose one by its id: "):
+    with pytest.raises(InputError, match=rf"release toy/{user.key}: matches 2 roots\. Choose one by its ID: "):
         release(user.store, f"toy/{user.key}", yes=True)
-    with pytest.raises(InputError, match=rf"release toy: no such root in .*\. There are: toy/{user.key}, "):
+    with pytest.raises(InputError, match=rf"release toy: no such root in .*\. Known: toy/{user.key}, "):
         release(user.store, "toy", yes=True)
     assert len(roots(user.store)[0]) == 2
 
 
 def test_a_root_of_another_user_needs_to_be_meant(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     user.publish()
-    monkeypatch.setattr(roots_file, "user_name", lambda: "somebody")
+    monkeypatch.setattr(roots_file, "account_name", lambda: "somebody")
     with pytest.raises(InputError, match=r"published by .*\. Ask them, or add yes=true\."):
         release(user.store, f"toy/{user.key}", yes=False)
     release(user.store, f"toy/{user.key}", yes=True)
@@ -151,6 +151,6 @@ def test_a_copy_onto_what_is_not_ours_is_refused(user: User, there: str) -> None
     if there == "clash":
         write_json(target / "manifest.json", {"experiment": "toy", "stages": {}, "files": {}})
     before = content(user.home)
-    with pytest.raises(InputError, match=r"^to .*: there, and not (of )?a result of ours"):
+    with pytest.raises(InputError, match=r"^to .*: exists, and is not (part of )?a result"):
         copy_to(published, target)
     assert content(user.home) == before

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from sweep.cli.show_slurm import show_status
+from sweep.console import Console
 from sweep.core.pipeline import Launch
 from sweep.core.provenance import git_state
 from sweep.core.stage import CodePolicy, FileInput, Stage

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from sweep.claims.lock import Hold, locked_now
 from sweep.cli.main import perform
 from sweep.cli.show_slurm import show_jobs, show_status
 from sweep.cli.slurm import submit
 from sweep.config.compose import Composition, Entry, compose_entry
+from sweep.console import Console
 from sweep.core.pipeline import CostEstimate, SweepRequest
 from sweep.core.provenance import PROJECT
 from sweep.core.stage import CodePolicy, Resources, Stage
