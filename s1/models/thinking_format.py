@@ -35,7 +35,7 @@ Ids: TypeAlias = "tuple[int, ...]"
 
 
 class Tokenizer(Protocol):
-    """The methods of a Hugging Face tokenizer that we use; what is typed `object` is a str for one text."""
+    """The methods of a Hugging Face tokenizer that we use. A result typed `object` is a str for a single text."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
 
@@ -126,7 +126,7 @@ def encode(text: str, tokenizer: Tokenizer) -> Ids:
 
 def decode(ids: Sequence[int], tokenizer: Tokenizer) -> str:
     """The exact text, delimiters included."""
-    return cast(str, tokenizer.decode(list(ids), skip_special_tokens=False))  # a list only for several texts
+    return cast(str, tokenizer.decode(list(ids), skip_special_tokens=False))  # a list for several texts only
 
 
 def prompt_of(thinking_format: ThinkingFormat, question: str, tokenizer: Tokenizer) -> Prompt:

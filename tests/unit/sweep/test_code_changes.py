@@ -170,7 +170,8 @@ def test_an_upstream_stage_that_took_long_or_cannot_be_made_is_reported_and_used
     said = checkout.run()
     assert f"number/{slow.parent.name}: {MADE_BY_OTHER_CODE}; unchecked, it took 11 s; reused." in said
     assert (
-        f"number/{broken.parent.name}: {MADE_BY_OTHER_CODE}; unchecked, its current code fails (no more); reused." in said
+        f"number/{broken.parent.name}: {MADE_BY_OTHER_CODE}; unchecked, its current code fails (no more); reused."
+        in said
     )
 
 

@@ -217,8 +217,7 @@ def test_a_stage_whose_record_is_lost_is_listed_and_said(user: User) -> None:
     }
     assert len(published.manifest["stages"]) == 3
     assert published.warnings[0] == (
-        f"{first.address}: its record.json is missing; its digest and cost are lost."
-        " Add redo=total to make it again."
+        f"{first.address}: its record.json is missing; its digest and cost are lost. Add redo=total to make it again."
     )
     assert not user.prunable()  # the root names them too
 
