@@ -17,7 +17,7 @@ from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
 from s1.generate.methods.s1_original import auto_cap
 from s1.generate.rollout import Rollout, TraceJob
-from s1.generate.scripted import ScriptedEngine
+from s1.generate.scripted import Script, ScriptedEngine
 from s1.generate.trace import Close, Force, Part, Sample, Segment, TokenOrigin, Trace, advance
 from s1.models.thinking_format import ThinkingFormatIds, thinking_format_ids
 from s1.records import AnswerEnd, Ending
@@ -157,7 +157,7 @@ prompts = st.lists(st.integers(3, WORDS - 1), min_size=1, max_size=12).map(tuple
 models = st.builds(babbler, st.just(WORDS), st.integers(2, 30), st.just(STOP))
 
 
-def run(jobs: list[TraceJob], model: object) -> tuple[list[Close], ScriptedEngine]:
+def run(jobs: list[TraceJob], model: Script) -> tuple[list[Close], ScriptedEngine]:
     engine = ScriptedEngine(model, WORDS, CONTEXT)
     closed = dict(Rollout(engine).run(jobs))
     return [closed[job] for job in jobs], engine
