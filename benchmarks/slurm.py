@@ -62,7 +62,7 @@ def send(store: Store, product: Stage) -> tuple[SubmissionDirectory, Submitted]:
         launch=LAUNCH,
     )
     work = plan([product], store.is_done)
-    jobs = lifecycle.queue_shape(graph, work)[:-1]
+    jobs = lifecycle.queue_jobs(graph, work)[:-1]
     order = lifecycle.SubmissionRequest("bench", (), Path.cwd(), store.root / "results")
     directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, order))
     lifecycle.send(directory, jobs)

@@ -1,7 +1,7 @@
-# What every batch script of this folder begins with; sourced in the project's directory, or in the copy of it that was
-# made when the sweep was submitted. Site settings come from slurm/site.sh (an example lies beside it).
+# Common part of all batch scripts in this folder, sourced in the project's directory or in the copy made when the sweep
+# was submitted. Site settings come from slurm/site.sh (see slurm/site.sh.example).
 
-export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline # no internet there, unless the site says otherwise
+export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline # no internet on compute nodes, unless the site overrides it
 if [[ -r slurm/site.sh ]]; then
     source slurm/site.sh
 fi
@@ -10,23 +10,23 @@ set -euo pipefail
 PYTHON=${PYTHON:-python}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 # the code of this directory first
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}} TOKENIZERS_PARALLELISM=false
-export STALL_MINUTES=${STALL_MINUTES:-60} # without progress, after which a step is ended; none: never
+export STALL_MINUTES=${STALL_MINUTES:-60} # a step without progress for so long is ended; none: never
 
-# One array element has an id of its own: that of the array would mean all of them.
+# The id of this array element alone; the id of the array would mean all its elements.
 if [[ -n ${SLURM_ARRAY_JOB_ID-} ]]; then
     ELEMENT=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}
 else
     ELEMENT=$SLURM_JOB_ID
 fi
-DIRECTORIES=() # of the stages that the step at hand makes
-SIGNALS=0      # how many came
-trap 'SIGNALS=1' USR1 # before a step runs there is nothing to pass it on to
+DIRECTORIES=() # of the stages that the current step makes
+SIGNALS=0      # number received
+trap 'SIGNALS=1' USR1 # no step runs yet that could receive it
 echo "job $ELEMENT on ${SLURM_JOB_NODELIST-?}, restart ${SLURM_RESTART_COUNT:-0}, $(date -Is)"
 
-# units KIND FILE           as the launcher calls: the lines of this element in the file, the stage directories of a process
-#                           each, behind the element's number
-# units KIND OVERRIDE...    by hand: plan, make here what needs no GPU, and list what this kind of job is for; in an array
-#                           by hand each element begins at another line, and leaves to others what they are making
+# units KIND FILE           as the launcher calls it: read this element's lines from the file. A line has the element's
+#                           number and the stage directories of one process
+# units KIND OVERRIDE...    by hand: plan, run the inputs that need no GPU, and list the stages for this kind of job. In an
+#                           array each element starts at another line and skips stages that others are making
 units() {
     local kind=$1 file first
     shift
@@ -47,7 +47,7 @@ units() {
     fi
 }
 
-# probe FILE    once for a submission: what this node can do in its store; where nothing could be published the job ends
+# probe FILE    once per submission: check the store from this node; end the job if no stage could be published
 probe() {
     local submission
     submission=$(dirname "$(dirname "$1")")
@@ -56,7 +56,7 @@ probe() {
     fi
 }
 
-# step COMMAND...    run it; pass on USR1 (the walltime limit is near, or another job comes first) and TERM
+# step COMMAND...    run a command; forward USR1 (walltime limit near, or preemption) and TERM to it
 step() {
     local status=0 child seen=0
     "$@" &
@@ -64,13 +64,13 @@ step() {
     trap 'pass USR1 "$child"' USR1
     trap 'pass TERM "$child"' TERM
     if ((SIGNALS)); then pass USR1 "$child"; fi
-    while :; do # a signal ends the wait, not the step
+    while :; do # a signal interrupts wait, not the step
         seen=$SIGNALS status=0
         wait "$child" || status=$?
         if ((SIGNALS == seen)); then break; fi
     done
     if ((status != 0)); then ended "$status"; fi
-    trap 'SIGNALS=1' USR1 # until the next step there is no child
+    trap 'SIGNALS=1' USR1 # no child until the next step
     trap - TERM
 }
 
@@ -79,7 +79,7 @@ pass() {
     kill -"$1" "$2" 2>/dev/null || true
 }
 
-# make UNIT COMMAND...    a step that makes the stages of a unit
+# make UNIT COMMAND...    run a step that makes the stages of a unit
 make() {
     local unit=$1
     shift
@@ -87,7 +87,7 @@ make() {
     step "$@" "${DIRECTORIES[@]}"
 }
 
-# Whether SLURM calls this job running; asked for a while, as a controller that is being restarted answers later.
+# Whether SLURM reports this job as running; retried for a while, as the controller may be restarting.
 is_running() {
     local state attempt
     for attempt in {1..20}; do
@@ -100,11 +100,11 @@ is_running() {
     return 1
 }
 
-# ended STATUS    the step did not make what it was to make: go on later if it was interrupted, or else fail
+# ended STATUS    a step failed: requeue the job if the step was interrupted, or else exit with its status
 #
-# Interrupted is what wrote no failure and was told to end, or says so itself (75). While SLURM calls the job running,
-# nobody has cancelled it: it was a limit, or a preemption that grants a grace, and the job is put back into the queue.
-# It goes on from its checkpoint, or from the tokens that it has written down.
+# A step was interrupted if it wrote no failure and received a signal, or exited with 75. If SLURM still reports the job
+# as running, nobody cancelled it: it reached a limit, or is preempted with a grace period, and is requeued. It continues
+# from its checkpoint, or from the tokens in the continuation store.
 ended() {
     local status=$1 directory
     for directory in "${DIRECTORIES[@]}"; do
@@ -112,14 +112,14 @@ ended() {
     done
     if ((status != 75 && SIGNALS == 0)); then exit "$status"; fi
     if ((${SLURM_RESTART_COUNT:-0} >= ${MOST_RESTARTS:-100})); then
-        echo "interrupted ${MOST_RESTARTS:-100} times: given up. Give it more time: launch.minutes." >&2
+        echo "interrupted ${MOST_RESTARTS:-100} times: giving up. Allow more time: launch.minutes." >&2
         exit "$status"
     fi
     if is_running; then
-        echo "interrupted: job $ELEMENT is put back into the queue, $(date -Is)"
+        echo "interrupted: requeueing job $ELEMENT, $(date -Is)"
         trap '' TERM
         if ! scontrol requeue "$ELEMENT"; then
-            echo "it could not be put back, so it ends here. To go on from what is kept: python -m sweep resume" >&2
+            echo "requeueing failed, so the job ends here. To continue: python -m sweep resume" >&2
         fi
     fi
     exit 75

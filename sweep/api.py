@@ -1,6 +1,6 @@
-"""Plan and run a command from Python, and read verified artifacts. The interface that s1/api.py uses.
+"""Plan and run a command from Python, and read verified artifacts; s1/api.py uses nothing else of the orchestration.
 
-The functions do the same as `python -m sweep`, but raise an exception where that prints a reason and exits with 1.
+Runs the same functions as `python -m sweep`; where that prints a reason and exits with 1, this raises an exception.
 """
 
 from __future__ import annotations
@@ -10,20 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from sweep.claims.lock import Hold
-from sweep.cli.manual import refuse_unpinned
-from sweep.config.compose import Composition, compose, pipeline_of
+from sweep.cli.run import graph_of, obstacles_of, run_graph
+from sweep.config.compose import compose
 from sweep.console import Console
 from sweep.core.pipeline import CostEstimate, Graph, LaunchKind
 from sweep.core.stage import Stage
-from sweep.errors import InputError
+from sweep.errors import InputError, SweepError
 from sweep.hashing import sha256_if_readable
 from sweep.json_files import StoreError
-from sweep.local.execute import execute_plan
-from sweep.local.show import show_plan
-from sweep.plan.code_changes import CodeReport, code_report
-from sweep.plan.planning import Planned, clear, planned
-from sweep.results.publish import require_place
+from sweep.plan.code_changes import code_report
+from sweep.plan.planning import Planned, planned
 from sweep.results.result import MANIFEST, Result, read_result
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, description_faults
@@ -34,8 +30,8 @@ FAILURES_NAMED = 5
 PublishedResult: TypeAlias = Result
 
 
-class RunError(RuntimeError):
-    """A planned command without a result: a stage failed, or the user must decide something first."""
+class RunError(SweepError, RuntimeError):
+    """A planned command did not reach its result: a stage failed, or it needs a decision first."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +47,14 @@ class StageEstimate:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Result of planning a command."""
+    """The plan of a command."""
 
     name: str
     points: int
-    needed: tuple[StageEstimate, ...]  # in a valid order of execution
+    needed: tuple[StageEstimate, ...]  # in execution order
     reused: tuple[str, ...]  # addresses
-    notes: tuple[str, ...]  # information for the user
-    obstacles: tuple[str, ...]  # reasons why it cannot run now
+    notes: tuple[str, ...]  # to read before it runs
+    obstacles: tuple[str, ...]  # why it cannot run here, or not without a decision
 
 
 @dataclass(frozen=True)
@@ -68,54 +64,44 @@ class Artifact:
     address: str
     digest: str
     out: Path
-    config: Mapping[str, Any]  # as JSON
+    config: Mapping[str, Any]  # parsed JSON
     inputs: Mapping[str, tuple[str, ...]]  # addresses by role, without files from outside the store
 
 
 def plan_command(arguments: Sequence[str]) -> RunPlan:
     """Plan a command line without running it. Raises InputError, StoreError."""
     composition = compose(arguments)
-    graph, store = _graph_of(composition), Store(composition.entry.store)
+    graph, store = graph_of(composition), Store(composition.entry.store)
     found = planned(graph, store, composition.entry.redo)
     return RunPlan(
         name=graph.name,
         points=graph.points,
         needed=tuple(_estimate(stage, graph) for stage in found.work.needed),
         reused=tuple(stage.address for stage in found.work.reused),
-        notes=(*composition.notes, *graph.notes),
-        obstacles=(*_obstacles(graph, found, code_report(found, store)), *graph.unpinned(found.work.needed)),
+        notes=tuple(graph.notes),
+        obstacles=(*obstacles_of(graph, found, code_report(found, store)), *graph.unpinned(found.work.needed)),
     )
 
 
 def run_command(arguments: Sequence[str], quiet: bool = False) -> tuple[Path, Path]:
-    """Run a command line on this machine; returns its result directory and its store.
+    """Run a command line on this machine and return its result directory and its store.
 
-    Raises InputError for invalid arguments, StoreError for a damaged or busy store, RunError if it ends without a
-    result.
+    Raises InputError for a wrong command line, StoreError for a damaged store, RunError if it ended without a result.
     """
     composition = compose(arguments)
-    graph, store = _graph_of(composition), Store(composition.entry.store)
+    graph, store = graph_of(composition), Store(composition.entry.store)
+    if composition.entry.plan:
+        raise InputError("plan true: this call runs the command. Leave it out, or call s1.plan.")
     if graph.launch.kind is not LaunchKind.LOCAL:
-        raise InputError(
-            "launch slurm: this call only runs locally. Submit with python -m sweep, then load the result."
-        )
-    console = Console(quiet=quiet)
-    with store.held(Hold.SHARED):
-        found = planned(graph, store, composition.entry.redo)
-        show_plan(console, graph, found, store)
-        if obstacles := _obstacles(graph, found, code_report(found, store)):
-            raise RunError("\n".join(obstacles))
-        refuse_unpinned(graph, found.work.needed)
-        require_place(graph, store, composition.entry.results)
-        clear(store, found, composition.entry.yes)
-        published = execute_plan(console, graph, found.work, store, composition.entry.results)
-    if published is None:
-        raise RunError("\n".join(_failures(found, store)))
-    return published.path, store.root
+        raise InputError("launch slurm: this call runs on this machine. Submit it with python -m sweep, then load it.")
+    outcome = run_graph(Console(quiet=quiet), composition, graph)
+    if outcome.published is None:
+        raise RunError("\n".join(outcome.obstacles or _failures(outcome.planned, store)))
+    return outcome.published.path, store.root
 
 
 def open_result(path: Path, store: Path) -> Result:
-    """Read a result directory, and check its manifest against the artifact if the store has it.
+    """Read a result directory and compare its manifest with the final stage, if the store has it.
 
     Raises InputError if it is not a result, StoreError if its manifest is damaged.
     """
@@ -133,7 +119,7 @@ def open_result(path: Path, store: Path) -> Result:
 
 
 def file_of(result: Result, name: str) -> Path:
-    """Path of a verified file of the result. Raises InputError for an unknown name, StoreError if it changed."""
+    """Verify one of the result's files. Raises InputError if there is none of that name, StoreError if it changed."""
     files = result.manifest.files or {}
     if name not in files:
         raise InputError(f"{name}: no such file in {result.name}. Known: {', '.join(sorted(files))}.")
@@ -143,7 +129,7 @@ def file_of(result: Result, name: str) -> Path:
 
 
 def artifact_of(result: Result, address: str, store: Path) -> Artifact:
-    """An artifact that the result depends on, with every byte verified. Raises StoreError."""
+    """Read and verify every byte of an artifact the result was made from. Raises StoreError."""
     expected = result.manifest.digests.get(address)
     if not expected:
         raise StoreError(f"{address}: {result.name} does not contain its digest. Run the command again.")
@@ -160,7 +146,7 @@ def artifact_of(result: Result, address: str, store: Path) -> Artifact:
 
 
 def _directory(path: Path, digest: str) -> StageDirectory | None:
-    """Directory of the artifact with this digest: the current one of a stage, or a superseded one."""
+    """The directory with this digest: the stage's own, or one that was set aside when it was made again."""
     there = (StageDirectory(path), *map(StageDirectory, sorted(path.glob("superseded-*"))))
     return next((each for each in there if each.is_done and each.digest == digest), None)
 
@@ -183,26 +169,13 @@ def _verified(address: str, directory: StageDirectory, digest: str) -> Artifact:
     )
 
 
-def _graph_of(composition: Composition) -> Graph:
-    graph = pipeline_of(composition.entry.pipeline, "graph").graph(composition.points, composition.request)
-    return graph.supervised(composition.entry.yes)
-
-
 def _estimate(stage: Stage, graph: Graph) -> StageEstimate:
     expected = graph.estimates.get(stage.address, CostEstimate())
     return StageEstimate(stage.address, stage.label, expected.tokens, expected.device_seconds, expected.usd)
 
 
-def _obstacles(graph: Graph, found: Planned, code: CodeReport) -> list[str]:
-    over_limit = (
-        f"{address}: damaged, {damage.fault}. Add redo= to make it again."
-        for address, damage in found.over_limit.items()
-    )
-    return [*code.stops, *over_limit, *graph.missing_for(found.work.needed)]
-
-
 def _failures(found: Planned, store: Store) -> list[str]:
-    """Failed stages, a line each; or their number, if a worker was killed and wrote no error."""
+    """One line for each failed stage; a worker that was killed leaves no failure, so then only their number."""
     unfinished = [store.directory(stage) for stage in found.work.needed if not store.is_done(stage)]
     failed = [each for each in unfinished if each.failed_file.exists()]
     lines = [f"{each.address}: {failure_message(each.failed_file)} Log: {each.log_file}" for each in failed]

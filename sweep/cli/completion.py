@@ -1,6 +1,6 @@
-"""Tab completion: scripts for bash, zsh and fish, which ask `sweep -sc query=SHELL` what the line may continue with.
+"""Tab completion: scripts for bash, zsh and fish, which call `sweep -sc query=SHELL` for the candidates.
 
-Commands, options, submissions and stages are completed here; fields, groups and their options by Hydra.
+This module completes commands, options, submissions and stages; Hydra completes fields, groups and their options.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from sweep.console import Console
 from sweep.errors import SweepError, UsageError
 from sweep.results.roots import roots
 from sweep.slurm.ownership import is_own
-from sweep.slurm.submission import submissions, the_submission
+from sweep.slurm.submission import find_submission, submissions
 from sweep.store.directory import Store
 from sweep.suggestions import unknown
 
-LINE_VARIABLE = "COMP_LINE"  # the command line up to the cursor, as bash calls it
+LINE_VARIABLE = "COMP_LINE"  # the command line up to the cursor; the name is bash's
 FLAGS = ("-sc", "--shell-completion")
 SCRIPTS: Mapping[str, str] = {
     "bash": r"""_sweep_complete() {
@@ -61,7 +61,7 @@ def show_script(console: Console, shell: str) -> int:
 
 
 def answer(console: Console, argv: Sequence[str]) -> bool:
-    """Answer `-sc install=SHELL` and `-sc query=SHELL`; False: the arguments ask for neither."""
+    """Answer `-sc install=SHELL` and `-sc query=SHELL`; returns False if the arguments are neither."""
     asked, _, shell = next((each for each in argv if each.partition("=")[2] in SCRIPTS), "").partition("=")
     if not set(argv) & set(FLAGS) or asked not in ("install", "query"):
         return False
@@ -73,7 +73,7 @@ def answer(console: Console, argv: Sequence[str]) -> bool:
 
 
 def candidates(line: str) -> list[str]:
-    """What the last word of a command line may become, sorted; the line ends at the cursor."""
+    """Sorted completions of the last word of a command line that ends at the cursor."""
     words = line.split()
     current = words.pop() if words and not line[-1].isspace() else ""
     program = next((at for at, word in enumerate(words) if Path(word).name == "sweep"), None)
@@ -81,13 +81,13 @@ def candidates(line: str) -> list[str]:
         return []
     try:
         found = set(_all(words[program + 1 :], current))
-    except (SweepError, OSError):  # what is typed so far is wrong; the command itself will say so
+    except (SweepError, OSError):  # the line is wrong so far; the command itself will report it
         return []
     return sorted(each for each in found if each.startswith(current))
 
 
 def _all(words: Sequence[str], current: str) -> Iterator[str]:
-    """Candidates, whether or not they begin as what is typed."""
+    """All candidates, before filtering by what is typed."""
     if not words:
         yield from (each.name for each in COMMANDS if " " not in each.name)
         if current:  # without a first letter the fields would bury the commands
@@ -113,12 +113,12 @@ def _all(words: Sequence[str], current: str) -> Iterator[str]:
 
 
 def _places(rest: Sequence[str]) -> list[str]:
-    """Overrides of the options that say where the store is."""
+    """--store and --results as overrides."""
     return [f"{flag[2:]}={value}" for flag, value in pairwise(rest) if flag in ("--store", "--results")]
 
 
 def _of_words(command: Command, given: Sequence[str], overrides: Sequence[str]) -> Iterator[str]:
-    """Values of the next word, and of the one after it where the next may be left out."""
+    """Values of the next word, and of the word after it if the next is optional."""
     for word in command.words[len(given) :]:
         if find := FINDERS.get(f"{command.name} {word.name}", FINDERS.get(word.name)):
             with suppress(SweepError, OSError):  # no submission there, or none that can be read
@@ -136,8 +136,8 @@ def _submission_paths(given: Sequence[str], overrides: Sequence[str]) -> Iterato
 
 
 def _stages(given: Sequence[str], overrides: Sequence[str]) -> Iterator[str]:
-    """Names and addresses of the stages of the submission that is meant."""
-    directory = the_submission(_store(overrides), given[0] if given else None, is_own)
+    """Names and addresses of the stages of the given or newest submission."""
+    directory = find_submission(_store(overrides), given[0] if given else None, is_own)
     for job in directory.read().jobs:
         for element in job.elements:
             for address in element.stages:
@@ -164,7 +164,7 @@ FINDERS: Mapping[str, Callable[[Sequence[str], Sequence[str]], Iterator[str]]] =
 
 
 def _fields(overrides: Sequence[str], current: str) -> list[str]:
-    """What Hydra knows: fields, groups, and the options of a group."""
+    """Completions from Hydra: fields, groups, and the options of a group."""
     if re.fullmatch(r"\w+=\[?[^=]*,[^,]*", current):  # the next value of a list
         head, comma, last = current.rpartition(",")
         field = current.partition("=")[0]

@@ -1,7 +1,7 @@
-"""The command line: finds the command in the table, calls its function, and catches every error in one place.
+"""The command line: finds the command in the table, calls its function, and is the only place that catches errors.
 
 To add a command, add an entry to COMMANDS in sweep/cli/table.py. Its function takes the console, and the command's
-words, options and overrides by name; it returns the exit status, and raises SweepError for what a user can fix.
+words, options and overrides by name; it returns the exit status, and raises SweepError for errors that a user can fix.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ HELP = ("-h", "--help")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command line and return its exit status. Errors go to stderr, in one line each and without traceback."""
+    """Run one command line and return its exit status. Prints errors to stderr, one line each, without traceback."""
     console = Console()
     interrupt_on_hang_up()
     try:
         return perform(argv, console)
     except KeyboardInterrupt:
-        with suppress(OSError):  # after a hang-up nobody reads it
-            console.errors.print("interrupted: what is finished is kept; the same command goes on from here.")
+        with suppress(OSError):  # after a hang-up the terminal is gone
+            console.errors.print("interrupted: finished stages are kept. Run the same command to continue.")
         return INTERRUPTED
-    except BrokenPipeError:  # `sweep status | head`: the reader has seen enough
+    except BrokenPipeError:  # `sweep status | head`: the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:  # of whatever kind: a user meets a traceback only if they ask for it
-        with suppress(OSError):  # it may be the terminal that is gone
+    except Exception as error:  # of any kind: users see a traceback only with --debug
+        with suppress(OSError):  # the terminal may be gone
             _show(error, console.errors, is_debugged="--debug" in argv or bool(os.environ.get(DEBUG_VARIABLE)))
         return error.exit_status if isinstance(error, SweepError) else 1
 
 
 def perform(argv: Sequence[str], console: Console) -> int:
-    """Run one command line and return its exit status. Raises SweepError and whatever else goes wrong."""
+    """Run one command line and return its exit status. Lets all exceptions through."""
     if not argv or not is_word(argv[0]):
         if any(each in HELP for each in argv):
             print(overview(), end="")
@@ -67,13 +67,13 @@ def perform(argv: Sequence[str], console: Console) -> int:
 
 
 def _function(command: Command) -> Callable[..., int]:
-    """Imported only now: --help, --version and completion need none of it."""
+    """Import the command's function, only now, so that --help, --version and completion stay fast."""
     module, _, name = command.function.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 def _ask_hydra(console: Console, argv: Sequence[str]) -> int:
-    """Answer a question about the configuration, such as --cfg job, or about completion."""
+    """Answer a completion, or let Hydra answer a flag such as --cfg job."""
     from sweep.cli.completion import answer
     from sweep.config.compose import ask_hydra
 
@@ -92,14 +92,14 @@ def _show(error: Exception, console: Console, is_debugged: bool) -> None:
     else:
         line = " ".join(str(error).split())
         message = (
-            f"{type(error).__name__}: {line}. This is a fault of {DISTRIBUTION}, not of your command: please report it."
-            f" To see where it comes from: the same command with --debug, or {DEBUG_VARIABLE}=1."
+            f"{type(error).__name__}: {line}. This is a bug in {DISTRIBUTION}, not in your command: please report it."
+            f" For the traceback, run the same command with --debug or {DEBUG_VARIABLE}=1."
         )
     console.print(f"[red]error[/red] {escape(message)}", soft_wrap=True)
 
 
 def version() -> str:
-    """Of the code that runs: of its checkout if it is one, or else of the installed package."""
+    """The version of the running code: of the checkout, or else of the installed package."""
     project = PROJECT / "pyproject.toml"
     if project.is_file():
         return tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]

@@ -1,6 +1,6 @@
-"""The commands `prepare`, `pin`, `prefetch` and `publish`: the steps of a sweep that a person or a batch script takes.
+"""The commands `prepare`, `pin`, `prefetch` and `publish`: single steps of a sweep, for people and batch scripts.
 
-`prepare` never makes stages that belong into another kind of job, and `publish` makes no stages at all.
+`prepare` never runs stages that belong to another batch script, and `publish` runs no stages at all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sweep.local.show import show_damaged
 from sweep.plan.graph import Plan, plan
 from sweep.plan.planning import clear, planned, recover
 from sweep.results.copy import copy_to, refuse_result
-from sweep.slurm.jobs import ScriptShare, script_share
+from sweep.slurm.jobs import ScriptWork, script_work
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import Store
 
@@ -29,14 +29,14 @@ CPU = Resources().script
 
 
 def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) -> int:
-    """Make what the stages of a batch script need and GPUs do not; list its stages in `file`, a process a line."""
+    """Run the CPU inputs of a batch script and list the script's stages in `file`, one process per line."""
     composition, graph = _graph_of(overrides)
     store = Store(composition.entry.store)
     with store.held(Hold.SHARED):
         found = planned(graph, store)
-        share = script_share(found.work, script, CPU)
+        share = script_work(found.work, script, CPU)
         show_damaged(console, found, graph.limit_usd)
-        _say_later(console, share)
+        _show_later(console, share)
         if found.over_limit or (share.later and not share.here and not share.units):
             return 1
         refuse_unpinned(graph, [*share.here, *(stage for unit in share.units for stage in unit.stages)])
@@ -55,14 +55,14 @@ def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) 
     return 0
 
 
-def _say_later(console: Console, share: ScriptShare) -> None:
+def _show_later(console: Console, share: ScriptWork) -> None:
     for stage in share.later:
-        line = f"{stage.address} ({stage.label}): slurm/{stage.resources.script}.sbatch has to be submitted for it."
+        line = f"{stage.address} ({stage.label}): needs slurm/{stage.resources.script}.sbatch. Submit that first."
         console.print(f"  [yellow]later[/yellow]  {escape(line)}", soft_wrap=True)
 
 
 def pin(console: Console, refresh: bool, overrides: Sequence[str]) -> int:
-    """Look up commits of models and datasets and write them to pins.lock; with `refresh`, also those it has already."""
+    """Write the commits of models and datasets to pins.lock; with `refresh`, look up those already there again."""
     composition, graph = _graph_of(overrides)
     stages = plan([graph.artifact], lambda stage: False).needed
     is_pinned = True
@@ -70,7 +70,7 @@ def pin(console: Console, refresh: bool, overrides: Sequence[str]) -> int:
         console.print(f"  {escape(line)}", soft_wrap=True)
         is_pinned = False
     where = f"pins: {composition.request.pins.resolve()}"
-    console.print("nothing to pin: every name has its commit already." if is_pinned else escape(where), soft_wrap=True)
+    console.print("nothing to pin: every name already has a commit." if is_pinned else escape(where), soft_wrap=True)
     return 0
 
 
@@ -102,7 +102,7 @@ def publish_again(console: Console, submission: str | None, to: str | None, over
     if published is None:
         return 1
     if directory is not None:
-        directory.mark(directory.published_file, results=str(published.path))
+        directory.write_marker(directory.published_file, results=str(published.path))
     if target is not None:
         copy_to(published, target)
         console.print(f"copied to {target}", soft_wrap=True, markup=False)
@@ -110,7 +110,7 @@ def publish_again(console: Console, submission: str | None, to: str | None, over
 
 
 def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:
-    """The command of a submission once more, whose relative paths mean the directory where it was given."""
+    """Plan the command of a submission again, in its original working directory."""
     submission = directory.read()
     store, results = Path(submission.store), Path(submission.results)
     with chdir(submission.here):
@@ -126,7 +126,7 @@ def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:
 
 
 def refuse_unpinned(graph: Graph, stages: Sequence[Stage]) -> None:
-    """What is to be made or fetched has its commits. Raises InputError, a line for each name that has none."""
+    """Raises InputError with a line for each model or dataset without a commit."""
     if lines := graph.unpinned(stages):
         raise InputError("\n".join(lines))
 
@@ -156,6 +156,6 @@ def _refuse_to_make(work: Plan) -> None:
     if work.needed:
         first = work.needed[0]
         raise InputError(
-            f"publish: {len(work.needed)} stages are not done, {first.address} ({first.label}) is the first."
-            " Make them first: python -m sweep resume, or the same command without publish."
+            f"publish: {len(work.needed)} stages are not finished, first {first.address} ({first.label})."
+            " Run them first: python -m sweep resume, or the same command without publish."
         )

@@ -1,6 +1,6 @@
-"""Reads the words and options of a command as its entry in the table declares them, and writes the --help pages.
+"""Parses a command's words and options as its table entry declares them, and writes the --help pages.
 
-Words, options and FIELD=VALUE may stand in any order. What has a `=` is a field, unless a file of that name exists.
+Words, options and FIELD=VALUE may come in any order. An argument with `=` is a field unless it names a file.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MULTIRUN = ("-m", "--multirun")
 HELP_FLAGS = ("-h", "--help")
 HELP_COLUMNS = 80
 STATUS_INDENT = 7
-INDENT = 18  # of the texts in a page
-PLAIN = re.compile(r"[\w./+-]+", re.ASCII)  # what Hydra reads as the text that it is
+INDENT = 18  # of the text column of a page
+PLAIN = re.compile(r"[\w./+-]+", re.ASCII)  # text that Hydra reads literally
 EXIT_STATUSES = """\
 exit status:
   0    done
@@ -40,19 +40,19 @@ fields:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, whose complaints are errors like any other."""
+    """argparse, but errors raise UsageError."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog}: {message}. See {self.prog} --help.")
 
 
 def is_word(argument: str) -> bool:
-    """Neither a flag nor an override."""
+    """Whether an argument is neither a flag nor an override."""
     return argument[:1].isalpha() and "=" not in argument
 
 
 def command_of(argv: Sequence[str]) -> tuple[Command, Sequence[str]]:
-    """The command that the first words name, and what follows them. Raises UsageError if there is none."""
+    """The command that the first words name, and the remaining arguments. Raises UsageError if there is none."""
     by_name = {each.name: each for each in COMMANDS}
     if len(argv) > 1 and (command := by_name.get(f"{argv[0]} {argv[1]}")):
         return command, argv[2:]
@@ -64,7 +64,7 @@ def command_of(argv: Sequence[str]) -> tuple[Command, Sequence[str]]:
 
 
 def options_of(command: Command) -> tuple[Option, ...]:
-    """Its own options, and those that all commands have."""
+    """The command's own options and the common ones."""
     return (*command.options, *(COMMON if command.has_fields else ()), DEBUG)
 
 
@@ -127,7 +127,7 @@ def _parser(command: Command) -> Parser:
 
 
 def _words(command: Command, given: Sequence[str]) -> dict[str, object]:
-    """Each word by name; those left out are None. Raises UsageError for too many or too few."""
+    """Words by name, None if left out. Raises UsageError for too many or too few."""
     further = [
         each.name.removeprefix(f"{command.name} ") for each in COMMANDS if each.name.startswith(f"{command.name} ")
     ]
@@ -162,7 +162,7 @@ def _refuse_old_names(command: Command, fields: Sequence[str]) -> None:
 
 
 def _override(field: str, value: object) -> str:
-    """An override that sets a field to a text, quoted where Hydra would read more than the text."""
+    """An override that sets a field to a text, quoted if Hydra would not read it literally."""
     text = str(value)
     if not PLAIN.fullmatch(text):
         ending = len(text) - len(text.rstrip("\\"))
@@ -171,7 +171,7 @@ def _override(field: str, value: object) -> str:
 
 
 def overview() -> str:
-    """The page of `sweep --help`."""
+    """The text of `sweep --help`."""
     lines = [
         "usage: sweep [run] [FIELD=VALUE ...] [-m]",
         "       sweep COMMAND [WORD ...] [FIELD=VALUE ...] [OPTION ...]",
@@ -188,13 +188,13 @@ def overview() -> str:
     ]
     lines += ["", "options:", *(_row(*each) for each in flags), _row(DEBUG.flag, DEBUG.help)]
     failure = "failed; stderr says why"
-    worker = "  75   of a worker in a batch job: interrupted, to be put back into the queue"
+    worker = "  75   only from a worker in a batch job: interrupted, the job is requeued"
     lines += ["", ABOUT_FIELDS, "", _exit_statuses(failure), worker, "", "example:"]
     return "\n".join([*lines, "  sweep run +experiment=smoke -m"]) + "\n"
 
 
 def page(command: Command) -> str:
-    """The page of `sweep COMMAND --help`."""
+    """The text of `sweep COMMAND --help`."""
     return _parser(command).format_help()
 
 
@@ -226,7 +226,7 @@ def _epilog(command: Command) -> str:
 
 
 def _row(name: str, text: str) -> str:
-    """A name and its text, wrapped, as argparse lays them out."""
+    """A name and its wrapped text, laid out as argparse does."""
     first, *more = wrap(text, HELP_COLUMNS - INDENT)
     return "\n".join([f"  {name:<{INDENT - 3}} {first}", *(" " * INDENT + line for line in more)])
 

@@ -1,8 +1,7 @@
-"""The command `results`: lists those published from this store, wherever they lie, and those in the results folder.
+"""The command `results`: lists results published from this store, wherever they are, and those in the results folder.
 
-A result is `results/NAME/KEY/`, KEY that of the stage that made it. We replace and remove none.
-
-The list of results as people read it, also at 80 columns and in a pipe: nothing that is to be copied is cut.
+A result is `results/NAME/KEY/`, where KEY is the key of its final stage. The list is readable at 80 columns and in a
+pipe, and never truncates names or paths that a user may copy. It changes nothing.
 """
 
 from __future__ import annotations
@@ -58,20 +57,20 @@ class Listed:
     """One result."""
 
     name: str  # name/key
-    digest: str  # of the product; "": of a version that did not note it
+    digest: str  # of the final stage; "" if published by a version that did not record it
     points: int | None
     finished_at: str
-    size_bytes: int | None  # None: it is not there
+    size_bytes: int | None  # None if the folder is missing
     usd: float
     path: str
     is_latest: bool
     changed: Sequence[str]  # files
-    root: str  # "": none in this store
-    by: str  # another user; "": oneself
+    root: str  # "" if this store has no root for it
+    by: str  # another user, or "" for yourself
 
 
 def show_listed(console: Console, results: Sequence[Listed]) -> None:
-    """A few lines each; what is not as it was published stands out."""
+    """Print a few lines for each result, with changed and missing files highlighted."""
     for each in results:
         digest = f"@{each.digest[:SHORT_DIGEST_CHARACTERS]}" if each.digest else ""
         latest = "  [green]latest[/green]" if each.is_latest else ""
@@ -82,7 +81,7 @@ def show_listed(console: Console, results: Sequence[Listed]) -> None:
             console.print(f"  [yellow]changed since[/yellow]  {escape(name)}", soft_wrap=True)
         if each.size_bytes is None:
             release = f"python -m sweep store release {each.root}"
-            console.print(f"  [yellow]not there[/yellow]  the store keeps what it rests on: {release}", soft_wrap=True)
+            console.print(f"  [yellow]not there[/yellow]  the store keeps its stages until: {release}", soft_wrap=True)
     if not results:
         console.print("no results.")
 

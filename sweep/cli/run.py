@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sweep.claims.lock import Hold
 from sweep.cli.manual import refuse_unpinned
-from sweep.cli.slurm import show_shape, submit
+from sweep.cli.slurm import show_queue, submit
 from sweep.config.compose import Composition, compose, pipeline_of
 from sweep.console import Console
-from sweep.core.pipeline import LaunchKind
+from sweep.core.pipeline import Graph, LaunchKind
 from sweep.core.provenance import git_problem
 from sweep.local.execute import execute_plan
 from sweep.local.show import show_code, show_damaged, show_plan
-from sweep.plan.code_changes import code_report
-from sweep.plan.planning import clear, planned
-from sweep.results.publish import require_place
+from sweep.plan.code_changes import CodeReport, code_report
+from sweep.plan.planning import Planned, clear, planned
+from sweep.results.publish import Published, require_place
 from sweep.slurm.sbatch import refuse_unsafe
 from sweep.store.directory import Store
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    exit_status: int
+    planned: Planned
+    published: Published | None = None
+    obstacles: tuple[str, ...] = ()  # why nothing was run
 
 
 def run(console: Console, overrides: Sequence[str]) -> int:
@@ -33,13 +43,20 @@ def show_only(console: Console, overrides: Sequence[str]) -> int:
 
 
 def sweep(composition: Composition, console: Console) -> int:
-    """Plan one command's points; run and publish them here, or send them to SLURM."""
-    entry = composition.entry
-    pipeline = pipeline_of(entry.pipeline, "graph")
-    store = Store(entry.store)
-    graph = pipeline.graph(composition.points, composition.request)
+    """Plan one command's points, then run and publish them here, or submit them to SLURM. Returns the exit status."""
+    return run_graph(console, composition, graph_of(composition)).exit_status
+
+
+def graph_of(composition: Composition) -> Graph:
+    """The stages of all points, with the notes to show before they run."""
+    graph = pipeline_of(composition.entry.pipeline, "graph").graph(composition.points, composition.request)
     unrecorded = [problem] if (problem := git_problem()) else []
-    graph = replace(graph, notes=[*composition.notes, *unrecorded, *graph.notes]).supervised(entry.yes)
+    return replace(graph, notes=[*composition.notes, *unrecorded, *graph.notes]).supervised(composition.entry.yes)
+
+
+def run_graph(console: Console, composition: Composition, graph: Graph) -> Outcome:
+    """Plan, show the plan, and run or submit it; with plan=true or an obstacle, stop after the plan."""
+    entry, store = composition.entry, Store(composition.entry.store)
     to_queue = graph.launch.kind is LaunchKind.SLURM
     if to_queue:
         refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
@@ -50,15 +67,26 @@ def sweep(composition: Composition, console: Console) -> int:
         show_damaged(console, found, graph.limit_usd)
         show_code(console, code)
         if to_queue and work.needed:
-            show_shape(console, graph, work, store)
+            show_queue(console, graph, work, store)
         is_dry_run = to_queue and graph.launch.dry_run
-        missing = [] if is_dry_run else graph.missing_for(work.needed)  # the plan has shown them
-        if entry.plan or code.stops or found.over_limit or missing:
-            return 0 if entry.plan else 1
+        obstacles = obstacles_of(graph, found, code, can_be_missing=is_dry_run)
+        if entry.plan or obstacles:
+            return Outcome(0 if entry.plan else 1, found, obstacles=tuple(obstacles))
         if not is_dry_run:
             refuse_unpinned(graph, work.needed)
         require_place(graph, store, entry.results)
         if to_queue and work.needed:
-            return submit(console, graph, found, composition)
+            return Outcome(submit(console, graph, found, composition), found)
         clear(store, found, entry.yes)
-        return 0 if execute_plan(console, graph, work, store, entry.results) else 1
+        published = execute_plan(console, graph, work, store, entry.results)
+        return Outcome(0 if published else 1, found, published)
+
+
+def obstacles_of(graph: Graph, found: Planned, code: CodeReport, can_be_missing: bool = False) -> list[str]:
+    """Why the plan cannot run here, or not without a decision, one line each."""
+    over_limit = (
+        f"{address}: damaged, {damage.fault}. Add redo= to make it again."
+        for address, damage in found.over_limit.items()
+    )
+    missing = [] if can_be_missing else graph.missing_for(found.work.needed)
+    return [*code.stops, *over_limit, *missing]

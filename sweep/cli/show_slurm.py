@@ -1,4 +1,4 @@
-"""What a person sees of a sweep on SLURM: the shape of its queue, how it stands, the end of a log."""
+"""Prints a sweep on SLURM: the jobs of its queue, its status, the end of a log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweep.local.show import last_progress, read_progress
 from sweep.plain_values import is_list
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.lifecycle import SubmissionStatus
-from sweep.slurm.sbatch import asked_of, log_name, walltime
+from sweep.slurm.sbatch import log_name, requested_resources, walltime
 from sweep.slurm.status import TaskState, TaskStatus
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import StageDirectory, StoreError, read_json
@@ -23,14 +23,14 @@ from sweep.store.status_files import failure_line, failure_message
 from sweep.worker.stall import SHOWN_S, age_s
 
 COLOURS = {TaskState.DONE: "green", TaskState.RUNNING: "cyan", TaskState.FAILED: "red", TaskState.BLOCKED: "yellow"}
-ROWS = 40  # elements told one by one; of a longer list, only those that are neither done nor waiting
+ROWS = 40  # longer lists show only elements that are neither done nor waiting
 
 
 def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> None:
-    """One row for each call of sbatch."""
+    """One row for each sbatch call."""
     table = _table(("job", "elements", "nodes x GPUs", "ranks", "CPUs", "limit", "waits for"), left=("waits for",))
     for job in jobs:
-        asked = asked_of(job.resources, launch)
+        asked = requested_resources(job.resources, launch)
         throttle = f" ({launch.throttle} at a time)" if launch.throttle and len(job.elements) > launch.throttle else ""
         table.add_row(
             escape(job.name),
@@ -47,16 +47,18 @@ def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> Non
 
 
 def _number(job: str) -> str:
-    """What a job's name begins with: "02" of "02-answers"."""
+    """The number of a job: "02" of "02-traces"."""
     return job.partition("-")[0]
 
 
-def show_status(console: Console, directory: SubmissionDirectory, situation: SubmissionStatus) -> None:
-    """Every element, and a line on the whole."""
-    elements = situation.elements
+def show_status(console: Console, directory: SubmissionDirectory, current: SubmissionStatus) -> None:
+    """Print a summary line and one row for each element."""
+    elements = current.elements
     counts = {state: sum(each.state is state for each in elements) for state in TaskState}
-    told = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
-    console.print(f"[bold]{escape(directory.name)}[/bold]: {told}. Asked: {escape(situation.source)}.", soft_wrap=True)
+    summary = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
+    console.print(
+        f"[bold]{escape(directory.name)}[/bold]: {summary}. Source: {escape(current.source)}.", soft_wrap=True
+    )
     shown = [each for each in elements if each.state not in (TaskState.DONE, TaskState.WAITING)]
     if len(elements) <= ROWS:
         shown = list(elements)
@@ -66,20 +68,20 @@ def show_status(console: Console, directory: SubmissionDirectory, situation: Sub
     console.print(table)
     if len(shown) < len(elements) or len(shown) > ROWS:
         console.print(f"{len(elements) - min(len(shown), ROWS)} more, not shown")
-    if warnings := _of_probe(directory):
-        line = f"store, as the first job found it: {'; '.join(warnings)}."
+    if warnings := _probe_warnings(directory):
+        line = f"store, checked by the first job: {'; '.join(warnings)}."
         console.print(f"  [yellow]warning[/yellow]  {escape(line)}", soft_wrap=True)
     for line in _failures(directory, elements):
         console.print(line, soft_wrap=True)
     if directory.published_file.exists():
-        console.print(f"published: {escape(_place_of_results(directory))}", soft_wrap=True)
+        console.print(f"published: {escape(_results_place(directory))}", soft_wrap=True)
 
 
-def show_log(console: Console, directory: SubmissionDirectory, standing: TaskStatus, lines: int) -> None:
+def show_log(console: Console, directory: SubmissionDirectory, status: TaskStatus, lines: int) -> None:
     """The last lines of one element's log."""
-    log = directory.logs / _log(standing)
-    place = escape(f"{_stage(standing)}  {log}")
-    console.print(f"[bold]{escape(standing.job_id or standing.job)}[/bold] {place}", soft_wrap=True)
+    log = directory.logs / _log(status)
+    place = escape(f"{_stage(status)}  {log}")
+    console.print(f"[bold]{escape(status.job_id or status.job)}[/bold] {place}", soft_wrap=True)
     if not log.exists():
         console.print("  nothing printed yet")
         return
@@ -116,7 +118,7 @@ def _progress(directory: SubmissionDirectory, each: TaskStatus) -> str:
 
 
 def _note(directory: SubmissionDirectory, each: TaskStatus) -> str:
-    """Who else holds what the element waits for, or how long ago its last progress was."""
+    """Who else is making the element's stages, or how long ago its last progress was."""
     left = [
         place for address in each.element.stages if not (place := StageDirectory(directory.store / address)).is_done
     ]
@@ -131,14 +133,14 @@ def _log(each: TaskStatus) -> str:
     return log_name(each.job, str(each.index))
 
 
-def _of_probe(directory: SubmissionDirectory) -> list[str]:
-    """What the first job found wrong with the store, fit for a terminal."""
+def _probe_warnings(directory: SubmissionDirectory) -> list[str]:
+    """Warnings of the first job about the store, with control characters replaced."""
     if not directory.probe_file.exists():
         return []
     try:
         found = read_json(directory.probe_file).get("warnings")
     except (StoreError, OSError):
-        return ["what it wrote into probe.json is damaged"]
+        return ["probe.json is damaged"]
     return [_printable(str(warning)) for warning in found] if is_list(found) else []
 
 
@@ -147,7 +149,7 @@ def _printable(text: str) -> str:
 
 
 def _failures(directory: SubmissionDirectory, elements: Sequence[TaskStatus]) -> Iterator[str]:
-    """Why, as the stage itself has written it down."""
+    """One line for each failed stage, from its failed.json."""
     for each in elements:
         for address in each.element.stages if each.state is TaskState.FAILED else ():
             failed = StageDirectory(directory.store / address).failed_file
@@ -156,11 +158,11 @@ def _failures(directory: SubmissionDirectory, elements: Sequence[TaskStatus]) ->
                 yield f"  [red]failed[/red]  {escape(line)}"
 
 
-def _place_of_results(directory: SubmissionDirectory) -> str:
+def _results_place(directory: SubmissionDirectory) -> str:
     with suppress(StoreError, OSError):
         if isinstance(place := read_json(directory.published_file).get("results"), str):
             return failure_line(place)
-    return f"where cannot be read any more, {directory.published_file.name} is damaged"
+    return f"to an unknown folder, {directory.published_file.name} is damaged"
 
 
 def _table(headings: Sequence[str], left: Sequence[str]) -> Table:

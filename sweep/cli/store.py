@@ -1,8 +1,7 @@
-"""The commands `store`, `store check`, `store prune` and `store release`.
+"""The commands `store`, `store check`, `store prune` and `store release`, and their output.
 
-What a result rests on is kept wherever the result lies: the store has a root for each (`sweep results` lists them).
-
-What a person sees of a store: what it holds, what is damaged, what would be removed.
+The store keeps the stages that a result depends on, wherever the result is: it has a root for each result
+(`sweep results` lists them).
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ def show(console: Console, overrides: Sequence[str]) -> int:
     store, pipeline = Store(entry.store), pipeline_of(entry.pipeline, "shared")
     show_place(console, store.root, entry.results)
     inventory = take_inventory(store, entry.results)
-    show_holdings(console, inventory, {batch: pipeline.shared(store.shared(batch)) for batch in inventory.shared})
+    show_inventory(console, inventory, {batch: pipeline.shared(store.shared(batch)) for batch in inventory.shared})
     return 0
 
 
 def check_store(console: Console, repair: bool, overrides: Sequence[str]) -> int:
-    """Compare the store with its checksums, and repair it if asked to; exit status 1 if damage is left."""
+    """Compare the store with its checksums, with `repair` fix it; returns 1 if damage is left."""
     entry = compose_entry(overrides)
     store, pipeline = Store(entry.store), pipeline_of(entry.pipeline, "shared")
     show_place(console, store.root, entry.results)
@@ -52,7 +51,7 @@ def check_store(console: Console, repair: bool, overrides: Sequence[str]) -> int
 
 
 def prune_store(console: Console, unfinished: bool, overrides: Sequence[str]) -> int:
-    """List what no result rests on; with yes=true, remove it."""
+    """List stages that no result depends on; with yes=true, remove them."""
     entry = compose_entry(overrides)
     store = Store(entry.store)
     show_place(console, store.root, entry.results)
@@ -61,7 +60,7 @@ def prune_store(console: Console, unfinished: bool, overrides: Sequence[str]) ->
 
 
 def release_result(console: Console, result: str, overrides: Sequence[str]) -> int:
-    """Keep the stages that a result rests on no longer; with yes=true, also if another user published it."""
+    """Stop keeping the stages of a result; with yes=true, also if another user published it."""
     entry = compose_entry(overrides)
     store = Store(entry.store)
     show_place(console, store.root, entry.results)
@@ -72,8 +71,8 @@ def release_result(console: Console, result: str, overrides: Sequence[str]) -> i
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def show_holdings(console: Console, inventory: Inventory, reports: Mapping[str, SharedReport]) -> None:
-    """Stages by name, what batches share, other folders, the results that all this is for, and what may go."""
+def show_inventory(console: Console, inventory: Inventory, reports: Mapping[str, SharedReport]) -> None:
+    """Print stages by name, data shared by batches, other folders, removable bytes and results."""
     _show_stages(console, inventory)
     for batch, report in reports.items():
         names = sorted({stage.name for stage in inventory.stages if stage.batch == batch})
@@ -107,7 +106,7 @@ def _show_stages(console: Console, inventory: Inventory) -> None:
 
 
 def show_pruned(console: Console, pruned: Pruned, yes: bool, unfinished: bool) -> None:
-    """What goes or is gone, and apart from it what stays for its sweep to go on from."""
+    """Print what is removed, and separately the unfinished stages that are kept for their sweep to continue."""
     if pruned.gone:
         _show_removals(console, "removed" if yes else "to remove", pruned.gone)
     else:
@@ -121,12 +120,10 @@ def show_pruned(console: Console, pruned: Pruned, yes: bool, unfinished: bool) -
 
 
 def show_released(console: Console, root: Root) -> None:
-    """What was dropped, and what still holds on to the same stages."""
-    _line(
-        console, f"released {root.result.name} (root {root.id}): `store prune` may remove what nothing else rests on."
-    )
+    """Print the released root, and whether the results folder still keeps its stages."""
+    _line(console, f"released {root.result.name} (root {root.id}): `store prune` may remove stages nothing else uses.")
     if root.is_there:
-        _line(console, f"  {root.result.path} stays; while it lies in the results folder, prune keeps its stages too.")
+        _line(console, f"  {root.result.path} stays; while it is in the results folder, prune keeps its stages too.")
 
 
 def _show_elsewhere(console: Console, results: Sequence[RootedStages]) -> None:
@@ -142,34 +139,34 @@ def _show_removals(console: Console, heading: str, going: Sequence[Removal]) -> 
     console.print(table)
 
 
-def show_damage(console: Console, checked: Checked, outcome: Repair) -> None:
-    """One line for each fault, with the outcome of its repair."""
+def show_damage(console: Console, checked: Checked, repair: Repair) -> None:
+    """One line for each fault, with its repair."""
     for fault in checked.faults:
-        told = escape(f"{checked.place}  {fault}. {outcome.value}")
-        console.print(f"  [red]damaged[/red]  {told}", soft_wrap=True)
+        line = escape(f"{checked.place}  {fault}. {repair.value}")
+        console.print(f"  [red]damaged[/red]  {line}", soft_wrap=True)
 
 
 def show_lost(console: Console, lines: Sequence[str]) -> None:
-    """What results rest on and is gone."""
+    """One line for each missing stage that a result depends on."""
     for line in lines:
         console.print(f"  [red]lost[/red]  {escape(line)}", soft_wrap=True)
 
 
 def show_checked(console: Console, checked: int, damaged: int, left: Unchecked) -> None:
-    """What the check came to."""
-    old = f" {left.artifacts} finished before there were checksums: unchecked." if left.artifacts else ""
+    """Print the totals of the check."""
+    old = f" {left.artifacts} predate checksums: unchecked." if left.artifacts else ""
     _line(console, f"{checked} stages and shared stores checked, {damaged} damaged.{old}")
     if left.records:
-        _line(console, f"{left.records} records are of before records had checksums of their own: taken as they are.")
+        _line(console, f"{left.records} records predate record checksums: unchecked.")
 
 
 def show_place(console: Console, store: Path, results: Path) -> None:
-    """Whose inventory these are, and the results that count as such."""
+    """Print the store and results folder that the command uses."""
     _line(console, f"store {store}{'' if store.is_dir() else ' (nothing there)'}, results {results}")
 
 
 def size(size_bytes: int) -> str:
-    """1.2 MB: powers of 1000, as disks are sold."""
+    """A size such as 1.2 MB, in powers of 1000 like disk sizes."""
     value, unit = float(size_bytes), UNITS[0]
     for unit in UNITS:
         if value < 999.5 or unit == UNITS[-1]:

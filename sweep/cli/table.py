@@ -1,4 +1,4 @@
-"""The table of commands. An entry says what a command is called, takes and returns, and which function does it."""
+"""The table of commands: name, help, words, options, exit status and function of each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-HYDRA_FLAGS = (  # those that Hydra answers, with `run` and `plan`
+HYDRA_FLAGS = (  # flags that Hydra answers, with `run` and `plan`
     *("--hydra-help", "-c", "--cfg", "-i", "--info", "-p", "--package", "--resolve"),
     *("-sc", "--shell-completion"),
 )
@@ -19,7 +19,7 @@ class Group(Enum):
     EXPERIMENTS = "Run an experiment"
     SUBMISSIONS = "Follow a submission on SLURM"
     STORE = "Look after store and results"
-    BY_HAND = "Prepare and finish by hand"
+    MANUAL = "Run single steps"
     SHELL = "Set up the shell"
 
 
@@ -27,7 +27,7 @@ class Group(Enum):
 class Word:
     """A positional argument."""
 
-    name: str  # of the function's parameter
+    name: str  # of the function parameter
     metavar: str
     help: str
     is_required: bool = False
@@ -42,12 +42,12 @@ class Option:
     metavar: str | None = None
     read: Callable[[str], object] = str
     default: object = None
-    field: str | None = None  # the configuration field that it sets, in place of a parameter of the function
-    old_names: tuple[str, ...] = ()  # earlier spellings, NAME=VALUE, which are refused with the present one
+    field: str | None = None  # the configuration field it sets, instead of a function parameter
+    old_names: tuple[str, ...] = ()  # former spellings NAME=VALUE, whose error names the option
 
     @property
     def name(self) -> str:
-        """The function's parameter."""
+        """The function parameter."""
         return self.flag.lstrip("-").replace("-", "_")
 
 
@@ -63,11 +63,9 @@ class Command:
     example: str
     words: tuple[Word, ...] = ()
     options: tuple[Option, ...] = ()
-    is_composed: bool = (
-        False  # takes the overrides of an experiment and -m; the others take fields of the command alone
-    )
+    is_composed: bool = False  # takes overrides of an experiment and -m; others take only store= and results=
     has_fields: bool = True
-    asks_hydra: bool = False  # flags of Hydra are answered by Hydra
+    asks_hydra: bool = False  # Hydra answers its own flags
     failure: str = "failed; stderr says why"  # what exit status 1 means
 
 
@@ -86,18 +84,18 @@ def folder(text: str) -> str:
 
 
 COMMON = (
-    Option("--store", "the store, in place of the field `store`", "DIR", read=folder, field="store"),
-    Option("--results", "the folder of results, in place of the field `results`", "DIR", read=folder, field="results"),
+    Option("--store", "the store; same as the field `store`", "DIR", read=folder, field="store"),
+    Option("--results", "the folder of results; same as the field `results`", "DIR", read=folder, field="results"),
 )
 DEBUG = Option("--debug", "print the traceback of an error (or set SWEEP_DEBUG=1)")
 SUBMISSION = Word("submission", "ID", "a folder name in store/submissions; default: your newest submission")
-YES_FOREIGN = Option("--yes", "also if the submission belongs to somebody else", field="yes")
+YES_FOREIGN = Option("--yes", "also for another user's submission", field="yes")
 
 COMMANDS = (
     Command(
         "run",
         Group.EXPERIMENTS,
-        "run what is missing of an experiment; the word may be left out",
+        "run the missing stages of an experiment (default command)",
         "sweep.cli.run:run",
         "Compose the points of an experiment, print the plan and its price, run the\n"
         "stages that are not in the store yet, and publish the result. With\n"
@@ -113,8 +111,8 @@ COMMANDS = (
         Group.EXPERIMENTS,
         "print what `run` would do and cost, and stop (plan=true)",
         "sweep.cli.run:show_only",
-        "Print the stages that the same `run` command would make, why, and their tokens,\n"
-        "time and dollars. Nothing is run or downloaded.",
+        "Print the stages that the same `run` command would run, why, and their tokens,\n"
+        "time and dollars. Runs and downloads nothing.",
         "sweep plan +experiment=budget_scan model=qwen3_8b -m",
         is_composed=True,
         asks_hydra=True,
@@ -124,11 +122,11 @@ COMMANDS = (
         Group.SUBMISSIONS,
         "show each element's state, elapsed time, progress and log",
         "sweep.cli.slurm:status",
-        "Show the state of a submission, from the store and, where there is one, SLURM.",
+        "Show the state of a submission, from the store and, if available, SLURM.",
         "sweep status --watch",
         words=(SUBMISSION,),
         options=(Option("--watch", "refresh every ten seconds until nothing runs or waits", old_names=("watch",)),),
-        failure="the submission could not be read; failed elements are no failure of this command",
+        failure="the submission could not be read; failed elements do not count",
     ),
     Command(
         "logs",
@@ -149,7 +147,7 @@ COMMANDS = (
         "settings of the submission. Of a dry run (launch.dry_run=true), submit everything.",
         "sweep resume",
         words=(SUBMISSION,),
-        options=(Option("--yes", "do not ask about the cost; also if the submission is somebody else's", field="yes"),),
+        options=(Option("--yes", "do not ask about the cost; also for another user's submission", field="yes"),),
     ),
     Command(
         "cancel",
@@ -164,7 +162,7 @@ COMMANDS = (
     Command(
         "store",
         Group.STORE,
-        "list what the store holds and what results rest on",
+        "list the contents of the store and which results use them",
         "sweep.cli.store:show",
         "List the stages in the store by name, data that stages share, W&B runs and\n"
         "results. Further commands: store check, store prune, store release.",
@@ -185,18 +183,18 @@ COMMANDS = (
                 old_names=("repair", "mend"),
             ),
         ),
-        failure="damage was found and is left, or the store could not be read",
+        failure="damage is left, or the store could not be read",
     ),
     Command(
         "store prune",
         Group.STORE,
-        "remove the stages that no result rests on",
+        "remove the stages that no result uses",
         "sweep.cli.store:prune_store",
-        "List what no result rests on. With --yes, remove it. Stages that results elsewhere\n"
-        "rest on are kept until `sweep store release`.",
+        "List the stages that no result uses. With --yes, remove them. Stages used by results\n"
+        "elsewhere are kept until `sweep store release`.",
         "sweep store prune --yes",
         options=(
-            Option("--yes", "remove what is listed", field="yes"),
+            Option("--yes", "remove the listed stages", field="yes"),
             Option(
                 "--unfinished", "include unfinished and failed stages that are in no queue", old_names=("unfinished",)
             ),
@@ -205,18 +203,18 @@ COMMANDS = (
     Command(
         "store release",
         Group.STORE,
-        "stop keeping the stages that a result rests on",
+        "stop keeping the stages of a result",
         "sweep.cli.store:release_result",
         "Drop the store's claim on a result. The result and the stages stay where they\n"
         "are, but `sweep store prune` may then remove the stages.",
         "sweep store release budget_scan/41687fbbc3b5",
         words=(Word("result", "RESULT", "its path, its NAME/KEY, or the id that `sweep results` shows", True),),
-        options=(Option("--yes", "also if somebody else published the result", field="yes"),),
+        options=(Option("--yes", "also for a result that another user published", field="yes"),),
     ),
     Command(
         "results",
         Group.STORE,
-        "list all results, and which of them were changed or moved",
+        "list all results, and which were changed or moved",
         "sweep.cli.results:list_results",
         "List the results published from this store, wherever they are, and those in the\n"
         "folder of results: name/key@digest, points, date, size, cost, path, changes.",
@@ -225,18 +223,18 @@ COMMANDS = (
     ),
     Command(
         "pin",
-        Group.BY_HAND,
+        Group.MANUAL,
         "look up the commits of models and datasets; write pins.lock",
         "sweep.cli.manual:pin",
         "Look up the commit of every model and dataset that is named without one, and write\n"
         "pins.lock. Needs a network.",
         "sweep pin +experiment=curate data=limo",
-        options=(Option("--refresh", "look up names again that are in pins.lock already", old_names=("refresh",)),),
+        options=(Option("--refresh", "look up names again that are already in pins.lock", old_names=("refresh",)),),
         is_composed=True,
     ),
     Command(
         "prefetch",
-        Group.BY_HAND,
+        Group.MANUAL,
         "download models and datasets for nodes without internet",
         "sweep.cli.manual:prefetch",
         "Download what the missing stages of a `run` command read. Needs a network.",
@@ -245,10 +243,10 @@ COMMANDS = (
     ),
     Command(
         "prepare",
-        Group.BY_HAND,
-        "make here what a batch script needs, and list its stages",
+        Group.MANUAL,
+        "run the CPU inputs of a batch script, and list its stages",
         "sweep.cli.manual:prepare",
-        "The first step of slurm/*.sbatch when you submit them yourself: make the inputs\n"
+        "The first step of slurm/*.sbatch when you submit them yourself: run the inputs\n"
         "that need no GPU, and write the stages for this script to FILE, one process\n"
         "per line.",
         "sweep prepare sft stages.txt +experiment=budget_scan -m",
@@ -261,16 +259,16 @@ COMMANDS = (
     ),
     Command(
         "publish",
-        Group.BY_HAND,
+        Group.MANUAL,
         "publish a result whose stages are all finished",
         "sweep.cli.manual:publish_again",
-        "Publish the result of a `run` command, or of a submission, to results/NAME/KEY.\nStages are never run.",
+        "Publish the result of a `run` command, or of a submission, to results/NAME/KEY.\nNever runs stages.",
         "sweep publish +experiment=budget_scan -m --to paper/figures",
-        words=(Word("submission", "SUBMISSION", "the path of a submission, in place of FIELD=VALUE"),),
+        words=(Word("submission", "SUBMISSION", "the path of a submission, instead of FIELD=VALUE"),),
         options=(
             Option(
                 "--to",
-                "copy it to this folder too; it must be empty, or hold an earlier copy",
+                "copy it to this folder too, which must be empty or hold an earlier copy",
                 "DIR",
                 folder,
                 old_names=("to",),

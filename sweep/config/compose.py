@@ -1,16 +1,15 @@
-"""From the command line to typed points: the doorway to Hydra and OmegaConf (with sweep/config/overrides.py).
+"""From the command line to typed points. Only this module and sweep/config/overrides.py use Hydra and OmegaConf.
 
 Hydra composes; it does not run. Axes come from the experiment file (`hydra.sweeper.params`) and from the command line,
-which wins; their product is the grid, and `also:` adds points beside it (sweep/config/extra_points.py). Each
-combination of group
-choices is composed once by Hydra and values are filled in: a point then costs milliseconds, not Hydra's tenths of a
-second. What is asked for twice is one point. A result records a command that makes the same points
+which wins; their product is the grid, and `also:` adds points beside it (sweep/config/extra_points.py). Hydra composes
+each combination of group options once and values are filled in, so a point takes milliseconds instead of Hydra's tenths
+of a second. Equal points are merged. A result records a command that makes the same points
 (sweep/config/recorded_command.py).
 
     python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=64,128' -m
     python -m sweep +experiment=budget_scan 'budget.max_thinking_tokens=geomspace(8,256,32)' -m
 
-What Hydra itself answers (--hydra-help, --cfg, --info, completion of fields) goes to Hydra unchanged.
+Hydra's own flags (--hydra-help, --cfg, --info, completion of fields) are passed to Hydra unchanged.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sweep.config.escapes import decoded
-from sweep.config.extra_points import ExtraPoints, kept, line_of
+from sweep.config.extra_points import ExtraPoints, parse_extra_points, select_extra_points
 from sweep.config.interpolation import Resolver, pure_resolvers, refusal
 from sweep.config.overrides import (
+    COMMAND_FIELDS,
     Axis,
     as_list,
     axes_of,
-    complaint_of,
     field_of,
-    fixed_in,
-    is_of,
+    fixed_overrides,
+    message_for,
     parse_overrides,
     read,
     refuse_axes_without_multirun,
@@ -52,6 +51,7 @@ from sweep.config.overrides import (
     refuse_missing_plus,
     refuse_misspelt_groups,
     refuse_two_experiments,
+    sets_any,
     written,
 )
 from sweep.config.own_conf import add_own_conf
@@ -69,21 +69,21 @@ from sweep.store.directory import Store
 
 CONFIG = shipped("conf")
 MULTIRUN_FLAGS = ("-m", "--multirun")
-ENVIRONMENT_COPIED = "hydra.job.env_copy {}: reads the environment into the configuration. Take it out."
+ENVIRONMENT_COPIED = "hydra.job.env_copy {}: copies the environment into the configuration. Remove it."
 ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "yes", "also", "redo")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What concerns the command and not the points."""
+    """Fields of the command, not of its points."""
 
     pipeline: str  # the module that turns points into stages
     store: Path  # folder of finished stages
     results: Path  # folder of published results
     plan: bool  # print the plan and stop
-    yes: bool  # do not ask about the price; take over from workers that cannot be reached
+    yes: bool  # do not ask about the cost; take over from unreachable workers
     also: tuple[str, ...]  # points beside the grid, each written as overrides on one line
-    redo: tuple[str, ...] = ()  # names of stages to make again although they are finished
+    redo: tuple[str, ...] = ()  # names of finished stages to make again
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,12 @@ class Composition:
     entry: Entry
     points: tuple[Any, ...]  # of the pipeline's schema
     request: SweepRequest
-    arguments: tuple[str, ...] = ()  # as they were given
-    notes: tuple[str, ...] = ()  # what of the experiment the command line leaves out
+    arguments: tuple[str, ...] = ()  # as typed
+    notes: tuple[str, ...] = ()  # points of the experiment that the command line drops
 
 
 def ask_hydra(argv: Sequence[str]) -> None:
-    """Let Hydra answer a command line by itself; it never runs anything, and nothing it prints is a secret."""
+    """Let Hydra answer a command line, with secrets removed from its output; nothing is run."""
     Guard().refuse_arguments(argv)
     sys.argv[1:] = [each if each.startswith("-") or "=" not in each else decoded(each) for each in argv]
     answer, complaint = io.StringIO(), io.StringIO()
@@ -110,7 +110,7 @@ def ask_hydra(argv: Sequence[str]) -> None:
 
 
 def compose(argv: Sequence[str], config_directory: Path = CONFIG) -> Composition:
-    """All points of a command line, typed. Raises InputError, one line per fault, before anything runs."""
+    """Compose all points of a command line. Raises InputError, one line per fault, before anything runs."""
     is_multirun = any(argument in MULTIRUN_FLAGS for argument in argv)
     overrides = [as_list(argument, "redo") for argument in argv if argument not in MULTIRUN_FLAGS]
     Guard().refuse_arguments(argv)
@@ -119,7 +119,7 @@ def compose(argv: Sequence[str], config_directory: Path = CONFIG) -> Composition
 
 
 def compose_entry(overrides: Sequence[str], config_directory: Path = CONFIG) -> Entry:
-    """Where a command line keeps its store and results, and whose they are; composes no point. Raises InputError."""
+    """Read the fields of the command only, such as store and results, without composing points. Raises InputError."""
     Guard().refuse_arguments(overrides)
     with _hydra(overrides, config_directory):
         return _entry(_load([written(each) for each in read(overrides)]).config)
@@ -127,7 +127,7 @@ def compose_entry(overrides: Sequence[str], config_directory: Path = CONFIG) -> 
 
 @contextmanager
 def _hydra(overrides: Sequence[str], config_directory: Path) -> Generator[None]:
-    """Hydra at a configuration, without resolvers that read more than it; its complaints become ours."""
+    """Initialise Hydra with pure resolvers only, and convert its errors to InputError."""
     try:
         add_own_conf()
         with hydra.initialize_config_dir(config_dir=str(config_directory), version_base="1.3"), pure_resolvers():
@@ -138,7 +138,7 @@ def _hydra(overrides: Sequence[str], config_directory: Path) -> Generator[None]:
                 raise
     except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         ours = error.__cause__ if isinstance(error.__cause__, InputError) else None  # raised inside Hydra's parser
-        ours = ours or refusal(error, config_directory, overrides) or InputError(complaint_of(error, config_directory))
+        ours = ours or refusal(error, config_directory, overrides) or InputError(message_for(error, config_directory))
         raise InputError(redacted(str(ours))) from None
     except InputError as error:
         raise type(error)(redacted(str(error))) from None
@@ -150,17 +150,17 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     refuse_misspelt_groups(given)
     refuse_impossible_axes(given)
     load = cache(_load)
-    first = _first(load, fixed_in(given), axes_of(given))
+    first = _first(load, fixed_overrides(given), axes_of(given))
     is_multirun = is_multirun or first.is_multirun
     refuse_axes_without_multirun(given, is_multirun)
     entry = _entry(first.config)
-    are_typed = any(is_of(each, ("also",)) for each in given)
+    are_typed = any(sets_any(each, ("also",)) for each in given)
     if are_typed and entry.also and not is_multirun:
         raise InputError(f"also {entry.also[0]!r}: points beside others are a sweep. Add -m.")
     axes, lines, notes = _declared(first, entry, given, are_typed) if is_multirun else ([], [], [])
     fields = dict.fromkeys([axis.field for axis in axes] + [field for line in lines for field in line.fields])
-    beside = (_beside(load, line, given, axes) for line in lines)
-    loaded = list(itertools.chain(_grid(load, fixed_in(given), axes), *beside))
+    beside = (_extra_points(load, line, given, axes) for line in lines)
+    loaded = list(itertools.chain(_grid(load, fixed_overrides(given), axes), *beside))
     points, values = _typed_points(loaded, list(fields), entry.pipeline)
     configs = [_raw(config) for config in {id(each.config): each.config for each in loaded}.values()]
     typed_here = list(zip(arguments, given, strict=True))
@@ -177,7 +177,7 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
 def _declared(
     first: Loaded, entry: Entry, given: Sequence[Override], are_typed: bool
 ) -> tuple[list[Axis], list[ExtraPoints], list[str]]:
-    """All axes, those of the experiment first; the lines beside them; and what is left out of the experiment."""
+    """All axes, the experiment's first; the lines of `also`; and notes on dropped lines."""
     taken = {field_of(each) for each in given}
     declared = read(first.declared)
     refuse_impossible_axes(declared)
@@ -185,29 +185,34 @@ def _declared(
         Axis(field_of(each), (written(each),), is_composed=True) for each in declared if not each.is_sweep_override()
     ]
     own = [axis for axis in [*axes_of(declared), *single] if axis.field not in taken]
-    lines, notes = kept([line_of(text) for text in entry.also], given, are_typed)
+    lines, notes = select_extra_points([parse_extra_points(text) for text in entry.also], given, are_typed)
     return [*own, *axes_of(given)], lines, notes
 
 
-def _beside(load: Load, line: ExtraPoints, given: Sequence[Override], axes: Sequence[Axis]) -> Iterator[Loaded]:
-    """A line's own points, for every choice of the axes that it does not set."""
+def _extra_points(load: Load, line: ExtraPoints, given: Sequence[Override], axes: Sequence[Axis]) -> Iterator[Loaded]:
+    """The points of one `also` line, combined with all axes that it does not set."""
     others = [axis for axis in axes if not line.sets(axis)]
     fixed, set_in_place = line.fixed_beside(others)
-    return _grid(load, [*fixed_in(given), *fixed], [*others, *line.axes, *set_in_place])
+    return _grid(load, [*fixed_overrides(given), *fixed], [*others, *line.axes, *set_in_place])
+
+
+def _is_choice(override: Override) -> bool:
+    """Whether an override fixes a group option or a value of the points, and is neither experiment nor axis."""
+    return not (sets_any(override, (*COMMAND_FIELDS, "experiment")) or override.is_sweep_override())
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """One composed configuration, Hydra's own part taken off."""
+    """One composed configuration, without Hydra's own node."""
 
     config: DictConfig
-    choices: Mapping[str, str]  # the option of every group, by the field that it fills
+    choices: Mapping[str, str]  # the option of each group, by the field it sets
     declared: tuple[str, ...]  # the experiment's axes, as they would be typed
     is_multirun: bool
-    plain: Mapping[str, Any] | None = None  # of a point: the configuration with its values, resolved
+    plain: Mapping[str, Any] | None = None  # for a point: its resolved configuration
 
     def value(self, field: str) -> Json:
-        """What is set at a field; for a group, the chosen option."""
+        """The value of a field; for a group, the chosen option."""
         if field in self.choices:
             return self.choices[field]
         if self.plain is not None:
@@ -222,13 +227,13 @@ def _value_at(plain: Mapping[str, Any], field: str) -> Json:
     return value
 
 
-Load: TypeAlias = Callable[[tuple[str, ...]], Loaded]  # _load, which asks Hydra once for the same overrides
+Load: TypeAlias = Callable[[tuple[str, ...]], Loaded]  # _load, cached
 
 
 def _load(overrides: Sequence[str]) -> Loaded:
     try:
         config = hydra.compose(config_name="config", overrides=list(overrides), return_hydra_config=True)
-    except KeyError as error:  # os.environ: the one thing that Hydra looks up without asking whether it is there
+    except KeyError as error:  # from os.environ, which Hydra reads without a check
         raise InputError(ENVIRONMENT_COPIED.format(error)) from None
     if copied := _raw(config.hydra.job.env_copy):
         raise InputError(ENVIRONMENT_COPIED.format(copied))
@@ -246,13 +251,13 @@ def _load(overrides: Sequence[str]) -> Loaded:
 
 
 def _first(load: Load, fixed: Sequence[str], axes: Sequence[Axis]) -> Loaded:
-    """The first choice of every axis."""
+    """The configuration with the first choice of every axis."""
     choice = [axis.choices[0] for axis in axes if axis.is_composed]
-    return _with_values(load, (*fixed, *choice), [axis.choices[0] for axis in axes if not axis.is_composed])
+    return _compose_with_values(load, (*fixed, *choice), [axis.choices[0] for axis in axes if not axis.is_composed])
 
 
-def _with_values(load: Load, composed: tuple[str, ...], values: Sequence[str]) -> Loaded:
-    """A copy of what Hydra composes, with values set as Hydra sets them; what it refuses, it refuses itself."""
+def _compose_with_values(load: Load, composed: tuple[str, ...], values: Sequence[str]) -> Loaded:
+    """A copy of the composed configuration with values set as Hydra would; Hydra reports values that it refuses."""
     base = load(composed)
     config = deepcopy(base.config)
     try:
@@ -264,10 +269,10 @@ def _with_values(load: Load, composed: tuple[str, ...], values: Sequence[str]) -
 
 
 def _grid(load: Load, fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Loaded]:
-    """Every combination; the last axis varies fastest."""
+    """Every combination of the axes; the last axis varies fastest."""
     first_values = [axis.choices[0] for axis in axes if not axis.is_composed]
     composed = {
-        choice: _with_values(load, (*fixed, *choice), first_values)
+        choice: _compose_with_values(load, (*fixed, *choice), first_values)
         for choice in itertools.product(*(axis.choices for axis in axes if axis.is_composed))
     }
     given = {line: parse_overrides([line])[0] for axis in axes if not axis.is_composed for line in axis.choices}
@@ -279,15 +284,17 @@ def _grid(load: Load, fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Lo
 
 
 def pipeline_of(name: str, *needed: str) -> Pipeline:
-    """The module of that dotted name, which has what is needed of it. Raises InputError if there is no such module."""
+    """Import a pipeline module and check that it has the needed names. Raises InputError."""
     try:
         module = module_of(name, "pipeline")
     except (ImportError, SyntaxError) as error:
         if not isinstance(error, ModuleNotFoundError) or error.name is None or not name.startswith(error.name):
-            raise InputError(f"pipeline {name}: cannot be imported: {error}. Repair it, or install it.") from error
+            raise InputError(
+                f"pipeline {name}: cannot be imported: {error}. Fix it, or install what it needs."
+            ) from error
         module = None
     if module is None:
-        raise InputError(f"pipeline {name}: no such module. Name one that plans points, such as s1.pipeline.")
+        raise InputError(f"pipeline {name}: no such module. Name a pipeline, such as s1.pipeline.")
     if missing := [each for each in needed if not hasattr(module, each)]:
         raise InputError(f"pipeline {name}: not a pipeline: it has no {missing[0]}. Name one, such as s1.pipeline.")
     return cast(Pipeline, module)  # a module with the needed names
@@ -296,7 +303,7 @@ def pipeline_of(name: str, *needed: str) -> Pipeline:
 def _typed_points(
     loaded: Iterable[Loaded], fields: Sequence[str], pipeline: str
 ) -> tuple[tuple[Any, ...], tuple[Mapping[str, Json], ...]]:
-    """Every point typed, once, and what it sets at `fields`; the faults of all points together, each once."""
+    """All distinct points, and the values each sets at `fields`. Raises InputError with the faults of all points."""
     schema, guard = pipeline_of(pipeline, "Point").Point, Guard()
     points: dict[str, object] = {}
     values: dict[str, Mapping[str, Json]] = {}
@@ -322,8 +329,8 @@ def _entry(config: DictConfig) -> Entry:
     for name in ("pipeline", "store", "results"):
         if isinstance(fields.get(name), str) and not has_text(fields[name]):
             raise InputError(f"{name} '': empty. Write {name}=NAME, or leave it out.")
-    entry = typed(Entry, {**fields, "also": _raw(config["also"])})  # its interpolations are each point's own
-    return replace(entry, store=_anchored(entry.store), results=_anchored(entry.results))
+    entry = typed(Entry, {**fields, "also": _raw(config["also"])})  # interpolations are resolved for each point
+    return replace(entry, store=_absolute(entry.store), results=_absolute(entry.results))
 
 
 def _plain(node: Any) -> Any:
@@ -331,17 +338,17 @@ def _plain(node: Any) -> Any:
 
 
 def _raw(node: Any) -> Any:
-    """With interpolations as they are written."""
+    """As plain values, with interpolations unresolved."""
     return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
 
 
-def _anchored(path: Path) -> Path:
-    """Relative to the working directory; absolute, as workers have another."""
+def _absolute(path: Path) -> Path:
+    """Make a path absolute, as workers run in another directory."""
     return path.expanduser().absolute()
 
 
 def _refuse_unknown_fields(given: Sequence[Override]) -> None:
-    """Name the field that does not exist, and those that do, where Hydra says how to force it in."""
+    """Raises InputError for a field that does not exist, with those that do; Hydra would suggest forcing it."""
     known = _load([]).config
     for each in given:
         field = field_of(each)

@@ -1,12 +1,12 @@
-r"""Escapes in values that are typed in double quotes. Hydra's grammar alone keeps `\n` as a backslash and an n.
+r"""Decodes escapes in values typed in double quotes. Hydra's grammar would keep `\n` as a backslash and an n.
 
 'budget.continuation="\n\nWait"'     double quotes: \n is a new line, \t a tab, \\ a backslash, \" a quote;
                                      every other backslash is itself, as in "\boxed{}"
 "budget.continuation='\n'"           single quotes, and text without quotes: a backslash is itself, as in Hydra
 
-The same holds for axes, for the overrides of an `also` line, and for `hydra.sweeper.params` in an experiment file: what
-Hydra's grammar reads. Values in YAML have YAML's escapes and no others. `\text`, `\neq` and their like in double quotes
-may be meant as TeX, or as a tab or new line before a word: they are refused.
+The same holds for everything that Hydra's grammar parses: axes, `also` lines, and `hydra.sweeper.params` in an
+experiment file. Values in YAML have YAML's escapes only. `\text`, `\neq` and similar in double quotes are refused,
+because they may mean TeX, or a tab or new line before a word.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def decoded(line: str) -> str:
 
 
 def on_one_line(line: str) -> str:
-    """An override, as typed, with the new lines in its quotes written as escapes; decodes to the same value."""
+    """An override with the new lines in its quotes written as escapes; it decodes to the same value."""
     if "\n" not in line:
         return line
     written = _with_quoted(line, _escaped)
@@ -56,9 +56,9 @@ def on_one_line(line: str) -> str:
 
 
 def _with_quoted(line: str, change: Callable[[str], str]) -> str:
-    """Each quoted value, with its quotes, replaced; Hydra's own lexer says where they are."""
+    """Apply `change` to each quoted value, including its quotes, as found by Hydra's own lexer."""
     lexer = OverrideLexer(InputStream(line))
-    lexer.removeErrorListeners()  # the parser complains of the same, with better words
+    lexer.removeErrorListeners()  # the parser reports the same errors better
     parts: list[str] = []
     end = 0
     for token in lexer.getAllTokens():
@@ -83,7 +83,7 @@ def _requoted(text: str) -> str:
 
 
 def _text(quoted: str) -> str:
-    """What Hydra's grammar reads in quotes: it unescapes only a quote, and backslashes before one or at the end."""
+    """Unquote as Hydra's grammar does: it unescapes only quotes, and backslashes before one or at the end."""
     mark = quoted[0]
     return re.sub(rf"(\\+)({mark}|\Z)", lambda run: run[1][: len(run[1]) // 2] + run[2], quoted[1:-1])
 

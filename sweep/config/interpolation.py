@@ -1,13 +1,12 @@
-"""What `${name:...}` may be in a configuration: a resolver that computes from the configuration alone.
+"""Interpolations in configurations: allows pure resolvers only, and resolves many points fast.
 
-`oc.env`, Hydra's `now`, `hydra` and `python_version`, and whatever a library has registered, would make a point depend
-on who composes it, where and when, and bring what stands in the environment into records. They are refused when they
-are resolved, so that no spelling gets around it: `${${a}:X}`, `oc.decode` of a text, the defaults list of a file.
-
-Many points of one composed configuration as plain values: nearly all of the time that takes is interpolation.
-
-Most fields that an axis sets are read by no interpolation, and can be put into what was resolved before. Those that are
-read, as `seed` is by many, are set first, and what comes of it is resolved once for all points that agree on them.
+`${name:...}` may only compute from the configuration. `oc.env`, Hydra's `now`, `hydra` and `python_version`, and
+resolvers that a library registers would make a point depend on who composes it, where and when, and copy the
+environment into records. They are refused at resolution, so that no spelling gets around it: `${${a}:X}`,
+`oc.decode`, defaults lists.
+Interpolation takes nearly all of the time of making points. Most fields that axes set are read by no interpolation, so
+their values replace those of an earlier resolution. Fields that are read, such as `seed`, are set first, and the result
+is resolved once for all points that agree on them.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ FILES_NAMED = 2
 
 @contextmanager
 def pure_resolvers() -> Generator[None]:
-    """Inside, OmegaConf knows no resolver but these."""
-    # As Hydra does to keep and restore them: OmegaConf has no public list.
+    """Inside the block, OmegaConf has only the pure resolvers."""
+    # OmegaConf has no public list; Hydra saves and restores it the same way.
     known = BaseContainer._resolvers  # pyright: ignore[reportPrivateUsage]
     pure = {name: resolver for name, resolver in known.items() if name in PURE}
     BaseContainer._resolvers = pure  # pyright: ignore[reportPrivateUsage]
@@ -45,22 +44,22 @@ def pure_resolvers() -> Generator[None]:
 
 
 def refusal(error: BaseException, config_directory: Path, typed: Sequence[str]) -> InputError | None:
-    """What to say of an error that a refused resolver has raised; None for every other error."""
+    """An InputError that explains a refused resolver; None for any other error."""
     for each in _chain(error):
         if found := REFUSED.search(str(each)):
             name, field = found[1], FULL_KEY.search(str(each))
             where = field[1] if field and field[1] != "_dummy_" else "defaults"
             files = _written_in(name, config_directory, typed)
             return InputError(
-                f"{where}: ${{{name}:...}}{files} is refused, as it does not mean the same everywhere. Write the value,"
-                ' or have your shell put it in, as in store="$HOME/store". Keys belong into no configuration: programs'
+                f"{where}: ${{{name}:...}}{files} is refused, as its value differs between machines. Write the value,"
+                ' or let your shell insert it, as in store="$HOME/store". Never put keys into a configuration: programs'
                 " read them from the environment."
             )
     return None
 
 
 def _written_in(name: str, config_directory: Path, typed: Sequence[str]) -> str:
-    """The files that name the resolver: those that the command line chooses, or else any; nothing if it is typed."""
+    """The files that use the resolver: chosen options first, else any; "" if the command line uses it."""
     written = re.compile(rf"\$\{{\s*{re.escape(name)}\s*:")
     if any(written.search(line) for line in typed):
         return ""
@@ -74,7 +73,7 @@ def _written_in(name: str, config_directory: Path, typed: Sequence[str]) -> str:
 
 
 def _option(line: str, config_directory: Path) -> Path:
-    """The file of the option that an override chooses, if it chooses one."""
+    """The file of the group option that an override would choose."""
     group, _, option = line.lstrip("+").partition("=")
     return config_directory / group.partition("@")[0] / f"{option}.yaml"
 
@@ -92,16 +91,16 @@ PATH = re.compile(r"\w+(\.\w+)*")
 
 
 class Resolver:
-    """One configuration, under any values of its fields."""
+    """Resolves one configuration for many values of its fields."""
 
     def __init__(self, config: DictConfig) -> None:
         self._config = config
         self._texts = [text for text in texts_of(OmegaConf.to_container(config)) if "${" in text]
         self._is_read: dict[str, bool] = {}
-        self._known: dict[str, Mapping[str, Any]] = {}  # by the values of the fields that are read
+        self._known: dict[str, Mapping[str, Any]] = {}  # by the values of fields that interpolations read
 
     def resolved(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The configuration with these values at dotted fields; what is the same for others is shared with them."""
+        """The resolved configuration with these values at dotted fields; unchanged parts are shared between points."""
         read = {field: value for field, value in values.items() if self._reads(field) or "${" in str(value)}
         known = repr(sorted(read.items()))
         if known not in self._known:
@@ -118,7 +117,7 @@ class Resolver:
 
 
 def _replaced(plain: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with other values at dotted fields; what does not change is shared."""
+    """A copy with other values at dotted fields; unchanged parts are shared."""
     result = dict(plain)
     for field, value in values.items():
         *parents, name = field.split(".")
@@ -131,20 +130,20 @@ def _replaced(plain: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
 
 
 def _reads(text: str, field: str) -> bool:
-    """Whether an interpolation in a text reads the field; what is nested may read anything."""
+    """Whether an interpolation in a text may read the field; a nested one may read any field."""
     names = INTERPOLATION.findall(text)
     return len(names) < text.count("${") or any(_touches(name.strip(), field) for name in names)
 
 
 def _touches(name: str, field: str) -> bool:
-    """Whether what an interpolation names holds the field, or is held by it; a relative or computed name may."""
+    """Whether a name contains the field or is part of it; relative and computed names may be."""
     if not PATH.fullmatch(name):
         return True
     return name == field or field.startswith(f"{name}.") or name.startswith(f"{field}.")
 
 
 def names(text: str, field: str) -> bool:
-    """Whether an interpolation in a text names the field; a computed one does if it holds the first word of it."""
+    """Whether an interpolation in a text names the field; a computed one does if it contains its first word."""
     plain = [name.strip() for name in INTERPOLATION.findall(text)]
     if any(PATH.fullmatch(name) and _touches(name, field) for name in plain):
         return True
@@ -153,7 +152,7 @@ def names(text: str, field: str) -> bool:
 
 
 def texts_of(value: object) -> Iterator[str]:
-    """All texts among plain values."""
+    """All strings in plain nested values."""
     if isinstance(value, str):
         yield value
     elif is_table(value):

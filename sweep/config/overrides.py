@@ -1,11 +1,8 @@
-"""Axis values by rule: `geomspace(8,256,32)` on the command line or in an experiment file, beside Hydra's `range(...)`.
-
-value_i = round(low * (high / low) ** (i / (points - 1)))        both ends included, as numpy.geomspace
-
-Overrides as they are written: Hydra's grammar, with an axis function and escapes of ours, and what they set.
+"""Parses overrides: Hydra's grammar, with our axis function `geomspace` and our escapes.
 
 budget.waits=2        a value, or a group's option       budget.waits=1,2      an axis
-budget.waits=geomspace(8,256,32)                         an axis by rule (sweep/config/overrides.py)
+budget.waits=geomspace(8,256,32)                         an axis on a log scale:
+    value_i = round(low * (high / low) ** (i / (points - 1))), both ends included, as numpy.geomspace
 'budget.continuation="\n\nWait"'                         escapes in double quotes (sweep/config/escapes.py)
 """
 
@@ -29,14 +26,16 @@ from sweep.suggestions import nearest, unknown
 
 
 def geomspace(low: object, high: object, points: object) -> list[int]:
-    """Whole numbers, evenly spaced on a log scale, strictly rising. Raises InputError where there are not so many."""
+    """Integers, evenly spaced on a log scale, strictly increasing. Raises InputError if there are not enough."""
     call = f"geomspace({low},{high},{points})"
     if not (isinstance(low, int) and isinstance(high, int) and isinstance(points, int)):
-        raise InputError(f"{call}: not whole numbers. Give low, high and how many points, such as geomspace(8,256,32).")
+        raise InputError(
+            f"{call}: not whole numbers. Give low, high and the number of points, such as geomspace(8,256,32)."
+        )
     if low <= 0:
-        raise InputError(f"{call}: a log scale begins above 0. Raise the low end.")
+        raise InputError(f"{call}: a log scale starts above 0. Raise the low end.")
     if points < 2 or low >= high:
-        raise InputError(f"{call}: no rising axis. Give a low end, a higher one, and at least 2 points.")
+        raise InputError(f"{call}: not an increasing axis. Give a low end, a higher one, and at least 2 points.")
     values = [round(low * (high / low) ** (index / (points - 1))) for index in range(points)]
     different = len(set(values))
     if different < points:
@@ -46,9 +45,9 @@ def geomspace(low: object, high: object, points: object) -> list[int]:
     return values
 
 
-LAUNCH = "launch"  # the group that says who runs it all: no part of what is made
-UNRECORDED = ("store", "results", "plan", "yes", "redo", LAUNCH)  # the same points come of a command without them
-OF_COMMAND = ("pipeline", *UNRECORDED, "also")  # what one command has once, whatever its points are
+LAUNCH = "launch"  # the group that selects the launcher, which does not affect results
+UNRECORDED = ("store", "results", "plan", "yes", "redo", LAUNCH)  # fields that do not affect the points
+COMMAND_FIELDS = ("pipeline", *UNRECORDED, "also")  # fields with one value per command
 
 HYDRA_PARTS = ("hydra.", "hydra/")
 
@@ -57,7 +56,7 @@ HYDRA_PARTS = ("hydra.", "hydra/")
 class Axis:
     field: str
     choices: tuple[str, ...]  # overrides, e.g. "seed=0"
-    is_composed: bool  # by Hydra, for every choice; otherwise values are set in place
+    is_composed: bool  # Hydra composes each choice; otherwise values are set in place
 
 
 def read(lines: Sequence[str]) -> list[Override]:
@@ -95,42 +94,44 @@ def written(override: Override) -> str:
 
 
 def field_of(override: Override) -> str:
-    """What an override sets; `thinking_format@model.thinking_format=plain` sets model.thinking_format."""
+    """The field that an override sets; `thinking_format@model.thinking_format=plain` sets model.thinking_format."""
     return override.package or override.key_or_group
 
 
-def is_of(override: Override, names: Sequence[str]) -> bool:
-    """It sets one of these fields, or something in it."""
+def sets_any(override: Override, names: Sequence[str]) -> bool:
+    """Whether the override sets one of these fields, or a part of one."""
     return override.key_or_group.partition(".")[0] in names
 
 
-def fixed_in(overrides: Sequence[Override]) -> list[str]:
+def fixed_overrides(overrides: Sequence[Override]) -> list[str]:
     return [written(each) for each in overrides if not each.is_sweep_override()]
 
 
 def axes_of(overrides: Sequence[Override]) -> list[Axis]:
-    """The axes among the overrides, in their order. Raises InputError for one that no rerun could repeat."""
+    """The axes among the overrides, in order. Raises InputError for a shuffled axis, which no rerun could repeat."""
     return [_axis(each) for each in overrides if each.is_sweep_override()]
 
 
 def _axis(override: Override) -> Axis:
     if getattr(override.value(), "shuffle", False):
-        raise InputError(f"{override.input_line}: another order each time. List the values in the order that you want.")
+        raise InputError(
+            f"{override.input_line}: shuffles in a different order each time. List the values in the order you want."
+        )
     choices = tuple(f"{override.get_key_element()}={choice}" for choice in override.sweep_string_iterator())
     if not choices:
-        raise InputError(f"{override.input_line}: no values. List those that you want.")
+        raise InputError(f"{override.input_line}: no values. List the values you want.")
     return Axis(field_of(override), choices, not _is_plain(override, override.sweep_iterator()))
 
 
 def single_axis(override: Override) -> Axis | None:
-    """A plain value as an axis of one choice; None: it is an axis already, or Hydra composes it."""
+    """A plain value as an axis with one choice; None for an axis or an override that Hydra must compose."""
     if override.is_sweep_override() or not _is_plain(override, [override.value()]):
         return None
     return Axis(field_of(override), (written(override),), is_composed=False)
 
 
 def _is_plain(override: Override, values: Iterable[object]) -> bool:
-    """It sets a field that is there to values, which replace one another; a mapping would be merged with another."""
+    """Whether it sets an existing field to values that replace one another; mappings would be merged."""
     sets = not (override.is_add() or override.is_force_add() or override.is_delete() or override.package)
     is_group = bool(GlobalHydra.instance().config_loader().get_group_options(override.key_or_group))
     return sets and not is_group and not any(isinstance(value, dict) for value in values)
@@ -140,7 +141,7 @@ def refuse_two_experiments(given: Sequence[Override]) -> None:
     named = [each for each in given if each.key_or_group == "experiment"]
     if len(named) > 1 or any(each.is_sweep_override() for each in named):
         names = ", ".join(written(each) for each in named)
-        raise InputError(f"{names}: two experiments in one command lose their own axes. Run one command for each.")
+        raise InputError(f"{names}: two experiments in one command would lose their axes. Run one command for each.")
 
 
 def refuse_axes_without_multirun(given: Sequence[Override], is_multirun: bool) -> None:
@@ -150,7 +151,7 @@ def refuse_axes_without_multirun(given: Sequence[Override], is_multirun: bool) -
 
 
 def refuse_impossible_axes(given: Sequence[Override]) -> None:
-    """Axes on what a command has once, and axes on a field that is set a second time. Raises InputError."""
+    """Raises InputError for axes on fields with one value per command, and on fields that are set twice."""
     for line in _impossible(given):
         raise InputError(line)
 
@@ -158,22 +159,22 @@ def refuse_impossible_axes(given: Sequence[Override]) -> None:
 def _impossible(given: Sequence[Override]) -> Iterator[str]:
     for axis in (each for each in given if each.is_sweep_override()):
         if axis.key_or_group.startswith(HYDRA_PARTS):
-            yield f"{axis.input_line}: a setting of Hydra itself, and a command has one value of it. Give one."
-        if is_of(axis, OF_COMMAND):
-            yield f"{axis.input_line}: several values, and a command has one {field_of(axis)}. Give one."
+            yield f"{axis.input_line}: a Hydra setting has one value per command. Give one."
+        if sets_any(axis, COMMAND_FIELDS):
+            yield f"{axis.input_line}: several values, but a command has one {field_of(axis)}. Give one."
         again = [each.input_line for each in given if each is not axis and field_of(each) == field_of(axis)]
         if again:
             yield f"{axis.input_line} {again[0]}: {field_of(axis)} is set twice. Write one list of all its values."
 
 
 def as_list(argument: str, field: str) -> str:
-    """`redo=scores,answers` as the list that is meant, for a field of which nobody wants an axis."""
+    """Turn `redo=scores,traces` into a list, as `redo` is never an axis."""
     name, equals, value = argument.partition("=")
     return argument if name != field or not equals or value.startswith("[") else f"{name}=[{value}]"
 
 
 def refuse_missing_plus(given: Override) -> None:
-    """Raises InputError for a group that is not in the defaults list: it has to be added with a `+`."""
+    """Raises InputError for a group that is not in the defaults list and needs a `+`."""
     options = _options(given.key_or_group)
     if not given.is_delete() and str(given.value()) in options:
         raise InputError(f"{given.input_line}: the command has no {given.key_or_group} yet. Write +{given.input_line}.")
@@ -196,8 +197,8 @@ def _options(group: str) -> list[str]:
     return GlobalHydra.instance().config_loader().get_group_options(group)
 
 
-def complaint_of(error: Exception, config_directory: Path) -> str:
-    """One line for what Hydra, OmegaConf or YAML cannot read."""
+def message_for(error: Exception, config_directory: Path) -> str:
+    """One line for an error of Hydra, OmegaConf or YAML."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         return unknown(f"{group} {option}", "option", option, error.options)
@@ -223,7 +224,7 @@ def _is_text(path: Path) -> bool:
 
 
 def joined_lines(error: Exception) -> str:
-    """Hydra's and OmegaConf's messages span lines; the first carries the fault."""
+    """Join the lines of Hydra's and OmegaConf's messages; the first names the fault."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if ours := plain_message("\n".join(lines)):
         return ours

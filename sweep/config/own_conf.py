@@ -1,10 +1,10 @@
-"""A user's own `conf/` in the working directory: what is there can be chosen beside what the package ships.
+"""Adds the user's own `conf/` in the working directory to the shipped configuration.
 
     ./conf/experiment/mine.yaml        python -m sweep +experiment=mine -m
     ./conf/model/mine.yaml             python -m sweep +experiment=budget_scan model=mine -m
 
-It adds files and replaces none: a file of the same name and other content is refused, for a shipped option means the
-same to everybody who reads a result.
+It may add files but not replace any: a file with a shipped name and different content is refused, because a shipped
+option must mean the same to every reader of a result.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONFLICTS_NAMED = 3
 
 
 class OwnConf(SearchPathPlugin):
-    """Hydra asks it whenever it begins, for --help and completion too."""
+    """Hydra plugin that adds the user's `conf/` to the search path, also for --help and completion."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         own = own_conf()
@@ -33,19 +33,19 @@ class OwnConf(SearchPathPlugin):
 
 
 def add_own_conf() -> None:
-    """Let Hydra look in the user's `conf/` too. Raises InputError for files that would replace a shipped one."""
+    """Register the plugin. Raises InputError for files that would replace a shipped one."""
     own = own_conf()
     if own is not None and (conflicts := sorted(_conflicts(own, shipped("conf")))):
         more = f" and {len(conflicts) - CONFLICTS_NAMED} more" if len(conflicts) > CONFLICTS_NAMED else ""
         raise InputError(
             f"{', '.join(map(str, conflicts[:CONFLICTS_NAMED]))}{more}: the package ships a file of that name with"
-            f" other content, in {shipped('conf')}. Rename yours, or work in another directory."
+            f" different content, in {shipped('conf')}. Rename yours, or work in another directory."
         )
     Plugins.instance().register(OwnConf)
 
 
 def _conflicts(own: Path, theirs: Path) -> Iterator[Path]:
-    """Files that both have, with different bytes."""
+    """The user's files that differ from a shipped file of the same name."""
     for path in own.rglob("*.yaml"):
         twin = theirs / path.relative_to(own)
         if twin.is_file() and not cmp(path, twin, shallow=False):

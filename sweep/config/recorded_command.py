@@ -1,7 +1,7 @@
-"""The command as a result records it: what makes its points, as it was typed, and nothing else.
+"""The command that a result records: the typed overrides that determine its points, and nothing else.
 
-What says where results are kept, whether to ask, and who runs it all (`store`, `results`, `plan`, `yes`, `launch`) is
-left out, so that the same result comes of the same words; unless a point depends on it, as on `${store}` in a value.
+Omits `store`, `results`, `plan`, `yes` and `launch`, so that equal results record equal commands, unless a point
+depends on one of them, such as on `${store}` in a value.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 
 from sweep.config.escapes import on_one_line
 from sweep.config.interpolation import names, texts_of
-from sweep.config.overrides import UNRECORDED, field_of, is_of
+from sweep.config.overrides import UNRECORDED, field_of, sets_any
 
 
 def command_of(
@@ -23,19 +23,19 @@ def command_of(
     configs: Iterable[Mapping[str, Any]],
     is_multirun: bool,
 ) -> str:
-    """One line for a shell, which composes to the same points.
+    """A shell command that composes to the same points.
 
-    `typed` are arguments as given, and as read; `declared` the axes of the experiment; `configs` what was composed,
-    with its interpolations.
+    `typed` holds each argument with its parsed override, `declared` the axes of the experiment, `configs` the composed
+    configurations with interpolations unresolved.
     """
     overrides = list(_recorded(typed, [*declared, *_texts(configs)]))
     return shlex.join(["python", "-m", "sweep", *overrides, *(["-m"] if is_multirun else [])])
 
 
 def _recorded(typed: Sequence[tuple[str, Override]], others: Sequence[str]) -> Iterator[str]:
-    texts = [*others, *(argument for argument, override in typed if not is_of(override, UNRECORDED))]
+    texts = [*others, *(argument for argument, override in typed if not sets_any(override, UNRECORDED))]
     for argument, override in typed:
-        if not is_of(override, UNRECORDED) or any(names(text, field_of(override)) for text in texts):
+        if not sets_any(override, UNRECORDED) or any(names(text, field_of(override)) for text in texts):
             yield on_one_line(argument)
 
 

@@ -1,6 +1,6 @@
-"""Carry a plan out on this machine: worker processes, progress, the result, the mirror.
+"""Executes a plan on this machine: worker processes, progress, the result, the mirror.
 
-The result is published before the product is mirrored, and nothing that a mirror raises changes the exit status.
+Publishes the result before it mirrors the final stage. Errors of a mirror never change the exit status.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def execute_plan(console: Console, graph: Graph, work: Plan, store: Store, results: Path) -> Published | None:
-    """Run what is missing, publish and show the result, mirror all that is finished. None: a stage failed.
+    """Run missing stages, publish and show the result, mirror finished stages. Returns None if a stage failed.
 
     `results` is the folder of all results.
     """
@@ -31,13 +31,13 @@ def execute_plan(console: Console, graph: Graph, work: Plan, store: Store, resul
     if not work.needed or run_here(console, graph, work, store):
         published = publish(graph, store, results)
         show_results(console, graph, published)
-    for stage in finished_stages(graph, store):  # also what earlier runs made and could not mirror
+    for stage in finished_stages(graph, store):  # including stages that an earlier run could not mirror
         mirror(graph, stage, store)
     return published
 
 
 def run_here(console: Console, graph: Graph, work: Plan, store: Store) -> bool:
-    """Launch the plan; False if a stage failed. Mirrors what finishes on the way, but not the product."""
+    """Run the plan and mirror each finished stage but the final one; returns False if a stage failed."""
     with Live(console, store) as live:
 
         def on_finished(stage: Stage) -> None:
@@ -51,14 +51,14 @@ def run_here(console: Console, graph: Graph, work: Plan, store: Store) -> bool:
 
 
 def mirror(graph: Graph, stage: Stage, store: Store) -> None:
-    """Mirror a finished stage whose bytes are those of its record; whatever that raises is a warning."""
+    """Mirror a finished stage if its files match its record; log any exception as a warning."""
     directory = store.directory(stage)
     if faults := directory.new_faults()[0]:
         log.warning("%s is not mirrored: damaged, %s.", stage.address, faults[0])
         return
     try:
         graph.on_finished(stage, directory.path)
-    except Exception as error:
+    except Exception as error:  # a mirror must not fail the run
         why = printable(redacted(f"{type(error).__name__}: {error}"))
         log.warning("%s is not mirrored (%s).", stage.address, why)
         log.debug("its mirror failed", exc_info=True)

@@ -1,4 +1,4 @@
-"""What a person sees: the plan before anything runs, progress while it runs, the table and the paths at the end."""
+"""Prints the plan before a run, progress during it, and the table and paths at its end."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from sweep.worker.stall import SHOWN_S, age_s
 DIFFERENCES_SHOWN = 2
 LABELS_SHOWN = 3
 VALUE_CHARACTERS = 30
-PRICE_SHOWN_USD = 0.01  # of what is made again without being asked
-WIDEST_FIGURE = 16  # characters of a cell: "[100.0, 100.0]", a key; longer ones are texts
+PRICE_SHOWN_USD = 0.01  # of stages made again automatically
+WIDEST_FIGURE = 16  # characters of "[100.0, 100.0]" or a key; longer cells are texts
 
 
 def show_plan(console: Console, graph: Graph, found: Planned, store: Store) -> None:
-    """One row per unit to run, or per batch of several, and per kind of reused stage, with the reason and the price."""
+    """Print a row per unit or batch to run, with reason and price, and a row per reused stage name."""
     plan = found.work
     console.print(
         f"[bold]{escape(graph.name)}[/bold]: {graph.points} points, {len(plan.needed)} stages to run,"
@@ -67,38 +67,40 @@ def show_plan(console: Console, graph: Graph, found: Planned, store: Store) -> N
 
 
 def show_unpinned(console: Console, lines: Sequence[str]) -> None:
-    """Names that have no commit yet, and the command that resolves them."""
+    """Print names without a commit, and the command that pins them."""
     for line in lines:
         console.print(f"  [yellow]unpinned[/yellow]  {escape(line)}", soft_wrap=True)
 
 
 def show_damaged(console: Console, found: Planned, limit_usd: float | None) -> None:
-    """Finished stages whose product or record is no longer what was published, and what becomes of them."""
+    """Print finished stages whose files or record changed since they were published, and how they are handled."""
     for address in found.restored:
-        console.print(f"  [yellow]restored[/yellow]  {address}  its record is lost or damaged; a second copy is whole.")
+        console.print(
+            f"  [yellow]restored[/yellow]  {address}  its record is lost or damaged; the second copy is intact."
+        )
     for address, damage in found.damaged.items():
         price = "at an unknown price" if damage.usd is None else f"for {usd_text(damage.usd)} USD"
-        fate = "It is set aside and made again."
+        action = "It is set aside and made again."
         if damage.usd is not None and damage.usd >= PRICE_SHOWN_USD:
-            fate = f"{fate} It cost {usd_text(damage.usd)} USD."
+            action = f"{action} It cost {usd_text(damage.usd)} USD."
         if address in found.over_limit:
             name = address.partition("/")[0]
-            fate = f"redo={name} makes it again {price}, as does a cost.limit_usd above {limit_usd:g}. Left as it is."
-        console.print(f"  [red]damaged[/red]  {address}  {escape(damage.fault)}. {fate}", soft_wrap=True)
+            action = f"redo={name} makes it again {price}, as does a cost.limit_usd above {limit_usd:g}. Left as it is."
+        console.print(f"  [red]damaged[/red]  {address}  {escape(damage.fault)}. {action}", soft_wrap=True)
 
 
 def show_code(console: Console, code: CodeReport) -> None:
-    """What was made by other code than is here now."""
+    """Print stages that were made by different code."""
     for line in code.reused:
         console.print(f"  [yellow]other code[/yellow]  {escape(line)}", soft_wrap=True)
     for line in code.stops:
         console.print(f"  [red]other bytes[/red]  {escape(line)}", soft_wrap=True)
     if code.unknown:
-        console.print(f"  [dim]{code.unknown} products were made before their code was recorded: reused[/dim]")
+        console.print(f"  [dim]{code.unknown} stages predate the recording of code: reused[/dim]")
 
 
 def _together(units: Sequence[Unit]) -> list[list[Unit]]:
-    """The workers of each batch as one group."""
+    """Group the units of each batch."""
     groups: dict[str, list[Unit]] = {}
     for unit in units:
         first = unit.stages[0]
@@ -118,18 +120,18 @@ def _why(stages: Sequence[Stage], workers: int, made: Mapping[str, StageJson], a
 
 
 def _code_changed(stages: Sequence[Stage], made: Mapping[str, StageJson]) -> str | None:
-    """Which files, where the same was made before by other code: those it differs from least."""
+    """Changed files compared with the most similar code that made the same stage; None if none did."""
     here = flatten(stages[0].identity().get("code", {}))
     same = [each for each in made.values() if each.get("request_key") == stages[0].request_key]
     if not same:
         return None
     names = min((_differing(here, flatten(each["identity"].get("code", {}))) for each in same), key=len)
-    what = f"code changed ({_some(names)})" if names else "made of what other code made"
+    what = f"code changed ({_some(names)})" if names else "its inputs were made by other code"
     return f"{what}, {len(stages)} {'stage is' if len(stages) == 1 else 'stages are'} made again"
 
 
 def _differing(here: Mapping[str, object], there: Mapping[str, object]) -> list[str]:
-    """Files and packages."""
+    """Names of files and packages that differ."""
     return sorted(name.split(".", 1)[-1] for name in {**there, **here} if there.get(name) != here.get(name))
 
 
@@ -182,7 +184,7 @@ class Live:
         self.store = store
         self.console = console
         self.bars: dict[int, TaskID] = {}
-        self.waiting: set[int] = set()  # those whose worker waits for another process, as was said
+        self.waiting: set[int] = set()  # indices of workers reported as waiting for another process
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
@@ -207,14 +209,14 @@ class Live:
 
     def tick(self, jobs: Sequence[WorkerJob]) -> None:
         for index, job in enumerate(jobs):
-            self._say_waiting(index, job)
+            self._show_waiting(index, job)
             if job.state is JobState.RUNNING:
                 self._update(index, job)
             elif index in self.bars:
                 self.progress.update(self.bars[index], visible=False)
 
-    def _say_waiting(self, index: int, job: WorkerJob) -> None:
-        """A line when a worker begins to wait for another process, and one when it goes on itself."""
+    def _show_waiting(self, index: int, job: WorkerJob) -> None:
+        """Print a line when a worker starts to wait for another process, and when it continues."""
         if job.state is not JobState.RUNNING or (job.held_by is not None) == (index in self.waiting):
             return
         left = [stage for stage in job.unit.stages if not self.store.is_done(stage)]
@@ -240,7 +242,7 @@ class Live:
 
 
 def _note(job: WorkerJob, store: Store) -> str:
-    """What is unusual about a running worker: another one makes its stages, or there was no progress for a while."""
+    """A note if another process makes the worker's stages, or there was no progress for a while."""
     idle_s = job.watch.idle_s if job.watch is not None else 0.0
     if job.held_by is not None:
         idle_s = age_s([store.directory(stage) for stage in job.unit.stages]) or 0.0
@@ -249,12 +251,12 @@ def _note(job: WorkerJob, store: Store) -> str:
 
 
 def last_progress(age_s: float) -> str:
-    """`last progress 12 min ago`, for a person."""
+    """The text "last progress 12 min ago"."""
     return f"last progress {duration_text(age_s)} ago"
 
 
 def read_progress(path: Path) -> tuple[int, int, str]:
-    """Done, total and unit of a progress.json, the unit on one line; zeros if there is none that can be read."""
+    """Done, total and unit of progress.json, the unit on one line; zeros if it cannot be read."""
     try:
         seen = json.loads(path.read_text(encoding="utf-8"))
         return int(seen["done"]), int(seen["total"]), failure_line(str(seen["unit"]))
@@ -263,12 +265,12 @@ def read_progress(path: Path) -> tuple[int, int, str]:
 
 
 def show_failures(console: Console, jobs: Sequence[WorkerJob], store: Store) -> None:
-    """One line for each failed unit: what, why, and where its log is."""
+    """Print stage, reason and log of each failed unit, and a line for each blocked one."""
     for job in jobs:
         if job.state is JobState.FAILED:
             stage = next((each for each in job.unit.stages if not store.is_done(each)), None)
             if stage is None:
-                console.print(f"  {escape(job.unit.name)}: failed here, and made by another process meanwhile.")
+                console.print(f"  {escape(job.unit.name)}: failed here, but another process has finished it.")
                 continue
             line = escape(f"{stage.address}  {_reason(job, store.directory(stage).failed_file)}")
             console.errors.print(f"  [red]failed[/red]  {line}", soft_wrap=True)
@@ -279,27 +281,27 @@ def show_failures(console: Console, jobs: Sequence[WorkerJob], store: Store) -> 
 
 
 def _reason(job: WorkerJob, failed: Path) -> str:
-    """Why a unit failed, from what its worker left behind."""
+    """Why a unit failed, from failed.json or the worker's exit status."""
     if failed.exists():
         return failure_message(failed)
     status = job.process.returncode if job.process else None
     if status == EXIT_REQUEUE:
-        return "interrupted, what it had is saved. Run the same command again, it will go on."
+        return "interrupted after saving its state. Run the same command to continue."
     if status == os.EX_IOERR:
-        said = _last_line(job.log)
-        return f"the store cannot be written: {said} Make room, or fix that, then run the same command again."
-    return f"the worker ended with status {status}. Its log says more."
+        reason = _last_line(job.log)
+        return f"the store cannot be written: {reason} Free some space, or fix that, then run the same command again."
+    return f"the worker ended with status {status}. See its log."
 
 
 def _last_line(log: Path | None) -> str:
     with suppress(OSError):
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log is not None else []
         return next((f"{line.strip().rstrip('.')}." for line in reversed(lines) if line.strip()), "its disk is full.")
-    return "its log neither."
+    return "its log cannot be read."
 
 
 def show_results(console: Console, graph: Graph, published: Published) -> None:
-    """The result's table, what is to be said of its making, and where everything is."""
+    """Print the result's table, remarks and warnings, and the paths of its files."""
     console.print(result_table(graph.table(published.path)))
     for line in published.manifest["remarks"]:
         console.print(f"  [dim]{escape(line)}[/dim]", soft_wrap=True)
@@ -310,7 +312,7 @@ def show_results(console: Console, graph: Graph, published: Published) -> None:
 
 
 def result_table(rows: Sequence[Mapping[str, str]]) -> Table:
-    """Figures are never shortened: headings take several lines, and texts (the first column, long cells) fold."""
+    """Build a table that never truncates figures: headings and texts (first column, long cells) wrap."""
     table = Table(box=None, header_style="dim", pad_edge=False)
     for index, heading in enumerate(rows[0]):
         widest = max(len(row[heading]) for row in rows)

@@ -1,8 +1,8 @@
-"""Run a plan on this machine: one worker process per unit, as many at a time as the machine allows.
+"""Runs a plan on this machine: one worker process per unit, as many at a time as the machine allows.
 
-A unit starts as soon as what it waits for is finished. A failed unit blocks only what rests on it. Workers are in
-sessions of their own, so Ctrl-C reaches this process alone, which ends them; if it is killed, they end by themselves.
-A worker that waits for another process says so, and one without progress is ended (sweep/worker/stall.py).
+A unit starts as soon as its inputs are finished. A failed unit blocks only the units that depend on it. Each worker has
+its own session, so Ctrl-C reaches only this process, which ends the workers; if it is killed, they end by themselves. A
+worker that waits for another process is reported, and one without progress is ended (sweep/worker/stall.py).
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class JobState(Enum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
-    BLOCKED = "blocked"  # what it waits for failed
+    BLOCKED = "blocked"  # a unit it depends on failed
 
 
 @dataclass
 class WorkerJob:
-    """One unit on its way."""
+    """A unit and its worker process."""
 
     unit: Unit
     state: JobState = JobState.WAITING
     process: subprocess.Popen[bytes] | None = None
     log: Path | None = None
-    done: set[str] = field(default_factory=set[str])  # addresses already announced
-    held_by: Holder | None = None  # another process, for which the worker waits
-    watch: StallWatch | None = None  # what has been seen of the worker's progress
-    seen_at: float = -LOOK_INTERVAL_S  # of a monotonic clock
+    done: set[str] = field(default_factory=set[str])  # addresses already reported
+    held_by: Holder | None = None  # another process that the worker waits for
+    watch: StallWatch | None = None  # the worker's progress so far
+    seen_at: float = -LOOK_INTERVAL_S  # monotonic clock, seconds
 
 
 OnFinished = Callable[[Stage], None]
@@ -59,10 +59,10 @@ OnTick = Callable[[Sequence[WorkerJob]], None]
 
 
 def run_plan(plan: Plan, store: Store, workers: Workers, on_finished: OnFinished, on_tick: OnTick) -> list[WorkerJob]:
-    """Run all units; returns their jobs when none can go on. Calls back as stages finish and at every poll.
+    """Run all units until none can start; returns their jobs. Calls back as stages finish and at every poll.
 
-    All stages are written down before the first one runs: whatever happens, what is finished has someone who waits for
-    it, and is not taken for what nobody refers to. Raises StoreError for stages whose holder cannot be asked.
+    Writes all stages to the store before the first one runs, so that `store prune` keeps finished inputs after a crash.
+    Raises StoreError for stages held by a process whose state cannot be determined.
     """
     if not workers.take_over:
         _refuse_unknown_holders(plan, store)
@@ -93,7 +93,7 @@ def _refuse_unknown_holders(plan: Plan, store: Store) -> None:
 
 
 def _watch(job: WorkerJob, store: Store, stall_minutes: float | None) -> None:
-    """Look at a running worker from time to time: does it wait for another one, does it make progress."""
+    """Check periodically whether a running worker waits for another process or has stalled; end it if it has."""
     at = time.monotonic()
     pause_s = LOOK_INTERVAL_S if stall_minutes is None else min(LOOK_INTERVAL_S, 6 * stall_minutes)
     if job.state is not JobState.RUNNING or job.process is None or at - job.seen_at < pause_s:
@@ -107,11 +107,11 @@ def _watch(job: WorkerJob, store: Store, stall_minutes: float | None) -> None:
 
 
 def _advance(job: WorkerJob, store: Store, finished: set[str], failed: set[str]) -> None:
-    """Move a job along by what can be seen: its process, the stages on disk, the fate of what it waits for."""
+    """Update the state of a job from its process, its stages on disk and the failures of its inputs."""
     if job.state is JobState.WAITING and job.unit.waits_for & failed:
         job.state = JobState.BLOCKED
     if job.state is JobState.RUNNING and job.process is not None and job.process.poll() is not None:
-        is_complete = all(store.is_done(stage) for stage in job.unit.stages)  # however its process ended after that
+        is_complete = all(store.is_done(stage) for stage in job.unit.stages)  # whatever its exit status
         job.state = JobState.DONE if is_complete else JobState.FAILED
     if job.state in (JobState.FAILED, JobState.BLOCKED):
         failed.update(stage.address for stage in job.unit.stages if not store.is_done(stage))
@@ -168,7 +168,7 @@ def _spawn(command: Sequence[str], log: IO[bytes], threads: int) -> subprocess.P
 
 @contextmanager
 def _ended_on_exit(jobs: Sequence[WorkerJob]) -> Generator[None]:
-    """However the loop is left, no worker outlives it."""
+    """End all workers however the block is left."""
     try:
         yield
     finally:

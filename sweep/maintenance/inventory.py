@@ -18,7 +18,7 @@ from sweep.maintenance.retention import Inventory, RootedStages, StageEntry, Sta
 from sweep.plan.code_changes import ASIDE
 from sweep.results.result import results_in, temporary_paths
 from sweep.results.roots import roots
-from sweep.slurm.submission import awaited
+from sweep.slurm.submission import pending_stages
 from sweep.store.attempt import copy_faults, restorable
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, StoreError, description_faults
@@ -31,8 +31,8 @@ ATTEMPT = re.compile(r"(out|record)-(?P<token>.+?)(\.json)?")  # an attempt's ar
 
 
 def take_inventory(store: Store, results: Path) -> Inventory:
-    """List everything; unreadable stages and results become faults."""
-    queued = awaited(store.root)
+    """Everything there is; what cannot be read is among the faults."""
+    queued = pending_stages(store.root)
     stages: list[StageEntry] = []
     faults: list[str] = []
     for directory in stage_directories(store):

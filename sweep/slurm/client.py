@@ -1,7 +1,7 @@
-"""The doorway to SLURM's commands: sbatch, squeue, sacct, scontrol, scancel. One call for all jobs, not one each.
+"""Runs SLURM's commands: sbatch, squeue, sacct, scontrol, scancel. No other module does. One call covers all jobs.
 
-What only asks or cancels is repeated while the controller is away (sweep/slurm/patience.py). sbatch is not: what
-became of a call without an answer is looked up before another is made (sweep/slurm/send.py).
+Queries and cancellations are retried while the controller is unavailable (sweep/slurm/retry.py). sbatch is not: after
+a call without an answer, sweep/slurm/send.py looks the job up before it submits again.
 """
 
 from __future__ import annotations
@@ -13,128 +13,147 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sweep.errors import InputError
-from sweep.slurm import patience
-from sweep.slurm.patience import NoCommand, QueueAway, Unclear, is_refusal, is_transient
-from sweep.slurm.status import SlurmInfo, elements_of
+from sweep.slurm import retry
+from sweep.slurm.retry import SlurmNotFound, SlurmUnavailable, UnknownAnswer, is_refusal, is_transient
+from sweep.slurm.status import SlurmInfo, expand_elements
 
-TIMEOUT_S = 120.0  # a busy controller answers late
-ACCOUNTING_WAIT_S = 30.0  # without accounting the controller still knows how recent jobs ended
-REMEMBERED_DAYS = 30  # how far back accounting is searched for a job by its name
-REFUSED = "BadConstraints"  # why a job ended that SLURM did not take, and remembers all the same
-OF_CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")  # the rest is of a job
-SPELLED = {  # what the environment calls options by other names
+TIMEOUT_S = 120.0  # a busy controller answers slowly
+ACCOUNTING_WAIT_S = 30.0  # then scontrol, which remembers recent jobs, is used instead
+ACCOUNTING_DAYS = 30  # how far back accounting is searched for a job name
+REJECTED_REASON = "BadConstraints"  # the reason of a job that SLURM rejected but still lists
+CLUSTER_VARIABLES = (
+    "SLURM_CONF",
+    "SLURM_CONF_SERVER",
+    "SLURM_CLUSTERS",
+    "SLURM_JWT",
+)  # every other SLURM_* variable describes a job
+ENVIRONMENT_NAMES = {  # options whose SBATCH_* variable has another name
     "array": ("ARRAY_INX",),
     "mem": ("MEM_PER_NODE", "MEM_PER_CPU", "MEM_PER_GPU"),
     "requeue": ("REQUEUE", "NO_REQUEUE"),
     "time": ("TIMELIMIT",),
 }
-NEVER_MEANT = {"SBATCH_CLUSTERS", "SBATCH_ARRAY_INX", "SBATCH_WAIT"}  # elsewhere, another shape, no return
-JOB_ID = re.compile(r"(\d+)(?:;[\w.-]+)?", re.ASCII)  # with the cluster, where there are several
+IGNORED_VARIABLES = {
+    "SBATCH_CLUSTERS",
+    "SBATCH_ARRAY_INX",
+    "SBATCH_WAIT",
+}  # they change the cluster or the array, or block the call
+JOB_ID = re.compile(r"(\d+)(?:;[\w.-]+)?", re.ASCII)  # followed by the cluster on a federation
 STATE = re.compile(r"[A-Z][A-Z_]*")
 
 
 def refuse_without_slurm() -> None:
-    """Raises InputError where nothing can be submitted, before anything is fetched or written for it."""
-    _ask("sbatch", "--version")
+    """Check that sbatch exists before anything is downloaded or written. Raises InputError."""
+    _query("sbatch", "--version")
 
 
 def sbatch(script: Path, arguments: Sequence[str], dependency: str | None) -> str:
-    """Send one script; its job id. Called once: Raises InputError with SLURM's own words if it is refused, QueueAway if
-    nobody can tell whether it was taken, of it Unclear where that is said in unknown words.
+    """Submit one script and return its job id; never retried here.
+
+    Raises InputError with SLURM's message if the job is refused, SlurmUnavailable if the job may or may not have been
+    accepted, and its subclass UnknownAnswer if the message is not one we know.
     """
     wait = [f"--dependency={dependency}"] if dependency else []
-    environment = _but_for_what_it_says(script, of_login(os.environ))
-    done = _called("sbatch", "--parsable", *wait, str(script), *arguments, environment=environment)
+    environment = _without_script_options(script, login_environment(os.environ))
+    done = _run("sbatch", "--parsable", *wait, str(script), *arguments, environment=environment)
     ids = {found[1] for line in done.stdout.splitlines() if (found := JOB_ID.fullmatch(line.strip()))}
     if not done.returncode:
-        if len(ids) != 1:  # among whatever the site greets with
+        if len(ids) != 1:  # the site may print a greeting as well
             last = done.stdout.strip().rpartition("\n")[2]
-            raise Unclear(f"sbatch: answered {last!r}, which is no job id.")
+            raise UnknownAnswer(f"sbatch: answered {last!r}, which is not a job id.")
         return ids.pop()
-    said = _words_of(done)
-    if is_refusal(said) and not ids:
-        raise InputError(f"sbatch: {said}. Correct the launch settings or the site.")
-    if done.returncode < 0 or is_transient(said):
-        raise QueueAway(f"sbatch: {said}.")
-    printed = f" It printed the job id {', '.join(sorted(ids))} all the same." if ids else ""
-    raise Unclear(f"sbatch: {said}.{printed}")
+    message = _error_message(done)
+    if is_refusal(message) and not ids:
+        raise InputError(f"sbatch: {message}. Correct the launch settings or the site.")
+    if done.returncode < 0 or is_transient(message):
+        raise SlurmUnavailable(f"sbatch: {message}.")
+    printed = f" It still printed the job id {', '.join(sorted(ids))}." if ids else ""
+    raise UnknownAnswer(f"sbatch: {message}.{printed}")
 
 
 def find_jobs(name: str) -> str | None:
-    """The id of the job of that name, also of one that has ended; None: there is none.
+    """The id of the job with this name, including finished jobs; None if there is none.
 
-    Called once. Raises QueueAway if the controller does not answer: it alone knows what waits or runs.
+    Not retried here. Raises SlurmUnavailable if the controller does not answer: only it knows pending and running jobs.
     """
-    asked = ("--all", "--states=all", f"--name={name}", "--format=%F|%j|%r")
-    rows = [row.split("|") for row in _ask_once("squeue", "--noheader", *asked).splitlines()]
+    options = ("--all", "--states=all", f"--name={name}", "--format=%F|%j|%r")
+    rows = [row.split("|") for row in _query_once("squeue", "--noheader", *options).splitlines()]
     known = {row[0]: row[2:] for row in rows if len(row) >= 2 and row[1] == name and is_id(row[0])}
-    ids = [job_id for job_id, reason in known.items() if reason != [REFUSED]]
+    ids = [job_id for job_id, reason in known.items() if reason != [REJECTED_REASON]]
     if not known:
-        ids = _accounted(name)
+        ids = _find_in_accounting(name)
     return min(ids, key=int, default=None)
 
 
-def _accounted(name: str) -> list[str]:
-    since = f"--starttime=now-{REMEMBERED_DAYS}days"
+def _find_in_accounting(name: str) -> list[str]:
+    since = f"--starttime=now-{ACCOUNTING_DAYS}days"
     try:
-        rows = _ask_once("sacct", "-X", "--noheader", "--parsable2", f"--name={name}", since, "--format=JobID,JobName")
-    except InputError:  # it has ended, if it ever was: the controller does not know it
+        rows = _query_once(
+            "sacct", "-X", "--noheader", "--parsable2", f"--name={name}", since, "--format=JobID,JobName"
+        )
+    except InputError:  # the controller does not list the job, so at most it has ended
         return []
     found = [row.partition("|")[::2] for row in rows.splitlines()]
-    return [job_id for element, of in found if of == name and is_id(job_id := element.partition("_")[0])]
+    return [job_id for element, job_name in found if job_name == name and is_id(job_id := element.partition("_")[0])]
 
 
 def is_id(text: str) -> bool:
-    """Whether this is the number of a job, not what a site greets with."""
+    """Whether this is a job number and not a line of the site's greeting."""
     return text.isascii() and text.isdecimal()
 
 
-def of_login(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without that of a job: a person may submit from within one, and sbatch hands it on.
+def login_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the variables of a job, which sbatch would pass on when it is called from inside one.
 
-    SLURM_ARRAY_TASK_ID would choose the wrong element, SLURM_MEM_PER_CPU make srun refuse.
+    SLURM_ARRAY_TASK_ID would select the wrong element, and SLURM_MEM_PER_CPU would make srun fail.
     """
-    return {name: value for name, value in environment.items() if not name.startswith("SLURM_") or name in OF_CLUSTER}
+    return {
+        name: value for name, value in environment.items() if not name.startswith("SLURM_") or name in CLUSTER_VARIABLES
+    }
 
 
-def _but_for_what_it_says(script: Path, environment: dict[str, str]) -> dict[str, str]:
-    """Without SBATCH_PARTITION and its like where the script names one: to sbatch the environment would count more."""
+def _without_script_options(script: Path, environment: dict[str, str]) -> dict[str, str]:
+    """Drop SBATCH_* variables whose option the script sets: for sbatch the environment overrides the script."""
     lines = script.read_text(encoding="utf-8").splitlines()
     options = {line.removeprefix("#SBATCH --").partition("=")[0] for line in lines if line.startswith("#SBATCH --")}
-    said = {f"SBATCH_{name}" for each in options for name in (SPELLED.get(each) or (each.upper().replace("-", "_"),))}
-    return {name: value for name, value in environment.items() if name not in said | NEVER_MEANT}
+    set_by_script = {
+        f"SBATCH_{name}"
+        for each in options
+        for name in (ENVIRONMENT_NAMES.get(each) or (each.upper().replace("-", "_"),))
+    }
+    return {name: value for name, value in environment.items() if name not in set_by_script | IGNORED_VARIABLES}
 
 
 def scancel(ids: Sequence[str]) -> None:
-    """Cancel jobs, arrays with all their elements; those that have ended are passed over."""
+    """Cancel jobs, including all elements of arrays; finished jobs are ignored."""
     if ids:
-        _ask("scancel", "--quiet", *ids)
+        _query("scancel", "--quiet", *ids)
 
 
 def max_array_size() -> int | None:
-    """How many elements an array may have here; None: no SLURM here that could tell."""
+    """The longest array that the cluster allows; None if there is no SLURM here."""
     try:
-        lines = _ask("scontrol", "show", "config").splitlines()
+        lines = _query("scontrol", "show", "config").splitlines()
     except InputError:
         return None
     found = [re.fullmatch(r"MaxArraySize\s*=\s*(\d{1,9})", line.strip(), re.ASCII) for line in lines]
     return next((max(1, int(each[1])) for each in found if each), None)
 
 
-def in_queue(ids: Sequence[str]) -> dict[str, SlurmInfo] | None:
-    """What is waiting or running of these jobs, by "17" or "17_3"; None: no squeue answers here.
+def queued_jobs(ids: Sequence[str]) -> dict[str, SlurmInfo] | None:
+    """Those of these jobs that are pending or running, by "17" or "17_3"; None if squeue does not answer.
 
-    Lines that are not about one of them are passed over: of several clusters each has a heading, and sites greet.
+    Lines about anything else are skipped: several clusters each print a heading, and a site may print a greeting.
     """
     if not ids:
         return {}
     try:
-        text = _ask("squeue", "--noheader", "--all", "--array", f"--jobs={','.join(ids)}", "--format=%i|%T|%M|%r|%N")
+        text = _query("squeue", "--noheader", "--all", "--array", f"--jobs={','.join(ids)}", "--format=%i|%T|%M|%r|%N")
     except InputError as error:
-        return {} if "Invalid job id" in str(error) else None  # it knows none of them any more
+        return {} if "Invalid job id" in str(error) else None  # all of them have left the queue
     rows = [row for row in map(_fields, text.splitlines()) if len(row) > 1 and _job_of(row[0]) in ids]
     if not all(len(row) == 5 and STATE.fullmatch(row[1]) for row in rows):
-        return None  # of a job that it knows it does not say how it stands: not to be taken for lost
+        return None  # a job without a state must not count as lost
     return {name: SlurmInfo(state, reason, elapsed, nodes) for name, state, elapsed, reason, nodes in rows}
 
 
@@ -143,37 +162,39 @@ def _fields(row: str) -> list[str]:
 
 
 def _job_of(name: str) -> str | None:
-    """ "17" of 17, 17_3 or 17_[0-2]; None: it is no id."""
+    """The job number "17" of 17, 17_3 or 17_[0-2]; None if this is not an id."""
     found = re.fullmatch(r"(\d+)(?:_(?:\d+|\[[\d,:%-]+\]))?", name, re.ASCII)
     return found[1] if found else None
 
 
-def ended(ids: Sequence[str]) -> tuple[dict[str, SlurmInfo], str]:
-    """How jobs ended, as accounting tells it, or else as far as the controller remembers; and who told it."""
+def ended_jobs(ids: Sequence[str]) -> tuple[dict[str, SlurmInfo], str]:
+    """How jobs ended, and the command that reported it: sacct, or scontrol for jobs the controller still remembers."""
     if not ids:
         return {}, ""
     fields = "--format=JobID,State,Elapsed,ExitCode,NodeList"
     try:
         command = ("sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(ids)}", fields)
-        rows = patience.PATIENCE.repeat(lambda: _ask_once(*command), most_s=ACCOUNTING_WAIT_S).splitlines()
-        return dict(_of_sacct(rows)), "sacct"
-    except InputError:  # no accounting on this cluster, or none at the moment
-        return {name: seen for each in ids for name, seen in _remembered(each)}, "scontrol"
+        rows = retry.RETRY.call(lambda: _query_once(*command), most_s=ACCOUNTING_WAIT_S).splitlines()
+        return dict(_parse_sacct(rows)), "sacct"
+    except InputError:  # no accounting on this cluster, or it is down
+        return {name: seen for each in ids for name, seen in _ended_by_scontrol(each)}, "scontrol"
 
 
-def _of_sacct(rows: Iterable[str]) -> Iterator[tuple[str, SlurmInfo]]:
-    """Lines that are not of that form are passed over."""
+def _parse_sacct(rows: Iterable[str]) -> Iterator[tuple[str, SlurmInfo]]:
+    """Skips lines that do not have this form."""
     for fields in map(_fields, rows):
         if len(fields) != 5 or _job_of(fields[0]) is None or not fields[1]:
             continue
         name, state, elapsed, status, nodes = fields
-        yield from ((each, SlurmInfo(state.split()[0], f"exit {status}", elapsed, nodes)) for each in elements_of(name))
+        yield from (
+            (each, SlurmInfo(state.split()[0], f"exit {status}", elapsed, nodes)) for each in expand_elements(name)
+        )
 
 
-def _remembered(job_id: str) -> Iterator[tuple[str, SlurmInfo]]:
+def _ended_by_scontrol(job_id: str) -> Iterator[tuple[str, SlurmInfo]]:
     try:
-        lines = _ask("scontrol", "show", "job", "--oneliner", job_id).splitlines()
-    except InputError:  # forgotten
+        lines = _query("scontrol", "show", "job", "--oneliner", job_id).splitlines()
+    except InputError:  # the controller has forgotten the job
         return
     for line in lines:
         facts = {name: value for name, _, value in (word.partition("=") for word in line.split() if "=" in word)}
@@ -183,38 +204,38 @@ def _remembered(job_id: str) -> Iterator[tuple[str, SlurmInfo]]:
         reason = facts.get("Reason", "None")
         why = reason if reason != "None" else f"exit {facts.get('ExitCode', '?')}"
         seen = SlurmInfo(facts["JobState"], why, facts.get("RunTime", ""), facts.get("NodeList", ""))
-        yield from ((each, seen) for each in elements_of(name))
+        yield from ((each, seen) for each in expand_elements(name))
 
 
-def _ask(*command: str) -> str:
-    """What a command answers; repeated while the controller is away. Raises InputError."""
-    return patience.PATIENCE.repeat(lambda: _ask_once(*command))
+def _query(*command: str) -> str:
+    """Output of a command, retried while the controller is unavailable. Raises InputError."""
+    return retry.RETRY.call(lambda: _query_once(*command))
 
 
-def _ask_once(*command: str) -> str:
-    """Raises QueueAway for what may pass, InputError for what will not."""
-    done = _called(*command)
+def _query_once(*command: str) -> str:
+    """Output of a command. Raises SlurmUnavailable for temporary errors, InputError for permanent ones."""
+    done = _run(*command)
     if done.returncode:
-        said = _words_of(done)
-        if done.returncode < 0 or is_transient(said):
-            raise QueueAway(f"{command[0]}: {said}.")
-        raise InputError(f"{command[0]}: {said}. Correct the launch settings or the site.")
+        message = _error_message(done)
+        if done.returncode < 0 or is_transient(message):
+            raise SlurmUnavailable(f"{command[0]}: {message}.")
+        raise InputError(f"{command[0]}: {message}. Correct the launch settings or the site.")
     return done.stdout
 
 
-def _called(*command: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Raises InputError if there is no such command, QueueAway if it does not return."""
+def _run(*command: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Raises SlurmNotFound if there is no such command, SlurmUnavailable if it times out."""
     try:
         return subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False, timeout=TIMEOUT_S, env=environment
         )
     except (FileNotFoundError, PermissionError):
-        raise NoCommand(f"{command[0]}: not found here. Run this on a login node of a SLURM cluster.") from None
+        raise SlurmNotFound(f"{command[0]}: not found here. Run this on a login node of a SLURM cluster.") from None
     except subprocess.TimeoutExpired:
-        raise QueueAway(f"{command[0]}: no answer in {TIMEOUT_S:.0f} s. Is slurmctld up?") from None
+        raise SlurmUnavailable(f"{command[0]}: no answer in {TIMEOUT_S:.0f} s. Is slurmctld up?") from None
 
 
-def _words_of(done: subprocess.CompletedProcess[str]) -> str:
-    """Why a command failed, on one line."""
-    said = " ".join("".join(c if c.isprintable() else " " for c in done.stderr or done.stdout).split()).rstrip(".")
-    return said or (f"ended by signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}")
+def _error_message(done: subprocess.CompletedProcess[str]) -> str:
+    """The error message of a failed command, on one line."""
+    message = " ".join("".join(c if c.isprintable() else " " for c in done.stderr or done.stdout).split()).rstrip(".")
+    return message or (f"ended by signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}")

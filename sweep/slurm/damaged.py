@@ -1,7 +1,7 @@
-"""A submission of which neither submission.json nor its second copy can be read: what of it may be in the queue.
+"""Damaged submissions, whose submission.json and second copy are both unreadable: find their jobs in the queue.
 
-The files of jobs/ tell that: the ids that SLURM gave, the names to look up, the stages of each job. Other submissions
-work on; only what such a one may be making is not sent a second time unasked.
+The files in jobs/ still give the SLURM ids, the queue names to look up, and the stages of each job. Other submissions
+are not affected, except that stages a damaged one may be running are not submitted again without confirmation.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from sweep.slurm.submission import DamagedSubmission, SubmissionDirectory, submi
 
 
 @dataclass(frozen=True)
-class Remains:
-    """What is known of the jobs of a damaged submission."""
+class DamagedJobs:
+    """What is known about the jobs of a damaged submission."""
 
     ids: Mapping[str, str]  # by job
-    doubted: Sequence[str]  # jobs of which nobody can tell whether they were sent
-    seen: Mapping[str, SlurmInfo] | None  # None: no squeue answers here
+    unconfirmed: Sequence[str]  # jobs that may or may not have been submitted
+    seen: Mapping[str, SlurmInfo] | None  # None if squeue does not answer
 
     @property
     def alive(self) -> list[str]:
@@ -35,37 +35,37 @@ class Remains:
     def possible(self) -> list[str]:
         """Names of jobs that are in the queue, or may be."""
         if self.seen is None:
-            return [*self.ids, *self.doubted]
+            return [*self.ids, *self.unconfirmed]
         alive = {name.partition("_")[0] for name in self.alive}
-        return [*(job for job, job_id in self.ids.items() if job_id in alive), *self.doubted]
+        return [*(job for job, job_id in self.ids.items() if job_id in alive), *self.unconfirmed]
 
 
-def look_at_queue(directory: SubmissionDirectory) -> Remains:
-    """With one question to squeue, and one for each job in doubt."""
-    ids, doubted = known_ids(directory)
-    return Remains(ids, doubted, client.in_queue(list(ids.values())))
+def query_queue(directory: SubmissionDirectory) -> DamagedJobs:
+    """Look the jobs up: one squeue call, and one more for each unconfirmed job."""
+    ids, unconfirmed = known_ids(directory)
+    return DamagedJobs(ids, unconfirmed, client.queued_jobs(list(ids.values())))
 
 
-def refuse_twice(store: Path, jobs: Sequence[SlurmJob]) -> None:
-    """Raises InputError, a line for each damaged submission that may have in the queue what these jobs make."""
+def refuse_resubmitting(store: Path, jobs: Sequence[SlurmJob]) -> None:
+    """Raises InputError with a line for each damaged submission that may already be running stages of these jobs."""
     wanted = {address for job in jobs for element in job.elements for address in element.stages}
     lines: list[str] = []
     for directory in (each for each in submissions(store) if each.is_open and each.is_damaged):
-        remains = look_at_queue(directory)
-        common = [job for job in remains.possible if _makes_any(directory, job, wanted)]
+        remains = query_queue(directory)
+        common = [job for job in remains.possible if _may_make_any(directory, job, wanted)]
         if common:
             named = ", ".join(f"{remains.ids.get(job, 'id not known')} ({job})" for job in common)
             lines.append(
-                f"submission {directory.name}: damaged, and its jobs may be making what would be sent now: {named}."
-                f" Nothing was sent. Cancel it: python -m sweep cancel {directory.words}, or add yes=true to send it"
-                " all the same."
+                f"submission {directory.name}: damaged, and these jobs may be running the same stages: {named}. Nothing"
+                f" was submitted. Cancel it (python -m sweep cancel {directory.arguments}), or add yes=true to submit"
+                " anyway."
             )
     if lines:
         raise InputError("\n".join(lines))
 
 
-def _makes_any(directory: SubmissionDirectory, job: str, wanted: set[str]) -> bool:
-    """Whether it makes any of these, as far as that can be told."""
+def _may_make_any(directory: SubmissionDirectory, job: str, wanted: set[str]) -> bool:
+    """Whether this job may make any of these stages. An unreadable list of stages counts as yes."""
     made = directory.stages_of(job)
     if made is None or (not made and job.partition("-")[2].partition(".r")[0] != PUBLISH):
         return bool(wanted)
@@ -73,7 +73,7 @@ def _makes_any(directory: SubmissionDirectory, job: str, wanted: set[str]) -> bo
 
 
 def damaged_lines(directories: Sequence[SubmissionDirectory]) -> Iterator[str]:
-    """What is to be said of those that are damaged and not closed, a line each."""
+    """One line for each open submission that is damaged."""
     for directory in directories:
         if directory.is_open:
             try:

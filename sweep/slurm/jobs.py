@@ -1,29 +1,18 @@
-"""Units that gain nothing from jobs of their own: one job makes them, one after another. Pure.
+"""From the units of a plan to the jobs of a SLURM queue. Pure.
 
-Every job waits its turn in the queue, for minutes on a busy cluster, and a plan is full of short stages without GPUs.
-So a unit joins the chain of one that it waits for, where both ask for the same and that is no GPU, and where
-
-    it starts no later    all else that it waits for is there when the chain begins
-    nothing is lost       whatever waits for a unit of the chain waits for this one too: its failure blocks nobody more
-
-of the same plan, that is; another submission waits for the whole job, and is resumed if that fails too late for it.
-
-From the units of a plan to the jobs of a SLURM queue. Pure.
-
-One job array for all units of the same stage name, depth and resources: its elements are the units, or chains of them
-(sweep/slurm/jobs.py). Depth is the longest way down to what waits for nothing, so no array waits for itself. Arrays
-longer than the cluster allows are split. A job waits for exactly the jobs that make its inputs:
-
-    after        whole jobs                                        afterok:17
-    after_each   arrays whose element i is all that element i of this one needs of them      aftercorr:18
-
-So 1,000 points are a few dozen calls of sbatch, and where points correspond one to one, a failed one holds up no other.
-
-Which part of a plan one batch script can carry out, given what is done. Pure.
-
-here     stages that need no GPU, made before the job's own, as far as nothing of another script stands before them
-units    the script's own, likewise; each after those it rests on
-later    the first stages of other scripts, which stand in the way of the rest
+units -> chains   Every job waits in the queue, for minutes on a busy cluster, and a plan has many short stages without
+                  GPUs. So one job runs several units in sequence. A unit joins the chain of a unit it waits for if both
+                  request the same resources and no GPU, all its other inputs exist when the chain starts (it starts no
+                  later), and everything that waits for a unit of the chain also waits for it (its failure blocks
+                  nothing more). This looks at one plan only; other submissions wait for the whole job.
+chains -> jobs    Chains of the same stage names, depth and resources are the elements of one job array. Depth is the
+                  longest path to a chain that waits for nothing, so no array waits for itself. Arrays longer than the
+                  cluster allows are split. A job waits for exactly the jobs that make its inputs:
+                      after        whole jobs                                                  afterok:17
+                      after_each   arrays where element i needs only element i of the other    aftercorr:18
+                  So 1,000 points take a few dozen sbatch calls, and where points correspond one to one, a failed point
+                  blocks no other.
+scripts           The part of a plan that a batch script can run when a person submits it (`script_work`).
 """
 
 from __future__ import annotations
@@ -39,17 +28,17 @@ Chain = tuple[Unit, ...]
 
 
 @dataclass(frozen=True)
-class Links:
-    """What waits for what, by places in a sequence."""
+class Dependencies:
+    """Dependency graph of a sequence of units or elements, as indices into the sequence."""
 
     waits: tuple[frozenset[int], ...]
-    before: tuple[frozenset[int], ...]  # all that must be there first, however far back
-    followers: tuple[frozenset[int], ...]  # what waits for it
-    depths: tuple[int, ...]  # the longest way down to what waits for nothing
+    before: tuple[frozenset[int], ...]  # everything it depends on, directly or not
+    followers: tuple[frozenset[int], ...]  # which others wait for it
+    depths: tuple[int, ...]  # longest path to one that waits for nothing
 
 
-def links_of(makes: Sequence[Iterable[str]], needs: Sequence[Iterable[str]]) -> Links:
-    """Of things that make and need what has these addresses; there are no circles (sweep/plan/graph.py)."""
+def dependencies_of(makes: Sequence[Iterable[str]], needs: Sequence[Iterable[str]]) -> Dependencies:
+    """Build the graph from the addresses that each one makes and needs. Assumes no cycles (sweep/plan/graph.py)."""
     maker = {address: index for index, made in enumerate(makes) for address in made}
     waits = [frozenset(maker[address] for address in needed if address in maker) for needed in needs]
     followers: list[set[int]] = [set() for _ in waits]
@@ -64,7 +53,7 @@ def links_of(makes: Sequence[Iterable[str]], needs: Sequence[Iterable[str]]) -> 
         depths.update(dict.fromkeys(ready, level))
         level += 1
     places = range(len(waits))
-    return Links(
+    return Dependencies(
         waits=tuple(waits),
         before=tuple(before[at] for at in places),
         followers=tuple(map(frozenset, followers)),
@@ -73,17 +62,19 @@ def links_of(makes: Sequence[Iterable[str]], needs: Sequence[Iterable[str]]) -> 
 
 
 def chains(units: Sequence[Unit]) -> tuple[Chain, ...]:
-    """All units, each in one chain; those that join none are chains of one."""
-    links = links_of([[stage.address for stage in unit.stages] for unit in units], [unit.waits_for for unit in units])
+    """Group units into chains. A unit that can join no other is a chain of one."""
+    dependencies = dependencies_of(
+        [[stage.address for stage in unit.stages] for unit in units], [unit.waits_for for unit in units]
+    )
     resources = [unit.stages[0].resources for unit in units]
-    found: dict[int, list[int]] = {}  # chains by their last unit so far
-    for index in sorted(range(len(units)), key=lambda at: links.depths[at]):
+    found: dict[int, list[int]] = {}  # chains by their last unit
+    for index in sorted(range(len(units)), key=lambda at: dependencies.depths[at]):
         joined = next(
             (
                 end
-                for end in sorted(links.waits[index] & found.keys())
+                for end in sorted(dependencies.waits[index] & found.keys())
                 if resources[end] == resources[index] and not resources[index].devices
-                if _may_join(index, found[end], links)
+                if _can_join(index, found[end], dependencies)
             ),
             None,
         )
@@ -91,19 +82,20 @@ def chains(units: Sequence[Unit]) -> tuple[Chain, ...]:
     return tuple(tuple(units[index] for index in chain) for chain in found.values())
 
 
-def _may_join(index: int, chain: Sequence[int], links: Links) -> bool:
+def _can_join(index: int, chain: Sequence[int], dependencies: Dependencies) -> bool:
+    """Whether the unit would start no later in the chain, and its failure would block nothing more."""
     inside = {*chain, index}
-    starts_no_later = links.waits[index] - inside <= links.before[chain[0]]
-    others = frozenset[int]().union(*(links.followers[each] for each in chain)) - inside
-    return starts_no_later and all(index in links.before[each] for each in others)
+    starts_no_later = dependencies.waits[index] - inside <= dependencies.before[chain[0]]
+    others = frozenset[int]().union(*(dependencies.followers[each] for each in chain)) - inside
+    return starts_no_later and all(index in dependencies.before[each] for each in others)
 
 
 @dataclass(frozen=True)
 class Element:
-    """What one element of an array makes."""
+    """The work of one array element."""
 
-    steps: tuple[tuple[str, ...], ...]  # one after another: the addresses of the stages that one process makes
-    waits_for: tuple[str, ...]  # addresses of what must be there first
+    steps: tuple[tuple[str, ...], ...]  # run in sequence, one process each: addresses of its stages
+    waits_for: tuple[str, ...]  # addresses of stages that must be finished first
     label: str = ""
 
     @property
@@ -115,7 +107,7 @@ class Element:
 class SlurmJob:
     """One call of sbatch: an array of elements, or a single one."""
 
-    name: str  # "03-answers": what its files in the submission are called
+    name: str  # "03-traces": the stem of its files in the submission
     resources: Resources
     elements: tuple[Element, ...]
     after: tuple[str, ...] = ()  # names of jobs
@@ -123,37 +115,37 @@ class SlurmJob:
 
     @property
     def stage(self) -> str:
-        """The stage names of its elements; the job that publishes has none."""
+        """The stage names of its elements; "publish" for the job that publishes the result."""
         return self.name.partition("-")[2]
 
 
 def plan_jobs(units: Sequence[Unit], most_elements: int) -> tuple[SlurmJob, ...]:
-    """The jobs that make all units, inputs first; no array has more than `most_elements`."""
+    """The jobs that run all units, inputs first; no array has more than `most_elements`."""
     found = chains(units)
     elements = [_element(chain) for chain in found]
-    depths = links_of([each.stages for each in elements], [each.waits_for for each in elements]).depths
+    depths = dependencies_of([each.stages for each in elements], [each.waits_for for each in elements]).depths
     groups: dict[tuple[int, str, Resources], list[Element]] = {}
     for depth, chain, element in sorted(zip(depths, found, elements, strict=True), key=lambda each: each[0]):
         name = "+".join(unit.name for unit in chain)
         groups.setdefault((depth, name, chain[0].stages[0].resources), []).append(element)
     jobs: list[SlurmJob] = []
     for (_, name, resources), members in groups.items():
-        ordered = _beside_their_inputs(members, jobs)
+        ordered = _aligned_with_inputs(members, jobs)
         for at in range(0, len(ordered), most_elements):
             jobs.append(SlurmJob(f"{len(jobs) + 1:02}-{name}", resources, ordered[at : at + most_elements]))
-    return linked(jobs)
+    return link_jobs(jobs)
 
 
-def linked(jobs: Iterable[SlurmJob]) -> tuple[SlurmJob, ...]:
-    """The jobs with what they wait for of one another."""
+def link_jobs(jobs: Iterable[SlurmJob]) -> tuple[SlurmJob, ...]:
+    """Fill in which jobs each job waits for."""
     jobs = tuple(jobs)
     places = _places(jobs)
     sizes = {job.name: len(job.elements) for job in jobs}
-    return tuple(_linked(job, places, sizes) for job in jobs)
+    return tuple(_link_job(job, places, sizes) for job in jobs)
 
 
-def _linked(job: SlurmJob, places: Mapping[str, tuple[str, int]], sizes: Mapping[str, int]) -> SlurmJob:
-    needs: dict[str, list[set[int]]] = {}  # by job: which of its elements each element here needs
+def _link_job(job: SlurmJob, places: Mapping[str, tuple[str, int]], sizes: Mapping[str, int]) -> SlurmJob:
+    needs: dict[str, list[set[int]]] = {}  # by job: which of its elements each of our elements needs
     for index, element in enumerate(job.elements):
         for name, at in (places[address] for address in element.waits_for if address in places):
             needs.setdefault(name, [set() for _ in job.elements])[index].add(at)
@@ -175,7 +167,7 @@ def _element(chain: Chain) -> Element:
 
 
 def _places(jobs: Iterable[SlurmJob]) -> dict[str, tuple[str, int]]:
-    """Which element of which job makes a stage."""
+    """Job name and element index of each stage, by address."""
     return {
         address: (job.name, index)
         for job in jobs
@@ -184,8 +176,8 @@ def _places(jobs: Iterable[SlurmJob]) -> dict[str, tuple[str, int]]:
     }
 
 
-def _beside_their_inputs(elements: Sequence[Element], jobs: Sequence[SlurmJob]) -> tuple[Element, ...]:
-    """In the order of what they wait for, so that arrays correspond where they can."""
+def _aligned_with_inputs(elements: Sequence[Element], jobs: Sequence[SlurmJob]) -> tuple[Element, ...]:
+    """Sort elements by the elements they wait for, so that arrays match one to one where possible."""
     places = _places(jobs)
 
     def place(element: Element) -> list[tuple[str, int]]:
@@ -195,40 +187,42 @@ def _beside_their_inputs(elements: Sequence[Element], jobs: Sequence[SlurmJob]) 
 
 
 @dataclass(frozen=True)
-class ScriptShare:
-    here: tuple[Stage, ...]
-    units: tuple[Unit, ...]
-    later: tuple[Stage, ...]
+class ScriptWork:
+    """The part of a plan that one batch script can run now."""
+
+    here: tuple[Stage, ...]  # CPU stages to run first
+    units: tuple[Unit, ...]  # the script's own, in order
+    later: tuple[Stage, ...]  # first stages of other scripts, which block the rest
 
 
-def script_share(work: Plan, script: str, cpu: str) -> ScriptShare:
-    """The share of `script`; of that of the scripts without GPU (`cpu`), `here` is all there is."""
-    open_here: set[str] = set()  # CPU stages that can be made before the job's own
-    open_all: set[str] = set()  # and the job's own
+def script_work(work: Plan, script: str, cpu: str) -> ScriptWork:
+    """Select what `script` can run now. For the CPU script (`cpu`), everything is in `here`."""
+    runnable_on_cpu: set[str] = set()  # CPU stages that can run before the script's own
+    runnable: set[str] = set()  # those and the script's own
     needed = {stage.address for stage in work.needed}
     later: list[Stage] = []
     for stage in work.needed:
         inputs = {each.address for each in stage.dependencies()} & needed
-        if stage.resources.script == cpu and inputs <= open_here:
-            open_here.add(stage.address)
-            open_all.add(stage.address)
-        elif stage.resources.script == script and inputs <= open_all:
-            open_all.add(stage.address)
-        elif stage.resources.script not in (cpu, script) and inputs <= open_all:
+        if stage.resources.script == cpu and inputs <= runnable_on_cpu:
+            runnable_on_cpu.add(stage.address)
+            runnable.add(stage.address)
+        elif stage.resources.script == script and inputs <= runnable:
+            runnable.add(stage.address)
+        elif stage.resources.script not in (cpu, script) and inputs <= runnable:
             later.append(stage)
     own = [
-        Unit(tuple(stage for stage in unit.stages if stage.address in open_all))
+        Unit(tuple(stage for stage in unit.stages if stage.address in runnable))
         for unit in work.units
         if unit.stages[0].resources.script == script != cpu
     ]
     units = tuple(unit for unit in own if unit.stages)
-    rests = _below({address for unit in units for address in unit.waits_for}, work)
-    here = tuple(s for s in work.needed if s.address in open_here and (script == cpu or s.address in rests))
-    return ScriptShare(here, units, tuple(later))
+    rests = _with_inputs({address for unit in units for address in unit.waits_for}, work)
+    here = tuple(s for s in work.needed if s.address in runnable_on_cpu and (script == cpu or s.address in rests))
+    return ScriptWork(here, units, tuple(later))
 
 
-def _below(addresses: set[str], work: Plan) -> set[str]:
-    """These stages and all that they rest on."""
+def _with_inputs(addresses: set[str], work: Plan) -> set[str]:
+    """These stages and everything they depend on."""
     inputs = {stage.address: {each.address for each in stage.dependencies()} for stage in work.needed}
     found: set[str] = set()
     waiting = list(addresses)

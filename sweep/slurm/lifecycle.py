@@ -1,7 +1,7 @@
-"""Send a plan to SLURM, and later once more what of it failed or went missing.
+"""Submits a plan to SLURM, reports its status, resubmits what failed or got lost, and cancels it.
 
-Everything is written before anything is sent: every stage.json, every batch script, the code. Then one call of sbatch
-for each job, inputs first (sweep/slurm/send.py).
+Writes every stage.json, every batch script and the code before it submits anything. Then calls sbatch once for each
+job, inputs first (sweep/slurm/send.py).
 """
 
 from __future__ import annotations
@@ -17,25 +17,33 @@ from sweep.errors import InputError
 from sweep.places import PROJECT
 from sweep.plan.graph import Plan, Unit
 from sweep.slurm import client
-from sweep.slurm.damaged import look_at_queue, refuse_twice
+from sweep.slurm.damaged import query_queue, refuse_resubmitting
 from sweep.slurm.export import export
-from sweep.slurm.jobs import Element, SlurmJob, linked, plan_jobs
+from sweep.slurm.jobs import Element, SlurmJob, link_jobs, plan_jobs
 from sweep.slurm.ownership import this_account
 from sweep.slurm.sbatch import log_name, options_of, refuse_unsafe, script_of, units_text
-from sweep.slurm.send import PUBLISH, Submit, known_ids, send, settle
-from sweep.slurm.status import StoreInfo, TaskState, TaskStatus, again, element_id, latest, task_statuses
+from sweep.slurm.send import PUBLISH, Submit, known_ids, send, settle_unconfirmed
+from sweep.slurm.status import (
+    StoreInfo,
+    TaskState,
+    TaskStatus,
+    element_id,
+    jobs_to_resubmit,
+    latest_statuses,
+    task_statuses,
+)
 from sweep.slurm.submission import Submission, SubmissionDirectory, new_directory, submissions
 from sweep.store.directory import StageDirectory, Store
 from sweep.store.logs import point_to_log
 from sweep.store.status_files import now
 
 PUBLISHING = Resources(script="cpu", cpus=1, memory_gib=4)
-USUAL_MAX_ARRAY_SIZE = 1001  # SLURM's own default, for a dry run where there is no SLURM
+USUAL_MAX_ARRAY_SIZE = 1001  # SLURM's default, for a dry run without SLURM
 
 
 @dataclasses.dataclass(frozen=True)
 class SubmissionRequest:
-    """A command to be sent, and where its results go."""
+    """A command to submit, and where its results go."""
 
     command: str
     arguments: tuple[str, ...]
@@ -44,31 +52,31 @@ class SubmissionRequest:
     pins: Path = Path("pins.lock")
 
 
-def queue_shape(graph: Graph, plan: Plan, others: Sequence[TaskStatus] = ()) -> tuple[SlurmJob, ...]:
-    """The jobs of a plan but for what others have in the queue; the last one publishes the result."""
+def queue_jobs(graph: Graph, plan: Plan, others: Sequence[TaskStatus] = ()) -> tuple[SlurmJob, ...]:
+    """The jobs of a plan, without stages that other submissions have queued; the last job publishes the result."""
     size = graph.launch.max_array_size or client.max_array_size() or USUAL_MAX_ARRAY_SIZE
     queued = {address for each in others for address in each.element.stages}
     left = (Unit(tuple(stage for stage in unit.stages if stage.address not in queued)) for unit in plan.units)
     jobs = plan_jobs([unit for unit in left if unit.stages], size)
     last = SlurmJob(f"{len(jobs) + 1:02}-{PUBLISH}", PUBLISHING, (Element((), (graph.artifact.address,)),))
-    return linked([*jobs, last])
+    return link_jobs([*jobs, last])
 
 
 def write_submission(
-    graph: Graph, plan: Plan, jobs: Sequence[SlurmJob], store: Store, order: SubmissionRequest
+    graph: Graph, plan: Plan, jobs: Sequence[SlurmJob], store: Store, request: SubmissionRequest
 ) -> Path:
-    """All files of a submission; returns its directory. Raises InputError for what no batch script may hold."""
+    """Write all files of a submission and return its directory. Raises InputError for values unsafe in a script."""
     refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
     account = this_account()
     directory = new_directory(store.root, graph.name)
     export(directory.code, graph.launch, graph.workers.threads)
     submission = Submission(
         name=graph.name,
-        command=order.command,
-        arguments=order.arguments,
-        here=str(order.here),
+        command=request.command,
+        arguments=request.arguments,
+        here=str(request.here),
         store=str(store.root),
-        results=str(order.results),
+        results=str(request.results),
         product=graph.artifact.address,
         submitted_at=now(),
         launch=graph.launch,
@@ -79,18 +87,18 @@ def write_submission(
         host=account.host,
     )
     directory.write(submission)
-    if order.pins.exists():
-        shutil.copyfile(order.pins, directory.pins_file)
-    sent = {address for job in jobs for element in job.elements for address in element.stages}
+    if request.pins.exists():
+        shutil.copyfile(request.pins, directory.pins_file)
+    submitted = {address for job in jobs for element in job.elements for address in element.stages}
     for stage in plan.needed:
-        if stage.address in sent:
-            store.prepare(_at(stage, directory.code))
+        if stage.address in submitted:
+            store.prepare(_with_exported_files(stage, directory.code))
     _write_jobs(directory, submission, jobs)
     return directory.path
 
 
-def _at(stage: Stage, code: Path) -> Stage:
-    """The stage with its files of the project, such as the wording of a task, read from the exported code."""
+def _with_exported_files(stage: Stage, code: Path) -> Stage:
+    """The stage, reading the project's files, such as the wording of a task, from the exported code."""
 
     def place(each: Input) -> Input:
         if isinstance(each, FileInput) and each.path.is_relative_to(PROJECT):
@@ -113,70 +121,69 @@ def _write_jobs(directory: SubmissionDirectory, submission: Submission, jobs: Se
 
 
 def _point_to_log(directory: SubmissionDirectory, job: SlurmJob, index: int, element: Element) -> None:
-    """log.txt of each stage leads to what its element prints."""
+    """Link log.txt of each stage to the log of its element."""
     log = directory.logs / log_name(job.name, str(index))
     for address in element.stages:
         point_to_log(log, StageDirectory(directory.store / address).path)
 
 
-# ------------------------------------------------------------------------------------------------- afterwards
+# --------------------------------------------------------------------------- status, resume and cancel
 
 
 @dataclasses.dataclass(frozen=True)
 class SubmissionStatus:
-    """How a submission stands, and who said so."""
+    """Status of a submission, and the source of it."""
 
     submission: Submission
-    elements: tuple[TaskStatus, ...]  # of what was submitted again only the last
+    elements: tuple[TaskStatus, ...]  # for resubmitted elements only the latest
     source: str
 
 
 def submission_status(directory: SubmissionDirectory) -> SubmissionStatus:
-    """From the disk, and one question to squeue; about what is in neither, one to sacct or scontrol."""
-    submission, (ids, doubted) = directory.read(), known_ids(directory)
+    """Read the store and call squeue once; then sacct or scontrol for jobs that are in neither."""
+    submission, (ids, unconfirmed) = directory.read(), known_ids(directory)
     disk = store_info(directory, submission)
-    seen = None if doubted else client.in_queue(list(ids.values()))
+    seen = None if unconfirmed else client.queued_jobs(list(ids.values()))
     source = "squeue"
     if seen is None:
         source = "the disk alone: no squeue answers here"
     else:
-        gone = _gone(submission, ids, disk, seen)
-        told, who = client.ended(gone)
-        seen = {**told, **seen}
-        source = f"squeue and {who}" if who else source
+        ended, command = client.ended_jobs(_jobs_to_account(submission, ids, disk, seen))
+        seen = {**ended, **seen}
+        source = f"squeue and {command}" if command else source
     found = task_statuses(submission.jobs, ids, disk, seen)
-    known = [_unknown(each) if each.job in doubted and each.state is TaskState.UNSENT else each for each in found]
-    return SubmissionStatus(submission, tuple(latest(known)), source)
+    known = [_unknown(each) if each.job in unconfirmed and each.state is TaskState.UNSENT else each for each in found]
+    return SubmissionStatus(submission, tuple(latest_statuses(known)), source)
 
 
-def _unknown(standing: TaskStatus) -> TaskStatus:
-    return dataclasses.replace(standing, state=TaskState.UNKNOWN)
+def _unknown(status: TaskStatus) -> TaskStatus:
+    return dataclasses.replace(status, state=TaskState.UNKNOWN)
 
 
-def queued_elsewhere(store: Path, but: str | None = None, must_know: bool = False) -> list[TaskStatus]:
-    """What other submissions of this store have in the queue, whoever's they are: waited for, not made twice.
+def queued_elsewhere(store: Path, excluded: str | None = None, is_required: bool = False) -> list[TaskStatus]:
+    """Queued tasks of this store's other submissions, of all users; we depend on them instead of resubmitting.
 
-    One question for all. Raises InputError if `must_know` and the queue does not answer. Of those that are damaged
-    `refuse_twice` knows.
+    Calls squeue once. Raises InputError if `is_required` and the queue does not answer. Damaged submissions are
+    handled by `refuse_resubmitting`.
     """
-    candidates = [each for each in submissions(store) if each.is_open and each.name != but and not each.is_damaged]
+    candidates = [each for each in submissions(store) if each.is_open and each.name != excluded and not each.is_damaged]
     opened = [(each, each.read(), *known_ids(each)) for each in candidates]
-    seen = client.in_queue([job_id for _, _, ids, _ in opened for job_id in ids.values()])
-    if must_know and (seen is None or any(doubted for *_, doubted in opened)):
+    seen = client.queued_jobs([job_id for _, _, ids, _ in opened for job_id in ids.values()])
+    if is_required and (seen is None or any(unconfirmed for *_, unconfirmed in opened)):
         raise InputError(
-            f"squeue: does not answer, so what other submissions of {store} have in the queue is not known."
-            " Nothing was sent. Try again later."
+            f"squeue: does not answer, so the queued jobs of other submissions in {store} are unknown."
+            " Nothing was submitted. Try again later."
         )
     found = (
         each
         for directory, submission, ids, _ in opened
-        for each in latest(task_statuses(submission.jobs, ids, store_info(directory, submission), seen))
+        for each in latest_statuses(task_statuses(submission.jobs, ids, store_info(directory, submission), seen))
     )
     return [each for each in found if each.state.is_alive]
 
 
 def store_info(directory: SubmissionDirectory, submission: Submission) -> StoreInfo:
-    """Which stages of a submission are done, which have failed."""
+    """The finished and failed stages of a submission."""
     addresses = {address for job in submission.jobs for element in job.elements for address in element.stages}
     places = {address: StageDirectory(directory.store / address) for address in addresses}
     return StoreInfo(
@@ -186,45 +193,51 @@ def store_info(directory: SubmissionDirectory, submission: Submission) -> StoreI
     )
 
 
-def _gone(submission: Submission, ids: Mapping[str, str], disk: StoreInfo, seen: Mapping[str, object]) -> list[str]:
-    """Ids of jobs with an element that is neither done nor in the queue."""
-    gone: list[str] = []
+def _jobs_to_account(
+    submission: Submission, ids: Mapping[str, str], disk: StoreInfo, seen: Mapping[str, object]
+) -> list[str]:
+    """Ids of jobs with an element that is neither done nor in the queue, to be looked up in accounting."""
+    found: list[str] = []
     for job in submission.jobs:
         for index, element in enumerate(job.elements):
             name = element_id(job, ids.get(job.name), index)
             done = element.stages and all(address in disk.done for address in element.stages)
-            if name is not None and name not in seen and not done and ids[job.name] not in gone:
-                gone.append(ids[job.name])
-    return gone
+            if name is not None and name not in seen and not done and ids[job.name] not in found:
+                found.append(ids[job.name])
+    return found
 
 
 def resume_submission(
-    directory: SubmissionDirectory, store: Store, submit: Submit = client.sbatch, is_meant: bool = False
+    directory: SubmissionDirectory, store: Store, submit: Submit = client.sbatch, is_confirmed: bool = False
 ) -> tuple[SlurmJob, ...]:
-    """Submit what failed, was cancelled or is lost, and what waited for it; the code is that of the submission.
+    """Submit failed, cancelled and lost elements and those that waited for them, with the submission's own code.
 
-    What other submissions have in the queue is left to them, and waited for. `is_meant`: send also what a damaged
-    submission may have in the queue.
+    Stages that other submissions have queued are left to them. With `is_confirmed`, also submits stages that a damaged
+    submission may be running.
     """
-    settle(directory)
-    situation = submission_status(directory)
-    if any(each.state is TaskState.UNKNOWN for each in situation.elements):
-        raise InputError("resume: squeue does not answer, so what is still alive is not known. Try again later.")
-    if ending := [each for each in situation.elements if each.is_ending]:
-        raise InputError(f"resume: job {ending[0].job_id} is just ending, how is not known yet. Try again in a moment.")
-    submission = situation.submission
-    refuse_unsafe(submission.launch, submission.name, str(directory.store.resolve()))  # written by another, or of old
+    settle_unconfirmed(directory)
+    current = submission_status(directory)
+    if any(each.state is TaskState.UNKNOWN for each in current.elements):
+        raise InputError("resume: squeue does not answer, so the jobs still in the queue are unknown. Try again later.")
+    if ending := [each for each in current.elements if each.is_ending]:
+        raise InputError(
+            f"resume: job {ending[0].job_id} is just ending and has no final state yet. Try again in a moment."
+        )
+    submission = current.submission
+    refuse_unsafe(
+        submission.launch, submission.name, str(directory.store.resolve())
+    )  # may be somebody else's, or from an earlier version
     turns = [job.name.partition(".r")[2] for job in submission.jobs]
     turn = max(int(turn or 1) for turn in turns) + 1
-    if not again(submission.jobs, situation.elements, turn):
+    if not jobs_to_resubmit(submission.jobs, current.elements, turn):
         return ()
-    alive = [*situation.elements, *queued_elsewhere(store.root, directory.name, must_know=True)]
-    jobs = again(submission.jobs, _not_elsewhere(situation.elements, alive, directory.store), turn)
+    alive = [*current.elements, *queued_elsewhere(store.root, directory.name, is_required=True)]
+    jobs = jobs_to_resubmit(submission.jobs, _without_queued(current.elements, alive, directory.store), turn)
     if not jobs:
         return ()
-    if not is_meant:
-        refuse_twice(store.root, jobs)
-    _refuse_orphans(directory, jobs, alive)
+    if not is_confirmed:
+        refuse_resubmitting(store.root, jobs)
+    _refuse_missing_inputs(directory, jobs, alive)
     directory.closed_file.unlink(missing_ok=True)
     directory.write(dataclasses.replace(submission, jobs=(*submission.jobs, *jobs)))
     for job in jobs:
@@ -236,8 +249,8 @@ def resume_submission(
     return jobs
 
 
-def _not_elsewhere(elements: Sequence[TaskStatus], alive: Sequence[TaskStatus], store: Path) -> list[TaskStatus]:
-    """But for those of which all that is left to make is in the queue already."""
+def _without_queued(elements: Sequence[TaskStatus], alive: Sequence[TaskStatus], store: Path) -> list[TaskStatus]:
+    """The elements, without those whose missing stages are all queued already."""
     queued = {address for each in alive if each.state.is_alive for address in each.element.stages}
 
     def is_elsewhere(element: Element) -> bool:
@@ -247,26 +260,28 @@ def _not_elsewhere(elements: Sequence[TaskStatus], alive: Sequence[TaskStatus], 
     return [each for each in elements if not is_elsewhere(each.element)]
 
 
-def _refuse_orphans(directory: SubmissionDirectory, jobs: Sequence[SlurmJob], alive: Sequence[TaskStatus]) -> None:
-    """What another submission was to make, and does not any more."""
+def _refuse_missing_inputs(
+    directory: SubmissionDirectory, jobs: Sequence[SlurmJob], alive: Sequence[TaskStatus]
+) -> None:
+    """Raises InputError for an input that another submission was to make but no longer has in the queue."""
     made = {address for job in jobs for element in job.elements for address in element.stages}
     made |= {address for each in alive if each.state.is_alive for address in each.element.stages}
     for address in (each for job in jobs for element in job.elements for each in element.waits_for):
         if address not in made and not StageDirectory(directory.store / address).is_done:
             raise InputError(
-                f"resume {directory.name}: another submission was to make {address}, and does not any more. Resume that"
-                " one first, or give the sweep's command again: it makes all that is missing."
+                f"resume {directory.name}: {address} was to come from another submission, which no longer has it in the"
+                " queue. Resume that one first, or run the sweep's command again, which makes everything missing."
             )
 
 
 def cancel_submission(directory: SubmissionDirectory) -> int:
-    """Cancel all jobs and close the submission; how many elements were still alive."""
-    settle(directory)
+    """Cancel all jobs and close the submission. Returns the number of elements that were queued or running."""
+    settle_unconfirmed(directory)
     if directory.is_damaged:
-        alive = len(look_at_queue(directory).alive)
+        alive = len(query_queue(directory).alive)
     else:
         alive = sum(each.state.is_alive for each in submission_status(directory).elements)
     client.scancel(list(directory.ids().values()))
     if not directory.published_file.exists():
-        directory.mark(directory.closed_file, why="cancelled")
+        directory.write_marker(directory.closed_file, why="cancelled")
     return alive

@@ -1,8 +1,8 @@
-"""Whose a submission is: the owner of its files, and the user that it has recorded.
+"""Determines the owner of a submission, from the owner of its files and the user it records.
 
-A store may be shared. What a command means without an id are one's own submissions; those of somebody else run their
-code, so they are named, and `--yes` confirms that this is meant. Own is what belongs to this account by every sign: who
-could write the files of a submission could write any user into it, and who could not has not written it.
+Stores may be shared. Without an id, commands use your own submissions. Another user's submission runs that user's code,
+so it must be named, and `--yes` confirms it. A submission is your own only if file owner and recorded user agree:
+anyone who can write the files could record any user name in them.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ class Account:
 
 @dataclass(frozen=True)
 class Owner:
-    """Of a submission."""
+    """Owner of a submission."""
 
     user: str
     uid: int
-    conflict: str = ""  # one line, where the signs disagree
+    conflict: str = ""  # one line, if file owner and record disagree
 
     def is_account(self, account: Account) -> bool:
         return not self.conflict and self.uid == account.uid
 
 
 def this_account() -> Account:
-    """Who runs this process, and where."""
+    """The user of this process, and its host."""
     uid = os.geteuid()
     return Account(account_name(uid), uid, socket.gethostname())
 
 
 def submission_owner(directory: SubmissionDirectory) -> Owner:
-    """By the files, and by what was recorded; without a record the owner of submission.json counts.
+    """The owner by files and record; without a record, the owner of submission.json.
 
-    Where that is lost, its second copy, or else the folder.
+    If that file is lost, the owner of its second copy, or else of the folder.
     """
-    uid = next(uid for path in _signs(directory) if (uid := _uid_of(path)) is not None)
+    uid = next(uid for path in _owned_files(directory) if (uid := _uid_of(path)) is not None)
     user = account_name(uid)
     recorded, recorded_uid = _recorded(directory)
     if recorded and (recorded != user or recorded_uid != uid):
@@ -68,28 +68,28 @@ def submission_owner(directory: SubmissionDirectory) -> Owner:
 
 
 def is_own(directory: SubmissionDirectory) -> bool:
-    """Whether it belongs to this account by every sign."""
+    """Whether both file owner and record are this account."""
     return submission_owner(directory).is_account(this_account())
 
 
 def foreign_lines(directories: Iterable[SubmissionDirectory]) -> list[str]:
-    """What there is of others, a line each: "2 submissions of bob are here: ID, ID."."""
+    """One line for each other user: "2 submissions of bob are here: ID, ID."."""
     account = this_account()
     by_user: dict[str, list[str]] = {}
     lines: list[str] = []
     for directory in directories:
         owner = submission_owner(directory)
         if owner.conflict:
-            lines.append(f"{directory.name}: {owner.conflict}. Taken for somebody else's.")
+            lines.append(f"{directory.name}: {owner.conflict}. Treated as another user's.")
         elif not owner.is_account(account):
             by_user.setdefault(owner.user, []).append(directory.name)
-    return [*(_of(user, names) for user, names in by_user.items()), *lines]
+    return [*(_summary(user, names) for user, names in by_user.items()), *lines]
 
 
-def refuse_foreign(directory: SubmissionDirectory, verb: str, consequence: str, is_meant: bool) -> str | None:
-    """What it means to do this to somebody else's submission, one line; None for one's own.
+def refuse_foreign(directory: SubmissionDirectory, verb: str, consequence: str, is_confirmed: bool) -> str | None:
+    """A line that says what `verb` does to another user's submission; None for your own.
 
-    `consequence` holds {owner}, {account} and {directory}. Raises InputError with the line unless `is_meant`.
+    `consequence` may contain {owner}, {account} and {directory}. Raises InputError with the line unless `is_confirmed`.
     """
     owner, account = submission_owner(directory), this_account()
     if owner.is_account(account):
@@ -97,12 +97,12 @@ def refuse_foreign(directory: SubmissionDirectory, verb: str, consequence: str, 
     why = f" ({owner.conflict})" if owner.conflict else ""
     what = consequence.format(owner=owner.user, account=account.user, directory=directory.path)
     line = f"{verb} {directory.name}: belongs to {owner.user}{why}. {what}"
-    if not is_meant:
-        raise InputError(f"{line} Add --yes if you mean it.")
+    if not is_confirmed:
+        raise InputError(f"{line} Add --yes to do it anyway.")
     return line
 
 
-def _of(user: str, names: list[str]) -> str:
+def _summary(user: str, names: list[str]) -> str:
     many = len(names) > 1
     newest = ", the newest" if len(names) > SHOWN_IDS else ""
     shown = ", ".join(names[-SHOWN_IDS:])
@@ -110,9 +110,9 @@ def _of(user: str, names: list[str]) -> str:
 
 
 def _recorded(directory: SubmissionDirectory) -> tuple[str, int]:
-    """The user as recorded, fit to be shown; ("", -1) where none is, or nothing can be read."""
+    """The recorded user, printable, and uid; ("", -1) if there is no record or it is unreadable."""
     written: Mapping[str, object] = {}
-    for file in (directory.copy_file, directory.submission_file):  # the latter counts, if it is whole
+    for file in (directory.copy_file, directory.submission_file):  # submission.json wins if it is intact
         with suppress(StoreError, OSError):
             written = read_sealed(file) or written
     user, uid = written.get("user", ""), written.get("uid", -1)
@@ -120,7 +120,7 @@ def _recorded(directory: SubmissionDirectory) -> tuple[str, int]:
     return shown, uid if isinstance(uid, int) else -1
 
 
-def _signs(directory: SubmissionDirectory) -> tuple[Path, ...]:
+def _owned_files(directory: SubmissionDirectory) -> tuple[Path, ...]:
     return directory.submission_file, directory.copy_file, directory.path
 
 

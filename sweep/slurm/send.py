@@ -1,9 +1,9 @@
-"""Sending jobs so that none is sent twice and none is forgotten.
+"""Submits jobs so that none is submitted twice and none is lost.
 
-Before each sbatch the name of the job in the queue is on the disk, and afterwards its id. Where sbatch does not answer,
-or this process dies between the two, the job may be in the queue or not. Then it is looked up by its name, and sent
-again only once the controller has said twice that it is not there: a message that was under way arrives before that.
-What sbatch refuses for good, or fails of in words that nobody knows, is looked up just so, but not sent again.
+Writes the queue name of each job to disk before sbatch and its id afterwards. If sbatch does not answer, or the process
+dies in between, the job is unconfirmed: it may or may not be in the queue. It is then looked up by name, and submitted
+again only after the controller has reported twice that it is absent, by when a delayed request would have arrived.
+Jobs that sbatch refuses, or for which it fails with an unknown message, are looked up too but not submitted again.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.errors import InputError
-from sweep.slurm import client, patience
+from sweep.slurm import client, retry
 from sweep.slurm.jobs import SlurmJob
-from sweep.slurm.patience import NoCommand, QueueAway, Unclear
+from sweep.slurm.retry import SlurmNotFound, SlurmUnavailable, UnknownAnswer
 from sweep.slurm.sbatch import dependency_of
-from sweep.slurm.status import TaskStatus, alive_before
+from sweep.slurm.status import TaskStatus, active_dependencies
 from sweep.slurm.submission import SubmissionDirectory
 
 PUBLISH = "publish"
 QUEUE_NAME = re.compile(r"[A-Za-z0-9._+=-]+-[0-9a-f]{10}")  # as SubmissionDirectory.queue_name makes it
-SURE_AFTER = 2  # answers in a row that a job is not in the queue
+SURE_AFTER = 2  # consecutive reports that a job is not in the queue
 
 Submit = Callable[[Path, Sequence[str], "str | None"], str]
 
@@ -35,77 +35,78 @@ def send(
     submit: Submit = client.sbatch,
     before: Sequence[TaskStatus] = (),
 ) -> dict[str, str]:
-    """Submit jobs whose files are written, to run after what of `before` they need; ids by name.
+    """Submit jobs whose files are written, after the tasks in `before` that they need; returns ids by job name.
 
-    Raises InputError once those sent before are cancelled; if that fails too, it names all that are still there.
+    If a job is refused, cancels those already submitted and raises InputError; if cancelling fails, it names the jobs
+    still in the queue.
     """
     ids: dict[str, str] = {}
     experiment = directory.read().name
     for job in jobs:
-        waits = [dependency_of(job, ids), *(f"afterok:{each}" for each in alive_before(job, before))]
+        waits = [dependency_of(job, ids), *(f"afterok:{each}" for each in active_dependencies(job, before))]
         dependency = ",".join(filter(None, waits)) or None
         name = directory.queue_name(job.name, experiment)
-        call = _Call(submit, directory.script(job.name), _arguments(directory, job), dependency, name)
+        call = _SubmitOnce(submit, directory.script(job.name), _arguments(directory, job), dependency, name)
         try:
-            directory.sending(job.name, name)
-            ids[job.name] = patience.PATIENCE.repeat(call)
-            directory.submitted(job.name, ids[job.name])
-        except QueueAway as error:
-            raise _taken_back(directory, ids, call.trouble or error) from None
-        except InputError as error:  # SLURM has refused it, and does not know it
-            directory.not_sent(job.name)
-            raise _taken_back(directory, ids, error) from None
+            directory.mark_sending(job.name, name)
+            ids[job.name] = retry.RETRY.call(call)
+            directory.record_id(job.name, ids[job.name])
+        except SlurmUnavailable as error:
+            raise _cancel_sent(directory, ids, call.error or error) from None
+        except InputError as error:  # refused, and not in the queue
+            directory.mark_unsent(job.name)
+            raise _cancel_sent(directory, ids, error) from None
         except OSError as error:
-            raise _taken_back(directory, ids, error) from error
+            raise _cancel_sent(directory, ids, error) from error
     return ids
 
 
 @dataclass
-class _Call:
-    """One job, sent once."""
+class _SubmitOnce:
+    """Submits one job once, however often it is called."""
 
     submit: Submit
     script: Path
     arguments: Sequence[str]
     dependency: str | None
     name: str  # in the queue
-    trouble: InputError | None = None  # what sbatch said last, if it may have sent it all the same
+    error: InputError | None = None  # the last error of sbatch, if the job may be queued anyway
     absent: int = 0
 
     def __call__(self) -> str:
-        """Its id, from the queue if an earlier call has reached it.
+        """The job's id, from the queue if an earlier call got through.
 
-        Raises QueueAway while nobody can tell, InputError once it is known not to be there and not to be sent again.
+        Raises SlurmUnavailable while that is unknown, InputError once the job is known to be absent and refused.
         """
-        if self.trouble is None:
+        if self.error is None:
             try:
                 return self.submit(self.script, self.arguments, self.dependency)
-            except QueueAway as away:
-                self.trouble = away
+            except SlurmUnavailable as error:
+                self.error = error
                 raise
-            except NoCommand:
+            except SlurmNotFound:
                 raise
             except InputError as refusal:
-                self.trouble = refusal
+                self.error = refusal
         if found := _find(self.name):
             return found
         self.absent += 1
-        if not isinstance(self.trouble, QueueAway):
-            raise self.trouble
+        if not isinstance(self.error, SlurmUnavailable):
+            raise self.error
         if self.absent < SURE_AFTER:
-            raise QueueAway(f"squeue: {self.name} is not there. Asked once more to be sure.")
-        if isinstance(self.trouble, Unclear):
-            raise InputError(f"{self.trouble} The job is not in the queue. Correct the launch settings or the site.")
-        self.trouble, self.absent = None, 0
+            raise SlurmUnavailable(f"squeue: {self.name} is not in the queue. Checking once more.")
+        if isinstance(self.error, UnknownAnswer):
+            raise InputError(f"{self.error} The job is not in the queue. Correct the launch settings or the site.")
+        self.error, self.absent = None, 0
         return self()
 
 
 def _find(name: str) -> str | None:
-    """As `slurm_queue.find`, but that no failure of it is taken for a refusal of the job."""
+    """Like `client.find_jobs`, but an error of the lookup does not count as a refusal of the job."""
     try:
         return client.find_jobs(name)
     except InputError as error:
-        raise QueueAway(str(error)) from None
+        raise SlurmUnavailable(str(error)) from None
 
 
 def _arguments(directory: SubmissionDirectory, job: SlurmJob) -> list[str]:
@@ -114,76 +115,76 @@ def _arguments(directory: SubmissionDirectory, job: SlurmJob) -> list[str]:
     return [PUBLISH, str(directory.path)]
 
 
-def _taken_back(directory: SubmissionDirectory, ids: Mapping[str, str], error: Exception) -> InputError:
-    """The error, once the jobs sent before it are cancelled, or else with their ids and what to do about them."""
+def _cancel_sent(directory: SubmissionDirectory, ids: Mapping[str, str], error: Exception) -> InputError:
+    """Cancel the jobs already submitted and return the error to raise, with their ids if cancelling fails."""
     lines, sent = [str(error)], dict(ids)
     with suppress(InputError):
-        sent |= adopted(directory)
+        sent |= recover_ids(directory)
     try:
         client.scancel(list(sent.values()))
     except InputError:
         jobs = ", ".join(f"{job_id} ({job})" for job, job_id in sent.items())
         lines.append(
-            f"still in the queue, as cancelling failed too: jobs {jobs}."
-            f" Cancel them as soon as SLURM answers: scancel {' '.join(sent.values())}"
+            f"jobs {jobs}: still in the queue, as cancelling failed too."
+            f" Cancel them when SLURM answers: scancel {' '.join(sent.values())}"
         )
     lines += [
-        f"{job}: whether SLURM has taken it is not known. Its name there is {name}. Nothing is sent again before it is"
-        f" looked up: python -m sweep resume {directory.words}, or cancel."
-        for job, name in directory.in_doubt().items()
+        f"{job}: unknown whether SLURM accepted it. Its name in the queue is {name}. Nothing is submitted until it"
+        f" is looked up: python -m sweep resume {directory.arguments}, or cancel."
+        for job, name in directory.unconfirmed().items()
         if job not in sent
     ]
     return InputError("\n".join(lines))
 
 
-# ------------------------------------------------------------------------------------------------- afterwards
+# ------------------------------------------------------------------------------- unconfirmed submissions
 
 
-def adopted(directory: SubmissionDirectory) -> dict[str, str]:
-    """Ids, by job, of those in doubt that the queue knows by their names; noted from now on.
+def recover_ids(directory: SubmissionDirectory) -> dict[str, str]:
+    """Look up unconfirmed jobs by name, record the ids that the queue knows, and return them by job.
 
-    Raises InputError if it cannot be asked.
+    Raises InputError if the queue does not answer.
     """
     found: dict[str, str] = {}
-    for job, name in _names_in_doubt(directory).items():
-        if job_id := patience.PATIENCE.repeat(lambda: client.find_jobs(name)):  # noqa: B023
+    for job, name in _unconfirmed_names(directory).items():
+        if job_id := retry.RETRY.call(lambda: client.find_jobs(name)):  # noqa: B023
             found[job] = job_id
-            with suppress(OSError):  # a submission of somebody else, or a full disk: it is looked up again
-                directory.submitted(job, job_id)
+            with suppress(OSError):  # not writable: it will be looked up again
+                directory.record_id(job, job_id)
     return found
 
 
 def known_ids(directory: SubmissionDirectory) -> tuple[dict[str, str], tuple[str, ...]]:
-    """SLURM's ids by job, and the jobs of which nobody can tell at the moment whether they were sent."""
+    """SLURM's ids by job, and the jobs that may or may not have been submitted."""
     try:
-        return {**directory.ids(), **adopted(directory)}, ()
+        return {**directory.ids(), **recover_ids(directory)}, ()
     except InputError:
-        return directory.ids(), tuple(directory.in_doubt())
+        return directory.ids(), tuple(directory.unconfirmed())
 
 
-def settle(directory: SubmissionDirectory) -> None:
-    """No job is in doubt any more: each has its id, or is known not to be in the queue.
+def settle_unconfirmed(directory: SubmissionDirectory) -> None:
+    """Look up every unconfirmed job: record its id, or that it is not in the queue.
 
-    Nobody else may be sending. Raises InputError if SLURM cannot be asked.
+    The caller must hold the submission's lock. Raises InputError if SLURM does not answer.
     """
-    for job, name in _names_in_doubt(directory).items():
+    for job, name in _unconfirmed_names(directory).items():
         try:
-            directory.submitted(job, patience.PATIENCE.repeat(_LookUp(name)))
-        except _Absent:
-            directory.not_sent(job)
+            directory.record_id(job, retry.RETRY.call(_Lookup(name)))
+        except _NotInQueue:
+            directory.mark_unsent(job)
         except InputError as error:
             raise InputError(
-                f"{error}\n{directory.name}: whether {job} ({name}) is in the queue is not known. Nothing was sent or"
+                f"{error}\n{directory.name}: unknown whether {job} ({name}) is in the queue. Nothing was submitted or"
                 " cancelled. Try again when SLURM answers."
             ) from None
 
 
-class _Absent(Exception):
-    """It is not in the queue."""
+class _NotInQueue(Exception):
+    """The job is not in the queue."""
 
 
 @dataclass
-class _LookUp:
+class _Lookup:
     name: str
     absent: int = 0
 
@@ -192,14 +193,14 @@ class _LookUp:
             return found
         self.absent += 1
         if self.absent < SURE_AFTER:
-            raise QueueAway(f"squeue: {self.name} is not there. Asked once more to be sure.")
-        raise _Absent
+            raise SlurmUnavailable(f"squeue: {self.name} is not in the queue. Checking once more.")
+        raise _NotInQueue
 
 
-def _names_in_doubt(directory: SubmissionDirectory) -> dict[str, str]:
-    """By job; also where the file that holds the name was damaged."""
+def _unconfirmed_names(directory: SubmissionDirectory) -> dict[str, str]:
+    """Queue names of unconfirmed jobs, also if the file with the name is damaged."""
     found: dict[str, str] = {}
-    for job, noted in directory.in_doubt().items():
-        whole = (each for each in (noted, directory.name_in_script(job)) if QUEUE_NAME.fullmatch(each))
-        found[job] = next(whole, None) or directory.queue_name(job, directory.read().name)
+    for job, recorded in directory.unconfirmed().items():
+        valid = (each for each in (recorded, directory.name_in_script(job)) if QUEUE_NAME.fullmatch(each))
+        found[job] = next(valid, None) or directory.queue_name(job, directory.read().name)
     return found

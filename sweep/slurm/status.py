@@ -1,7 +1,7 @@
-"""What became of each element of a submission, from the store and from what SLURM says. Pure.
+"""Status of each element of a submission, from the store and from SLURM. Pure.
 
-The store decides: an element whose stages all have a record is done, whatever SLURM calls it. SLURM tells the rest, as
-far as it remembers: a cancelled element of a waiting array leaves no trace at all there, so unknown means lost.
+The store takes precedence: an element whose stages all have a record is done, whatever SLURM reports. SLURM decides the
+rest as far as it remembers. It forgets cancelled elements of a pending array, so an element unknown to it is lost.
 """
 
 from __future__ import annotations
@@ -12,41 +12,41 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from sweep.slurm.jobs import Element, SlurmJob, linked
+from sweep.slurm.jobs import Element, SlurmJob, link_jobs
 
 
 class TaskState(Enum):
-    """Values are what people are told."""
+    """The values are what users see."""
 
     DONE = "done"
     RUNNING = "running"
     WAITING = "waiting"
     FAILED = "failed"
-    BLOCKED = "blocked"  # what it waits for failed
+    BLOCKED = "blocked"  # something it waits for failed
     CANCELLED = "cancelled"
-    LOST = "lost"  # not done, and SLURM does not know it
+    LOST = "lost"  # not done, and unknown to SLURM
     UNSENT = "not submitted"
-    UNKNOWN = "unknown"  # not done, and no SLURM here to ask
+    UNKNOWN = "unknown"  # not done, and SLURM does not answer
 
     @property
     def is_alive(self) -> bool:
         return self in (TaskState.RUNNING, TaskState.WAITING)
 
 
-AGAIN = (
+TO_RESUBMIT = (
     TaskState.FAILED,
     TaskState.BLOCKED,
     TaskState.CANCELLED,
     TaskState.LOST,
     TaskState.UNSENT,
-)  # what `resume` submits
+)  # the states that `resume` submits again
 
 
 @dataclass(frozen=True)
 class SlurmInfo:
-    """One element as SLURM sees it."""
+    """One element as SLURM reports it."""
 
-    state: str  # SLURM's word: PENDING, RUNNING, TIMEOUT, ...
+    state: str  # SLURM's name: PENDING, RUNNING, TIMEOUT, ...
     reason: str = ""
     elapsed: str = ""
     nodes: str = ""
@@ -65,24 +65,24 @@ class SlurmInfo:
 
 @dataclass(frozen=True)
 class TaskStatus:
-    """One element, and how it stands."""
+    """Status of one element."""
 
     job: str
     index: int
     element: Element
-    job_id: str | None  # "17" or "17_3"; None: never submitted
+    job_id: str | None  # "17" or "17_3"; None if never submitted
     state: TaskState
     seen: SlurmInfo | None
 
     @property
     def is_ending(self) -> bool:
-        """It will be done, failed or cancelled, and SLURM does not tell yet which."""
+        """Whether it is ending but SLURM does not report the final state yet."""
         return self.state.is_alive and self.seen is not None and self.seen.state == "COMPLETING"
 
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """What the store says of stages, by address."""
+    """Addresses of finished and failed stages in the store."""
 
     done: Collection[str]
     failed: Collection[str]
@@ -92,16 +92,16 @@ class StoreInfo:
 def task_statuses(
     jobs: Sequence[SlurmJob], ids: Mapping[str, str], disk: StoreInfo, seen: Mapping[str, SlurmInfo] | None
 ) -> list[TaskStatus]:
-    """Every element of every job; `seen` is None where there is no SLURM to ask."""
+    """Status of every element of every job; `seen` is None if SLURM does not answer."""
     found: list[TaskStatus] = []
-    stuck: set[str] = set()  # stages that nothing makes, as it failed or is blocked
+    stuck: set[str] = set()  # stages of failed and blocked elements
     for job in jobs:
         for index, element in enumerate(job.elements):
             job_id = element_id(job, ids.get(job.name), index)
             known = seen.get(job_id) if seen is not None and job_id is not None else None
             state = _state(element, job_id, disk, seen)
             if state in (TaskState.CANCELLED, TaskState.LOST) and not stuck.isdisjoint(element.waits_for):
-                state = TaskState.BLOCKED  # accounting does not tell why, and what is long over is forgotten
+                state = TaskState.BLOCKED  # accounting gives no reason, and old jobs are forgotten
             stuck.difference_update(element.stages)
             if state in (TaskState.FAILED, TaskState.BLOCKED):
                 stuck.update(address for address in element.stages if address not in disk.done)
@@ -110,7 +110,7 @@ def task_statuses(
 
 
 def element_id(job: SlurmJob, job_id: str | None, index: int) -> str | None:
-    """How SLURM calls one element: "17_3" of an array, "17" of a single job."""
+    """SLURM's id of one element: "17_3" in an array, "17" for a single job."""
     return job_id if job_id is None or len(job.elements) == 1 else f"{job_id}_{index}"
 
 
@@ -133,20 +133,20 @@ def _state(element: Element, job_id: str | None, disk: StoreInfo, seen: Mapping[
     return TaskState.FAILED
 
 
-def again(jobs: Sequence[SlurmJob], now: Sequence[TaskStatus], turn: int) -> tuple[SlurmJob, ...]:
-    """The jobs that make what is neither done nor alive, grouped as before: "03-answers.r2" on the second turn."""
-    wanted = {(each.job, each.index) for each in now if each.state in AGAIN}
+def jobs_to_resubmit(jobs: Sequence[SlurmJob], now: Sequence[TaskStatus], turn: int) -> tuple[SlurmJob, ...]:
+    """Jobs for the elements that are neither done nor in the queue, grouped as before; turn 2 is "03-traces.r2"."""
+    wanted = {(each.job, each.index) for each in now if each.state in TO_RESUBMIT}
     left: list[SlurmJob] = []
     for job in jobs:
         elements = tuple(each for index, each in enumerate(job.elements) if (job.name, index) in wanted)
         if elements:
             name = f"{job.name.partition('.r')[0]}.r{turn}"
             left.append(dataclasses.replace(job, name=name, elements=elements, after=(), after_each=()))
-    return linked(left)
+    return link_jobs(left)
 
 
-def alive_before(job: SlurmJob, now: Sequence[TaskStatus]) -> list[str]:
-    """Ids of elements still under way that a resumed job has to wait for: they make what it needs, or a part of it."""
+def active_dependencies(job: SlurmJob, now: Sequence[TaskStatus]) -> list[str]:
+    """Ids of queued or running elements that make an input of the job, or one of its own stages."""
     needed = {address for element in job.elements for address in (*element.waits_for, *element.stages)}
     return [
         each.job_id
@@ -155,13 +155,13 @@ def alive_before(job: SlurmJob, now: Sequence[TaskStatus]) -> list[str]:
     ]
 
 
-def latest(now: Sequence[TaskStatus]) -> list[TaskStatus]:
-    """Of elements that were submitted again only the last."""
+def latest_statuses(now: Sequence[TaskStatus]) -> list[TaskStatus]:
+    """Only the last status of elements that were submitted several times."""
     return list({each.element.stages: each for each in now}.values())
 
 
-def elements_of(name: str) -> Iterator[str]:
-    """ "17" is itself, "17_[0-2,5%4]" is 17_0, 17_1, 17_2, 17_5."""
+def expand_elements(name: str) -> Iterator[str]:
+    """Expand SLURM's array notation: "17_[0-2,5%4]" is 17_0, 17_1, 17_2, 17_5; "17" is itself."""
     job, _, rest = name.partition("_")
     if not rest:
         yield job

@@ -1,20 +1,20 @@
-"""A submission: what one command sent to SLURM, as a directory of the store.
+"""A submission: everything that one command sent to SLURM, as a directory of the store.
 
 store/submissions/20260704-101530-budget_scan/
-  submission.json     the command, the jobs, the stages of each element and what these wait for
-  jobs/submission.json                its second copy, read where the first is damaged
-  jobs/03-answers.sbatch, .units      a batch script; what its elements make, a line each
-  jobs/03-answers.sending, .job       written before sbatch: the name it has in the queue; its id, once sbatch told it
-  logs/03-answers_7.txt               what element 7 printed; log.txt of its stages leads here
-  probe.json          what the first job found of the store's file system (sweep/slurm/probe.py)
-  code/               the code that was planned, which is the code that runs (sweep/slurm/export.py)
-  pins.lock           the commits that names stood for when it was planned, if any did
-  published.json      written when results/<name>/<key> was: everything is done
-  closed.json         written by `sweep cancel`: nobody waits for it any more
+  submission.json     the command, its jobs, the stages of each element and what they wait for
+  jobs/submission.json                a second copy, read if the first is damaged
+  jobs/03-traces.sbatch, .units       a batch script, and a list of the stages of its elements, one process per line
+  jobs/03-traces.sending, .job        the job's queue name, written before sbatch; its id, written after
+  logs/03-traces_7.txt                output of element 7; log.txt of its stages links here
+  probe.json          checks of the store by the first job (sweep/slurm/probe.py)
+  code/               the planned code, which the jobs run (sweep/slurm/export.py)
+  pins.lock           the commits that names stood for at planning time, if any
+  published.json      written with results/<name>/<key>: everything is done
+  closed.json         written by `sweep cancel`: nothing waits for the submission any more
 
-Until one of the last two is there, the submission is open: what it makes is not removed by `sweep store prune`.
-A job with `.sending` and no `.job` may be in the queue or not: it is looked up by its name before anything is sent.
-Where both copies are damaged, the files of jobs/ still tell what may be in the queue (sweep/slurm/damaged.py).
+Until one of the last two exists, the submission is open, and `sweep store prune` keeps its stages. A job with .sending
+but no .job is unconfirmed: it may or may not be in the queue, and is looked up by name before anything is submitted.
+If both copies are damaged, the files in jobs/ still identify the jobs in the queue (sweep/slurm/damaged.py).
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ JOB_NAME = "#SBATCH --job-name="
 class Submission:
     """The content of submission.json."""
 
-    name: str  # of the experiment
-    command: str  # for people
-    arguments: tuple[str, ...]  # the command line, to be planned again by the job that publishes
-    here: str  # the directory where it was given: relative paths in it mean this one
+    name: str  # name of the experiment
+    command: str  # as shown to users
+    arguments: tuple[str, ...]  # the command line, which the publishing job plans again
+    here: str  # working directory of the command, for its relative paths
     store: str
     results: str
-    product: str  # the address that all this is for
+    product: str  # address of the final stage
     submitted_at: str
     launch: Launch
     jobs: tuple[SlurmJob, ...]
-    unpinned: tuple[str, ...] = field(default=(), metadata={"omit_if": ()})  # of a dry run: why it cannot be sent
-    user: str = field(default="", metadata={"omit_if": ""})  # the login name of who gave the command; "": not recorded
+    unpinned: tuple[str, ...] = field(default=(), metadata={"omit_if": ()})  # for a dry run: why it cannot be submitted
+    user: str = field(default="", metadata={"omit_if": ""})  # login name of the submitting user; "" if not recorded
     uid: int = field(default=-1, metadata={"omit_if": -1})
-    host: str = field(default="", metadata={"omit_if": ""})  # where it was given
+    host: str = field(default="", metadata={"omit_if": ""})  # where it was submitted
 
 
 class DamagedSubmission(InputError):
@@ -69,7 +69,7 @@ class DamagedSubmission(InputError):
 
 @dataclass(frozen=True)
 class SubmissionDirectory:
-    """The paths of one submission, spelled in one place."""
+    """Paths and files of one submission."""
 
     path: Path
 
@@ -123,12 +123,12 @@ class SubmissionDirectory:
 
     @property
     def exists(self) -> bool:
-        """Whether it was written, or anything of it may have been sent."""
+        """Whether it was written, or any of its jobs may have been submitted."""
         return self.submission_file.exists() or self.copy_file.exists() or bool(self.jobs_sent())
 
     @property
     def is_damaged(self) -> bool:
-        """Whether nothing tells any more what it was; its jobs may be in the queue."""
+        """Whether both copies of submission.json are unreadable; its jobs may still be in the queue."""
         try:
             self.read()
         except DamagedSubmission:
@@ -136,9 +136,9 @@ class SubmissionDirectory:
         return False
 
     @property
-    def words(self) -> str:
-        """What follows `python -m sweep resume` to mean this one."""
-        return f"{self.name}{store_word(self.store)}"
+    def arguments(self) -> str:
+        """The arguments of `python -m sweep resume` that select this submission."""
+        return f"{self.name}{store_argument(self.store)}"
 
     def script(self, job: str) -> Path:
         return self._job_file(job, "sbatch")
@@ -147,26 +147,26 @@ class SubmissionDirectory:
         return self._job_file(job, "units")
 
     def read(self) -> Submission:
-        """From the second copy where the first is damaged. Raises DamagedSubmission, naming its jobs, if both are."""
+        """Read submission.json or its second copy. Raises DamagedSubmission, naming the jobs, if both are damaged."""
         for file in (self.submission_file, self.copy_file):
             if (found := _read(file)) is not None:
                 return found
-        ids = {job: self.ids().get(job, "id not known") for job in self.jobs_sent()}
+        ids = {job: self.ids().get(job, "id unknown") for job in self.jobs_sent()}
         sent = ", ".join(f"{job_id} ({job})" for job, job_id in ids.items())
-        jobs = f"Its jobs: {sent}" if sent else "None of its jobs was sent"
+        jobs = f"Its jobs: {sent}" if sent else "None of its jobs was submitted"
         raise DamagedSubmission(
             f"submission {self.name}: damaged, neither submission.json nor its second copy can be read."
-            f" {jobs}. What they made is kept. Cancel it, then give its command again:"
-            f" python -m sweep cancel {self.words}"
+            f" {jobs}. Finished stages are kept. Cancel it, then run its command again:"
+            f" python -m sweep cancel {self.arguments}"
         )
 
     def write(self, submission: Submission) -> None:
-        """The copy first: no job is ever sent that either file does not know."""
+        """Write both files, the copy first, before any job is submitted."""
         for file in (self.copy_file, self.submission_file):
             write_json(file, sealed(canonical_fields(submission)))
 
     def repair(self) -> bool:
-        """Write both copies whole again where one is not; whether it was the first. Nobody else may write meanwhile."""
+        """Restore a damaged copy from the other; True if it was submission.json. The caller must hold the lock."""
         first, second = _read(self.submission_file), _read(self.copy_file)
         if (found := first or second) is None or (first and second):
             return False
@@ -174,36 +174,36 @@ class SubmissionDirectory:
         return first is None
 
     def queue_name(self, job: str, of: str) -> str:
-        """What a job is called in the queue: of the experiment and the stage, and like no other of any submission."""
+        """The job's name in the queue: experiment, stage and a hash that is unique to this submission and job."""
         unique = hashlib.sha256(f"{self.path.resolve()}\0{job}".encode(errors="surrogateescape")).hexdigest()[:10]
-        plain = re.sub(r"[^A-Za-z0-9._+=-]", "-", f"{of}-{job.partition('-')[2]}")  # a comma would part two names
+        plain = re.sub(r"[^A-Za-z0-9._+=-]", "-", f"{of}-{job.partition('-')[2]}")  # a comma would separate two names
         return f"{plain[:150]}-{unique}"
 
-    def sending(self, job: str, name: str) -> None:
-        """Note, before sbatch is called, the name by which a job can be found in the queue."""
+    def mark_sending(self, job: str, name: str) -> None:
+        """Persist the job's queue name before sbatch is called, so that it can be looked up."""
         _write_durably(self._job_file(job, "sending"), f"{name}\n")
 
-    def not_sent(self, job: str) -> None:
-        """Note that a job is known not to be in the queue."""
+    def mark_unsent(self, job: str) -> None:
+        """Record that the job is not in the queue."""
         self._job_file(job, "sending").rename(self._job_file(job, "unsent"))
 
-    def submitted(self, job: str, job_id: str) -> None:
-        """Note the id that SLURM gave a job; at once, so that none is ever out there unknown."""
-        _write_durably(self._job_file(job, "job"), f"{job_id} {_check_of(job, job_id)}\n")
+    def record_id(self, job: str, job_id: str) -> None:
+        """Persist the SLURM job id immediately, so a crash never orphans a job."""
+        _write_durably(self._job_file(job, "job"), f"{job_id} {_checksum(job, job_id)}\n")
 
     def ids(self) -> dict[str, str]:
-        """SLURM's ids by job, of those that were submitted. A file that is not whole counts as none."""
+        """SLURM ids of submitted jobs, by job; incomplete files are ignored."""
         found = {path.stem: _id_in(path) for path in sorted((self.path / "jobs").glob("*.job"))}
         return {job: job_id for job, job_id in found.items() if job_id is not None}
 
-    def in_doubt(self) -> dict[str, str]:
-        """Names in the queue, by job, of those of which it is not known whether SLURM took them."""
+    def unconfirmed(self) -> dict[str, str]:
+        """Queue names, by job, of jobs that SLURM may or may not have accepted."""
         known = self.ids()
         found = {path.stem: _text(path) for path in sorted((self.path / "jobs").glob("*.sending"))}
         return {job: name for job, name in found.items() if job not in known}
 
     def name_in_script(self, job: str) -> str:
-        """What a job is called in the queue, as its batch script has it; "" if that cannot be read."""
+        """The queue name of a job from its batch script; "" if that cannot be read."""
         with suppress(OSError):
             for line in self.script(job).read_text(encoding="utf-8", errors="replace").splitlines():
                 if line.startswith(JOB_NAME):
@@ -211,7 +211,7 @@ class SubmissionDirectory:
         return ""
 
     def stages_of(self, job: str) -> frozenset[str] | None:
-        """Addresses of the stages that a job makes, as its units have them; None if these cannot be read."""
+        """Addresses of the stages of a job, from its .units file; None if that cannot be read."""
         try:
             lines = self.units(job).read_text(encoding="utf-8").splitlines(keepends=True)
         except (OSError, UnicodeDecodeError):
@@ -222,23 +222,23 @@ class SubmissionDirectory:
         return frozenset("/".join(Path(place).parts[-2:]) for _, *places in fields for place in places)
 
     def jobs_sent(self) -> list[str]:
-        """Names of the jobs that are, or may be, in the queue, or were."""
+        """Names of the jobs that were, or may have been, submitted."""
         return sorted({path.stem for kind in ("job", "sending") for path in (self.path / "jobs").glob(f"*.{kind}")})
 
     def jobs_written(self) -> list[str]:
-        """Names of the jobs of which anything is written."""
+        """Names of the jobs whose files are written."""
         return sorted({path.stem for path in (self.path / "jobs").glob("*.units")})
 
     def _job_file(self, job: str, kind: str) -> Path:
         return self.path / "jobs" / f"{job}.{kind}"
 
-    def mark(self, file: Path, **facts: str) -> None:
+    def write_marker(self, file: Path, **facts: str) -> None:
         """Write published.json or closed.json."""
         write_json(file, {"at": now(), **facts})
 
 
 def new_directory(store: Path, name: str) -> SubmissionDirectory:
-    """An empty one, named after the moment and the experiment; two in the same second do not share it."""
+    """Create an empty directory named after the time and the experiment, unique even within one second."""
     stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}"
     for number in range(1, 1000):
         path = store / FOLDER / (stem if number == 1 else f"{stem}-{number}")
@@ -253,35 +253,37 @@ def new_directory(store: Path, name: str) -> SubmissionDirectory:
 
 
 def submissions(store: Path) -> list[SubmissionDirectory]:
-    """All of a store, the oldest first; also those of which submission.json is lost."""
+    """All submissions of a store, oldest first, including damaged ones."""
     found = (SubmissionDirectory(path) for path in sorted((store / FOLDER).glob("*")))
     return [each for each in found if each.exists]
 
 
-def the_submission(store: Path, name: str | None, of: Callable[[SubmissionDirectory], bool]) -> SubmissionDirectory:
-    """The one of that name, or the newest of those that `of` accepts. Raises InputError if there is none."""
+def find_submission(
+    store: Path, name: str | None, accepts: Callable[[SubmissionDirectory], bool]
+) -> SubmissionDirectory:
+    """The submission of that name, or the newest that `accepts` selects. Raises InputError if there is none."""
     known = submissions(store)
-    if name is None and (newest := next(filter(of, reversed(known)), None)):
+    if name is None and (newest := next(filter(accepts, reversed(known)), None)):
         return newest
     for each in known:
         if each.name == name:
             return each
     if not known:
-        asked = f"submission {name}: not here, there are " if name else ""
-        raise InputError(f"{asked}no submissions in {store}. Submit one with launch=slurm, or give store=DIR.")
+        subject = f"submission {name}: not found, there are " if name else ""
+        raise InputError(f"{subject}no submissions in {store}. Submit one with launch=slurm, or give store=DIR.")
     names = ", ".join(each.name for each in known[-5:])
     if name is None:
-        raise InputError(f"submission: none of yours in {store}. Name the one that is meant: {names}.")
+        raise InputError(f"submission: none of yours in {store}. Name one: {names}.")
     raise InputError(f"submission {name}: not in {store}. There are: {names}.")
 
 
-def awaited(store: Path) -> set[str]:
-    """Addresses of what open submissions still make, and of their products, until these are published."""
+def pending_stages(store: Path) -> set[str]:
+    """Addresses of the unfinished stages of open submissions, and of their final stages."""
     found: set[str] = set()
     for directory in (each for each in submissions(store) if each.is_open):
         try:
             submission = directory.read()
-        except DamagedSubmission:  # done or not: what it publishes is among them
+        except DamagedSubmission:  # its final stage is unknown, so keep all its stages
             found = found.union(*filter(None, map(directory.stages_of, directory.jobs_written())))
             continue
         addresses = {address for job in submission.jobs for element in job.elements for address in element.stages}
@@ -290,8 +292,8 @@ def awaited(store: Path) -> set[str]:
     return found
 
 
-def store_word(store: Path) -> str:
-    """What a command typed here has to say of its store: nothing where it is ./store, or " store=DIR"."""
+def store_argument(store: Path) -> str:
+    """The argument that selects this store from here: " store=DIR", or "" for ./store."""
     if store.resolve() == Path("store").resolve():
         return ""
     path = str(store)
@@ -308,8 +310,8 @@ def _read(file: Path) -> Submission | None:
         return None
 
 
-def _check_of(job: str, job_id: str) -> str:
-    """Another id than the one that was written would be that of another job, which `cancel` would end."""
+def _checksum(job: str, job_id: str) -> str:
+    """Checksum of a job id: a corrupted id could be another job's, which `cancel` would then cancel."""
     return hashlib.sha256(f"{job} {job_id}".encode()).hexdigest()[:8]
 
 
@@ -318,7 +320,7 @@ def _id_in(path: Path) -> str | None:
     job_id, _, check = text.removesuffix("\n").partition(" ")
     if not (job_id.isascii() and job_id.isdecimal() and text.endswith("\n")):
         return None
-    return job_id if check in ("", _check_of(path.stem, job_id)) else None  # "": of before, without one
+    return job_id if check in ("", _checksum(path.stem, job_id)) else None  # "": written before checksums existed
 
 
 def _text(path: Path) -> str:
@@ -326,7 +328,7 @@ def _text(path: Path) -> str:
 
 
 def _write_durably(path: Path, text: str) -> None:
-    """On the disk, name and content, before this returns; a reader sees nothing or all of it."""
+    """Write a file atomically and sync file and folder to disk."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with aside.open("w", encoding="utf-8") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""`make faults`: every fault of the table, and what became of it; exit status 1 if one is silent or broken.
+"""`make faults`: run every fault of the table; exit status 1 if one is silent or leaves damage.
 
 python -m tests.faults                     all cases; writes results/benchmarks/faults.md
 python -m tests.faults --sample 150        some of every kind, the same ones for the same --seed

@@ -1,4 +1,4 @@
-"""Homes that cases begin from: empty, finished, half-finished, damaged."""
+"""Initial stores of the cases: empty, finished, half finished, damaged."""
 
 from __future__ import annotations
 

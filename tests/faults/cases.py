@@ -1,4 +1,4 @@
-"""The table of faults: every case, by kind, from a count of what an undisturbed run does and leaves.
+"""The table of faults: all cases by kind, enumerated from what an undisturbed run does and writes.
 
     id    KIND:WHERE:HOW     flip:answers/out/answers.jsonl+resting:middle     crash:fresh/driver@12:kill
 

@@ -1,4 +1,4 @@
-"""Kinds of files that a store has, and what can happen to one of them on the disk.
+"""The kinds of files in a store, and the damage a disk can do to each.
 
 A kind is a path with the keys, tokens and numbers taken out: `answers/out/answers.jsonl`, `answers/record.json`,
 `shared/lines/lines.txt`, `results/table.csv`. Of each kind the first file in the order of names is damaged.

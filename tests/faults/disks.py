@@ -1,4 +1,4 @@
-"""File systems that are too small or cannot be written: mounted for the case, where this machine allows it."""
+"""File systems that are full or read-only, mounted for the case if this machine allows it."""
 
 from __future__ import annotations
 

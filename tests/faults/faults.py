@@ -1,4 +1,4 @@
-"""What can go wrong inside a process, armed after the fork that made it.
+"""Faults inside a process, armed after it is forked.
 
 Every process of the product counts its changes of the file system below the home of the case: a file opened to be
 written, a rename, link, folder, removal. Before the n-th it does what the fault says: dies, stops, is sent a signal,

@@ -1,4 +1,4 @@
-"""A pipeline without language models that has one of everything a fault can hit.
+"""A pipeline without language models, with one instance of everything that a fault can hit.
 
     numbers    UPSTREAM, a sub-folder in its product
     weights    EXPENSIVE, made in steps, each kept in scratch/ so that an attempt goes on from the last

@@ -1,4 +1,4 @@
-"""The product's commands, run in forks of a warm process: imports are paid once, a command takes milliseconds.
+"""Runs the project's commands in forks of a warm process: imports run once, and a command takes milliseconds.
 
 A fork behaves as `python -m sweep ...` and `python -m sweep.worker.run ...` do: sessions, signals, exit statuses,
 output in a

@@ -1,4 +1,4 @@
-"""How each kind of fault is made and what follows it: one function per kind, found by the first word of a case's id."""
+"""Causes and recovery of each kind of fault: one function per kind, selected by the first word of a case's id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that are out of order: they answer nothing, answer with an error, or are not there."""
+"""Broken servers: they do not answer, answer with an error, or do not exist."""
 
 from __future__ import annotations
 

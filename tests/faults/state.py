@@ -1,4 +1,4 @@
-"""What is in a store and its results, in a form that can be held against an undisturbed run.
+"""The contents of a store and its results, in a form that compares with an undisturbed run.
 
 Read from the files alone, so that it survives changes of the product: a stage directory is one with a stage.json or a
 record.json; its product is the folder that the record names (`out`), or `out`; a result is a folder with a manifest.

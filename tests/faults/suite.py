@@ -1,4 +1,4 @@
-"""Undisturbed runs to hold cases against, one case after another, and the processes that share them out."""
+"""Reference runs, and the processes that run the cases one after another."""
 
 from __future__ import annotations
 

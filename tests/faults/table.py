@@ -1,4 +1,4 @@
-"""The table that `make faults` prints: by kind, how many were tried, what they survived, what they cost."""
+"""The table that `make faults` prints: cases, outcomes and cost by kind."""
 
 from __future__ import annotations
 

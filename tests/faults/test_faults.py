@@ -1,4 +1,4 @@
-"""A sample of the faults of `make faults`, of every kind some; each that is not survived names the command for it."""
+"""A sample of `make faults` with cases of every kind; a failure prints the command that repeats it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One case from its fault to its verdict: what was run, what was said, and what is there afterwards.
+"""One case from its fault to its verdict: the commands, their messages, and the final state.
 
 survived     the same command again gives every byte of an undisturbed run
 once more    likewise, but the first run after the fault ended with a message, as it may, and the second succeeded

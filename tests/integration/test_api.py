@@ -186,7 +186,7 @@ def test_what_cannot_be_done_is_refused_with_our_exception(call: Callable[[], ob
 def test_an_unknown_point_or_file_is_named_with_what_there_is(result: s1.Result) -> None:
     with pytest.raises(s1.InputError, match=r"point 'max 5'.*There are: max 4"):
         result.traces("max 5")
-    with pytest.raises(s1.InputError, match=r"nothing.csv: no file.*table.csv"):
+    with pytest.raises(s1.InputError, match=r"nothing.csv: no such file.*table.csv"):
         result.table("nothing.csv")
 
 

@@ -1,4 +1,4 @@
-"""Stores where locks do not lock or are not there: tokens alone keep two workers apart."""
+"""Stores with missing or ineffective locks: claim tokens alone keep two workers apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who works where: tokens beside locks, also where locks do not lock, are not there, or a holder cannot be asked."""
+"""Claims of stages: tokens and locks, also with ineffective or missing locks and unreachable holders."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_process_that_only_its_parent_has_not_noticed_is_gone(place: Path) -> 
     os.waitpid(child, 0)
 
 
-def test_who_cannot_be_asked_is_named_and_taken_from_only_if_told_to(place: Path) -> None:
+def test_an_unreachable_holder_is_named_and_replaced_only_on_request(place: Path) -> None:
     elsewhere = dataclasses.replace(this_process(), host="node7", boot="b", machine="m", pid=41, user="ann")
     write(place, elsewhere)
     line = rf"^number/0+a: held by node7 pid 41 of ann since {re.escape(elsewhere.since)}, whose state cannot be"
@@ -240,7 +240,7 @@ def test_another_ones_token_is_not_removed_at_the_end(place: Path) -> None:
     assert read_holder(place / TOKEN) == another
 
 
-def test_one_who_died_while_breaking_a_token_is_no_obstacle(place: Path, other: subprocess.Popen[bytes]) -> None:
+def test_a_process_that_died_while_breaking_a_token_blocks_nobody(place: Path, other: subprocess.Popen[bytes]) -> None:
     dead = token_of(other)
     other.kill()
     other.wait()
@@ -252,7 +252,7 @@ def test_one_who_died_while_breaking_a_token_is_no_obstacle(place: Path, other: 
     assert [path.name for path in place.iterdir()] == ["lock"]
 
 
-def test_a_waiting_worker_says_for_whom_once_and_goes_on_when_it_ends(
+def test_a_waiting_worker_names_the_holder_once_and_continues_when_it_ends(
     place: Path, other: subprocess.Popen[bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     holder = token_of(other)

@@ -1,4 +1,4 @@
-"""Two real processes under torchrun: FSDP2 over gloo, losses as of one process; stopped, killed, and going on."""
+"""Two real processes under torchrun (FSDP2 over gloo) have the losses of one, also when stopped, killed and resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages that several real processes make together: who publishes, what a failure and a request to stop do to all."""
+"""Stages run by several processes: which rank publishes, and how a failure or a stop request reaches all ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans carried out by real worker processes: publishing, reuse, failure, interruption, two at the same time."""
+"""Plans executed by real worker processes: publishing, reuse, failure, interruption, two at the same time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_batch_is_one_process_and_one_log(store: Store) -> None:
     assert len(logs) == 1
 
 
-def test_what_is_done_is_not_done_again(store: Store) -> None:
+def test_finished_stages_are_not_run_again(store: Store) -> None:
     run_points(store, point(1), point(2))
     before = len(calls(store))
     run_points(store, point(1), point(2), point(3))
@@ -218,7 +218,7 @@ def test_a_log_of_before_there_were_numbers_is_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log-1.txt", "log-2.txt", "log.txt"]
 
 
-def test_who_waits_says_for_whom_and_goes_on_when_that_process_is_gone(tmp_path: Path) -> None:
+def test_a_waiting_worker_names_the_holder_and_continues_when_it_is_gone(tmp_path: Path) -> None:
     """Another command's worker is stopped, so that it neither ends nor works; its driver is killed."""
     first = driver(tmp_path, "shape.number=1", "shape.pause_s=60", "-m")
     store = Store(tmp_path / "store")
@@ -270,7 +270,7 @@ def test_a_driver_that_is_interrupted_ends_its_workers_and_says_how_to_go_on(
     found = holder_of(slow.path)
     assert found is not None
     one.send_signal(number)
-    assert "interrupted: what is finished is kept" in lines_until(one, "interrupted")[-1]
+    assert "interrupted: finished stages are kept" in lines_until(one, "interrupted")[-1]
     assert one.wait() == 130 and not is_alive(found[0].pid)
 
 

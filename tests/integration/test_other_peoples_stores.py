@@ -1,4 +1,4 @@
-"""Stores of other users and on read-only file systems: what is refused, and in which words."""
+"""Stores of other users and on read-only file systems: refusals and their messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names without a commit: planned as unpinned, refused when it comes to running, resolved by `pin` into pins.lock."""
+"""Names without a commit: planned as unpinned, refused at run time, resolved by `pin` into pins.lock."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_what_is_named_without_a_commit_can_be_planned_and_is_shown(here, overri
     assert shown.endswith(f"Run `python -m sweep pin {' '.join(overrides)}` where there is a network.")
 
 
-def test_what_a_command_does_not_read_need_not_be_pinned(here: Path) -> None:
+def test_unused_names_need_no_pin(here: Path) -> None:
     assert lines_of(graph_of("+experiment=curate", "task=aime24", "task.hub.revision=main")) == []
 
 
@@ -228,7 +228,7 @@ def test_offline_nothing_is_resolved_from_what_happens_to_be_cached(here: Path) 
     assert not (here / "pins.lock").exists()
 
 
-def test_what_can_be_resolved_is_written_and_the_rest_named(here: Path, hub: FakeHub) -> None:
+def test_resolvable_names_are_pinned_and_the_rest_reported(here: Path, hub: FakeHub) -> None:
     both = ["model=s1_32b", "data=none", "task=aime24", "task.hub.revision=v9"]
     hub.commits["dataset", "Maxwell-Jia/AIME_2024"] = {OLD: {}}
     hub.commits["model", "simplescaling/s1-32B"] = {NEW: {}}
@@ -242,7 +242,7 @@ def test_what_can_be_resolved_is_written_and_the_rest_named(here: Path, hub: Fak
 
 def test_a_command_with_all_its_commits_has_nothing_to_pin(here: Path) -> None:
     status, text = sweep("pin", "data=dial_1k", here=here, environment=offline(here / "home"))
-    assert (status, text.strip()) == (0, "nothing to pin: every name has its commit already.")
+    assert (status, text.strip()) == (0, "nothing to pin: every name already has a commit.")
     status, text = sweep("pin", "refresh=true", here=here, environment=offline(here / "home"))
     assert (status, text.strip()) == (2, "error pin: refresh=true is now an option. Write --refresh.")
 
@@ -281,4 +281,4 @@ def test_a_dry_run_shows_what_is_unpinned_and_cannot_be_submitted(here: Path) ->
     status, text = sweep("resume", here=here, environment=environment)
     assert status == 1
     assert "error data.pool.hub.revision null: GAIR/LIMO is unpinned." in text
-    assert "Then give its command again" in text
+    assert "Pin them, then run its command" in text

@@ -1,4 +1,4 @@
-"""Copies of a model end with the process that started them, whatever they are doing when it dies."""
+"""Model replicas end with their parent process, whatever they are doing when it dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers without progress: what counts as progress, what is exempt, and what happens to those that make none."""
+"""Stalled workers: what counts as progress, what is exempt, and how a stall is handled."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_loading_is_exempt_until_the_first_progress_unless_somebody_stopped_it()
     assert after(*[(stopped, 9)] * 3).idle_s == 18
 
 
-def test_who_waits_for_another_process_is_not_without_progress() -> None:
+def test_waiting_for_another_process_is_not_a_stall() -> None:
     waiting = Activity(TRACE, is_loading=True, held_by=ANOTHER)
     assert after((at_work(), 5), *[(waiting, 50)] * 100) == StallWatch(TRACE)
 

@@ -1,4 +1,4 @@
-"""One cluster for all tests of this folder; without SLURM's packages they are skipped, and in CI fail."""
+"""One SLURM cluster for all tests in this folder. Without SLURM's packages they are skipped, or fail in CI."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from sweep.core.pipeline import Launch
 from sweep.core.stage import Stage
 from sweep.plan.graph import plan
-from sweep.slurm import lifecycle, patience
+from sweep.slurm import lifecycle, retry
 from sweep.slurm.submission import SubmissionDirectory, submissions
 from sweep.store.directory import StageDirectory, Store
 from tests.support import toy_queue
@@ -47,7 +47,7 @@ class User:
         graph = toy_queue.graph(product, launch, name)
         work = plan([product], self.store.is_done)
         others = lifecycle.queued_elsewhere(self.store.root)
-        jobs = lifecycle.queue_shape(graph, work, others)[:-1]
+        jobs = lifecycle.queue_jobs(graph, work, others)[:-1]
         order = lifecycle.SubmissionRequest("toy", (), Path.cwd(), self.results)
         directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, self.store, order))
         if not launch.dry_run:
@@ -58,8 +58,8 @@ class User:
         """Until nothing of a submission waits or runs."""
 
         def is_over() -> bool:
-            situation = lifecycle.submission_status(directory)
-            return situation.source.startswith("squeue") and not any(each.state.is_alive for each in situation.elements)
+            status = lifecycle.submission_status(directory)
+            return status.source.startswith("squeue") and not any(each.state.is_alive for each in status.elements)
 
         self.cluster.wait_until(is_over, f"{directory.name} is over", most_s)
 
@@ -89,7 +89,7 @@ def on_login_node(cluster: Cluster) -> Iterator[Cluster]:
             patch.delenv(name)
         for name, value in cluster.environment.items():
             patch.setenv(name, value)
-        patch.setattr(patience, "PATIENCE", patience.Patience(waits_s=(0.5,)))  # a test waits as long as it says
+        patch.setattr(retry, "RETRY", retry.RetryPolicy(waits_s=(0.5,)))  # a test waits as long as it says
         yield cluster
 
 

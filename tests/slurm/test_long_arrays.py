@@ -1,4 +1,4 @@
-"""A sweep of more points than an array may have elements here: few calls of sbatch, and all of it is made."""
+"""A sweep with more points than the longest array: few sbatch calls, and every point finishes."""
 
 from __future__ import annotations
 

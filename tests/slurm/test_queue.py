@@ -126,7 +126,7 @@ def test_an_element_that_is_told_to_stop_goes_back_into_the_queue_by_itself(user
     user.wait(directory)
     assert [resumed_at(user, each) > 0 for each in counted] == [False, True]
     assert [cluster.job(f"{job_id}_{n}")["Restarts"] for n in (0, 1)] == ["0", "1"]
-    assert "put back into the queue" in user.log(counted[1])
+    assert "requeueing job" in user.log(counted[1])
     assert "restart 1" in user.log(counted[1])
     assert user.states(directory)["total"] == ["done"]  # what waited was not killed
 
@@ -178,7 +178,7 @@ def test_a_controller_that_restarts_forgets_nothing(user: User, cluster: Cluster
     assert user.states(directory) == {"counted": ["done"], "points": ["done"] * 3, "total": ["done"]}
 
 
-def test_a_job_that_is_told_to_stop_while_the_controller_is_away_waits_for_it(user: User, cluster: Cluster) -> None:
+def test_a_job_stopped_during_a_controller_outage_waits_for_it(user: User, cluster: Cluster) -> None:
     counted = count_stage(40)
     directory = user.send(make_stage("total", 0, counted))
     cluster.wait_until(lambda: steps_made(user, counted) > 3, "it counts")
@@ -190,7 +190,7 @@ def test_a_job_that_is_told_to_stop_while_the_controller_is_away_waits_for_it(us
         cluster.start_controller()
     user.wait(directory)
     assert user.states(directory) == {"counted": ["done"], "total": ["done"]}
-    assert "put back into the queue" in user.log(counted)
+    assert "requeueing job" in user.log(counted)
 
 
 def test_a_dry_run_writes_everything_and_resume_sends_it(user: User, cluster: Cluster) -> None:

@@ -88,7 +88,7 @@ def test_a_scan_through_the_queue_interrupted_twice_equals_an_undisturbed_one(
     told = there.sweep("status", f"store={there.store}")
     assert "9 done" in told, told + there.sweep("logs", f"store={there.store}")
     assert f"published: {there.table.parent}" in told
-    assert "put back into the queue" in there.sweep("logs", "checkpoint", f"store={there.store}")
+    assert "requeueing job" in there.sweep("logs", "checkpoint", f"store={there.store}")
     assert there.products() == local.products()
     assert there.table.read_bytes() == local.table.read_bytes()
     assert len(list(there.store.glob("traces_shard/*/record.json"))) == 2 * len(list(there.store.glob("traces/*")))
@@ -131,7 +131,7 @@ def test_generation_by_hand_before_its_training_is_refused(local: Scientist, tmp
 def test_publishing_makes_nothing(local: Scientist, tmp_path: Path) -> None:
     there = Scientist(tmp_path)
     said = there.sweep("publish", *there.scan, status=1)
-    assert "stages are not done" in said
+    assert "stages are not finished" in said
     assert not list(tmp_path.glob("store/*/*/stage.json"))
     table = local.table
     before = table.read_bytes()

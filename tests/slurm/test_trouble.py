@@ -1,4 +1,4 @@
-"""A queue that goes away at the worst moment, and a shared store: every job is sent once, and none is forgotten."""
+"""Controller outages at the worst moment, and a shared store: every job is submitted once and none is lost."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from sweep.console import Console
 from sweep.core.stage import Stage
 from sweep.errors import InputError
 from sweep.plan.graph import plan
-from sweep.slurm import client, lifecycle, patience
+from sweep.slurm import client, lifecycle, retry
 from sweep.slurm.jobs import SlurmJob
-from sweep.slurm.patience import Patience
+from sweep.slurm.retry import RetryPolicy
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import read_json
 from tests.slurm.conftest import LAUNCH, User
@@ -40,7 +40,7 @@ def chain() -> Stage:
 def write(user: User, product: Stage) -> tuple[SubmissionDirectory, Sequence[SlurmJob]]:
     """Everything but sbatch."""
     graph, work = toy_queue.graph(product, LAUNCH), plan([product], user.store.is_done)
-    jobs = lifecycle.queue_shape(graph, work)[:-1]
+    jobs = lifecycle.queue_jobs(graph, work)[:-1]
     order = lifecycle.SubmissionRequest("toy", (), Path.cwd(), user.results)
     return SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, user.store, order)), jobs
 
@@ -68,7 +68,7 @@ def stop_after(cluster: Cluster, job: str) -> Callable[[Path, Sequence[str], str
     return submit
 
 
-def test_a_controller_that_is_away_between_two_jobs_gets_each_of_them_once(
+def test_jobs_are_submitted_once_when_the_controller_goes_away_between_them(
     user: User, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, jobs = write(user, chain())
@@ -78,20 +78,20 @@ def test_a_controller_that_is_away_between_two_jobs_gets_each_of_them_once(
         if len(said) == 2:
             cluster.start_controller()
 
-    monkeypatch.setattr(patience, "PATIENCE", Patience(sleep=sleep, say=said.append))
+    monkeypatch.setattr(retry, "RETRY", RetryPolicy(sleep=sleep, report=said.append))
     ids = lifecycle.send(directory, jobs, stop_after(cluster, "01-start"))
     assert in_queue(cluster, directory) == {job: [job_id] for job, job_id in ids.items()}
     assert list(ids) == [job.name for job in jobs]
-    assert "Unable to contact slurm controller" in said[0] and said[0].endswith("Again in 2 s.")
+    assert "Unable to contact slurm controller" in said[0] and said[0].endswith("Trying again in 2 s.")
     user.wait(directory)
     assert user.states(directory) == {"start": ["done"], "middle": ["done"], "total": ["done"]}
 
 
-def test_a_controller_that_stays_away_is_named_every_id_of(
+def test_jobs_left_behind_by_an_unreachable_controller_are_listed(
     user: User, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, jobs = write(user, chain())
-    monkeypatch.setattr(patience, "PATIENCE", Patience(waits_s=(0.1,)))
+    monkeypatch.setattr(retry, "RETRY", RetryPolicy(waits_s=(0.1,)))
     try:
         with pytest.raises(InputError) as raised:
             lifecycle.send(directory, jobs, stop_after(cluster, "02-middle"))
@@ -103,13 +103,13 @@ def test_a_controller_that_stays_away_is_named_every_id_of(
         assert list(ids) == ["01-start", "02-middle"]
         assert rest[0].endswith(f"scancel {' '.join(ids.values())}")
         name = directory.queue_name("03-total", "toy")
-        assert name in rest[1] and directory.in_doubt() == {"03-total": name}
-        monkeypatch.setattr(patience, "PATIENCE", Patience(waits_s=()))
-        with pytest.raises(InputError, match="is in the queue is not known"):
+        assert name in rest[1] and directory.unconfirmed() == {"03-total": name}
+        monkeypatch.setattr(retry, "RETRY", RetryPolicy(waits_s=()))
+        with pytest.raises(InputError, match=r"unknown whether .* is in the queue"):
             lifecycle.resume_submission(directory, user.store)
     finally:
         cluster.start_controller()
-    monkeypatch.setattr(patience, "PATIENCE", Patience(waits_s=(0.5,)))
+    monkeypatch.setattr(retry, "RETRY", RetryPolicy(waits_s=(0.5,)))
     jobs = lifecycle.resume_submission(directory, user.store)
     assert [job.name for job in jobs] == ["03-total.r2"]  # the others are still in the queue
     user.wait(directory)
@@ -121,7 +121,7 @@ def test_a_controller_that_stays_away_is_named_every_id_of(
     assert user.states(directory) == {"start": ["done"], "middle": ["done"], "total": ["done"]}
 
 
-def test_a_job_that_was_taken_without_an_answer_is_found_and_not_sent_again(
+def test_a_job_accepted_without_answer_is_found_and_not_resubmitted(
     user: User, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sbatch = tmp_path / "bin" / "sbatch"
@@ -138,7 +138,7 @@ def test_a_job_that_was_taken_without_an_answer_is_found_and_not_sent_again(
     assert user.states(directory)["total"] == ["done"]
 
 
-def test_a_job_whose_sender_is_killed_before_it_has_the_id_is_adopted(user: User, cluster: Cluster) -> None:
+def test_a_job_whose_submitter_was_killed_before_it_got_the_id_is_recovered(user: User, cluster: Cluster) -> None:
     directory, jobs = write(user, chain())
 
     def submit(script: Path, arguments: Sequence[str], dependency: str | None) -> str:
@@ -152,7 +152,7 @@ def test_a_job_whose_sender_is_killed_before_it_has_the_id_is_adopted(user: User
         lifecycle.send(directory, jobs, submit)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    assert list(directory.ids()) == ["01-start"] and list(directory.in_doubt()) == ["02-middle"]
+    assert list(directory.ids()) == ["01-start"] and list(directory.unconfirmed()) == ["02-middle"]
     assert [job.name for job in lifecycle.resume_submission(directory, user.store)] == ["03-total.r2"]
     found = in_queue(cluster, directory)
     assert found["02-middle"] == [directory.ids()["02-middle"]]

@@ -72,7 +72,7 @@ def test_all_processes_of_two_nodes_are_told_to_stop_and_have_time_to_save(user:
     user.wait(directory)
     assert user.states(directory) == {"song": ["done"]}, user.log(song)[-3000:]
     assert user.cluster.job(job_id)["Restarts"] == "1"
-    assert "put back into the queue" in user.log(song)
+    assert "requeueing job" in user.log(song)
 
 
 def test_two_ranks_of_one_node_are_started_by_the_worker_itself(user: User) -> None:

@@ -1,4 +1,4 @@
-"""Processes of this machine, read from /proc, and ended by their ids."""
+"""Finds processes of this machine in /proc and ends them by id."""
 
 from __future__ import annotations
 

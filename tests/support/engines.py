@@ -1,4 +1,4 @@
-"""Engines to test: tiny random models on disk, and how to run requests through any engine."""
+"""Engines for tests: tiny random models on disk, and functions that run requests through any engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens of processes that work elsewhere or have ended."""
+"""Claim tokens of processes that run elsewhere or have ended."""
 
 from __future__ import annotations
 

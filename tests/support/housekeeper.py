@@ -1,4 +1,4 @@
-"""Someone who scans the toys, and lists, checks and prunes the store at the command line."""
+"""A user who scans the toy pipeline and lists, checks and prunes the store on the command line."""
 
 from __future__ import annotations
 

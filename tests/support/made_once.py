@@ -1,4 +1,4 @@
-"""What several files of tests need and takes long is made once per run, whichever xdist worker comes first.
+"""Slow artifacts that several test files share are made once per run, by whichever xdist worker comes first.
 
     made = made_once(tmp_path_factory, "smoke", lambda place: scan(place))
 

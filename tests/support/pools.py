@@ -1,4 +1,4 @@
-"""Pools for curation tests: rows by hand, products as directories, and orders to make them."""
+"""Pools for curation tests: hand-written rows, stage outputs as directories, and stage contexts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Someone who scanned the toys and publishes the result."""
+"""A user who scanned the toy pipeline and publishes the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records as a fault, an earlier version or an interrupted run would leave them."""
+"""Records as left by a fault, an earlier version or an interrupted run."""
 
 from __future__ import annotations
 

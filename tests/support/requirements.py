@@ -1,4 +1,4 @@
-"""What a tier needs of the machine: without it, tests are skipped with the command that installs it; CI fails."""
+"""Requirements of each tier. If one is missing, tests are skipped with the command that installs it, or fail in CI."""
 
 from __future__ import annotations
 

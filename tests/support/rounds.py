@@ -1,4 +1,4 @@
-"""Rounds of processes at the same work, which start at the same moment: are there one good product and one message.
+"""Rounds of processes that start the same work at the same moment and must leave one intact result and one message.
 
     python -m tests.support.rounds workers FOLDER ROUNDS 2     workers at one stage
     python -m tests.support.rounds breakers FOLDER ROUNDS 6    processes that find one token of a process that has ended

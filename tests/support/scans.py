@@ -1,4 +1,4 @@
-"""Points with their scores made by rule, and the way of them through the curve and report stages on real files."""
+"""Points with generated scores, run through the curve and report stages on real files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A controller that answers as scripted, and waits that take no time."""
+"""A SLURM controller with scripted answers, and waits that take no time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sweep.errors import InputError
 from sweep.slurm import client, lifecycle
-from sweep.slurm.patience import MOST_S, WAITS_S, Patience, QueueAway
+from sweep.slurm.retry import MOST_S, WAITS_S, RetryPolicy, SlurmUnavailable
 from sweep.slurm.submission import SubmissionDirectory
 
 AWAY = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
@@ -24,8 +24,8 @@ class Waits:
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def patience(self, waits_s: Sequence[float] = WAITS_S) -> Patience:
-        return Patience(waits_s, MOST_S, self.sleep, self.lines.append, lambda: self.now)
+    def retry_policy(self, waits_s: Sequence[float] = WAITS_S) -> RetryPolicy:
+        return RetryPolicy(waits_s, MOST_S, self.sleep, self.lines.append, lambda: self.now)
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Controller:
     calls: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
 
-    def submit(self, script: Path, arguments: Sequence[str], dependency: str | None) -> str:
+    def sbatch(self, script: Path, arguments: Sequence[str], dependency: str | None) -> str:
         answer = self._answer(f"sbatch {script.stem}")
         (name,) = [line.partition("=")[2] for line in script.read_text().splitlines() if "--job-name" in line]
         if answer == "refused":
@@ -46,17 +46,21 @@ class Controller:
             assert name not in self.jobs, "sent twice"
             self.jobs[name] = str(101 + len(self.jobs))
         if answer != "ok":
-            raise QueueAway(f"{AWAY}.")
+            raise SlurmUnavailable(f"{AWAY}.")
         return self.jobs[name]
 
-    def find(self, name: str) -> str | None:
+    def find_jobs(self, name: str) -> str | None:
         if self._answer("squeue") != "ok":
-            raise QueueAway("squeue: slurm_load_jobs error: Unable to contact slurm controller (connect failure).")
+            raise SlurmUnavailable(
+                "squeue: slurm_load_jobs error: Unable to contact slurm controller (connect failure)."
+            )
         return self.jobs.get(name)
 
-    def cancel(self, ids: Sequence[str]) -> None:
+    def scancel(self, ids: Sequence[str]) -> None:
         if ids and self._answer("scancel") != "ok":
-            raise QueueAway("scancel: error: Kill job error: Unable to contact slurm controller (connect failure).")
+            raise SlurmUnavailable(
+                "scancel: error: Kill job error: Unable to contact slurm controller (connect failure)."
+            )
         self.cancelled += ids
 
     def _answer(self, call: str) -> str:

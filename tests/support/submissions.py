@@ -1,4 +1,4 @@
-"""Submissions of toy stages, written and not sent."""
+"""Submissions of toy stages that are written but not submitted."""
 
 from __future__ import annotations
 
@@ -43,6 +43,4 @@ def fan(points: int = 3) -> Stage:
 def written(store: Store, product: Stage, launch: Launch = LAUNCH) -> SubmissionDirectory:
     graph, work = toy_queue.graph(product, launch), plan([product], store.is_done)
     order = lifecycle.SubmissionRequest("python -m sweep toy", ("toy",), Path.cwd(), store.root / "results")
-    return SubmissionDirectory(
-        lifecycle.write_submission(graph, work, lifecycle.queue_shape(graph, work), store, order)
-    )
+    return SubmissionDirectory(lifecycle.write_submission(graph, work, lifecycle.queue_jobs(graph, work), store, order))

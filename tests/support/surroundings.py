@@ -1,4 +1,4 @@
-"""What tests inherit from whoever starts them, made the same everywhere: environment, signals, umask, home.
+"""Normalizes what tests inherit from the process that starts them: environment, signals, umask, home.
 
 tests/conftest.py calls this before it imports anything else, so that a shell's COLUMNS, HF_HOME or locale, a login's
 W&B key, a SLURM job around the tests or a `nohup` in front of them changes no result. Processes that tests start

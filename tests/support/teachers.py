@@ -1,4 +1,4 @@
-"""A teacher to be asked over real HTTP, a server in a thread that says what a test tells it to; and what to ask."""
+"""A teacher served over real HTTP from a thread, with replies scripted by the test, and questions for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage functions that two processes make together, without anything heavy."""
+"""Stage functions that two processes run together, without heavy libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pipeline that says its environment's secret wherever a stage can: in its error, in what it prints."""
+"""A pipeline that leaks a secret of its environment wherever a stage can: in errors and output."""
 
 from __future__ import annotations
 

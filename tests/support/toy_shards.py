@@ -1,4 +1,4 @@
-"""Squares of numbers, made in shards: what a batch stage whose shards are put together needs, and no more."""
+"""Squares of numbers, made in shards: a minimal batch stage with a joining stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pipeline whose points are texts and numbers of many kinds, for what is typed on a command line."""
+"""A pipeline whose points are texts and numbers of many kinds, for tests of typed command lines."""
 
 from __future__ import annotations
 

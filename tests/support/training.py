@@ -1,4 +1,4 @@
-"""A small recipe, model and data for tests of fine-tuning, and what a run left behind."""
+"""A small recipe, model and data set for tests of fine-tuning, and readers of a run's output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the code of each stage of the real pipeline counts, and what an edit of it makes again."""
+"""Code in the keys of the real pipeline's stages, and the stages that an edit makes again."""
 
 from __future__ import annotations
 

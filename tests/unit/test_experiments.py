@@ -264,8 +264,8 @@ OTHERS = (  # commands whose results once took one another's place
     ["also=['budget.max_thinking_tokens=null budget.waits=1']"],
     ["machine.dtype=bfloat16"],
     ["dial.turns_max=5"],
-    ["task=math500", "task.data_file=README.md", "task.limit=2"],
-    ["task=math500", "task.data_file=README.md", "task.limit=3"],
+    ["task=math500", "task.data_file=ROWS", "task.limit=2"],
+    ["task=math500", "task.data_file=ROWS", "task.limit=3"],
     [f"task.instruction='{'Think of every digit, then of all of them. ' * 7}'"],
     ["generate.share=false"],
     ["thinking_format@model.thinking_format=think"],
@@ -276,15 +276,18 @@ OTHERS = (  # commands whose results once took one another's place
 
 def test_another_experiment_is_another_result(tmp_path: Path) -> None:
     """All have the name of the experiment; results/<name>/<key> tells them apart."""
-    rows = tmp_path / "README.md"  # another file of the same name
+    rows = tmp_path / "rows.jsonl"
     rows.write_text('{"id": "1", "problem": "1 + 1", "answer": "2"}\n', encoding="utf-8")
     elsewhere = ["task=math500", f"task.data_file={rows}", "task.limit=2"]
-    graphs = [graph_of(compose(["+experiment=budget_scan", *each, "-m"])) for each in ([], elsewhere, *OTHERS)]
+    here = tmp_path / "here.jsonl"
+    here.write_text('{"id": "1", "problem": "1 + 2", "answer": "3"}\n', encoding="utf-8")
+    others = [[word.replace("ROWS", str(here)) for word in each] for each in OTHERS]
+    graphs = [graph_of(compose(["+experiment=budget_scan", *each, "-m"])) for each in ([], elsewhere, *others)]
     assert {each.name for each in graphs} == {"budget_scan"}
     assert len({each.artifact.key for each in graphs}) == len(graphs)
 
 
-def test_what_is_no_part_of_the_command_is_the_same_result() -> None:
+def test_fields_outside_the_command_do_not_change_the_result() -> None:
     """It says by which command it is made, but for what is no part of that."""
     overrides = ([], ["yes=true", "results=elsewhere"])
     assert len({graph_of(compose(["+experiment=budget_scan", *each, "-m"])).artifact.key for each in overrides}) == 1

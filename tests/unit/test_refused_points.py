@@ -1,4 +1,4 @@
-"""Points that cannot run are refused before anything does, by field, value and fix."""
+"""Points that cannot run are refused before anything runs, with field, value and fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of this folder run in the environment that has vLLM: `make test-vllm` makes it."""
+"""Tests in this folder run in the environment with vLLM, which `make test-vllm` creates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole scan on vLLM, as a user runs it, beside the same scan on transformers."""
+"""A whole scan on vLLM, as a user runs it, compared with the same scan on transformers."""
 
 from __future__ import annotations
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s1.config.data import Filters
-from s1.config.schema import ConfigError
 from s1.data.filter import contamination_reasons
 from s1.records import PoolRow
+from sweep.core.typed import typed
+from sweep.errors import InputError
 from tests.support.pools import row
 
 EIGHT = "find the number of primes below one hundred"
@@ -110,8 +111,8 @@ def test_what_was_dropped_closes_nothing() -> None:
 
 
 def test_no_words_to_share_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data.filters.ngram_words 0: no words to share. Give 8"):
-        Filters(ngram_words=0)
+    with pytest.raises(InputError, match=r"ngram_words 0: below 1\. Raise it\."):
+        typed(Filters, {"ngram_words": 0})
 
 
 def test_a_short_question_is_dropped_if_an_evaluation_asks_the_same() -> None:

@@ -17,6 +17,8 @@ from s1.evaluate.problems import dial_problems
 from s1.records import PoolRow, read_objects, read_rows
 from s1.stages import PoolConfig, ProblemsConfig
 from sweep.core.stage import Work
+from sweep.core.typed import typed
+from sweep.errors import InputError
 from tests.support.known import known
 
 FAMILY = Family(Dial())
@@ -146,5 +148,5 @@ def test_there_is_a_name_for_everyone():
     ],
 )
 def test_a_family_that_cannot_be_reasoned_about_is_refused(changes, named):
-    with pytest.raises(ConfigError, match=named):
-        Dial(**changes)
+    with pytest.raises(InputError, match=named):
+        typed(Dial, changes)

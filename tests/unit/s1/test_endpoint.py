@@ -17,6 +17,8 @@ from s1.config.schema import ConfigError
 from s1.data import chat_client as doorway
 from s1.data.chat_client import EndpointError
 from s1.data.chat_requests import distil
+from sweep.core.typed import typed
+from sweep.errors import InputError
 from tests.support.teachers import THINKS, Spoken, completion, failure, lay_out, teaching, work
 
 KEY = "sk-not-to-be-seen-anywhere"
@@ -80,8 +82,8 @@ def test_a_missing_or_mangled_key_is_told_without_repeating_it(pool: Path, monke
 def test_an_endpoint_that_no_request_could_use_is_refused_without_repeating_a_key(
     fields: dict[str, Any], complaint: str
 ) -> None:
-    with pytest.raises(ConfigError, match=complaint) as caught:
-        Endpoint(**{"base_url": "https://host/v1", "key_variable": None, **fields})
+    with pytest.raises(InputError, match=complaint) as caught:
+        typed(Endpoint, {"base_url": "https://host/v1", "key_variable": None, **fields})
     assert KEY not in str(caught.value)
 
 

@@ -136,7 +136,7 @@ def complaint_of(*overrides: str) -> str | None:
         ("task.limit=null", "task.data_file=", "task.data_file '': empty"),
         ("track.project=mine", "track.project=", "track.project '': empty"),
         ("+launch.site=null", "+launch.site=' '", "launch.site ' ': empty"),
-        ("+data.selection.examples=null", "+data.selection.examples=0", "data.selection.examples 0: below 1"),
+        ("data=dial_random", "+data.selection.examples=0", "data.selection.examples 0: below 1"),
         ("data.pool.rows=1", "data.pool.rows=0", "data.pool.rows 0: below 1"),
         ("store=here", "store=", "store '': empty. Write store=NAME"),
         ("results=here", "results=", "results '': empty"),

@@ -1,4 +1,4 @@
-"""Attempts, their publication, and what becomes of products and records that are no longer what was published."""
+"""Attempts and their publication, and the handling of artifacts and records that changed afterwards."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_the_product_is_published_before_it_is_mirrored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [TypeError("Key 'key': Number not assignable"), ValueError("x"), ImportError("y")])
-def test_what_a_mirror_raises_is_a_warning_with_its_traceback_at_debug_level(
+def test_a_mirror_exception_is_a_warning_with_its_traceback_at_debug_level(
     tmp_path: Path, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(stage: Stage, path: Path) -> None:

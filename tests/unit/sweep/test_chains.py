@@ -1,4 +1,4 @@
-"""Which units share a job: never at the price of a later start, or of a failure that blocks more."""
+"""Units share a job only if no unit starts later and no failure blocks more units."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def chained(*targets: Stage) -> list[str]:
     return ["+".join(unit.name for unit in chain) for chain in chains(plan(targets, lambda each: False).units)]
 
 
-def test_what_only_the_next_one_waits_for_is_made_in_the_same_job() -> None:
+def test_a_unit_with_one_dependent_joins_its_job() -> None:
     rows = stage("rows", stage("pool"))
     assert chained(stage("rendered", rows)) == ["pool+rows+rendered"]
 
 
-def test_what_ends_in_the_same_product_is_one_chain_also_if_both_are_inputs() -> None:
+def test_inputs_of_one_final_stage_form_one_chain() -> None:
     answers = stage("answers", resources=GPU)
     scores = stage("scores", answers)
     curve = stage("curve", answers, scores)
     assert chained(stage("report", curve)) == ["answers", "scores+curve+report"]
 
 
-def test_what_others_wait_for_too_is_a_job_of_its_own() -> None:
+def test_a_unit_with_another_dependent_gets_its_own_job() -> None:
     questions = stage("questions")
     answers = stage("answers", questions, resources=GPU)
     assert chained(stage("scores", questions, answers)) == ["questions", "answers", "scores"]
 
 
-def test_nobody_is_held_up_by_what_only_the_next_one_waits_for() -> None:
+def test_inputs_of_the_next_unit_do_not_delay_the_chain() -> None:
     rows = stage("rows")
     model = stage("checkpoint", resources=GPU)
     assert chained(stage("graded", rows, model)) == ["rows", "checkpoint", "graded"]
@@ -56,7 +56,7 @@ def test_gpus_are_never_chained() -> None:
     assert chained(stage("votes", stage("answers", resources=GPU), resources=GPU)) == ["answers", "votes"]
 
 
-def test_chains_of_the_same_stages_are_one_array() -> None:
+def test_chains_with_the_same_stages_form_one_array() -> None:
     rendered = [stage("rendered", stage("curated", number=n), number=n) for n in range(3)]
     jobs = plan_jobs(plan([stage("report", *rendered)], lambda each: False).units, 1001)
     assert [(job.name, len(job.elements)) for job in jobs] == [("01-curated+rendered", 3), ("02-report", 1)]
@@ -69,7 +69,7 @@ Wiring = st.lists(st.tuples(st.lists(st.integers(0, 30), max_size=3), st.boolean
 
 
 @given(Wiring)
-def test_no_unit_starts_later_or_is_blocked_by_more_than_alone(wiring: list[tuple[list[int], bool]]) -> None:
+def test_chaining_never_delays_a_unit_or_spreads_a_failure(wiring: list[tuple[list[int], bool]]) -> None:
     stages: list[Stage] = []
     for number, (inputs, has_gpu) in enumerate(wiring):
         found = {at % number for at in inputs} if number else set()

@@ -16,7 +16,7 @@ from sweep.cli.completion import candidates
 from sweep.cli.parser import overview, page, read
 from sweep.cli.table import COMMANDS, Command
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 def typed(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -62,15 +62,15 @@ def test_the_function_of_a_command_takes_what_its_entry_declares(command: Comman
         (["model=qwen3_8", "plan=true"], 1, "error model qwen3_8: no such option. Did you mean qwen3_8b? Known here: "),
         (["modl.name=x", "plan=true"], 1, "error modl: no such field. Did you mean model? Known here: also, budget,"),
         (["+experimnt=smoke"], 1, "error experimnt: no such group. Did you mean +experiment? Known here: budget,"),
-        (["generate.temperature=nan", "plan=true"], 1, "error generate.temperature nan: not a number."),
-        (["train.learning_rate=inf", "plan=true"], 1, "error config.train.learning_rate inf: not a finite number."),
-        (["hydra.verbose=true,false", "-m"], 1, "error hydra.verbose=true,false: a setting of Hydra itself"),
+        (["generate.temperature=nan", "plan=true"], 1, "error generate.temperature nan: not a finite number."),
+        (["train.learning_rate=inf", "plan=true"], 1, "error train.learning_rate inf: not a finite number."),
+        (["hydra.verbose=true,false", "-m"], 1, "error hydra.verbose=true,false: a Hydra setting has one value"),
         (["pipeline=os"], 1, "error pipeline os: not part of this project"),
-        (["store=", "plan=true"], 1, "error store: empty. Name a folder"),
-        (["store=/dev/null"], 1, "error /dev/null: in the way"),
+        (["store=", "plan=true"], 1, "error store '': empty."),
+        (["store=/dev/null"], 1, "error /dev/null: not a folder"),
     ],
 )
-def test_what_is_typed_wrongly_gets_one_line_on_stderr(words: list[str], status: int, complaint: str) -> None:
+def test_typing_errors_get_one_line_on_stderr(words: list[str], status: int, complaint: str) -> None:
     done = typed(*words)
     assert done.returncode == status
     assert done.stderr.startswith(complaint) and len(done.stderr.splitlines()) == 1

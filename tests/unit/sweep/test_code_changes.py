@@ -1,4 +1,4 @@
-"""Code that changes under a store: what follows it, what is compared, what is reported, what is made anew on request.
+"""Code changes under an existing store: stages made again, compared, reported, and made again on request.
 
 The real command on the toy pipeline, in a copy of the project whose files are edited: number is UPSTREAM, doubled is
 EXPENSIVE and of one batch, total is FINAL.

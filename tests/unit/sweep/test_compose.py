@@ -49,7 +49,7 @@ def test_the_command_line_replaces_an_axis_and_the_points_that_set_it() -> None:
     assert numbers(points("+experiment=grid", "shape.number=7,8", "-m")) == [7, 8, 2]
 
 
-def test_an_axis_fixed_on_the_command_line_is_no_axis() -> None:
+def test_a_field_fixed_on_the_command_line_is_not_an_axis() -> None:
     assert numbers(points("+experiment=grid", "shape.number=9", "-m")) == [9, 9]
 
 
@@ -91,7 +91,7 @@ def test_a_conf_where_one_works_replaces_no_shipped_file(tmp_path: Path, monkeyp
     own_file(tmp_path, "train/s1.yaml", content)
     assert numbers(points()) == [1]  # the same bytes: nothing is replaced
     own_file(tmp_path, "train/s1.yaml", f"{content}\n# mine\n")
-    with pytest.raises(InputError, match=r"conf/train/s1\.yaml: the package ships a file of that name with other"):
+    with pytest.raises(InputError, match=r"conf/train/s1\.yaml: the package ships a file of that name with different"):
         points()
 
 
@@ -140,17 +140,17 @@ def test_the_command_keeps_the_rule_of_an_axis_and_not_its_values() -> None:
         (["shape.nummer=1"], "shape.nummer: no such field. Did you mean shape.number?"),
         (["+shape.nummer=1"], "shape.nummer: no such field. Did you mean shape.number?"),
         (["shape.number=1,2"], "shape.number=1,2: several values are a sweep. Add -m."),
-        (["+experiment=grid,plain", "-m"], "two experiments in one command lose their own axes"),
-        (["+experiment=grid", "+experiment=plain"], "two experiments in one command lose their own axes"),
+        (["+experiment=grid,plain", "-m"], "two experiments in one command would lose their axes"),
+        (["+experiment=grid", "+experiment=plain"], "two experiments in one command would lose their axes"),
         (["shape=three"], "shape three: no such option."),
         (["+experiment=nope"], "experiment nope: no such option."),
         (["shape.number"], "shape.number"),
         (["shape.number=geomspace(1,16,5)"], "shape.number=geomspace(1,16,5): several values are a sweep. Add -m."),
         (["shape.number=geomspace(2,9,9)", "-m"], "geomspace(2,9,9): only 7 different whole numbers. Ask for fewer"),
-        (["shape.number=geomspace(0,16,5)", "-m"], "geomspace(0,16,5): a log scale begins above 0. Raise the low end."),
-        (["shape.number=geomspace(-4,16,5)", "-m"], "geomspace(-4,16,5): a log scale begins above 0."),
-        (["shape.number=geomspace(16,4,5)", "-m"], "geomspace(16,4,5): no rising axis."),
-        (["shape.number=geomspace(1,16,1)", "-m"], "geomspace(1,16,1): no rising axis."),
+        (["shape.number=geomspace(0,16,5)", "-m"], "geomspace(0,16,5): a log scale starts above 0. Raise the low end."),
+        (["shape.number=geomspace(-4,16,5)", "-m"], "geomspace(-4,16,5): a log scale starts above 0."),
+        (["shape.number=geomspace(16,4,5)", "-m"], "geomspace(16,4,5): not an increasing axis."),
+        (["shape.number=geomspace(1,16,1)", "-m"], "geomspace(1,16,1): not an increasing axis."),
         (["shape.number=geomspace(1,16.5,3)", "-m"], "geomspace(1,16.5,3): not whole numbers."),
         (["shape.number=geomspace(1,16)", "-m"], "missing a required argument: 'points'"),
     ],

@@ -1,4 +1,4 @@
-"""submission.json damaged, lost, or of another submission that makes the same: nothing is forgotten or sent twice."""
+"""A damaged or lost submission.json, alone or beside an equal submission: no job is lost or submitted twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweep.errors import InputError
 from sweep.plan.planning import planned
 from sweep.slurm import client, lifecycle
 from sweep.slurm.status import SlurmInfo, TaskState
-from sweep.slurm.submission import DamagedSubmission, SubmissionDirectory, awaited, submissions
+from sweep.slurm.submission import DamagedSubmission, SubmissionDirectory, pending_stages, submissions
 from sweep.store.directory import Store
 from tests.support import toy_queue
 from tests.support.submissions import LAUNCH, fan, written
@@ -34,7 +34,7 @@ class Cluster:
         self.sizes: dict[str, int] = {}
         self.cancelled: list[str] = []
 
-    def submit(self, script: Path, arguments: Sequence[str], dependency: str | None) -> str:
+    def sbatch(self, script: Path, arguments: Sequence[str], dependency: str | None) -> str:
         job_id = str(101 + len(self.names))
         lines = [line for line in script.read_text().splitlines() if line.startswith("#SBATCH")]
         parts = (line.removeprefix("#SBATCH --").partition("=") for line in lines)
@@ -44,10 +44,10 @@ class Cluster:
         self.sizes[job_id] = int(bounds[1]) + 1
         return job_id
 
-    def find(self, name: str) -> str | None:
+    def find_jobs(self, name: str) -> str | None:
         return next((job_id for job_id, each in self.names.items() if each == name), None)
 
-    def in_queue(self, ids: Sequence[str]) -> dict[str, SlurmInfo]:
+    def queued_jobs(self, ids: Sequence[str]) -> dict[str, SlurmInfo]:
         alive = [each for each in ids if each in self.names and each not in self.cancelled]
         elements = {each: [f"{each}_{n}" for n in range(self.sizes[each])] for each in alive}
         return {
@@ -66,12 +66,12 @@ class Cluster:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
-    for call, double in (("sbatch", made.submit), ("find_jobs", made.find), ("in_queue", made.in_queue)):
-        monkeypatch.setattr(client, call, double)
+    for call in ("sbatch", "find_jobs", "queued_jobs"):
+        monkeypatch.setattr(client, call, getattr(made, call))
     monkeypatch.setattr(client, "scancel", made.cancelled.extend)
-    monkeypatch.setattr(client, "ended", lambda ids: ({}, ""))
+    monkeypatch.setattr(client, "ended_jobs", lambda ids: ({}, ""))
     monkeypatch.setattr(client, "refuse_without_slurm", lambda: None)
-    monkeypatch.setattr(lifecycle, "send", lambda of, jobs, _=None, before=(): SEND(of, jobs, made.submit, before))
+    monkeypatch.setattr(lifecycle, "send", lambda of, jobs, _=None, before=(): SEND(of, jobs, made.sbatch, before))
     return made
 
 
@@ -105,7 +105,7 @@ def said_by(act: str, *words: str) -> str:
 
 
 @pytest.mark.parametrize("content", DAMAGES)
-def test_what_is_damaged_is_read_from_its_second_copy_and_restored(
+def test_a_damaged_submission_is_restored_from_its_second_copy(
     tmp_path: Path, cluster: Cluster, content: bytes | None
 ) -> None:
     store = Store(tmp_path / "store")
@@ -129,7 +129,7 @@ def test_another_digit_in_it_is_noticed(tmp_path: Path, cluster: Cluster) -> Non
 
 
 @pytest.mark.parametrize("content", DAMAGES)
-def test_where_both_copies_are_damaged_the_jobs_are_named_and_not_sent_twice(
+def test_a_fully_damaged_submission_lists_its_jobs_and_resubmits_none(
     tmp_path: Path, cluster: Cluster, content: bytes | None
 ) -> None:
     store = Store(tmp_path / "store")
@@ -142,7 +142,7 @@ def test_where_both_copies_are_damaged_the_jobs_are_named_and_not_sent_twice(
     mine = said_by("status", directory.name, place)
     assert "In the queue: 101, 102_0, 102_1, 102_2, 103, 104." in mine and jobs in mine
     assert f"python -m sweep cancel {directory.name} {place}" in mine
-    assert awaited(store.root) >= {f"total/{fan().key}", fan().address}
+    assert pending_stages(store.root) >= {f"total/{fan().key}", fan().address}
     with pytest.raises(DamagedSubmission):
         perform(["resume", directory.name, place], Console(file=io.StringIO()))
     before = len(cluster.names)
@@ -167,7 +167,7 @@ def test_it_is_sent_all_the_same_if_that_is_meant(tmp_path: Path, cluster: Clust
     assert cluster.stages().count("points") == 2
 
 
-def test_a_job_in_doubt_of_a_damaged_submission_is_looked_up_by_its_name(tmp_path: Path, cluster: Cluster) -> None:
+def test_an_unconfirmed_job_of_a_damaged_submission_is_looked_up_by_name(tmp_path: Path, cluster: Cluster) -> None:
     store = Store(tmp_path / "store")
     directory = sent(store)
     for file in (directory.submission_file, directory.copy_file, directory.path / "jobs" / "02-points.job"):
@@ -178,7 +178,7 @@ def test_a_job_in_doubt_of_a_damaged_submission_is_looked_up_by_its_name(tmp_pat
     assert cluster.stages() == []
 
 
-def test_what_a_damaged_submission_cannot_be_making_is_sent(tmp_path: Path, cluster: Cluster) -> None:
+def test_stages_unrelated_to_a_damaged_submission_are_submitted(tmp_path: Path, cluster: Cluster) -> None:
     store = Store(tmp_path / "store")
     directory = sent(store)
     cluster.cancelled += ["101", "102", "103"]  # only its last job is left, which makes no stage
@@ -193,7 +193,7 @@ def test_resume_leaves_to_others_what_they_have_in_the_queue(tmp_path: Path, clu
     first = written(store, fan())
     second = sent(store)
     assert cluster.stages() == ["start", "points", "total", "publish"]
-    assert [job.name for job in lifecycle.resume_submission(first, store, cluster.submit)] == ["04-publish.r2"]
+    assert [job.name for job in lifecycle.resume_submission(first, store, cluster.sbatch)] == ["04-publish.r2"]
     assert cluster.stages() == ["start", "points", "total", "publish", "publish"]
     assert cluster.waits[first.ids()["04-publish.r2"]] == f"afterok:{second.ids()['03-total']}"
 
@@ -202,7 +202,7 @@ def test_resume_sends_what_others_do_not_make_and_waits_for_the_rest(tmp_path: P
     store = Store(tmp_path / "store")
     first = written(store, fan(4))
     second = sent(store, 2)  # makes start and two of the four points
-    assert [(job.name, len(job.elements)) for job in lifecycle.resume_submission(first, store, cluster.submit)] == [
+    assert [(job.name, len(job.elements)) for job in lifecycle.resume_submission(first, store, cluster.sbatch)] == [
         ("02-points.r2", 2),
         ("03-total.r2", 1),
         ("04-publish.r2", 1),

@@ -1,4 +1,4 @@
-"""Which mount a path lies on, and whether its locks hold between machines; lines as kernels print them."""
+"""The mount of a path, and whether its locks work between machines, from lines that kernels print."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store holds, is it what it was, what may go: the real command on real directories of the toy pipeline."""
+"""`sweep store`, `store check` and `store prune` on real directories of the toy pipeline."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_listing_counts_stages_by_name_and_what_results_rest_on(user: User) 
 
 
 @pytest.mark.parametrize("words", [["store"], ["store", "check"], ["store", "prune"], ["results"]])
-def test_where_nothing_is_nothing_is_said_and_made(tmp_path: Path, words: list[str]) -> None:
+def test_an_empty_place_prints_and_creates_nothing(tmp_path: Path, words: list[str]) -> None:
     done = User(tmp_path).run(*words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert ("no results." if words == ["results"] else "(nothing there)") in done.stdout
@@ -146,7 +146,7 @@ def test_a_store_as_it_was_published_passes(user: User) -> None:
     assert "9 stages and shared stores checked, 0 damaged." in user.check(status=0)
 
 
-def test_a_flipped_byte_is_told_set_aside_and_made_again(user: User) -> None:
+def test_a_flipped_byte_is_reported_set_aside_and_made_again(user: User) -> None:
     flip_a_byte(user.doubled(2).out / "doubled.json")
     place = user.doubled(2).address
     told = user.check(status=1)
@@ -159,7 +159,7 @@ def test_a_flipped_byte_is_told_set_aside_and_made_again(user: User) -> None:
     user.check(status=0)
 
 
-def test_a_file_too_many_is_told(user: User) -> None:
+def test_an_extra_file_is_reported(user: User) -> None:
     (user.number(1).out / "extra.json").write_text("1", encoding="utf-8")
     assert "out/extra.json: added after it was published" in user.check(status=1)
 
@@ -183,12 +183,12 @@ def test_a_damaged_record_is_restored_from_its_second_copy(user: User) -> None:
     assert f"{user.doubled(2).address}  {whole}" in user.check(status=1)
     status, said = user.sweep("shape.number=2,4")
     assert status == 0
-    assert f"restored  {user.doubled(2).address}  its record is lost or damaged; a second copy is whole." in said
+    assert f"restored  {user.doubled(2).address}  its record is lost or damaged; the second copy is intact." in said
     assert user.doubled(2).read_record() == before
     user.check(status=0)
 
 
-def test_a_description_of_another_stage_is_told(user: User) -> None:
+def test_a_description_of_another_stage_is_reported(user: User) -> None:
     shutil.copy(user.number(1).stage_file, user.number(2).stage_file)
     assert f"{user.number(2).address}  stage.json: describes another stage." in user.check(status=1)
     user.doubled(1).stage_file.write_bytes(b"\xff")
@@ -209,10 +209,10 @@ def test_a_product_from_before_checksums_is_unchecked_and_not_damaged(user: User
     record = user.number(1).read_record()
     rewrite(user.number(1), {name: value for name, value in record.items() if name != "files"})
     flip_a_byte(user.number(1).out / "number.json")
-    assert "0 damaged. 1 finished before there were checksums: unchecked." in user.check(status=0)
+    assert "0 damaged. 1 predate checksums: unchecked." in user.check(status=0)
 
 
-def test_what_a_batch_shares_is_read_and_mended_by_its_pipeline(user: User) -> None:
+def test_shared_data_of_a_batch_is_checked_and_repaired_by_its_pipeline(user: User) -> None:
     with (user.store.shared("toys") / "calls.txt").open("a", encoding="utf-8") as calls:
         calls.write("torn")
     assert "damaged  shared/toys  calls.txt: line 4 torn. To repair it: " in user.check(status=1)

@@ -1,4 +1,4 @@
-"""Keys: equal for equal meanings, different for different ones, refused where neither can be told."""
+"""Keys: equal for equal values, different for different ones, refused for values without stable identity."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_field_added_later_keeps_old_keys_while_it_has_its_neutral_value() -> 
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, Path("/x"), object(), print, {1: 2}, b"x"])
-def test_what_has_no_stable_identity_is_refused_with_a_mend(value: object) -> None:
+def test_values_without_stable_identity_are_refused_with_a_fix(value: object) -> None:
     with pytest.raises(IdentityError, match=r"config.*: .*\. .*\."):
         key_of({"config": value})
 

@@ -1,4 +1,4 @@
-"""What of a diff looks like a key, line by line, and what does not."""
+"""Detection of keys in the lines of a diff."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_values_on_lines_of_their_own_and_private_keys_are_taken_out() -> None:
     ]
 
 
-def test_what_was_taken_out_is_not_counted_again() -> None:
+def test_redacted_text_is_not_redacted_twice() -> None:
     once = without_keys(f"{YAML}+api_key: abc\n+token: abcdefgh1\n+x: https://a:b@host")
     assert once.lines == 3
     assert without_keys(once.text) == type(once)(once.text, 0)

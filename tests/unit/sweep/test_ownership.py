@@ -1,4 +1,4 @@
-"""Whose a submission is, in a store that several share. Other users are made with chown, which root alone may do."""
+"""Owners of submissions in a shared store. Other users are simulated with chown, which only root may do."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from sweep.cli.main import perform
 from sweep.console import Console
 from sweep.errors import InputError
 from sweep.json_files import CHECKSUM
-from sweep.slurm import lifecycle
+from sweep.slurm import client, lifecycle
 from sweep.slurm.ownership import foreign_lines, is_own, submission_owner, this_account
+from sweep.slurm.status import SlurmInfo
 from sweep.slurm.submission import SubmissionDirectory, submissions
 from sweep.store.directory import Store
 from tests.support.submissions import fan, written
@@ -61,7 +62,7 @@ def test_a_submission_records_its_user_and_host(store: Store) -> None:
     assert account.user == pwd.getpwuid(os.geteuid()).pw_name
 
 
-def test_a_submission_of_before_belongs_to_the_owner_of_its_file(store: Store) -> None:
+def test_a_submission_without_recorded_user_belongs_to_its_file_owner(store: Store) -> None:
     directory = written(store, fan())
     record(directory, user=None, uid=None, host=None)
     assert directory.read().user == ""
@@ -70,7 +71,7 @@ def test_a_submission_of_before_belongs_to_the_owner_of_its_file(store: Store) -
 
 
 @root_alone
-def test_without_an_id_the_newest_of_ones_own_is_meant(store: Store) -> None:
+def test_without_an_id_your_newest_submission_is_used(store: Store) -> None:
     mine = written(store, fan())
     theirs = [give(written(store, fan(n)), DAEMON) for n in (1, 2)]
     record(theirs[0], user=None, uid=None)  # as of before
@@ -85,7 +86,7 @@ def test_without_an_id_the_newest_of_ones_own_is_meant(store: Store) -> None:
 
 
 @root_alone
-def test_where_all_are_of_others_one_has_to_be_named(store: Store) -> None:
+def test_an_id_is_required_if_all_submissions_are_foreign(store: Store) -> None:
     theirs = [give(written(store, fan()), DAEMON) for _ in range(5)]
     newest = ", ".join(each.name for each in theirs[-3:])
     for act in ("status", "logs", "resume", "cancel"):
@@ -93,12 +94,12 @@ def test_where_all_are_of_others_one_has_to_be_named(store: Store) -> None:
             said_by(act, store)
         assert str(raised.value) == (
             f"submission: none of yours in {store.root}. 5 submissions of daemon are here, the newest: {newest}."
-            " Name the one that is meant."
+            " Name one."
         )
 
 
 @root_alone
-def test_what_would_run_or_end_under_whose_account_is_said(store: Store, golden: Callable[[str, str], None]) -> None:
+def test_the_affected_accounts_are_reported_before_acting(store: Store, golden: Callable[[str, str], None]) -> None:
     theirs = give(written(store, fan()), DAEMON)
     account, lines = this_account(), []
     for act in ("resume", "cancel"):
@@ -123,7 +124,7 @@ def test_what_would_run_or_end_under_whose_account_is_said(store: Store, golden:
         ({}, ""),
     ],
 )
-def test_signs_that_disagree_are_said_and_make_it_foreign(
+def test_conflicting_owners_are_reported_and_make_a_submission_foreign(
     store: Store, facts: dict[str, object], part: str | None
 ) -> None:
     directory = written(store, fan())
@@ -155,12 +156,8 @@ def test_a_file_that_cannot_be_read_belongs_to_its_owner(store: Store) -> None:
 
 
 @root_alone
-def test_what_others_have_in_the_queue_is_waited_for_all_the_same(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_queued_jobs_of_other_submissions_are_dependencies(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = give(written(store, fan()), NOBODY)
-    theirs.submitted("01-start", "17")
-    monkeypatch.setattr(
-        lifecycle.client, "in_queue", lambda ids: {each: lifecycle.client.SlurmInfo("RUNNING") for each in ids}
-    )
+    theirs.record_id("01-start", "17")
+    monkeypatch.setattr(client, "queued_jobs", lambda ids: {each: SlurmInfo("RUNNING") for each in ids})
     assert [each.job_id for each in lifecycle.queued_elsewhere(store.root)] == ["17"]

@@ -1,4 +1,4 @@
-"""Nothing from outside reaches a terminal as it is: whatever prints, the bytes are counted here."""
+"""No text from outside reaches a terminal unescaped, checked on the printed bytes."""
 
 from __future__ import annotations
 
@@ -91,11 +91,11 @@ def test_the_end_of_a_log_is_shown_without_its_codes(tmp_path: Path) -> None:
     directory = SubmissionDirectory(tmp_path / "submissions" / "id")
     directory.logs.mkdir(parents=True)
     element = Element((("answers/abc\x1b[2J",),), (), "label")
-    standing = TaskStatus("02-answers", 0, element, None, TaskState.RUNNING, None)
+    status = TaskStatus("02-answers", 0, element, None, TaskState.RUNNING, None)
     log = directory.logs / log_name("02-answers", "0")
     log.write_text("one\n\x1b[2Jtwo\x1b]0;pwned\x07\n", encoding="utf-8")
     console, text = printed()
-    show_log(console, directory, standing, 20)
+    show_log(console, directory, status, 20)
     assert r"\x1b[2Jtwo\x1b]0;pwned\x07" in text.getvalue() and "\x1b" not in text.getvalue()
 
 

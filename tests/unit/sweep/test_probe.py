@@ -1,4 +1,4 @@
-"""What the first job of a submission finds of the store's file system."""
+"""The check of the store's file system by the first job of a submission."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sweep.console import Console
 from sweep.core.provenance import PROJECT
 from sweep.slurm import lifecycle
 from sweep.slurm import probe as probing
-from sweep.slurm.probe import Probe, Unusable, main, probe, skew, warnings_of
+from sweep.slurm.probe import Probe, StoreUnusable, main, probe, skew, warnings_of
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import Store
 from tests.support.submissions import fan, written
@@ -33,11 +33,11 @@ SOUND = Probe("n1", "", "ext4", "/", ("rw",), None, "", True, 0.0, 100.0, None)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SubmissionDirectory:
     monkeypatch.setenv("PATH", "/usr/bin/nowhere")
     made = written(Store(tmp_path / "store"), fan())
-    made.sending(JOB, "toy-start-1")
+    made.mark_sending(JOB, "toy-start-1")
     return made
 
 
-def test_a_sound_store_is_found_sound_and_left_as_it_was(directory: SubmissionDirectory) -> None:
+def test_a_healthy_store_passes_the_probe_unchanged(directory: SubmissionDirectory) -> None:
     before = sorted(directory.path.rglob("*"))
     found = probe(directory.path, JOB, "n1")
     assert (found.locks, found.lock_option, found.is_visible) == ("", None, True)
@@ -55,9 +55,9 @@ def test_a_sound_store_is_found_sound_and_left_as_it_was(directory: SubmissionDi
             {"lock_option": "nolock", "file_system": "nfs", "mounted_at": "/data"},
             "locks do not reach other machines (nfs at /data, nolock)",
         ),
-        ({"locks": "two hold the same one at once"}, "locks: two hold the same one at once (ext4 at /)"),
-        ({"is_visible": False}, "what the submitting host wrote is not seen after 3 s"),
-        ({"skew_s": -90.2}, "clock of the store -90 s against the node's"),
+        ({"locks": "two processes can hold the same lock"}, "locks: two processes can hold the same lock (ext4 at /)"),
+        ({"is_visible": False}, "files of the submitting host are not visible after 3 s"),
+        ({"skew_s": -90.2}, "the store's clock is -90 s off the node's"),
         ({"skew_s": 4.9, "free_inodes": 10_000, "free_gib": 10.0}, None),
         ({"free_gib": 0.25}, "0.2 GiB free"),
         ({"free_inodes": 1234}, "1,234 inodes free"),
@@ -67,7 +67,7 @@ def test_what_is_wrong_is_named(changed: dict[str, object], warning: str | None)
     assert list(warnings_of(dataclasses.replace(SOUND, **changed))) == ([warning] if warning else [])  # type: ignore[arg-type]
 
 
-def test_status_shows_what_is_wrong(
+def test_status_shows_the_warnings_of_the_probe(
     directory: SubmissionDirectory, monkeypatch: pytest.MonkeyPatch, golden: Callable[[str, str], None]
 ) -> None:
     monkeypatch.setattr(probing, "mount_of", lambda path: NFS)
@@ -83,7 +83,7 @@ def test_status_shows_what_is_wrong(
 @pytest.mark.parametrize(
     ("content", "shown"),
     [
-        ("", "what it wrote into probe.json is damaged."),
+        ("", "probe.json is damaged."),
         ('{"warnings": ["\\u001b[2J [bold]red"]}', "?[2J [bold]red."),
         ('{"warnings": 3}', None),
         ("{}", None),
@@ -94,10 +94,10 @@ def test_status_survives_whatever_is_in_the_probe(directory: SubmissionDirectory
     console = Console(file=io.StringIO(), record=True, width=200)
     show_status(console, directory, lifecycle.submission_status(directory))
     lines = [each for each in console.export_text().splitlines() if "warning" in each]
-    assert lines == ([f"  warning  store, as the first job found it: {shown}"] if shown else [])
+    assert lines == ([f"  warning  store, checked by the first job: {shown}"] if shown else [])
 
 
-def test_a_clock_is_wrong_by_what_lies_outside_of_the_call() -> None:
+def test_clock_skew_is_the_distance_from_the_call_interval() -> None:
     assert [skew(10.0, stamped, 12.0) for stamped in (10.0, 11.0, 12.0, 9.5, 15.0)] == [0, 0, 0, -0.5, 3.0]
 
 
@@ -119,20 +119,18 @@ def test_where_nothing_can_be_published_the_job_ends_with_one_line(
     assert not directory.probe_file.exists()
 
 
-def test_a_link_that_replaces_is_no_publication(
+def test_a_file_system_whose_links_overwrite_is_refused(
     directory: SubmissionDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def over(first: Path, second: Path) -> None:
         second.write_bytes(first.read_bytes())
 
     monkeypatch.setattr(os, "link", over)
-    with pytest.raises(Unusable, match="two could publish one stage"):
+    with pytest.raises(StoreUnusable, match="two workers could publish one stage"):
         probe(directory.path, JOB, "n1")
 
 
-def test_locks_that_are_not_supported_are_no_reason_to_end(
-    directory: SubmissionDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unsupported_locks_do_not_end_the_job(directory: SubmissionDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(file: object, operation: int) -> None:
         raise OSError(38, "Function not implemented")
 
@@ -140,7 +138,7 @@ def test_locks_that_are_not_supported_are_no_reason_to_end(
     assert probe(directory.path, JOB, "n1").locks == "not supported, Function not implemented"
 
 
-def test_a_note_of_the_submitting_host_that_is_not_seen_is_said(
+def test_an_invisible_file_of_the_submitting_host_is_a_warning(
     directory: SubmissionDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probing, "APPEARS_WITHIN_S", 0.0)
@@ -168,8 +166,6 @@ def test_it_begins_within_a_moment() -> None:
     code = "import sys, sweep.slurm.probe; print(*sorted(m for m in sys.modules if m.startswith('sweep.')))"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [
-        "sweep.claims.file_system",
-        "sweep.json_files",
-        "sweep.plain_values",
-        "sweep.slurm.probe",
+        *("sweep.claims", "sweep.claims.file_system", "sweep.errors", "sweep.json_files"),
+        *("sweep.plain_values", "sweep.slurm", "sweep.slurm.probe"),
     ]

@@ -1,4 +1,4 @@
-"""Pruning removes what no result rests on, and nothing that is in use or not understood."""
+"""Pruning removes stages that no result uses, and nothing that is in use or unreadable."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_what_a_batch_shares_goes_with_its_last_stage(user: User) -> None:
     assert [path.name for path in user.store.root.iterdir() if path.name != "roots"] == ["lock"]
 
 
-def test_what_failed_stays_with_what_it_rests_on_until_it_is_given_up(user: User) -> None:
+def test_failed_stages_and_their_inputs_are_kept_until_pruned_explicitly(user: User) -> None:
     assert user.sweep("shape.number=7", "fail_at=7", "name=broken")[0] == 1
     failed = user.doubled(7, fail_at=7)
     assert "stays, unless --unfinished" in user.prune("--yes")
@@ -97,7 +97,7 @@ def test_a_running_stage_and_its_inputs_are_never_removed(user: User) -> None:
     assert not user.doubled(3).path.exists()
 
 
-def test_nothing_is_removed_or_mended_while_a_sweep_is_at_work_nor_the_other_way_round(user: User) -> None:
+def test_prune_and_repair_exclude_running_sweeps_and_vice_versa(user: User) -> None:
     with user.store.held(Hold.SHARED), user.store.held(Hold.SHARED):
         for words in (["prune", "--yes"], ["check", "--repair"]):
             refused = user.run("store", *words)

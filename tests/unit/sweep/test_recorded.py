@@ -1,4 +1,4 @@
-"""What was typed is what runs and what is recorded: the recorded command composes to the same points."""
+"""A recorded command composes to the same points as the typed one."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_the_experiments_lines_stand_beside_the_grid_and_may_have_axes_of_their_
     ]
 
 
-def test_a_line_of_the_experiment_on_a_typed_field_is_left_out_and_said() -> None:
+def test_a_line_of_the_experiment_on_a_typed_field_is_dropped_with_a_note() -> None:
     composition = points("+experiment=scan", "budget.cap=4,12", "-m")
     assert [(point.budget.cap, point.budget.waits) for point in composition.points] == [
         (4, 0),
@@ -204,7 +204,7 @@ def test_a_line_of_the_experiment_on_a_typed_field_is_left_out_and_said() -> Non
         (12, 3),
     ]
     assert len(composition.notes) == 2
-    assert composition.notes[0].startswith("also 'budget.cap=null' is left out: the command line sets budget.cap.")
+    assert composition.notes[0].startswith("also 'budget.cap=null' is dropped: the command line sets budget.cap.")
 
 
 def test_an_interpolation_in_an_experiments_axis_is_each_points_own() -> None:
@@ -221,7 +221,7 @@ def test_the_same_point_named_twice_is_one_point() -> None:
     assert [point.budget.cap for point in points(*argv).points] == [1, 2, 3]
 
 
-def test_what_a_point_depends_on_is_recorded() -> None:
+def test_fields_that_a_point_depends_on_are_recorded() -> None:
     reads = points("where=${store}/rows", "store=/tmp/x", "plan=true").request.command
     assert reads == "python -m sweep 'where=${store}/rows' store=/tmp/x"
     assert points("where=store", "store=/tmp/x").request.command == "python -m sweep where=store"
@@ -237,33 +237,33 @@ def test_what_a_point_depends_on_is_recorded() -> None:
         (["budget.cap=1,2", "budget.cap=3", "-m"], "budget.cap is set twice"),
         (["model=small,large", "model={size:1},{size:2}", "-m"], "model is set twice"),
         (["style@model.style=plain,think", "model.style={start:a}", "-m"], "model.style is set twice"),
-        (["store=a,b", "-m"], "store=a,b: several values, and a command has one store. Give one."),
+        (["store=a,b", "-m"], "store=a,b: several values, but a command has one store. Give one."),
         (["plan=true,false", "-m"], "a command has one plan"),
         (["launch.kind=a,b", "-m"], "a command has one launch.kind"),
         (["also=[a],[b]", "-m"], "a command has one also"),
         (["also=['budget.cap=1']"], "also 'budget.cap=1': points beside others are a sweep. Add -m."),
         (["also=[budget.cap=1]", "-m"], "also=[budget.cap=1]: not a list of texts. Quote each line"),
         (["also='budget.cap=1'", "-m"], "also 'budget.cap=1': not a list. Write it in brackets: also=[...]."),
-        (["also=['plan=true']", "-m"], "also 'plan=true': plan is the command's, not a point's."),
-        (["also=['budget.cap=1 store=x']", "-m"], "store is the command's, not a point's."),
-        (["also=['also=[]']", "-m"], "also is the command's, not a point's."),
-        (["also=['launch.kind=slurm']", "-m"], "launch.kind is the command's, not a point's."),
-        (["also=['+experiment=scan']", "-m"], "experiment is the command's, not a point's."),
-        (["also=['hydra.mode=RUN']", "-m"], "hydra.mode is the command's, not a point's."),
+        (["also=['plan=true']", "-m"], "also 'plan=true': plan belongs to the command, not to a point."),
+        (["also=['budget.cap=1 store=x']", "-m"], "store belongs to the command, not to a point."),
+        (["also=['also=[]']", "-m"], "also belongs to the command, not to a point."),
+        (["also=['launch.kind=slurm']", "-m"], "launch.kind belongs to the command, not to a point."),
+        (["also=['+experiment=scan']", "-m"], "experiment belongs to the command, not to a point."),
+        (["also=['hydra.mode=RUN']", "-m"], "hydra.mode belongs to the command, not to a point."),
         (["also=['budget.cap=1,2 budget.cap=3']", "-m"], "budget.cap is set twice"),
         (["also=['budget.cap=x']", "-m"], "budget.cap 'x': input should be a valid integer"),
-        (["also=['text=\"a']", "-m"], "a quote is not closed, or stands outside of a value."),
-        (["also=['']", "-m"], "also '': says nothing."),
+        (["also=['text=\"a']", "-m"], "a quote is not closed, or is outside a value."),
+        (["also=['']", "-m"], "also '': empty."),
         (["also=['budget.cap']", "-m"], "also 'budget.cap': "),
-        (["budget.cap=glob(*)", "-m"], "budget.cap=glob(*): no values. List those that you want."),
+        (["budget.cap=glob(*)", "-m"], "budget.cap=glob(*): no values. List the values you want."),
         (
             ["text=W\u00e4it", "-m"],
-            "text=W\u00e4it: has a character that must stand in quotes. Write FIELD='\"TEXT\"'.",
+            "text=W\u00e4it: has a character that must stand in quotes. Write 'text=\"W\u00e4it\"'.",
         ),
-        (["text=shuffle(1,2,3)", "-m"], "text=shuffle(1,2,3): another order each time."),
+        (["text=shuffle(1,2,3)", "-m"], "text=shuffle(1,2,3): shuffles in a different order each time."),
     ],
 )
-def test_what_cannot_be_meant_is_refused(argv: list[str], complaint: str) -> None:
+def test_meaningless_overrides_are_refused(argv: list[str], complaint: str) -> None:
     with pytest.raises(InputError) as refused:
         points(*argv)
     assert complaint in str(refused.value)

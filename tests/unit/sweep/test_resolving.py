@@ -1,4 +1,4 @@
-"""Many points resolved together are the points resolved alone."""
+"""Resolving many points together gives the same points as resolving each alone."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def test_points_resolved_together_are_those_resolved_alone(values: list[dict[str
 
 
 @pytest.mark.parametrize("text", ["${.size}", "${..budget.tokens}", "${oc.env:HOME}", "${${name}}"])
-def test_a_name_that_is_relative_or_computed_may_read_anything(text: str) -> None:
+def test_relative_and_computed_names_may_read_any_field(text: str) -> None:
     config = {"name": "budget.tokens", "budget": {"tokens": 8}, "model": {"size": 2, "text": text}}
     resolver = Resolver(OmegaConf.create(config))
     for tokens in (8, 16):
         assert resolver.resolved({"budget.tokens": tokens}) == alone(config, {"budget.tokens": tokens})
 
 
-def test_what_is_read_by_none_is_resolved_once() -> None:
+def test_fields_read_by_no_interpolation_are_resolved_once() -> None:
     resolver = Resolver(OmegaConf.create(CONFIG))
     first, second = (resolver.resolved({"budget.tokens": tokens}) for tokens in (8, 16))
     assert first["model"] is second["model"]

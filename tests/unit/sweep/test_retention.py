@@ -1,4 +1,4 @@
-"""What may go, decided over values; the listing as people read it."""
+"""Decides which stages may be removed, over plain values; the printed inventory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.cli.store import show_holdings, show_pruned, size
+from sweep.cli.store import show_inventory, show_pruned, size
 from sweep.console import Console
 from sweep.core.pipeline import SharedReport
 from sweep.maintenance.prune import Pruned
@@ -112,10 +112,10 @@ def said(show: Callable[[Console], None]) -> str:
 def test_the_listing_reads_well(golden: Callable[[str, str], None]) -> None:
     lines = ("continuations/9f: 300 streams, 51,234 tokens in 2 files", "  engine: kind transformers, dtype float32")
     reports = {"b1": SharedReport(lines, ()), "b2": SharedReport((), ("continuations/x.jsonl: 2 torn lines",))}
-    golden("store/list.txt", said(lambda console: show_holdings(console, example(), reports)))
+    golden("store/list.txt", said(lambda console: show_inventory(console, example(), reports)))
 
 
-def test_what_would_go_reads_well(golden: Callable[[str, str], None]) -> None:
+def test_prune_output_is_readable(golden: Callable[[str, str], None]) -> None:
     waiting = [each for each in removals(example(), unfinished=True) if each.place.startswith("scores")]
     elsewhere = [each for each in example().results if not each.is_there]
     pruned = Pruned(removals(example()), waiting, elsewhere)

@@ -1,4 +1,4 @@
-"""Roots: what a result rests on is kept wherever the result lies, until it is released."""
+"""Roots keep the stages of a result, wherever the result is, until it is released."""
 
 from __future__ import annotations
 

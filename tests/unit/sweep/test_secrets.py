@@ -1,4 +1,4 @@
-"""A key of the environment is in no point, record, message or file, whoever wrote the experiment."""
+"""Keys in the environment never reach a point, record, message or file, whoever wrote the experiment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stage made in shards: stages of their own, side by side, put together into the very product of the whole."""
+"""Shards of a stage run side by side as separate stages and join into the same artifact as the whole stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands of SLURM print, read whatever a site adds to it."""
+"""Parsing of SLURM's output, including lines that a site adds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.slurm import client, patience
-from sweep.slurm.patience import QueueAway
+from sweep.slurm import client, retry
+from sweep.slurm.retry import SlurmUnavailable
 from sweep.slurm.status import SlurmInfo
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import Store
@@ -20,7 +20,7 @@ from tests.support.submissions import fan, written
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     made = Waits()
-    monkeypatch.setattr(patience, "PATIENCE", made.patience())
+    monkeypatch.setattr(retry, "RETRY", made.retry_policy())
     return made
 
 
@@ -28,10 +28,10 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
     def to(*answers: str) -> Controller:
         made = Controller(list(answers))
-        for call, double in (("sbatch", made.submit), ("find_jobs", made.find), ("scancel", made.cancel)):
-            monkeypatch.setattr(client, call, double)
-        monkeypatch.setattr(client, "in_queue", lambda ids: {})
-        monkeypatch.setattr(client, "ended", lambda ids: ({}, ""))
+        for call in ("sbatch", "find_jobs", "scancel"):
+            monkeypatch.setattr(client, call, getattr(made, call))
+        monkeypatch.setattr(client, "queued_jobs", lambda ids: {})
+        monkeypatch.setattr(client, "ended_jobs", lambda ids: ({}, ""))
         return made
 
     return to
@@ -53,11 +53,11 @@ def test_a_name_in_the_queue_is_one_plain_word(tmp_path: Path, experiment: str) 
     assert name != SubmissionDirectory(tmp_path).queue_name("03-pool+rows.r3", experiment)
 
 
-def test_what_is_found_is_the_job_of_that_very_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lookup_finds_only_the_exact_job_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an array its own id; also of a job that has ended, by accounting where the controller has forgotten it."""
     monkeypatch.setattr(
         client,
-        "_ask_once",
+        "_query_once",
         lambda *command: {"squeue": "8|other\n17|toy-a-1\n17|toy-a-1\n", "sacct": "5_2|toy-b-2\n5_[3-4]|toy-b-2\n"}[
             command[0]
         ],
@@ -65,17 +65,17 @@ def test_what_is_found_is_the_job_of_that_very_name(monkeypatch: pytest.MonkeyPa
     assert (client.find_jobs("toy-a-1"), client.find_jobs("toy-b-2"), client.find_jobs("toy-c-3")) == ("17", "5", None)
 
 
-def test_a_command_that_is_killed_may_have_been_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_sbatch_may_have_submitted_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sbatch").write_text("#!/bin/sh\nkill -9 $$\n", encoding="utf-8")
     (tmp_path / "sbatch").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     (tmp_path / "a.sbatch").write_text("#SBATCH --job-name=a\n", encoding="utf-8")
-    with pytest.raises(QueueAway, match="ended by signal 9"):
+    with pytest.raises(SlurmUnavailable, match="ended by signal 9"):
         client.sbatch(tmp_path / "a.sbatch", [], None)
     monkeypatch.setattr(
         subprocess, "run", lambda *command, **options: (_ for _ in ()).throw(subprocess.TimeoutExpired("s", 1))
     )
-    with pytest.raises(QueueAway, match="no answer"):
+    with pytest.raises(SlurmUnavailable, match="no answer"):
         client.sbatch(tmp_path / "a.sbatch", [], None)
 
 
@@ -86,33 +86,31 @@ def answered(monkeypatch: pytest.MonkeyPatch, **texts: str) -> None:
     def ask(program: str, *words: str) -> str:
         return texts[program]
 
-    monkeypatch.setattr(client, "_ask_once", ask)
+    monkeypatch.setattr(client, "_query_once", ask)
 
 
 def test_greetings_of_squeue_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     answered(
         monkeypatch, squeue=f"{GREETING}17_3|RUNNING|1:00|None|n1\n18|PENDING|0:00|Priority|\n99|RUNNING|0|None|n\n"
     )
-    assert client.in_queue(["17", "18"]) == {
+    assert client.queued_jobs(["17", "18"]) == {
         "17_3": SlurmInfo("RUNNING", "None", "1:00", "n1"),
         "18": SlurmInfo("PENDING", "Priority", "0:00", ""),
     }
     answered(monkeypatch, squeue=GREETING)
-    assert client.in_queue(["17"]) == {}
+    assert client.queued_jobs(["17"]) == {}
 
 
 @pytest.mark.parametrize("line", ["17|RUNN", "17_3|RUNNING|1:00|None", "17||1:00|None|n1", "17|?|1:00|None|n1"])
-def test_a_job_of_which_squeue_does_not_say_how_it_stands_is_not_lost(
-    monkeypatch: pytest.MonkeyPatch, line: str
-) -> None:
+def test_a_job_without_a_state_in_squeue_is_not_lost(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     answered(monkeypatch, squeue=f"{line}\n")
-    assert client.in_queue(["17"]) is None
+    assert client.queued_jobs(["17"]) is None
 
 
 def test_greetings_of_sacct_and_scontrol_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = "17|FAILED|1:00|1:0|n1\n18_[0-1]|CANCELLED by 0|0:00|0:0|\n19|\n20||0:00|0:0|n\n"
     answered(monkeypatch, sacct=GREETING + rows)
-    assert client.ended(["17", "18"])[0] == {
+    assert client.ended_jobs(["17", "18"])[0] == {
         "17": SlurmInfo("FAILED", "exit 1:0", "1:00", "n1"),
         "18_0": SlurmInfo("CANCELLED", "exit 0:0", "0:00", ""),
         "18_1": SlurmInfo("CANCELLED", "exit 0:0", "0:00", ""),
@@ -121,8 +119,8 @@ def test_greetings_of_sacct_and_scontrol_are_passed_over(monkeypatch: pytest.Mon
     assert client.find_jobs("toy-a-1") == "17"
     remembered = "Welcome a=b\nJobId=17 JobState=TIMEOUT RunTime=1:00 NodeList=n1 ExitCode=0:1\n"
     answered(monkeypatch, scontrol=remembered)
-    monkeypatch.setattr(client.patience.PATIENCE, "is_spent", True)
-    assert list(client._remembered("17")) == [("17", SlurmInfo("TIMEOUT", "exit 0:1", "1:00", "n1"))]
+    monkeypatch.setattr(client.retry.RETRY, "is_exhausted", True)
+    assert list(client._ended_by_scontrol("17")) == [("17", SlurmInfo("TIMEOUT", "exit 0:1", "1:00", "n1"))]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From a plan to the jobs of a queue: few of them, each waiting for exactly what it needs."""
+"""From a plan to the jobs of a queue: few jobs, each with exactly the dependencies it needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from sweep.core.stage import CodePolicy, Resources, Stage
 from sweep.plan.graph import plan
 from sweep.slurm.jobs import SlurmJob, plan_jobs
 from sweep.slurm.sbatch import dependency_of
-from sweep.slurm.status import SlurmInfo, StoreInfo, TaskState, again, alive_before, elements_of, latest, task_statuses
+from sweep.slurm.status import (
+    SlurmInfo,
+    StoreInfo,
+    TaskState,
+    active_dependencies,
+    expand_elements,
+    jobs_to_resubmit,
+    latest_statuses,
+    task_statuses,
+)
 
 GPU = Resources(script="generate", devices=1)
 
@@ -37,7 +46,7 @@ def scan(points: int) -> Stage:
     return stage("report", *scores)
 
 
-def test_units_of_one_name_are_one_array() -> None:
+def test_units_with_the_same_name_form_one_array() -> None:
     assert [(job.name, len(job.elements)) for job in jobs_of(scan(50))] == [
         ("01-questions", 1),
         ("02-answers", 50),
@@ -54,7 +63,7 @@ def test_a_job_waits_for_exactly_the_jobs_of_its_inputs() -> None:
     assert (report.after, report.after_each) == (("03-scores",), ())
 
 
-def test_what_is_done_is_not_waited_for() -> None:
+def test_finished_stages_are_no_dependency() -> None:
     start = stage("start")
     (job,) = jobs_of(stage("answers", start), done=(start,))
     assert (job.after, job.after_each) == ((), ())
@@ -71,19 +80,19 @@ def test_arrays_are_split_where_the_cluster_says_and_correspond_part_by_part() -
     assert jobs[7].after == ("05-scores", "06-scores", "07-scores")
 
 
-def test_elements_that_do_not_correspond_wait_for_the_whole_array() -> None:
+def test_elements_without_one_to_one_inputs_wait_for_the_whole_array() -> None:
     answers = [stage("answers", number=n) for n in range(3)]
     votes = [stage("votes", answers[0], answers[n], number=n) for n in (1, 2)]
     job = jobs_of(stage("report", *votes))[1]
     assert (job.after, job.after_each) == (("01-answers",), ())
 
 
-def test_a_stage_that_rests_on_others_of_its_name_is_in_an_array_of_its_own() -> None:
+def test_a_stage_that_depends_on_its_own_kind_gets_another_array() -> None:
     first = stage("checkpoint")
     assert len(jobs_of(stage("checkpoint", first, number=1))) == 2
 
 
-def test_other_resources_are_another_job() -> None:
+def test_different_resources_need_another_job() -> None:
     small, large = stage("answers"), stage("answers", number=1, resources=Resources("generate", devices=8))
     assert [len(job.elements) for job in jobs_of(stage("report", small, large))] == [1, 1, 1]
 
@@ -133,7 +142,7 @@ def stands(
     return {f"{each.job}:{each.index}": each.state for each in task_statuses(jobs, ids, disk, seen)}
 
 
-def test_the_store_decides_and_slurm_tells_the_rest() -> None:
+def test_the_store_takes_precedence_over_slurm() -> None:
     seen = {
         "1": SlurmInfo("RUNNING"),  # its record is there: SLURM has not noticed yet
         "2_0": SlurmInfo("FAILED", "exit 1:0"),
@@ -155,7 +164,7 @@ def test_the_store_decides_and_slurm_tells_the_rest() -> None:
     }
 
 
-def test_what_waits_for_a_failure_is_blocked_also_where_slurm_does_not_say_why() -> None:
+def test_dependents_of_a_failure_are_blocked_even_without_a_reason_from_slurm() -> None:
     """Accounting calls it cancelled, as if a person had done it; what is long over is not known at all."""
     seen = {
         "2_0": SlurmInfo("FAILED", "exit 1:0"),
@@ -182,7 +191,7 @@ def test_without_slurm_only_done_and_failed_are_known() -> None:
     assert states["02-answers:0"] is TaskState.UNKNOWN
 
 
-def test_what_failed_or_is_missing_is_sent_again_and_nothing_else() -> None:
+def test_only_failed_and_missing_elements_are_resubmitted() -> None:
     jobs = jobs_of(scan(3))
     ids = {job.name: str(at) for at, job in enumerate(jobs, start=1)}
     address = {(job.name, at): e.stages[0] for job in jobs for at, e in enumerate(job.elements)}
@@ -190,21 +199,21 @@ def test_what_failed_or_is_missing_is_sent_again_and_nothing_else() -> None:
         {address["01-questions", 0], address["02-answers", 0], address["03-scores", 0]}, {address["02-answers", 1]}
     )
     now = task_statuses(jobs, ids, disk, {"2_2": SlurmInfo("RUNNING"), "3_2": SlurmInfo("PENDING", "Dependency")})
-    sent = again(jobs, now, turn=2)
+    sent = jobs_to_resubmit(jobs, now, turn=2)
     assert [(job.name, len(job.elements), job.after) for job in sent] == [
         ("02-answers.r2", 1, ()),
         ("03-scores.r2", 1, ("02-answers.r2",)),
         ("04-report.r2", 1, ("03-scores.r2",)),
     ]
-    assert alive_before(sent[2], now) == ["3_2"]  # still under way from the first turn
+    assert active_dependencies(sent[2], now) == ["3_2"]  # still under way from the first turn
     later = task_statuses((*jobs, *sent), {**ids, "02-answers.r2": "9"}, disk, {"9": SlurmInfo("PENDING")})
-    assert [each.state for each in latest(later) if each.element.stages[0] == address["02-answers", 1]] == [
+    assert [each.state for each in latest_statuses(later) if each.element.stages[0] == address["02-answers", 1]] == [
         TaskState.WAITING
     ]
 
 
 def test_array_names_of_slurm_are_read_element_by_element() -> None:
-    assert list(elements_of("17")) == ["17"]
-    assert list(elements_of("17_3")) == ["17_3"]
-    assert list(elements_of("17_[0-2,5%4]")) == ["17_0", "17_1", "17_2", "17_5"]
-    assert list(elements_of("17_[0-6:3]")) == ["17_0", "17_3", "17_6"]
+    assert list(expand_elements("17")) == ["17"]
+    assert list(expand_elements("17_3")) == ["17_3"]
+    assert list(expand_elements("17_[0-2,5%4]")) == ["17_0", "17_1", "17_2", "17_5"]
+    assert list(expand_elements("17_[0-6:3]")) == ["17_0", "17_3", "17_6"]

@@ -1,4 +1,4 @@
-"""No value becomes another line or another option of a batch script; what is refused is refused before any file."""
+"""No value adds a line or option to a batch script; unsafe values are refused before any file is written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweep.errors import InputError
 from sweep.plan.graph import plan
 from sweep.slurm import lifecycle
 from sweep.slurm.jobs import Element, SlurmJob
-from sweep.slurm.sbatch import MARK, options_of, refuse_unsafe, script_of
+from sweep.slurm.sbatch import DIRECTIVE, options_of, refuse_unsafe, script_of
 from sweep.store.directory import Store
 from tests.support import toy_queue
 from tests.support.toy_queue import make_stage
@@ -39,7 +39,7 @@ ENDS_A_LINE = ("\n", "\r", "\v", "\f", "\x1b", "\x85", "\u2028", "\u2029", "\0")
 
 @pytest.mark.parametrize("field", ["partition", "account", "qos", "constraint", "gpu_type"])
 @pytest.mark.parametrize("value", [*ENDS_A_VALUE, "", *(f"a{end}b" for end in ENDS_A_LINE), "a'b"])
-def test_a_value_that_would_not_stay_one_is_refused(field: str, value: str) -> None:
+def test_a_value_that_would_become_several_options_is_refused(field: str, value: str) -> None:
     with pytest.raises(InputError, match=f"launch.{field} .*: .*[.] "):
         refuse_unsafe(dataclasses.replace(SLURM, **{field: value}), "toy", "/store")
 
@@ -67,7 +67,7 @@ def test_a_value_that_would_not_stay_one_is_refused(field: str, value: str) -> N
         ("without", ("--mem", "--exclusive", "--cpus-per-task")),
     ],
 )
-def test_what_sites_use_is_taken(field: str, value: object) -> None:
+def test_common_site_options_are_accepted(field: str, value: object) -> None:
     refuse_unsafe(dataclasses.replace(SLURM, **{field: value}), "toy", "/data/a b, c #1/100%/store")
 
 
@@ -77,19 +77,19 @@ def test_what_sites_use_is_taken(field: str, value: object) -> None:
         *((f"--nice=1{end}#SBATCH --uid=0", "control character") for end in ENDS_A_LINE),
         ("nice=10", "does not begin with --"),
         ("-n 4", "does not begin with --"),
-        ("-J name", "--job-name is the launcher's"),
-        ("-Jname", "--job-name is the launcher's"),
-        ("-a0-9", "--array is the launcher's"),
-        ("-d afterok:1", "--dependency is the launcher's"),
-        ("-D/tmp", "--chdir is the launcher's"),
-        ("-o /tmp/x", "--output is the launcher's"),
-        ("-W", "--wait is the launcher's"),
-        ("-Mother", "--clusters is the launcher's to set, as squeue would not see jobs of another cluster"),
-        ("-M other", "--clusters is the launcher's"),
-        ("--clusters=other", "--clusters is the launcher's to set, as squeue would not see jobs of another cluster"),
-        ("--cluster=other", "--clusters is the launcher's"),
-        ("--clus other", "--clusters is the launcher's"),
-        ("--output=/tmp/x", "--output is the launcher's"),
+        ("-J name", "only the launcher may set --job-name"),
+        ("-Jname", "only the launcher may set --job-name"),
+        ("-a0-9", "only the launcher may set --array"),
+        ("-d afterok:1", "only the launcher may set --dependency"),
+        ("-D/tmp", "only the launcher may set --chdir"),
+        ("-o /tmp/x", "only the launcher may set --output"),
+        ("-W", "only the launcher may set --wait"),
+        ("-Mother", "only the launcher may set --clusters: squeue here would not see jobs of another cluster"),
+        ("-M other", "only the launcher may set --clusters"),
+        ("--clusters=other", "only the launcher may set --clusters: squeue here would not see jobs of another cluster"),
+        ("--cluster=other", "only the launcher may set --clusters"),
+        ("--clus other", "only the launcher may set --clusters"),
+        ("--output=/tmp/x", "only the launcher may set --output"),
         (" --nice=10", "blanks around it"),
         ("--nice=10 ", "blanks around it"),
         ("", "does not begin with --"),
@@ -97,12 +97,12 @@ def test_what_sites_use_is_taken(field: str, value: object) -> None:
         ("--nice=1 --hold", "more than one option"),
         ("--comment=a #b", "more than one option, or a #"),
         ("--comment=a#b", "more than one option, or a #"),
-        ('--comment="a', "quote in it is not closed"),
-        ("--job-name=mine", "--job-name is the launcher's"),
-        ("--job-n=mine", "--job-name is the launcher's"),
-        ("--array=0-9", "--array is the launcher's"),
-        ("--wrap=date", "--wrap is the launcher's"),
-        ("--wait", "--wait is the launcher's"),
+        ('--comment="a', "unclosed quote"),
+        ("--job-name=mine", "only the launcher may set --job-name"),
+        ("--job-n=mine", "only the launcher may set --job-name"),
+        ("--array=0-9", "only the launcher may set --array"),
+        ("--wrap=date", "only the launcher may set --wrap"),
+        ("--wait", "only the launcher may set --wait"),
     ],
 )
 def test_an_element_of_sbatch_is_one_option(option: str, why: str) -> None:
@@ -164,7 +164,7 @@ def test_what_was_written_before_is_looked_at_again_when_it_is_resumed(tmp_path:
     graph = toy_queue.graph(make_stage("total", 1), SLURM)
     work = plan([graph.artifact], store.is_done)
     order = lifecycle.SubmissionRequest("toy", (), Path.cwd(), tmp_path)
-    path = lifecycle.write_submission(graph, work, lifecycle.queue_shape(graph, work)[:-1], store, order)
+    path = lifecycle.write_submission(graph, work, lifecycle.queue_jobs(graph, work)[:-1], store, order)
     directory = lifecycle.SubmissionDirectory(path)
     written = directory.read()
     directory.write(dataclasses.replace(written, launch=dataclasses.replace(SLURM, sbatch=("--a=1\n#SBATCH --uid=0",))))
@@ -181,6 +181,6 @@ def test_percent_signs_of_a_path_are_themselves() -> None:
 
 
 @pytest.mark.parametrize("option", ["--a=1\n--b", "--a=\x1b", "-a", "date"])
-def test_the_last_look_is_at_the_whole_script(option: str) -> None:
+def test_the_final_check_covers_the_whole_script(option: str) -> None:
     with pytest.raises(InputError, match=r"not one option on one line"):
-        script_of(f"#!/bin/bash\n{MARK}--nodes=1\n", ["--nodes=1", option])
+        script_of(f"#!/bin/bash\n{DIRECTIVE}--nodes=1\n", ["--nodes=1", option])

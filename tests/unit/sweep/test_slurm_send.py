@@ -1,4 +1,4 @@
-"""A queue that is away: what is waited out, what is looked up before it is sent again, what is said of the rest."""
+"""Submission during controller outages: retries, lookups before resubmission, and messages."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sweep.errors import InputError
-from sweep.slurm import client, patience
-from sweep.slurm.patience import MOST_S, WAITS_S, QueueAway, is_refusal, is_transient
+from sweep.slurm import client, retry
+from sweep.slurm.retry import MOST_S, WAITS_S, SlurmUnavailable, is_refusal, is_transient
 from sweep.store.directory import Store
 from tests.support.slurm_controller import AWAY, Connect, Controller, Waits, send
 from tests.support.submissions import fan, written
@@ -18,7 +18,7 @@ from tests.support.submissions import fan, written
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     made = Waits()
-    monkeypatch.setattr(patience, "PATIENCE", made.patience())
+    monkeypatch.setattr(retry, "RETRY", made.retry_policy())
     return made
 
 
@@ -26,10 +26,10 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
     def to(*answers: str) -> Controller:
         made = Controller(list(answers))
-        for call, double in (("sbatch", made.submit), ("find_jobs", made.find), ("scancel", made.cancel)):
-            monkeypatch.setattr(client, call, double)
-        monkeypatch.setattr(client, "in_queue", lambda ids: {})
-        monkeypatch.setattr(client, "ended", lambda ids: ({}, ""))
+        for call in ("sbatch", "find_jobs", "scancel"):
+            monkeypatch.setattr(client, call, getattr(made, call))
+        monkeypatch.setattr(client, "queued_jobs", lambda ids: {})
+        monkeypatch.setattr(client, "ended_jobs", lambda ids: ({}, ""))
         return made
 
     return to
@@ -62,34 +62,34 @@ def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
         ("scancel: error: Kill job error on job id 5: Access/permission denied", False),
     ],
 )
-def test_what_passes_by_itself_is_told_from_what_is_refused(said: str, passes: bool) -> None:
+def test_temporary_errors_are_distinguished_from_refusals(said: str, passes: bool) -> None:
     assert is_transient(said) is passes
 
 
-def test_waits_double_are_said_and_are_bounded_in_all(waits: Waits) -> None:
+def test_retry_waits_double_and_are_reported_and_bounded(waits: Waits) -> None:
     calls = []
 
     def call() -> str:
         calls.append(waits.now)
-        raise QueueAway("squeue: Unable to contact slurm controller (connect failure).")
+        raise SlurmUnavailable("squeue: Unable to contact slurm controller (connect failure).")
 
-    with pytest.raises(QueueAway, match="Unable to contact"):
-        patience.PATIENCE.repeat(call)
+    with pytest.raises(SlurmUnavailable, match="Unable to contact"):
+        retry.RETRY.call(call)
     assert calls == [0, 2, 6, 14, 30, 60, 105, 165]
-    assert waits.lines[0] == "squeue: Unable to contact slurm controller (connect failure). Again in 2 s."
+    assert waits.lines[0] == "squeue: Unable to contact slurm controller (connect failure). Trying again in 2 s."
     assert len(waits.lines) == len(WAITS_S)
-    with pytest.raises(QueueAway):
-        patience.PATIENCE.repeat(call)  # it was in vain: what is asked next does not wait as long once more
+    with pytest.raises(SlurmUnavailable):
+        retry.RETRY.call(call)  # it was in vain: what is asked next does not wait as long once more
     assert calls[-1] == 165 and len(waits.lines) == len(WAITS_S)
 
 
-def test_calls_that_hang_count_into_the_bound(waits: Waits) -> None:
+def test_hanging_calls_count_towards_the_retry_limit(waits: Waits) -> None:
     def call() -> str:
         waits.now += 120  # as long as a call may take
-        raise QueueAway("squeue: no answer in 120 s. Is slurmctld up?")
+        raise SlurmUnavailable("squeue: no answer in 120 s. Is slurmctld up?")
 
-    with pytest.raises(QueueAway):
-        patience.PATIENCE.repeat(call)
+    with pytest.raises(SlurmUnavailable):
+        retry.RETRY.call(call)
     assert waits.now <= MOST_S + 120
 
 
@@ -109,14 +109,14 @@ def test_every_question_is_repeated(
     (tmp_path / program).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     ask: dict[str, Callable[[], object]] = {
-        "squeue": lambda: sorted(client.in_queue(["17"]) or {}),
-        "sacct": lambda: sorted(client.ended(["17"])[0]),
+        "squeue": lambda: sorted(client.queued_jobs(["17"]) or {}),
+        "sacct": lambda: sorted(client.ended_jobs(["17"])[0]),
         "scontrol": client.max_array_size,
         "scancel": lambda: client.scancel(["17"]),
     }
     expected = {"squeue": ["17"], "sacct": ["17"], "scontrol": 9, "scancel": None}
     assert ask[program]() == expected[program]
-    assert waits.lines == [f"{program}: {said}. Again in {s} s." for s in (2, 4)]
+    assert waits.lines == [f"{program}: {said}. Trying again in {s} s." for s in (2, 4)]
 
 
 def test_a_refusal_is_not_repeated(tmp_path: Path, connect: Connect, waits: Waits) -> None:
@@ -127,7 +127,7 @@ def test_a_refusal_is_not_repeated(tmp_path: Path, connect: Connect, waits: Wait
     assert controller.calls == ["sbatch 01-start", "sbatch 02-points", "squeue", "scancel"]
     assert controller.cancelled == ["101"]
     assert waits.lines == []
-    assert directory.in_doubt() == {}
+    assert directory.unconfirmed() == {}
     assert directory.ids() == {"01-start": "101"}
 
 
@@ -173,38 +173,36 @@ def real(directory: Path, monkeypatch: pytest.MonkeyPatch, second: str, squeue: 
         f"{TAKEN} echo 2026; echo $id",
     ],
 )
-def test_what_sbatch_took_and_then_failed_of_is_adopted(
+def test_a_job_accepted_by_a_failing_sbatch_is_recovered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits, second: str
 ) -> None:
     calls = real(tmp_path, monkeypatch, second)
     directory = written(Store(tmp_path / "store"), fan())
     assert list(send(directory).values()) == ["101", "102", "103", "104"]
     assert calls.read_text().split() == ["01-start", "02-points", "03-total", "04-publish"]
-    assert list(directory.ids().values()) == ["101", "102", "103", "104"] and directory.in_doubt() == {}
+    assert list(directory.ids().values()) == ["101", "102", "103", "104"] and directory.unconfirmed() == {}
 
 
-def test_a_failure_in_unknown_words_is_not_sent_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits
-) -> None:
+def test_an_unknown_sbatch_error_is_not_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits) -> None:
     calls = real(tmp_path, monkeypatch, "echo 'lua: no' >&2; exit 1")
     directory = written(Store(tmp_path / "store"), fan())
     with pytest.raises(InputError, match=r"^sbatch: lua: no\. The job is not in the queue\. Correct .*[^\n]$"):
         send(directory)
     assert calls.read_text().split() == ["01-start", "02-points"]
-    assert directory.in_doubt() == {} and directory.ids() == {"01-start": "101"}
+    assert directory.unconfirmed() == {} and directory.ids() == {"01-start": "101"}
     assert len(waits.lines) == 2  # looked up twice
 
 
-def test_where_it_cannot_be_looked_up_that_is_said_and_it_stays_in_doubt(
+def test_a_failed_lookup_is_reported_and_the_job_stays_unconfirmed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits
 ) -> None:
     for words in ("lua: no", "sbatch: error: invalid partition specified: gpus"):
         calls = real(tmp_path, monkeypatch, f"echo '{words}' >&2; exit 1", squeue="echo 'no licence' >&2; exit 1")
         directory = written(Store(tmp_path / "store"), fan())
-        with pytest.raises(InputError, match=rf"{words}(.|\n)*02-points: whether SLURM has taken it is not known"):
+        with pytest.raises(InputError, match=rf"{words}(.|\n)*02-points: unknown whether SLURM accepted it"):
             send(directory)
         assert calls.read_text().split() == ["01-start", "02-points"]
-        assert list(directory.in_doubt()) == ["02-points"]
+        assert list(directory.unconfirmed()) == ["02-points"]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +218,7 @@ def test_where_it_cannot_be_looked_up_that_is_said_and_it_stays_in_doubt(
         ("status 1", False),
     ],
 )
-def test_only_known_words_are_a_refusal(said: str, is_final: bool) -> None:
+def test_only_known_messages_count_as_a_refusal(said: str, is_final: bool) -> None:
     assert is_refusal(said) is is_final
 
 

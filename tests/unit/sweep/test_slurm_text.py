@@ -1,4 +1,4 @@
-"""The batch scripts, whole, per machine; what a person submits and what the launcher submits is the same file."""
+"""Whole batch scripts for each machine; users and the launcher submit the same file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweep.core.pipeline import Launch
 from sweep.core.provenance import PROJECT
 from sweep.core.stage import Resources
 from sweep.slurm.jobs import Element, SlurmJob
-from sweep.slurm.sbatch import MARK, options_of, script_of, units_text, walltime
+from sweep.slurm.sbatch import DIRECTIVE, options_of, script_of, units_text, walltime
 
 CODE, LOGS = Path("/store/submissions/ID/code"), Path("/store/submissions/ID/logs")
 SCRIPTS = sorted(path.name for path in (PROJECT / "slurm").glob("*.sbatch"))
@@ -51,9 +51,9 @@ def test_a_script_per_machine(
 def test_only_the_lines_that_ask_for_resources_differ(script: str) -> None:
     body = (PROJECT / "slurm" / script).read_text(encoding="utf-8")
     ours = script_of(body, ["--nodes=1"])
-    assert [line for line in ours.splitlines() if line.startswith(MARK)] == ["#SBATCH --nodes=1"]
-    kept = [line for line in body.splitlines() if not line.startswith(MARK)]
-    assert [line for line in ours.splitlines() if not line.startswith(MARK)] == kept
+    assert [line for line in ours.splitlines() if line.startswith(DIRECTIVE)] == ["#SBATCH --nodes=1"]
+    kept = [line for line in body.splitlines() if not line.startswith(DIRECTIVE)]
+    assert [line for line in ours.splitlines() if not line.startswith(DIRECTIVE)] == kept
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, "job.sh", "site.sh.example"])
@@ -65,7 +65,7 @@ def test_there_is_a_script_for_every_kind_of_job() -> None:
     assert [f"{kind.value}.sbatch" for kind in JobKind if f"{kind.value}.sbatch" not in SCRIPTS] == []
 
 
-def test_what_a_site_does_not_allow_is_left_out_and_its_own_stands_last() -> None:
+def test_forbidden_options_are_removed_and_site_options_come_last() -> None:
     launch = Launch(without=("--mem", "--exclusive", "--gres"), sbatch=("--gpus-per-node=8",))
     sent = SlurmJob("01-checkpoint", Resources("sft", nodes=2, devices=8), (Element((("checkpoint/a",),), ()),))
     options = options_of(sent, launch, "scan", CODE, LOGS)
@@ -73,12 +73,12 @@ def test_what_a_site_does_not_allow_is_left_out_and_its_own_stands_last() -> Non
     assert "--nodes=2" in options and options[-1] == "--gpus-per-node=8"
 
 
-def test_a_file_that_asks_for_nothing_is_no_batch_script() -> None:
+def test_a_file_without_sbatch_options_is_not_a_batch_script() -> None:
     with pytest.raises(ValueError, match="no #SBATCH line"):
         script_of("#!/bin/bash\necho\n", ["--nodes=1"])
 
 
-def test_a_process_is_a_line_of_directories_behind_the_number_of_its_element() -> None:
+def test_each_process_is_a_line_with_element_number_and_directories() -> None:
     elements = (Element((("answers/a", "answers/b"),), ()), Element((("scores/c",), ("curve/d",)), ()))
     text = units_text(SlurmJob("01-answers", Resources(), elements), Path("/s"))
     assert text == "0\t/s/answers/a\t/s/answers/b\n1\t/s/scores/c\n1\t/s/curve/d\n"

@@ -1,4 +1,4 @@
-"""What a function reaches in its project, and which edits its digest sees."""
+"""The source that a function can reach, and the edits that change its digest."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_place_of_the_checkout_does_not_matter(lab: Lab) -> None:
         ("types.py", "class Big: ...", "class Big:\n    size = 1"),
     ],
 )
-def test_what_does_not_compute_does_not_count(lab: Lab, name: str, old: str, new: str) -> None:
+def test_edits_without_effect_do_not_change_the_key(lab: Lab, name: str, old: str, new: str) -> None:
     before = lab.source()
     lab.edit(name, old, new)
     assert lab.source() == before
@@ -132,7 +132,7 @@ def test_what_does_not_compute_does_not_count(lab: Lab, name: str, old: str, new
         ("page.txt", "Hello", "Hullo"),
     ],
 )
-def test_what_computes_counts_and_its_file_is_named(lab: Lab, name: str, old: str, new: str) -> None:
+def test_changed_computations_change_the_key_and_name_their_file(lab: Lab, name: str, old: str, new: str) -> None:
     before = lab.source()
     lab.edit(name, old, new)
     assert changed_files(before, lab.source()) == [f"lab/{name}"]

@@ -1,4 +1,4 @@
-"""What is remembered of the source is what reading it anew gives, whatever happens to the files and to the cache."""
+"""The source cache gives the same result as reading the source, whatever happens to files and cache."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def read(lab: Lab) -> Mapping[str, str]:
     return read_source(ROOTS, lab, (), FileAnswers())
 
 
-def test_what_has_not_changed_is_not_read_again(lab: Lab, readings: list[object]) -> None:
+def test_unchanged_files_are_not_read_again(lab: Lab, readings: list[object]) -> None:
     first = remembered(lab)
     os.utime(lab / "lab" / "main.py", ns=(1, 1))  # times do not count
     write(lab, "lab/beside.py", "ANOTHER = 1\n")  # nor what nothing asks for
@@ -193,7 +193,7 @@ def test_another_python_or_another_reader_reads_anew(
     assert len(readings) == 2
 
 
-def test_whichever_byte_of_the_cache_is_flipped_or_lost_the_result_is_the_same(lab: Lab, cache: Path) -> None:
+def test_any_damaged_byte_of_the_cache_leaves_the_result_the_same(lab: Lab, cache: Path) -> None:
     expected = remembered(lab)
     (entry,) = cache.iterdir()
     whole = entry.read_bytes()

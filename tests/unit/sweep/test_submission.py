@@ -1,4 +1,4 @@
-"""What is written for a queue before anything is sent, and what the disk alone can tell afterwards."""
+"""The files written before submission, and the status that they give without SLURM."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -
     assert directory.ids() == ids
 
 
-def test_a_refused_job_takes_those_before_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_job_cancels_the_jobs_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled: list[str] = []
     monkeypatch.setattr(client, "scancel", cancelled.extend)
     monkeypatch.setattr(client, "find_jobs", lambda name: None)
@@ -77,17 +77,17 @@ def test_a_refused_job_takes_those_before_it_back(tmp_path: Path, monkeypatch: p
     assert cancelled == ["101", "102"]
 
 
-def test_without_slurm_the_disk_is_read_and_that_is_said(tmp_path: Path, no_slurm: None) -> None:
+def test_without_slurm_status_comes_from_the_store_and_says_so(tmp_path: Path, no_slurm: None) -> None:
     directory = written(Store(tmp_path / "store"), fan())
     lifecycle.send(directory, directory.read().jobs, Queue().submit)
-    situation = lifecycle.submission_status(directory)
-    assert {each.state.value for each in situation.elements} == {"unknown"}
+    status = lifecycle.submission_status(directory)
+    assert {each.state.value for each in status.elements} == {"unknown"}
     said = io.StringIO()
-    show_status(Console(file=said, width=150), directory, situation)
+    show_status(Console(file=said, width=150), directory, status)
     assert "no squeue answers here" in said.getvalue()
 
 
-def test_others_are_looked_at_with_one_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps that failed and were left stay open: a plan must not ask about every job of every one of them."""
     asked: list[str] = []
 
@@ -95,7 +95,7 @@ def test_others_are_looked_at_with_one_question(tmp_path: Path, monkeypatch: pyt
         asked.append(command[0])
         return ""
 
-    monkeypatch.setattr(client, "_ask", ask)
+    monkeypatch.setattr(client, "_query", ask)
     store = Store(tmp_path / "store")
     for _ in range(3):
         directory = written(store, fan())
@@ -150,7 +150,7 @@ def test_what_is_queued_or_not_yet_published_is_not_pruned(tmp_path: Path) -> No
     store, product = Store(tmp_path / "store"), fan()
     directory = written(store, product)
     assert not prune(store, tmp_path / "results", yes=True, unfinished=True).gone
-    directory.mark(directory.closed_file, why="cancelled")
+    directory.write_marker(directory.closed_file, why="cancelled")
     gone = prune(store, tmp_path / "results", yes=True, unfinished=True).gone
     assert {each.place.partition("/")[0] for each in gone} == {"start", "points", "total"}
 

@@ -1,4 +1,4 @@
-"""A submission at the command line: which one is meant, what is asked before it is sent, what is shown."""
+"""Submissions on the command line: selection, questions before submission, output."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from sweep.local.show import read_progress
 from sweep.plan.graph import plan
 from sweep.plan.planning import planned
 from sweep.slurm import lifecycle
-from sweep.slurm.jobs import script_share
+from sweep.slurm.jobs import script_work
 from sweep.slurm.ownership import is_own
 from sweep.slurm.status import SlurmInfo, task_statuses
-from sweep.slurm.submission import store_word, submissions, the_submission
+from sweep.slurm.submission import find_submission, store_argument, submissions
 from sweep.store.directory import Store
 from tests.support import toy_queue
 from tests.support.submissions import LAUNCH, Queue, fan, written
@@ -41,16 +41,16 @@ def no_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin/nowhere")
 
 
-def test_the_newest_submission_is_meant_unless_one_is_named(tmp_path: Path) -> None:
+def test_the_newest_submission_is_the_default(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     first, second = written(store, fan()), written(store, fan(2))
-    assert the_submission(store.root, None, is_own).path == second.path
-    assert the_submission(store.root, first.name, is_own).path == first.path
+    assert find_submission(store.root, None, is_own).path == second.path
+    assert find_submission(store.root, first.name, is_own).path == first.path
     with pytest.raises(InputError, match="not in"):
-        the_submission(store.root, "nope", is_own)
+        find_submission(store.root, "nope", is_own)
 
 
-def test_without_any_submission_it_is_said_what_to_do(tmp_path: Path) -> None:
+def test_without_submissions_the_error_says_what_to_do(tmp_path: Path) -> None:
     store = tmp_path / "store"
     for act in ("status", "resume", "cancel"):
         with pytest.raises(InputError) as raised:
@@ -59,10 +59,10 @@ def test_without_any_submission_it_is_said_what_to_do(tmp_path: Path) -> None:
 
 
 def test_commands_that_are_shown_name_the_store_unless_it_is_the_default_one(tmp_path: Path) -> None:
-    assert store_word(PROJECT / "store") == ""
-    assert store_word(tmp_path / "store") == f" store={tmp_path}/store"
-    assert shlex.split(store_word(Path("/a b,c/it's"))) == [r"store='/a b,c/it\'s'"]
-    assert compose_entry(shlex.split(store_word(Path("/a b,c/it's")))).store == Path("/a b,c/it's")
+    assert store_argument(PROJECT / "store") == ""
+    assert store_argument(tmp_path / "store") == f" store={tmp_path}/store"
+    assert shlex.split(store_argument(Path("/a b,c/it's"))) == [r"store='/a b,c/it\'s'"]
+    assert compose_entry(shlex.split(store_argument(Path("/a b,c/it's")))).store == Path("/a b,c/it's")
     said = io.StringIO()
     graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, dry_run=True))
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
@@ -101,7 +101,7 @@ def test_status_survives_whatever_stands_in_the_files_of_a_stage(tmp_path: Path,
     (line,) = [each for each in said.getvalue().splitlines() if each.lstrip().startswith("failed")]
     assert shown in line
     assert not [each for each in said.getvalue().splitlines() if each.startswith("second")]
-    assert "published: where cannot be read any more" in said.getvalue()
+    assert "published: to an unknown folder" in said.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_progress_is_read_whatever_stands_there(tmp_path: Path, content: str, se
     assert read_progress(tmp_path) == (0, 0, "")
 
 
-def test_of_several_open_submissions_the_one_to_cancel_is_named(tmp_path: Path) -> None:
+def test_cancel_requires_an_id_if_several_submissions_are_open(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     first, second = written(store, fan()), written(store, fan(2))
     console = Console(file=io.StringIO())
@@ -145,7 +145,7 @@ def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch:
     assert not (tmp_path / "store").exists()
 
 
-def test_a_job_that_would_be_told_to_stop_as_it_starts_is_refused(tmp_path: Path) -> None:
+def test_a_job_that_would_be_signalled_as_it_starts_is_refused(tmp_path: Path) -> None:
     graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, minutes={"cpu": 6}, signal_seconds=300))
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
     composition = Composition(entry, (), SweepRequest("toy", (), entry.store))
@@ -164,20 +164,20 @@ def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: No
         )
         return done.returncode, done.stdout + done.stderr
 
-    status, _ = sweep("+experiment=smoke", "launch=slurm", "launch.dry_run=true", "launch.ask_above_usd=-1", "-m")
+    status, _ = sweep("+experiment=smoke", "launch=slurm", "launch.dry_run=true", "launch.ask_above_usd=0", "-m")
     assert status == 0
     status, said = sweep("resume")
     assert status == 1 and "Add yes=true to submit" in said
     status, said = sweep("resume", "--yes")
     assert status == 1 and "sbatch: not found here" in said
-    assert the_submission(tmp_path / "store", None, is_own).ids() == {}
+    assert find_submission(tmp_path / "store", None, is_own).ids() == {}
 
 
 def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
     directory = written(Store(tmp_path / "store"), fan())
     with (
         locked_now(directory.path / "lock", Hold.EXCLUSIVE),
-        pytest.raises(InputError, match="being sent, resumed or cancelled elsewhere"),
+        pytest.raises(InputError, match="another process is submitting, resuming or cancelling it"),
     ):
         perform(["resume", f"store={tmp_path / 'store'}"], Console(file=io.StringIO()))
 
@@ -207,7 +207,7 @@ def test_the_shape_of_the_queue_is_shown(golden: Callable[[str, str], None]) -> 
     graph = toy_queue.graph(make_stage("report", 1, *scores), LAUNCH)
     said = io.StringIO()
     show_jobs(
-        Console(file=said, width=120), lifecycle.queue_shape(graph, plan([graph.artifact], lambda s: False)), LAUNCH
+        Console(file=said, width=120), lifecycle.queue_jobs(graph, plan([graph.artifact], lambda s: False)), LAUNCH
     )
     golden("slurm/shape.txt", said.getvalue())
 
@@ -235,7 +235,7 @@ def test_a_script_makes_its_own_share_and_names_what_stands_before_the_rest() ->
     work = plan([make_stage("report", 4, answers)], lambda stage: False)
 
     def shares(script: str) -> tuple[list[str], list[str], list[str]]:
-        share = script_share(work, script, "cpu")
+        share = script_work(work, script, "cpu")
         own = [stage.name for unit in share.units for stage in unit.stages]
         return [each.name for each in share.here], own, [each.name for each in share.later]
 

@@ -1,4 +1,4 @@
-"""What a file names is imported only if it is of this project, and run only if it is what it should be."""
+"""A dotted name from a file is imported only from this project, and called only if it is of the right kind."""
 
 from __future__ import annotations
 

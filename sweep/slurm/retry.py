@@ -1,8 +1,7 @@
-"""Waiting out a queue that does not answer: a controller that restarts, a network that drops, a busy accounting.
+"""Retries SLURM calls that fail for a temporary reason: a restarting controller, the network, a busy database.
 
-A call that fails of such a thing is made again after 2, 4, 8, ... seconds, for about two and a half minutes in all, and
-every wait is said in one line. What SLURM refuses (no such partition, a limit of the QOS) is not repeated, nor what it
-says in words that are not known here.
+Waits 2, 4, 8, ... seconds between attempts, about two and a half minutes in all, and prints one line for each wait.
+Permanent refusals (unknown partition, a QOS limit) and unknown error messages are not retried.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Answer = TypeVar("Answer")
 
 WAITS_S = (2.0, 4.0, 8.0, 16.0, 30.0, 45.0, 60.0)
 MOST_S = 165.0
-TRANSIENT = (  # what SLURM's commands print, in lower case
+TRANSIENT = (  # error messages of SLURM's commands, in lower case
     "unable to contact slurm",
     "unable to establish",
     "unable to connect",
@@ -58,7 +57,7 @@ TRANSIENT = (  # what SLURM's commands print, in lower case
     "munge encode failed",
     "munged is up, restart",
 )
-PERMANENT = (  # why sbatch refuses a job for good; whatever else it says may be said of a job that it took
+PERMANENT = (  # sbatch refused the job; after any other message it may have accepted it
     "invalid partition",
     "invalid account",
     "invalid qos",
@@ -97,61 +96,61 @@ PERMANENT = (  # why sbatch refuses a job for good; whatever else it says may be
 )
 
 
-class QueueAway(InputError):
-    """A call that SLURM did not answer; it may have been obeyed all the same."""
+class SlurmUnavailable(InputError):
+    """SLURM did not answer; it may still have carried out the command."""
 
 
-class NoCommand(InputError):
-    """There is no SLURM here: nothing was sent."""
+class SlurmNotFound(InputError):
+    """SLURM is not installed here, so nothing was submitted."""
 
 
-class Unclear(QueueAway):
-    """A failure of sbatch in unknown words: perhaps it took the job. It is looked up, and never sent again for that."""
+class UnknownAnswer(SlurmUnavailable):
+    """sbatch failed with an unknown message and may have accepted the job. It is looked up, never submitted again."""
 
 
-def is_transient(said: str) -> bool:
-    """Whether what a command of SLURM printed speaks of trouble that passes; of sbatch its verdict counts alone."""
-    verdict = said.lower().rpartition("submission failed:")[2]
+def is_transient(message: str) -> bool:
+    """Whether a SLURM error message is temporary. For sbatch, only the text after "submission failed:" counts."""
+    verdict = message.lower().rpartition("submission failed:")[2]
     return any(each in verdict for each in TRANSIENT)
 
 
-def is_refusal(said: str) -> bool:
-    """Whether what sbatch printed says that it has not taken the job, and will not."""
-    verdict = said.lower().rpartition("submission failed:")[2]
-    return any(each in verdict for each in PERMANENT) and not is_transient(said)
+def is_refusal(message: str) -> bool:
+    """Whether an sbatch error message says that the job was refused for good."""
+    verdict = message.lower().rpartition("submission failed:")[2]
+    return any(each in verdict for each in PERMANENT) and not is_transient(message)
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 @dataclass
-class Patience:
-    """How long trouble is waited out. Once it was in vain nothing waits any more, until a call is answered."""
+class RetryPolicy:
+    """How long to retry. After retries have run out once, later calls do not wait until one of them succeeds."""
 
     waits_s: Sequence[float] = WAITS_S
-    most_s: float = MOST_S  # with the time that the calls themselves take
+    most_s: float = MOST_S  # includes the duration of the calls
     sleep: Callable[[float], None] = time.sleep
-    say: Callable[[str], None] = _say
+    report: Callable[[str], None] = _print
     clock: Callable[[], float] = time.monotonic
-    is_spent: bool = False
+    is_exhausted: bool = False
 
-    def repeat(self, call: Callable[[], Answer], most_s: float | None = None) -> Answer:
-        """What the call returns, made again while it raises QueueAway. Raises the last one, and all else at once."""
+    def call(self, call: Callable[[], Answer], most_s: float | None = None) -> Answer:
+        """The result of `call`, retried while it raises SlurmUnavailable. Other exceptions are raised at once."""
         until = self.clock() + (self.most_s if most_s is None else most_s)
         for wait_s in [*self.waits_s, None]:
             try:
                 answer = call()
-            except QueueAway as away:
-                if wait_s is None or self.is_spent or self.clock() + wait_s > until:
-                    self.is_spent = True
+            except SlurmUnavailable as error:
+                if wait_s is None or self.is_exhausted or self.clock() + wait_s > until:
+                    self.is_exhausted = True
                     raise
-                self.say(f"{away} Again in {wait_s:.0f} s.")
+                self.report(f"{error} Trying again in {wait_s:.0f} s.")
                 self.sleep(wait_s)
             else:
-                self.is_spent = False
+                self.is_exhausted = False
                 return answer
         raise AssertionError("the last wait is None")
 
 
-PATIENCE = Patience()
+RETRY = RetryPolicy()
