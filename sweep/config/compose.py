@@ -37,7 +37,6 @@ from sweep.config.escapes import decoded
 from sweep.config.extra_points import ExtraPoints, parse_extra_points, select_extra_points
 from sweep.config.interpolation import Resolver, pure_resolvers, refusal
 from sweep.config.overrides import (
-    COMMAND_FIELDS,
     Axis,
     as_list,
     axes_of,
@@ -194,11 +193,6 @@ def _extra_points(load: Load, line: ExtraPoints, given: Sequence[Override], axes
     others = [axis for axis in axes if not line.sets(axis)]
     fixed, set_in_place = line.fixed_beside(others)
     return _grid(load, [*fixed_overrides(given), *fixed], [*others, *line.axes, *set_in_place])
-
-
-def _is_choice(override: Override) -> bool:
-    """Whether an override fixes a group option or a value of the points, and is neither experiment nor axis."""
-    return not (sets_any(override, (*COMMAND_FIELDS, "experiment")) or override.is_sweep_override())
 
 
 @dataclass(frozen=True)
