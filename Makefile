@@ -41,8 +41,9 @@ test-vllm: $(VENV)-vllm/.installed ## tests with vLLM, on a CPU, in their own en
 faults: $(VENV)/.installed ## all fault injections of tests/faults, to results/benchmarks/faults.md; SAMPLE=150: a sample; CASE=ID: one
 	$(BIN)/python -m tests.faults $(if $(CASE),--case '$(CASE)') $(if $(SAMPLE),--sample $(SAMPLE))
 
-check: $(VENV)/.installed ## check format and lint
+check: $(VENV)/.installed ## check format, lint and types
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/.installed ## format the code and fix lint
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .

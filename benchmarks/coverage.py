@@ -359,7 +359,7 @@ def main() -> None:
 
 
 def page(rows: Sequence[Row], repetitions: int) -> Iterator[str]:
-    said = __doc__.split("\n\n")[1].replace("Writes results/benchmarks/coverage.md.", "").strip()
+    said = (__doc__ or "").split("\n\n")[1].replace("Writes results/benchmarks/coverage.md.", "").strip()
     yield from ("# Coverage of 95% intervals", "", "`python benchmarks/coverage.py`", "", said, "")
     yield f"{repetitions:,} repetitions a cell, half of them for seeds, a fifth for Scaling, Slope and Performance."
     yield from ("", NOTE)

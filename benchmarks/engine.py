@@ -14,6 +14,7 @@ import argparse
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -62,7 +63,12 @@ def main() -> None:
 def laptop() -> PreTrainedModel:
     """The size of conf/model/laptop.yaml, random weights."""
     torch.manual_seed(0)
-    sizes = {"hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes: dict[str, Any] = {
+        "hidden_size": 64,
+        "intermediate_size": 192,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
     config = Qwen2Config(
         vocab_size=320, num_key_value_heads=4, max_position_embeddings=1024, eos_token_id=None, **sizes
     )
@@ -72,7 +78,12 @@ def laptop() -> PreTrainedModel:
 def smollm2() -> PreTrainedModel:
     """The size of SmolLM2-135M, random weights."""
     torch.manual_seed(0)
-    sizes = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9}
+    sizes: dict[str, Any] = {
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+    }
     config = LlamaConfig(
         vocab_size=49152, num_key_value_heads=3, tie_word_embeddings=True, eos_token_id=None, pad_token_id=0, **sizes
     )
@@ -97,6 +108,7 @@ def mixed_requests(count: int, vocabulary: int) -> list[GenerationRequest]:
 
 def static_batches(model: PreTrainedModel, requests: list[GenerationRequest], rows: int) -> list[tuple[int, ...]]:
     """Left-padded batches in order of arrival, each as long as its longest request."""
+    generate: Any = model.generate  # its own type is that of a module's attribute
     texts: list[tuple[int, ...]] = []
     for start in range(0, len(requests), rows):
         batch = requests[start : start + rows]
@@ -104,7 +116,7 @@ def static_batches(model: PreTrainedModel, requests: list[GenerationRequest], ro
         padded = torch.tensor([(0,) * (longest - len(each.prompt_ids)) + each.prompt_ids for each in batch])
         mask = torch.tensor([[0] * (longest - len(each.prompt_ids)) + [1] * len(each.prompt_ids) for each in batch])
         most = max(each.max_tokens for each in batch)
-        output = model.generate(padded, attention_mask=mask, max_new_tokens=most, do_sample=False)[:, longest:]
+        output = generate(padded, attention_mask=mask, max_new_tokens=most, do_sample=False)[:, longest:]
         texts += [tuple(line[: each.max_tokens]) for line, each in zip(output.tolist(), batch, strict=True)]
     return texts
 

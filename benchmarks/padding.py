@@ -93,7 +93,8 @@ def packed_by_trl() -> Measured:
     """TRL's packing as its documentation has it: rows joined into sequences of at most 512 tokens."""
     from datasets import Dataset
     from transformers import TrainerCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
     ends: list[float] = []
 

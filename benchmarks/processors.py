@@ -95,7 +95,7 @@ def require_processor(name: str, environment: Mapping[str, str]) -> None:
 
 def report(experiment: str, whole: Mapping[str, Scan], generated: Mapping[str, Scan]) -> str:
     """The page."""
-    said = __doc__.split("\n\n")[1].replace(" Writes results/benchmarks/processors.md.", "").strip()
+    said = (__doc__ or "").split("\n\n")[1].replace(" Writes results/benchmarks/processors.md.", "").strip()
     lines = [
         "# How far processors differ",
         "",

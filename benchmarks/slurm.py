@@ -25,7 +25,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
 from sweep.core.pipeline import Graph, Launch, LaunchKind, Workers  # noqa: E402
-from sweep.core.stage import Resources, Stage  # noqa: E402
+from sweep.core.stage import CodePolicy, Resources, Stage  # noqa: E402
 from sweep.plan.graph import plan  # noqa: E402
 from sweep.slurm import lifecycle  # noqa: E402
 from sweep.slurm.submission import SubmissionDirectory  # noqa: E402
@@ -73,7 +73,8 @@ def send(store: Store, product: Stage) -> tuple[SubmissionDirectory, Submitted]:
 def stage(name: str, number: int, *inputs: Stage, cpus: int = 1) -> Stage:
     """Stages that ask for different things are jobs of their own."""
     given = {"of": inputs} if inputs else {}
-    return Stage(name, 1, Make(number), "tests.support.toy_queue:stamp", given, resources=Resources(cpus=cpus))
+    run, resources = "tests.support.toy_queue:stamp", Resources(cpus=cpus)
+    return Stage(name, 1, Make(number), run, given, resources=resources, code=CodePolicy.EXPENSIVE)
 
 
 def unshared(home: Path) -> Submitted:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from scan import PROJECT, answers, sweep
 
@@ -133,13 +134,14 @@ def timed(case: str, run: Callable[[], int]) -> Row:
 def looped(model: Path, data: Path) -> Row:
     """lm-eval's `hf` model over our two tasks, once for each budget; tokens are those of the texts it returns."""
     import torch
-    from lm_eval import simple_evaluate
+    from lm_eval.evaluator import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
     torch.set_num_threads(THREADS)
     start = time.perf_counter()
-    peer = HFLM(pretrained=str(model), dtype="float32", device="cpu", batch_size=QUESTIONS)
+    make_peer: Any = HFLM  # a decorator of lm-eval hides its parameters
+    peer = make_peer(pretrained=str(model), dtype="float32", device="cpu", batch_size=QUESTIONS)
     tokens = 0
     for task in TASKS:
         include = PROJECT / "s1" / "evaluate" / "tasks"
@@ -155,6 +157,7 @@ def looped(model: Path, data: Path) -> Row:
                 apply_chat_template=True,
                 bootstrap_iters=0,
             )
+            assert found is not None and "samples" in found
             texts = [text for sample in found["samples"][task] for text in sample["resps"][0]]
             tokens += sum(len(peer.tok_encode(text, add_special_tokens=False)) for text in texts)
     return Row("scan", "lm-eval hf, six budgets", tokens, time.perf_counter() - start)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from s1.files.csv_files import HAS_AXES, Type, columns_of
 from s1.files.csv_files import read_rows as read_table
@@ -39,7 +39,7 @@ from sweep.api import (
 )
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 __all__ = ["InputError", "Point", "Result", "RunError", "RunPlan", "StoreError", "Trace", "load", "plan", "run"]
 EXPERIMENT = re.compile(r"[\w./-]+")
@@ -151,11 +151,12 @@ class Result:
         for column in frame.columns:
             of = types.get(column)
             if of is Type.FLAG:
-                frame[column] = frame[column].map({"yes": True, "no": False}.get).astype("boolean")
+                frame[column] = frame[column].map(lambda text: {"yes": True, "no": False}.get(text)).astype("boolean")
             elif of is not None:
                 frame[column] = frame[column].astype(DTYPES[of])
             elif name in HAS_AXES:  # an axis column, which the file stores as text
-                numbers = pandas.Series(pandas.to_numeric(frame[column].astype("string"), errors="coerce"))
+                texts = frame[column].astype("string")
+                numbers = cast("Series", pandas.to_numeric(texts, errors="coerce"))  # of a Series, a Series
                 is_number = bool((numbers.notna() | frame[column].isna()).all())
                 frame[column] = numbers.convert_dtypes() if is_number else frame[column].astype("string")
         return frame

@@ -28,8 +28,8 @@ def described(field: str, model: Model) -> Model:
     if model.repo is None or not folder.is_dir():
         raise ConfigError(f"{field}.repo {model.repo!r}: no such directory. Give one in Hugging Face layout.")
     config = json_of(folder / "config.json", f"{field}.repo {model.repo!r}")
-    of_text = config.get("text_config")
-    sizes: Mapping[str, Any] = of_text if isinstance(of_text, Mapping) else config
+    text_config = config.get("text_config")
+    sizes = text_config if isinstance(text_config, Mapping) else config
     context = model.context_tokens or _context(field, folder, sizes)
     _check_template(field, model, folder)
     return replace(model, repo=str(folder), context_tokens=context, shape=model.shape or _shape(folder, sizes))

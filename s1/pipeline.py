@@ -280,7 +280,7 @@ def _mirror(mirror: Mirror, points: Mapping[str, PointConfig], stage: Stage, pat
         mirror.summary(Tracked("report", stage.key, stage.label, {"stage": stage.identity()}), path)
     elif stage.address in points:
         config = {"stage": stage.identity(), **dataclasses.asdict(points[stage.address])}
-        plain = cast(dict[str, Json], canonical(config))  # of a table, one
+        plain = cast(dict[str, Json], canonical(config))  # config is a table
         mirror.stage(Tracked(stage.name, stage.key, stage.label, plain), path)
 
 

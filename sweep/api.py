@@ -161,7 +161,7 @@ def _verified(address: str, directory: StageDirectory, digest: str) -> Artifact:
         address=address,
         digest=digest,
         out=directory.out,
-        config=cast(Mapping[str, Any], described["identity"]["config"]),  # of a dataclass: a table
+        config=cast(Mapping[str, Any], described["identity"]["config"]),  # a dataclass is stored as a table
         inputs={
             role: tuple(each["stage"] for each in places if "stage" in each)
             for role, places in described["inputs"].items()

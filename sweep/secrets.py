@@ -109,7 +109,7 @@ class Guard:
     """Refuse texts that contain a secret. Reads a value that many points share once."""
 
     secrets: Secrets = field(default_factory=Secrets.here)
-    # By id(); the references keep an id from being reused.
+    # By id(); the references keep the ids from being reused.
     _seen: dict[int, object] = field(default_factory=dict[int, object])
     _sound: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])  # field and text
 

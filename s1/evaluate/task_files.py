@@ -238,7 +238,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _function(loader: yaml.SafeLoader, node: yaml.Node) -> TaskFunction:
-    return TaskFunction(str(loader.construct_scalar(cast(yaml.ScalarNode, node))))  # which refuses every other node
+    return TaskFunction(str(loader.construct_scalar(cast(yaml.ScalarNode, node))))  # raises for other nodes
 
 
 _Loader.add_constructor("!function", _function)

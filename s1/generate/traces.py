@@ -93,7 +93,7 @@ def traces_shard(works: Sequence[Work[TracesShardConfig]], open_model: OpenModel
 
 
 def _whole(shard: Work[TracesShardConfig]) -> Work[TracesConfig]:
-    return cast(Work[TracesConfig], replace(shard, config=shard.config.whole))  # to a checker, replace() keeps the type
+    return cast(Work[TracesConfig], replace(shard, config=shard.config.whole))  # replace() does not change the type
 
 
 def _generate(pending: Sequence[PendingTraces], open_model: OpenModel) -> Iterator[Finished]:

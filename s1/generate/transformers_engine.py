@@ -42,7 +42,8 @@ def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) 
         use_safetensors=True,
         trust_remote_code=False,
     )
-    model.to(torch.device(config.device))  # pyright: ignore[reportArgumentType]  # hidden behind a decorator of transformers
+    # A decorator of transformers hides the signature of `to`.
+    model.to(torch.device(config.device))  # pyright: ignore[reportArgumentType]
     return TransformersEngine(model, int(settings["slots"]), _cache_bytes(settings["cache_gib"], model.device))
 
 

@@ -120,7 +120,7 @@ def _check_subset(hub: Hub, folder: Path, field: str) -> None:
 def _split_of(builder: DatasetBuilder, hub: Hub, field: str) -> Sequence[Mapping[str, Any]]:
     """A split, or a split expression such as train[:100] or train+test."""
     try:
-        return cast(Sequence[Mapping[str, Any]], builder.as_dataset(split=hub.split))  # a Dataset: of one split
+        return cast(Sequence[Mapping[str, Any]], builder.as_dataset(split=hub.split))  # a split is a Dataset
     except ValueError as error:
         there = ", ".join(builder.info.splits or ()) or "none"
         raise ConfigError(

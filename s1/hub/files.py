@@ -31,7 +31,7 @@ def snapshot(field: str, name: HubName, patterns: Sequence[str], instead: str = 
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
-        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # of its own HTTP library, whichever that is
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # an error of the HTTP library it uses
         XetDownloadError,
     )
 

@@ -219,7 +219,7 @@ def random_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase,
         rope_parameters={"rope_type": "default", "rope_theta": architecture.rope_theta},
         initializer_range=architecture.initializer_range,
         tie_word_embeddings=True,
-        pad_token_id=cast(int | None, tokenizer.pad_token_id),  # the library gives every special attribute one type
+        pad_token_id=cast(int | None, tokenizer.pad_token_id),  # all special tokens share one wide type
         eos_token_id=cast(int | None, tokenizer.eos_token_id),
         bos_token_id=None,
     )

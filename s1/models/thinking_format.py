@@ -126,7 +126,7 @@ def encode(text: str, tokenizer: Tokenizer) -> Ids:
 
 def decode(ids: Sequence[int], tokenizer: Tokenizer) -> str:
     """The exact text, delimiters included."""
-    return cast(str, tokenizer.decode(list(ids), skip_special_tokens=False))  # a list only for several texts
+    return cast(str, tokenizer.decode(list(ids), skip_special_tokens=False))  # a list for several texts only
 
 
 def prompt_of(thinking_format: ThinkingFormat, question: str, tokenizer: Tokenizer) -> Prompt:

@@ -46,5 +46,5 @@ def _lengths(tokens: Sequence[int], block_size: int) -> Figure:
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    cast("MaxNLocator", axes.yaxis.get_major_locator()).set_params(integer=True)  # as the default is one
+    cast("MaxNLocator", axes.yaxis.get_major_locator()).set_params(integer=True)  # the default locator
     return figure

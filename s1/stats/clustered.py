@@ -50,7 +50,7 @@ def accuracy(correct_RQS: np.ndarray, level: float) -> Estimate:
     limits = accuracy_limits(values_RQ, samples, level)
     if seeds * samples == 1:
         closed = wilson(int(correct_RQS.sum()), questions, level)
-        assert closed.lo is not None and closed.hi is not None  # Wilson's always has both
+        assert closed.lo is not None and closed.hi is not None  # a Wilson interval always has both
         as_closed = np.allclose(limits, (closed.lo, closed.hi), rtol=0, atol=1e-9)
         method = "Wilson" if as_closed else "Wilson, with an exact limit next to 0 or 100 %"
     else:

@@ -135,7 +135,7 @@ class Mirror:
             id=this,
             name=stage.label,
             resume="allow",
-            mode=cast(Literal["online", "offline"], mode),  # what else WANDB_MODE may say, W&B judges
+            mode=cast(Literal["online", "offline"], mode),  # W&B itself refuses other values of WANDB_MODE
             dir=str(self.directory.parent),
             config={**stage.config, "key": stage.key, "digest": digest_at(path)},
             settings=wandb.Settings(

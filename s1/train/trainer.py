@@ -155,7 +155,7 @@ def _prepare_sharding(arguments: SFTConfig, recipe: Train) -> None:
         policy = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.float32
         )
-        plugin_arguments = cast(dict[str, Any], arguments.fsdp_plugin_args)  # which sharding has made
+        plugin_arguments = cast(dict[str, Any], arguments.fsdp_plugin_args)  # set by _sharding
         plugin_arguments["mixed_precision_policy"] = policy
     if recipe.method is not TrainMethod.QLORA:
         enable_fsdp_ram_efficient_loading()
@@ -191,5 +191,5 @@ def _agreed(trainer: SFTTrainer, *flags: bool) -> list[bool]:
     import torch
 
     mine = torch.tensor([[int(flag) for flag in flags]], device=trainer.accelerator.device)
-    all_of_them = cast(torch.Tensor, trainer.accelerator.gather(mine))  # as what is gathered is one
+    all_of_them = cast(torch.Tensor, trainer.accelerator.gather(mine))  # it gathers a tensor as a tensor
     return [bool(any_of) for any_of in all_of_them.amax(dim=0).tolist()]

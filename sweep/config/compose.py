@@ -291,7 +291,7 @@ def pipeline_of(name: str, *needed: str) -> Pipeline:
         raise InputError(f"pipeline {name}: no such module. Name a pipeline, such as s1.pipeline.")
     if missing := [each for each in needed if not hasattr(module, each)]:
         raise InputError(f"pipeline {name}: not a pipeline: it has no {missing[0]}. Name one, such as s1.pipeline.")
-    return cast(Pipeline, module)  # a module is one by what it defines, which was just looked for
+    return cast(Pipeline, module)  # a module with the needed names
 
 
 def _typed_points(

@@ -107,7 +107,7 @@ class Resolver:
             for field, value in read.items():
                 OmegaConf.update(self._config, field, value, merge=True)
             resolved = OmegaConf.to_container(self._config, resolve=True, throw_on_missing=True)
-            self._known[known] = cast(dict[str, Any], resolved)  # as it is of a DictConfig
+            self._known[known] = cast(dict[str, Any], resolved)  # of a DictConfig, a dict
         return _replaced(self._known[known], {field: values[field] for field in values if field not in read})
 
     def _reads(self, field: str) -> bool:

@@ -79,7 +79,7 @@ def _read(line: str) -> str:
 def parse_overrides(lines: Sequence[str]) -> list[Override]:
     """Overrides whose escapes are decoded, as Hydra's grammar reads them."""
     functions = create_functions()
-    # A lambda, as Hydra checks arguments against the annotations of a function and cannot read them as strings.
+    # A lambda has no annotations. Hydra would check those of a function, but cannot read them as strings.
     axis: Callable[[object, object, object], ChoiceSweep] = lambda low, high, points: ChoiceSweep(  # noqa: E731
         list=[*geomspace(low, high, points)]
     )
@@ -88,8 +88,8 @@ def parse_overrides(lines: Sequence[str]) -> list[Override]:
 
 
 def written(override: Override) -> str:
-    """The override as it was written."""
-    assert override.input_line is not None  # Hydra's parser sets it; only overrides made otherwise have none
+    """The text of an override."""
+    assert override.input_line is not None  # Hydra's parser always sets it
     return override.input_line
 
 

@@ -31,9 +31,9 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 
 class CodeIdentity(TypedDict):
-    """The code of a stage whose code is part of what it is."""
+    """Code of a stage whose code is part of its key."""
 
-    files: Mapping[str, str]  # digests of the source it reaches, by path
+    files: Mapping[str, str]  # source digests by path
     packages: Mapping[str, str | None]  # versions
 
 
@@ -90,7 +90,7 @@ def shortened(citation: str) -> str:
 
 
 def canonical_fields(value: Any, where: str = "config") -> dict[str, Json]:
-    """The same of a dataclass: always a table."""
+    """Convert a dataclass to plain JSON."""
     kept: dict[str, Json] = {}
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)

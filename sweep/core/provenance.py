@@ -23,11 +23,11 @@ DISTRIBUTION = "s1-sweep"
 
 
 class GitState(TypedDict):
-    """Commit and uncommitted diff of the code."""
+    """Commit and uncommitted changes of the code."""
 
     commit: str | None  # None: unknown
     diff: str | None
-    problem: NotRequired[str]  # why git gave no answer
+    problem: NotRequired[str]  # why they are unknown
     redacted_lines: NotRequired[int]  # of the diff
 
 
@@ -39,7 +39,7 @@ class Host(TypedDict):
 
 
 class Provenance(TypedDict):
-    """Where an artifact came from."""
+    """Origin of an artifact."""
 
     argv: list[str]
     version: NotRequired[str | None]

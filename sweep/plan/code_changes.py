@@ -87,7 +87,7 @@ def _is_reused(stage: Stage, found: Planned, store: Store) -> bool:
 
 
 def _source_of(directory: Directory) -> SourceJson | None:
-    """The code that its record names."""
+    """Code in its record."""
     with suppress(StoreError):  # the plan reports the damage
         return directory.read_record().get("source")
     return None

@@ -175,7 +175,7 @@ def records(directory: StageDirectory) -> Iterator[RecordJson]:
 def _copies(directory: StageDirectory) -> Iterator[ReceiptJson]:
     for path in sorted(directory.path.glob("record-*.json")):
         with suppress(StoreError, OSError):
-            yield cast(ReceiptJson, read_sealed(path))  # its checksum says that it is what a worker wrote
+            yield cast(ReceiptJson, read_sealed(path))  # its checksum shows that a worker wrote it
 
 
 def _without_description(copy: ReceiptJson) -> RecordJson:

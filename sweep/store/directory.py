@@ -123,8 +123,8 @@ class StageDirectory:
         return self.record_file.exists()
 
     def read_stage(self) -> StageJson:
-        """As it was written by `describe`; description_faults tells whether it can be relied on."""
-        return cast(StageJson, read_json(self.stage_file))  # nothing is known of it before those faults are looked for
+        """Read stage.json. It may be damaged: check it with `description_faults` before you rely on it."""
+        return cast(StageJson, read_json(self.stage_file))  # description_faults checks what it holds
 
     def read_record(self) -> RecordJson:
         """Read and verify the record. Raises StoreError if it is missing or damaged."""
@@ -282,7 +282,7 @@ def describe(stage: Stage) -> StageJson:
         "worker": stage.worker,
         "label": stage.label,
         "settings": dict(stage.settings),
-        "resources": cast(ResourcesJson, asdict(stage.resources)),  # it has these fields
+        "resources": cast(ResourcesJson, asdict(stage.resources)),  # the fields of the dataclass
         "inputs": {role: [_place(each) for each in inputs] for role, inputs in stage.inputs.items()},
         "shards": [_stage_place(each) for each in stage.shards],
     }

@@ -1,6 +1,6 @@
-"""What the JSON files of a store and of a result hold, as types.
+"""Types of the JSON files in a stage directory and of the manifest of a result.
 
-`NotRequired` marks what a file of an earlier version may lack, or what is written later than the rest.
+`NotRequired` marks fields that files of earlier versions lack, and fields that are only written on publication.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from sweep.store.checksums import FileState
 
 @final
 class StagePlace(TypedDict):
-    """An input that is a stage."""
+    """An input or shard that is a stage."""
 
-    stage: str  # its address in the store
+    stage: str  # address in the store
 
 
 @final
 class FilePlace(TypedDict):
     """An input from outside the store."""
 
-    file: str  # its path
+    file: str  # path
     key: str  # of its content
 
 
@@ -44,13 +44,13 @@ class ResourcesJson(TypedDict, total=False):
 
 
 class StageJson(TypedDict):
-    """stage.json: what a stage is, and how to make it."""
+    """stage.json: identity of a stage, and everything needed to run it."""
 
     identity: Identity
     config_type: str  # "package.module:Class"
     request_key: NotRequired[str]
     run: str  # "package.module:function"
-    code: NotRequired[str]  # a CodePolicy
+    code: NotRequired[str]  # value of a CodePolicy
     roots: NotRequired[list[str]]
     batch: str | None
     worker: NotRequired[int]
@@ -62,14 +62,14 @@ class StageJson(TypedDict):
 
 
 class SourceJson(TypedDict):
-    """The code that made a product."""
+    """Code that made an artifact."""
 
     roots: list[str]
     files: dict[str, str]  # digests by path
 
 
 class RecordJson(TypedDict):
-    """record.json: what a finished stage took and was made from."""
+    """record.json: cost, origin and files of a finished stage."""
 
     key: str
     request_key: NotRequired[str | None]
@@ -79,32 +79,32 @@ class RecordJson(TypedDict):
     seconds: float
     usd: float
     shards: list[str]  # keys
-    inputs: NotRequired[dict[str, str]]  # digests of what was read, by address
+    inputs: NotRequired[dict[str, str]]  # digests of the artifacts that were read, by address
     source: NotRequired[SourceJson]
     finished_at: str
     provenance: Provenance
-    out: NotRequired[str]  # the directory of the product; from here on: written when it is published
+    out: NotRequired[str]  # artifact directory; this and the following are written on publication
     files: NotRequired[dict[str, FileState]]
     checksum: NotRequired[str]
 
 
 class ReceiptJson(RecordJson):
-    """record-<token>.json: a second copy of the record, and of stage.json."""
+    """record-<token>.json: second copy of record.json and stage.json."""
 
     described: NotRequired[StageJson]
 
 
 class FailureJson(TypedDict):
-    """failed.json."""
+    """failed.json: why a stage failed."""
 
-    error: str  # with its type
+    error: str  # type and message
     message: str
     traceback: str
     failed_at: NotRequired[str]
 
 
 class ManifestStage(TypedDict):
-    """One stage that a result rests on."""
+    """One stage behind a result."""
 
     digest: str
     generation: int
@@ -116,14 +116,14 @@ class ManifestStage(TypedDict):
 
 
 class ManifestJson(TypedDict):
-    """manifest.json of a result; that of an older version may lack all but `experiment` and `stages`."""
+    """manifest.json of a result. Those of earlier versions may lack all fields but `experiment` and `stages`."""
 
     experiment: str
-    product: str  # its address
+    product: str  # address of the artifact
     points: int
     files: dict[str, str]  # sha256 by path
     stages: dict[str, ManifestStage]  # by address
-    lost: dict[str, str]  # by address: why nothing is known of it
+    lost: dict[str, str]  # why a stage has no record, by address
     remarks: list[str]
     seconds: float
     usd: float

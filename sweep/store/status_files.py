@@ -77,9 +77,7 @@ def record_of(
 def _usd_per_hour(settings: Mapping[str, Json]) -> float:
     price = settings.get("usd_per_hour", 0.0)
     if not isinstance(price, int | float):
-        raise StoreError(
-            f"settings.usd_per_hour {price!r}: not a price. Run the sweep again: stage.json is written anew."
-        )
+        raise StoreError(f"settings.usd_per_hour {price!r}: not a price. Run the sweep again: it rewrites stage.json.")
     return price
 
 

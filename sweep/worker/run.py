@@ -308,7 +308,7 @@ def _work(directory: StageDirectory, stage: StageJson, rank: Rank, out: Path) ->
 
 
 def _report_nothing(done: int, total: int, unit: str) -> None:
-    """For ranks other than the first: one progress.json is enough."""
+    """Rank 0 alone writes progress.json."""
 
 
 def _unused_out(directory: StageDirectory, rank: Rank) -> Path:

@@ -207,7 +207,7 @@ def _locks_do(nothing_or_raise: Callable[..., None]) -> None:
     real = fcntl.flock
     for module in list(sys.modules.values()):
         if getattr(module, "flock", None) is real:
-            module.flock = nothing_or_raise
+            vars(module)["flock"] = nothing_or_raise
 
 
 def _refuse_locks(name: str) -> Callable[[], None]:

@@ -202,9 +202,8 @@ class Trial:
 def _difference(now: Mapping[str, str], reference: Mapping[str, str]) -> str:
     """Of two manifests, for whoever looks into it."""
     texts = [json.dumps(json.loads(each.get("manifest.json", "{}")), indent=1) for each in (reference, now)]
-    return (
-        "\n".join(unified_diff(*(text.splitlines() for text in texts), "undisturbed", "now", n=1, lineterm="")) + "\n"
-    )
+    before, after = (text.splitlines() for text in texts)
+    return "\n".join(unified_diff(before, after, "undisturbed", "now", n=1, lineterm="")) + "\n"
 
 
 def _last_line(output: str) -> str:

@@ -19,6 +19,8 @@ from sweep.core.provenance import PROJECT
 from sweep.core.stage import CodePolicy, Resources, Stage
 from sweep.store.attempt import begin
 from sweep.store.directory import StageDirectory, Store, read_json, write_json
+from tests.support.known import known
+from tests.support.records import record_with
 from tests.support.sharded import STEPS
 from tests.support.training import (
     LORA,
@@ -56,7 +58,7 @@ def prepared(
         directory = store.prepare(stage)
         attempt = begin(directory)
         make(attempt.out)
-        attempt.publish({})
+        attempt.publish(record_with())
     given = {**SETTINGS, "micro_batch": 1, **settings}
     inputs = {"model": (start,), "data": (data,)}
     return store.prepare(
@@ -135,7 +137,7 @@ def test_a_run_stopped_by_one_then_by_the_other_then_killed_ends_as_one_that_was
     assert read_json(directory.failed_file)["message"]
     assert not directory.interrupted_file.exists()
     stage = directory.read_stage()
-    write_json(directory.stage_file, {**stage, "resources": {**stage["resources"], "processes": 4}})
+    write_json(directory.stage_file, {**stage, "resources": {**known(stage.get("resources")), "processes": 4}})
     assert run(directory) == 0, said(directory)
     assert directory.read_record()["summary"]["resumed_at_step"] == 4  # the last that was saved unasked
     assert losses(directory.out) == pytest.approx(losses(alone), rel=1e-4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -172,7 +172,10 @@ ROWS = [
 @pytest.fixture
 def hub() -> Iterator[FakeHub]:
     """A pool at two commits, and the model whose tokens measure it."""
-    sets = {OLD: {"train.jsonl": jsonl(*ROWS[:2])}, NEW: {"data/train.parquet": parquet(*ROWS)}}
+    sets: dict[str, Mapping[str, bytes]] = {
+        OLD: {"train.jsonl": jsonl(*ROWS[:2])},
+        NEW: {"data/train.parquet": parquet(*ROWS)},
+    }
     fake = FakeHub({("dataset", "GAIR/LIMO"): sets}, {("dataset", "GAIR/LIMO", "main"): OLD})
     with served(fake):
         yield fake

@@ -20,6 +20,11 @@ from tests.support.cluster import Cluster
 from tests.support.toy_queue import count_stage, elsewhere, make_stage
 
 
+def resumed_at(user: User, stage: Stage) -> int:
+    """The number at which its last attempt went on."""
+    return int(str(user.directory(stage).read_record()["summary"]["resumed_at"]))
+
+
 def fan(points: int, needs: Path | None = None) -> tuple[list[Stage], list[Stage], Stage]:
     """start -> points -> halves -> total; the second point fails while `needs` is not there."""
     start = make_stage("start", 1)
@@ -106,7 +111,7 @@ def test_what_is_cancelled_goes_on_from_where_it_was(user: User, cluster: Cluste
     lifecycle.resume_submission(directory, user.store)
     assert directory.is_open
     user.wait(directory)
-    assert user.directory(counted).read_record()["summary"]["resumed_at"] >= toy_queue.EVERY
+    assert resumed_at(user, counted) >= toy_queue.EVERY
 
 
 def test_an_element_that_is_told_to_stop_goes_back_into_the_queue_by_itself(user: User, cluster: Cluster) -> None:
@@ -119,7 +124,7 @@ def test_an_element_that_is_told_to_stop_goes_back_into_the_queue_by_itself(user
     # The last element carries the id of the array as its own: meant is it alone.
     cluster.ask("scancel", "--signal=USR1", "--batch", f"{job_id}_1")
     user.wait(directory)
-    assert [int(user.directory(each).read_record()["summary"]["resumed_at"]) > 0 for each in counted] == [False, True]
+    assert [resumed_at(user, each) > 0 for each in counted] == [False, True]
     assert [cluster.job(f"{job_id}_{n}")["Restarts"] for n in (0, 1)] == ["0", "1"]
     assert "requeueing job" in user.log(counted[1])
     assert "restart 1" in user.log(counted[1])
@@ -138,7 +143,7 @@ def test_a_preempted_element_goes_on_when_the_queue_lets_it(user: User, cluster:
     cluster.wait_until(lambda: user.directory(first).is_done, "the other job is done", 60)
     user.wait(low)
     assert user.states(low) == {"counted": ["done"]}
-    assert user.directory(counted).read_record()["summary"]["resumed_at"] > 3
+    assert resumed_at(user, counted) > 3
 
 
 def test_a_lost_node_costs_what_was_not_kept(user: User, cluster: Cluster) -> None:

@@ -14,6 +14,7 @@ from sweep.store.attempt import begin
 from sweep.store.directory import StageDirectory
 from tests.slurm.conftest import User
 from tests.support import toy_group
+from tests.support.records import record_with
 from tests.support.training import RECIPE, SETTINGS, START, losses, rows, start_model, training_inputs, work
 
 TWO_NODES = Resources("sft", nodes=2, devices=8)  # of the fake H100
@@ -24,7 +25,7 @@ def made(user: User, stage: Stage, make: object) -> StageDirectory:
     directory = user.store.prepare(stage)
     attempt = begin(directory)
     make(attempt.out)  # type: ignore[operator]
-    attempt.publish({})
+    attempt.publish(record_with())
     return directory
 
 

@@ -171,7 +171,9 @@ class Cluster:
     def job(self, job_id: str) -> dict[str, str]:
         """What the controller knows of one job or array element."""
         line = self.ask("scontrol", "show", "job", "-o", job_id).splitlines()[-1]
-        return dict(word.partition("=")[::2] for word in line.split() if "=" in word)
+        words = (word.partition("=") for word in line.split() if "=" in word)
+
+        return {name: value for name, _, value in words}
 
     def wait_until(self, claim: Callable[[], object], what: str, most_s: float = 90.0) -> None:
         until = time.monotonic() + most_s

@@ -53,6 +53,6 @@ def order(out: Path, config: Any, **inputs: Path | Sequence[Path]) -> Work[Any]:
 
 def score(question_id: str, *, correct: bool, sample: int = 0) -> ScoreRow:
     """One judgement, of which only the correctness matters."""
-    ends = {"ending": Ending.NATURAL, "answer_end": AnswerEnd.STOP, "thinks_on_tokens": 0}
-    tokens = {"thinking_tokens": 10, "answer_tokens": 1, "waits": 0, "sampled_tokens": 12}
+    ends: dict[str, Any] = {"ending": Ending.NATURAL, "answer_end": AnswerEnd.STOP, "thinks_on_tokens": 0}
+    tokens: dict[str, Any] = {"thinking_tokens": 10, "answer_tokens": 1, "waits": 0, "sampled_tokens": 12}
     return ScoreRow(question_id, sample, "7", "7", correct, Outcome.ANSWERED, **ends, **tokens)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from sweep.json_files import sealed, write_json
 from sweep.store.directory import StageDirectory
+from sweep.store.documents import RecordJson
+
+
+def record_with(**fields: Any) -> RecordJson:
+    """A record of these fields alone."""
+    return cast(RecordJson, fields)
 
 
 def rewrite(directory: StageDirectory, record: Mapping[str, Any]) -> None:

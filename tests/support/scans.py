@@ -91,7 +91,7 @@ def found(scored: Sequence[Scored], **statistics: object) -> Findings:
     return find(CurveConfig([each.point for each in scored], replace(STATISTICS, **statistics), COST), scored)
 
 
-def work(config: object, inputs: dict[str, Sequence[Path]], out: Path) -> Work:
+def work(config: object, inputs: Mapping[str, Sequence[Path]], out: Path) -> Work:
     """An order with a digest of every input."""
     out.mkdir(parents=True)
     given = {role: tuple(paths) for role, paths in inputs.items()}
@@ -110,7 +110,7 @@ def run(
 
     `disagreeing`: what graders judge differently, as a file, by the place of the point.
     """
-    directories = {"scores": [], "traces": []}
+    directories: dict[str, list[Path]] = {"scores": [], "traces": []}
     for index, each in enumerate(scores):
         for role, made in directories.items():
             made.append(store / role / f"{index:012x}" / "out")

@@ -39,7 +39,7 @@ def _shard_on_cpus() -> None:
 
 def _acting_up(work: Work[CheckpointConfig]) -> Work[CheckpointConfig]:
     """Each step that member 0 made is noted; after the steps of the setting `strikes`, once, a member gets a signal."""
-    strikes = work.settings.get("strikes", ())
+    strikes: Any = work.settings.get("strikes", ())
     rank = int(os.environ["RANK"])
 
     def report(done: int, total: int, unit: str) -> None:

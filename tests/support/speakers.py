@@ -10,7 +10,7 @@ from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as Pipeline
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from s1.config.schema import ThinkingFormat
 from s1.generate.engine import GenerationRequest
@@ -76,7 +76,7 @@ class Reciter:
     """A model that says `response` after the prompt, and `answer` once it has said or been made to say `marker`."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, prompt: str, response: str, marker: str, answer: str
+        self, tokenizer: PreTrainedTokenizerBase, prompt: str, response: str, marker: str, answer: str
     ) -> None:
         self.tokenizer, self.prompt = tokenizer, prompt
         self.response, self.marker, self.answer = response, marker, answer

@@ -33,7 +33,7 @@ class Spoken:
 def completion(
     content: str | None = "The answer is 13.",
     finish_reason: str | None = "stop",
-    usage: Mapping[str, int] | None = None,
+    usage: Mapping[str, Any] | None = None,
     **message: Any,
 ) -> dict[str, Any]:
     """A body as servers write it; `message` has further fields, the thoughts for one."""

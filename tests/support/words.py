@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from s1.config.schema import Budget, Compat, ComputeRequest, Forcing, ThinkingFormat
 from s1.generate.engine import GenerationRequest
 from s1.generate.methods.registry import method_of
+from s1.generate.scripted import Script
 from s1.generate.trace import Close, Policy
 from s1.models.thinking_format import Ids, ThinkingFormatIds, Tokenizer, decode
 
@@ -73,7 +74,9 @@ class WordTokenizer:
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
         return "".join(self.pieces[token] if token < len(self.pieces) else f" #{token}" for token in token_ids)
 
-    def apply_chat_template(self, conversation: object, *, tokenize: bool, add_generation_prompt: bool) -> str:
+    def apply_chat_template(
+        self, conversation: object, *, tokenize: bool, add_generation_prompt: bool, **arguments: object
+    ) -> str:
         raise NotImplementedError("the test thinking format has its own prompt template")
 
     def _id(self, piece: str) -> int:
@@ -129,7 +132,7 @@ class Storyteller:
         return thirteen if answer else self.newline
 
 
-def babbler(words: int, end_every: int, stop: int) -> object:
+def babbler(words: int, end_every: int, stop: int) -> Script:
     """A model of pseudo-random tokens, a pure function of the text (and of the seed, when sampled)."""
 
     def script(ids: Sequence[int], request: GenerationRequest, forbidden: frozenset[int]) -> int:

@@ -6,10 +6,11 @@ import importlib.util
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -76,7 +77,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def provide_files(page: Path, arguments: list[str]) -> None:
+def provide_files(page: Path, arguments: Sequence[str]) -> None:
     """Write into the working directory the files that the page shows, and those that it speaks of as the reader's."""
     for block in FILES:
         if block.page == page:
@@ -95,7 +96,7 @@ def test_a_command_in_the_documentation_plans(block: Block, line: str, workplace
     command, rest = command_of(arguments if arguments and is_word(arguments[0]) else ["run", *arguments])
     if any(each.partition("=")[0] in (*HYDRA_FLAGS, "--help") for each in rest):
         return
-    given = read(command, rest)
+    given: dict[str, Any] = read(command, rest)
     if not command.is_composed:
         return
     provide_files(block.page, rest)

@@ -14,7 +14,7 @@ from s1 import pipeline
 from s1.generate.methods.registry import method_of
 from s1.training_stages import curated_of, training_stages_of
 from sweep.config.compose import CONFIG, Composition, compose
-from sweep.core.identity import canonical, key_of
+from sweep.core.identity import canonical_fields, key_of
 from sweep.core.pipeline import Graph
 from sweep.core.stage import Stage
 from sweep.plan.graph import plan
@@ -150,7 +150,13 @@ def test_dialects_are_an_axis_and_a_field_without_a_value_changes_no_key() -> No
         ["data=none", "model=smollm2_135m", "thinking_format@model.thinking_format=s1,think,r1,sky_t1,plain", "-m"]
     ).points
     assert len({key_of(x.model.thinking_format) for x in points}) == 5
-    assert [("system" in canonical(x.model.thinking_format)) for x in points] == [False, False, False, True, False]
+    assert [("system" in canonical_fields(x.model.thinking_format)) for x in points] == [
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_points_that_differ_in_the_budget_share_everything_before_the_answers() -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -44,10 +45,10 @@ def save_teacher(directory: Path) -> Path:
         max_position_embeddings=512,
         initializer_range=1.0,
         tie_word_embeddings=False,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=cast(int, tokenizer.eos_token_id),
         bos_token_id=None,
     )
-    model = LlamaForCausalLM(config)
+    model: Any = LlamaForCausalLM(config)
     ids = [tokenizer.convert_tokens_to_ids(tokenizer.tokenize(piece)[0]) for piece in CHAIN]
     with torch.no_grad():
         for layer in model.model.layers:

@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,12 +84,12 @@ def tokenizer(smollm2: Path) -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def natively_cut(smollm2: Path, tokenizer: Tokenizer) -> Iterator[dict[int, list[tuple[int, ...]]]]:
+def natively_cut(smollm2: Path, tokenizer: Tokenizer) -> dict[int, list[tuple[int, ...]]]:
     """What vLLM's own `thinking_token_budget` makes of the same prompts, by budget."""
-    from vllm import LLM, SamplingParams
+    vllm: Any = importlib.import_module("vllm")
     from vllm.config import ReasoningConfig
 
-    llm = LLM(
+    llm = vllm.LLM(
         model=str(smollm2),
         dtype="float32",
         enforce_eager=True,
@@ -100,9 +101,9 @@ def natively_cut(smollm2: Path, tokenizer: Tokenizer) -> Iterator[dict[int, list
     )
     start = encode(THINK.thinking_start, tokenizer)
     prompts = [{"prompt_token_ids": [*prompt(text, tokenizer), *start]} for text in PROBLEMS]
-    made = {}
+    made: dict[int, list[tuple[int, ...]]] = {}
     for budget_tokens in (8, 24):
-        parameters = SamplingParams(
+        parameters = vllm.SamplingParams(
             temperature=0, max_tokens=40, thinking_token_budget=budget_tokens, ignore_eos=True, detokenize=False
         )
         outputs = llm.generate(prompts, parameters, use_tqdm=False)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from s1.config.schema import Budget, ConfigError, EngineConfig, EngineKind, Generate
 from s1.generate.engine import Engine
 from s1.generate.engines import installed, read_engine
-from s1.generate.scripted import ScriptedEngine
+from s1.generate.scripted import Script, ScriptedEngine
 from s1.generate.traces import seed_of, traces
 from s1.records import Ending, Question, TraceRow, read_rows, write_rows
 from s1.stages import TracesConfig
@@ -37,7 +38,7 @@ class Opening:
         self, model: Path, config: EngineConfig, settings: Mapping[str, Json]
     ) -> tuple[WordTokenizer, Callable[[], Engine]]:
         tokenizer = WordTokenizer()
-        script = babbler(40, 12, stop=1) if self.random_words else Storyteller(tokenizer, STORY)
+        script: Script = babbler(40, 12, stop=1) if self.random_words else Storyteller(tokenizer, STORY)
         return tokenizer, lambda: self.load(ScriptedEngine(script, len(tokenizer), CONTEXT))
 
     def load(self, engine: ScriptedEngine) -> Engine:
@@ -60,7 +61,7 @@ def answers(made: Work[TracesConfig]) -> list[TraceRow]:
     return read_rows(made.out / "traces.jsonl", TraceRow)
 
 
-def finish(works: list[Work[TracesConfig]], opening: Opening) -> dict[str, Mapping[str, object]]:
+def finish(works: list[Work[TracesConfig]], opening: Opening) -> dict[str, Mapping[str, Any]]:
     return {finished.key: finished.summary for finished in traces(works, opening)}
 
 
@@ -143,7 +144,7 @@ def test_an_interrupted_batch_goes_on_where_it_was(tmp_path: Path) -> None:
     """The first work is complete when the process dies; what the others had generated is not generated again."""
     first, second = work(tmp_path, "a", budget(2)), work(tmp_path, "b", budget(waits=2))
     opening = Opening()
-    running = traces([first, second], opening)
+    running = cast(Generator[Finished], traces([first, second], opening))
     assert next(running).key == "a"
     running.close()
     finish([second], opening)

@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tokenizers.normalizers import Lowercase
@@ -20,7 +21,7 @@ from s1.generate.engines import installed
 from s1.generate.rollout import Rollout, TraceJob
 from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Trace, new_trace
-from s1.generate.traces import traces
+from s1.generate.traces import OpenModel, traces
 from s1.models.location import CHAT_PIECES, piece_tokenizer
 from s1.models.thinking_format import (
     AFTER,
@@ -35,7 +36,7 @@ from s1.models.thinking_format import (
 from s1.records import Ending, Question, TraceRow, read_rows, write_rows
 from s1.stages import TracesConfig
 from sweep.config.compose import compose
-from sweep.core.identity import canonical
+from sweep.core.identity import canonical_fields
 from sweep.core.stage import Work
 from sweep.errors import InputError
 from tests.support.speakers import EOS, Reciter, dialect_of, tokenizer_of
@@ -122,7 +123,8 @@ def graded_row(case: tuple[str, str, str, str, Budget], root: Path) -> TraceRow:
     inputs = {"model": (root,), "questions": (root,)}
     work = Work("key", config, inputs, root, root, root, settings={}, report=lambda done, total, unit: None)
     _, engine = speaking(model, *spoken)
-    list(traces([work], lambda *_opened: (tokenizer_of(model), lambda: engine)))
+    open_model = cast(OpenModel, lambda *_opened: (tokenizer_of(model), lambda: engine))
+    list(traces([work], open_model))
     (row,) = read_rows(root / "traces.jsonl", TraceRow)
     return row
 
@@ -290,8 +292,8 @@ def test_arguments_are_typed_on_the_command_line_and_reach_the_key_only_when_the
 
     given = thinking_format("model.thinking_format.template_arguments={enable_thinking: false}")
     assert given.template_arguments == {"enable_thinking": False}
-    assert "template_arguments" not in canonical(thinking_format())
-    assert canonical(given)["template_arguments"] == {"enable_thinking": False}
+    assert "template_arguments" not in canonical_fields(thinking_format())
+    assert canonical_fields(given)["template_arguments"] == {"enable_thinking": False}
     with pytest.raises(InputError, match=r"template_arguments\.tokenize: set by the sweep"):
         thinking_format("model.thinking_format.template_arguments={tokenize: true}")
     with pytest.raises(InputError, match=r"template_arguments\.enable_thinking: only a chat template takes it"):

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,7 +136,8 @@ class _Disk:
 def test_a_line_after_a_full_disk_is_not_glued_to_the_torn_one(tmp_path: Path, lines, room: int) -> None:
     disk = FillingUp(room)
     with ReplyJournal(tmp_path) as journal:
-        journal._lines._file = _Disk(journal._lines._file, disk)
+        lines_file: Any = journal._lines
+        lines_file._file = _Disk(lines_file._file, disk)
         with pytest.raises(OSError, match="No space left"):
             journal.add(replace(REPLIES[0], id="torn"))
         assert "torn" not in journal.replies

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -209,7 +210,7 @@ def test_the_policy_of_an_amount_in_words_is_that_of_the_forcing_beneath() -> No
     ],
 )
 def test_thinking_leaves_a_reserve_and_no_more_than_a_capped_answer_needs(
-    context: int, fields: dict[str, int], reserve: int
+    context: int, fields: dict[str, Any], reserve: int
 ) -> None:
     assert answer_reserve(request(**fields).budget, context) == reserve
 

@@ -17,7 +17,7 @@ from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
 from s1.generate.methods.s1_original import auto_cap
 from s1.generate.rollout import Rollout, TraceJob
-from s1.generate.scripted import ScriptedEngine
+from s1.generate.scripted import Script, ScriptedEngine
 from s1.generate.trace import Close, Force, Part, Sample, Segment, TokenOrigin, Trace, advance
 from s1.models.thinking_format import ThinkingFormatIds, thinking_format_ids
 from s1.records import AnswerEnd, Ending
@@ -157,7 +157,7 @@ prompts = st.lists(st.integers(3, WORDS - 1), min_size=1, max_size=12).map(tuple
 models = st.builds(babbler, st.just(WORDS), st.integers(2, 30), st.just(STOP))
 
 
-def run(jobs: list[TraceJob], model: object) -> tuple[list[Close], ScriptedEngine]:
+def run(jobs: list[TraceJob], model: Script) -> tuple[list[Close], ScriptedEngine]:
     engine = ScriptedEngine(model, WORDS, CONTEXT)
     closed = dict(Rollout(engine).run(jobs))
     return [closed[job] for job in jobs], engine
@@ -175,7 +175,7 @@ def job(
 @settings(deadline=None)
 @given(budgets | original, prompts, models)
 def test_thinking_never_exceeds_the_cap_and_every_trace_is_answered(
-    wanted: Budget, prompt: tuple[int, ...], model: object
+    wanted: Budget, prompt: tuple[int, ...], model: Script
 ) -> None:
     with store() as continuations:
         (closed,), engine = run([job(0, wanted, prompt, continuations)], model)
@@ -191,7 +191,7 @@ def test_thinking_never_exceeds_the_cap_and_every_trace_is_answered(
 @settings(deadline=None)
 @given(budgets, prompts, models)
 def test_waits_are_as_many_as_requested_unless_the_cap_comes_first(
-    wanted: Budget, prompt: tuple[int, ...], model: object
+    wanted: Budget, prompt: tuple[int, ...], model: Script
 ) -> None:
     with store() as continuations:
         (closed,), _ = run([job(0, wanted, prompt, continuations)], model)
@@ -207,7 +207,7 @@ def test_waits_are_as_many_as_requested_unless_the_cap_comes_first(
 @settings(deadline=None)
 @given(st.lists(budgets | original, min_size=2, max_size=5), prompts, models, st.sampled_from([0.0, 1.0]))
 def test_traces_with_sharing_equal_traces_without(
-    wanted: list[Budget], prompt: tuple[int, ...], model: object, heat: float
+    wanted: list[Budget], prompt: tuple[int, ...], model: Script, heat: float
 ) -> None:
     with store() as shared:
         together, engine = run([job(i, each, prompt, shared, heat) for i, each in enumerate(wanted)], model)
@@ -224,7 +224,7 @@ def test_traces_with_sharing_equal_traces_without(
 @settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), prompts, models, st.integers(0, 3))
 def test_a_smaller_budget_is_a_prefix_of_a_larger_one(
-    one: int, other: int, prompt: tuple[int, ...], model: object, waits: int
+    one: int, other: int, prompt: tuple[int, ...], model: Script, waits: int
 ) -> None:
     small, large = sorted((one, other))
     with store() as continuations:

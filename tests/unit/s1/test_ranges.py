@@ -41,7 +41,7 @@ def leaves_of(schema: type, seen: set[type]) -> Iterator[tuple[str, Any]]:
     for field in dataclasses.fields(schema):
         for hint in inner_types(hints[field.name]):
             plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-            if dataclasses.is_dataclass(plain):
+            if isinstance(plain, type) and dataclasses.is_dataclass(plain):
                 yield from leaves_of(plain, seen)
             elif plain in LEAVES:
                 yield f"{schema.__name__}.{field.name}", hint

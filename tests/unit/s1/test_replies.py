@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ THOUGHTS = "\nSix and four is ten.\n\nThree more. "
 ANSWER = "\n\nThe answer is 13.\n"
 
 
-def reply(**fields: object) -> Reply:
+def reply(**fields: Any) -> Reply:
     found = reply_of("0f", completion(**fields))
     assert found is not None
     return found

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ def made_pool(rows: int) -> list[Candidate]:
     return [*pool, Candidate("alone", OTHER, "domain of one", 1)]
 
 
-def choice(strategy: Strategy, examples: int | None, seed: int = 0, **fields: object) -> Selection:
+def choice(strategy: Strategy, examples: int | None, seed: int = 0, **fields: Any) -> Selection:
     return Selection(strategy, None if strategy is Strategy.ALL else examples, seed, **fields)
 
 
@@ -234,6 +235,6 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         ({"strategy": Strategy.RANDOM, "examples": 3, "seed_set": SeedSet([AIME], {})}, "belong to diverse"),
     ],
 )
-def test_a_selection_that_contradicts_itself_is_refused(fields: dict[str, object], message: str) -> None:
+def test_a_selection_that_contradicts_itself_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Selection(**fields)

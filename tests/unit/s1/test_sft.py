@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -301,7 +302,7 @@ def killed_in_its_second_save() -> None:
     inputs, place = given()
     save = torch.save
 
-    def deadly(value: object, path: object, *arguments: object, **options: object) -> None:
+    def deadly(value: object, path: Any, *arguments: Any, **options: Any) -> None:
         if "checkpoint-4" in str(path):
             os.kill(os.getpid(), signal.SIGKILL)
         save(value, path, *arguments, **options)

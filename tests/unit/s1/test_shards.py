@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -40,7 +41,7 @@ class Model(Opening):
 def shard_works(root: Path, index: int, count: int, generate: Generate) -> list[Work[TracesShardConfig]]:
     """What one worker is given: its shard of every budget."""
     return [
-        replace(whole, config=TracesShardConfig(whole.config, index, count))
+        cast(Work[TracesShardConfig], replace(whole, config=TracesShardConfig(whole.config, index, count)))
         for name, wanted in BUDGETS.items()
         for whole in [work(root, f"{name}-{index}", wanted, generate, questions=7)]
     ]

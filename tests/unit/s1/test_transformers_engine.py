@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ from s1.generate.transformers_engine import TransformersEngine, unit
 from tests.support.engines import SETTINGS, VOCABULARY, finish, requests
 
 CACHE_BYTES = 2**28
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -51,7 +52,8 @@ def model(request: pytest.FixtureRequest) -> PreTrainedModel:
 
 def generated(model: PreTrainedModel, request: GenerationRequest) -> tuple[int, ...]:
     prompt = torch.tensor([request.prompt_ids])
-    output = model.generate(
+    generate: Any = model.generate
+    output = generate(
         prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=request.max_tokens, do_sample=False
     )
     return tuple(output[0, prompt.shape[1] :].tolist())

@@ -8,9 +8,10 @@ import pytest
 
 from s1.config.schema import Budget, Forcing
 from s1.records import Ending
-from s1.report.comparison import bonferroni, holm
+from s1.report.comparison import AtLevel, bonferroni, holm
 from s1.report.findings import Findings, Series
 from s1.report.page import Page
+from s1.report.series import Scored
 from s1.report.verdict import contradicts_monotony, shape_in_words, verdict
 from s1.stages import ReportConfig
 from s1.stats.interval import Estimate
@@ -127,7 +128,7 @@ def test_points_that_think_alike_allow_nothing_to_be_said_of_more_thinking() -> 
 def test_waits_that_did_not_happen_are_claimed_by_no_label_and_no_verdict() -> None:
     """N3: Hmm x2 and x3 with one Wait each, in traces that the context cut."""
 
-    def cut(waits: int) -> object:
+    def cut(waits: int) -> Scored:
         each = measured(of(replace(HMM, waits=waits), f"Hmm x{waits}"), range(10), 470, 40)
         ended = [replace(row, waits=1, ending=Ending.FORCED) for row in each.scores]
         return replace(each, scores=ended)
@@ -179,7 +180,7 @@ def test_no_difference_is_not_said_to_be_one() -> None:
 
 
 def test_holm_judges_the_clearest_at_the_strictest_level() -> None:
-    def interval(distance: float) -> object:
+    def interval(distance: float) -> AtLevel:
         """An estimate of 1 that excludes zero up to a level."""
         return lambda level: Estimate(1, 0.5 if level <= distance else -0.5, 2, 10, "", "pp", level)
 

@@ -20,9 +20,9 @@ from sweep.store.temporary import token
 from sweep.worker.run import main as run_stage
 from tests.support import toy
 from tests.support.housekeeper import User, point
-from tests.support.records import rewrite, unfinish
+from tests.support.records import record_with, rewrite, unfinish
 
-RECORD = {"usd": 0.5, "seconds": 1.0, "generation": 0, "inputs": {}, "summary": {}}
+RECORD = record_with(usd=0.5, seconds=1.0, generation=0, inputs={}, summary={})
 
 
 @pytest.fixture(scope="module")

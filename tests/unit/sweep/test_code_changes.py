@@ -24,6 +24,7 @@ from sweep.store.directory import StageDirectory, Store, read_json
 from sweep.store.generations import described, same_as, shared_now, supersede
 from sweep.worker.run import main as run_stage
 from tests.support import toy
+from tests.support.known import known
 from tests.support.records import rewrite, unfinish
 
 TOY = "tests/support/toy.py"
@@ -198,10 +199,10 @@ def test_redo_makes_a_kind_anew_and_what_is_final_on_it(checkout: Checkout) -> N
         assert set(checkout.made(name)) == set(before[name])
         assert not set(checkout.made(name).values()) & set(before[name].values())
     directory = checkout.directory("doubled")
-    assert directory.read_record()["generation"] == 1
+    assert directory.read_record().get("generation") == 1
     assert (directory.path / "superseded-1/out/doubled.json").is_file()
     checkout.run("redo=doubled,number")
-    assert checkout.directory("doubled").read_record()["generation"] == 2
+    assert known(checkout.directory("doubled").read_record().get("generation")) == 2
     assert "0 stages to run" in checkout.run()
 
 
@@ -231,20 +232,20 @@ def test_an_interrupted_redo_goes_on_without_being_asked_again(checkout: Checkou
     before = checkout.made("doubled")
     assert "2 stages to run, 2 reused" in checkout.run()
     assert checkout.made("doubled").items() > before.items()
-    assert late.read_record()["generation"] == 1
+    assert late.read_record().get("generation") == 1
 
 
 def test_a_final_stage_that_read_other_bytes_than_there_are_now_is_made_again(checkout: Checkout) -> None:
     total = checkout.directory("total")
     record = total.read_record()
-    address = next(iter(record["inputs"]))
-    record["inputs"][address] = "0" * 12
+    address = next(iter(known(record.get("inputs"))))
+    known(record.get("inputs"))[address] = "0" * 12
     rewrite(total, record)
     said = checkout.run("plan=true")
     assert "1 stages to run" in said
     assert f"{address}@0000 was read, but it is @" in said
     checkout.run()
-    assert total.read_record()["inputs"][address] != "0" * 12
+    assert known(total.read_record().get("inputs"))[address] != "0" * 12
     assert "0 stages to run" in checkout.run()
 
 
@@ -285,7 +286,7 @@ def test_the_plan_names_the_files_by_which_the_nearest_code_differs(checkout: Ch
 
 
 def test_records_and_manifest_name_digests_of_what_was_read_and_made(finished: Checkout) -> None:
-    inputs = finished.directory("total").read_record()["inputs"]
+    inputs = known(finished.directory("total").read_record().get("inputs"))
     stages = finished.manifest()["stages"]
     assert {address: stages[address]["digest"] for address in inputs} == inputs
     assert len(inputs) == 2

@@ -36,11 +36,9 @@ class Cluster:
 
     def sbatch(self, script: Path, arguments: Sequence[str], dependency: str | None) -> str:
         job_id = str(101 + len(self.names))
-        options = dict(
-            line.removeprefix("#SBATCH --").partition("=")[::2]
-            for line in script.read_text().splitlines()
-            if line.startswith("#SBATCH")
-        )
+        lines = [line for line in script.read_text().splitlines() if line.startswith("#SBATCH")]
+        parts = (line.removeprefix("#SBATCH --").partition("=") for line in lines)
+        options = {name: value for name, _, value in parts}
         self.names[job_id], self.waits[job_id] = options["job-name"], dependency
         bounds = options.get("array", "0-0").partition("%")[0].split("-")
         self.sizes[job_id] = int(bounds[1]) + 1

@@ -17,7 +17,7 @@ from sweep.store.attempt import begin
 from sweep.store.directory import StageDirectory, read_json
 from sweep.worker.run import main as run_stage
 from tests.support.housekeeper import User, flip_a_byte
-from tests.support.records import rewrite, unfinish
+from tests.support.records import record_with, rewrite, unfinish
 
 
 @pytest.fixture(scope="module")
@@ -227,5 +227,5 @@ def test_a_product_with_a_link_is_refused(tmp_path: Path) -> None:
     attempt = begin(directory)
     (attempt.out / "model").symlink_to(tmp_path)
     with pytest.raises(ValueError, match="out/model: a symbolic link"):
-        attempt.publish({})
+        attempt.publish(record_with())
     assert not directory.is_done

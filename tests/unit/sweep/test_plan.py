@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,8 +74,8 @@ def test_any_graph_is_ordered_with_every_input_done_or_before(inputs: list[list[
 
 
 def test_the_reason_to_run_is_the_difference_to_the_nearest_stage() -> None:
-    here = {"config": {"budget": {"max": 16, "waits": 0}, "seed": 1}}
-    made = {
+    here: Any = {"config": {"budget": {"max": 16, "waits": 0}, "seed": 1}}
+    made: Any = {
         "far": {"config": {"budget": {"max": 8, "waits": 2}, "seed": 1}},
         "near": {"config": {"budget": {"max": 8, "waits": 0}, "seed": 1}},
     }

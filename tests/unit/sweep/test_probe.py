@@ -167,5 +167,5 @@ def test_it_begins_within_a_moment() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [
         *("sweep.claims", "sweep.claims.file_system", "sweep.errors", "sweep.json_files"),
-        *("sweep.slurm", "sweep.slurm.probe"),
+        *("sweep.plain_values", "sweep.slurm", "sweep.slurm.probe"),
     ]

@@ -19,6 +19,7 @@ from sweep.console import Console
 from sweep.errors import InputError
 from sweep.local.execute import execute_plan
 from sweep.maintenance.prune import prune
+from sweep.maintenance.retention import Removal
 from sweep.plan.graph import plan
 from sweep.results.publish import require_place
 from sweep.results.result import latest_of, results_in
@@ -312,7 +313,7 @@ def test_a_publication_killed_anywhere_leaves_what_was_there_and_the_next_one_is
     assert deaths >= 8
 
 
-def removals_of_asides(user: User) -> list[object]:
+def removals_of_asides(user: User) -> list[Removal]:
     return [
         each for each in prune(user.store, user.results, yes=False, unfinished=False).gone if "/." in f"/{each.place}"
     ]

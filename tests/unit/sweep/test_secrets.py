@@ -21,6 +21,7 @@ from sweep.core.typed import typed
 from sweep.errors import InputError
 from sweep.secrets import Guard, Secrets, redacted
 from sweep.slurm import export
+from tests.support.known import known
 
 CONFIG = PROJECT / "tests" / "support" / "toy_conf"
 HUSH = "hush/hush+hush=1"  # as a base64 key may be: no word, and other in an address
@@ -318,8 +319,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_diff_of_a_record_leaves_keys_out_and_keeps_the_rest(checkout: Path) -> None:
     state = provenance.git_state()
-    assert state["redacted_lines"] == 2
-    assert state["diff"].splitlines()[-5:] == [
+    assert known(state.get("redacted_lines")) == 2
+    assert known(state["diff"]).splitlines()[-5:] == [
         " model: r1",
         "-seed: 0",
         "+api_key: <redacted>",

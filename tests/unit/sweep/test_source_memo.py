@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -63,7 +64,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The roots whose source was read from the files."""
     found = []
 
-    def reading(roots: tuple[str, ...], *rest: object) -> Mapping[str, str]:
+    def reading(roots: tuple[str, ...], *rest: Any) -> Mapping[str, str]:
         found.append(roots)
         return read_source(roots, *rest)
 
