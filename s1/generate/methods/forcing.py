@@ -120,12 +120,11 @@ def require_fit(budget: Budget, reserve_tokens: int, context_tokens: int) -> Non
             " Lower it, or set it to null."
         )
     other = "" if budget.compat is Compat.S1 else " or budget.answer_reserve"
-    room = context_tokens - reserve_tokens
-    most, limit = (room, f"a context of {context_tokens}") if maximum is None else (maximum, "max_thinking_tokens")
-    if budget.waits > most:
+    # A smaller max_thinking_tokens cuts the waits, which is the experiment; only the context makes them impossible.
+    if budget.waits > (room := context_tokens - reserve_tokens):
         raise ConfigError(
-            f"budget.waits {budget.waits}: each takes at least one token, but {limit} leaves {most} for thinking."
-            " Lower it."
+            f"budget.waits {budget.waits}: each takes at least one token, but a context of {context_tokens} leaves"
+            f" {room} for thinking. Lower it."
         )
     for field, value in (("max_thinking_tokens", maximum or 0), ("min_thinking_tokens", minimum)):
         if value and value + reserve_tokens >= context_tokens:
