@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from s1.config.schema import Budget, ConfigError, EngineConfig, Generate, Model, Task
+from s1.config.schema import Budget, ComputeRequest, ConfigError, EngineConfig, Generate, Model, Task
 from s1.evaluate.task_files import check_rows, read_task, task_file
 from s1.evaluate.task_identity import code_roots, own_file, scoring, wording
 from s1.generate.engines import installed
-from s1.generate.methods.method import normalised
 from s1.generate.methods.registry import code_roots as method_roots
+from s1.generate.methods.registry import method_of
 from s1.local_rows import check_task_rows
 from s1.stages import ProblemsConfig, QuestionsConfig, ScoresConfig, TracesConfig, TracesShardConfig
 from sweep.core.identity import Json, key_of
@@ -49,12 +49,13 @@ def evaluation_stages(
 ) -> EvaluationStages:
     """Generate traces with `weights` and score them; `weights` is `model` itself or was trained from it."""
     libraries = installed(spec.engine.kind)
-    budget, engine, generate = spec.budget, spec.engine, spec.generate
+    request, engine, generate = ComputeRequest(spec.budget), spec.engine, spec.generate
+    budget = method_of(request).effective_budget(request)
     thinking_format = replace(model.thinking_format, answer_prefix=None)  # a prefix of training answers only
     whole = Stage(
         name="traces",
         version=TRACES_VERSION,
-        config=TracesConfig(normalised(budget), thinking_format, engine, libraries, generate, model.context_tokens),
+        config=TracesConfig(budget, thinking_format, engine, libraries, generate, model.context_tokens),
         run="s1.generate.traces:traces",
         inputs={"model": (weights,), "questions": (questions,)},
         settings={**spec.settings, "context_tokens": model.context_tokens},

@@ -45,7 +45,7 @@ def answer_end(trace: Trace, budget: Budget) -> AnswerEnd:
         return AnswerEnd.NONE
     if answer[-1].ended_by is not None:
         return AnswerEnd.STOP
-    cap = budget.answer_tokens if budget.forcing is Forcing.BUDGET else None
+    cap = budget.answer_tokens if budget.forcing is not Forcing.NONE else None
     is_capped = cap is not None and (trace.answer_tokens or 0) >= cap
     return AnswerEnd.CAP if is_capped else AnswerEnd.CONTEXT
 

@@ -71,6 +71,10 @@ class BudgetForcingMethod(Method):
             return None
         return Bounds(budget.min_thinking_tokens, budget.max_thinking_tokens)
 
+    def effective_budget(self, request: ComputeRequest) -> Budget:
+        """Without a continuation string that is never appended."""
+        return request.budget if extends(request.budget) else replace(request.budget, continuation="")
+
     def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
         return BudgetForcing(request.budget, ids, continuation, context_tokens)
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s1.config.data import Control
-from s1.config.schema import ComputeRequest
+from s1.config.schema import Budget, ComputeRequest
 from s1.data.conditional import Length, amount_of
 from s1.generate.methods.forcing import NATURAL_END
 from s1.generate.methods.method import Amount, Bounds, Method
@@ -74,6 +74,10 @@ class InstructedAmount(Method):
         if isinstance(requested, Length):
             return None
         return Bounds(highest=requested * (TOKENS_A_STEP if control is Control.STEPS else 1))
+
+    def effective_budget(self, request: ComputeRequest) -> Budget:
+        method, plain = _wrapped(request)
+        return method.effective_budget(plain)
 
     def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
         method, plain = _wrapped(request)

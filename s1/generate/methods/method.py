@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from s1.config.schema import Budget, ComputeRequest
@@ -63,6 +63,13 @@ class Method(Protocol):
         """Requested length; None if none was requested."""
         return None
 
+    def effective_budget(self, request: ComputeRequest) -> Budget:
+        """The budget that enters the key of the traces and that the policy receives.
+
+        Clear fields without effect, so that requests for equal traces share a key.
+        """
+        return request.budget
+
     def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
         """Build the policy that makes traces. Raises ConfigError for a request that this model cannot fulfill."""
         raise NotImplementedError
@@ -83,11 +90,6 @@ class Method(Protocol):
 def extends(budget: Budget) -> bool:
     """Whether the budget suppresses ends of thinking."""
     return budget.waits > 0 or budget.min_thinking_tokens > 0
-
-
-def normalised(budget: Budget) -> Budget:
-    """Drop a continuation string that is never appended, so that budgets with equal traces share their key."""
-    return budget if extends(budget) else replace(budget, continuation="")
 
 
 def conditions(request: ComputeRequest) -> dict[str, str | None]:

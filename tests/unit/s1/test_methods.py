@@ -16,7 +16,7 @@ from s1.config.schema import Budget, Compat, ComputeRequest, ConfigError, Forcin
 from s1.data.conditional import Length, instruction
 from s1.generate import methods as package
 from s1.generate.methods.forcing import BudgetForcing, answer_reserve
-from s1.generate.methods.method import Amount, Bounds, normalised
+from s1.generate.methods.method import Amount, Bounds
 from s1.generate.methods.registry import method_of, methods, wrappers
 from s1.models.thinking_format import thinking_format_ids
 from s1.stages import TracesConfig
@@ -62,9 +62,11 @@ def in_order(requests: list[ComputeRequest]) -> bool:
     return sorted(shuffled, key=amount) == requests
 
 
-def test_every_method_is_found_by_its_module() -> None:
-    assert [method.name for method in methods()] == ["forcing", "none", "s1_original"]
-    assert [method.name for method in wrappers()] == ["instructed"]
+def test_every_method_is_found_and_named_after_its_module() -> None:
+    found = [*methods(), *wrappers()]
+    modules = {path.stem for path in Path(package.__file__ or "").parent.glob("*.py")}
+    assert {method.name for method in found} == modules - {"__init__", "method", "registry"}
+    assert [method.name for method in found] == [type(method).__module__.rpartition(".")[2] for method in found]
 
 
 @pytest.mark.parametrize(
@@ -259,13 +261,17 @@ def test_what_fits_composes() -> None:
 
 
 def test_a_string_that_is_never_appended_is_in_no_key() -> None:
+    def effective(wanted: Budget) -> Budget:
+        return method_of(ComputeRequest(wanted)).effective_budget(ComputeRequest(wanted))
+
     def key(wanted: Budget) -> str:
-        return key_of(normalised(wanted))
+        return key_of(effective(wanted))
 
     assert key(budget(8, continuation="Hmm")) == key(budget(8, continuation="Wait"))
     assert key(budget(waits=1, continuation="Hmm")) != key(budget(waits=1, continuation="Wait"))
     assert key(budget(min_thinking_tokens=8, continuation="Hmm")) != key(budget(min_thinking_tokens=8))
-    assert normalised(budget(waits=1)) == budget(waits=1)
+    assert key(replace(NO_FORCING, continuation="Wait")) == key(NO_FORCING)
+    assert effective(budget(waits=1)) == budget(waits=1)
 
 
 def test_points_that_differ_in_an_unused_string_share_their_answers() -> None:
@@ -321,6 +327,7 @@ def test_a_new_method_is_one_file(toy: ComputeRequest) -> None:
     assert (label(toy), amount(toy), family(toy), bounds(toy)) == ("toy 3", (3,), {"method": "toy"}, None)
     asked = replace(toy, instruction="Think for up to 64 tokens.")
     assert (label(asked), amount(asked)) == ("asked 64 tokens, toy 3", (64.0, 3))
+    assert method_of(asked).effective_budget(asked).continuation == "toy"
 
 
 def test_it_is_gone_with_its_file_and_a_request_of_no_method_is_refused() -> None:
