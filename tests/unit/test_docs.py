@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import fnmatch
 import importlib.util
+import pkgutil
 import re
 import shlex
 import sys
@@ -17,7 +20,8 @@ import yaml
 
 from s1 import pipeline
 from sweep.cli.parser import command_of, is_word, read
-from sweep.cli.table import HYDRA_FLAGS
+from sweep.cli.table import COMMANDS as COMMAND_TABLE
+from sweep.cli.table import COMMON, HYDRA_FLAGS
 from sweep.config.compose import CONFIG, compose
 from sweep.plan.graph import plan
 
@@ -180,3 +184,124 @@ def test_the_written_pages_are_what_schema_and_parser_make(reference: ModuleType
     assert reference.CONFIGURATION.read_text(encoding="utf-8") == reference.configuration()
     page = reference.COMMAND_LINE.read_text(encoding="utf-8")
     assert page == reference.command_line(page)
+
+
+# ------------------------------------------------------------------------- names on the pages are names in the code
+
+CODE_SPAN = re.compile(r"(`+)(.+?)\1")
+FIELD_TABLE = re.compile(r"^\| `([a-z_.]+\.)` \|.*\n\|[-| :]+\|\n((?:\|.*\n)+)", re.MULTILINE)
+MESSAGE_TABLE = re.compile(r"^\| (?:Message|Sentence).*\|\n\|[-| :]+\|\n((?:\|.*\n)+)", re.MULTILINE)
+PATH_IN_TEXT = re.compile(r"(?<![\w./])(?:s1|sweep|conf|tests|docs|slurm|benchmarks)/[\w./*-]*\w")
+MODULE_IN_TEXT = re.compile(r"(?<![\w./:])(?:s1|sweep)(?:\.[a-z_]\w*)+(?!\w|=|\()")
+STAGE_IN_TEXT = re.compile(
+    r"store/([a-z_]+)/(?:<key>|\*|[0-9a-f]{12})|(?<![\w/])([a-z_]+)/[0-9a-f]{12}\b|redo=([a-z_,]+)"
+)
+STAGE_NAME = re.compile(r'^\s+name="([a-z_]+)",$', re.MULTILINE)
+MADE_BY_READER = {"slurm/site.sh", "conf/launch/NAME.yaml"}
+NAMED = [
+    page for page in [*PAGES, PROJECT / "README.md", PROJECT / "CONTRIBUTING.md"] if page.name != "configuration.md"
+]
+
+
+def spans(text: str) -> list[str]:
+    """Inline code of a page."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return [found[2].strip() for found in CODE_SPAN.finditer(prose)]
+
+
+def first_cells(table: str) -> list[str]:
+    """The code in the first cell of each row."""
+    return [span[2] for row in table.splitlines() for span in CODE_SPAN.finditer(re.split(r"(?<!\\)\|", row)[1])]
+
+
+@pytest.fixture(scope="module")
+def fields(reference: ModuleType) -> set[str]:
+    """All configuration fields and sections; where a section occurs in several places, in each of them."""
+    known = set(re.findall(r"^\| `([a-z_0-9.]+)` \|", reference.configuration(), re.MULTILINE))
+    for line in re.findall(r"^\| `([a-z_0-9.]+)` \| \[([a-z_.]+)\]", reference.configuration(), re.MULTILINE):
+        place, section = line
+        known |= {f"{place}.{each[len(section) + 1 :]}" for each in known if each.startswith(f"{section}.")}
+    return known
+
+
+@pytest.mark.parametrize("page", NAMED, ids=lambda page: page.name)
+def test_fields_that_are_named_exist(page: Path, fields: set[str]) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = {found for span in spans(text) for found in re.findall(r"(?<![\w./@$-])[a-z_]+(?:\.[a-z_*0-9]+)+", span)}
+    named = {each for each in named if each.partition(".")[0] in {known.partition(".")[0] for known in fields}}
+    named |= {prefix + each for prefix, rows in FIELD_TABLE.findall(text) for each in first_cells(rows)}
+    set_here = {found for span in spans(text) for found in re.findall(r"^'?[+~]?([a-z_]+(?:@[a-z_.]+)?)=", span)}
+    groups = {path.name for path in CONFIG.iterdir()}
+    named |= {part for each in set_here for part in each.split("@") if part not in groups}
+    files = {each for each in named if Path(each).suffix in (".yaml", ".md", ".py", ".json", ".jsonl", ".csv", ".html")}
+    assert sorted(each for each in named - files if not fnmatch.filter(fields, each)) == []
+
+
+@pytest.mark.parametrize("page", NAMED, ids=lambda page: page.name)
+def test_stages_that_are_named_exist(page: Path) -> None:
+    sources = [
+        (PROJECT / "s1" / f"{name}.py").read_text() for name in ("pipeline", "training_stages", "evaluation_stages")
+    ]
+    stages = {name for source in sources for name in STAGE_NAME.findall(source)}
+    named = {name for found in STAGE_IN_TEXT.findall(page.read_text(encoding="utf-8")) for name in found if name}
+    assert {part for each in named for part in each.split(",")} <= stages
+
+
+@pytest.mark.parametrize("page", NAMED, ids=lambda page: page.name)
+def test_paths_and_modules_that_are_named_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    made = {block.title for block in FILES} | MADE_BY_READER
+    paths = {each for each in PATH_IN_TEXT.findall(text) if not re.search(r"[A-Z]{4}", each)} - made
+    assert sorted(each for each in paths if not list(PROJECT.glob(each))) == []
+    assert sorted(each for each in set(MODULE_IN_TEXT.findall(text)) if not is_importable(each)) == []
+
+
+def is_importable(name: str) -> bool:
+    """Whether a dotted name is a module of the project, or a name in one."""
+    try:
+        return pkgutil.resolve_name(name) is not None
+    except (ImportError, AttributeError):
+        return False
+
+
+@pytest.mark.parametrize("page", NAMED, ids=lambda page: page.name)
+def test_commands_and_options_that_are_named_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    called = [span for span in spans(text) if COMMAND.match(span)]
+    for span in called:
+        words = re.split(r"[\s\[\]]+", COMMAND.sub("", span, count=1))
+        if not words[0].isalpha() or not words[0].islower():
+            continue
+        command, rest = command_of(words)
+        flags = {"--help", *(option.flag for option in (*command.options, *COMMON))}
+        assert {word for word in rest if word.startswith("--")} <= flags, span
+    alone = {span for span in spans(text) if re.fullmatch(r"--[a-z-]+", span)}
+    known = {
+        "--help",
+        "--version",
+        *(option.flag for command in COMMAND_TABLE for option in (*command.options, *COMMON)),
+    }
+    assert alone <= known
+
+
+@pytest.fixture(scope="module")
+def messages() -> list[str]:
+    """All texts in the source, with NUL for what an f-string inserts."""
+    found = []
+    for file in [*PROJECT.glob("s1/**/*.py"), *PROJECT.glob("sweep/**/*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                found.append("".join(each.value if isinstance(each, ast.Constant) else "\0" for each in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return found
+
+
+@pytest.mark.parametrize("page", NAMED, ids=lambda page: page.name)
+def test_messages_that_are_quoted_occur_in_the_source(page: Path, messages: list[str]) -> None:
+    quoted = [each for table in MESSAGE_TABLE.findall(page.read_text(encoding="utf-8")) for each in first_cells(table)]
+    assert [each for each in quoted if not any(_fixed_parts(each).search(message) for message in messages)] == []
+
+
+def _fixed_parts(quoted: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(part.strip()) for part in quoted.split("...")), re.DOTALL)

@@ -198,7 +198,7 @@ def test_a_stream_in_pieces_is_reproducible_and_where_positions_are_seeded_the_w
     assert (in_pieces() == whole) is engine.seeds_positions
 
 
-def test_what_the_cache_still_had_is_told(engine: Engine) -> None:
+def test_cached_prompt_tokens_are_reported(engine: Engine) -> None:
     """Never the whole prompt: its last token is read to go on from."""
     prompt = tuple(i % VOCABULARY for i in range(100))
     text = prompt + written(engine, free(60, prompt_ids=prompt))
@@ -244,7 +244,7 @@ def test_nothing_is_open_before_and_after(engine: Engine) -> None:
         ({"prompt_ids": ()}, "empty"),
         ({"prompt_ids": (3, VOCABULARY)}, f"{VOCABULARY}: outside the vocabulary of {VOCABULARY}"),
         ({"prompt_ids": (3, -1)}, f"-1: outside the vocabulary of {VOCABULARY}"),
-        ({"prompt_ids": (3,) * 500, "max_tokens": 13}, "13: with 500 prompt tokens above the context of 512"),
+        ({"prompt_ids": (3,) * 500, "max_tokens": 13}, "13: with 500 prompt tokens it exceeds the context of 512"),
         ({"max_tokens": 0}, "max_tokens 0"),
         ({"stop_ids": ((3,), ())}, "an empty stop sequence"),
     ],
