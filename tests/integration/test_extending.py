@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,8 +26,6 @@ COPIED = (
 )
 FILE = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```', re.MULTILINE | re.DOTALL)
 INSERTED = re.compile(r"^<!-- test: insert into (\S+) below (.+?) -->\n+```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-RUN = [sys.executable, "-m", "sweep"]
-TEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 
 pytestmark = pytest.mark.slow
 
@@ -56,20 +55,19 @@ def insert(file: Path, below: str, text: str) -> None:
     file.write_text("".join([*lines[:place], text, *lines[place:]]), encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [*RUN, "plan", *"model=qwen3_4b data=none task=aime24 machine=h100 cost=h100".split()],
-        [*RUN, "plan", *"task=hmmt25 task.data_file=hmmt25.jsonl data=dial_1k".split()],
-        [*RUN, "plan", *"+experiment=smoke budget=whole_lines budget.max_thinking_tokens=8,16 also=[] -m".split()],
-        [*RUN, "plan", *"+experiment=smoke engine=transformers,plain also=[] -m".split()],
-        [*TEST, "tests/unit/s1/test_whole_lines.py", "tests/unit/s1/test_methods.py"],
-        [*TEST, "tests/unit/s1/test_engine_contract.py", "-k", "plain and not cache"],
-        [sys.executable, "docs/reference.py"],
-    ],
-    ids=["model", "task", "method", "engine", "tests of the method", "tests of the engine", "reference"],
-)
-def test_an_example_of_the_page_works(extended: Path, command: list[str]) -> None:
+COMMANDS = {
+    "model": "sweep plan model=qwen3_4b data=none task=aime24 machine=h100 cost=h100",
+    "task": "sweep plan task=hmmt25 task.data_file=hmmt25.jsonl data=dial_1k",
+    "method": "sweep plan +experiment=smoke budget=whole_lines budget.max_thinking_tokens=8,16 also=[] -m",
+    "engine": "sweep plan +experiment=smoke engine=transformers,plain also=[] -m",
+    "tests of the method": "pytest -q tests/unit/s1/test_whole_lines.py tests/unit/s1/test_methods.py",
+    "tests of the engine": "pytest -q tests/unit/s1/test_engine_contract.py -k 'plain and not cache'",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_example_of_the_page_works(extended: Path, name: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(extended), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", *shlex.split(COMMANDS[name])]
     ran = subprocess.run(command, cwd=extended, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"

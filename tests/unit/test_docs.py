@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import fnmatch
 import importlib.util
 import pkgutil
@@ -19,6 +20,7 @@ import pytest
 import yaml
 
 from s1 import pipeline
+from s1.config.data import Data
 from sweep.cli.parser import command_of, is_word, read
 from sweep.cli.table import COMMANDS as COMMAND_TABLE
 from sweep.cli.table import COMMON, HYDRA_FLAGS
@@ -41,11 +43,14 @@ COMMAND = re.compile(r"(?:\S+/)?(?:python -m sweep|sweep)(?: |$)")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. `<!-- test: skip REASON -->` above it leaves it out."""
+    """A fenced block. `<!-- test: skip REASON -->` above it leaves it out.
+
+    For `insert` see tests/integration/test_extending.py.
+    """
 
     page: Path
     line: int
-    mark: str  # "skip", or empty
+    mark: str  # "skip", "insert", or empty
     language: str
     title: str  # it is the content of this file; or empty
     text: str
@@ -67,7 +72,7 @@ def blocks() -> Iterator[Block]:
             yield Block(page, line, found["mark"] or "", found["language"], found["title"] or "", found["text"])
 
 
-SHOWN = [each for each in blocks() if each.mark != "skip"]
+SHOWN = [each for each in blocks() if not each.mark]
 FILES = [each for each in SHOWN if each.title]
 COMMANDS = [(each, line) for each in SHOWN if each.language in ("bash", "console") for line in each.commands()]
 PYTHON = [each for each in SHOWN if each.language == "python" and not each.title]
@@ -190,13 +195,15 @@ def test_the_written_pages_are_what_schema_and_parser_make(reference: ModuleType
 
 CODE_SPAN = re.compile(r"(`+)(.+?)\1")
 FIELD_TABLE = re.compile(r"^\| `([a-z_.]+\.)` \|.*\n\|[-| :]+\|\n((?:\|.*\n)+)", re.MULTILINE)
-MESSAGE_TABLE = re.compile(r"^\| (?:Message|Sentence).*\|\n\|[-| :]+\|\n((?:\|.*\n)+)", re.MULTILINE)
+MESSAGE_TABLE = re.compile(r"^\| Message.*\|\n\|[-| :]+\|\n((?:\|.*\n)+)", re.MULTILINE)
 PATH_IN_TEXT = re.compile(r"(?<![\w./])(?:s1|sweep|conf|tests|docs|slurm|benchmarks)/[\w./*-]*\w")
 MODULE_IN_TEXT = re.compile(r"(?<![\w./:])(?:s1|sweep)(?:\.[a-z_]\w*)+(?!\w|=|\()")
 STAGE_IN_TEXT = re.compile(
     r"store/([a-z_]+)/(?:<key>|\*|[0-9a-f]{12})|(?<![\w/])([a-z_]+)/[0-9a-f]{12}\b|redo=([a-z_,]+)"
 )
+DIAGRAM = re.compile(r"^```text\n([^`]* -> [^`]*)^```", re.MULTILINE)
 STAGE_NAME = re.compile(r'^\s+name="([a-z_]+)",$', re.MULTILINE)
+PLACEHOLDERS = {"field", "group"}
 MADE_BY_READER = {"slurm/site.sh", "conf/launch/NAME.yaml"}
 NAMED = [
     page for page in [*PAGES, PROJECT / "README.md", PROJECT / "CONTRIBUTING.md"] if page.name != "configuration.md"
@@ -230,11 +237,11 @@ def test_fields_that_are_named_exist(page: Path, fields: set[str]) -> None:
     named = {found for span in spans(text) for found in re.findall(r"(?<![\w./@$-])[a-z_]+(?:\.[a-z_*0-9]+)+", span)}
     named = {each for each in named if each.partition(".")[0] in {known.partition(".")[0] for known in fields}}
     named |= {prefix + each for prefix, rows in FIELD_TABLE.findall(text) for each in first_cells(rows)}
-    set_here = {found for span in spans(text) for found in re.findall(r"^'?[+~]?([a-z_]+(?:@[a-z_.]+)?)=", span)}
-    groups = {path.name for path in CONFIG.iterdir()}
-    named |= {part for each in set_here for part in each.split("@") if part not in groups}
+    set_here = {found for span in spans(text) for found in re.findall(r"^[+~]?([a-z_]+(?:@[a-z_.]+)?)=\S*$", span)}
+    named |= {part for each in set_here for part in each.split("@")}
+    known = {*fields, *(path.name for path in CONFIG.iterdir()), *PLACEHOLDERS}
     files = {each for each in named if Path(each).suffix in (".yaml", ".md", ".py", ".json", ".jsonl", ".csv", ".html")}
-    assert sorted(each for each in named - files if not fnmatch.filter(fields, each)) == []
+    assert sorted(each for each in named - files if not fnmatch.filter(known, each)) == []
 
 
 @pytest.mark.parametrize("page", NAMED, ids=lambda page: page.name)
@@ -243,8 +250,11 @@ def test_stages_that_are_named_exist(page: Path) -> None:
         (PROJECT / "s1" / f"{name}.py").read_text() for name in ("pipeline", "training_stages", "evaluation_stages")
     ]
     stages = {name for source in sources for name in STAGE_NAME.findall(source)}
-    named = {name for found in STAGE_IN_TEXT.findall(page.read_text(encoding="utf-8")) for name in found if name}
-    assert {part for each in named for part in each.split(",")} <= stages
+    text = page.read_text(encoding="utf-8")
+    named = {name for found in STAGE_IN_TEXT.findall(text) for name in found if name}
+    assert {part for each in named for part in each.split(",")} <= stages | {"budget_scan"}  # results have keys as well
+    steps = stages | {field.name for field in dataclasses.fields(Data)}
+    assert {word for diagram in DIAGRAM.findall(text) for word in re.findall(r"[a-z_]+", diagram)} <= steps
 
 
 @pytest.mark.parametrize("page", NAMED, ids=lambda page: page.name)
@@ -252,7 +262,7 @@ def test_paths_and_modules_that_are_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     made = {block.title for block in FILES} | MADE_BY_READER
     paths = {each for each in PATH_IN_TEXT.findall(text) if not re.search(r"[A-Z]{4}", each)} - made
-    assert sorted(each for each in paths if not list(PROJECT.glob(each))) == []
+    assert sorted(each for each in paths if not [*PROJECT.glob(each), *PROJECT.glob(f"{each}.py")]) == []
     assert sorted(each for each in set(MODULE_IN_TEXT.findall(text)) if not is_importable(each)) == []
 
 
@@ -286,13 +296,15 @@ def test_commands_and_options_that_are_named_exist(page: Path) -> None:
 
 @pytest.fixture(scope="module")
 def messages() -> list[str]:
-    """All texts in the source, with NUL for what an f-string inserts."""
-    found = []
+    """All texts in the source, with NUL for what an f-string inserts, and the job script."""
+    found = [(PROJECT / "slurm" / "job.sh").read_text(encoding="utf-8")]
     for file in [*PROJECT.glob("s1/**/*.py"), *PROJECT.glob("sweep/**/*.py")]:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
+        for node in nodes:
             if isinstance(node, ast.JoinedStr):
                 found.append("".join(each.value if isinstance(each, ast.Constant) else "\0" for each in node.values))
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
                 found.append(node.value)
     return found
 
@@ -304,4 +316,4 @@ def test_messages_that_are_quoted_occur_in_the_source(page: Path, messages: list
 
 
 def _fixed_parts(quoted: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part.strip()) for part in quoted.split("...")), re.DOTALL)
+    return re.compile(".*".join(re.escape(part.strip()) for part in quoted.split("...")))
