@@ -25,7 +25,7 @@ COPIED = (
     "pyproject.toml",
 )
 FILE = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```', re.MULTILINE | re.DOTALL)
-INSERTED = re.compile(r"^<!-- test: insert into (\S+) below (.+?) -->\n+```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INSERTED = re.compile(r"^<!-- test: insert into (\S+) below (.+?) -->\n+```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 pytestmark = pytest.mark.slow
 
