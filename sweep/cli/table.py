@@ -179,7 +179,7 @@ COMMANDS = (
         options=(
             Option(
                 "--repair",
-                "set damaged products aside, to be made again, and repair shared data",
+                "set damaged artifacts aside, to be made again, and repair shared data",
                 old_names=("repair", "mend"),
             ),
         ),
