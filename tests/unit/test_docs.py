@@ -87,9 +87,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def provide_files(page: Path, arguments: Sequence[str]) -> None:
-    """Write into the working directory the files that the page shows, and those that it speaks of as the reader's."""
+    """Write into the working directory the files that the page shows, and rows for the files that a command names.
+
+    A file of the project is not written: somebody followed an example of the page.
+    """
     for block in FILES:
-        if block.page == page:
+        if block.page == page and not (PROJECT / block.title).exists():
             Path(block.title).parent.mkdir(parents=True, exist_ok=True)
             Path(block.title).write_text(block.text, encoding="utf-8")
     for argument in arguments:
