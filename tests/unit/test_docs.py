@@ -221,7 +221,8 @@ def spans(text: str) -> list[str]:
 
 def first_cells(table: str) -> list[str]:
     """The code in the first cell of each row."""
-    return [span[2] for row in table.splitlines() for span in CODE_SPAN.finditer(re.split(r"(?<!\\)\|", row)[1])]
+    cells = [re.split(r"(?<!\\)\|", row)[1] for row in table.splitlines() if row.startswith("|")]
+    return [span[2] for cell in cells for span in CODE_SPAN.finditer(cell)]
 
 
 @pytest.fixture(scope="module")
@@ -247,12 +248,21 @@ def test_fields_that_are_named_exist(page: Path, fields: set[str]) -> None:
     assert sorted(each for each in named - files if not fnmatch.filter(known, each)) == []
 
 
+@pytest.fixture(scope="module")
+def stages() -> set[str]:
+    files = [PROJECT / "s1" / f"{name}.py" for name in ("pipeline", "training_stages", "evaluation_stages")]
+    return {name for file in files for name in STAGE_NAME.findall(file.read_text(encoding="utf-8"))}
+
+
+def test_the_glossary_is_sorted_and_lists_every_stage(stages: set[str]) -> None:
+    terms, _, listed = (PROJECT / "docs" / "glossary.md").read_text(encoding="utf-8").partition("## Stages")
+    words = [row.split("|")[1].strip().lower() for row in terms.splitlines()[4:] if row]
+    assert words == sorted(set(words))
+    assert set(first_cells(listed)) == stages
+
+
 @pytest.mark.parametrize("page", NAMED, ids=lambda page: page.name)
-def test_stages_that_are_named_exist(page: Path) -> None:
-    sources = [
-        (PROJECT / "s1" / f"{name}.py").read_text() for name in ("pipeline", "training_stages", "evaluation_stages")
-    ]
-    stages = {name for source in sources for name in STAGE_NAME.findall(source)}
+def test_stages_that_are_named_exist(page: Path, stages: set[str]) -> None:
     text = page.read_text(encoding="utf-8")
     named = {name for found in STAGE_IN_TEXT.findall(text) for name in found if name}
     assert {part for each in named for part in each.split(",")} <= stages | {"budget_scan"}  # results have keys as well
