@@ -210,7 +210,7 @@ class PointConfig:
     goal: Goal  # which results the command makes
     claim: FreeText  # one sentence that the report compares with the numbers; empty: none
     seed: Seed  # seed of model, training, sampling and task, unless a group sets its own
-    # an axis and its reference: points along it are compared in pairs; null: no such comparison
+    # an axis and a reference value: points along the axis are compared in pairs; null: none
     compare: Compare | None
     dial: Dial  # the laptop's family of problems
     model: Model  # the model that is trained or evaluated
@@ -221,10 +221,10 @@ class PointConfig:
     engine: EngineConfig  # what generates tokens
     generate: Generate  # how tokens are sampled
     statistics: Statistics  # intervals and comparisons
-    cost: Cost  # rates for estimates and prices; never part of what is computed
-    track: Track  # the mirror on W&B; never part of what is computed
-    machine: Machine  # the hardware; never part of what is computed
-    launch: Launch  # who runs the stages; never part of what is computed
+    cost: Cost  # rates for estimates and prices; does not affect what is computed
+    track: Track  # the mirror on W&B; does not affect what is computed
+    machine: Machine  # the hardware; does not affect what is computed
+    launch: Launch  # who runs the stages; does not affect what is computed
 
     @property
     def request(self) -> ComputeRequest:

@@ -60,7 +60,7 @@ class Track:
 @dataclass(frozen=True)
 class Machine:
     device: Device  # cpu or cuda
-    dtype: Precision  # of generation
+    dtype: Precision  # dtype of generation
     gpus: Natural  # GPUs of one node
     tensor_parallel: Count  # GPUs of one copy of the model
     data_parallel: Count  # copies of the model, one process each
@@ -68,8 +68,8 @@ class Machine:
     workers: Count  # stages that run at the same time
     threads: Count  # CPU threads of one worker
     micro_batch: Count  # training rows per device and forward pass
-    checkpoint_every_steps: Count  # training steps between checkpoints, which an interruption may cost
-    checkpoint_every_minutes: Positive | None  # minutes between checkpoints; null: by steps alone
+    checkpoint_every_steps: Count  # training steps between checkpoints; an interruption repeats at most this many
+    checkpoint_every_minutes: Positive | None  # minutes between checkpoints; null: by steps only
     gradient_checkpointing: bool  # recompute activations in the backward pass to save memory
     padding_free: bool  # concatenate the training rows of a micro-batch instead of padding them
     memory_gib: Positive | None  # memory of one device, for the estimate; null: unknown

@@ -125,8 +125,8 @@ class Train:
     block_size: Count  # longest training row, in tokens
     overlong: Overlong  # what to do with a longer row
     length_window: Count  # sort rows by length within this many batches; 1: random batches, as in the paper
-    dtype: TrainingPrecision  # of the forward and backward pass, and of the saved weights
-    weights_dtype: TrainingPrecision  # of the weights that the optimiser updates
+    dtype: TrainingPrecision  # dtype of the forward and backward pass, and of the saved weights
+    weights_dtype: TrainingPrecision  # dtype of the weights that the optimiser updates
     lora: Lora | None = None  # the adapters, for method lora and qlora; null: none
     seed: Seed = 0  # seed of the order of rows and of dropout
 
@@ -234,7 +234,7 @@ class Budget:
     """How much to think. Thinking tokens include appended continuation strings and exclude delimiters."""
 
     forcing: Forcing  # whether to force a budget
-    max_thinking_tokens: Count | None  # end the thinking at this many tokens; null: where the context requires it
+    max_thinking_tokens: Count | None  # end the thinking at this many tokens; null: only where the context ends
     min_thinking_tokens: Natural  # suppress an end of the thinking before this many tokens
     waits: Natural  # how many ends of the thinking to suppress
     continuation: FreeText  # text to append at each suppressed end; empty: suppress the end only
@@ -288,7 +288,7 @@ class EngineConfig:
     """Settings that can change an engine's tokens; all but `kind` come from the machine (s1/generate/engines.py)."""
 
     kind: EngineKind  # which engine generates
-    dtype: Precision  # of weights and computation; set by the machine
+    dtype: Precision  # dtype of weights and computation; set by the machine
     device: Device  # cpu or cuda; set by the machine
     tensor_parallel: Count  # devices that compute one model together; set by the machine
 

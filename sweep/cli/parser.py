@@ -31,10 +31,10 @@ exit status:
 ABOUT_FIELDS = """\
 fields:
   FIELD=VALUE       set a field, or choose an option of a group (model=qwen3_8b)
-  FIELD=A,B -m      one point for each value; several such lists are multiplied
+  FIELD=A,B -m      one point for each value; several such lists make a grid
   +experiment=NAME  choose an experiment of conf/experiment
-  A wrong FIELD or VALUE is answered with all that exist and the nearest one.
-  Quote what the shell would read: 'budget.continuation="\\nWait"'.
+  The error for an unknown FIELD or option lists all known ones.
+  Quote characters of the shell: 'budget.continuation="\\nWait"'.
   Hydra composes the fields. Its own flags work with `run` and `plan`:
   --cfg job (print the configuration), --info defaults-tree, --hydra-help."""
 

@@ -81,7 +81,7 @@ class Entry:
     results: Path  # folder of published results
     plan: bool  # print the plan and stop
     yes: bool  # do not ask about the cost; take over from unreachable workers
-    also: tuple[str, ...]  # points beside the grid, each written as overrides on one line
+    also: tuple[str, ...]  # points in addition to the grid, each written as overrides on one line
     redo: tuple[str, ...] = ()  # names of finished stages to make again
 
 

@@ -66,8 +66,8 @@ class Launch:
     qos: Text | None = None  # SLURM quality of service; null: your default
     constraint: Text | None = None  # features that a node must have; null: any node
     gpu_type: Text | None = None  # GPU type of --gres, such as h100; null: any
-    sbatch: tuple[Text, ...] = ()  # more options, as they stand on #SBATCH lines, such as --reservation=friday
-    without: tuple[Text, ...] = ()  # options of ours that the site does not allow, such as --mem or --exclusive
+    sbatch: tuple[Text, ...] = ()  # further sbatch options, written as on #SBATCH lines
+    without: tuple[Text, ...] = ()  # sbatch options that the site does not allow, such as --mem or --exclusive
     # walltime limit of each batch script, in minutes
     minutes: Mapping[Text, Count] = field(default_factory=dict[str, int])
     cpus: Count = 4  # CPUs of a stage without GPUs
@@ -80,7 +80,7 @@ class Launch:
     signal_seconds: Annotated[int, Ge(0), Le(65535)] = 300
     # ask before submitting a plan that is estimated above this price, unless yes=true
     ask_above_usd: NotNegative = 100.0
-    # a worker without any progress for so long is ended; loading is exempt; null: never
+    # end a worker that makes no progress for this long; loading does not count; null: never
     stall_minutes: Positive | None = 60.0
     site: Text | None = None  # a file of shell lines for the beginning of every job; null: slurm/site.sh if it exists
 
