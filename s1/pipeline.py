@@ -169,7 +169,7 @@ def _require_comparable(first: PointConfig, request: SweepRequest) -> None:
     if compare.reference not in available:
         raise ConfigError(
             f"compare.reference {compare.reference}: no such value of {compare.axis}"
-            f" (there: {', '.join(sorted(available))}). Choose one of them, or add points that have it."
+            f" (available: {', '.join(sorted(available))}). Choose one of them, or add points that have it."
         )
 
 
@@ -270,7 +270,7 @@ def _common_settings(points: Sequence[PointConfig]) -> PointConfig:
     first = points[0]
     for field in ("name", "goal", "compare", "machine", "launch", "track", "cost", "statistics"):
         if any(getattr(point, field) != getattr(first, field) for point in points):
-            raise ConfigError(f"{field}: differs between the points of one command. Give it once, outside the axes.")
+            raise ConfigError(f"{field}: differs between points. Set it once, not as an axis or in `also`.")
     return first
 
 

@@ -71,7 +71,7 @@ def _distinct(task: str, rendered: Sequence[tuple[Any, dict[str, Any], str]]) ->
     for number, (prompt, doc, gold) in enumerate(rendered, start=1):
         row = str(doc.get("id", number))
         if not isinstance(prompt, str) or not prompt.strip():
-            raise ConfigError(f"task {task} row {row}: doc_to_text gives {prompt!r}, which is no question. Correct it.")
+            raise ConfigError(f"task {task} row {row}: doc_to_text gives {prompt!r}, not a question. Correct it.")
         text = prompt.strip()
         if text in rows_by_text:
             raise ConfigError(

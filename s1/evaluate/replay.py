@@ -64,7 +64,7 @@ class Replay(LM):
         """Return one stored text per request. Raises ReplayError if requests and texts do not match."""
         requested = [request.doc_id for request in requests]
         if requested != list(range(len(self._texts))):
-            raise ReplayError(f"documents {requested}: {len(self._texts)} texts are stored. Make the answers again.")
+            raise ReplayError(f"documents {requested}: {len(self._texts)} texts are stored. Add redo=traces.")
         return list(self._texts)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
@@ -198,12 +198,12 @@ def _read(source: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
     if "hub" in source:
         rows = rows_at(Hub(**source["hub"]), "task.hub", "set task.data_file to a local copy")
         return source["hub"]["repo"], list(rows)
-    raise ConfigError("task.data_file null: the task has no rows. Name a JSON-lines file, or a hub dataset.")
+    raise ConfigError("task.data_file null: the task has no rows. Set it to a JSON-lines file, or set task.hub.")
 
 
 def _table(where: str, rows: Sequence[Mapping[str, Any]]) -> Dataset:
     if not rows:
-        raise ConfigError(f"{where}: no rows. Write one JSON object a line.")
+        raise ConfigError(f"{where}: no rows. Write one JSON object per line.")
     columns = dict.fromkeys(column for row in rows for column in row)
     try:
         return Dataset.from_dict({column: [row.get(column) for row in rows] for column in columns})

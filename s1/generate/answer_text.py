@@ -22,7 +22,7 @@ from s1.generate.trace import Close, Part, Trace
 from s1.models.thinking_format import Ids, Tokenizer, decode, text_before_stop
 from s1.records import AnswerEnd, Ending
 
-OPEN_TOKENS = 12  # after so many tokens a character counts as complete: three characters of four byte tokens each
+OPEN_TOKENS = 12  # after so many tokens a character counts as complete: three characters of four one-byte tokens each
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def across(config: CurveConfig, members: Sequence[SeriesPoint], series: Sequence
     if compare.reference not in available:
         raise ConfigError(
             f"compare.reference {compare.reference}: no such value of {compare.axis}"
-            f" (there: {', '.join(sorted(available))}). Choose one of them, or add points that have it."
+            f" (available: {', '.join(sorted(available))}). Choose one of them, or add points that have it."
         )
     names = _names(members, compare.axis)
     groups: dict[str, list[SeriesPoint]] = defaultdict(list)

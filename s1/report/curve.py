@@ -141,7 +141,7 @@ def _metrics(
 
 def _fixed_levels(valid: Sequence[MeasuredPoint], reference: MeasuredPoint, compare: Comparison) -> dict[str, float]:
     """Levels, by label, of the two comparisons with the reference that are fixed in advance: the fewest and the most
-    held-back ends."""
+    suppressed ends."""
     extended = sorted(
         (point for point in valid if _only_holds_back(point, reference)), key=lambda point: point.held_back
     )
@@ -151,7 +151,7 @@ def _fixed_levels(valid: Sequence[MeasuredPoint], reference: MeasuredPoint, comp
 
 
 def _only_holds_back(point: MeasuredPoint, reference: MeasuredPoint) -> bool:
-    """Holds back more ends than the reference, and neither is cut shorter: the difference has one cause."""
+    """Whether it suppresses more ends than the reference and neither is cut shorter: then there is only one cause."""
     most, least = (each.request.budget.max_thinking_tokens for each in (point, reference))
     uncut = not reference.audit.forced_share and (most is None or (least is not None and most > least))
     return point.holds_back_more(reference) and (most == least or uncut)
@@ -163,7 +163,7 @@ def _thinking_order(member: SeriesPoint, sampled: Sampled) -> tuple[float, ...]:
 
 
 def _reference_order(point: MeasuredPoint) -> tuple[float, ...]:
-    """Sort points with the fewest held-back ends first, and among these the largest requested amount."""
+    """Sort points with the fewest suppressed ends first, and among these the largest requested amount."""
     budget, amount = point.request.budget, method_of(point.request).amount(point.request)
     return (budget.waits, budget.min_thinking_tokens, float(point.bounds is not None), *(-each for each in amount))
 

@@ -1,6 +1,6 @@
 """Statistics of points over R seeds, Q questions and S samples, from s1/stats.
 
-Below 8 seeds an interval is over questions, given these seeds; reports add the range over seeds (s1/stats/seeds.py).
+Below 8 seeds an interval holds for these seeds only; reports add the range over seeds (s1/stats/seeds.py).
 """
 
 from __future__ import annotations

@@ -40,17 +40,17 @@ def grid(scores: Sequence[ScoreRow], name: str) -> Grid:
     for score in scores:
         if score.sample in rows.setdefault(score.question_id, {}):
             raise StatisticsError(
-                f"{name}: question {score.question_id} sample {score.sample} has two scores. Score the answers again."
+                f"{name}: question {score.question_id} sample {score.sample} has two scores. Run with redo=scores."
             )
         rows[score.question_id][score.sample] = score
     if not rows:
-        raise StatisticsError(f"{name}: no scores. Check the earlier stages.")
+        raise StatisticsError(f"{name}: no scores. Run with redo=scores.")
     samples = sorted({sample for by_sample in rows.values() for sample in by_sample})
     for question, by_sample in rows.items():
         missing = [sample for sample in samples if sample not in by_sample]
         if missing:
             raise StatisticsError(
-                f"{name}: question {question} lacks samples {missing} that others have. Score the answers again."
+                f"{name}: question {question} lacks samples {missing} that others have. Run with redo=scores."
             )
     questions = tuple(sorted(rows))
     table = [[rows[question][sample] for sample in samples] for question in questions]

@@ -135,7 +135,7 @@ COMMANDS = (
         "sweep.cli.slurm:logs",
         "Print the last lines of each log.",
         "sweep logs checkpoint --lines 50",
-        words=(SUBMISSION, Word("stage", "STAGE", "a stage, by name or address: checkpoint, answers/9f3c1ab2d4e5")),
+        words=(SUBMISSION, Word("stage", "STAGE", "a stage, by name or address: checkpoint, traces/9f3c1ab2d4e5")),
         options=(Option("--lines", "lines of each log", "N", positive, 20, old_names=("lines",)),),
     ),
     Command(

@@ -60,7 +60,7 @@ class Axis:
 
 
 def read(lines: Sequence[str]) -> list[Override]:
-    """Overrides as somebody wrote them, escapes and all. Raises InputError, or Hydra's complaint about its grammar."""
+    """Parse overrides as typed, escapes included. Raises InputError, or Hydra's exception for a syntax error."""
     return parse_overrides([_read(line) for line in lines])
 
 
@@ -131,7 +131,7 @@ def single_axis(override: Override) -> Axis | None:
 
 
 def _is_plain(override: Override, values: Iterable[object]) -> bool:
-    """Whether it sets an existing field to values that replace one another; mappings would be merged."""
+    """Whether it sets an existing field to values that replace the old one; Hydra would merge mappings."""
     sets = not (override.is_add() or override.is_force_add() or override.is_delete() or override.package)
     is_group = bool(GlobalHydra.instance().config_loader().get_group_options(override.key_or_group))
     return sets and not is_group and not any(isinstance(value, dict) for value in values)
@@ -141,13 +141,13 @@ def refuse_two_experiments(given: Sequence[Override]) -> None:
     named = [each for each in given if each.key_or_group == "experiment"]
     if len(named) > 1 or any(each.is_sweep_override() for each in named):
         names = ", ".join(written(each) for each in named)
-        raise InputError(f"{names}: two experiments in one command would lose their axes. Run one command for each.")
+        raise InputError(f"{names}: a command takes one experiment. Run one command for each.")
 
 
 def refuse_axes_without_multirun(given: Sequence[Override], is_multirun: bool) -> None:
     swept = [each for each in given if each.is_sweep_override()]
     if swept and not is_multirun:
-        raise InputError(f"{swept[0].input_line}: several values are a sweep. Add -m.")
+        raise InputError(f"{swept[0].input_line}: a field with several values makes the command a sweep. Add -m.")
 
 
 def refuse_impossible_axes(given: Sequence[Override]) -> None:

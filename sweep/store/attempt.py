@@ -60,12 +60,12 @@ class Attempt:
         complete: RecordJson = {**record, "out": self.out.name, "files": files}
         write_json(self.receipt_file, sealed({**complete, "described": self.directory.read_stage()}))
         if not self.out.is_dir() or changed_files_by_stat(self.out, files):
-            raise StoreError(f"{self.out}: removed while it was being made. Run the sweep again.")
+            raise StoreError(f"{self.out}: removed or changed during publishing. Run the sweep again.")
         if not create_json(self.directory.record_file, sealed(complete)) and not self._is_published():
             return False
         _flush(self.directory.path)
         point_to(self.directory, self.out)
-        with suppress(OSError):  # planning then hashes the files
+        with suppress(OSError):  # without it, the next plan hashes the files
             write_json(self.directory.hashed_file, inodes_of(self.out, list(files)), durable=False)
         self.directory.progress_file.unlink(missing_ok=True)
         shutil.rmtree(self.directory.scratch, ignore_errors=True)
@@ -166,7 +166,7 @@ def copy_faults(directory: StageDirectory) -> list[str]:
 
 
 def records(directory: StageDirectory) -> Iterator[RecordJson]:
-    """The readable ones of a stage's record and its second copies."""
+    """A stage's record and its second copies, as far as they can be read."""
     with suppress(StoreError, OSError):
         yield directory.read_record()
     yield from _copies(directory)

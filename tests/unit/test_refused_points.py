@@ -136,7 +136,7 @@ def test_one_command_has_one_machine() -> None:
     ("compare", "message"),
     [
         ('compare={axis: seed, reference: "0"}', r"compare\.axis seed: seeds are pooled.*statistics\.pool_seeds=false"),
-        ("compare={axis: data, reference: limo}", r"compare\.reference limo: no such value of data \(there: null\)"),
+        ("compare={axis: data, reference: limo}", r"compare\.reference limo: no such value of data \(available: null"),
     ],
 )
 def test_a_comparison_that_would_fail_at_the_end_is_refused_before_anything_runs(compare: str, message: str) -> None:

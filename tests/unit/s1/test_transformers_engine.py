@@ -158,7 +158,7 @@ def test_a_saved_model_is_loaded_with_its_tokenizer(model: PreTrainedModel, tmp_
         open_model(tmp_path, replace(config, dtype="int8"), SETTINGS)[1]()
 
 
-def test_layers_that_forget_are_refused() -> None:
+def test_layers_without_full_attention_are_refused() -> None:
     config = Qwen2Config(**{**SIZES, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1})
     with pytest.raises(ConfigError, match="sliding_attention"):
         TransformersEngine(Qwen2ForCausalLM(config), slots=1, cache_bytes=CACHE_BYTES)
