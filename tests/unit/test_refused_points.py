@@ -63,7 +63,10 @@ def graph_of(composition: Composition) -> Graph:
         (["goal=data", "model=laptop_base", "data=none"], "data none: nothing is curated"),
         (["budget=none", "budget.waits=2"], "budget.waits 2: budget=none forces nothing"),
         (["budget=min", "budget.compat=s1"], "compat=s1 counts ends, not tokens"),
-        (["budget.min_thinking_tokens=600"], "budget.min_thinking_tokens 600: with 128 tokens that are left to the"),
+        (
+            ["budget.min_thinking_tokens=600"],
+            "budget.min_thinking_tokens 600: with 128 tokens reserved for the answer",
+        ),
         (["machine.workers=0"], "machine.workers 0: below 1"),
         (["machine.cache_gib=null"], "machine.cache_gib null: on a CPU the memory for the cache is unknown"),
         (["machine.tensor_parallel=2"], "machine.tensor_parallel 2: engine=transformers keeps a model on one device"),

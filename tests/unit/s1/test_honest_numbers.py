@@ -310,5 +310,5 @@ def test_the_table_of_a_scan_loses_nothing_at_80_columns(tmp_path: Path) -> None
     text = printed(points, scores, tmp_path)
     assert "…" not in text
     assert all(len(line) <= 80 for line in text.splitlines())
-    assert all(word in text for word in ("thinking", "tokens", "traces", "cut %", "[91.2, 100.0]", "12346.5"))
+    assert all(word in text for word in ("thinking", "tokens", "answers", "cut %", "[91.2, 100.0]", "12346.5"))
     assert all(word in text for word in ("Wait", "x3", "asked,", "x0.0", "happened"))

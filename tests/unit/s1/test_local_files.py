@@ -126,7 +126,7 @@ def test_a_configured_prompt_needs_no_chat_template(own: Path) -> None:
 
 def test_a_tokenizer_that_loses_spaces_is_refused_with_the_fix_and_the_fix_works(own: Path) -> None:
     edit(own, "tokenizer_config.json", tokenizer_class="LlamaTokenizer")
-    with pytest.raises(ConfigError, match=r"into 'Howmanyapplesare3.*\"PreTrainedTokenizerFast\" into .*config\.json"):
+    with pytest.raises(ConfigError, match=r"into 'Howmanyapplesare3.*\"PreTrainedTokenizerFast\" in .*config\.json"):
         tokenizer_at(Location(str(own), None))
     edit(own, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     tokenizer = tokenizer_at(Location(str(own), None))
