@@ -23,9 +23,8 @@ from sweep.core.provenance import PROJECT, provenance
 from sweep.core.stage import CodePolicy, Finished, Stage, installed_version
 from sweep.plan.graph import plan
 from sweep.source.digest import source_of
-from sweep.store.attempt import begin
+from sweep.store.attempt import RunOrigin, begin, record_of
 from sweep.store.directory import Store, describe
-from sweep.store.status_files import RunOrigin, record_of
 from sweep.worker.run import code_of
 from tests.support.known import known
 
