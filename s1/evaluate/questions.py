@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from s1.config.schema import ConfigError
-from s1.evaluate.judging import Judgement, judge_of
-from s1.evaluate.replay import evaluate, gold_of, load_task, requests_of, task_over
+from s1.evaluate.replay import Judgement, evaluate, gold_of, judge_of, load_task, requests_of, task_over
 from s1.evaluate.task_identity import require_planned, wording
 from s1.records import Question, write_rows
 from s1.stages import QuestionsConfig

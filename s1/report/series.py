@@ -18,6 +18,7 @@ from s1.config.schema import ComputeRequest, ConfigError
 from s1.generate.methods.registry import method_of
 from s1.records import ScoreRow, read_rows
 from s1.stages import CurveConfig, CurvePoint
+from s1.stats.grid import Sampled, grid
 from sweep.core.stage import Work
 
 
@@ -74,6 +75,12 @@ class SeriesPoint:
     def scores(self) -> list[ScoreRow]:
         """The scores of all seeds."""
         return [score for each in self.scored for score in each.scores]
+
+
+def sampled_of(member: SeriesPoint) -> Sampled:
+    """The scores of a point as arrays. Raises StatisticsError for missing or duplicate rows."""
+    seeds = tuple(each.point.seed for each in member.scored)
+    return Sampled(seeds, tuple(grid(each.scores, member.label) for each in member.scored))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""Score rows as arrays over Q questions and S samples, with questions in the same order for all compared points."""
+"""Score rows as arrays over R seeds, Q questions and S samples, in the same order for compared points."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -32,6 +33,46 @@ class Grid:
     @property
     def thinking_tokens_Q(self) -> np.ndarray:
         return self.thinking_tokens_QS.mean(axis=1)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The grids of one point, one per seed, with the same questions in the same order.
+
+    Below 8 seeds an interval holds for these seeds only; reports add the range (s1/stats/seeds.py).
+    """
+
+    seeds: tuple[int, ...]
+    grids: tuple[Grid, ...]
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        return self.grids[0].questions
+
+    @cached_property
+    def correct_RQS(self) -> np.ndarray:
+        return np.stack([grid.correct_QS for grid in self.grids])
+
+    @cached_property
+    def thinking_tokens_RQS(self) -> np.ndarray:
+        return np.stack([grid.thinking_tokens_QS for grid in self.grids])
+
+    @cached_property
+    def answer_tokens_RQS(self) -> np.ndarray:
+        return np.stack([grid.answer_tokens_QS for grid in self.grids])
+
+    @property
+    def accuracy_Q(self) -> np.ndarray:
+        return self.correct_RQS.mean(axis=(0, 2))
+
+    @property
+    def thinking_tokens_Q(self) -> np.ndarray:
+        return self.thinking_tokens_RQS.mean(axis=(0, 2))
+
+    def of_seeds(self, seeds: Sequence[int]) -> Sampled:
+        """The same point, restricted to these seeds."""
+        kept = [(seed, grid) for seed, grid in zip(self.seeds, self.grids, strict=True) if seed in seeds]
+        return Sampled(tuple(seed for seed, _ in kept), tuple(grid for _, grid in kept))
 
 
 def grid(scores: Sequence[ScoreRow], name: str) -> Grid:

@@ -8,6 +8,7 @@ budget.waits=geomspace(8,256,32)                         an axis on a log scale:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,6 @@ from yaml import YAMLError
 
 from sweep.config.escapes import decoded
 from sweep.errors import InputError
-from sweep.hydra_errors import plain_message
 from sweep.suggestions import nearest, unknown
 
 
@@ -50,6 +50,10 @@ UNRECORDED = ("store", "results", "plan", "yes", "redo", LAUNCH)  # fields that 
 COMMAND_FIELDS = ("pipeline", *UNRECORDED, "also")  # fields with one value per command
 
 HYDRA_PARTS = ("hydra.", "hydra/")
+# Frequent messages of Hydra and OmegaConf, which `_plain_message` rewrites.
+MISSING_VALUE = re.compile(r"Missing mandatory value: .*?full_key: (?P<field>[\w.]+)", re.DOTALL)
+MISSING_OPTION = re.compile(r"You must specify '(?P<field>[^']+)'.*?Available options:\s*(?P<options>.*)", re.DOTALL)
+UNQUOTED = re.compile(r"LexerNoViableAltException: (?P<line>[^\n]*)")
 
 
 @dataclass(frozen=True)
@@ -226,6 +230,30 @@ def _is_text(path: Path) -> bool:
 def joined_lines(error: Exception) -> str:
     """Join the lines of Hydra's and OmegaConf's messages; the first names the fault."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if ours := plain_message("\n".join(lines)):
+    if ours := _plain_message("\n".join(lines)):
         return ours
     return f"{lines[0].rstrip('.')}. {' '.join(lines[1:3]) or 'See --help.'}"
+
+
+def _plain_message(message: str) -> str | None:
+    """One line for a known error message; None for any other."""
+    if found := MISSING_OPTION.search(message):
+        options = ", ".join(found["options"].split())
+        return f"{found['field']}: missing. Add {found['field']}=OPTION, one of {options}."
+    if found := MISSING_VALUE.search(message):
+        return f"{found['field']}: missing. Add {found['field']}=VALUE."
+    if found := UNQUOTED.match(message):
+        line = found["line"].strip()
+        return f"{line}: has a character that must stand in quotes. Write {_quoted(line)}."
+    return None
+
+
+def _quoted(line: str) -> str:
+    """An override quoted for the shell and for Hydra's grammar; quotes each item of a list."""
+    field, _, value = line.partition("=")
+    if not value or set(value) & set("\"'{}"):
+        return "FIELD='\"TEXT\"'"
+    if value.startswith("[") and value.endswith("]"):
+        value = ", ".join(f'"{each.strip()}"' for each in value[1:-1].split(","))
+        return f"'{field}=[{value}]'"
+    return f"'{field}=\"{value}\"'"

@@ -20,6 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,13 @@ from sweep.json_files import put_folder_aside
 from sweep.secrets import redacted
 from sweep.source.digest import SourceError, changed_files
 from sweep.source.memo import remembered_source
-from sweep.store.attempt import begin, forget_hashes, restore
+from sweep.store.attempt import RunOrigin, begin, forget_hashes, record_of, restore
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, StoreError, description_faults, write_json
 from sweep.store.documents import Place, SourceJson, StageJson, StagePlace
 from sweep.store.generations import shared_now
 from sweep.store.permission import explained, is_refused
-from sweep.store.status_files import Clock, RunOrigin, failure_of, now, record_of, reporter
+from sweep.store.status_files import failure_of, now, reporter
 from sweep.store.temporary import is_alive
 from sweep.worker.ranks import (
     SINGLE_RANK,
@@ -171,9 +172,20 @@ def _attempt(make: Callable[[], None], waiting: Mapping[str, StageDirectory], ra
     return True
 
 
+@dataclass
+class _Clock:
+    """Seconds since the last call, so that the times of a batch's stages add up to the total."""
+
+    last: float = field(default_factory=time.monotonic)
+
+    def lap(self) -> float:
+        before, self.last = self.last, time.monotonic()
+        return self.last - before
+
+
 def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirectory], rank: Rank) -> None:
     """Make and publish the stages; removes published ones from `waiting`."""
-    clock, environment = Clock(), provenance()
+    clock, environment = _Clock(), provenance()
     stages = {key: _described(directory) for key, directory in waiting.items()}
     codes = {key: code_of(stage) for key, stage in stages.items()}
     for key, directory in waiting.items():
