@@ -1,7 +1,7 @@
 """Do 95% intervals hold? `python benchmarks/coverage.py [--quick] [--repetitions 2000]`.
 
-Simulates questions whose accuracy is known, and counts how often each kind of interval that a report shows holds it:
-the project's own functions ("after"), and beside them, on the same data, the methods that they replaced ("before"):
+Simulates questions whose accuracy is known, and counts how often each kind of interval in a report contains it:
+the project's own functions ("after") and, on the same data, the methods that they replaced ("before"):
 percentiles of a bootstrap over questions, and Wilson for one sample or where all chances are 0 or all are 1.
 Writes results/benchmarks/coverage.md.
 """
@@ -47,7 +47,7 @@ PAIRS = (
     (0.99, 0.99),
 )
 CORRELATIONS = (0.0, 0.3, 0.9)  # of two samples of one question
-GRAIN = 10_000  # questions that stand for all there are
+GRAIN = 10_000  # questions that approximate the whole population
 NOTE = """Chances of questions are beta, or logistic normal for seeds; the correlation is that of two samples of one
 question. All wrong samples vote for one answer. Fewer than 8 pooled seeds must hold the mean over these seeds, 8 or
 more that over all seeds. Performance must hold the best true accuracy. Lengths are lognormal, the accuracy of their
@@ -120,7 +120,7 @@ def settings(simulation: Simulation) -> Iterator[tuple[int, int, float]]:
 
 
 def at_k(simulation: Simulation) -> Iterator[Row]:
-    """pass@k, maj@k, and what maj@k gains on one sample; all wrong samples vote for one answer."""
+    """pass@k, maj@k, and what maj@k gains on one sample; all wrong samples have the same answer."""
     for questions, samples, correlation in settings(simulation):
         if samples == 1 or questions in (64, 500):
             continue

@@ -1,6 +1,6 @@
 """Training rows padded, end to end without padding, and packed by TRL: `python benchmarks/padding.py [--repeats 3]`.
 
-Tokens a second and loss of the same small model on the same rows, whose lengths spread as those of s1K do (lognormal,
+Tokens per second and loss of the same small model on the same rows, whose lengths spread as those of s1K do (lognormal,
 mean 4,700 tokens), scaled down to a mean of 120 and at most 512. The peer is TRL's own packing (best fit decreasing),
 which makes batches of its own from the rows. Tokens are those of rows, padding not counted. Writes
 results/benchmarks/padding.md.
@@ -28,7 +28,7 @@ from s1.train.trainer import IGNORED, TrainerHooks, arguments_of, trainer_of
 PROJECT = Path(__file__).resolve().parents[1]
 MEAN, MOST, SIGMA = 120, 512, 0.5  # tokens, tokens, of the logarithm
 ROWS, STEPS, BATCH, MICRO_BATCH = 512, 20, 16, 8
-WARM_STEPS = 4  # that no clock counts
+WARM_STEPS = 4  # not timed
 MODEL = Architecture(hidden_size=128, layers=4, heads=4, feed_forward_size=256, rope_theta=1e4, initializer_range=0.02)
 RECIPE = Train(
     method=TrainMethod.FULL,
@@ -150,9 +150,9 @@ def main() -> None:
     import torch
 
     repeats = parser.parse_args().repeats
-    torch.set_num_threads(1)  # two that wait for one another measure the other work of a machine
+    torch.set_num_threads(1)  # with two, waiting for each other would measure the machine's other load
     runs: dict[str, list[Measured]] = {name: [] for name in CASES}
-    for _ in range(repeats):  # in turn, so that a drift of the machine touches all alike
+    for _ in range(repeats):  # interleaved, so that drift of the machine affects all cases equally
         for name, case in CASES.items():
             runs[name].append(case())
             print(f"{name}: {runs[name][-1].tokens_per_second:,.0f} tokens/s", flush=True)

@@ -1,8 +1,8 @@
 """How far processors differ: `python benchmarks/processors.py [--experiment budget_scan]`.
 
 The default scan, once for each set of vector instructions that PyTorch has kernels for (ATEN_CPU_CAPABILITY; oneDNN and
-MKL are held to the same set where they can be). Sums are rounded in another order, so a float32 result differs in its
-last digits; where two tokens are almost equally likely, another one is chosen. Each scan has a store of its own: first
+MKL are limited to the same set where possible). Sums are rounded in another order, so a float32 result differs in its
+last digits; where two tokens are almost equally likely, another one is chosen. Each scan has its own store: first
 with training and generation on that processor, then with generation alone, by the model that the last one trained.
 Nothing is random between them. Writes results/benchmarks/processors.md.
 """
@@ -35,10 +35,10 @@ GENERATED = ("traces", "scores", "curve", "report", "shared", "roots")
 
 @dataclass(frozen=True)
 class Scan:
-    """What one scan came to."""
+    """Results of one scan."""
 
     accuracy: Mapping[str, str]  # by point, as in table.csv
-    answers: Mapping[str, Sequence[str]]  # the lines of each answers.jsonl, by stage key
+    answers: Mapping[str, Sequence[str]]  # the lines of each traces.jsonl, by stage key
     model: str  # sha256 of the weights
 
 
@@ -80,17 +80,17 @@ def scan(processor: str, experiment: str, home: Path) -> Scan:
         for name, state in json.loads(record.read_text(encoding="utf-8"))["files"].items()
         if name.endswith(".safetensors")
     )
-    files = (home / "store").glob("traces/*/*/answers.jsonl")
+    files = (home / "store").glob("traces/*/*/traces.jsonl")
     answers = {path.parents[1].name: path.read_text(encoding="utf-8").splitlines() for path in sorted(files)}
     return Scan(accuracy, answers, weights)
 
 
 def require_processor(name: str, environment: Mapping[str, str]) -> None:
-    """Ends the benchmark where this machine does not have these instructions: PyTorch would silently take others."""
+    """Exit if this machine lacks these instructions, because PyTorch would silently use others."""
     code = "import torch; print(torch.backends.cpu.get_cpu_capability())"
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     if done.stdout.strip().lower().replace("_", "") != name:
-        raise SystemExit(f"{name}: not on this processor, PyTorch takes {done.stdout.strip()}.")
+        raise SystemExit(f"{name}: not available on this processor, PyTorch uses {done.stdout.strip()}.")
 
 
 def report(experiment: str, whole: Mapping[str, Scan], generated: Mapping[str, Scan]) -> str:
@@ -136,7 +136,7 @@ def table(scans: Mapping[str, Scan]) -> list[str]:
 
 
 def differing(scan: Scan, reference: Scan) -> str:
-    """Lines of answers.jsonl that are not those of the reference, over all points: "12 of 3,000"."""
+    """Lines of traces.jsonl that differ from the reference, over all points: "12 of 3,000"."""
     pairs = [pair for key, lines in reference.answers.items() for pair in zip(scan.answers[key], lines, strict=True)]
     return f"{sum(one != other for one, other in pairs):,} of {len(pairs):,}"
 

@@ -1,4 +1,4 @@
-"""What the scan costs, beside its controls, in one run: `python benchmarks/scan.py [--repeats 3]`.
+"""Cost of the default scan and of its controls, in one run: `python benchmarks/scan.py [--repeats 3]`.
 
 Engine tokens and wall time of the answers of two scans: sharing one continuation store, every point from scratch
 (`generate.share=false`), and the largest point alone; then the start-up of the command line. The model is
@@ -104,7 +104,7 @@ def stages(trained: Path) -> list[str]:
 
 
 def generation(trained: Path, repeats: int) -> list[str]:
-    """All cases in turn, so that a drift of the machine touches all alike."""
+    """All cases, interleaved, so that drift of the machine affects them equally."""
     runs: dict[tuple[str, str], list[Measured]] = {}
     for _ in range(repeats):
         for group, cases in CASES.items():

@@ -1,4 +1,4 @@
-"""What a queue adds, on the cluster of the tests: `python benchmarks/slurm.py [--repeats 3]`.
+"""Overhead of a SLURM queue, on the cluster that the tests start: `python benchmarks/slurm.py [--repeats 3]`.
 
     submit    from the command to the prompt, for 1,000 points: of the laptop model, and of stages that share nothing
     idle      between the record of a stage and the first line of the script of the one that waits for it

@@ -1,10 +1,10 @@
-"""What our loop costs beside a bare `LLM.generate`, on one vLLM engine; a part of benchmarks/vllm_scan.py.
+"""Speed of our generation loop against a bare `LLM.generate` on one vLLM engine; used by benchmarks/vllm_scan.py.
 
-Both answer the same 60 prompts with the same mixed lengths, greedily, without stops. Ours goes the whole way of a scan:
-policy, rollout, continuation store on disk, deltas as they are written.
+Both answer the same 60 prompts with the same mixed lengths, greedily, without stops. Ours runs all that a scan runs:
+policy, rollout, and the continuation store, which writes every delta to disk.
 """
 
-# vLLM lives in an environment of its own, .venv-vllm.
+# vLLM is installed in a separate environment, .venv-vllm.
 # pyright: reportMissingImports=false
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 TASKS = ("aime24", "math500")
 
 
-class Long:
-    """A policy that thinks exactly so long."""
+class FixedLength:
+    """Policy that thinks for exactly `tokens` tokens."""
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
@@ -57,10 +57,10 @@ class Driver:
         rng = random.Random(0)
         self._prompts = [tuple(tokenizer.encode(row["problem"])) for row in rows]
         self._lengths = [min(400, 16 + int(rng.expovariate(1 / 80))) for _ in rows]
-        self.bare()  # once for warming up
+        self.bare()  # warm-up
 
     def bare(self) -> int:
-        """All requests given to vLLM at once; the number of tokens."""
+        """Give all requests to vLLM at once; returns the number of generated tokens."""
         from vllm import SamplingParams
 
         self._llm.reset_prefix_cache()
@@ -73,14 +73,14 @@ class Driver:
         return sum(len(output.outputs[0].token_ids) for output in outputs)
 
     def ours(self) -> int:
-        """The same through rollout and store; the number of tokens."""
+        """The same requests through rollout and store; returns the number of generated tokens."""
         from s1.generate.vllm_engine import VllmEngine
 
         self._llm.reset_prefix_cache()
         rollout = Rollout(VllmEngine(self._llm.llm_engine))
         with tempfile.TemporaryDirectory() as folder, Continuations(Path(folder)) as store:
             jobs = [
-                TraceJob(index, "", Long(tokens), Trace(ids), Sampling(0.0), index, store)
+                TraceJob(index, "", FixedLength(tokens), Trace(ids), Sampling(0.0), index, store)
                 for index, (ids, tokens) in enumerate(zip(self._prompts, self._lengths, strict=True))
             ]
             for _ in rollout.run(jobs):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-SECTIONS = {  # part: heading, the case that the others are held against, what is to be said
+SECTIONS = {  # part: heading, reference case, remark
     "scan": (
         "Six budgets of 8 to 256 tokens and Wait x1, x2, x4",
         "the largest alone",

@@ -1,10 +1,10 @@
-"""A budget scan on vLLM beside its controls and a peer: `S1_DATA_DIR=DIR python benchmarks/vllm_scan.py PART`.
+"""A budget scan on vLLM, its controls and lm-eval: `S1_DATA_DIR=DIR python benchmarks/vllm_scan.py PART`.
 
 SmolLM2-135M-Instruct in float32 on 30 AIME24 and 30 MATH-500 problems (DIR/aime24.jsonl, math500.jsonl). Parts:
 
     scan      six budgets and Wait x1, x2, x4: shared, each from scratch, the largest point alone; and lm-eval's own
               `hf` model looped over the six budgets, which generates from scratch and forces nothing
-    dense     32 budgets beside six, up to the same largest: 256 tokens, hardly longer than 32 answers of 8
+    dense     32 budgets beside six, up to the same largest: 256 tokens, as many as 32 answers of 8
     long      the same up to 1,024 tokens
     driver    our loop over vLLM beside a bare `LLM.generate` of the same prompts and lengths, in turn, on one engine
 

@@ -78,7 +78,7 @@ class Trace:
     ending: Ending  # of the thinking
     answer_end: AnswerEnd
     thinking_tokens: int
-    answer_tokens: int | None  # None: the model was never asked for an answer
+    answer_tokens: int | None  # None: no answer was requested
     waits: int
     segments: tuple[Segment, ...]  # token ids, each with its part and whether it was sampled or forced
 

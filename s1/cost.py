@@ -1,4 +1,4 @@
-"""Estimate the cost of a plan from the rates in `cost`, and report what generation took once it has run. Pure.
+"""Estimate the cost of a plan from the rates in `cost`, and report what generation took once it has run. Does no I/O.
 
 training:    examples x epochs x tokens per example / training rate, or by FLOPs (s1/train/flops.py)
 generation:  thinking + answer tokens / generation rate, where

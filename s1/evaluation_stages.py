@@ -162,5 +162,5 @@ def local_file(field: str, name: str) -> FileInput:
     """The file that a field names. Raises ConfigError if it does not exist."""
     path = Path(name).expanduser()
     if not path.is_file():
-        raise ConfigError(f"{field} {name!r}: no such file. Give the path of one that is there.")
+        raise ConfigError(f"{field} {name!r}: no such file. Give the path of an existing file.")
     return FileInput.of(path)

@@ -13,7 +13,7 @@ from s1.evaluate.rows import rows_of_file
 from s1.evaluate.task_files import TASKS, task_file
 from s1.records import read_objects
 
-READ_WHOLE_BYTES = 64 * 2**20  # of a larger pool only the first row is checked, to keep planning fast
+READ_WHOLE_BYTES = 64 * 2**20  # larger pools: only the first row is checked, to keep planning fast
 PARQUET = b"PAR1"  # first and last bytes of a parquet file
 
 
@@ -39,7 +39,7 @@ def _check_task_rows(is_ours: bool, path: Path, changed_ns: int) -> None:
     if is_ours:
         rows_of_file(path)
     elif not any(1 for _ in read_objects(path)):
-        raise ConfigError(f"task.data_file {path}: no rows. Write one JSON object a line.")
+        raise ConfigError(f"task.data_file {path}: no rows. Write one JSON object per line.")
 
 
 @cache

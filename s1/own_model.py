@@ -16,7 +16,7 @@ TEMPLATES = ("chat_template.jinja", "chat_template.json")
 
 
 def described(field: str, model: Model) -> Model:
-    """Fill in context and shape of a local model from its files. Raises ConfigError for unusable files.
+    """A local model with context length and shape filled in from its files. Raises ConfigError for unusable files.
 
     Returns models of other kinds unchanged.
     """

@@ -24,7 +24,15 @@ from typing import Protocol, cast
 from s1 import cost
 from s1.config.resources import JobKind, filled, resources_of, settings_of
 from s1.config.schema import ConfigError
-from s1.estimates import contamination_notes, estimates_of, memory_notes, shards_of, task_notes
+from s1.estimates import (
+    budget_notes,
+    contamination_notes,
+    estimates_of,
+    machine_notes,
+    memory_notes,
+    shards_of,
+    task_notes,
+)
 from s1.evaluation_stages import EvaluationStages, GenerationSpec, evaluation_stages, questions_stage
 from s1.generate import store_statistics
 from s1.generate.engines import missing_libraries
@@ -33,7 +41,6 @@ from s1.pinning import pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
 from s1.report.tables import as_written, shown
-from s1.size_notes import budget_notes, machine_notes
 from s1.stages import CurveConfig, CurvePoint, FunnelConfig, ReportConfig, TrainingReportConfig
 from s1.track.wandb_mirror import Mirror, Tracked
 from s1.training_stages import TrainingStages, training_stages_of
@@ -169,7 +176,7 @@ def _require_comparable(first: PointConfig, request: SweepRequest) -> None:
     if compare.reference not in available:
         raise ConfigError(
             f"compare.reference {compare.reference}: no such value of {compare.axis}"
-            f" (there: {', '.join(sorted(available))}). Choose one of them, or add points that have it."
+            f" (available: {', '.join(sorted(available))}). Choose one of them, or add points that have it."
         )
 
 
@@ -270,7 +277,7 @@ def _common_settings(points: Sequence[PointConfig]) -> PointConfig:
     first = points[0]
     for field in ("name", "goal", "compare", "machine", "launch", "track", "cost", "statistics"):
         if any(getattr(point, field) != getattr(first, field) for point in points):
-            raise ConfigError(f"{field}: differs between the points of one command. Give it once, outside the axes.")
+            raise ConfigError(f"{field}: differs between points. Set it once, not as an axis or in `also`.")
     return first
 
 

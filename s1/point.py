@@ -72,7 +72,7 @@ def _check_heads(field: str, architecture: Architecture) -> None:
     hidden, heads = architecture.hidden_size, architecture.heads
     if hidden % (2 * heads):
         raise ConfigError(
-            f"{field}.hidden_size {hidden}: does not make {heads} heads of even size. Give a multiple of {2 * heads}."
+            f"{field}.hidden_size {hidden}: not a multiple of 2 x {heads} heads. Give a multiple of {2 * heads}."
         )
 
 
@@ -130,7 +130,9 @@ def check_data(data: Data) -> None:
     if pool.kind is PoolKind.HUB and pool.hub is not None:
         check_hub("data.pool.hub", pool.hub.repo, pool.hub.revision)
     if pool.columns.thinking is None and data.teacher is None and pool.conversation is None:
-        raise ConfigError("data.pool.columns.thinking null: nothing to learn from. Name the column, or a data.teacher.")
+        raise ConfigError(
+            "data.pool.columns.thinking null: no traces to learn from. Name the column, or set data.teacher."
+        )
     for name, task in data.evaluations.items():
         check_task(f"data.evaluations.{name}", task)
     for name, solver in data.difficulty.solvers.items() if data.difficulty else ():
@@ -176,7 +178,7 @@ def _check_dial_task(field: str, problems: int, dial: Dial) -> None:
     if not 1 <= problems <= most:
         raise ConfigError(
             f"{field}.problems {problems}: not from 1 to {most}, an eighth of the family's questions. Lower it, or"
-            " widen dial.turns_max."
+            " raise dial.turns_max."
         )
 
 

@@ -6,7 +6,7 @@ curated/rows.jsonl                Example             training examples
 curated/selection.jsonl           SelectedRow         the source and domain of each example
 rendered/rows.jsonl               TokenRow            examples as token ids
 questions/questions.jsonl         Question            prompts as the lm-eval task words them
-traces/traces.jsonl              TraceRow            token ids with their origin, and the decoded text
+traces/traces.jsonl               TraceRow            token ids with their origin, and the decoded text
 scores/scores.jsonl               ScoreRow            one score per question and sample
 """
 
@@ -111,7 +111,7 @@ class TraceRow:
     answer: str
     ending: Ending
     thinking_tokens: int
-    answer_tokens: int | None  # None: the answer stage did not run
+    answer_tokens: int | None  # None: no answer was requested
     answer_end: AnswerEnd
     thinks_on_tokens: int  # part of the answer in a reopened thinking section; mostly 0
     waits: int  # suppressed ends of thinking
@@ -128,7 +128,7 @@ class ScoreRow:
     outcome: Outcome
     ending: Ending
     thinking_tokens: int
-    answer_tokens: int | None  # None: the answer stage did not run
+    answer_tokens: int | None  # None: no answer was requested
     answer_end: AnswerEnd
     thinks_on_tokens: int
     waits: int

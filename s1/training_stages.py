@@ -53,7 +53,7 @@ class TrainingStages:
     checkpoint: Stage  # without fine-tuning, the base model
     curated: Stage | None = None  # the examples; None: no fine-tuning
     rendered: Stage | None = None  # the examples as token ids
-    base: Stage | None = None  # the pretrained base model; None: it was not trained here
+    base: Stage | None = None  # the base model after pretraining; None: this sweep does not pretrain it
     solvers: tuple[EvaluationStages, ...] = ()  # evaluations that measure difficulty, one per solver
 
 
@@ -259,7 +259,7 @@ def sft_stage(point: PointConfig, model: Stage, rendered: Stage, train: Train, l
 
 
 def base_model_of(model: Model) -> Stage:
-    """A model before any training of ours. A local directory enters the key by content, not by path."""
+    """A model before this sweep trains it. A local directory enters the key by content, not by path."""
     files: dict[str, tuple[Input, ...]] = {}
     if model.kind is ModelKind.DIRECTORY:
         files = {"files": tuple(FileInput.of(path) for path in _model_files(Path(model.repo or "")))}

@@ -10,16 +10,16 @@ set -euo pipefail
 PYTHON=${PYTHON:-python}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 # the code of this directory first
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}} TOKENIZERS_PARALLELISM=false
-export STALL_MINUTES=${STALL_MINUTES:-60} # a step without progress for so long is ended; none: never
+export STALL_MINUTES=${STALL_MINUTES:-60} # minutes without progress after which a worker is ended; none: never
 
-# The id of this array element alone; the id of the array would mean all its elements.
+# The id of this array element; SLURM_ARRAY_JOB_ID alone would mean all elements of the array.
 if [[ -n ${SLURM_ARRAY_JOB_ID-} ]]; then
     ELEMENT=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}
 else
     ELEMENT=$SLURM_JOB_ID
 fi
-DIRECTORIES=() # of the stages that the current step makes
-SIGNALS=0      # number received
+DIRECTORIES=() # stage directories of the current step
+SIGNALS=0      # signals received so far
 trap 'SIGNALS=1' USR1 # no step runs yet that could receive it
 echo "job $ELEMENT on ${SLURM_JOB_NODELIST-?}, restart ${SLURM_RESTART_COUNT:-0}, $(date -Is)"
 

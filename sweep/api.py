@@ -1,4 +1,4 @@
-"""Plan and run a command from Python, and read verified artifacts; s1/api.py uses nothing else of the orchestration.
+"""Plan and run a command from Python, and read verified artifacts; s1/api.py uses nothing else of sweep/.
 
 Runs the same functions as `python -m sweep`; where that prints a reason and exits with 1, this raises an exception.
 """
@@ -54,7 +54,7 @@ class RunPlan:
     needed: tuple[StageEstimate, ...]  # in execution order
     reused: tuple[str, ...]  # addresses
     notes: tuple[str, ...]  # to read before it runs
-    obstacles: tuple[str, ...]  # why it cannot run here, or not without a decision
+    obstacles: tuple[str, ...]  # why it cannot run here, or what the user must decide first
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def open_result(path: Path, store: Path) -> Result:
     artifact = _directory(store / result.manifest.artifact, result.manifest.digest)
     states = artifact.read_record().get("files", {}) if artifact else {}
     if any(name in states and states[name]["sha256"] != sha256 for name, sha256 in files.items()):
-        raise StoreError(f"{path / MANIFEST}: damaged, its file list does not match its artifact. Move it away.")
+        raise StoreError(f"{path / MANIFEST}: damaged, its files are not those of its artifact. Move the result away.")
     return result
 
 
@@ -132,7 +132,7 @@ def artifact_of(result: Result, address: str, store: Path) -> Artifact:
     """Read and verify every byte of an artifact the result was made from. Raises StoreError."""
     expected = result.manifest.digests.get(address)
     if not expected:
-        raise StoreError(f"{address}: {result.name} does not contain its digest. Run the command again.")
+        raise StoreError(f"{address}: has no digest in {result.name}. Check the address, or run the command again.")
     place = StageDirectory(store / address)
     if not place.path.is_dir():
         raise StoreError(f"{address}: not in the store {store}. Name the store: s1.load(PATH, store=DIR).")

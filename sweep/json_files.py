@@ -42,7 +42,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         value = None
     except (IsADirectoryError, NotADirectoryError):
-        raise StoreError(f"{path}: damaged, not a file. Run the sweep again to rewrite it.") from None
+        raise StoreError(f"{path}: damaged, a folder, not a file. Run the sweep again to rewrite it.") from None
     if not is_table(value):
         raise StoreError(f"{path}: damaged, not JSON. Run the sweep again to rewrite it.")
     return value

@@ -1,4 +1,4 @@
-"""Recognize texts that look like keys, and redact them in a diff. Pure; sweep/secrets.py reads the environment.
+"""Recognize texts that look like API keys, and redact them in a diff. Only sweep/secrets.py reads the environment.
 
 Redacts texts with the form of a key (`sk-...`, `hf_...`, a private key, the password in a URL), and values next to a
 name such as `api_key`, `token` or `password`. The rest of the diff stays, so it still shows what ran.

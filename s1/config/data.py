@@ -209,7 +209,7 @@ class Selection:
         if (self.examples is None) != (self.strategy is Strategy.ALL):
             raise ConfigError(
                 f"data.selection.examples {self.examples}: strategy {self.strategy.value} takes"
-                f" {'all rows. Set it to null' if self.strategy is Strategy.ALL else 'a number. Set it, to 1000 say'}."
+                f" {'all rows. Set it to null' if self.strategy is Strategy.ALL else 'a number. Set it, such as 1000'}."
             )
         if self.strategy is not Strategy.DIVERSE and (self.seed_set or self.tail or not self.favour_long):
             raise ConfigError(

@@ -42,7 +42,7 @@ class Cost:
                 " the speed of training. Set one to null."
             )
         if self.mfu is not None and self.peak_tflops is None:
-            raise ConfigError(f"cost.mfu {self.mfu}: requires cost.peak_tflops. Set it, to 989 for an H100.")
+            raise ConfigError(f"cost.mfu {self.mfu}: requires cost.peak_tflops. Set it: 989 for an H100.")
 
     @property
     def rates(self) -> Cost:

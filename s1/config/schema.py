@@ -45,7 +45,7 @@ Scheduler: TypeAlias = Literal[  # schedulers of transformers that need only the
 
 
 class ConfigError(InputError):
-    """A configuration that no run could honour."""
+    """A configuration that no run can carry out."""
 
 
 # ------------------------------------------------------------------------------------------ the laptop's task
@@ -77,7 +77,7 @@ class Dial:
         if self.turn_max > 2 * self.practised_turn_max:
             raise ConfigError(
                 f"dial.practised_turn_max {self.practised_turn_max}: two such turns are less than dial.turn_max"
-                f" {self.turn_max}. Raise it."
+                f" {self.turn_max}. Raise dial.practised_turn_max."
             )
 
 

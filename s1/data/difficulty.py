@@ -53,7 +53,7 @@ def solved_by(rows: Sequence[Row], questions: Sequence[Question], scores: Iterab
     if [row.answer for row in rows] != [question.gold for question in questions]:
         raise ConfigError(
             f"solver_rows of {len(rows)} rows: the {len(questions)} questions were not made from them."
-            " Evaluate the solvers again."
+            " Run with redo=questions."
         )
     correct = {question.question_id: False for question in questions}
     seen: set[str] = set()
@@ -61,12 +61,12 @@ def solved_by(rows: Sequence[Row], questions: Sequence[Question], scores: Iterab
         if score.question_id not in correct:
             raise ConfigError(
                 f"solver_rows question {score.question_id}: it has a score but is not among the questions."
-                " Evaluate the solvers again."
+                " Run with redo=scores."
             )
         correct[score.question_id] |= score.correct
         seen.add(score.question_id)
     if len(seen) < len(correct):
-        raise ConfigError(f"solver_rows of {len(rows)} rows: only {len(seen)} have scores. Evaluate the solvers again.")
+        raise ConfigError(f"solver_rows: {len(seen)} of {len(rows)} have scores. Score the solvers again: redo=scores.")
     return {row.id for row, question in zip(rows, questions, strict=True) if correct[question.question_id]}
 
 

@@ -23,8 +23,8 @@ def dial_problems(work: Work[ProblemsConfig]) -> Summary:
     family = Family(config.dial)
     if config.problems > family.questions // 8:  # half of the quarter that is held out
         raise ConfigError(
-            f"task.problems {config.problems}: this family has {family.questions} questions."
-            " Request at most an eighth of them."
+            f"task.problems {config.problems}: above {family.questions // 8}, an eighth of the family's"
+            f" {family.questions} questions. Lower it, or raise dial.turns_max."
         )
     drawn = list(islice(family.held_out_problems(Random(config.seed)), config.problems))
     rows = (Row(f"dial-{i:04d}", each.question, str(family.truth(each))) for i, each in enumerate(drawn))

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from s1.config.schema import ConfigError
-from s1.evaluate.judging import Judgement, judge_of
-from s1.evaluate.replay import evaluate, gold_of, load_task, requests_of, task_over
+from s1.evaluate.replay import Judgement, evaluate, gold_of, judge_of, load_task, requests_of, task_over
 from s1.evaluate.task_identity import require_planned, wording
 from s1.records import Question, write_rows
 from s1.stages import QuestionsConfig
@@ -71,7 +70,7 @@ def _distinct(task: str, rendered: Sequence[tuple[Any, dict[str, Any], str]]) ->
     for number, (prompt, doc, gold) in enumerate(rendered, start=1):
         row = str(doc.get("id", number))
         if not isinstance(prompt, str) or not prompt.strip():
-            raise ConfigError(f"task {task} row {row}: doc_to_text gives {prompt!r}, which is no question. Correct it.")
+            raise ConfigError(f"task {task} row {row}: doc_to_text gives {prompt!r}, not a question. Correct it.")
         text = prompt.strip()
         if text in rows_by_text:
             raise ConfigError(

@@ -1,8 +1,13 @@
-"""The only module that uses lm-eval: build tasks from YAML files, and grade texts with a model that replays them.
+"""The only module that uses lm-eval: build tasks from YAML files, grade texts with a model that replays them, and read
+the judgement of each text from its results.
 
 A task is built twice. Over its rows, it renders the prompts. Over the documents stored with the questions, it grades
 the answers. Prompts are not rendered a second time, so any template works, and each text is graded with its own
 document. lm-eval sees one document per answer: S samples of a question are S documents.
+
+The first filter and the first metric of the task judge each answer separately. If the task's `process_results` returns
+`extracted` and `notes` for each answer, as our graders do, these are used; otherwise the extracted answer is the output
+of the filter.
 """
 
 from __future__ import annotations
@@ -10,10 +15,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +34,9 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks._yaml_loader import load_yaml  # TaskManager cannot load a YAML file over other rows
 from pyarrow import ArrowException
 
+from s1.config.data import GraderKind
 from s1.config.schema import ConfigError, Hub
-from s1.evaluate.graders import share
-from s1.evaluate.judging import GRADER, OURS
+from s1.evaluate.graders import integer_results, letter_results, math_results, share
 from s1.evaluate.task_files import TaskFile, read_task, task_file
 from s1.hub.datasets import rows_at
 from s1.records import read_objects
@@ -38,6 +45,9 @@ from sweep.errors import SweepError
 SEEDS = (0, 1234, 1234)  # lm-eval's defaults for random, numpy and the few-shot examples
 YAML_PATH = "config_source"  # lm-eval's key for the path of the YAML file in a task's metadata
 PER_SAMPLE = ("correct", "extracted", "notes")  # lists that our graders return
+GRADER = "grader"  # key in a task's metadata: its GraderKind, or None
+OURS = {integer_results: GraderKind.INTEGER, math_results: GraderKind.MATH, letter_results: GraderKind.LETTER}
+UNREAD = "[invalid]"  # output of lm-eval's regex filter if nothing matches
 NO_ROWS = {"custom_dataset": None, "dataset_path": None, "dataset_name": None, "dataset_kwargs": None}
 NO_PROMPT = {  # fields that render prompts, disabled
     **dict.fromkeys(("training_split", "validation_split", "fewshot_split", "fewshot_config", "process_docs")),
@@ -64,7 +74,7 @@ class Replay(LM):
         """Return one stored text per request. Raises ReplayError if requests and texts do not match."""
         requested = [request.doc_id for request in requests]
         if requested != list(range(len(self._texts))):
-            raise ReplayError(f"documents {requested}: {len(self._texts)} texts are stored. Make the answers again.")
+            raise ReplayError(f"documents {requested}: {len(self._texts)} texts are stored. Add redo=traces.")
         return list(self._texts)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
@@ -198,12 +208,12 @@ def _read(source: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
     if "hub" in source:
         rows = rows_at(Hub(**source["hub"]), "task.hub", "set task.data_file to a local copy")
         return source["hub"]["repo"], list(rows)
-    raise ConfigError("task.data_file null: the task has no rows. Name a JSON-lines file, or a hub dataset.")
+    raise ConfigError("task.data_file null: the task has no rows. Set it to a JSON-lines file, or set task.hub.")
 
 
 def _table(where: str, rows: Sequence[Mapping[str, Any]]) -> Dataset:
     if not rows:
-        raise ConfigError(f"{where}: no rows. Write one JSON object a line.")
+        raise ConfigError(f"{where}: no rows. Write one JSON object per line.")
     columns = dict.fromkeys(column for row in rows for column in row)
     try:
         return Dataset.from_dict({column: [row.get(column) for row in rows] for column in columns})
@@ -257,3 +267,78 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+# ---------------------------------------------------------------------------------------------------- judgements
+
+
+@dataclass(frozen=True)
+class Judgement:
+    extracted: str | None  # None: no answer could be read
+    correct: bool
+    note: str | None = None  # a GradeNote value, such as "timed_out"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How a task judges answers."""
+
+    task: str
+    metric: str
+    grader: GraderKind | None  # one of our graders, or None
+    unread: frozenset[str] = frozenset({UNREAD})  # outputs of its filters if nothing matches
+
+    def judgements(self, results: Mapping[str, Any]) -> list[Judgement]:
+        """Judgements of all texts, in order.
+
+        Raises ConfigError if the metric is missing, is not 0 or 1 for each answer, or is not averaged over answers.
+        """
+        records = results["samples"][self.task]
+        first = [each for each in records if each["filter"] == records[0]["filter"]]
+        found = [self._judgement(each) for each in sorted(first, key=lambda each: each["doc_id"])]
+        self._check_sum(results["results"][self.task], records[0]["filter"], found)
+        return found
+
+    def _judgement(self, record: Mapping[str, Any]) -> Judgement:
+        metrics = record["metrics"]
+        if self.metric not in metrics:
+            found = ", ".join(metrics) or "nothing"
+            raise ConfigError(
+                f"task {self.task} metric_list {self.metric!r}: process_results does not return it (returned: {found})."
+                " Put the metric that judges answers first."
+            )
+        value, correct = record[self.metric], _one(record[self.metric])
+        if correct not in (0, 1):
+            raise ConfigError(
+                f"task {self.task} metric_list {self.metric!r}: gives {value!r} for one answer instead of 0 or 1."
+                " Put a metric that says right or wrong first."
+            )
+        read = _one(record["extracted"]) if "extracted" in metrics else self._filtered(record["filtered_resps"][0])
+        note = _one(record["notes"]) if "notes" in metrics else None
+        return Judgement(None if read is None else str(read), bool(correct), note)
+
+    def _filtered(self, response: Any) -> str | None:
+        text = str(_one(response)).strip()
+        return None if text in self.unread else text or None
+
+    def _check_sum(self, aggregate: Mapping[str, Any], filtered: str, found: Sequence[Judgement]) -> None:
+        theirs, ours = aggregate[f"{self.metric},{filtered}"], sum(each.correct for each in found) / len(found)
+        if not math.isclose(theirs, ours, abs_tol=1e-12):
+            raise ConfigError(
+                f"task {self.task} metric_list {self.metric!r}: lm-eval reports {theirs}, which is not the mean over"
+                f" answers ({ours})."
+                " Set aggregation: mean."
+            )
+
+
+def judge_of(task: Any) -> Judge:
+    """Build the judge of an lm-eval task."""
+    steps = [step for each in task.config.filter_list or () for step in each["filter"]]
+    unread = {step["fallback"] for step in steps if isinstance(step.get("fallback"), str)}
+    grader = task.config.metadata[GRADER]
+    return Judge(task.task_name, next(iter(task.aggregation())), grader, frozenset({UNREAD, *unread}))
+
+
+def _one(value: Any) -> Any:
+    """The item of a list of length one; any other value as it is."""
+    return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value

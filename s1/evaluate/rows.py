@@ -54,7 +54,7 @@ def dataset(
     elif hub is not None:
         rows = rows_of_hub(Hub(**hub))
     else:
-        raise ConfigError("task.data_file null: the task has no rows. Name a JSON-lines file, or a hub dataset.")
+        raise ConfigError("task.data_file null: the task has no rows. Set it to a JSON-lines file, or set task.hub.")
     return {"test": Dataset.from_list([asdict(row) for row in rows])}
 
 
@@ -73,21 +73,21 @@ def rows_of_hub(hub: Hub) -> list[Row]:
 
 
 def check_letters(where: str, letters: Sequence[str]) -> None:
-    """Raise ConfigError if the right answer is one letter far more or less often than one time in four."""
+    """Raise ConfigError if some letter is the right answer in far more or far fewer than a quarter of the rows."""
     deviation = math.sqrt(len(letters) * 3) / 4
     for letter in LETTERS:
         count = letters.count(letter)
         if abs(count - len(letters) / 4) > LOPSIDED_DEVIATIONS * deviation:
             counts = dict(sorted(Counter(letters).items()))
             raise ConfigError(
-                f"{where} letter {letter}: is the right answer {count} times of {len(letters)}, {counts}."
+                f"{where} letter {letter}: right for {count} of {len(letters)} rows, far from a quarter ({counts})."
                 " Check how the options were shuffled."
             )
 
 
 def _rows(where: str, raws: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Row]:
     if not raws:
-        raise ConfigError(f"{where}: no rows. Write one JSON object a line with the columns {_ours()}.")
+        raise ConfigError(f"{where}: no rows. Write one JSON object per line with the columns {_ours()}.")
     if OPTIONS[0] not in raws[0][1]:
         rows = [_row(place, raw) for place, raw in raws]
         _refuse_duplicates(rows, [place for place, _ in raws])

@@ -23,9 +23,8 @@ from typing import Any
 from s1.config.data import GraderKind
 from s1.evaluate.disagreements import DISAGREEMENTS, answer_disagreements, write
 from s1.evaluate.grading.reading import complete_statements
-from s1.evaluate.judging import Judge, Judgement, judge_of
 from s1.evaluate.questions import document, task_path
-from s1.evaluate.replay import evaluate, task_over
+from s1.evaluate.replay import Judge, Judgement, evaluate, judge_of, task_over
 from s1.evaluate.task_files import read_task, task_file
 from s1.evaluate.task_identity import require_planned, scoring
 from s1.records import AnswerEnd, Ending, Outcome, Question, ScoreRow, TraceRow, read_rows, write_rows

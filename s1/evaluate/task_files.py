@@ -1,8 +1,8 @@
-"""Find, read and check the YAML file of an lm-eval task, in `tasks/` where one works or in s1/evaluate/tasks/.
+"""Find, read and check the YAML file of an lm-eval task, in ./tasks/ or s1/evaluate/tasks/.
 
 Unsupported fields are refused before anything runs. To add your own task:
 
-1. Write `tasks/mytask.yaml` in the directory where you run the command. Two lines are enough; everything of
+1. Write `tasks/mytask.yaml` in the directory where you run the command. Two lines are enough; every field of
    `output_type: generate_until` works as in lm-eval (templates, columns, functions of a Python file next to it,
    `include`, `description`, few-shot examples, `process_docs`, `doc_to_choice`, filters, `exact_match` and its options,
    `process_results`):
@@ -14,7 +14,7 @@ Unsupported fields are refused before anything runs. To add your own task:
 
        process_results: !function s1.evaluate.graders.math_results
 
-2. Name its rows: JSON lines with any columns (`task.data_file`), a pinned hub dataset (`task.hub`), or in the YAML
+2. Give its rows: JSON lines with any columns (`task.data_file`), a pinned hub dataset (`task.hub`), or in the YAML
    `dataset_path: json` (csv, parquet, text) with `dataset_kwargs: {data_files: ...}`.
 3. Run it:
 
@@ -57,7 +57,7 @@ def task_file(name: str) -> Path:
     if found := own or shipped:
         return found
     known = sorted(task_names(), key=lambda each: -SequenceMatcher(None, name, each).ratio())
-    raise ConfigError(f"task.name {name!r}: no such task. Known: {', '.join(known)}. Your own goes into {OWN}/.")
+    raise ConfigError(f"task.name {name!r}: no such task. Known: {', '.join(known)}. Put your own into {OWN}/.")
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -103,13 +103,13 @@ class TaskFile:
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """Strings that end an answer, without lm-eval's default, a blank line."""
+        """Strings that end an answer; none if the YAML has none, where lm-eval would stop at a blank line."""
         until = (self.fields.get("generation_kwargs") or {}).get("until") or ()
         return (until,) if isinstance(until, str) else tuple(until)
 
     @property
     def local_builder(self) -> bool:
-        """Whether the YAML names local files with its rows."""
+        """Whether the YAML itself names local files that hold the rows."""
         return not self.fields.get("custom_dataset") and self.fields.get("dataset_path") in LOCAL_BUILDERS
 
     @property
@@ -134,7 +134,7 @@ class TaskFile:
         return test, next(filter(None, named), test)
 
     def files_named(self) -> list[tuple[str, str]]:
-        """Pairs of split and file name for each file with rows that the YAML names."""
+        """(split, file name) for each local file of rows that the YAML names."""
         if not self.local_builder:
             return []
         named = (self.fields.get("dataset_kwargs") or {}).get("data_files")
@@ -142,7 +142,7 @@ class TaskFile:
         return [(split, str(each)) for split, names in splits.items() for each in _listed(names)]
 
     def data_files(self) -> list[Path]:
-        """Paths of these files, relative to the current directory, as in lm-eval, or the YAML. Raises ConfigError."""
+        """The files of `files_named`, looked up in the current directory, then next to the YAML. Raises ConfigError."""
         named = self.files_named()
         if self.local_builder and not named:
             raise self.refusal("dataset_kwargs.data_files", None, "names no rows. Name a file for each split")
@@ -176,7 +176,7 @@ def check_rows(task: TaskFile, rows: str | None) -> None:
         repo = task.fields.get("dataset_path")
         what = f" (its dataset_path {repo} is not pinned: give it as task.hub)" if repo else ""
         raise ConfigError(
-            f"task.data_file null: task {task.name} has no rows{what}. Name a JSON-lines file, or a hub dataset."
+            f"task.data_file null: task {task.name} has no rows{what}. Set it to a JSON-lines file, or set task.hub."
         )
     test, examples = task.splits
     if rows == "task.data_file" and examples not in (None, test) and not task.fields.get("custom_dataset"):
@@ -185,7 +185,7 @@ def check_rows(task: TaskFile, rows: str | None) -> None:
 
 
 def remarks(task: TaskFile) -> list[str]:
-    """List the parts of a task that are ignored, one line each."""
+    """List the settings in a task's YAML that have no effect, one line each."""
     kwargs = task.fields.get("generation_kwargs") or {}
     ignored = sorted(name for name in kwargs if name != "until")
     lines = [f"generation_kwargs {', '.join(ignored)}: ignored, generate and budget decide"] if ignored else []
@@ -319,7 +319,7 @@ def _samples_refused(task: TaskFile) -> Iterator[ConfigError]:
 
 
 def _metrics_refused(task: TaskFile) -> Iterator[ConfigError]:
-    """Refuse metrics from the hub, and a first metric that does not grade single answers with 1 for right."""
+    """Refuse metrics from the hub, and a first metric that is not 1 for a right answer and 0 for a wrong one."""
     metrics = task.fields.get("metric_list") or [{"metric": "exact_match"}]
     for each in metrics:
         if each.get("hf_evaluate"):

@@ -182,7 +182,7 @@ def written_rows(path: Path) -> list[dict[str, str]]:
 def columns_of(path: Path) -> Mapping[str, Type]:
     """The declared columns of one of our files. Raises InputError for any other file."""
     if path.name not in FILES:
-        raise InputError(f"{path}: not one of our tables. Known: {', '.join(FILES)}.")
+        raise InputError(f"{path}: not a table of a result. Known: {', '.join(FILES)}.")
     return FILES[path.name]
 
 
@@ -217,4 +217,4 @@ def _cell(text: str, of: Type, where: str) -> Cell:
         return float(text)
     if of is Type.TEXT or (of is Type.FLAG and text in ("yes", "no")):
         return text
-    raise InputError(f"{where} {text!r}: not {of.value}. Make the file again.")
+    raise InputError(f"{where} {text!r}: not {of.value}. Restore the file from its result, or run the command again.")

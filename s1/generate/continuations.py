@@ -210,7 +210,7 @@ class Continuations:
         if stream is None:
             return None
         if stream.stop is not None and stream.stop not in request.stop_ids:
-            log.warning("stream %s: ended by %s, which is no stop of its requests. It is ignored.", key, stream.stop)
+            log.warning("stream %s: ended by %s, not a stop of its requests. It is ignored.", key, stream.stop)
             self.read_statistics.rejected_lines += 1
             del self._streams[key]
             return None
@@ -241,7 +241,7 @@ class Continuations:
         stream = self._streams.setdefault(key, Stream())
         chunk = Chunk(key, len(stream.ids), delta.ids, delta.end.stop if delta.end else None)
         if not stream.extend(chunk):
-            raise EngineError(f"delta {delta}: does not end in its stop, or follows a stop. Report this engine bug.")
+            raise EngineError(f"delta {delta}: not ended by its stop, or after a stop. Report this engine bug.")
         if self._lines is None:
             self._lines = LineWriter(self._path)
         self._lines.write(chunk.to_line())

@@ -89,7 +89,7 @@ def require_planned(kind: EngineKind, planned: Mapping[str, str | None]) -> None
         if here is None or here != planned[library]:
             raise ConfigError(
                 f"{library} {here}: the sweep was planned with {planned[library]}."
-                " Plan and run in the same environment, and with engine=vllm install vLLM there (README)."
+                " Plan and run in the same environment, and install its libraries there (docs/engines.md)."
             )
 
 

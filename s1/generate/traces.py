@@ -4,7 +4,7 @@ A stage's rows are written in the order of questions, then samples, as soon as i
 sample is a hash of (generate.seed, question, sample). It depends neither on the budget nor on the question's position,
 so every budget continues the same text, and a shard of the questions gives the same traces (s1/generate/shards.py).
 
-    out/traces.jsonl    TraceRow (s1/records.py)
+    out/traces.jsonl     TraceRow (s1/records.py)
     out/engine.json      fingerprint of the engine (s1/generate/engines.py)
 
 The summary is described in s1/generate/trace_row.py. It also has `continuation_digest`, the digest of the store's lines
@@ -57,7 +57,7 @@ def open_model(
 
 @dataclass
 class PendingTraces:
-    """The closed traces of one stage until all are there."""
+    """Collects the closed traces of one stage until none is missing."""
 
     work: Work[TracesConfig]
     questions: Sequence[Question]  # those of this worker
@@ -100,9 +100,7 @@ def _generate(pending: Sequence[PendingTraces], open_model: OpenModel) -> Iterat
     works = [each.work for each in pending]
     first = works[0]
     if any(work.config.engine != first.config.engine or work.one("model") != first.one("model") for work in works):
-        raise ConfigError(
-            "stages of one worker group: different models or engines. Give each model and engine its own group."
-        )
+        raise ConfigError("stages of one batch: different models or engines. Give each model and engine its own batch.")
     require_planned(first.config.engine.kind, first.config.libraries)
     longest = max(work.config.context_tokens for work in works)
     tokenizer, load = open_model(first.one("model"), first.config.engine, {**first.settings, "context_tokens": longest})

@@ -76,7 +76,10 @@ class TransformersEngine:
         config = model.config
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:
-            raise ConfigError(f"model layers {sorted(kinds)}: only full attention is supported. Choose another model.")
+            raise ConfigError(
+                f"model layers {sorted(kinds)}: engine=transformers supports only full attention."
+                " Choose engine=vllm, or another model."
+            )
         self._model = model.eval()
         self._device = model.device
         self.vocabulary: int = cast(torch.nn.Embedding, model.get_input_embeddings()).num_embeddings

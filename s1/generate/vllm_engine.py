@@ -19,7 +19,7 @@ The engine core runs in this process, also on a GPU, so that we can query its ke
 parallelism is ours (s1/generate/replicas.py); vLLM starts the tensor-parallel workers, which end with this process.
 """
 
-# vLLM lives in an environment of its own, .venv-vllm.
+# vLLM is installed in a separate environment, .venv-vllm.
 # pyright: reportMissingImports=false
 
 from __future__ import annotations

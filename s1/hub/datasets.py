@@ -107,12 +107,12 @@ def _check_subset(hub: Hub, folder: Path, field: str) -> None:
     there = get_dataset_config_names(str(folder))
     if hub.subset is not None and hub.subset not in there:
         raise ConfigError(
-            f"{field}.subset {hub.subset!r}: not in {hub.repo} at commit {hub.revision} (there: {', '.join(there)})."
+            f"{field}.subset {hub.subset!r}: not in {hub.repo} at commit {hub.revision} (subsets: {', '.join(there)})."
             " Name one of these."
         )
     if hub.subset is None and get_dataset_default_config_name(str(folder)) is None:
         raise ConfigError(
-            f"{field}.subset null: {hub.repo} has several subsets and no default (there: {', '.join(there)})."
+            f"{field}.subset null: {hub.repo} has several subsets and no default (subsets: {', '.join(there)})."
             " Name one of these."
         )
 

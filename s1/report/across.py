@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from s1.config.schema import ConfigError
 from s1.report.comparison import Comparison, holm
 from s1.report.findings import PairedDifference, Series
-from s1.report.measure import Sampled
-from s1.report.series import SEED, SeriesPoint, is_request_axis
+from s1.report.series import SEED, SeriesPoint, is_request_axis, sampled_of
 from s1.stages import CurveConfig
-from s1.stats.grid import grid, require_paired
+from s1.stats.grid import require_paired
 
 
 def across(config: CurveConfig, members: Sequence[SeriesPoint], series: Sequence[Series]) -> list[PairedDifference]:
@@ -28,7 +27,7 @@ def across(config: CurveConfig, members: Sequence[SeriesPoint], series: Sequence
     if compare.reference not in available:
         raise ConfigError(
             f"compare.reference {compare.reference}: no such value of {compare.axis}"
-            f" (there: {', '.join(sorted(available))}). Choose one of them, or add points that have it."
+            f" (available: {', '.join(sorted(available))}). Choose one of them, or add points that have it."
         )
     names = _names(members, compare.axis)
     groups: dict[str, list[SeriesPoint]] = defaultdict(list)
@@ -62,12 +61,6 @@ def _pairs(
     require_paired({name: its for name, each in sampled.items() for its in each.grids})
     compared = Comparison(sampled, {name: valid[each.key] for name, each in names.items()}, statistics)
     return ((compared, name, reference) for name in names if name != reference)
-
-
-def sampled_of(member: SeriesPoint) -> Sampled:
-    """The scores of a point as arrays. Raises StatisticsError for missing or duplicate rows."""
-    seeds = tuple(each.point.seed for each in member.scored)
-    return Sampled(seeds, tuple(grid(each.scores, member.label) for each in member.scored))
 
 
 def _value(each: SeriesPoint, axis: str) -> str:

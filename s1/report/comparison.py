@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from s1.config.schema import Statistics
-from s1.report import measure
-from s1.report.findings import PairedDifference
-from s1.report.measure import Sampled
-from s1.report.step import Direction, direction_of
-from s1.stats.interval import Estimate
+import numpy as np
 
+from s1.config.schema import Statistics
+from s1.report.findings import PairedDifference
+from s1.report.step import Direction, direction_of
+from s1.stats import paired as pairs
+from s1.stats.grid import Sampled
+from s1.stats.interval import Estimate, plain
+from s1.stats.seeds import SEEDS_FOR_TWO_WAY, of_seeds, t_quantile, two_way
+
+SAME_TOKENS = 1e-9  # smaller differences of mean lengths are rounding errors
 AtLevel: TypeAlias = "Callable[[float], Estimate]"
 
 
@@ -32,19 +37,19 @@ class Comparison:
         return PairedDifference(
             label=label,
             against=against,
-            estimate=measure.paired(one, other, level),
-            joint=measure.paired(one, other, joint_level),
-            tokens=measure.longer(one, other, level),
+            estimate=_paired(one, other, level),
+            joint=_paired(one, other, joint_level),
+            tokens=_longer(one, other, level),
             gained=int((differences_Q > 0).sum()),
             lost=int((differences_Q < 0).sum()),
-            detectable=measure.detectable(one, other, level, self.statistics.power),
+            detectable=_detectable(one, other, level, self.statistics.power),
             valid=self.valid[label] and self.valid[against],
         )
 
     def at_level(self, label: str, against: str) -> AtLevel:
         """A function from confidence level to the interval of their difference."""
         one, other = self._pair(label, against)
-        return lambda level: measure.paired(one, other, level)
+        return lambda level: _paired(one, other, level)
 
     def _pair(self, label: str, against: str) -> tuple[Sampled, Sampled]:
         """Both points restricted to their common seeds, or unrestricted if there are none."""
@@ -74,3 +79,55 @@ def holm(intervals: Sequence[AtLevel], level: float) -> list[float]:
             break
         open_places = undecided
     return levels
+
+
+def _paired(one: Sampled, other: Sampled, level: float) -> Estimate:
+    """Accuracy of `one` minus that of `other` in percentage points, paired by question and seed."""
+    return pairs.difference(*_as_paired(one.correct_RQS, other.correct_RQS, one, other), level)
+
+
+def _detectable(one: Sampled, other: Sampled, level: float, power: float) -> Estimate | None:
+    """The smallest difference that `_paired` detects with this power; None if no question differs."""
+    if not (one.accuracy_Q - other.accuracy_Q).any():
+        return None
+    return pairs.detectable(*_as_paired(one.correct_RQS, other.correct_RQS, one, other), level, power)
+
+
+def _longer(one: Sampled, other: Sampled, level: float) -> Estimate:
+    """Mean thinking tokens of `one` minus those of `other`, paired: Student's t over questions.
+
+    There is no interval for a single question or if all questions differ by the same amount; but if all traces of each
+    point have the same length, the interval is that one value.
+    """
+    pair = _as_paired(one.thinking_tokens_RQS, other.thinking_tokens_RQS, one, other)
+    differences_RQ = pair[0].mean(axis=2) - pair[1].mean(axis=2)
+    seeds, questions = differences_RQ.shape
+    differences_Q = differences_RQ.mean(axis=0)
+    value = float(differences_Q.mean())
+    if questions == 1:
+        return plain(value, 1, "a single question, no interval", "tokens")
+    if np.ptp(differences_RQ) <= SAME_TOKENS:
+        if all(np.ptp(each) == 0 for each in pair):
+            return Estimate(value, value, value, questions, "every trace the same", "tokens", level)
+        return plain(value, questions, "every question differs alike, no interval", "tokens")
+    variance, freedom = float(differences_Q.var(ddof=1)) / questions, float(questions - 1)
+    if seeds >= SEEDS_FOR_TWO_WAY:
+        crossed = two_way(differences_RQ)
+        variance, freedom = variance + float(crossed.seed_variance), float(crossed.degrees_of_freedom)
+    half = float(t_quantile(freedom, level)) * math.sqrt(variance)
+    method = f"t over questions{of_seeds(seeds)}, paired"
+    return Estimate(value, value - half, value + half, questions, method, "tokens", level)
+
+
+def _as_paired(
+    values_RQS: np.ndarray, others_RQS: np.ndarray, one: Sampled, other: Sampled
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pair by question and seed; without common seeds pair by question, with all samples as of one seed."""
+    if one.seeds == other.seeds:
+        return values_RQS, others_RQS
+    return _as_one_seed(values_RQS), _as_one_seed(others_RQS)
+
+
+def _as_one_seed(values_RQS: np.ndarray) -> np.ndarray:
+    seeds, questions, samples = values_RQS.shape
+    return values_RQS.transpose(1, 0, 2).reshape(1, questions, seeds * samples)

@@ -20,19 +20,21 @@ from s1.generate.audit import Audit, audit, label_as_measured
 from s1.generate.engines import engine_text, read_engine
 from s1.generate.methods.registry import method_of
 from s1.records import Outcome, ScoreRow
-from s1.report import measure
-from s1.report.across import across, sampled_of
+from s1.report.across import across
 from s1.report.agreement import agreements
 from s1.report.comparison import Comparison, bonferroni, holm
-from s1.report.findings import Findings, MeasuredPoint, Series, Source, write_findings
-from s1.report.measure import Sampled
-from s1.report.series import PointSeries, Scored, SeriesPoint, members_of, read_scored, series_of
+from s1.report.findings import AtK, Findings, MeasuredPoint, Series, Source, write_findings
+from s1.report.series import PointSeries, Scored, SeriesPoint, members_of, read_scored, sampled_of, series_of
 from s1.report.tables import disagreements
 from s1.stages import CurveConfig
+from s1.stats import clustered
 from s1.stats.bootstrap import draw_counts
-from s1.stats.grid import require_paired
+from s1.stats.grid import Sampled, require_paired
 from s1.stats.interval import Estimate, plain
+from s1.stats.lengths import mean_tokens
+from s1.stats.paired import gains
 from s1.stats.scaling import Metrics, as_sure_as, metrics
+from s1.stats.votes import majority_at, pass_at
 from sweep.core.stage import Summary, Work
 
 NOT_COMPARED = {  # s1/evaluate/graders.py, GradeNote
@@ -141,7 +143,7 @@ def _metrics(
 
 def _fixed_levels(valid: Sequence[MeasuredPoint], reference: MeasuredPoint, compare: Comparison) -> dict[str, float]:
     """Levels, by label, of the two comparisons with the reference that are fixed in advance: the fewest and the most
-    held-back ends."""
+    suppressed ends."""
     extended = sorted(
         (point for point in valid if _only_holds_back(point, reference)), key=lambda point: point.held_back
     )
@@ -151,7 +153,7 @@ def _fixed_levels(valid: Sequence[MeasuredPoint], reference: MeasuredPoint, comp
 
 
 def _only_holds_back(point: MeasuredPoint, reference: MeasuredPoint) -> bool:
-    """Holds back more ends than the reference, and neither is cut shorter: the difference has one cause."""
+    """Whether it suppresses more ends than the reference and neither is cut shorter: then there is only one cause."""
     most, least = (each.request.budget.max_thinking_tokens for each in (point, reference))
     uncut = not reference.audit.forced_share and (most is None or (least is not None and most > least))
     return point.holds_back_more(reference) and (most == least or uncut)
@@ -163,7 +165,7 @@ def _thinking_order(member: SeriesPoint, sampled: Sampled) -> tuple[float, ...]:
 
 
 def _reference_order(point: MeasuredPoint) -> tuple[float, ...]:
-    """Sort points with the fewest held-back ends first, and among these the largest requested amount."""
+    """Sort points with the fewest suppressed ends first, and among these the largest requested amount."""
     budget, amount = point.request.budget, method_of(point.request).amount(point.request)
     return (budget.waits, budget.min_thinking_tokens, float(point.bounds is not None), *(-each for each in amount))
 
@@ -211,16 +213,31 @@ def _measured(member: SeriesPoint, sampled: Sampled, context: _Context) -> Measu
         engine="; ".join(dict.fromkeys(engine_text(read_engine(each.answers)) for each in member.scored)),
         questions=questions,
         samples=samples,
-        accuracy=measure.accuracy(sampled, level),
+        accuracy=clustered.accuracy(sampled.correct_RQS, level),
         accuracy_if_cut_right=audited.accuracy_if_cut_were_right if audited.answers_cut_share else None,
-        thinking_tokens=measure.tokens(sampled.thinking_tokens_RQS, level),
-        answer_tokens=measure.tokens(sampled.answer_tokens_RQS, level),
-        at_k=list(measure.at_every_k(sampled, level)),
+        thinking_tokens=mean_tokens(sampled.thinking_tokens_RQS, level),
+        answer_tokens=mean_tokens(sampled.answer_tokens_RQS, level),
+        at_k=list(_at_every_k(sampled, level)),
         outcomes={outcome.value: outcomes[outcome] for outcome in Outcome},
         audit=audited,
         disagreements=sum(known) if known else None,
         **_cost(scores, context.config.cost),
     )
+
+
+def _at_every_k(sampled: Sampled, level: float) -> Iterator[AtK]:
+    """pass@k and maj@k within each seed, averaged over seeds; nothing for one sample."""
+    samples = sampled.correct_RQS.shape[2]
+    if samples == 1:
+        return
+    majority_RQK = np.stack([majority_at(grid.votes_QS) for grid in sampled.grids])
+    estimates_K = zip(
+        clustered.shares(np.stack([pass_at(grid.correct_QS) for grid in sampled.grids]), samples, level),
+        clustered.shares(majority_RQK, samples, level),
+        gains(majority_RQK, samples, level),
+        strict=True,
+    )
+    yield from (AtK(k, *estimates) for k, estimates in enumerate(estimates_K, start=1))
 
 
 def _audited(member: SeriesPoint) -> Audit:
@@ -239,8 +256,8 @@ def _source(each: Scored, sampled: Sampled, level: float) -> Source:
         seed=each.point.seed,
         key=each.key,
         digest=each.digest,
-        accuracy=measure.accuracy(alone, level),
-        thinking_tokens=measure.tokens(alone.thinking_tokens_RQS, level),
+        accuracy=clustered.accuracy(alone.correct_RQS, level),
+        thinking_tokens=mean_tokens(alone.thinking_tokens_RQS, level),
         valid=audit(each.scores, each.point.request).valid,
     )
 

@@ -3,7 +3,7 @@
 scaling        accuracy over mean thinking tokens on a log2 axis (paper, Figure 1), with intervals; one line per series
 differences    accuracy of each point minus that of the reference, paired, with intervals
 
-Circle: ends at its budget or by itself. Diamond: its end of thinking was held back. Cross: failed the audit.
+Circle: ends at its budget or by itself. Diamond: an end of its thinking was suppressed. Cross: failed the audit.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _coloured(all_series: Sequence[Series]) -> list[tuple[Series, str]]:
 
 
 def draw_line(axes: Axes, line: DrawnLine) -> None:
-    """Draw points with intervals and seeds, and join valid points; a segment to a held-back end is dashed."""
+    """Draw points with intervals and seeds, and join valid points; a segment to a suppressed end is dashed."""
     for ends in line.joined:
         xs, ys = zip(*map(position, ends), strict=True)
         style = (0, (3, 2)) if ends[1].extends else "-"
@@ -140,7 +140,7 @@ def _legend(figure: Figure, axes: Axes, points: Sequence[MeasuredPoint], colour:
     """Explain the marks that occur, above the plot, or below it if there are too many to fit beside the title."""
     kinds = (
         ("budget or natural end", [point for point in points if point.valid and not point.extends]),
-        ("end held back", [point for point in points if point.valid and point.extends]),
+        ("end suppressed", [point for point in points if point.valid and point.extends]),
         ("failed the audit", [point for point in points if not point.valid]),
     )
     occurring = [(name, members[0]) for name, members in kinds if members]

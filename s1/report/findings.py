@@ -114,7 +114,7 @@ class MeasuredPoint:
 
     @property
     def extends(self) -> bool:
-        """Whether the end of its thinking is held back, by Wait or by a minimum."""
+        """Whether ends of its thinking are suppressed, by Wait or by a minimum."""
         return extends(self.request.budget)
 
     def holds_back_more(self, other: MeasuredPoint) -> bool:
@@ -155,7 +155,7 @@ class Series:
     # valid points further apart: the peak against the first, the last against the peak, ...
     shape: list[PairedDifference]
     to_reference: list[PairedDifference]  # each other point against the reference
-    held_back: list[str]  # labels that the verdict compares with the reference: the fewest and the most held-back ends
+    held_back: list[str]  # labels that the verdict compares with the reference: the fewest and the most suppressed ends
     metrics: Metrics
     notes: list[str]
 
@@ -165,7 +165,7 @@ class Series:
 
 @dataclass(frozen=True)
 class FirstDifference:
-    """Where two engines part ways in one trace."""
+    """The first token at which two engines differ in one trace."""
 
     token: int  # after the prompt
     question_id: str

@@ -18,6 +18,7 @@ from s1.config.schema import ComputeRequest, ConfigError
 from s1.generate.methods.registry import method_of
 from s1.records import ScoreRow, read_rows
 from s1.stages import CurveConfig, CurvePoint
+from s1.stats.grid import Sampled, grid
 from sweep.core.stage import Work
 
 
@@ -39,7 +40,7 @@ def read_scored(work: Work[CurveConfig]) -> Iterator[Scored]:
     for role, directories in (("scores", scores), ("traces", answers)):
         if len(points) != len(directories):
             count = len(directories)
-            raise ConfigError(f"{role} {count}: there are {len(points)} points. Give one directory per point.")
+            raise ConfigError(f"{role}: {count} directories for {len(points)} points. Give one directory per point.")
     digests = work.digests.get("scores", ("",) * len(points))
     for point, directory, answered, digest in zip(points, scores, answers, digests, strict=True):
         # The directory is store/scores/<key>/out, so its parent has the key.
@@ -74,6 +75,12 @@ class SeriesPoint:
     def scores(self) -> list[ScoreRow]:
         """The scores of all seeds."""
         return [score for each in self.scored for score in each.scores]
+
+
+def sampled_of(member: SeriesPoint) -> Sampled:
+    """The scores of a point as arrays. Raises StatisticsError for missing or duplicate rows."""
+    seeds = tuple(each.point.seed for each in member.scored)
+    return Sampled(seeds, tuple(grid(each.scores, member.label) for each in member.scored))
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ def _refuse_duplicates(groups: Iterable[Sequence[Scored]]) -> None:
     for group in groups:
         if len({each.point.seed for each in group}) < len(group):
             label = group[0].point.label
-            raise ConfigError(f"points {label}: two of one series share a label and all values. Give each its own.")
+            raise ConfigError(f"points {label}: two of one series have the same label and values. Change one.")
 
 
 # --------------------------------------------------------------------------------------------------- series

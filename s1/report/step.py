@@ -99,7 +99,7 @@ def cannot_be_told(step: PointStep) -> str:
 
 def _why_not(row: PairedDifference) -> str:
     if direction_of(row.estimate) is not Direction.UNKNOWN:
-        return f"; that would show alone, but among all comparisons made the interval is {interval(row.joint)}"
+        return f"; by itself it excludes zero, but the interval for all comparisons jointly is {interval(row.joint)}"
     if row.detectable is None:
         return ""
     return f", and this comparison shows only differences of about {value(row.detectable).lstrip('+')} points or more"

@@ -1,7 +1,7 @@
 """The verdict: sentences on what the numbers of one series support. Answers three questions, from its valid points:
 
     How does accuracy change with thinking?             up to the peak, and down from it
-    Does it rise when the end is held back?             from the reference to the fewest more Waits, and to the most
+    Does it rise when the end is suppressed?            from the reference to the fewest more Waits, and to the most
     Does it rise with a majority vote?                  at the reference, from one sample to all of them
 
 An interval above zero means a rise, below zero a fall. If it contains zero, the verdict says that the change cannot be
@@ -205,7 +205,7 @@ def contradicts_monotony(series: Series) -> bool:
     return bool(shape_of(series).falls)
 
 
-# ---------------------------------------------------------------------------------------------- held-back ends
+# ---------------------------------------------------------------------------------------------- suppressed ends
 
 
 def _beyond_reference(series: Series) -> Iterator[PointStep]:
@@ -216,14 +216,14 @@ def _beyond_reference(series: Series) -> Iterator[PointStep]:
 
 def _held_back_sentence(step: PointStep, falls: Sequence[PointStep]) -> str:
     if not step.end.audit.mean_waits:
-        return f"{step.end.label} held no end of thinking back: it says nothing of holding it back."
-    how = "when the end of thinking is held back"
+        return f"{step.end.label} suppressed no end of thinking, so it shows nothing about that."
+    how = "when the end of thinking is suppressed"
     sentence = f"Accuracy {step.direction.value} {how}, {step.way}: {step.change}."
     if step.direction is Direction.UNKNOWN:
         sentence = f"Whether accuracy rises {how} {cannot_be_told(step)}"
     if step.longer is not Longer.YES:
         measured = f"{value(step.start.thinking_tokens)} and {value(step.end.thinking_tokens)} tokens"
-        return f"{sentence} The thinking is {step.longer.value} ({measured}), so this says nothing of more thinking."
+        return f"{sentence} The thinking is {step.longer.value} ({measured}), so this says nothing about more thinking."
     turn = next((fall for fall in falls if fall.end is step.end), None)
     if turn and step.direction is Direction.RISES:
         return f"{sentence} That is past the peak: {turn.start.label} scores higher."
@@ -233,7 +233,7 @@ def _held_back_sentence(step: PointStep, falls: Sequence[PointStep]) -> str:
 def _given_seeds(series: Series) -> Iterator[str]:
     several = {len(point.sources) for point in series.points if point.valid and len(point.sources) > 1}
     if several and min(several) < SEEDS_FOR_TWO_WAY:
-        yield f"This holds for the {min(several)} seeds at hand: fewer than {SEEDS_FOR_TWO_WAY} say little of others."
+        yield f"This holds for the {min(several)} seeds used: fewer than {SEEDS_FOR_TWO_WAY} say little about others."
 
 
 # --------------------------------------------------------------------------------------------------------- votes
@@ -267,7 +267,7 @@ def comparison(rows: Sequence[PairedDifference]) -> list[str]:
 
 
 def _groups(rows: Sequence[PairedDifference]) -> Iterator[str]:
-    words = {Direction.RISES: "higher", Direction.FALLS: "lower", Direction.UNKNOWN: "not to be told apart"}
+    words = {Direction.RISES: "higher", Direction.FALLS: "lower", Direction.UNKNOWN: "not measurably different"}
     for direction, word in words.items():
         members = [row for row in rows if direction_of(row.joint) is direction]
         if members:

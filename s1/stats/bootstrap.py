@@ -8,8 +8,8 @@ Samples of one question are not independent, so whole questions are resampled (p
 The bootstrap variance divides by n instead of n - 1, and plain percentiles use normal instead of t quantiles. So we use
 the percentiles of the expanded interval (Hesterberg, 2015): those of the normal quantile sqrt(n / (n - 1)) times the t
 quantile, 1.1 and 98.9 % for 95 % at n = 12. If few answers change, percentiles are discrete and too narrow. So the
-interval also extends at least that many standard errors of the resamples to either side; for the standard error,
-resamples beyond the percentiles are clipped, since a slope between two nearly equal lengths has no variance.
+interval also extends to either side by at least that product times the standard error of the resamples; for it,
+resamples beyond the percentiles are clipped, since a slope between nearly equal lengths has no finite variance.
 
 The random numbers are computed here, so that no library version can change a published number: number i of a seed is
 SplitMix64 (Steele, Lea & Flood, 2014) at state seed + (i + 1) * GAMMA, all modulo 2^64, and draws the question

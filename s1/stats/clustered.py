@@ -43,7 +43,7 @@ class Spread:
 def accuracy(correct_RQS: np.ndarray, level: float) -> Estimate:
     """Share of correct answers over R seeds, Q questions and S samples. Raises StatisticsError for an empty axis.
 
-    One seed and sample: Wilson. Fewer than 8 seeds: over questions, given these seeds. 8 or more: questions and seeds.
+    One seed and sample: Wilson. Fewer than 8 seeds: over questions, for these seeds only. 8 or more: over both.
     """
     seeds, questions, samples = require_RQS(correct_RQS)
     values_RQ = correct_RQS.mean(axis=2)

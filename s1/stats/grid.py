@@ -1,9 +1,10 @@
-"""Score rows as arrays over Q questions and S samples, with questions in the same order for all compared points."""
+"""Score rows as arrays over R seeds, Q questions and S samples, in the same order for compared points."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -34,23 +35,63 @@ class Grid:
         return self.thinking_tokens_QS.mean(axis=1)
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """The grids of one point, one per seed, with the same questions in the same order.
+
+    Below 8 seeds an interval holds for these seeds only; reports add the range (s1/stats/seeds.py).
+    """
+
+    seeds: tuple[int, ...]
+    grids: tuple[Grid, ...]
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        return self.grids[0].questions
+
+    @cached_property
+    def correct_RQS(self) -> np.ndarray:
+        return np.stack([grid.correct_QS for grid in self.grids])
+
+    @cached_property
+    def thinking_tokens_RQS(self) -> np.ndarray:
+        return np.stack([grid.thinking_tokens_QS for grid in self.grids])
+
+    @cached_property
+    def answer_tokens_RQS(self) -> np.ndarray:
+        return np.stack([grid.answer_tokens_QS for grid in self.grids])
+
+    @property
+    def accuracy_Q(self) -> np.ndarray:
+        return self.correct_RQS.mean(axis=(0, 2))
+
+    @property
+    def thinking_tokens_Q(self) -> np.ndarray:
+        return self.thinking_tokens_RQS.mean(axis=(0, 2))
+
+    def of_seeds(self, seeds: Sequence[int]) -> Sampled:
+        """The same point, restricted to these seeds."""
+        kept = [(seed, grid) for seed, grid in zip(self.seeds, self.grids, strict=True) if seed in seeds]
+        return Sampled(tuple(seed for seed, _ in kept), tuple(grid for _, grid in kept))
+
+
 def grid(scores: Sequence[ScoreRow], name: str) -> Grid:
     """Arrange the rows of a point. Raises StatisticsError if there are none, or for duplicate or missing samples."""
     rows: dict[str, dict[int, ScoreRow]] = {}
     for score in scores:
         if score.sample in rows.setdefault(score.question_id, {}):
             raise StatisticsError(
-                f"{name}: question {score.question_id} sample {score.sample} has two scores. Score the answers again."
+                f"{name}: question {score.question_id} sample {score.sample} has two scores. Run with redo=scores."
             )
         rows[score.question_id][score.sample] = score
     if not rows:
-        raise StatisticsError(f"{name}: no scores. Check the earlier stages.")
+        raise StatisticsError(f"{name}: no scores. Run with redo=scores.")
     samples = sorted({sample for by_sample in rows.values() for sample in by_sample})
     for question, by_sample in rows.items():
         missing = [sample for sample in samples if sample not in by_sample]
         if missing:
             raise StatisticsError(
-                f"{name}: question {question} lacks samples {missing} that others have. Score the answers again."
+                f"{name}: question {question} lacks samples {missing} that others have. Run with redo=scores."
             )
     questions = tuple(sorted(rows))
     table = [[rows[question][sample] for sample in samples] for question in questions]

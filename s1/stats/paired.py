@@ -3,15 +3,15 @@
 One sample per question: Bonett & Price (2012), the Wald interval after adding one question that is gained and one that
 is lost. It has a positive width even if all differences are equal or there is a single question. Several samples: the
 two added questions have weight k^2, where k is the share of an answer's variance that lies between questions (1 for one
-sample). If samples disagree within their questions, an unseen kind of question is less likely. The variance is never
-below that of independent samples.
+sample): the more the samples of a question disagree, the less likely is a question that is wholly gained or lost. The
+variance is never below that of independent samples.
 
 An interval excludes zero only if an exact test does. With one sample per question, this is the exact McNemar (sign)
 test; with several, enough questions must differ for a sign-flip test to reach the level at all (6 for 95 %). Otherwise
-the interval is widened to include 0, and `method` says so. 12 of 12 gained is a gain, 1 of 1 is not.
+the interval is widened to include 0, and `method` says so. 12 of 12 gained excludes 0, 1 of 1 does not.
 
-With fewer than 8 seeds, the interval is given these seeds. From 8 on, the two-way variance of the differences, paired
-by question and by seed, adds the contribution of the seeds (s1/stats/seeds.py).
+With fewer than 8 seeds, the interval holds for these seeds only. From 8 on, the two-way variance of the differences,
+paired by question and by seed, adds the contribution of the seeds (s1/stats/seeds.py).
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def difference(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float) ->
 
 
 def gains(values_RQK: np.ndarray, samples: int, level: float) -> list[Estimate]:
-    """Probabilities for k = 1..K of `samples` samples minus the one for k = 1, such as maj@k - maj@1, in pp.
+    """For k = 1..K: the probability with k of `samples` samples minus that with one, such as maj@k - maj@1, in pp.
 
     The first is 0 by construction and has no interval. No question can gain or lose a whole answer, so the two added
-    questions are as large as maj@k can differ with two rival answers, or as the largest observed difference.
+    questions gain and lose the most that maj@k and maj@1 can differ with two rival answers, or were seen to differ.
     """
     seeds, questions, _columns = require_RQS(values_RQK)
     method = f"Bonett-Price over questions{of_seeds(seeds)}, clustered, paired"
@@ -91,7 +91,7 @@ def sign_test(gained: int, lost: int) -> float:
 
 
 def wald_of(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float) -> Wald:
-    """The interval's parts over the last three axes, seeds, questions and samples; further axes may precede them."""
+    """Center, error and quantile over the last three axes (seeds, questions, samples); others may precede them."""
     values_RQ, against_RQ = values_RQS.mean(axis=-1), against_RQS.mean(axis=-1)
     seeds = values_RQ.shape[-2]
     samples = seeds * min(values_RQS.shape[-1], against_RQS.shape[-1])
@@ -157,18 +157,18 @@ def largest_gains(samples: int) -> np.ndarray:
 
 
 def _within(values_Q: np.ndarray) -> np.ndarray:
-    """The variance of an answer that is within questions."""
+    """The part of an answer's variance that lies within questions."""
     return (values_Q * (1 - values_Q)).mean(axis=-1)
 
 
 def _most(values_Q: np.ndarray) -> np.ndarray:
-    """The variance of an answer, its mean moved towards one half by one right and one wrong question."""
+    """The whole variance of an answer, after adding one right and one wrong question to its mean."""
     mean = (values_Q.sum(axis=-1) + 1) / (values_Q.shape[-1] + 2)
     return mean * (1 - mean)
 
 
 def _points(differences_Q: np.ndarray, found: Wald, method: str, possible: bool, level: float) -> Estimate:
-    """In percentage points; `possible`: an exact test may reject that there is no difference."""
+    """Estimate in percentage points; unless `possible`, no exact test excludes zero, so the interval must not."""
     value = float(differences_Q.mean())
     # Rounding must not put the value outside its interval.
     lo, hi = (float(end) for end in found.limits)
@@ -191,6 +191,6 @@ def _require_paired(values_RQS: np.ndarray, against_RQS: np.ndarray) -> tuple[in
     seeds, questions, samples = require_RQS(values_RQS)
     if require_RQS(against_RQS)[:2] != (seeds, questions):
         raise StatisticsError(
-            f"values {values_RQS.shape} and {against_RQS.shape}: different seeds or questions. Compare shared ones."
+            f"values {values_RQS.shape} and {against_RQS.shape}: different seeds or questions. Pass only shared ones."
         )
     return seeds, questions, max(samples, against_RQS.shape[2])

@@ -29,7 +29,7 @@ from s1.stats.bootstrap import resampled_means, statistic
 from s1.stats.clustered import Spread, share_limits
 from s1.stats.interval import Estimate, plain, two_sided_z
 
-SAME_LENGTH_DOUBLINGS = 1e-9  # closer points count as equally long and have no slope
+SAME_LENGTH_DOUBLINGS = 1e-9  # closer pairs count as equally long and are skipped
 PER_DOUBLING = "pp per doubling"
 NUMBERS_AT_ONCE = 4_000_000  # resamples x pairs in memory: a thousand points have half a million pairs
 SAME_SHARE = 1e-9  # smaller differences of accuracies are rounding

@@ -1,7 +1,8 @@
 """How the variance between seeds of one point enters an interval.
 
-Fewer than 8 seeds say little about their variance, so an interval is over questions, given these seeds, and the report
-adds the range over seeds. From 8 seeds on, questions and seeds are crossed random effects. The variance of a mean is
+Fewer than 8 seeds say little about their variance, so an interval is over questions and holds for these seeds only; the
+report adds the range over seeds. From 8 seeds on, questions and seeds are crossed random effects. The variance of a
+mean is
 
     Var = (MS_question + MS_seed - MS_rest) / (Q R) = V_question/Q + V_seed/R + V_rest/(Q R)
 

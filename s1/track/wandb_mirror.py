@@ -211,7 +211,7 @@ def _checked(path: Path, name: str) -> Path:
     record = _record(path)
     file = path / record.get("out", "out") / name
     if hashlib.sha256(file.read_bytes()).hexdigest() != record["files"][name]["sha256"]:
-        raise ValueError(f"{file}: other bytes than were published")
+        raise ValueError(f"{file}: changed since it was published")
     return file
 
 

@@ -1,4 +1,4 @@
-"""Estimate fine-tuning time by counting FLOPs. Pure.
+"""Estimate fine-tuning time by counting FLOPs. Does no I/O.
 
     FLOPs    = T (m N + n L q s)    T: tokens, N: parameters, L: layers, q: width of the queries, s: tokens of a row
     seconds  = FLOPs / (peak x MFU), on one device

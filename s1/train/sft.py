@@ -63,7 +63,7 @@ def _check_lengths(rows: Sequence[TokenRow], block_size: int) -> None:
         if len(row.input_ids) > block_size:
             raise ConfigError(
                 f"example {row.id}: {len(row.input_ids)} tokens, above train.block_size {block_size}."
-                " Render the data again; training never truncates."
+                " Run with redo=rendered; training never truncates."
             )
 
 

@@ -1,4 +1,4 @@
-"""Audit a training set before training. Pure: texts and lengths in, an audit out.
+"""Audit a training set before training. Does no I/O: texts and lengths in, an audit out.
 
     audit.csv     what, count, of, verdict                      one row per check
     audit.json    the same with lengths, tokens and their trained share (TextAudit)

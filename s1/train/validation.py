@@ -24,7 +24,7 @@ def check_recipe(recipe: Train, device: str) -> None:
 def _check_precision(recipe: Train) -> None:
     if recipe.weights_dtype == "bfloat16" and recipe.dtype == "float32":
         raise ConfigError(
-            "train.weights_dtype 'bfloat16': less precise than train.dtype float32. Set dtype to bfloat16 too."
+            "train.weights_dtype 'bfloat16': less precise than train.dtype float32. Set train.dtype to bfloat16 too."
         )
 
 

@@ -57,7 +57,7 @@ def save_model(weights: Mapping[str, torch.Tensor], location: Location, recipe: 
     target: Any = model if recipe.lora is None else _with_adapters(model, recipe)
     missing, unexpected = target.load_state_dict(weights, strict=False)
     if unexpected or any("lora_" in name for name in missing):
-        raise RuntimeError(f"trained weights do not fit the base model: {[*unexpected, *missing][:3]}")
+        raise RuntimeError(f"trained weights do not fit the base model: {[*unexpected, *missing][:3]}. Train again.")
     if recipe.lora is not None:
         model = target.merge_and_unload()
     model.to(getattr(torch, recipe.dtype)).save_pretrained(out)

@@ -10,7 +10,7 @@ The lock file (flock) comes first: it is fast, and the kernel releases it when t
     yes=true                     and the holder's state cannot be checked; never if it is known to be running
 
 A process that breaks a token first claims `.worker.json.<token>.broken` in the same way, so that two processes never
-break the same token, and none breaks the next one. Otherwise it waits for the holder and prints one line. If the
+break the same token, and none removes the token of the next holder. Otherwise it waits and prints one line. If the
 holder's state cannot be checked, it raises StoreError.
 """
 
@@ -42,8 +42,8 @@ from sweep.json_files import StoreError
 TOKEN = "worker.json"
 LOCK = "lock"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 3.0
-ANSWER_KEPT_S = 30.0  # before querying SLURM again
-PATIENCE_S = 600.0  # with a SLURM controller that does not answer
+ANSWER_KEPT_S = 30.0  # how long SLURM's answer is reused before the next query
+PATIENCE_S = 600.0  # how long to wait for a SLURM controller that does not answer
 
 JobQuery = Callable[[Holder], HolderState]
 
@@ -52,8 +52,8 @@ JobQuery = Callable[[Holder], HolderState]
 class Rule:
     """What a claim does if another process holds the stage."""
 
-    wait: bool = True  # for the holder to end; False: leave the stage to it
-    take_over: bool = False  # from a holder whose state cannot be checked: the user passed yes=true
+    wait: bool = True  # wait for the holder to end; False: leave the stage to it
+    take_over: bool = False  # break the token of a holder whose state cannot be checked (the user passed yes=true)
     query_job: JobQuery = state_in_slurm
 
 
@@ -111,7 +111,7 @@ class _Waiting:
         return state in (HolderState.ENDED, HolderState.UNKNOWN)
 
     def keep_waiting(self) -> bool:
-        """Pause and announce the wait once; False if the rule does not wait.
+        """Pause, and print once that this process waits; False if the rule does not wait.
 
         Always retries once, because another process may hold the lock only to check it.
         """
@@ -161,7 +161,7 @@ def holder_of(directory: Path, job: JobQuery = state_in_slurm) -> tuple[Holder, 
     lock = directory / LOCK
     state = holder_state(holder, this_process(), liveness_checks(lock, lambda: not is_locked(lock), job))
     if state in (HolderState.UNKNOWN, HolderState.NO_ANSWER) and is_locked(lock):
-        state = HolderState.AT_WORK  # a lock visible here has a live holder
+        state = HolderState.AT_WORK  # the kernel would have released the lock of a dead process
     return holder, state
 
 
@@ -176,7 +176,7 @@ def is_at_work(directory: Path) -> bool:
 def unknown_holder(directory: Path, holder: Holder) -> str:
     """Error line for a holder whose state cannot be checked."""
     where = ", whose state cannot be checked from here" if holder.is_known else ""
-    return f"{_address(directory)}: held by {holder}{where}. If it has ended, run the same command with yes=true."
+    return f"{_address(directory)}: held by {holder}{where}. If that has ended, run the same command with yes=true."
 
 
 def _acquire(place: Path, me: Holder, may_break: Callable[[Holder], bool]) -> bool:
@@ -218,7 +218,7 @@ def _break(place: Path, holder: Holder, may_break: Callable[[Holder], bool]) -> 
 
 def _release(place: Path, me: Holder) -> None:
     """Remove our own token by renaming and rereading it; put it back if it belongs to another process by now."""
-    with suppress(OSError):  # a token that remains belongs to a process that has ended
+    with suppress(OSError):  # a token left behind can be broken: its process will have ended
         found = read_holder(place)
         if found is None or found.token != me.token:
             return

@@ -1,6 +1,6 @@
 """Find the mount of a path, and whether its file locks (flock) hold on every machine that shares it.
 
-Pure except for `mount_of`, which reads /proc/self/mountinfo. With local locks, a second machine gets a lock that the
+Only `mount_of` does I/O: it reads /proc/self/mountinfo. With local locks, a second machine gets a lock that the
 first one holds and no call fails, so the mount options are the only evidence.
 """
 

@@ -1,7 +1,7 @@
 """Shared and exclusive file locks (flock); the kernel releases them when their holder dies.
 
 Locks are fast but not reliable: a mount may keep them local to one machine or not support them. Ownership tokens
-(sweep/claims/claim.py) also guard whatever must not be done twice. Without lock support, log one warning and continue.
+(sweep/claims/claim.py) are therefore used as well. Without lock support, log one warning and continue.
 A lock file that cannot be written is opened for reading, so that a read-only store can be listed and checked.
 """
 
@@ -91,7 +91,7 @@ def is_locked(path: Path) -> bool:
 
 
 def conflicts(path: Path) -> bool:
-    """Whether locks work on this machine: a second request is refused while the first holds the lock."""
+    """Whether locks work on this machine: request the lock twice and see whether the second request is refused."""
     with opened(path) as first, opened(path) as second:
         answers = (request_lock(first, path, Hold.EXCLUSIVE), request_lock(second, path, Hold.EXCLUSIVE))
     return LockAnswer.TAKEN in answers

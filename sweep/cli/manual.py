@@ -62,7 +62,7 @@ def _show_later(console: Console, share: ScriptWork) -> None:
 
 
 def pin(console: Console, refresh: bool, overrides: Sequence[str]) -> int:
-    """Write the commits of models and datasets to pins.lock; with `refresh`, look up those already there again."""
+    """Write the commits of models and datasets to pins.lock; with `refresh`, also update those already pinned."""
     composition, graph = _graph_of(overrides)
     stages = plan([graph.artifact], lambda stage: False).needed
     is_pinned = True
@@ -143,7 +143,7 @@ def _submission(path: str, overrides: Sequence[str]) -> SubmissionDirectory:
     if not directory.exists:
         raise InputError(f"publish {path}: no submission there. Name a folder of store/submissions, or set fields.")
     if overrides:
-        raise InputError(f"publish {path}: {overrides[0]}: a submission has its own fields. Leave the others out.")
+        raise InputError(f"publish {path}: {overrides[0]}: a submission has its own fields. Leave this out.")
     return directory
 
 

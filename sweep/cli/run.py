@@ -83,7 +83,7 @@ def run_graph(console: Console, composition: Composition, graph: Graph) -> Outco
 
 
 def obstacles_of(graph: Graph, found: Planned, code: CodeReport, can_be_missing: bool = False) -> list[str]:
-    """Why the plan cannot run here, or not without a decision, one line each."""
+    """Why the plan cannot run here, or what the user must decide first, one line each."""
     over_limit = (
         f"{address}: damaged, {damage.fault}. Add redo= to make it again."
         for address, damage in found.over_limit.items()

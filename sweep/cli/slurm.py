@@ -112,7 +112,7 @@ def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> No
     if not sys.stdin.isatty():
         raise InputError(f"estimate {usd:,.2f} USD: above launch.ask_above_usd {limit:g}. Add yes=true to submit.")
     if console.input(f"{usd:,.2f} USD estimated. Submit? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise InputError("not submitted. Nothing was written.")
+        raise InputError("submission: declined. Nothing was written or submitted.")
 
 
 def status(console: Console, submission: str | None, watch: bool, overrides: Sequence[str]) -> int:

@@ -1,7 +1,7 @@
 """From the command line to typed points. Only this module and sweep/config/overrides.py use Hydra and OmegaConf.
 
 Hydra composes; it does not run. Axes come from the experiment file (`hydra.sweeper.params`) and from the command line,
-which wins; their product is the grid, and `also:` adds points beside it (sweep/config/extra_points.py). Hydra composes
+which wins; their product is the grid, and `also:` adds points to it (sweep/config/extra_points.py). Hydra composes
 each combination of group options once and values are filled in, so a point takes milliseconds instead of Hydra's tenths
 of a second. Equal points are merged. A result records a command that makes the same points
 (sweep/config/recorded_command.py).
@@ -81,7 +81,7 @@ class Entry:
     results: Path  # folder of published results
     plan: bool  # print the plan and stop
     yes: bool  # do not ask about the cost; take over from unreachable workers
-    also: tuple[str, ...]  # points in addition to the grid, each written as overrides on one line
+    also: tuple[str, ...]  # points outside the grid, each written as overrides on one line
     redo: tuple[str, ...] = ()  # names of finished stages to make again
 
 
@@ -155,7 +155,7 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     entry = _entry(first.config)
     are_typed = any(sets_any(each, ("also",)) for each in given)
     if are_typed and entry.also and not is_multirun:
-        raise InputError(f"also {entry.also[0]!r}: points beside others are a sweep. Add -m.")
+        raise InputError(f"also {entry.also[0]!r}: it adds points, so the command is a sweep. Add -m.")
     axes, lines, notes = _declared(first, entry, given, are_typed) if is_multirun else ([], [], [])
     fields = dict.fromkeys([axis.field for axis in axes] + [field for line in lines for field in line.fields])
     beside = (_extra_points(load, line, given, axes) for line in lines)

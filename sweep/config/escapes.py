@@ -1,12 +1,12 @@
 r"""Decodes escapes in values typed in double quotes. Hydra's grammar would keep `\n` as a backslash and an n.
 
-'budget.continuation="\n\nWait"'     double quotes: \n is a new line, \t a tab, \\ a backslash, \" a quote;
+'budget.continuation="\n\nWait"'     double quotes: \n is a newline, \t a tab, \\ a backslash, \" a quote;
                                      every other backslash is itself, as in "\boxed{}"
 "budget.continuation='\n'"           single quotes, and text without quotes: a backslash is itself, as in Hydra
 
 The same holds for everything that Hydra's grammar parses: axes, `also` lines, and `hydra.sweeper.params` in an
 experiment file. Values in YAML have YAML's escapes only. `\text`, `\neq` and similar in double quotes are refused,
-because they may mean TeX, or a tab or new line before a word.
+because they may mean TeX, or a tab or newline before a word.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sweep.errors import InputError
 
 ESCAPE = re.compile(r'\\([nt\\"])')
 MEANING = {"n": "\n", "t": "\t", "\\": "\\", '"': '"'}
-NAMES = {"n": "a new line", "t": "a tab"}
+NAMES = {"n": "a newline", "t": "a tab"}
 TEX = (
     *("nabla", "ne", "nearrow", "neg", "neq", "newline", "nexists", "ngeq", "nleq", "nmid", "not", "notin", "nu"),
     *("tan", "tanh", "tau", "tbinom", "text", "textbf", "textit", "textrm", "texttt", "tfrac", "therefore", "theta"),
@@ -44,13 +44,13 @@ def decoded(line: str) -> str:
 
 
 def on_one_line(line: str) -> str:
-    """An override with the new lines in its quotes written as escapes; it decodes to the same value."""
+    """An override with the newlines in its quotes written as escapes; it decodes to the same value."""
     if "\n" not in line:
         return line
     written = _with_quoted(line, _escaped)
     try:
         is_same = decoded(written) == _with_quoted(decoded(line), _in_double_quotes)
-    except InputError:  # a new line before what could be TeX
+    except InputError:  # the escaped newline would precede letters that look like TeX
         return line
     return written if is_same else line
 
@@ -58,7 +58,7 @@ def on_one_line(line: str) -> str:
 def _with_quoted(line: str, change: Callable[[str], str]) -> str:
     """Apply `change` to each quoted value, including its quotes, as found by Hydra's own lexer."""
     lexer = OverrideLexer(InputStream(line))
-    lexer.removeErrorListeners()  # the parser reports the same errors better
+    lexer.removeErrorListeners()  # Hydra's parser reports the same errors more clearly
     parts: list[str] = []
     end = 0
     for token in lexer.getAllTokens():
@@ -73,7 +73,7 @@ def _unescaped(quoted: str, line: str) -> str:
         if command := found["command"]:
             raise InputError(
                 f"{line}: \\{command} in double quotes may be TeX, or {NAMES[command[0]]} before {command[1:]!r}."
-                f" Write \\\\{command} for TeX, or type {NAMES[command[0]]} itself."
+                f" Write \\\\{command} for TeX; for {NAMES[command[0]]}, type the character itself inside the quotes."
             )
     return ESCAPE.sub(lambda escape: MEANING[escape[1]], quoted[1:-1])
 
@@ -93,7 +93,7 @@ def _in_double_quotes(quoted: str) -> str:
 
 
 def _escaped(quoted: str) -> str:
-    """The same value in double quotes, without new lines."""
+    """The same value in double quotes, without newlines."""
     if "\n" not in quoted:
         return quoted
     text = _unescaped(quoted, quoted) if quoted[0] == '"' else _text(quoted)

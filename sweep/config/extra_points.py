@@ -1,4 +1,4 @@
-"""Points beside the grid: each line of `also` is one point or a few.
+"""Points outside the grid: each line of `also` is one point or a few.
 
     also=['budget.max_thinking_tokens=null budget.waits=1', 'budget.waits=2,4']
 

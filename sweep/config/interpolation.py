@@ -2,9 +2,9 @@
 
 `${name:...}` may only compute from the configuration. `oc.env`, Hydra's `now`, `hydra` and `python_version`, and
 resolvers that a library registers would make a point depend on who composes it, where and when, and copy the
-environment into records. They are refused at resolution, so that no spelling gets around it: `${${a}:X}`,
+environment into records. They are refused when they are resolved, so that no spelling evades the check: `${${a}:X}`,
 `oc.decode`, defaults lists.
-Interpolation takes nearly all of the time of making points. Most fields that axes set are read by no interpolation, so
+Interpolation takes nearly all the time of composing points. Most fields that axes set are read by no interpolation, so
 their values replace those of an earlier resolution. Fields that are read, such as `seed`, are set first, and the result
 is resolved once for all points that agree on them.
 """

@@ -8,6 +8,7 @@ budget.waits=geomspace(8,256,32)                         an axis on a log scale:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,6 @@ from yaml import YAMLError
 
 from sweep.config.escapes import decoded
 from sweep.errors import InputError
-from sweep.hydra_errors import plain_message
 from sweep.suggestions import nearest, unknown
 
 
@@ -50,6 +50,10 @@ UNRECORDED = ("store", "results", "plan", "yes", "redo", LAUNCH)  # fields that 
 COMMAND_FIELDS = ("pipeline", *UNRECORDED, "also")  # fields with one value per command
 
 HYDRA_PARTS = ("hydra.", "hydra/")
+# Frequent messages of Hydra and OmegaConf, which `_plain_message` rewrites.
+MISSING_VALUE = re.compile(r"Missing mandatory value: .*?full_key: (?P<field>[\w.]+)", re.DOTALL)
+MISSING_OPTION = re.compile(r"You must specify '(?P<field>[^']+)'.*?Available options:\s*(?P<options>.*)", re.DOTALL)
+UNQUOTED = re.compile(r"LexerNoViableAltException: (?P<line>[^\n]*)")
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Axis:
 
 
 def read(lines: Sequence[str]) -> list[Override]:
-    """Overrides as somebody wrote them, escapes and all. Raises InputError, or Hydra's complaint about its grammar."""
+    """Parse overrides as typed, escapes included. Raises InputError, or Hydra's exception for a syntax error."""
     return parse_overrides([_read(line) for line in lines])
 
 
@@ -131,7 +135,7 @@ def single_axis(override: Override) -> Axis | None:
 
 
 def _is_plain(override: Override, values: Iterable[object]) -> bool:
-    """Whether it sets an existing field to values that replace one another; mappings would be merged."""
+    """Whether it sets an existing field to values that replace the old one; Hydra would merge mappings."""
     sets = not (override.is_add() or override.is_force_add() or override.is_delete() or override.package)
     is_group = bool(GlobalHydra.instance().config_loader().get_group_options(override.key_or_group))
     return sets and not is_group and not any(isinstance(value, dict) for value in values)
@@ -141,13 +145,13 @@ def refuse_two_experiments(given: Sequence[Override]) -> None:
     named = [each for each in given if each.key_or_group == "experiment"]
     if len(named) > 1 or any(each.is_sweep_override() for each in named):
         names = ", ".join(written(each) for each in named)
-        raise InputError(f"{names}: two experiments in one command would lose their axes. Run one command for each.")
+        raise InputError(f"{names}: a command takes one experiment. Run one command for each.")
 
 
 def refuse_axes_without_multirun(given: Sequence[Override], is_multirun: bool) -> None:
     swept = [each for each in given if each.is_sweep_override()]
     if swept and not is_multirun:
-        raise InputError(f"{swept[0].input_line}: several values are a sweep. Add -m.")
+        raise InputError(f"{swept[0].input_line}: a field with several values makes the command a sweep. Add -m.")
 
 
 def refuse_impossible_axes(given: Sequence[Override]) -> None:
@@ -226,6 +230,30 @@ def _is_text(path: Path) -> bool:
 def joined_lines(error: Exception) -> str:
     """Join the lines of Hydra's and OmegaConf's messages; the first names the fault."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if ours := plain_message("\n".join(lines)):
+    if ours := _plain_message("\n".join(lines)):
         return ours
     return f"{lines[0].rstrip('.')}. {' '.join(lines[1:3]) or 'See --help.'}"
+
+
+def _plain_message(message: str) -> str | None:
+    """One line for a known error message; None for any other."""
+    if found := MISSING_OPTION.search(message):
+        options = ", ".join(found["options"].split())
+        return f"{found['field']}: missing. Add {found['field']}=OPTION, one of {options}."
+    if found := MISSING_VALUE.search(message):
+        return f"{found['field']}: missing. Add {found['field']}=VALUE."
+    if found := UNQUOTED.match(message):
+        line = found["line"].strip()
+        return f"{line}: has a character that must stand in quotes. Write {_quoted(line)}."
+    return None
+
+
+def _quoted(line: str) -> str:
+    """An override quoted for the shell and for Hydra's grammar; quotes each item of a list."""
+    field, _, value = line.partition("=")
+    if not value or set(value) & set("\"'{}"):
+        return "FIELD='\"TEXT\"'"
+    if value.startswith("[") and value.endswith("]"):
+        value = ", ".join(f'"{each.strip()}"' for each in value[1:-1].split(","))
+        return f"'{field}=[{value}]'"
+    return f"'{field}=\"{value}\"'"

@@ -1,6 +1,6 @@
-"""The command that a result records: the typed overrides that determine its points, and nothing else.
+"""The command that a result records: those of the user's overrides that determine its points.
 
-Omits `store`, `results`, `plan`, `yes` and `launch`, so that equal results record equal commands, unless a point
+Omits fields such as `store`, `yes`, `redo` and `launch`, so that equal results record equal commands, unless a point
 depends on one of them, such as on `${store}` in a value.
 """
 
@@ -23,7 +23,7 @@ def command_of(
     configs: Iterable[Mapping[str, Any]],
     is_multirun: bool,
 ) -> str:
-    """A shell command that composes to the same points.
+    """A shell command that composes the same points.
 
     `typed` holds each argument with its parsed override, `declared` the axes of the experiment, `configs` the composed
     configurations with interpolations unresolved.

@@ -1,4 +1,4 @@
-"""Handle stop signals: SIGTERM, and SIGUSR1, which batch systems send before the time limit.
+"""Handle stop signals: SIGTERM, and SIGUSR1, which SLURM sends before the walltime limit.
 
 By default SIGTERM ends a worker immediately, and SIGUSR1 ends it with EXIT_REQUEUE. A stage function that has state to
 save catches both signals and then raises Interrupted (sweep/core/stage.py):

@@ -46,7 +46,7 @@ class Workers:
 
     count: int
     threads: int
-    take_over: bool = False  # from a holder whose state cannot be checked (yes=true)
+    take_over: bool = False  # take stages over from a holder whose state cannot be checked (yes=true)
     stall_minutes: float | None = None  # end a worker after this time without progress; None: never
 
 
@@ -67,7 +67,7 @@ class Launch:
     constraint: Text | None = None  # features that a node must have; null: any node
     gpu_type: Text | None = None  # GPU type of --gres, such as h100; null: any
     sbatch: tuple[Text, ...] = ()  # further sbatch options, written as on #SBATCH lines
-    without: tuple[Text, ...] = ()  # sbatch options that the site does not allow, such as --mem or --exclusive
+    without: tuple[Text, ...] = ()  # our sbatch options that the cluster refuses, such as --mem or --exclusive
     # walltime limit of each batch script, in minutes
     minutes: Mapping[Text, Count] = field(default_factory=dict[str, int])
     cpus: Count = 4  # CPUs of a stage without GPUs
@@ -121,7 +121,7 @@ class Graph:
         default_factory=dict[str, Sequence[str]]
     )
     launch: Launch = Launch()
-    limit_usd: float | None = 1.0  # remake damaged artifacts automatically up to this price; None: always
+    limit_usd: float | None = 1.0  # make damaged artifacts again automatically up to this total price; None: always
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # download the inputs of these stages
     unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # unpinned hub names, a line each
     # Record the current commits of hub names; True: refresh pinned names too. A line each.

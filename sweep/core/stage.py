@@ -82,8 +82,8 @@ class CodePolicy(Enum):
     """How a change of a stage's code is treated, depending on its position in the plan."""
 
     FINAL = "final"  # cheap, used only by results: its source is part of its key
-    UPSTREAM = "upstream"  # used by other stages: manual version; after a change it is remade separately and compared
-    EXPENSIVE = "expensive"  # manual version; reused after a change, with a note; remade only by redo=
+    UPSTREAM = "upstream"  # used by other stages: manual version; after a change it is made again apart and compared
+    EXPENSIVE = "expensive"  # manual version; reused after a change, with a note; made again only by redo=
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Stage:
     """One step. Stages with equal identities are the same step, whichever point declares them."""
 
     name: str  # a noun for its artifact, such as "checkpoint"
-    version: int  # raise it when the meaning of its code changes
+    version: int  # increase it when a code change alters the artifact
     config: Any  # a frozen dataclass, entirely part of the identity
     run: str  # "s1.train.sft:train"
     inputs: Mapping[str, tuple[Input, ...]] = field(default_factory=dict[str, tuple[Input, ...]])  # by role
@@ -105,7 +105,7 @@ class Stage:
     # Functions that it calls by name, in the format of `run`; a leading minus excludes a function.
     code_roots: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()  # distributions whose versions are in the key of a FINAL stage
-    is_remote: bool = False  # made from remote data, such as a hub dataset: never remade only to compare
+    is_remote: bool = False  # made from remote data, such as a hub dataset: never made again only for a comparison
 
     def identity(self) -> Identity:
         """Everything that the key depends on, as JSON."""
@@ -159,7 +159,7 @@ def _request_key(each: Stage | FileInput) -> str:
 
 @cache
 def installed_version(distribution: str) -> str | None:
-    """None if it is not installed."""
+    """Version of an installed package; None if it is not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

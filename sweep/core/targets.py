@@ -68,7 +68,7 @@ def _member(target: str) -> tuple[Any, str]:
             raise  # the module exists, but one of its imports is missing
         module = None
     if module is None or not member.isidentifier() or not hasattr(module, member):
-        raise InputError(f"{target!r}: no such function here. Run the sweep again with the code that planned it.")
+        raise InputError(f"{target!r}: not in this code. Run the sweep again with the code that planned it.")
     return getattr(module, member), name
 
 

@@ -30,7 +30,7 @@ from sweep.worker.stall import SHOWN_S, age_s
 DIFFERENCES_SHOWN = 2
 LABELS_SHOWN = 3
 VALUE_CHARACTERS = 30
-PRICE_SHOWN_USD = 0.01  # of stages made again automatically
+PRICE_SHOWN_USD = 0.01  # damaged stages below this price are made again without showing it
 WIDEST_FIGURE = 16  # characters of "[100.0, 100.0]" or a key; longer cells are texts
 
 
@@ -94,7 +94,7 @@ def show_code(console: Console, code: CodeReport) -> None:
     for line in code.reused:
         console.print(f"  [yellow]other code[/yellow]  {escape(line)}", soft_wrap=True)
     for line in code.stops:
-        console.print(f"  [red]other bytes[/red]  {escape(line)}", soft_wrap=True)
+        console.print(f"  [red]other output[/red]  {escape(line)}", soft_wrap=True)
     if code.unknown:
         console.print(f"  [dim]{code.unknown} stages predate the recording of code: reused[/dim]")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from sweep.claims.claim import is_at_work
 from sweep.core.identity import KEY_CHARACTERS
 from sweep.maintenance.retention import Inventory, RootedStages, StageEntry, StageState, SupersededArtifact
-from sweep.plan.code_changes import ASIDE
+from sweep.plan.code_changes import COMPARISONS
 from sweep.results.result import results_in, temporary_paths
 from sweep.results.roots import roots
 from sweep.slurm.submission import pending_stages
@@ -26,8 +26,8 @@ from sweep.store.documents import Place, StageJson
 from sweep.store.temporary import is_abandoned, is_token
 
 SHARED = "shared"
-LEFTOVERS = ("out.partial", "damaged-*", ".*")  # of attempts, of repairs, temporary files
-ATTEMPT = re.compile(r"(out|record)-(?P<token>.+?)(\.json)?")  # an attempt's artifact, and its receipt
+LEFTOVERS = ("out.partial", "damaged-*", ".*")  # left by attempts, by repairs, and temporary files
+ATTEMPT = re.compile(r"(out|record)-(?P<token>.+?)(\.json)?")  # an attempt's artifact, and its second record
 
 
 def take_inventory(store: Store, results: Path) -> Inventory:
@@ -208,7 +208,7 @@ def _killed_comparisons(store: Store) -> list[Path]:
     """Temporary stores that sweep/plan/code_changes.py could not remove, unless a process uses them."""
     return [
         path
-        for path in _folders(store.root / ASIDE)
+        for path in _folders(store.root / COMPARISONS)
         if not any(is_at_work(lock.parent) for lock in path.rglob("lock"))
         and (is_abandoned(path, path.name) if is_token(path.name) else True)
     ]

@@ -69,7 +69,7 @@ def _remove_stage(directory: StageDirectory, inner: Collection[str]) -> None:
     """Remove a stage directory, or a path in it. Raises StoreError if a worker has claimed it since."""
     with directory.locked(Rule(wait=False)) as is_ours:
         if not is_ours:
-            raise StoreError(f"{directory.address}: claimed by a worker just now. Prune again when it has ended.")
+            raise StoreError(f"{directory.address}: a worker has just begun it. Prune again when it has ended.")
         if inner:
             _delete(directory.path.joinpath(*inner))
             return

@@ -1,4 +1,4 @@
-"""Decide which parts of a store `sweep store prune` keeps and removes. Pure.
+"""Decide which parts of a store `sweep store prune` keeps and removes. Does no I/O.
 
 A result depends on the stages in its manifest and all their inputs, with the digests that it cites. Results are those
 of the store's roots (sweep/results/roots.py) and those in the results folder. Everything they depend on is kept. Of the
@@ -75,7 +75,7 @@ class Inventory:
     )  # bytes of other folders in it, such as those of W&B
     results: tuple[RootedStages, ...] = ()
     half_published: Mapping[str, int] = field(default_factory=dict[str, int])  # bytes, by path below the results folder
-    aside: Mapping[str, int] = field(default_factory=dict[str, int])  # bytes of killed comparisons of code, by path
+    aside: Mapping[str, int] = field(default_factory=dict[str, int])  # bytes of killed code comparisons, by path
     faults: tuple[str, ...] = ()  # error lines for stages with unknown inputs
 
 

@@ -36,7 +36,7 @@ from sweep.store.temporary import token
 LONGEST_S = 10.0  # stages that took longer are not remade to compare
 STARTUP_S = 120.0  # of the process that makes them: it imports large libraries
 FILES_NAMED = 3
-ASIDE = "aside"  # folder in the store, with a temporary store for each comparison
+COMPARISONS = "aside"  # folder in the store, with a temporary store for each comparison
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Change:
     stage: Stage
     files: tuple[str, ...]
     code: str  # digest of the current code
-    unchecked: str = ""  # why its artifact was not remade to compare
+    unchecked: str = ""  # why it was not made again for the comparison
 
 
 @dataclass(frozen=True)
 class CodeReport:
     """Lines to print about changed code."""
 
-    stops: tuple[str, ...] = ()  # reasons why nothing may run
+    stops: tuple[str, ...] = ()  # one line for each change that must be resolved before anything runs
     reused: tuple[str, ...] = ()
     unknown: int = 0  # artifacts whose record has no code
 
@@ -146,7 +146,7 @@ def _remembered(directory: Directory) -> dict[str, list[str]]:
 
 
 def _obstacle(stage: Stage, store: Store) -> str | None:
-    """Why it is not remade to compare; None if it is."""
+    """Why it is not made again for the comparison; None if it is."""
     record = store.directory(stage).read_record()
     if stage.is_remote:
         return "its source is remote"
@@ -163,7 +163,7 @@ def _hashes(files: Mapping[str, FileState]) -> dict[str, str]:
 
 def _make_temporary(changes: Sequence[Change], store: Store) -> dict[str, Mapping[str, FileState] | str]:
     """File states of the artifacts that the current code makes from the same inputs, by address; or why it failed."""
-    temporary = store.root / ASIDE / token()
+    temporary = store.root / COMPARISONS / token()
     try:
         directories = {
             change.stage.address: _prepare_temporary(temporary / str(number), change.stage, store)

@@ -1,4 +1,4 @@
-"""Merge the graphs of all points into one plan: reuse finished stages and order the rest. Pure.
+"""Merge the graphs of all points into one plan: reuse finished stages and order the rest. Does no I/O.
 
 needed   unfinished targets and their unfinished dependencies, down to the first finished stage on each path
 reused   finished stages that a target depends on
@@ -53,7 +53,7 @@ def plan(targets: Iterable[Stage], is_done: Callable[[Stage], bool]) -> Plan:
 
 
 def _visit(stage: Stage, is_done: Callable[[Stage], bool], needed: dict[str, Stage], reused: dict[str, Stage]) -> None:
-    """Depth first, inputs before the stage itself."""
+    """Visit stages depth first, inputs before the stage itself."""
     if stage.address in needed or stage.address in reused:
         return
     if is_done(stage):
@@ -86,7 +86,7 @@ def _refuse_cycles(units: Sequence[Unit]) -> None:
     if waits:
         batch = units[next(iter(waits))].stages[0].batch
         raise PlanError(
-            f"batch {batch!r}: its stages wait for each other. Use different batches for stages at different depths."
+            f"batch {batch!r}: its stages need each other. Use different batches for stages at different depths."
         )
 
 

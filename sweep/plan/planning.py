@@ -49,11 +49,11 @@ class Planned:
     )  # damaged and not made again automatically
     generations: Mapping[str, int] = field(
         default_factory=dict[str, int]
-    )  # of stages made again, because another process may be first
+    )  # the one to supersede, of each stage made again; another process may be first
     restored: tuple[str, ...] = ()
     hashed: Mapping[str, Inodes] = field(
         default_factory=dict[str, Inodes]
-    )  # states of files that were hashed and intact
+    )  # inode states of files that planning hashed and found intact
 
 
 def planned(graph: Graph, store: Store, redo: Sequence[str] = ()) -> Planned:
@@ -63,8 +63,8 @@ def planned(graph: Graph, store: Store, redo: Sequence[str] = ()) -> Planned:
     inspection = _Inspection(store, _redo_addresses(redo, stages))
     for stage in stages:
         inspection.judge(stage)
-    anew = [stage for stage in stages if stage.address in inspection.again]
-    work = plan([*anew, graph.artifact], inspection.is_sound)
+    redone = [stage for stage in stages if stage.address in inspection.again]
+    work = plan([*redone, graph.artifact], inspection.is_sound)
     damaged = {address: Damage(fault, _usd(graph, store, address)) for address, fault in inspection.damaged.items()}
     return Planned(
         work,
@@ -84,7 +84,7 @@ def recover(store: Store, found: Planned) -> None:
     for stage in found.stages:
         directory = store.directory(stage)
         if stage.address in found.restored:
-            with directory.locked(Rule(wait=False)) as is_ours:  # otherwise a worker is about to publish it
+            with directory.locked(Rule(wait=False)) as is_ours:  # if not, a worker has it and will publish it
                 if is_ours:
                     restore(directory)
         with suppress(StoreError, OSError):
@@ -126,7 +126,7 @@ class _Inspection:
     )
 
     def judge(self, stage: Stage) -> None:
-        """Decide whether a finished stage is made again; its inputs must be judged before."""
+        """Decide whether a finished stage is made again; call it for the inputs first."""
         record = self._record(stage)
         if stage.address in self.redo and self.store.is_done(stage):
             self.again[stage.address] = REDO

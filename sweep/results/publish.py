@@ -82,13 +82,13 @@ def _publish(artifact: Stage, store: Store, folder: Path, made_from: ManifestJso
             place = _first_free(folder, artifact.key, there)
             if not temporary.exists():
                 _copy(store.directory(artifact), made_from, temporary)
-            write_root(store, place, made_from)  # first: a root without a result keeps too much, not too little
+            write_root(store, place, made_from)  # before the result, so that prune never keeps too little
             try:
                 temporary.rename(place)
             except OSError as error:
                 if error.errno not in IN_THE_WAY:
                     raise
-                continue  # another process was faster: check what it published
+                continue  # another process has published under this name: compare with its result
             return place, True
     finally:
         remove(temporary)

@@ -38,7 +38,7 @@ IGNORED_VARIABLES = {
     "SBATCH_ARRAY_INX",
     "SBATCH_WAIT",
 }  # they change the cluster or the array, or block the call
-JOB_ID = re.compile(r"(\d+)(?:;[\w.-]+)?", re.ASCII)  # followed by the cluster on a federation
+JOB_ID = re.compile(r"(\d+)(?:;[\w.-]+)?", re.ASCII)  # in a federation, ";CLUSTER" follows
 STATE = re.compile(r"[A-Z][A-Z_]*")
 
 
@@ -51,20 +51,20 @@ def sbatch(script: Path, arguments: Sequence[str], dependency: str | None) -> st
     """Submit one script and return its job id; never retried here.
 
     Raises InputError with SLURM's message if the job is refused, SlurmUnavailable if the job may or may not have been
-    accepted, and its subclass UnknownAnswer if the message is not one we know.
+    accepted, and its subclass UnknownAnswer if the message is in neither list of sweep/slurm/retry.py.
     """
     wait = [f"--dependency={dependency}"] if dependency else []
     environment = _without_script_options(script, login_environment(os.environ))
     done = _run("sbatch", "--parsable", *wait, str(script), *arguments, environment=environment)
     ids = {found[1] for line in done.stdout.splitlines() if (found := JOB_ID.fullmatch(line.strip()))}
     if not done.returncode:
-        if len(ids) != 1:  # the site may print a greeting as well
+        if len(ids) != 1:  # other lines may be a login message
             last = done.stdout.strip().rpartition("\n")[2]
             raise UnknownAnswer(f"sbatch: answered {last!r}, which is not a job id.")
         return ids.pop()
     message = _error_message(done)
     if is_refusal(message) and not ids:
-        raise InputError(f"sbatch: {message}. Correct the launch settings or the site.")
+        raise InputError(f"sbatch: {message}. Correct the launch setting that it names.")
     if done.returncode < 0 or is_transient(message):
         raise SlurmUnavailable(f"sbatch: {message}.")
     printed = f" It still printed the job id {', '.join(sorted(ids))}." if ids else ""
@@ -91,14 +91,14 @@ def _find_in_accounting(name: str) -> list[str]:
         rows = _query_once(
             "sacct", "-X", "--noheader", "--parsable2", f"--name={name}", since, "--format=JobID,JobName"
         )
-    except InputError:  # the controller does not list the job, so at most it has ended
+    except InputError:  # accounting is unavailable; the job is not in the queue, so it has ended or was never accepted
         return []
     found = [row.partition("|")[::2] for row in rows.splitlines()]
     return [job_id for element, job_name in found if job_name == name and is_id(job_id := element.partition("_")[0])]
 
 
 def is_id(text: str) -> bool:
-    """Whether this is a job number and not a line of the site's greeting."""
+    """Whether this is a job ID and not a line of a login message."""
     return text.isascii() and text.isdecimal()
 
 
@@ -143,14 +143,14 @@ def max_array_size() -> int | None:
 def queued_jobs(ids: Sequence[str]) -> dict[str, SlurmInfo] | None:
     """Those of these jobs that are pending or running, by "17" or "17_3"; None if squeue does not answer.
 
-    Lines about anything else are skipped: several clusters each print a heading, and a site may print a greeting.
+    Other lines are skipped: squeue prints a heading for each of several clusters, and a login message may be mixed in.
     """
     if not ids:
         return {}
     try:
         text = _query("squeue", "--noheader", "--all", "--array", f"--jobs={','.join(ids)}", "--format=%i|%T|%M|%r|%N")
     except InputError as error:
-        return {} if "Invalid job id" in str(error) else None  # all of them have left the queue
+        return {} if "Invalid job id" in str(error) else None  # all of these jobs have left the queue
     rows = [row for row in map(_fields, text.splitlines()) if len(row) > 1 and _job_of(row[0]) in ids]
     if not all(len(row) == 5 and STATE.fullmatch(row[1]) for row in rows):
         return None  # a job without a state must not count as lost
@@ -162,13 +162,13 @@ def _fields(row: str) -> list[str]:
 
 
 def _job_of(name: str) -> str | None:
-    """The job number "17" of 17, 17_3 or 17_[0-2]; None if this is not an id."""
+    """The job ID "17" of 17, 17_3 or 17_[0-2]; None if this is not an ID."""
     found = re.fullmatch(r"(\d+)(?:_(?:\d+|\[[\d,:%-]+\]))?", name, re.ASCII)
     return found[1] if found else None
 
 
 def ended_jobs(ids: Sequence[str]) -> tuple[dict[str, SlurmInfo], str]:
-    """How jobs ended, and the command that reported it: sacct, or scontrol for jobs the controller still remembers."""
+    """How jobs ended, and the command that reported it: sacct, or, without accounting, scontrol for recent jobs."""
     if not ids:
         return {}, ""
     fields = "--format=JobID,State,Elapsed,ExitCode,NodeList"
@@ -181,7 +181,7 @@ def ended_jobs(ids: Sequence[str]) -> tuple[dict[str, SlurmInfo], str]:
 
 
 def _parse_sacct(rows: Iterable[str]) -> Iterator[tuple[str, SlurmInfo]]:
-    """Skips lines that do not have this form."""
+    """Final states by element; skips lines that are not JobID|State|Elapsed|ExitCode|NodeList."""
     for fields in map(_fields, rows):
         if len(fields) != 5 or _job_of(fields[0]) is None or not fields[1]:
             continue
@@ -219,7 +219,7 @@ def _query_once(*command: str) -> str:
         message = _error_message(done)
         if done.returncode < 0 or is_transient(message):
             raise SlurmUnavailable(f"{command[0]}: {message}.")
-        raise InputError(f"{command[0]}: {message}. Correct the launch settings or the site.")
+        raise InputError(f"{command[0]}: {message}. Run {command[0]} by hand to see what is wrong.")
     return done.stdout
 
 
@@ -232,7 +232,7 @@ def _run(*command: str, environment: Mapping[str, str] | None = None) -> subproc
     except (FileNotFoundError, PermissionError):
         raise SlurmNotFound(f"{command[0]}: not found here. Run this on a login node of a SLURM cluster.") from None
     except subprocess.TimeoutExpired:
-        raise SlurmUnavailable(f"{command[0]}: no answer in {TIMEOUT_S:.0f} s. Is slurmctld up?") from None
+        raise SlurmUnavailable(f"{command[0]}: no answer in {TIMEOUT_S:.0f} s. Try again later.") from None
 
 
 def _error_message(done: subprocess.CompletedProcess[str]) -> str:

@@ -41,7 +41,7 @@ class DamagedJobs:
 
 
 def query_queue(directory: SubmissionDirectory) -> DamagedJobs:
-    """Look the jobs up: one squeue call, and one more for each unconfirmed job."""
+    """Look the jobs of a damaged submission up: one squeue call, and one more for each unconfirmed job."""
     ids, unconfirmed = known_ids(directory)
     return DamagedJobs(ids, unconfirmed, client.queued_jobs(list(ids.values())))
 
@@ -51,10 +51,10 @@ def refuse_resubmitting(store: Path, jobs: Sequence[SlurmJob]) -> None:
     wanted = {address for job in jobs for element in job.elements for address in element.stages}
     lines: list[str] = []
     for directory in (each for each in submissions(store) if each.is_open and each.is_damaged):
-        remains = query_queue(directory)
-        common = [job for job in remains.possible if _may_make_any(directory, job, wanted)]
+        known = query_queue(directory)
+        common = [job for job in known.possible if _may_make_any(directory, job, wanted)]
         if common:
-            named = ", ".join(f"{remains.ids.get(job, 'id not known')} ({job})" for job in common)
+            named = ", ".join(f"{known.ids.get(job, 'id not known')} ({job})" for job in common)
             lines.append(
                 f"submission {directory.name}: damaged, and these jobs may be running the same stages: {named}. Nothing"
                 f" was submitted. Cancel it (python -m sweep cancel {directory.arguments}), or add yes=true to submit"

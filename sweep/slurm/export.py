@@ -3,9 +3,9 @@
 From a checkout, copies every file that git tracks, in its current state, and untracked files in the code folders, but
 not results/. From an installed package, copies the packages, conf/ and slurm/ in the layout of a checkout. Adds the
 user's own conf/ in both cases, exported.json, from which the jobs' records take commit and diff
-(sweep/core/provenance.py), and slurm/site.sh. That file sets the planning interpreter, which the site's own lines may
-override, then the number of threads and the cache folder of models and datasets, which they may not. Copied files that
-contain a key are readable by their owner only.
+(sweep/core/provenance.py), and slurm/site.sh. It sets the Python that planned the sweep, which the user's lines may
+override, then the number of threads and the cache folder of models and datasets, which they may not. Copied files with
+an API key or a password in them are readable by their owner only.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def export(code: Path, launch: Launch, threads: int) -> None:
 
 
 def _keep_private(path: Path) -> None:
-    """Make a file with a key in it readable by its owner only, as whom the jobs run."""
+    """Make a file with an API key or password in it readable by its owner only; the jobs run as the same user."""
     if path.suffix not in MAY_HOLD_KEYS:
         return
     if Secrets.here().without_keys(path.read_text(encoding="utf-8", errors="replace")).lines:
@@ -55,7 +55,7 @@ def _keep_private(path: Path) -> None:
 
 
 def site_lines(site: str | None) -> str:
-    """The site's setup lines for every job: from `site`, ./slurm/site.sh, or slurm/site.sh of the checkout."""
+    """Shell lines for the beginning of every job: from `site`, ./slurm/site.sh, or slurm/site.sh of the checkout."""
     places = [Path(site).expanduser()] if site else [SITE, shipped("slurm") / SITE.name]
     path = next((each for each in places if each.is_file()), None)
     if path is not None:
@@ -98,6 +98,6 @@ def _files() -> Iterator[tuple[Path, Path]]:
 def _files_in(folder: Path, target: Path) -> Iterator[tuple[Path, Path]]:
     """The files of a folder, without compiled files and without the non-code folders of an installed package."""
     for path in sorted(folder.rglob("*")):
-        is_left = "__pycache__" in path.parts or (folder == PACKAGE and path.is_relative_to(PACKAGE / "shipped"))
-        if path.is_file() and not is_left:
+        is_excluded = "__pycache__" in path.parts or (folder == PACKAGE and path.is_relative_to(PACKAGE / "shipped"))
+        if path.is_file() and not is_excluded:
             yield path, target / path.relative_to(folder)

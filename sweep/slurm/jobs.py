@@ -1,4 +1,4 @@
-"""From the units of a plan to the jobs of a SLURM queue. Pure.
+"""Turn the units of a plan into SLURM jobs. Does no I/O.
 
 units -> chains   Every job waits in the queue, for minutes on a busy cluster, and a plan has many short stages without
                   GPUs. So one job runs several units in sequence. A unit joins the chain of a unit it waits for if both
@@ -190,9 +190,9 @@ def _aligned_with_inputs(elements: Sequence[Element], jobs: Sequence[SlurmJob]) 
 class ScriptWork:
     """The part of a plan that one batch script can run now."""
 
-    here: tuple[Stage, ...]  # CPU stages to run first
+    here: tuple[Stage, ...]  # CPU stages for the submitted script to run before its own units
     units: tuple[Unit, ...]  # the script's own, in order
-    later: tuple[Stage, ...]  # first stages of other scripts, which block the rest
+    later: tuple[Stage, ...]  # stages of other scripts that must run before the rest of the plan
 
 
 def script_work(work: Plan, script: str, cpu: str) -> ScriptWork:

@@ -98,7 +98,7 @@ def write_submission(
 
 
 def _with_exported_files(stage: Stage, code: Path) -> Stage:
-    """The stage, reading the project's files, such as the wording of a task, from the exported code."""
+    """The stage with paths to the project's files, such as a task's YAML, changed to the exported code."""
 
     def place(each: Input) -> Input:
         if isinstance(each, FileInput) and each.path.is_relative_to(PROJECT):
@@ -226,7 +226,7 @@ def resume_submission(
     submission = current.submission
     refuse_unsafe(
         submission.launch, submission.name, str(directory.store.resolve())
-    )  # may be somebody else's, or from an earlier version
+    )  # they may be another user's, or from an earlier version
     turns = [job.name.partition(".r")[2] for job in submission.jobs]
     turn = max(int(turn or 1) for turn in turns) + 1
     if not jobs_to_resubmit(submission.jobs, current.elements, turn):
@@ -263,14 +263,14 @@ def _without_queued(elements: Sequence[TaskStatus], alive: Sequence[TaskStatus],
 def _refuse_missing_inputs(
     directory: SubmissionDirectory, jobs: Sequence[SlurmJob], alive: Sequence[TaskStatus]
 ) -> None:
-    """Raises InputError for an input that another submission was to make but no longer has in the queue."""
+    """Raises InputError for an unfinished input that was left to another submission and is no longer queued there."""
     made = {address for job in jobs for element in job.elements for address in element.stages}
     made |= {address for each in alive if each.state.is_alive for address in each.element.stages}
     for address in (each for job in jobs for element in job.elements for each in element.waits_for):
         if address not in made and not StageDirectory(directory.store / address).is_done:
             raise InputError(
-                f"resume {directory.name}: {address} was to come from another submission, which no longer has it in the"
-                " queue. Resume that one first, or run the sweep's command again, which makes everything missing."
+                f"resume {directory.name}: {address} was left to another submission, which no longer has it in the"
+                " queue. Resume the other submission first, or run the command of this one again, which also makes it."
             )
 
 

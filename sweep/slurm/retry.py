@@ -126,7 +126,7 @@ def _print(line: str) -> None:
 
 @dataclass
 class RetryPolicy:
-    """How long to retry. After retries have run out once, later calls do not wait until one of them succeeds."""
+    """How long to retry. Once a call has used up its retries, later calls are tried once only, until one succeeds."""
 
     waits_s: Sequence[float] = WAITS_S
     most_s: float = MOST_S  # includes the duration of the calls

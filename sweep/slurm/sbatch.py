@@ -1,4 +1,4 @@
-"""The text of batch scripts: slurm/<script>.sbatch with the #SBATCH lines that the job needs. Pure.
+"""The text of batch scripts: slurm/<script>.sbatch with the #SBATCH lines that the job needs. Does no I/O.
 
 The script that a person submits and the one that the launcher submits are the same file. The launcher replaces only
 the #SBATCH lines:
@@ -62,9 +62,7 @@ def refuse_unprintable(options: Sequence[str]) -> None:
     """Final check of all options of a script, whatever their source. Raises InputError."""
     for option in options:
         if not option.isprintable() or not option.startswith("--"):
-            raise InputError(
-                f"batch script: {option!r} is not one option on one line. Correct the setting it came from."
-            )
+            raise InputError(f"batch script: {option!r} is not one option. Correct the launch field that contains it.")
 
 
 def quoted(path: str) -> str:

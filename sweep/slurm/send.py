@@ -2,7 +2,7 @@
 
 Writes the queue name of each job to disk before sbatch and its id afterwards. If sbatch does not answer, or the process
 dies in between, the job is unconfirmed: it may or may not be in the queue. It is then looked up by name, and submitted
-again only after the controller has reported twice that it is absent, by when a delayed request would have arrived.
+again only after the controller has reported twice that it is absent; by then a delayed request would have arrived.
 Jobs that sbatch refuses, or for which it fails with an unknown message, are looked up too but not submitted again.
 """
 
@@ -24,7 +24,7 @@ from sweep.slurm.submission import SubmissionDirectory
 
 PUBLISH = "publish"
 QUEUE_NAME = re.compile(r"[A-Za-z0-9._+=-]+-[0-9a-f]{10}")  # as SubmissionDirectory.queue_name makes it
-SURE_AFTER = 2  # consecutive reports that a job is not in the queue
+SURE_AFTER = 2  # a job is absent after so many consecutive reports that it is not in the queue
 
 Submit = Callable[[Path, Sequence[str], "str | None"], str]
 
@@ -35,7 +35,7 @@ def send(
     submit: Submit = client.sbatch,
     before: Sequence[TaskStatus] = (),
 ) -> dict[str, str]:
-    """Submit jobs whose files are written, after the tasks in `before` that they need; returns ids by job name.
+    """Submit jobs whose files are written, after the elements in `before` that they need; returns ids by job name.
 
     If a job is refused, cancels those already submitted and raises InputError; if cancelling fails, it names the jobs
     still in the queue.
@@ -74,7 +74,7 @@ class _SubmitOnce:
     absent: int = 0
 
     def __call__(self) -> str:
-        """The job's id, from the queue if an earlier call got through.
+        """The job's id, from the queue if an earlier sbatch call was accepted.
 
         Raises SlurmUnavailable while that is unknown, InputError once the job is known to be absent and refused.
         """
@@ -96,7 +96,7 @@ class _SubmitOnce:
         if self.absent < SURE_AFTER:
             raise SlurmUnavailable(f"squeue: {self.name} is not in the queue. Checking once more.")
         if isinstance(self.error, UnknownAnswer):
-            raise InputError(f"{self.error} The job is not in the queue. Correct the launch settings or the site.")
+            raise InputError(f"{self.error} The job is not in the queue. Correct what sbatch names.")
         self.error, self.absent = None, 0
         return self()
 
@@ -130,7 +130,7 @@ def _cancel_sent(directory: SubmissionDirectory, ids: Mapping[str, str], error: 
         )
     lines += [
         f"{job}: unknown whether SLURM accepted it. Its name in the queue is {name}. Nothing is submitted until it"
-        f" is looked up: python -m sweep resume {directory.arguments}, or cancel."
+        f" is looked up. Run python -m sweep resume {directory.arguments}, or cancel in place of resume."
         for job, name in directory.unconfirmed().items()
         if job not in sent
     ]
@@ -198,7 +198,7 @@ class _Lookup:
 
 
 def _unconfirmed_names(directory: SubmissionDirectory) -> dict[str, str]:
-    """Queue names of unconfirmed jobs, also if the file with the name is damaged."""
+    """Queue names of unconfirmed jobs, even if the file that holds the name is damaged."""
     found: dict[str, str] = {}
     for job, recorded in directory.unconfirmed().items():
         valid = (each for each in (recorded, directory.name_in_script(job)) if QUEUE_NAME.fullmatch(each))

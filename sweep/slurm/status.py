@@ -1,7 +1,7 @@
-"""Status of each element of a submission, from the store and from SLURM. Pure.
+"""Status of each element of a submission, from the store and from SLURM. Does no I/O.
 
-The store takes precedence: an element whose stages all have a record is done, whatever SLURM reports. SLURM decides the
-rest as far as it remembers. It forgets cancelled elements of a pending array, so an element unknown to it is lost.
+The store takes precedence: an element whose stages all have a record is done, whatever SLURM reports. For the others
+SLURM's state counts. SLURM forgets cancelled elements of a pending array, so an element unknown to it is lost.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sweep.slurm.jobs import Element, SlurmJob, link_jobs
 
 
 class TaskState(Enum):
-    """The values are what users see."""
+    """State of one array element; users see the values."""
 
     DONE = "done"
     RUNNING = "running"
@@ -101,7 +101,7 @@ def task_statuses(
             known = seen.get(job_id) if seen is not None and job_id is not None else None
             state = _state(element, job_id, disk, seen)
             if state in (TaskState.CANCELLED, TaskState.LOST) and not stuck.isdisjoint(element.waits_for):
-                state = TaskState.BLOCKED  # accounting gives no reason, and old jobs are forgotten
+                state = TaskState.BLOCKED  # sacct does not say why it was cancelled, and SLURM forgets old jobs
             stuck.difference_update(element.stages)
             if state in (TaskState.FAILED, TaskState.BLOCKED):
                 stuck.update(address for address in element.stages if address not in disk.done)

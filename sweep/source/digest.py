@@ -75,7 +75,7 @@ def changed_files(before: Mapping[str, str | None], now: Mapping[str, str | None
 
 @dataclass
 class _Reach:
-    """Statements reached so far, and those still to be followed."""
+    """Statements that the roots reach: those found so far, and those still to be followed."""
 
     files: FileAnswers
     home: Path | None

@@ -1,4 +1,4 @@
-"""Record the file system queries of a computation: the same answers imply the same result.
+"""Record the file system queries of a computation and their answers: the same answers imply the same result.
 
 Answers contain no times or inodes: a file is represented by its sha256 or its absence, a folder by the names in it.
 """
@@ -13,11 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
-Given: TypeAlias = Mapping[str, Mapping[str, Any]]  # answers as JSON, by question and subject
+Given: TypeAlias = Mapping[str, Mapping[str, Any]]  # answers as JSON, by kind of query and path
 
 
 class FileQuestion(Enum):
-    """Queries, in the order of checking them again, so that a removed file is not opened."""
+    """Kinds of query. They are repeated in this order, existence first, so that a removed file is not opened."""
 
     EXISTS = "exists"
     IS_FOLDER = "is_folder"
@@ -29,7 +29,7 @@ class FileQuestion(Enum):
 
 
 class FileAnswers:
-    """Query the file system and keep the answers; never repeats a query."""
+    """Make queries and keep their answers; makes no query twice."""
 
     def __init__(self) -> None:
         self.given: dict[str, dict[str, Any]] = {}
@@ -79,7 +79,7 @@ def still_given(given: Given) -> bool:
     )
     try:
         return all(ASK[question](about) == before for question, about, before in asked)
-    except OSError:  # a file that was readable then
+    except OSError:  # a file that was readable before, and is not now
         return False
 
 

@@ -1,12 +1,16 @@
 """Attempts at a stage: each writes into a separate directory and is published by creating the record that names it.
 
     begin      remove leftovers of dead attempts, create out-<token>/
+    record_of  what record.json says of a finished stage
     publish    hash and flush out-<token>/, write record-<token>.json, create record.json; the first attempt wins
     restore    recreate a lost or damaged record from record-<token>.json if that artifact is intact
     move_to    set a finished artifact aside, the record first
 
 No step needs a lock: if two attempts end at the same time, one is published completely and the other removes itself.
 record-<token>.json is a separate file, so damage to record.json does not affect it.
+
+record.json    key, request_key, generation, identity, summary, seconds, usd, shards, inputs: digests by address,
+               source: {roots, files: digests by file} of the code, finished_at, provenance; once published, files
 """
 
 from __future__ import annotations
@@ -15,18 +19,22 @@ import itertools
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from sweep.claims.claim import WAIT, Rule
+from sweep.core.identity import Json
+from sweep.core.provenance import Provenance
+from sweep.core.stage import Finished
 from sweep.json_files import CHECKSUM, StoreError, create_json, put_folder_aside, read_sealed, sealed, write_json
 from sweep.plain_values import is_table
 from sweep.store.checksums import changed_files_by_hash, changed_files_by_stat, file_states, inodes_of
 from sweep.store.directory import ARTIFACT_NAME, OUT, StageDirectory
-from sweep.store.documents import ReceiptJson, RecordJson
+from sweep.store.documents import ReceiptJson, RecordJson, SourceJson, StageJson
+from sweep.store.status_files import now
 from sweep.store.temporary import owner_has_ended, remove, token
 
 LEGACY_OUT = "out.partial"  # attempt directory of earlier versions
@@ -60,12 +68,12 @@ class Attempt:
         complete: RecordJson = {**record, "out": self.out.name, "files": files}
         write_json(self.receipt_file, sealed({**complete, "described": self.directory.read_stage()}))
         if not self.out.is_dir() or changed_files_by_stat(self.out, files):
-            raise StoreError(f"{self.out}: removed while it was being made. Run the sweep again.")
+            raise StoreError(f"{self.out}: removed or changed during publishing. Run the sweep again.")
         if not create_json(self.directory.record_file, sealed(complete)) and not self._is_published():
             return False
         _flush(self.directory.path)
         point_to(self.directory, self.out)
-        with suppress(OSError):  # planning then hashes the files
+        with suppress(OSError):  # without it, the next plan hashes the files
             write_json(self.directory.hashed_file, inodes_of(self.out, list(files)), durable=False)
         self.directory.progress_file.unlink(missing_ok=True)
         shutil.rmtree(self.directory.scratch, ignore_errors=True)
@@ -107,6 +115,48 @@ def begin(directory: StageDirectory) -> Attempt:
     attempt.out.mkdir(parents=True)
     directory.scratch.mkdir(exist_ok=True)
     return attempt
+
+
+@dataclass(frozen=True)
+class RunOrigin:
+    """Code, inputs and environment of an artifact."""
+
+    code: SourceJson  # roots, and digests of their source by file
+    inputs: Mapping[str, str]  # digests of the artifacts that were read, by address
+    generation: int
+    provenance: Provenance
+
+
+def record_of(
+    stage: StageJson,
+    finished: Finished,
+    seconds: float,
+    shards: Sequence[RecordJson],
+    origin: RunOrigin,
+) -> RecordJson:
+    """Content of record.json. A sharded stage costs the sum of its shards and the merge."""
+    usd = seconds * _usd_per_hour(stage["settings"]) / 3600
+    return {
+        "key": finished.key,
+        "request_key": stage.get("request_key"),
+        "generation": origin.generation,
+        "identity": stage["identity"],
+        "summary": dict(finished.summary),
+        "seconds": round(seconds + sum(each["seconds"] for each in shards), 3),
+        "usd": round(usd + sum(each["usd"] for each in shards), 6),
+        "shards": [each["key"] for each in shards],
+        "inputs": dict(origin.inputs),
+        "source": origin.code,
+        "finished_at": now(),
+        "provenance": origin.provenance,
+    }
+
+
+def _usd_per_hour(settings: Mapping[str, Json]) -> float:
+    price = settings.get("usd_per_hour", 0.0)
+    if not isinstance(price, int | float):
+        raise StoreError(f"settings.usd_per_hour {price!r}: not a price. Run the sweep again: it rewrites stage.json.")
+    return price
 
 
 # ------------------------------------------------------------------------------------------- lost and damaged records
@@ -166,7 +216,7 @@ def copy_faults(directory: StageDirectory) -> list[str]:
 
 
 def records(directory: StageDirectory) -> Iterator[RecordJson]:
-    """The readable ones of a stage's record and its second copies."""
+    """A stage's record and its second copies, as far as they can be read."""
     with suppress(StoreError, OSError):
         yield directory.read_record()
     yield from _copies(directory)

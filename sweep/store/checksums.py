@@ -43,7 +43,7 @@ def file_states(out: Path) -> dict[str, FileState]:
     for path in paths:
         if path.is_symlink():
             raise LinkError(
-                f"out/{path.relative_to(out)}: a symbolic link. Write the file itself, or the target could change."
+                f"out/{path.relative_to(out)}: a symbolic link, whose target could change. Write the file itself."
             )
     files = [path for path in paths if path.is_file()]
     hashes = hashed_once(files)

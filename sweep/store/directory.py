@@ -1,6 +1,6 @@
 """The store: one directory per stage key, and the directory is the database.
 
-store/answers/9f3c1ab2d4e5/
+store/traces/9f3c1ab2d4e5/
   stage.json      name, version, config, inputs, run: everything needed to make the stage
   record.json     created LAST, so its existence means done: summary, seconds, cost, provenance, the artifact's
                   directory and the checksums of its files (sweep/store/attempt.py)

@@ -6,7 +6,7 @@
 
 Only rank 0 locks, begins and publishes. The other ranks wait until it announces which stages to make, and run the same
 functions with an unused `out`. Rank 0 publishes, and removes scratch, only after all ranks have finished. The ranks
-communicate through files next to stage.json, named after this start of the group.
+communicate through files next to stage.json, whose names contain the ID of this launch of the group.
 
 torchrun exits with status 1 however its ranks ended, and does not handle SIGUSR1. So the leader forwards signals, gives
 the ranks time to save, and derives the outcome from the files they left in the store.
@@ -38,10 +38,10 @@ class Rank:
 
     index: int
     size: int  # number of processes, over all nodes
-    group: str | None  # identifies one start of the group; None: a single process
+    group: str | None  # ID of one launch of the group; None: a single process
 
     @property
-    def decides(self) -> bool:
+    def is_first(self) -> bool:
         return self.index == 0
 
 
@@ -49,7 +49,7 @@ SINGLE_RANK = Rank(index=0, size=1, group=None)
 
 
 def this_rank(environment: Mapping[str, str]) -> Rank:
-    """Read torchrun's environment. The port identifies the start, because a requeued job gets a new one."""
+    """Read torchrun's environment. The port tells launches of a job apart: after a requeue it is different."""
     if "TORCHELASTIC_RUN_ID" not in environment:
         return SINGLE_RANK
     group = f"{environment['TORCHELASTIC_RUN_ID']}-{environment['MASTER_PORT']}"
@@ -58,7 +58,7 @@ def this_rank(environment: Mapping[str, str]) -> Rank:
 
 @contextmanager
 def announced(directories: Sequence[StageDirectory], rank: Rank, keys: Sequence[str]) -> Generator[None]:
-    """Announce to the other ranks, while inside, that these stages were begun and are to be made."""
+    """While the context is open, tell the other ranks which stages to make."""
     announcement = _announcement(directories, rank)
     if announcement is not None:
         write_json(announcement, {"make": list(keys)})
@@ -80,7 +80,7 @@ def await_announcement(directories: Sequence[StageDirectory], rank: Rank) -> lis
 
 
 def mark_finished(directory: StageDirectory, rank: Rank) -> None:
-    """Signal rank 0 that this rank has finished, so that it may publish."""
+    """Tell rank 0, by a file, that this rank has finished this stage."""
     _finished_file(directory, rank, rank.index).touch()
 
 
@@ -102,7 +102,7 @@ def _announcement(directories: Sequence[StageDirectory], rank: Rank) -> Path | N
 
 
 def processes_for(directories: Sequence[StageDirectory]) -> int:
-    """Number of processes on this node; 1 if stage.json is unreadable, which the worker then reports."""
+    """Number of ranks to start on this node; 1 if stage.json is unreadable, which the worker then reports."""
     try:
         return max(int(directory.read_stage().get("resources", {}).get("processes", 1)) for directory in directories)
     except (OSError, StoreError):
@@ -149,6 +149,6 @@ def _outcome(directories: Sequence[StageDirectory], status: int, stop_requested:
     if stop_requested or any(directory.interrupted_file.exists() for directory in unfinished):
         return EXIT_REQUEUE
     for directory in unfinished:
-        message = f"a rank ended without reporting an error (torchrun status {status}). See its log."
+        message = f"a rank ended without reporting an error (torchrun exit status {status}). See log.txt of this stage."
         write_json(directory.failed_file, {"error": message, "message": message, "traceback": ""})
     return 1

@@ -20,6 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,13 @@ from sweep.json_files import put_folder_aside
 from sweep.secrets import redacted
 from sweep.source.digest import SourceError, changed_files
 from sweep.source.memo import remembered_source
-from sweep.store.attempt import begin, forget_hashes, restore
+from sweep.store.attempt import RunOrigin, begin, forget_hashes, record_of, restore
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, StoreError, description_faults, write_json
 from sweep.store.documents import Place, SourceJson, StageJson, StagePlace
 from sweep.store.generations import shared_now
 from sweep.store.permission import explained, is_refused
-from sweep.store.status_files import Clock, RunOrigin, failure_of, now, record_of, reporter
+from sweep.store.status_files import failure_of, now, reporter
 from sweep.store.temporary import is_alive
 from sweep.worker.ranks import (
     SINGLE_RANK,
@@ -55,7 +56,7 @@ from sweep.worker.ranks import (
     processes_for,
     this_rank,
 )
-from sweep.worker.stall import beside
+from sweep.worker.stall import stall_watcher
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,9 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--take-over", action="store_true", help="take a stage from a holder whose state cannot be checked"
     )
-    parser.add_argument("--stall-minutes", type=_minutes, help="end after this time without progress; none: never")
-    parser.add_argument("--rendezvous", help="torchrun options with which several nodes meet, as one argument")
-    parser.add_argument("--each", action="store_true", help="make the directories one after the other, not as a batch")
+    parser.add_argument("--stall-minutes", type=_minutes, help="stop after this time without progress; none: never")
+    parser.add_argument("--rendezvous", help="torchrun's rendezvous options for several nodes, as one argument")
+    parser.add_argument("--each", action="store_true", help="make the stages one after the other, not as one batch")
     arguments = parser.parse_args(argv)
     for process, exists in ((arguments.parent, _is_parent), (arguments.leader, is_alive)):
         if process:
@@ -85,16 +86,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     rank = this_rank(os.environ)
     processes = processes_for(directories)
     if rank.group is None and (processes > 1 or arguments.rendezvous):
-        meeting = arguments.rendezvous.split() if arguments.rendezvous else STANDALONE
-        with beside(directories, arguments.stall_minutes):
-            return launch_ranks(directories, processes, meeting, ["--take-over"] if arguments.take_over else [])
+        rendezvous = arguments.rendezvous.split() if arguments.rendezvous else STANDALONE
+        with stall_watcher(directories, arguments.stall_minutes):
+            return launch_ranks(directories, processes, rendezvous, ["--take-over"] if arguments.take_over else [])
     end_on_request()
     groups = [[each] for each in directories] if arguments.each else [directories]
     rule = Rule(not arguments.unless_busy, arguments.take_over)
     try:
         made: list[bool] = []
         for group in groups:
-            with beside(group, arguments.stall_minutes if rank.group is None else None):
+            with stall_watcher(group, arguments.stall_minutes if rank.group is None else None):
                 made.append(run(group, rank, rule))
         return 0 if all(made) else 1
     except Interrupted:
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(directories: Sequence[StageDirectory], rank: Rank = SINGLE_RANK, rule: Rule = WAIT) -> bool:
     """Make all unfinished stages; False if any failed. Raises Interrupted after a stop signal."""
-    if not rank.decides:
+    if not rank.is_first:
         return _run_follower(directories, rank)
     ordered = sorted(directories, key=lambda each: each.path)  # the same order everywhere prevents a deadlock
     with ExitStack() as locks:
@@ -127,10 +128,10 @@ def run(directories: Sequence[StageDirectory], rank: Rank = SINGLE_RANK, rule: R
                 print(f"{directory.address}: its record was lost or damaged. Restored from its second copy.")
         waiting = {
             each.path.name: each for each in directories if not each.is_done
-        }  # another process may have been first
+        }  # another process may have finished some while we waited for the locks
         for directory in waiting.values():
             put_folder_aside(directory.progress_file)
-            directory.progress_file.unlink(missing_ok=True)  # of an earlier attempt; this one is still loading
+            directory.progress_file.unlink(missing_ok=True)  # written by an earlier attempt
         return not waiting or _attempt(lambda: _make(directories, waiting, rank), waiting, rank)
 
 
@@ -151,11 +152,11 @@ def _run_follower(directories: Sequence[StageDirectory], rank: Rank) -> bool:
 
 
 def _attempt(make: Callable[[], None], waiting: Mapping[str, StageDirectory], rank: Rank) -> bool:
-    """Process boundary: record an interruption and pass it on; record and print every failure."""
+    """Call `make`. Record an interruption and raise it again; record and print any other error and return False."""
     try:
         make()
     except Interrupted as stop:
-        for directory in waiting.values():  # by every rank, because the first to end stops the others
+        for directory in waiting.values():  # every rank writes it: the first to exit makes torchrun stop the others
             write_json(directory.interrupted_file, {"message": str(stop), "at": now()})
         raise
     except Exception as error:
@@ -171,9 +172,20 @@ def _attempt(make: Callable[[], None], waiting: Mapping[str, StageDirectory], ra
     return True
 
 
+@dataclass
+class _Clock:
+    """Seconds since the last call, so that the times of a batch's stages add up to the total."""
+
+    last: float = field(default_factory=time.monotonic)
+
+    def lap(self) -> float:
+        before, self.last = self.last, time.monotonic()
+        return self.last - before
+
+
 def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirectory], rank: Rank) -> None:
     """Make and publish the stages; removes published ones from `waiting`."""
-    clock, environment = Clock(), provenance()
+    clock, environment = _Clock(), provenance()
     stages = {key: _described(directory) for key, directory in waiting.items()}
     codes = {key: code_of(stage) for key, stage in stages.items()}
     for key, directory in waiting.items():
@@ -192,7 +204,7 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
                 print(f"{directory.address}: another worker published it first. This attempt is discarded.")
             del waiting[finished.key]
     if waiting:
-        raise StoreError(f"stages {', '.join(waiting)}: their function ended without yielding them. Fix the function.")
+        raise StoreError(f"stages {', '.join(waiting)}: the function returned without yielding them. Fix it.")
 
 
 def _described(directory: StageDirectory) -> StageJson:
@@ -212,13 +224,13 @@ def _require_intact(inputs: Sequence[StageDirectory]) -> None:
         if faults := directory.faults(changed_files_by_hash):
             forget_hashes(directory)
             raise StoreError(
-                f"input {directory.address}: damaged, {faults[0]}. Run the sweep again: it sets it aside and makes it"
-                " again, or prints the price."
+                f"input {directory.address}: damaged, {faults[0]}. Run the sweep again: it makes the input"
+                " again, or prints what that costs if it is above cost.limit_usd."
             )
 
 
 def code_of(stage: StageJson) -> SourceJson:
-    """Roots and source digests of a stage. Raises StoreError if the code differs from that in its key."""
+    """Root functions and source digests of a stage. Raises StoreError if the code is not the code that was planned."""
     roots = stage.get("roots", [stage["run"]])
     try:
         files = dict(remembered_source(tuple(roots)))
@@ -228,7 +240,7 @@ def code_of(stage: StageJson) -> SourceJson:
     if planned is not None:
         here = {**files, **{name: installed_version(name) for name in planned["packages"]}}
         if changed := changed_files({**planned["files"], **planned["packages"]}, here):
-            raise StoreError(f"{', '.join(changed)}: changed since it was planned. Run the sweep again.")
+            raise StoreError(f"{', '.join(changed)}: changed since this stage was planned. Run the sweep again.")
     return {"roots": list(roots), "files": files}
 
 
@@ -249,13 +261,13 @@ def _dependencies(root: Path, stage: StageJson) -> list[StageDirectory]:
 def _require_consistent_inputs(root: Path, stage: StageJson) -> None:
     """Refuse inputs that were made from an earlier version of another input, such as answers to older questions."""
     inputs = _dependencies(root, stage)
-    now = {each.address: each.digest for each in inputs}
+    current = {each.address: each.digest for each in inputs}
     for each in inputs:
         for address, before in each.read_record().get("inputs", {}).items():
-            if address in now and before != now[address]:
+            if address in current and before != current[address]:
                 raise StoreError(
                     f"input {each.address}: made from {shortened(cite(address, before))}, which is"
-                    f" @{now[address][:SHORT_DIGEST_CHARACTERS]} now. Run the sweep again with"
+                    f" @{current[address][:SHORT_DIGEST_CHARACTERS]} now. Run the sweep again with"
                     f" redo={each.path.parent.name} to make it from the current one."
                 )
 
@@ -299,7 +311,7 @@ def _work(directory: StageDirectory, stage: StageJson, rank: Rank, out: Path) ->
         scratch=directory.scratch,
         shared=shared,
         settings=stage["settings"],
-        report=reporter(directory) if rank.decides else _report_nothing,
+        report=reporter(directory) if rank.is_first else _report_nothing,
         shards=tuple(_shard(directory.root, place) for place in stage["shards"]),
         digests={
             role: tuple(_digest(directory.root, place) for place in places) for role, places in stage["inputs"].items()
@@ -308,12 +320,12 @@ def _work(directory: StageDirectory, stage: StageJson, rank: Rank, out: Path) ->
 
 
 def _report_nothing(done: int, total: int, unit: str) -> None:
-    """Rank 0 alone writes progress.json."""
+    """Do nothing: only rank 0 writes progress.json."""
 
 
 def _unused_out(directory: StageDirectory, rank: Rank) -> Path:
     """Output folder of a rank that does not publish."""
-    out = directory.scratch / f"member-{rank.index}"
+    out = directory.scratch / f"rank-{rank.index}"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     return out
@@ -323,7 +335,7 @@ def _input_path(root: Path, place: Place) -> Path:
     """Path of an input. Raises StoreError if it is unfinished or changed since planning."""
     if "file" in place:
         if FileInput.of(Path(place["file"])).key != place["key"]:
-            raise StoreError(f"{place['file']}: changed since it was planned. Run the sweep again.")
+            raise StoreError(f"input {place['file']}: changed since this stage was planned. Run the sweep again.")
         return Path(place["file"])
     directory = StageDirectory(root / place["stage"])
     if not directory.is_done:
@@ -342,7 +354,7 @@ def _minutes(text: str) -> float | None:
 
 
 def _end_with(process: int, exists: Callable[[int], bool]) -> None:
-    """End this worker soon after that process has died for any reason."""
+    """End this worker soon after `process` has ended, for whatever reason."""
     wake_when_parent_ends()
 
     def watch() -> None:

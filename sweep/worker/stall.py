@@ -2,7 +2,7 @@
 
 Progress is any change of progress.json, the log, the attempt and scratch folders, or files below the store that its
 processes have open. Loading (before progress.json exists) is exempt, but a stopped process is not. Each interval
-between two looks counts at most `LONGEST_LOOK_S`, so that a clock change, a sleeping laptop or a stopped watcher does
+between two samples counts at most `LONGEST_LOOK_S`, so that a clock change, a sleeping laptop or a stopped watcher does
 not make a worker look frozen.
 
     python -m sweep.worker.stall --worker PID --minutes 60 DIR [DIR ...]    started by sweep.worker.run
@@ -56,7 +56,7 @@ class StallWatch:
 
 
 def watched(watch: StallWatch | None, look: Activity, since_last_s: float) -> StallWatch:
-    """Add a look, `since_last_s` seconds (monotonic) after the previous one."""
+    """Add the sample `look`, `since_last_s` seconds (monotonic) after the previous one."""
     if look.held_by is not None:
         return StallWatch(look.trace)
     has_begun = (watch is not None and watch.has_begun) or not look.is_loading
@@ -72,7 +72,7 @@ def is_stalled(watch: StallWatch, stall_minutes: float | None) -> bool:
 
 
 def activity_of(directories: Sequence[StageDirectory], worker: int) -> Activity:
-    """Current activity of a worker; `worker` is its first process."""
+    """Current activity of a worker; `worker` is the process ID of its top process."""
     processes = tree_of(worker)
     roots = {f"{directory.root}/" for directory in directories}
     paths = [path for directory in directories for path in _written(directory)]
@@ -150,8 +150,8 @@ def _last_progress(directory: StageDirectory) -> str:
 
 
 @contextmanager
-def beside(directories: Sequence[StageDirectory], stall_minutes: float | None) -> Generator[None]:
-    """Run a separate process that watches this worker."""
+def stall_watcher(directories: Sequence[StageDirectory], stall_minutes: float | None) -> Generator[None]:
+    """While the context is open, a separate process watches this worker and ends it if it stalls."""
     if stall_minutes is None:
         yield
         return
@@ -175,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     directories = [StageDirectory(path) for path in arguments.directories]
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # sent to the worker; this process ends with it
+        signal.signal(number, signal.SIG_IGN)  # the worker gets them too, and its end ends this
     watch: StallWatch | None = None
     last = time.monotonic()
     pause_s = min(LOOK_INTERVAL_S, 6 * arguments.minutes)

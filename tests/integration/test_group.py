@@ -129,5 +129,5 @@ def test_a_start_of_a_group_is_told_from_another_of_the_same_job() -> None:
     environment = {"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "4711", "MASTER_PORT": "29500"}
     assert this_rank(environment) == Rank(1, 2, "4711-29500")
     assert this_rank({**environment, "MASTER_PORT": "29501"}) != this_rank(environment)
-    assert this_rank({}).decides and this_rank({}).group is None
+    assert this_rank({}).is_first and this_rank({}).group is None
     assert os.environ.get("TORCHELASTIC_RUN_ID") is None, "or the tests themselves would be taken for members"

@@ -227,7 +227,7 @@ def test_a_waiting_worker_names_the_holder_and_continues_when_it_is_gone(tmp_pat
     holder = holder_of(slow.path)
     assert holder is not None
     second = driver(tmp_path, "shape.number=1", "shape.pause_s=60", "-m")
-    said = lines_until(second, "waiting")
+    said = lines_until(second, "waiting  ")
     assert f"{slow.address}  held by {holder[0]}" in said[-1]
     first.kill()
     first.wait()

@@ -63,7 +63,10 @@ def graph_of(composition: Composition) -> Graph:
         (["goal=data", "model=laptop_base", "data=none"], "data none: nothing is curated"),
         (["budget=none", "budget.waits=2"], "budget.waits 2: budget=none forces nothing"),
         (["budget=min", "budget.compat=s1"], "compat=s1 counts ends, not tokens"),
-        (["budget.min_thinking_tokens=600"], "budget.min_thinking_tokens 600: with 128 tokens that are left to the"),
+        (
+            ["budget.min_thinking_tokens=600"],
+            "budget.min_thinking_tokens 600: with 128 tokens reserved for the answer",
+        ),
         (["machine.workers=0"], "machine.workers 0: below 1"),
         (["machine.cache_gib=null"], "machine.cache_gib null: on a CPU the memory for the cache is unknown"),
         (["machine.tensor_parallel=2"], "machine.tensor_parallel 2: engine=transformers keeps a model on one device"),
@@ -136,7 +139,7 @@ def test_one_command_has_one_machine() -> None:
     ("compare", "message"),
     [
         ('compare={axis: seed, reference: "0"}', r"compare\.axis seed: seeds are pooled.*statistics\.pool_seeds=false"),
-        ("compare={axis: data, reference: limo}", r"compare\.reference limo: no such value of data \(there: null\)"),
+        ("compare={axis: data, reference: limo}", r"compare\.reference limo: no such value of data \(available: null"),
     ],
 )
 def test_a_comparison_that_would_fail_at_the_end_is_refused_before_anything_runs(compare: str, message: str) -> None:

@@ -44,7 +44,7 @@ def records(home: Path, label: str, engine: str = "vllm") -> list[dict[str, Any]
 
 
 def answers(home: Path, record: dict[str, Any]) -> list[TraceRow]:
-    return read_rows(home / "store" / "traces" / record["key"] / "out" / "answers.jsonl", TraceRow)
+    return read_rows(home / "store" / "traces" / record["key"] / "out" / "traces.jsonl", TraceRow)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ class OutOfTime(BaseException):
 def within(cpu_seconds: float, compute: Callable[[], Result]) -> Result:
     """Return `compute()`. Raises OutOfTime after `cpu_seconds` of this process's CPU time.
 
-    Signals reach the main thread only: elsewhere there is no limit but the sizes that the callers check.
+    Signals reach only the main thread. In other threads only the size limits of the callers apply.
     """
     if threading.current_thread() is not threading.main_thread():
         return compute()

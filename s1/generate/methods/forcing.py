@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from s1.generate.audit import Audit
 
 RESERVE_TOKENS = 1024  # answers of s1-class models have 600 to 800 tokens
-RESERVE_OF_SMALL_CONTEXTS = 4  # divisor of contexts shorter than four reserves
-HAPPENED_SHARE = 0.5  # share of traces from which on the median trace matches the label
+RESERVE_OF_SMALL_CONTEXTS = 4  # contexts shorter than 4 reserves reserve one token in 4
+HAPPENED_SHARE = 0.5  # smallest share of traces at which the median trace matches the label
 NATURAL_END = "natural end"
 
 

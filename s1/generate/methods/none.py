@@ -28,8 +28,7 @@ class NoForcing(Method):
         for field in ("answer_tokens", "answer_reserve"):
             if value := getattr(budget, field):
                 raise ConfigError(
-                    f"budget.{field} {value}: with budget=none, thinking and answer are only split after generation."
-                    " Set it to null."
+                    f"budget.{field} {value}: budget=none generates thinking and answer as one text. Set it to null."
                 )
 
     def family(self, request: ComputeRequest) -> Mapping[str, str | None]:

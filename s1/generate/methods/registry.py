@@ -37,7 +37,8 @@ def method_of(request: ComputeRequest) -> Method:
     if len(serving) != 1:
         names = ", ".join(method.name for method in serving) or "none"
         raise ConfigError(
-            f"budget {request.budget}: served by {names} instead of exactly one method. Correct the budget."
+            f"budget {request.budget}: served by {names} instead of exactly one method."
+            " Correct `serves` of the methods in s1/generate/methods."
         )
     return serving[0]
 

@@ -67,14 +67,14 @@ def test_each_point_is_compared_with_the_reference_at_its_own_budget() -> None:
 
 
 def test_a_reference_that_no_point_has_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"compare\.reference limo: no such value of data \(there: random, s1k\)"):
+    with pytest.raises(ConfigError, match=r"compare\.reference limo: no such value of data \(available: random, s1k\)"):
         compared(POINTS, "limo")
 
 
 def test_the_verdict_names_who_is_higher_and_who_cannot_be_told_apart() -> None:
     first, second = comparison(compared(POINTS))
     assert first.startswith("Against s1k, natural end: lower: random, natural end -25.0 points [")
-    assert second.startswith("Against s1k, Wait x1: not to be told apart: random, Wait x1 0.0 points [")
+    assert second.startswith("Against s1k, Wait x1: not measurably different: random, Wait x1 0.0 points [")
 
 
 def test_points_that_failed_the_audit_are_no_part_of_the_verdict() -> None:

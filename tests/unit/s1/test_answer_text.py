@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from s1.config.schema import Budget, Forcing, ThinkingFormat
-from s1.generate.answer_text import answer_end, graded_text, reopened, thinks_on_tokens
 from s1.generate.trace import Close, Part, Segment, TokenOrigin, Trace
+from s1.generate.trace_row import answer_end, graded_text, reopened, thinks_on_tokens
 from s1.models.thinking_format import decode, encode
 from s1.records import AnswerEnd, Ending
 from sweep.config.compose import compose

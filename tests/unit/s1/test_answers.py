@@ -1,4 +1,4 @@
-"""The generation stage: works of one model answered together, each written as soon as it is complete."""
+"""The traces stage: stages of one model in one batch, each written as soon as it is complete."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_answers_are_written_in_question_order_then_sample(tmp_path: Path) -> No
     ]
 
 
-def test_an_answer_tells_texts_tokens_and_their_origin(tmp_path: Path) -> None:
+def test_a_trace_row_has_texts_tokens_and_their_origin(tmp_path: Path) -> None:
     made = work(tmp_path, "a", budget(waits=1))
     finish([made], Opening())
     row = answers(made)[0]
@@ -132,7 +132,7 @@ def test_sharing_changes_the_cost_and_nothing_else(tmp_path: Path, generate: Gen
     assert cost[True] < cost[False]
 
 
-def test_a_work_alone_gets_the_answers_it_gets_in_company(tmp_path: Path) -> None:
+def test_traces_do_not_depend_on_other_stages_of_the_batch(tmp_path: Path) -> None:
     together = [work(tmp_path / "x", "a", budget(4), WARM), work(tmp_path / "x", "b", budget(waits=1), WARM)]
     alone = work(tmp_path / "y", "a", budget(4), WARM)
     finish(together, Opening(random_words=True))
@@ -205,14 +205,14 @@ def test_traces_of_other_kernels_are_not_continued(tmp_path: Path) -> None:
     assert len(list((tmp_path / "shared" / "continuations").iterdir())) == 2
 
 
-def test_libraries_that_were_not_planned_with_are_refused(tmp_path: Path) -> None:
+def test_library_versions_other_than_planned_are_refused(tmp_path: Path) -> None:
     made = work(tmp_path, "a", budget(4))
     made = replace(made, config=replace(made.config, libraries={"transformers": "4.0", "torch": "2.13.0"}))
     with pytest.raises(ConfigError, match=r"transformers 5\S+: the sweep was planned with 4\.0"):
         finish([made], Opening())
 
 
-def test_works_of_different_models_are_not_answered_together(tmp_path: Path) -> None:
+def test_stages_of_different_models_in_one_batch_are_refused(tmp_path: Path) -> None:
     one, other = work(tmp_path, "a", budget(4)), work(tmp_path, "b", budget(4))
     other = replace(other, inputs={**other.inputs, "model": (tmp_path / "another",)})
     with pytest.raises(ConfigError, match="own batch"):

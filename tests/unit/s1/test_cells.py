@@ -29,7 +29,7 @@ FORMULAS = [
 
 
 @pytest.mark.parametrize("text", FORMULAS)
-def test_a_formula_stands_behind_an_apostrophe_and_is_read_as_it_was(text: str) -> None:
+def test_a_formula_is_written_with_an_apostrophe_and_read_back_unchanged(text: str) -> None:
     assert guarded(text) == f"'{text}" and unguarded(guarded(text)) == text
 
 

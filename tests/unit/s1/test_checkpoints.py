@@ -142,7 +142,7 @@ def test_a_checkpoint_that_is_damaged_twice_is_set_aside_beside_the_first(undist
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-checkpoint-6", "damaged-checkpoint-6-2"]
 
 
-def test_folders_of_other_names_are_nobodys_checkpoints(undisturbed, tmp_path):
+def test_folders_with_other_names_are_not_checkpoints(undisturbed, tmp_path):
     shutil.copytree(undisturbed / "scratch" / "checkpoint-4", tmp_path / "checkpoint-4")
     for name in ("checkpoint-6.bak", "checkpoint-copy", "checkpoint-4-old"):
         (tmp_path / name).mkdir()
@@ -163,7 +163,7 @@ def test_a_mark_of_an_earlier_version_is_taken_with_a_warning(undisturbed, input
 
 
 @pytest.mark.parametrize("harm", [flip, halve])
-def test_and_refused_if_its_sizes_or_its_json_are_wrong(undisturbed, tmp_path, harm):
+def test_a_mark_of_an_earlier_version_with_wrong_sizes_or_json_is_refused(undisturbed, tmp_path, harm):
     shutil.copytree(undisturbed / "scratch", tmp_path, dirs_exist_ok=True)
     of_an_earlier_version(tmp_path / "checkpoint-6")
     state = tmp_path / "checkpoint-6" / "trainer_state.json"
@@ -210,7 +210,7 @@ def test_the_two_newest_are_kept(tmp_path):
     assert not list(saving_folder(tmp_path).iterdir())
 
 
-def test_a_file_that_changes_while_it_is_hashed_is_not_vouched_for(tmp_path, monkeypatch):
+def test_a_file_that_changes_while_it_is_hashed_is_not_marked_complete(tmp_path, monkeypatch):
     checkpoint = a_checkpoint(tmp_path, 2, b"1")
     monkeypatch.setattr("s1.train.checkpoints.sha256_of", lambda path: (checkpoint / "more.pt").touch() or "0" * 64)
     with pytest.raises(RuntimeError, match="its files changed while they were hashed"):
@@ -232,7 +232,7 @@ def test_all_processes_of_a_group_write_into_one_folder(tmp_path, monkeypatch):
     assert saving_folder(tmp_path) == tmp_path / "saving-group-job_7-29500"
 
 
-def test_a_resume_says_nothing_of_what_is_whole(undisturbed, tmp_path, caplog):
+def test_a_resume_from_an_intact_checkpoint_logs_no_warning(undisturbed, tmp_path, caplog):
     shutil.copytree(undisturbed / "scratch", tmp_path, dirs_exist_ok=True)
     with caplog.at_level(logging.WARNING):
         assert newest_intact(tmp_path).step == 6

@@ -147,7 +147,7 @@ def test_the_seed_set_holds_only_rows_whose_trace_gives_the_right_answer(tmp_pat
 
 
 @pytest.mark.parametrize("strategy", [Strategy.RANDOM, Strategy.DIVERSE])
-def test_the_order_of_the_file_changes_no_byte_of_the_product(tmp_path: Path, strategy: Strategy) -> None:
+def test_the_order_of_the_file_changes_no_byte_of_the_output(tmp_path: Path, strategy: Strategy) -> None:
     rows = [row(n, domain=f"domain {n % 3}") for n in range(30)]
     for name, ordered in (("forth", rows), ("back", rows[::-1])):
         pool = pool_directory(tmp_path / name / "pool", ordered)
@@ -157,7 +157,7 @@ def test_the_order_of_the_file_changes_no_byte_of_the_product(tmp_path: Path, st
         assert first == second, file
 
 
-def test_an_exam_that_cannot_ask_anything_is_refused(tmp_path: Path) -> None:
+def test_solver_rows_without_a_gradable_question_are_refused(tmp_path: Path) -> None:
     pool = pool_directory(tmp_path / "pool", [row(1, solution="a half"), row(2, solution=None)])
     with pytest.raises(ConfigError, match=r"data.grader integer: it cannot read the reference of any of 2 rows"):
         solver_rows(order(tmp_path / "solver_rows", SolverRowsConfig(GraderKind.INTEGER), rows=pool))

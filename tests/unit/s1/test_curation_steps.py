@@ -125,7 +125,7 @@ def test_a_row_that_any_solver_gets_right_in_any_sample_is_solved() -> None:
         (["1", "2"], ["0", "0"], "solver_rows of 2 rows: only 1 have scores"),
     ],
 )
-def test_questions_and_scores_of_another_exam_are_refused(
+def test_questions_and_scores_of_other_solver_rows_are_refused(
     golds: Sequence[str], scored: Sequence[str], message: str
 ) -> None:
     made = [Question(str(n), "?", gold) for n, gold in enumerate(golds)]

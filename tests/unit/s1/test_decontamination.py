@@ -1,4 +1,4 @@
-"""Decontamination against its definition, written as plainly as it is in the paper's code."""
+"""Decontamination compared with a literal reimplementation of s1's code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def grams(text: str, words: int) -> set[tuple[str, ...]]:
 
 
 def by_definition(rows: Sequence[PoolRow], against: Sequence[str], words: int) -> list[str | None]:
-    """Source by source; a set of word tuples, as s1's code keeps it."""
+    """Reference implementation: source by source, with sets of word tuples, as in s1's code."""
     evaluations = set().union(*(grams(text, words) for text in against))
     reasons: dict[str, str | None] = {}
     taken: set[tuple[str, ...]] = set()
@@ -57,12 +57,12 @@ def by_definition(rows: Sequence[PoolRow], against: Sequence[str], words: int) -
 
 
 @given(pools, st.lists(texts, max_size=3), st.integers(1, 6))
-def test_it_is_what_the_definition_says(rows: list[PoolRow], against: list[str], words: int) -> None:
+def test_equals_the_reference_implementation(rows: list[PoolRow], against: list[str], words: int) -> None:
     assert contamination_reasons(rows, against, words) == by_definition(rows, against, words)
 
 
 @given(pools, st.lists(texts, max_size=3), st.integers(1, 6))
-def test_doing_it_twice_drops_nothing_more(rows: list[PoolRow], against: list[str], words: int) -> None:
+def test_a_second_pass_drops_nothing(rows: list[PoolRow], against: list[str], words: int) -> None:
     judged = contamination_reasons(rows, against, words)
     kept = [each for each, reason in zip(rows, judged, strict=True) if reason is None]
     assert contamination_reasons(kept, against, words) == [None] * len(kept)
@@ -80,20 +80,20 @@ def test_a_question_of_seven_words_is_never_dropped(question: str) -> None:
         (f"Please {EIGHT}, and explain.", None),  # "hundred," is another word, as in s1
         (f"Please {EIGHT} , and explain.", EVALUATION),
         ("FIND the\n number\tof primes  below one hundred", EVALUATION),
-        ("find the number of primes below one thousand", None),  # seven of them
+        ("find the number of primes below one thousand", None),  # only seven shared words
         ("", None),
     ],
 )
-def test_any_eight_words_in_a_row_count_whatever_their_case_and_spacing(question: str, reason: str | None) -> None:
+def test_eight_consecutive_words_match_in_any_case_and_spacing(question: str, reason: str | None) -> None:
     assert contamination_reasons([row(0, question)], [f"In this problem, {EIGHT} please."], 8) == [reason]
 
 
-def test_words_do_not_run_on_from_one_text_into_the_next() -> None:
+def test_ngrams_do_not_span_texts() -> None:
     first, second = EIGHT.split()[:4], EIGHT.split()[4:]
     assert contamination_reasons([row(0, EIGHT)], [" ".join(first), " ".join(second)], 8) == [None]
 
 
-def test_a_later_source_gives_way_and_within_a_source_only_the_same_question_does() -> None:
+def test_overlaps_drop_later_sources_and_within_a_source_only_exact_duplicates() -> None:
     rows = [
         row(0, f"{EIGHT} a", source="first"),
         row(1, f"{EIGHT} b", source="second"),
@@ -103,14 +103,14 @@ def test_a_later_source_gives_way_and_within_a_source_only_the_same_question_doe
     assert contamination_reasons(rows, [], 8) == [None, EARLIER, None, BEFORE]
 
 
-def test_what_was_dropped_closes_nothing() -> None:
-    """A question that an evaluation holds does not take its other words from later sources."""
+def test_a_dropped_question_does_not_block_later_sources() -> None:
+    """A question dropped for an evaluation does not claim its other words."""
     other = "let x be the smallest root of it"
     rows = [row(0, f"{EIGHT} {other}", source="first"), row(1, other, source="second")]
     assert contamination_reasons(rows, [EIGHT], 8) == [EVALUATION, None]
 
 
-def test_no_words_to_share_is_refused() -> None:
+def test_ngram_words_below_one_is_refused() -> None:
     with pytest.raises(InputError, match=r"ngram_words 0: below 1\. Raise it\."):
         typed(Filters, {"ngram_words": 0})
 

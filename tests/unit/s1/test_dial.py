@@ -130,7 +130,7 @@ def test_evaluation_rows_carry_the_columns_of_a_task(tmp_path):
 
 def test_more_problems_than_a_family_can_hold_out_are_refused(tmp_path):
     dial = Dial(turns_min=1, turns_max=1)
-    with pytest.raises(ConfigError, match=r"task\.problems 100: this family has 180 questions"):
+    with pytest.raises(ConfigError, match=r"task\.problems 100: above 22, an eighth of the family's 180 questions"):
         dial_problems(work(ProblemsConfig(dial, 100, seed=0), tmp_path))
 
 

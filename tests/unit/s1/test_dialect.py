@@ -274,7 +274,7 @@ def test_thinking_that_the_template_has_closed_is_not_opened_again() -> None:
 def test_a_tokenizer_without_a_chat_template_is_refused_with_what_to_write() -> None:
     thinking_format, tokenizer = switched()
     tokenizer.chat_template = None
-    with pytest.raises(ConfigError, match=r"has no chat template\. Write the prompt"):
+    with pytest.raises(ConfigError, match=r"has no chat template\. Set the prompt"):
         prompt_text(thinking_format, QUESTION, tokenizer)
 
 

@@ -1,6 +1,6 @@
-"""What every engine must do, held by one suite: the scripted double, transformers, vLLM, and replicas of one of them.
+"""What every engine must do, tested by one suite: the scripted engine, transformers, vLLM, and replicas.
 
-The models differ and so do their tokens; what is tested are relations between what one engine answers.
+The models differ, and so do their tokens, so the tests compare outputs of the same engine.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WARM = Sampling(1.0)
 
 
 def scripted() -> ScriptedEngine:
-    """By name, so that a replica can load it."""
+    """A module-level function, so that a replica process can import it."""
     return ScriptedEngine(babbler(VOCABULARY, end_every=1000, stop=1), VOCABULARY, CONTEXT_TOKENS)
 
 
@@ -65,7 +65,7 @@ def opened_engine(name: str, tmp_path_factory: pytest.TempPathFactory) -> Engine
 
 
 def free(tokens: int = 24, **fields: object) -> GenerationRequest:
-    """A request without stops."""
+    """A request that nothing but max_tokens ends."""
     return replace(requests(1, seed=7)[0], max_tokens=tokens, **fields)
 
 
@@ -75,7 +75,7 @@ def written(engine: Engine, request: GenerationRequest) -> tuple[int, ...]:
 
 
 def rare_place(ids: tuple[int, ...]) -> int:
-    """A place beyond the first few whose two ids stand there for the first time, and so can be a stop."""
+    """An index above 3 at which this id and this pair of ids occur for the first time, so that they can be a stop."""
     pairs = list(pairwise(ids))
     return next(i for i, pair in enumerate(pairs) if i > 3 and pairs.index(pair) == i and pair[0] not in ids[:i])
 
@@ -85,7 +85,7 @@ def test_without_a_stop_a_request_gets_all_its_tokens(engine: Engine) -> None:
     assert len(done.ids) == 24 and done.ended_by is None
 
 
-def test_greedy_tokens_do_not_depend_on_order_or_company(engine: Engine) -> None:
+def test_greedy_tokens_do_not_depend_on_order_or_other_requests(engine: Engine) -> None:
     wanted = requests(20)
     one = finish(engine, wanted, a_step=2)
     assert finish(engine, wanted[::-1])[::-1] == one
@@ -99,7 +99,7 @@ def test_equal_requests_may_be_open_at_the_same_time(engine: Engine) -> None:
     assert first == second
 
 
-def test_a_text_goes_on_from_any_of_its_prefixes(engine: Engine) -> None:
+def test_a_text_can_be_continued_from_any_prefix(engine: Engine) -> None:
     whole = written(engine, free(24))
     parts = [free(24 - cut, prompt_ids=free().prompt_ids + whole[:cut]) for cut in range(1, 24)]
     assert [done.ids for done in finish(engine, parts)] == [whole[cut:] for cut in range(1, 24)]
@@ -147,7 +147,7 @@ def test_a_stop_that_began_before_the_request_ends_it(engine: Engine) -> None:
     begun = free().prompt_ids + ids[: place + 2]
     (done,) = finish(engine, [free(10, prompt_ids=begun, stop_ids=(stop,), already_sampled=place + 2)])
     assert (done.ids, done.ended_by) == ((), stop)
-    (other,) = finish(engine, [free(5, prompt_ids=begun, stop_ids=(stop,))])  # there the text was not the model's
+    (other,) = finish(engine, [free(5, prompt_ids=begun, stop_ids=(stop,))])  # here the prompt is given, not sampled
     assert (other.ids, other.ended_by) == (ids[place + 2 : place + 7], None)
 
 
@@ -170,21 +170,21 @@ def test_a_forbidden_stop_is_not_sampled_first_but_may_come_later(engine: Engine
     assert (forbidden.ids[1:], forbidden.ended_by) == (later.ids, later.ended_by)
 
 
-def test_an_open_request_is_heard_of_while_it_goes_on(engine: Engine) -> None:
+def test_an_open_request_emits_deltas_until_it_ends(engine: Engine) -> None:
     (deltas,) = deltas_of(engine, [free(100)])
     assert [delta.end is None for delta in deltas] == [True] * (len(deltas) - 1) + [False]
     assert max(len(delta.ids) for delta in deltas) < 2 * DELTA_TOKENS
     assert sum(len(delta.ids) for delta in deltas) == 100
 
 
-def test_a_seed_draws_the_same_tokens_in_any_company_and_another_seed_others(engine: Engine) -> None:
+def test_sampled_tokens_depend_on_the_seed_and_not_on_other_requests(engine: Engine) -> None:
     wanted = [free(20, sampling=WARM, seed=seed) for seed in range(12)]
     one = finish(engine, wanted)
     assert len({done.ids for done in one}) == 12
     assert finish(engine, wanted[::-1], a_step=1)[::-1] == one
 
 
-def test_a_stream_in_pieces_is_reproducible_and_where_positions_are_seeded_the_whole_one(engine: Engine) -> None:
+def test_a_stream_in_pieces_is_reproducible_and_equals_the_whole_if_positions_are_seeded(engine: Engine) -> None:
     whole = written(engine, free(30, sampling=WARM, seed=5))
 
     def in_pieces() -> tuple[int, ...]:
@@ -211,8 +211,8 @@ def test_an_idle_engine_does_not_wait(engine: Engine) -> None:
     assert engine.is_idle and engine.step() == []
 
 
-def test_a_rollout_comes_to_its_end(engine: Engine, tmp_path: Path) -> None:
-    """Also where the store has everything, and the engine is never asked."""
+def test_a_rollout_terminates(engine: Engine, tmp_path: Path) -> None:
+    """Also if the store holds everything, so that the engine gets no request."""
     for _ in range(2):
         with Continuations(tmp_path) as store:
             jobs = [TraceJob(i, "", Thinking(9 + i), Trace((3, 4)), Sampling(0.0), 0, store) for i in range(6)]
@@ -221,7 +221,7 @@ def test_a_rollout_comes_to_its_end(engine: Engine, tmp_path: Path) -> None:
 
 
 class Thinking:
-    """A policy that thinks exactly so long."""
+    """Policy that thinks for exactly `tokens` tokens."""
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
@@ -230,7 +230,7 @@ class Thinking:
         return Close(trace, Ending.FORCED) if trace.segments else Sample(self.tokens, (), Part.THINKING)
 
 
-def test_nothing_is_open_before_and_after(engine: Engine) -> None:
+def test_an_engine_is_idle_before_and_after_a_request(engine: Engine) -> None:
     assert engine.is_idle
     engine.add(free(3))
     assert not engine.is_idle
@@ -249,14 +249,14 @@ def test_nothing_is_open_before_and_after(engine: Engine) -> None:
         ({"stop_ids": ((3,), ())}, "an empty stop sequence"),
     ],
 )
-def test_what_cannot_be_served_is_refused_at_once(engine: Engine, fields: dict[str, object], message: str) -> None:
+def test_unservable_requests_are_refused_by_add(engine: Engine, fields: dict[str, object], message: str) -> None:
     with pytest.raises(EngineError, match=message):
         engine.add(replace(free(), **fields))
     assert engine.is_idle
 
 
 @pytest.mark.slow
-def test_more_can_be_asked_of_replicas_than_their_pipes_hold() -> None:
+def test_more_requests_than_a_pipe_holds_do_not_block() -> None:
     """Requests go down while deltas come up: neither side may wait for the other to read."""
     replicas = Replicas(scripted, ["", ""])
     wanted = [free(40, prompt_ids=(5,) * 400, seed=seed) for seed in range(1500)]
@@ -271,12 +271,12 @@ def unlike() -> ScriptedEngine:
 
 
 @pytest.mark.slow
-def test_replicas_that_are_not_alike_are_refused() -> None:
+def test_replicas_with_different_kernels_are_refused() -> None:
     with pytest.raises(EngineError, match="not the same"):
         Replicas(unlike, ["", ""])
 
 
-def test_devices_are_shared_out_and_too_few_are_refused() -> None:
+def test_devices_are_divided_among_replicas_and_too_few_are_refused() -> None:
     assert device_groups(None, 2, 2) == ["0,1", "2,3"]
     assert device_groups("4, 5,6,7", 2, 2) == ["4,5", "6,7"]
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES '0,1': tensor_parallel 2 x data_parallel 4 need 8"):
@@ -284,7 +284,7 @@ def test_devices_are_shared_out_and_too_few_are_refused() -> None:
 
 
 @pytest.mark.slow
-def test_a_replica_that_dies_is_told_and_ends_the_others() -> None:
+def test_an_error_in_one_replica_is_raised_and_stops_the_others() -> None:
     no_model = Location("/no/such/model", None)
     config = EngineConfig(EngineKind.TRANSFORMERS, "float32", "cpu", 1)
     with pytest.raises(EngineError, match=r"replica 0: .*no/such/model"):

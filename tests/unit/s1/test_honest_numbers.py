@@ -94,7 +94,7 @@ def test_a_cut_reference_says_nothing_of_held_back_ends() -> None:
     )
     assert series.reference == "max 8"
     assert series.held_back == []
-    assert not any("held back" in each for each in verdict(series))
+    assert not any("suppressed" in each for each in verdict(series))
 
 
 @pytest.mark.parametrize(("limit", "compared"), [(16, True), (8, False), (None, False)])
@@ -113,14 +113,14 @@ def test_a_reference_that_nothing_cuts_may_have_a_maximum() -> None:
 def test_a_minimum_that_holds_nothing_back_is_not_said_to() -> None:
     series = one_series(measured(point(None, 0), range(10), 50), measured(of(forced(minimum=8), "m"), range(30), 50))
     said = verdict(series)
-    assert said[-1] == "min 8 held no end of thinking back: it says nothing of holding it back."
-    assert not any("when the end of thinking is held back" in each for each in said)
+    assert said[-1] == "min 8 suppressed no end of thinking, so it shows nothing about that."
+    assert not any("when the end of thinking is suppressed" in each for each in said)
 
 
-def test_waits_that_did_not_happen_are_no_held_back_end() -> None:
+def test_waits_that_did_not_happen_are_not_suppressed_ends() -> None:
     cut = altered(measured(point(None, 3), range(30), 20), waits=0, ending=Ending.FORCED)
     said = verdict(one_series(measured(point(None, 0), range(10), 50), cut))
-    assert "Wait x3 asked, x0.0 happened held no end of thinking back: it says nothing of holding it back." in said
+    assert "Wait x3 asked, x0.0 happened suppressed no end of thinking, so it shows nothing about that." in said
 
 
 # ---------------------------------------------------------------------------------------------------------- seeds
@@ -158,7 +158,7 @@ def test_a_verdict_of_few_seeds_says_that_it_holds_for_them(seeds: int, qualifie
     assert (f"This holds for the {seeds} seeds at hand" in verdict(one_series(*scored))[-1]) is qualified
 
 
-def test_performance_is_no_surer_than_the_best_point_itself() -> None:
+def test_performance_has_at_least_the_uncertainty_of_the_best_point() -> None:
     counts = [20, 24, 10, 30, 22, 21, 25, 39]
     scored = [measured(point(None, 0, seed=seed), range(right), 50) for seed, right in enumerate(counts)]
     scored += [measured(point(8, 0, seed=seed), range(seed), 50) for seed in range(8)]
@@ -310,5 +310,5 @@ def test_the_table_of_a_scan_loses_nothing_at_80_columns(tmp_path: Path) -> None
     text = printed(points, scores, tmp_path)
     assert "…" not in text
     assert all(len(line) <= 80 for line in text.splitlines())
-    assert all(word in text for word in ("thinking", "tokens", "traces", "cut %", "[91.2, 100.0]", "12346.5"))
+    assert all(word in text for word in ("thinking", "tokens", "answers", "cut %", "[91.2, 100.0]", "12346.5"))
     assert all(word in text for word in ("Wait", "x3", "asked,", "x0.0", "happened"))

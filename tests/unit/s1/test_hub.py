@@ -108,7 +108,7 @@ def test_subsets_and_splits_are_those_of_the_card(home: Path) -> None:
         *("task.hub.subset 'main'", "task.hub.subset null"),
         *("task.hub.split 'test'", "task.hub.split 'train+dev'"),
     ]
-    assert all("(there: easy, hard)" in line for line in wrong[:2])
+    assert all("(subsets: easy, hard)" in line for line in wrong[:2])
     assert wrong[2].endswith("Name one of these: train.") and wrong[3].endswith("Name one of these: train, test.")
 
 
@@ -190,7 +190,7 @@ def test_what_the_hub_refuses_is_one_line_that_says_what_to_do(home: Path) -> No
     with served(hub):
         lines = run(READ, [asdict(each) for each in hubs], online(home, hub))
     assert all(isinstance(line, str) and "\n" not in line for line in lines)
-    assert f"task.hub some/set: no revision {ABSENT} there." in lines[0]
+    assert f"task.hub some/set: it has no revision {ABSENT}." in lines[0]
     assert "task.hub no/set: no such dataset on the hub, or it is private." in lines[1]
     assert "task.hub closed/set: gated, and you have no access. Accept its terms at https://hugg" in lines[2]
     assert "task.hub a/b/c: not a repository name." in lines[3]

@@ -251,7 +251,7 @@ def test_a_vote_of_one_has_no_gain_and_no_interval():
 # --------------------------------------------------------------------------------------------------- seeds
 
 
-def test_few_seeds_are_given_and_their_range_stands_beside():
+def test_below_8_seeds_the_interval_is_over_questions_and_the_range_is_added():
     values_RQS = np.stack([first_right([1] * right + [0] * (30 - right), 1)[0] for right in (10, 12, 17)])
     found = accuracy(values_RQS, LEVEL)
     assert (found.value, found.n) == (pytest.approx(13 / 30), 30)

@@ -64,7 +64,7 @@ def test_any_flipped_bit_costs_its_line_and_no_other(tmp_path: Path, lines, capl
     ],
     ids=str,
 )
-def test_a_strangers_line_is_left_out_by_its_number(tmp_path: Path, lines, caplog, line: bytes) -> None:
+def test_a_damaged_line_is_skipped_and_named_by_number(tmp_path: Path, lines, caplog, line: bytes) -> None:
     (tmp_path / REPLIES_FILE).write_bytes(lines[0] + line + lines[2])
     assert kept(tmp_path) == [REPLIES[0], REPLIES[2]]
     assert "answers.jsonl line 2: damaged; the questions are sent again." in caplog.text
@@ -189,11 +189,11 @@ def test_a_line_that_lost_its_checksum_is_no_line_of_an_earlier_version(
     assert f"line {number + 1}: damaged; the questions are sent again." in caplog.text
 
 
-def test_a_line_of_an_earlier_version_behind_one_with_a_checksum_is_none(tmp_path: Path, lines) -> None:
+def test_a_line_without_checksum_after_one_with_a_checksum_is_damaged(tmp_path: Path, lines) -> None:
     old = json.dumps(asdict(REPLIES[1]), ensure_ascii=False).encode() + b"\n"
     (tmp_path / REPLIES_FILE).write_bytes(lines[0] + old)
     assert kept(tmp_path) == REPLIES[:1]
 
 
-def test_a_line_holds_half_a_character(tmp_path: Path) -> None:
+def test_a_lone_surrogate_survives_the_journal(tmp_path: Path) -> None:
     assert value_of(checked_line({"a": "\ud83d \u00e9"})) == {"a": "\ud83d \u00e9"}

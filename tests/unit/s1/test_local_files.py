@@ -56,7 +56,7 @@ def own_point(folder: Path, *overrides: str) -> PointConfig:
     return x
 
 
-def test_a_model_of_ones_own_has_the_context_and_the_sizes_of_its_files(own: Path) -> None:
+def test_a_local_model_gets_context_and_sizes_from_its_files(own: Path) -> None:
     model = own_point(own).model
     config = json.loads((own / "config.json").read_text(encoding="utf-8"))
     assert model.context_tokens == config["max_position_embeddings"] == 2048
@@ -66,14 +66,14 @@ def test_a_model_of_ones_own_has_the_context_and_the_sizes_of_its_files(own: Pat
     assert own_point(own, "model.context_tokens=512").model.context_tokens == 512
 
 
-def test_what_is_missing_of_it_is_asked_for_with_what_to_add(own: Path) -> None:
+def test_missing_fields_of_a_local_model_are_named_with_the_override_to_add(own: Path) -> None:
     assert (
         "thinking_format@model.thinking_format: missing."
         " Add thinking_format@model.thinking_format=OPTION, one of plain, r1, s1,"
         in complaint_of("model=own", f"model.repo={own}")
     )
     assert complaint_of("model=own", DIALECT).startswith("model.repo: missing. Add model.repo=VALUE.")
-    assert "model.kind directory: model=laptop is made here" in complaint_of(
+    assert "model.kind directory: model=laptop creates its own weights" in complaint_of(
         "model.kind=directory", f"model.repo={own}"
     )
     assert "Choose model=own model.repo=DIR" in complaint_of("model.kind=directory", f"model.repo={own}")
@@ -117,7 +117,7 @@ def test_a_directory_that_cannot_be_used_is_refused_before_anything_runs(
     assert complaint in complaint_of("model=own", f"model.repo={own}", DIALECT, "data=none")
 
 
-def test_a_prompt_of_ones_own_needs_no_chat_template(own: Path) -> None:
+def test_a_configured_prompt_needs_no_chat_template(own: Path) -> None:
     (own / "chat_template.jinja").unlink()
     assert (
         own_point(own, "model.thinking_format.prompt='Q: {question}'").model.thinking_format.prompt == "Q: {question}"
@@ -126,7 +126,7 @@ def test_a_prompt_of_ones_own_needs_no_chat_template(own: Path) -> None:
 
 def test_a_tokenizer_that_loses_spaces_is_refused_with_the_fix_and_the_fix_works(own: Path) -> None:
     edit(own, "tokenizer_config.json", tokenizer_class="LlamaTokenizer")
-    with pytest.raises(ConfigError, match=r"into 'Howmanyapplesare3.*\"PreTrainedTokenizerFast\" into .*config\.json"):
+    with pytest.raises(ConfigError, match=r"into 'Howmanyapplesare3.*\"PreTrainedTokenizerFast\" in .*config\.json"):
         tokenizer_at(Location(str(own), None))
     edit(own, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     tokenizer = tokenizer_at(Location(str(own), None))
@@ -145,7 +145,7 @@ POOL_ROW = b'{"question": "1+1?", "solution": "2", "thinking": "2.", "attempt": 
     ("content", "complaint"),
     [
         (TASK_ROW + OTHER_ROW.replace(b'"2"', b'"1"', 1), "line 2: id '1' is also the id of "),
-        (TASK_ROW + b'{"id": "caf\xe9", "problem": "?", "answer": "1"}\n', "line 2: byte 0xe9 is no UTF-8"),
+        (TASK_ROW + b'{"id": "caf\xe9", "problem": "?", "answer": "1"}\n', "line 2: byte 0xe9 is not UTF-8"),
         (TASK_ROW + b'{"id": "2", "problem": "1+2?"}\n', "line 2 column 'answer': missing, empty or not text"),
         (TASK_ROW + b"{\n", "line 2: not JSON"),
         (gzip.compress(TASK_ROW), "compressed. Unpack it: gzip -d."),
@@ -174,7 +174,7 @@ def test_rows_of_a_task_that_no_worker_could_read_are_refused_while_planning(
     ],
     ids=["plain", "no last newline", "blank last line", "windows", "byte order mark"],
 )
-def test_rows_that_people_write_are_accepted(tmp_path: Path, content: bytes) -> None:
+def test_usual_variants_of_json_lines_are_accepted(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_bytes(content)
     assert graph_of("task=math500", f"task.data_file={file}").points == 1
@@ -198,7 +198,7 @@ def test_a_pool_that_no_worker_could_read_is_refused_while_planning(
     assert complaint in complaint_of("data=file", f"data.pool.file={tmp_path / name}", "goal=data")
 
 
-# ------------------------------------------------------------------------------------------- what Hydra complains of
+# ------------------------------------------------------------------------------------------- errors of Hydra
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_pool_that_no_worker_could_read_is_refused_while_planning(
         ),
     ],
 )
-def test_a_character_that_needs_quotes_is_refused_with_the_override_as_it_is_to_be_typed(typed: str, fix: str) -> None:
+def test_an_unquoted_special_character_is_refused_with_the_correctly_quoted_override(typed: str, fix: str) -> None:
     with pytest.raises(InputError) as refused:
         compose([typed])
     assert f"Write '{fix}'." in str(refused.value)
@@ -228,7 +228,7 @@ def notes_of(*overrides: str) -> list[str]:
     return [line for line in graph_of(*overrides).notes if line.startswith(("budget.", "machine:"))]
 
 
-def test_budgets_of_the_laptop_model_are_noted_for_any_other() -> None:
+def test_laptop_sized_budgets_are_noted_for_larger_models() -> None:
     (line,) = notes_of("+experiment=budget_scan", "model=qwen2_5_32b", "data=none", "-m")
     assert line.startswith("budget.max_thinking_tokens 8 to 40: such budgets suit the laptop model, but qwen2_5_32b")
     typed = line[line.index("'") + 1 : line.rindex("'")]

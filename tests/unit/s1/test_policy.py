@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s1.config.schema import Budget, Compat, ConfigError, Forcing
-from s1.generate.answer_text import answer_end
 from s1.generate.continuations import Continuations
 from s1.generate.engine import Sampling
 from s1.generate.methods.s1_original import auto_cap
 from s1.generate.rollout import Rollout, TraceJob
 from s1.generate.scripted import Script, ScriptedEngine
 from s1.generate.trace import Close, Force, Part, Sample, Segment, TokenOrigin, Trace, advance
+from s1.generate.trace_row import answer_end
 from s1.models.thinking_format import ThinkingFormatIds, thinking_format_ids
 from s1.records import AnswerEnd, Ending
 from tests.support.words import DIALECT, Storyteller, WordTokenizer, babbler, budget, policy_of, told

@@ -128,7 +128,7 @@ def complaint_of(*overrides: str) -> str | None:
         (
             "model.architecture.heads=4",
             "model.architecture.heads=3",
-            "hidden_size 64: does not make 3 heads of even size",
+            "hidden_size 64: not a multiple of 2 x 3 heads",
         ),
         ("task.problems=1", "task.problems=0", "task.problems 0: not from 1 to"),
         ("task.problems=300", "task.problems=100000000", "task.problems 100000000: not from 1 to"),

@@ -25,34 +25,34 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     ("lines", "message"),
     [
         ("output_type: multiple_choice", r"output_type 'multiple_choice': only text generation is supported"),
-        ("output_type: loglikelihood", r"output_type 'loglikelihood': only texts"),
+        ("output_type: loglikelihood", r"output_type 'loglikelihood': only text generation is supported"),
         ("repeats: 4", r"repeats 4: the sweep sets the number of samples"),
         ("filter_list: [{name: vote, filter: [{function: majority_vote}]}]", r"filter_list 'majority_vote': each"),
         ("filter_list: [{name: f, filter: [{function: take_first_k, k: 3}]}]", r"filter_list 'take_first_k': each"),
-        ("metric_list: [{metric: bleu}]", r"metric_list 'bleu': does not judge an answer by itself"),
-        ("metric_list: [{metric: exact_match, hf_evaluate: true}]", r"metric_list 'exact_match': would be fetched"),
+        ("metric_list: [{metric: bleu}]", r"metric_list 'bleu': does not grade a single answer as right or wrong"),
+        ("metric_list: [{metric: exact_match, hf_evaluate: true}]", r"metric_list 'exact_match': would be downloaded"),
         ("metric_list: [{metric: exact_match, aggregation: median}]", r"aggregation median is not a mean over answers"),
         ("metric_list: [{metric: exact_match, higher_is_better: false}]", r"lower is better"),
-        ("unsafe_code: true", r"unsafe_code True: answers would be run"),
+        ("unsafe_code: true", r"unsafe_code True: would run answers as code"),
         ("gen_prefix: 'Answer:'", r"gen_prefix 'Answer:': would start the answer before the thinking"),
         ("doc_to_image: picture", r"doc_to_image 'picture': images are not supported"),
-        ("system_instruction: Be brief.", r"system_instruction 'Be brief.': the model's thinking_format"),
+        ("system_instruction: Be brief.", r"system_instruction 'Be brief.': the model's thinking format"),
         ("use_prompt: promptsource:x", r"use_prompt 'promptsource:x': promptsource is not supported"),
         ("class: !function mine.Task", r"class mine.Task: Python tasks are not supported"),
-        ("task: [one, two]", r"task \['one', 'two'\]: several tasks"),
+        ("task: [one, two]", r"task \['one', 'two'\]: defines several tasks"),
         ("doc_to_target: null", r"doc_to_target null: missing"),
         ("num_fewshot: 2\nfewshot_split: train", r"fewshot_split 'train': task.data_file only has the rows of test"),
-        ("generation_kwargs: none", r"generation_kwargs 'none': no mapping"),
+        ("generation_kwargs: none", r"generation_kwargs 'none': not a mapping"),
         ("generation_kwargs: {until: ['Q:', '']}", r"generation_kwargs.until .*not a list of non-empty strings"),
         ("metric_list: exact_match", r"metric_list 'exact_match': not a list of mappings"),
         ("filter_list: [{name: first}]", r"filter_list .*not a list of mappings"),
         ("include: _gone.yaml", r"_gone.yaml: no such file. Correct the `include`"),
         ("include: mytask.yaml", r"mytask.yaml include: includes itself"),
         ("doc_to_text: 'a\nb: {", r"mytask.yaml: not YAML \("),
-        ("- one", r"mytask.yaml: (no fields|not YAML)"),
+        ("- one", r"mytask.yaml: (has no fields|not YAML)"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_while_planning(place: Place, lines: str, message: str) -> None:
+def test_unsupported_fields_are_refused_while_planning(place: Place, lines: str, message: str) -> None:
     place.task("doc_to_text: problem\ndoc_to_target: answer\n" + lines if "- one" not in lines else lines)
     place.rows(ROWS)
     with pytest.raises(ConfigError, match=message):
@@ -72,7 +72,7 @@ def test_what_cannot_be_honoured_is_refused_while_planning(place: Place, lines: 
             r"doc_to_target 'answr': not a column \(columns: id, problem, answer, solution, level\)",
         ),
         ("doc_to_text: problm\ndoc_to_target: answer", r"doc_to_text 'problm': not a column"),
-        ("doc_to_text: '  '\ndoc_to_target: answer", r"row 2: doc_to_text gives '  ', which is no question"),
+        ("doc_to_text: '  '\ndoc_to_target: answer", r"row 2: doc_to_text gives '  ', not a question"),
         (
             "doc_to_text: problem\ndoc_to_target: answer\nprompt: x",
             r"render prompts of this task \(TypeError: .*prompt",
@@ -158,7 +158,7 @@ def test_examples_come_from_another_split_of_the_same_commit(place: Place, monke
 def test_rows_of_mixed_types_and_no_rows_are_refused(place: Place) -> None:
     place.task("doc_to_text: '{{problem}}'\ndoc_to_target: answer\n")
     place.rows([{"problem": "One?", "answer": 1}, {"problem": "Two?", "answer": "two"}])
-    with pytest.raises(ConfigError, match=r"rows.jsonl: no table \(.*Give each column values of one type"):
+    with pytest.raises(ConfigError, match=r"rows.jsonl: cannot be read as a table .*values of one type"):
         place.asked()
     with pytest.raises(ConfigError, match=r"task.data_file null: task mytask has no rows"):
         questions_stage(Task("mytask"))

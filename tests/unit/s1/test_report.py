@@ -215,7 +215,7 @@ def test_the_published_curve_rises_with_the_budget_and_its_wait_gain_cannot_be_t
         "Accuracy rises with thinking to Wait x4, from 0.0% (max 500, 500.0 tokens) to 56.7% (Wait x4, 7,320 tokens):"
     )
     assert flatters.startswith("Wait x4 is the best of 7 points") and "all 21 pairs hold together" in flatters
-    assert least.startswith("Whether accuracy rises when the end of thinking is held back cannot be told at n = 30")
+    assert least.startswith("Whether accuracy rises when the end of thinking is suppressed cannot be told at n = 30")
     assert (
         "from 50.0% (natural end, 5,301 tokens) to 56.7% (Wait x4, 7,320 tokens) is +6.7 points [-5.8, +18.3]" in most
     )
@@ -332,12 +332,12 @@ def test_figures_of_several_samples_draw_some_of_many_points_and_need_thinking_f
 
 
 def test_budgets_under_as_many_waits_are_compared_as_budgets(tmp_path: Path) -> None:
-    """Once it said that accuracy falls when the end is held back, of points that all held it back alike."""
+    """Once it said that accuracy falls when the end is suppressed, although all points suppressed it equally."""
     points = [point(limit, 2) for limit in (20, 30, None)]
     scores = [rows(right, 40, 40, limit, 2) for right, limit in ((4, 20), (20, 30), (36, None))]
     sentence, *rest = verdict(series_of(run(tmp_path, points, scores))[0])
     assert sentence.startswith("Accuracy rises with thinking to Wait x2, from 10.0% (Wait x2, max 20, 20.0 tokens)")
-    assert not [each for each in rest if "held back" in each]
+    assert not [each for each in rest if "suppressed" in each]
 
 
 def test_rows_of_several_curves_are_told_apart_where_they_are_printed(tmp_path: Path) -> None:
@@ -379,7 +379,7 @@ def test_the_config_survives_the_way_to_a_worker():
 
 
 def test_points_that_cannot_be_told_apart_or_compared_are_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match="points max 8: two of one series share a label and all values"):
+    with pytest.raises(ConfigError, match="points max 8: two of them share a label and all values"):
         run(tmp_path / "a", [point(8, 0), point(8, 0)], [rows(1, 4, 9, 8), rows(1, 4, 9, 8)])
     with pytest.raises(ConfigError, match="scores 1: there are 2 points"):
         run(tmp_path / "b", [point(8, 0), point(16, 0)], [rows(1, 4, 9, 8)])

@@ -155,5 +155,5 @@ def test_who_comes_later_and_wants_more_asks_for_the_rest_only(tmp_path: Path) -
 
 def test_what_the_engine_refuses_ends_the_run(tmp_path: Path, tokenizer: WordTokenizer) -> None:
     short = ScriptedEngine(Storyteller(tokenizer, STORY), len(tokenizer), 20)
-    with Continuations(tmp_path) as store, pytest.raises(EngineError, match="above the context of 20"):
+    with Continuations(tmp_path) as store, pytest.raises(EngineError, match="exceeds the context of 20"):
         list(Rollout(short).run(jobs(tokenizer, store, budget(100))))

@@ -65,7 +65,7 @@ def scored(work: Work[ScoresConfig]) -> tuple[Finished, list[ScoreRow]]:
     return finished, read_rows(work.out / "scores.jsonl", ScoreRow)
 
 
-def test_a_missing_answer_is_none_and_not_merely_wrong(tmp_path: Path) -> None:
+def test_a_missing_answer_has_outcome_none(tmp_path: Path) -> None:
     first, second, third = QUESTIONS
     answers = [
         answer(first, 0, r"\boxed{042}"),

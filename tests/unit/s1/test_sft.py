@@ -137,7 +137,7 @@ def test_the_trainer_follows_the_order_that_was_decided(uninterrupted):
     assert its_count == [row["tokens"] for row in metrics(uninterrupted / "out")]
 
 
-def test_the_product_loads_as_it_is(uninterrupted, inputs):
+def test_the_output_loads_without_conversion(uninterrupted, inputs):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     out, start = uninterrupted / "out", inputs["model"][0]

@@ -107,7 +107,7 @@ def test_shards_of_different_numerics_are_refused(tmp_path: Path) -> None:
     shards = shards_of_two(tmp_path)
     file = shards[1].out / ENGINE_FILE
     file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), "gpu": "A100"}), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"gpu A100, but gpu None in .*Ask for one kind of device"):
+    with pytest.raises(ConfigError, match=r"gpu A100, but gpu None in .*Request one kind of device"):
         put_together(tmp_path, shards)
 
 

@@ -1,4 +1,4 @@
-"""The model before fine-tuning: made from a seed, taken out of a package, or pointed to."""
+"""The base_model stage: random weights, a GGUF file of a package, or a pointer to a hub or local model."""
 
 import json
 import os
@@ -110,7 +110,7 @@ def test_a_local_directory_is_pointed_to_and_not_copied(fresh, tmp_path):
 
 @pytest.fixture
 def local(fresh, tmp_path) -> Path:
-    """A local model of its own, and in start/ the pointer to it."""
+    """A local model, and next to it base_model/ with the pointer to it."""
     shutil.copytree(fresh, tmp_path / "model")
     start = replace(FRESH, kind=ModelKind.DIRECTORY, architecture=None, dial=None)
     materialise(work(start, tmp_path / "base_model", tuple(sorted((tmp_path / "model").iterdir()))))
@@ -118,7 +118,7 @@ def local(fresh, tmp_path) -> Path:
 
 
 def flip(path: Path) -> None:
-    """One bit, and the times as they were."""
+    """Flip one bit and restore the file times."""
     state, content = path.stat(), bytearray(path.read_bytes())
     content[-2] ^= 1
     path.write_bytes(content)
@@ -140,20 +140,20 @@ def test_a_local_model_that_changed_since_it_was_planned_is_refused_by_file(loca
     assert model_read(start) == whole
 
 
-def test_a_file_more_or_less_is_a_change_too_and_one_of_no_concern_is_none(local):
+def test_added_and_removed_model_files_are_changes_and_other_files_are_not(local):
     start = local.with_name("base_model")
     (local / "notes.md").touch()
     model_location(start)
     (local / "extra.safetensors").touch()
     with pytest.raises(ConfigError, match=r"extra\.safetensors changed"):
         model_location(start)
-    assert tokenizer_location(start) == (str(local), None), "who reads no weights does not mind"
+    assert tokenizer_location(start) == (str(local), None), "the tokenizer does not depend on the weights"
     shutil.rmtree(local)
     with pytest.raises(ConfigError, match="no such directory any more"):
         model_location(start)
 
 
-def test_a_pointer_of_an_earlier_version_has_nothing_to_compare(local):
+def test_a_pointer_of_an_earlier_version_has_no_hashes_and_is_accepted(local):
     start = local.with_name("base_model")
     (start / "location.json").write_text(json.dumps({"model": str(local), "revision": None}))
     flip(local / "model.safetensors")
@@ -163,7 +163,7 @@ def test_a_pointer_of_an_earlier_version_has_nothing_to_compare(local):
 
 @pytest.mark.parametrize("harm", ["empty", "half", "a flipped header", "a long header", "a directory"])
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
-def test_a_file_that_no_library_could_read_is_named_in_one_line(fresh, tmp_path, name, harm):
+def test_an_unreadable_model_file_is_named_in_a_one_line_error(fresh, tmp_path, name, harm):
     model = shutil.copytree(fresh, tmp_path / "model")
     content = (model / name).read_bytes()
     if harm == "a directory":
@@ -212,13 +212,13 @@ def test_a_hub_model_stays_in_the_cache_and_is_loaded_from_the_snapshot_of_its_c
     assert json.loads((tmp_path / "out" / "location.json").read_text()) == {"model": "some/model", "revision": REVISION}
 
 
-def test_a_hub_model_that_cannot_be_had_is_one_clear_line(hub_cache, tmp_path):
+def test_an_unavailable_hub_model_is_a_one_line_error(hub_cache, tmp_path):
     with pytest.raises(ConfigError, match=r"model\.repo some/model: commit 0123") as refusal:
         materialise(work(HUB, tmp_path / "out"))
     assert "\n" not in str(refusal.value)
 
 
-def test_a_package_that_is_not_installed_is_named_with_the_mend():
+def test_a_package_that_is_not_installed_is_named_with_the_fix():
     with pytest.raises(ConfigError, match=r"'no_such_package': no such package is installed\. Run `make smollm`"):
         gguf_path("no_such_package", "model.gguf")
 
@@ -240,12 +240,12 @@ def test_a_file_is_found_in_a_package_without_running_its_code(tmp_path, monkeyp
         ("outer_package.inner", "small.gguf", "model.repo 'outer_package.inner': not the name of a top-level package"),
         ("../outer_package", "small.gguf", "model.repo '../outer_package': not the name of a top-level package"),
         ("", "small.gguf", "model.repo '': not the name of a top-level package"),
-        ("outer_package", "../secret.gguf", "model.file '../secret.gguf': not the name of a file"),
-        ("outer_package", "/etc/passwd", "model.file '/etc/passwd': not the name of a file"),
-        ("outer_package", "", "model.file '': not the name of a file"),
+        ("outer_package", "../secret.gguf", "model.file '../secret.gguf': not a file name"),
+        ("outer_package", "/etc/passwd", "model.file '/etc/passwd': not a file name"),
+        ("outer_package", "", "model.file '': not a file name"),
     ],
 )
-def test_finding_a_file_in_a_package_runs_no_code_and_leaves_the_package_for_no_other_place(
+def test_finding_a_file_runs_no_code_and_never_leaves_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, file: str, said: str
 ) -> None:
     inner = tmp_path / "outer_package" / "inner"

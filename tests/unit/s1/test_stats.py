@@ -97,7 +97,7 @@ def test_near_equal_lengths_rule_the_scaling_but_not_the_slope():
     assert scaling(tokens_1P, accuracy_1P)[0] < 0 < slope(tokens_1P, accuracy_1P)[0]
 
 
-def test_control_is_untold_when_no_point_requests_a_length():
+def test_control_is_none_when_no_point_requests_a_length():
     assert math.isnan(control(np.array([[10.0]]), [None])[0])
 
 
@@ -171,7 +171,7 @@ def test_a_single_run_of_aime_can_hardly_show_anything():
     assert detectable_unpaired_pp(0.93, 500, 0.95, 0.8) == pytest.approx(4.5, abs=0.05)
 
 
-def test_an_estimate_refuses_to_travel_without_its_parts():
+def test_an_incomplete_estimate_is_refused():
     with pytest.raises(StatisticsError, match="incomplete"):
         Estimate(50, 40, None, 30, "Wilson", "share", 0.95)
     with pytest.raises(StatisticsError, match="not finite"):

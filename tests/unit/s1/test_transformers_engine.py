@@ -11,6 +11,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -25,6 +26,7 @@ from s1.generate.engine import GenerationRequest, Sampling
 from s1.generate.slot_cache import FIRST_LENGTH
 from s1.generate.traces import open_model
 from s1.generate.transformers_engine import TransformersEngine, unit
+from s1.models.location import SAMPLE_TEXT
 from tests.support.engines import SETTINGS, VOCABULARY, finish, requests
 
 CACHE_BYTES = 2**28
@@ -143,8 +145,11 @@ def test_uniform_numbers_are_the_same_on_every_machine() -> None:
 
 @pytest.mark.parametrize("model", ["llama"], indirect=True)  # for qwen2 AutoTokenizer puts its own splitting rules in
 def test_a_saved_model_is_loaded_with_its_tokenizer(model: PreTrainedModel, tmp_path: Path) -> None:
-    words = {f"w{number}": number for number in range(VOCABULARY)}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(words, unk_token="w0")))
+    sample = SAMPLE_TEXT.split()  # a tokenizer that loses them would be refused
+    words = {word: number for number, word in enumerate([*sample, *(f"w{n}" for n in range(len(sample), VOCABULARY))])}
+    word_level = Tokenizer(WordLevel(words, unk_token="w40"))
+    word_level.pre_tokenizer = WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=word_level)
     for part in (model, tokenizer):
         part.save_pretrained(tmp_path)
     config = EngineConfig(EngineKind.TRANSFORMERS, "float32", "cpu", 1)
@@ -152,13 +157,13 @@ def test_a_saved_model_is_loaded_with_its_tokenizer(model: PreTrainedModel, tmp_
     engine = load()
     wanted = requests(4)
     assert finish(engine, wanted) == finish(TransformersEngine(model, slots=4, cache_bytes=CACHE_BYTES), wanted)
-    assert loaded.encode("w7", add_special_tokens=False) == [7]
+    assert loaded.encode("w27", add_special_tokens=False) == [27]
     assert engine.context_tokens == SIZES["max_position_embeddings"]
     with pytest.raises(ConfigError, match="dtype 'int8': not a floating-point type"):
         open_model(tmp_path, replace(config, dtype="int8"), SETTINGS)[1]()
 
 
-def test_layers_that_forget_are_refused() -> None:
+def test_layers_without_full_attention_are_refused() -> None:
     config = Qwen2Config(**{**SIZES, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1})
     with pytest.raises(ConfigError, match="sliding_attention"):
         TransformersEngine(Qwen2ForCausalLM(config), slots=1, cache_bytes=CACHE_BYTES)

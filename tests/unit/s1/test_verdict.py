@@ -110,9 +110,9 @@ def test_held_back_ends_that_think_less_are_not_more_thinking() -> None:
     assert verdict(series)[0].startswith("Accuracy rises with thinking to Hmm x1, from 40.0% (Hmm x3, 41.0 tokens)")
     held_back = verdict(series)[-1]
     assert held_back.startswith(
-        "Accuracy falls when the end of thinking is held back, from 83.3% (Hmm x1, 91.0 tokens)"
+        "Accuracy falls when the end of thinking is suppressed, from 83.3% (Hmm x1, 91.0 tokens)"
     )
-    assert "The thinking is shorter (91.0 and 41.0 tokens), so this says nothing of more thinking." in held_back
+    assert "The thinking is shorter (91.0 and 41.0 tokens), so this says nothing about more thinking." in held_back
 
 
 def test_points_that_think_alike_allow_nothing_to_be_said_of_more_thinking() -> None:
@@ -195,7 +195,7 @@ def test_a_difference_that_would_show_alone_does_not_show_among_many() -> None:
     assert shape_in_words(series) == "rises to natural end"
     among = series_of((8, 0, 10, 8), (10, 0, 11, 10), (12, 0, 12, 12), (14, 0, 14, 14), (None, 0, 16, 30), questions=40)
     assert shape_in_words(among) == "cannot be told"
-    assert "that would show alone, but among all comparisons made the interval is [-3.6," in verdict(among)[0]
+    assert "by itself it excludes zero, but the interval for all comparisons jointly is [-3.6," in verdict(among)[0]
 
 
 def test_findings_have_one_peak_and_all_pairs_counted() -> None:

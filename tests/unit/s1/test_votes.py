@@ -100,7 +100,7 @@ def test_a_wrong_answer_in_two_spellings_never_lowers_the_majority(votes_S: list
     assert all(split >= whole for split, whole in zip(majority(other), majority(votes_S), strict=True))
 
 
-def test_questions_stand_for_themselves() -> None:
+def test_questions_are_independent() -> None:
     rows = [[RIGHT, 1, 1, 2], [RIGHT, RIGHT, 1, SILENT], [SILENT] * 4]
     assert majority_at(np.array(rows)).tolist() == [majority(row) for row in rows]
 
@@ -131,6 +131,6 @@ def test_right_samples_agree_however_spelled_and_wrong_ones_by_their_normalised_
     assert votes(scores) == [RIGHT, RIGHT, 1, 1, 2, SILENT, 3]
 
 
-def test_silence_takes_a_place_and_wins_nothing() -> None:
+def test_a_sample_without_an_answer_counts_among_k_and_does_not_vote() -> None:
     assert majority([SILENT, SILENT]) == [0, 0]
     assert majority([RIGHT, SILENT, SILENT]) == [pytest.approx(1 / 3), pytest.approx(2 / 3), 1]

@@ -185,7 +185,7 @@ def test_what_was_made_before_code_was_recorded_is_used(checkout: Checkout) -> N
     checkout.edit("json.dumps(work.config.number)", "json.dumps(10 + work.config.number)")
     said = checkout.run()
     assert "0 stages to run" in said
-    assert "4 products were made before their code was recorded: reused" in said
+    assert "4 stages predate the recording of code: reused" in said
 
 
 def test_redo_makes_a_kind_anew_and_what_is_final_on_it(checkout: Checkout) -> None:

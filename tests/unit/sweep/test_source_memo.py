@@ -230,7 +230,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 def test_the_newest_entries_are_kept(
     lab: Lab, cache: Path, readings: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memo, "MOST_ENTRIES", 2)
+    monkeypatch.setattr(memo, "MAX_ENTRIES", 2)
     several = [ROOTS, ("lab.tools:add",), ("lab.parts:scale",)]
     for at, roots in enumerate(several):
         remembered(lab, roots)
