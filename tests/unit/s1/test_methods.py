@@ -232,7 +232,7 @@ def test_thinking_leaves_a_reserve_and_no_more_than_a_capped_answer_needs(
         (["budget.compat=s1", "budget.answer_reserve=64"], r"answer_reserve 64: compat=s1 always leaves 100 tokens"),
         (["budget.compat=s1", "budget.max_thinking_tokens=412"], r"max_thinking_tokens 412: with 100 tokens"),
         (["budget.compat=s1", "budget.min_thinking_tokens=9"], r"min_thinking_tokens 9: compat=s1 counts ends"),
-        (["budget=none", "budget.answer_tokens=64"], r"answer_tokens 64: with budget=none, .* Set it to null"),
+        (["budget=none", "budget.answer_tokens=64"], r"answer_tokens 64: budget=none generates .* Set it to null"),
         (["budget=none", "budget.waits=1"], r"waits 1: budget=none forces nothing"),
         (
             ["budget.max_thinking_tokens=384", "task.instruction='Think for up to 64 tokens.'"],
