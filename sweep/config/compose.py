@@ -348,8 +348,9 @@ def _refuse_unknown_fields(given: Sequence[Override]) -> None:
         field = field_of(each)
         if each.is_add() or each.is_force_add() or field.partition(".")[0].partition("/")[0] == "hydra":
             continue
-        refuse_missing_plus(each)
         names = field.split(".")
+        if OmegaConf.select(known, field) is None:
+            refuse_missing_plus(each)
         for depth, name in enumerate(names):
             node = OmegaConf.select(known, ".".join(names[:depth])) if depth else known
             if not OmegaConf.is_dict(node):
