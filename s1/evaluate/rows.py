@@ -80,7 +80,7 @@ def check_letters(where: str, letters: Sequence[str]) -> None:
         if abs(count - len(letters) / 4) > LOPSIDED_DEVIATIONS * deviation:
             counts = dict(sorted(Counter(letters).items()))
             raise ConfigError(
-                f"{where} letter {letter}: right for {count} of {len(letters)} rows, far from a quarter ({counts})."
+                f"{where} letter {letter}: right in {count} of {len(letters)} rows, far from a quarter ({counts})."
                 " Check how the options were shuffled."
             )
 

@@ -40,7 +40,7 @@ def read_scored(work: Work[CurveConfig]) -> Iterator[Scored]:
     for role, directories in (("scores", scores), ("traces", answers)):
         if len(points) != len(directories):
             count = len(directories)
-            raise ConfigError(f"{role}: {count} directories for {len(points)} points. Give one directory per point.")
+            raise ConfigError(f"{role} {count}: there are {len(points)} points. Give one directory per point.")
     digests = work.digests.get("scores", ("",) * len(points))
     for point, directory, answered, digest in zip(points, scores, answers, digests, strict=True):
         # The directory is store/scores/<key>/out, so its parent has the key.
@@ -143,7 +143,7 @@ def _refuse_duplicates(groups: Iterable[Sequence[Scored]]) -> None:
     for group in groups:
         if len({each.point.seed for each in group}) < len(group):
             label = group[0].point.label
-            raise ConfigError(f"points {label}: two of one series have the same label and values. Change one.")
+            raise ConfigError(f"points {label}: two of them share a label and all values. Make one field differ.")
 
 
 # --------------------------------------------------------------------------------------------------- series

@@ -95,7 +95,10 @@ class Composition:
 
 
 def ask_hydra(argv: Sequence[str]) -> None:
-    """Let Hydra answer a command line, with secrets removed from its output; nothing is run."""
+    """Let Hydra answer a command line, with secrets removed from its output; nothing is run.
+
+    Raises InputError for flags that exclude each other.
+    """
     Guard().refuse_arguments(argv)
     sys.argv[1:] = [each if each.startswith("-") or "=" not in each else decoded(each) for each in argv]
     answer, complaint = io.StringIO(), io.StringIO()
@@ -103,6 +106,9 @@ def ask_hydra(argv: Sequence[str]) -> None:
     try:
         with pure_resolvers(), redirect_stdout(answer), redirect_stderr(complaint):
             hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")(lambda config: None)()
+    except ValueError as error:
+        flags = " ".join(each for each in argv if each.startswith("-"))
+        raise InputError(f"{flags}: {error}. Give one of these flags at a time.") from None
     finally:
         for said, to in ((answer, sys.stdout), (complaint, sys.stderr)):
             to.write(printable(redacted(said.getvalue())))
@@ -348,8 +354,9 @@ def _refuse_unknown_fields(given: Sequence[Override]) -> None:
         field = field_of(each)
         if each.is_add() or each.is_force_add() or field.partition(".")[0].partition("/")[0] == "hydra":
             continue
-        refuse_missing_plus(each)
         names = field.split(".")
+        if OmegaConf.select(known, field) is None:
+            refuse_missing_plus(each)
         for depth, name in enumerate(names):
             node = OmegaConf.select(known, ".".join(names[:depth])) if depth else known
             if not OmegaConf.is_dict(node):

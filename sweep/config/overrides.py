@@ -181,7 +181,7 @@ def refuse_missing_plus(given: Override) -> None:
     """Raises InputError for a group that is not in the defaults list and needs a `+`."""
     options = _options(given.key_or_group)
     if not given.is_delete() and str(given.value()) in options:
-        raise InputError(f"{given.input_line}: the command has no {given.key_or_group} yet. Write +{given.input_line}.")
+        raise InputError(f"{given.input_line}: not part of this command yet. Write +{given.input_line}.")
 
 
 def refuse_misspelt_groups(given: Sequence[Override]) -> None:

@@ -38,7 +38,9 @@ def defined_in(file: str) -> Iterator[str]:
     for node in ast.parse((PROJECT / file).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             yield node.name
-        for inner in node.body if isinstance(node, ast.ClassDef) else ():
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for inner in node.body:
             if isinstance(inner, ast.FunctionDef):
                 yield f"{node.name}.{inner.name}"
             if isinstance(inner, ast.AnnAssign):

@@ -241,7 +241,7 @@ def test_fields_that_a_point_depends_on_are_recorded() -> None:
         (["plan=true,false", "-m"], "a command has one plan"),
         (["launch.kind=a,b", "-m"], "a command has one launch.kind"),
         (["also=[a],[b]", "-m"], "a command has one also"),
-        (["also=['budget.cap=1']"], "also 'budget.cap=1': points beside others are a sweep. Add -m."),
+        (["also=['budget.cap=1']"], "also 'budget.cap=1': it adds points, so the command is a sweep. Add -m."),
         (["also=[budget.cap=1]", "-m"], "also=[budget.cap=1]: not a list of texts. Quote each line"),
         (["also='budget.cap=1'", "-m"], "also 'budget.cap=1': not a list. Write it in brackets: also=[...]."),
         (["also=['plan=true']", "-m"], "also 'plan=true': plan belongs to the command, not to a point."),
