@@ -21,6 +21,8 @@ import yaml
 
 from s1 import pipeline
 from s1.config.data import Data
+from s1.files.csv_files import FILES as FILES_OF_COLUMNS
+from s1.files.csv_files import TABLE
 from sweep.cli.parser import command_of, is_word, read
 from sweep.cli.table import COMMANDS as COMMAND_TABLE
 from sweep.cli.table import COMMON, HYDRA_FLAGS
@@ -259,6 +261,14 @@ def test_the_glossary_is_sorted_and_lists_every_stage(stages: set[str]) -> None:
     words = [row.split("|")[1].strip().lower() for row in terms.splitlines()[4:] if row]
     assert words == sorted(set(words))
     assert set(first_cells(listed)) == stages
+
+
+def test_every_column_of_a_csv_file_is_described() -> None:
+    sections = re.split(r"^#+ ", (PROJECT / "docs" / "results.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    described = {section.partition("\n")[0].strip("`").replace("-<n>", ""): set(spans(section)) for section in sections}
+    for file, columns in FILES_OF_COLUMNS.items():
+        as_in_table = set(TABLE) if file == "samples.csv" else set()
+        assert set(columns) - as_in_table <= described[file], file
 
 
 @pytest.mark.parametrize("page", NAMED, ids=lambda page: page.name)
