@@ -53,8 +53,8 @@ file of `conf/GROUP/`. With `-m`, a list of values is an axis: one point for eac
 python -m sweep +experiment=budget_scan seed=0,1 budget.waits=2 plan=true -m
 ```
 
-The default is the value when nothing is set. "required" means that the schema has no default, and whatever chooses the
-section must give a value. A null is written `null`. A wrong name or type is refused before anything runs.
+The default is the value when nothing is set. "required" means that the schema has no default, and a configuration that
+uses the section must give a value. A null is written `null`. A wrong name or type is refused before anything runs.
 """
 
 

@@ -75,7 +75,7 @@ class Machine:
     memory_gib: Positive | None  # memory of one device, for the estimate; null: unknown
     nodes: Count  # nodes that train one model together
     slots: Count  # traces that one copy decodes at the same time
-    # memory for the KV cache on each device; null: what the weights leave of the GPU
+    # memory for the KV cache on each device; null: the memory of the GPU that the weights leave free
     cache_gib: Positive | None
     # vLLM: reuse the KV cache of prompts it has read before; false only to measure the gain
     prefix_caching: bool

@@ -238,7 +238,7 @@ class Budget:
     min_thinking_tokens: Natural  # suppress an end of the thinking before this many tokens
     waits: Natural  # how many ends of the thinking to suppress
     continuation: FreeText  # text to append at each suppressed end; empty: suppress the end only
-    answer_tokens: Count | None  # limit of the answer; null: what the context leaves
+    answer_tokens: Count | None  # limit of the answer; null: the rest of the context
     # tokens of the context to reserve for the answer; null: the method decides (1,024, or a quarter)
     answer_reserve: Count | None = None
     compat: Compat = Compat.CORRECTED  # decoding rules
