@@ -128,7 +128,7 @@ def _options(group: str, path: str, is_new: bool = False) -> str:
     """Table of a group's options, each with the first sentence of its file; `+` adds what the default point lacks."""
     choice = group if group == path else f"{group}@{path}"
     choice = f"+{choice}" if is_new else choice
-    rows = [("Option", "What it is")]
+    rows = [("Option", "Description")]
     for file in sorted((CONFIG / group).glob("*.yaml")):
         rows.append((f"`{choice}={file.stem}`", _cell(_first_sentence(file))))
     return _markdown(rows)
