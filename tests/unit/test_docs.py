@@ -326,7 +326,9 @@ def messages() -> list[str]:
         docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
         for node in nodes:
             if isinstance(node, ast.JoinedStr):
-                found.append("".join(each.value if isinstance(each, ast.Constant) else "\0" for each in node.values))
+                found.append(
+                    "".join(str(each.value) if isinstance(each, ast.Constant) else "\0" for each in node.values)
+                )
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
                 found.append(node.value)
     return found
