@@ -56,7 +56,7 @@ class Point:
     seed: int
     values: Mapping[str, Any]  # by axis
     key: str  # of scores/<key>
-    answers: str  # address of its traces in the store: traces/<key>
+    traces: str  # address of its traces in the store: traces/<key>
     scores: str  # address of its scores: scores/<key>
 
 
@@ -189,7 +189,7 @@ class Result:
         return (trace for each in chosen for trace in self._traces(each))
 
     def _traces(self, point: Point) -> Iterator[Trace]:
-        traces = self._artifact(point.answers)
+        traces = self._artifact(point.traces)
         (address,) = traces.inputs[QUESTIONS]
         questions = read_rows(self._artifact(address).out / "questions.jsonl", Question)
         prompts = {each.question_id: each.prompt for each in questions}

@@ -88,7 +88,7 @@ def test_questions_are_the_scores_of_every_point(result: s1.Result) -> None:
 def test_traces_are_the_answers_with_their_judgement(result: s1.Result, home: Path) -> None:
     (point,) = [each for each in result.evaluated if each.label == "max 4"]
     traces = list(result.traces("max 4"))
-    rows = read_rows(next((home / "store" / point.answers).glob("out*")) / "traces.jsonl", TraceRow)
+    rows = read_rows(next((home / "store" / point.traces).glob("out*")) / "traces.jsonl", TraceRow)
     scores = read_rows(next((home / "store" / point.scores).glob("out*")) / "scores.jsonl", ScoreRow)
     assert [(each.question_id, each.thinking, each.answer) for each in traces] == [
         (row.question_id, row.thinking, row.answer) for row in rows
@@ -133,7 +133,7 @@ def test_a_changed_file_is_refused_when_it_is_read(home: Path) -> None:
 
 @pytest.mark.parametrize("stage", ["scores", "traces", "questions", "curve"])
 def test_a_changed_product_is_refused_when_it_is_read(stage: str, home: Path, result: s1.Result) -> None:
-    key = {"scores": result.evaluated[0].scores, "traces": result.evaluated[0].answers}.get(stage, stage)
+    key = {"scores": result.evaluated[0].scores, "traces": result.evaluated[0].traces}.get(stage, stage)
     path = next(
         each for each in (home / "store" / key).rglob("*") if each.suffix in (".jsonl", ".json") and in_out(each)
     )

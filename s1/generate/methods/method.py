@@ -80,14 +80,14 @@ class Method(Protocol):
         return natural_tokens
 
 
-def extends(budget: Budget) -> bool:
+def suppresses_ends(budget: Budget) -> bool:
     """Whether the budget suppresses ends of thinking."""
     return budget.waits > 0 or budget.min_thinking_tokens > 0
 
 
 def normalised(budget: Budget) -> Budget:
     """Drop a continuation string that is never appended, so that budgets with equal traces share their key."""
-    return budget if extends(budget) else replace(budget, continuation="")
+    return budget if suppresses_ends(budget) else replace(budget, continuation="")
 
 
 def conditions(request: ComputeRequest) -> dict[str, str | None]:
