@@ -1,4 +1,4 @@
-"""Thinking formats: where question, thinking and answer part, for models with other delimiters than s1's, or with none."""
+"""Thinking formats: the delimiters of question, thinking and answer, for models with other delimiters or none."""
 
 from __future__ import annotations
 
