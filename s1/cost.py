@@ -55,7 +55,7 @@ def training_memory(point: PointConfig) -> Memory | None:
 def does_not_fit(point: PointConfig) -> list[str]:
     """Why fine-tuning cannot fit this machine at any row length, and what to change: at most one line."""
     need = training_memory(point)
-    if need is None or point.train is None or not need.hopeless:
+    if need is None or point.train is None or not need.fits_no_row:
         return []
     devices = filled(point.machine, point.train.batch_size).devices
     return [

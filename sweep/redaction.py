@@ -81,7 +81,7 @@ class Redacted:
     lines: int  # number of redacted lines
 
 
-def without_keys(diff: str, hide: Callable[[str], str] = lambda line: line) -> Redacted:
+def without_secrets(diff: str, hide: Callable[[str], str] = lambda line: line) -> Redacted:
     """Redact everything in a diff that looks like a key; `hide` redacts known secrets in a line."""
     reader = _Reader(hide)
     lines = [(line, reader.line(line)) for line in diff.split("\n")]

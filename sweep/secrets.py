@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from sweep.errors import InputError
 from sweep.plain_values import is_list, is_mapping
-from sweep.redaction import REDACTED, Redacted, key_in, without_keys
+from sweep.redaction import REDACTED, Redacted, key_in, without_secrets
 
 SECRET_NAME = re.compile(
     r"SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|TOKEN(?!IZ)|API_?KEY|KEY$"
@@ -71,9 +71,9 @@ class Secrets:
             text = text.replace(form, REDACTED)
         return text
 
-    def without_keys(self, diff: str) -> Redacted:
+    def without_secrets(self, diff: str) -> Redacted:
         """Redact the secret values in a diff, and everything that looks like a key."""
-        return without_keys(diff, self.redacted)
+        return without_secrets(diff, self.redacted)
 
     @cached_property
     def _forms(self) -> list[tuple[str, str]]:

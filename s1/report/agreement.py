@@ -35,7 +35,7 @@ def agreements(points: Sequence[tuple[str, Mapping[str, Any], Path]]) -> Iterato
 def agreement(label: str, engines: tuple[str, str], one: Sequence[TraceRow], other: Sequence[TraceRow]) -> Agreement:
     """Compare the traces of one point; both lists have the same order of questions and samples."""
     pairs = list(zip(one, other, strict=True))
-    partings = [
+    first_differences = [
         FirstDifference(token, a.question_id, a.sample)
         for a, b in pairs
         if (token := first_difference(_ids(a), _ids(b))) is not None
@@ -44,7 +44,7 @@ def agreement(label: str, engines: tuple[str, str], one: Sequence[TraceRow], oth
         label=label,
         engines=list(engines),
         traces=len(pairs),
-        partings=sorted(partings, key=lambda each: each.token),
+        first_differences=sorted(first_differences, key=lambda each: each.token),
         other_answers=sum(a.answer != b.answer for a, b in pairs),
     )
 

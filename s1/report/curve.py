@@ -67,7 +67,7 @@ def find(config: CurveConfig, scored: Sequence[Scored], disagreeing: Mapping[str
     """Compute everything in the report from the scores; `disagreeing` counts disputed answers by scores key."""
     lines = series_of(members_of(scored, config.statistics.pool_seeds))
     series = [_series(line, _Context(config, disagreeing or {})) for line in lines]
-    compared = agreements([(_label_of_seed(each, scored), each.point.values, each.answers) for each in scored])
+    compared = agreements([(_label_of_seed(each, scored), each.point.values, each.traces) for each in scored])
     members = list({member.key: member for line in lines for member in line.members}.values())
     return Findings(series, list(compared), across(config, members, series), config.statistics, config.cost)
 
@@ -120,7 +120,7 @@ def _series(line: PointSeries, context: _Context) -> Series:
             for point in points
             if point is not reference
         ],
-        held_back=list(fixed),
+        fixed_comparisons=list(fixed),
         metrics=_metrics(points, taken, peak, context),
         notes=list(_notes(points, line.members)),
     )
@@ -145,18 +145,18 @@ def _fixed_levels(valid: Sequence[MeasuredPoint], reference: MeasuredPoint, comp
     """Levels, by label, of the two comparisons with the reference that are fixed in advance: the fewest and the most
     suppressed ends."""
     extended = sorted(
-        (point for point in valid if _only_holds_back(point, reference)), key=lambda point: point.held_back
+        (point for point in valid if _only_suppresses_more(point, reference)), key=lambda point: point.suppression
     )
     chosen = dict.fromkeys(point.label for point in extended[:1] + extended[-1:])
     intervals = [compare.at_level(label, reference.label) for label in chosen]
     return dict(zip(chosen, holm(intervals, compare.statistics.level), strict=True))
 
 
-def _only_holds_back(point: MeasuredPoint, reference: MeasuredPoint) -> bool:
+def _only_suppresses_more(point: MeasuredPoint, reference: MeasuredPoint) -> bool:
     """Whether it suppresses more ends than the reference and neither is cut shorter: then there is only one cause."""
     most, least = (each.request.budget.max_thinking_tokens for each in (point, reference))
     uncut = not reference.audit.forced_share and (most is None or (least is not None and most > least))
-    return point.holds_back_more(reference) and (most == least or uncut)
+    return point.suppresses_more(reference) and (most == least or uncut)
 
 
 def _thinking_order(member: SeriesPoint, sampled: Sampled) -> tuple[float, ...]:
@@ -210,7 +210,7 @@ def _measured(member: SeriesPoint, sampled: Sampled, context: _Context) -> Measu
         request=request,
         bounds=method_of(request).bounds(request),
         sources=[_source(each, sampled, level) for each in member.scored],
-        engine="; ".join(dict.fromkeys(engine_text(read_engine(each.answers)) for each in member.scored)),
+        engine="; ".join(dict.fromkeys(engine_text(read_engine(each.traces)) for each in member.scored)),
         questions=questions,
         samples=samples,
         accuracy=clustered.accuracy(sampled.correct_RQS, level),

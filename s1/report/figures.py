@@ -104,7 +104,7 @@ def draw_line(axes: Axes, line: DrawnLine) -> None:
     """Draw points with intervals and seeds, and join valid points; a segment to a suppressed end is dashed."""
     for ends in line.joined:
         xs, ys = zip(*map(position, ends), strict=True)
-        style = (0, (3, 2)) if ends[1].extends else "-"
+        style = (0, (3, 2)) if ends[1].suppresses_ends else "-"
         axes.plot(xs, ys, linestyle=style, color=line.colour, linewidth=1.3, zorder=2)
     for point in line.points:
         for x, y in _seeds(point):
@@ -122,7 +122,11 @@ def _draw_point(axes: Axes, point: MeasuredPoint, colour: str) -> None:
 def _marker(point: MeasuredPoint, colour: str) -> dict[str, Any]:
     if not point.valid:
         return {"marker": "X", "markersize": 7, "color": colour, "markeredgecolor": "none"}
-    return {"marker": "D" if point.extends else "o", "markersize": 5 if point.extends else 5.5, "color": colour}
+    return {
+        "marker": "D" if point.suppresses_ends else "o",
+        "markersize": 5 if point.suppresses_ends else 5.5,
+        "color": colour,
+    }
 
 
 def _seeds(point: MeasuredPoint) -> list[tuple[float, float]]:
@@ -139,8 +143,8 @@ def position(point: MeasuredPoint) -> tuple[float, float]:
 def _legend(figure: Figure, axes: Axes, points: Sequence[MeasuredPoint], colour: str) -> None:
     """Explain the marks that occur, above the plot, or below it if there are too many to fit beside the title."""
     kinds = (
-        ("budget or natural end", [point for point in points if point.valid and not point.extends]),
-        ("end suppressed", [point for point in points if point.valid and point.extends]),
+        ("budget or natural end", [point for point in points if point.valid and not point.suppresses_ends]),
+        ("end suppressed", [point for point in points if point.valid and point.suppresses_ends]),
         ("failed the audit", [point for point in points if not point.valid]),
     )
     occurring = [(name, members[0]) for name, members in kinds if members]

@@ -16,7 +16,7 @@ from typing import Any
 from s1.config.resources import Cost
 from s1.config.schema import ComputeRequest, Statistics
 from s1.generate.audit import Audit
-from s1.generate.methods.method import Bounds, extends
+from s1.generate.methods.method import Bounds, suppresses_ends
 from s1.stats.interval import Estimate
 from s1.stats.scaling import Metrics
 from sweep.core.typed import typed
@@ -113,16 +113,16 @@ class MeasuredPoint:
         return replace(one, value=k * one.value, lo=lo, hi=hi)
 
     @property
-    def extends(self) -> bool:
+    def suppresses_ends(self) -> bool:
         """Whether ends of its thinking are suppressed, by Wait or by a minimum."""
-        return extends(self.request.budget)
+        return suppresses_ends(self.request.budget)
 
-    def holds_back_more(self, other: MeasuredPoint) -> bool:
+    def suppresses_more(self, other: MeasuredPoint) -> bool:
         """Whether it has more Waits, or as many and a higher minimum."""
-        return self.held_back > other.held_back
+        return self.suppression > other.suppression
 
     @property
-    def held_back(self) -> tuple[int, int]:
+    def suppression(self) -> tuple[int, int]:
         """Requested Waits and minimum."""
         return self.request.budget.waits, self.request.budget.min_thinking_tokens
 
@@ -155,7 +155,9 @@ class Series:
     # valid points further apart: the peak against the first, the last against the peak, ...
     shape: list[PairedDifference]
     to_reference: list[PairedDifference]  # each other point against the reference
-    held_back: list[str]  # labels that the verdict compares with the reference: the fewest and the most suppressed ends
+    fixed_comparisons: list[
+        str
+    ]  # labels that the verdict compares with the reference: the fewest and the most suppressed ends
     metrics: Metrics
     notes: list[str]
 
@@ -179,7 +181,7 @@ class Agreement:
     label: str
     engines: list[str]  # two
     traces: int
-    partings: list[FirstDifference]  # of traces that differ, earliest first
+    first_differences: list[FirstDifference]  # of traces that differ, earliest first
     other_answers: int  # traces with different answer texts
 
 

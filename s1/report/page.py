@@ -24,7 +24,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from s1.generate.methods.method import extends
+from s1.generate.methods.method import suppresses_ends
 from s1.plots.canvas import FAINT, INK, INVALID, LINES, RULE, Drawing
 from s1.report import format
 from s1.report.figures import drawings
@@ -248,7 +248,7 @@ def kept(series: Series) -> str:
     if any(not point.valid or point.audit.unmet for point in series.points):
         return ""
     budgets = [point.request.budget for point in series.points]
-    if not any(each.max_thinking_tokens is not None or extends(each) for each in budgets):
+    if not any(each.max_thinking_tokens is not None or suppresses_ends(each) for each in budgets):
         text = "Nothing was forced."
     else:
         text = "Every trace kept the budget that was forced on it."

@@ -29,20 +29,20 @@ class Scored:
     point: CurvePoint
     key: str
     scores: list[ScoreRow]
-    answers: Path  # directory of the traces that were scored
+    traces: Path  # directory of the traces that were scored
     digest: str = ""
     judged: Path | None = None  # directory of the scores
 
 
 def read_scored(work: Work[CurveConfig]) -> Iterator[Scored]:
     """Read the scores of every point. Raises ConfigError unless each point has one directory."""
-    points, scores, answers = work.config.points, work.inputs["scores"], work.inputs["traces"]
-    for role, directories in (("scores", scores), ("traces", answers)):
+    points, scores, traces = work.config.points, work.inputs["scores"], work.inputs["traces"]
+    for role, directories in (("scores", scores), ("traces", traces)):
         if len(points) != len(directories):
             count = len(directories)
             raise ConfigError(f"{role} {count}: there are {len(points)} points. Give one directory per point.")
     digests = work.digests.get("scores", ("",) * len(points))
-    for point, directory, answered, digest in zip(points, scores, answers, digests, strict=True):
+    for point, directory, answered, digest in zip(points, scores, traces, digests, strict=True):
         # The directory is store/scores/<key>/out, so its parent has the key.
         rows = read_rows(directory / "scores.jsonl", ScoreRow)
         yield Scored(point, directory.parent.name, rows, answered, digest, directory)

@@ -188,8 +188,8 @@ def _caveat(shape: CurveShape) -> str:
 def verdict(series: Series) -> list[str]:
     """Sentences for the questions that the valid points can answer."""
     shape = shape_of(series)
-    held_back = [_held_back_sentence(step, shape.falls) for step in _beyond_reference(series)]
-    sentences = [*shape_sentences(shape), *held_back, *_vote_sentence(series)]
+    suppression = [_suppression_sentence(step, shape.falls) for step in _beyond_reference(series)]
+    sentences = [*shape_sentences(shape), *suppression, *_vote_sentence(series)]
     if sentences:
         sentences.extend(_given_seeds(series))
     return sentences or ["Fewer than two valid points: there is nothing to compare."]
@@ -210,11 +210,11 @@ def contradicts_monotony(series: Series) -> bool:
 
 def _beyond_reference(series: Series) -> Iterator[PointStep]:
     rows = {each.label: each for each in series.to_reference}
-    for label in series.held_back:
+    for label in series.fixed_comparisons:
         yield PointStep(series.point(series.reference), series.point(label), rows[label])
 
 
-def _held_back_sentence(step: PointStep, falls: Sequence[PointStep]) -> str:
+def _suppression_sentence(step: PointStep, falls: Sequence[PointStep]) -> str:
     if not step.end.audit.mean_waits:
         return f"{step.end.label} suppressed no end of thinking, so it shows nothing about that."
     how = "when the end of thinking is suppressed"

@@ -62,7 +62,7 @@ class Parts:
 class Memory:
     row_tokens: int  # the longest row
     parts: Parts
-    rowless_gib: float  # the sum of parts for rows of length 0
+    gib_without_rows: float  # the sum of parts for rows of length 0
     limit_gib: float | None  # memory of one GPU; None: unknown
 
     @property
@@ -75,7 +75,7 @@ class Memory:
         return self.parts.weights + self.parts.gradients + self.parts.optimiser
 
     @property
-    def hopeless(self) -> bool:
+    def fits_no_row(self) -> bool:
         return self.limit_gib is not None and self.resident_gib > self.limit_gib
 
     @property
@@ -83,8 +83,8 @@ class Memory:
         """The longest row that fits, in tokens, since memory is linear in row length; None if the limit is unknown."""
         if self.limit_gib is None:
             return None
-        room = (1 - MARGIN) * self.limit_gib - self.rowless_gib
-        return max(0, int(room / (self.parts.gib - self.rowless_gib) * self.row_tokens))
+        room = (1 - MARGIN) * self.limit_gib - self.gib_without_rows
+        return max(0, int(room / (self.parts.gib - self.gib_without_rows) * self.row_tokens))
 
     def remark(self) -> str:
         """A one-line summary."""

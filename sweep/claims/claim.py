@@ -35,7 +35,7 @@ from sweep.claims.holder import (
     started_at,
     this_process,
 )
-from sweep.claims.lock import Hold, LockAnswer, conflicts, is_locked, opened, request_lock
+from sweep.claims.lock import LockAnswer, LockMode, conflicts, is_locked, opened, request_lock
 from sweep.claims.slurm_job import state_in_slurm
 from sweep.json_files import StoreError
 
@@ -69,7 +69,7 @@ def claimed(directory: Path, rule: Rule = WAIT) -> Generator[bool]:
     lock, place, me = directory / LOCK, directory / TOKEN, this_process()
     waiting = _Waiting(directory, rule)
     with opened(lock) as descriptor:
-        while (answer := request_lock(descriptor, lock, Hold.EXCLUSIVE)) is LockAnswer.TAKEN or not _acquire(
+        while (answer := request_lock(descriptor, lock, LockMode.EXCLUSIVE)) is LockAnswer.TAKEN or not _acquire(
             place, me, lambda holder: waiting.may_break(holder, answer is LockAnswer.OURS)
         ):
             if not waiting.keep_waiting():

@@ -26,7 +26,7 @@ READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 log = logging.getLogger(__name__)
 
 
-class Hold(Enum):
+class LockMode(Enum):
     SHARED = LOCK_SH
     EXCLUSIVE = LOCK_EX
 
@@ -51,10 +51,10 @@ def opened(path: Path) -> Generator[int]:
         os.close(descriptor)
 
 
-def request_lock(descriptor: int, path: Path, hold: Hold, wait: bool = False) -> LockAnswer:
+def request_lock(descriptor: int, path: Path, mode: LockMode, wait: bool = False) -> LockAnswer:
     """Request the lock on an open file. Warns once for each file that cannot be locked."""
     try:
-        flock(descriptor, hold.value | (0 if wait else LOCK_NB))
+        flock(descriptor, mode.value | (0 if wait else LOCK_NB))
     except BlockingIOError:
         return LockAnswer.TAKEN
     except OSError as error:
@@ -71,29 +71,29 @@ def request_lock(descriptor: int, path: Path, hold: Hold, wait: bool = False) ->
 def locked(path: Path) -> Generator[None]:
     """Wait for the exclusive lock and hold it."""
     with opened(path) as descriptor:
-        request_lock(descriptor, path, Hold.EXCLUSIVE, wait=True)
+        request_lock(descriptor, path, LockMode.EXCLUSIVE, wait=True)
         yield
 
 
 @contextmanager
-def locked_now(path: Path, hold: Hold) -> Generator[bool]:
+def locked_now(path: Path, mode: LockMode) -> Generator[bool]:
     """Hold the lock without waiting; yields False if another process has it."""
     with opened(path) as descriptor:
-        yield request_lock(descriptor, path, hold) is not LockAnswer.TAKEN
+        yield request_lock(descriptor, path, mode) is not LockAnswer.TAKEN
 
 
 def is_locked(path: Path) -> bool:
     """Whether a process holds the exclusive lock right now. Creates no file."""
     if not path.exists():
         return False
-    with locked_now(path, Hold.SHARED) as is_ours:
+    with locked_now(path, LockMode.SHARED) as is_ours:
         return not is_ours
 
 
 def conflicts(path: Path) -> bool:
     """Whether locks work on this machine: request the lock twice and see whether the second request is refused."""
     with opened(path) as first, opened(path) as second:
-        answers = (request_lock(first, path, Hold.EXCLUSIVE), request_lock(second, path, Hold.EXCLUSIVE))
+        answers = (request_lock(first, path, LockMode.EXCLUSIVE), request_lock(second, path, LockMode.EXCLUSIVE))
     return LockAnswer.TAKEN in answers
 
 

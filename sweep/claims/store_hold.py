@@ -13,36 +13,36 @@ from pathlib import Path
 
 from sweep.claims.claim import liveness_checks
 from sweep.claims.holder import HolderState, holder_state, holder_text, read_holder, this_process
-from sweep.claims.lock import Hold, LockAnswer, opened, request_lock
+from sweep.claims.lock import LockAnswer, LockMode, opened, request_lock
 from sweep.claims.slurm_job import state_in_slurm
 from sweep.json_files import StoreError
 
-EXCLUDED = {Hold.SHARED: (Hold.EXCLUSIVE,), Hold.EXCLUSIVE: (Hold.EXCLUSIVE, Hold.SHARED)}
-NAME_ON_DISK = {Hold.SHARED: "shared", Hold.EXCLUSIVE: "alone"}
-BUSY = {Hold.SHARED: "being pruned or repaired", Hold.EXCLUSIVE: "in use by a sweep, a prune or a repair"}
+EXCLUDED = {LockMode.SHARED: (LockMode.EXCLUSIVE,), LockMode.EXCLUSIVE: (LockMode.EXCLUSIVE, LockMode.SHARED)}
+NAME_ON_DISK = {LockMode.SHARED: "shared", LockMode.EXCLUSIVE: "alone"}
+BUSY = {LockMode.SHARED: "being pruned or repaired", LockMode.EXCLUSIVE: "in use by a sweep, a prune or a repair"}
 
 
 @contextmanager
-def store_held(root: Path, hold: Hold) -> Generator[None]:
+def store_held(root: Path, mode: LockMode) -> Generator[None]:
     """Hold the store without waiting. Raises StoreError, which names the holder, if that is not possible."""
     lock, me = root / "lock", this_process()
-    ours = _token(root, hold, me.token)
+    ours = _token(root, mode, me.token)
     with opened(lock) as descriptor:
-        answer = request_lock(descriptor, lock, hold)
+        answer = request_lock(descriptor, lock, mode)
         if answer is LockAnswer.TAKEN:
-            raise StoreError(_busy(root, hold))
+            raise StoreError(_busy(root, mode))
         try:
             _write(ours, holder_text(me))
-            is_exclusive = answer is LockAnswer.OURS and hold is Hold.EXCLUSIVE
-            for other in _excluded(root, hold):
+            is_exclusive = answer is LockAnswer.OURS and mode is LockMode.EXCLUSIVE
+            for other in _excluded(root, mode):
                 if other != ours:
-                    _refuse_if_held(root, hold, other, is_exclusive)
+                    _refuse_if_held(root, mode, other, is_exclusive)
             yield
         finally:
             ours.unlink(missing_ok=True)
 
 
-def _refuse_if_held(root: Path, hold: Hold, place: Path, is_exclusive: bool) -> None:
+def _refuse_if_held(root: Path, mode: LockMode, place: Path, is_exclusive: bool) -> None:
     holder = read_holder(place)
     if holder is None:
         return
@@ -55,19 +55,19 @@ def _refuse_if_held(root: Path, hold: Hold, place: Path, is_exclusive: bool) -> 
         if state is HolderState.UNKNOWN
         else ""
     )
-    raise StoreError(f"{_busy(root, hold)} Held by {holder}.{gone}")
+    raise StoreError(f"{_busy(root, mode)} Held by {holder}.{gone}")
 
 
-def _busy(root: Path, hold: Hold) -> str:
-    return f"store {root}: {BUSY[hold]}. Run the command again when that has ended."
+def _busy(root: Path, mode: LockMode) -> str:
+    return f"store {root}: {BUSY[mode]}. Run the command again when that has ended."
 
 
-def _excluded(root: Path, hold: Hold) -> list[Path]:
-    return [path for each in EXCLUDED[hold] for path in sorted(root.glob(_token(root, each, "*").name))]
+def _excluded(root: Path, mode: LockMode) -> list[Path]:
+    return [path for each in EXCLUDED[mode] for path in sorted(root.glob(_token(root, each, "*").name))]
 
 
-def _token(root: Path, hold: Hold, token: str) -> Path:
-    return root / f".{NAME_ON_DISK[hold]}-{token}.json"
+def _token(root: Path, mode: LockMode, token: str) -> Path:
+    return root / f".{NAME_ON_DISK[mode]}-{token}.json"
 
 
 def _write(place: Path, text: str) -> None:

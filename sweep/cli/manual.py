@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
 
-from sweep.claims.lock import Hold
+from sweep.claims.lock import LockMode
 from sweep.config.compose import Composition, compose, pipeline_of
 from sweep.console import Console, escape
 from sweep.core.pipeline import Graph
@@ -32,7 +32,7 @@ def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) 
     """Run the CPU inputs of a batch script and list the script's stages in `file`, one process per line."""
     composition, graph = _graph_of(overrides)
     store = Store(composition.entry.store)
-    with store.held(Hold.SHARED):
+    with store.held(LockMode.SHARED):
         found = planned(graph, store)
         share = script_work(found.work, script, CPU)
         show_damaged(console, found, graph.limit_usd)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-from sweep.claims.lock import Hold
+from sweep.claims.lock import LockMode
 from sweep.cli.manual import refuse_unpinned
 from sweep.cli.slurm import show_queue, submit
 from sweep.config.compose import Composition, compose, pipeline_of
@@ -60,7 +60,7 @@ def run_graph(console: Console, composition: Composition, graph: Graph) -> Outco
     to_queue = graph.launch.kind is LaunchKind.SLURM
     if to_queue:
         refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
-    with nullcontext() if entry.plan else store.held(Hold.SHARED):
+    with nullcontext() if entry.plan else store.held(LockMode.SHARED):
         found = planned(graph, store, entry.redo)
         work, code = found.work, code_report(found, store)
         show_plan(console, graph, found, store)

@@ -16,13 +16,18 @@ from sweep.plain_values import is_list
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.lifecycle import SubmissionStatus
 from sweep.slurm.sbatch import log_name, requested_resources, walltime
-from sweep.slurm.status import TaskState, TaskStatus
+from sweep.slurm.status import ElementState, ElementStatus
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import StageDirectory, StoreError, read_json
 from sweep.store.status_files import failure_line, failure_message
 from sweep.worker.stall import SHOWN_S, age_s
 
-COLOURS = {TaskState.DONE: "green", TaskState.RUNNING: "cyan", TaskState.FAILED: "red", TaskState.BLOCKED: "yellow"}
+COLOURS = {
+    ElementState.DONE: "green",
+    ElementState.RUNNING: "cyan",
+    ElementState.FAILED: "red",
+    ElementState.BLOCKED: "yellow",
+}
 ROWS = 40  # longer lists show only elements that are neither done nor waiting
 
 
@@ -54,12 +59,12 @@ def _number(job: str) -> str:
 def show_status(console: Console, directory: SubmissionDirectory, current: SubmissionStatus) -> None:
     """Print a summary line and one row for each element."""
     elements = current.elements
-    counts = {state: sum(each.state is state for each in elements) for state in TaskState}
+    counts = {state: sum(each.state is state for each in elements) for state in ElementState}
     summary = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
     console.print(
         f"[bold]{escape(directory.name)}[/bold]: {summary}. Source: {escape(current.source)}.", soft_wrap=True
     )
-    shown = [each for each in elements if each.state not in (TaskState.DONE, TaskState.WAITING)]
+    shown = [each for each in elements if each.state not in (ElementState.DONE, ElementState.WAITING)]
     if len(elements) <= ROWS:
         shown = list(elements)
     table = _table(("stage", "what", "job", "state", "elapsed", "progress", "log"), left=("what", "state", "log"))
@@ -77,7 +82,7 @@ def show_status(console: Console, directory: SubmissionDirectory, current: Submi
         console.print(f"published: {escape(_results_place(directory))}", soft_wrap=True)
 
 
-def show_log(console: Console, directory: SubmissionDirectory, status: TaskStatus, lines: int) -> None:
+def show_log(console: Console, directory: SubmissionDirectory, status: ElementStatus, lines: int) -> None:
     """The last lines of one element's log."""
     log = directory.logs / _log(status)
     place = escape(f"{_stage(status)}  {log}")
@@ -89,7 +94,7 @@ def show_log(console: Console, directory: SubmissionDirectory, status: TaskStatu
         console.print(f"  {escape(line)}", soft_wrap=True)
 
 
-def _row(directory: SubmissionDirectory, each: TaskStatus) -> Iterator[str]:
+def _row(directory: SubmissionDirectory, each: ElementStatus) -> Iterator[str]:
     seen = each.seen
     why = f" ({seen.reason})" if seen and seen.reason not in ("", "None", "exit 0:0") else ""
     colour = COLOURS.get(each.state, "default")
@@ -97,19 +102,19 @@ def _row(directory: SubmissionDirectory, each: TaskStatus) -> Iterator[str]:
     yield escape(_stage(each))
     yield escape(each.element.label[:40])
     yield escape(each.job_id or "")
-    yield f"[{colour}]{each.state.value}[/{colour}]{escape(why) if each.state is not TaskState.DONE else ''}"
+    yield f"[{colour}]{each.state.value}[/{colour}]{escape(why) if each.state is not ElementState.DONE else ''}"
     yield escape(seen.elapsed) if seen else ""
-    yield escape(_progress(directory, each)) if each.state is TaskState.RUNNING else ""
+    yield escape(_progress(directory, each)) if each.state is ElementState.RUNNING else ""
     yield escape(str(log)) if log.exists() else ""
 
 
-def _stage(each: TaskStatus) -> str:
+def _stage(each: ElementStatus) -> str:
     stages = each.element.stages
     more = f" +{len(stages) - 1}" if len(stages) > 1 else ""
     return f"{stages[0]}{more}" if stages else "publish"
 
 
-def _progress(directory: SubmissionDirectory, each: TaskStatus) -> str:
+def _progress(directory: SubmissionDirectory, each: ElementStatus) -> str:
     done, total, unit = 0, 0, ""
     for address in each.element.stages:
         seen = read_progress(StageDirectory(directory.store / address).progress_file)
@@ -117,7 +122,7 @@ def _progress(directory: SubmissionDirectory, each: TaskStatus) -> str:
     return ", ".join(filter(None, (f"{done:,}/{total:,} {unit}" if total else "", _note(directory, each))))
 
 
-def _note(directory: SubmissionDirectory, each: TaskStatus) -> str:
+def _note(directory: SubmissionDirectory, each: ElementStatus) -> str:
     """Who else is making the element's stages, or how long ago its last progress was."""
     left = [
         place for address in each.element.stages if not (place := StageDirectory(directory.store / address)).is_done
@@ -129,7 +134,7 @@ def _note(directory: SubmissionDirectory, each: TaskStatus) -> str:
     return last_progress(age) if age is not None and age >= SHOWN_S else ""
 
 
-def _log(each: TaskStatus) -> str:
+def _log(each: ElementStatus) -> str:
     return log_name(each.job, str(each.index))
 
 
@@ -148,10 +153,10 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in text)
 
 
-def _failures(directory: SubmissionDirectory, elements: Sequence[TaskStatus]) -> Iterator[str]:
+def _failures(directory: SubmissionDirectory, elements: Sequence[ElementStatus]) -> Iterator[str]:
     """One line for each failed stage, from its failed.json."""
     for each in elements:
-        for address in each.element.stages if each.state is TaskState.FAILED else ():
+        for address in each.element.stages if each.state is ElementState.FAILED else ():
             failed = StageDirectory(directory.store / address).failed_file
             if failed.exists():
                 line = f"{address}  {failure_message(failed)}"

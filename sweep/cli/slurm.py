@@ -14,7 +14,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweep.claims.lock import Hold, locked_now
+from sweep.claims.lock import LockMode, locked_now
 from sweep.cli.manual import planned_again
 from sweep.cli.show_slurm import show_jobs, show_log, show_status
 from sweep.config.compose import Composition, Entry, compose_entry
@@ -171,7 +171,7 @@ def resume(console: Console, submission: str | None, overrides: Sequence[str]) -
     consequence = "Its code, {directory}/code, then runs under the account of {account}."
     _refuse_foreign(console, "resume", directory, entry, consequence)
     store = Store(directory.store)
-    with store.held(Hold.SHARED), _exclusive(directory, "resume"):
+    with store.held(LockMode.SHARED), _exclusive(directory, "resume"):
         _repair(directory, console)
         _refuse_unpinned(directory)
         settle_unconfirmed(directory)
@@ -249,7 +249,7 @@ def _refuse_foreign(
 @contextmanager
 def _exclusive(directory: SubmissionDirectory, verb: str) -> Generator[None]:
     """Hold the submission's lock. Raises InputError if another process is submitting or cancelling its jobs."""
-    with locked_now(directory.lock_file, Hold.EXCLUSIVE) as is_ours:
+    with locked_now(directory.lock_file, LockMode.EXCLUSIVE) as is_ours:
         if not is_ours:
             raise InputError(
                 f"{verb} {directory.name}: another process is submitting, resuming or cancelling it. See sweep status."

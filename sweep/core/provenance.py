@@ -75,21 +75,21 @@ def git_state() -> GitState:
     git fails, `problem` explains it. For a package that pip installed from git, the commit is known.
     """
     if (PROJECT / EXPORTED).exists():
-        return _without_keys(json.loads((PROJECT / EXPORTED).read_text(encoding="utf-8")))
+        return _without_secrets(json.loads((PROJECT / EXPORTED).read_text(encoding="utf-8")))
     if not (PROJECT / ".git").exists():
         return {"commit": _installed_commit(), "diff": None, "problem": _without_git()}
     try:
-        return _without_keys(
+        return _without_secrets(
             {"commit": _git("rev-parse", "HEAD"), "diff": _git("diff", "HEAD", "--", "*.py", "*.yaml", "*.toml")}
         )
     except GitError as error:
         return {"commit": None, "diff": None, "problem": str(error)}
 
 
-def _without_keys(state: GitState) -> GitState:
+def _without_secrets(state: GitState) -> GitState:
     if not state["diff"]:
         return state
-    found = Secrets.here().without_keys(state["diff"])
+    found = Secrets.here().without_secrets(state["diff"])
     return {**state, "diff": found.text, "redacted_lines": state.get("redacted_lines", 0) + found.lines}
 
 

@@ -151,8 +151,8 @@ def _leftovers(directory: StageDirectory) -> list[Path]:
 def _attempts(directory: StageDirectory) -> list[Path]:
     """Leftover attempts.
 
-    Of a finished stage: all but the current artifact and its receipt. Of an unfinished one: those from which no record
-    can be restored, an artifact without receipt or a receipt without artifact.
+    Of a finished stage: all but the current artifact and its record copy. Of an unfinished one: those from which no
+    record can be restored, an artifact without record copy or a record copy without artifact.
     """
     tokens: dict[str, list[Path]] = {}
     for path in sorted(directory.path.iterdir()) if directory.path.is_dir() else ():

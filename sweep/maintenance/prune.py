@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.claims.claim import Rule
-from sweep.claims.lock import Hold
+from sweep.claims.lock import LockMode
 from sweep.maintenance.inventory import stage_directories, take_inventory
 from sweep.maintenance.retention import Removal, RemovalReason, RootedStages, removals
 from sweep.store.directory import StageDirectory, Store, StoreError
@@ -29,7 +29,7 @@ class Pruned:
 
 def prune(store: Store, results: Path, yes: bool, unfinished: bool) -> Pruned:
     """List removals, and with `yes` carry them out. Raises StoreError if a dependency cannot be read."""
-    with store.held(Hold.EXCLUSIVE) if yes else nullcontext():
+    with store.held(LockMode.EXCLUSIVE) if yes else nullcontext():
         inventory = take_inventory(store, results)
         if inventory.faults:
             raise StoreError("\n".join(inventory.faults))

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from sweep.claims import claim
-from sweep.claims.lock import Hold
+from sweep.claims.lock import LockMode
 from sweep.core.pipeline import Pipeline
 from sweep.json_files import CHECKSUM
 from sweep.maintenance.inventory import damage, description, shared_folders, stage_directories
@@ -59,7 +59,7 @@ class _Suspect:
 
 def verify_store(store: Store, pipeline: Pipeline, repair: bool) -> Iterator[Checked]:
     """Check everything in the store one by one, and repair it on request."""
-    with store.held(Hold.EXCLUSIVE) if repair else nullcontext():
+    with store.held(LockMode.EXCLUSIVE) if repair else nullcontext():
         for suspect in _suspects(store, pipeline):
             faults = suspect.faults()
             yield Checked(suspect.place, faults, _repaired(suspect, repair) if faults else None)

@@ -71,7 +71,7 @@ def sbatch(script: Path, arguments: Sequence[str], dependency: str | None) -> st
     raise UnknownAnswer(f"sbatch: {message}.{printed}")
 
 
-def find_jobs(name: str) -> str | None:
+def find_job(name: str) -> str | None:
     """The id of the job with this name, including finished jobs; None if there is none.
 
     Not retried here. Raises SlurmUnavailable if the controller does not answer: only it knows pending and running jobs.

@@ -50,7 +50,7 @@ def _keep_private(path: Path) -> None:
     """Make a file with an API key or password in it readable by its owner only; the jobs run as the same user."""
     if path.suffix not in MAY_HOLD_KEYS:
         return
-    if Secrets.here().without_keys(path.read_text(encoding="utf-8", errors="replace")).lines:
+    if Secrets.here().without_secrets(path.read_text(encoding="utf-8", errors="replace")).lines:
         path.chmod(OWNER_ONLY | (path.stat().st_mode & stat.S_IXUSR))
 
 

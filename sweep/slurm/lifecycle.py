@@ -24,13 +24,13 @@ from sweep.slurm.ownership import this_account
 from sweep.slurm.sbatch import log_name, options_of, refuse_unsafe, script_of, units_text
 from sweep.slurm.send import PUBLISH, Submit, known_ids, send, settle_unconfirmed
 from sweep.slurm.status import (
+    ElementState,
+    ElementStatus,
     StoreInfo,
-    TaskState,
-    TaskStatus,
     element_id,
+    element_statuses,
     jobs_to_resubmit,
     latest_statuses,
-    task_statuses,
 )
 from sweep.slurm.submission import Submission, SubmissionDirectory, new_directory, submissions
 from sweep.store.directory import StageDirectory, Store
@@ -52,7 +52,7 @@ class SubmissionRequest:
     pins: Path = Path("pins.lock")
 
 
-def queue_jobs(graph: Graph, plan: Plan, others: Sequence[TaskStatus] = ()) -> tuple[SlurmJob, ...]:
+def queue_jobs(graph: Graph, plan: Plan, others: Sequence[ElementStatus] = ()) -> tuple[SlurmJob, ...]:
     """The jobs of a plan, without stages that other submissions have queued; the last job publishes the result."""
     size = graph.launch.max_array_size or client.max_array_size() or USUAL_MAX_ARRAY_SIZE
     queued = {address for each in others for address in each.element.stages}
@@ -135,7 +135,7 @@ class SubmissionStatus:
     """Status of a submission, and the source of it."""
 
     submission: Submission
-    elements: tuple[TaskStatus, ...]  # for resubmitted elements only the latest
+    elements: tuple[ElementStatus, ...]  # for resubmitted elements only the latest
     source: str
 
 
@@ -151,16 +151,18 @@ def submission_status(directory: SubmissionDirectory) -> SubmissionStatus:
         ended, command = client.ended_jobs(_jobs_to_account(submission, ids, disk, seen))
         seen = {**ended, **seen}
         source = f"squeue and {command}" if command else source
-    found = task_statuses(submission.jobs, ids, disk, seen)
-    known = [_unknown(each) if each.job in unconfirmed and each.state is TaskState.UNSENT else each for each in found]
+    found = element_statuses(submission.jobs, ids, disk, seen)
+    known = [
+        _unknown(each) if each.job in unconfirmed and each.state is ElementState.UNSENT else each for each in found
+    ]
     return SubmissionStatus(submission, tuple(latest_statuses(known)), source)
 
 
-def _unknown(status: TaskStatus) -> TaskStatus:
-    return dataclasses.replace(status, state=TaskState.UNKNOWN)
+def _unknown(status: ElementStatus) -> ElementStatus:
+    return dataclasses.replace(status, state=ElementState.UNKNOWN)
 
 
-def queued_elsewhere(store: Path, excluded: str | None = None, is_required: bool = False) -> list[TaskStatus]:
+def queued_elsewhere(store: Path, excluded: str | None = None, is_required: bool = False) -> list[ElementStatus]:
     """Queued tasks of this store's other submissions, of all users; we depend on them instead of resubmitting.
 
     Calls squeue once. Raises InputError if `is_required` and the queue does not answer. Damaged submissions are
@@ -177,7 +179,7 @@ def queued_elsewhere(store: Path, excluded: str | None = None, is_required: bool
     found = (
         each
         for directory, submission, ids, _ in opened
-        for each in latest_statuses(task_statuses(submission.jobs, ids, store_info(directory, submission), seen))
+        for each in latest_statuses(element_statuses(submission.jobs, ids, store_info(directory, submission), seen))
     )
     return [each for each in found if each.state.is_alive]
 
@@ -217,7 +219,7 @@ def resume_submission(
     """
     settle_unconfirmed(directory)
     current = submission_status(directory)
-    if any(each.state is TaskState.UNKNOWN for each in current.elements):
+    if any(each.state is ElementState.UNKNOWN for each in current.elements):
         raise InputError("resume: squeue does not answer, so the jobs still in the queue are unknown. Try again later.")
     if ending := [each for each in current.elements if each.is_ending]:
         raise InputError(
@@ -249,7 +251,9 @@ def resume_submission(
     return jobs
 
 
-def _without_queued(elements: Sequence[TaskStatus], alive: Sequence[TaskStatus], store: Path) -> list[TaskStatus]:
+def _without_queued(
+    elements: Sequence[ElementStatus], alive: Sequence[ElementStatus], store: Path
+) -> list[ElementStatus]:
     """The elements, without those whose missing stages are all queued already."""
     queued = {address for each in alive if each.state.is_alive for address in each.element.stages}
 
@@ -261,7 +265,7 @@ def _without_queued(elements: Sequence[TaskStatus], alive: Sequence[TaskStatus],
 
 
 def _refuse_missing_inputs(
-    directory: SubmissionDirectory, jobs: Sequence[SlurmJob], alive: Sequence[TaskStatus]
+    directory: SubmissionDirectory, jobs: Sequence[SlurmJob], alive: Sequence[ElementStatus]
 ) -> None:
     """Raises InputError for an unfinished input that was left to another submission and is no longer queued there."""
     made = {address for job in jobs for element in job.elements for address in element.stages}

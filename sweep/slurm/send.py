@@ -19,7 +19,7 @@ from sweep.slurm import client, retry
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.retry import SlurmNotFound, SlurmUnavailable, UnknownAnswer
 from sweep.slurm.sbatch import dependency_of
-from sweep.slurm.status import TaskStatus, active_dependencies
+from sweep.slurm.status import ElementStatus, active_dependencies
 from sweep.slurm.submission import SubmissionDirectory
 
 PUBLISH = "publish"
@@ -33,7 +33,7 @@ def send(
     directory: SubmissionDirectory,
     jobs: Sequence[SlurmJob],
     submit: Submit = client.sbatch,
-    before: Sequence[TaskStatus] = (),
+    before: Sequence[ElementStatus] = (),
 ) -> dict[str, str]:
     """Submit jobs whose files are written, after the elements in `before` that they need; returns ids by job name.
 
@@ -102,9 +102,9 @@ class _SubmitOnce:
 
 
 def _find(name: str) -> str | None:
-    """Like `client.find_jobs`, but an error of the lookup does not count as a refusal of the job."""
+    """Like `client.find_job`, but an error of the lookup does not count as a refusal of the job."""
     try:
-        return client.find_jobs(name)
+        return client.find_job(name)
     except InputError as error:
         raise SlurmUnavailable(str(error)) from None
 
@@ -147,7 +147,7 @@ def recover_ids(directory: SubmissionDirectory) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for job, name in _unconfirmed_names(directory).items():
-        if job_id := retry.RETRY.call(lambda: client.find_jobs(name)):  # noqa: B023
+        if job_id := retry.RETRY.call(lambda: client.find_job(name)):  # noqa: B023
             found[job] = job_id
             with suppress(OSError):  # not writable: it will be looked up again
                 directory.record_id(job, job_id)
@@ -189,7 +189,7 @@ class _Lookup:
     absent: int = 0
 
     def __call__(self) -> str:
-        if found := client.find_jobs(self.name):
+        if found := client.find_job(self.name):
             return found
         self.absent += 1
         if self.absent < SURE_AFTER:

@@ -15,7 +15,7 @@ from enum import Enum
 from sweep.slurm.jobs import Element, SlurmJob, link_jobs
 
 
-class TaskState(Enum):
+class ElementState(Enum):
     """State of one array element; users see the values."""
 
     DONE = "done"
@@ -30,15 +30,15 @@ class TaskState(Enum):
 
     @property
     def is_alive(self) -> bool:
-        return self in (TaskState.RUNNING, TaskState.WAITING)
+        return self in (ElementState.RUNNING, ElementState.WAITING)
 
 
 TO_RESUBMIT = (
-    TaskState.FAILED,
-    TaskState.BLOCKED,
-    TaskState.CANCELLED,
-    TaskState.LOST,
-    TaskState.UNSENT,
+    ElementState.FAILED,
+    ElementState.BLOCKED,
+    ElementState.CANCELLED,
+    ElementState.LOST,
+    ElementState.UNSENT,
 )  # the states that `resume` submits again
 
 
@@ -64,14 +64,14 @@ class SlurmInfo:
 
 
 @dataclass(frozen=True)
-class TaskStatus:
+class ElementStatus:
     """Status of one element."""
 
     job: str
     index: int
     element: Element
     job_id: str | None  # "17" or "17_3"; None if never submitted
-    state: TaskState
+    state: ElementState
     seen: SlurmInfo | None
 
     @property
@@ -89,23 +89,23 @@ class StoreInfo:
     is_published: bool = False
 
 
-def task_statuses(
+def element_statuses(
     jobs: Sequence[SlurmJob], ids: Mapping[str, str], disk: StoreInfo, seen: Mapping[str, SlurmInfo] | None
-) -> list[TaskStatus]:
+) -> list[ElementStatus]:
     """Status of every element of every job; `seen` is None if SLURM does not answer."""
-    found: list[TaskStatus] = []
+    found: list[ElementStatus] = []
     stuck: set[str] = set()  # stages of failed and blocked elements
     for job in jobs:
         for index, element in enumerate(job.elements):
             job_id = element_id(job, ids.get(job.name), index)
             known = seen.get(job_id) if seen is not None and job_id is not None else None
             state = _state(element, job_id, disk, seen)
-            if state in (TaskState.CANCELLED, TaskState.LOST) and not stuck.isdisjoint(element.waits_for):
-                state = TaskState.BLOCKED  # sacct does not say why it was cancelled, and SLURM forgets old jobs
+            if state in (ElementState.CANCELLED, ElementState.LOST) and not stuck.isdisjoint(element.waits_for):
+                state = ElementState.BLOCKED  # sacct does not say why it was cancelled, and SLURM forgets old jobs
             stuck.difference_update(element.stages)
-            if state in (TaskState.FAILED, TaskState.BLOCKED):
+            if state in (ElementState.FAILED, ElementState.BLOCKED):
                 stuck.update(address for address in element.stages if address not in disk.done)
-            found.append(TaskStatus(job.name, index, element, job_id, state, known))
+            found.append(ElementStatus(job.name, index, element, job_id, state, known))
     return found
 
 
@@ -114,26 +114,26 @@ def element_id(job: SlurmJob, job_id: str | None, index: int) -> str | None:
     return job_id if job_id is None or len(job.elements) == 1 else f"{job_id}_{index}"
 
 
-def _state(element: Element, job_id: str | None, disk: StoreInfo, seen: Mapping[str, SlurmInfo] | None) -> TaskState:
+def _state(element: Element, job_id: str | None, disk: StoreInfo, seen: Mapping[str, SlurmInfo] | None) -> ElementState:
     if all(address in disk.done for address in element.stages) if element.stages else disk.is_published:
-        return TaskState.DONE
+        return ElementState.DONE
     if job_id is None:
-        return TaskState.UNSENT
+        return ElementState.UNSENT
     known = seen.get(job_id) if seen is not None else None
     if known is not None and known.is_alive:
-        return TaskState.WAITING if known.is_waiting else TaskState.RUNNING
+        return ElementState.WAITING if known.is_waiting else ElementState.RUNNING
     if any(address in disk.failed for address in element.stages):
-        return TaskState.FAILED
+        return ElementState.FAILED
     if seen is None:
-        return TaskState.UNKNOWN
+        return ElementState.UNKNOWN
     if known is None:
-        return TaskState.LOST
+        return ElementState.LOST
     if known.state.startswith("CANCELLED"):
-        return TaskState.BLOCKED if "Dependency" in known.reason else TaskState.CANCELLED
-    return TaskState.FAILED
+        return ElementState.BLOCKED if "Dependency" in known.reason else ElementState.CANCELLED
+    return ElementState.FAILED
 
 
-def jobs_to_resubmit(jobs: Sequence[SlurmJob], now: Sequence[TaskStatus], turn: int) -> tuple[SlurmJob, ...]:
+def jobs_to_resubmit(jobs: Sequence[SlurmJob], now: Sequence[ElementStatus], turn: int) -> tuple[SlurmJob, ...]:
     """Jobs for the elements that are neither done nor in the queue, grouped as before; turn 2 is "03-traces.r2"."""
     wanted = {(each.job, each.index) for each in now if each.state in TO_RESUBMIT}
     left: list[SlurmJob] = []
@@ -145,7 +145,7 @@ def jobs_to_resubmit(jobs: Sequence[SlurmJob], now: Sequence[TaskStatus], turn: 
     return link_jobs(left)
 
 
-def active_dependencies(job: SlurmJob, now: Sequence[TaskStatus]) -> list[str]:
+def active_dependencies(job: SlurmJob, now: Sequence[ElementStatus]) -> list[str]:
     """Ids of queued or running elements that make an input of the job, or one of its own stages."""
     needed = {address for element in job.elements for address in (*element.waits_for, *element.stages)}
     return [
@@ -155,7 +155,7 @@ def active_dependencies(job: SlurmJob, now: Sequence[TaskStatus]) -> list[str]:
     ]
 
 
-def latest_statuses(now: Sequence[TaskStatus]) -> list[TaskStatus]:
+def latest_statuses(now: Sequence[ElementStatus]) -> list[ElementStatus]:
     """Only the last status of elements that were submitted several times."""
     return list({each.element.stages: each for each in now}.values())
 

@@ -33,7 +33,7 @@ from sweep.json_files import CHECKSUM, StoreError, create_json, put_folder_aside
 from sweep.plain_values import is_table
 from sweep.store.checksums import changed_files_by_hash, changed_files_by_stat, file_states, inodes_of
 from sweep.store.directory import ARTIFACT_NAME, OUT, StageDirectory
-from sweep.store.documents import ReceiptJson, RecordJson, SourceJson, StageJson
+from sweep.store.documents import RecordCopyJson, RecordJson, SourceJson, StageJson
 from sweep.store.status_files import now
 from sweep.store.temporary import owner_has_ended, remove, token
 
@@ -54,7 +54,7 @@ class Attempt:
         return self.directory.path / f"{OUT}-{self.token}"
 
     @property
-    def receipt_file(self) -> Path:
+    def record_copy_file(self) -> Path:
         """Second copy of the record, which includes stage.json."""
         return self.directory.path / f"record-{self.token}.json"
 
@@ -66,7 +66,7 @@ class Attempt:
         files = file_states(self.out)
         _flush_tree(self.out)
         complete: RecordJson = {**record, "out": self.out.name, "files": files}
-        write_json(self.receipt_file, sealed({**complete, "described": self.directory.read_stage()}))
+        write_json(self.record_copy_file, sealed({**complete, "described": self.directory.read_stage()}))
         if not self.out.is_dir() or changed_files_by_stat(self.out, files):
             raise StoreError(f"{self.out}: removed or changed during publishing. Run the sweep again.")
         if not create_json(self.directory.record_file, sealed(complete)) and not self._is_published():
@@ -85,8 +85,8 @@ class Attempt:
             is_late = self.directory.out != self.out
         except (StoreError, OSError):  # a damaged record may be restored as this one
             return False
-        if is_late:  # its receipt first, so that no receipt refers to half an artifact
-            self.receipt_file.unlink(missing_ok=True)
+        if is_late:  # its record copy first, so that none refers to half an artifact
+            self.record_copy_file.unlink(missing_ok=True)
             shutil.rmtree(self.out, ignore_errors=True)
         return not is_late
 
@@ -106,9 +106,9 @@ def begin(directory: StageDirectory) -> Attempt:
     for leftover in directory.path.glob(f"{OUT}-*"):
         if owner_has_ended(leftover, _token_of(leftover)):
             remove(leftover)
-    for receipt in directory.path.glob("record-*.json"):
-        if owner_has_ended(receipt, receipt.stem.removeprefix("record-")):
-            receipt.unlink(missing_ok=True)
+    for copy in directory.path.glob("record-*.json"):
+        if owner_has_ended(copy, copy.stem.removeprefix("record-")):
+            copy.unlink(missing_ok=True)
     for leftover in (directory.path / LEGACY_OUT, directory.path / OUT):
         remove(leftover)
     attempt = Attempt(directory, token())
@@ -200,7 +200,7 @@ def renew_copy(directory: StageDirectory) -> bool:
         return False
     record, out = directory.read_record(), directory.out.name
     attempt = Attempt(directory, out.removeprefix(f"{OUT}-"))
-    write_json(attempt.receipt_file, sealed({**record, "described": directory.read_stage()}))
+    write_json(attempt.record_copy_file, sealed({**record, "described": directory.read_stage()}))
     return True
 
 
@@ -208,7 +208,7 @@ def copy_faults(directory: StageDirectory) -> list[str]:
     """Fault of a lost or damaged second copy of an intact record. Earlier versions wrote no copies."""
     try:
         record = directory.read_record()
-        name = Attempt(directory, str(record.get("out", OUT)).removeprefix(f"{OUT}-")).receipt_file.name
+        name = Attempt(directory, str(record.get("out", OUT)).removeprefix(f"{OUT}-")).record_copy_file.name
         is_there = any(copy.get("out") == record.get("out") for copy in _copies(directory))
     except (StoreError, OSError):
         return []
@@ -222,13 +222,13 @@ def records(directory: StageDirectory) -> Iterator[RecordJson]:
     yield from _copies(directory)
 
 
-def _copies(directory: StageDirectory) -> Iterator[ReceiptJson]:
+def _copies(directory: StageDirectory) -> Iterator[RecordCopyJson]:
     for path in sorted(directory.path.glob("record-*.json")):
         with suppress(StoreError, OSError):
-            yield cast(ReceiptJson, read_sealed(path))  # its checksum shows that a worker wrote it
+            yield cast(RecordCopyJson, read_sealed(path))  # its checksum shows that a worker wrote it
 
 
-def _without_description(copy: ReceiptJson) -> RecordJson:
+def _without_description(copy: RecordCopyJson) -> RecordJson:
     record = copy.copy()
     record.pop("described", None)
     record.pop(CHECKSUM, None)
@@ -243,7 +243,7 @@ def _is_readable(directory: StageDirectory) -> bool:
     return True
 
 
-def _is_intact(directory: StageDirectory, copy: ReceiptJson) -> bool:
+def _is_intact(directory: StageDirectory, copy: RecordCopyJson) -> bool:
     """Whether its artifact is unchanged and was not superseded."""
     name = str(copy.get("out"))
     files = copy.get("files")
@@ -287,8 +287,8 @@ def move_to(directory: StageDirectory, name: str) -> None:
     """
     out, without_record = list(_out_of(directory)), published_before(directory)
     aside = _new_folder(directory.path, name)
-    for receipt in directory.path.glob("record-*.json"):
-        _rename(receipt, aside)
+    for copy in directory.path.glob("record-*.json"):
+        _rename(copy, aside)
     if not _rename(directory.record_file, aside) and without_record is None:
         with suppress(OSError):  # not empty
             aside.rmdir()

@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from sweep.claims.claim import WAIT, Rule, claimed
-from sweep.claims.lock import Hold, locked
+from sweep.claims.lock import LockMode, locked
 from sweep.claims.store_hold import store_held
 from sweep.core.identity import IdentityError, key_of
 from sweep.core.stage import FileInput, Stage
@@ -225,10 +225,10 @@ class Store:
         return self.root / "shared" / batch
 
     @contextmanager
-    def held(self, hold: Hold) -> Generator[None]:
+    def held(self, mode: LockMode) -> Generator[None]:
         """Sweeps share the store, prune and repair hold it exclusively. Raises StoreError instead of waiting."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with store_held(self.root, hold):
+        with store_held(self.root, mode):
             yield
 
     def prepare(self, stage: Stage) -> StageDirectory:

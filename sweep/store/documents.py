@@ -88,7 +88,7 @@ class RecordJson(TypedDict):
     checksum: NotRequired[str]
 
 
-class ReceiptJson(RecordJson):
+class RecordCopyJson(RecordJson):
     """record-<token>.json: second copy of record.json and stage.json."""
 
     described: NotRequired[StageJson]

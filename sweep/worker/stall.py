@@ -33,14 +33,14 @@ LOOK_INTERVAL_S = 2.0
 GRACE_S = 5.0  # from SIGTERM to SIGKILL
 SHOWN_S = 60.0  # shorter ages are not shown
 
-Trace = Mapping[str, tuple[int, int]]  # by path: size, mtime in ns
+FileStates = Mapping[str, tuple[int, int]]  # by path: size, mtime in ns
 
 
 @dataclass(frozen=True)
 class Activity:
     """Visible state of a worker at one moment."""
 
-    trace: Trace
+    files: FileStates
     is_loading: bool  # progress.json does not exist yet
     is_stopped: bool = False  # by a signal
     held_by: Holder | None = None  # another process that it waits for
@@ -50,19 +50,19 @@ class Activity:
 class StallWatch:
     """Accumulated observations of a worker."""
 
-    trace: Trace
-    idle_s: float = 0.0  # observed time since the trace last changed
+    files: FileStates
+    idle_s: float = 0.0  # observed time since the files last changed
     has_begun: bool = False
 
 
 def watched(watch: StallWatch | None, look: Activity, since_last_s: float) -> StallWatch:
     """Add the sample `look`, `since_last_s` seconds (monotonic) after the previous one."""
     if look.held_by is not None:
-        return StallWatch(look.trace)
+        return StallWatch(look.files)
     has_begun = (watch is not None and watch.has_begun) or not look.is_loading
     is_exempt = not has_begun and not look.is_stopped
-    if watch is None or watch.trace != look.trace or is_exempt:
-        return StallWatch(look.trace, 0.0, has_begun)
+    if watch is None or watch.files != look.files or is_exempt:
+        return StallWatch(look.files, 0.0, has_begun)
     return replace(watch, idle_s=watch.idle_s + min(max(since_last_s, 0.0), LONGEST_LOOK_S), has_begun=has_begun)
 
 
@@ -82,7 +82,7 @@ def activity_of(directories: Sequence[StageDirectory], worker: int) -> Activity:
     )
     is_own = found is not None and found[0].host == platform.node() and found[0].pid in processes
     return Activity(
-        trace=dict(_states(paths)),
+        files=dict(_states(paths)),
         is_loading=not is_own or not any(directory.progress_file.exists() for directory in directories),
         is_stopped=is_stopped(worker),
         held_by=found[0] if found is not None and found[1] is HolderState.AT_WORK and not is_own else None,

@@ -27,7 +27,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 def test_greedy_tokens_on_a_gpu_do_not_depend_on_order_or_company(engine: Engine) -> None:
     wanted = requests(20)
-    together = finish(engine, wanted, a_step=2)
+    together = finish(engine, wanted, per_step=2)
     assert finish(engine, wanted[::-1])[::-1] == together
     assert [finish(engine, [each])[0] for each in wanted] == together
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sweep.claims.holder import this_process
-from sweep.claims.lock import Hold
+from sweep.claims.lock import LockMode
 from sweep.core.provenance import PROJECT
 from sweep.store.directory import Store
 from sweep.worker.run import main as run_stage
@@ -64,7 +64,7 @@ def test_where_there_are_no_locks_one_line_says_so_and_work_goes_on(shim: Path, 
 
 def test_a_store_whose_locks_do_not_lock_is_not_pruned_under_a_sweep(shim: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    with store.held(Hold.SHARED):
+    with store.held(LockMode.SHARED):
         words = ("-m", "sweep", "store", "prune", "yes=true", f"store={store.root}", f"results={tmp_path / 'results'}")
         done = python(*words, "pipeline=tests.support.toy", shim=shim, how="noop")
     assert done.returncode == 1

@@ -25,7 +25,7 @@ from sweep.claims.holder import (
     started_at,
     this_process,
 )
-from sweep.claims.lock import Hold, conflicts
+from sweep.claims.lock import LockMode, conflicts
 from sweep.claims.slurm_job import state_from_scontrol
 from sweep.claims.store_hold import store_held
 from sweep.core.provenance import PROJECT
@@ -303,11 +303,11 @@ def test_locks_are_known_to_work_here(place: Path) -> None:
 
 def test_tokens_of_sweeps_that_have_ended_are_removed(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
     (tmp_path / f".shared-{'a' * 16}.json").write_text(holder_text(token_of(other)), encoding="utf-8")
-    with pytest.raises(StoreError, match=f"pid {other.pid} "), store_held(tmp_path, Hold.EXCLUSIVE):
+    with pytest.raises(StoreError, match=f"pid {other.pid} "), store_held(tmp_path, LockMode.EXCLUSIVE):
         pass
     other.kill()
     other.wait()
-    with store_held(tmp_path, Hold.EXCLUSIVE):
+    with store_held(tmp_path, LockMode.EXCLUSIVE):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
@@ -318,7 +318,7 @@ def test_a_sweep_that_cannot_be_asked_is_named_with_its_file(tmp_path: Path) -> 
         holder_text(dataclasses.replace(this_process(), host="node7", boot="b", machine="m")), encoding="utf-8"
     )
     refused = pytest.raises(StoreError, match=f"Held by node7 .*if it has ended, remove {file}")
-    with refused, store_held(tmp_path, Hold.EXCLUSIVE):
+    with refused, store_held(tmp_path, LockMode.EXCLUSIVE):
         pass
-    with store_held(tmp_path, Hold.SHARED):
+    with store_held(tmp_path, LockMode.SHARED):
         pass

@@ -56,18 +56,18 @@ def requests(count: int, seed: int = 0, **fields: object) -> list[GenerationRequ
     ]
 
 
-def deltas_of(engine: Engine, wanted: list[GenerationRequest], a_step: int = 1000) -> list[list[Delta]]:
-    """What is deltas of each request, of which `a_step` are added before each step."""
+def deltas_of(engine: Engine, wanted: list[GenerationRequest], per_step: int = 1000) -> list[list[Delta]]:
+    """What is deltas of each request, of which `per_step` are added before each step."""
     waiting, deltas = list(wanted), {id(request): [] for request in wanted}
     while waiting or not engine.is_idle:
-        for request in waiting[:a_step]:
+        for request in waiting[:per_step]:
             engine.add(request)
-        waiting = waiting[a_step:]
+        waiting = waiting[per_step:]
         for delta in engine.step():
             deltas[id(delta.request)].append(delta)
     return [deltas[id(request)] for request in wanted]
 
 
-def finish(engine: Engine, wanted: list[GenerationRequest], a_step: int = 1000) -> list[Completion]:
+def finish(engine: Engine, wanted: list[GenerationRequest], per_step: int = 1000) -> list[Completion]:
     """Completions in the order of the requests."""
-    return [completion(deltas) for deltas in deltas_of(engine, wanted, a_step)]
+    return [completion(deltas) for deltas in deltas_of(engine, wanted, per_step)]

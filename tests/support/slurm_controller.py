@@ -49,7 +49,7 @@ class Controller:
             raise SlurmUnavailable(f"{AWAY}.")
         return self.jobs[name]
 
-    def find_jobs(self, name: str) -> str | None:
+    def find_job(self, name: str) -> str | None:
         if self._answer("squeue") != "ok":
             raise SlurmUnavailable(
                 "squeue: slurm_load_jobs error: Unable to contact slurm controller (connect failure)."

@@ -47,7 +47,7 @@ SPEAKERS = {
 
 
 @cache
-def dialect_of(model: str) -> ThinkingFormat:
+def thinking_format_of(model: str) -> ThinkingFormat:
     """The thinking format in conf/ of a model in conf/."""
     return compose([f"model={model}", "data=none", "task=dial"]).points[0].model.thinking_format
 

@@ -14,7 +14,7 @@ from s1.generate.trace import Close, Policy
 from s1.models.thinking_format import Ids, ThinkingFormatIds, Tokenizer, decode
 
 PIECE = re.compile(r"<\|\w+\|>| ?[^\s<]+|\n|.")
-DIALECT = ThinkingFormat(
+THINKING_FORMAT = ThinkingFormat(
     prompt="<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n",
     thinking_start="<|im_start|>think\n",
     thinking_stops=["<|im_start|>", "<|im_end|>"],

@@ -144,7 +144,7 @@ def test_what_a_set_is_chosen_by_decides_its_key_and_how_many_rows_a_file_has_do
     assert len({chosen(), *(chosen(*each) for each in others)}) == 4
 
 
-def test_dialects_are_an_axis_and_a_field_without_a_value_changes_no_key() -> None:
+def test_thinking_formats_are_an_axis_and_a_field_without_a_value_changes_no_key() -> None:
     """`system` came later than the first trained models."""
     points = compose(
         ["data=none", "model=smollm2_135m", "thinking_format@model.thinking_format=s1,think,r1,sky_t1,plain", "-m"]

@@ -66,7 +66,7 @@ def test_both_engines_give_the_same_traces_and_the_report_says_so(home: Path) ->
     assert [(each.label, each.engines, each.traces) for each in found] == [
         (label, ["transformers", "vllm"], 12) for label in ("max 4", "max 16", "Wait x1")
     ]
-    assert [each.partings for each in found] == [[], [], []]
+    assert [each.first_differences for each in found] == [[], [], []]
     (page,) = home.glob("results/*/latest/report.html")
     assert "Engines side by side" in page.read_text(encoding="utf-8")
 

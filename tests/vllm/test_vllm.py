@@ -27,12 +27,12 @@ from s1.records import Ending
 from s1.stages import BaseModelConfig
 from sweep.core.stage import Work
 from tests.support.engines import SETTINGS, finish, requests, save_tiny_llama
-from tests.support.words import DIALECT, policy_of
+from tests.support.words import THINKING_FORMAT, policy_of
 
 CONTEXT_TOKENS = 2048
 PROBLEMS = ("Why is the sky blue?", "Explain how to add 17 and 25.", "Tell me about prime numbers.")
 THINK = replace(
-    DIALECT,
+    THINKING_FORMAT,
     thinking_start="<|im_start|>",  # one token: of a longer start, vLLM 0.32 cuts len(start) - 1 tokens too late
     thinking_stops=["</think>"],
     thinking_end="</think>\n\n",
@@ -51,7 +51,7 @@ def test_vllm_and_transformers_write_the_same_greedy_text_in_float32(tmp_path: P
     texts = {}
     for kind in EngineKind:
         engine = open_engine(location, config(kind), SETTINGS)
-        texts[kind] = finish(engine, wanted, a_step=7)
+        texts[kind] = finish(engine, wanted, per_step=7)
         engine.close()
     assert texts[EngineKind.VLLM] == texts[EngineKind.TRANSFORMERS]
 

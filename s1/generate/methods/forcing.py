@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from s1.config.schema import Budget, Compat, ComputeRequest, ConfigError, Forcing
-from s1.generate.methods.method import Amount, Bounds, Method, conditions, extends
+from s1.generate.methods.method import Amount, Bounds, Method, conditions, suppresses_ends
 from s1.generate.trace import Close, Force, Move, Part, Policy, Sample, Trace
 from s1.models.thinking_format import Ids, ThinkingFormatIds
 from s1.records import Ending, ScoreRow
@@ -49,7 +49,7 @@ class BudgetForcingMethod(Method):
         require_fit(request.budget, answer_reserve(request.budget, context_tokens), context_tokens)
 
     def family(self, request: ComputeRequest) -> Mapping[str, str | None]:
-        continuation = request.budget.continuation if extends(request.budget) else None
+        continuation = request.budget.continuation if suppresses_ends(request.budget) else None
         return {"method": self.name, "continuation": continuation, **conditions(request)}
 
     def amount(self, request: ComputeRequest) -> Amount:
@@ -73,7 +73,7 @@ class BudgetForcingMethod(Method):
 
     def effective_budget(self, request: ComputeRequest) -> Budget:
         """Without a continuation string that is never appended."""
-        return request.budget if extends(request.budget) else replace(request.budget, continuation="")
+        return request.budget if suppresses_ends(request.budget) else replace(request.budget, continuation="")
 
     def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
         return BudgetForcing(request.budget, ids, continuation, context_tokens)
@@ -175,7 +175,7 @@ def _has_surplus_waits(score: ScoreRow, budget: Budget) -> bool:
 
 
 def _has_no_thinking(score: ScoreRow, budget: Budget) -> bool:
-    is_forcing = extends(budget) or budget.max_thinking_tokens is not None
+    is_forcing = suppresses_ends(budget) or budget.max_thinking_tokens is not None
     return is_forcing and score.ending is Ending.NONE
 
 

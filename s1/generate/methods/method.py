@@ -87,7 +87,7 @@ class Method(Protocol):
         return natural_tokens
 
 
-def extends(budget: Budget) -> bool:
+def suppresses_ends(budget: Budget) -> bool:
     """Whether the budget suppresses ends of thinking."""
     return budget.waits > 0 or budget.min_thinking_tokens > 0
 

@@ -46,7 +46,7 @@ def test_points_that_differ_in_the_engine_alone_are_compared(tmp_path: Path) -> 
     alone = ("max 8", {"budget.max_thinking_tokens": 8, "engine": "vllm"}, one)
     (found,) = agreements([(*budgets[0], one), alone, (*budgets[1], other)])
     assert (found.label, found.engines, found.traces) == ("max 4", ["transformers", "vllm"], 3)
-    assert found.partings == [FirstDifference(0, "c", 0), FirstDifference(3, "b", 0)]
+    assert found.first_differences == [FirstDifference(0, "c", 0), FirstDifference(3, "b", 0)]
     assert found.other_answers == 1
 
 

@@ -14,9 +14,9 @@ from s1.generate.trace_row import answer_end, graded_text, reopened, thinks_on_t
 from s1.models.thinking_format import decode, encode
 from s1.records import AnswerEnd, Ending
 from sweep.config.compose import compose
-from tests.support.speakers import dialect_of, tokenizer_of
-from tests.support.words import DIALECT, budget
-from tests.unit.s1.test_dialect import CONTEXT, graded_row
+from tests.support.speakers import thinking_format_of, tokenizer_of
+from tests.support.words import THINKING_FORMAT, budget
+from tests.unit.s1.test_thinking_format import CONTEXT, graded_row
 
 NO_FORCING = Budget(Forcing.NONE, None, 0, 0, "", None)
 
@@ -66,7 +66,7 @@ def answered(model: str, text: str, ending: Ending = Ending.FORCED) -> tuple[Thi
     """A closed trace whose answer is that text, of a model's own tokenizer."""
     tokenizer = tokenizer_of(model)
     answer = Segment(encode(text, tokenizer), Part.ANSWER, TokenOrigin.SAMPLED, None)
-    return dialect_of(model), Close(Trace((5,), (answer,)), ending)
+    return thinking_format_of(model), Close(Trace((5,), (answer,)), ending)
 
 
 QWEN, SKY, LAPTOP = "qwen3_8b", "sky_t1_32b", "qwen2_5_7b"
@@ -146,7 +146,7 @@ def test_a_countdown_that_goes_on_in_the_answer_is_thinking_again() -> None:
 
 
 def test_a_dialect_without_an_opening_never_thinks_again() -> None:
-    plain = replace(DIALECT, thinking_start="", thinking_stops=[])
+    plain = replace(THINKING_FORMAT, thinking_start="", thinking_stops=[])
     assert reopened(plain, "12 <think> \\boxed{14} </think> 13") == []
 
 
@@ -157,7 +157,7 @@ def test_the_words_before_a_stop_are_outside_only_if_the_thinking_was_closed() -
     for text, graded in (("13", "Final Answer:13."), (f"12{SKY_START}\n\n14", "Final Answer:12")):
         segment = Segment(encode(text, tokenizer), Part.ANSWER, TokenOrigin.SAMPLED, stop)
         close = Close(Trace((5,), (segment,)), Ending.FORCED)
-        assert graded_text(dialect_of(SKY), close, tokenizer) == graded
+        assert graded_text(thinking_format_of(SKY), close, tokenizer) == graded
 
 
 @pytest.mark.parametrize(

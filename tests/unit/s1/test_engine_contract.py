@@ -87,7 +87,7 @@ def test_without_a_stop_a_request_gets_all_its_tokens(engine: Engine) -> None:
 
 def test_greedy_tokens_do_not_depend_on_order_or_other_requests(engine: Engine) -> None:
     wanted = requests(20)
-    one = finish(engine, wanted, a_step=2)
+    one = finish(engine, wanted, per_step=2)
     assert finish(engine, wanted[::-1])[::-1] == one
     assert [finish(engine, [each])[0] for each in wanted] == one
 
@@ -181,7 +181,7 @@ def test_sampled_tokens_depend_on_the_seed_and_not_on_other_requests(engine: Eng
     wanted = [free(20, sampling=WARM, seed=seed) for seed in range(12)]
     one = finish(engine, wanted)
     assert len({done.ids for done in one}) == 12
-    assert finish(engine, wanted[::-1], a_step=1)[::-1] == one
+    assert finish(engine, wanted[::-1], per_step=1)[::-1] == one
 
 
 def test_a_stream_in_pieces_is_reproducible_and_equals_the_whole_if_positions_are_seeded(engine: Engine) -> None:

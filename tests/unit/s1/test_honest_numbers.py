@@ -85,7 +85,7 @@ def test_a_rise_to_the_peak_is_not_said_twice() -> None:
 # ------------------------------------------------------------------------------------------------- held-back ends
 
 
-def test_a_cut_reference_says_nothing_of_held_back_ends() -> None:
+def test_a_cut_reference_says_nothing_of_suppressed_ends() -> None:
     """Its natural end is invalid, so max 8 is the reference: from there to Wait x1 the cut goes as well."""
     series = one_series(
         measured(point(8, 0), range(5), 50),
@@ -93,21 +93,21 @@ def test_a_cut_reference_says_nothing_of_held_back_ends() -> None:
         measured(point(None, 1), range(30), 100),
     )
     assert series.reference == "max 8"
-    assert series.held_back == []
+    assert series.fixed_comparisons == []
     assert not any("suppressed" in each for each in verdict(series))
 
 
 @pytest.mark.parametrize(("limit", "compared"), [(16, True), (8, False), (None, False)])
-def test_held_back_ends_are_compared_under_one_maximum(limit: int | None, compared: bool) -> None:
+def test_suppressed_ends_are_compared_under_one_maximum(limit: int | None, compared: bool) -> None:
     series = one_series(
         measured(of(forced(16), "a"), range(10), 50), measured(of(forced(limit, waits=1), "b"), range(20), 60)
     )
-    assert bool(series.held_back) is compared
+    assert bool(series.fixed_comparisons) is compared
 
 
 def test_a_reference_that_nothing_cuts_may_have_a_maximum() -> None:
     series = one_series(measured(of(forced(100), "a"), range(10), 50), measured(point(None, 1), range(20), 120))
-    assert series.held_back == ["Wait x1"]
+    assert series.fixed_comparisons == ["Wait x1"]
 
 
 def test_a_minimum_that_holds_nothing_back_is_not_said_to() -> None:

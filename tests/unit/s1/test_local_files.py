@@ -19,7 +19,7 @@ from sweep.config.compose import compose
 from sweep.core.pipeline import Graph
 from sweep.errors import InputError
 
-DIALECT = "thinking_format@model.thinking_format=s1"
+THINKING_FORMAT = "thinking_format@model.thinking_format=s1"
 
 
 def graph_of(*overrides: str) -> Graph:
@@ -52,7 +52,7 @@ def own(saved: Path, tmp_path: Path) -> Path:
 
 
 def own_point(folder: Path, *overrides: str) -> PointConfig:
-    (x,) = compose(["model=own", f"model.repo={folder}", DIALECT, "data=none", *overrides]).points
+    (x,) = compose(["model=own", f"model.repo={folder}", THINKING_FORMAT, "data=none", *overrides]).points
     return x
 
 
@@ -72,7 +72,7 @@ def test_missing_fields_of_a_local_model_are_named_with_the_override_to_add(own:
         " Add thinking_format@model.thinking_format=OPTION, one of plain, r1, s1,"
         in complaint_of("model=own", f"model.repo={own}")
     )
-    assert complaint_of("model=own", DIALECT).startswith("model.repo: missing. Add model.repo=VALUE.")
+    assert complaint_of("model=own", THINKING_FORMAT).startswith("model.repo: missing. Add model.repo=VALUE.")
     assert "model.kind directory: model=laptop creates its own weights" in complaint_of(
         "model.kind=directory", f"model.repo={own}"
     )
@@ -114,7 +114,7 @@ def test_a_directory_that_cannot_be_used_is_refused_before_anything_runs(
     own: Path, harm: Callable[[Path], object], complaint: str
 ) -> None:
     harm(own)
-    assert complaint in complaint_of("model=own", f"model.repo={own}", DIALECT, "data=none")
+    assert complaint in complaint_of("model=own", f"model.repo={own}", THINKING_FORMAT, "data=none")
 
 
 def test_a_configured_prompt_needs_no_chat_template(own: Path) -> None:

@@ -146,11 +146,11 @@ def test_a_row_counts_only_up_to_block_size_and_a_micro_batch_only_up_to_the_bat
 
 def test_what_no_shorter_row_would_spare_is_hopeless_and_the_rest_only_does_not_fit():
     beyond = memory(shape("7B"), FULL, machine(1, 80))
-    assert (beyond.fits, beyond.hopeless) == (False, True)
+    assert (beyond.fits, beyond.fits_no_row) == (False, True)
     tight = memory(shape("32B"), FULL, machine(8, 80, 2))
-    assert (tight.fits, tight.hopeless) == (False, False)
+    assert (tight.fits, tight.fits_no_row) == (False, False)
     unknown = memory(shape("7B"), FULL, machine(1, None))
-    assert (unknown.fits, unknown.hopeless) == (None, False)
+    assert (unknown.fits, unknown.fits_no_row) == (None, False)
 
 
 def test_a_part_of_the_gpu_is_left_to_fragmentation():

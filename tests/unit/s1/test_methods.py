@@ -23,7 +23,7 @@ from s1.stages import TracesConfig
 from sweep.config.compose import compose
 from sweep.core.identity import key_of
 from sweep.errors import InputError
-from tests.support.words import DIALECT, WordTokenizer, budget
+from tests.support.words import THINKING_FORMAT, WordTokenizer, budget
 
 NO_FORCING = Budget(Forcing.NONE, None, 0, 0, "", None)
 SHORT, LONG = (instruction(Control.CLASS, length) for length in Length)
@@ -190,7 +190,7 @@ def test_expected_tokens_are_those_of_the_forcing() -> None:
 
 
 def test_the_policy_of_an_amount_in_words_is_that_of_the_forcing_beneath() -> None:
-    ids, asked = thinking_format_ids(DIALECT, WordTokenizer()), request(8, "Think for up to 64 tokens.")
+    ids, asked = thinking_format_ids(THINKING_FORMAT, WordTokenizer()), request(8, "Think for up to 64 tokens.")
     policy = method_of(asked).policy(asked, ids, (), 200)
     assert policy == BudgetForcing(asked.budget, ids, (), 200)
 

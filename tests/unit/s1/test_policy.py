@@ -21,7 +21,7 @@ from s1.generate.trace import Close, Force, Part, Sample, Segment, TokenOrigin, 
 from s1.generate.trace_row import answer_end
 from s1.models.thinking_format import ThinkingFormatIds, thinking_format_ids
 from s1.records import AnswerEnd, Ending
-from tests.support.words import DIALECT, Storyteller, WordTokenizer, babbler, budget, policy_of, told
+from tests.support.words import THINKING_FORMAT, Storyteller, WordTokenizer, babbler, budget, policy_of, told
 
 CONTEXT = 200
 STORY = " Six plus seven .\n| Six and four is ten .\n| Three more .\n| Thirteen .\n| So it is .\n|"
@@ -59,7 +59,7 @@ def store() -> Iterator[Continuations]:
 
 def close(story: str, wanted: Budget) -> tuple[Close, WordTokenizer]:
     tokenizer = WordTokenizer()
-    ids = thinking_format_ids(DIALECT, tokenizer)
+    ids = thinking_format_ids(THINKING_FORMAT, tokenizer)
     policy = policy_of(wanted, ids, tuple(tokenizer.encode(wanted.continuation)), CONTEXT)
     prompt = tuple(tokenizer.encode("<|im_start|>user\n6 + 7 ?<|im_end|>\n<|im_start|>assistant\n"))
     engine = ScriptedEngine(Storyteller(tokenizer, story), len(tokenizer), CONTEXT)
@@ -75,7 +75,7 @@ def test_the_trace_reads_as_agreed(name: str, golden: Callable[[str, str], None]
 
 
 def test_a_question_too_long_for_the_context_closes_without_asking_anything() -> None:
-    ids = thinking_format_ids(DIALECT, WordTokenizer())
+    ids = thinking_format_ids(THINKING_FORMAT, WordTokenizer())
     for wanted in (budget(), budget(8, compat=S1), Budget(Forcing.NONE, None, 0, 0, "", 4)):
         _, move = advance(Trace((5,) * CONTEXT), policy_of(wanted, ids, (), CONTEXT))
         assert isinstance(move, Close)
@@ -112,14 +112,16 @@ def test_an_answer_goes_on_to_the_end_of_the_context_unless_it_is_capped(compat:
 
 def test_auto_of_the_original_depends_on_the_longest_prompt() -> None:
     """32768 leaves about 32,660 less the longest prompt; ours depends on the question's own."""
-    ids = thinking_format_ids(DIALECT, WordTokenizer())
+    ids = thinking_format_ids(THINKING_FORMAT, WordTokenizer())
     assert auto_cap(32768, 0, ids) == 32768 - 100 - len(ids.thinking_start) - len(ids.forced_end)
     assert auto_cap(32768, 500, ids) == auto_cap(32768, 0, ids) - 500
 
 
 def test_the_original_has_no_minimum_of_tokens() -> None:
     with pytest.raises(ConfigError, match="min_thinking_tokens 9"):
-        policy_of(budget(min_thinking_tokens=9, compat=S1), thinking_format_ids(DIALECT, WordTokenizer()), (), CONTEXT)
+        policy_of(
+            budget(min_thinking_tokens=9, compat=S1), thinking_format_ids(THINKING_FORMAT, WordTokenizer()), (), CONTEXT
+        )
 
 
 # --- properties, with a model of pseudo-random tokens

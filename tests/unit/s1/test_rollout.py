@@ -14,7 +14,7 @@ from s1.generate.scripted import ScriptedEngine
 from s1.generate.trace import Close, Keep, Move, Part, Sample, Trace
 from s1.models.thinking_format import thinking_format_ids
 from s1.records import Ending
-from tests.support.words import DIALECT, Storyteller, WordTokenizer, babbler, budget, policy_of
+from tests.support.words import THINKING_FORMAT, Storyteller, WordTokenizer, babbler, budget, policy_of
 
 CONTEXT = 200
 STORY = " Six plus seven .\n| Six and four is ten .\n| Three more .\n| Thirteen .\n| So it is .\n|"
@@ -31,7 +31,7 @@ def engine(tokenizer: WordTokenizer) -> ScriptedEngine:
 
 
 def jobs(tokenizer: WordTokenizer, store: Continuations, *budgets: Budget) -> list[TraceJob]:
-    ids = thinking_format_ids(DIALECT, tokenizer)
+    ids = thinking_format_ids(THINKING_FORMAT, tokenizer)
     prompt = Trace(tuple(tokenizer.encode("<|im_start|>assistant\n")))
     return [
         TraceJob(

@@ -21,7 +21,7 @@ from s1.stages import TracesConfig, TracesShardConfig
 from sweep.core.identity import Json
 from sweep.core.stage import Shard, Summary, Work
 from tests.support.words import WordTokenizer, budget
-from tests.unit.s1.test_answers import WARM, Opening, answers, work
+from tests.unit.s1.test_traces import WARM, Opening, answers, work
 
 BUDGETS = {"short": budget(4), "long": budget(10), "wait": budget(waits=1)}
 UNSHARED = replace(WARM, share=False)

@@ -63,7 +63,7 @@ def generated(model: PreTrainedModel, request: GenerationRequest) -> tuple[int, 
 
 def test_greedy_equals_generate_for_mixed_lengths_and_late_arrivals(model: PreTrainedModel) -> None:
     wanted = requests(24)
-    completions = finish(TransformersEngine(model, slots=5, cache_bytes=CACHE_BYTES), wanted, a_step=2)
+    completions = finish(TransformersEngine(model, slots=5, cache_bytes=CACHE_BYTES), wanted, per_step=2)
     assert [completion.ids for completion in completions] == [generated(model, each) for each in wanted]
     assert all(completion.ended_by is None for completion in completions)
 
@@ -92,7 +92,7 @@ def test_little_memory_means_fewer_slots_and_the_same_tokens(model: PreTrainedMo
     wanted = [*requests(8), long, *requests(8, seed=1), replace(long, prompt_ids=long.prompt_ids[5:])]
     for texts in (6, 0):
         engine = TransformersEngine(model, slots=8, cache_bytes=texts * FIRST_LENGTH * bytes_per_token)
-        completions = finish(engine, wanted, a_step=4)
+        completions = finish(engine, wanted, per_step=4)
         assert [completion.ids for completion in completions] == [generated(model, each) for each in wanted]
 
 
@@ -108,7 +108,7 @@ def test_prompts_that_continue_what_the_slots_hold_get_the_tokens_of_generate(mo
             text[:cut] + (rng.randrange(VOCABULARY),) * (turn % 2) for text, cut in zip(texts, cuts, strict=True)
         ]
         again = [replace(each, prompt_ids=ids, max_tokens=9) for each, ids in zip(wanted, prompts, strict=True)]
-        completions = finish(engine, again, a_step=3)
+        completions = finish(engine, again, per_step=3)
         assert [completion.ids for completion in completions] == [generated(model, each) for each in again]
 
 
@@ -116,7 +116,7 @@ def test_prompts_that_continue_what_the_slots_hold_get_the_tokens_of_generate(mo
 def test_tokens_do_not_depend_on_order_slots_or_company(model: PreTrainedModel, sampling: Sampling) -> None:
     wanted = requests(16, sampling=sampling)
     one = finish(TransformersEngine(model, slots=16, cache_bytes=CACHE_BYTES), wanted)
-    other = finish(TransformersEngine(model, slots=3, cache_bytes=CACHE_BYTES), wanted[::-1], a_step=1)[::-1]
+    other = finish(TransformersEngine(model, slots=3, cache_bytes=CACHE_BYTES), wanted[::-1], per_step=1)[::-1]
     assert one == other
 
 

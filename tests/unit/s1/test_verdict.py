@@ -101,18 +101,18 @@ def test_the_claim_is_compared_with_every_series() -> None:
 # ------------------------------------------------------------------------------------------- measured thinking
 
 
-def test_held_back_ends_that_think_less_are_not_more_thinking() -> None:
+def test_suppressed_ends_that_think_less_are_not_more_thinking() -> None:
     """Hmm x3 that thinks less than Hmm x1: the order is that of the tokens, whatever was asked."""
     budgets = [(replace(HMM, waits=waits), right, tokens) for waits, right, tokens in ((1, 250, 90), (3, 120, 40))]
     scored = [measured(of(budget, ""), range(right), tokens, 300) for budget, right, tokens in budgets]
     (series,) = found(scored).series
     assert [each.label for each in series.points] == ["Hmm x3", "Hmm x1"]
     assert verdict(series)[0].startswith("Accuracy rises with thinking to Hmm x1, from 40.0% (Hmm x3, 41.0 tokens)")
-    held_back = verdict(series)[-1]
-    assert held_back.startswith(
+    suppression = verdict(series)[-1]
+    assert suppression.startswith(
         "Accuracy falls when the end of thinking is suppressed, from 83.3% (Hmm x1, 91.0 tokens)"
     )
-    assert "The thinking is shorter (91.0 and 41.0 tokens), so this says nothing about more thinking." in held_back
+    assert "The thinking is shorter (91.0 and 41.0 tokens), so this says nothing about more thinking." in suppression
 
 
 def test_points_that_think_alike_allow_nothing_to_be_said_of_more_thinking() -> None:

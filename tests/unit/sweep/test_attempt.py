@@ -195,8 +195,8 @@ def test_a_damaged_record_is_restored_and_nothing_is_made_again(user: User, dama
 
 def test_a_record_of_before_that_is_torn_sets_its_product_aside_and_removes_nothing(user: User) -> None:
     directory = user.doubled(1)
-    for receipt in directory.path.glob("record-*.json"):
-        receipt.unlink()
+    for copy in directory.path.glob("record-*.json"):
+        copy.unlink()
     torn(directory.record_file)
     product = (directory.path / "out" / "doubled.json").read_bytes()
     assert user.sweep("shape.number=1,3")[0] == 1

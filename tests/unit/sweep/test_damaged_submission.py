@@ -16,7 +16,7 @@ from sweep.core.pipeline import SweepRequest
 from sweep.errors import InputError
 from sweep.plan.planning import planned
 from sweep.slurm import client, lifecycle
-from sweep.slurm.status import SlurmInfo, TaskState
+from sweep.slurm.status import ElementState, SlurmInfo
 from sweep.slurm.submission import DamagedSubmission, SubmissionDirectory, pending_stages, submissions
 from sweep.store.directory import Store
 from tests.support import toy_queue
@@ -44,7 +44,7 @@ class Cluster:
         self.sizes[job_id] = int(bounds[1]) + 1
         return job_id
 
-    def find_jobs(self, name: str) -> str | None:
+    def find_job(self, name: str) -> str | None:
         return next((job_id for job_id, each in self.names.items() if each == name), None)
 
     def queued_jobs(self, ids: Sequence[str]) -> dict[str, SlurmInfo]:
@@ -66,7 +66,7 @@ class Cluster:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
-    for call in ("sbatch", "find_jobs", "queued_jobs"):
+    for call in ("sbatch", "find_job", "queued_jobs"):
         monkeypatch.setattr(client, call, getattr(made, call))
     monkeypatch.setattr(client, "scancel", made.cancelled.extend)
     monkeypatch.setattr(client, "ended_jobs", lambda ids: ({}, ""))
@@ -113,7 +113,7 @@ def test_a_damaged_submission_is_restored_from_its_second_copy(
     whole, submission = directory.submission_file.read_bytes(), directory.read()
     damage(directory.submission_file, content)
     assert directory.read() == submission and submissions(store.root) == [directory]
-    assert {each.state for each in lifecycle.submission_status(directory).elements} == {TaskState.WAITING}
+    assert {each.state for each in lifecycle.submission_status(directory).elements} == {ElementState.WAITING}
     assert again(store) == 0
     assert cluster.stages() == ["start", "points", "total", "publish", "publish"]
     assert "restored from its second copy" in said_by("resume", directory.name, f"store={store.root}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweep.redaction import key_in, without_keys
+from sweep.redaction import key_in, without_secrets
 
 YAML = "diff --git a/conf/teacher/mine.yaml b/conf/teacher/mine.yaml\n"
 PYTHON = "diff --git a/s1/mine.py b/s1/mine.py\n"
@@ -31,7 +31,7 @@ HEX = "0123456789abcdef" * 2 + "01234567"  # as a commit has it, and a key of W&
     ],
 )
 def test_a_key_is_taken_out_and_the_rest_of_its_line_stays(line: str, expected: str) -> None:
-    found = without_keys(f"{YAML}{line}\n+seed: 0")
+    found = without_secrets(f"{YAML}{line}\n+seed: 0")
     assert found.text == f"{YAML}{expected}\n+seed: 0"
     assert found.lines == 1
 
@@ -52,8 +52,8 @@ def test_a_key_is_taken_out_and_the_rest_of_its_line_stays(line: str, expected: 
     ],
 )
 def test_what_is_no_key_stays_in_yaml(line: str) -> None:
-    assert without_keys(YAML + line) == without_keys("") or without_keys(YAML + line).text == YAML + line
-    assert without_keys(YAML + line).lines == 0
+    assert without_secrets(YAML + line) == without_secrets("") or without_secrets(YAML + line).text == YAML + line
+    assert without_secrets(YAML + line).lines == 0
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_is_no_key_stays_in_yaml(line: str) -> None:
     ],
 )
 def test_expressions_of_code_stay(line: str) -> None:
-    assert without_keys(PYTHON + line).text == PYTHON + line
+    assert without_secrets(PYTHON + line).text == PYTHON + line
 
 
 def test_values_on_lines_of_their_own_and_private_keys_are_taken_out() -> None:
@@ -78,7 +78,7 @@ def test_values_on_lines_of_their_own_and_private_keys_are_taken_out() -> None:
         *("+secret:", "+  folded", "+auth:", "+  kind: basic"),
         *("+pem: -----BEGIN RSA PRIVATE KEY-----", "+  MIIEow", "+  -----END RSA PRIVATE KEY-----", "+after: kept"),
     ]
-    assert without_keys(YAML + "\n".join(lines)).text.splitlines()[1:] == [
+    assert without_secrets(YAML + "\n".join(lines)).text.splitlines()[1:] == [
         *("+api_key: |", "+  <redacted>", "+  <redacted>", "+next: kept"),
         *("+secret:", "+  <redacted>", "+auth:", "+  kind: basic"),
         *("+<redacted>", "+  <redacted>", "+  <redacted>", "+after: kept"),
@@ -86,9 +86,9 @@ def test_values_on_lines_of_their_own_and_private_keys_are_taken_out() -> None:
 
 
 def test_redacted_text_is_not_redacted_twice() -> None:
-    once = without_keys(f"{YAML}+api_key: abc\n+token: abcdefgh1\n+x: https://a:b@host")
+    once = without_secrets(f"{YAML}+api_key: abc\n+token: abcdefgh1\n+x: https://a:b@host")
     assert once.lines == 3
-    assert without_keys(once.text) == type(once)(once.text, 0)
+    assert without_secrets(once.text) == type(once)(once.text, 0)
 
 
 def test_a_value_looks_like_a_key_by_its_form_or_by_the_name_of_its_field() -> None:
@@ -123,7 +123,7 @@ TYPED = "abcDEF123456hunter"
     ],
 )
 def test_a_key_typed_into_code_is_taken_out_whatever_the_statement(line: str, expected: str | None) -> None:
-    found = without_keys(f"{PYTHON}{line}\n+seed = 0").text
+    found = without_secrets(f"{PYTHON}{line}\n+seed = 0").text
     if expected is not None:
         assert found == f"{PYTHON}{expected}\n+seed = 0"
     for word in (TYPED, "zz99hunter", "hunter22", "multi line"):
@@ -148,7 +148,7 @@ def test_a_key_typed_into_code_is_taken_out_whatever_the_statement(line: str, ex
     ],
 )
 def test_ordinary_code_stays(line: str) -> None:
-    assert without_keys(PYTHON + line).text == PYTHON + line
+    assert without_secrets(PYTHON + line).text == PYTHON + line
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_ordinary_code_stays(line: str) -> None:
     ],
 )
 def test_lists_mappings_and_addresses_of_secrets_are_taken_out(line: str, expected: str) -> None:
-    assert without_keys(f"{YAML}{line}").text == YAML + expected
+    assert without_secrets(f"{YAML}{line}").text == YAML + expected
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from sweep.errors import InputError
 from sweep.slurm import client, lifecycle, retry
 from sweep.slurm.retry import WAITS_S, SlurmUnavailable
-from sweep.slurm.status import TaskState
+from sweep.slurm.status import ElementState
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import Store
 from tests.support.slurm_controller import Connect, Controller, Waits, send
@@ -28,7 +28,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
     def to(*answers: str) -> Controller:
         made = Controller(list(answers))
-        for call in ("sbatch", "find_jobs", "scancel"):
+        for call in ("sbatch", "find_job", "scancel"):
             monkeypatch.setattr(client, call, getattr(made, call))
         monkeypatch.setattr(client, "queued_jobs", lambda ids: {})
         monkeypatch.setattr(client, "ended_jobs", lambda ids: ({}, ""))
@@ -111,7 +111,9 @@ def test_a_job_whose_submitter_died_is_recovered_or_resubmitted(tmp_path: Path, 
     if taken:
         controller.jobs[name] = "99"
     states = {each.job: each.state for each in lifecycle.submission_status(directory).elements}
-    assert states["01-start"] is (TaskState.LOST if taken else TaskState.UNSENT)  # this squeue knows no job any more
+    assert states["01-start"] is (
+        ElementState.LOST if taken else ElementState.UNSENT
+    )  # this squeue knows no job any more
     assert directory.ids() == ({"01-start": "99"} if taken else {})
     lifecycle.resume_submission(directory, store, client.sbatch)
     assert directory.unconfirmed() == {}
@@ -124,7 +126,7 @@ def test_unconfirmed_jobs_are_not_resubmitted_while_the_controller_is_away(tmp_p
     directory = written(store, fan())
     directory.mark_sending("01-start", directory.queue_name("01-start", "toy"))
     status = lifecycle.submission_status(directory)
-    assert status.elements[0].state is TaskState.UNKNOWN
+    assert status.elements[0].state is ElementState.UNKNOWN
     assert status.source.startswith("the disk alone")
     for act in (
         lambda: lifecycle.resume_submission(directory, store, client.sbatch),

@@ -19,7 +19,7 @@ from sweep.plan.planning import planned
 from sweep.printable import printable
 from sweep.slurm.jobs import Element
 from sweep.slurm.sbatch import log_name
-from sweep.slurm.status import TaskState, TaskStatus
+from sweep.slurm.status import ElementState, ElementStatus
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import Store
 from tests.support import toy
@@ -91,7 +91,7 @@ def test_the_end_of_a_log_is_shown_without_its_codes(tmp_path: Path) -> None:
     directory = SubmissionDirectory(tmp_path / "submissions" / "id")
     directory.logs.mkdir(parents=True)
     element = Element((("answers/abc\x1b[2J",),), (), "label")
-    status = TaskStatus("02-answers", 0, element, None, TaskState.RUNNING, None)
+    status = ElementStatus("02-answers", 0, element, None, ElementState.RUNNING, None)
     log = directory.logs / log_name("02-answers", "0")
     log.write_text("one\n\x1b[2Jtwo\x1b]0;pwned\x07\n", encoding="utf-8")
     console, text = printed()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.claims.lock import Hold
+from sweep.claims.lock import LockMode
 from sweep.results.result import results_in
 from sweep.results.roots import write_root
 from sweep.store.directory import StoreError
@@ -98,14 +98,14 @@ def test_a_running_stage_and_its_inputs_are_never_removed(user: User) -> None:
 
 
 def test_prune_and_repair_exclude_running_sweeps_and_vice_versa(user: User) -> None:
-    with user.store.held(Hold.SHARED), user.store.held(Hold.SHARED):
+    with user.store.held(LockMode.SHARED), user.store.held(LockMode.SHARED):
         for words in (["prune", "--yes"], ["check", "--repair"]):
             refused = user.run("store", *words)
             assert refused.returncode == 1
             assert (
                 "in use by a sweep, a prune or a repair. Run the command again when that has ended." in refused.stderr
             )
-    with user.store.held(Hold.EXCLUSIVE), pytest.raises(StoreError, match="being pruned or repaired"):
+    with user.store.held(LockMode.EXCLUSIVE), pytest.raises(StoreError, match="being pruned or repaired"):
         user.sweep("shape.number=1,2")
 
 

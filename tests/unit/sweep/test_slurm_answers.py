@@ -28,7 +28,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
     def to(*answers: str) -> Controller:
         made = Controller(list(answers))
-        for call in ("sbatch", "find_jobs", "scancel"):
+        for call in ("sbatch", "find_job", "scancel"):
             monkeypatch.setattr(client, call, getattr(made, call))
         monkeypatch.setattr(client, "queued_jobs", lambda ids: {})
         monkeypatch.setattr(client, "ended_jobs", lambda ids: ({}, ""))
@@ -62,7 +62,7 @@ def test_a_lookup_finds_only_the_exact_job_name(monkeypatch: pytest.MonkeyPatch)
             command[0]
         ],
     )
-    assert (client.find_jobs("toy-a-1"), client.find_jobs("toy-b-2"), client.find_jobs("toy-c-3")) == ("17", "5", None)
+    assert (client.find_job("toy-a-1"), client.find_job("toy-b-2"), client.find_job("toy-c-3")) == ("17", "5", None)
 
 
 def test_a_killed_sbatch_may_have_submitted_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_greetings_of_sacct_and_scontrol_are_passed_over(monkeypatch: pytest.Mon
         "18_1": SlurmInfo("CANCELLED", "exit 0:0", "0:00", ""),
     }
     answered(monkeypatch, squeue=f"{GREETING}x|toy-a-1\n17|toy-a-1\n", sacct="")
-    assert client.find_jobs("toy-a-1") == "17"
+    assert client.find_job("toy-a-1") == "17"
     remembered = "Welcome a=b\nJobId=17 JobState=TIMEOUT RunTime=1:00 NodeList=n1 ExitCode=0:1\n"
     answered(monkeypatch, scontrol=remembered)
     monkeypatch.setattr(client.retry.RETRY, "is_exhausted", True)

@@ -10,14 +10,14 @@ from sweep.plan.graph import plan
 from sweep.slurm.jobs import SlurmJob, plan_jobs
 from sweep.slurm.sbatch import dependency_of
 from sweep.slurm.status import (
+    ElementState,
     SlurmInfo,
     StoreInfo,
-    TaskState,
     active_dependencies,
+    element_statuses,
     expand_elements,
     jobs_to_resubmit,
     latest_statuses,
-    task_statuses,
 )
 
 GPU = Resources(script="generate", devices=1)
@@ -133,13 +133,13 @@ def test_dependencies_are_whole_jobs_or_element_by_element() -> None:
 
 def stands(
     done: set[str], failed: set[str], seen: dict[str, SlurmInfo] | None, points: int = 3
-) -> dict[str, TaskState]:
+) -> dict[str, ElementState]:
     jobs = jobs_of(scan(points))
     ids = {job.name: str(at) for at, job in enumerate(jobs, start=1)}
     names = {address: f"{job.name}:{at}" for job in jobs for at, e in enumerate(job.elements) for address in e.stages}
     addresses = {name: address for address, name in names.items()}
     disk = StoreInfo({addresses[each] for each in done}, {addresses[each] for each in failed})
-    return {f"{each.job}:{each.index}": each.state for each in task_statuses(jobs, ids, disk, seen)}
+    return {f"{each.job}:{each.index}": each.state for each in element_statuses(jobs, ids, disk, seen)}
 
 
 def test_the_store_takes_precedence_over_slurm() -> None:
@@ -153,14 +153,14 @@ def test_the_store_takes_precedence_over_slurm() -> None:
         "4": SlurmInfo("PENDING", "Dependency"),
     }
     assert stands({"01-questions:0"}, {"02-answers:0"}, seen) == {
-        "01-questions:0": TaskState.DONE,
-        "02-answers:0": TaskState.FAILED,
-        "02-answers:1": TaskState.RUNNING,
-        "02-answers:2": TaskState.LOST,
-        "03-scores:0": TaskState.BLOCKED,
-        "03-scores:1": TaskState.WAITING,
-        "03-scores:2": TaskState.CANCELLED,
-        "04-report:0": TaskState.WAITING,
+        "01-questions:0": ElementState.DONE,
+        "02-answers:0": ElementState.FAILED,
+        "02-answers:1": ElementState.RUNNING,
+        "02-answers:2": ElementState.LOST,
+        "03-scores:0": ElementState.BLOCKED,
+        "03-scores:1": ElementState.WAITING,
+        "03-scores:2": ElementState.CANCELLED,
+        "04-report:0": ElementState.WAITING,
     }
 
 
@@ -173,22 +173,22 @@ def test_dependents_of_a_failure_are_blocked_even_without_a_reason_from_slurm() 
         "3_1": SlurmInfo("CANCELLED", "exit 0:0"),
     }
     assert stands({"01-questions:0", "02-answers:2", "03-scores:2"}, {"02-answers:0"}, seen) == {
-        "01-questions:0": TaskState.DONE,
-        "02-answers:0": TaskState.FAILED,
-        "02-answers:1": TaskState.CANCELLED,
-        "02-answers:2": TaskState.DONE,
-        "03-scores:0": TaskState.BLOCKED,
-        "03-scores:1": TaskState.CANCELLED,
-        "03-scores:2": TaskState.DONE,
-        "04-report:0": TaskState.BLOCKED,
+        "01-questions:0": ElementState.DONE,
+        "02-answers:0": ElementState.FAILED,
+        "02-answers:1": ElementState.CANCELLED,
+        "02-answers:2": ElementState.DONE,
+        "03-scores:0": ElementState.BLOCKED,
+        "03-scores:1": ElementState.CANCELLED,
+        "03-scores:2": ElementState.DONE,
+        "04-report:0": ElementState.BLOCKED,
     }
 
 
 def test_without_slurm_only_done_and_failed_are_known() -> None:
     states = stands({"01-questions:0"}, {"02-answers:1"}, None)
-    assert states["01-questions:0"] is TaskState.DONE
-    assert states["02-answers:1"] is TaskState.FAILED
-    assert states["02-answers:0"] is TaskState.UNKNOWN
+    assert states["01-questions:0"] is ElementState.DONE
+    assert states["02-answers:1"] is ElementState.FAILED
+    assert states["02-answers:0"] is ElementState.UNKNOWN
 
 
 def test_only_failed_and_missing_elements_are_resubmitted() -> None:
@@ -198,7 +198,7 @@ def test_only_failed_and_missing_elements_are_resubmitted() -> None:
     disk = StoreInfo(
         {address["01-questions", 0], address["02-answers", 0], address["03-scores", 0]}, {address["02-answers", 1]}
     )
-    now = task_statuses(jobs, ids, disk, {"2_2": SlurmInfo("RUNNING"), "3_2": SlurmInfo("PENDING", "Dependency")})
+    now = element_statuses(jobs, ids, disk, {"2_2": SlurmInfo("RUNNING"), "3_2": SlurmInfo("PENDING", "Dependency")})
     sent = jobs_to_resubmit(jobs, now, turn=2)
     assert [(job.name, len(job.elements), job.after) for job in sent] == [
         ("02-answers.r2", 1, ()),
@@ -206,9 +206,9 @@ def test_only_failed_and_missing_elements_are_resubmitted() -> None:
         ("04-report.r2", 1, ("03-scores.r2",)),
     ]
     assert active_dependencies(sent[2], now) == ["3_2"]  # still under way from the first turn
-    later = task_statuses((*jobs, *sent), {**ids, "02-answers.r2": "9"}, disk, {"9": SlurmInfo("PENDING")})
+    later = element_statuses((*jobs, *sent), {**ids, "02-answers.r2": "9"}, disk, {"9": SlurmInfo("PENDING")})
     assert [each.state for each in latest_statuses(later) if each.element.stages[0] == address["02-answers", 1]] == [
-        TaskState.WAITING
+        ElementState.WAITING
     ]
 
 

@@ -26,7 +26,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 def connect(monkeypatch: pytest.MonkeyPatch, waits: Waits) -> Connect:
     def to(*answers: str) -> Controller:
         made = Controller(list(answers))
-        for call in ("sbatch", "find_jobs", "scancel"):
+        for call in ("sbatch", "find_job", "scancel"):
             monkeypatch.setattr(client, call, getattr(made, call))
         monkeypatch.setattr(client, "queued_jobs", lambda ids: {})
         monkeypatch.setattr(client, "ended_jobs", lambda ids: ({}, ""))

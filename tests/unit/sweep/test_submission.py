@@ -70,7 +70,7 @@ def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -
 def test_a_refused_job_cancels_the_jobs_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled: list[str] = []
     monkeypatch.setattr(client, "scancel", cancelled.extend)
-    monkeypatch.setattr(client, "find_jobs", lambda name: None)
+    monkeypatch.setattr(client, "find_job", lambda name: None)
     directory = written(Store(tmp_path / "store"), fan())
     with pytest.raises(InputError, match="refused"):
         lifecycle.send(directory, directory.read().jobs, Queue(refuse_at=2).submit)

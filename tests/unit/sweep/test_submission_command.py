@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.claims.lock import Hold, locked_now
+from sweep.claims.lock import LockMode, locked_now
 from sweep.cli.main import perform
 from sweep.cli.show_slurm import show_jobs, show_status
 from sweep.cli.slurm import submit
@@ -28,7 +28,7 @@ from sweep.plan.planning import planned
 from sweep.slurm import lifecycle
 from sweep.slurm.jobs import script_work
 from sweep.slurm.ownership import is_own
-from sweep.slurm.status import SlurmInfo, task_statuses
+from sweep.slurm.status import SlurmInfo, element_statuses
 from sweep.slurm.submission import find_submission, store_argument, submissions
 from sweep.store.directory import Store
 from tests.support import toy_queue
@@ -91,7 +91,7 @@ def test_status_survives_whatever_stands_in_the_files_of_a_stage(tmp_path: Path,
     directory.published_file.write_text(content, encoding="utf-8")
     failed = SlurmInfo("FAILED")
     disk = lifecycle.store_info(directory, directory.read())
-    elements = task_statuses(directory.read().jobs, directory.ids(), disk, {"101": failed})
+    elements = element_statuses(directory.read().jobs, directory.ids(), disk, {"101": failed})
     said = io.StringIO()
     show_status(
         Console(file=said, width=400),
@@ -176,7 +176,7 @@ def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: No
 def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
     directory = written(Store(tmp_path / "store"), fan())
     with (
-        locked_now(directory.path / "lock", Hold.EXCLUSIVE),
+        locked_now(directory.path / "lock", LockMode.EXCLUSIVE),
         pytest.raises(InputError, match="another process is submitting, resuming or cancelling it"),
     ):
         perform(["resume", f"store={tmp_path / 'store'}"], Console(file=io.StringIO()))

@@ -18,7 +18,7 @@ from s1.records import Ending, Question, TraceRow, read_rows, write_rows
 from s1.stages import TracesConfig
 from sweep.core.identity import Json
 from sweep.core.stage import Finished, Work
-from tests.support.words import DIALECT, Storyteller, WordTokenizer, babbler, budget
+from tests.support.words import THINKING_FORMAT, Storyteller, WordTokenizer, babbler, budget
 
 CONTEXT = 200
 STORY = " Six plus seven .\n| Six and four is ten .\n| Three more .\n|"
@@ -52,7 +52,7 @@ def work(root: Path, key: str, wanted: Budget, generate: Generate = GREEDY, ques
         directory.mkdir(parents=True, exist_ok=True)
     rows = [Question(f"q{i}", f" Question {i} ?", "13") for i in range(questions)]
     write_rows(asked / "questions.jsonl", rows)
-    config = TracesConfig(wanted, DIALECT, ENGINE, installed(ENGINE.kind), generate, CONTEXT)
+    config = TracesConfig(wanted, THINKING_FORMAT, ENGINE, installed(ENGINE.kind), generate, CONTEXT)
     inputs = {"model": (root / "model",), "questions": (asked,)}
     return Work(key, config, inputs, out, scratch, shared, settings={}, report=lambda done, total, unit: None)
 

@@ -1,4 +1,4 @@
-"""Dialects: where question, thinking and answer part, for models with other delimiters than s1's, or with none."""
+"""Thinking formats: the delimiters of question, thinking and answer, for models with other delimiters or none."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from sweep.config.compose import compose
 from sweep.core.identity import canonical_fields
 from sweep.core.stage import Work
 from sweep.errors import InputError
-from tests.support.speakers import EOS, Reciter, dialect_of, tokenizer_of
+from tests.support.speakers import EOS, Reciter, thinking_format_of, tokenizer_of
 from tests.support.words import budget, policy_of, told
 
 QUESTION = "What is six plus seven?"
@@ -78,7 +78,7 @@ CASES = {
 def speaking(model: str, response: str, marker: str, answered: str) -> tuple[Trace, ScriptedEngine]:
     """The trace before the model speaks, and the model."""
     tokenizer = tokenizer_of(model)
-    prompt = prompt_of(dialect_of(model), QUESTION, tokenizer)
+    prompt = prompt_of(thinking_format_of(model), QUESTION, tokenizer)
     start = new_trace(prompt.ids, prompt.opening)
     reciter = Reciter(tokenizer, decode(start.ids, tokenizer), response, marker, answered)
     return start, ScriptedEngine(reciter, len(tokenizer), CONTEXT)
@@ -88,7 +88,9 @@ def speaking(model: str, response: str, marker: str, answered: str) -> tuple[Tra
 def test_the_trace_reads_as_agreed(name: str, golden: Callable[[str, str], None], tmp_path: Path) -> None:
     model, *spoken, wanted = CASES[name]
     tokenizer = tokenizer_of(model)
-    policy = policy_of(wanted, thinking_format_ids(dialect_of(model), tokenizer), encode("Wait", tokenizer), CONTEXT)
+    policy = policy_of(
+        wanted, thinking_format_ids(thinking_format_of(model), tokenizer), encode("Wait", tokenizer), CONTEXT
+    )
     start, engine = speaking(model, *spoken)
     with Continuations(tmp_path) as store:
         job = TraceJob("only", "", policy, start, Sampling(0.0), 0, store)
@@ -119,7 +121,9 @@ def graded_row(case: tuple[str, str, str, str, Budget], root: Path) -> TraceRow:
     write_rows(root / "questions.jsonl", [Question("q", QUESTION, "13")])
     engine_config = EngineConfig(EngineKind.TRANSFORMERS, "float32", "cpu", 1)
     generate = Generate(1, 0.0, 1.0, 0, share=True)
-    config = TracesConfig(wanted, dialect_of(model), engine_config, installed(engine_config.kind), generate, CONTEXT)
+    config = TracesConfig(
+        wanted, thinking_format_of(model), engine_config, installed(engine_config.kind), generate, CONTEXT
+    )
     inputs = {"model": (root,), "questions": (root,)}
     work = Work("key", config, inputs, root, root, root, settings={}, report=lambda done, total, unit: None)
     _, engine = speaking(model, *spoken)
@@ -135,7 +139,7 @@ def graded_row(case: tuple[str, str, str, str, Budget], root: Path) -> TraceRow:
 @pytest.mark.parametrize(("before", "after"), list(product(BEFORE, AFTER)))
 def test_a_delimiter_is_found_however_its_seams_are_spelled(before: str, after: str) -> None:
     tokenizer = tokenizer_of("sky_t1_32b")
-    ids = thinking_format_ids(dialect_of("sky_t1_32b"), tokenizer)
+    ids = thinking_format_ids(thinking_format_of("sky_t1_32b"), tokenizer)
     written = encode(f"It is thirteen{before}<|end_of_thought|>{after}<|begin_of_solution|>", tokenizer)
     stops = [stop for stop in ids.thinking_stops if stop in windows(written, len(stop))]
     assert stops
@@ -154,7 +158,7 @@ def windows(ids: tuple[int, ...], length: int) -> list[tuple[int, ...]]:
 
 def test_one_special_token_has_one_spelling() -> None:
     for model in ("qwen3_8b", "r1_distill_qwen_1_5b"):
-        thinking_format, tokenizer = dialect_of(model), tokenizer_of(model)
+        thinking_format, tokenizer = thinking_format_of(model), tokenizer_of(model)
         ids = thinking_format_ids(thinking_format, tokenizer)
         assert ids.thinking_stops == (encode("</think>", tokenizer),)
         assert ids.answer_stops == tuple(encode(stop, tokenizer) for stop in thinking_format.answer_stops)
@@ -162,7 +166,7 @@ def test_one_special_token_has_one_spelling() -> None:
 
 def test_the_laptop_model_knows_its_delimiters_by_one_spelling() -> None:
     tokenizer = piece_tokenizer((*CHAT_PIECES, *Family(Dial()).pieces()))
-    ids = thinking_format_ids(dialect_of("smollm2_135m"), tokenizer)
+    ids = thinking_format_ids(thinking_format_of("smollm2_135m"), tokenizer)
     opened, closed = (encode(token, tokenizer) for token in ("<|im_start|>", "<|im_end|>"))
     assert (ids.thinking_stops, ids.answer_stops) == ((opened, closed), (closed,))
 
@@ -170,7 +174,7 @@ def test_the_laptop_model_knows_its_delimiters_by_one_spelling() -> None:
 def test_a_stop_tells_what_it_holds_of_the_text_before_it() -> None:
     tokenizer = tokenizer_of("sky_t1_32b")
     for text, before in ((".<|end_of_solution|>\n", "."), ("<|im_end|>", ""), ("", "")):
-        stops = dialect_of("sky_t1_32b").answer_stops
+        stops = thinking_format_of("sky_t1_32b").answer_stops
         assert text_before_stop(encode(text, tokenizer), stops, tokenizer) == before
 
 
@@ -181,7 +185,7 @@ def test_a_stop_tells_what_it_holds_of_the_text_before_it() -> None:
     ("model", "is_open"), [("r1_distill_qwen_1_5b", True), (OLD_R1, False), ("qwq_32b", True), ("qwen3_8b", False)]
 )
 def test_the_opening_is_written_once_by_whoever_writes_it(model: str, is_open: bool) -> None:
-    thinking_format = dialect_of("r1_distill_qwen_1_5b" if model == OLD_R1 else model)
+    thinking_format = thinking_format_of("r1_distill_qwen_1_5b" if model == OLD_R1 else model)
     tokenizer = tokenizer_of(model)
     prompt = prompt_of(thinking_format, QUESTION, tokenizer)
     template = tokenizer.apply_chat_template(
@@ -193,7 +197,7 @@ def test_the_opening_is_written_once_by_whoever_writes_it(model: str, is_open: b
 
 
 def test_old_and_new_templates_of_r1_are_forced_to_the_same_ids() -> None:
-    thinking_format = dialect_of("r1_distill_qwen_1_5b")
+    thinking_format = thinking_format_of("r1_distill_qwen_1_5b")
     forced = []
     for model in ("r1_distill_qwen_1_5b", OLD_R1):
         tokenizer = tokenizer_of(model)
@@ -203,13 +207,13 @@ def test_old_and_new_templates_of_r1_are_forced_to_the_same_ids() -> None:
 
 
 def test_an_opening_that_the_template_writes_otherwise_is_refused() -> None:
-    thinking_format = replace(dialect_of("qwq_32b"), thinking_start="<think>\n\n")
+    thinking_format = replace(thinking_format_of("qwq_32b"), thinking_start="<think>\n\n")
     with pytest.raises(ConfigError, match=r"thinking_start '<think>\\n\\n': the prompt already ends in "):
         prompt_of(thinking_format, QUESTION, tokenizer_of("qwq_32b"))
 
 
 def test_sky_t1_is_asked_as_it_was_trained(golden: Callable[[str, str], None]) -> None:
-    golden("prompts/sky_t1.txt", prompt_text(dialect_of("sky_t1_32b"), QUESTION, tokenizer_of("sky_t1_32b")))
+    golden("prompts/sky_t1.txt", prompt_text(thinking_format_of("sky_t1_32b"), QUESTION, tokenizer_of("sky_t1_32b")))
 
 
 # --- a thinking format of another model
@@ -218,13 +222,13 @@ def test_sky_t1_is_asked_as_it_was_trained(golden: Callable[[str, str], None]) -
 @pytest.mark.parametrize(("thinking_format", "model"), [("r1_distill_qwen_1_5b", "qwen3_8b"), ("qwen3_8b", OLD_R1)])
 def test_a_dialect_whose_end_of_turn_is_not_the_model_s_is_refused(thinking_format: str, model: str) -> None:
     with pytest.raises(ConfigError, match="none of them is a single token of this tokenizer"):
-        thinking_format_ids(dialect_of(thinking_format), tokenizer_of(model))
+        thinking_format_ids(thinking_format_of(thinking_format), tokenizer_of(model))
 
 
 def test_a_delimiter_that_the_tokenizer_changes_is_refused() -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer_of("qwen3_8b").backend_tokenizer)
     tokenizer.backend_tokenizer.normalizer = Lowercase()
-    thinking_format = replace(dialect_of("qwen3_8b"), forced_end="</think>\n\nFinal Answer:")
+    thinking_format = replace(thinking_format_of("qwen3_8b"), forced_end="</think>\n\nFinal Answer:")
     with pytest.raises(ConfigError, match=r"forced_end .* the tokenizer turns it into '</think>\\n\\nfinal answer:'"):
         thinking_format_ids(thinking_format, tokenizer)
 
@@ -242,7 +246,7 @@ def switched(**arguments: object) -> tuple[ThinkingFormat, PreTrainedTokenizerFa
     """Qwen3's switch, with the plain thinking_format."""
     tokenizer = deepcopy(tokenizer_of("qwen3_8b"))
     tokenizer.chat_template = SWITCHED
-    return replace(dialect_of("qwen2_5_7b"), template_arguments=arguments or None), tokenizer
+    return replace(thinking_format_of("qwen2_5_7b"), template_arguments=arguments or None), tokenizer
 
 
 def test_arguments_reach_the_chat_template_of_prompts_and_of_training_text() -> None:
@@ -266,7 +270,7 @@ def test_an_argument_that_the_template_does_not_use_is_refused() -> None:
 
 def test_thinking_that_the_template_has_closed_is_not_opened_again() -> None:
     thinking_format, tokenizer = switched(enable_thinking=False)
-    thinking = replace(dialect_of("qwen3_8b"), template_arguments=thinking_format.template_arguments)
+    thinking = replace(thinking_format_of("qwen3_8b"), template_arguments=thinking_format.template_arguments)
     with pytest.raises(ConfigError, match="already ends in '</think>', which closes the thinking"):
         prompt_text(thinking, QUESTION, tokenizer)
 
