@@ -129,7 +129,7 @@ def test_a_run_stopped_by_one_then_by_the_other_then_killed_ends_as_one_that_was
     directory = prepared(Store(tmp_path), strikes=strikes)
     for step, *_ in strikes[:2]:  # whichever is asked, all save after the same step, and go on there
         assert run(directory) == EXIT_REQUEUE, said(directory)
-        stopped = f"training stopped after step {step} of 6, and saved it"
+        stopped = f"training stopped after step {step} of 6 and saved a checkpoint"
         assert read_json(directory.interrupted_file)["message"] == stopped
         assert not directory.failed_file.exists()
     assert run(directory) == 1

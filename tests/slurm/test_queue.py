@@ -229,7 +229,7 @@ def test_a_sweep_whose_input_another_was_to_make_is_resumed_after_that_one(
     user.wait(first)
     user.wait(second)
     assert user.states(second) == {"total": ["blocked"]}
-    with pytest.raises(InputError, match=f"another submission was to make {shared.address}"):
+    with pytest.raises(InputError, match=f"{shared.address} was left to another submission"):
         lifecycle.resume_submission(second, user.store)
     needs.touch()
     lifecycle.resume_submission(first, user.store)
@@ -282,7 +282,7 @@ def test_a_submission_that_slurm_refuses_leaves_nothing_in_the_queue(user: User,
 def test_the_code_that_was_submitted_runs_whatever_becomes_of_the_checkout(user: User, cluster: Cluster) -> None:
     total = make_stage("total", 5)
     directory = user.send(total, dataclasses.replace(LAUNCH, dry_run=True))
-    toys_file = directory.code / "tests" / "slurm" / "toy_queue.py"
+    toys_file = directory.code / "tests" / "support" / "toy_queue.py"
     toys_file.write_text(toys_file.read_text(encoding="utf-8").replace('"value": value', '"value": -value'))
     lifecycle.resume_submission(directory, user.store)
     user.wait(directory)

@@ -125,7 +125,7 @@ def test_a_scan_by_hand_is_three_scripts_and_equals_a_local_one(
 def test_generation_by_hand_before_its_training_is_refused(local: Scientist, tmp_path: Path) -> None:
     there = Scientist(tmp_path)
     said = there.sweep("prepare", "generate", str(tmp_path / "units"), *there.scan, status=1)
-    assert "slurm/sft.sbatch has to be submitted" in said
+    assert "needs slurm/sft.sbatch. Submit that first." in said
 
 
 def test_publishing_makes_nothing(local: Scientist, tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_the_first_job_probes_the_store(user: User, cluster: Cluster) -> None:
 
 def test_a_store_in_which_nothing_can_be_published_ends_the_first_job_at_once(user: User, cluster: Cluster) -> None:
     directory, jobs = write(user, chain())
-    file = directory.code / "sweep" / "probe.py"
+    file = directory.code / "sweep" / "slurm" / "probe.py"
     text = file.read_text(encoding="utf-8").replace(
         "lambda: os.link(first, second)", 'lambda: Path("/proc/no").mkdir()'
     )

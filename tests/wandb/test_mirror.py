@@ -196,7 +196,7 @@ def test_a_stage_of_other_code_and_the_same_bytes_is_no_new_run(home: Path) -> N
         ("import sys; sys.modules['wandb'] = None", "ModuleNotFoundError"),
         ("import wandb; wandb.init = lambda **_: sys.exit('no account')", "SystemExit"),
         ("import wandb; wandb.Table = lambda **_: (_ for _ in ()).throw(TypeError('not assignable'))", "TypeError"),
-        ("(path / 'out' / 'table.csv').write_text('label,accuracy\\na,1\\n')", "other bytes than were published"),
+        ("(path / 'out' / 'table.csv').write_text('label,accuracy\\na,1\\n')", "changed since it was published"),
         ("(path / 'out' / 'report.html').unlink()", "FileNotFoundError"),
         ("(path / 'record.json').write_text('{')", "JSONDecodeError"),
     ],
