@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -97,16 +98,28 @@ class Composition:
 def ask_hydra(argv: Sequence[str]) -> None:
     """Let Hydra answer a command line, with secrets removed from its output; nothing is run.
 
-    Raises InputError for flags that exclude each other.
+    Raises InputError for flags that exclude each other, and for what cannot be composed.
     """
     Guard().refuse_arguments(argv)
     sys.argv[1:] = [each if each.startswith("-") or "=" not in each else decoded(each) for each in argv]
     answer, complaint = io.StringIO(), io.StringIO()
     add_own_conf()
     try:
-        with pure_resolvers(), redirect_stdout(answer), redirect_stderr(complaint):
+        if not set(argv) & {"-sc", "--shell_completion"}:  # the words of a completion may be unfinished
+            overrides = [each for each in argv if "=" in each or each.startswith("~")]
+            with _hydra(overrides, CONFIG):
+                _load(fixed_overrides(read(overrides)))
+        with (
+            _input_errors(argv, CONFIG),
+            _full_errors(),
+            pure_resolvers(),
+            redirect_stdout(answer),
+            redirect_stderr(complaint),
+        ):
             hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")(lambda config: None)()
-    except ValueError as error:
+    except InputError:
+        raise
+    except ValueError as error:  # of Hydra, for two flags that exclude each other
         flags = " ".join(each for each in argv if each.startswith("-"))
         raise InputError(f"{flags}: {error}. Give one of these flags at a time.") from None
     finally:
@@ -133,7 +146,7 @@ def compose_entry(overrides: Sequence[str], config_directory: Path = CONFIG) -> 
 @contextmanager
 def _hydra(overrides: Sequence[str], config_directory: Path) -> Generator[None]:
     """Initialise Hydra with pure resolvers only, and convert its errors to InputError."""
-    try:
+    with _input_errors(overrides, config_directory):
         add_own_conf()
         with hydra.initialize_config_dir(config_dir=str(config_directory), version_base="1.3"), pure_resolvers():
             try:
@@ -141,6 +154,26 @@ def _hydra(overrides: Sequence[str], config_directory: Path) -> Generator[None]:
             except ConfigCompositionException:
                 _refuse_unknown_fields(parse_overrides(overrides))
                 raise
+
+
+@contextmanager
+def _full_errors() -> Generator[None]:
+    """Hydra raises its errors, instead of printing a traceback and exiting."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+        if before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+@contextmanager
+def _input_errors(overrides: Sequence[str], config_directory: Path) -> Generator[None]:
+    """Convert errors of Hydra, OmegaConf and YAML to InputError."""
+    try:
+        yield
     except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         ours = error.__cause__ if isinstance(error.__cause__, InputError) else None  # raised inside Hydra's parser
         ours = ours or refusal(error, config_directory, overrides) or InputError(message_for(error, config_directory))

@@ -48,8 +48,9 @@ def refusal(error: BaseException, config_directory: Path, typed: Sequence[str]) 
     for each in _chain(error):
         if found := REFUSED.search(str(each)):
             name, field = found[1], FULL_KEY.search(str(each))
-            where = field[1] if field and field[1] != "_dummy_" else "defaults"
-            files = _written_in(name, config_directory, typed)
+            overrides = [line.lstrip("+").partition("=")[0] for line in typed if _written(name).search(line)]
+            where = field[1] if field and field[1] != "_dummy_" else (*overrides, "defaults")[0]
+            files = "" if overrides else _written_in(name, config_directory, typed)
             return InputError(
                 f"{where}: ${{{name}:...}}{files} is refused, as its value differs between machines. Write the value,"
                 ' or let your shell insert it, as in store="$HOME/store". Never put keys into a configuration: programs'
@@ -58,11 +59,13 @@ def refusal(error: BaseException, config_directory: Path, typed: Sequence[str]) 
     return None
 
 
+def _written(name: str) -> re.Pattern[str]:
+    return re.compile(rf"\$\{{\s*{re.escape(name)}\s*:")
+
+
 def _written_in(name: str, config_directory: Path, typed: Sequence[str]) -> str:
-    """The files that use the resolver: chosen options first, else any; "" if the command line uses it."""
-    written = re.compile(rf"\$\{{\s*{re.escape(name)}\s*:")
-    if any(written.search(line) for line in typed):
-        return ""
+    """The files that use the resolver: chosen options first, else any."""
+    written = _written(name)
     folders = [each for each in (own_conf(), config_directory) if each is not None]
     chosen = [_option(line, folder) for folder in folders for line in typed]
     for paths in (chosen, sorted(path for folder in folders for path in folder.rglob("*.yaml"))):
