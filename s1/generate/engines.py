@@ -77,7 +77,7 @@ def missing_libraries(config: EngineConfig) -> list[str]:
     """List libraries that the engine needs and this environment lacks, one message each."""
     install = "`make vllm`" if config.device == "cpu" else "pip install '.[vllm]'"
     return [
-        f"{library}: not installed, but engine={config.kind.value} needs it. Install it: {install} (README)."
+        f"{library}: not installed, but engine={config.kind.value} needs it. Install it: {install} (docs/engines.md)."
         for library, here in installed(config.kind).items()
         if here is None
     ]

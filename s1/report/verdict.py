@@ -192,7 +192,7 @@ def verdict(series: Series) -> list[str]:
     sentences = [*shape_sentences(shape), *suppression, *_vote_sentence(series)]
     if sentences:
         sentences.extend(_given_seeds(series))
-    return sentences or ["Fewer than two valid points: there is nothing to compare."]
+    return sentences or ["Fewer than two valid points in this series: there is nothing to compare."]
 
 
 def shape_in_words(series: Series) -> str:

@@ -7,7 +7,7 @@ The lock file (flock) comes first: it is fast, and the kernel releases it when t
     the process has ended        on this boot of this machine; in another container: if no lock is held
     the machine was rebooted     since the token was written
     the job has ended            according to SLURM; or it is an earlier restart of our own job
-    yes=true                     and the holder's state cannot be checked; never if it is known to be running
+    --yes                        and the holder's state cannot be checked; never if it is known to be running
 
 A process that breaks a token first claims `.worker.json.<token>.broken` in the same way, so that two processes never
 break the same token, and none removes the token of the next holder. Otherwise it waits and prints one line. If the
@@ -53,7 +53,7 @@ class Rule:
     """What a claim does if another process holds the stage."""
 
     wait: bool = True  # wait for the holder to end; False: leave the stage to it
-    take_over: bool = False  # break the token of a holder whose state cannot be checked (the user passed yes=true)
+    take_over: bool = False  # break the token of a holder whose state cannot be checked (the user passed --yes)
     query_job: JobQuery = state_in_slurm
 
 
@@ -176,7 +176,7 @@ def is_at_work(directory: Path) -> bool:
 def unknown_holder(directory: Path, holder: Holder) -> str:
     """Error line for a holder whose state cannot be checked."""
     where = ", whose state cannot be checked from here" if holder.is_known else ""
-    return f"{_address(directory)}: held by {holder}{where}. If that has ended, run the same command with yes=true."
+    return f"{_address(directory)}: held by {holder}{where}. If that has ended, run the same command with --yes."
 
 
 def _acquire(place: Path, me: Holder, may_break: Callable[[Holder], bool]) -> bool:

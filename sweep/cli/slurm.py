@@ -1,7 +1,7 @@
 """Submits a sweep to SLURM, and implements the commands `status`, `logs`, `resume` and `cancel`.
 
 The ID of a submission is its folder name in store/submissions; the default is your newest submission. Another user's
-submission must be given by ID, and `resume` and `cancel` need yes=true for it. The commands read the store and, if
+submission must be given by ID, and `resume` and `cancel` need --yes for it. The commands read the store and, if
 available, SLURM; the session that submitted may have ended.
 """
 
@@ -110,7 +110,7 @@ def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> No
     if yes or usd <= limit:
         return
     if not sys.stdin.isatty():
-        raise InputError(f"estimate {usd:,.2f} USD: above launch.ask_above_usd {limit:g}. Add yes=true to submit.")
+        raise InputError(f"estimate {usd:,.2f} USD: above launch.ask_above_usd {limit:g}. Add --yes to submit.")
     if console.input(f"{usd:,.2f} USD estimated. Submit? [y/N] ").strip().lower() not in ("y", "yes"):
         raise InputError("submission: declined. Nothing was written or submitted.")
 
@@ -240,7 +240,7 @@ def _repair(directory: SubmissionDirectory, console: Console) -> None:
 def _refuse_foreign(
     console: Console, verb: str, directory: SubmissionDirectory, entry: Entry, consequence: str
 ) -> None:
-    """Raises InputError for another user's submission unless yes=true; with it, prints the consequence."""
+    """Raises InputError for another user's submission unless --yes is given; with it, prints the consequence."""
     line = refuse_foreign(directory, verb, consequence, entry.yes)
     if line is not None:
         console.print(escape(line), soft_wrap=True)

@@ -51,7 +51,7 @@ def check_store(console: Console, repair: bool, overrides: Sequence[str]) -> int
 
 
 def prune_store(console: Console, unfinished: bool, overrides: Sequence[str]) -> int:
-    """List stages that no result depends on; with yes=true, remove them."""
+    """List stages that no result depends on; with --yes, remove them."""
     entry = compose_entry(overrides)
     store = Store(entry.store)
     show_place(console, store.root, entry.results)
@@ -60,7 +60,7 @@ def prune_store(console: Console, unfinished: bool, overrides: Sequence[str]) ->
 
 
 def release_result(console: Console, result: str, overrides: Sequence[str]) -> int:
-    """Stop keeping the stages of a result; with yes=true, also if another user published it."""
+    """Stop keeping the stages of a result; with --yes, also if another user published it."""
     entry = compose_entry(overrides)
     store = Store(entry.store)
     show_place(console, store.root, entry.results)

@@ -46,7 +46,7 @@ class Workers:
 
     count: int
     threads: int
-    take_over: bool = False  # take stages over from a holder whose state cannot be checked (yes=true)
+    take_over: bool = False  # take stages over from a holder whose state cannot be checked (--yes)
     stall_minutes: float | None = None  # end a worker after this time without progress; None: never
 
 
@@ -78,7 +78,7 @@ class Launch:
     max_array_size: Count | None = None  # largest job array; null: ask the cluster
     # seconds before the walltime limit at which a job is warned: time to write a checkpoint
     signal_seconds: Annotated[int, Ge(0), Le(65535)] = 300
-    # ask before submitting a plan that is estimated above this price, unless yes=true
+    # ask before submitting a plan that is estimated above this price, unless --yes is given
     ask_above_usd: NotNegative = 100.0
     # end a worker that makes no progress for this long; loading does not count; null: never
     stall_minutes: Positive | None = 60.0

@@ -57,7 +57,7 @@ def refuse_resubmitting(store: Path, jobs: Sequence[SlurmJob]) -> None:
             named = ", ".join(f"{known.ids.get(job, 'id not known')} ({job})" for job in common)
             lines.append(
                 f"submission {directory.name}: damaged, and these jobs may be running the same stages: {named}. Nothing"
-                f" was submitted. Cancel it (python -m sweep cancel {directory.arguments}), or add yes=true to submit"
+                f" was submitted. Cancel it (python -m sweep cancel {directory.arguments}), or add --yes to submit"
                 " anyway."
             )
     if lines:

@@ -69,7 +69,7 @@ def test_the_command_refuses_what_is_held_where_it_cannot_ask_and_takes_it_with_
     write(directory.path, dataclasses.replace(this_process(), host="node7", boot="b", machine="m", pid=41))
     status, said = command(tmp_path, "shape.number=3", "-m")
     assert status == 1
-    assert f"error {directory.address}: held by node7 pid 41 of " in said and "yes=true" in said
+    assert f"error {directory.address}: held by node7 pid 41 of " in said and "--yes" in said
     assert not directory.is_done
     status, said = command(tmp_path, "shape.number=3", "yes=true", "-m")
     assert status == 0 and directory.is_done

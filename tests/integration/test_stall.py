@@ -126,6 +126,7 @@ def test_an_old_progress_does_not_end_the_loading_of_the_next_attempt(store: Sto
     assert run(store, stage).state is JobState.DONE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["freeze", "sleep"])
 def test_a_worker_in_a_job_is_watched_by_a_process_beside_it(store: Store, function: str) -> None:
     directory = store.prepare(toy_stall.stage_of(function))

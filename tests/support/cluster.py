@@ -255,7 +255,7 @@ MUNGE_FILES = {"key-file": "key", "socket": "s", "log-file": "log", "pid-file": 
 
 def _free_ports(count: int) -> int:
     """The first of so many consecutive ports on which nobody listens, below those that the kernel gives away."""
-    start = 10000 + os.getpid() % 15000
+    start = 10000 + os.getpid() * 131 % 15000  # processes with neighboring ids may do this at the same time
     for first in range(start, start + 5000, count):
         sockets = [socket.socket() for _ in range(count)]
         try:

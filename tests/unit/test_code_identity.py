@@ -28,6 +28,8 @@ from sweep.store.directory import Store, describe
 from sweep.worker.run import code_of
 from tests.support.known import known
 
+pytestmark = pytest.mark.slow
+
 POLICIES = {
     CodePolicy.FINAL: {"scores", "curve", "report", "funnel", "training"},
     CodePolicy.UPSTREAM: {

@@ -45,6 +45,7 @@ def test_an_experiment_plans_the_stages_it_always_did(name: str, golden: Callabl
     golden(f"keys/{name}.json", json.dumps(labels, indent=2) + "\n")
 
 
+@pytest.mark.slow
 def test_every_option_of_every_group_composes() -> None:
     groups = [path for path in CONFIG.iterdir() if path.is_dir() and path.name not in NESTED]
     for group in groups:

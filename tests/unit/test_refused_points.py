@@ -131,7 +131,7 @@ def test_a_missing_data_file_is_refused() -> None:
 
 
 def test_one_command_has_one_machine() -> None:
-    with pytest.raises(InputError, match="machine: differs between the points of one command"):
+    with pytest.raises(InputError, match="machine: differs between points"):
         graph_of(compose(["machine.slots=1,2", "-m"]))
 
 

@@ -122,7 +122,7 @@ def test_a_row_that_any_solver_gets_right_in_any_sample_is_solved() -> None:
         (["1"], ["0"], "solver_rows of 2 rows: the 1 questions were not made from them"),
         (["1", "3"], ["0", "1"], "solver_rows of 2 rows: the 2 questions were not made from them"),
         (["1", "2"], ["0", "9"], "solver_rows question 9: it has a score but is not among the questions"),
-        (["1", "2"], ["0", "0"], "solver_rows of 2 rows: only 1 have scores"),
+        (["1", "2"], ["0", "0"], "solver_rows: 1 of 2 have scores"),
     ],
 )
 def test_questions_and_scores_of_other_solver_rows_are_refused(

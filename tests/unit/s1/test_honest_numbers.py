@@ -155,7 +155,7 @@ def test_a_verdict_of_few_seeds_says_that_it_holds_for_them(seeds: int, qualifie
         for limit, right in ((8, 5), (None, 20))
         for seed in range(seeds)
     ]
-    assert (f"This holds for the {seeds} seeds at hand" in verdict(one_series(*scored))[-1]) is qualified
+    assert (f"This holds for the {seeds} seeds used" in verdict(one_series(*scored))[-1]) is qualified
 
 
 def test_performance_has_at_least_the_uncertainty_of_the_best_point() -> None:

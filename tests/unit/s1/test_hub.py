@@ -212,6 +212,8 @@ from s1.config.schema import ConfigError, ModelKind
 from s1.stages import BaseModelConfig
 from s1.models.location import commit_read, materialise, model_location, tokenizer_at
 from sweep.core.stage import Work
+
+pytestmark = pytest.mark.slow
 answers = []
 for number, (repo, commit, out) in enumerate(json.load(sys.stdin)):
     config = BaseModelConfig(ModelKind.HUB, repo, commit, None, None, None, 0)

@@ -248,6 +248,7 @@ def test_a_falling_curve_is_said_to_fall_and_an_unchanged_one_not_to_rise(tmp_pa
     ]
 
 
+@pytest.mark.slow
 def test_a_vote_is_judged_at_the_reference_by_its_paired_gain(tmp_path: Path):
     """Samples of which more than half are right gain by a vote, fewer lose, equal ones do not differ."""
 

@@ -26,6 +26,8 @@ from sweep.core.stage import Interrupted
 from sweep.core.typed import typed
 from tests.support.training import LORA, RECIPE, SETTINGS, losses, metrics, rows, training_inputs, work
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> dict[str, tuple[Path, ...]]:

@@ -116,6 +116,7 @@ def test_directories_in_place_of_files_are_reported_and_set_aside(shared: Path) 
     assert shared_statistics(shared).faults == ()
 
 
+@pytest.mark.slow
 def test_the_store_command_lists_checks_and_repairs_it(tmp_path: Path) -> None:
     """The pipeline of the default configuration, as a user meets it."""
 

@@ -61,6 +61,7 @@ def generated(model: PreTrainedModel, request: GenerationRequest) -> tuple[int, 
     return tuple(output[0, prompt.shape[1] :].tolist())
 
 
+@pytest.mark.slow
 def test_greedy_equals_generate_for_mixed_lengths_and_late_arrivals(model: PreTrainedModel) -> None:
     wanted = requests(24)
     completions = finish(TransformersEngine(model, slots=5, cache_bytes=CACHE_BYTES), wanted, per_step=2)
@@ -85,6 +86,7 @@ def test_a_prompt_that_is_mostly_held_is_read_together_with_one_that_is_not(mode
     assert [completion.ids for completion in finish(engine, wanted)] == [generated(model, each) for each in wanted]
 
 
+@pytest.mark.slow
 def test_little_memory_means_fewer_slots_and_the_same_tokens(model: PreTrainedModel) -> None:
     """Room for six short texts, or three long ones; one text alone is served even where there is room for none."""
     bytes_per_token = 2 * 2 * 2 * 8 * 4
@@ -96,6 +98,7 @@ def test_little_memory_means_fewer_slots_and_the_same_tokens(model: PreTrainedMo
         assert [completion.ids for completion in completions] == [generated(model, each) for each in wanted]
 
 
+@pytest.mark.slow
 def test_prompts_that_continue_what_the_slots_hold_get_the_tokens_of_generate(model: PreTrainedModel) -> None:
     """Prefixes, whole texts and texts that part ways, asked while others still run in slots that were just left."""
     engine = TransformersEngine(model, slots=6, cache_bytes=CACHE_BYTES)
@@ -120,6 +123,7 @@ def test_tokens_do_not_depend_on_order_slots_or_company(model: PreTrainedModel, 
     assert one == other
 
 
+@pytest.mark.slow
 def test_draws_follow_the_distribution_and_top_p_leaves_out_the_tail(model: PreTrainedModel) -> None:
     prompt = requests(1)[0].prompt_ids
     with torch.inference_mode():

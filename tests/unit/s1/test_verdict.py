@@ -166,7 +166,7 @@ def test_points_that_all_failed_the_audit_allow_nothing_to_be_said() -> None:
     broken = measured(point(8, 0), range(3), 8)
     broken = replace(broken, scores=[replace(row, thinking_tokens=99) for row in broken.scores])
     (series,) = found([broken]).series
-    assert verdict(series) == ["Fewer than two valid points: there is nothing to compare."]
+    assert verdict(series) == ["Fewer than two valid points in this series: there is nothing to compare."]
     assert (shape_in_words(series), contradicts_monotony(series)) == ("nothing to compare", False)
 
 

@@ -91,6 +91,7 @@ def test_a_traceback_is_shown_on_request() -> None:
     assert "Traceback" in typed("modl=x", SWEEP_DEBUG="1").stderr
 
 
+@pytest.mark.slow
 def test_run_is_the_command_without_the_word_and_plan_is_plan_true(tmp_path: Path) -> None:
     places = ["+experiment=smoke", "-m", f"store={tmp_path}/store", f"results={tmp_path}/results"]
     plans = [typed(*words, *places) for words in (["plan"], ["run", "plan=true"], ["plan=true"])]

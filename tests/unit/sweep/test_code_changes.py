@@ -110,6 +110,7 @@ def test_comments_and_formatting_make_nothing_again(checkout: Checkout) -> None:
     assert "0 stages to run" in checkout.run("plan=true")
 
 
+@pytest.mark.slow
 def test_a_final_stage_that_gives_the_same_bytes_knows_the_one_before(checkout: Checkout) -> None:
     first = checkout.directory("total")
     checkout.edit("value = sum(", "value = 0 + sum(")
@@ -147,6 +148,7 @@ def test_an_upstream_stage_whose_other_code_gives_equal_bytes_stands_and_is_comp
     assert directory.same_code_file.stat().st_mtime_ns == at
 
 
+@pytest.mark.slow
 def test_an_upstream_stage_whose_other_code_gives_other_bytes_stops_everything_until_it_is_meant(
     checkout: Checkout,
 ) -> None:
@@ -188,6 +190,7 @@ def test_what_was_made_before_code_was_recorded_is_used(checkout: Checkout) -> N
     assert "4 stages predate the recording of code: reused" in said
 
 
+@pytest.mark.slow
 def test_redo_makes_a_kind_anew_and_what_is_final_on_it(checkout: Checkout) -> None:
     before = {name: checkout.made(name) for name in ("number", "doubled", "total")}
     said = checkout.run("redo=doubled", "plan=true")

@@ -147,9 +147,9 @@ def test_a_fully_damaged_submission_lists_its_jobs_and_resubmits_none(
         perform(["resume", directory.name, place], Console(file=io.StringIO()))
     before = len(cluster.names)
     perform(["cancel", other.name, place], Console(file=io.StringIO()))
-    with pytest.raises(InputError, match=rf"^submission {directory.name}: damaged.* 102 \(02-points\)[^\n]*yes=true"):
+    with pytest.raises(InputError, match=rf"^submission {directory.name}: damaged.* 102 \(02-points\)[^\n]*--yes"):
         again(store)
-    with pytest.raises(InputError, match="yes=true"):
+    with pytest.raises(InputError, match="--yes"):
         perform(["resume", other.name, place], Console(file=io.StringIO()))
     assert len(cluster.names) == before
     assert "6 elements cancelled" in said_by("cancel", directory.name, place)

@@ -146,6 +146,7 @@ def test_a_store_as_it_was_published_passes(user: User) -> None:
     assert "9 stages and shared stores checked, 0 damaged." in user.check(status=0)
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_is_reported_set_aside_and_made_again(user: User) -> None:
     flip_a_byte(user.doubled(2).out / "doubled.json")
     place = user.doubled(2).address
@@ -201,7 +202,7 @@ def test_a_worker_refuses_an_input_that_is_cut(user: User) -> None:
     assert run_stage([str(user.doubled(1).path)]) == 1
     assert read_json(user.doubled(1).failed_file)["message"] == (
         f"input {user.number(1).address}: damaged, out/number.json: 0 bytes, 1 were published."
-        " Run the sweep again: it sets it aside and makes it again, or prints the price."
+        " Run the sweep again: it makes the input again, or prints what that costs if it is above cost.limit_usd."
     )
 
 
@@ -212,6 +213,7 @@ def test_a_product_from_before_checksums_is_unchecked_and_not_damaged(user: User
     assert "0 damaged. 1 predate checksums: unchecked." in user.check(status=0)
 
 
+@pytest.mark.slow
 def test_shared_data_of_a_batch_is_checked_and_repaired_by_its_pipeline(user: User) -> None:
     with (user.store.shared("toys") / "calls.txt").open("a", encoding="utf-8") as calls:
         calls.write("torn")

@@ -55,7 +55,7 @@ def test_only_the_unfinished_of_a_batch_run() -> None:
 def test_a_batch_whose_stages_wait_for_each_other_is_refused() -> None:
     one = stage("answers", batch="gpu")
     two = stage("answers", stage("scores", one), number=1, batch="gpu")
-    with pytest.raises(PlanError, match="wait for each other"):
+    with pytest.raises(PlanError, match="need each other"):
         plan([two], lambda each: False)
 
 

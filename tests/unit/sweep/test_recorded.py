@@ -111,6 +111,7 @@ COMMAND = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
 @given(argv=COMMAND)
 def test_the_recorded_command_composes_to_the_same_points_and_records_itself(argv: list[str]) -> None:
@@ -121,6 +122,7 @@ def test_the_recorded_command_composes_to_the_same_points_and_records_itself(arg
     assert made(again(composition)) == made(composition)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, phases=PHASES)
 @given(text=TEXT, quote=st.sampled_from(["'", '"']))
 def test_every_text_can_be_typed_in_quotes_alone_as_an_axis_and_in_also(text: str, quote: str) -> None:
@@ -156,7 +158,7 @@ def test_double_quotes_have_escapes_and_single_quotes_have_none(value: str, text
 
 @pytest.mark.parametrize("command", ["neq", "text", "times", "nabla", "theta"])
 def test_what_may_be_tex_or_an_escape_is_refused_in_double_quotes_and_names_both(command: str) -> None:
-    with pytest.raises(InputError, match=rf"\\{command} in double quotes may be TeX, or a (new line|tab) before"):
+    with pytest.raises(InputError, match=rf"\\{command} in double quotes may be TeX, or a (newline|tab) before"):
         points(f'text="\\{command} x"')
     assert texts(f"text='\\{command} x'") == texts(f'text="\\\\{command} x"') == [f"\\{command} x"]
 

@@ -182,5 +182,5 @@ def test_percent_signs_of_a_path_are_themselves() -> None:
 
 @pytest.mark.parametrize("option", ["--a=1\n--b", "--a=\x1b", "-a", "date"])
 def test_the_final_check_covers_the_whole_script(option: str) -> None:
-    with pytest.raises(InputError, match=r"not one option on one line"):
+    with pytest.raises(InputError, match=r"is not one option"):
         script_of(f"#!/bin/bash\n{DIRECTIVE}--nodes=1\n", ["--nodes=1", option])

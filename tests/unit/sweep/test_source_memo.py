@@ -193,6 +193,7 @@ def test_another_python_or_another_reader_reads_anew(
     assert len(readings) == 2
 
 
+@pytest.mark.slow
 def test_any_damaged_byte_of_the_cache_leaves_the_result_the_same(lab: Lab, cache: Path) -> None:
     expected = remembered(lab)
     (entry,) = cache.iterdir()
