@@ -1,4 +1,4 @@
-"""Entry point of `python -m sweep` and `sweep`; handles Ctrl-C during imports too."""
+"""Entry point of `python -m sweep` and `sweep`; handles Ctrl-C and SIGTERM during imports too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ INTERRUPTED = 130
 
 def main() -> int:
     try:
+        from sweep.core.interrupt import interrupt_on_hang_up
+
+        interrupt_on_hang_up()
         from sweep.cli.main import main as command_line
 
         return command_line(sys.argv[1:])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from itertools import pairwise
@@ -74,7 +75,7 @@ def answer(console: Console, argv: Sequence[str]) -> bool:
 
 def candidates(line: str) -> list[str]:
     """Sorted completions of the last word of a command line that ends at the cursor."""
-    words = line.split()
+    words = _split(line)
     current = words.pop() if words and not line[-1].isspace() else ""
     program = next((at for at, word in enumerate(words) if Path(word).name == "sweep"), None)
     if program is None:
@@ -84,6 +85,14 @@ def candidates(line: str) -> list[str]:
     except (SweepError, OSError):  # the line is wrong so far; the command itself will report it
         return []
     return sorted(each for each in found if each.startswith(current))
+
+
+def _split(line: str) -> list[str]:
+    """The words of a line as the shell splits it; by spaces while a quote is still open."""
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return line.split()
 
 
 def _all(words: Sequence[str], current: str) -> Iterator[str]:
@@ -120,6 +129,7 @@ def _places(rest: Sequence[str]) -> list[str]:
 def _of_words(command: Command, given: Sequence[str], overrides: Sequence[str]) -> Iterator[str]:
     """Values of the next word, and of the word after it if the next is optional."""
     for word in command.words[len(given) :]:
+        yield from word.choices
         if find := FINDERS.get(f"{command.name} {word.name}", FINDERS.get(word.name)):
             with suppress(SweepError, OSError):  # no submission there, or none that can be read
                 yield from find(given, overrides)
@@ -158,7 +168,6 @@ FINDERS: Mapping[str, Callable[[Sequence[str], Sequence[str]], Iterator[str]]] =
     "publish submission": _submission_paths,
     "stage": _stages,
     "result": _results,
-    "script": lambda _given, _overrides: iter(("sft", "generate", "cpu")),
     "shell": lambda _given, _overrides: iter(SCRIPTS),
 }
 
@@ -169,7 +178,7 @@ def _fields(overrides: Sequence[str], current: str) -> list[str]:
         head, comma, last = current.rpartition(",")
         field = current.partition("=")[0]
         return [f"{head}{comma}{each.partition('=')[2]}" for each in _fields(overrides, f"{field}={last}")]
-    os.environ[LINE_VARIABLE] = " ".join(["sweep", *overrides, current])
+    os.environ[LINE_VARIABLE] = " ".join(["sweep", *(each for each in overrides if " " not in each), current])
     said = io.StringIO()
     try:
         with redirect_stdout(said), redirect_stderr(io.StringIO()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import io
 import os
 import sys
 import tomllib
@@ -18,7 +19,6 @@ from contextlib import suppress
 from sweep.cli.parser import command_of, is_word, overview, page, read
 from sweep.cli.table import HYDRA_FLAGS, Command
 from sweep.console import Console, escape
-from sweep.core.interrupt import interrupt_on_hang_up
 from sweep.core.provenance import DISTRIBUTION, PROJECT
 from sweep.errors import SweepError
 from sweep.store.permission import explained
@@ -30,8 +30,8 @@ HELP = ("-h", "--help")
 
 def main(argv: Sequence[str]) -> int:
     """Run one command line and return its exit status. Prints errors to stderr, one line each, without traceback."""
+    _escape_unencodable()
     console = Console()
-    interrupt_on_hang_up()
     try:
         return perform(argv, console)
     except KeyboardInterrupt:
@@ -43,14 +43,22 @@ def main(argv: Sequence[str]) -> int:
         return 1
     except Exception as error:  # of any kind: users see a traceback only with --debug
         with suppress(OSError):  # the terminal may be gone
-            _show(error, console.errors, is_debugged="--debug" in argv or bool(os.environ.get(DEBUG_VARIABLE)))
+            is_debugged = "--debug" in argv or os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0")
+            _show(error, console.errors, is_debugged)
         return error.exit_status if isinstance(error, SweepError) else 1
+
+
+def _escape_unencodable() -> None:
+    """Print characters that the terminal's encoding lacks as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def perform(argv: Sequence[str], console: Console) -> int:
     """Run one command line and return its exit status. Lets all exceptions through."""
     if not argv or not is_word(argv[0]):
-        if any(each in HELP for each in argv):
+        if not argv or any(each in HELP for each in argv):
             print(overview(), end="")
             return 0
         if "--version" in argv:

@@ -30,6 +30,8 @@ CPU = Resources().script
 
 def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) -> int:
     """Run the CPU inputs of a batch script and list the script's stages in `file`, one process per line."""
+    if not Path(file).absolute().parent.is_dir():
+        raise InputError(f"file {file}: its folder does not exist. Create it, or choose another file.")
     composition, graph = _graph_of(overrides)
     store = Store(composition.entry.store)
     with store.held(LockMode.SHARED):

@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import fill, wrap
 from typing import NoReturn
 
-from sweep.cli.table import COMMANDS, COMMON, DEBUG, HYDRA_FLAGS, Command, Group, Option
+from sweep.cli.table import COMMANDS, COMMON, DEBUG, HYDRA_FLAGS, PLACES, Command, Group, Option
 from sweep.errors import UsageError
 from sweep.suggestions import unknown
 
@@ -84,6 +84,7 @@ def read(command: Command, argv: Sequence[str]) -> dict[str, object]:
     arguments = [each for each in given.arguments if each != "--"]
     fields = [each for each in arguments if _is_field(each)]
     _refuse_old_names(command, fields)
+    _refuse_fields_of_points(command, fields)
     values = _words(command, [each for each in arguments if not _is_field(each)])
     for option in options_of(command):
         value = getattr(given, option.name)
@@ -143,11 +144,21 @@ def _words(command: Command, given: Sequence[str]) -> dict[str, object]:
     for word in command.words[len(given) :]:
         if word.is_required:
             raise UsageError(f"{command.name}: {word.metavar} is missing ({word.help}). Example: {command.example}")
+    for word, value in zip(command.words, given, strict=False):
+        if word.choices and value not in word.choices:
+            raise UsageError(unknown(f"{command.name} {value}", word.name, value, list(word.choices)))
     return {word.name: given[at] if at < len(given) else None for at, word in enumerate(command.words)}
 
 
 def _is_field(argument: str) -> bool:
     return argument.startswith(("+", "~")) or ("=" in argument and not Path(argument).exists())
+
+
+def _refuse_fields_of_points(command: Command, fields: Sequence[str]) -> None:
+    """Raises UsageError for a field of points or of another command, which would have no effect."""
+    for field in fields:
+        if command.has_fields and not command.is_composed and field.partition("=")[0] not in PLACES:
+            raise UsageError(f"{command.name} {field}: without effect, this command composes no points. Leave it out.")
 
 
 def _refuse_old_names(command: Command, fields: Sequence[str]) -> None:

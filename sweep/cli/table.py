@@ -31,6 +31,7 @@ class Word:
     metavar: str
     help: str
     is_required: bool = False
+    choices: tuple[str, ...] = ()  # (): anything
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+# Fields of commands that do not compose points; `pipeline` names the module that checks shared data.
+PLACES = ("store", "results", "pipeline", "yes")
 
 
 def folder(text: str) -> str:
@@ -251,7 +256,7 @@ COMMANDS = (
         "per line.",
         "sweep prepare sft stages.txt +experiment=budget_scan -m",
         words=(
-            Word("script", "SCRIPT", "sft, generate or cpu", True),
+            Word("script", "SCRIPT", "sft, generate or cpu", True, ("sft", "generate", "cpu")),
             Word("file", "FILE", "the file to write", True),
         ),
         is_composed=True,
