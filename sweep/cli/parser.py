@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from sweep.cli.table import COMMANDS, COMMON, DEBUG, HYDRA_FLAGS, PLACES, Command, Group, Option
 from sweep.errors import UsageError
-from sweep.suggestions import unknown
+from sweep.suggestions import nearest, unknown
 
 MULTIRUN = ("-m", "--multirun")
 HELP_FLAGS = ("-h", "--help")
@@ -156,8 +156,11 @@ def _is_field(argument: str) -> bool:
 
 def _refuse_fields_of_points(command: Command, fields: Sequence[str]) -> None:
     """Raises UsageError for a field of points or of another command, which would have no effect."""
-    for field in fields:
-        if command.has_fields and not command.is_composed and field.partition("=")[0] not in PLACES:
+    for field in fields if command.has_fields and not command.is_composed else ():
+        name = field.partition("=")[0]
+        if nearest(name, PLACES) and name not in PLACES:
+            raise UsageError(unknown(f"{command.name} {field}", "field", name, PLACES))
+        if name not in PLACES:
             raise UsageError(f"{command.name} {field}: without effect, this command composes no points. Leave it out.")
 
 

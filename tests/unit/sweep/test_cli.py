@@ -45,7 +45,7 @@ def test_the_overview_names_every_command(golden: Callable[[str, str], None]) ->
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda each: each.name)
 def test_the_function_of_a_command_takes_what_its_entry_declares(command: Command) -> None:
     module, _, name = command.function.partition(":")
-    required = [each.metavar for each in command.words if each.is_required]
+    required = [(*each.choices, each.metavar)[0] for each in command.words if each.is_required]
     parameters = list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
     assert sorted(parameters) == sorted(["console", *read(command, required)])
 
