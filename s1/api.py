@@ -152,6 +152,9 @@ class Result:
         """One CSV file of this result as a frame. Raises InputError for an unknown name or a missing file."""
         import pandas
 
+        known = [each for each in sorted(self._published.manifest.files or {}) if each.endswith(".csv")]
+        if name not in known:
+            raise InputError(f"{name}: no such CSV file in {self.name}. Known: {', '.join(known)}.")
         path = file_of(self._published, name)
         types, rows = columns_of(path), read_table(path)
         frame = pandas.DataFrame(rows, columns=list(rows[0]) if rows else list(types), dtype=object)
