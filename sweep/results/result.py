@@ -101,7 +101,8 @@ def read_result(path: Path) -> Result | None:
         return None  # a file of the user
     if not is_valid(content):
         raise StoreError(
-            f"{file}: damaged, its fields are not those of a result. Restore it from roots/ in the store, or move the result away."
+            f"{file}: damaged, its fields are not those of a result."
+            " Restore it from roots/ in the store, or move the result away."
         )
     return Result(path, Manifest(content))
 

@@ -57,3 +57,10 @@ def test_on_the_command_line_a_user_who_does_not_exist_is_named_with_the_field(w
     done = sweep(home, *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(rf"error {words[1][2:]} ~nouser/x: no such user\. [^\n]*\n", done.stderr)
+
+
+@pytest.mark.parametrize("words", [["store", "check", "--store", "a.py"], ["results", "--results", "a.py"]])
+def test_a_file_in_place_of_a_folder_is_an_error(words: list[str], home: Path) -> None:
+    done = sweep(home, *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(rf"error {words[-2][2:]} a\.py: .*/a\.py {A_FILE}[^\n]*\n", done.stderr)
