@@ -18,7 +18,18 @@ from sweep.errors import InputError
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent  # the folder that contains `sweep` and `s1`
 EXPORTED = "exported.json"  # in code that was copied for the jobs of a sweep (sweep/slurm/export.py)
+NAME = "s1-sweep"  # of the distribution
 INSTALLED = ("site-packages", "dist-packages")
+
+
+def is_checkout() -> bool:
+    """Whether this code runs from a checkout, where `make` and `pip install .` work."""
+    return (PROJECT / "pyproject.toml").is_file() and not (PROJECT / EXPORTED).exists()
+
+
+def requirement(extra: str) -> str:
+    """What `pip install` takes to add an extra to this installation, quoted for a shell."""
+    return f"'.[{extra}]'" if is_checkout() else f"'{NAME}[{extra}]'"
 
 
 def shipped(name: str) -> Path:
