@@ -69,7 +69,7 @@ def site_lines(site: str | None) -> str:
 
 def _site_text(launch: Launch, threads: int, environment: Mapping[str, str]) -> str:
     caches = environment.get("XDG_CACHE_HOME") or "~/.cache"
-    fetched_to = Path(environment.get("HF_HOME") or f"{caches}/huggingface").expanduser()
+    fetched_to = expanded("HF_HOME", environment.get("HF_HOME") or f"{caches}/huggingface")
     return (
         f"PYTHON={shlex.quote(sys.executable)} # the interpreter that planned the sweep\n\n"
         f"{site_lines(launch.site)}\n\n"

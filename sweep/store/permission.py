@@ -14,7 +14,7 @@ from sweep.claims.file_system import mount_of
 
 DENIED = (errno.EACCES, errno.EPERM)
 REMEDIES = {
-    errno.ENOENT: "no such file or folder, and it cannot be made. Check the path",
+    errno.ENOENT: "cannot be opened or made, no such file or folder. Check the path",
     errno.ENAMETOOLONG: "the name is too long. Choose a shorter one",
     errno.ENOSPC: "no space left on the device. Free space, then run the command again",
     errno.EDQUOT: "your disk quota is used up. Free space, then run the command again",

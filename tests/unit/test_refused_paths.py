@@ -12,6 +12,7 @@ import pytest
 
 import s1
 from sweep.core.provenance import PROJECT
+from sweep.store.permission import explained
 
 A_FILE = r"is not a folder, but a folder is needed here\. Move it away"
 
@@ -64,3 +65,34 @@ def test_a_file_in_place_of_a_folder_is_an_error(words: list[str], home: Path) -
     done = sweep(home, *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(rf"error {words[-2][2:]} a\.py: .*/a\.py {A_FILE}[^\n]*\n", done.stderr)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc, where no folder can be made")
+def test_errors_of_the_file_system_are_explained_without_their_number(home: Path) -> None:
+    for path, says in (
+        (Path("/proc/x"), "/proc/x: cannot be opened or made, no such file or folder. Check the path."),
+        (home / ("a" * 300), f"{home}/{'a' * 300}: the name is too long. Choose a shorter one."),
+    ):
+        with pytest.raises(OSError) as refused:
+            path.mkdir()
+        assert explained(refused.value) == says
+    text = "no answer"  # an OSError of a library, without a number
+    assert explained(ConnectionError(text)) == text
+
+
+def test_a_working_directory_that_was_removed_is_named(home: Path) -> None:
+    command = f'mkdir gone && cd gone && rmdir ../gone && exec "{sys.executable}" -m sweep results --store /tmp/store'
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(PROJECT), "HOME": str(home)}
+    done = subprocess.run(["sh", "-c", command], cwd=home, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error working directory: it was removed. ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_explained(home: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "sweep", "--help"]
+        done = subprocess.run(command, cwd=PROJECT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error a file or the output of this command: no space left on the device. ")
+    assert done.stderr.count("\n") == 1
