@@ -5,18 +5,18 @@ Importing this package imports no other module of it until one of the names belo
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from s1.api import InputError, Point, Result, RunError, RunPlan, StoreError, Trace, load, plan, run
-
 __all__ = ["InputError", "Point", "Result", "RunError", "RunPlan", "StoreError", "Trace", "load", "plan", "run"]
 
+if TYPE_CHECKING:
+    from s1.api import InputError, Point, Result, RunError, RunPlan, StoreError, Trace, load, plan, run
+else:  # unseen by type checkers, to which a module with a __getattr__ has every name
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 's1' has no attribute {name!r}")
-    from s1 import api
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module 's1' has no attribute {name!r}")
+        from s1 import api
 
-    return getattr(api, name)
+        return getattr(api, name)
 
 
 def __dir__() -> list[str]:

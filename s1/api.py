@@ -12,6 +12,7 @@ the manifest.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,10 +34,12 @@ from sweep.api import (
     StoreError,
     artifact_of,
     file_of,
+    only_our_errors,
     open_result,
     plan_command,
     run_command,
 )
+from sweep.places import expanded
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -98,13 +101,17 @@ def run(experiment: str | None = None, *overrides: str, quiet: bool = False) -> 
     return load(path, store=store)
 
 
+@only_our_errors()
 def load(path: str | PathLike[str], *, store: str | PathLike[str] = "store") -> Result:
     """Load a finished result, such as results/smoke/latest; `store` holds its traces and scores.
 
     Raises InputError if there is no result, StoreError if its manifest is damaged.
     """
-    kept_in = Path(store).expanduser().absolute()
-    found = open_result(Path(path).expanduser().resolve(), kept_in)
+    for field, given in (("path", path), ("store", store)):
+        if not isinstance(given, str | PathLike):
+            raise InputError(f"{field} {given!r}: not a path. Give a text or a pathlib.Path.")
+    kept_in = expanded("store", store).absolute()
+    found = open_result(Path(os.path.realpath(expanded("path", path))), kept_in)
     return Result(found.path, found.name, kept_in, found)
 
 
@@ -145,6 +152,9 @@ class Result:
         """One CSV file of this result as a frame. Raises InputError for an unknown name or a missing file."""
         import pandas
 
+        known = [each for each in sorted(self._published.manifest.files or {}) if each.endswith(".csv")]
+        if name not in known:
+            raise InputError(f"{name}: no such CSV file in {self.name}. Known: {', '.join(known)}.")
         path = file_of(self._published, name)
         types, rows = columns_of(path), read_table(path)
         frame = pandas.DataFrame(rows, columns=list(rows[0]) if rows else list(types), dtype=object)
@@ -244,7 +254,7 @@ def _segment(written: Mapping[str, Any]) -> Segment:
 
 def _arguments(experiment: str | None, overrides: tuple[str, ...]) -> list[str]:
     """The equivalent command line."""
-    if experiment is not None and not EXPERIMENT.fullmatch(experiment):
+    if experiment is not None and not (isinstance(experiment, str) and EXPERIMENT.fullmatch(experiment)):
         raise InputError(
             f"experiment {experiment!r}: not a name. Give the name of a file in conf/experiment, such as 'smoke'."
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from s1 import cost
@@ -18,6 +17,7 @@ from sweep.core.identity import key_of
 from sweep.core.pipeline import CostEstimate
 from sweep.core.stage import Stage
 from sweep.core.typed import typed
+from sweep.places import expanded
 
 QUESTION_TOKENS = 200  # of a long question
 LABEL_PROMPT_TOKENS = 900  # the list of classes and a question
@@ -166,7 +166,7 @@ def shards_of(point: PointConfig) -> int:
 def question_count(task: Task) -> int:
     """The expected number of questions of a task."""
     if task.data_file is not None:
-        with Path(task.data_file).expanduser().open("rb") as file:
+        with expanded("task.data_file", task.data_file).open("rb") as file:
             count = sum(1 for line in file if line.strip())
     else:
         count = task.problems

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from s1.config.schema import Budget, ComputeRequest, ConfigError, EngineConfig, Generate, Model, Task
 from s1.evaluate.task_files import check_rows, read_task, task_file
@@ -16,6 +15,7 @@ from s1.local_rows import check_task_rows
 from s1.stages import ProblemsConfig, QuestionsConfig, ScoresConfig, TracesConfig, TracesShardConfig
 from sweep.core.identity import Json, key_of
 from sweep.core.stage import CodePolicy, FileInput, Input, Resources, Stage
+from sweep.places import expanded
 
 GRADING = ("lm-eval", "math-verify", "latex2sympy2_extended", "sympy")  # a new version of one may change a verdict
 TRACES_VERSION = 1  # of the traces stage, and of the continuation store that stages of one batch share
@@ -135,7 +135,7 @@ def rows_of(task: Task) -> tuple[Input, ...]:
     """The rows of a task from a local file or a rule; empty if they come from the hub or its YAML."""
     if task.data_file is not None:
         file = local_file("task.data_file", task.data_file)
-        check_task_rows(task.name, Path(task.data_file).expanduser())
+        check_task_rows(task.name, expanded("task.data_file", task.data_file))
         return (file,)
     if task.dial is None:
         return ()
@@ -160,7 +160,7 @@ def _task_path(task: str) -> dict[str, Json]:
 
 def local_file(field: str, name: str) -> FileInput:
     """The file that a field names. Raises ConfigError if it does not exist."""
-    path = Path(name).expanduser()
+    path = expanded(field, name)
     if not path.is_file():
         raise ConfigError(f"{field} {name!r}: no such file. Give the path of an existing file.")
     return FileInput.of(path)

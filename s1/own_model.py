@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from s1.config.schema import ConfigError, DecoderShape, Model, ModelKind
+from sweep.places import expanded
 
 CONTEXT = "max_position_embeddings"
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
@@ -24,7 +25,7 @@ def described(field: str, model: Model) -> Model:
         if model.context_tokens < 1:
             raise ConfigError(f"{field}.context_tokens {model.context_tokens}: below 1. Raise it.")
         return model
-    folder = Path(model.repo or "").expanduser()
+    folder = expanded(f"{field}.repo", model.repo or "")
     if model.repo is None or not folder.is_dir():
         raise ConfigError(f"{field}.repo {model.repo!r}: no such directory. Give one in Hugging Face layout.")
     config = json_of(folder / "config.json", f"{field}.repo {model.repo!r}")

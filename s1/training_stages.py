@@ -42,6 +42,7 @@ from s1.stages import (
 )
 from sweep.core.identity import Json
 from sweep.core.stage import CodePolicy, FileInput, Input, Stage
+from sweep.places import expanded
 
 MODEL_FILES = (".json", ".safetensors", ".jinja", ".txt", ".model")
 
@@ -119,7 +120,7 @@ def pool_of(pool: Pool) -> Stage:
     """
     files = (local_file("data.pool.file", pool.file or ""),) if pool.kind is PoolKind.FILE else ()
     if pool.kind is PoolKind.FILE:
-        check_pool_rows(pool, Path(pool.file or "").expanduser())
+        check_pool_rows(pool, expanded("data.pool.file", pool.file or ""))
     rows = pool.rows if pool.kind is PoolKind.DIAL else 0
     return Stage(
         name="pool",

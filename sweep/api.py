@@ -5,7 +5,9 @@ Runs the same functions as `python -m sweep`; where that prints a reason and exi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import errno
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -23,6 +25,7 @@ from sweep.plan.planning import Planned, planned
 from sweep.results.result import MANIFEST, Result, read_result
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, description_faults
+from sweep.store.permission import explained
 from sweep.store.status_files import failure_message
 
 __all__ = ["Artifact", "InputError", "PublishedResult", "RunError", "RunPlan", "StageEstimate", "StoreError"]
@@ -68,6 +71,21 @@ class Artifact:
     inputs: Mapping[str, tuple[str, ...]]  # addresses by role, without files from outside the store
 
 
+@contextmanager
+def only_our_errors() -> Generator[None]:
+    """Raise only the exceptions of the API; errors of the file system get an explanation."""
+    try:
+        yield
+    except (InputError, StoreError, RunError):
+        raise
+    except SweepError as error:
+        raise RunError(str(error)) from error
+    except OSError as error:
+        kind = InputError if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) else StoreError
+        raise kind(explained(error)) from error
+
+
+@only_our_errors()
 def plan_command(arguments: Sequence[str]) -> RunPlan:
     """Plan a command line without running it. Raises InputError, StoreError."""
     composition = compose(arguments)
@@ -83,6 +101,7 @@ def plan_command(arguments: Sequence[str]) -> RunPlan:
     )
 
 
+@only_our_errors()
 def run_command(arguments: Sequence[str], quiet: bool = False) -> tuple[Path, Path]:
     """Run a command line on this machine and return its result directory and its store.
 
@@ -118,6 +137,7 @@ def open_result(path: Path, store: Path) -> Result:
     return result
 
 
+@only_our_errors()
 def file_of(result: Result, name: str) -> Path:
     """Verify one of the result's files. Raises InputError if there is none of that name, StoreError if it changed."""
     files = result.manifest.files or {}
@@ -128,6 +148,7 @@ def file_of(result: Result, name: str) -> Path:
     return result.path / name
 
 
+@only_our_errors()
 def artifact_of(result: Result, address: str, store: Path) -> Artifact:
     """Read and verify every byte of an artifact the result was made from. Raises StoreError."""
     expected = result.manifest.digests.get(address)

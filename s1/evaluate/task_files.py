@@ -39,6 +39,7 @@ from typing import Any, cast
 import yaml
 
 from s1.config.schema import ConfigError
+from sweep.places import expanded
 
 OWN = Path("tasks")  # the user's tasks, in the current directory
 TASKS = Path(__file__).parent / "tasks"
@@ -153,7 +154,7 @@ class TaskFile:
         return ConfigError(f"task {self.name} {field} {_shown(value)}: {why}.")
 
     def _data_file(self, name: str) -> Path:
-        for path in (Path(name).expanduser(), self.path.parent / name):
+        for path in (expanded("dataset_kwargs.data_files", name), self.path.parent / name):
             if path.is_file():
                 return path
         raise self.refusal("dataset_kwargs.data_files", name, "no such file. Give the path of an existing file")

@@ -151,6 +151,19 @@ TRAINING: Mapping[str, Type] = {
     "where": Type.TEXT,
 }
 AUDIT: Mapping[str, Type] = {"what": Type.TEXT, "count": Type.INTEGER, "of": Type.INTEGER, "verdict": Type.TEXT}
+DISAGREEMENTS: Mapping[str, Type] = {
+    "label": Type.TEXT,
+    "series": Type.TEXT,
+    "scores": Type.TEXT,
+    "question_id": Type.TEXT,
+    "sample": Type.INTEGER,
+    "gold": Type.TEXT,
+    "our_reading": Type.TEXT,
+    "our_verdict": Type.TEXT,
+    "math_verify_reading": Type.TEXT,
+    "math_verify_verdict": Type.TEXT,
+    "answer_tail": Type.TEXT,
+}
 FILES: Mapping[str, Mapping[str, Type]] = {
     "table.csv": TABLE,
     "seeds.csv": SEEDS,
@@ -158,7 +171,9 @@ FILES: Mapping[str, Mapping[str, Type]] = {
     "funnel.csv": FUNNEL,
     "training.csv": TRAINING,
     "audit.csv": AUDIT,
+    "grader_disagreement.csv": DISAGREEMENTS,
 }
+NUMBERED = re.compile(r"-\d+(?=\.csv$)")  # audit-1.csv: one of several files with the columns of audit.csv
 HAS_AXES = ("table.csv", "seeds.csv", "samples.csv")
 INTEGER = re.compile(r"-?\d+", re.ASCII)
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)  # as Python formats finite floats
@@ -181,9 +196,10 @@ def written_rows(path: Path) -> list[dict[str, str]]:
 
 def columns_of(path: Path) -> Mapping[str, Type]:
     """The declared columns of one of our files. Raises InputError for any other file."""
-    if path.name not in FILES:
-        raise InputError(f"{path}: not a table of a result. Known: {', '.join(FILES)}.")
-    return FILES[path.name]
+    columns = FILES.get(NUMBERED.sub("", path.name))
+    if columns is None:
+        raise InputError(f"{path}: its columns are not declared here. Read it with the version that wrote it.")
+    return columns
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

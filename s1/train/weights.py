@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from s1.config.schema import ConfigError, Train, TrainMethod
 from s1.models.location import Location, tokenizer_at
+from sweep.places import requirement
 
 if TYPE_CHECKING:
     import torch
@@ -120,7 +121,7 @@ def _with_adapters(model: Any, recipe: Train) -> Any:
 
 def _quantization_config(recipe: Train) -> Any:
     if find_spec("bitsandbytes") is None:
-        raise ConfigError("train.method qlora: bitsandbytes is not installed. Run `pip install -e '.[qlora]'`.")
+        raise ConfigError(f"train.method qlora: bitsandbytes is not installed. Run pip install {requirement('qlora')}.")
     import torch
     from transformers import BitsAndBytesConfig
 

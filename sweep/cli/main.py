@@ -33,19 +33,30 @@ def main(argv: Sequence[str]) -> int:
     _escape_unencodable()
     console = Console()
     try:
-        return perform(argv, console)
+        status = perform(argv, console)
+        print(end="", flush=True)  # here, where an error of stdout is explained; Python would do it at its exit
+        return status
     except KeyboardInterrupt:
         with suppress(OSError):  # after a hang-up the terminal is gone
             console.errors.print("interrupted: finished stages are kept. Run the same command to continue.")
         return INTERRUPTED
     except BrokenPipeError:  # `sweep status | head`: the reader closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 1
     except Exception as error:  # of any kind: users see a traceback only with --debug
         with suppress(OSError):  # the terminal may be gone
             is_debugged = "--debug" in argv or os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0")
             _show(error, console.errors, is_debugged)
+        try:
+            print(end="", flush=True)
+        except OSError:
+            _discard_output()
         return error.exit_status if isinstance(error, SweepError) else 1
+
+
+def _discard_output() -> None:
+    """Drop what stdout still holds, so that Python does not fail again to write it at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _escape_unencodable() -> None:

@@ -18,6 +18,7 @@ from sweep.core.stage import Resources, Stage
 from sweep.errors import InputError
 from sweep.local.execute import execute_plan, run_here
 from sweep.local.show import show_damaged
+from sweep.places import expanded
 from sweep.plan.graph import Plan, plan
 from sweep.plan.planning import clear, planned, recover
 from sweep.results.copy import copy_to, refuse_result
@@ -91,7 +92,7 @@ def publish_again(console: Console, submission: str | None, to: str | None, over
     """Publish the result of a command or a submission, and copy it to `to`. Raises InputError if stages are missing."""
     directory = _submission(submission, overrides) if submission is not None else None
     composition, graph = _graph_of(overrides) if directory is None else planned_again(directory)
-    target = Path(to).expanduser() if to is not None else None
+    target = expanded("to", to) if to is not None else None
     store = Store(composition.entry.store)
     if target is not None:
         refuse_result(store, target)

@@ -28,6 +28,9 @@ def list_results(console: Console, overrides: Sequence[str]) -> int:
     rooted = {(root.result.path, root.result.manifest.digest) for root in known}
     listed = [_listed(root.result, root) for root in known]
     listed += [_listed(each, None) for each in here if (each.path.resolve(), each.manifest.digest) not in rooted]
+    if not listed:
+        place, store = (f"{each}{'' if each.is_dir() else ' (nothing there)'}" for each in (entry.results, entry.store))
+        console.print(escape(f"no results in {place}, and none of the store {store}."), soft_wrap=True)
     show_listed(console, sorted(listed, key=lambda each: (each.name, each.finished_at, each.path)))
     for fault in (*faults, *unreadable):
         console.errors.print(f"  [red]damaged[/red]  {escape(fault)}", soft_wrap=True)
@@ -82,8 +85,6 @@ def show_listed(console: Console, results: Sequence[Listed]) -> None:
         if each.size_bytes is None:
             release = f"python -m sweep store release {each.root}"
             console.print(f"  [yellow]not there[/yellow]  the store keeps its stages until: {release}", soft_wrap=True)
-    if not results:
-        console.print("no results.")
 
 
 def _facts(each: Listed) -> list[str]:

@@ -14,6 +14,7 @@ from rich.table import Table
 from sweep.config.compose import compose_entry, pipeline_of
 from sweep.console import Console, escape
 from sweep.core.pipeline import SharedReport
+from sweep.json_files import StoreError
 from sweep.maintenance.inventory import take_inventory
 from sweep.maintenance.prune import Pruned, prune
 from sweep.maintenance.retention import Inventory, Removal, RootedStages, StageState, removals, rooted
@@ -25,7 +26,7 @@ from sweep.store.directory import Store
 def show(console: Console, overrides: Sequence[str]) -> int:
     """List what the store holds."""
     entry = compose_entry(overrides)
-    store, pipeline = Store(entry.store), pipeline_of(entry.pipeline, "shared")
+    pipeline, store = pipeline_of(entry.pipeline, "shared"), existing(entry.store)
     show_place(console, store.root, entry.results)
     inventory = take_inventory(store, entry.results)
     show_inventory(console, inventory, {batch: pipeline.shared(store.shared(batch)) for batch in inventory.shared})
@@ -35,7 +36,7 @@ def show(console: Console, overrides: Sequence[str]) -> int:
 def check_store(console: Console, repair: bool, overrides: Sequence[str]) -> int:
     """Compare the store with its checksums, with `repair` fix it; returns 1 if damage is left."""
     entry = compose_entry(overrides)
-    store, pipeline = Store(entry.store), pipeline_of(entry.pipeline, "shared")
+    pipeline, store = pipeline_of(entry.pipeline, "shared"), existing(entry.store)
     show_place(console, store.root, entry.results)
     places = left = 0
     for checked in verify_store(store, pipeline, repair):
@@ -53,7 +54,7 @@ def check_store(console: Console, repair: bool, overrides: Sequence[str]) -> int
 def prune_store(console: Console, unfinished: bool, overrides: Sequence[str]) -> int:
     """List stages that no result depends on; with --yes, remove them."""
     entry = compose_entry(overrides)
-    store = Store(entry.store)
+    store = existing(entry.store)
     show_place(console, store.root, entry.results)
     show_pruned(console, prune(store, entry.results, entry.yes, unfinished), entry.yes, unfinished)
     return 0
@@ -62,10 +63,17 @@ def prune_store(console: Console, unfinished: bool, overrides: Sequence[str]) ->
 def release_result(console: Console, result: str, overrides: Sequence[str]) -> int:
     """Stop keeping the stages of a result; with --yes, also if another user published it."""
     entry = compose_entry(overrides)
-    store = Store(entry.store)
+    store = existing(entry.store)
     show_place(console, store.root, entry.results)
     show_released(console, release(store, result, entry.yes))
     return 0
+
+
+def existing(store: Path) -> Store:
+    """The store at a folder. Raises StoreError if there is none, as its name may be misspelt."""
+    if not store.is_dir():
+        raise StoreError(f"store {store}: does not exist. Name the store with --store, or run an experiment first.")
+    return Store(store)
 
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -162,7 +170,7 @@ def show_checked(console: Console, checked: int, damaged: int, left: Unchecked) 
 
 def show_place(console: Console, store: Path, results: Path) -> None:
     """Print the store and results folder that the command uses."""
-    _line(console, f"store {store}{'' if store.is_dir() else ' (nothing there)'}, results {results}")
+    _line(console, f"store {store}, results {results}")
 
 
 def size(size_bytes: int) -> str:

@@ -62,7 +62,7 @@ from sweep.core.ranges import has_text
 from sweep.core.targets import module_of
 from sweep.core.typed import no_such_field, typed
 from sweep.errors import InputError
-from sweep.places import shipped
+from sweep.places import folder_at, shipped
 from sweep.printable import printable
 from sweep.secrets import Guard, redacted
 from sweep.store.directory import Store
@@ -363,7 +363,8 @@ def _entry(config: DictConfig) -> Entry:
         if isinstance(fields.get(name), str) and not has_text(fields[name]):
             raise InputError(f"{name} '': empty. Write {name}=NAME, or leave it out.")
     entry = typed(Entry, {**fields, "also": _raw(config["also"])})  # interpolations are resolved for each point
-    return replace(entry, store=_absolute(entry.store), results=_absolute(entry.results))
+    # Absolute, as workers run in another directory.
+    return replace(entry, store=folder_at("store", entry.store), results=folder_at("results", entry.results))
 
 
 def _plain(node: Any) -> Any:
@@ -373,11 +374,6 @@ def _plain(node: Any) -> Any:
 def _raw(node: Any) -> Any:
     """As plain values, with interpolations unresolved."""
     return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
-
-
-def _absolute(path: Path) -> Path:
-    """Make a path absolute, as workers run in another directory."""
-    return path.expanduser().absolute()
 
 
 def _refuse_unknown_fields(given: Sequence[Override]) -> None:

@@ -115,6 +115,8 @@ def _fault(error: Mapping[str, Any]) -> str:
         return f"{path}: missing. Give it a value."
     if error["type"] in ("tuple_type", "list_type"):
         return f"{path} {_shown(error['input'], path)}: not a list. Write it in brackets: {path}=[...]."
+    if error["type"] == "path_type":
+        return f"{path} {_shown(error['input'], path)}: not a path. Give it a value."
     if error["type"] in ("literal_error", "enum"):
         return f"{path} {_shown(error['input'], path)}: {_not_one_of(error)}"
     if error["type"] == "predicate_failed":  # sweep/core/ranges.py: has_text

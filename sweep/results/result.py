@@ -16,7 +16,7 @@ from typing import TypeGuard
 
 from sweep.hashing import sha256_if_readable
 from sweep.json_files import StoreError, read_json
-from sweep.plain_values import is_table
+from sweep.plain_values import is_list, is_table
 from sweep.store.documents import ManifestJson
 from sweep.store.temporary import is_token
 
@@ -101,7 +101,8 @@ def read_result(path: Path) -> Result | None:
         return None  # a file of the user
     if not is_valid(content):
         raise StoreError(
-            f"{file}: damaged, names no stages. Restore it from roots/ in the store, or move the result away."
+            f"{file}: damaged, its fields are not those of a result."
+            " Restore it from roots/ in the store, or move the result away."
         )
     return Result(path, Manifest(content))
 
@@ -138,15 +139,20 @@ def is_valid(content: object) -> TypeGuard[ManifestJson]:
     """Whether the fields of a manifest have the expected types."""
     if not is_table(content):
         return False
-    stages, files, lost = content.get("stages"), content.get("files"), content.get("lost")
-    if not is_table(stages) or not all(is_table(each) for each in (files, lost) if each):
+    tables = [content.get(name, {}) for name in ("stages", "files", "lost", "packages")]
+    if "stages" not in content or not all(is_table(each) for each in tables):
         return False
-    texts: list[object] = [content.get("product") or "", *(files.values() if is_table(files) else ())]
+    stages, files = content["stages"], content.get("files", {})
+    if not all(is_table(stage) for stage in stages.values()):
+        return False
+    texts: list[object] = [content.get("experiment", ""), content.get("product", "none"), *files.values()]
+    texts += [stage.get(name, "") for stage in stages.values() for name in ("digest", "finished_at")]
     numbers: list[object] = [content.get(name, 0) for name in ("usd", "seconds", "points")]
     return (
-        all(isinstance(stage, dict) for stage in stages.values())
-        and all(isinstance(text, str) for text in texts)
+        all(isinstance(text, str) for text in texts)
+        and content.get("product") != ""
         and all(isinstance(number, int | float) for number in numbers)
+        and is_list(content.get("remarks", []))
     )
 
 

@@ -18,6 +18,7 @@ from sweep.accounts import account_name
 from sweep.core.identity import key_of
 from sweep.errors import InputError
 from sweep.json_files import StoreError, read_sealed, sealed, write_json
+from sweep.places import expanded
 from sweep.results.result import Manifest, Result, is_valid, read_result
 from sweep.store.directory import Store
 from sweep.store.documents import ManifestJson
@@ -123,5 +124,5 @@ def _matches(root: Root, which: str) -> bool:
 
 def _paths(which: str) -> Sequence[Path]:
     """The typed path, relative to the working directory, without and with links resolved."""
-    typed = Path(which).expanduser()
+    typed = expanded("release", which)
     return [typed.absolute(), typed.resolve()]

@@ -21,7 +21,7 @@ from pathlib import Path
 from sweep.core.pipeline import Launch
 from sweep.core.provenance import git_state, tracked_files
 from sweep.errors import InputError
-from sweep.places import EXPORTED, PACKAGE, PROJECT, own_conf, shipped
+from sweep.places import EXPORTED, PACKAGE, PROJECT, expanded, own_conf, shipped
 from sweep.secrets import Secrets
 from sweep.store.directory import write_json
 
@@ -56,7 +56,7 @@ def _keep_private(path: Path) -> None:
 
 def site_lines(site: str | None) -> str:
     """Shell lines for the beginning of every job: from `site`, ./slurm/site.sh, or slurm/site.sh of the checkout."""
-    places = [Path(site).expanduser()] if site else [SITE, shipped("slurm") / SITE.name]
+    places = [expanded("launch.site", site)] if site else [SITE, shipped("slurm") / SITE.name]
     path = next((each for each in places if each.is_file()), None)
     if path is not None:
         return path.read_text(encoding="utf-8").rstrip()
@@ -69,7 +69,7 @@ def site_lines(site: str | None) -> str:
 
 def _site_text(launch: Launch, threads: int, environment: Mapping[str, str]) -> str:
     caches = environment.get("XDG_CACHE_HOME") or "~/.cache"
-    fetched_to = Path(environment.get("HF_HOME") or f"{caches}/huggingface").expanduser()
+    fetched_to = expanded("HF_HOME", environment.get("HF_HOME") or f"{caches}/huggingface")
     return (
         f"PYTHON={shlex.quote(sys.executable)} # the interpreter that planned the sweep\n\n"
         f"{site_lines(launch.site)}\n\n"

@@ -1,4 +1,4 @@
-"""Explain permission errors in one line: the path, its owner, and the fix."""
+"""Explain errors of the file system in one line: the path, what is wrong, and the fix."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ from sweep.accounts import account_name
 from sweep.claims.file_system import mount_of
 
 DENIED = (errno.EACCES, errno.EPERM)
+REMEDIES = {
+    errno.ENOENT: "cannot be opened or made, no such file or folder. Check the path",
+    errno.ENAMETOOLONG: "the name is too long. Choose a shorter one",
+    errno.ENOSPC: "no space left on the device. Free space, then run the command again",
+    errno.EDQUOT: "your disk quota is used up. Free space, then run the command again",
+    errno.EMFILE: "too many open files. Raise the limit (ulimit -n), then run the command again",
+    errno.ELOOP: "a link that leads to itself. Remove it",
+}
 
 
 def is_refused(error: BaseException) -> bool:
@@ -21,18 +29,36 @@ def is_refused(error: BaseException) -> bool:
 
 
 def explained(error: OSError) -> str:
-    """One line about a permission error or a blocked path; the text of any other error."""
+    """One line about an error of the file system; the text of an error without a path, such as of a connection."""
     if isinstance(error, NotADirectoryError | FileExistsError) and error.filename is not None:
         path = Path(os.fsdecode(error.filename))
         place = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
         return f"{place}: not a folder, but a folder is needed here. Move it away, then run the command again."
-    if error.filename is None or not is_refused(error):
-        return str(error)
+    if error.filename is None:
+        return _explained_without_path(error)
     path = Path(os.fsdecode(error.filename))
+    if not is_refused(error):
+        what = (error.strerror or "cannot be used").lower()
+        return f"{path}: {REMEDIES.get(error.errno or 0, f'{what}. Check the path and its file system')}."
     if error.errno == errno.EROFS:
         return f"{path}: cannot be written, {_mounted(path)} is read-only. Mount it writable, or choose another store=."
     place = _refusing(path)
     return f"{path}: {_verb(place)} by {account_name()}. {_owner(place)}"
+
+
+def _explained_without_path(error: OSError) -> str:
+    if error.errno == errno.ENOENT and not _has_working_directory():
+        return "working directory: it was removed. Change to a folder that exists, then run the command again."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE):
+        return f"a file or the output of this command: {REMEDIES[error.errno]}."
+    return str(error)
+
+
+def _has_working_directory() -> bool:
+    try:
+        return Path.cwd().is_dir()
+    except FileNotFoundError:
+        return False
 
 
 def _refusing(path: Path) -> Path:

@@ -190,8 +190,17 @@ def test_what_cannot_be_done_is_refused_with_our_exception(call: Callable[[], ob
 def test_an_unknown_point_or_file_is_named_with_what_there_is(result: s1.Result) -> None:
     with pytest.raises(s1.InputError, match=r"point 'max 5'.*There are: max 4"):
         result.traces("max 5")
-    with pytest.raises(s1.InputError, match=r"nothing.csv: no such file.*table.csv"):
-        result.table("nothing.csv")
+    for name in ("nothing.csv", "funnel.csv", "manifest.json", "README.md"):
+        with pytest.raises(s1.InputError, match=rf"{name}: no such CSV file in smoke.*Known: .*table\.csv\.$"):
+            result.table(name)
+
+
+def test_every_csv_file_of_a_result_can_be_read(result: s1.Result) -> None:
+    names = sorted(path.name for path in result.path.glob("*.csv"))
+    assert "grader_disagreement.csv" in names
+    assert [list(result.table(name)) for name in names] == [
+        (result.path / name).read_text(encoding="utf-8").splitlines()[0].split(",") for name in names
+    ]
 
 
 def test_the_examples_of_the_page_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,5 +94,20 @@ def test_other_files_have_columns_of_their_own(tmp_path: Path) -> None:
         as_written(path)
 
 
+def test_disputed_answers_and_numbered_audits_are_tables(tmp_path: Path) -> None:
+    path = tmp_path / "grader_disagreement.csv"
+    path.write_text("label,question_id,sample,our_reading\nmax 4,007,2,'=1\n", encoding="utf-8")
+    assert read_table(path) == [{"label": "max 4", "question_id": "007", "sample": 2, "our_reading": "=1"}]
+    path = tmp_path / "audit-12.csv"
+    path.write_text("what,count,of,verdict\nrows,3,4,\n", encoding="utf-8")
+    assert read_table(path) == [{"what": "rows", "count": 3, "of": 4, "verdict": None}]
+
+
+def test_a_csv_file_without_declared_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("a\n1\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine\.csv: its columns are not declared here\. "):
+        read_table(tmp_path / "mine.csv")
+
+
 def test_every_key_and_label_is_declared_a_text() -> None:
     assert all(columns[name] is Type.TEXT for columns in FILES.values() for name in ("label", "key") if name in columns)

@@ -73,7 +73,7 @@ def test_the_function_of_a_command_takes_what_its_entry_declares(command: Comman
         (["hydra.verbose=true,false", "-m"], 1, "error hydra.verbose=true,false: a Hydra setting has one value"),
         (["pipeline=os"], 1, "error pipeline os: not part of this project"),
         (["store=", "plan=true"], 1, "error store '': empty."),
-        (["store=/dev/null"], 1, "error /dev/null: not a folder"),
+        (["store=/dev/null"], 1, "error store /dev/null: /dev/null is not a folder"),
     ],
 )
 def test_typing_errors_get_one_line_on_stderr(words: list[str], status: int, complaint: str) -> None:

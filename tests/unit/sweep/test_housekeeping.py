@@ -60,11 +60,20 @@ def test_the_listing_counts_stages_by_name_and_what_results_rest_on(user: User) 
     assert done.stdout.splitlines()[5].startswith("shared/toys  ")
 
 
-@pytest.mark.parametrize("words", [["store"], ["store", "check"], ["store", "prune"], ["results"]])
-def test_an_empty_place_prints_and_creates_nothing(tmp_path: Path, words: list[str]) -> None:
+NO_STORE = "error store {home}/store: does not exist. Name the store with --store, or run an experiment first.\n"
+NO_RESULTS = "no results in {home}/results (nothing there), and none of the store {home}/store (nothing there).\n"
+
+
+@pytest.mark.parametrize("words", [["store"], ["store", "check"], ["store", "prune"], ["store", "release", "toy"]])
+def test_a_store_that_does_not_exist_is_an_error_and_nothing_is_created(tmp_path: Path, words: list[str]) -> None:
     done = User(tmp_path).run(*words)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert ("no results." if words == ["results"] else "(nothing there)") in done.stdout
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", NO_STORE.format(home=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_results_the_folders_that_were_searched_are_named(tmp_path: Path) -> None:
+    done = User(tmp_path).run("results")
+    assert (done.returncode, done.stdout, done.stderr) == (0, NO_RESULTS.format(home=tmp_path), "")
     assert list(tmp_path.iterdir()) == []
 
 

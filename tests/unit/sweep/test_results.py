@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from sweep.maintenance.prune import prune
 from sweep.maintenance.retention import Removal
 from sweep.plan.graph import plan
 from sweep.results.publish import require_place
-from sweep.results.result import latest_of, results_in
+from sweep.results.result import latest_of, read_result, results_in
 from sweep.results.roots import roots
 from sweep.store.checksums import file_states
 from sweep.store.directory import StoreError, read_json
@@ -362,3 +363,31 @@ def test_the_list_reads_well_at_80_columns(golden: Callable[[str, str], None]) -
     console = Console(file=io.StringIO(), width=80, highlight=False)
     show_listed(console, [first, *others])
     golden("store/results.txt", console.file.getvalue())  # type: ignore[attr-defined]
+
+
+MANIFEST_OF_A_RESULT = {"experiment": "toy", "stages": {"total/1": {"digest": "ab"}}}
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        *((field, wrong) for field in ("stages", "files", "lost", "packages") for wrong in (None, [], "text", 3)),
+        *((field, wrong) for field in ("product", "experiment") for wrong in (None, [], {}, 3)),
+        *(("remarks", wrong) for wrong in (None, {}, "text", 3)),
+        *(("points", wrong) for wrong in (None, [], {}, "text")),
+        ("product", ""),
+        ("stages", {"total/1": None}),
+        ("stages", {"total/1": {"digest": None}}),
+        ("files", {"table.csv": None}),
+    ],
+)
+def test_a_manifest_with_a_field_of_a_wrong_type_is_damaged(tmp_path: Path, field: str, wrong: object) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({**MANIFEST_OF_A_RESULT, field: wrong}), encoding="utf-8")
+    with pytest.raises(StoreError, match=r"manifest\.json: damaged, its fields are not those of a result\. Restore it"):
+        read_result(tmp_path)
+
+
+def test_a_manifest_of_an_earlier_version_without_newer_fields_is_read(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps(MANIFEST_OF_A_RESULT), encoding="utf-8")
+    assert (found := read_result(tmp_path)) and found.manifest.digests == {"total/1": "ab"}
+    assert found.manifest.files is None and found.manifest.artifact is None
