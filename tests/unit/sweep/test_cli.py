@@ -64,7 +64,7 @@ def test_the_function_of_a_command_takes_what_its_entry_declares(command: Comman
         (["+experimnt=smoke"], 1, "error experimnt: no such group. Did you mean +experiment? Known here: budget,"),
         (["generate.temperature=nan", "plan=true"], 1, "error generate.temperature nan: not a finite number."),
         (["train.learning_rate=inf", "plan=true"], 1, "error train.learning_rate inf: not a finite number."),
-        (["plan", "--cfg", "job", "-m"], 1, "error --cfg -m: Only one of --run, --multirun, --cfg,"),
+        (["plan", "--cfg", "job", "-m"], 2, "error --cfg -m: Hydra answers one flag, for one point."),
         (["plan", "--cfg", "job", "nope=1"], 1, "error nope: no such field."),
         (["--cfg", "job", "--resolve", "name=${oc.env:HOME}"], 1, "error name: ${oc.env:...} is refused"),
         (["hydra.verbose=true,false", "-m"], 1, "error hydra.verbose=true,false: a Hydra setting has one value"),
