@@ -25,12 +25,18 @@ NO_INTERPOLATION = re.compile(r"Interpolation key '(?P<key>[^']*)' not found")
 NOT_THERE = re.compile(r"Could not override '(?P<field>[^']+)'")
 ADDS_AGAIN = re.compile(r"Could not append to config|appears more than once|force-add of config groups")
 
+
+def _unreadable(line: str, field: str) -> str:
+    return f"{field} has an interpolation that cannot be read. Write the value."
+
+
 Say = Callable[[str, str], str]  # from the override at fault and the field that OmegaConf names
 # What a message of Hydra or OmegaConf means for the override that causes it.
 KNOWN: Mapping[str, Say] = {
     "Recursive interpolation": lambda line, field: f"{field} refers to itself. Write the value.",
     "Interpolation to parent node": lambda line, field: f"{field} refers to a table that holds it. Write the value.",
-    "GrammarParseError": lambda line, field: f"{field} has an interpolation that cannot be read. Write the value.",
+    "mismatched input": _unreadable,
+    "no viable alternative": _unreadable,
     "Error resolving interpolation": lambda line, field: "an option has no interpolation here. Write its name.",
     "Could not delete": lambda line, field: f"not the value that is set. Write {line.partition('=')[0]}.",
     "Error merging override": lambda line, field: "not a value that this setting takes. Correct the value.",
@@ -75,11 +81,13 @@ def message_for(error: Exception, config_directory: Path, line: str | None = Non
 
 
 def _said(error: BaseException) -> str:
-    """The message without empty lines; for an error inside a file, the message of its cause."""
-    lines = [each.strip() for each in str(error).splitlines() if each.strip()] or [type(error).__name__]
-    if error.__cause__ is not None and lines[0].endswith("raised while composing config:"):
+    """The message without empty lines and Hydra's headings."""
+    lines = [each.strip() for each in str(error).splitlines() if each.strip()]
+    if lines and lines[0].endswith("raised while composing config:"):
+        del lines[0]
+    if not lines and error.__cause__ is not None:
         return _said(error.__cause__)
-    return "\n".join(lines)
+    return "\n".join([*lines] or [type(error).__name__])
 
 
 def _missing(said: str) -> str | None:

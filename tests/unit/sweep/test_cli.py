@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from sweep.cli.completion import candidates
+from sweep.cli.main import perform
 from sweep.cli.parser import overview, page, read
 from sweep.cli.table import COMMANDS, Command
+from sweep.console import Console
+from sweep.errors import SweepError
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -78,6 +81,36 @@ def test_typing_errors_get_one_line_on_stderr(words: list[str], status: int, com
     assert done.returncode == status
     assert done.stderr.startswith(complaint) and len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stdout and "error" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "complaint"),
+    [
+        (["--cfg"], 2, "sweep plan: argument -c/--cfg: expected one argument."),
+        (["--cfg", "foo"], 2, "sweep plan: argument -c/--cfg: invalid choice: 'foo'"),
+        (["--info", "foo"], 2, "sweep plan: argument -i/--info: invalid choice: 'foo'"),
+        (["-p"], 2, "sweep plan: argument -p/--package: expected one argument."),
+        (["--resolve"], 2, "--resolve: belongs to --cfg. Add --cfg job."),
+        (["--cfg", "job", "--nope"], 2, "plan: --nope: no such option."),
+        (["--cfg", "job", "-p", "nope"], 1, "--cfg=job --package=nope: package 'nope' not found in config."),
+        (["--cfg", "job", "model=null"], 1, "model=null: not the name of an option."),
+        (["--cfg", "job", "seed=1,2"], 1, "seed=1,2: several values, but Hydra's flags show one point."),
+        (["--cfg", "job", "--resolve", "name=${no}"], 1, "name=${no}: name reads no, which does not exist."),
+        (["-sc", "query=csh"], 2, "-sc: no such shell. Write -sc query=SHELL"),
+        (["~seed"], 1, "~seed: model.seed reads it. Leave ~seed out."),
+    ],
+)
+def test_errors_beside_hydras_flags_are_one_line(words: list[str], status: int, complaint: str) -> None:
+    with pytest.raises(SweepError) as refused:
+        perform(["plan", *words], Console())
+    assert refused.value.exit_status == status
+    assert str(refused.value).startswith(complaint) and len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("flags", [["--cfg", "job"], ["--cfg=job"], ["-c", "job"]])
+def test_hydras_flags_take_options_of_the_command(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert perform(["plan", *flags, "--store", "x y"], Console()) == 0
+    assert "store: x y\n" in capsys.readouterr().out
 
 
 def test_a_misspelt_option_of_a_group_is_answered_with_all_of_them() -> None:
