@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill, wrap
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from sweep.cli.table import COMMANDS, COMMON, DEBUG, HYDRA_FLAGS, Command, Group, Option
 from sweep.errors import UsageError
@@ -103,9 +103,7 @@ def read_for_hydra(command: Command, argv: Sequence[str]) -> list[str]:
     answers += ["--hydra-help"] if given.hydra_help else []
     answers += ["--resolve"] if given.resolve else []
     answers += [f"--package={given.package}"] if given.package is not None else []
-    overrides = _values(command, given)["overrides"]
-    assert isinstance(overrides, list)
-    return [*answers, *(str(each) for each in overrides)]
+    return [*answers, *cast(list[str], _values(command, given)["overrides"])]  # of a command with fields
 
 
 def _parsed(command: Command, parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
