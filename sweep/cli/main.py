@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from sweep.cli.parser import command_of, is_word, overview, page, read
+from sweep.cli.parser import command_of, is_word, overview, page, read, read_for_hydra
 from sweep.cli.table import HYDRA_FLAGS, Command
 from sweep.console import Console, escape
 from sweep.core.provenance import DISTRIBUTION, PROJECT
@@ -81,7 +81,7 @@ def perform(argv: Sequence[str], console: Console) -> int:
         print(page(command), end="")
         return 0
     if command.asks_hydra and any(each.partition("=")[0] in HYDRA_FLAGS for each in rest):
-        return _ask_hydra(console, rest)
+        return _ask_hydra(console, command, rest)
     return _function(command)(console, **read(command, rest))
 
 
@@ -91,13 +91,13 @@ def _function(command: Command) -> Callable[..., int]:
     return getattr(importlib.import_module(module), name)
 
 
-def _ask_hydra(console: Console, argv: Sequence[str]) -> int:
+def _ask_hydra(console: Console, command: Command, argv: Sequence[str]) -> int:
     """Answer a completion, or let Hydra answer a flag such as --cfg job."""
     from sweep.cli.completion import answer
     from sweep.config.compose import ask_hydra
 
     if not answer(console, argv):
-        ask_hydra([each for each in argv if each != "--debug"])
+        ask_hydra(read_for_hydra(command, argv))
     return 0
 
 

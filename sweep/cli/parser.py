@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill, wrap
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from sweep.cli.table import COMMANDS, COMMON, DEBUG, HYDRA_FLAGS, PLACES, Command, Group, Option
 from sweep.errors import UsageError
@@ -18,6 +18,7 @@ from sweep.suggestions import nearest, unknown
 
 MULTIRUN = ("-m", "--multirun")
 HELP_FLAGS = ("-h", "--help")
+HYDRA_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 HELP_COLUMNS = 80
 STATUS_INDENT = 7
 INDENT = 18  # of the text column of a page
@@ -77,10 +78,43 @@ def flags_of(command: Command) -> list[str]:
 
 def read(command: Command, argv: Sequence[str]) -> dict[str, object]:
     """The arguments of the command's function. Raises UsageError."""
-    given, extras = _parser(command).parse_known_intermixed_args(list(argv))
+    return _values(command, _parsed(command, _parser(command), argv))
+
+
+def read_for_hydra(command: Command, argv: Sequence[str]) -> list[str]:
+    """The arguments for Hydra, of a command line with a flag that Hydra answers. Raises UsageError."""
+    parser = _parser(command)
+    parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+    parser.add_argument("-i", "--info", nargs="?", const="all", choices=HYDRA_INFO)
+    parser.add_argument("-p", "--package")
+    for flags in (("--resolve",), ("--hydra-help",), ("-sc", "--shell-completion")):
+        parser.add_argument(*flags, action="store_true")
+    given = _parsed(command, parser, argv)
+    if given.shell_completion:
+        raise UsageError("-sc: no such shell. Write -sc query=SHELL or -sc install=SHELL, of bash, fish, zsh.")
+    asked = [f"--{name}" for name in ("cfg", "info") if getattr(given, name) is not None]
+    asked += ["--hydra-help"] if given.hydra_help else []
+    if len(asked) + given.multirun > 1:
+        flags = " ".join([*asked, *(["-m"] if given.multirun else [])])
+        raise UsageError(f"{flags}: Hydra answers one flag, for one point. Give one of these flags at a time.")
+    if given.cfg is None and (given.resolve or given.package is not None):
+        raise UsageError(f"{'--resolve' if given.resolve else '--package'}: belongs to --cfg. Add --cfg job.")
+    answers = [f"{flag}={getattr(given, flag[2:])}" for flag in asked if flag != "--hydra-help"]
+    answers += ["--hydra-help"] if given.hydra_help else []
+    answers += ["--resolve"] if given.resolve else []
+    answers += [f"--package={given.package}"] if given.package is not None else []
+    return [*answers, *cast(list[str], _values(command, given)["overrides"])]  # of a command with fields
+
+
+def _parsed(command: Command, parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
+    given, extras = parser.parse_known_intermixed_args(list(argv))
     for each in extras:
         flag = each.partition("=")[0]
         raise UsageError(unknown(f"{command.name}: {flag}", "option", flag, flags_of(command)))
+    return given
+
+
+def _values(command: Command, given: argparse.Namespace) -> dict[str, object]:
     arguments = [each for each in given.arguments if each != "--"]
     fields = [each for each in arguments if _is_field(each)]
     _refuse_old_names(command, fields)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -37,20 +38,22 @@ from yaml import YAMLError
 from sweep.config.escapes import decoded
 from sweep.config.extra_points import ExtraPoints, parse_extra_points, select_extra_points
 from sweep.config.interpolation import Resolver, pure_resolvers, refusal
+from sweep.config.messages import message_for
 from sweep.config.overrides import (
     Axis,
     as_list,
     axes_of,
     field_of,
     fixed_overrides,
-    message_for,
     parse_overrides,
     read,
     refuse_axes_without_multirun,
     refuse_impossible_axes,
     refuse_missing_plus,
     refuse_misspelt_groups,
+    refuse_too_many,
     refuse_two_experiments,
+    refuse_values_of_groups,
     sets_any,
     written,
 )
@@ -70,6 +73,7 @@ from sweep.store.directory import Store
 CONFIG = shipped("conf")
 MULTIRUN_FLAGS = ("-m", "--multirun")
 ENVIRONMENT_COPIED = "hydra.job.env_copy {}: copies the environment into the configuration. Remove it."
+MOST_TRIED = 20  # values of an axis, to find the one at fault
 ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "yes", "also", "redo")
 
 
@@ -98,17 +102,21 @@ class Composition:
 def ask_hydra(argv: Sequence[str]) -> None:
     """Let Hydra answer a command line, with secrets removed from its output; nothing is run.
 
-    Raises InputError for flags that exclude each other, and for what cannot be composed.
+    Raises InputError for what cannot be composed.
     """
     Guard().refuse_arguments(argv)
+    argv = [each if each.startswith("-") else as_list(each, "redo") for each in argv]
     sys.argv[1:] = [each if each.startswith("-") or "=" not in each else decoded(each) for each in argv]
     answer, complaint = io.StringIO(), io.StringIO()
     add_own_conf()
     try:
         if not set(argv) & {"-sc", "--shell_completion"}:  # the words of a completion may be unfinished
-            overrides = [each for each in argv if "=" in each or each.startswith("~")]
+            overrides = [each for each in argv if not each.startswith("-")]
             with _hydra(overrides, CONFIG):
-                _load(fixed_overrides(read(overrides)))
+                given = read(overrides)
+                _refuse_axes_for_hydra(given)
+                config = _load(fixed_overrides(given)).config
+                OmegaConf.to_container(config, resolve="--resolve" in argv)
         with (
             _input_errors(argv, CONFIG),
             _full_errors(),
@@ -117,14 +125,21 @@ def ask_hydra(argv: Sequence[str]) -> None:
             redirect_stderr(complaint),
         ):
             hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")(lambda config: None)()
-    except InputError:
-        raise
-    except ValueError as error:  # of Hydra, for two flags that exclude each other
+    except SystemExit as ended:
+        if not ended.code:
+            raise
         flags = " ".join(each for each in argv if each.startswith("-"))
-        raise InputError(f"{flags}: {error}. Give one of these flags at a time.") from None
+        why = " ".join(complaint.getvalue().split())
+        complaint = io.StringIO()
+        raise InputError(f"{flags}: {why}. Correct the command, or see --help.") from None
     finally:
         for said, to in ((answer, sys.stdout), (complaint, sys.stderr)):
             to.write(printable(redacted(said.getvalue())))
+
+
+def _refuse_axes_for_hydra(given: Sequence[Override]) -> None:
+    for axis in (each for each in given if each.is_sweep_override()):
+        raise InputError(f"{written(axis)}: several values, but Hydra's flags show one point. Give one value.")
 
 
 def compose(argv: Sequence[str], config_directory: Path = CONFIG) -> Composition:
@@ -151,9 +166,26 @@ def _hydra(overrides: Sequence[str], config_directory: Path) -> Generator[None]:
         with hydra.initialize_config_dir(config_dir=str(config_directory), version_base="1.3"), pure_resolvers():
             try:
                 yield
-            except ConfigCompositionException:
-                _refuse_unknown_fields(parse_overrides(overrides))
-                raise
+            except (HydraException, OmegaConfBaseException) as error:
+                if isinstance(error.__cause__, InputError) or refusal(error, config_directory, overrides):
+                    raise
+                given = read(overrides)
+                if isinstance(error, ConfigCompositionException):
+                    _refuse_unknown_fields(given)
+                raise InputError(message_for(error, config_directory, _at_fault(given))) from None
+
+
+def _at_fault(given: Sequence[Override]) -> str | None:
+    """The first override with which the configuration does not compose or resolve."""
+    fixed = [line for line in fixed_overrides(given) if not line.startswith("also=")]
+    tries = [fixed[:count] for count in range(len(fixed) + 1)]
+    tries += [[*fixed, choice] for axis in axes_of(given) for choice in axis.choices[:MOST_TRIED]]
+    for overrides in tries:
+        try:
+            OmegaConf.to_container(_load(overrides).config, resolve=True)
+        except (HydraException, OmegaConfBaseException):
+            return overrides[-1] if overrides else None
+    return None
 
 
 @contextmanager
@@ -264,14 +296,24 @@ Load: TypeAlias = Callable[[tuple[str, ...]], Loaded]  # _load, cached
 
 
 def _load(overrides: Sequence[str]) -> Loaded:
+    refuse_values_of_groups(parse_overrides(overrides))
     try:
         config = hydra.compose(config_name="config", overrides=list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError, InputError):
+        raise
     except KeyError as error:  # from os.environ, which Hydra reads without a check
         raise InputError(ENVIRONMENT_COPIED.format(error)) from None
+    except (ValueError, TypeError, AttributeError, AssertionError, RecursionError) as error:  # of malformed files
+        raise ConfigCompositionException(str(error)) from error
     if copied := _raw(config.hydra.job.env_copy):
         raise InputError(ENVIRONMENT_COPIED.format(copied))
     params: Mapping[str, object] = _raw(config.hydra.sweeper.params) if config.hydra.sweeper.params else {}
     chosen: Mapping[str, str] = _raw(config.hydra.runtime.choices)
+    if "experiment" in chosen and "experiment" in config:
+        raise InputError(
+            f"experiment {chosen['experiment']}: its file does not begin with `# @package _global_`, so it sets no"
+            " field. Add that as its first line."
+        )
     loaded = Loaded(
         config=config,
         choices={place.rpartition("@")[2]: option for place, option in chosen.items()},
@@ -303,6 +345,7 @@ def _compose_with_values(load: Load, composed: tuple[str, ...], values: Sequence
 
 def _grid(load: Load, fixed: Sequence[str], axes: Sequence[Axis]) -> Iterator[Loaded]:
     """Every combination of the axes; the last axis varies fastest."""
+    refuse_too_many(", ".join(axis.field for axis in axes), math.prod(len(axis.choices) for axis in axes))
     first_values = [axis.choices[0] for axis in axes if not axis.is_composed]
     composed = {
         choice: _compose_with_values(load, (*fixed, *choice), first_values)
@@ -337,12 +380,12 @@ def _typed_points(
     loaded: Iterable[Loaded], fields: Sequence[str], pipeline: str
 ) -> tuple[tuple[Any, ...], tuple[Mapping[str, Json], ...]]:
     """All distinct points, and the values each sets at `fields`. Raises InputError with the faults of all points."""
-    schema, guard = pipeline_of(pipeline, "Point").Point, Guard()
+    schema, guard = pipeline_of(pipeline, "Point", "graph").Point, Guard()
     points: dict[str, object] = {}
     values: dict[str, Mapping[str, Json]] = {}
     faults: dict[str, None] = {}
     for each in loaded:
-        content = {name: value for name, value in (each.plain or {}).items() if name not in ENTRY_FIELDS}
+        content = {str(name): value for name, value in (each.plain or {}).items() if name not in ENTRY_FIELDS}
         try:
             guard.refuse(content)
             point = typed(schema, content)
@@ -389,6 +432,7 @@ def _refuse_unknown_fields(given: Sequence[Override]) -> None:
         for depth, name in enumerate(names):
             node = OmegaConf.select(known, ".".join(names[:depth])) if depth else known
             if not OmegaConf.is_dict(node):
-                break
+                place = ".".join(names[:depth])
+                raise InputError(f"{each.input_line}: {place} has no fields. Set {place} itself.")
             if name not in node:
                 raise InputError(no_such_field(".".join(names[: depth + 1]), [str(field) for field in node]))

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 
 from sweep.config.overrides import (
     COMMAND_FIELDS,
@@ -27,7 +26,6 @@ from sweep.config.overrides import (
     axes_of,
     field_of,
     fixed_overrides,
-    joined_lines,
     read,
     refuse_impossible_axes,
     sets_any,
@@ -83,8 +81,6 @@ def parse_extra_points(text: str) -> ExtraPoints:
     try:
         overrides = tuple(read(list(_words(text))))
         refuse_impossible_axes(overrides)
-    except HydraException as error:
-        raise InputError(f"also {text!r}: {joined_lines(error)}") from None
     except InputError as error:
         raise InputError(f"also {text!r}: {error}") from None
     if not overrides:

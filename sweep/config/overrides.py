@@ -8,21 +8,29 @@ budget.waits=geomspace(8,256,32)                         an axis on a log scale:
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
-from hydra.core.override_parser.types import ChoiceSweep, Override
-from hydra.errors import MissingConfigException, OverrideParseException
-from yaml import YAMLError
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.errors import HydraException
 
 from sweep.config.escapes import decoded
+from sweep.config.messages import syntax_message
 from sweep.errors import InputError
 from sweep.suggestions import nearest, unknown
+
+MOST = 2**53  # above it, floats skip whole numbers
+MOST_VALUES = 10_000  # of an axis, and points of a grid
+
+
+def refuse_too_many(what: str, count: float) -> None:
+    """Raises InputError for an axis or a grid that nobody means to run; called before it is expanded."""
+    if not count <= MOST_VALUES:
+        raise InputError(f"{what}: {count} points. Give at most {MOST_VALUES}.")
 
 
 def geomspace(low: object, high: object, points: object) -> list[int]:
@@ -36,6 +44,9 @@ def geomspace(low: object, high: object, points: object) -> list[int]:
         raise InputError(f"{call}: a log scale starts above 0. Raise the low end.")
     if points < 2 or low >= high:
         raise InputError(f"{call}: not an increasing axis. Give a low end, a higher one, and at least 2 points.")
+    refuse_too_many(call, points)
+    if high > MOST:
+        raise InputError(f"{call}: the high end is too large. Give at most {MOST}.")
     values = [round(low * (high / low) ** (index / (points - 1))) for index in range(points)]
     different = len(set(values))
     if different < points:
@@ -50,10 +61,6 @@ UNRECORDED = ("store", "results", "plan", "yes", "redo", LAUNCH)  # fields that 
 COMMAND_FIELDS = ("pipeline", *UNRECORDED, "also")  # fields with one value per command
 
 HYDRA_PARTS = ("hydra.", "hydra/")
-# Frequent messages of Hydra and OmegaConf, which `_plain_message` rewrites.
-MISSING_VALUE = re.compile(r"Missing mandatory value: .*?full_key: (?P<field>[\w.]+)", re.DOTALL)
-MISSING_OPTION = re.compile(r"You must specify '(?P<field>[^']+)'.*?Available options:\s*(?P<options>.*)", re.DOTALL)
-UNQUOTED = re.compile(r"LexerNoViableAltException: (?P<line>[^\n]*)")
 
 
 @dataclass(frozen=True)
@@ -64,19 +71,23 @@ class Axis:
 
 
 def read(lines: Sequence[str]) -> list[Override]:
-    """Parse overrides as typed, escapes included. Raises InputError, or Hydra's exception for a syntax error."""
+    """Parse overrides as typed, escapes included. Raises InputError for what Hydra's grammar does not read."""
     return parse_overrides([_read(line) for line in lines])
 
 
 def _read(line: str) -> str:
+    if not line.lstrip("+~").partition("=")[0].partition("@")[0].strip():
+        raise InputError(f"{line}: names no field. Write FIELD=VALUE.")
     try:
         parse_overrides([line])
-    except OverrideParseException:
+    except HydraException as error:
+        if isinstance(error.__cause__, InputError):  # of geomspace
+            raise error.__cause__ from None
         if line.lstrip("+").startswith("also=") and "['" not in line and '["' not in line:
             raise InputError(
                 f"{line}: not a list of texts. Quote each line, such as \"also=['seed=1 x=2']\"."
             ) from None
-        raise
+        raise InputError(syntax_message(line, error)) from None
     return decoded(line)
 
 
@@ -121,10 +132,25 @@ def _axis(override: Override) -> Axis:
         raise InputError(
             f"{override.input_line}: shuffles in a different order each time. List the values in the order you want."
         )
+    if override.is_interval_sweep():
+        raise InputError(f"{override.input_line}: an interval has no list of values. Use range or geomspace.")
+    refuse_too_many(str(override.input_line), _length(override))
     choices = tuple(f"{override.get_key_element()}={choice}" for choice in override.sweep_string_iterator())
     if not choices:
         raise InputError(f"{override.input_line}: no values. List the values you want.")
     return Axis(field_of(override), choices, not _is_plain(override, override.sweep_iterator()))
+
+
+def _length(override: Override) -> float:
+    """The number of values of an axis, or what exceeds any limit. Raises InputError for a range that never ends."""
+    swept = override.value()
+    if not isinstance(swept, RangeSweep):
+        return len(swept.list) if isinstance(swept, ChoiceSweep) else 0
+    assert swept.start is not None and swept.stop is not None  # Hydra's grammar fills them in
+    if swept.step == 0:
+        raise InputError(f"{override.input_line}: a range with step 0 never ends. Give another step.")
+    length = (swept.stop - swept.start) / swept.step
+    return math.ceil(length) if math.isfinite(length) else length
 
 
 def single_axis(override: Override) -> Axis | None:
@@ -197,63 +223,14 @@ def refuse_misspelt_groups(given: Sequence[Override]) -> None:
             raise InputError(unknown(name, "group", name, groups, prefix="+" if each.is_add() else ""))
 
 
+def refuse_values_of_groups(given: Sequence[Override]) -> None:
+    """Raises InputError for `model=null` and `task=true`, which name no option."""
+    for each in given:
+        options = [] if each.is_delete() else _options(each.key_or_group)
+        if options and not isinstance(each.value(), (str, list, dict)):
+            known = ", ".join(sorted(options))
+            raise InputError(f"{each.input_line}: not the name of an option. Known here: {known}.")
+
+
 def _options(group: str) -> list[str]:
     return GlobalHydra.instance().config_loader().get_group_options(group)
-
-
-def message_for(error: Exception, config_directory: Path) -> str:
-    """One line for an error of Hydra, OmegaConf or YAML."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        return unknown(f"{group} {option}", "option", option, error.options)
-    if isinstance(error, YAMLError):
-        return f"{_place_in_yaml(error)}: not YAML: {getattr(error, 'problem', None) or error}. Correct the file."
-    if isinstance(error, UnicodeDecodeError):
-        files = [path for path in sorted(config_directory.rglob("*.yaml")) if not _is_text(path)]
-        return f"{', '.join(map(str, files)) or 'configuration'}: not UTF-8: {error.reason}. Save it as UTF-8."
-    return joined_lines(error)
-
-
-def _place_in_yaml(error: YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    return f"{mark.name} line {mark.line + 1}" if mark is not None else "configuration"
-
-
-def _is_text(path: Path) -> bool:
-    try:
-        path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def joined_lines(error: Exception) -> str:
-    """Join the lines of Hydra's and OmegaConf's messages; the first names the fault."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if ours := _plain_message("\n".join(lines)):
-        return ours
-    return f"{lines[0].rstrip('.')}. {' '.join(lines[1:3]) or 'See --help.'}"
-
-
-def _plain_message(message: str) -> str | None:
-    """One line for a known error message; None for any other."""
-    if found := MISSING_OPTION.search(message):
-        options = ", ".join(found["options"].split())
-        return f"{found['field']}: missing. Add {found['field']}=OPTION, one of {options}."
-    if found := MISSING_VALUE.search(message):
-        return f"{found['field']}: missing. Add {found['field']}=VALUE."
-    if found := UNQUOTED.match(message):
-        line = found["line"].strip()
-        return f"{line}: has a character that must stand in quotes. Write {_quoted(line)}."
-    return None
-
-
-def _quoted(line: str) -> str:
-    """An override quoted for the shell and for Hydra's grammar; quotes each item of a list."""
-    field, _, value = line.partition("=")
-    if not value or set(value) & set("\"'{}"):
-        return "FIELD='\"TEXT\"'"
-    if value.startswith("[") and value.endswith("]"):
-        value = ", ".join(f'"{each.strip()}"' for each in value[1:-1].split(","))
-        return f"'{field}=[{value}]'"
-    return f"'{field}=\"{value}\"'"

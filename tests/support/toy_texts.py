@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from sweep.core.pipeline import Graph, SweepRequest
 
 
 @dataclass(frozen=True)
@@ -33,3 +36,8 @@ class Point:
     model: Model
     budget: Budget
     launch: dict[str, Any]
+
+
+def graph(points: Sequence[Point], request: SweepRequest) -> Graph:
+    """Composing needs a pipeline; these points are never run."""
+    raise NotImplementedError

@@ -20,6 +20,7 @@ DOORWAYS = {
     "hydra": [
         "sweep.config.compose",
         "sweep.config.own_conf",
+        "sweep.config.messages",
         "sweep.config.overrides",
         "sweep.config.extra_points",
         "sweep.config.escapes",

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from sweep.cli.completion import candidates
+from sweep.cli.main import perform
 from sweep.cli.parser import overview, page, read
 from sweep.cli.table import COMMANDS, Command
+from sweep.console import Console
+from sweep.errors import SweepError
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -64,7 +67,7 @@ def test_the_function_of_a_command_takes_what_its_entry_declares(command: Comman
         (["+experimnt=smoke"], 1, "error experimnt: no such group. Did you mean +experiment? Known here: budget,"),
         (["generate.temperature=nan", "plan=true"], 1, "error generate.temperature nan: not a finite number."),
         (["train.learning_rate=inf", "plan=true"], 1, "error train.learning_rate inf: not a finite number."),
-        (["plan", "--cfg", "job", "-m"], 1, "error --cfg -m: Only one of --run, --multirun, --cfg,"),
+        (["plan", "--cfg", "job", "-m"], 2, "error --cfg -m: Hydra answers one flag, for one point."),
         (["plan", "--cfg", "job", "nope=1"], 1, "error nope: no such field."),
         (["prepare", "sftt", "stages.txt"], 2, "error prepare sftt: no such script. Did you mean sft?"),
         (["prepare", "sft", "/nope/stages.txt"], 1, "error file /nope/stages.txt: its folder does not exist."),
@@ -81,6 +84,36 @@ def test_typing_errors_get_one_line_on_stderr(words: list[str], status: int, com
     assert done.returncode == status
     assert done.stderr.startswith(complaint) and len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stdout and "error" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "complaint"),
+    [
+        (["--cfg"], 2, "sweep plan: argument -c/--cfg: expected one argument."),
+        (["--cfg", "foo"], 2, "sweep plan: argument -c/--cfg: invalid choice: 'foo'"),
+        (["--info", "foo"], 2, "sweep plan: argument -i/--info: invalid choice: 'foo'"),
+        (["-p"], 2, "sweep plan: argument -p/--package: expected one argument."),
+        (["--resolve"], 2, "--resolve: belongs to --cfg. Add --cfg job."),
+        (["--cfg", "job", "--nope"], 2, "plan: --nope: no such option."),
+        (["--cfg", "job", "-p", "nope"], 1, "--cfg=job --package=nope: package 'nope' not found in config."),
+        (["--cfg", "job", "model=null"], 1, "model=null: not the name of an option."),
+        (["--cfg", "job", "seed=1,2"], 1, "seed=1,2: several values, but Hydra's flags show one point."),
+        (["--cfg", "job", "--resolve", "name=${no}"], 1, "name=${no}: name reads no, which does not exist."),
+        (["-sc", "query=csh"], 2, "-sc: no such shell. Write -sc query=SHELL"),
+        (["~seed"], 1, "~seed: model.seed reads it. Leave ~seed out."),
+    ],
+)
+def test_errors_beside_hydras_flags_are_one_line(words: list[str], status: int, complaint: str) -> None:
+    with pytest.raises(SweepError) as refused:
+        perform(["plan", *words], Console())
+    assert refused.value.exit_status == status
+    assert str(refused.value).startswith(complaint) and len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("flags", [["--cfg", "job"], ["--cfg=job"], ["-c", "job"]])
+def test_hydras_flags_take_options_of_the_command(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert perform(["plan", *flags, "--store", "x y"], Console()) == 0
+    assert "store: x y\n" in capsys.readouterr().out
 
 
 def test_a_misspelt_option_of_a_group_is_answered_with_all_of_them() -> None:

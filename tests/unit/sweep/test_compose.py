@@ -164,6 +164,85 @@ def test_what_cannot_be_run_is_refused_in_one_line_each(argv: list[str], complai
     assert complaint in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["+=x"], "+=x: names no field. Write FIELD=VALUE."),
+        (["=x"], "=x: names no field."),
+        (["++"], "++: names no field."),
+        (["also=['+=x']", "-m"], "also '+=x': +=x: names no field."),
+        (["shape=null"], "shape=null: not the name of an option. Known here: one, two."),
+        (["shape=one,null", "-m"], "shape=null: not the name of an option."),
+        (["+experiment=null"], "+experiment=null: not the name of an option. Known here: "),
+        (["fail_at=range(1,2,0)", "-m"], "fail_at=range(1,2,0): a range with step 0 never ends."),
+        (["fail_at=range(1,1000000000)", "-m"], "fail_at=range(1,1000000000): 999999999 points. Give at most 10000."),
+        (["fail_at=range(0,inf)", "-m"], "fail_at=range(0,inf): inf points. Give at most 10000."),
+        (
+            ["fail_at=geomspace(1,4000000000,1000000000)", "-m"],
+            "geomspace(1,4000000000,1000000000): 1000000000 points.",
+        ),
+        (["fail_at=range(200)", "shape.number=range(200)", "-m"], "fail_at, shape.number: 40000 points. Give at most"),
+        (["also=['fail_at=range(1,1000000000)']", "-m"], "fail_at=range(1,1000000000): 999999999 points."),
+        (["fail_at=interval(0,1)", "-m"], "fail_at=interval(0,1): an interval has no list of values. Use range"),
+        (["fail_at=int(x)"], "fail_at=int(x): invalid literal for int() with base 10: 'x'. Correct the call, or quote"),
+        (["fail_at=foo(1)"], "fail_at=foo(1): no such function foo. Known here: bool, choice,"),
+        (["fail_at=${fail_at}"], "fail_at=${fail_at}: fail_at refers to itself. Write the value."),
+        (["fail_at=${nope}"], "fail_at=${nope}: fail_at reads nope, which does not exist."),
+        (["fail_at=${nope"], "fail_at=${nope: cannot be read. Close its quotes and brackets"),
+        (["redo=1,"], "redo=[1,]: an item of the list is empty. Remove the comma."),
+        (["fail_at.x=1"], "fail_at.x=1: fail_at has no fields. Set fail_at itself."),
+        (["+results=x"], "+results=x: results is set already. Write results=x."),
+        (["++shape=one"], "++shape=one: shape is set already. Write shape=one."),
+        (["hydra.foo=1"], "hydra.foo=1: no such Hydra setting."),
+        (["pipeline=s1"], "pipeline s1: not a pipeline: it has no graph."),
+        (["pipeline=s1.api"], "pipeline s1.api: not a pipeline: it has no graph."),
+    ],
+)
+def test_what_hydra_refuses_is_one_line_that_begins_with_what_was_typed(argv: list[str], complaint: str) -> None:
+    with pytest.raises(InputError) as refused:
+        points(*argv)
+    assert str(refused.value).startswith(complaint)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("defaults: 3\n", "{path}: Invalid defaults list in 'experiment/mine', defaults must be a list (got int)."),
+        ("defaults:\n  - mine\n", "{path}: its defaults list leads back to itself. Remove that entry."),
+        (
+            "defaults:\n  - override /shape: nope\n",
+            "shape nope: no such option. Did you mean one? Known here: one, two.",
+        ),
+        ("defaults:\n  - /shap: nope\n", "experiment/mine: shap nope: no such option."),
+        ("defaults:\n  - override /shap: one\n", "{path}: shap: no such field there."),
+        ("fail_at: ${nope}\n", "{path}: fail_at reads nope, which does not exist."),
+        ("fail_at: ${nope\n", "{path}: fail_at has an interpolation that cannot be read."),
+        ("3: x\n", "3: no such field."),
+        ("claim: caf\xe9\n", "{path}: not UTF-8: "),
+        ("claim: a\0b\n", "{path}: not YAML: special characters are not allowed. Correct the file."),
+    ],
+)
+def test_a_fault_in_a_file_of_ones_own_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own_file(tmp_path, "experiment/mine.yaml", "")
+    path = tmp_path / "conf" / "experiment" / "mine.yaml"
+    path.write_bytes(f"# @package _global_\n{content}".encode("latin-1"))
+    with pytest.raises(InputError) as refused:
+        points("+experiment=mine")
+    assert str(refused.value).startswith(complaint.format(path=path))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_an_experiment_without_its_first_line_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own_file(tmp_path, "experiment/mine.yaml", "fail_at: 3\n")
+    with pytest.raises(InputError, match=r"^experiment mine: its file does not begin with `# @package _global_`"):
+        points("+experiment=mine")
+
+
 def test_a_thousand_points_are_all_there() -> None:
     composition = points("shape.number=range(1000)", "-m")
     assert numbers(composition) == list(range(1000))

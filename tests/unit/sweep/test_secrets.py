@@ -102,7 +102,7 @@ def test_hydra_copies_no_environment_into_the_configuration(conf: Path, name: st
     [
         (["name=${oc.env:WANDB_API_KEY}"], "name: ${oc.env:...} is refused"),
         (["name='${oc.env:WANDB_API_KEY}'"], "name: ${oc.env:...} is refused"),
-        (["shape=${oc.env:WANDB_API_KEY}"], "defaults: ${oc.env:...} is refused"),
+        (["shape=${oc.env:WANDB_API_KEY}"], "shape: ${oc.env:...} is refused"),
         (["name=${oc.env:A},${oc.env:B}", "-m"], "name: ${oc.env:...} is refused"),
         (["also=['name=${oc.env:WANDB_API_KEY}']", "-m"], "also[0]: ${oc.env:...} is refused"),
         (["store=${oc.env:HOME}"], "store: ${oc.env:...} is refused"),
