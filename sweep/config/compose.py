@@ -129,7 +129,7 @@ def ask_hydra(argv: Sequence[str]) -> None:
         if not ended.code:
             raise
         flags = " ".join(each for each in argv if each.startswith("-"))
-        why = " ".join(complaint.getvalue().split())
+        why = redacted(" ".join(complaint.getvalue().split()))
         complaint = io.StringIO()
         raise InputError(f"{flags}: {why}. Correct the command, or see --help.") from None
     finally:
