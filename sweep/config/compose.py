@@ -129,7 +129,7 @@ def ask_hydra(argv: Sequence[str]) -> None:
         if not ended.code:
             raise
         flags = " ".join(each for each in argv if each.startswith("-"))
-        why = " ".join(complaint.getvalue().split())
+        why = redacted(" ".join(complaint.getvalue().split()))
         complaint = io.StringIO()
         raise InputError(f"{flags}: {why}. Correct the command, or see --help.") from None
     finally:
@@ -155,7 +155,9 @@ def compose_entry(overrides: Sequence[str], config_directory: Path = CONFIG) -> 
     """Read the fields of the command only, such as store and results, without composing points. Raises InputError."""
     Guard().refuse_arguments(overrides)
     with _hydra(overrides, config_directory):
-        return _entry(_load([written(each) for each in read(overrides)]).config)
+        given = read(overrides)
+        refuse_impossible_axes(given)
+        return _entry(_load([written(each) for each in given]).config)
 
 
 @contextmanager
@@ -185,7 +187,7 @@ def _at_fault(given: Sequence[Override]) -> str | None:
             OmegaConf.to_container(_load(overrides).config, resolve=True)
         except (HydraException, OmegaConfBaseException):
             return overrides[-1] if overrides else None
-    return None
+    return next((written(each) for each in given if sets_any(each, ("also",))), None)
 
 
 @contextmanager

@@ -193,6 +193,7 @@ def test_what_cannot_be_run_is_refused_in_one_line_each(argv: list[str], complai
         (["fail_at.x=1"], "fail_at.x=1: fail_at has no fields. Set fail_at itself."),
         (["+results=x"], "+results=x: results is set already. Write results=x."),
         (["++shape=one"], "++shape=one: shape is set already. Write shape=one."),
+        (["also=['fail_at=${nope}']", "-m"], "also=['fail_at=${nope}']: also[0] reads nope, which does not exist."),
         (["hydra.foo=1"], "hydra.foo=1: no such Hydra setting."),
         (["pipeline=s1"], "pipeline s1: not a pipeline: it has no graph."),
         (["pipeline=s1.api"], "pipeline s1.api: not a pipeline: it has no graph."),
