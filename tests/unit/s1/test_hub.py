@@ -15,6 +15,8 @@ import pytest
 from s1.config.schema import Hub
 from tests.support.hubs import ABSENT, NEW, OLD, FakeHub, jsonl, lay_out, offline, online, parquet, run, served
 
+pytestmark = pytest.mark.slow  # processes that load the libraries of the hub
+
 REPO = "some/set"
 READ = """
 import json, sys
@@ -212,8 +214,6 @@ from s1.config.schema import ConfigError, ModelKind
 from s1.stages import BaseModelConfig
 from s1.models.location import commit_read, materialise, model_location, tokenizer_at
 from sweep.core.stage import Work
-
-pytestmark = pytest.mark.slow
 answers = []
 for number, (repo, commit, out) in enumerate(json.load(sys.stdin)):
     config = BaseModelConfig(ModelKind.HUB, repo, commit, None, None, None, 0)
