@@ -119,7 +119,7 @@ def test_a_failure_that_cannot_be_written_down_is_told_by_the_exit_status(
     with monkeypatch.context() as disk:
         disk.setattr("sweep.worker.run.write_json", full)
         assert run_stage([str(directory.path)]) == os.EX_IOERR
-    assert "No space left on device" in capsys.readouterr().err
+    assert "no space left on the device" in capsys.readouterr().err
 
 
 def full(path: Path, *_value: object) -> None:
