@@ -114,12 +114,14 @@ def test_after_a_worker_was_ended_the_same_command_goes_on(store: Store) -> None
     assert len(list(store.directory(stage).path.glob("log-*.txt"))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["load", "write"])
 def test_loading_and_bytes_in_what_a_batch_shares_are_no_lack_of_progress(store: Store, function: str) -> None:
     stage = toy_stall.stage_of(function, seconds=9.0)
     assert run(store, stage).state is JobState.DONE
 
 
+@pytest.mark.slow
 def test_an_old_progress_does_not_end_the_loading_of_the_next_attempt(store: Store) -> None:
     stage = toy_stall.stage_of("load", seconds=9.0)
     store.prepare(stage).progress_file.write_text('{"done": 1, "total": 7, "unit": "steps"}', encoding="utf-8")

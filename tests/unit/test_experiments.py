@@ -70,6 +70,7 @@ def _companions(group: str, option: str) -> list[str]:
     return companions.get((group, option), [])
 
 
+@pytest.mark.slow
 def test_every_pool_composes_in_the_place_of_any_other() -> None:
     for option in (CONFIG / "pool").glob("*.yaml"):
         local = [f"data.pool.file={__file__}"]

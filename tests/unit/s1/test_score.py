@@ -164,6 +164,7 @@ def test_documents_without_a_stored_answer_are_refused() -> None:
         evaluate(task, ["42", "5"])
 
 
+@pytest.mark.slow
 def test_scoring_prints_nothing(tmp_path: Path) -> None:
     """In a process of its own: what else runs in this one may print."""
     code = f"from tests.unit.s1.test_score import *; scored(work(Path({str(tmp_path)!r}), gold_answers()))"

@@ -115,6 +115,7 @@ def test_prompts_that_continue_what_the_slots_hold_get_the_tokens_of_generate(mo
         assert [completion.ids for completion in completions] == [generated(model, each) for each in again]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", [Sampling(0.0), Sampling(1.0), Sampling(0.8, top_p=0.9)])
 def test_tokens_do_not_depend_on_order_slots_or_company(model: PreTrainedModel, sampling: Sampling) -> None:
     wanted = requests(16, sampling=sampling)

@@ -179,6 +179,7 @@ def a_digit_changed(path: Path) -> None:
     path.write_text(text.replace('"usd": 0.0', '"usd": 9.0'), encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [lost, torn, emptied, a_folder, a_digit_changed])
 def test_a_damaged_record_is_restored_and_nothing_is_made_again(user: User, damage: Any) -> None:
     directory = user.doubled(1)
@@ -205,6 +206,7 @@ def test_a_record_of_before_that_is_torn_sets_its_product_aside_and_removes_noth
     assert (directory.out / "doubled.json").read_bytes() == product
 
 
+@pytest.mark.slow
 def test_a_lost_description_is_written_again(user: User) -> None:
     directory = user.doubled(1)
     before = directory.read_stage()
@@ -217,6 +219,7 @@ def test_a_lost_description_is_written_again(user: User) -> None:
     assert directory.read_stage() == before and directory.is_done
 
 
+@pytest.mark.slow
 def test_a_damaged_second_copy_is_reported_and_written_again(user: User) -> None:
     (copy,) = user.doubled(1).path.glob("record-*.json")
     before = read_json(copy)

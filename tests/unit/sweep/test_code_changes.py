@@ -93,6 +93,7 @@ def checkout(finished: Checkout, tmp_path: Path) -> Checkout:
     return copy
 
 
+@pytest.mark.slow
 def test_a_final_stage_follows_its_code_and_nothing_else_does(checkout: Checkout) -> None:
     before = {name: checkout.made(name) for name in ("number", "doubled")}
     checkout.edit("value = sum(", "value = 1 + sum(")
@@ -133,6 +134,7 @@ def test_an_expensive_stage_of_other_code_is_reused_and_said(checkout: Checkout)
     assert checkout.made("doubled") == before
 
 
+@pytest.mark.slow
 def test_an_upstream_stage_whose_other_code_gives_equal_bytes_stands_and_is_compared_once(checkout: Checkout) -> None:
     before = {name: checkout.made(name) for name in ("number", "doubled", "total")}
     checkout.edit("json.dumps(work.config.number)", "json.dumps(0 + work.config.number)")
@@ -274,6 +276,7 @@ def test_inputs_of_which_one_was_made_from_another_as_it_was_before_are_refused(
     assert "redo=doubled" in message
 
 
+@pytest.mark.slow
 def test_the_plan_names_the_files_by_which_the_nearest_code_differs(checkout: Checkout) -> None:
     """Not those of code that was tried in between and given up."""
     checkout.edit("value = sum(", "value = 1 + sum(")

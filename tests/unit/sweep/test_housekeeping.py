@@ -108,6 +108,7 @@ def test_the_sub_command_explains_itself(user: User) -> None:
 # ------------------------------------------------------------------------------------------------ results
 
 
+@pytest.mark.slow
 def test_results_are_listed_by_name_with_what_became_of_them(user: User) -> None:
     toy_key, other_key = user.total(1, 2).path.name, user.total(2, 3, name="other").path.name
     (user.results / "toy" / toy_key / "total.txt").write_text("5", encoding="utf-8")
@@ -187,6 +188,7 @@ def test_a_lost_file_is_noticed_by_the_next_sweep_that_reads_it(user: User) -> N
     assert (user.results / "toy" / "latest" / "total.txt").read_text(encoding="utf-8") == "12"
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_restored_from_its_second_copy(user: User) -> None:
     before = user.doubled(2).read_record()
     user.doubled(2).record_file.write_text('{"key":', encoding="utf-8")

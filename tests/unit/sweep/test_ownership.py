@@ -70,6 +70,7 @@ def test_a_submission_without_recorded_user_belongs_to_its_file_owner(store: Sto
     assert directory.name in said_by("status", store)
 
 
+@pytest.mark.slow
 @root_alone
 def test_without_an_id_your_newest_submission_is_used(store: Store) -> None:
     mine = written(store, fan())

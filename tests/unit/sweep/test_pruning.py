@@ -35,6 +35,7 @@ def user(scanned: User, tmp_path: Path) -> User:
     return user
 
 
+@pytest.mark.slow
 def test_pruning_removes_only_what_no_result_rests_on(user: User) -> None:
     total = user.total(2, 3, name="other").address
     user.lose("other")
@@ -74,6 +75,7 @@ def test_what_a_batch_shares_goes_with_its_last_stage(user: User) -> None:
     assert [path.name for path in user.store.root.iterdir() if path.name != "roots"] == ["lock"]
 
 
+@pytest.mark.slow
 def test_failed_stages_and_their_inputs_are_kept_until_pruned_explicitly(user: User) -> None:
     assert user.sweep("shape.number=7", "fail_at=7", "name=broken")[0] == 1
     failed = user.doubled(7, fail_at=7)
