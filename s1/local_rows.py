@@ -1,4 +1,4 @@
-"""Check local files of rows while planning, so that a bad file is refused before any job is queued."""
+"""Check local row files while planning, so that a bad file is refused before any job is queued."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_task_rows(task: str, path: Path) -> None:
 
 
 def check_pool_rows(pool: Pool, path: Path) -> None:
-    """Check the rows of a pool, and its columns in the first row. Raises ConfigError naming the line."""
+    """Check a pool file. JSON: the rows, and the columns of the first. Parquet: only whether the file is complete."""
     size = path.stat().st_size
     if path.suffix == ".parquet":
         _check_parquet(path, size)

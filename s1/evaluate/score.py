@@ -34,7 +34,7 @@ from sweep.errors import SweepError
 
 
 class ScoreError(SweepError, RuntimeError):
-    """Answers do not match the questions, or a score does not add up."""
+    """Question ids repeat, or the answers do not match the questions."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _score(work: Work[ScoresConfig], loaded: TaskScoring) -> Summary:
 
 
 def _second_opinions(out: Path, judge: Judge, judged: Iterable[tuple[ScoreRow, Graded]]) -> int | None:
-    """Write grader_disagreement.csv and return the number of rows; None if the task has none of our graders."""
+    """Write grader_disagreement.csv and return the number of rows; None for a task's own grader, which leaves no rows."""
     pairs = [(score, graded.text) for score, graded in judged] if judge.grader else []
     count = write(out / DISAGREEMENTS, answer_disagreements(judge.grader or GraderKind.MATH, pairs))
     return count if judge.grader else None

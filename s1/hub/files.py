@@ -27,11 +27,11 @@ SHA256, GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 def snapshot(field: str, name: HubName, patterns: Sequence[str], instead: str = "") -> Path:
     """The directory with the files of a commit, downloaded if missing.
 
-    Raises ConfigError, one line that ends in the alternative `instead`, if they are unavailable or incomplete.
+    If files are unavailable or incomplete, raises ConfigError: one line that offers `instead` as an alternative.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
-        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # an error of the HTTP library it uses
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # re-exported from its HTTP library
         XetDownloadError,
     )
 
@@ -62,7 +62,7 @@ def snapshot(field: str, name: HubName, patterns: Sequence[str], instead: str = 
 
 
 def verified(field: str, name: HubName, folder: Path, patterns: Sequence[str]) -> dict[str, str]:
-    """Verify a snapshot against the hub; the hash of each file, by relative path. Files are read once per process.
+    """Verify a snapshot against the hub. Returns hashes by relative path; each file is read once per process.
 
     A model of 65 GB is read completely, by several threads; loading it afterwards reads the page cache. Raises
     ConfigError, one line with the files to remove.

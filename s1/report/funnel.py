@@ -1,4 +1,4 @@
-"""The funnel stage: a report on how training examples were chosen, the same bytes for the same inputs.
+"""The funnel stage: a report on how training examples were chosen; identical inputs give byte-identical output.
 
 README.md             rows that each step kept and dropped, examples by source and by domain (paper, Tables 5 and 6)
 funnel.csv            one row per set, step and reason; a step that dropped nothing has one row with an empty reason
@@ -68,7 +68,7 @@ class DropGroup:
 
     name: str
     examples: int
-    tokens: int  # of their traces
+    tokens: int  # in all their traces
 
     @property
     def mean_tokens(self) -> float:
@@ -98,7 +98,7 @@ class CuratedSet:
 
     @property
     def dropped(self) -> list[tuple[FunnelStep, Dropped]]:
-        """A few dropped rows for each reason."""
+        """A few sample rows for each reason; FunnelStep.dropped has the counts."""
         return [(step, row) for step in self.steps for row in step.examples]
 
     @property
@@ -126,7 +126,7 @@ def funnel_csv(sets: Sequence[CuratedSet]) -> str:
     )
 
 
-GAP = 0.7  # between sets, in bars
+GAP = 0.7  # blank space between sets, in bar slots
 
 
 def funnel_drawing(sets: Sequence[CuratedSet]) -> Drawing:

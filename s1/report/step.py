@@ -28,16 +28,16 @@ class PointStep:
 
     start: MeasuredPoint
     end: MeasuredPoint
-    difference: PairedDifference  # of the end against the start
+    difference: PairedDifference  # end minus start
 
     @property
     def direction(self) -> Direction:
-        """Direction at the level at which all comparisons of its kind hold jointly."""
+        """Direction by the interval that is widened for all comparisons of this kind (simultaneous coverage)."""
         return direction_of(self.difference.joint)
 
     @property
     def longer(self) -> Longer:
-        """Whether thinking grows, by the paired interval; by the value if a single question has no interval."""
+        """Whether thinking grows, by the paired interval, or by the value if there is none (one question)."""
         tokens = self.difference.tokens
         lo, hi = (tokens.value if end is None else end for end in (tokens.lo, tokens.hi))
         if lo > 0:

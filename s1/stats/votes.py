@@ -1,6 +1,6 @@
 """Unbiased pass@k and maj@k from S samples of each question, for every k from 1 to S.
 
-    pass@k    at least one of k samples is correct: 1 - C(S - c, k) / C(S, k), if c of the S samples are
+    pass@k    at least one of k samples is correct: 1 - C(S - c, k) / C(S, k), if c of the S samples are correct
     maj@k     the majority answer is correct: the mean over all choices of k samples of 1/t if the correct answer is one
               of t answers tied for the most votes, else 0
 
@@ -11,8 +11,8 @@ Votes: all correct samples vote for the same answer, in any spelling. A wrong sa
 the grader: 1/2 and 0.5 are two wrong answers, and such a split can only favor the correct one. A sample without a
 readable answer counts among the k but does not vote; if no sample votes, the result is wrong.
 
-Counting: let the correct answer have v votes, and let y mark a wrong answer with v votes too. The generating function
-of draws in which no wrong answer has more than v votes is
+Counting: let the correct answer have v votes, and let y count the wrong answers tied with it. The generating function
+of draws in which no wrong answer has more than v votes is, with `silent` samples that do not vote,
     C(c, v) x^v (1 + x)^silent product over wrong answers of w samples (sum of C(w, a) x^a over a < v  +  C(w, v) x^v y)
 and a draw of k samples with t tied wrong answers, x^k y^t, counts 1 / (1 + t). A polynomial in x is stored as one
 integer, its value at a power of two above all its coefficients: products need no loop, and only the last division
@@ -100,7 +100,7 @@ def _majority(tally: _Tally) -> list[float]:
 def _no_rival_above(tally: _Tally, count: int, parts: int, x: int) -> int:
     """Weighted number of draws of the other samples in which no wrong answer has more than `count` votes."""
     rivals = [size for size in tally.wrong if size >= count]
-    ways_T = [1]  # by number of tied rivals; their factor x^count is multiplied in at the end
+    ways_T = [1]  # entry t: ways with t tied rivals, without the factor x^(count * t)
     for size in rivals:
         fewer = sum(math.comb(size, drawn) * x**drawn for drawn in range(count))
         equal = math.comb(size, count)

@@ -2,12 +2,13 @@
 
 units -> chains   Every job waits in the queue, for minutes on a busy cluster, and a plan has many short stages without
                   GPUs. So one job runs several units in sequence. A unit joins the chain of a unit it waits for if both
-                  request the same resources and no GPU, all its other inputs exist when the chain starts (it starts no
-                  later), and everything that waits for a unit of the chain also waits for it (its failure blocks
-                  nothing more). This looks at one plan only; other submissions wait for the whole job.
+                  request the same resources and no GPU, if joining does not delay it (everything else it waits for is
+                  finished before the chain starts), and if its failure would block nothing more (all units that wait
+                  for the chain also wait for it). Units of other plans are ignored: they wait for the whole job.
 chains -> jobs    Chains of the same stage names, depth and resources are the elements of one job array. Depth is the
-                  longest path to a chain that waits for nothing, so no array waits for itself. Arrays longer than the
-                  cluster allows are split. A job waits for exactly the jobs that make its inputs:
+                  longest dependency path down to a chain without dependencies, so no element waits for its own
+                  array. Arrays longer than the cluster allows are split. A job waits for exactly the jobs that make
+                  its inputs:
                       after        whole jobs                                                  afterok:17
                       after_each   arrays where element i needs only element i of the other    aftercorr:18
                   So 1,000 points take a few dozen sbatch calls, and where points correspond one to one, a failed point
@@ -32,9 +33,9 @@ class Dependencies:
     """Dependency graph of a sequence of units or elements, as indices into the sequence."""
 
     waits: tuple[frozenset[int], ...]
-    before: tuple[frozenset[int], ...]  # everything it depends on, directly or not
-    followers: tuple[frozenset[int], ...]  # which others wait for it
-    depths: tuple[int, ...]  # longest path to one that waits for nothing
+    before: tuple[frozenset[int], ...]  # all direct and indirect dependencies
+    followers: tuple[frozenset[int], ...]  # those that depend on it directly
+    depths: tuple[int, ...]  # length of the longest dependency path; 0 without dependencies
 
 
 def dependencies_of(makes: Sequence[Iterable[str]], needs: Sequence[Iterable[str]]) -> Dependencies:
@@ -83,7 +84,7 @@ def chains(units: Sequence[Unit]) -> tuple[Chain, ...]:
 
 
 def _can_join(index: int, chain: Sequence[int], dependencies: Dependencies) -> bool:
-    """Whether the unit would start no later in the chain, and its failure would block nothing more."""
+    """Whether joining the chain neither delays the unit nor makes its failure block more units."""
     inside = {*chain, index}
     starts_no_later = dependencies.waits[index] - inside <= dependencies.before[chain[0]]
     others = frozenset[int]().union(*(dependencies.followers[each] for each in chain)) - inside
@@ -190,9 +191,9 @@ def _aligned_with_inputs(elements: Sequence[Element], jobs: Sequence[SlurmJob]) 
 class ScriptWork:
     """The part of a plan that one batch script can run now."""
 
-    here: tuple[Stage, ...]  # CPU stages for the submitted script to run before its own units
+    here: tuple[Stage, ...]  # CPU stages that the submitted script runs first, because its own units need them
     units: tuple[Unit, ...]  # the script's own, in order
-    later: tuple[Stage, ...]  # stages of other scripts that must run before the rest of the plan
+    later: tuple[Stage, ...]  # stages for other scripts, with all inputs present once this script is done
 
 
 def script_work(work: Plan, script: str, cpu: str) -> ScriptWork:

@@ -30,13 +30,13 @@ from s1.evaluate.grading.units import measured
 
 Read = TypeVar("Read")
 
-_UNSURE = re.compile(r"\d+-\d+-\d|/\s*\d+\s*\(")  # a date; 6/2(3)
+_UNSURE = re.compile(r"\d+-\d+-\d|/\s*\d+\s*\(")  # not one number: a date (1-2-3), or 6/2(3), which is 9 or 1
 _RANGE = re.compile(r"(\d+)-(\d+)")
 _BASE_TEN = re.compile(r"_\s*(?:\{\s*(?:10|ten)\s*\}|10\b)$")
-_APART = re.compile(r"\d\s+\((?:[^A-Za-z()]|\\(?:times|cdot|div))*\)")  # 42 (6 * 7) is a remark or a product
+_APART = re.compile(r"\d\s+\((?:[^A-Za-z()]|\\(?:times|cdot|div))*\)")  # 42 (6 * 7): repeats or multiplies
 _BASE = re.compile(r"\b(\d+),?\s*\(?\s*(?:in\s+)?base[\s-]+(\d+|[a-z]+)\b\)?")
 _ABOUT = re.compile(r"(?:^|[\s$(])~\s*\d")
-_EXCLAIMED = re.compile(r"\d!+[\s*_]*$")  # a factorial or an exclamation
+_EXCLAIMED = re.compile(r"\d!+[\s*_]*$")  # a factorial or an exclamation mark
 _ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align|aligned|gather|gathered|equation|split)\*?\}")
 _WORDY = re.compile(r"^(?!There (?:is|are) \S+ \w+\.?$).*[A-Za-z] [a-z]{2}")
 _CONCLUDING = re.compile(
@@ -83,7 +83,7 @@ def read_integer(candidate: AnswerCandidate) -> str:
 
 
 def read_formula(candidate: AnswerCandidate) -> Formula:
-    """Parse a formula or words. Keeps the candidate's own text if nothing was removed from it."""
+    """Parse a formula or words. Returns the candidate's original spelling if nothing had to be removed."""
     formula = _first(candidate, lambda value: formula_of(value, _MAX_WORDS[candidate.origin]))
     whole = _plain(candidate)
     if formula.answer and any(isinstance(item, Words) for item in formula.answer.items):
@@ -161,7 +161,7 @@ def _plain(candidate: AnswerCandidate) -> str:
 
 
 def _first(candidate: AnswerCandidate, read: Callable[[str], Read]) -> Read:
-    """Read the first value of the statement that parses."""
+    """Return the first value in the statement that parses."""
     error: Unreadable = Unreadable("")
     statement = _plain(candidate)
     if candidate.origin is AnswerPlace.WHOLE and (
@@ -222,7 +222,7 @@ def _equated(text: str) -> ParsedAnswer:
 
 
 def _number(node: Node) -> Fraction | None:
-    """Exact value of an item. For an equation, that of its last side, or of its first if the last is no number."""
+    """Exact value of an item. For an equation, that of its last side, or of its first if the last is not a number."""
     if isinstance(node, Parenthesized) and len(node.items) == 1:
         return _number(node.items[0])
     if not isinstance(node, Chain):

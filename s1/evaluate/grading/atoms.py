@@ -186,7 +186,7 @@ class Atoms(Cursor):
         if self.skip("\\}") and opening in ("\\{", "\\lbrace"):
             return NumberSet("empty")
         items = [self.item()]
-        if opening in ("\\{", "\\lbrace") and self.skip(":", "|", "\\mid"):  # {x : x < 3}
+        if opening in ("\\{", "\\lbrace") and self.skip(":", "|", "\\mid"):  # {x : x < 3} becomes its condition
             items = [self.item()]
             self.expect(PARTNERS[opening])
             return items[0]
