@@ -100,7 +100,7 @@ def _score(work: Work[ScoresConfig], loaded: TaskScoring) -> Summary:
 
 
 def _second_opinions(out: Path, judge: Judge, judged: Iterable[tuple[ScoreRow, Graded]]) -> int | None:
-    """Write grader_disagreement.csv and return the number of rows; None for a task's own grader, which leaves no rows."""
+    """Write grader_disagreement.csv and return the number of rows; None for a task's own grader (no rows)."""
     pairs = [(score, graded.text) for score, graded in judged] if judge.grader else []
     count = write(out / DISAGREEMENTS, answer_disagreements(judge.grader or GraderKind.MATH, pairs))
     return count if judge.grader else None
