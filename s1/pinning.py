@@ -56,7 +56,7 @@ class Pinning:
     def unpinned(self, stages: Sequence[Stage]) -> list[str]:
         """One line for each unpinned name that these stages read."""
         return [
-            f"{self.fields[name]}: {name.repo} is unpinned. Run `{self.command}` where there is a network."
+            f"{self.fields[name]}: {name.repo} is unpinned. Run `{self.command}` on a machine with network access."
             for name in _names_of(stages)
             if not name.is_pinned
         ]

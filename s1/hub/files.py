@@ -18,7 +18,7 @@ from s1.config.schema import ConfigError
 from s1.hub.pins import HubName, RepoKind, is_commit
 from sweep.hashing import git_sha1_of, hashed_once, sha256_of
 
-FETCH = "Run `python -m sweep prefetch` with the same overrides where there is a network"
+FETCH = "Run `python -m sweep prefetch` with the same overrides on a machine with network access"
 NUMBERED = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\b.*?(?P<ending>\.[^/]*)?")
 MISSING_SHOWN = 3
 SHA256, GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
@@ -143,7 +143,7 @@ def _resolve_problem(error: Exception, name: HubName) -> str:
     known = _hub_problem(error, name)
     return known or (
         f"cannot resolve {name.revision!r}, since the hub cannot be reached ({_offline_reason(error)}). Run the same"
-        " command where there is a network"
+        " command on a machine with network access"
     )
 
 

@@ -65,7 +65,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_is_named_without_a_commit_can_be_planned_and_is_shown(here, overrides: list[str], line: str) -> None:
     (shown,) = lines_of(graph_of(*overrides))
     assert shown.startswith(line)
-    assert shown.endswith(f"Run `python -m sweep pin {' '.join(overrides)}` where there is a network.")
+    assert shown.endswith(f"Run `python -m sweep pin {' '.join(overrides)}` on a machine with network access.")
 
 
 def test_unused_names_need_no_pin(here: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_name_is_resolved_once_and_the_sweep_then_reads_that_commit(here: Path
     home = here / "home"
     refused = sweep(*LIMO, here=here, environment=offline(home))
     assert refused[0] == 1
-    assert "Run `python -m sweep pin +experiment=curate data=limo` where there is a network." in refused[1]
+    assert "Run `python -m sweep pin +experiment=curate data=limo` on a machine with network access." in refused[1]
     assert not (here / "pins.lock").exists()
 
     status, text = sweep("pin", *LIMO, here=here, environment=online(home, hub))
@@ -224,7 +224,7 @@ def test_offline_nothing_is_resolved_from_what_happens_to_be_cached(here: Path) 
     assert status == 1
     assert text.strip() == (
         "error data.pool.hub.revision GAIR/LIMO: cannot resolve 'main', since the hub cannot be reached (offline:"
-        " HF_HUB_OFFLINE is set). Run the same command where there is a network."
+        " HF_HUB_OFFLINE is set). Run the same command on a machine with network access."
     )
     assert not (here / "pins.lock").exists()
 

@@ -77,7 +77,7 @@ def test_a_commit_that_is_not_cached_is_refused_and_not_replaced_by_another(home
     assert read(home, at(NEW))[0] == [{"problem": "new"}]
     assert refusal(home, at(ABSENT)) == (
         f"task.hub some/set: commit {ABSENT} is not in the cache and the hub cannot be reached (offline: HF_HUB_OFFLINE"
-        " is set). Run `python -m sweep prefetch` with the same overrides where there is a network, or set"
+        " is set). Run `python -m sweep prefetch` with the same overrides on a machine with network access, or set"
         " task.data_file to a local copy."
     )
 
@@ -311,8 +311,8 @@ def test_rows_that_are_not_the_hubs_are_refused_with_the_blob_to_remove(home: Pa
     flip(snapshot / name)
     assert refusal(home, at(OLD)) == (
         f"task.hub some/set: commit {OLD}: cached files differ from the hub's: {name}. Remove"
-        f" {(snapshot / name).resolve()}. Run `python -m sweep prefetch` with the same overrides where there is a"
-        " network."
+        f" {(snapshot / name).resolve()}. Run `python -m sweep prefetch` with the same overrides on a machine"
+        " with network access."
     )
 
 
@@ -361,8 +361,8 @@ def test_a_model_that_is_not_the_hubs_is_refused_where_it_is_loaded(home: Path, 
     (line,) = run(START, orders, offline(home))
     assert line == (
         f"model.repo some/model: commit {OLD}: cached files differ from the hub's: {name}. Remove"
-        f" {(snapshot / name).resolve()}. Run `python -m sweep prefetch` with the same overrides where there is a"
-        " network."
+        f" {(snapshot / name).resolve()}. Run `python -m sweep prefetch` with the same overrides on a machine"
+        " with network access."
     )
 
 
