@@ -1,7 +1,7 @@
 """One case from its fault to its verdict: the commands, their messages, and the final state.
 
 survived     the same command again gives every byte of an undisturbed run
-once more    likewise, but the first run after the fault ended with a message, as it may, and the second succeeded
+once more    the same, but the first run after the fault ended with a message, as it may, and the second succeeded
 silent       published bytes, or what vouches for them, are other than they were, and not a line says so
 broken       anything else: other bytes, a traceback, a command that hangs, a user's file lost, damage unreported
 skipped      this machine does not allow the fault to be made, and the reason says what is missing

@@ -58,7 +58,7 @@ def offline(home: Path, **more: str) -> dict[str, str]:
 
 
 def run(code: str, argument: Any, environment: Mapping[str, str]) -> Any:
-    """What a process prints as JSON; `argument` is its standard input, likewise."""
+    """What a process prints as JSON; `argument`, also JSON, is its standard input."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         input=json.dumps(argument),

@@ -166,7 +166,7 @@ def test_a_question_that_the_server_will_not_take_is_a_drop(pool: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "mend"),
+    ("status", "fix"),
     [
         (401, "key belongs to this service"),
         (402, "out of credit"),
@@ -174,8 +174,8 @@ def test_a_question_that_the_server_will_not_take_is_a_drop(pool: Path) -> None:
         (404, "ends in /v1"),
     ],
 )
-def test_a_server_that_will_never_answer_ends_the_stage_at_once(status: int, mend: str, pool: Path) -> None:
-    with teaching(lambda question, nth: failure(status)) as teacher, pytest.raises(EndpointError, match=mend) as caught:
+def test_a_server_that_will_never_answer_ends_the_stage_at_once(status: int, fix: str, pool: Path) -> None:
+    with teaching(lambda question, nth: failure(status)) as teacher, pytest.raises(EndpointError, match=fix) as caught:
         distil(work(pool, teacher.base_url, concurrency=1))
     assert len(teacher.requests) == 1
     assert f"endpoint {teacher.base_url}, model teacher: status {status}" in str(caught.value)
