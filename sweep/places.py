@@ -18,7 +18,7 @@ from sweep.errors import InputError
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent  # the folder that contains `sweep` and `s1`
 EXPORTED = "exported.json"  # in code that was copied for the jobs of a sweep (sweep/slurm/export.py)
-NAME = "s1-sweep"  # of the distribution
+DISTRIBUTION = "s1-sweep"
 INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -29,7 +29,7 @@ def is_checkout() -> bool:
 
 def requirement(extra: str) -> str:
     """What `pip install` takes to add an extra to this installation, quoted for a shell."""
-    return f"'.[{extra}]'" if is_checkout() else f"'{NAME}[{extra}]'"
+    return f"'.[{extra}]'" if is_checkout() else f"'{DISTRIBUTION}[{extra}]'"
 
 
 def shipped(name: str) -> Path:

@@ -7,11 +7,9 @@ words, options and overrides by name; it returns the exit status, and raises Swe
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import io
 import os
 import sys
-import tomllib
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,8 +17,9 @@ from contextlib import suppress
 from sweep.cli.parser import command_of, is_word, overview, page, read, read_for_hydra
 from sweep.cli.table import HYDRA_FLAGS, Command
 from sweep.console import Console, escape
-from sweep.core.provenance import DISTRIBUTION, PROJECT
+from sweep.core.provenance import version
 from sweep.errors import SweepError
+from sweep.places import DISTRIBUTION
 from sweep.store.permission import explained
 
 INTERRUPTED = 130
@@ -115,11 +114,3 @@ def _show(error: Exception, console: Console, is_debugged: bool) -> None:
             f" For the traceback, run the same command with --debug or {DEBUG_VARIABLE}=1."
         )
     console.print(f"[red]error[/red] {escape(message)}", soft_wrap=True)
-
-
-def version() -> str:
-    """The version of the running code: of the checkout, or else of the installed package."""
-    project = PROJECT / "pyproject.toml"
-    if project.is_file():
-        return tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
-    return importlib.metadata.version(DISTRIBUTION)

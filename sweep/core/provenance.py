@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from sweep.errors import SweepError
-from sweep.places import EXPORTED, PROJECT
+from sweep.places import DISTRIBUTION, EXPORTED, PROJECT
 from sweep.secrets import Secrets, redacted
-
-DISTRIBUTION = "s1-sweep"
 
 
 class GitState(TypedDict):
