@@ -36,7 +36,7 @@ def training_estimate(point: PointConfig) -> CostEstimate:
     """Fine-tuning of one checkpoint."""
     if point.train is None or point.data.pool is None:
         return CostEstimate()
-    return _trained(point, point.train, point.data.selection.examples or point.data.pool.rows)
+    return _trained(point, point.train, point.data.selection.examples or point.data.pool.expected_rows)
 
 
 def pretraining(point: PointConfig) -> CostEstimate:
@@ -68,7 +68,7 @@ def solver_generation(point: PointConfig) -> CostEstimate:
     """One solver answers every question of the pool."""
     if point.data.pool is None:
         return CostEstimate()
-    tokens = point.data.pool.rows * (point.cost.natural_thinking_tokens + point.cost.natural_answer_tokens)
+    tokens = point.data.pool.expected_rows * (point.cost.natural_thinking_tokens + point.cost.natural_answer_tokens)
     return _priced(tokens, tokens / point.cost.generate_tokens_per_second, point.cost)
 
 

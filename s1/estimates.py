@@ -85,7 +85,9 @@ def _endpoints(point: PointConfig, training: TrainingStages) -> dict[str, CostEs
             tokens = (LABEL_PROMPT_TOKENS, LABEL_TOKENS)
         else:
             continue
-        estimates[stage.address] = cost.chat_requests(typed(Endpoint, stage.settings), point.data.pool.rows, *tokens)
+        estimates[stage.address] = cost.chat_requests(
+            typed(Endpoint, stage.settings), point.data.pool.expected_rows, *tokens
+        )
     return estimates
 
 

@@ -6,7 +6,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from s1.config.data import Pool
+from s1.config.data import PoolSource
 from s1.config.schema import ConfigError
 from s1.data.columns import check_columns
 from s1.evaluate.rows import rows_of_file
@@ -22,7 +22,7 @@ def check_task_rows(task: str, path: Path) -> None:
     _check_task_rows(task_file(task).parent == TASKS, path, path.stat().st_mtime_ns)
 
 
-def check_pool_rows(pool: Pool, path: Path) -> None:
+def check_pool_rows(pool: PoolSource, path: Path) -> None:
     """Check a pool file. JSON: the rows, and the columns of the first. Parquet: only whether the file is complete."""
     size = path.stat().st_size
     if path.suffix == ".parquet":

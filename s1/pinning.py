@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from s1.config.data import Data, PoolKind
+from s1.config.data import Data, Pool, PoolKind
 from s1.config.schema import ConfigError, Hub, Model, ModelKind, Task
 from s1.hub.files import resolve
 from s1.hub.pins import HubName, Pin, Pins, RepoKind, add_pin, name_of, read_pins
@@ -104,7 +104,8 @@ def _places(point: PointConfig) -> Iterator[tuple[str, HubName, str | None]]:
     for field, model in models.items():
         if model.kind is ModelKind.HUB and model.repo:
             yield field, name_of(RepoKind.MODEL, model.repo, model.revision), model.revision
-    hubs = {"data.pool.hub": point.data.pool.hub if point.data.pool and point.data.pool.kind is PoolKind.HUB else None}
+    pools = point.data.pool.places if point.data.pool else {}
+    hubs = {f"{field}.hub": pool.hub if pool.kind is PoolKind.HUB else None for field, pool in pools.items()}
     tasks = {"task": point.task, **{f"data.evaluations.{name}": each for name, each in point.data.evaluations.items()}}
     hubs |= {f"{field}.hub": task.hub for field, task in tasks.items()}
     for field, hub in hubs.items():
@@ -129,10 +130,20 @@ def _task_at(task: Task, pins: Pins) -> Task:
     return task if hub is task.hub else replace(task, hub=hub)
 
 
+def _pool_at(pool: Pool, pins: Pins) -> Pool:
+    hub = _hub_at(pool.hub, pins)
+    hubs = {name: _hub_at(source.pool.hub, pins) for name, source in pool.sources.items()}
+    if hub is pool.hub and all(hubs[name] is source.pool.hub for name, source in pool.sources.items()):
+        return pool
+    sources = {
+        name: replace(source, pool=replace(source.pool, hub=hubs[name])) for name, source in pool.sources.items()
+    }
+    return replace(pool, hub=hub, sources=sources)
+
+
 def _data_at(data: Data, pins: Pins) -> Data:
-    hub = _hub_at(data.pool.hub, pins) if data.pool else None
-    if data.pool and hub is not data.pool.hub:
-        data = replace(data, pool=replace(data.pool, hub=hub))
+    if data.pool and (pool := _pool_at(data.pool, pins)) is not data.pool:
+        data = replace(data, pool=pool)
     evaluations = {name: _task_at(task, pins) for name, task in data.evaluations.items()}
     if any(evaluations[name] is not task for name, task in data.evaluations.items()):
         data = replace(data, evaluations=evaluations)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from s1.config.data import Data, PoolKind, Selection
+from s1.config.data import Data, PoolKind, PoolSource, Selection
 from s1.config.resources import Cost, JobKind, Machine, Track, filled
 from s1.config.schema import (
     Architecture,
@@ -125,14 +125,10 @@ def check_data(data: Data) -> None:
     pool = data.pool
     if pool is None:
         return
-    if pool.rows < 1:
+    if pool.expected_rows < 1:
         raise ConfigError(f"data.pool.rows {pool.rows}: below 1. Raise it.")
-    if pool.kind is PoolKind.HUB and pool.hub is not None:
-        check_hub("data.pool.hub", pool.hub.repo, pool.hub.revision)
-    if pool.columns.thinking is None and data.teacher is None and pool.conversation is None:
-        raise ConfigError(
-            "data.pool.columns.thinking null: no traces to learn from. Name the column, or set data.teacher."
-        )
+    for field, source in pool.places.items():
+        _check_source(field, source, data)
     for name, task in data.evaluations.items():
         check_task(f"data.evaluations.{name}", task)
     for name, solver in data.difficulty.solvers.items() if data.difficulty else ():
@@ -140,23 +136,39 @@ def check_data(data: Data) -> None:
     _check_selection(data, data.selection)
 
 
+def _check_source(field: str, pool: PoolSource, data: Data) -> None:
+    if pool.kind is PoolKind.HUB and pool.hub is not None:
+        check_hub(f"{field}.hub", pool.hub.repo, pool.hub.revision)
+    if pool.columns.thinking is None and data.teacher is None and pool.conversation is None:
+        raise ConfigError(
+            f"{field}.columns.thinking null: no traces to learn from. Name the column, or set data.teacher."
+        )
+
+
 def _check_selection(data: Data, selection: Selection) -> None:
     """Check before the solvers spend hours on the pool that it has the sources and domains to select by."""
-    pool = data.pool
-    if pool is None or pool.kind is PoolKind.DIAL:
+    if data.pool is None:
         return
-    one_source = pool.conversation is not None or pool.columns.source is None
+    several = data.pool.kind is PoolKind.MIXTURE
+    for field, pool in data.pool.places.items():
+        if pool.kind is not PoolKind.DIAL:
+            _check_selection_from(field, pool, data, selection, several)
+
+
+def _check_selection_from(field: str, pool: PoolSource, data: Data, selection: Selection, several: bool) -> None:
+    """`several`: other sources stand beside this one, so that selecting by source makes sense."""
+    one_source = not several and (pool.conversation is not None or pool.columns.source is None)
     for name in ("seed_set", "tail"):
         if one_source and getattr(selection, name) is not None:
             raise ConfigError(
-                f"data.selection.{name}: selects by source, and data.pool.columns.source is null."
+                f"data.selection.{name}: selects by source, and {field}.columns.source is null."
                 f" Name that column, or set data.selection.{name}=null."
             )
     has_domains = data.labels is not None or (pool.conversation is None and pool.columns.domain is not None)
     if selection.tail is not None and not has_domains:
         raise ConfigError(
-            "data.selection.tail: weighs domains, and this pool has none besides its sources."
-            " Add +teacher@data.labels.teacher=NAME or data.pool.columns.domain=NAME, or set it to null."
+            f"data.selection.tail: weighs domains, and {pool.name} has none besides its sources."
+            f" Add +teacher@data.labels.teacher=NAME or {field}.columns.domain=NAME, or set it to null."
         )
 
 

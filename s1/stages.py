@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from s1.config.data import Control, Filters, GraderKind, Pool, Selection
+from s1.config.data import Control, Filters, GraderKind, PoolSource, Selection
 from s1.config.resources import Cost
 from s1.config.schema import (
     Architecture,
@@ -41,7 +41,22 @@ class ProblemsConfig:
 class PoolConfig:
     """Candidates for training; input `file`: a local pool, for kind `file` only."""
 
-    pool: Pool
+    pool: PoolSource
+
+
+@dataclass(frozen=True)
+class SourceWeight:
+    source: str  # its name in the mixture
+    weight: float | None  # None: all of its rows
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """Rows of several pools; input `pools`: one per source, in the order of `sources`."""
+
+    sources: list[SourceWeight]
+    rows: int  # how many to draw from sources with a weight
+    seed: int
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ pool -> [distilled] -> [filtered] -> [labelled] ------------> curated -> [condit
                            |                                    ^                        base_model ----^
                            +-> [solver_rows -> questions -> traces -> scores, for each solver]
 
-Stages in brackets exist only if the point configures them.
+Stages in brackets exist only if the point configures them. A mixture has a pool for each of its sources, and a stage
+`mixture` that joins them in the place of `pool`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from s1.config.data import Control, Data, Difficulty, GraderKind, Pool, PoolKind, Teacher
+from s1.config.data import Control, Data, Difficulty, GraderKind, Pool, PoolKind, PoolSource, Teacher
 from s1.config.resources import JobKind, filled, resources_of, settings_of
 from s1.config.schema import Budget, ConfigError, Forcing, Generate, Model, ModelKind, Train
 from s1.data.conditional import step_start_of
@@ -35,10 +36,12 @@ from s1.stages import (
     CuratedConfig,
     FilteredConfig,
     LabelledConfig,
+    MixtureConfig,
     PoolConfig,
     QuestionsConfig,
     RenderedConfig,
     SolverRowsConfig,
+    SourceWeight,
 )
 from sweep.core.identity import Json
 from sweep.core.stage import CodePolicy, FileInput, Input, Stage
@@ -113,14 +116,30 @@ def curated_of(point: PointConfig, data: Data, model: Model) -> tuple[Stage, tup
 
 
 def pool_of(pool: Pool) -> Stage:
-    """The candidates for training.
+    """The candidates for training: the rows of one source, or of several in proportion to their weights."""
+    if pool.kind is not PoolKind.MIXTURE:
+        return _source_of("data.pool", pool)
+    weights = [SourceWeight(name, source.weight) for name, source in pool.sources.items()]
+    return Stage(
+        name="mixture",
+        version=1,
+        config=MixtureConfig(weights, pool.rows if any(each.weight for each in weights) else 0, pool.seed),
+        run="s1.data.mixture:mixed_rows",
+        inputs={"pools": tuple(_source_of(field, source) for field, source in pool.places.items())},
+        label=pool.name,
+        code=CodePolicy.UPSTREAM,
+    )
+
+
+def _source_of(field: str, pool: PoolSource) -> Stage:
+    """The rows of one source.
 
     A local file enters the key by content, not by path. The number of rows enters it only for kind `dial`, which makes
     that many; other kinds use it for estimates alone.
     """
-    files = (local_file("data.pool.file", pool.file or ""),) if pool.kind is PoolKind.FILE else ()
+    files = (local_file(f"{field}.file", pool.file or ""),) if pool.kind is PoolKind.FILE else ()
     if pool.kind is PoolKind.FILE:
-        check_pool_rows(pool, expanded("data.pool.file", pool.file or ""))
+        check_pool_rows(pool, expanded(f"{field}.file", pool.file or ""))
     rows = pool.rows if pool.kind is PoolKind.DIAL else 0
     return Stage(
         name="pool",

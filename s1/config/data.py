@@ -1,6 +1,6 @@
 """Schema of the group `data`: where training examples come from and how they are chosen (paper, section 2).
 
-    pool -> [teacher] -> filtering -> [labels] -> [difficulty] -> selection -> [control]
+    pool -> [mixture] -> [teacher] -> filtering -> [labels] -> [difficulty] -> selection -> [control]
 
 All of it can enter stage keys except an Endpoint, which says where a model is served.
 """
@@ -13,7 +13,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from s1.config.schema import ConfigError, Dial, Hub, Model, Task
-from sweep.core.ranges import Count, FreeText, Natural, NotNegative, Seed, ShareAboveZero, Text
+from sweep.core.ranges import Count, FreeText, Natural, NotNegative, Positive, Seed, ShareAboveZero, Text
 
 # ----------------------------------------------------------------------------------------------------- pool
 
@@ -22,6 +22,7 @@ class PoolKind(Enum):
     DIAL = "dial"  # the laptop's problems, with reasoning traces made by rule
     FILE = "file"  # a local JSON-lines or parquet file
     HUB = "hub"  # a dataset of the Hugging Face hub, at a pinned revision
+    MIXTURE = "mixture"  # rows of several sources, in proportion to their weights
 
 
 class GraderKind(Enum):
@@ -62,16 +63,65 @@ class Conversation:
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolSource:
+    """A single source of rows."""
+
     name: Text  # name in reports
     kind: PoolKind  # where the rows come from
-    rows: Natural  # dial: how many rows to make; otherwise how many there are, for the estimate
+    # dial: how many rows to make; mixture: how many to draw from sources with a weight; otherwise how many there are,
+    # for the estimate
+    rows: Natural
     columns: Columns = field(default_factory=Columns)  # names of the columns
     conversation: Conversation | None = None  # read rows as chats instead of by columns; null: by columns
     hub: Hub | None = None  # hub only: the dataset
     file: Text | None = None  # file only: path of the JSON-lines or parquet file
     dial: Dial | None = None  # dial only: the family of problems
-    seed: Seed = 0  # dial only: seed of the problems
+    seed: Seed = 0  # dial and mixture: seed of the problems, or of the draw
+
+
+@dataclass(frozen=True)
+class MixtureSource:
+    """One source of a mixture."""
+
+    pool: PoolSource  # where its rows come from
+    # its share of `data.pool.rows`, relative to the other weights; null: all of its rows, in addition to them
+    weight: Positive | None = None
+
+
+@dataclass(frozen=True)
+class Pool(PoolSource):
+    """Candidates for training: one source, or a mixture of several."""
+
+    # mixture only: the sources by name
+    sources: dict[Text, MixtureSource] = field(default_factory=dict, metadata={"omit_if": {}})
+
+    def __post_init__(self) -> None:
+        if (self.kind is PoolKind.MIXTURE) != bool(self.sources):
+            raise ConfigError(
+                f"data.pool.kind {self.kind.value}: {'a mixture needs' if not self.sources else 'it does not take'}"
+                " data.pool.sources."
+                f" {'Add one: +pool@data.pool.sources.NAME.pool=POOL' if not self.sources else 'Choose kind mixture'}."
+            )
+        for name, source in self.sources.items():
+            if source.pool.kind is PoolKind.MIXTURE:
+                raise ConfigError(
+                    f"data.pool.sources.{name}.pool.kind mixture: no source itself. Add its sources here."
+                )
+
+    @property
+    def expected_rows(self) -> int:
+        """How many rows to expect, for estimates."""
+        if self.kind is not PoolKind.MIXTURE:
+            return self.rows
+        whole = sum(each.pool.rows for each in self.sources.values() if each.weight is None)
+        return whole + (self.rows if any(each.weight is not None for each in self.sources.values()) else 0)
+
+    @property
+    def places(self) -> dict[str, PoolSource]:
+        """Every single source by its place in the configuration."""
+        if self.kind is not PoolKind.MIXTURE:
+            return {"data.pool": self}
+        return {f"data.pool.sources.{name}.pool": each.pool for name, each in self.sources.items()}
 
 
 # -------------------------------------------------------------------------------------------------- teacher

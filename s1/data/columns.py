@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from s1.config.data import Columns, Pool
+from s1.config.data import Columns, PoolSource
 from s1.config.schema import ConfigError
 
 
-def check_columns(pool: Pool, first: Mapping[str, Any] | None) -> None:
+def check_columns(pool: PoolSource, first: Mapping[str, Any] | None) -> None:
     """Raises ConfigError if there is no first row, or if it lacks a column that the pool names."""
     if first is None:
         raise ConfigError(f"data.pool {pool.name}: no rows. Give a file or a dataset that has some.")
@@ -21,7 +21,7 @@ def check_columns(pool: Pool, first: Mapping[str, Any] | None) -> None:
             )
 
 
-def _column_names(pool: Pool) -> list[str]:
+def _column_names(pool: PoolSource) -> list[str]:
     """The columns that the pool's config names."""
     if pool.conversation:
         return [pool.conversation.column]

@@ -49,6 +49,7 @@ class FunnelStep:
     kept: int
     dropped: dict[str, int] = field(default_factory=dict)
     examples: list[Dropped] = field(default_factory=list)
+    kept_by_source: dict[str, int] = field(default_factory=dict)  # in the steps of a mixture; empty: not counted
 
     @property
     def dropped_rows(self) -> int:
@@ -84,7 +85,10 @@ def funnel_step(name: str, kept: Sequence[PoolRow | Example], drops: Sequence[Dr
 
 def write_funnel(directory: Path, steps: Sequence[FunnelStep]) -> None:
     """Write funnel.json."""
-    text = json.dumps([asdict(step) for step in steps], indent=1, ensure_ascii=False)
+    objects = [
+        {name: value for name, value in asdict(step).items() if name != "kept_by_source" or value} for step in steps
+    ]
+    text = json.dumps(objects, indent=1, ensure_ascii=False)
     (directory / FUNNEL).write_text(text + "\n", encoding="utf-8")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from s1.config.data import Conversation, Pool, PoolKind
+from s1.config.data import Conversation, PoolKind, PoolSource
 from s1.config.schema import ConfigError, Hub
 from s1.data.columns import check_columns
 from s1.data.filter import ASKED_BEFORE
@@ -47,7 +47,7 @@ def pool_rows(work: Work[PoolConfig]) -> Summary:
     return {"rows": len(kept), "dropped": len(drops), "sources": len(sources), **commit}
 
 
-def dial_rows(pool: Pool) -> Iterator[PoolRow]:
+def dial_rows(pool: PoolSource) -> Iterator[PoolRow]:
     """An endless stream of dial problems with traces; traces with a wrong answer are skipped."""
     if pool.dial is None:
         raise ConfigError("data.pool.dial null: a dial pool needs the problem parameters. Set it to ${dial}.")
@@ -68,7 +68,7 @@ def dial_rows(pool: Pool) -> Iterator[PoolRow]:
             kept += 1
 
 
-def pool_candidates(pool: Pool, objects: Iterable[Mapping[str, Any]]) -> tuple[list[PoolRow], list[Drop]]:
+def pool_candidates(pool: PoolSource, objects: Iterable[Mapping[str, Any]]) -> tuple[list[PoolRow], list[Drop]]:
     """Convert raw objects to PoolRows; drop those without a question, and duplicates."""
     kept: dict[str, PoolRow] = {}
     drops = []
@@ -93,7 +93,7 @@ def question_id(question: str) -> str:
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def _objects(work: Work[PoolConfig], pool: Pool) -> Iterable[Mapping[str, Any]]:
+def _objects(work: Work[PoolConfig], pool: PoolSource) -> Iterable[Mapping[str, Any]]:
     """The raw rows, after checking that they have the columns that the pool's config names."""
     rows = _file_objects(work.one("file")) if pool.kind is PoolKind.FILE else _hub_objects(pool.hub)
     check_columns(pool, next(iter(rows), None))
@@ -120,7 +120,7 @@ def _hub_objects(hub: Hub | None) -> Iterable[Mapping[str, Any]]:
     return rows_at(hub, "data.pool.hub", "name a local copy: pool@data.pool=file data.pool.file=FILE")
 
 
-def _row(pool: Pool, raw: Mapping[str, Any]) -> PoolRow:
+def _row(pool: PoolSource, raw: Mapping[str, Any]) -> PoolRow:
     if pool.conversation:
         return _conversation_row(pool, pool.conversation, raw)
     columns = pool.columns
@@ -136,7 +136,7 @@ def _row(pool: Pool, raw: Mapping[str, Any]) -> PoolRow:
     )
 
 
-def _conversation_row(pool: Pool, layout: Conversation, raw: Mapping[str, Any]) -> PoolRow:
+def _conversation_row(pool: PoolSource, layout: Conversation, raw: Mapping[str, Any]) -> PoolRow:
     turns = raw[layout.column] or []
     question = _first_turn(turns, layout, layout.user).strip()
     reply = _first_turn(turns, layout, layout.assistant)

@@ -97,6 +97,18 @@ class CuratedSet:
         return _groups([(each.domain, each.tokens) for each in self.chosen])
 
     @property
+    def mixture(self) -> list[tuple[str, int, int, int]]:
+        """By source of a mixture: its name, rows read, rows taken into the mixture, examples chosen from them."""
+        counted = [step.kept_by_source for step in self.steps if step.kept_by_source]
+        if not counted:
+            return []
+        read, taken = counted[0], counted[-1]
+        return [
+            (name, read[name], taken[name], sum(each.source.startswith(f"{name}/") for each in self.chosen))
+            for name in taken
+        ]
+
+    @property
     def dropped(self) -> list[tuple[FunnelStep, Dropped]]:
         """A few sample rows for each reason; FunnelStep.dropped has the counts."""
         return [(step, row) for step in self.steps for row in step.examples]
