@@ -224,7 +224,8 @@ def meanings(owner: type) -> Mapping[str, str]:
     lines = source.splitlines()
     (tree,) = ast.parse(source).body
     assert isinstance(tree, ast.ClassDef)
-    found = {}
+    above = owner.__mro__[1]
+    found = dict(meanings(above)) if dataclasses.is_dataclass(above) else {}
     for node, below in zip(tree.body, [*tree.body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign | ast.Assign):
             target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
