@@ -40,6 +40,7 @@ from s1.generate.methods.registry import code_roots, method_of
 from s1.pinning import pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
+from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
 from s1.stages import CurveConfig, CurvePoint, FunnelConfig, ReportConfig, TrainingReportConfig
 from s1.track.wandb_mirror import Mirror, Tracked
@@ -134,6 +135,7 @@ def _curve_report(
             statistics=first.statistics,
             cost=first.cost.rates,
             compare=first.compare,
+            paper=compared_with_paper(points, request.values),
         ),
         run="s1.report.curve:curve",
         inputs={
@@ -275,7 +277,7 @@ def _too_many_nodes(point: PointConfig) -> list[str]:
 def _common_settings(points: Sequence[PointConfig]) -> PointConfig:
     """The first point. Raises ConfigError if points differ in a setting of which a command has only one."""
     first = points[0]
-    for field in ("name", "goal", "compare", "machine", "launch", "track", "cost", "statistics"):
+    for field in ("name", "goal", "compare", "paper", "machine", "launch", "track", "cost", "statistics"):
         if any(getattr(point, field) != getattr(first, field) for point in points):
             raise ConfigError(f"{field}: differs between points. Set it once, not as an axis or in `also`.")
     return first

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from s1.config.data import Data, PoolKind, PoolSource, Selection
+from s1.config.paper import Paper
 from s1.config.resources import Cost, JobKind, Machine, Track, filled
 from s1.config.schema import (
     Architecture,
@@ -226,6 +227,7 @@ class PointConfig:
     seed: Seed  # seed of model, training, sampling and task, unless a group sets its own
     # an axis and a reference value: points along the axis are compared in pairs; null: none
     compare: Compare | None
+    paper: Paper | None  # published numbers to show beside ours; null: none
     dial: Dial  # the laptop's family of problems
     model: Model  # the model that is trained or evaluated
     data: Data  # the training examples

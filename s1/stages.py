@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s1.config.data import Control, Filters, GraderKind, PoolSource, Selection
+from s1.config.paper import Published
 from s1.config.resources import Cost
 from s1.config.schema import (
     Architecture,
@@ -198,6 +199,25 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
+class PaperRow:
+    """A published number and the points that stand beside it."""
+
+    number: Published
+    points: list[int]  # places in CurveConfig.points; none: nothing of ours stands beside it
+    votes: int | None  # of ours, the majority vote of so many samples; None: the accuracy
+    not_by_value: str  # why only the direction is compared; "": the value is
+
+
+@dataclass(frozen=True)
+class PaperComparison:
+    """Published numbers to show beside ours."""
+
+    tables: list[str]  # titles
+    rows: list[PaperRow]
+    margin_points: float
+
+
+@dataclass(frozen=True)
 class CurveConfig:
     """Statistics over all points; inputs `scores` and `traces`: one of each per point, in order."""
 
@@ -205,6 +225,7 @@ class CurveConfig:
     statistics: Statistics
     cost: Cost
     compare: Compare | None = field(default=None, metadata={"omit_if": None})
+    paper: PaperComparison | None = field(default=None, metadata={"omit_if": None})
 
 
 @dataclass(frozen=True)
