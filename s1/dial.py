@@ -104,7 +104,8 @@ class Family:
             waits += 1
         careful = [min(number * self.dial.careful_turns, self.dial.turns_max) for number in range(waits + 1)]
         passes = [self._pass(problem, count, random) for count in careful]
-        return Reasoning("\n".join(each.thinking for each in passes), passes[-1].answer)
+        separator = "\n\n" if self.dial.blank_lines else "\n"
+        return Reasoning(separator.join(each.thinking for each in passes), passes[-1].answer)
 
     def pieces(self) -> tuple[str, ...]:
         """Every word, mark and number in these problems, with and without a leading space."""

@@ -133,11 +133,10 @@ def budget_notes(points: Sequence[PointConfig]) -> list[str]:
             continue
         if max(finite) > LAPTOP_TRACE_TOKENS:
             continue
-        highest = min(LARGEST_BUDGET_TOKENS, point.model.context_tokens // 2)
         lines.append(
             f"budget.max_thinking_tokens {min(finite)} to {max(finite)}: such budgets suit the laptop model, but"
-            f" {point.model.name} thinks in hundreds or thousands of tokens. Give larger budgets:"
-            f" 'budget.max_thinking_tokens=geomspace({highest // 32},{highest},12)'"
+            f" {point.model.name} thinks in hundreds or thousands of tokens. Choose +experiment=s1_scan, with its budgets"
+            " of 512 to 16,384 tokens."
         )
     return lines
 

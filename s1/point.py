@@ -91,7 +91,7 @@ def check_thinking_format(field: str, thinking_format: ThinkingFormat) -> None:
         _check_template_arguments(f"{field}.template_arguments", thinking_format)
     if not thinking_format.answer_stops:
         raise ConfigError(f"{field}.answer_stops []: no answer would end. Give the model's end-of-turn token.")
-    for name in ("thinking_stops", "answer_stops"):
+    for name in ("thinking_stops", "forced_stops", "answer_stops"):
         if "" in getattr(thinking_format, name):
             raise ConfigError(f"{field}.{name} '': an empty text stops everywhere. Remove it.")
     if thinking_format.thinking_stops and not thinking_format.thinking_end:
@@ -299,6 +299,7 @@ def _check_continuation(continuation: str, thinking_format: ThinkingFormat) -> N
     markers = (
         thinking_format.thinking_start,
         *thinking_format.thinking_stops,
+        *thinking_format.forced_stops,
         thinking_format.thinking_end,
         *thinking_format.answer_stops,
     )

@@ -70,6 +70,8 @@ class Dial:
     slip_probability: Share = 0.05  # probability that a turn of the quick first pass of a training trace is wrong
     wait_probability: Share = 0.46  # probability that a training trace continues with another Wait
     waits_max: Natural = 4  # most Waits in a training trace
+    # put a blank line between the passes of a training trace: each is then a step of data.control=steps
+    blank_lines: bool = field(default=False, metadata={"omit_if": False})
 
     def __post_init__(self) -> None:
         if not self.turns_min <= self.turns_max:
@@ -165,6 +167,8 @@ class ThinkingFormat:
     forced_end: FreeText  # appended when the budget ends the thinking
     answer_stops: list[FreeText]  # sampling any of these ends the answer
     newline_before_end: bool  # put a newline before an end marker unless the thinking already ends in one
+    # more stops, in generation alone: sampling any of these ends the thinking as a budget would
+    forced_stops: list[FreeText] = field(default_factory=list, metadata={"omit_if": []})
     # system prompt of the chat template; null: the template's default
     system: FreeText | None = field(default=None, metadata={"omit_if": None})
     # training only: put before an answer that does not contain it; null: leave answers unchanged
@@ -273,6 +277,7 @@ class Task:
     hub: Hub | None = None  # the dataset that holds the rows
     dial: Dial | None = None  # generate `problems` rows of this family by rule
     problems: Natural = 0  # how many rows to generate, or how many there are, for the estimate
+    samples: Count = 4  # answers per question of generate=sampled: fewer questions need more
     seed: Seed = 0  # seed of generated rows
     # text after the question, separated by a blank line, such as "Think for up to 1024 tokens."
     instruction: Text | None = None

@@ -132,7 +132,7 @@ def graded_text(thinking_format: ThinkingFormat, close: Close, tokenizer: Tokeni
 def reopened(thinking_format: ThinkingFormat, text: str) -> list[Reopened]:
     """Find the thinking sections of an answer. If two markers start at the same offset, the longer one counts."""
     starts = _markers(thinking_format.thinking_start)
-    ends = _markers(thinking_format.thinking_end, *thinking_format.thinking_stops)
+    ends = _markers(thinking_format.thinking_end, *thinking_format.thinking_stops, *thinking_format.forced_stops)
     if not starts:
         return []
     found: list[Reopened] = []

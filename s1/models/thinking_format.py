@@ -104,9 +104,10 @@ def thinking_format_ids(thinking_format: ThinkingFormat, tokenizer: Tokenizer) -
             f"model.thinking_format.answer_stops {thinking_format.answer_stops}: none of them is a single token of this"
             " tokenizer, as the end of a chat turn is. Choose the thinking format of this model."
         )
+    stops = [*thinking_format.forced_stops, *thinking_format.thinking_stops]
     return ThinkingFormatIds(
         thinking_start=_exact("thinking_start", thinking_format.thinking_start, tokenizer),
-        thinking_stops=_tokenizations("thinking_stops", thinking_format.thinking_stops, tokenizer),
+        thinking_stops=_tokenizations("thinking_stops", stops, tokenizer),
         thinking_end=_exact("thinking_end", thinking_format.thinking_end, tokenizer),
         forced_end=_exact("forced_end", thinking_format.forced_end, tokenizer),
         answer_stops=_tokenizations("answer_stops", thinking_format.answer_stops, tokenizer),

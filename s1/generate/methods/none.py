@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from s1.config.schema import Budget, ComputeRequest, ConfigError, Forcing
+from s1.config.schema import Budget, Compat, ComputeRequest, ConfigError, Forcing
 from s1.generate.methods.method import Amount, TraceMethod, conditions
 from s1.generate.trace import Close, Move, Part, Policy, Sample, Segment, TokenOrigin, Trace
 from s1.models.thinking_format import Ids, ThinkingFormatIds
@@ -41,7 +41,7 @@ class NoForcing(TraceMethod):
         return "no forcing"
 
     def effective_budget(self, request: ComputeRequest) -> Budget:
-        return replace(request.budget, continuation="")
+        return replace(request.budget, continuation="", compat=Compat.CORRECTED)
 
     def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
         return Plain(ids, context_tokens)
