@@ -135,7 +135,7 @@ def budget_notes(points: Sequence[PointConfig]) -> list[str]:
             continue
         lines.append(
             f"budget.max_thinking_tokens {min(finite)} to {max(finite)}: such budgets suit the laptop model, but"
-            f" {point.model.name} thinks in hundreds or thousands of tokens. Choose +experiment=s1_scan, with its budgets"
+            f" {point.model.name} thinks in hundreds or thousands of tokens. Choose +experiment=s1_scan, with budgets"
             " of 512 to 16,384 tokens."
         )
     return lines

@@ -19,7 +19,7 @@ from sweep.core.pipeline import Graph
 from sweep.core.stage import Stage
 from sweep.plan.graph import plan
 
-NESTED = ("experiment", "thinking_format", "pool", "filters", "teacher")  # groups without a place of their own
+NESTED = ("experiment", "thinking_format", "pool", "filters", "teacher", "scale")  # groups without a place of their own
 EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiment").glob("*.yaml"))
 
 
@@ -60,6 +60,7 @@ def _companions(group: str, option: str) -> list[str]:
     companions = {
         ("data", "none"): ["model=smollm2_135m"],
         ("data", "file"): [f"data.pool.file={__file__}"],
+        ("data", "s1k_and_own"): [f"data.pool.sources.own.pool.file={__file__}"],
         ("machine", "h100x2"): ["engine=vllm"],  # a model is split over two GPUs
         ("machine", "h100x8"): ["engine=vllm"],
         ("machine", "h100x16"): ["engine=vllm", "train=s1"],  # a batch of 8 is no work for 16 GPUs
@@ -79,6 +80,7 @@ def test_every_pool_composes_in_the_place_of_any_other() -> None:
             "dial_6k": [],
             "file": local,
             "questions": [*local, "+teacher@data.teacher=local_vllm"],
+            "s1k_and_own": [f"data.pool.sources.own.pool.file={__file__}"],
         }.get(option.stem, [])
         compose(["data=dial_random", f"pool@data.pool={option.stem}", *needs])
 
