@@ -203,6 +203,7 @@ class PaperRow:
     """A published number and the points that stand beside it."""
 
     number: Published
+    thinking_tokens: float | None  # published, of the same row and task
     points: list[int]  # places in CurveConfig.points; none: nothing of ours stands beside it
     votes: int | None  # of ours, the majority vote of so many samples; None: the accuracy
     not_by_value: str  # why only the direction is compared; "": the value is

@@ -164,6 +164,28 @@ DISAGREEMENTS: Mapping[str, Type] = {
     "math_verify_verdict": Type.TEXT,
     "answer_tail": Type.TEXT,
 }
+PAPER: Mapping[str, Type] = {
+    "table": Type.TEXT,
+    "row": Type.TEXT,
+    "task": Type.TEXT,
+    "metric": Type.TEXT,
+    "published": Type.NUMBER,
+    "published_tokens": Type.NUMBER,
+    "published_n": Type.INTEGER,
+    "model": Type.TEXT,
+    "source": Type.TEXT,
+    "label": Type.TEXT,
+    "ours": Type.NUMBER,
+    "lo": Type.NUMBER,
+    "hi": Type.NUMBER,
+    "n": Type.INTEGER,
+    "method": Type.TEXT,
+    "thinking_tokens": Type.NUMBER,
+    "compared_by": Type.TEXT,
+    "verdict": Type.TEXT,
+    "remark": Type.TEXT,
+    "scores": Type.TEXT,
+}
 FILES: Mapping[str, Mapping[str, Type]] = {
     "table.csv": TABLE,
     "seeds.csv": SEEDS,
@@ -172,6 +194,7 @@ FILES: Mapping[str, Mapping[str, Type]] = {
     "training.csv": TRAINING,
     "audit.csv": AUDIT,
     "grader_disagreement.csv": DISAGREEMENTS,
+    "paper.csv": PAPER,
 }
 NUMBERED = re.compile(r"-\d+(?=\.csv$)")  # audit-1.csv: one of several files with the columns of audit.csv
 HAS_AXES = ("table.csv", "seeds.csv", "samples.csv")

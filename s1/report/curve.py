@@ -22,6 +22,7 @@ from s1.generate.methods.registry import method_of
 from s1.records import Outcome, ScoreRow
 from s1.report.across import across
 from s1.report.agreement import agreements
+from s1.report.beside_paper import beside_paper
 from s1.report.comparison import Comparison, bonferroni, holm
 from s1.report.findings import AtK, Findings, MeasuredPoint, Series, Source, write_findings
 from s1.report.series import PointSeries, Scored, SeriesPoint, members_of, read_scored, sampled_of, series_of
@@ -69,7 +70,8 @@ def find(config: CurveConfig, scored: Sequence[Scored], disagreeing: Mapping[str
     series = [_series(line, _Context(config, disagreeing or {})) for line in lines]
     compared = agreements([(_label_of_seed(each, scored), each.point.values, each.traces) for each in scored])
     members = list({member.key: member for line in lines for member in line.members}.values())
-    return Findings(series, list(compared), across(config, members, series), config.statistics, config.cost)
+    beside = beside_paper(config, scored, members, series)
+    return Findings(series, list(compared), across(config, members, series), config.statistics, config.cost, beside)
 
 
 def _label_of_seed(each: Scored, scored: Sequence[Scored]) -> str:

@@ -2,6 +2,7 @@
 
 Findings > Series (one curve line, s1/report/series.py) > MeasuredPoint (one point) > Source (the scores of one seed)
                                                         > PairedDifference (two points)
+         > BesidePaper (s1/report/beside_paper.py) > BesideNumber (a published number), BesidePair (two of them)
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from s1.config.paper import Published
 from s1.config.resources import Cost
 from s1.config.schema import ComputeRequest, Statistics
 from s1.generate.audit import Audit
 from s1.generate.methods.method import Bounds, suppresses_ends
 from s1.stats.interval import Estimate
+from s1.stats.published import Verdict
 from s1.stats.scaling import Metrics
 from sweep.core.typed import typed
 
@@ -186,19 +189,63 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class BesideNumber:
+    """A published number, and ours."""
+
+    number: Published
+    published_tokens: float | None  # published mean thinking tokens of the same row and task
+    label: str  # of our points; "": none stands beside it
+    ours: Estimate | None  # None: nothing was measured
+    tokens: Estimate | None  # our mean thinking tokens; None: of several points, or of none
+    sources: list[str]  # "scores/<key>@<digest>"
+    is_by_value: bool
+    remark: str  # why only the direction is compared, or why nothing is
+    verdict: Verdict | None  # None: nothing of ours to compare, or it is invalid
+
+
+@dataclass(frozen=True)
+class BesidePair:
+    """Two published numbers of one task that differ, and whether ours differ in the same direction."""
+
+    first: Published
+    second: Published
+    verdict: Verdict
+
+    @property
+    def rows(self) -> tuple[str, str]:
+        return self.first.row, self.second.row
+
+
+@dataclass(frozen=True)
+class BesidePaper:
+    """Published numbers beside ours."""
+
+    tables: list[str]  # titles
+    margin_points: float
+    numbers: list[BesideNumber]
+    pairs: list[BesidePair]  # of numbers that are compared by direction
+
+    def count(self, verdict: Verdict) -> int:
+        """Published numbers with this verdict."""
+        return sum(each.verdict is verdict for each in self.numbers)
+
+
+@dataclass(frozen=True)
 class Findings:
     series: list[Series]
     agreements: list[Agreement]  # if an axis is the engine
     across: list[PairedDifference]  # comparison along `compare.axis`: each point against the reference value
     statistics: Statistics
     cost: Cost
+    beside_paper: BesidePaper | None = None
 
     def points(self) -> Iterator[MeasuredPoint]:
         return (point for series in self.series for point in series.points)
 
 
 def write_findings(directory: Path, findings: Findings) -> None:
-    text = json.dumps(asdict(findings), indent=1, ensure_ascii=False, allow_nan=False, default=_value)
+    fields = {name: value for name, value in asdict(findings).items() if value is not None}
+    text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False, default=_value)
     (directory / FILE_NAME).write_text(text + "\n", encoding="utf-8")
 
 

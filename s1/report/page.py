@@ -6,6 +6,7 @@ table.csv           one row per point (s1/report/tables.py)
 samples.csv         one row per point and number of samples, if there are several (s1/report/tables.py)
 seeds.csv           one row per point and seed, if there are several (s1/report/tables.py)
 grader_disagreement.csv   answers that graders judge differently (s1/report/tables.py)
+paper.csv           published numbers beside ours, if the scan names some (s1/report/paper_section.py)
 figures/*.png|svg   s1/report/figures.py, s1/report/figures_samples.py
 manifest.json       key and digest of every stage directory that a number came from
 
@@ -30,6 +31,7 @@ from s1.report import format
 from s1.report.figures import drawings
 from s1.report.figures_samples import MOST_POINTS, sample_drawings
 from s1.report.findings import Findings, MeasuredPoint, Series, cited, read_findings
+from s1.report.paper_section import PaperSection, paper_csv
 from s1.report.tables import FILE_NAME as DISAGREEMENTS
 from s1.report.tables import samples_csv, seeds_csv, table_csv
 from s1.report.verdict import comparison, contradicts_monotony, shape_in_words, verdict
@@ -81,6 +83,12 @@ class Page:
     def compared(self) -> list[str]:
         """Sentences on the comparison along an axis."""
         return comparison(self.findings.across)
+
+    @property
+    def paper(self) -> PaperSection | None:
+        """Published numbers beside ours, if the scan names some."""
+        beside = self.findings.beside_paper
+        return None if beside is None else PaperSection(beside, self.level_percent)
 
     @property
     def sampled(self) -> list[tuple[Series, list[MeasuredPoint]]]:
@@ -155,7 +163,8 @@ def report(work: Work[ReportConfig]) -> Summary:
     page = Page(work.config, findings, figures, source.parent.name, digest)
     write_page(work.out, page)
     shutil.copyfile(source / DISAGREEMENTS, work.out / DISAGREEMENTS)
-    return {"points": sum(1 for _ in findings.points()), "verdict": " ".join(_all_sentences(page))}
+    counts = {} if page.paper is None else page.paper.counts
+    return {"points": sum(1 for _ in findings.points()), **counts, "verdict": " ".join(_all_sentences(page))}
 
 
 def write_page(out: Path, page: Page) -> None:
@@ -167,7 +176,11 @@ def write_page(out: Path, page: Page) -> None:
         "table.csv": table_csv(page.findings),
         "manifest.json": json.dumps(page.manifest(), indent=1, ensure_ascii=False) + "\n",
     }
-    optional = {"samples.csv": samples_csv(page.findings), "seeds.csv": seeds_csv(page.findings)}
+    optional = {
+        "samples.csv": samples_csv(page.findings),
+        "seeds.csv": seeds_csv(page.findings),
+        "paper.csv": paper_csv(page.findings),
+    }
     texts |= {name: text for name, text in optional.items() if text is not None}
     for name, text in texts.items():
         (out / name).write_text(text, encoding="utf-8")

@@ -53,7 +53,7 @@ def compared_with_paper(points: Sequence[PointConfig], values: Sequence[Mapping[
     scan.require_known_names(tables)
     tasks = scan.tasks(tables)
     rows = [
-        scan.row(number)
+        scan.row(number, each.number(number.row, number.task, Metric.THINKING_TOKENS))
         for each in tables
         for number in each.numbers
         if number.metric in COMPARED and number.task in tasks
@@ -98,12 +98,16 @@ class _Scan:
             )
         return [task for task in published if task in ours]
 
-    def row(self, number: Published) -> PaperRow:
-        """A number with our points. Raises ConfigError unless the selector matches what the number stands for."""
+    def row(self, number: Published, tokens: Published | None) -> PaperRow:
+        """A number, the published thinking tokens of its row, and our points.
+
+        Raises ConfigError unless the selector matches what the number stands for.
+        """
         name = f"{number.row}, {number.task}" if f"{number.row}, {number.task}" in self.paper.rows else number.row
         selector = self.paper.rows.get(name)
+        published_tokens = None if tokens is None else tokens.value
         if selector is None:
-            return PaperRow(number, [], None, "")
+            return PaperRow(number, published_tokens, [], None, "")
         places = [place for place in self._places_of(number.task) if self._matches(place, selector)]
         where = f"paper.rows.{name} {_shown(selector)}"
         if not places:
@@ -122,8 +126,8 @@ class _Scan:
             raise ConfigError(
                 f"{where}: a vote of {votes} samples, and the point has {samples}. Raise generate.samples."
             )
-        reasons = [reason for place in places for reason in _not_by_value(self.points[place], number)]
-        return PaperRow(number, places, votes, reasons[0] if reasons else "")
+        reasons = dict.fromkeys(reason for place in places for reason in _not_by_value(self.points[place], number))
+        return PaperRow(number, published_tokens, places, votes, ", ".join(reasons))
 
     def _places_of(self, task: str) -> list[int]:
         return [
@@ -213,15 +217,15 @@ def _shown(selector: Mapping[str, object]) -> str:
 def _not_by_value(point: PointConfig, number: Published) -> Iterator[str]:
     """Reasons why our number is not of the same kind as the published one."""
     if not _has_published_model(point, number):
-        yield f"model {point.model.name}, published {number.model}"
+        yield f"another model or training ({point.model.name})"
     if point.task.name != number.task:
-        yield f"task {point.task.name}, published {number.task}"
+        yield f"another task ({point.task.name})"
     if point.task.limit is not None:
         yield f"only {point.task.limit} questions"
     if number.temperature is None:
-        yield "how the published answers were sampled is unknown"
+        yield "the published temperature is unknown"
     elif point.generate.temperature != number.temperature:
-        yield f"sampled at temperature {point.generate.temperature:g}, published {number.temperature:g}"
+        yield f"temperature {point.generate.temperature:g} instead of {number.temperature:g}"
 
 
 def _has_published_model(point: PointConfig, number: Published) -> bool:

@@ -5,6 +5,7 @@ seeds.csv                 one row per point and seed, if points have several see
 samples.csv               one row per point and number of samples k, if points have several samples
 grader_disagreement.csv   answers that graders judge differently: point, series, scores/<key>@<digest>, then the columns
                           that the scores stage wrote
+paper.csv                 published numbers beside ours, if the scan names some (s1/report/paper_section.py)
 
 Accuracies, shares, `pass` and `maj` (s1/stats/votes.py) lie between 0 and 1. `usd` is an estimate from
 `sampled_tokens`. `gain` is maj@k minus the accuracy of one sample, paired, in percentage points. `thinking_tokens` in
