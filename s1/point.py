@@ -12,6 +12,7 @@ from enum import Enum
 
 from s1.config.data import Data, PoolKind, Selection
 from s1.config.resources import Cost, JobKind, Machine, Track, filled
+from s1.config.reward import Reward, RewardKind
 from s1.config.schema import (
     Architecture,
     Budget,
@@ -32,6 +33,7 @@ from s1.config.schema import (
 from s1.dial import Family
 from s1.generate.methods.registry import method_of
 from s1.own_model import described
+from s1.reward_points import check_reward, described_reward
 from s1.train.order import accumulation_steps
 from s1.train.validation import check_recipe
 from sweep.core.pipeline import Launch, check_name
@@ -227,6 +229,7 @@ class PointConfig:
     track: Track  # the mirror on W&B; does not affect what is computed
     machine: Machine  # the hardware; does not affect what is computed
     launch: Launch  # who runs the stages; does not affect what is computed
+    reward: Reward | None = None  # the model that scores answers or steps; null: none
 
     @property
     def request(self) -> ComputeRequest:
@@ -237,6 +240,7 @@ class PointConfig:
         check_name(self.name)
         object.__setattr__(self, "model", described("model", self.model))
         object.__setattr__(self, "data", _with_described_solvers(self.data))
+        object.__setattr__(self, "reward", described_reward(self.reward))
         for check in (
             _check_launch,
             _check_model,
@@ -245,6 +249,7 @@ class PointConfig:
             _check_task,
             _check_generate,
             _check_engine,
+            _check_reward,
         ):
             check(self)
 
@@ -324,6 +329,16 @@ def _check_generate(point: PointConfig) -> None:
             f"generate.samples {point.generate.samples}: greedy samples are all equal. Set generate.temperature"
             " above 0."
         )
+
+
+def _check_reward(point: PointConfig) -> None:
+    if point.reward is None:
+        return
+    check_reward(point.reward, point.machine.device)
+    if point.reward.kind is RewardKind.HUB:
+        check_hub("reward", point.reward.repo, point.reward.revision)
+    if point.reward.training is not None:
+        check_model("reward.training.model", point.reward.training.model)
 
 
 def _check_engine(point: PointConfig) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from s1.config.data import Control, Filters, GraderKind, Pool, Selection
 from s1.config.resources import Cost
+from s1.config.reward import RewardScoring
 from s1.config.schema import (
     Architecture,
     Budget,
@@ -22,6 +23,7 @@ from s1.config.schema import (
     Hub,
     ModelKind,
     Overlong,
+    Precision,
     Statistics,
     ThinkingFormat,
     Train,
@@ -165,11 +167,40 @@ class TracesShardConfig:
 
 @dataclass(frozen=True)
 class ScoresConfig:
-    """Grading by lm-eval against the same prompts; inputs `traces`, `questions`."""
+    """Grading by lm-eval against the same prompts; inputs `traces`, `questions`, and `rewards` if there are any."""
 
     task: str
     samples: int
     scoring: Mapping[str, Any] = field(default_factory=dict)  # JSON of the task's file (s1/evaluate/task_files.py)
+
+
+@dataclass(frozen=True)
+class RewardExamplesConfig:
+    """Dial traces with labelled steps."""
+
+    dial: Dial
+    examples: int
+    held_out: int
+    step_separator: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class RewardModelConfig:
+    """Training of a process reward model; inputs `model`, `examples`."""
+
+    train: Train
+    prompt: str | None
+    step_separator: str
+
+
+@dataclass(frozen=True)
+class RewardsConfig:
+    """Rewards of traces; inputs `reward`: the weights, `traces`, `questions`."""
+
+    scoring: RewardScoring
+    dtype: Precision
+    libraries: dict[str, str | None]  # versions by name
 
 
 @dataclass(frozen=True)
