@@ -80,14 +80,18 @@ def evaluation_stages(
     """Generate traces with `weights` and score them; `weights` is `model` itself or was trained from it."""
     libraries = installed(spec.engine.kind)
     request, engine, generate = ComputeRequest(spec.budget), spec.engine, spec.generate
-    budget = method_of(request).effective_budget(request)
+    method = method_of(request)
+    budget = method.effective_budget(request)
+    asked = spec.reward if method.reward_form else None
     thinking_format = replace(model.thinking_format, answer_prefix=None)  # a prefix of training answers only
     whole = Stage(
         name="traces",
         version=TRACES_VERSION,
-        config=TracesConfig(budget, thinking_format, engine, libraries, generate, model.context_tokens),
+        config=TracesConfig(
+            budget, thinking_format, engine, libraries, generate, model.context_tokens, asked.scoring if asked else None
+        ),
         run="s1.generate.traces:traces",
-        inputs={"model": (weights,), "questions": (questions,)},
+        inputs={"model": (weights,), "questions": (questions,), **({"reward": (asked.weights,)} if asked else {})},
         settings={**spec.settings, "context_tokens": model.context_tokens},
         batch=key_of({"version": TRACES_VERSION, "model": weights.key, "engine": engine, "libraries": libraries}),
         resources=spec.resources,

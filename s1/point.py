@@ -332,6 +332,13 @@ def _check_generate(point: PointConfig) -> None:
 
 
 def _check_reward(point: PointConfig) -> None:
+    wanted = method_of(ComputeRequest(point.budget)).reward_form
+    if wanted and (point.reward is None or point.reward.form is not wanted):
+        given = "none" if point.reward is None else point.reward.name
+        raise ConfigError(
+            f"reward {given}: budget.forcing={point.budget.forcing.value} asks a reward model of form {wanted.value}."
+            " Choose reward=laptop_prm, or another of that form."
+        )
     if point.reward is None:
         return
     check_reward(point.reward, point.machine.device)

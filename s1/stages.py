@@ -146,7 +146,7 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class TracesConfig:
-    """Generation under a budget; inputs `model`, `questions`."""
+    """Generation under a budget; inputs `model`, `questions`, and `reward` if the method asks a reward model."""
 
     budget: Budget
     thinking_format: ThinkingFormat
@@ -154,6 +154,8 @@ class TracesConfig:
     libraries: dict[str, str | None]  # versions by name; None: not installed on the planning machine
     generate: Generate
     context_tokens: int
+    # how the reward model of input `reward` scores, for methods that ask one
+    reward: RewardScoring | None = field(default=None, metadata={"omit_if": None})
 
 
 @dataclass(frozen=True)

@@ -222,11 +222,28 @@ class Model:
 class Forcing(Enum):
     NONE = "none"  # plain generation: the model opens and closes its thinking itself
     BUDGET = "budget"  # budget forcing: cut at a maximum, or suppress the end (paper, section 3.1)
+    REBASE = "rebase"  # tree search over steps with a process reward model (paper, section 5.3)
 
 
 class Compat(Enum):
     CORRECTED = "corrected"  # the rules of the paper, without the bugs of the original code
     S1 = "s1"  # the decoding rules of the original code, bugs included
+
+
+class RebaseVote(Enum):
+    MAJORITY = "majority"  # every branch has one vote
+    WEIGHTED = "weighted"  # a branch votes with its reward
+
+
+@dataclass(frozen=True)
+class Rebase:
+    """Tree search over steps (s1/generate/methods/rebase.py)."""
+
+    width: Count  # branches at the same time, those that have ended included
+    temperature: Positive  # of the softmax over rewards, by which open branches share the width
+    steps_max: Count  # end the thinking of a branch after this many steps
+    step_ends: Annotated[list[FreeText], MinLen(1)]  # texts that end a step
+    vote: RebaseVote  # how the answers of all branches become one
 
 
 @dataclass(frozen=True)
@@ -242,6 +259,17 @@ class Budget:
     # tokens of the context to reserve for the answer; null: the method decides (1,024, or a quarter)
     answer_reserve: Count | None = None
     compat: Compat = Compat.CORRECTED  # decoding rules
+    # the search, for forcing rebase only
+    rebase: Rebase | None = field(default=None, metadata={"omit_if": None})
+
+    def __post_init__(self) -> None:
+        if (self.rebase is not None) != (self.forcing is Forcing.REBASE):
+            raise ConfigError(
+                f"budget.rebase {'null' if self.rebase is None else 'set'}: budget.forcing is {self.forcing.value}."
+                " Choose budget=rebase, or set budget.rebase=null."
+            )
+        if self.rebase is not None and "" in self.rebase.step_ends:
+            raise ConfigError("budget.rebase.step_ends '': an empty text ends everywhere. Remove it.")
 
 
 @dataclass(frozen=True)
