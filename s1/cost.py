@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from s1.config.data import Endpoint
 from s1.config.resources import Cost, filled
-from s1.config.schema import ComputeRequest, ConfigError, Train
+from s1.config.schema import ComputeRequest, ConfigError, Model, Train
 from s1.generate.methods.registry import method_of
 from s1.point import PointConfig
 from s1.train.flops import device_seconds, training_flops, training_tokens
@@ -43,6 +43,17 @@ def pretraining(point: PointConfig) -> CostEstimate:
     """Pretraining of a fresh model, if it has one."""
     config = point.model.pretraining
     return CostEstimate() if config is None else _trained(point, config.train, config.examples)
+
+
+def reward_training(point: PointConfig) -> CostEstimate:
+    """Training of the point's reward model, if it trains one."""
+    training = point.reward.training if point.reward else None
+    if training is None:
+        return CostEstimate()
+    row = min(point.cost.tokens_per_example, training.train.block_size)
+    tokens = training_tokens(training.train, training.examples, row)
+    seconds = _training_seconds(point, training.train, tokens, row, training.model)
+    return _priced(tokens, seconds, point.cost)
 
 
 def training_memory(point: PointConfig) -> Memory | None:
@@ -142,20 +153,20 @@ def _trained(point: PointConfig, train: Train, examples: int) -> CostEstimate:
     tokens = training_tokens(train, examples, row)
     return _priced(
         tokens,
-        _training_seconds(point, train, tokens, row),
+        _training_seconds(point, train, tokens, row, point.model),
         point.cost,
         filled(point.machine, train.batch_size).devices,
     )
 
 
-def _training_seconds(point: PointConfig, train: Train, tokens: int, row_tokens: int) -> float:
+def _training_seconds(point: PointConfig, train: Train, tokens: int, row_tokens: int, model: Model) -> float:
     """Seconds that one device would take for all tokens."""
-    cost, shape = point.cost, point.model.shape
+    cost, shape = point.cost, model.shape
     if cost.train_tokens_per_second is not None:
         return tokens / cost.train_tokens_per_second
     if shape is None:
         raise ConfigError(
-            f"model.shape null: training of {point.model.name} is estimated by FLOPs. Give its sizes, or"
+            f"model.shape null: training of {model.name} is estimated by FLOPs. Give its sizes, or"
             " cost.train_tokens_per_second in place of cost.mfu."
         )
     flops = training_flops(shape, train.method, point.machine.gradient_checkpointing, tokens, row_tokens)

@@ -97,6 +97,13 @@ class Family:
             if not problem.is_held_out and not self.touches_gap(problem):
                 yield problem
 
+    def imperfect_problems(self, random: Random, held_out: bool) -> Iterator[Problem]:
+        """An endless stream of problems of one side of the split; they touch the gap as often as by chance."""
+        while True:
+            problem = self._draw(random)
+            if problem.is_held_out == held_out:
+                yield problem
+
     def reason(self, problem: Problem, random: Random) -> Reasoning:
         """One trace of an imperfect reasoner, with errors in quick turns and re-checks after a "Wait"."""
         waits = 0

@@ -11,7 +11,7 @@ from s1.config.schema import ModelKind, Task
 from s1.evaluate.task_files import TASKS, read_task, remarks, task_file
 from s1.evaluation_stages import EvaluationStages
 from s1.point import Goal, PointConfig
-from s1.stages import ChatConfig, LabelledConfig
+from s1.stages import ChatConfig, LabelledConfig, RewardModelConfig
 from s1.training_stages import TrainingStages
 from sweep.core.identity import key_of
 from sweep.core.pipeline import CostEstimate
@@ -54,6 +54,8 @@ def estimates_of(points: Sequence[PointConfig], planned: Sequence[PlannedPoint])
         for solver in training.solvers:
             estimates |= _by_shard(solver.traces, cost.solver_generation(point), point)
         estimates |= _endpoints(point, training)
+        if evaluation.rewards is not None:
+            estimates |= _rewards(point, evaluation.rewards)
         traces, questions = evaluation.traces, evaluation.questions
         shared = key_of([traces.batch, questions.key, point.generate, point.model.thinking_format])
         batches.setdefault(shared, []).append((point, evaluation))
@@ -71,6 +73,13 @@ def _by_shard(traces: Stage, estimate: CostEstimate, point: PointConfig) -> dict
         return {traces.address: estimate}
     estimates = cost.shard_estimates(estimate, len(traces.shards), point.cost)
     return {shard.address: each for shard, each in zip(traces.shards, estimates, strict=True)}
+
+
+def _rewards(point: PointConfig, rewards: Stage) -> dict[str, CostEstimate]:
+    """Training of the reward model, and its start: reading traces takes little beside writing them."""
+    estimates = {rewards.address: cost.overhead(point.cost)}
+    trained = (each for each in rewards.dependencies() if isinstance(each.config, RewardModelConfig))
+    return estimates | {each.address: cost.reward_training(point) for each in trained}
 
 
 def _endpoints(point: PointConfig, training: TrainingStages) -> dict[str, CostEstimate]:

@@ -1,19 +1,34 @@
-"""Evaluation stages: rows -> questions -> traces -> scores, for the points of a scan and for the solvers of a pool."""
+"""Evaluation stages, for the points of a scan and for the solvers of a pool.
+
+    rows -> questions -> traces -------------> scores
+                            +--> [rewards] -----^
+    [weights of the reward model] ---^
+
+Stages in brackets exist only if the point has a reward model.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from s1.config.schema import Budget, ComputeRequest, ConfigError, EngineConfig, Generate, Model, Task
+from s1.config.reward import RewardScoring
+from s1.config.schema import Budget, ComputeRequest, ConfigError, EngineConfig, Generate, Model, Precision, Task
 from s1.evaluate.task_files import check_rows, read_task, task_file
 from s1.evaluate.task_identity import code_roots, own_file, scoring, wording
 from s1.generate.engines import installed
 from s1.generate.methods.registry import code_roots as method_roots
 from s1.generate.methods.registry import method_of
 from s1.local_rows import check_task_rows
-from s1.stages import ProblemsConfig, QuestionsConfig, ScoresConfig, TracesConfig, TracesShardConfig
-from sweep.core.identity import Json, key_of
+from s1.stages import (
+    ProblemsConfig,
+    QuestionsConfig,
+    RewardsConfig,
+    ScoresConfig,
+    TracesConfig,
+    TracesShardConfig,
+)
+from sweep.core.identity import Json, canonical, key_of
 from sweep.core.stage import CodePolicy, FileInput, Input, Resources, Stage
 from sweep.places import expanded
 
@@ -28,6 +43,20 @@ class EvaluationStages:
     questions: Stage
     traces: Stage
     scores: Stage
+    rewards: Stage | None = None  # None: without a reward model
+
+
+@dataclass(frozen=True)
+class RewardSpec:
+    """A reward model: its weights, and how and where it reads traces."""
+
+    weights: Stage
+    scoring: RewardScoring
+    dtype: Precision
+    libraries: Mapping[str, str | None]
+    settings: Mapping[str, Json]
+    resources: Resources
+    label: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +71,7 @@ class GenerationSpec:
     resources: Resources  # of each shard
     shards: int  # how many parts the questions are divided into
     scores: CodePolicy  # FINAL for the points of a scan; UPSTREAM where a training set depends on the scores
+    reward: RewardSpec | None = None  # None: the answers get no rewards
 
 
 def evaluation_stages(
@@ -50,14 +80,18 @@ def evaluation_stages(
     """Generate traces with `weights` and score them; `weights` is `model` itself or was trained from it."""
     libraries = installed(spec.engine.kind)
     request, engine, generate = ComputeRequest(spec.budget), spec.engine, spec.generate
-    budget = method_of(request).effective_budget(request)
+    method = method_of(request)
+    budget = method.effective_budget(request)
+    asked = spec.reward if method.reward_form else None
     thinking_format = replace(model.thinking_format, answer_prefix=None)  # a prefix of training answers only
     whole = Stage(
         name="traces",
         version=TRACES_VERSION,
-        config=TracesConfig(budget, thinking_format, engine, libraries, generate, model.context_tokens),
+        config=TracesConfig(
+            budget, thinking_format, engine, libraries, generate, model.context_tokens, asked.scoring if asked else None
+        ),
         run="s1.generate.traces:traces",
-        inputs={"model": (weights,), "questions": (questions,)},
+        inputs={"model": (weights,), "questions": (questions,), **({"reward": (asked.weights,)} if asked else {})},
         settings={**spec.settings, "context_tokens": model.context_tokens},
         batch=key_of({"version": TRACES_VERSION, "model": weights.key, "engine": engine, "libraries": libraries}),
         resources=spec.resources,
@@ -66,13 +100,14 @@ def evaluation_stages(
         code_roots=method_roots(),
     )
     traces = shard_stages(whole, spec.shards)
+    rewards = _rewards_stage(traces, questions, spec.reward) if spec.reward else None
     graded = scoring(task)
     scores = Stage(
         name="scores",
         version=2,
         config=ScoresConfig(task=task, samples=generate.samples, scoring=graded),
         run="s1.evaluate.score:scores",
-        inputs={"traces": (traces,), "questions": (questions,)},
+        inputs={"traces": (traces,), "questions": (questions,), **({"rewards": (rewards,)} if rewards else {})},
         settings=_task_path(task),
         batch=key_of([questions.key, weights.key]),
         label=spec.label,
@@ -80,7 +115,24 @@ def evaluation_stages(
         code_roots=code_roots(graded),
         packages=GRADING,
     )
-    return EvaluationStages(questions, traces, scores)
+    return EvaluationStages(questions, traces, scores, rewards)
+
+
+def _rewards_stage(traces: Stage, questions: Stage, reward: RewardSpec) -> Stage:
+    """What the reward model gives each trace; all stages of one reward model run in one process."""
+    config = RewardsConfig(reward.scoring, reward.dtype, dict(reward.libraries))
+    return Stage(
+        name="rewards",
+        version=1,
+        config=config,
+        run="s1.reward.rewards:rewards",
+        inputs={"reward": (reward.weights,), "traces": (traces,), "questions": (questions,)},
+        settings=reward.settings,
+        batch=key_of({"reward": reward.weights.key, "config": canonical(config)}),
+        resources=reward.resources,
+        label=f"{reward.label}, {traces.label}",
+        code=CodePolicy.EXPENSIVE,
+    )
 
 
 def shard_stages(traces: Stage, count: int) -> Stage:

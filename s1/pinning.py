@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from s1.config.data import Data, Pool, PoolKind
+from s1.config.reward import Reward, RewardKind
 from s1.config.schema import ConfigError, Hub, Model, ModelKind, Task
 from s1.hub.files import resolve
 from s1.hub.pins import HubName, Pin, Pins, RepoKind, add_pin, name_of, read_pins
@@ -44,14 +45,15 @@ class Pinning:
 
     def pinned(self, point: PointConfig) -> PointConfig:
         """Replace names by commits where a pin exists. Returns the same object if nothing changes."""
-        model, data, task = (
+        model, data, task, reward = (
             _model_at(point.model, self.pins),
             _data_at(point.data, self.pins),
             _task_at(point.task, self.pins),
+            _reward_at(point.reward, self.pins),
         )
-        if model is point.model and data is point.data and task is point.task:
+        if model is point.model and data is point.data and task is point.task and reward is point.reward:
             return point
-        return replace(point, model=model, data=data, task=task)
+        return replace(point, model=model, data=data, task=task, reward=reward)
 
     def unpinned(self, stages: Sequence[Stage]) -> list[str]:
         """One line for each unpinned name that these stages read."""
@@ -104,6 +106,8 @@ def _places(point: PointConfig) -> Iterator[tuple[str, HubName, str | None]]:
     for field, model in models.items():
         if model.kind is ModelKind.HUB and model.repo:
             yield field, name_of(RepoKind.MODEL, model.repo, model.revision), model.revision
+    if point.reward is not None and point.reward.kind is RewardKind.HUB and point.reward.repo:
+        yield "reward", name_of(RepoKind.MODEL, point.reward.repo, point.reward.revision), point.reward.revision
     pools = point.data.pool.places if point.data.pool else {}
     hubs = {f"{field}.hub": pool.hub if pool.kind is PoolKind.HUB else None for field, pool in pools.items()}
     tasks = {"task": point.task, **{f"data.evaluations.{name}": each for name, each in point.data.evaluations.items()}}
@@ -118,6 +122,13 @@ def _model_at(model: Model, pins: Pins) -> Model:
         return model
     pin = pins.get(name_of(RepoKind.MODEL, model.repo, model.revision))
     return replace(model, revision=pin.commit) if pin else model
+
+
+def _reward_at(reward: Reward | None, pins: Pins) -> Reward | None:
+    if reward is None or reward.kind is not RewardKind.HUB or not reward.repo:
+        return reward
+    pin = pins.get(name_of(RepoKind.MODEL, reward.repo, reward.revision))
+    return replace(reward, revision=pin.commit) if pin else reward
 
 
 def _hub_at(hub: Hub | None, pins: Pins) -> Hub | None:

@@ -3,6 +3,7 @@
     training     pool -> ... -> curated -> rendered -> checkpoint --+             (s1/training_stages.py)
                                                                     v
     evaluation                  problems -> questions ----------> traces -> scores --+      (s1/evaluation_stages.py)
+    reward                [reward_examples -> reward_model -> rewards] ------^       |      (s1/reward_stages.py)
                                                                                      v
     report                                                                         curve -> report
 
@@ -42,6 +43,7 @@ from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
 from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
+from s1.reward_stages import reward_spec_of
 from s1.stages import CurveConfig, CurvePoint, FunnelConfig, ReportConfig, TrainingReportConfig
 from s1.track.wandb_mirror import Mirror, Tracked
 from s1.training_stages import TrainingStages, training_stages_of
@@ -112,6 +114,7 @@ def stages_of(point: PointConfig) -> PointStages:
         resources=resources,
         shards=shards_of(point),
         scores=CodePolicy.FINAL,
+        reward=reward_spec_of(point),
     )
     questions = questions_stage(point.task)
     evaluation = evaluation_stages(point.model, training.checkpoint, point.task.name, questions, spec)

@@ -13,6 +13,7 @@ from enum import Enum
 from s1.config.data import Data, PoolKind, PoolSource, Selection
 from s1.config.paper import Paper
 from s1.config.resources import Cost, JobKind, Machine, Track, filled
+from s1.config.reward import Reward, RewardKind
 from s1.config.schema import (
     Architecture,
     Budget,
@@ -33,6 +34,7 @@ from s1.config.schema import (
 from s1.dial import Family
 from s1.generate.methods.registry import method_of
 from s1.own_model import described
+from s1.reward_points import check_reward, described_reward
 from s1.train.order import accumulation_steps
 from s1.train.validation import check_recipe
 from sweep.core.pipeline import Launch, check_name
@@ -241,6 +243,7 @@ class PointConfig:
     track: Track  # the mirror on W&B; does not affect what is computed
     machine: Machine  # the hardware; does not affect what is computed
     launch: Launch  # who runs the stages; does not affect what is computed
+    reward: Reward | None = None  # the model that scores answers or steps; null: none
 
     @property
     def request(self) -> ComputeRequest:
@@ -251,6 +254,7 @@ class PointConfig:
         check_name(self.name)
         object.__setattr__(self, "model", described("model", self.model))
         object.__setattr__(self, "data", _with_described_solvers(self.data))
+        object.__setattr__(self, "reward", described_reward(self.reward))
         for check in (
             _check_launch,
             _check_model,
@@ -259,6 +263,7 @@ class PointConfig:
             _check_task,
             _check_generate,
             _check_engine,
+            _check_reward,
         ):
             check(self)
 
@@ -340,6 +345,23 @@ def _check_generate(point: PointConfig) -> None:
             " above 0."
         )
     method_of(point.request).check_samples(point.request, point.generate)
+
+
+def _check_reward(point: PointConfig) -> None:
+    wanted = method_of(ComputeRequest(point.budget)).reward_form
+    if wanted and (point.reward is None or point.reward.form is not wanted):
+        given = "none" if point.reward is None else point.reward.name
+        raise ConfigError(
+            f"reward {given}: budget.forcing={point.budget.forcing.value} asks a reward model of form {wanted.value}."
+            " Choose reward=laptop_prm, or another of that form."
+        )
+    if point.reward is None:
+        return
+    check_reward(point.reward, point.machine.device)
+    if point.reward.kind is RewardKind.HUB:
+        check_hub("reward", point.reward.repo, point.reward.revision)
+    if point.reward.training is not None:
+        check_model("reward.training.model", point.reward.training.model)
 
 
 def _check_engine(point: PointConfig) -> None:

@@ -7,6 +7,8 @@ curated/selection.jsonl           SelectedRow         the source and domain of e
 rendered/rows.jsonl               TokenRow            examples as token ids
 questions/questions.jsonl         Question            prompts as the lm-eval task words them
 traces/traces.jsonl               TraceRow            token ids with their origin, and the decoded text
+reward_examples/rows.jsonl        StepExample         traces with a label for each step
+rewards/rewards.jsonl             RewardRow           what a reward model gives each trace
 scores/scores.jsonl               ScoreRow            one score per question and sample
 """
 
@@ -23,6 +25,7 @@ from typing import Any, TypeVar
 from s1.config.schema import ConfigError
 
 ROWS = "rows.jsonl"
+REWARDS = "rewards.jsonl"
 
 
 class Ending(Enum):
@@ -91,6 +94,24 @@ class TokenRow:
     id: str
     input_ids: list[int]
     prompt_tokens: int
+
+
+@dataclass(frozen=True)
+class StepExample:
+    """A training example of a process reward model; the last step is the answer."""
+
+    id: str
+    question: str
+    steps: list[str]
+    labels: list[bool]  # whether each step is right
+
+
+@dataclass(frozen=True)
+class RewardRow:
+    question_id: str
+    sample: int
+    steps: list[float]  # the reward of each step; of a classifier, the score alone
+    score: float  # of the whole trace
 
 
 @dataclass(frozen=True)

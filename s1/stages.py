@@ -12,6 +12,7 @@ from typing import Any
 from s1.config.data import Control, Filters, GraderKind, PoolSource, Selection
 from s1.config.paper import Published
 from s1.config.resources import Cost
+from s1.config.reward import RewardScoring
 from s1.config.schema import (
     Architecture,
     Budget,
@@ -23,6 +24,7 @@ from s1.config.schema import (
     Hub,
     ModelKind,
     Overlong,
+    Precision,
     Statistics,
     ThinkingFormat,
     Train,
@@ -160,7 +162,7 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class TracesConfig:
-    """Generation under a budget; inputs `model`, `questions`."""
+    """Generation under a budget; inputs `model`, `questions`, and `reward` if the method asks a reward model."""
 
     budget: Budget
     thinking_format: ThinkingFormat
@@ -168,6 +170,8 @@ class TracesConfig:
     libraries: dict[str, str | None]  # versions by name; None: not installed on the planning machine
     generate: Generate
     context_tokens: int
+    # how the reward model of input `reward` scores, for methods that ask one
+    reward: RewardScoring | None = field(default=None, metadata={"omit_if": None})
 
 
 @dataclass(frozen=True)
@@ -181,11 +185,40 @@ class TracesShardConfig:
 
 @dataclass(frozen=True)
 class ScoresConfig:
-    """Grading by lm-eval against the same prompts; inputs `traces`, `questions`."""
+    """Grading by lm-eval against the same prompts; inputs `traces`, `questions`, and `rewards` if there are any."""
 
     task: str
     samples: int
     scoring: Mapping[str, Any] = field(default_factory=dict)  # JSON of the task's file (s1/evaluate/task_files.py)
+
+
+@dataclass(frozen=True)
+class RewardExamplesConfig:
+    """Dial traces with labelled steps."""
+
+    dial: Dial
+    examples: int
+    held_out: int
+    step_separator: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class RewardModelConfig:
+    """Training of a process reward model; inputs `model`, `examples`."""
+
+    train: Train
+    prompt: str | None
+    step_separator: str
+
+
+@dataclass(frozen=True)
+class RewardsConfig:
+    """Rewards of traces; inputs `reward`: the weights, `traces`, `questions`."""
+
+    scoring: RewardScoring
+    dtype: Precision
+    libraries: dict[str, str | None]  # versions by name
 
 
 @dataclass(frozen=True)

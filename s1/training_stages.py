@@ -287,7 +287,7 @@ def base_model_of(model: Model) -> Stage:
     """A model before this sweep trains it. A local directory enters the key by content, not by path."""
     files: dict[str, tuple[Input, ...]] = {}
     if model.kind is ModelKind.DIRECTORY:
-        files = {"files": tuple(FileInput.of(path) for path in _model_files(Path(model.repo or "")))}
+        files = {"files": tuple(FileInput.of(path) for path in model_files(Path(model.repo or "")))}
     config = BaseModelConfig(
         kind=model.kind,
         repo=None if files else model.repo,
@@ -309,7 +309,8 @@ def base_model_of(model: Model) -> Stage:
     )
 
 
-def _model_files(directory: Path) -> list[Path]:
+def model_files(directory: Path) -> list[Path]:
+    """The files of a local model that decide what it computes. Raises ConfigError if it has no config.json."""
     files = sorted(path for path in directory.glob("*") if path.suffix in MODEL_FILES)
     if not any(path.name == "config.json" for path in files):
         raise ConfigError(

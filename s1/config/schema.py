@@ -227,6 +227,7 @@ class Forcing(Enum):
     NONE = "none"  # plain generation: the model opens and closes its thinking itself
     BUDGET = "budget"  # budget forcing: cut at a maximum, or suppress the end (paper, section 3.1)
     REJECTION = "rejection"  # sample until the thinking ends by itself within a limit (paper, section 5.2)
+    REBASE = "rebase"  # tree search over steps with a process reward model (paper, section 5.3)
 
 
 class Compat(Enum):
@@ -239,6 +240,22 @@ class Aggregation(Enum):
     MAJORITY_VOTE = "majority_vote"  # the most common answer
     WEIGHTED_VOTE = "weighted_vote"  # the answer whose samples have the largest sum of rewards
     BEST_OF_N = "best_of_n"  # the answer of the sample with the highest reward
+
+
+class RebaseVote(Enum):
+    MAJORITY = "majority"  # every branch has one vote
+    WEIGHTED = "weighted"  # a branch votes with its reward
+
+
+@dataclass(frozen=True)
+class Rebase:
+    """Tree search over steps (s1/generate/methods/rebase.py)."""
+
+    width: Count  # branches at the same time, those that have ended included
+    temperature: Positive  # of the softmax over rewards, by which open branches share the width
+    steps_max: Count  # end the thinking of a branch after this many steps
+    step_ends: Annotated[list[FreeText], MinLen(1)]  # texts that end a step
+    vote: RebaseVote  # how the answers of all branches become one
 
 
 @dataclass(frozen=True)
@@ -260,6 +277,8 @@ class Budget:
     aggregation: Aggregation = field(default=Aggregation.NONE, metadata={"omit_if": Aggregation.NONE})
     # how many samples to aggregate, averaged over all choices; null: all of generate.samples
     votes: Count | None = field(default=None, metadata={"omit_if": None})
+    # the search, for forcing rebase only
+    rebase: Rebase | None = field(default=None, metadata={"omit_if": None})
 
     def __post_init__(self) -> None:
         if self.tries is not None and self.forcing is not Forcing.REJECTION:
@@ -269,6 +288,13 @@ class Budget:
                 f"budget.votes {self.votes}: nothing is aggregated. Choose budget.aggregation=majority_vote,"
                 " weighted_vote or best_of_n, or set it to null."
             )
+        if (self.rebase is not None) != (self.forcing is Forcing.REBASE):
+            raise ConfigError(
+                f"budget.rebase {'null' if self.rebase is None else 'set'}: budget.forcing is {self.forcing.value}."
+                " Choose budget=rebase, or set budget.rebase=null."
+            )
+        if self.rebase is not None and "" in self.rebase.step_ends:
+            raise ConfigError("budget.rebase.step_ends '': an empty text ends everywhere. Remove it.")
 
 
 @dataclass(frozen=True)

@@ -233,6 +233,15 @@ def normalised(text: str) -> str:
     return value if unit in (None, "degree^1") else f"{value} {unit}"
 
 
+def stated(text: str) -> str | None:
+    """The answer that a text states, normalized, for votes without a reference; None if none can be read."""
+    integer = _extract(text, read_integer).value
+    if integer is not None:
+        return integer
+    formula = _extract(text, read_formula).value
+    return None if formula is None else normalised(formula.text)
+
+
 def _unitless(text: str) -> tuple[str, str | None]:
     found = measured(plain(text[: MAX_STATEMENT + 1]))
     spelled = found.value.replace("\\%", "").replace("%", "")

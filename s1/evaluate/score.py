@@ -27,7 +27,18 @@ from s1.evaluate.questions import document, task_path
 from s1.evaluate.replay import Judge, Judgement, evaluate, judge_of, task_over
 from s1.evaluate.task_files import read_task, task_file
 from s1.evaluate.task_identity import require_planned, scoring
-from s1.records import AnswerEnd, Ending, Outcome, Question, ScoreRow, TraceRow, read_rows, write_rows
+from s1.records import (
+    REWARDS,
+    AnswerEnd,
+    Ending,
+    Outcome,
+    Question,
+    RewardRow,
+    ScoreRow,
+    TraceRow,
+    read_rows,
+    write_rows,
+)
 from s1.stages import ScoresConfig
 from sweep.core.stage import Finished, Summary, Work
 from sweep.errors import SweepError
@@ -86,7 +97,8 @@ def _score(work: Work[ScoresConfig], loaded: TaskScoring) -> Summary:
     ]
     results = evaluate(loaded.task, [each.text for each in graded])
     judgements = loaded.judge.judgements(results)
-    scores = [_scored(each, judgement) for each, judgement in zip(graded, judgements, strict=True)]
+    rewards = _rewards(work)
+    scores = [_scored(each, judgement, rewards) for each, judgement in zip(graded, judgements, strict=True)]
     write_rows(work.out / "scores.jsonl", scores)
     (work.out / "lm_eval.json").write_text(_stock_results(results), encoding="utf-8")
     return {
@@ -97,6 +109,14 @@ def _score(work: Work[ScoresConfig], loaded: TaskScoring) -> Summary:
         "cut_share": _mean(score.answer_end in (AnswerEnd.CAP, AnswerEnd.CONTEXT) for score in scores),
         "disagreements": _second_opinions(work.out, loaded.judge, zip(scores, graded, strict=True)),
     }
+
+
+def _rewards(work: Work[ScoresConfig]) -> Mapping[tuple[str, int], float] | None:
+    """The reward of each answer, by question and sample; None for a point without a reward model."""
+    if "rewards" not in work.inputs:
+        return None
+    rows = read_rows(work.one("rewards") / REWARDS, RewardRow)
+    return {(row.question_id, row.sample): row.score for row in rows}
 
 
 def _second_opinions(out: Path, judge: Judge, judged: Iterable[tuple[ScoreRow, Graded]]) -> int | None:
@@ -118,7 +138,7 @@ def _completed(answer: TraceRow, stops: Sequence[str]) -> tuple[str, AnswerEnd]:
     return answer.answer, answer.answer_end
 
 
-def _scored(graded: Graded, judgement: Judgement) -> ScoreRow:
+def _scored(graded: Graded, judgement: Judgement, rewards: Mapping[tuple[str, int], float] | None) -> ScoreRow:
     answer = graded.answer
     return ScoreRow(
         question_id=answer.question_id,
@@ -136,6 +156,7 @@ def _scored(graded: Graded, judgement: Judgement) -> ScoreRow:
         waits=answer.waits,
         sampled_tokens=answer.sampled_tokens,
         note=judgement.note,
+        reward=None if rewards is None else rewards[answer.question_id, answer.sample],
         branches=answer.branches,
     )
 

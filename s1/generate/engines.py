@@ -74,6 +74,11 @@ def installed(kind: EngineKind) -> dict[str, str | None]:
     return {library: _version(library) for library in LIBRARIES[kind]}
 
 
+def installed_for_rewards() -> dict[str, str | None]:
+    """Versions of the libraries that load reward models, whichever engine generates."""
+    return installed(EngineKind.TRANSFORMERS)
+
+
 def missing_libraries(config: EngineConfig) -> list[str]:
     """List libraries that the engine needs and this environment lacks, one message each."""
     is_on_cpu = config.device == "cpu"

@@ -25,16 +25,17 @@ from s1.config.schema import ComputeRequest, ConfigError, EngineConfig
 from s1.generate.continuations import FOLDER, Continuations, folder_of_model
 from s1.generate.engine import Engine, Sampling
 from s1.generate.engines import Fingerprint, open_engine, require_planned
-from s1.generate.group import Group, GroupPolicy
+from s1.generate.group import Group, GroupPolicy, Scorer
 from s1.generate.group import Path as BranchPath
 from s1.generate.methods.method import GroupContext, GroupMethod, TraceMethod
 from s1.generate.methods.registry import method_of
 from s1.generate.rollout import GroupJob, Job, Rollout, TraceJob
+from s1.generate.scorers import scorers_of
 from s1.generate.shards import planned_questions, questions_in
 from s1.generate.trace import Close, Policy, Trace, new_trace
 from s1.generate.trace_row import ENGINE_USAGE, TRACES_FILE, graded_text, summary_of, trace_row
 from s1.models.location import model_location, model_read, tokenizer_at
-from s1.models.thinking_format import ThinkingFormatIds, Tokenizer, encode, prompt_of, thinking_format_ids
+from s1.models.thinking_format import ThinkingFormatIds, Tokenizer, encode, prompt_of, stops_of, thinking_format_ids
 from s1.records import Question, TraceRow, write_rows
 from s1.stages import TracesConfig, TracesShardConfig
 from sweep.core.identity import Json, key_of
@@ -108,6 +109,7 @@ def _generate(pending: Sequence[PendingTraces], open_model: OpenModel) -> Iterat
     longest = max(work.config.context_tokens for work in works)
     tokenizer, load = open_model(first.one("model"), first.config.engine, {**first.settings, "context_tokens": longest})
     makers = _makers(works, tokenizer)
+    scorers = scorers_of(works, tokenizer)  # before the engine, which takes the memory that is left
     with ExitStack() as opened:
         engine = opened.enter_context(closing(load()))
         _require_context(longest, engine)
@@ -118,7 +120,11 @@ def _generate(pending: Sequence[PendingTraces], open_model: OpenModel) -> Iterat
         by_path = {path: opened.enter_context(open_store(path)) for path in dict.fromkeys(paths.values())}
         stores = {key: by_path[path] for key, path in paths.items()}
         by_owner = {each.work.key: each for each in pending}
-        jobs = [job for key, each in by_owner.items() for job in _jobs(each, makers[key], stores[key], tokenizer)]
+        jobs = [
+            job
+            for key, each in by_owner.items()
+            for job in _jobs(each, makers[key], stores[key], tokenizer, scorers[key])
+        ]
         for job, close in rollout.run(jobs):
             owner = by_owner[job.owner]
             if owner.add(job.name, close):
@@ -180,6 +186,7 @@ class _Place:
     trace: Trace  # prompt
     work: Work[TracesConfig]
     store: Continuations
+    scorer: Scorer | None  # None: the stage has no reward model
 
     @property
     def sampling(self) -> Sampling:
@@ -205,7 +212,7 @@ def _maker(config: TracesConfig, ids: ThinkingFormatIds, tokenizer: Tokenizer) -
     continuation = encode(config.budget.continuation, tokenizer)
     if isinstance(method, GroupMethod):
         text = partial(graded_text, config.thinking_format, tokenizer=tokenizer)
-        context = GroupContext(config.context_tokens, continuation, text)
+        context = GroupContext(config.context_tokens, continuation, text, partial(stops_of, tokenizer=tokenizer))
         return partial(_group_job, method.group_policy(request, ids, context))
     assert isinstance(method, TraceMethod), f"{method.name}: makes neither traces nor groups"
     return partial(_trace_job, method.policy(request, ids, continuation, config.context_tokens))
@@ -222,14 +229,16 @@ def _group_job(policy: GroupPolicy, place: _Place) -> GroupJob:
     group = Group(place.question_id, place.sample, generate.samples, place.trace)
     seeds = partial(branch_seed, generate.seed, place.question_id)
     name = (place.index, place.sample)
-    return GroupJob(name, place.work.key, policy, group, place.sampling, seeds, place.store)
+    return GroupJob(name, place.work.key, policy, group, place.sampling, seeds, place.store, place.scorer)
 
 
-def _jobs(pending: PendingTraces, make: MakeJob, store: Continuations, tokenizer: Tokenizer) -> Iterator[Job]:
+def _jobs(
+    pending: PendingTraces, make: MakeJob, store: Continuations, tokenizer: Tokenizer, scorer: Scorer | None
+) -> Iterator[Job]:
     """One job for each question and sample."""
     config = pending.work.config
     for index, question in enumerate(pending.questions):
         prompt = prompt_of(config.thinking_format, question.prompt, tokenizer)
         trace = new_trace(prompt.ids, prompt.opening)
         for sample in range(config.generate.samples):
-            yield make(_Place(index, sample, question.question_id, trace, pending.work, store))
+            yield make(_Place(index, sample, question.question_id, trace, pending.work, store, scorer))

@@ -237,6 +237,11 @@ def _exact(name: str, text: str, tokenizer: Tokenizer) -> Ids:
     return ids
 
 
+def stops_of(field: str, texts: Sequence[str], tokenizer: Tokenizer) -> tuple[Ids, ...]:
+    """Every tokenization of texts that end something else than the thinking. Raises ConfigError naming the field."""
+    return _tokenizations(field, texts, tokenizer)
+
+
 def _tokenizations(name: str, delimiters: Sequence[str], tokenizer: Tokenizer) -> tuple[Ids, ...]:
     """All token sequences for the delimiters; those that we write come first."""
     exact = [_exact(name, delimiter, tokenizer) for delimiter in delimiters if delimiter]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
+from s1.config.reward import RewardForm
 from s1.config.schema import Budget, ComputeRequest, Generate
 from s1.generate.group import GroupPolicy
 from s1.generate.trace import Close, Policy
@@ -25,6 +26,7 @@ class GroupContext:
     context_tokens: int
     continuation: Ids  # budget.continuation
     answer_text: Callable[[Close], str]  # the text of a closed branch that would be graded
+    stops_of: Callable[[str, Sequence[str]], tuple[Ids, ...]]  # every tokenization of the texts of a field
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Method(Protocol):
     """
 
     name: str  # "forcing"
+    reward_form: RewardForm | None = None  # of the reward model that its policy asks; None: it asks none
 
     def serves(self, request: ComputeRequest) -> bool:
         """Whether this method serves the request."""
