@@ -32,6 +32,7 @@ class Method(Protocol):
     """
 
     name: str  # "forcing"
+    extends: bool = False  # whether the thinking of each amount of a family begins with that of the amount before
 
     def serves(self, request: ComputeRequest) -> bool:
         """Whether this method serves the request."""
