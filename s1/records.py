@@ -15,7 +15,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -115,7 +115,9 @@ class TraceRow:
     answer_end: AnswerEnd
     thinks_on_tokens: int  # part of the answer in a reopened thinking section; mostly 0
     waits: int  # suppressed ends of thinking
-    sampled_tokens: int  # cost of this trace from scratch, stop tokens included
+    sampled_tokens: int  # cost of this trace from scratch, stop tokens included; of a group: of all its branches
+    # traces that were run for this answer (s1/generate/group.py); None: this one alone
+    branches: int | None = field(default=None, metadata={"omit_if": None})
 
 
 @dataclass(frozen=True)
@@ -134,19 +136,33 @@ class ScoreRow:
     waits: int
     sampled_tokens: int
     note: str | None = None  # from the grader: "timed_out"
+    branches: int | None = field(default=None, metadata={"omit_if": None})  # as in TraceRow
+    # from a reward model; None: the point has none
+    reward: float | None = field(default=None, metadata={"omit_if": None})
 
 
 RowType = TypeVar("RowType")
 
 
 def write_rows(path: Path, rows: Iterable[Any]) -> int:
-    """Write dataclass rows as JSON lines; returns their number."""
+    """Write dataclass rows as JSON lines; returns their number.
+
+    A field with `omit_if` in its metadata is left out where it has that value, so that older rows keep their bytes.
+    """
     count = 0
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps(asdict(row), ensure_ascii=False, default=_enum_value) + "\n")
+            file.write(json.dumps(_columns(row), ensure_ascii=False, default=_enum_value) + "\n")
             count += 1
     return count
+
+
+def _columns(row: Any) -> dict[str, Any]:
+    columns = asdict(row)
+    for each in fields(row):
+        if "omit_if" in each.metadata and columns[each.name] == each.metadata["omit_if"]:
+            del columns[each.name]
+    return columns
 
 
 def read_objects(path: Path) -> Iterator[dict[str, Any]]:

@@ -125,7 +125,8 @@ def _scored(graded: Graded, judgement: Judgement) -> ScoreRow:
         sample=answer.sample,
         gold=graded.gold,
         extracted=judgement.extracted,
-        correct=judgement.correct and graded.end is not AnswerEnd.CONTEXT,  # even if the grader accepts an empty text
+        # A cut answer and a missing one are wrong, even if the grader accepts an empty text.
+        correct=judgement.correct and graded.end not in (AnswerEnd.CONTEXT, AnswerEnd.NONE),
         outcome=_outcome(judgement, answer.ending),
         ending=answer.ending,
         thinking_tokens=answer.thinking_tokens,
@@ -135,6 +136,7 @@ def _scored(graded: Graded, judgement: Judgement) -> ScoreRow:
         waits=answer.waits,
         sampled_tokens=answer.sampled_tokens,
         note=judgement.note,
+        branches=answer.branches,
     )
 
 

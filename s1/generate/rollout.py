@@ -1,5 +1,8 @@
 """Run many traces through one engine until all are closed. Policies decide what happens, the engine samples tokens.
 
+A job is one trace, or a group of traces (s1/generate/group.py) whose branches are run as traces of their own: a trace
+that closes is yielded, or goes back to its group, which then names the next branches, requests rewards, or closes.
+
 Each iteration advances every trace that can go on, serves requests from the store, submits one engine request per
 stream for the largest missing part, and steps the engine. Each delta goes to the store at once, so a trace continues as
 soon as the tokens it needs exist, whichever trace requested them: small budgets finish while larger ones are still
@@ -9,12 +12,26 @@ thinking, and an interruption costs little.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from s1.config.schema import ConfigError
 from s1.generate.continuations import Continuations, stream_key
 from s1.generate.engine import Completion, Delta, Engine, GenerationRequest, Sampling
+from s1.generate.group import (
+    Branch,
+    ClosedBranch,
+    CloseGroup,
+    Group,
+    GroupPolicy,
+    Path,
+    RewardRequest,
+    Run,
+    Score,
+    Scorer,
+    closed_with_totals,
+)
 from s1.generate.trace import Close, Policy, Sample, Trace, absorb, advance
 
 StreamId: TypeAlias = "tuple[int, str]"  # identity of a store, key of a stream in it
@@ -31,6 +48,57 @@ class TraceJob:
     sampling: Sampling
     seed: int
     store: Continuations
+
+
+@dataclass(frozen=True)
+class GroupJob:
+    """One group to run until it closes."""
+
+    name: Any  # chosen by the caller; returned with the answer of the group
+    owner: str  # whose usage counts the tokens generated for all its branches
+    policy: GroupPolicy
+    group: Group
+    sampling: Sampling
+    seed_of: Callable[[Path], int]
+    store: Continuations
+    scorer: Scorer | None = None  # None: the policy requests no rewards
+
+
+Job: TypeAlias = "TraceJob | GroupJob"
+
+
+class _OpenGroup:
+    """A group that waits for branches or rewards."""
+
+    def __init__(self, job: GroupJob) -> None:
+        self.job = job
+        self.group = job.group
+        self._branches: tuple[Branch, ...] = ()  # of the current round
+        self._closes: dict[int, Close] = {}  # those that have closed, by their place in the round
+
+    def start(self, run: Run) -> Iterator[tuple[TraceJob, Trace]]:
+        """Begin a round, and yield its branches."""
+        job, self._branches, self._closes = self.job, run.branches, {}
+        for place, branch in enumerate(run.branches):
+            name, seed = _BranchName(self, place), job.seed_of(branch.path)
+            yield TraceJob(name, job.owner, branch.policy, branch.trace, job.sampling, seed, job.store), branch.trace
+
+    def add(self, place: int, close: Close) -> bool:
+        """Add a closed branch; True if it was the last one of its round, which then enters the group."""
+        self._closes[place] = close
+        if len(self._closes) < len(self._branches):
+            return False
+        closed = [ClosedBranch(branch, self._closes[place]) for place, branch in enumerate(self._branches)]
+        self.group = self.group.with_round(closed)
+        return True
+
+
+@dataclass(frozen=True)
+class _BranchName:
+    """Name of a branch's job: its group, and its place in the current round."""
+
+    group: _OpenGroup
+    place: int
 
 
 @dataclass(frozen=True)
@@ -76,28 +144,63 @@ class Rollout:
     def __init__(self, engine: Engine) -> None:
         self.usage = TokenUsage()
         self._engine = engine
+        self._ready: deque[tuple[TraceJob, Trace]] = deque()
+        self._unscored: list[tuple[_OpenGroup, Score]] = []
         self._waiting: dict[StreamId, list[_Demand]] = {}
         self._unrequested: list[StreamId] = []  # streams with demands but no request in flight
         self._in_flight: dict[int, tuple[GenerationRequest, _Demand]] = {}  # by identity: equal requests may be open
 
-    def run(self, jobs: Iterable[TraceJob]) -> Iterator[tuple[TraceJob, Close]]:
-        """Yield each job with its closed trace as soon as it closes."""
-        ready = deque((job, job.trace) for job in jobs)
-        while ready or self._waiting:
-            while ready:
-                job, trace = ready.popleft()
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Close]]:
+        """Yield each job with its closed trace, or the answer of its group, as soon as it closes."""
+        for job in jobs:
+            if isinstance(job, TraceJob):
+                self._ready.append((job, job.trace))
+            else:
+                yield from self._advance_group(_OpenGroup(job))
+        while self._ready or self._waiting or self._unscored:
+            while self._ready:
+                job, trace = self._ready.popleft()
                 trace, move = advance(trace, job.policy)
                 if isinstance(move, Close):
-                    yield job, move
+                    yield from self._on_close(job, move)
                     continue
                 demand = _demand_of(job, trace, move)
                 if (extended := self._extended(demand)) is not None:
-                    ready.append((job, extended))
+                    self._ready.append((job, extended))
                 else:
                     self._enqueue(demand)
+            for group in self._scored():
+                yield from self._advance_group(group)
             self._submit_requests()
             for delta in [] if self._engine.is_idle else self._engine.step():
-                ready.extend(self._on_delta(delta))
+                self._ready.extend(self._on_delta(delta))
+
+    def _on_close(self, job: TraceJob, close: Close) -> Iterator[tuple[Job, Close]]:
+        """Yield a trace that was run alone; give any other back to its group."""
+        if not isinstance(job.name, _BranchName):
+            yield job, close
+        elif job.name.group.add(job.name.place, close):
+            yield from self._advance_group(job.name.group)
+
+    def _advance_group(self, opened: _OpenGroup) -> Iterator[tuple[Job, Close]]:
+        """Apply the next move of a group; yield the group if that closes it."""
+        move = opened.job.policy.next(opened.group)
+        if isinstance(move, CloseGroup):
+            yield opened.job, closed_with_totals(opened.group, move)
+        elif isinstance(move, Score):
+            self._unscored.append((opened, move))
+        else:
+            self._ready.extend(opened.start(move))
+
+    def _scored(self) -> list[_OpenGroup]:
+        """Request all rewards that groups wait for, with one call per reward model; returns these groups."""
+        waiting, self._unscored = self._unscored, []
+        by_scorer: dict[int, list[tuple[_OpenGroup, Score]]] = {}
+        for opened, move in waiting:
+            by_scorer.setdefault(id(opened.job.scorer), []).append((opened, move))
+        for members in by_scorer.values():
+            _add_rewards(members)
+        return [opened for opened, _ in waiting]
 
     def _extended(self, demand: _Demand) -> Trace | None:
         """The trace with the requested tokens; None while some are missing."""
@@ -152,3 +255,18 @@ def _demand_of(job: TraceJob, trace: Trace, sample: Sample) -> _Demand:
         seed=job.seed,
     )
     return _Demand(job, trace, sample, request, stream_key(request))
+
+
+def _add_rewards(members: list[tuple[_OpenGroup, Score]]) -> None:
+    """Request the rewards of groups that have the same reward model. Raises ConfigError if they have none."""
+    scorer = members[0][0].job.scorer
+    if scorer is None:
+        raise ConfigError("reward null: this method asks a reward model. Choose one of conf/reward.")
+    requests = [
+        RewardRequest(opened.group.question_id, opened.group.closed[index].close.trace)
+        for opened, move in members
+        for index in move.branches
+    ]
+    rewards = iter(scorer.score(requests))
+    for opened, move in members:
+        opened.group = opened.group.with_rewards({index: next(rewards) for index in move.branches})

@@ -143,11 +143,21 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class GroupTotals:
+    """What all traces took that were run for one answer (s1/generate/group.py)."""
+
+    branches: int
+    sampled_tokens: int  # a forked prefix counts once
+    thinking_tokens: int  # as the method counts them: those of the answer's trace, or of all traces
+
+
+@dataclass(frozen=True)
 class Close:
     """The trace is finished; `trace` has the same ids, each assigned to its part."""
 
     trace: Trace
     ending: Ending
+    group: GroupTotals | None = None  # None: the trace was run alone
 
 
 Move: TypeAlias = "Force | Keep | Sample | Close"

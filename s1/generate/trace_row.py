@@ -38,8 +38,8 @@ OPEN_TOKENS = 12  # after so many tokens a character counts as complete: three c
 
 
 def trace_row(question_id: str, sample: int, close: Close, config: TracesConfig, tokenizer: Tokenizer) -> TraceRow:
-    """Decode a closed trace into its row."""
-    trace = close.trace
+    """Decode a closed trace, or the answer of a group, into its row."""
+    trace, group = close.trace, close.group
     return TraceRow(
         question_id=question_id,
         sample=sample,
@@ -48,12 +48,13 @@ def trace_row(question_id: str, sample: int, close: Close, config: TracesConfig,
         thinking=decode(trace.part_ids(Part.THINKING), tokenizer),
         answer=graded_text(config.thinking_format, close, tokenizer),
         ending=close.ending,
-        thinking_tokens=trace.thinking_tokens,
+        thinking_tokens=trace.thinking_tokens if group is None else group.thinking_tokens,
         answer_tokens=trace.answer_tokens,
         answer_end=answer_end(trace, config.budget),
         thinks_on_tokens=thinks_on_tokens(config.thinking_format, trace, tokenizer),
         waits=trace.waits,
-        sampled_tokens=trace.sampled_tokens,
+        sampled_tokens=trace.sampled_tokens if group is None else group.sampled_tokens,
+        branches=None if group is None else group.branches,
     )
 
 

@@ -19,19 +19,22 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
 
 from s1.config.schema import ComputeRequest, ConfigError, EngineConfig
 from s1.generate.continuations import FOLDER, Continuations, folder_of_model
 from s1.generate.engine import Engine, Sampling
 from s1.generate.engines import Fingerprint, open_engine, require_planned
+from s1.generate.group import Group, GroupPolicy
+from s1.generate.group import Path as BranchPath
+from s1.generate.methods.method import GroupContext, GroupMethod, TraceMethod
 from s1.generate.methods.registry import method_of
-from s1.generate.rollout import Rollout, TraceJob
+from s1.generate.rollout import GroupJob, Job, Rollout, TraceJob
 from s1.generate.shards import planned_questions, questions_in
-from s1.generate.trace import Close, Policy, new_trace
-from s1.generate.trace_row import ENGINE_USAGE, TRACES_FILE, summary_of, trace_row
+from s1.generate.trace import Close, Policy, Trace, new_trace
+from s1.generate.trace_row import ENGINE_USAGE, TRACES_FILE, graded_text, summary_of, trace_row
 from s1.models.location import model_location, model_read, tokenizer_at
-from s1.models.thinking_format import Tokenizer, encode, prompt_of, thinking_format_ids
+from s1.models.thinking_format import ThinkingFormatIds, Tokenizer, encode, prompt_of, thinking_format_ids
 from s1.records import Question, TraceRow, write_rows
 from s1.stages import TracesConfig, TracesShardConfig
 from sweep.core.identity import Json, key_of
@@ -104,7 +107,7 @@ def _generate(pending: Sequence[PendingTraces], open_model: OpenModel) -> Iterat
     require_planned(first.config.engine.kind, first.config.libraries)
     longest = max(work.config.context_tokens for work in works)
     tokenizer, load = open_model(first.one("model"), first.config.engine, {**first.settings, "context_tokens": longest})
-    policies = _policies(works, tokenizer)
+    makers = _makers(works, tokenizer)
     with ExitStack() as opened:
         engine = opened.enter_context(closing(load()))
         _require_context(longest, engine)
@@ -115,7 +118,7 @@ def _generate(pending: Sequence[PendingTraces], open_model: OpenModel) -> Iterat
         by_path = {path: opened.enter_context(open_store(path)) for path in dict.fromkeys(paths.values())}
         stores = {key: by_path[path] for key, path in paths.items()}
         by_owner = {each.work.key: each for each in pending}
-        jobs = [job for key, each in by_owner.items() for job in _jobs(each, policies[key], stores[key], tokenizer)]
+        jobs = [job for key, each in by_owner.items() for job in _jobs(each, makers[key], stores[key], tokenizer)]
         for job, close in rollout.run(jobs):
             owner = by_owner[job.owner]
             if owner.add(job.name, close):
@@ -130,10 +133,15 @@ def _generate(pending: Sequence[PendingTraces], open_model: OpenModel) -> Iterat
                 yield Finished(job.owner, {**summary, **model_read(first.one("model"))})
 
 
-def seed_of(seed: int, question_id: str, sample: int) -> int:
+def seed_of(seed: int, question_id: str, sample: int | str) -> int:
     """63-bit seed of one sample; depends on these three values only."""
     digest = hashlib.sha256(f"{seed} {sample} {question_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def branch_seed(seed: int, question_id: str, path: BranchPath) -> int:
+    """63-bit seed of a branch of a group. The path (n,) has the seed of sample n, so the two share their tokens."""
+    return seed_of(seed, question_id, ".".join(map(str, path)))
 
 
 def _store_path(work: Work[TracesConfig], fingerprint: Fingerprint) -> Path:
@@ -162,29 +170,66 @@ def _require_context(context_tokens: int, engine: Engine) -> None:
         )
 
 
-def _policies(works: Sequence[Work[TracesConfig]], tokenizer: Tokenizer) -> dict[str, Policy]:
-    """Policies by stage key. Raises ConfigError, before the model is loaded, for a budget this model cannot honor."""
+@dataclass(frozen=True)
+class _Place:
+    """Where an answer belongs, and what it starts from."""
+
+    index: int  # of the question
+    sample: int
+    question_id: str
+    trace: Trace  # prompt
+    work: Work[TracesConfig]
+    store: Continuations
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.work.config.generate.temperature, self.work.config.generate.top_p)
+
+
+MakeJob: TypeAlias = Callable[[_Place], Job]
+
+
+def _makers(works: Sequence[Work[TracesConfig]], tokenizer: Tokenizer) -> dict[str, MakeJob]:
+    """What makes the jobs of each stage, by its key.
+
+    Raises ConfigError, before the model is loaded, for a budget this model cannot honor.
+    """
     thinking_formats = {key_of(work.config.thinking_format): work.config.thinking_format for work in works}
     # Once for each format, because it walks the whole vocabulary.
     ids = {key: thinking_format_ids(each, tokenizer) for key, each in thinking_formats.items()}
-    policies = {}
-    for work in works:
-        config = work.config
-        request = ComputeRequest(config.budget)
-        continuation = encode(config.budget.continuation, tokenizer)
-        policies[work.key] = method_of(request).policy(
-            request, ids[key_of(config.thinking_format)], continuation, config.context_tokens
-        )
-    return policies
+    return {work.key: _maker(work.config, ids[key_of(work.config.thinking_format)], tokenizer) for work in works}
 
 
-def _jobs(pending: PendingTraces, policy: Policy, store: Continuations, tokenizer: Tokenizer) -> Iterator[TraceJob]:
+def _maker(config: TracesConfig, ids: ThinkingFormatIds, tokenizer: Tokenizer) -> MakeJob:
+    request, method = ComputeRequest(config.budget), method_of(ComputeRequest(config.budget))
+    continuation = encode(config.budget.continuation, tokenizer)
+    if isinstance(method, GroupMethod):
+        text = partial(graded_text, config.thinking_format, tokenizer=tokenizer)
+        context = GroupContext(config.context_tokens, continuation, text)
+        return partial(_group_job, method.group_policy(request, ids, context))
+    assert isinstance(method, TraceMethod), f"{method.name}: makes neither traces nor groups"
+    return partial(_trace_job, method.policy(request, ids, continuation, config.context_tokens))
+
+
+def _trace_job(policy: Policy, place: _Place) -> TraceJob:
+    seed = seed_of(place.work.config.generate.seed, place.question_id, place.sample)
+    name = (place.index, place.sample)
+    return TraceJob(name, place.work.key, policy, place.trace, place.sampling, seed, place.store)
+
+
+def _group_job(policy: GroupPolicy, place: _Place) -> GroupJob:
+    generate = place.work.config.generate
+    group = Group(place.question_id, place.sample, generate.samples, place.trace)
+    seeds = partial(branch_seed, generate.seed, place.question_id)
+    name = (place.index, place.sample)
+    return GroupJob(name, place.work.key, policy, group, place.sampling, seeds, place.store)
+
+
+def _jobs(pending: PendingTraces, make: MakeJob, store: Continuations, tokenizer: Tokenizer) -> Iterator[Job]:
     """One job for each question and sample."""
-    config, generate = pending.work.config, pending.work.config.generate
-    sampling = Sampling(generate.temperature, generate.top_p)
+    config = pending.work.config
     for index, question in enumerate(pending.questions):
         prompt = prompt_of(config.thinking_format, question.prompt, tokenizer)
         trace = new_trace(prompt.ids, prompt.opening)
-        for sample in range(generate.samples):
-            seed = seed_of(generate.seed, question.question_id, sample)
-            yield TraceJob((index, sample), pending.work.key, policy, trace, sampling, seed, store)
+        for sample in range(config.generate.samples):
+            yield make(_Place(index, sample, question.question_id, trace, pending.work, store))

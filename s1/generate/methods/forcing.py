@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from s1.config.schema import Budget, Compat, ComputeRequest, ConfigError, Forcing
-from s1.generate.methods.method import Amount, Bounds, Method, conditions, suppresses_ends
+from s1.generate.methods.method import Amount, Bounds, TraceMethod, conditions, suppresses_ends
 from s1.generate.trace import Close, Force, Move, Part, Policy, Sample, Trace
 from s1.models.thinking_format import Ids, ThinkingFormatIds
 from s1.records import Ending, ScoreRow
@@ -37,7 +37,7 @@ HAPPENED_SHARE = 0.5  # smallest share of traces at which the median trace match
 NATURAL_END = "natural end"
 
 
-class BudgetForcingMethod(Method):
+class BudgetForcingMethod(TraceMethod):
     """Our budget forcing. Each continuation string is one family over maximum, minimum and Waits (paper, Figure 1)."""
 
     name = "forcing"

@@ -21,7 +21,7 @@ from s1.config.data import Control
 from s1.config.schema import Budget, ComputeRequest
 from s1.data.conditional import Length, amount_of
 from s1.generate.methods.forcing import NATURAL_END
-from s1.generate.methods.method import Amount, Bounds, Method
+from s1.generate.methods.method import Amount, Bounds, Method, TraceMethod
 from s1.generate.methods.registry import method_of
 from s1.generate.trace import Policy
 from s1.models.thinking_format import Ids, ThinkingFormatIds
@@ -81,6 +81,7 @@ class InstructedAmount(Method):
 
     def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
         method, plain = _wrapped(request)
+        assert isinstance(method, TraceMethod), "traces of a group are made from the budget alone"
         return method.policy(plain, ids, continuation, context_tokens)
 
     def problems(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from s1.config.schema import Budget, ComputeRequest
-from s1.generate.trace import Policy
+from s1.generate.group import GroupPolicy
+from s1.generate.trace import Close, Policy
 from s1.models.thinking_format import Ids, ThinkingFormatIds
 from s1.records import ScoreRow
 
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from s1.generate.audit import Audit
 
 Amount: TypeAlias = "tuple[float, ...]"
+
+
+@dataclass(frozen=True)
+class GroupContext:
+    """What a group policy may use besides the request and the ids of the thinking format."""
+
+    context_tokens: int
+    continuation: Ids  # budget.continuation
+    answer_text: Callable[[Close], str]  # the text of a closed branch that would be graded
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,7 @@ class Bounds:
 
 
 class Method(Protocol):
-    """A method of test-time compute, one module of this folder each.
+    """A method of test-time compute, one module of this folder each: a TraceMethod or a GroupMethod.
 
     Subclasses must implement the members that raise NotImplementedError.
     """
@@ -71,10 +81,6 @@ class Method(Protocol):
         """
         return request.budget
 
-    def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
-        """Build the policy that makes traces. Raises ConfigError for a request that this model cannot fulfill."""
-        raise NotImplementedError
-
     def problems(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
         """Audit: yield a sentence for each rule that traces broke. One makes the point invalid."""
         return iter(())
@@ -86,6 +92,24 @@ class Method(Protocol):
     def expected_thinking_tokens(self, request: ComputeRequest, natural_tokens: int) -> int:
         """Expected thinking tokens of a trace, for cost estimates; `natural_tokens`: of an unforced trace."""
         return natural_tokens
+
+
+@runtime_checkable
+class TraceMethod(Method, Protocol):
+    """A method that runs one trace for an answer."""
+
+    def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
+        """Build the policy that makes traces. Raises ConfigError for a request that this model cannot fulfill."""
+        raise NotImplementedError
+
+
+@runtime_checkable
+class GroupMethod(Method, Protocol):
+    """A method that runs several traces of a question for one answer (s1/generate/group.py)."""
+
+    def group_policy(self, request: ComputeRequest, ids: ThinkingFormatIds, context: GroupContext) -> GroupPolicy:
+        """Build the policy that makes groups. Raises ConfigError for a request that this model cannot fulfill."""
+        raise NotImplementedError
 
 
 def suppresses_ends(budget: Budget) -> bool:

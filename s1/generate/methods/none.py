@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from s1.config.schema import Budget, ComputeRequest, ConfigError, Forcing
-from s1.generate.methods.method import Amount, Method, conditions
+from s1.generate.methods.method import Amount, TraceMethod, conditions
 from s1.generate.trace import Close, Move, Part, Policy, Sample, Segment, TokenOrigin, Trace
 from s1.models.thinking_format import Ids, ThinkingFormatIds
 from s1.records import Ending
 
 
-class NoForcing(Method):
+class NoForcing(TraceMethod):
     """Plain generation."""
 
     name = "none"
