@@ -25,7 +25,9 @@ from s1.report.agreement import agreements
 from s1.report.beside_paper import beside_paper
 from s1.report.comparison import Comparison, bonferroni, holm
 from s1.report.findings import AtK, Findings, MeasuredPoint, Series, Source, write_findings
+from s1.report.repetition import PointRepetition, repetitions
 from s1.report.series import PointSeries, Scored, SeriesPoint, members_of, read_scored, sampled_of, series_of
+from s1.report.settling import settling_of
 from s1.report.tables import disagreements
 from s1.stages import CurveConfig
 from s1.stats import clustered
@@ -33,6 +35,7 @@ from s1.stats.bootstrap import draw_counts
 from s1.stats.grid import Sampled, require_paired
 from s1.stats.interval import Estimate, plain
 from s1.stats.lengths import mean_tokens
+from s1.stats.loops import COPIES
 from s1.stats.paired import gains
 from s1.stats.scaling import Metrics, as_sure_as, metrics
 from s1.stats.votes import majority_at, pass_at
@@ -48,7 +51,7 @@ def curve(work: Work[CurveConfig]) -> Summary:
     """Read scores.jsonl of every point; write curve.json and grader_disagreement.csv."""
     scored = list(read_scored(work))
     found = disagreements(scored)
-    findings = find(work.config, scored, found.counts)
+    findings = find(work.config, scored, found.counts, repetitions(scored))
     write_findings(work.out, findings)
     found.write(work.out, findings)
     points = list(findings.points())
@@ -64,14 +67,30 @@ def curve(work: Work[CurveConfig]) -> Summary:
     return summary
 
 
-def find(config: CurveConfig, scored: Sequence[Scored], disagreeing: Mapping[str, int] | None = None) -> Findings:
-    """Compute everything in the report from the scores; `disagreeing` counts disputed answers by scores key."""
+def find(
+    config: CurveConfig,
+    scored: Sequence[Scored],
+    disagreeing: Mapping[str, int] | None = None,
+    repeated: Mapping[str, PointRepetition] | None = None,
+) -> Findings:
+    """Compute everything in the report from the scores.
+
+    By scores key: `disagreeing` counts disputed answers, `repeated` has the loops of the traces.
+    """
     lines = series_of(members_of(scored, config.statistics.pool_seeds))
-    series = [_series(line, _Context(config, disagreeing or {})) for line in lines]
+    series = [_series(line, _Context(config, disagreeing or {}, repeated or {})) for line in lines]
     compared = agreements([(_label_of_seed(each, scored), each.point.values, each.traces) for each in scored])
     members = list({member.key: member for line in lines for member in line.members}.values())
-    beside = beside_paper(config, scored, members, series)
-    return Findings(series, list(compared), across(config, members, series), config.statistics, config.cost, beside)
+    settled = [settling_of(line, its, config.statistics) for line, its in zip(lines, series, strict=True)]
+    return Findings(
+        series=series,
+        agreements=list(compared),
+        across=across(config, members, series),
+        settling=[each for each in settled if each is not None],
+        statistics=config.statistics,
+        cost=config.cost,
+        beside_paper=beside_paper(config, scored, members, series),
+    )
 
 
 def _label_of_seed(each: Scored, scored: Sequence[Scored]) -> str:
@@ -83,6 +102,7 @@ def _label_of_seed(each: Scored, scored: Sequence[Scored]) -> str:
 class _Context:
     config: CurveConfig
     disagreeing: Mapping[str, int]  # by scores key, if several graders judged
+    repeated: Mapping[str, PointRepetition]  # by scores key, if traces were read
 
     @property
     def level(self) -> float:
@@ -205,6 +225,7 @@ def _measured(member: SeriesPoint, sampled: Sampled, context: _Context) -> Measu
     _, questions, samples = sampled.correct_RQS.shape
     outcomes = Counter(score.outcome for score in scores)
     audited = _audited(member)
+    loop_share, distinct_4 = _repetition(member, context)
     known = [context.disagreeing[each.key] for each in member.scored if each.key in context.disagreeing]
     return MeasuredPoint(
         label=label_as_measured(request, audited),
@@ -223,8 +244,21 @@ def _measured(member: SeriesPoint, sampled: Sampled, context: _Context) -> Measu
         outcomes={outcome.value: outcomes[outcome] for outcome in Outcome},
         audit=audited,
         disagreements=sum(known) if known else None,
+        loop_share=loop_share,
+        distinct_4=distinct_4,
         **_cost(scores, context.config.cost),
     )
+
+
+def _repetition(member: SeriesPoint, context: _Context) -> tuple[Estimate | None, float | None]:
+    """Share of traces whose thinking loops, and the mean of distinct-4, over all seeds."""
+    found = [context.repeated[each.key] for each in member.scored if each.key in context.repeated]
+    if not found:
+        return None, None
+    distinct = np.concatenate([each.distinct_QS.ravel() for each in found])
+    known = distinct[np.isfinite(distinct)]
+    loop_share = clustered.accuracy(np.stack([each.loops_QS for each in found]), context.level)
+    return loop_share, float(known.mean()) if len(known) else None
 
 
 def _at_every_k(sampled: Sampled, level: float) -> Iterator[AtK]:
@@ -313,6 +347,13 @@ def _notes(points: Sequence[MeasuredPoint], members: Sequence[SeriesPoint]) -> I
     ]
     if onward:
         yield f"Think again in the answer, and thinking tokens do not count it: {'; '.join(onward)}."
+    looping = [
+        f"{point.label} ({100 * point.loop_share.value:.1f}% of traces)"
+        for point in points
+        if point.loop_share and point.loop_share.value
+    ]
+    if looping:
+        yield f"Thinking that loops, writing one phrase at least {COPIES} times in a row: {'; '.join(looping)}."
     yield from _not_compared(points, members)
     silent = [point.label for point in points if point.valid and point.thinking_tokens.value == 0]
     if silent:

@@ -81,6 +81,8 @@ class MeasuredPoint:
     outcomes: dict[str, int]  # traces by answered, forced, none
     audit: Audit
     disagreements: int | None  # answers that graders judge differently; None: one grader judged
+    loop_share: Estimate | None  # traces whose thinking loops (s1/stats/loops.py); None: traces were not read
+    distinct_4: float | None  # mean share of different 4-grams of the thinking; None: no thinking has a 4-gram
     sampled_tokens: Estimate  # of all traces, as if the point shared nothing
     device_seconds: Estimate
     usd: Estimate
@@ -169,6 +171,60 @@ class Series:
 
 
 @dataclass(frozen=True)
+class SettledTrace:
+    """How the answer of one question, seed and sample changes along a line."""
+
+    question_id: str
+    seed: int
+    sample: int
+    settled: str | None  # label of the first point from which on the answer stays; None: no answer at the end
+    settled_tokens: int | None  # thinking tokens there
+    end_tokens: int  # thinking tokens at the end of the line
+    answer: str | None  # at the end, as the grader read it
+    right: bool  # at the end
+    last_right: str | None  # label of the last point that was right, if the end is not
+    last_right_tokens: int | None
+    last_right_answer: str | None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a right answer was lost by thinking on."""
+        return self.last_right is not None
+
+
+@dataclass(frozen=True)
+class SettledShare:
+    label: str  # of a point of the line
+    share: Estimate  # of all traces, those whose answer has settled at this point
+
+
+@dataclass(frozen=True)
+class Settling:
+    """Where the answers of a series settle, along the points that extend each other (s1/report/settling.py)."""
+
+    series: str  # its name
+    points: list[SettledShare]  # the line, in the order of amounts
+    left_out: list[str]  # labels of the other points, with the reason
+    median_tokens: float | None  # thinking tokens at which answers settle; None: none does
+    share_after: Estimate | None  # of the thinking, what came after the answers settled
+    traces: list[SettledTrace]
+
+    @property
+    def end(self) -> str:
+        """Label of the last point of the line."""
+        return self.points[-1].label
+
+    @property
+    def lost(self) -> list[SettledTrace]:
+        return [trace for trace in self.traces if trace.is_lost]
+
+    @property
+    def unanswered(self) -> int:
+        """Traces without an answer at the end."""
+        return sum(trace.settled is None for trace in self.traces)
+
+
+@dataclass(frozen=True)
 class FirstDifference:
     """The first token at which two engines differ in one trace."""
 
@@ -235,6 +291,7 @@ class Findings:
     series: list[Series]
     agreements: list[Agreement]  # if an axis is the engine
     across: list[PairedDifference]  # comparison along `compare.axis`: each point against the reference value
+    settling: list[Settling]  # of each series with at least two points that extend each other
     statistics: Statistics
     cost: Cost
     beside_paper: BesidePaper | None = None

@@ -72,6 +72,22 @@ def percent(share: float | None) -> str:
     return MISSING if share is None else f"{100 * share:.1f}"
 
 
+ANSWER_SHOWN = 40  # characters
+
+
+def answer(text: str | None) -> str:
+    """An answer as the grader read it, shortened to fit a table; "no answer" if there is none."""
+    if text is None:
+        return "no answer"
+    line = " ".join(printable(text).split())
+    return line if len(line) <= ANSWER_SHOWN else f"{line[:ANSWER_SHOWN]}..."
+
+
+def tokens(number: float) -> str:
+    """`29.5`, `29`, `1,234`: a number of tokens, with a decimal only if it is small and not whole."""
+    return f"{number:,.0f}" if number >= 1000 or number == round(number) else f"{number:.1f}"
+
+
 def money(usd: float) -> str:
     """USD with two decimals, or more for the small amounts of a laptop."""
     if usd >= 1:

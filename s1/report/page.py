@@ -5,9 +5,10 @@ report.html         one self-contained page: also differences, audit, costs and 
 table.csv           one row per point (s1/report/tables.py)
 samples.csv         one row per point and number of samples, if there are several (s1/report/tables.py)
 seeds.csv           one row per point and seed, if there are several (s1/report/tables.py)
+settling.csv        where the answer of each question settles, if points extend each other (s1/report/tables.py)
 grader_disagreement.csv   answers that graders judge differently (s1/report/tables.py)
 paper.csv           published numbers beside ours, if the scan names some (s1/report/paper_section.py)
-figures/*.png|svg   s1/report/figures.py, s1/report/figures_samples.py
+figures/*.png|svg   s1/report/figures.py, s1/report/figures_samples.py, s1/report/figures_settling.py
 manifest.json       key and digest of every stage directory that a number came from
 
 Nothing here depends on time or machine: the same findings give the same bytes.
@@ -30,16 +31,18 @@ from s1.plots.canvas import FAINT, INK, INVALID, LINES, RULE, Drawing
 from s1.report import format
 from s1.report.figures import drawings
 from s1.report.figures_samples import MOST_POINTS, sample_drawings
-from s1.report.findings import Findings, MeasuredPoint, Series, cited, read_findings
+from s1.report.figures_settling import settling_drawings
+from s1.report.findings import Findings, MeasuredPoint, Series, Settling, cited, read_findings
 from s1.report.paper_section import PaperSection, paper_csv
 from s1.report.tables import FILE_NAME as DISAGREEMENTS
-from s1.report.tables import samples_csv, seeds_csv, table_csv
+from s1.report.tables import samples_csv, seeds_csv, settling_csv, table_csv
 from s1.report.verdict import comparison, contradicts_monotony, shape_in_words, verdict
 from s1.stages import ReportConfig
 from s1.stats.interval import detectable_unpaired_pp
 from sweep.core.stage import Summary, Work
 
 FIGURES = "figures"
+LOST_SHOWN = 10  # lost answers on the page; settling.csv has all
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,11 @@ class Page:
         return [(series, points) for series, points in by_series if points]
 
     @property
+    def most_lost(self) -> int:
+        """The most lost answers that the page lists for a series."""
+        return LOST_SHOWN
+
+    @property
     def most_drawn(self) -> int:
         """The most points that figures of several samples draw."""
         return MOST_POINTS
@@ -114,6 +122,11 @@ class Page:
             "difference": "; ".join(dict.fromkeys(row.method for row in rows)) or "none (nothing to compare)",
             "tokens": "; ".join(dict.fromkeys(point.thinking_tokens.method for point in points)),
         }
+
+    @property
+    def settling_methods(self) -> str:
+        found = [settling.share_after.method for settling in self.findings.settling if settling.share_after]
+        return "; ".join(dict.fromkeys(found)) or "none"
 
     @property
     def level_percent(self) -> str:
@@ -158,7 +171,7 @@ def report(work: Work[ReportConfig]) -> Summary:
     """Write the report folder from the findings of the curve stage."""
     source = work.one("curve")
     findings = read_findings(source)
-    figures = [*drawings(findings), *sample_drawings(findings)]
+    figures = [*drawings(findings), *sample_drawings(findings), *settling_drawings(findings)]
     (digest,) = work.digests.get("curve", ("",))
     page = Page(work.config, findings, figures, source.parent.name, digest)
     write_page(work.out, page)
@@ -180,6 +193,7 @@ def write_page(out: Path, page: Page) -> None:
         "samples.csv": samples_csv(page.findings),
         "seeds.csv": seeds_csv(page.findings),
         "paper.csv": paper_csv(page.findings),
+        "settling.csv": settling_csv(page.findings),
     }
     texts |= {name: text for name, text in optional.items() if text is not None}
     for name, text in texts.items():
@@ -210,8 +224,10 @@ def render(template: str, page: object) -> str:
         full=format.full,
         accuracy=accuracy,
         sources=sources,
+        answer=format.answer,
         percent=format.percent,
         kept=kept,
+        settled=settled,
         duration=format.duration_text,
         money=format.money,
         typeset=typeset,
@@ -270,6 +286,24 @@ def kept(series: Series) -> str:
     if any(point.audit.thinks_on_share for point in series.points):
         text += " Some traces think again in their answer, which no budget bounds."
     return text
+
+
+def settled(settling: Settling) -> list[str]:
+    """Sentences on where the answers of a line settle and how many right ones are lost."""
+    traces, lost = len(settling.traces), len(settling.lost)
+    answered = traces - settling.unanswered
+    found = [f"Order of the line: {', '.join(each.label for each in settling.points)}."]
+    if settling.left_out:
+        found.append(f"Left out: {', '.join(settling.left_out)}.")
+    if settling.median_tokens is not None:
+        found.append(
+            f"{answered} of {traces} traces have an answer at the end of the line; half of these answers have settled"
+            f" after {format.tokens(settling.median_tokens)} thinking tokens."
+        )
+    if settling.share_after is not None:
+        found.append(f"{format.full(settling.share_after)} of their thinking came after the answer had settled.")
+    found.append(f"Right at some point and lost by thinking on: {lost} of {traces} traces.")
+    return found
 
 
 def sources(point: MeasuredPoint) -> list[str]:

@@ -3,6 +3,7 @@
 table.csv                 one row per point of a series; a point on several series has a row in each
 seeds.csv                 one row per point and seed, if points have several seeds
 samples.csv               one row per point and number of samples k, if points have several samples
+settling.csv              one row per series, question, seed and sample, if points of a series extend each other
 grader_disagreement.csv   answers that graders judge differently: point, series, scores/<key>@<digest>, then the columns
                           that the scores stage wrote
 paper.csv                 published numbers beside ours, if the scan names some (s1/report/paper_section.py)
@@ -25,7 +26,7 @@ from s1.files import csv_files
 from s1.files.csv_files import Cell, read_rows, unguarded, written_rows
 
 if TYPE_CHECKING:  # planning imports this module and must not wait for numpy and scipy
-    from s1.report.findings import AtK, Findings, MeasuredPoint, Source
+    from s1.report.findings import AtK, Findings, MeasuredPoint, SettledTrace, Settling, Source
     from s1.report.series import Scored
     from s1.stats.interval import Estimate
 
@@ -97,6 +98,8 @@ def _numbers(point: MeasuredPoint) -> Iterator[tuple[str, Any]]:
     yield "no_answer_share", rounded(audit.no_answer_share, SHARE_DECIMALS)
     yield "answers_cut_share", rounded(audit.answers_cut_share, SHARE_DECIMALS)
     yield "thinks_on_share", rounded(audit.thinks_on_share, SHARE_DECIMALS)
+    yield from _columns("loop", point.loop_share, SHARE_DECIMALS, "loop_share")
+    yield "distinct_4", rounded(point.distinct_4, SHARE_DECIMALS)
     yield "graders_disagree", point.disagreements
     yield "over_budget", audit.over_budget
     yield "under_minimum", audit.under_minimum
@@ -193,10 +196,38 @@ def _sample_numbers(point: MeasuredPoint, each: AtK) -> Iterator[tuple[str, Any]
     yield "digest", point.digest
 
 
-def _columns(name: str, estimate: Estimate, decimals: int) -> Iterator[tuple[str, float | None]]:
-    yield name, rounded(estimate.value, decimals)
-    yield f"{name}_lo", rounded(estimate.lo, decimals)
-    yield f"{name}_hi", rounded(estimate.hi, decimals)
+def _columns(
+    name: str, estimate: Estimate | None, decimals: int, value_name: str | None = None
+) -> Iterator[tuple[str, float | None]]:
+    yield value_name or name, rounded(estimate and estimate.value, decimals)
+    yield f"{name}_lo", rounded(estimate and estimate.lo, decimals)
+    yield f"{name}_hi", rounded(estimate and estimate.hi, decimals)
+
+
+def settling_csv(findings: Findings) -> str | None:
+    """The content of settling.csv; None if no points extend each other."""
+    rows = [
+        {"series": settling.series, **dict(_settled(trace, settling))}
+        for settling in findings.settling
+        for trace in settling.traces
+    ]
+    return csv_text(rows) if rows else None
+
+
+def _settled(trace: SettledTrace, settling: Settling) -> Iterator[tuple[str, Any]]:
+    yield "question_id", trace.question_id
+    yield "seed", trace.seed
+    yield "sample", trace.sample
+    yield "settled", trace.settled
+    yield "settled_tokens", trace.settled_tokens
+    yield "end", settling.end
+    yield "end_tokens", trace.end_tokens
+    yield "answer", trace.answer
+    yield "right", "yes" if trace.right else "no"
+    yield "lost", "yes" if trace.is_lost else "no"
+    yield "last_right", trace.last_right
+    yield "last_right_tokens", trace.last_right_tokens
+    yield "last_right_answer", trace.last_right_answer
 
 
 FILE_NAME = "grader_disagreement.csv"

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from s1.config.resources import Cost
 from s1.config.schema import Budget, ComputeRequest, EngineConfig, EngineKind, Forcing, Statistics
 from s1.generate.engines import Fingerprint
-from s1.records import AnswerEnd, Ending, Outcome, ScoreRow, write_rows
+from s1.records import AnswerEnd, Ending, Outcome, ScoreRow, TraceRow, write_rows
 from s1.report.curve import curve, find
 from s1.report.findings import Findings, Series, read_findings
 from s1.report.page import report
@@ -64,6 +64,26 @@ def rows(
         )
 
     return [row(index) for index in range(questions)]
+
+
+def trace_of(score: ScoreRow, thinking: Sequence[int] | None = None) -> TraceRow:
+    """A trace with this score; its thinking tokens all differ unless they are given."""
+    ids = list(range(score.thinking_tokens) if thinking is None else thinking)
+    return TraceRow(
+        question_id=score.question_id,
+        sample=score.sample,
+        prompt_tokens=1,
+        segments=[{"part": "thinking", "origin": "sampled", "ids": ids, "ended_by": None}],
+        thinking="",
+        answer=score.extracted or "",
+        ending=score.ending,
+        thinking_tokens=len(ids),
+        answer_tokens=score.answer_tokens,
+        answer_end=score.answer_end,
+        thinks_on_tokens=0,
+        waits=score.waits,
+        sampled_tokens=score.sampled_tokens,
+    )
 
 
 def measured(point: CurvePoint, right: range, tokens: int, questions: int = 40) -> Scored:
@@ -119,6 +139,7 @@ def run(
         if index in disagreeing:
             (directories["scores"][-1] / "grader_disagreement.csv").write_text(disagreeing[index], encoding="utf-8")
         FINGERPRINT.write(directories["traces"][-1])
+        write_rows(directories["traces"][-1] / "traces.jsonl", map(trace_of, each))
     config = CurveConfig(list(points), replace(STATISTICS, **statistics), COST)
     made = work(config, directories, store / "curve" / "c0ffee000000" / "out")
     curve(made)

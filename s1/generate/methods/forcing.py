@@ -41,6 +41,7 @@ class BudgetForcingMethod(TraceMethod):
     """Our budget forcing. Each continuation string is one family over maximum, minimum and Waits (paper, Figure 1)."""
 
     name = "forcing"
+    extends = True
 
     def serves(self, request: ComputeRequest) -> bool:
         return request.budget.forcing is Forcing.BUDGET and request.budget.compat is Compat.CORRECTED

@@ -99,13 +99,16 @@ def test_the_texts_of_several_samples_are_the_golden_ones(tmp_path: Path, golden
 def test_the_same_findings_give_the_same_bytes(tmp_path: Path, scan: tuple[list, list], more: list[str]):
     first, second = (run(tmp_path / name, *scan) for name in ("first", "second"))
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    figures = [f"figures/{name}.{form}" for name in ("differences", "scaling", *more) for form in ("png", "svg")]
+    figures = [
+        f"figures/{name}.{form}" for name in ("differences", "scaling", "settling", *more) for form in ("png", "svg")
+    ]
     texts = [
         "README.md",
         "manifest.json",
         "report.html",
         "table.csv",
         "grader_disagreement.csv",
+        "settling.csv",
         *(["samples.csv"] if more else []),
     ]
     assert {str(file) for file in files} == {*figures, *texts}
