@@ -421,11 +421,22 @@ def _raw(node: Any) -> Any:
     return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
 
 
+def _with_additions(given: Sequence[Override]) -> Loaded:
+    """The configuration with what the command adds to it, such as its experiment; without, if that does not compose."""
+    try:
+        return _load([written(each) for each in given if each.is_add() and not each.is_sweep_override()])
+    except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError, InputError):
+        return _load([])
+
+
 def _refuse_unknown_fields(given: Sequence[Override]) -> None:
     """Raises InputError for a field that does not exist, with those that do; Hydra would suggest forcing it."""
-    known = _load([]).config
+    loaded = _with_additions(given)
+    known = loaded.config
     for each in given:
         field = field_of(each)
+        if field in loaded.choices and not OmegaConf.is_dict(OmegaConf.select(known, field)):
+            continue  # a group that sets fields elsewhere, such as scale
         if each.is_add() or each.is_force_add() or field.partition(".")[0].partition("/")[0] == "hydra":
             continue
         names = field.split(".")
