@@ -28,6 +28,7 @@ from s1.report.findings import AtK, Findings, MeasuredPoint, Series, Source, wri
 from s1.report.repetition import PointRepetition, repetitions
 from s1.report.series import PointSeries, Scored, SeriesPoint, members_of, read_scored, sampled_of, series_of
 from s1.report.settling import settling_of
+from s1.report.single_question import shown_traces
 from s1.report.tables import disagreements
 from s1.stages import CurveConfig
 from s1.stats import clustered
@@ -90,6 +91,7 @@ def find(
         statistics=config.statistics,
         cost=config.cost,
         beside_paper=beside_paper(config, scored, members, series),
+        traces=shown_traces(scored),
     )
 
 

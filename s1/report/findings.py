@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -287,6 +287,19 @@ class BesidePaper:
 
 
 @dataclass(frozen=True)
+class ShownTrace:
+    """The trace of one point, for a scan over a single question."""
+
+    label: str
+    question_id: str
+    gold: str
+    thinking: str
+    answer: str
+    extracted: str | None
+    is_correct: bool
+
+
+@dataclass(frozen=True)
 class Findings:
     series: list[Series]
     agreements: list[Agreement]  # if an axis is the engine
@@ -295,6 +308,7 @@ class Findings:
     statistics: Statistics
     cost: Cost
     beside_paper: BesidePaper | None = None
+    traces: list[ShownTrace] = field(default_factory=list)  # of a scan over a single question; else empty
 
     def points(self) -> Iterator[MeasuredPoint]:
         return (point for series in self.series for point in series.points)
