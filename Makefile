@@ -9,7 +9,7 @@ SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 TIERS  := slow or slurm or vllm or wandb or browser or faults or gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help budget-scan publish test test-all test-tiers rounds faults test-slurm test-vllm check format docs smollm \
+.PHONY: help budget-scan publish paper-numbers test test-all test-tiers rounds faults test-slurm test-vllm check format docs smollm \
         vllm bench bench-processors bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
@@ -17,6 +17,9 @@ budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minu
 
 publish: budget-scan ## run the default scan and copy its result for README: results/published/budget_scan
 	$(BIN)/python -m sweep publish +experiment=budget_scan -m --to results/published/budget_scan
+
+paper-numbers: $(VENV)/.installed ## write the published numbers as a page: results/paper/README.md
+	$(BIN)/python -m s1.report.published > results/paper/README.md
 
 test: $(VENV)/.installed ## fast tests that need only Python, in minutes; `make test-all` runs every tier
 	$(BIN)/python -m pytest $(SPREAD) -m 'not ($(TIERS))'

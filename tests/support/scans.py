@@ -16,7 +16,7 @@ from s1.report.curve import curve, find
 from s1.report.findings import Findings, Series, read_findings
 from s1.report.page import report
 from s1.report.series import Scored
-from s1.stages import CurveConfig, CurvePoint, ReportConfig
+from s1.stages import CurveConfig, CurvePoint, PaperComparison, ReportConfig
 from sweep.core.stage import Work
 
 COST = Cost(2.0, 1000.0, 500.0, 8.0, 100, 30, 2, "a price list of 2026")
@@ -124,12 +124,30 @@ def run(
     points: Sequence[CurvePoint],
     scores: Sequence[list[ScoreRow]],
     disagreeing: Mapping[int, str] = MappingProxyType({}),
+    paper: PaperComparison | None = None,
     **statistics: object,
 ) -> Path:
     """Both stages, as the machinery would run them; the report's product directory.
 
     `disagreeing`: what graders judge differently, as a file, by the place of the point.
     """
+    made = run_curve(store, points, scores, disagreeing, paper, **statistics)
+    claim = "Accuracy rises with the thinking budget & with Wait."
+    page = ReportConfig("budget_scan", claim, "python -m sweep +experiment=budget_scan -m")
+    final = work(page, {"curve": [made]}, store / "report" / "facade000000" / "out")
+    report(final)
+    return final.out
+
+
+def run_curve(
+    store: Path,
+    points: Sequence[CurvePoint],
+    scores: Sequence[list[ScoreRow]],
+    disagreeing: Mapping[int, str] = MappingProxyType({}),
+    paper: PaperComparison | None = None,
+    **statistics: object,
+) -> Path:
+    """The curve stage alone; its product directory."""
     directories: dict[str, list[Path]] = {"scores": [], "traces": []}
     for index, each in enumerate(scores):
         for role, made in directories.items():
@@ -140,14 +158,10 @@ def run(
             (directories["scores"][-1] / "grader_disagreement.csv").write_text(disagreeing[index], encoding="utf-8")
         FINGERPRINT.write(directories["traces"][-1])
         write_rows(directories["traces"][-1] / "traces.jsonl", map(trace_of, each))
-    config = CurveConfig(list(points), replace(STATISTICS, **statistics), COST)
+    config = CurveConfig(list(points), replace(STATISTICS, **statistics), COST, paper=paper)
     made = work(config, directories, store / "curve" / "c0ffee000000" / "out")
     curve(made)
-    claim = "Accuracy rises with the thinking budget & with Wait."
-    page = ReportConfig("budget_scan", claim, "python -m sweep +experiment=budget_scan -m")
-    final = work(page, {"curve": [made.out]}, store / "report" / "facade000000" / "out")
-    report(final)
-    return final.out
+    return made.out
 
 
 def series_of(out: Path) -> list[Series]:

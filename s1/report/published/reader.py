@@ -7,11 +7,11 @@ in points per doubling of thinking tokens. An empty cell is a value that was not
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
 
 from s1.config.paper import Metric, Published
 from s1.config.schema import ConfigError
@@ -21,7 +21,7 @@ from sweep.suggestions import unknown
 FOLDER = Path(__file__).parent
 TITLES = "tables.csv"
 COLUMNS = tuple(field.name for field in fields(Published))
-Value = TypeVar("Value")
+DECIMAL = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -93,33 +93,44 @@ def _lines(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]
 
 
 def _number(row: Mapping[str, str], where: str) -> Published:
-    for name in ("row", "model", "source"):
-        if not row[name] and not (name == "model" and not row["task"]):
+    for name in ("row", "metric", "value", "source"):
+        if not row[name]:
             raise InputError(f"{where}: {name}: empty. Correct the line.")
-    value = _cell(row, "value", float, where)
-    metric = _cell(row, "metric", Metric, where)
-    if value is None or metric is None:
-        raise InputError(f"{where}: value or metric: empty. Correct the line.")
+    value = _decimal(row, "value", where)
+    assert value is not None, "not empty"
     return Published(
         table=row["table"],
         row=row["row"],
         task=row["task"],
-        metric=metric,
+        metric=_metric(row["metric"], where),
         value=value,
-        lo=_cell(row, "lo", float, where),
-        hi=_cell(row, "hi", float, where),
-        n=_cell(row, "n", int, where),
+        lo=_decimal(row, "lo", where),
+        hi=_decimal(row, "hi", where),
+        n=_whole(row, "n", where),
         model=row["model"],
         data=row["data"],
-        temperature=_cell(row, "temperature", float, where),
+        temperature=_decimal(row, "temperature", where),
         source=row["source"],
     )
 
 
-def _cell(row: Mapping[str, str], name: str, convert: Callable[[str], Value], where: str) -> Value | None:
+def _metric(text: str, where: str) -> Metric:
+    known = {each.value: each for each in Metric}
+    if text not in known:
+        raise InputError(f"{where}: metric {text!r}: not a metric. Use one of {', '.join(known)}.")
+    return known[text]
+
+
+def _decimal(row: Mapping[str, str], name: str, where: str) -> float | None:
     if not row[name]:
         return None
-    try:
-        return convert(row[name])
-    except ValueError:
-        raise InputError(f"{where}: {name} {row[name]!r}: not a {name}. Correct the line.") from None
+    if not DECIMAL.fullmatch(row[name]):
+        raise InputError(f"{where}: {name} {row[name]!r}: not a number. Correct the line.")
+    return float(row[name])
+
+
+def _whole(row: Mapping[str, str], name: str, where: str) -> int | None:
+    number = _decimal(row, name, where)
+    if number is not None and number != int(number):
+        raise InputError(f"{where}: {name} {row[name]!r}: not a whole number. Correct the line.")
+    return None if number is None else int(number)
