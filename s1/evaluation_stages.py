@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from s1.config.schema import Budget, ComputeRequest, ConfigError, EngineConfig, Generate, Model, Task
+from s1.config.schema import (
+    Budget,
+    ComputeRequest,
+    ConfigError,
+    EngineConfig,
+    Generate,
+    Model,
+    Task,
+    ThinkingFormat,
+)
 from s1.evaluate.task_files import check_rows, read_task, task_file
 from s1.evaluate.task_identity import code_roots, own_file, scoring, wording
 from s1.generate.engines import installed
 from s1.generate.methods.registry import code_roots as method_roots
-from s1.generate.methods.registry import method_of
+from s1.generate.methods.registry import inserts_warning, method_of
 from s1.local_rows import check_task_rows
 from s1.stages import ProblemsConfig, QuestionsConfig, ScoresConfig, TracesConfig, TracesShardConfig
 from sweep.core.identity import Json, key_of
@@ -51,7 +60,7 @@ def evaluation_stages(
     libraries = installed(spec.engine.kind)
     request, engine, generate = ComputeRequest(spec.budget), spec.engine, spec.generate
     budget = method_of(request).effective_budget(request)
-    thinking_format = replace(model.thinking_format, answer_prefix=None)  # a prefix of training answers only
+    thinking_format = _of_generation(model.thinking_format, budget)
     whole = Stage(
         name="traces",
         version=TRACES_VERSION,
@@ -81,6 +90,14 @@ def evaluation_stages(
         packages=GRADING,
     )
     return EvaluationStages(questions, traces, scores)
+
+
+def _of_generation(thinking_format: ThinkingFormat, budget: Budget) -> ThinkingFormat:
+    """Without the prefix of training answers, and without a warning that this budget never inserts."""
+    inserted = (
+        thinking_format if inserts_warning(budget) else replace(thinking_format, warning=None, warning_share=None)
+    )
+    return replace(inserted, answer_prefix=None)
 
 
 def shard_stages(traces: Stage, count: int) -> Stage:

@@ -26,6 +26,7 @@ from s1.evaluation_stages import (
     questions_stage,
 )
 from s1.local_rows import check_pool_rows
+from s1.models.thinking_format import of_training
 from s1.point import PointConfig
 from s1.stages import (
     BaseModelConfig,
@@ -207,7 +208,7 @@ def conditioned_of(point: PointConfig, curated: Stage, control: Control) -> Stag
     return Stage(
         name="conditioned",
         version=1,
-        config=ConditionedConfig(control, point.model.thinking_format),
+        config=ConditionedConfig(control, of_training(point.model.thinking_format)),
         run="s1.data.conditional:conditioned_rows",
         inputs={"rows": (curated,), "model": (base_model_of(point.model),)},
         label=control.value,
@@ -231,11 +232,10 @@ def pretrained_of(point: PointConfig, model: Model) -> Stage:
 
 def rendered_of(model: Model, examples: Stage, train: Train, control: Control) -> Stage:
     """Render examples to token ids and audit them."""
-    thinking_format = replace(model.thinking_format, forced_end="")  # used in generation only, so not part of the key
     return Stage(
         name="rendered",
         version=1,
-        config=RenderedConfig(thinking_format, train.block_size, train.overlong, control),
+        config=RenderedConfig(of_training(model.thinking_format), train.block_size, train.overlong, control),
         run="s1.train.render:render",
         inputs={"rows": (examples,), "model": (base_model_of(model),)},
         label=examples.label,

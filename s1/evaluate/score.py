@@ -137,6 +137,7 @@ def _scored(graded: Graded, judgement: Judgement) -> ScoreRow:
         sampled_tokens=answer.sampled_tokens,
         note=judgement.note,
         branches=answer.branches,
+        warned=answer.warned,
     )
 
 

@@ -345,6 +345,13 @@ def _notes(points: Sequence[MeasuredPoint], members: Sequence[SeriesPoint]) -> I
     ]
     if onward:
         yield f"Think again in the answer, and thinking tokens do not count it: {'; '.join(onward)}."
+    warned = [
+        f"{point.label} ({100 * point.audit.warned_share:.1f}% of traces)"
+        for point in points
+        if point.audit.warned_share is not None
+    ]
+    if warned:
+        yield f"Warned in their thinking that the maximum is near: {'; '.join(warned)}."
     looping = [
         f"{point.label} ({100 * point.loop_share.value:.1f}% of traces)"
         for point in points

@@ -88,6 +88,7 @@ def _numbers(point: MeasuredPoint) -> Iterator[tuple[str, Any]]:
     yield "forced_share", rounded(audit.forced_share, SHARE_DECIMALS)
     yield "waits", point.request.budget.waits
     yield "mean_waits", rounded(audit.mean_waits, 2)
+    yield "warned_share", rounded(audit.warned_share, SHARE_DECIMALS)
     yield "all_waits_share", rounded(audit.all_waits_share, SHARE_DECIMALS)
     yield "no_answer_share", rounded(audit.no_answer_share, SHARE_DECIMALS)
     yield "answers_cut_share", rounded(audit.answers_cut_share, SHARE_DECIMALS)

@@ -13,7 +13,7 @@ import pkgutil
 from functools import cache
 from types import ModuleType
 
-from s1.config.schema import ComputeRequest, ConfigError
+from s1.config.schema import Budget, ComputeRequest, ConfigError
 from s1.generate import methods as package
 from s1.generate.methods.method import Method
 
@@ -41,6 +41,13 @@ def method_of(request: ComputeRequest) -> Method:
             " Correct `serves` of the methods in s1/generate/methods."
         )
     return serving[0]
+
+
+def inserts_warning(budget: Budget) -> bool:
+    """Whether traces of this budget get the warning of a thinking format: a method must insert it before a maximum."""
+    request = ComputeRequest(budget)
+    generated = method_of(request).effective_budget(request)
+    return generated.max_thinking_tokens is not None and method_of(ComputeRequest(generated)).warns
 
 
 def code_roots() -> tuple[str, ...]:
