@@ -50,6 +50,7 @@ class Audit:
     under_minimum: int  # uncapped traces that ended below the minimum, must be 0
     problems: list[str]
     unmet: list[str]  # reported, but the point stays valid
+    mean_branches: float | None = None  # traces that were run for an answer, such as tries; None: one each
 
     @property
     def valid(self) -> bool:
@@ -88,6 +89,7 @@ def audit(scores: Sequence[ScoreRow], request: ComputeRequest) -> Audit:
         under_minimum=count(lambda score: is_under(score, budget)),
         problems=[*method.problems(request, scores), *_cut_by_cap(scores, request)],
         unmet=list(method.unmet(request, scores)),
+        mean_branches=_mean_branches(scores),
     )
 
 
@@ -99,6 +101,11 @@ def label_as_measured(request: ComputeRequest, found: Audit) -> str:
 def _warned_share(scores: Sequence[ScoreRow]) -> float | None:
     known = [score.warned for score in scores if score.warned is not None]
     return sum(known) / len(known) if known else None
+
+
+def _mean_branches(scores: Sequence[ScoreRow]) -> float | None:
+    counts = [score.branches for score in scores if score.branches is not None]
+    return sum(counts) / len(counts) if counts else None
 
 
 def _is_cut(score: ScoreRow) -> bool:

@@ -16,7 +16,7 @@ several seeds have one of each, separated by spaces.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +35,23 @@ USD_DECIMALS = 6
 
 def table_csv(findings: Findings) -> str:
     """The content of table.csv; axes that any point sets are columns after `label`."""
-    names = named(findings)
-    return csv_text([{**name, **dict(_numbers(point))} for name, point in zip(names, findings.points(), strict=True)])
+    optional = _optional_columns(findings)
+    return csv_text(
+        [
+            {**name, **dict(_numbers(point)), **{column: value_of(point) for column, value_of in optional.items()}}
+            for name, point in zip(named(findings), findings.points(), strict=True)
+        ]
+    )
+
+
+def _optional_columns(findings: Findings) -> dict[str, Callable[[MeasuredPoint], Any]]:
+    """Columns of methods that take several traces for an answer, where any point has such a method."""
+    columns = {
+        "branches": lambda point: rounded(point.audit.mean_branches, 2),
+        "votes": lambda point: point.votes,
+    }
+    points = list(findings.points())
+    return {name: value for name, value in columns.items() if any(value(point) is not None for point in points)}
 
 
 def seeds_csv(findings: Findings) -> str | None:
