@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from s1 import cost
@@ -57,7 +58,8 @@ def estimates_of(points: Sequence[PointConfig], planned: Sequence[PlannedPoint])
         if evaluation.rewards is not None:
             estimates |= _rewards(point, evaluation.rewards)
         traces, questions = evaluation.traces, evaluation.questions
-        shared = key_of([traces.batch, questions.key, point.generate, point.model.thinking_format])
+        thinking_format = replace(point.model.thinking_format, forced_end="")  # points that only end it differently
+        shared = key_of([traces.batch, questions.key, point.generate, thinking_format])
         batches.setdefault(shared, []).append((point, evaluation))
     for members in batches.values():
         sharing = [point for point, _ in members]

@@ -13,12 +13,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from s1.config.reward import RewardScoring
-from s1.config.schema import Budget, ComputeRequest, ConfigError, EngineConfig, Generate, Model, Precision, Task
+from s1.config.schema import (
+    Budget,
+    ComputeRequest,
+    ConfigError,
+    EngineConfig,
+    Generate,
+    Model,
+    Precision,
+    Task,
+    ThinkingFormat,
+)
 from s1.evaluate.task_files import check_rows, read_task, task_file
 from s1.evaluate.task_identity import code_roots, own_file, scoring, wording
 from s1.generate.engines import installed
 from s1.generate.methods.registry import code_roots as method_roots
-from s1.generate.methods.registry import method_of
+from s1.generate.methods.registry import inserts_warning, method_of
 from s1.local_rows import check_task_rows
 from s1.stages import (
     ProblemsConfig,
@@ -83,7 +93,7 @@ def evaluation_stages(
     method = method_of(request)
     budget = method.effective_budget(request)
     asked = spec.reward if method.reward_form else None
-    thinking_format = replace(model.thinking_format, answer_prefix=None)  # a prefix of training answers only
+    thinking_format = _of_generation(model.thinking_format, budget)
     whole = Stage(
         name="traces",
         version=TRACES_VERSION,
@@ -133,6 +143,14 @@ def _rewards_stage(traces: Stage, questions: Stage, reward: RewardSpec) -> Stage
         label=f"{reward.label}, {traces.label}",
         code=CodePolicy.EXPENSIVE,
     )
+
+
+def _of_generation(thinking_format: ThinkingFormat, budget: Budget) -> ThinkingFormat:
+    """Without the prefix of training answers, and without a warning that this budget never inserts."""
+    inserted = (
+        thinking_format if inserts_warning(budget) else replace(thinking_format, warning=None, warning_share=None)
+    )
+    return replace(inserted, answer_prefix=None)
 
 
 def shard_stages(traces: Stage, count: int) -> Stage:

@@ -32,7 +32,7 @@ from s1.config.schema import (
     Train,
 )
 from s1.dial import Family
-from s1.generate.methods.registry import method_of
+from s1.generate.methods.registry import inserts_warning, method_of
 from s1.own_model import described
 from s1.reward_points import check_reward, described_reward
 from s1.train.order import accumulation_steps
@@ -96,11 +96,46 @@ def check_thinking_format(field: str, thinking_format: ThinkingFormat) -> None:
     for name in ("thinking_stops", "forced_stops", "answer_stops"):
         if "" in getattr(thinking_format, name):
             raise ConfigError(f"{field}.{name} '': an empty text stops everywhere. Remove it.")
+    _check_warning(field, thinking_format)
     if thinking_format.thinking_stops and not thinking_format.thinking_end:
         raise ConfigError(
             f"{field}.thinking_end '': nothing would separate thinking from answer. Give the text that the model"
             " writes there."
         )
+
+
+def _check_warning(field: str, thinking_format: ThinkingFormat) -> None:
+    warning, share = thinking_format.warning, thinking_format.warning_share
+    if warning is not None and share is None:
+        raise ConfigError(
+            f"{field}.warning_share null: no place for the warning. Give a share of the maximum, such as 0.8."
+        )
+    if warning is None and share is not None:
+        raise ConfigError(f"{field}.warning_share {share}: there is no warning. Write one, or set it to null.")
+    _check_is_thinking(f"{field}.warning", warning or "", thinking_format)
+
+
+def _check_is_thinking(field: str, text: str, thinking_format: ThinkingFormat) -> None:
+    """Raises ConfigError for a text that is forced into the thinking and would end it, or has a mistyped new line."""
+    for typed, meant in (("\\n", "a new line"), ("\\t", "a tab")):
+        if typed in text:
+            raise ConfigError(
+                f"{field} {text!r}: contains a backslash and {typed[1]!r}. If you mean {meant},"
+                f" write {typed} in double quotes, such as '{field}=\"{typed}Wait\"'; if you mean the two"
+                " characters, choose other words."
+            )
+    markers = (
+        thinking_format.thinking_start,
+        *thinking_format.thinking_stops,
+        *thinking_format.forced_stops,
+        thinking_format.thinking_end,
+        *thinking_format.answer_stops,
+    )
+    for marker in filter(None, (each.strip() for each in markers)):
+        if marker in text:
+            raise ConfigError(
+                f"{field} {text!r}: contains the delimiter {marker!r}, which is not thinking. Choose other words."
+            )
 
 
 def _check_template_arguments(field: str, thinking_format: ThinkingFormat) -> None:
@@ -290,30 +325,7 @@ def _check_model(point: PointConfig) -> None:
         raise ConfigError(
             "data none: a fresh model knows nothing before training. Choose data=dial_1k or another model."
         )
-    _check_continuation(point.budget.continuation, point.model.thinking_format)
-
-
-def _check_continuation(continuation: str, thinking_format: ThinkingFormat) -> None:
-    for typed, meant in (("\\n", "a new line"), ("\\t", "a tab")):
-        if typed in continuation:
-            raise ConfigError(
-                f"budget.continuation {continuation!r}: contains a backslash and {typed[1]!r}. If you mean {meant},"
-                f" write {typed} in double quotes, such as 'budget.continuation=\"{typed}Wait\"'; if you mean the two"
-                " characters, choose other words."
-            )
-    markers = (
-        thinking_format.thinking_start,
-        *thinking_format.thinking_stops,
-        *thinking_format.forced_stops,
-        thinking_format.thinking_end,
-        *thinking_format.answer_stops,
-    )
-    for marker in filter(None, (each.strip() for each in markers)):
-        if marker in continuation:
-            raise ConfigError(
-                f"budget.continuation {continuation!r}: contains the delimiter {marker!r}, which is not thinking."
-                " Choose other words."
-            )
+    _check_is_thinking("budget.continuation", point.budget.continuation, point.model.thinking_format)
 
 
 def _check_data(point: PointConfig) -> None:
@@ -327,6 +339,13 @@ def _check_data(point: PointConfig) -> None:
 
 def _check_budget(point: PointConfig) -> None:
     method_of(point.request).check(point.request, point.model.context_tokens)
+    warning, maximum = point.model.thinking_format.warning, point.budget.max_thinking_tokens
+    if warning is not None and maximum is not None and not inserts_warning(point.budget):
+        name = method_of(ComputeRequest(point.budget)).name
+        raise ConfigError(
+            f"model.thinking_format.warning {warning!r}: the method {name} never"
+            " inserts it. Choose a thinking format without a warning, or budget=max with budget.compat=corrected."
+        )
 
 
 def _check_task(point: PointConfig) -> None:

@@ -139,6 +139,8 @@ class TraceRow:
     sampled_tokens: int  # cost of this trace from scratch, stop tokens included; of a group: of all its branches
     # traces that were run for this answer (s1/generate/group.py); None: this one alone
     branches: int | None = field(default=None, metadata={"omit_if": None})
+    # whether the thinking format's warning was inserted; None: it has none
+    warned: bool | None = field(default=None, metadata={"omit_if": None})
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ class ScoreRow:
     sampled_tokens: int
     note: str | None = None  # from the grader: "timed_out"
     branches: int | None = field(default=None, metadata={"omit_if": None})  # as in TraceRow
+    warned: bool | None = field(default=None, metadata={"omit_if": None})  # as in TraceRow
     # from a reward model; None: the point has none
     reward: float | None = field(default=None, metadata={"omit_if": None})
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from s1.config.data import Control, Data, Difficulty, GraderKind, Pool, PoolKind, PoolSource, Teacher
 from s1.config.resources import JobKind, filled, resources_of, settings_of
-from s1.config.schema import Budget, ConfigError, Forcing, Generate, Model, ModelKind, ThinkingFormat, Train
+from s1.config.schema import Budget, ConfigError, Forcing, Generate, Model, ModelKind, Train
 from s1.data.conditional import step_start_of
 from s1.evaluate.task_identity import wording
 from s1.evaluation_stages import (
@@ -27,6 +27,7 @@ from s1.evaluation_stages import (
     questions_stage,
 )
 from s1.local_rows import check_pool_rows
+from s1.models.thinking_format import of_training
 from s1.point import PointConfig
 from s1.stages import (
     BaseModelConfig,
@@ -226,7 +227,7 @@ def conditioned_of(point: PointConfig, curated: Stage, control: Control) -> Stag
     return Stage(
         name="conditioned",
         version=1,
-        config=ConditionedConfig(control, _in_training(point.model.thinking_format)),
+        config=ConditionedConfig(control, of_training(point.model.thinking_format)),
         run="s1.data.conditional:conditioned_rows",
         inputs={"rows": (curated,), "model": (base_model_of(point.model),)},
         label=control.value,
@@ -250,21 +251,15 @@ def pretrained_of(point: PointConfig, model: Model) -> Stage:
 
 def rendered_of(model: Model, examples: Stage, train: Train, control: Control) -> Stage:
     """Render examples to token ids and audit them."""
-    thinking_format = _in_training(model.thinking_format)
     return Stage(
         name="rendered",
         version=1,
-        config=RenderedConfig(thinking_format, train.block_size, train.overlong, control),
+        config=RenderedConfig(of_training(model.thinking_format), train.block_size, train.overlong, control),
         run="s1.train.render:render",
         inputs={"rows": (examples,), "model": (base_model_of(model),)},
         label=examples.label,
         code=CodePolicy.UPSTREAM,
     )
-
-
-def _in_training(thinking_format: ThinkingFormat) -> ThinkingFormat:
-    """Without what only generation reads, so that it enters no key of a checkpoint."""
-    return replace(thinking_format, forced_end="", forced_stops=[])
 
 
 def sft_stage(point: PointConfig, model: Stage, rendered: Stage, train: Train, label: str) -> Stage:

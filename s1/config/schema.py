@@ -173,6 +173,10 @@ class ThinkingFormat:
     system: FreeText | None = field(default=None, metadata={"omit_if": None})
     # training only: put before an answer that does not contain it; null: leave answers unchanged
     answer_prefix: FreeText | None = field(default=None, metadata={"omit_if": None})
+    # text that budget forcing inserts into the thinking, once, before the maximum; null: none
+    warning: Text | None = field(default=None, metadata={"omit_if": None})
+    # share of max_thinking_tokens after which it inserts the warning
+    warning_share: InsideZeroToOne | None = field(default=None, metadata={"omit_if": None})
     # arguments of the chat template, such as {enable_thinking: false}; null: none
     template_arguments: Mapping[Text, bool | WholeNumber | FreeText] | None = field(
         default=None, metadata={"omit_if": None}

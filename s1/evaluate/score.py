@@ -158,6 +158,7 @@ def _scored(graded: Graded, judgement: Judgement, rewards: Mapping[tuple[str, in
         note=judgement.note,
         reward=None if rewards is None else rewards[answer.question_id, answer.sample],
         branches=answer.branches,
+        warned=answer.warned,
     )
 
 

@@ -37,6 +37,7 @@ class Audit:
     max_thinking_tokens: int
     forced_share: float  # thinking ended by the budget or the context
     mean_waits: float
+    warned_share: float | None  # traces with the thinking format's warning; None: it has none, or no maximum
     all_waits_share: float | None  # traces that got every requested Wait; None: none requested
     no_answer_share: float
     cut_by_cap: int  # traces whose answer budget.answer_tokens cut
@@ -74,6 +75,7 @@ def audit(scores: Sequence[ScoreRow], request: ComputeRequest) -> Audit:
         mean_thinking_tokens=sum(score.thinking_tokens for score in scores) / traces,
         max_thinking_tokens=max(score.thinking_tokens for score in scores),
         forced_share=count(lambda score: score.ending is Ending.FORCED) / traces,
+        warned_share=_warned_share(scores),
         mean_waits=sum(score.waits for score in scores) / traces,
         all_waits_share=count(lambda score: score.waits >= budget.waits) / traces if budget.waits else None,
         no_answer_share=count(lambda score: score.outcome is Outcome.NONE) / traces,
@@ -94,6 +96,11 @@ def audit(scores: Sequence[ScoreRow], request: ComputeRequest) -> Audit:
 def label_as_measured(request: ComputeRequest, found: Audit) -> str:
     """Short label of a point that claims only what mostly happened: "Wait x3 asked, x1.0 happened"."""
     return method_of(request).label_as_measured(request, found)
+
+
+def _warned_share(scores: Sequence[ScoreRow]) -> float | None:
+    known = [score.warned for score in scores if score.warned is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _mean_branches(scores: Sequence[ScoreRow]) -> float | None:

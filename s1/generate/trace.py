@@ -102,6 +102,15 @@ class Trace:
         return sum(segment.ended_by is not None for segment in self.segments_of(Part.THINKING)[:-1])
 
     @property
+    def is_warned(self) -> bool:
+        """Whether text was forced into the thinking without replacing an end that the model sampled."""
+        thinking = self.segments_of(Part.THINKING)
+        ends = (None, *(segment.ended_by for segment in thinking))
+        return any(
+            segment.origin is TokenOrigin.FORCED and end is None for segment, end in zip(thinking, ends, strict=False)
+        )
+
+    @property
     def sampled_tokens(self) -> int:
         """Tokens the engine would sample to make this trace from scratch."""
         return sum(segment.sampled_tokens for segment in self.segments + self.dropped)

@@ -55,6 +55,7 @@ def trace_row(question_id: str, sample: int, close: Close, config: TracesConfig,
         waits=trace.waits,
         sampled_tokens=trace.sampled_tokens if group is None else group.sampled_tokens,
         branches=None if group is None else group.branches,
+        warned=trace.is_warned if config.thinking_format.warning is not None else None,
     )
 
 
@@ -179,7 +180,11 @@ def _places(ids: Ids, tokenizer: Tokenizer) -> list[int]:
 def _opening(thinking_format: ThinkingFormat, ending: Ending) -> str:
     """The end marker's words after its delimiter. They belong to the answer, so that all endings are graded alike.
 
-    A thinking format without thinking stops has no delimiter: its whole marker is words.
+    A marker may begin with words that end the thinking, such as Qwen3's. A thinking format without thinking stops has
+    no delimiter: its whole marker is words of the answer.
     """
     markers = {Ending.FORCED: thinking_format.forced_end, Ending.NATURAL: thinking_format.thinking_end, Ending.NONE: ""}
-    return markers[ending].removeprefix(thinking_format.thinking_end if thinking_format.thinking_stops else "")
+    marker, delimiter = markers[ending], thinking_format.thinking_end
+    if not thinking_format.thinking_stops:
+        return marker
+    return marker.rpartition(delimiter if delimiter in marker else delimiter.strip())[2]

@@ -19,7 +19,7 @@ the delimiter, and a budget may cut it in two.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -61,6 +61,8 @@ class ThinkingFormatIds:
     newline_final: frozenset[int]  # tokens whose text ends in a newline
     written_starts: tuple[Ids, ...]  # every tokenization of thinking_start, with and without its final newline
     written_ends: tuple[Ids, ...]  # the same for thinking_end
+    warning: Ids = ()  # inserted into the thinking at `warning_share` of the maximum; (): none
+    warning_share: float = 1.0
 
     @property
     def ends_of_thinking(self) -> tuple[Ids, ...]:
@@ -117,7 +119,14 @@ def thinking_format_ids(thinking_format: ThinkingFormat, tokenizer: Tokenizer) -
             "thinking_start", _with_or_without_line_end(thinking_format.thinking_start), tokenizer
         ),
         written_ends=_tokenizations("thinking_end", _with_or_without_line_end(thinking_format.thinking_end), tokenizer),
+        warning=_exact("warning", thinking_format.warning or "", tokenizer),
+        warning_share=thinking_format.warning_share or 1.0,
     )
+
+
+def of_training(thinking_format: ThinkingFormat) -> ThinkingFormat:
+    """The part of a format that training depends on, so that a checkpoint serves every cut sentence and warning."""
+    return replace(thinking_format, forced_end="", forced_stops=[], warning=None, warning_share=None)
 
 
 def encode(text: str, tokenizer: Tokenizer) -> Ids:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import numpy as np
 from s1.generate.trace import Part
 from s1.records import read_objects
 from s1.report.series import Scored
-from s1.stats.interval import StatisticsError
+from s1.stats import clustered
+from s1.stats.interval import Estimate, StatisticsError
 from s1.stats.loops import distinct, loops
 
 
@@ -36,6 +37,19 @@ def repetitions(scored: Sequence[Scored]) -> dict[str, PointRepetition]:
     """Measure every point, by scores key. Points that share a thinking measure it once."""
     known: dict[bytes, Repetition] = {}
     return {each.key: _of_point(each.traces, known) for each in scored}
+
+
+def loop_share_of(
+    keys: Sequence[str], repeated: Mapping[str, PointRepetition], level: float
+) -> tuple[Estimate | None, float | None]:
+    """Share of traces whose thinking loops, and the mean of distinct-4, over the seeds of a point; None if not read."""
+    found = [repeated[key] for key in keys if key in repeated]
+    if not found:
+        return None, None
+    measured = np.concatenate([each.distinct_QS.ravel() for each in found])
+    known = measured[np.isfinite(measured)]
+    loop_share = clustered.accuracy(np.stack([each.loops_QS for each in found]), level)
+    return loop_share, float(known.mean()) if len(known) else None
 
 
 def _of_point(directory: Path, known: dict[bytes, Repetition]) -> PointRepetition:

@@ -2,7 +2,8 @@
 
 A line has the valid points of a series in the order of their amounts: budgets first, then the natural end, then Waits.
 The thinking of each begins with that of the point before it, so a point with more Waits but a lower maximum is left
-out. Only methods whose amounts extend each other have such a line: an instruction starts another thinking.
+out. Only methods whose amounts extend each other have such a line: an instruction starts another thinking, and a
+warning comes earlier at a lower maximum.
 """
 
 from __future__ import annotations
@@ -84,10 +85,14 @@ def _is_valid(member: SeriesPoint, series: Series) -> bool:
     return any(point.valid for point in series.points if point.key == member.key)
 
 
+def _is_warned(member: SeriesPoint) -> bool:
+    return any(score.warned is not None for score in member.scores)
+
+
 def _extending(members: Sequence[SeriesPoint]) -> list[SeriesPoint]:
     """The members, by amount, of which none has less of anything than the one before."""
     methods = {id(member): method_of(member.request) for member in members}
-    extending = [member for member in members if methods[id(member)].extends]
+    extending = [member for member in members if methods[id(member)].extends and not _is_warned(member)]
     by_amount = sorted(
         ((methods[id(member)].amount(member.request), member) for member in extending), key=lambda each: each[0]
     )

@@ -17,7 +17,7 @@ several seeds have one of each, separated by spaces.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,13 +36,23 @@ USD_DECIMALS = 6
 
 def table_csv(findings: Findings) -> str:
     """The content of table.csv; axes that any point sets are columns after `label`."""
-    names, has_groups = named(findings), any(point.audit.mean_branches is not None for point in findings.points())
+    optional = _optional_columns(findings)
     return csv_text(
         [
-            {**name, **dict(_numbers(point)), **(_of_groups(point) if has_groups else {})}
-            for name, point in zip(names, findings.points(), strict=True)
+            {**name, **dict(_numbers(point)), **{column: value_of(point) for column, value_of in optional.items()}}
+            for name, point in zip(named(findings), findings.points(), strict=True)
         ]
     )
+
+
+def _optional_columns(findings: Findings) -> dict[str, Callable[[MeasuredPoint], Any]]:
+    """Columns of methods that take several traces for an answer, where any point has such a method."""
+    columns = {
+        "branches": lambda point: rounded(point.audit.mean_branches, 2),
+        "votes": lambda point: point.votes,
+    }
+    points = list(findings.points())
+    return {name: value for name, value in columns.items() if any(value(point) is not None for point in points)}
 
 
 def seeds_csv(findings: Findings) -> str | None:
@@ -94,6 +104,7 @@ def _numbers(point: MeasuredPoint) -> Iterator[tuple[str, Any]]:
     yield "forced_share", rounded(audit.forced_share, SHARE_DECIMALS)
     yield "waits", point.request.budget.waits
     yield "mean_waits", rounded(audit.mean_waits, 2)
+    yield "warned_share", rounded(audit.warned_share, SHARE_DECIMALS)
     yield "all_waits_share", rounded(audit.all_waits_share, SHARE_DECIMALS)
     yield "no_answer_share", rounded(audit.no_answer_share, SHARE_DECIMALS)
     yield "answers_cut_share", rounded(audit.answers_cut_share, SHARE_DECIMALS)
@@ -109,11 +120,6 @@ def _numbers(point: MeasuredPoint) -> Iterator[tuple[str, Any]]:
     yield "usd", rounded(point.usd.value, USD_DECIMALS)
     yield "key", point.key
     yield "digest", point.digest
-
-
-def _of_groups(point: MeasuredPoint) -> dict[str, Any]:
-    """A column only where a method runs several traces for an answer."""
-    return {"branches": rounded(point.audit.mean_branches, 2)}
 
 
 def _of_seed(source: Source) -> Iterator[tuple[str, Any]]:

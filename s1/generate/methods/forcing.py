@@ -6,6 +6,8 @@
   even if the model would have ended there: the token that would show this is beyond the budget.
 - An end is suppressed while waits remain or the minimum is not reached. The continuation string, cut to what the cap
   leaves, replaces it; if the string is empty, the model continues and may not end at the first position.
+- A thinking format may have a warning. It is inserted once, where the thinking has reached its share of the maximum
+  and has not ended; it counts as thinking, and the cap may cut it. Without a maximum there is no warning.
 - A question's cap depends on its own prompt and the context, never on other questions. It reserves tokens for the
   answer, which may use everything that the thinking left, unless `answer_tokens` caps it.
 - The end of the turn also ends the thinking. The answer ends only at the thinking format's answer stops: a model that
@@ -41,6 +43,7 @@ class BudgetForcingMethod(TraceMethod):
     """Our budget forcing. Each continuation string is one family over maximum, minimum and Waits (paper, Figure 1)."""
 
     name = "forcing"
+    warns = True
     extends = True
 
     def serves(self, request: ComputeRequest) -> bool:
@@ -278,13 +281,25 @@ class BudgetForcing:
         room = min(self.cap(len(trace.prompt_ids)) - trace.thinking_tokens, self.context_tokens - trace.length)
         if room <= 0:
             return self._end_thinking(trace, self.ids.forced_end)
+        unwarned = self._room_before_warning(trace)
+        if last.ended_by is None and unwarned is not None and unwarned <= 0:
+            return Force(self.ids.warning[:room], Part.THINKING)
+        # An end must not be sampled at the first position below, so one token precedes a warning that is due.
+        sampled = room if unwarned is None else min(room, max(1, unwarned))
         if last.ended_by is None:
-            return Sample(room, self.ids.ends_of_thinking, Part.THINKING)
+            return Sample(sampled, self.ids.ends_of_thinking, Part.THINKING)
         if not self._suppresses_end(trace):
             return self._end_thinking(trace, self.ids.thinking_end)
         if self.continuation:
             return Force(self.continuation[:room], Part.THINKING)
-        return Sample(room, self.ids.ends_of_thinking, Part.THINKING, forbid_stop_first=True)
+        return Sample(sampled, self.ids.ends_of_thinking, Part.THINKING, forbid_stop_first=True)
+
+    def _room_before_warning(self, trace: Trace) -> int | None:
+        """Thinking tokens until the warning is due; None if there is none, or it was inserted."""
+        maximum = self.budget.max_thinking_tokens
+        if not self.ids.warning or maximum is None or trace.is_warned:
+            return None
+        return max(1, math.floor(self.ids.warning_share * maximum)) - trace.thinking_tokens
 
     def _suppresses_end(self, trace: Trace) -> bool:
         return trace.waits < self.budget.waits or trace.thinking_tokens < self.budget.min_thinking_tokens

@@ -45,6 +45,7 @@ class Method(Protocol):
 
     name: str  # "forcing"
     reward_form: RewardForm | None = None  # of the reward model that its policy asks; None: it asks none
+    warns: bool = False  # whether its policy inserts the warning of a thinking format
     extends: bool = False  # whether the thinking of each amount of a family begins with that of the amount before
 
     def serves(self, request: ComputeRequest) -> bool:

@@ -33,6 +33,7 @@ class OriginalForcingMethod(BudgetForcingMethod):
     """Same amounts as budget forcing but other rules, so a separate family."""
 
     name = "s1_original"
+    warns = False
 
     def serves(self, request: ComputeRequest) -> bool:
         return request.budget.forcing is Forcing.BUDGET and request.budget.compat is Compat.S1

@@ -183,6 +183,15 @@ def test_the_rules_of_the_original_code_have_a_line_of_their_own() -> None:
     assert [len(each.points) for each in settled(points, scores)] == [2, 2]
 
 
+def test_points_whose_thinking_is_warned_extend_nothing() -> None:
+    points = [point(8, 0), point(16, 0)]
+    scores = [
+        [replace(row, warned=False) for row in scores_of(["7"], each.request.budget.max_thinking_tokens, 0)]
+        for each in points
+    ]
+    assert settled(points, scores) == []
+
+
 def test_traces_without_thinking_have_a_line_and_no_figure() -> None:
     points = [point(8, 0), point(16, 0)]
     scores = [[replace(row, thinking_tokens=0) for row in scores_of(["7", "8"], None, 0)] for _ in points]
