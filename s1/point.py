@@ -329,6 +329,7 @@ def _check_generate(point: PointConfig) -> None:
             f"generate.samples {point.generate.samples}: greedy samples are all equal. Set generate.temperature"
             " above 0."
         )
+    method_of(point.request).check_samples(point.request, point.generate)
 
 
 def _check_reward(point: PointConfig) -> None:

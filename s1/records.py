@@ -33,7 +33,7 @@ class Ending(Enum):
 
     NATURAL = "natural"  # the model ended it
     FORCED = "forced"  # the budget or the context ended it
-    NONE = "none"  # there was no thinking section, or plain generation ran out before closing it
+    NONE = "none"  # no thinking section, plain generation that ran out before closing it, or no accepted try
 
 
 class AnswerEnd(Enum):

@@ -222,12 +222,20 @@ class Model:
 class Forcing(Enum):
     NONE = "none"  # plain generation: the model opens and closes its thinking itself
     BUDGET = "budget"  # budget forcing: cut at a maximum, or suppress the end (paper, section 3.1)
+    REJECTION = "rejection"  # sample until the thinking ends by itself within a limit (paper, section 5.2)
     REBASE = "rebase"  # tree search over steps with a process reward model (paper, section 5.3)
 
 
 class Compat(Enum):
     CORRECTED = "corrected"  # the rules of the paper, without the bugs of the original code
     S1 = "s1"  # the decoding rules of the original code, bugs included
+
+
+class Aggregation(Enum):
+    NONE = "none"  # every sample is an answer of its own
+    MAJORITY_VOTE = "majority_vote"  # the most common answer
+    WEIGHTED_VOTE = "weighted_vote"  # the answer whose samples have the largest sum of rewards
+    BEST_OF_N = "best_of_n"  # the answer of the sample with the highest reward
 
 
 class RebaseVote(Enum):
@@ -259,10 +267,23 @@ class Budget:
     # tokens of the context to reserve for the answer; null: the method decides (1,024, or a quarter)
     answer_reserve: Count | None = None
     compat: Compat = Compat.CORRECTED  # decoding rules
+    # rejection only: most tries for an answer
+    tries: Count | None = field(default=None, metadata={"omit_if": None})
+    # how several samples of a question become one answer
+    aggregation: Aggregation = field(default=Aggregation.NONE, metadata={"omit_if": Aggregation.NONE})
+    # how many samples to aggregate, averaged over all choices; null: all of generate.samples
+    votes: Count | None = field(default=None, metadata={"omit_if": None})
     # the search, for forcing rebase only
     rebase: Rebase | None = field(default=None, metadata={"omit_if": None})
 
     def __post_init__(self) -> None:
+        if self.tries is not None and self.forcing is not Forcing.REJECTION:
+            raise ConfigError(f"budget.tries {self.tries}: only budget=rejection makes tries. Set it to null.")
+        if self.votes is not None and self.aggregation is Aggregation.NONE:
+            raise ConfigError(
+                f"budget.votes {self.votes}: nothing is aggregated. Choose budget.aggregation=majority_vote,"
+                " weighted_vote or best_of_n, or set it to null."
+            )
         if (self.rebase is not None) != (self.forcing is Forcing.REBASE):
             raise ConfigError(
                 f"budget.rebase {'null' if self.rebase is None else 'set'}: budget.forcing is {self.forcing.value}."

@@ -83,6 +83,7 @@ TABLE: Mapping[str, Type] = {
     "forced_share": Type.NUMBER,
     "waits": Type.INTEGER,
     "mean_waits": Type.NUMBER,
+    "branches": Type.NUMBER,
     "all_waits_share": Type.NUMBER,
     "no_answer_share": Type.NUMBER,
     "answers_cut_share": Type.NUMBER,

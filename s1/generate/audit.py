@@ -49,6 +49,7 @@ class Audit:
     under_minimum: int  # uncapped traces that ended below the minimum, must be 0
     problems: list[str]
     unmet: list[str]  # reported, but the point stays valid
+    mean_branches: float | None = None  # traces that were run for an answer, such as tries; None: one each
 
     @property
     def valid(self) -> bool:
@@ -86,12 +87,18 @@ def audit(scores: Sequence[ScoreRow], request: ComputeRequest) -> Audit:
         under_minimum=count(lambda score: is_under(score, budget)),
         problems=[*method.problems(request, scores), *_cut_by_cap(scores, request)],
         unmet=list(method.unmet(request, scores)),
+        mean_branches=_mean_branches(scores),
     )
 
 
 def label_as_measured(request: ComputeRequest, found: Audit) -> str:
     """Short label of a point that claims only what mostly happened: "Wait x3 asked, x1.0 happened"."""
     return method_of(request).label_as_measured(request, found)
+
+
+def _mean_branches(scores: Sequence[ScoreRow]) -> float | None:
+    counts = [score.branches for score in scores if score.branches is not None]
+    return sum(counts) / len(counts) if counts else None
 
 
 def _is_cut(score: ScoreRow) -> bool:

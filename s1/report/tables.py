@@ -34,8 +34,13 @@ USD_DECIMALS = 6
 
 def table_csv(findings: Findings) -> str:
     """The content of table.csv; axes that any point sets are columns after `label`."""
-    names = named(findings)
-    return csv_text([{**name, **dict(_numbers(point))} for name, point in zip(names, findings.points(), strict=True)])
+    names, has_groups = named(findings), any(point.audit.mean_branches is not None for point in findings.points())
+    return csv_text(
+        [
+            {**name, **dict(_numbers(point)), **(_of_groups(point) if has_groups else {})}
+            for name, point in zip(names, findings.points(), strict=True)
+        ]
+    )
 
 
 def seeds_csv(findings: Findings) -> str | None:
@@ -100,6 +105,11 @@ def _numbers(point: MeasuredPoint) -> Iterator[tuple[str, Any]]:
     yield "usd", rounded(point.usd.value, USD_DECIMALS)
     yield "key", point.key
     yield "digest", point.digest
+
+
+def _of_groups(point: MeasuredPoint) -> dict[str, Any]:
+    """A column only where a method runs several traces for an answer."""
+    return {"branches": rounded(point.audit.mean_branches, 2)}
 
 
 def _of_seed(source: Source) -> Iterator[tuple[str, Any]]:

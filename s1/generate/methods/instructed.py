@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s1.config.data import Control
-from s1.config.schema import Budget, ComputeRequest
+from s1.config.schema import Budget, ComputeRequest, Generate
 from s1.data.conditional import Length, amount_of
 from s1.generate.methods.forcing import NATURAL_END
 from s1.generate.methods.method import Amount, Bounds, Method, TraceMethod
@@ -45,6 +45,10 @@ class InstructedAmount(Method):
     def check(self, request: ComputeRequest, context_tokens: int) -> None:
         method, plain = _wrapped(request)
         method.check(plain, context_tokens)
+
+    def check_samples(self, request: ComputeRequest, generate: Generate) -> None:
+        method, plain = _wrapped(request)
+        method.check_samples(plain, generate)
 
     def family(self, request: ComputeRequest) -> Mapping[str, str | None]:
         control, _ = _requested(request)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from s1.config.reward import RewardForm
-from s1.config.schema import Budget, ComputeRequest
+from s1.config.schema import Budget, ComputeRequest, Generate
 from s1.generate.group import GroupPolicy
 from s1.generate.trace import Close, Policy
 from s1.models.thinking_format import Ids, ThinkingFormatIds
@@ -52,6 +52,9 @@ class Method(Protocol):
 
     def check(self, request: ComputeRequest, context_tokens: int) -> None:
         """Raise ConfigError for a request that no model with this context could fulfill."""
+
+    def check_samples(self, request: ComputeRequest, generate: Generate) -> None:
+        """Raise ConfigError if samples drawn like this cannot serve the request."""
 
     def family(self, request: ComputeRequest) -> Mapping[str, str | None]:
         """Identify the series of a request by everything but the amount.

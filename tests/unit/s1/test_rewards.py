@@ -27,6 +27,7 @@ from tests.support.training import start_model
 
 PROCESS = RewardScoring(RewardForm.PROCESS, 64, "{question}", True, 1, ".", StepAggregation.LAST)
 CLASSIFIER = RewardScoring(RewardForm.CLASSIFIER, 64, "{question}\n", False, 0, None, StepAggregation.LAST)
+SAMPLED = ("generate=sampled", "generate.samples=1")
 QUESTION = "Dial @11. Ann +7 Bob +2. Dial now?"
 TEXT = RewardText(QUESTION, "Dial @11 = 11. Ann +7 = 18. Bob +2 = 0. So 0.", "Final Answer: 0")
 
@@ -159,8 +160,8 @@ def test_a_trace_longer_than_the_reward_model_reads_is_refused_and_not_cut(proce
 @pytest.mark.parametrize(
     ("overrides", "complaint"),
     [
-        (["budget=rebase"], "reward none: budget.forcing=rebase asks a reward model of form process."),
-        (["budget=rebase", "reward=skywork_v2_8b"], "reward skywork_v2_8b: budget.forcing=rebase asks a reward model"),
+        (["budget=rebase", *SAMPLED], "reward none: budget.forcing=rebase asks a reward model of form process."),
+        (["budget=rebase", *SAMPLED, "reward=skywork_v2_8b"], "reward skywork_v2_8b: budget.forcing=rebase asks a"),
         (
             ["budget=rebase", "reward=laptop_prm"],
             "generate.temperature 0: the branches of budget=rebase would be",
@@ -251,8 +252,7 @@ def _weights(stages: pipeline.PointStages) -> Stage:
 
 
 def test_only_a_method_that_asks_the_reward_model_has_it_in_its_traces() -> None:
-    sampled = ("generate=sampled", "generate.samples=1", "reward=laptop_prm")
-    searched, plain = planned("budget=rebase", *sampled), planned(*sampled)
+    searched, plain = (planned(*each, *SAMPLED, "reward=laptop_prm") for each in (["budget=rebase"], []))
     assert searched.evaluation.traces.inputs["reward"] == (_weights(plain),)
     assert "reward" not in plain.evaluation.traces.inputs
     assert searched.evaluation.traces.config.reward is not None
