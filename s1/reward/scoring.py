@@ -28,6 +28,8 @@ class RewardModel:
             raise ConfigError(
                 f"reward.label {scoring.label}: the model has {model.config.num_labels} classes. Lower it."
             )
+        # A classifier reads its last token that is no padding. Inputs have none, but may end in that token.
+        model.config.pad_token_id = None
         self._model, self._tokenizer, self._scoring = model.eval(), tokenizer, scoring
 
     def step_rewards(self, text: RewardText) -> list[float]:
