@@ -49,7 +49,7 @@ def beside_paper(
 
 def _members(row: PaperRow, scored: Sequence[Scored], by_key: Mapping[str, SeriesPoint]) -> tuple[SeriesPoint, ...]:
     """Our points, each once over its seeds."""
-    found = [by_key[scored[place].key] for place in row.points]
+    found = [by_key[scored[place].key] for place in row.points if scored[place].key in by_key]
     return tuple({member.key: member for member in found}.values())
 
 
@@ -108,7 +108,7 @@ class _Row:
         if ours is not None and self.is_valid:
             verdict = self._by_value(ours) if self.is_by_value else self._by_direction(ours, pairs)
         elif self.row.points:
-            remark = "invalid point, not judged" if ours is not None else "no such number was measured"
+            remark = "invalid point, not judged" if ours is not None else self._missing
         return BesideNumber(
             number=self.number,
             published_tokens=self.row.thinking_tokens,
@@ -121,12 +121,17 @@ class _Row:
             verdict=verdict,
         )
 
+    @property
+    def _missing(self) -> str:
+        """Why there is no number of ours."""
+        return "undefined for these points" if self.number.metric.is_of_series else "seeds are not pooled"
+
     def _by_value(self, ours: Estimate) -> Verdict:
         assert self.config.paper is not None, "called only with published numbers"
         margin = self.config.paper.margin_points
         if ours.unit == "share":
             share = exact_share(self.number.value, self.number.n)
-            return by_value(with_ends(ours), share, margin / 100)
+            return by_value(_with_ends(ours), share, margin / 100)
         return by_value(ours, self.number.value, margin)
 
     def _by_direction(self, ours: Estimate, pairs: Sequence[BesidePair]) -> Verdict:
@@ -217,7 +222,7 @@ def _voted(grid: Grid, votes: int) -> Grid:
 
 def _apart(one: _Row, other: _Row) -> Verdict:
     """Compare by intervals that do not overlap."""
-    ours, theirs = (with_ends(row.ours) for row in (one, other) if row.ours is not None)
+    ours, theirs = (_with_ends(row.ours) for row in (one, other) if row.ours is not None)
     assert ours.lo is not None and ours.hi is not None and theirs.lo is not None and theirs.hi is not None
     published = one.number.value - other.number.value
     if ours.lo > theirs.hi:
@@ -227,7 +232,7 @@ def _apart(one: _Row, other: _Row) -> Verdict:
     return Verdict.UNDECIDED
 
 
-def with_ends(estimate: Estimate) -> Estimate:
+def _with_ends(estimate: Estimate) -> Estimate:
     """Control that is the same in all resamples has no interval: it ends where it is."""
     if estimate.lo is not None:
         return estimate

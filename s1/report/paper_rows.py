@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from s1.config.data import PoolKind, Strategy
+from s1.config.data import Control, PoolKind, Strategy
 from s1.config.paper import VOTES, Metric, Paper, Published
 from s1.config.schema import ConfigError, ModelKind, TrainMethod
 from s1.generate.methods.registry import method_of
@@ -36,7 +36,8 @@ TRAINED_FROM = {  # released weights: what they were trained from, and on
     "simplescaling/s1-32B": ("Qwen/Qwen2.5-32B-Instruct", "simplescaling/s1K"),
     "simplescaling/s1.1-32B": ("Qwen/Qwen2.5-32B-Instruct", "simplescaling/s1K-1.1"),
 }
-PUBLISHED_BATCH_SIZE, PUBLISHED_LEARNING_RATE = 16, 1e-5  # appendix C
+RECIPE = (TrainMethod.FULL, 16, 1e-5)  # method, batch size, learning rate (appendix C)
+EPOCHS, STEPS_OF_1000_ROWS = 5, 315
 
 
 def compared_with_paper(points: Sequence[PointConfig], values: Sequence[Mapping[str, Json]]) -> PaperComparison | None:
@@ -77,9 +78,10 @@ class _Scan:
             for name in selector:
                 found = [_value(point, axes, name) for point, axes in zip(self.points, self.values, strict=True)]
                 if name != VOTES and all(each is _MISSING for each in found):
+                    axes = ", ".join(sorted({axis for each in self.values for axis in each})) or "none"
                     raise ConfigError(
-                        f"paper.rows.{row}.{name}: no axis of this scan and no field of its points. Name an axis, a"
-                        f" field such as budget.waits, {METHOD}, {FAMILY}.NAME or {VOTES}."
+                        f"paper.rows.{row}.{name}: no axis of this scan and no field of its points. Name an axis"
+                        f" ({axes}), a field such as budget.waits, {METHOD}, {FAMILY}.NAME or {VOTES}."
                     )
 
     def tasks(self, tables: Sequence[PublishedTable]) -> list[str]:
@@ -244,9 +246,6 @@ def _trains_on(point: PointConfig, data: str) -> bool:
     if pool is None or train is None or pool.kind is not PoolKind.HUB or pool.hub is None or pool.hub.repo != data:
         return False
     is_whole = given.selection.strategy is Strategy.ALL and not (given.teacher or given.filters or given.difficulty)
-    is_recipe = (train.method, train.batch_size, train.learning_rate) == (
-        TrainMethod.FULL,
-        PUBLISHED_BATCH_SIZE,
-        PUBLISHED_LEARNING_RATE,
-    )
-    return is_whole and is_recipe
+    is_recipe = (train.method, train.batch_size, train.learning_rate) == RECIPE and given.control is Control.NONE
+    is_as_long = train.epochs == EPOCHS or (train.steps == STEPS_OF_1000_ROWS and pool.rows == 1000)
+    return is_whole and is_recipe and is_as_long

@@ -114,6 +114,11 @@ def test_the_code_that_runs_is_the_installed_one_and_both_packages_are_typed(ins
         assert Path(line).with_name("py.typed").is_file()
 
 
+def test_the_published_numbers_are_data_of_the_package(installed: Installed) -> None:
+    done = run(installed.venv / "bin" / "python", "-m", "s1.report.published", cwd=installed.work)
+    assert done.stdout == (PROJECT / "results" / "paper" / "README.md").read_text(encoding="utf-8"), done.stderr
+
+
 def test_a_sweep_from_an_empty_directory_leaves_its_store_and_its_result_there(finished: Installed) -> None:
     assert {path.name for path in finished.work.iterdir()} >= {"store", "results"}
     assert (finished.work / "results" / "smoke" / "latest" / "report.html").is_file()

@@ -185,7 +185,7 @@ def test_a_series_that_does_not_scale_as_published_has_the_other_sign(tmp_path: 
 def test_control_without_a_requested_length_is_not_measured(tmp_path: Path) -> None:
     ours = found(tmp_path, beside(("table3", "CCC", [2, 3, 4])), scan(2, 8, 20, 28, 22))
     control = next(each for each in ours.numbers if each.number.metric is Metric.CONTROL)
-    assert (control.ours, control.verdict, control.remark) == (None, None, "no such number was measured")
+    assert (control.ours, control.verdict, control.remark) == (None, None, "undefined for these points")
 
 
 def test_an_invalid_point_is_shown_and_not_judged(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_seeds_that_cannot_be_pooled_are_no_single_number(tmp_path: Path) -> Non
     points = [point(None, 0, seed=seed) for seed in (0, 1)]
     scores = [rows(8, 30, 14), [replace(row, question_id=f"other {row.question_id}") for row in rows(9, 30, 14)]]
     (number,) = found(tmp_path, beside(("table4", "No extrapolation", [0, 1])), scores, points=points).numbers
-    assert (number.ours, number.verdict, number.remark) == (None, None, "no such number was measured")
+    assert (number.ours, number.verdict, number.remark) == (None, None, "seeds are not pooled")
 
 
 def votes_of(right: Sequence[int]) -> list[ScoreRow]:
