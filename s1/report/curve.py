@@ -208,9 +208,10 @@ def _thinking_order(member: SeriesPoint, sampled: Sampled) -> tuple[float, ...]:
 
 
 def _reference_order(point: MeasuredPoint) -> tuple[float, ...]:
-    """Sort points with the fewest suppressed ends first, and among these the largest requested amount."""
+    """Sort points with the fewest votes and suppressed ends first, and among these the largest requested amount."""
     budget, amount = point.request.budget, method_of(point.request).amount(point.request)
-    return (budget.waits, budget.min_thinking_tokens, float(point.bounds is not None), *(-each for each in amount))
+    suppression = (budget.waits, budget.min_thinking_tokens)
+    return (point.votes or 0, *suppression, float(point.bounds is not None), *(-each for each in amount))
 
 
 def _further_steps(valid: Sequence[MeasuredPoint], peak: MeasuredPoint) -> Iterator[tuple[str, str]]:

@@ -50,7 +50,7 @@ def read_scored(work: Work[CurveConfig]) -> Iterator[Scored]:
 
 
 SEED = "seed"  # the axis that can be pooled
-SAMPLE = "of"  # the family entry of the samples that an aggregation takes its votes from: "of max 1024"
+SAMPLE = "each"  # the family entry of the samples that an aggregation takes its votes from: "each max 1024"
 BARE = "continuation"  # the family entry whose value alone names a series: "Hmm"
 UNPOOLED = "Seeds are not pooled: their questions differ."
 

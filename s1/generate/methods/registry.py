@@ -149,7 +149,7 @@ class Aggregator(Wrapper, Protocol):
 
     def choices(self, samples: int, votes: int) -> str:
         """Which choices of samples `expected` averages over, in a few words."""
-        return f"all choices of {votes} of {samples} samples"
+        return f"all choices from {samples} samples"
 
     def serves(self, request: ComputeRequest) -> bool:
         return request.budget.aggregation is self.kind
@@ -172,7 +172,7 @@ class Aggregator(Wrapper, Protocol):
     def family(self, request: ComputeRequest) -> Mapping[str, str | None]:
         method, plain = self.under(request)
         family = method.family(plain)
-        return {**family, "method": f"{self.name} of {family['method']}"}
+        return {**family, "method": f"{self.name.replace('_', ' ')} of {family['method']}"}
 
     def amount(self, request: ComputeRequest) -> Amount:
         """The number of votes, then the amount underneath."""
@@ -195,6 +195,12 @@ class Aggregator(Wrapper, Protocol):
     def _words(self, request: ComputeRequest) -> str:
         votes = request.budget.votes
         return f"{self.title} of {'all' if votes is None else votes}"
+
+
+def label_of_traces(request: ComputeRequest) -> str:
+    """Label of the traces of a request, which all aggregations of them share."""
+    method = method_of(request)
+    return method.sample_label(request) if isinstance(method, Aggregator) else method.label(request)
 
 
 def reward_of(score: ScoreRow) -> float:

@@ -44,7 +44,7 @@ class WeightedVote(Aggregator):
     def choices(self, samples: int, votes: int) -> str:
         if math.comb(samples, votes) <= EXACT_CHOICES:
             return super().choices(samples, votes)
-        return f"{DRAWN_CHOICES:,} random choices of {votes} of {samples} samples"
+        return f"{DRAWN_CHOICES:,} random choices from {samples} samples"
 
     def expected(self, scores_S: Sequence[ScoreRow], votes: int) -> float:
         import numpy as np
