@@ -27,6 +27,7 @@ from s1.report.agreement import agreements
 from s1.report.beside_paper import beside_paper
 from s1.report.comparison import Comparison, bonferroni, holm
 from s1.report.findings import AtK, Findings, MeasuredPoint, Series, Source, write_findings
+from s1.report.frontier import Measured, frontiers
 from s1.report.repetition import PointRepetition, loop_share_of, repetitions
 from s1.report.series import (
     PointSeries,
@@ -99,11 +100,16 @@ def find(
         agreements=list(compared),
         across=across(config, members, series),
         settling=[each for each in settled if each is not None],
+        frontiers=frontiers(config, [(its, _measured_of(line, its)) for line, its in zip(lines, series, strict=True)]),
         statistics=config.statistics,
         cost=config.cost,
         beside_paper=beside_paper(config, scored, members, series),
         traces=shown_traces(scored),
     )
+
+
+def _measured_of(line: PointSeries, series: Series) -> list[Measured]:
+    return [Measured(member, series.point_of(member.key, member.request)) for member in line.members]
 
 
 def _identity(member: SeriesPoint) -> tuple[str, Aggregation, int | None]:

@@ -170,6 +170,10 @@ class Series:
     def point(self, label: str) -> MeasuredPoint:
         return next(point for point in self.points if point.label == label)
 
+    def point_of(self, key: str, request: ComputeRequest) -> MeasuredPoint:
+        """The point of these scores; several points may aggregate the same ones."""
+        return next(point for point in self.points if (point.key, point.request) == (key, request))
+
 
 @dataclass(frozen=True)
 class SettledTrace:
@@ -223,6 +227,43 @@ class Settling:
     def unanswered(self) -> int:
         """Traces without an answer at the end."""
         return sum(trace.settled is None for trace in self.traces)
+
+
+@dataclass(frozen=True)
+class MatchedRival:
+    """The most accurate point of a method that costs no more than a point."""
+
+    method: str
+    label: str
+    tokens: float  # per answer
+    difference: Estimate  # accuracy of the point minus that of this rival, paired, in percentage points
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    label: str
+    key: str
+    method: str
+    questions: int
+    accuracy: Estimate
+    tokens: Estimate  # sampled for one answer, from scratch
+    device_seconds: float  # of one answer, estimated from the tokens
+    usd: float
+    on_front: bool
+    front_share: float  # share of resamples of questions in which it is on the front
+    rivals: list[MatchedRival]  # one per method that has a point that costs no more
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Valid points of all methods on the same questions, by cost (s1/report/frontier.py)."""
+
+    name: str  # how it differs from other frontiers; "" if there is only one
+    points: list[FrontierPoint]  # cheapest first
+
+    @property
+    def front(self) -> list[FrontierPoint]:
+        return [point for point in self.points if point.on_front]
 
 
 @dataclass(frozen=True)
@@ -306,6 +347,7 @@ class Findings:
     agreements: list[Agreement]  # if an axis is the engine
     across: list[PairedDifference]  # comparison along `compare.axis`: each point against the reference value
     settling: list[Settling]  # of each series with at least two points that extend each other
+    frontiers: list[Frontier]  # one per model, data and task, if it has several series or aggregates samples
     statistics: Statistics
     cost: Cost
     beside_paper: BesidePaper | None = None

@@ -102,6 +102,16 @@ def duration_text(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.1f} s"
 
 
+def short_time(seconds: float) -> str:
+    """A time that may be far below a second: `0.00021 s`, `1.5 h`."""
+    return duration_text(seconds) if seconds >= 1 else f"{seconds:.2g} s"
+
+
+def price(usd: float) -> str:
+    """An amount of USD that may be far below a cent: `3.2e-07`, `1,234.50`."""
+    return money(usd) if usd >= 0.01 else f"{usd:.2g}"
+
+
 def _bare(number: float, unit: str) -> str:
     if unit.startswith("pp"):
         return f"{number:+.1f}" if round(number, 1) else "0.0"

@@ -5,10 +5,11 @@ report.html         one self-contained page: also differences, audit, costs and 
 table.csv           one row per point (s1/report/tables.py)
 samples.csv         one row per point and number of samples, if there are several (s1/report/tables.py)
 seeds.csv           one row per point and seed, if there are several (s1/report/tables.py)
+frontier.csv        accuracy by cost across methods, and who is on the Pareto front (s1/report/tables.py)
 settling.csv        where the answer of each question settles, if points extend each other (s1/report/tables.py)
 grader_disagreement.csv   answers that graders judge differently (s1/report/tables.py)
 paper.csv           published numbers beside ours, if the scan names some (s1/report/paper_section.py)
-figures/*.png|svg   s1/report/figures.py, s1/report/figures_samples.py, s1/report/figures_settling.py
+figures/*.png|svg   s1/report/figures*.py
 manifest.json       key and digest of every stage directory that a number came from
 
 Nothing here depends on time or machine: the same findings give the same bytes.
@@ -30,12 +31,13 @@ from s1.generate.methods.method import suppresses_ends
 from s1.plots.canvas import FAINT, INK, INVALID, LINES, RULE, Drawing
 from s1.report import format
 from s1.report.figures import drawings
+from s1.report.figures_frontier import frontier_drawings
 from s1.report.figures_samples import MOST_POINTS, sample_drawings
 from s1.report.figures_settling import settling_drawings
-from s1.report.findings import Findings, MeasuredPoint, Series, Settling, cited, read_findings
+from s1.report.findings import Findings, Frontier, MeasuredPoint, Series, Settling, cited, read_findings
 from s1.report.paper_section import PaperSection, paper_csv
 from s1.report.tables import FILE_NAME as DISAGREEMENTS
-from s1.report.tables import samples_csv, seeds_csv, settling_csv, table_csv
+from s1.report.tables import frontier_csv, samples_csv, seeds_csv, settling_csv, table_csv
 from s1.report.verdict import comparison, contradicts_monotony, shape_in_words, verdict
 from s1.stages import ReportConfig
 from s1.stats.interval import detectable_unpaired_pp
@@ -171,7 +173,12 @@ def report(work: Work[ReportConfig]) -> Summary:
     """Write the report folder from the findings of the curve stage."""
     source = work.one("curve")
     findings = read_findings(source)
-    figures = [*drawings(findings), *sample_drawings(findings), *settling_drawings(findings)]
+    figures = [
+        *drawings(findings),
+        *sample_drawings(findings),
+        *settling_drawings(findings),
+        *frontier_drawings(findings),
+    ]
     (digest,) = work.digests.get("curve", ("",))
     page = Page(work.config, findings, figures, source.parent.name, digest)
     write_page(work.out, page)
@@ -194,6 +201,7 @@ def write_page(out: Path, page: Page) -> None:
         "seeds.csv": seeds_csv(page.findings),
         "paper.csv": paper_csv(page.findings),
         "settling.csv": settling_csv(page.findings),
+        "frontier.csv": frontier_csv(page.findings),
     }
     texts |= {name: text for name, text in optional.items() if text is not None}
     for name, text in texts.items():
@@ -228,7 +236,10 @@ def render(template: str, page: object) -> str:
         percent=format.percent,
         kept=kept,
         settled=settled,
+        frontier=frontier_in_words,
         duration=format.duration_text,
+        short_time=format.short_time,
+        price=format.price,
         money=format.money,
         typeset=typeset,
         cell=format.cell,
@@ -304,6 +315,15 @@ def settled(settling: Settling) -> list[str]:
         found.append(f"{format.full(settling.share_after)} of their thinking came after the answer had settled.")
     found.append(f"Right at some point and lost by thinking on: {lost} of {traces} traces.")
     return found
+
+
+def frontier_in_words(frontier: Frontier) -> str:
+    """A sentence on who is on the front, and how sure that is."""
+    named = [f"{point.label} ({format.percent(point.front_share)}%)" for point in frontier.front]
+    return (
+        f"On the Pareto front of {len(frontier.points)} points, with the share of resamples of questions in which each"
+        f" is on it: {', '.join(named)}."
+    )
 
 
 def sources(point: MeasuredPoint) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,12 @@ class SeriesPoint:
         """The keys of all seeds, separated by spaces."""
         return " ".join(each.key for each in self.scored)
 
+    @cached_property
+    def sampled(self) -> Sampled:
+        """The scores as arrays (`sampled_of`)."""
+        seeds = tuple(each.point.seed for each in self.scored)
+        return Sampled(seeds, tuple(grid_of(each.scores, self.label, self.request) for each in self.scored))
+
     @property
     def scores(self) -> list[ScoreRow]:
         """The scores of all seeds."""
@@ -83,8 +90,7 @@ def sampled_of(member: SeriesPoint) -> Sampled:
 
     Raises StatisticsError for missing or duplicate rows, and ConfigError for samples that lack a needed reward.
     """
-    seeds = tuple(each.point.seed for each in member.scored)
-    return Sampled(seeds, tuple(grid_of(each.scores, member.label, member.request) for each in member.scored))
+    return member.sampled
 
 
 def sampled_if_cut_were_right(member: SeriesPoint) -> Sampled:
@@ -252,7 +258,7 @@ def _names(lines: Sequence[_Identity]) -> list[str]:
     parts = [
         [
             *(_entry(name, line.family.get(name)) for name in _differing(families)),
-            *(f"{name} {_plain(line.rest.get(name))}" for name in _differing(axes)),
+            *(f"{name} {plain_value(line.rest.get(name))}" for name in _differing(axes)),
         ]
         for line in lines
     ]
@@ -270,10 +276,10 @@ def _entry(name: str, value: str | None) -> str:
         return ""
     if not value:
         return f"no {name}"
-    return _plain(value) if name == BARE else f"{name} {_plain(value)}"
+    return plain_value(value) if name == BARE else f"{name} {plain_value(value)}"
 
 
-def _plain(value: Any) -> str:
+def plain_value(value: Any) -> str:
     """A value on one line; quoted if it has whitespace that would not show."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_of_enum)
     return text if text == " ".join(text.split()) else json.dumps(text, ensure_ascii=False)

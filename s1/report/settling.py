@@ -82,7 +82,7 @@ def settling_of(line: PointSeries, series: Series, statistics: Statistics) -> Se
 
 
 def _is_valid(member: SeriesPoint, series: Series) -> bool:
-    return any(point.valid for point in series.points if point.key == member.key)
+    return series.point_of(member.key, member.request).valid
 
 
 def _is_warned(member: SeriesPoint) -> bool:
@@ -116,7 +116,7 @@ def _line(members: Sequence[SeriesPoint], series: Series) -> _Line | None:
         sorted({getattr(unit, name) for unit in common}) for name in ("seed", "question_id", "sample")
     )
     units = [[[_Unit(seed, question, sample) for sample in samples] for question in questions] for seed in seeds]
-    labels = [next(point.label for point in series.points if point.key == member.key) for member in members]
+    labels = [series.point_of(member.key, member.request).label for member in members]
     return _Line(labels, rows, units)
 
 

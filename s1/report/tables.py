@@ -3,6 +3,7 @@
 table.csv                 one row per point of a series; a point on several series has a row in each
 seeds.csv                 one row per point and seed, if points have several seeds
 samples.csv               one row per point and number of samples k, if points have several samples
+frontier.csv              one row per point of a frontier and method that has a point that costs no more
 settling.csv              one row per series, question, seed and sample, if points of a series extend each other
 grader_disagreement.csv   answers that graders judge differently: point, series, scores/<key>@<digest>, then the columns
                           that the scores stage wrote
@@ -26,7 +27,16 @@ from s1.files import csv_files
 from s1.files.csv_files import Cell, read_rows, unguarded, written_rows
 
 if TYPE_CHECKING:  # planning imports this module and must not wait for numpy and scipy
-    from s1.report.findings import AtK, Findings, MeasuredPoint, SettledTrace, Settling, Source
+    from s1.report.findings import (
+        AtK,
+        Findings,
+        FrontierPoint,
+        MatchedRival,
+        MeasuredPoint,
+        SettledTrace,
+        Settling,
+        Source,
+    )
     from s1.report.series import Scored
     from s1.stats.interval import Estimate
 
@@ -46,10 +56,16 @@ def table_csv(findings: Findings) -> str:
 
 
 def _optional_columns(findings: Findings) -> dict[str, Callable[[MeasuredPoint], Any]]:
-    """Columns of methods that take several traces for an answer, where any point has such a method."""
+    """Columns of methods that take several traces for an answer, and of frontiers, where any point has them."""
+    fronts = {
+        (point.key, point.label): "yes" if point.on_front else "no"
+        for frontier in findings.frontiers
+        for point in frontier.points
+    }
     columns = {
         "branches": lambda point: rounded(point.audit.mean_branches, 2),
         "votes": lambda point: point.votes,
+        "pareto": lambda point: fronts.get((point.key, point.label)),
     }
     points = list(findings.points())
     return {name: value for name, value in columns.items() if any(value(point) is not None for point in points)}
@@ -218,6 +234,39 @@ def settling_csv(findings: Findings) -> str | None:
         for trace in settling.traces
     ]
     return csv_text(rows) if rows else None
+
+
+def frontier_csv(findings: Findings) -> str | None:
+    """The content of frontier.csv; None if there is no frontier."""
+    rows = [
+        {"frontier": frontier.name, **dict(_frontier_numbers(point)), **dict(_against(rival))}
+        for frontier in findings.frontiers
+        for point in frontier.points
+        for rival in [*point.rivals] or [None]
+    ]
+    return csv_text(rows) if rows else None
+
+
+def _frontier_numbers(point: FrontierPoint) -> Iterator[tuple[str, Any]]:
+    yield "label", point.label
+    yield "method", point.method
+    yield "n", point.questions
+    yield "accuracy", rounded(point.accuracy.value, SHARE_DECIMALS)
+    yield "lo", rounded(point.accuracy.lo, SHARE_DECIMALS)
+    yield "hi", rounded(point.accuracy.hi, SHARE_DECIMALS)
+    yield from _columns("tokens", point.tokens, 1)
+    yield "device_seconds", rounded(point.device_seconds, SHARE_DECIMALS)
+    yield "usd", rounded(point.usd, 9)
+    yield "pareto", "yes" if point.on_front else "no"
+    yield "front_share", rounded(point.front_share, 4)
+    yield "key", point.key
+
+
+def _against(rival: MatchedRival | None) -> Iterator[tuple[str, Any]]:
+    yield "against_method", rival and rival.method
+    yield "against", rival and rival.label
+    yield "against_tokens", rival and rounded(rival.tokens, 1)
+    yield from _columns("difference", rival and rival.difference, PP_DECIMALS)
 
 
 def _settled(trace: SettledTrace, settling: Settling) -> Iterator[tuple[str, Any]]:
