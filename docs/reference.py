@@ -120,8 +120,15 @@ def _section(section: Section, places: Mapping[type, str]) -> Iterator[str]:
     if text := _first_paragraph(section.schema):
         yield text + "\n"
     if name in groups:
-        yield _options(name, section.path, is_new=section.value is None)
+        yield _options(name, section.path, is_new=section.value is None and section.path not in _composed())
     yield _table(section.schema, section.value, places, section.path)
+
+
+@cache
+def _composed() -> frozenset[str]:
+    """Groups that the defaults list chooses an option of, "none" included."""
+    lines = (CONFIG / "config.yaml").read_text(encoding="utf-8").splitlines()
+    return frozenset(found[1] for line in lines if (found := re.fullmatch(r"  - (\w+): \S+", line)))
 
 
 def _options(group: str, path: str, is_new: bool = False) -> str:
