@@ -125,7 +125,7 @@ def _rewards_stage(traces: Stage, questions: Stage, reward: RewardSpec) -> Stage
         name="rewards",
         version=1,
         config=config,
-        run="s1.reward.rewards:rewards",
+        run="s1.generate.rewards:rewards",
         inputs={"reward": (reward.weights,), "traces": (traces,), "questions": (questions,)},
         settings=reward.settings,
         batch=key_of({"reward": reward.weights.key, "config": canonical(config)}),

@@ -13,10 +13,11 @@ from transformers import LlamaForSequenceClassification, LlamaForTokenClassifica
 from s1 import pipeline
 from s1.config.reward import RewardForm, RewardScoring, StepAggregation
 from s1.config.schema import ConfigError
+from s1.generate.engines import installed_for_rewards
+from s1.generate.rewards import rewards
 from s1.models.location import Location, tokenizer_at
 from s1.prefetch import ModelNeed, needs_of
 from s1.records import AnswerEnd, Ending, Question, RewardRow, ScoreRow, TraceRow, read_rows, write_rows
-from s1.reward.rewards import rewards
 from s1.reward.scoring import load_reward_model, trace_reward
 from s1.reward.steps import RewardText, reward_input, steps_of
 from s1.stages import RewardsConfig
@@ -209,7 +210,7 @@ def work(place: Path, weights: Path, traces: Sequence[TraceRow], questions: Sequ
     write_rows(place / "questions" / "questions.jsonl", questions)
     write_rows(place / "traces" / "traces.jsonl", traces)
     inputs = {"reward": (weights,), "traces": (place / "traces",), "questions": (place / "questions",)}
-    config = RewardsConfig(PROCESS, "float32", {})
+    config = RewardsConfig(PROCESS, "float32", installed_for_rewards())
     out = place / "out"
     return Work(place.name, config, inputs, out, out, out, {"device": "cpu"}, lambda *_progress: None)
 
@@ -238,6 +239,7 @@ def test_a_reward_model_changes_the_keys_of_rewards_and_scores_alone() -> None:
     without, judged, other = planned(), planned("reward=laptop_prm"), planned("reward=laptop_prm", "reward.label=0")
     assert without.evaluation.traces.key == judged.evaluation.traces.key
     assert without.evaluation.rewards is None
+    assert judged.evaluation.rewards is not None
     assert judged.evaluation.rewards in judged.evaluation.scores.dependencies()
     keys = {each.evaluation.scores.key for each in (without, judged, other)}
     assert len(keys) == 3
