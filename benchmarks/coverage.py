@@ -179,6 +179,39 @@ def differences(simulation: Simulation) -> Iterator[Row]:
             )
 
 
+def votes(simulation: Simulation) -> Iterator[Row]:
+    """Two points of majority votes: k against fewer votes of the same samples, and against another point."""
+    for questions, samples, correlation in settings(simulation):
+        if samples == 1 or questions in (64, 500):
+            continue
+        counts = np.arange(samples + 1)
+        right_CS = np.arange(samples)[None] < counts[:, None]
+        majority_CK = majority_at(np.where(right_CS, 0, 1))
+        for k in sorted({3, samples // 2, samples}):
+            rows: dict[str, list[Cell]] = {"of the same samples": [], "of another point": []}
+            for one, other in PAIRS:
+                pools = chances(one, correlation), chances(other, correlation)
+                rank = simulation.rng.integers(GRAIN, size=(simulation.repetitions, questions))
+                drawn, others = (simulation.rng.binomial(samples, pool[rank]) for pool in pools)
+                truths = [_majority_of(pool, samples, majority_CK) for pool in pools]
+                values = majority_CK[drawn, k - 1]
+                against = {"of the same samples": (drawn, 0, truths[0]), "of another point": (others, k - 1, truths[1])}
+                for name, (counted, place, truth_K) in against.items():
+                    than = majority_CK[counted, place]
+                    after = wald(values, than, samples, LEVEL).limits
+                    truth = truths[0][k - 1] - truth_K[place]
+                    rows[name].append(cell(one, truth, old_means(values - than), after))
+            for name, cells in rows.items():
+                setting = f"k = {k} of {samples} samples, correlation {correlation:g}, {name}"
+                yield Row("difference of votes", questions, setting, cells)
+
+
+def _majority_of(pool: np.ndarray, samples: int, majority_CK: np.ndarray) -> np.ndarray:
+    """True maj@k over all questions, for every k."""
+    weights = binom.pmf(np.arange(samples + 1), samples, pool[::10, None].clip(1e-9, 1 - 1e-9)).mean(axis=0)
+    return weights @ majority_CK / weights.sum()
+
+
 def seeds(simulation: Simulation) -> Iterator[Row]:
     """Pooled seeds: logit chances with a question, a seed, and their interaction; the difference of two such points."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
@@ -331,7 +364,7 @@ def cell(accuracy: float, truth: float | np.ndarray, before: Limits, after: Limi
     return Cell(accuracy, held(before), held(after), *widths)
 
 
-KINDS: tuple[Callable[[Simulation], Iterator[Row]], ...] = (accuracies, at_k, differences, seeds, tokens, lines)
+KINDS: tuple[Callable[[Simulation], Iterator[Row]], ...] = (accuracies, at_k, differences, votes, seeds, tokens, lines)
 
 
 def simulate(repetitions: int, quick: bool, seed: int = 0) -> list[Row]:

@@ -44,7 +44,7 @@ def estimates_of(points: Sequence[PointConfig], planned: Sequence[PlannedPoint])
     Points that share a continuation store pay for their common thinking once (s1/cost.py).
     """
     estimates: dict[str, CostEstimate] = {}
-    batches: dict[str, list[tuple[PointConfig, EvaluationStages]]] = {}
+    batches: dict[str, dict[str, tuple[PointConfig, EvaluationStages]]] = {}
     for point, stages in zip(points, planned, strict=True):
         training, evaluation = stages.training, stages.evaluation
         if training.curated is not None and point.goal is not Goal.DATA:
@@ -58,8 +58,10 @@ def estimates_of(points: Sequence[PointConfig], planned: Sequence[PlannedPoint])
             estimates |= _rewards(point, evaluation.rewards)
         traces, questions = evaluation.traces, evaluation.questions
         shared = key_of([traces.batch, questions.key, point.generate, point.model.thinking_format])
-        batches.setdefault(shared, []).append((point, evaluation))
-    for members in batches.values():
+        # Points of the same traces, such as several numbers of votes, pay for them once.
+        batches.setdefault(shared, {}).setdefault(traces.address, (point, evaluation))
+    for of_traces in batches.values():
+        members = list(of_traces.values())
         sharing = [point for point, _ in members]
         costs = cost.generation(sharing, question_count(sharing[0].task))
         for (point, evaluation), estimate in zip(members, costs, strict=True):

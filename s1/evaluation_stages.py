@@ -82,7 +82,7 @@ def evaluation_stages(
     request, engine, generate = ComputeRequest(spec.budget), spec.engine, spec.generate
     method = method_of(request)
     budget = method.effective_budget(request)
-    asked = spec.reward if method.reward_form else None
+    asked = spec.reward if method.reward_form(request) else None
     thinking_format = replace(model.thinking_format, answer_prefix=None)  # a prefix of training answers only
     whole = Stage(
         name="traces",

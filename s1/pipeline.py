@@ -37,7 +37,7 @@ from s1.estimates import (
 from s1.evaluation_stages import EvaluationStages, GenerationSpec, evaluation_stages, questions_stage
 from s1.generate import store_statistics
 from s1.generate.engines import missing_libraries
-from s1.generate.methods.registry import code_roots, method_of
+from s1.generate.methods.registry import code_roots, label_of_traces, method_of
 from s1.pinning import pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
@@ -109,7 +109,7 @@ def stages_of(point: PointConfig) -> PointStages:
         generate=point.generate,
         engine=point.engine,
         settings=settings_of(point.machine, point.cost, resources),
-        label=method_of(point.request).label(point.request),
+        label=label_of_traces(point.request),
         resources=resources,
         shards=shards_of(point),
         scores=CodePolicy.FINAL,

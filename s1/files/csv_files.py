@@ -84,6 +84,7 @@ TABLE: Mapping[str, Type] = {
     "waits": Type.INTEGER,
     "mean_waits": Type.NUMBER,
     "branches": Type.NUMBER,
+    "votes": Type.INTEGER,
     "all_waits_share": Type.NUMBER,
     "no_answer_share": Type.NUMBER,
     "answers_cut_share": Type.NUMBER,

@@ -33,7 +33,7 @@ class Comparison:
         """Accuracy of `label` minus that of `against`; intervals at `joint_level` hold for all comparisons jointly."""
         one, other = self._pair(label, against)
         level = self.statistics.level
-        differences_Q = one.accuracy_Q - other.accuracy_Q
+        differences_Q = pairs.without_rounding(one.accuracy_Q - other.accuracy_Q)
         return PairedDifference(
             label=label,
             against=against,
@@ -88,7 +88,7 @@ def _paired(one: Sampled, other: Sampled, level: float) -> Estimate:
 
 def _detectable(one: Sampled, other: Sampled, level: float, power: float) -> Estimate | None:
     """The smallest difference that `_paired` detects with this power; None if no question differs."""
-    if not (one.accuracy_Q - other.accuracy_Q).any():
+    if not pairs.without_rounding(one.accuracy_Q - other.accuracy_Q).any():
         return None
     return pairs.detectable(*_as_paired(one.correct_RQS, other.correct_RQS, one, other), level, power)
 

@@ -16,15 +16,26 @@ from itertools import pairwise
 import numpy as np
 
 from s1.config.resources import Cost
+from s1.config.schema import Aggregation, ComputeRequest
 from s1.generate.audit import Audit, audit, label_as_measured
 from s1.generate.engines import engine_text, read_engine
-from s1.generate.methods.registry import method_of
+from s1.generate.methods.method import Bounds
+from s1.generate.methods.registry import Aggregator, method_of
 from s1.records import Outcome, ScoreRow
 from s1.report.across import across
 from s1.report.agreement import agreements
 from s1.report.comparison import Comparison, bonferroni, holm
 from s1.report.findings import AtK, Findings, MeasuredPoint, Series, Source, write_findings
-from s1.report.series import PointSeries, Scored, SeriesPoint, members_of, read_scored, sampled_of, series_of
+from s1.report.series import (
+    PointSeries,
+    Scored,
+    SeriesPoint,
+    members_of,
+    read_scored,
+    sampled_if_cut_were_right,
+    sampled_of,
+    series_of,
+)
 from s1.report.tables import disagreements
 from s1.stages import CurveConfig
 from s1.stats import clustered
@@ -68,8 +79,14 @@ def find(config: CurveConfig, scored: Sequence[Scored], disagreeing: Mapping[str
     lines = series_of(members_of(scored, config.statistics.pool_seeds))
     series = [_series(line, _Context(config, disagreeing or {})) for line in lines]
     compared = agreements([(_label_of_seed(each, scored), each.point.values, each.traces) for each in scored])
-    members = list({member.key: member for line in lines for member in line.members}.values())
+    members = list({_identity(member): member for line in lines for member in line.members}.values())
     return Findings(series, list(compared), across(config, members, series), config.statistics, config.cost)
+
+
+def _identity(member: SeriesPoint) -> tuple[str, Aggregation, int | None]:
+    """Aggregations of the same samples have the same scores."""
+    budget = member.request.budget
+    return member.key, budget.aggregation, budget.votes
 
 
 def _label_of_seed(each: Scored, scored: Sequence[Scored]) -> str:
@@ -165,9 +182,10 @@ def _thinking_order(member: SeriesPoint, sampled: Sampled) -> tuple[float, ...]:
 
 
 def _reference_order(point: MeasuredPoint) -> tuple[float, ...]:
-    """Sort points with the fewest suppressed ends first, and among these the largest requested amount."""
+    """Sort points with the fewest votes and suppressed ends first, and among these the largest requested amount."""
     budget, amount = point.request.budget, method_of(point.request).amount(point.request)
-    return (budget.waits, budget.min_thinking_tokens, float(point.bounds is not None), *(-each for each in amount))
+    suppression = (budget.waits, budget.min_thinking_tokens)
+    return (point.votes or 0, *suppression, float(point.bounds is not None), *(-each for each in amount))
 
 
 def _further_steps(valid: Sequence[MeasuredPoint], peak: MeasuredPoint) -> Iterator[tuple[str, str]]:
@@ -202,27 +220,62 @@ def _measured(member: SeriesPoint, sampled: Sampled, context: _Context) -> Measu
     scores, level, request = member.scores, context.level, member.request
     _, questions, samples = sampled.correct_RQS.shape
     outcomes = Counter(score.outcome for score in scores)
-    audited = _audited(member)
+    audited, votes = _audited(member), _votes(member, samples)
     known = [context.disagreeing[each.key] for each in member.scored if each.key in context.disagreeing]
     return MeasuredPoint(
         label=label_as_measured(request, audited),
         values=member.values,
         request=request,
-        bounds=method_of(request).bounds(request),
+        bounds=_bounds(request, votes or 1),
         sources=[_source(each, sampled, level) for each in member.scored],
         engine="; ".join(dict.fromkeys(engine_text(read_engine(each.traces)) for each in member.scored)),
         questions=questions,
         samples=samples,
-        accuracy=clustered.accuracy(sampled.correct_RQS, level),
-        accuracy_if_cut_right=audited.accuracy_if_cut_were_right if audited.answers_cut_share else None,
+        accuracy=_accuracy(member, sampled, level),
+        accuracy_if_cut_right=_if_cut_right(member, audited),
         thinking_tokens=mean_tokens(sampled.thinking_tokens_RQS, level),
         answer_tokens=mean_tokens(sampled.answer_tokens_RQS, level),
-        at_k=list(_at_every_k(sampled, level)),
+        at_k=[] if votes else list(_at_every_k(sampled, level)),
         outcomes={outcome.value: outcomes[outcome] for outcome in Outcome},
         audit=audited,
         disagreements=sum(known) if known else None,
+        votes=votes,
         **_cost(scores, context.config.cost),
     )
+
+
+def _votes(member: SeriesPoint, samples: int) -> int | None:
+    """How many samples make an answer of an aggregation; None: each sample is one."""
+    if not isinstance(method_of(member.request), Aggregator):
+        return None
+    return member.request.budget.votes or samples
+
+
+def _bounds(request: ComputeRequest, votes: int) -> Bounds | None:
+    """The requested length of an answer, over all samples that make it."""
+    of_sample = method_of(request).bounds(request)
+    if of_sample is None or votes == 1:
+        return of_sample
+    return Bounds(votes * of_sample.lowest, None if of_sample.highest is None else votes * of_sample.highest)
+
+
+def _accuracy(member: SeriesPoint, sampled: Sampled, level: float) -> Estimate:
+    """The accuracy; of an aggregation, the method also says what it averages over."""
+    estimate, method = clustered.accuracy(sampled.correct_RQS, level), method_of(member.request)
+    samples = sampled.correct_RQS.shape[2]
+    if not isinstance(method, Aggregator) or samples == 1:
+        return estimate
+    choices = method.choices(samples, member.request.budget.votes or samples)
+    return replace(estimate, method=f"{estimate.method}, {method.title} over {choices}")
+
+
+def _if_cut_right(member: SeriesPoint, audited: Audit) -> float | None:
+    """Accuracy if every cut answer were right; None: none was cut."""
+    if not audited.answers_cut_share:
+        return None
+    if not isinstance(method_of(member.request), Aggregator):
+        return audited.accuracy_if_cut_were_right
+    return float(sampled_if_cut_were_right(member).accuracy_Q.mean())
 
 
 def _at_every_k(sampled: Sampled, level: float) -> Iterator[AtK]:

@@ -72,8 +72,8 @@ class MeasuredPoint:
     samples: int  # per question
     accuracy: Estimate
     accuracy_if_cut_right: float | None  # accuracy if every cut answer were right; None: none was cut
-    thinking_tokens: Estimate  # mean per trace
-    answer_tokens: Estimate  # mean per trace
+    thinking_tokens: Estimate  # mean per answer: of one trace, or of all samples that make it
+    answer_tokens: Estimate  # the same
     at_k: list[AtK]  # k = 1..samples; empty for a single sample
     outcomes: dict[str, int]  # traces by answered, forced, none
     audit: Audit
@@ -81,6 +81,7 @@ class MeasuredPoint:
     sampled_tokens: Estimate  # of all traces, as if the point shared nothing
     device_seconds: Estimate
     usd: Estimate
+    votes: int | None = None  # samples that make one answer; None: each sample is one
 
     @property
     def valid(self) -> bool:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from s1.config.schema import ComputeRequest, ConfigError
-from s1.generate.methods.registry import method_of
-from s1.records import ScoreRow, read_rows
+from s1.generate.methods.registry import Aggregator, method_of
+from s1.records import AnswerEnd, ScoreRow, read_rows
 from s1.stages import CurveConfig, CurvePoint
-from s1.stats.grid import Sampled, grid
+from s1.stats.grid import Grid, Sampled, aggregated, grid
 from sweep.core.stage import Work
 
 
@@ -49,6 +49,7 @@ def read_scored(work: Work[CurveConfig]) -> Iterator[Scored]:
 
 
 SEED = "seed"  # the axis that can be pooled
+SAMPLE = "each"  # the family entry of the samples that an aggregation takes its votes from: "each max 1024"
 BARE = "continuation"  # the family entry whose value alone names a series: "Hmm"
 UNPOOLED = "Seeds are not pooled: their questions differ."
 
@@ -78,9 +79,30 @@ class SeriesPoint:
 
 
 def sampled_of(member: SeriesPoint) -> Sampled:
-    """The scores of a point as arrays. Raises StatisticsError for missing or duplicate rows."""
+    """The scores of a point as arrays, one answer per sample or per choice of samples.
+
+    Raises StatisticsError for missing or duplicate rows, and ConfigError for samples that lack a needed reward.
+    """
     seeds = tuple(each.point.seed for each in member.scored)
-    return Sampled(seeds, tuple(grid(each.scores, member.label) for each in member.scored))
+    return Sampled(seeds, tuple(grid_of(each.scores, member.label, member.request) for each in member.scored))
+
+
+def sampled_if_cut_were_right(member: SeriesPoint) -> Sampled:
+    """The same if every cut answer were right."""
+
+    def whole(score: ScoreRow) -> ScoreRow:
+        return replace(score, correct=True) if score.answer_end in (AnswerEnd.CAP, AnswerEnd.CONTEXT) else score
+
+    scored = tuple(replace(each, scores=[whole(score) for score in each.scores]) for each in member.scored)
+    return sampled_of(replace(member, scored=scored))
+
+
+def grid_of(scores: Sequence[ScoreRow], label: str, request: ComputeRequest) -> Grid:
+    """The scores of one seed."""
+    method = method_of(request)
+    if isinstance(method, Aggregator):
+        return aggregated(scores, label, request.budget.votes, method.expected)
+    return grid(scores, label)
 
 
 @dataclass(frozen=True)
@@ -170,16 +192,40 @@ class _Identity:
 
 def series_of(members: Sequence[SeriesPoint]) -> list[PointSeries]:
     """All series, ordered by their first points. Raises ConfigError for a request that no method serves."""
-    identities = [_identity(member) for member in members]
+    identities = _identities(members)
     kinds = list({_text([each.family, each.rest]): each for each in identities}.values())
     narrowest = [each for each in kinds if not any(each.is_wider_than(other) for other in kinds)]
     on_lines = [_points_on(line, members, identities) for line in narrowest]
     return [PointSeries(name, tuple(on_line)) for name, on_line in zip(_names(narrowest), on_lines, strict=True)]
 
 
+def _identities(members: Sequence[SeriesPoint]) -> list[_Identity]:
+    """The identity of each point.
+
+    Points of an aggregation have two amounts: the number of votes, and that of a sample. Where the numbers of votes
+    differ, a line is over them, and each amount of a sample is a line of its own (paper, Figure 4b). Otherwise a line
+    is over the amounts of a sample.
+    """
+    identities = [_identity(member) for member in members]
+    votes: dict[str, set[int | None]] = {}
+    for member, own in zip(members, identities, strict=True):
+        votes.setdefault(_text([own.family.get("method"), own.rest]), set()).add(member.request.budget.votes)
+    return [
+        _with_sample(member, own) if len(votes[_text([own.family.get("method"), own.rest])]) > 1 else own
+        for member, own in zip(members, identities, strict=True)
+    ]
+
+
 def _identity(member: SeriesPoint) -> _Identity:
     rest = {axis: value for axis, value in member.values.items() if not is_request_axis(axis)}
     return _Identity(method_of(member.request).family(member.request), rest)
+
+
+def _with_sample(member: SeriesPoint, own: _Identity) -> _Identity:
+    method = method_of(member.request)
+    if not isinstance(method, Aggregator):
+        return own
+    return replace(own, family={**own.family, SAMPLE: method.sample_label(member.request)})
 
 
 def _points_on(line: _Identity, members: Sequence[SeriesPoint], identities: Sequence[_Identity]) -> list[SeriesPoint]:

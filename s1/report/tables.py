@@ -15,7 +15,7 @@ several seeds have one of each, separated by spaces.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,13 +34,23 @@ USD_DECIMALS = 6
 
 def table_csv(findings: Findings) -> str:
     """The content of table.csv; axes that any point sets are columns after `label`."""
-    names, has_groups = named(findings), any(point.audit.mean_branches is not None for point in findings.points())
+    optional = _optional_columns(findings)
     return csv_text(
         [
-            {**name, **dict(_numbers(point)), **(_of_groups(point) if has_groups else {})}
-            for name, point in zip(names, findings.points(), strict=True)
+            {**name, **dict(_numbers(point)), **{column: value_of(point) for column, value_of in optional.items()}}
+            for name, point in zip(named(findings), findings.points(), strict=True)
         ]
     )
+
+
+def _optional_columns(findings: Findings) -> dict[str, Callable[[MeasuredPoint], Any]]:
+    """Columns of methods that take several traces for an answer, where any point has such a method."""
+    columns = {
+        "branches": lambda point: rounded(point.audit.mean_branches, 2),
+        "votes": lambda point: point.votes,
+    }
+    points = list(findings.points())
+    return {name: value for name, value in columns.items() if any(value(point) is not None for point in points)}
 
 
 def seeds_csv(findings: Findings) -> str | None:
@@ -105,11 +115,6 @@ def _numbers(point: MeasuredPoint) -> Iterator[tuple[str, Any]]:
     yield "usd", rounded(point.usd.value, USD_DECIMALS)
     yield "key", point.key
     yield "digest", point.digest
-
-
-def _of_groups(point: MeasuredPoint) -> dict[str, Any]:
-    """A column only where a method runs several traces for an answer."""
-    return {"branches": rounded(point.audit.mean_branches, 2)}
 
 
 def _of_seed(source: Source) -> Iterator[tuple[str, Any]]:

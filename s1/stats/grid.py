@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,9 +20,9 @@ class Grid:
     """The scores of one point, with sorted questions."""
 
     questions: tuple[str, ...]
-    correct_QS: np.ndarray
+    correct_QS: np.ndarray  # bool; of an aggregation: the probability of its question in every sample
     votes_QS: np.ndarray  # s1/stats/votes.py: RIGHT, SILENT, or the number of a wrong answer
-    thinking_tokens_QS: np.ndarray
+    thinking_tokens_QS: np.ndarray  # of an answer: of an aggregation, of all samples that it chooses
     answer_tokens_QS: np.ndarray
 
     @property
@@ -77,6 +77,37 @@ class Sampled:
 
 def grid(scores: Sequence[ScoreRow], name: str) -> Grid:
     """Arrange the rows of a point. Raises StatisticsError if there are none, or for duplicate or missing samples."""
+    return _arranged(_table(scores, name))
+
+
+def aggregated(
+    scores: Sequence[ScoreRow], name: str, votes: int | None, expected: Callable[[Sequence[ScoreRow], int], float]
+) -> Grid:
+    """The same for answers made of several samples: `expected` of the samples of a question and the number of votes.
+
+    `votes` None: all samples. Every sample stands for the probability of its question, so that all statistics see the
+    mean of a question and how many samples are behind it. benchmarks/coverage.py measures the coverage for such means.
+    Raises StatisticsError also for more votes than samples.
+    """
+    table = _table(scores, name)
+    samples = len(table[0])
+    chosen = samples if votes is None else votes
+    if chosen > samples:
+        raise StatisticsError(f"{name}: {chosen} votes of {samples} samples. Run with redo=scores.")
+    whole = _arranged(table)
+    if chosen == 1:  # each sample is an answer
+        return whole
+    expected_Q = np.array([expected(line, chosen) for line in table])
+    return replace(
+        whole,
+        correct_QS=np.repeat(expected_Q[:, None], samples, axis=1),
+        thinking_tokens_QS=chosen * whole.thinking_tokens_QS,
+        answer_tokens_QS=chosen * whole.answer_tokens_QS,
+    )
+
+
+def _table(scores: Sequence[ScoreRow], name: str) -> list[list[ScoreRow]]:
+    """Rows by question and sample, both sorted."""
     rows: dict[str, dict[int, ScoreRow]] = {}
     for score in scores:
         if score.sample in rows.setdefault(score.question_id, {}):
@@ -93,10 +124,12 @@ def grid(scores: Sequence[ScoreRow], name: str) -> Grid:
             raise StatisticsError(
                 f"{name}: question {question} lacks samples {missing} that others have. Run with redo=scores."
             )
-    questions = tuple(sorted(rows))
-    table = [[rows[question][sample] for sample in samples] for question in questions]
+    return [[rows[question][sample] for sample in samples] for question in sorted(rows)]
+
+
+def _arranged(table: Sequence[Sequence[ScoreRow]]) -> Grid:
     return Grid(
-        questions=questions,
+        questions=tuple(line[0].question_id for line in table),
         correct_QS=np.array([[score.correct for score in line] for line in table], dtype=bool),
         votes_QS=np.array([votes(line) for line in table]),
         thinking_tokens_QS=np.array([[score.thinking_tokens for score in line] for line in table]),

@@ -26,6 +26,8 @@ from s1.stats.interval import Estimate, StatisticsError, plain, power_z, two_sid
 from s1.stats.seeds import SEEDS_FOR_TWO_WAY, of_seeds, require_RQS, t_quantile, two_way
 from s1.stats.votes import RIGHT, majority_at
 
+SAME_SHARE = 1e-9  # smaller differences of a question are rounding
+
 
 @dataclass(frozen=True)
 class Wald:
@@ -47,12 +49,20 @@ def difference(values_RQS: np.ndarray, against_RQS: np.ndarray, level: float) ->
     Raises StatisticsError unless both have the same seeds and questions; samples may differ in number.
     """
     seeds, _questions, samples = _require_paired(values_RQS, against_RQS)
-    differences_Q = values_RQS.mean(axis=(0, 2)) - against_RQS.mean(axis=(0, 2))
+    differences_Q = without_rounding(values_RQS.mean(axis=(0, 2)) - against_RQS.mean(axis=(0, 2)))
     found = wald_of(values_RQS, against_RQS, level)
     if seeds * samples == 1:
         return _points(differences_Q, found, "Bonett-Price, paired", _mcnemar_rejects(differences_Q, level), level)
     method = f"Bonett-Price over questions{of_seeds(seeds)}, clustered, paired"
     return _points(differences_Q, found, method, _enough_differ(differences_Q, level), level)
+
+
+def without_rounding(differences_Q: np.ndarray) -> np.ndarray:
+    """Differences of shares with those that only rounding makes set to 0, or they would count as questions that differ.
+
+    The same probability may come from a mean over samples and from an exact expectation over choices of samples.
+    """
+    return np.where(np.abs(differences_Q) > SAME_SHARE, differences_Q, 0.0)
 
 
 def gains(values_RQK: np.ndarray, samples: int, level: float) -> list[Estimate]:
@@ -69,7 +79,8 @@ def gains(values_RQK: np.ndarray, samples: int, level: float) -> list[Estimate]:
         means_Q, against_Q = values_RQ.mean(axis=0), values_KRQ[0].mean(axis=0)
         of_questions = gain_wald(means_Q, against_Q, seeds * samples, float(size), level)
         interval = _with_seeds(of_questions, values_RQ - values_KRQ[0], level)
-        found.append(_points(means_Q - against_Q, interval, method, _enough_differ(means_Q - against_Q, level), level))
+        differences_Q = without_rounding(means_Q - against_Q)
+        found.append(_points(differences_Q, interval, method, _enough_differ(differences_Q, level), level))
     return found
 
 

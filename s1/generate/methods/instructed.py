@@ -13,19 +13,18 @@ distinguishes series (`family` of the method that serves the budget).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s1.config.data import Control
-from s1.config.schema import Budget, ComputeRequest, Generate
+from s1.config.schema import ComputeRequest
 from s1.data.conditional import Length, amount_of
 from s1.generate.methods.forcing import NATURAL_END
-from s1.generate.methods.method import Amount, Bounds, Method, TraceMethod
-from s1.generate.methods.registry import method_of
+from s1.generate.methods.method import Amount, Bounds, TraceMethod
+from s1.generate.methods.registry import Wrapper
 from s1.generate.trace import Policy
 from s1.models.thinking_format import Ids, ThinkingFormatIds
-from s1.records import ScoreRow
 
 if TYPE_CHECKING:
     from s1.generate.audit import Audit
@@ -34,7 +33,7 @@ TOKENS_A_STEP = 100  # paper, section 3.2: token limit for each requested step
 CLASS_ORDER = {Length.SHORT: 0.0, Length.LONG: 1.0}
 
 
-class InstructedAmount(Method):
+class InstructedAmount(Wrapper):
     """Adds the instructed amount; delegates the rest to the wrapped method."""
 
     name = "instructed"
@@ -42,73 +41,44 @@ class InstructedAmount(Method):
     def serves(self, request: ComputeRequest) -> bool:
         return request.instruction is not None and amount_of(request.instruction) is not None
 
-    def check(self, request: ComputeRequest, context_tokens: int) -> None:
-        method, plain = _wrapped(request)
-        method.check(plain, context_tokens)
-
-    def check_samples(self, request: ComputeRequest, generate: Generate) -> None:
-        method, plain = _wrapped(request)
-        method.check_samples(plain, generate)
+    def plain(self, request: ComputeRequest) -> ComputeRequest:
+        return replace(request, instruction=None)
 
     def family(self, request: ComputeRequest) -> Mapping[str, str | None]:
         control, _ = _requested(request)
-        method, plain = _wrapped(request)
+        method, plain = self.under(request)
         length = "left to the model" if method.bounds(plain) is None else "forced"
         return {**method.family(plain), "instruction": f"asked {control.value}", "length": length}
 
     def amount(self, request: ComputeRequest) -> Amount:
         _, requested = _requested(request)
-        method, plain = _wrapped(request)
+        method, plain = self.under(request)
         return (CLASS_ORDER[requested] if isinstance(requested, Length) else float(requested), *method.amount(plain))
 
     def label(self, request: ComputeRequest) -> str:
-        method, plain = _wrapped(request)
+        method, plain = self.under(request)
         return _joined(request, method.label(plain))
 
     def label_as_measured(self, request: ComputeRequest, audit: Audit) -> str:
-        method, plain = _wrapped(request)
+        method, plain = self.under(request)
         measured = method.label_as_measured(plain, audit)
         return _joined(request, measured)
 
     def bounds(self, request: ComputeRequest) -> Bounds | None:
-        method, plain = _wrapped(request)
-        if (forced := method.bounds(plain)) is not None:
+        if (forced := super().bounds(request)) is not None:
             return forced
         control, requested = _requested(request)
         if isinstance(requested, Length):
             return None
         return Bounds(highest=requested * (TOKENS_A_STEP if control is Control.STEPS else 1))
 
-    def effective_budget(self, request: ComputeRequest) -> Budget:
-        method, plain = _wrapped(request)
-        return method.effective_budget(plain)
-
     def policy(self, request: ComputeRequest, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
-        method, plain = _wrapped(request)
+        method, plain = self.under(request)
         assert isinstance(method, TraceMethod), "traces of a group are made from the budget alone"
         return method.policy(plain, ids, continuation, context_tokens)
 
-    def problems(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
-        method, plain = _wrapped(request)
-        return method.problems(plain, scores)
-
-    def unmet(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
-        method, plain = _wrapped(request)
-        return method.unmet(plain, scores)
-
-    def expected_thinking_tokens(self, request: ComputeRequest, natural_tokens: int) -> int:
-        """Ignores the instruction, because the paper's models hardly follow it (Table 11)."""
-        method, plain = _wrapped(request)
-        return method.expected_thinking_tokens(plain, natural_tokens)
-
 
 WRAPPER = InstructedAmount()
-
-
-def _wrapped(request: ComputeRequest) -> tuple[Method, ComputeRequest]:
-    """The method that serves the request without its instruction, and that request."""
-    plain = replace(request, instruction=None)
-    return method_of(plain), plain
 
 
 def _requested(request: ComputeRequest) -> tuple[Control, int | Length]:

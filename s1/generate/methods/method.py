@@ -44,7 +44,6 @@ class Method(Protocol):
     """
 
     name: str  # "forcing"
-    reward_form: RewardForm | None = None  # of the reward model that its policy asks; None: it asks none
 
     def serves(self, request: ComputeRequest) -> bool:
         """Whether this method serves the request."""
@@ -85,6 +84,10 @@ class Method(Protocol):
         Clear fields without effect, so that requests for equal traces share a key.
         """
         return request.budget
+
+    def reward_form(self, request: ComputeRequest) -> RewardForm | None:
+        """The form of the reward model that the policy asks while it generates; None: it asks none."""
+        return None
 
     def problems(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
         """Audit: yield a sentence for each rule that traces broke. One makes the point invalid."""

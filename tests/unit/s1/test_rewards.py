@@ -175,6 +175,12 @@ def test_a_trace_longer_than_the_reward_model_reads_is_refused_and_not_cut(proce
         ),
         (["budget.forcing=rebase"], "budget.rebase null: budget.forcing is rebase."),
         (["budget=rebase", "budget.forcing=budget"], "budget.rebase set: budget.forcing is budget."),
+        (["budget=best_of_n", "generate=sampled"], "reward none: budget.aggregation=best_of_n compares the rewards"),
+        (["budget=weighted_vote", "generate=sampled"], "reward none: budget.aggregation=weighted_vote compares the"),
+        (
+            ["budget=rebase", "budget.aggregation=majority_vote", "generate=sampled"],
+            "reward none: budget.forcing=rebase",
+        ),
         (["reward=laptop_prm", "reward.step_separator=null"], "reward.step_separator None: nothing would end a step."),
         (["reward=laptop_prm", "reward.prompt=null"], "reward.prompt null: a process reward model reads no chat"),
         (["reward=laptop_prm", "reward.prompt=Rate:"], "reward.prompt 'Rate:': no {question} in it."),
