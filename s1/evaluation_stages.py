@@ -92,7 +92,7 @@ def evaluation_stages(
     request, engine, generate = ComputeRequest(spec.budget), spec.engine, spec.generate
     method = method_of(request)
     budget = method.effective_budget(request)
-    asked = spec.reward if method.reward_form else None
+    asked = spec.reward if method.reward_form(request) else None
     thinking_format = _of_generation(model.thinking_format, budget)
     whole = Stage(
         name="traces",
@@ -135,7 +135,7 @@ def _rewards_stage(traces: Stage, questions: Stage, reward: RewardSpec) -> Stage
         name="rewards",
         version=1,
         config=config,
-        run="s1.reward.rewards:rewards",
+        run="s1.generate.rewards:rewards",
         inputs={"reward": (reward.weights,), "traces": (traces,), "questions": (questions,)},
         settings=reward.settings,
         batch=key_of({"reward": reward.weights.key, "config": canonical(config)}),

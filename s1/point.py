@@ -32,7 +32,7 @@ from s1.config.schema import (
     Train,
 )
 from s1.dial import Family
-from s1.generate.methods.registry import inserts_warning, method_of
+from s1.generate.methods.registry import Aggregator, inserts_warning, method_of
 from s1.own_model import described
 from s1.reward_points import check_reward, described_reward
 from s1.train.order import accumulation_steps
@@ -367,7 +367,13 @@ def _check_generate(point: PointConfig) -> None:
 
 
 def _check_reward(point: PointConfig) -> None:
-    wanted = method_of(ComputeRequest(point.budget)).reward_form
+    method = method_of(point.request)
+    if isinstance(method, Aggregator) and method.needs_rewards and point.reward is None:
+        raise ConfigError(
+            f"reward none: budget.aggregation={point.budget.aggregation.value} compares the rewards of answers."
+            " Choose reward=laptop_prm, or another reward model."
+        )
+    wanted = method.reward_form(point.request)
     if wanted and (point.reward is None or point.reward.form is not wanted):
         given = "none" if point.reward is None else point.reward.name
         raise ConfigError(

@@ -83,7 +83,7 @@ def _trained(point: PointConfig, reward: Reward, training: RewardTraining) -> St
         config=RewardModelConfig(training.train, reward.prompt, separator),
         run="s1.train.reward_model:train_reward_model",
         inputs={"model": (pretrained_of(point, training.model),), "examples": (examples,)},
-        settings={**settings_of(point.machine, point.cost, resources), "device": "cpu"},
+        settings=settings_of(point.machine, point.cost, resources),
         resources=resources,
         label=reward.name,
         code=CodePolicy.EXPENSIVE,

@@ -24,7 +24,7 @@ from s1.reward.scoring import RewardModel
 from s1.reward.steps import RewardInput, prompt_before, stepwise_input
 from s1.stages import RewardModelConfig
 from s1.stats.ranks import auc
-from s1.train.order import accumulation_steps, row_order, total_steps, warmup_steps
+from s1.train.order import row_order, total_steps, warmup_steps
 from s1.train.trainer import IGNORED
 from sweep.core.interrupt import stop_requests
 from sweep.core.stage import Interrupted, Summary, Work
@@ -127,13 +127,11 @@ def _classifier(location: Location, seed: int) -> Any:
 def _arguments(work: Work[RewardModelConfig], steps: int) -> Any:
     from transformers import TrainingArguments
 
-    recipe, settings = work.config.train, work.settings
-    micro_batch = min(int(str(settings["micro_batch"])), recipe.batch_size)
+    recipe = work.config.train
     return TrainingArguments(
         output_dir=str(work.scratch),
         max_steps=steps,
-        per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=accumulation_steps(recipe.batch_size, micro_batch),
+        per_device_train_batch_size=recipe.batch_size,  # small, so it is never divided into micro-batches
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.scheduler,
         warmup_steps=warmup_steps(steps, recipe.warmup_share),
@@ -143,7 +141,7 @@ def _arguments(work: Work[RewardModelConfig], steps: int) -> Any:
         max_grad_norm=recipe.max_grad_norm,
         seed=recipe.seed,
         train_sampling_strategy="sequential",  # s1/train/order.py decides the order
-        use_cpu=settings["device"] == "cpu",
+        use_cpu=True,
         save_strategy="no",  # it takes a minute, so an interrupted training starts anew
         logging_strategy="no",
         report_to="none",

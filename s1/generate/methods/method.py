@@ -44,7 +44,6 @@ class Method(Protocol):
     """
 
     name: str  # "forcing"
-    reward_form: RewardForm | None = None  # of the reward model that its policy asks; None: it asks none
     warns: bool = False  # whether its policy inserts the warning of a thinking format
     extends: bool = False  # whether the thinking of each amount of a family begins with that of the amount before
 
@@ -87,6 +86,10 @@ class Method(Protocol):
         Clear fields without effect, so that requests for equal traces share a key.
         """
         return request.budget
+
+    def reward_form(self, request: ComputeRequest) -> RewardForm | None:
+        """The form of the reward model that the policy asks while it generates; None: it asks none."""
+        return None
 
     def problems(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
         """Audit: yield a sentence for each rule that traces broke. One makes the point invalid."""

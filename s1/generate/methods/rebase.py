@@ -39,7 +39,6 @@ class RebaseMethod(GroupMethod):
     """REBASE; its amount is the width."""
 
     name = "rebase"
-    reward_form = RewardForm.PROCESS
 
     def serves(self, request: ComputeRequest) -> bool:
         return request.budget.forcing is Forcing.REBASE
@@ -85,6 +84,9 @@ class RebaseMethod(GroupMethod):
     def effective_budget(self, request: ComputeRequest) -> Budget:
         """Without the continuation string, which is never appended."""
         return replace(request.budget, continuation="")
+
+    def reward_form(self, request: ComputeRequest) -> RewardForm | None:
+        return RewardForm.PROCESS
 
     def problems(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
         width = _settings(request).width

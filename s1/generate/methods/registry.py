@@ -18,6 +18,7 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from s1.config.reward import RewardForm
 from s1.config.schema import Aggregation, Budget, ComputeRequest, ConfigError, Generate
 from s1.generate import methods as package
 from s1.generate.methods.method import Amount, Bounds, Method
@@ -114,6 +115,10 @@ class Wrapper(Method, Protocol):
     def effective_budget(self, request: ComputeRequest) -> Budget:
         method, plain = self.under(request)
         return method.effective_budget(plain)
+
+    def reward_form(self, request: ComputeRequest) -> RewardForm | None:
+        method, plain = self.under(request)
+        return method.reward_form(plain)
 
     def problems(self, request: ComputeRequest, scores: Sequence[ScoreRow]) -> Iterator[str]:
         method, plain = self.under(request)

@@ -107,7 +107,7 @@ class LastWord:
     """The reward of a trace is a number by its last word."""
 
     def __init__(self, tokenizer: WordTokenizer, rewards: Sequence[float]) -> None:
-        self.by_word = dict(zip(WORDS, rewards, strict=True))
+        self.by_word: dict[str, float] = dict(zip(WORDS, rewards, strict=True))
         self.tokenizer = tokenizer
         self.judged: list[str] = []
 

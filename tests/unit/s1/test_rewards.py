@@ -13,10 +13,11 @@ from transformers import LlamaForSequenceClassification, LlamaForTokenClassifica
 from s1 import pipeline
 from s1.config.reward import RewardForm, RewardScoring, StepAggregation
 from s1.config.schema import ConfigError
+from s1.generate.engines import installed_for_rewards
+from s1.generate.rewards import rewards
 from s1.models.location import Location, tokenizer_at
 from s1.prefetch import ModelNeed, needs_of
 from s1.records import AnswerEnd, Ending, Question, RewardRow, ScoreRow, TraceRow, read_rows, write_rows
-from s1.reward.rewards import rewards
 from s1.reward.scoring import load_reward_model, trace_reward
 from s1.reward.steps import RewardText, reward_input, steps_of
 from s1.stages import RewardsConfig
@@ -174,6 +175,12 @@ def test_a_trace_longer_than_the_reward_model_reads_is_refused_and_not_cut(proce
         ),
         (["budget.forcing=rebase"], "budget.rebase null: budget.forcing is rebase."),
         (["budget=rebase", "budget.forcing=budget"], "budget.rebase set: budget.forcing is budget."),
+        (["budget=best_of_n", "generate=sampled"], "reward none: budget.aggregation=best_of_n compares the rewards"),
+        (["budget=weighted_vote", "generate=sampled"], "reward none: budget.aggregation=weighted_vote compares the"),
+        (
+            ["budget=rebase", "budget.aggregation=majority_vote", "generate=sampled"],
+            "reward none: budget.forcing=rebase",
+        ),
         (["reward=laptop_prm", "reward.step_separator=null"], "reward.step_separator None: nothing would end a step."),
         (["reward=laptop_prm", "reward.prompt=null"], "reward.prompt null: a process reward model reads no chat"),
         (["reward=laptop_prm", "reward.prompt=Rate:"], "reward.prompt 'Rate:': no {question} in it."),
@@ -209,7 +216,7 @@ def work(place: Path, weights: Path, traces: Sequence[TraceRow], questions: Sequ
     write_rows(place / "questions" / "questions.jsonl", questions)
     write_rows(place / "traces" / "traces.jsonl", traces)
     inputs = {"reward": (weights,), "traces": (place / "traces",), "questions": (place / "questions",)}
-    config = RewardsConfig(PROCESS, "float32", {})
+    config = RewardsConfig(PROCESS, "float32", installed_for_rewards())
     out = place / "out"
     return Work(place.name, config, inputs, out, out, out, {"device": "cpu"}, lambda *_progress: None)
 
@@ -238,6 +245,7 @@ def test_a_reward_model_changes_the_keys_of_rewards_and_scores_alone() -> None:
     without, judged, other = planned(), planned("reward=laptop_prm"), planned("reward=laptop_prm", "reward.label=0")
     assert without.evaluation.traces.key == judged.evaluation.traces.key
     assert without.evaluation.rewards is None
+    assert judged.evaluation.rewards is not None
     assert judged.evaluation.rewards in judged.evaluation.scores.dependencies()
     keys = {each.evaluation.scores.key for each in (without, judged, other)}
     assert len(keys) == 3
