@@ -144,7 +144,7 @@ def test_every_point_is_compared_with_the_best_of_every_method_that_costs_no_mor
     scores = [sampled(8, 2), sampled(16, 6), sampled(32, 5), sampled(8, 2), sampled(8, 2)]
     (frontier,) = frontiers(points, scores, ["a", "b", "c", "a", "a"])
     rivals = {each.label: [(rival.method, rival.label) for rival in each.rivals] for each in frontier.points}
-    majority = "majority_vote of forcing"
+    majority = "majority vote of forcing"
     assert rivals == {
         "max 8": [],
         "max 16": [("forcing", "max 8")],
