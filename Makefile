@@ -9,7 +9,7 @@ SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 TIERS  := slow or slurm or vllm or wandb or browser or faults or gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help budget-scan publish paper-numbers test test-all test-tiers rounds faults test-slurm test-vllm check format docs smollm \
+.PHONY: help budget-scan publish paper paper-numbers test test-all test-tiers rounds faults test-slurm test-vllm check format docs smollm \
         vllm bench bench-processors bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
@@ -20,6 +20,9 @@ publish: budget-scan ## run the default scan and copy its result for README: res
 
 paper-numbers: $(VENV)/.installed ## write the published numbers as a page: results/paper/README.md
 	$(BIN)/python -m s1.report.published > results/paper/README.md
+
+paper: $(VENV)/.installed ## every table and figure of the paper on the laptop model, half an hour: results/published/paper
+	$(BIN)/python benchmarks/paper.py --publish
 
 test: $(VENV)/.installed ## fast tests that need only Python, in minutes; `make test-all` runs every tier
 	$(BIN)/python -m pytest $(SPREAD) -m 'not ($(TIERS))'
