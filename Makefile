@@ -9,8 +9,8 @@ SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 TIERS  := slow or slurm or vllm or wandb or browser or faults or gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help budget-scan publish paper paper-numbers test test-all test-tiers rounds faults test-slurm test-vllm check format docs smollm \
-        vllm bench bench-processors bench-vllm clean
+.PHONY: help budget-scan publish paper paper-numbers test test-all test-tiers rounds faults test-slurm test-vllm check \
+        format docs smollm vllm bench bench-processors bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m

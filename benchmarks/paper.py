@@ -1,10 +1,10 @@
 """All tables and figures of the paper on the laptop model, in one store: `python benchmarks/paper.py [--publish]`.
 
 Runs every experiment of conf/experiment/paper one after the other and reads the manifests of their results: tokens that
-the engine sampled in this store, against tokens of every point from scratch; seconds of this run, against those that
-the stages of each experiment took when they were made, which is what it would take in a store of its own; and how many
-published rows come out as published. Stages that --store has already are not made again, and their seconds count as they
-were. Writes results/benchmarks/paper.md; --publish also copies each result to results/published/paper.
+the engine sampled in this store, against tokens of every point from scratch; seconds of this run, against those of the
+experiment's own stages, which is what it would take in a store of its own; and how many published rows come out as
+published. Stages that --store has already are not made again, and their seconds count as they were.
+Writes results/benchmarks/paper.md; --publish also copies each result to results/published/paper.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted(path.stem for path in (PROJECT / "conf" / "experiment" / "paper").glob("*.yaml"))
-NOTE = """One store for all. From scratch: every point of every experiment generates its own traces. Alone: seconds of the
-experiment's stages, summed, whichever experiment made them. Rows: published numbers whose direction comes out as
-published, comes out different, or cannot be told; on the laptop only directions are compared."""
+NOTE = """One store for all. From scratch: every point of every experiment generates its own traces. Alone: seconds of
+the experiment's stages, summed, whichever experiment made them. Rows: published numbers whose direction comes out as
+published, comes out different, or is open; on the laptop only directions are compared."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Ran:
     def scratch_tokens(self) -> int:
         return sum(summary["sampled_tokens"] for _, summary in self.traces())
 
-    def rows(self) -> tuple[int, int, int]:
+    def rows(self) -> list[int]:
         """Published rows as published, different, and undecided."""
         (report,) = (stage["summary"] for name, stage in self.stages.items() if name.startswith("report/"))
-        return tuple(int(report.get(name) or 0) for name in ("paper_reproduced", "paper_different", "paper_undecided"))
+        return [int(report.get(name) or 0) for name in ("paper_reproduced", "paper_different", "paper_undecided")]
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def sweep(arguments: Sequence[str]) -> None:
 def table(ran: Sequence[Ran]) -> list[str]:
     """One row per experiment; a generation that several have counts once, where it comes first."""
     lines = [
-        "| experiment | points | engine tokens | from scratch | seconds | alone | as published | different | undecided |",
+        "| experiment | points | engine tokens | from scratch | seconds | alone | as published | different | open |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     seen: set[str] = set()
