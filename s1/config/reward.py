@@ -28,12 +28,20 @@ class StepAggregation(Enum):
     PRODUCT = "product"  # the product over all steps
 
 
+class OverlongInput(Enum):
+    """What to do with an input of more than `context_tokens`. It is never cut."""
+
+    REFUSE = "refuse"  # stop
+    ZERO = "zero"  # give it the reward 0, unread
+
+
 @dataclass(frozen=True)
 class RewardScoring:
     """How a reward model reads a trace, apart from where its weights come from."""
 
     form: RewardForm
     context_tokens: int
+    overlong: OverlongInput
     prompt: str | None
     reads_thinking: bool
     label: int
@@ -60,7 +68,7 @@ class Reward:
     name: Text  # name in reports
     kind: RewardKind  # where the weights come from
     form: RewardForm  # what it scores
-    context_tokens: Count  # longest input; a longer one is refused
+    context_tokens: Count  # longest input, separators included
     # template with {question} before the answer or the steps; null: the tokenizer's chat template (classifiers only)
     prompt: Text | None
     # index of the class that means "good"; a model with one class has 0, and its score is the sigmoid of its output
@@ -68,6 +76,7 @@ class Reward:
     # process only: text that ends a step, both in the thinking and in the model's input
     step_separator: FreeText | None = None
     step_aggregation: StepAggregation = StepAggregation.LAST  # process only
+    overlong: OverlongInput = OverlongInput.REFUSE  # what to do with a longer input
     # classifier only: read the thinking before the answer; a PRM always reads it
     reads_thinking: bool = False
     repo: Text | None = None  # hub repository, or directory
@@ -80,6 +89,7 @@ class Reward:
         return RewardScoring(
             form=self.form,
             context_tokens=self.context_tokens,
+            overlong=self.overlong,
             prompt=self.prompt,
             reads_thinking=self.reads_thinking,
             label=self.label,

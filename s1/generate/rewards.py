@@ -31,7 +31,11 @@ def rewards(works: Sequence[Work[RewardsConfig]]) -> Iterator[Finished]:
     for work in works:
         rows = list(_rows(work, model))
         write_rows(work.out / REWARDS, rows)
-        summary = {"traces": len(rows), "reward": sum(row.score for row in rows) / len(rows)}
+        summary = {
+            "traces": len(rows),
+            "reward": sum(row.score for row in rows) / len(rows),
+            "unread": sum(not row.steps for row in rows),  # without any step, or too long
+        }
         yield Finished(work.key, {**summary, **model_read(weights)})
 
 

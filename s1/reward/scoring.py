@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from s1.config.reward import RewardForm, RewardScoring, StepAggregation
+from s1.config.reward import OverlongInput, RewardForm, RewardScoring, StepAggregation
 from s1.config.schema import ConfigError
 from s1.models.location import Location, tokenizer_at
 from s1.models.thinking_format import Tokenizer
@@ -33,8 +33,14 @@ class RewardModel:
         self._model, self._tokenizer, self._scoring = model.eval(), tokenizer, scoring
 
     def step_rewards(self, text: RewardText) -> list[float]:
-        """The reward of each step, from 0 to 1; of a classifier, the one score. Raises ConfigError if too long."""
-        return self.rewards_at(reward_input(text, self._scoring, self._tokenizer))
+        """The reward of each step, from 0 to 1; of a classifier, the one score; [] if it is too long and gets 0.
+
+        Raises ConfigError if it is too long and that is refused.
+        """
+        read = reward_input(text, self._scoring, self._tokenizer)
+        if self._scoring.overlong is OverlongInput.ZERO and len(read.ids) > self._scoring.context_tokens:
+            return []
+        return self.rewards_at(read)
 
     def reward(self, text: RewardText) -> float:
         """The reward of the whole text."""
@@ -45,7 +51,7 @@ class RewardModel:
         if len(read.ids) > self._scoring.context_tokens:
             raise ConfigError(
                 f"reward.context_tokens {self._scoring.context_tokens}: a trace has {len(read.ids)} tokens for the"
-                " reward model. Raise it as far as the model allows, or choose a reward model with a longer context."
+                " reward model. Raise it as far as the model allows, or set reward.overlong=zero to give such traces 0."
             )
         if not read.places:
             return []

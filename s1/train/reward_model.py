@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from s1.config.reward import RewardForm, RewardScoring, StepAggregation
+from s1.config.reward import OverlongInput, RewardForm, RewardScoring, StepAggregation
 from s1.models.location import Location, model_location, tokenizer_at
 from s1.models.thinking_format import Tokenizer
 from s1.records import ROWS, StepExample, read_rows
@@ -58,6 +58,7 @@ def _scoring(config: RewardModelConfig, longest_tokens: int) -> RewardScoring:
     return RewardScoring(
         form=RewardForm.PROCESS,
         context_tokens=longest_tokens,
+        overlong=OverlongInput.REFUSE,
         prompt=config.prompt,
         reads_thinking=True,
         label=RIGHT,

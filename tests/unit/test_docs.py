@@ -39,6 +39,7 @@ FENCE = re.compile(
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
+STAGE_FILES = ("pipeline", "training_stages", "reward_stages", "evaluation_stages")
 EXAMPLE_ROW = '{"id": "1", "problem": "1+1?", "question": "1+1?", "answer": "2", "solution": "2"}\n'
 COMMAND = re.compile(r"(?:\S+/)?(?:python -m sweep|sweep)(?: |$)")
 
@@ -253,7 +254,7 @@ def test_fields_that_are_named_exist(page: Path, fields: set[str]) -> None:
 
 @pytest.fixture(scope="module")
 def stages() -> set[str]:
-    files = [PROJECT / "s1" / f"{name}.py" for name in ("pipeline", "training_stages", "evaluation_stages")]
+    files = [PROJECT / "s1" / f"{name}.py" for name in STAGE_FILES]
     return {name for file in files for name in STAGE_NAME.findall(file.read_text(encoding="utf-8"))}
 
 

@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaForSequenceClassification, LlamaForTokenClassification
 
 from s1 import pipeline
-from s1.config.reward import RewardForm, RewardScoring, StepAggregation
+from s1.config.reward import OverlongInput, RewardForm, RewardScoring, StepAggregation
 from s1.config.schema import ConfigError
 from s1.generate.engines import installed_for_rewards
 from s1.generate.rewards import rewards
@@ -26,8 +26,10 @@ from sweep.core.stage import Finished, Stage, Work
 from sweep.errors import InputError
 from tests.support.training import start_model
 
-PROCESS = RewardScoring(RewardForm.PROCESS, 64, "{question}", True, 1, ".", StepAggregation.LAST)
-CLASSIFIER = RewardScoring(RewardForm.CLASSIFIER, 64, "{question}\n", False, 0, None, StepAggregation.LAST)
+PROCESS = RewardScoring(RewardForm.PROCESS, 64, OverlongInput.REFUSE, "{question}", True, 1, ".", StepAggregation.LAST)
+CLASSIFIER = RewardScoring(
+    RewardForm.CLASSIFIER, 64, OverlongInput.REFUSE, "{question}\n", False, 0, None, StepAggregation.LAST
+)
 SAMPLED = ("generate=sampled", "generate.samples=1")
 QUESTION = "Dial @11. Ann +7 Bob +2. Dial now?"
 TEXT = RewardText(QUESTION, "Dial @11 = 11. Ann +7 = 18. Bob +2 = 0. So 0.", "Final Answer: 0")
@@ -158,6 +160,13 @@ def test_a_trace_longer_than_the_reward_model_reads_is_refused_and_not_cut(proce
         model.step_rewards(TEXT)
 
 
+def test_a_trace_that_is_too_long_gets_nothing_if_that_is_wanted(process: Path) -> None:
+    lenient = replace(PROCESS, context_tokens=20, overlong=OverlongInput.ZERO)
+    model = load_reward_model(Location(str(process), None), lenient, "float32", "cpu")
+    assert (model.step_rewards(TEXT), model.reward(TEXT)) == ([], 0.0)
+    assert model.step_rewards(RewardText(QUESTION, "", "9")) != []
+
+
 @pytest.mark.parametrize(
     ("overrides", "complaint"),
     [
@@ -231,7 +240,7 @@ def test_the_rewards_of_a_batch_are_those_of_each_trace(tmp_path: Path, process:
     assert [(row.question_id, row.sample) for row in rows] == [("q0", 0), ("q0", 1)]
     assert rows[0].steps == model.step_rewards(TEXT)
     assert [row.score for row in rows] == [row.steps[-1] for row in rows]
-    assert finished[0] == Finished("a", {"traces": 2, "reward": (rows[0].score + rows[1].score) / 2})
+    assert finished[0] == Finished("a", {"traces": 2, "reward": (rows[0].score + rows[1].score) / 2, "unread": 0})
     (alone,) = read_rows(tmp_path / "b" / "out" / "rewards.jsonl", RewardRow)
     assert alone.steps == rows[1].steps
 
