@@ -105,4 +105,9 @@ def load_reward_model(location: Location, scoring: RewardScoring, dtype: str, de
             f"reward.form {scoring.form.value}: {location.model} has no weights for {missing[0]}, so its scores would"
             " be random. Choose another form or reward model."
         )
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if longest is not None and scoring.context_tokens > longest:
+        raise ConfigError(
+            f"reward.context_tokens {scoring.context_tokens}: the reward model supports at most {longest}. Lower it."
+        )
     return RewardModel(model.to(device), tokenizer_at(location), scoring)

@@ -154,6 +154,11 @@ def test_a_class_that_the_model_lacks_is_refused(process: Path) -> None:
         load_reward_model(Location(str(process), None), replace(PROCESS, label=2), "float32", "cpu")
 
 
+def test_a_context_beyond_that_of_the_reward_model_is_refused(process: Path) -> None:
+    with pytest.raises(ConfigError, match=r"reward\.context_tokens 4096: the reward model supports at most 2048\."):
+        load_reward_model(Location(str(process), None), replace(PROCESS, context_tokens=4096), "float32", "cpu")
+
+
 def test_a_trace_longer_than_the_reward_model_reads_is_refused_and_not_cut(process: Path) -> None:
     model = load_reward_model(Location(str(process), None), replace(PROCESS, context_tokens=20), "float32", "cpu")
     with pytest.raises(ConfigError, match=r"reward\.context_tokens 20: a trace has \d+ tokens"):
