@@ -206,7 +206,8 @@ class Settling:
 
     series: str  # its name
     points: list[SettledShare]  # the line, in the order of amounts
-    left_out: list[str]  # labels of the other points, with the reason
+    invalid: list[str]  # labels of points that failed the audit, and so are left out
+    apart: list[str]  # labels of valid points that do not extend the point before them
     median_tokens: float | None  # thinking tokens at which answers settle; None: none does
     share_after: Estimate | None  # of the thinking, what came after the answers settled
     traces: list[SettledTrace]

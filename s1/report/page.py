@@ -42,6 +42,7 @@ from s1.stats.interval import detectable_unpaired_pp
 from sweep.core.stage import Summary, Work
 
 FIGURES = "figures"
+NAMED = 5  # labels of points that are left out; more are counted
 LOST_SHOWN = 10  # lost answers on the page; settling.csv has all
 
 
@@ -294,8 +295,10 @@ def settled(settling: Settling) -> list[str]:
     traces, lost = len(settling.traces), len(settling.lost)
     answered = traces - settling.unanswered
     found = [f"Order of the line: {', '.join(each.label for each in settling.points)}."]
-    if settling.left_out:
-        found.append(f"Left out: {', '.join(settling.left_out)}.")
+    for labels, reason in ((settling.invalid, "failed the audit"), (settling.apart, "do not extend the point before")):
+        if labels:
+            named = ", ".join(labels) if len(labels) <= NAMED else f"{len(labels)} points"
+            found.append(f"Left out, as they {reason}: {named}.")
     if settling.median_tokens is not None:
         found.append(
             f"{answered} of {traces} traces have an answer at the end of the line; half of these answers have settled"

@@ -52,6 +52,8 @@ DOORWAYS = {
         "s1.plots.canvas",
         "s1.report.figures",
         "s1.report.figures_samples",
+        "s1.report.figures_settling",
+        "s1.report.figures_frontier",
         "s1.report.funnel",
         "s1.plots.lengths",
         "s1.report.training",
