@@ -232,13 +232,14 @@ class MatchedRival:
     """The most accurate point of a method that costs no more than a point."""
 
     method: str
-    label: str
+    name: str  # of the point, as in FrontierPoint
     tokens: float  # per answer
     difference: Estimate  # accuracy of the point minus that of this rival, paired, in percentage points
 
 
 @dataclass(frozen=True)
 class FrontierPoint:
+    name: str  # its label; where several points of the frontier share it, also the values in which they differ
     label: str
     key: str
     method: str

@@ -312,7 +312,7 @@ def settled(settling: Settling) -> list[str]:
 
 def frontier_in_words(frontier: Frontier) -> str:
     """A sentence on who is on the front, and how sure that is."""
-    named = [f"{point.label} ({format.percent(point.front_share)}%)" for point in frontier.front]
+    named = [f"{point.name} ({format.percent(point.front_share)}%)" for point in frontier.front]
     return (
         f"On the Pareto front of {len(frontier.points)} points, with the share of resamples of questions in which each"
         f" is on it: {', '.join(named)}."
