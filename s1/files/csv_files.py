@@ -143,6 +143,7 @@ SAMPLES: Mapping[str, Type] = {
 }
 FRONTIER: Mapping[str, Type] = {
     "frontier": Type.TEXT,
+    "point": Type.TEXT,
     "label": Type.TEXT,
     "method": Type.TEXT,
     "n": Type.INTEGER,

@@ -100,7 +100,7 @@ def _label_front(figure: Figure, axes: Axes, frontiers: Sequence[Frontier]) -> N
     for point in _front_points(frontiers):
         for right, up, align in OFFSETS:
             style = {"textcoords": "offset points", "ha": align, "fontsize": SMALL, "color": FAINT}
-            text = axes.annotate(point.label, _place(point), xytext=(right, up), **style)
+            text = axes.annotate(point.name, _place(point), xytext=(right, up), **style)
             box = text.get_window_extent(renderer)
             inside = frame.containsx(box.x0) and frame.containsx(box.x1)
             if inside and not any(map(box.overlaps, written)) and not any(box.contains(*pixel) for pixel in pixels):

@@ -215,7 +215,8 @@ class Settling:
 
     series: str  # its name
     points: list[SettledShare]  # the line, in the order of amounts
-    left_out: list[str]  # labels of the other points, with the reason
+    invalid: list[str]  # labels of points that failed the audit, and so are left out
+    apart: list[str]  # labels of valid points that do not extend the point before them
     median_tokens: float | None  # thinking tokens at which answers settle; None: none does
     share_after: Estimate | None  # of the thinking, what came after the answers settled
     traces: list[SettledTrace]
@@ -240,13 +241,14 @@ class MatchedRival:
     """The most accurate point of a method that costs no more than a point."""
 
     method: str
-    label: str
+    name: str  # of the point, as in FrontierPoint
     tokens: float  # per answer
     difference: Estimate  # accuracy of the point minus that of this rival, paired, in percentage points
 
 
 @dataclass(frozen=True)
 class FrontierPoint:
+    name: str  # its label; where several points of the frontier share it, also the values in which they differ
     label: str
     key: str
     method: str

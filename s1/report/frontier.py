@@ -119,9 +119,11 @@ def _frontier(config: CurveConfig, name: str, points: Sequence[Measured]) -> Fro
     cost_QP = np.column_stack([each.tokens_RQS.mean(axis=(0, 2)) for each in points])
     accuracy_P, cost_P = accuracy_QP.mean(axis=0), cost_QP.mean(axis=0)
     share_P = front_share(cost_QP, accuracy_QP, draw_counts(len(cost_QP), statistics.resamples, statistics.seed))
-    rivals = _Rivals(config, points, cost_P, accuracy_P)
+    names = _point_names(points)
+    rivals = _Rivals(config, points, names, cost_P, accuracy_P)
     found = [
         FrontierPoint(
+            name=names[place],
             label=each.point.label,
             key=each.point.key,
             method=each.method,
@@ -141,12 +143,29 @@ def _frontier(config: CurveConfig, name: str, points: Sequence[Measured]) -> Fro
     return Frontier(name, sorted(found, key=lambda each: (each.tokens.value, -each.accuracy.value)))
 
 
+def _point_names(points: Sequence[Measured]) -> list[str]:
+    """The label of each point; where several share it, also the values in which they differ."""
+    alike: dict[str, list[MeasuredPoint]] = {}
+    for each in points:
+        alike.setdefault(each.point.label, []).append(each.point)
+
+    def differing(point: MeasuredPoint) -> list[str]:
+        others = alike[point.label]
+        return [axis for axis in point.values if any(other.values.get(axis) != point.values[axis] for other in others)]
+
+    return [
+        ", ".join([point.label, *(f"{axis} {plain_value(point.values[axis])}" for axis in differing(point))])
+        for point in (each.point for each in points)
+    ]
+
+
 @dataclass(frozen=True)
 class _Rivals:
     """Compares every point with the best of each method that costs no more."""
 
     config: CurveConfig
     points: Sequence[Measured]
+    names: Sequence[str]
     cost_P: np.ndarray
     accuracy_P: np.ndarray
 
@@ -156,8 +175,8 @@ class _Rivals:
             among = np.array([each.method == method and each is not own for each in self.points])
             best = best_within(self.cost_P, self.accuracy_P, float(self.cost_P[place]), among)
             if best is not None:
-                rival = self.points[best]
-                yield MatchedRival(method, rival.point.label, float(self.cost_P[best]), self._difference(own, rival))
+                difference = self._difference(own, self.points[best])
+                yield MatchedRival(method, self.names[best], float(self.cost_P[best]), difference)
 
     def _difference(self, own: Measured, rival: Measured) -> Estimate:
         sampled = {"own": own.sampled, "rival": rival.sampled}

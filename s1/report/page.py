@@ -44,6 +44,7 @@ from s1.stats.interval import detectable_unpaired_pp
 from sweep.core.stage import Summary, Work
 
 FIGURES = "figures"
+NAMED = 5  # labels of points that are left out; more are counted
 LOST_SHOWN = 10  # lost answers on the page; settling.csv has all
 
 
@@ -304,8 +305,10 @@ def settled(settling: Settling) -> list[str]:
     traces, lost = len(settling.traces), len(settling.lost)
     answered = traces - settling.unanswered
     found = [f"Order of the line: {', '.join(each.label for each in settling.points)}."]
-    if settling.left_out:
-        found.append(f"Left out: {', '.join(settling.left_out)}.")
+    for labels, reason in ((settling.invalid, "failed the audit"), (settling.apart, "do not extend the point before")):
+        if labels:
+            named = ", ".join(labels) if len(labels) <= NAMED else f"{len(labels)} points"
+            found.append(f"Left out, as they {reason}: {named}.")
     if settling.median_tokens is not None:
         found.append(
             f"{answered} of {traces} traces have an answer at the end of the line; half of these answers have settled"
@@ -319,7 +322,7 @@ def settled(settling: Settling) -> list[str]:
 
 def frontier_in_words(frontier: Frontier) -> str:
     """A sentence on who is on the front, and how sure that is."""
-    named = [f"{point.label} ({format.percent(point.front_share)}%)" for point in frontier.front]
+    named = [f"{point.name} ({format.percent(point.front_share)}%)" for point in frontier.front]
     return (
         f"On the Pareto front of {len(frontier.points)} points, with the share of resamples of questions in which each"
         f" is on it: {', '.join(named)}."

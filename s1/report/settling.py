@@ -70,11 +70,8 @@ def settling_of(line: PointSeries, series: Series, statistics: Statistics) -> Se
     return Settling(
         series=series.name,
         points=[SettledShare(label, share) for label, share in zip(found.labels, shares, strict=True)],
-        left_out=[
-            f"{point.label} ({'does not extend the point before it' if point.valid else 'failed the audit'})"
-            for point in series.points
-            if point.label not in found.labels
-        ],
+        invalid=[point.label for point in series.points if not point.valid],
+        apart=[point.label for point in series.points if point.valid and point.label not in found.labels],
         median_tokens=median_tokens(tokens_PRQS, place_RQS),
         share_after=share_after(tokens_PRQS, place_RQS, statistics),
         traces=list(_traces(found, place_RQS, lost_at(classes_PRQS))),

@@ -248,6 +248,7 @@ def frontier_csv(findings: Findings) -> str | None:
 
 
 def _frontier_numbers(point: FrontierPoint) -> Iterator[tuple[str, Any]]:
+    yield "point", point.name
     yield "label", point.label
     yield "method", point.method
     yield "n", point.questions
@@ -264,7 +265,7 @@ def _frontier_numbers(point: FrontierPoint) -> Iterator[tuple[str, Any]]:
 
 def _against(rival: MatchedRival | None) -> Iterator[tuple[str, Any]]:
     yield "against_method", rival and rival.method
-    yield "against", rival and rival.label
+    yield "against", rival and rival.name
     yield "against_tokens", rival and rounded(rival.tokens, 1)
     yield from _columns("difference", rival and rival.difference, PP_DECIMALS)
 

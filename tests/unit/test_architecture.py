@@ -53,6 +53,7 @@ DOORWAYS = {
         "s1.report.figures",
         "s1.report.figures_samples",
         "s1.report.figures_settling",
+        "s1.report.figures_frontier",
         "s1.report.funnel",
         "s1.plots.lengths",
         "s1.report.training",

@@ -134,7 +134,7 @@ def test_an_answer_of_rejection_costs_all_its_tries() -> None:
         ("rejection", 90),
     ]
     (rival,) = frontier.points[1].rivals
-    assert (rival.method, rival.label, rival.tokens) == ("forcing", "max 16", pytest.approx(16.5))
+    assert (rival.method, rival.name, rival.tokens) == ("forcing", "max 16", pytest.approx(16.5))
     assert rival.difference.value == pytest.approx(100 / 12) and rival.difference.unit == "pp"
     assert frontier.points[0].rivals == []
 
@@ -143,7 +143,7 @@ def test_every_point_is_compared_with_the_best_of_every_method_that_costs_no_mor
     points = [point(8, 0), point(16, 0), point(32, 0), voted(8, 2), voted(8, 4)]
     scores = [sampled(8, 2), sampled(16, 6), sampled(32, 5), sampled(8, 2), sampled(8, 2)]
     (frontier,) = frontiers(points, scores, ["a", "b", "c", "a", "a"])
-    rivals = {each.label: [(rival.method, rival.label) for rival in each.rivals] for each in frontier.points}
+    rivals = {each.label: [(rival.method, rival.name) for rival in each.rivals] for each in frontier.points}
     majority = "majority vote of forcing"
     assert rivals == {
         "max 8": [],
@@ -189,6 +189,19 @@ def test_several_series_of_one_model_have_a_frontier() -> None:
     ]
     (frontier,) = frontiers(points, [rows(right, QUESTIONS, 20, None, 1) for right in (3, 5)])
     assert [each.label for each in frontier.front] == ["Hmm x1"]
+
+
+def test_points_that_share_a_label_are_named_by_what_differs() -> None:
+    formats = ("s1", "s1_qwen3_stop")
+    points = [point(limit, 0, **{"model.thinking_format": name}) for name in formats for limit in (8, 16)]
+    scores = [rows(right, QUESTIONS, 40, each.request.budget.max_thinking_tokens) for right, each in enumerate(points)]
+    (frontier,) = frontiers(points, scores)
+    assert [each.name for each in frontier.points if each.label == "max 8"] == [
+        "max 8, model.thinking_format s1_qwen3_stop",
+        "max 8, model.thinking_format s1",
+    ]
+    (best,) = [each for each in frontier.points if each.on_front and each.label == "max 16"]
+    assert [rival.name for rival in best.rivals] == ["max 8, model.thinking_format s1_qwen3_stop"]
 
 
 def test_points_that_sample_nothing_have_a_front_and_no_figure(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_waits_with_a_lower_maximum_extend_nothing_and_are_left_out() -> None:
     scores[2:] = [[replace(row, waits=1) for row in its] for its in scores[2:]]
     (settling,) = settled(labelled, scores)
     assert [each.label for each in settling.points] == ["max 8", "max 16", "Wait x1, max 16"]
-    assert settling.left_out == ["Wait x1, max 8 (does not extend the point before it)"]
+    assert (settling.invalid, settling.apart) == ([], ["Wait x1, max 8"])
 
 
 def test_an_invalid_point_is_left_out() -> None:
@@ -141,7 +141,7 @@ def test_an_invalid_point_is_left_out() -> None:
     scores = [scores_of(["7"] * 3, each.request.budget.max_thinking_tokens, 0) for each in points]
     scores[1][0] = replace(scores[1][0], thinking_tokens=17)
     (settling,) = settled(points, scores)
-    assert settling.left_out == ["max 16 (failed the audit)"]
+    assert (settling.invalid, settling.apart) == (["max 16"], [])
 
 
 def asked(limit: int | None) -> CurvePoint:
