@@ -157,7 +157,7 @@ def test_options_and_make_targets_that_are_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     groups = {path.name for path in CONFIG.iterdir() if path.is_dir()}
     shown = {block.title for block in FILES}
-    for group, options in re.findall(r"(?<![\w.@-])([a-z_]+)=([a-z][a-z0-9_|,]*)\b", text):
+    for group, options in re.findall(r"(?<![\w.@-])([a-z_]+)=([a-z][a-z0-9_|,/]*)\b", text):
         for option in re.split(r"[|,]", options) if group in groups else []:
             file = f"{group}/{option}.yaml"
             assert (CONFIG / file).exists() or f"conf/{file}" in shown, f"{page.name}: {group}={option}"
