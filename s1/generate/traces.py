@@ -3,6 +3,7 @@
 A stage's rows are written in the order of questions, then samples, as soon as its last trace closes. The seed of a
 sample is a hash of (generate.seed, question, sample). It depends neither on the budget nor on the question's position,
 so every budget continues the same text, and a shard of the questions gives the same traces (s1/generate/shards.py).
+A method of several traces for an answer runs a group of branches instead of one trace (s1/generate/group.py).
 
     out/traces.jsonl     TraceRow (s1/records.py)
     out/engine.json      fingerprint of the engine (s1/generate/engines.py)

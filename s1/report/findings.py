@@ -114,6 +114,12 @@ class MeasuredPoint:
         return replace(one, value=k * one.value, lo=lo, hi=hi)
 
     @property
+    def sampled_tokens_per_answer(self) -> float:
+        """Mean tokens sampled for an answer when nothing is shared: of all branches and votes that make it."""
+        rows = self.questions * self.samples * len(self.sources)
+        return (self.votes or 1) * self.sampled_tokens.value / rows
+
+    @property
     def suppresses_ends(self) -> bool:
         """Whether ends of its thinking are suppressed, by Wait or by a minimum."""
         return suppresses_ends(self.request.budget)

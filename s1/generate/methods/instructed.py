@@ -8,7 +8,8 @@ It wraps the method that serves the budget: the prompt requests 1,024 tokens, an
     class    short sorts before long                  no requested length: it is relative to the default
 
 If the thinking is forced to a length, that is the requested length. Any other instruction is plain text that only
-distinguishes series (`family` of the method that serves the budget).
+distinguishes series (`family` of the method that serves the budget). Estimates ignore the instruction, because the
+paper's models hardly follow it (Table 11).
 """
 
 from __future__ import annotations

@@ -98,11 +98,12 @@ class Rejection(GroupMethod):
             f"{tried - accepted} of {tried} tries ({(tried - accepted) / tried:.1%}) were rejected, because their"
             f" thinking did not end within {_limit(request.budget)} tokens: {tried / len(scores):.1f} tries per answer."
         )
-        unanswered = [each for each in scores if not is_accepted(each)]
-        if unanswered:
+        if unanswered := [each for each in scores if not is_accepted(each)]:
+            right = sum(each.correct for each in scores if is_accepted(each))
+            others = f" Of the other {accepted}, {right / accepted:.1%} are right." if accepted else ""
             yield (
                 f"{len(unanswered)} of {len(scores)} answers: none of {_tries(request)} tries was accepted, so they"
-                f" count as wrong (first: question {unanswered[0].question_id})."
+                f" count as wrong (first: question {unanswered[0].question_id}).{others}"
             )
 
     def expected_thinking_tokens(self, request: ComputeRequest, natural_tokens: int) -> int:

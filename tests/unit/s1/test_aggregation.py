@@ -88,6 +88,7 @@ def test_thinking_counts_every_sample_of_an_answer_and_the_bounds_with_it() -> N
     assert [point.answer_tokens.value for point in measured] == [2, 4, 8]
     assert [point.bounds for point in measured] == [Bounds(0, 10), Bounds(0, 20), Bounds(0, 40)]
     assert all(point.sampled_tokens.value == 8 * 4 * 14 for point in measured)
+    assert [point.sampled_tokens_per_answer for point in measured] == [14, 28, 56]
 
 
 def test_one_vote_is_the_plain_point() -> None:

@@ -242,6 +242,24 @@ def test_paired_differences_hold_their_level(share, samples, correlation):
         assert held(percentiles(one - other), share / 2) < 0.8
 
 
+@pytest.mark.parametrize(("share", "correlation", "votes"), [(0.2, 0, 8), (0.6, 0, 16), (0.6, 0.3, 8), (0.9, 0.9, 4)])
+def test_points_of_votes_and_their_differences_hold_their_level(share, correlation, votes):
+    """A probability for each question, from 16 samples: of an interval, and less one sample or another point."""
+    samples = 16
+    majority_C = majority_at(np.where(np.arange(samples) < np.arange(samples + 1)[:, None], RIGHT, 1))[:, votes - 1]
+
+    def expected(rng: np.random.Generator, accuracy: float, questions: int) -> tuple[np.ndarray, np.ndarray]:
+        right = np.rint(samples * drawn(rng, accuracy, correlation, questions, samples)).astype(int)
+        return majority_C[right], right / samples
+
+    truth, truth_of_other = (expected(np.random.default_rng(2), each, 500)[0].mean() for each in (share, share / 2))
+    rng = np.random.default_rng(3)
+    (values, one_sample), (others, _) = (expected(rng, each, 30) for each in (share, share / 2))
+    assert held(share_limits(values, Spread(samples, Z), LEVEL), truth) > 0.94
+    assert held(wald(values, one_sample, samples, LEVEL).limits, truth - share) > 0.93
+    assert held(wald(values, others, samples, LEVEL).limits, truth - truth_of_other) > 0.94
+
+
 def test_a_vote_of_one_has_no_gain_and_no_interval():
     found = gains(majority_at(np.where(first_right([1, 2, 3] * 4, 3)[0], RIGHT, RIGHT + 1))[None], 3, LEVEL)
     assert (found[0].value, found[0].lo) == (0, None)

@@ -226,13 +226,16 @@ REJECTED = replace(
 
 def test_the_audit_reports_rejects_and_questions_without_an_accepted_try() -> None:
     request = ComputeRequest(rejection(10))
-    found = audit([accepted("q1", 10, 1), accepted("q2", 4, 5), REJECTED], request)
+    found = audit([accepted("q1", 10, 1), accepted("q2", 4, 5, correct=False), REJECTED], request)
     assert found.valid and found.mean_branches == 70 / 3
     assert found.unmet == [
         "68 of 70 tries (97.1%) were rejected, because their thinking did not end within 10 tokens: 23.3 tries per"
         " answer.",
-        "1 of 3 answers: none of 64 tries was accepted, so they count as wrong (first: question q3).",
+        "1 of 3 answers: none of 64 tries was accepted, so they count as wrong (first: question q3). Of the"
+        " other 2, 50.0% are right.",
     ]
+    nothing = audit([REJECTED], request).unmet
+    assert nothing[1] == ("1 of 1 answers: none of 64 tries was accepted, so they count as wrong (first: question q3).")
     assert label_as_measured(request, found) == "reject > 10"
     assert audit([accepted("q1", 10, 1)], request).unmet == []
 
