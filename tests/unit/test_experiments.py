@@ -60,8 +60,9 @@ def _companions(group: str, option: str) -> list[str]:
     companions = {
         ("budget", "rejection"): ["generate=sampled"],  # greedy tries are all equal
         ("budget", "majority_vote"): ["generate=sampled"],
-        ("budget", "best_of_n"): ["generate=sampled"],
-        ("budget", "weighted_vote"): ["generate=sampled"],
+        ("budget", "best_of_n"): ["generate=sampled", "reward=laptop_prm"],
+        ("budget", "weighted_vote"): ["generate=sampled", "reward=laptop_prm"],
+        ("budget", "rebase"): ["generate=sampled", "generate.samples=1", "reward=laptop_prm"],
         ("data", "none"): ["model=smollm2_135m"],
         ("data", "file"): [f"data.pool.file={__file__}"],
         ("data", "s1k_and_own"): [f"data.pool.sources.own.pool.file={__file__}"],
