@@ -78,7 +78,7 @@ def test_a_process_reward_model_reads_the_separator_after_each_step(process: Pat
     assert read.places[-1] == len(read.ids) - 1
 
 
-def test_a_classifier_reads_the_answer_and_the_thinking_only_if_told_to(classifier: Path) -> None:
+def test_a_classifier_reads_the_answer_and_the_thinking_only_on_request(classifier: Path) -> None:
     tokenizer = tokenizer_at(Location(str(classifier), None))
     texts = {
         reads: tokenizer.decode(list(reward_input(TEXT, replace(CLASSIFIER, reads_thinking=reads), tokenizer).ids))
