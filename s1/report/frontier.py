@@ -2,8 +2,8 @@
 
 The cost of a point is what one answer to a question takes from scratch, with nothing shared: the tokens that an engine
 would sample for it, thinking and answer. An answer of an aggregation takes those of all its votes, one of rejection
-those of all its tries. Device-seconds and USD follow from the tokens, as in the table of costs; training and reward
-models are not included.
+those of all its tries. Device-seconds and USD follow from the tokens, as in the table of costs; forced text, training
+and reward models are not included.
 
 Points are compared if they answer the same questions and agree in every axis that is not a way to spend test-time
 compute: budget, instruction, sampling, and what cuts the thinking. Each such group has its own front. A group with a
