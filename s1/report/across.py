@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from s1.config.schema import ConfigError
 from s1.report.comparison import Comparison, holm
-from s1.report.findings import PairedDifference, Series
+from s1.report.findings import Identity, PairedDifference, Series
 from s1.report.series import SEED, SeriesPoint, is_request_axis, sampled_of
 from s1.stages import CurveConfig
 from s1.stats.grid import require_paired
@@ -33,7 +33,7 @@ def across(config: CurveConfig, members: Sequence[SeriesPoint], series: Sequence
     groups: dict[str, list[SeriesPoint]] = defaultdict(list)
     for each in members:
         groups[repr(sorted((a, repr(v)) for a, v in each.values.items() if a != compare.axis))].append(each)
-    valid = {point.key: point.valid for line in series for point in line.points}
+    valid = {point.identity: point.valid for line in series for point in line.points}
     pairs = [
         pair for group in groups.values() for pair in _pairs(config, {names[id(each)]: each for each in group}, valid)
     ]
@@ -45,7 +45,7 @@ def across(config: CurveConfig, members: Sequence[SeriesPoint], series: Sequence
 
 
 def _pairs(
-    config: CurveConfig, names: Mapping[str, SeriesPoint], valid: Mapping[str, bool]
+    config: CurveConfig, names: Mapping[str, SeriesPoint], valid: Mapping[Identity, bool]
 ) -> Iterator[tuple[Comparison, str, str]]:
     """Compare each point of a group with the one that has the reference value."""
     statistics, compare = config.statistics, config.compare
@@ -59,7 +59,7 @@ def _pairs(
         )
     sampled = {name: sampled_of(each) for name, each in names.items()}
     require_paired({name: its for name, each in sampled.items() for its in each.grids})
-    compared = Comparison(sampled, {name: valid[each.key] for name, each in names.items()}, statistics)
+    compared = Comparison(sampled, {name: valid[each.identity] for name, each in names.items()}, statistics)
     return ((compared, name, reference) for name in names if name != reference)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from s1.config.paper import Metric, Published
 from s1.generate.methods.registry import method_of
 from s1.report.comparison import Comparison, holm
-from s1.report.findings import BesideNumber, BesidePair, BesidePaper, MeasuredPoint, Series
+from s1.report.findings import BesideNumber, BesidePair, BesidePaper, Identity, MeasuredPoint, Series
 from s1.report.series import Scored, SeriesPoint, sampled_of
 from s1.stages import CurveConfig, PaperRow
 from s1.stats.bootstrap import draw_counts
@@ -39,18 +39,18 @@ def beside_paper(
     """Compare with `config.paper`; None without it. `scored` are in the order of `config.points`."""
     if config.paper is None:
         return None
-    measured = {point.key: point for line in series for point in line.points}
-    by_key = {each.key: member for member in members for each in member.scored}
-    rows = [_Row(row, _members(row, scored, by_key), measured, config) for row in config.paper.rows]
+    measured = {point.identity: point for line in series for point in line.points}
+    known = {each.identity: member for member in members for each in member.scored}
+    rows = [_Row(row, _members(row, scored, known), measured, config) for row in config.paper.rows]
     pairs = list(_pairs(rows, config))
     numbers = [row.compared(pairs) for row in rows]
     return BesidePaper(config.paper.tables, config.paper.margin_points, numbers, pairs)
 
 
-def _members(row: PaperRow, scored: Sequence[Scored], by_key: Mapping[str, SeriesPoint]) -> tuple[SeriesPoint, ...]:
+def _members(row: PaperRow, scored: Sequence[Scored], known: Mapping[Identity, SeriesPoint]) -> tuple[SeriesPoint, ...]:
     """Our points, each once over its seeds."""
-    found = [by_key[scored[place].key] for place in row.points if scored[place].key in by_key]
-    return tuple({member.key: member for member in found}.values())
+    found = [known[scored[place].identity] for place in row.points if scored[place].identity in known]
+    return tuple({member.identity: member for member in found}.values())
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class _Row:
 
     row: PaperRow
     members: tuple[SeriesPoint, ...]
-    measured: Mapping[str, MeasuredPoint]
+    measured: Mapping[Identity, MeasuredPoint]
     config: CurveConfig
 
     @property
@@ -68,7 +68,7 @@ class _Row:
 
     @cached_property
     def points(self) -> list[MeasuredPoint]:
-        return [self.measured[member.key] for member in self.members]
+        return [self.measured[member.identity] for member in self.members]
 
     @property
     def is_valid(self) -> bool:

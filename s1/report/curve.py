@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from s1.config.resources import Cost
-from s1.config.schema import Aggregation, ComputeRequest
+from s1.config.schema import ComputeRequest
 from s1.generate.audit import Audit, audit, label_as_measured
 from s1.generate.engines import engine_text, read_engine
 from s1.generate.methods.method import Bounds
@@ -93,7 +93,7 @@ def find(
     lines = series_of(members_of(scored, config.statistics.pool_seeds))
     series = [_series(line, _Context(config, disagreeing or {}, repeated or {})) for line in lines]
     compared = agreements([(_label_of_seed(each, scored), each.point.values, each.traces) for each in scored])
-    members = list({_identity(member): member for line in lines for member in line.members}.values())
+    members = list({member.identity: member for line in lines for member in line.members}.values())
     settled = [settling_of(line, its, config.statistics) for line, its in zip(lines, series, strict=True)]
     return Findings(
         series=series,
@@ -110,12 +110,6 @@ def find(
 
 def _measured_of(line: PointSeries, series: Series) -> list[Measured]:
     return [Measured(member, series.point_of(member.key, member.request)) for member in line.members]
-
-
-def _identity(member: SeriesPoint) -> tuple[str, Aggregation, int | None]:
-    """Aggregations of the same samples have the same scores."""
-    budget = member.request.budget
-    return member.key, budget.aggregation, budget.votes
 
 
 def _label_of_seed(each: Scored, scored: Sequence[Scored]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from s1.config.paper import Published
 from s1.config.resources import Cost
@@ -25,6 +25,14 @@ from s1.stats.scaling import Metrics
 from sweep.core.typed import typed
 
 FILE_NAME = "curve.json"
+
+
+Identity: TypeAlias = "tuple[str, str]"  # keys of the scores, and what was requested of them
+
+
+def identity_of(key: str, request: ComputeRequest) -> Identity:
+    """What tells a point from all others of a scan."""
+    return key, repr(request)
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,11 @@ class MeasuredPoint:
     def key(self) -> str:
         """The keys of all seeds, separated by spaces."""
         return " ".join(source.key for source in self.sources)
+
+    @property
+    def identity(self) -> Identity:
+        """Tells this point from all others: points of several numbers of votes have the same scores."""
+        return identity_of(self.key, self.request)
 
     @property
     def digest(self) -> str:
@@ -178,7 +191,7 @@ class Series:
 
     def point_of(self, key: str, request: ComputeRequest) -> MeasuredPoint:
         """The point of these scores; several points may aggregate the same ones."""
-        return next(point for point in self.points if (point.key, point.request) == (key, request))
+        return next(point for point in self.points if point.identity == identity_of(key, request))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Any
 from s1.config.schema import ComputeRequest, ConfigError
 from s1.generate.methods.registry import Aggregator, method_of
 from s1.records import AnswerEnd, ScoreRow, read_rows
+from s1.report.findings import Identity, identity_of
 from s1.stages import CurveConfig, CurvePoint
 from s1.stats.grid import Grid, Sampled, aggregated, grid
 from sweep.core.stage import Work
@@ -33,6 +34,10 @@ class Scored:
     traces: Path  # directory of the traces that were scored
     digest: str = ""
     judged: Path | None = None  # directory of the scores
+
+    @property
+    def identity(self) -> Identity:
+        return identity_of(self.key, self.point.request)
 
 
 def read_scored(work: Work[CurveConfig]) -> Iterator[Scored]:
@@ -72,6 +77,11 @@ class SeriesPoint:
     def key(self) -> str:
         """The keys of all seeds, separated by spaces."""
         return " ".join(each.key for each in self.scored)
+
+    @property
+    def identity(self) -> Identity:
+        """That of the measured point."""
+        return identity_of(self.key, self.request)
 
     @cached_property
     def sampled(self) -> Sampled:

@@ -18,7 +18,7 @@ def shown_traces(scored: Sequence[Scored]) -> list[ShownTrace]:
     """One trace per point, in the order of the points; none if any point has several questions."""
     if any(len({score.question_id for score in each.scores}) > 1 for each in scored):
         return []
-    return [_shown(each) for each in {each.key: each for each in scored}.values()]
+    return [_shown(each) for each in {each.identity: each for each in scored}.values()]
 
 
 def _shown(each: Scored) -> ShownTrace:

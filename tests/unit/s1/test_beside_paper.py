@@ -11,16 +11,19 @@ from typing import Any
 import pytest
 
 from s1.config.paper import Metric
+from s1.config.schema import Aggregation
 from s1.records import ScoreRow
+from s1.report.curve import find
 from s1.report.findings import BesidePaper, read_findings
 from s1.report.page import report
 from s1.report.published.reader import table
+from s1.report.series import Scored
 from s1.report.tables import as_written, read_table
-from s1.stages import CurvePoint, PaperComparison, PaperRow, ReportConfig
+from s1.stages import CurveConfig, CurvePoint, PaperComparison, PaperRow, ReportConfig
 from s1.stats.interval import Estimate, plain, wilson
 from s1.stats.published import Verdict, by_direction, by_value, exact_share
 from tests.support.known import known
-from tests.support.scans import point, rows, run, run_curve, work
+from tests.support.scans import COST, STATISTICS, of, point, rows, run, run_curve, work
 
 OTHER = "another model or training (laptop), another task (dial)"
 POINTS = [point(8, 0), point(16, 0), point(None, 0), point(None, 1), point(None, 2)]
@@ -235,6 +238,19 @@ def test_a_vote_stands_beside_a_vote(tmp_path: Path) -> None:
     one, five = (known(each.ours).value for each in ours.numbers)
     assert one == pytest.approx(20 / 30) and five == pytest.approx(28 / 30)
     assert ours.numbers[1].verdict is Verdict.AGREES
+
+
+def test_points_that_vote_over_the_same_scores_stand_beside_rows_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have one key, since a vote needs no scores of its own."""
+    monkeypatch.setattr("s1.report.curve.read_engine", lambda directory: {"engine": "scripted"})
+    asked = [replace(POINTS[2].request.budget, aggregation=Aggregation.MAJORITY_VOTE, votes=k) for k in (1, 5)]
+    voting = [of(budget, f"majority of {budget.votes}", **{"budget.votes": budget.votes}) for budget in asked]
+    scored = [Scored(each, "0" * 12, votes_of([12, 28, 28, 28, 4]), tmp_path) for each in voting]
+    paper = beside(("figure7", "512 steps", [0]), ("figure7", "majority of 16", [1]))
+    ours = known(find(CurveConfig(voting, STATISTICS, COST, paper=paper), scored).beside_paper)
+    assert [known(each.ours).value for each in ours.numbers] == pytest.approx([20 / 30, 28 / 30])
 
 
 # ---------------------------------------------------------------------------------------------------- the section
