@@ -26,7 +26,7 @@ from s1.report.across import across
 from s1.report.agreement import agreements
 from s1.report.beside_paper import beside_paper
 from s1.report.comparison import Comparison, bonferroni, holm
-from s1.report.findings import AtK, Findings, MeasuredPoint, Series, Source, write_findings
+from s1.report.findings import AtK, Findings, MeasuredPoint, Series, ShownTrace, Source, write_findings
 from s1.report.frontier import Measured, frontiers
 from s1.report.repetition import PointRepetition, loop_share_of, repetitions
 from s1.report.series import (
@@ -64,7 +64,7 @@ def curve(work: Work[CurveConfig]) -> Summary:
     """Read scores.jsonl of every point; write curve.json and grader_disagreement.csv."""
     scored = list(read_scored(work))
     found = disagreements(scored)
-    findings = find(work.config, scored, found.counts, repetitions(scored))
+    findings = find(work.config, scored, found.counts, repetitions(scored), shown_traces(scored))
     write_findings(work.out, findings)
     found.write(work.out, findings)
     points = list(findings.points())
@@ -85,6 +85,7 @@ def find(
     scored: Sequence[Scored],
     disagreeing: Mapping[str, int] | None = None,
     repeated: Mapping[str, PointRepetition] | None = None,
+    traces: Sequence[ShownTrace] = (),
 ) -> Findings:
     """Compute everything in the report from the scores.
 
@@ -104,7 +105,7 @@ def find(
         statistics=config.statistics,
         cost=config.cost,
         beside_paper=beside_paper(config, scored, members, series),
-        traces=shown_traces(scored),
+        traces=list(traces),
     )
 
 

@@ -185,7 +185,14 @@ def _words(command: Command, given: Sequence[str]) -> dict[str, object]:
 
 
 def _is_field(argument: str) -> bool:
-    return argument.startswith(("+", "~")) or ("=" in argument and not Path(argument).exists())
+    return argument.startswith(("+", "~")) or ("=" in argument and not _is_file(argument))
+
+
+def _is_file(argument: str) -> bool:
+    try:
+        return Path(argument).exists()
+    except OSError:  # a long value is longer than a name may be
+        return False
 
 
 def _refuse_fields_of_points(command: Command, fields: Sequence[str]) -> None:

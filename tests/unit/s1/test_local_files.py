@@ -231,8 +231,8 @@ def notes_of(*overrides: str) -> list[str]:
 def test_laptop_sized_budgets_are_noted_for_larger_models() -> None:
     (line,) = notes_of("+experiment=budget_scan", "model=qwen2_5_32b", "data=none", "-m")
     assert line.startswith("budget.max_thinking_tokens 8 to 40: such budgets suit the laptop model, but qwen2_5_32b")
-    typed = line[line.index("'") + 1 : line.rindex("'")]
-    assert notes_of("+experiment=budget_scan", "model=qwen2_5_32b", "data=none", typed, "-m") == []
+    assert "Choose +experiment=s1_scan, with budgets of 512 to 16,384 tokens." in line
+    assert notes_of("+experiment=s1_scan", "model=qwen2_5_32b", "task=aime24", "-m") == []
     assert notes_of("+experiment=budget_scan", "-m") == []
 
 

@@ -37,6 +37,8 @@ PROMPT = Trace((5, 6))
 MODEL = babbler(WORDS, end_every=12, stop=STOP)
 SEED = 55  # the thinking of its samples gets shorter and shorter: 15, 15, 24, 12, 9, 8, 3, ... tokens
 
+CONTEXT_OF_GROUP = GroupContext(CONTEXT, (), str, lambda field, texts: ())
+
 
 def rejection(limit: int, tries: int = 64) -> Budget:
     return Budget(Forcing.REJECTION, limit, 0, 0, "Wait", 4, tries=tries)
@@ -46,7 +48,7 @@ def group_job(limit: int, store: Continuations, tries: int = 64, sample: int = 0
     request = ComputeRequest(rejection(limit, tries))
     method = method_of(request)
     assert isinstance(method, GroupMethod)
-    policy = method.group_policy(request, IDS, GroupContext(CONTEXT, (), str))
+    policy = method.group_policy(request, IDS, CONTEXT_OF_GROUP)
     group = Group("q", sample, samples, PROMPT)
     return GroupJob((limit, sample), str(limit), policy, group, Sampling(1.0), lambda path: seed(path), store)
 
@@ -155,7 +157,7 @@ def test_a_longer_end_may_begin_at_the_limit(tmp_path: Path) -> None:
             return STOP
         return 9 if len(thought) < 5 else 7 if len(thought) == 5 else 8
 
-    policy = method.group_policy(request, ids, GroupContext(CONTEXT, (), str))
+    policy = method.group_policy(request, ids, CONTEXT_OF_GROUP)
     with Continuations(tmp_path) as store:
         job = replace(group_job(5, store, tries=1), policy=policy)
         ((_, close),) = Rollout(ScriptedEngine(script, WORDS, CONTEXT)).run([job])
@@ -329,5 +331,7 @@ def test_a_policy_for_a_context_that_is_too_short_is_refused() -> None:
     assert isinstance(method, GroupMethod)
     with pytest.raises(ConfigError, match="max_thinking_tokens 190"):
         method.group_policy(
-            replace(request, budget=replace(request.budget, answer_tokens=None)), IDS, GroupContext(CONTEXT, (), str)
+            replace(request, budget=replace(request.budget, answer_tokens=None)),
+            IDS,
+            CONTEXT_OF_GROUP,
         )

@@ -1,0 +1,111 @@
+"""All tables and figures of the paper run on the laptop at their smallest size, in one store, as a user runs them.
+
+Their numbers mean nothing. What is tested: every experiment ends in a report, beside the paper where it has numbers;
+experiments share their stages; and a reward model is trained, scores every answer, and steers a search.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s1.records import RewardRow, ScoreRow, TraceRow, read_rows
+from sweep.core.provenance import PROJECT
+from tests.support.made_once import made_once
+from tests.support.smoke import environment
+
+pytestmark = pytest.mark.slow
+
+TINY = ("train.steps=4", "task.problems=6", "statistics.resamples=200", "track.wandb=false")
+FEW = ("data.pool.rows=48",)
+BASE = ("model.pretraining.examples=32", "model.pretraining.train.steps=4")
+SEARCH = (  # in the place of the experiment's own lines: the fields of a reward model belong to the point that has one
+    "paper=null",
+    "also=['generate=sampled generate.samples=1 budget=rebase budget.rebase.width=2 reward=laptop_prm"
+    " reward.training.examples=48 reward.training.held_out=12 reward.training.train.steps=6',"
+    "'generate=sampled generate.samples=4 budget=majority_vote budget.votes=2,4']",
+)
+RUNS = {  # what makes each experiment small
+    "fig1_scaling": FEW,
+    "fig4b_parallel": BASE,
+    "fig6_rejection": (*FEW, "budget.tries=3"),
+    "fig7_rebase": (*FEW, *SEARCH),
+    "raspberry": FEW,
+    "table1_main": BASE,
+    "table2_data_ablation": (*BASE, "data.selection.examples=null", "data.selection.strategy=all"),
+    "table3_control": FEW,
+    "table4_wait_strings": FEW,
+    "table5_s1_1": FEW,
+    "table8_train_length": (*FEW, *BASE),
+    "tables11_13_conditional": FEW,
+}
+
+
+def run(store: Path, name: str) -> None:
+    overrides = [*TINY, *RUNS[name], f"store={store}", f"results={store.parent / 'results'}", "-m"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sweep", f"+experiment=paper/{name}", *overrides],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+
+
+def run_all(place: Path) -> None:
+    for name in RUNS:
+        run(place / "store", name)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_once(tmp_path_factory, "paper", run_all)
+
+
+def result(place: Path, name: str) -> Path:
+    return (place / "results" / name / "latest").resolve()
+
+
+def stages(place: Path, name: str) -> dict[str, dict[str, Any]]:
+    return json.loads((result(place, name) / "manifest.json").read_text(encoding="utf-8"))["stages"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_experiment_of_the_paper_ends_in_a_report_beside_the_paper(place: Path, name: str) -> None:
+    text = (result(place, name) / "README.md").read_text(encoding="utf-8")
+    has_numbers = name not in ("raspberry", "fig7_rebase")  # one question; its own lines are replaced here
+    assert ("## Beside the paper" in text, (result(place, name) / "paper.csv").exists()) == (has_numbers, has_numbers)
+    assert ("Only the direction is compared where" in text) == has_numbers
+    assert ("## The traces" in text) == (name == "raspberry")
+
+
+def test_experiments_share_checkpoints_and_traces(place: Path) -> None:
+    wait, scaling = stages(place, "table4_wait_strings"), stages(place, "fig1_scaling")
+    assert {each for each in wait if each.startswith("checkpoint/")} <= set(scaling)
+    assert len({each for each in wait if each.startswith("traces/")} & set(scaling)) == 2  # natural end, Wait x2
+
+
+def test_a_reward_model_is_trained_scores_every_answer_and_steers_a_search(place: Path) -> None:
+    made = stages(place, "fig7_rebase")
+    (trained,) = (stage["summary"] for each, stage in made.items() if each.startswith("reward_model/"))
+    assert (trained["steps"], trained["examples"], trained["held_out"]) == (6, 48, 12)
+    assert 0 < trained["step_auc"] < 1
+    (rewards,) = (place / "store" / each / "out" for each in made if each.startswith("rewards/"))
+    given = {row.question_id: row.score for row in read_rows(rewards / "rewards.jsonl", RewardRow)}
+    assert len(set(given.values())) > 1
+    scored = [
+        read_rows(place / "store" / each / "out" / "scores.jsonl", ScoreRow) for each in made if "scores/" in each
+    ]
+    assert {row.question_id: row.reward for rows in scored for row in rows if row.reward is not None} == given
+    traces = [
+        read_rows(place / "store" / each / "out" / "traces.jsonl", TraceRow) for each in made if "traces/" in each
+    ]
+    assert all(row.branches >= 2 for rows in traces for row in rows if row.branches is not None)
+    assert any(row.branches is not None for rows in traces for row in rows)
