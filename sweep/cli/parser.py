@@ -6,9 +6,9 @@ Words, options and FIELD=VALUE may come in any order. An argument with `=` is a 
 from __future__ import annotations
 
 import argparse
+import os.path
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from textwrap import fill, wrap
 from typing import NoReturn, cast
 
@@ -185,7 +185,8 @@ def _words(command: Command, given: Sequence[str]) -> dict[str, object]:
 
 
 def _is_field(argument: str) -> bool:
-    return argument.startswith(("+", "~")) or ("=" in argument and not Path(argument).exists())
+    # os.path: Path.exists raises for a list that is longer than any file name.
+    return argument.startswith(("+", "~")) or ("=" in argument and not os.path.exists(argument))
 
 
 def _refuse_fields_of_points(command: Command, fields: Sequence[str]) -> None:

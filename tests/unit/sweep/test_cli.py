@@ -122,6 +122,12 @@ def test_a_misspelt_option_of_a_group_is_answered_with_all_of_them() -> None:
     assert said.endswith(f"Known here: {', '.join(names)}.\n")
 
 
+def test_a_field_may_be_longer_than_the_name_of_a_file() -> None:
+    lines = ",".join(f"'budget.max_thinking_tokens=null budget.waits={waits}'" for waits in range(1, 20))
+    given = read(next(each for each in COMMANDS if each.name == "plan"), [f"also=[{lines}]", "-m"])
+    assert given["overrides"] == [f"also=[{lines}]", "-m"]
+
+
 def test_a_traceback_is_shown_on_request() -> None:
     assert "Traceback" in typed("modl=x", "--debug").stderr
     assert "Traceback" in typed("modl=x", SWEEP_DEBUG="1").stderr
