@@ -186,7 +186,7 @@ def _words(command: Command, given: Sequence[str]) -> dict[str, object]:
 
 def _is_field(argument: str) -> bool:
     # os.path: Path.exists raises for a list that is longer than any file name.
-    return argument.startswith(("+", "~")) or ("=" in argument and not os.path.exists(argument))
+    return argument.startswith(("+", "~")) or ("=" in argument and not os.path.exists(argument))  # noqa: PTH110
 
 
 def _refuse_fields_of_points(command: Command, fields: Sequence[str]) -> None:
