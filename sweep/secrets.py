@@ -175,7 +175,7 @@ def _is_path(value: str) -> bool:
     if value.startswith(("~/", "./", "../")):
         return True
     first = "/".join(value.split("/")[:2])
-    return value.startswith("/") and len(first) > 1 and Path(first).exists()
+    return value.startswith("/") and len(first) > 1 and os.path.exists(first)  # noqa: PTH110, which raises for a long one
 
 
 def _stored(environment: Mapping[str, str]) -> dict[str, str]:

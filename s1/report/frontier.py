@@ -6,8 +6,8 @@ those of all its tries. Device-seconds and USD follow from the tokens, as in the
 and reward models are not included.
 
 Points are compared if they answer the same questions and agree in every axis that is not a way to spend test-time
-compute: budget, instruction, sampling, and what cuts the thinking. Each such group has its own front. A group with a
-single series has a curve already, so it has a frontier only if its points aggregate samples.
+compute: budget, instruction, sampling, reward model, and what cuts the thinking. Each such group has its own front. A
+group with a single series has a curve already, so it has a frontier only if its points aggregate samples.
 
 Compute-matched: each point against the most accurate point of each method that costs no more, paired by question. The
 rival is chosen by the numbers, which favors it, and intervals are those of each comparison alone.
@@ -33,7 +33,7 @@ from s1.stats.interval import Estimate
 from s1.stats.lengths import mean_tokens
 from s1.stats.pareto import best_within, front_share, on_front
 
-WAYS_TO_SPEND = ("generate", "model.thinking_format")  # axes besides those of the request
+WAYS_TO_SPEND = ("generate", "model.thinking_format", "reward")  # axes besides those of the request
 
 
 @dataclass(frozen=True)

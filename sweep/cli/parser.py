@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from textwrap import fill, wrap
 from typing import NoReturn, cast
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1.config.schema import Aggregation, Budget, Forcing
+from s1.config.schema import Aggregation, Budget, Forcing, Rebase, RebaseVote
 from s1.files.csv_files import read_rows
 from s1.records import Outcome, ScoreRow
 from s1.report.curve import find
@@ -152,6 +152,15 @@ def test_every_point_is_compared_with_the_best_of_every_method_that_costs_no_mor
         "max 32": [("forcing", "max 16"), (majority, "max 8, majority of 2")],
         "max 8, majority of 4": [("forcing", "max 16"), (majority, "max 8, majority of 2")],
     }
+
+
+def test_a_search_that_a_reward_model_steers_is_compared_with_points_without_one() -> None:
+    budget = Budget(Forcing.REBASE, None, 0, 0, "Wait", None, rebase=Rebase(4, 0.2, 50, ["\n"], RebaseVote.MAJORITY))
+    search = of(budget, "REBASE 4", **{"budget": "rebase", "reward": "laptop_prm"})
+    searched = [replace(row, sampled_tokens=90, branches=4) for row in rows(9, QUESTIONS, 12)]
+    (frontier,) = frontiers([point(16, 0, reward="none"), search], [rows(5, QUESTIONS, 12, 16), searched])
+    assert [(each.method, each.on_front) for each in frontier.points] == [("forcing", True), ("rebase", True)]
+    assert [rival.name for rival in frontier.points[1].rivals] == ["max 16"]
 
 
 def test_invalid_points_are_on_no_front() -> None:
