@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from textwrap import fill, wrap
 from typing import NoReturn, cast
 
