@@ -84,6 +84,8 @@ def configuration() -> str:
     experiments = [
         "## Experiments\n\nFiles that set several of the following together.\n",
         _options("experiment", "experiment", True),
+        "\nOf the paper ([its page](paper.md)), each on the laptop or with `scale=h100`.\n",
+        _options("experiment/paper", "experiment=paper/", True),
     ]
     parts = [INTRO, *_of_command(places), *experiments, *(part for each in seen for part in _section(each, places))]
     return "\n".join(part.strip("\n") + "\n" for part in parts)
@@ -133,11 +135,12 @@ def _composed() -> frozenset[str]:
 
 def _options(group: str, path: str, is_new: bool = False) -> str:
     """Table of a group's options, each with the first sentence of its file; `+` adds what the default point lacks."""
-    choice = group if group == path else f"{group}@{path}"
+    choice = group if group == path else path if path.endswith("/") else f"{group}@{path}"
     choice = f"+{choice}" if is_new else choice
     rows = [("Option", "Description")]
     for file in sorted((CONFIG / group).glob("*.yaml")):
-        rows.append((f"`{choice}={file.stem}`", _cell(_first_sentence(file))))
+        name = f"{choice}{file.stem}" if choice.endswith("/") else f"{choice}={file.stem}"
+        rows.append((f"`{name}`", _cell(_first_sentence(file))))
     return _markdown(rows)
 
 
