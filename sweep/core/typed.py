@@ -42,7 +42,7 @@ def typed(schema: type[Typed], value: object) -> Typed:
     try:
         built: Typed = _adapter(schema).validate_python(value)
     except ValidationError as error:
-        raise InputError("\n".join(dict.fromkeys(_fault(each) for each in error.errors()))) from None
+        raise InputError("\n".join(_faults(error.errors(), value))) from None
     plain = dataclasses.asdict(built)
     if faults := list(_unknown(value, plain, "")) or list(_booleans(value, plain, "")):
         raise InputError("\n".join(faults))
@@ -104,8 +104,33 @@ def _inner(value: object, where: str) -> Iterator[tuple[str, object]]:
         yield from ((f"{where}.{index}", inner) for index, inner in enumerate(value))
 
 
-def _fault(error: Mapping[str, Any]) -> str:
-    path = ".".join(str(part) for part in error["loc"])
+def _faults(errors: Sequence[Any], given: object) -> Iterator[str]:
+    """One line per place. Of a field that takes several types, pydantic reports each type that did not fit."""
+    by_path: dict[str, list[Mapping[str, Any]]] = {}
+    for error in errors:
+        by_path.setdefault(_path(error, given), []).append(error)
+    for path, found in by_path.items():
+        empty = [each for each in found if each["type"] == "predicate_failed"]
+        lines = {_fault(each, path) for each in empty or found}
+        if len(lines) == 1:
+            yield lines.pop()
+        else:
+            yield f"{path} {_shown(found[0]['input'], path)}: not of a type that this field takes. Correct the value."
+
+
+def _path(error: Mapping[str, Any], given: object) -> str:
+    """The place of a fault in the input, without the types that pydantic names between its fields."""
+    names: list[str] = []
+    for part in error["loc"]:
+        if (is_mapping(given) and part in given) or (is_list(given) and isinstance(part, int)):
+            names.append(str(part))
+            given = _at(given, str(part))
+    if error["type"] == "missing":
+        names.append(str(error["loc"][-1]))
+    return ".".join(names)
+
+
+def _fault(error: Mapping[str, Any], path: str) -> str:
     if error["type"] in OUT_OF_RANGE:
         bound, (what, fix) = next(iter(error["ctx"].values())), OUT_OF_RANGE[error["type"]]
         return f"{path} {_shown(error['input'], path)}: {what} {bound:g}. {fix}"

@@ -179,3 +179,20 @@ def test_every_precision_of_generation_is_one_of_torch() -> None:
 def test_a_launch_made_in_code_is_checked_too() -> None:
     with pytest.raises(InputError, match="throttle 0: below 1"):
         typed(Launch, {"throttle": 0})
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("paper.table=", "paper.table '': empty. Give it a value, or null."),
+        ("paper.table=3", "paper.table 3: not of a type that this field takes. Correct the value."),
+        (
+            "+paper.rows.natural={waits:{one:1}}",
+            "paper.rows.natural.waits {'one': 1}: not of a type that this field takes. Correct the value.",
+        ),
+    ],
+)
+def test_a_field_of_several_types_is_refused_once_and_by_its_own_name(override: str, complaint: str) -> None:
+    with pytest.raises(InputError) as refused:
+        compose(["+experiment=paper/fig1_scaling", override, "-m"])
+    assert str(refused.value) == complaint
