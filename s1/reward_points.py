@@ -48,9 +48,10 @@ def _check_form(reward: Reward) -> None:
             )
         return
     if not reward.step_separator:
+        given = "null" if reward.step_separator is None else "''"
         raise ConfigError(
-            f"reward.step_separator {reward.step_separator!r}: nothing would end a step. Give the text that did so when"
-            " the model was trained."
+            f"reward.step_separator {given}: nothing would end a step. Give the text that did so when the model was"
+            " trained."
         )
     if reward.prompt is None:
         raise ConfigError(

@@ -51,7 +51,7 @@ def graph_of(composition: Composition) -> Graph:
         ),
         (
             ["goal=data", "data=s1k", "+data.selection.tail={after: 700, first: a, others: {b: 0.5}}"],
-            "data.selection.tail: weighs domains, and this pool has none besides its sources",
+            "data.selection.tail: weighs domains, and s1_59k has none besides its sources",
         ),
         (
             [

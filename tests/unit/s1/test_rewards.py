@@ -195,7 +195,7 @@ def test_a_trace_that_is_too_long_gets_nothing_if_that_is_wanted(process: Path) 
             ["budget=rebase", "budget.aggregation=majority_vote", "generate=sampled"],
             "reward none: budget.forcing=rebase",
         ),
-        (["reward=laptop_prm", "reward.step_separator=null"], "reward.step_separator None: nothing would end a step."),
+        (["reward=laptop_prm", "reward.step_separator=null"], "reward.step_separator null: nothing would end a step."),
         (["reward=laptop_prm", "reward.prompt=null"], "reward.prompt null: a process reward model reads no chat"),
         (["reward=laptop_prm", "reward.prompt=Rate:"], "reward.prompt 'Rate:': no {question} in it."),
         (["reward=laptop_prm", "reward.training=null"], "reward.training null: reward.kind is trained."),
