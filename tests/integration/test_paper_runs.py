@@ -1,7 +1,7 @@
 """Tables and figures of the paper run on the laptop at their smallest size, in one store, as a user runs them.
 
-S1_PAPER=all runs all twelve, in about eight minutes; otherwise seven run, which have every kind of stage but the training
-sets of the others.
+S1_PAPER=all runs all twelve, in about eight minutes; otherwise seven run, which have every kind of stage except the
+training sets of the others.
 
 Their numbers mean nothing. What is tested: every experiment ends in a report, beside the paper where it has numbers;
 experiments share their stages; and a reward model is trained, scores every answer, and steers a search.
