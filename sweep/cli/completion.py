@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sweep.cli.parser import command_of, flags_of, is_word, options_of
 from sweep.cli.table import COMMANDS, Command
-from sweep.config.compose import ask_hydra, compose_entry
+from sweep.config.compose import CONFIG, ask_hydra, compose_entry
 from sweep.console import Console
 from sweep.errors import SweepError, UsageError
 from sweep.results.roots import roots
@@ -163,6 +163,7 @@ def _store(overrides: Sequence[str]) -> Path:
     return compose_entry([each for each in overrides if each.partition("=")[0] in ("store", "results")]).store
 
 
+EXPERIMENT = "+experiment"
 FINDERS: Mapping[str, Callable[[Sequence[str], Sequence[str]], Iterator[str]]] = {
     "submission": _submissions,
     "publish submission": _submission_paths,
@@ -185,4 +186,11 @@ def _fields(overrides: Sequence[str], current: str) -> list[str]:
             ask_hydra(["-sc", "query=bash"])
     except SystemExit:  # an override before it is wrong
         return []
-    return said.getvalue().split()
+    found = [f"{each}=" if each == EXPERIMENT else each for each in said.getvalue().split()]
+    return [*found, *_experiments_in_folders()] if current.startswith(f"{EXPERIMENT}=") else found
+
+
+def _experiments_in_folders() -> list[str]:
+    """Experiments such as paper/fig1_scaling, which Hydra does not complete."""
+    folders = [folder for folder in (CONFIG / "experiment").iterdir() if folder.is_dir()]
+    return [f"{EXPERIMENT}={folder.name}/{file.stem}" for folder in folders for file in sorted(folder.glob("*.yaml"))]

@@ -163,6 +163,7 @@ def test_an_interruption_while_the_command_is_loading_is_one_word_and_130() -> N
         ("sweep status --w", ["--watch"]),
         ("sweep completion ", ["bash", "fish", "zsh"]),
         ("sweep +exp", ["+experiment="]),
+        ("sweep +experiment=paper/fig1", ["+experiment=paper/fig1_scaling"]),
         ("sweep run +experiment=smoke -m budget.wa", ["budget.waits="]),
         ("sweep task=aime24,aime25", ["task=aime24,aime25"]),
         ("sweep model=nothing_such", []),
