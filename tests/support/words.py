@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from s1.config.schema import Budget, Compat, ComputeRequest, Forcing, ThinkingFormat
 from s1.generate.engine import GenerationRequest
+from s1.generate.methods.method import TraceMethod
 from s1.generate.methods.registry import method_of
 from s1.generate.scripted import Script
 from s1.generate.trace import Close, Policy
@@ -39,7 +40,9 @@ def budget(most: int | None = None, **fields: object) -> Budget:
 def policy_of(wanted: Budget, ids: ThinkingFormatIds, continuation: Ids, context_tokens: int) -> Policy:
     """The policy of a budget; `continuation` is `wanted.continuation` as ids."""
     request = ComputeRequest(wanted)
-    return method_of(request).policy(request, ids, continuation, context_tokens)
+    method = method_of(request)
+    assert isinstance(method, TraceMethod)
+    return method.policy(request, ids, continuation, context_tokens)
 
 
 def told(closed: Close, tokenizer: Tokenizer) -> str:

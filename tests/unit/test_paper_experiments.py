@@ -9,8 +9,9 @@ import pytest
 
 from s1 import pipeline
 from s1.config.schema import Forcing
-from sweep.__main__ import main
+from sweep.cli.main import perform
 from sweep.config.compose import CONFIG, compose
+from sweep.console import Console
 from sweep.core.stage import Stage
 from sweep.plan.graph import plan
 
@@ -40,7 +41,8 @@ def test_a_dry_run_at_the_papers_size_writes_every_batch_script(
 ) -> None:
     """Planning refuses a published row without a point; tests/integration/test_paper_runs.py runs the laptop."""
     places = [f"store={tmp_path}/store", f"results={tmp_path}/results"]
-    assert main([f"+experiment=paper/{name}", "scale=h100", "launch.dry_run=true", "yes=true", *places, "-m"]) == 0
+    command = [f"+experiment=paper/{name}", "scale=h100", "launch.dry_run=true", "yes=true", *places, "-m"]
+    assert perform(command, Console()) == 0
     scripts = list((tmp_path / "store" / "submissions").rglob("*.sbatch"))
     assert any("--gres=gpu" in script.read_text() for script in scripts), capsys.readouterr().out
     composed = compose([f"+experiment=paper/{name}", "scale=h100", "-m"])

@@ -16,7 +16,7 @@ from s1.config.schema import Budget, Compat, ComputeRequest, ConfigError, Forcin
 from s1.data.conditional import Length, instruction
 from s1.generate import methods as package
 from s1.generate.methods.forcing import BudgetForcing, answer_reserve
-from s1.generate.methods.method import Amount, Bounds
+from s1.generate.methods.method import Amount, Bounds, TraceMethod
 from s1.generate.methods.registry import method_of, methods, wrappers
 from s1.models.thinking_format import thinking_format_ids
 from s1.stages import TracesConfig
@@ -191,7 +191,9 @@ def test_expected_tokens_are_those_of_the_forcing() -> None:
 
 def test_the_policy_of_an_amount_in_words_is_that_of_the_forcing_beneath() -> None:
     ids, asked = thinking_format_ids(THINKING_FORMAT, WordTokenizer()), request(8, "Think for up to 64 tokens.")
-    policy = method_of(asked).policy(asked, ids, (), 200)
+    method = method_of(asked)
+    assert isinstance(method, TraceMethod)
+    policy = method.policy(asked, ids, (), 200)
     assert policy == BudgetForcing(asked.budget, ids, (), 200)
 
 
