@@ -28,7 +28,7 @@ settings.load_profile("s1")
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
 TIERS = {"slurm", "vllm", "wandb", "browser", "faults", "gpu"}  # folders whose tests bear the marker of that name
-LONGEST = ("test_scan.py", "test_slurm_scan.py", "test_distributed.py", "test_scan_on_vllm.py")
+LONGEST = ("test_scan.py", "test_slurm_scan.py", "test_distributed.py", "test_paper_runs.py", "test_scan_on_vllm.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

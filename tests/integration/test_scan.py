@@ -40,6 +40,7 @@ def test_a_scan_leaves_a_report_a_table_figures_and_a_manifest(scanned: User) ->
         "figures",
         "report.html",
         "manifest.json",
+        "settling.csv",
         "grader_disagreement.csv",
     }
     rows = read_table(made / "table.csv")
