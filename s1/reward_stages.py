@@ -9,8 +9,6 @@ The stage `rewards`, in which the model reads traces, is among the evaluation st
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from s1.config.resources import JobKind, resources_of, settings_of
 from s1.config.reward import Reward, RewardKind, RewardTraining
 from s1.config.schema import ModelKind
@@ -18,8 +16,8 @@ from s1.evaluation_stages import RewardSpec
 from s1.generate.engines import installed_for_rewards
 from s1.point import PointConfig
 from s1.stages import BaseModelConfig, RewardExamplesConfig, RewardModelConfig
-from s1.training_stages import model_files, pretrained_of
-from sweep.core.stage import CodePolicy, FileInput, Input, Resources, Stage
+from s1.training_stages import pretrained_of, weights_of
+from sweep.core.stage import CodePolicy, Resources, Stage
 
 
 def reward_spec_of(point: PointConfig) -> RewardSpec | None:
@@ -40,30 +38,18 @@ def reward_spec_of(point: PointConfig) -> RewardSpec | None:
 
 
 def _weights_of(point: PointConfig, reward: Reward) -> Stage:
-    """The weights. A local directory enters the key by content, not by path."""
     if reward.training is not None:
         return _trained(point, reward, reward.training)
-    files: dict[str, tuple[Input, ...]] = {}
-    if reward.kind is RewardKind.DIRECTORY:
-        files = {"files": tuple(map(FileInput.of, model_files(Path(reward.repo or ""))))}
-    return Stage(
-        name="base_model",
-        version=1,
-        config=BaseModelConfig(
-            kind=ModelKind.DIRECTORY if files else ModelKind.HUB,
-            repo=None if files else reward.repo,
-            revision=reward.revision,
-            file=None,
-            architecture=None,
-            dial=None,
-            seed=0,
-        ),
-        run="s1.models.location:materialise",
-        inputs=files,
-        label=reward.name,
-        code=CodePolicy.UPSTREAM,
-        is_remote=True,
+    config = BaseModelConfig(
+        kind=ModelKind.DIRECTORY if reward.kind is RewardKind.DIRECTORY else ModelKind.HUB,
+        repo=reward.repo,
+        revision=reward.revision,
+        file=None,
+        architecture=None,
+        dial=None,
+        seed=0,
     )
+    return weights_of(config, reward.name)
 
 
 def _trained(point: PointConfig, reward: Reward, training: RewardTraining) -> Stage:

@@ -279,32 +279,38 @@ def sft_stage(point: PointConfig, model: Stage, rendered: Stage, train: Train, l
 
 
 def base_model_of(model: Model) -> Stage:
-    """A model before this sweep trains it. A local directory enters the key by content, not by path."""
-    files: dict[str, tuple[Input, ...]] = {}
-    if model.kind is ModelKind.DIRECTORY:
-        files = {"files": tuple(FileInput.of(path) for path in model_files(Path(model.repo or "")))}
+    """A model before this sweep trains it."""
     config = BaseModelConfig(
         kind=model.kind,
-        repo=None if files else model.repo,
+        repo=model.repo,
         revision=model.revision,
         file=model.file,
         architecture=model.architecture,
         dial=model.dial,
         seed=model.seed,
     )
+    return weights_of(config, model.name)
+
+
+def weights_of(config: BaseModelConfig, label: str) -> Stage:
+    """Weights that exist or are drawn at random. A local directory enters the key by content, not by path."""
+    files: dict[str, tuple[Input, ...]] = {}
+    if config.kind is ModelKind.DIRECTORY:
+        files = {"files": tuple(FileInput.of(path) for path in _model_files(Path(config.repo or "")))}
+        config = replace(config, repo=None)
     return Stage(
         name="base_model",
         version=1,
         config=config,
         run="s1.models.location:materialise",
         inputs=files,
-        label=model.name,
+        label=label,
         code=CodePolicy.UPSTREAM,
-        is_remote=model.kind in (ModelKind.HUB, ModelKind.DIRECTORY),
+        is_remote=config.kind in (ModelKind.HUB, ModelKind.DIRECTORY),
     )
 
 
-def model_files(directory: Path) -> list[Path]:
+def _model_files(directory: Path) -> list[Path]:
     """The files of a local model that decide what it computes. Raises ConfigError if it has no config.json."""
     files = sorted(path for path in directory.glob("*") if path.suffix in MODEL_FILES)
     if not any(path.name == "config.json" for path in files):

@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from s1.records import RewardRow, ScoreRow, TraceRow, read_rows
-from sweep.core.provenance import PROJECT
 from tests.support.made_once import made_once
-from tests.support.smoke import environment
+from tests.support.smoke import User
 
 pytestmark = pytest.mark.slow
 
@@ -61,23 +58,11 @@ MORE = {
 RUNS |= MORE if os.environ.get("S1_PAPER") == "all" else {}
 
 
-def run(store: Path, name: str) -> None:
-    problems = [] if name == "raspberry" else ["task.problems=3"]  # it has one of its own
-    overrides = [*TINY, *RUNS[name], *problems, f"store={store}", f"results={store.parent / 'results'}", "-m"]
-    done = subprocess.run(
-        [sys.executable, "-m", "sweep", f"+experiment=paper/{name}", *overrides],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(),
-    )
-    assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
-
-
 def run_all(place: Path) -> None:
-    for name in RUNS:
-        run(place / "store", name)
+    for name, small in RUNS.items():
+        problems = [] if name == "raspberry" else ["task.problems=3"]  # it has one of its own
+        done = User(place, f"paper/{name}").run(*TINY, *small, *problems)
+        assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The smoke scan, as a user runs it, with a store and a results folder of their own."""
+"""The smoke scan or another experiment, as a user runs it, with a store and a results folder of their own."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sweep.core.provenance import PROJECT
 class User:
     """Someone with a store and a results folder of their own."""
 
-    def __init__(self, home: Path) -> None:
-        self.store, self.results = home / "store", home / "results"
+    def __init__(self, home: Path, experiment: str = "smoke") -> None:
+        self.store, self.results, self.experiment = home / "store", home / "results", experiment
 
     def command(self, *overrides: str) -> list[str]:
         places = [f"store={self.store}", f"results={self.results}"]
-        return [sys.executable, "-m", "sweep", "+experiment=smoke", *overrides, *places, "-m"]
+        return [sys.executable, "-m", "sweep", f"+experiment={self.experiment}", *overrides, *places, "-m"]
 
     def run(self, *overrides: str, place: Path = PROJECT) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
