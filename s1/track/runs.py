@@ -55,11 +55,10 @@ class Marker:
     """The content of `wandb.json`: the run of a stage, and what was sent to it."""
 
     id: str
-    group: str  # name of the result that sent it last
+    group: str  # the W&B group: name of the first result that sent it
     url: str | None  # None: an offline run
-    state: str = ""  # what of the stage was sent; "": not everything, such as the live rows of a running stage
+    sent: Mapping[str, str] = field(default_factory=dict[str, str])  # by result: digests of all that was sent
     rows: int = 0  # history rows that were sent; later ones are appended
-    groups: tuple[str, ...] = ()  # names of all results that sent it
 
 
 def run_id(store_id: str, key: str, generation: int) -> str:
@@ -67,20 +66,19 @@ def run_id(store_id: str, key: str, generation: int) -> str:
     return hashlib.sha256(f"{store_id}/{key}/{generation}".encode()).hexdigest()[:RUN_ID_CHARACTERS]
 
 
-def read_marker(stage: Path) -> Marker | None:
+def read_marker(stage: Path, name: str = MARKER) -> Marker | None:
     """The run that a stage directory was mirrored as, if any; a copied store has the ids of the original."""
     try:
-        content = json.loads((stage / MARKER).read_text(encoding="utf-8"))
+        return Marker(**json.loads((stage / name).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    return Marker(**{**content, "groups": tuple(content.get("groups", [content["group"]]))})
 
 
-def write_marker(stage: Path, marker: Marker) -> None:
-    """Replace `wandb.json` of a stage directory."""
-    temporary = stage / f"{MARKER}.{os.getpid()}"
+def write_marker(stage: Path, marker: Marker, name: str = MARKER) -> None:
+    """Replace the marker file of a stage directory."""
+    temporary = stage / f".{name}.{os.getpid()}"
     temporary.write_text(json.dumps(asdict(marker)) + "\n", encoding="utf-8")
-    temporary.replace(stage / MARKER)
+    temporary.replace(stage / name)
 
 
 def open_run(track: Track, identity: RunIdentity, directory: Path, settings: Mapping[str, Any] | None = None) -> Run:
