@@ -150,8 +150,11 @@ class Rollout:
         self._unrequested: list[StreamId] = []  # streams with demands but no request in flight
         self._in_flight: dict[int, tuple[GenerationRequest, _Demand]] = {}  # by identity: equal requests may be open
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Close]]:
-        """Yield each job with its closed trace, or the answer of its group, as soon as it closes."""
+    def run(self, jobs: Iterable[Job], on_step: Callable[[], None] = lambda: None) -> Iterator[tuple[Job, Close]]:
+        """Yield each job with its closed trace, or the answer of its group, as soon as it closes.
+
+        Calls `on_step` after each step of the engine.
+        """
         for job in jobs:
             if isinstance(job, TraceJob):
                 self._ready.append((job, job.trace))
@@ -174,6 +177,7 @@ class Rollout:
             self._submit_requests()
             for delta in [] if self._engine.is_idle else self._engine.step():
                 self._ready.extend(self._on_delta(delta))
+            on_step()
 
     def _on_close(self, job: TraceJob, close: Close) -> Iterator[tuple[Job, Close]]:
         """Yield a trace that was run alone; give any other back to its group."""

@@ -30,6 +30,7 @@ from s1.generate.group import Group, GroupPolicy, Scorer
 from s1.generate.group import Path as BranchPath
 from s1.generate.methods.method import GroupContext, GroupMethod, TraceMethod
 from s1.generate.methods.registry import method_of
+from s1.generate.progress import GenerationProgress
 from s1.generate.rollout import GroupJob, Job, Rollout, TraceJob
 from s1.generate.scorers import scorers_of
 from s1.generate.shards import planned_questions, questions_in
@@ -126,9 +127,13 @@ def _generate(pending: Sequence[PendingTraces], open_model: OpenModel) -> Iterat
             for key, each in by_owner.items()
             for job in _jobs(each, makers[key], stores[key], tokenizer, scorers[key])
         ]
-        for job, close in rollout.run(jobs):
+        progress = GenerationProgress(rollout.usage.engine_tokens)
+        for each in pending:
+            progress.follow(each.work.key, each, each.work.scratch)
+        for job, close in rollout.run(jobs, progress.step):
             owner = by_owner[job.owner]
             if owner.add(job.name, close):
+                progress.finish(job.owner)
                 job.store.sync()
                 rows = owner.rows(tokenizer)
                 write_rows(owner.work.out / TRACES_FILE, rows)

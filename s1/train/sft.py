@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -22,6 +22,7 @@ from s1.models.location import Location, model_location, model_read, tokenizer_a
 from s1.records import ROWS, TokenRow, read_rows
 from s1.stages import CheckpointConfig
 from s1.train.checkpoints import Resume
+from s1.train.metrics import TrainingMetrics
 from s1.train.order import row_order, total_steps
 from s1.train.trainer import TrainerHooks, arguments_of, resume_of, trainer_of
 from s1.train.validation import check_recipe
@@ -40,18 +41,19 @@ def train(work: Work[CheckpointConfig]) -> Summary:
     _check_lengths(rows, recipe.block_size)
     order = row_order([len(row.input_ids) for row in rows], recipe)
     steps = total_steps(len(rows), recipe)
-    trainer, resume = _run_trainer(work, rows, order, steps)
+    tokens = list(accumulate(len(rows[index].input_ids) for index in order))
+    metrics = TrainingMetrics.of(tokens[recipe.batch_size - 1 :: recipe.batch_size], work.scratch)
+    trainer, resume = _run_trainer(work, rows, order, metrics)
     if trainer.state.global_step < steps:
         raise Interrupted(f"training stopped after step {trainer.state.global_step} of {steps} and saved a checkpoint")
-    tokens = list(accumulate(len(rows[index].input_ids) for index in order))
-    metrics = _metrics(trainer.state.log_history, tokens[recipe.batch_size - 1 :: recipe.batch_size])
-    _publish(work, trainer, metrics)
+    logged = metrics.rows(trainer.state.log_history)
+    _publish(work, trainer, logged)
     return {
         "steps": steps,
         "examples": len(rows),
         "tokens": tokens[-1],
         "trained_tokens": sum(len(rows[index].input_ids) - rows[index].prompt_tokens for index in order),
-        "train_loss": sum(each["loss"] for each in metrics) / len(metrics),
+        "train_loss": sum(each["loss"] for each in logged) / len(logged),
         "resumed_at_step": resume.step,
         **({"checkpoints_rejected": resume.rejected} if resume.rejected else {}),
         **model_read(work.one("model")),
@@ -68,17 +70,18 @@ def _check_lengths(rows: Sequence[TokenRow], block_size: int) -> None:
 
 
 def _run_trainer(
-    work: Work[CheckpointConfig], rows: Sequence[TokenRow], order: Sequence[int], steps: int
+    work: Work[CheckpointConfig], rows: Sequence[TokenRow], order: Sequence[int], metrics: TrainingMetrics
 ) -> tuple[Any, Resume]:
     """Train to the last step or a stop request; the trainer, and where it resumed."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    steps = total_steps(len(rows), work.config.train)
     minutes: Any = work.settings["checkpoint_every_minutes"]  # a number, or None
     location = _location(work)
     with stop_requests() as stop_requested:
         every_s = None if minutes is None else 60 * float(minutes)
-        hooks = TrainerHooks(steps, work.scratch, work.report, stop_requested, every_s, work.digests)
+        hooks = TrainerHooks(steps, work.scratch, work.report, stop_requested, every_s, work.digests, metrics)
         arguments = arguments_of(work.config.train, hooks, work.settings, int(os.environ.get("WORLD_SIZE", "1")))
         resume = resume_of(arguments, hooks)
         tokenizer = tokenizer_at(location)
@@ -94,7 +97,7 @@ def _location(work: Work[CheckpointConfig]) -> Location:
     return (model_location if is_first else tokenizer_location)(work.one("model"))
 
 
-def _publish(work: Work[CheckpointConfig], trainer: Any, metrics: Sequence[dict[str, Any]]) -> None:
+def _publish(work: Work[CheckpointConfig], trainer: Any, metrics: Sequence[Mapping[str, float]]) -> None:
     """Gather the trained weights; the first process writes the output."""
     location, writes = _location(work), trainer.is_world_process_zero()
     weights = trained_weights(trainer.model, keep=writes)
@@ -102,18 +105,3 @@ def _publish(work: Work[CheckpointConfig], trainer: Any, metrics: Sequence[dict[
         return
     save_model(weights, location, work.config.train, work.out)
     (work.out / METRICS).write_text("".join(json.dumps(each) + "\n" for each in metrics), encoding="utf-8")
-
-
-def _metrics(log_history: Sequence[dict[str, Any]], tokens_seen: Sequence[int]) -> list[dict[str, float | int]]:
-    """One row per step; tokens are counted here because the trainer's own count restarts with every attempt."""
-    return [
-        {
-            "step": entry["step"],
-            "loss": entry["loss"],
-            "learning_rate": entry["learning_rate"],
-            "grad_norm": entry["grad_norm"],
-            "tokens": tokens_seen[entry["step"] - 1],
-        }
-        for entry in log_history
-        if "loss" in entry
-    ]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from s1.config.schema import ConfigError, Train, TrainMethod
 from s1.records import TokenRow
 from s1.train.checkpoints import Digests, Resume, newest_intact, publish_checkpoint, remove_unfinished, saving_folder
+from s1.train.metrics import TrainingMetrics
 from s1.train.order import accumulation_steps, warmup_steps
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class TrainerHooks:
     stop_requested: Callable[[], bool]
     save_every_s: float | None  # in addition to machine.checkpoint_every_steps
     inputs: Digests = field(default_factory=dict)  # training does not resume from a checkpoint with other inputs
+    metrics: TrainingMetrics | None = None  # written while training runs; None: not at all
 
 
 def arguments_of(recipe: Train, hooks: TrainerHooks, settings: Mapping[str, Any], processes: int) -> SFTConfig:
@@ -167,6 +169,18 @@ def _callback(trainer: SFTTrainer, hooks: TrainerHooks) -> Any:
     class Progress(TrainerCallback):
         def __init__(self) -> None:
             self.saved_at = time.monotonic()
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+            if hooks.metrics is not None and state.is_world_process_zero:
+                hooks.metrics.resume(state.log_history)
+
+        def on_log(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+            if hooks.metrics is not None and state.is_world_process_zero:
+                hooks.metrics.add(state.log_history)
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+            if hooks.metrics is not None:
+                hooks.metrics.tail.flush()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
             hooks.report(state.global_step, state.max_steps, "steps")

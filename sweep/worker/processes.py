@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 import psutil
 
@@ -16,6 +17,26 @@ def tree_of(process: int) -> list[int]:
         first = psutil.Process(process)
         return [process, *(each.pid for each in first.children(recursive=True))]
     return []
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a process and its descendants have used so far, and hold now."""
+
+    cpu_seconds: float
+    memory_bytes: int
+
+
+def load_of(process: int) -> Load:
+    """Load of a process and its descendants; zero if it has ended."""
+    cpu_seconds, memory_bytes = 0.0, 0
+    for each in tree_of(process):
+        with suppress(psutil.Error):
+            found = psutil.Process(each)
+            times = found.cpu_times()
+            cpu_seconds += times.user + times.system
+            memory_bytes += found.memory_info().rss
+    return Load(cpu_seconds, memory_bytes)
 
 
 def is_stopped(process: int) -> bool:

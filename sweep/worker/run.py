@@ -44,6 +44,7 @@ from sweep.store.generations import shared_now
 from sweep.store.permission import explained, is_refused
 from sweep.store.status_files import failure_of, now, reporter
 from sweep.store.temporary import is_alive
+from sweep.worker.machine import MachineSampler
 from sweep.worker.ranks import (
     SINGLE_RANK,
     STANDALONE,
@@ -193,12 +194,14 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
     _require_intact([each for key, directory in waiting.items() for each in _dependencies(directory.root, stages[key])])
     read = {key: _digests_read(directory.root, stages[key]) for key, directory in waiting.items()}
     attempts = {key: begin(directory) for key, directory in waiting.items()}
-    with announced(directories, rank, list(waiting)):
+    machine = MachineSampler(list(waiting.values()), rank)
+    with announced(directories, rank, list(waiting)), machine:
         outs = {key: attempt.out for key, attempt in attempts.items()}
         for finished in _finish(waiting, stages, rank, outs):
             await_ranks(waiting[finished.key], rank)
             directory, stage = waiting[finished.key], stages[finished.key]
             shards = [StageDirectory(directory.root / each["stage"]).read_record() for each in stage["shards"]]
+            machine.leave(directory)
             origin = RunOrigin(codes[finished.key], read[finished.key], directory.generation, environment)
             if not attempts[finished.key].publish(record_of(stage, finished, clock.lap(), shards, origin)):
                 print(f"{directory.address}: another worker published it first. This attempt is discarded.")

@@ -26,11 +26,13 @@ from sweep.claims.claim import holder_of
 from sweep.claims.holder import Holder, HolderState
 from sweep.store.directory import StageDirectory, write_json
 from sweep.store.status_files import now
+from sweep.store.tail import MACHINE
 from sweep.worker.processes import end_all, is_stopped, open_files, tree_of
 
 LONGEST_LOOK_S = 10.0
 LOOK_INTERVAL_S = 2.0
 GRACE_S = 5.0  # from SIGTERM to SIGKILL
+MACHINE_FILE = MACHINE.file(Path()).name  # grows whether the worker gets on or not
 SHOWN_S = 60.0  # shorter ages are not shown
 
 FileStates = Mapping[str, tuple[int, int]]  # by path: size, mtime in ns
@@ -77,6 +79,7 @@ def activity_of(directories: Sequence[StageDirectory], worker: int) -> Activity:
     roots = {f"{directory.root}/" for directory in directories}
     paths = [path for directory in directories for path in _written(directory)]
     paths += [Path(path) for path in open_files(processes) if any(path.startswith(root) for root in roots)]
+    paths = [path for path in paths if path.name != MACHINE_FILE]
     found = next(
         (found for each in directories if (found := holder_of(each.path, lambda _: HolderState.AT_WORK))), None
     )

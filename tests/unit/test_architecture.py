@@ -39,6 +39,7 @@ DOORWAYS = {
         "sweep.worker.ranks",
         "sweep.claims.slurm_job",
         "sweep.worker.stall",
+        "sweep.worker.machine",
         "sweep.core.provenance",
     ],
     "psutil": ["sweep.worker.processes"],
