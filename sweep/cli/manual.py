@@ -17,6 +17,7 @@ from sweep.core.pipeline import Graph
 from sweep.core.stage import Resources, Stage
 from sweep.errors import InputError
 from sweep.local.execute import execute_plan, run_here
+from sweep.local.mirror import mirror_finished
 from sweep.local.show import show_damaged
 from sweep.places import expanded
 from sweep.plan.graph import Plan, plan
@@ -33,7 +34,7 @@ def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) 
     """Run the CPU inputs of a batch script and list the script's stages in `file`, one process per line."""
     if not Path(file).absolute().parent.is_dir():
         raise InputError(f"file {file}: its folder does not exist. Create it, or choose another file.")
-    composition, graph = _graph_of(overrides)
+    composition, graph = graph_without_redo(overrides)
     store = Store(composition.entry.store)
     with store.held(LockMode.SHARED):
         found = planned(graph, store)
@@ -66,7 +67,7 @@ def _show_later(console: Console, share: ScriptWork) -> None:
 
 def pin(console: Console, refresh: bool, overrides: Sequence[str]) -> int:
     """Write the commits of models and datasets to pins.lock; with `refresh`, also update those already pinned."""
-    composition, graph = _graph_of(overrides)
+    composition, graph = graph_without_redo(overrides)
     stages = plan([graph.artifact], lambda stage: False).needed
     is_pinned = True
     for line in graph.pin(stages, refresh):
@@ -79,7 +80,7 @@ def pin(console: Console, refresh: bool, overrides: Sequence[str]) -> int:
 
 def prefetch(console: Console, overrides: Sequence[str]) -> int:
     """Download the models and datasets that the missing stages read."""
-    composition, graph = _graph_of(overrides)
+    composition, graph = graph_without_redo(overrides)
     work = planned(graph, Store(composition.entry.store)).work
     refuse_unpinned(graph, work.needed)
     lines = list(graph.prefetch(work.needed))
@@ -91,7 +92,7 @@ def prefetch(console: Console, overrides: Sequence[str]) -> int:
 def publish_again(console: Console, submission: str | None, to: str | None, overrides: Sequence[str]) -> int:
     """Publish the result of a command or a submission, and copy it to `to`. Raises InputError if stages are missing."""
     directory = _submission(submission, overrides) if submission is not None else None
-    composition, graph = _graph_of(overrides) if directory is None else planned_again(directory)
+    composition, graph = graph_without_redo(overrides) if directory is None else planned_again(directory)
     target = expanded("to", to) if to is not None else None
     store = Store(composition.entry.store)
     if target is not None:
@@ -99,6 +100,8 @@ def publish_again(console: Console, submission: str | None, to: str | None, over
     found = planned(graph, store)
     show_damaged(console, found, graph.limit_usd)
     work = found.work
+    if work.needed:
+        mirror_finished(graph, store)
     _refuse_to_make(work)
     recover(store, found)
     published = execute_plan(console, graph, work, store, composition.entry.results)
@@ -134,7 +137,8 @@ def refuse_unpinned(graph: Graph, stages: Sequence[Stage]) -> None:
         raise InputError("\n".join(lines))
 
 
-def _graph_of(argv: Sequence[str]) -> tuple[Composition, Graph]:
+def graph_without_redo(argv: Sequence[str]) -> tuple[Composition, Graph]:
+    """Plan a composed command that makes nothing again. Raises InputError."""
     composition = compose(argv)
     if composition.entry.redo:
         raise InputError(f"redo {','.join(composition.entry.redo)}: only `sweep run` makes stages again. Leave it out.")

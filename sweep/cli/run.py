@@ -78,7 +78,7 @@ def run_graph(console: Console, composition: Composition, graph: Graph) -> Outco
         if to_queue and work.needed:
             return Outcome(submit(console, graph, found, composition), found)
         clear(store, found, entry.yes)
-        published = execute_plan(console, graph, work, store, entry.results)
+        published = execute_plan(console, graph, work, store, entry.results, composition.arguments)
         return Outcome(0 if published else 1, found, published)
 
 

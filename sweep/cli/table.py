@@ -77,6 +77,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def seconds(text: str) -> float:
+    """A time of at least a tenth of a second. Raises argparse.ArgumentTypeError."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0.1 <= found <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 3600")
+    return found
+
+
 # Fields of commands that do not compose points; `pipeline` names the module that checks shared data.
 PLACES = ("store", "results", "pipeline", "yes")
 
@@ -281,6 +292,24 @@ COMMANDS = (
         ),
         is_composed=True,
         failure="a stage is missing, or the command was refused; stderr says why",
+    ),
+    Command(
+        "sync",
+        Group.MANUAL,
+        "mirror finished stages on W&B, or follow a run there (--watch)",
+        "sweep.cli.sync:sync",
+        "Mirror the finished stages of a `run` command, or of a submission, on W&B,\nwhatever else is missing."
+        " With --watch, also follow the stages in progress until\nall are done. `sweep run` starts this itself;"
+        " use it on the login node of a\ncluster whose compute nodes have no internet.",
+        "sweep sync 20261126-101500-budget_scan --watch",
+        words=(Word("submission", "SUBMISSION", "a submission, by ID or path, instead of FIELD=VALUE"),),
+        options=(
+            Option("--watch", "follow the stages in progress until all are done"),
+            Option("--attached", "with --watch: end when standard input is closed"),
+            Option("--every", "seconds between two looks at the store", "S", seconds, 10.0),
+        ),
+        is_composed=True,
+        failure="nothing is mirrored (track=off), or the command was refused",
     ),
     Command(
         "completion",

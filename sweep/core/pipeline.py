@@ -106,6 +106,22 @@ def check_name(name: str) -> None:
         raise InputError(f"name {name!r}: reserved (so are {', '.join(RESERVED)}). Choose another name.")
 
 
+class LiveMirror(Protocol):
+    """Shows stages elsewhere while they are made. Its own failures are warnings that it logs."""
+
+    def follow(self, at_work: Mapping[str, Path]) -> None:
+        """Send what is new of these stages, given as scratch folders by address, and leave all others."""
+        ...
+
+    def failed(self, address: str, message: str) -> None:
+        """Show that a stage failed. Called once for each failure."""
+        ...
+
+    def close(self) -> None:
+        """Leave all stages."""
+        ...
+
+
 @dataclass(frozen=True)
 class Graph:
     name: str  # results/<name>/<key of the artifact>
@@ -124,6 +140,7 @@ class Graph:
     limit_usd: float | None = 1.0  # make damaged artifacts again automatically up to this total price; None: always
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # download the inputs of these stages
     unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # unpinned hub names, a line each
+    live: LiveMirror | None = None  # None: nothing is mirrored while it runs
     # Record the current commits of hub names; True: refresh pinned names too. A line each.
     pin: Callable[[Sequence[Stage], bool], Iterable[str]] = lambda stages, refresh: ()
 

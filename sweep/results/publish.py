@@ -171,11 +171,6 @@ def _point_latest(result: Path) -> list[str]:
 # ------------------------------------------------------------------------------------------------- the manifest
 
 
-def finished_stages(graph: Graph, store: Store) -> list[Stage]:
-    """Finished stages that the artifact depends on, inputs first."""
-    return [stage for stage in plan([graph.artifact], lambda stage: False).needed if store.is_done(stage)]
-
-
 def manifest(graph: Graph, store: Store) -> ManifestJson:
     """Content of manifest.json: digest, cost and commit of every stage behind the artifact; shards are omitted."""
     stages = plan([graph.artifact], lambda stage: False).needed

@@ -40,6 +40,7 @@ DOORWAYS = {
         "sweep.claims.slurm_job",
         "sweep.worker.stall",
         "sweep.worker.machine",
+        "sweep.local.watcher",
         "sweep.core.provenance",
     ],
     "psutil": ["sweep.worker.processes"],

@@ -1,0 +1,88 @@
+"""The process that mirrors a local run while it runs: `python -m sweep sync ... --watch`, a child of the launcher.
+
+It is a process of its own, so that no error, wait or import of a mirror reaches the run. It ends by itself when this
+process has ended, however that happened, because its standard input is closed then.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sweep.places import environment_of_workers
+
+log = logging.getLogger(__name__)
+
+LAST_WAIT_S = 120.0  # for the upload after the run
+LOG = Path("wandb", "sync.log")
+
+
+@contextmanager
+def watcher(arguments: Sequence[str], store: Path) -> Generator[None]:
+    """While the context is open, mirror the plan of these arguments; at its end wait for the upload, for a while.
+
+    `arguments`: of the composed command, as typed. Prints what the process reported. Raises nothing of its own.
+    """
+    try:
+        process, report = _start(arguments, store)
+    except OSError as error:
+        log.warning("nothing is mirrored: %s. `sweep sync` with the same fields does it later.", error)
+        yield
+        return
+    try:
+        yield
+    finally:
+        _end(process, report)
+
+
+class _Report:
+    """What the process writes, from the place where the log ended before."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.file = path.open("ab")
+        self.begins_at = self.file.tell()
+
+    def lines(self) -> list[str]:
+        with suppress(OSError), self.path.open("rb") as file:
+            file.seek(self.begins_at)
+            return [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+        return []
+
+
+def _start(arguments: Sequence[str], store: Path) -> tuple[subprocess.Popen[bytes], _Report]:
+    report = _Report(store / LOG)
+    with report.file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sweep", "sync", *_without_redo(arguments), "--watch", "--attached"],
+            stdin=subprocess.PIPE,
+            stdout=report.file,
+            stderr=subprocess.STDOUT,
+            env=environment_of_workers(os.environ),
+            start_new_session=True,  # Ctrl-C reaches the launcher alone
+        )
+    return process, report
+
+
+def _end(process: subprocess.Popen[bytes], report: _Report) -> None:
+    """Let the process end, and print its warnings."""
+    assert process.stdin is not None
+    with suppress(OSError):
+        process.stdin.close()
+    try:
+        process.wait(timeout=LAST_WAIT_S)
+    except subprocess.TimeoutExpired:
+        log.warning("still mirroring in the background, process %d; its report: %s", process.pid, report.path)
+    for line in report.lines():
+        log.warning("%s", line)
+
+
+def _without_redo(arguments: Sequence[str]) -> list[str]:
+    """`sync` makes nothing, so it takes no redo."""
+    return [each for each in arguments if each.partition("=")[0].strip("+~") != "redo"]
