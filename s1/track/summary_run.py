@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s1.files.csv_files import Cell
+from s1.report.chart_rows import chart_rows, paper_rows
 from s1.report.findings import Findings, MeasuredPoint, PairedDifference, Series
 from s1.report.tables import PP_DECIMALS, SHARE_DECIMALS, named, rounded, sample_rows, table_rows
 
@@ -104,8 +105,19 @@ def rows_of(rows: Sequence[Mapping[str, Any]]) -> Rows:
 
 
 def curve_rows(findings: Findings) -> list[dict[str, Any]]:
-    """The rows of table.csv."""
-    return table_rows(findings)
+    """The rows of table.csv, with what the chart needs besides (s1/report/chart_rows.py)."""
+    return [{**row, **chart} for row, chart in zip(table_rows(findings), chart_rows(findings), strict=True)]
+
+
+def chart_table(findings: Findings) -> Rows:
+    """The rows of the chart of the curve: our points, and published numbers beside them."""
+    return rows_of([*curve_rows(findings), *paper_rows(findings)])
+
+
+def majority_rows(findings: Findings) -> Rows:
+    """The majority vote of k samples of each point; no rows without several samples."""
+    rows = [[row["k"], row["maj"], f"{row['label']} {row['key']}"] for row in sample_rows(findings)]
+    return Rows(["k", "maj@k", "point"], rows)
 
 
 def line_rows(findings: Findings) -> Rows:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from s1.config.resources import Cost
-from s1.config.schema import Statistics, Train
+from s1.config.schema import Statistics, Train, TrainMethod
 from s1.generate.methods.registry import Aggregator, method_of
 from s1.point import PointConfig
 from s1.stages import CurvePoint
@@ -36,7 +36,8 @@ class Tracked:
     tags: tuple[str, ...]
     notes: str
     config: Mapping[str, Json]
-    inputs: Mapping[str, str] = field(default_factory=dict[str, str])  # addresses of stages it shows, by role
+    # addresses of the stages that it shows or refers to, by role
+    inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     point: CurvePoint | None = None  # of a point: its request and seed
     statistics: Statistics | None = None  # of a point: for intervals before the curve exists
     cost: Cost | None = None  # of a point: for prices before the curve exists
@@ -45,6 +46,10 @@ class Tracked:
     def key(self) -> str:
         """Key of its stage."""
         return self.stage.rpartition("/")[2]
+
+    def one(self, role: str) -> str | None:
+        """Address of the single stage of a role; None: it has none."""
+        return next(iter(self.inputs.get(role, ())), None)
 
     @property
     def run_key(self) -> str:
@@ -62,9 +67,9 @@ def point_name(point: PointConfig, label: str) -> str:
     return f"{point.model.name} {point.task.name} {label}"[:NAME_CHARACTERS]
 
 
-def checkpoint_name(point: PointConfig, label: str) -> str:
+def checkpoint_name(label: str, recipe: Train) -> str:
     """`laptop on dial_1k`, and the method unless all weights were trained."""
-    method = "" if point.train is None or point.train.method.value == "full" else f", {point.train.method.value}"
+    method = "" if recipe.method is TrainMethod.FULL else f", {recipe.method.value}"
     return f"{label}{method}"[:NAME_CHARACTERS]
 
 
