@@ -44,6 +44,8 @@ from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
 from s1.reward_stages import reward_spec_of
 from s1.stages import CurveConfig, CurvePoint, FunnelConfig, ReportConfig, TrainingReportConfig
+from s1.track.followers import Followers
+from s1.track.live import Live
 from s1.track.plan_runs import run_plan
 from s1.track.wandb_mirror import Mirror
 from s1.training_stages import TrainingStages, training_stages_of
@@ -78,15 +80,18 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
         result=first.name,
         store=request.store,
         store_id=request.store_id,
+        hold=Followers(request.store / "wandb").sending,
         plan=lambda: run_plan(list(zip(points, planned, strict=True)), artifact, request.values, estimates),
     )
+    live = Live(mirror, shards=lambda: _shards(planned))
     return Graph(
         name=first.name,
         artifact=artifact,
         table=final.table,
         workers=Workers(first.machine.workers, first.machine.threads),
         estimates=estimates,
-        on_finished=lambda stage, path: mirror.finished(stage.address),
+        on_finished=lambda stage, path: live.finished(stage.address),
+        live=live if first.track.wandb else None,
         points=len(points),
         remarks=cost.usage_lines,
         notes=[
@@ -282,6 +287,12 @@ def _too_many_nodes(point: PointConfig) -> list[str]:
     ):
         return []
     return [f"machine.nodes {point.machine.nodes}: launch=local runs on this machine alone. Choose launch=slurm."]
+
+
+def _shards(planned: Sequence[PointStages]) -> dict[str, list[str]]:
+    """Addresses of the shards of each stage of traces that is split."""
+    traces = [stages.evaluation.traces for stages in planned]
+    return {each.address: [shard.address for shard in each.shards] for each in traces if each.shards}
 
 
 def _common_settings(points: Sequence[PointConfig]) -> PointConfig:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,7 @@ from s1.track.runs import (
 )
 from s1.track.tracked import Tracked
 from sweep.printable import printable
+from sweep.store.directory import StageDirectory
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -66,6 +68,7 @@ class Mirror:
     store: Path
     store_id: Callable[[], str]
     plan: Callable[[], RunPlan]  # called once, when something is sent: a large plan takes seconds to describe
+    hold: Callable[[str], AbstractContextManager[bool]] = lambda _: nullcontext(True)  # claim a run, by its id
     is_reachable: bool = True
     refused: set[str] = field(default_factory=set[str])  # run keys of runs that could not be sent
     failures: dict[str, str] = field(default_factory=dict[str, str])  # messages of stages that were reported as failed
@@ -137,7 +140,8 @@ class Mirror:
     def _home_at(self, path: Path, run: Tracked) -> Home:
         suffix = run.run_key.removeprefix(run.key)  # of a point that votes over the scores of its stage
         address = f"{path.parent.name}/{path.name}"
-        generation = self.stages.record(address).get("generation", 0) if self.stages.is_done(address) else 0
+        done = self.stages.is_done(address)
+        generation = self.stages.record(address).get("generation", 0) if done else StageDirectory(path).generation
         name = f"wandb{suffix}.json" if suffix else MARKER
         return Home(path, name, run_id(self.store_id(), path.name + suffix, generation))
 
@@ -181,13 +185,17 @@ class Mirror:
             marker = home.marker
             if marker is not None and marker.sent.get(self.result) == state:
                 return
-            is_reached = False
-            run = open_run(self.track, self.identity(tracked, home), self.directory)
-            is_reached = True
-            rows = self._filled(run, tracked, marker.rows if marker else 0)
-            sent = {**(marker.sent if marker else {}), self.result: state}
-            group = marker.group if marker else self.result
-            write_marker(home.directory, Marker(home.id, group, run_url(run), sent, rows), home.marker_name)
+            with self.hold(home.id) as is_ours:
+                if not is_ours:  # another process follows or sends it
+                    return
+                marker = home.marker
+                is_reached = False
+                run = open_run(self.track, self.identity(tracked, home), self.directory)
+                is_reached = True
+                rows = self._filled(run, tracked, marker.rows if marker else 0)
+                sent = {**(marker.sent if marker else {}), self.result: state}
+                group = marker.group if marker else self.result
+                write_marker(home.directory, Marker(home.id, group, run_url(run), sent, rows), home.marker_name)
         except (Exception, SystemExit) as error:  # no W&B error may cost a result
             self.is_reachable = is_reached
             self.refused.add(tracked.run_key)

@@ -113,8 +113,8 @@ class LiveMirror(Protocol):
         """Send what is new of these stages, given as scratch folders by address, and leave all others."""
         ...
 
-    def failed(self, address: str, message: str) -> None:
-        """Show that a stage failed. Called once for each failure."""
+    def failed(self, failures: Mapping[str, str]) -> None:
+        """Show that stages failed: messages by address. Called once for each failure."""
         ...
 
     def close(self) -> None:

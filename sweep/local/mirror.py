@@ -44,8 +44,9 @@ class MirrorPass:
 
     graph: Graph
     store: Store
+    is_following: bool = True  # False: finished stages only
     _finished: set[str] = field(default_factory=set[str])  # addresses that were mirrored
-    _failed: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])  # address and message, reported
+    _failed: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])  # addresses and messages, reported
 
     def __post_init__(self) -> None:
         self._stages = plan([self.graph.artifact], lambda stage: False).needed
@@ -54,9 +55,10 @@ class MirrorPass:
         """Follow what is in progress, then mirror what has finished since the last pass, inputs first."""
         done = [stage for stage in self._stages if self.store.is_done(stage)]
         at_work = self._at_work({stage.address for stage in done})
-        if self.graph.live is not None:
+        if self.graph.live is not None and self.is_following:
             self.graph.live.follow(at_work)
-            self._report_failures(at_work)
+            if failures := self._new_failures(at_work):
+                self.graph.live.failed(failures)
         self._mirror(done)
         return Look(len(self._stages), len(done), len(at_work))
 
@@ -78,20 +80,22 @@ class MirrorPass:
         directories = (self.store.directory(stage) for stage in self._stages if stage.address not in done)
         return {each.address: each.scratch for each in directories if _is_held(each)}
 
-    def _report_failures(self, at_work: Mapping[str, Path]) -> None:
-        for stage in self._stages:
-            directory = self.store.directory(stage)
-            if stage.address in at_work or directory.is_done or not directory.failed_file.exists():
-                continue
-            message = failure_message(directory.failed_file)
-            if (stage.address, message) not in self._failed and self.graph.live is not None:
-                self._failed.add((stage.address, message))
-                self.graph.live.failed(stage.address, message)
+    def _new_failures(self, at_work: Mapping[str, Path]) -> dict[str, str]:
+        """Messages by address."""
+        directories = (self.store.directory(stage) for stage in self._stages if stage.address not in at_work)
+        found = {
+            each.address: failure_message(each.failed_file)
+            for each in directories
+            if not each.is_done and each.failed_file.exists()
+        }
+        new = dict(found.items() - self._failed)
+        self._failed = set(found.items())
+        return new
 
 
 def mirror_finished(graph: Graph, store: Store) -> Look:
     """Mirror what is finished, whatever else is missing."""
-    passes = MirrorPass(graph, store)
+    passes = MirrorPass(graph, store, is_following=False)
     try:
         return passes.look()
     finally:

@@ -43,7 +43,7 @@ def test_a_mirror_exception_is_a_warning_with_its_traceback_at_debug_level(
     def fails(stage: Stage, path: Path) -> None:
         raise error
 
-    caplog.set_level(logging.DEBUG, "sweep.local.execute")
+    caplog.set_level(logging.DEBUG, "sweep.local.mirror")
     assert run(tmp_path, fails) == 0
     assert (tmp_path / "results" / "toy" / "latest" / "total.txt").read_text(encoding="utf-8") == "6"
     assert any(each.levelname == "WARNING" and "total/" in each.getMessage() for each in caplog.records)
