@@ -135,6 +135,7 @@ def _settings() -> dict[str, Any]:
 
 def _is_logged_in() -> bool:
     """Whether credentials exist. Checks without a prompt and without the network."""
+    os.environ.setdefault("WANDB_SILENT", "true")  # else it reports every login
     import wandb
 
     return wandb.login(prompt=False, verify=False)
