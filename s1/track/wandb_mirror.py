@@ -37,9 +37,8 @@ from sweep.printable import printable
 from sweep.store.directory import StageDirectory
 
 if TYPE_CHECKING:
-    from wandb import Run
-
     from s1.track.contents import Contents
+    from s1.track.runs import Run
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The command that a result records: those of the user's overrides that determine its points.
 
-Omits fields such as `store`, `yes`, `redo` and `launch`, so that equal results record equal commands, unless a point
+Omits fields such as `store`, `yes`, `redo`, `launch` and `track`, so that equal results record equal commands, unless a point
 depends on one of them, such as on `${store}` in a value.
 """
 

@@ -32,10 +32,7 @@ class Look:
     stages: int
     finished: int
     at_work: int
-
-    @property
-    def is_complete(self) -> bool:
-        return self.finished == self.stages
+    is_complete: bool  # the final stage is finished; what is behind it may have been pruned
 
 
 @dataclass
@@ -60,7 +57,7 @@ class MirrorPass:
             if failures := self._new_failures(at_work):
                 self.graph.live.failed(failures)
         self._mirror(done)
-        return Look(len(self._stages), len(done), len(at_work))
+        return Look(len(self._stages), len(done), len(at_work), self.store.is_done(self.graph.artifact))
 
     def close(self) -> None:
         """Leave what is still in progress."""
