@@ -33,6 +33,7 @@ units() {
     RUN=("$PYTHON" -m sweep.worker.run --stall-minutes "$STALL_MINUTES")
     if [[ $# == 1 && -f $1 ]]; then
         probe "$1"
+        if [[ $kind != cpu ]]; then follow "$(dirname "$(dirname "$1")")"; fi
         mapfile -t UNITS < <(sed -n "s/^${SLURM_ARRAY_TASK_ID:-0}\t//p" "$1")
         return
     fi
@@ -54,6 +55,24 @@ probe() {
     if [[ ${SLURM_ARRAY_TASK_ID:-0} == 0 && ! -e $submission/probe.json ]]; then
         step "$PYTHON" -m sweep.slurm.probe "$submission" "$(basename "$1" .units)"
     fi
+}
+
+# follow SUBMISSION    if jobs have internet (WANDB_MODE=online), send what this job makes to W&B while it makes it
+#
+# The process ends when this shell closes its standard input. What it has not sent, `sweep sync` sends later.
+follow() {
+    if [[ $WANDB_MODE != online ]]; then return; fi
+    exec {FOLLOWER}> >(exec "$PYTHON" -m sweep sync "$1" --watch --attached)
+    FOLLOWER_PID=$!
+    trap unfollow EXIT
+}
+
+unfollow() {
+    exec {FOLLOWER}>&-
+    for _ in {1..120}; do # a minute for the upload
+        if ! kill -0 "$FOLLOWER_PID" 2>/dev/null; then break; fi
+        sleep 0.5
+    done
 }
 
 # step COMMAND...    run a command; forward USR1 (walltime limit near, or preemption) and TERM to it

@@ -122,6 +122,7 @@ def run_url(run: Run) -> str | None:
 def _settings() -> dict[str, Any]:
     return {
         "silent": True,
+        "reinit": "create_new",  # by default, `init` would return a run that is followed at the same time
         "console": "off",
         "disable_git": True,
         "x_disable_stats": True,

@@ -33,6 +33,8 @@ def sync(
     """Mirror the finished stages of a command or submission; with `watch`, follow it until it ends."""
     directory = _submission(submission, overrides) if submission is not None else None
     composition, graph = graph_without_redo(overrides) if directory is None else planned_again(directory)
+    if graph.live is None and attached:  # a job asks for every submission
+        return 0
     if graph.live is None:
         raise InputError("track.wandb false: there is nothing to mirror. Add track=wandb.")
     store = Store(composition.entry.store)
