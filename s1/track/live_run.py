@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from s1.generate.progress import GENERATE
 from s1.track.runs import JobType
@@ -20,9 +20,6 @@ from s1.track.training_run import NAMES
 from s1.train.metrics import TRAIN
 from sweep.json_files import StoreError, read_json, write_json
 from sweep.store.tail import MACHINE, Row, Stream, TailReader, after
-
-if TYPE_CHECKING:
-    from wandb import Run
 
 SENT_FILE = "sent.json"
 
@@ -92,11 +89,20 @@ class SentRows:
         write_json(self.file, self.last, durable=False)
 
 
+class OpenRun(Protocol):
+    """What is used of wandb's Run."""
+
+    def define_metric(self, name: str, *, step_metric: str | None = None) -> Any: ...
+    def log(self, data: dict[str, Any]) -> None: ...
+    def mark_preempting(self) -> None: ...
+    def finish(self, exit_code: int | None = None) -> None: ...
+
+
 @dataclass
 class FollowedRun:
     """An open W&B run; `held` is what its end releases."""
 
-    run: Run
+    run: OpenRun
     channels: Sequence[Channel]
     sent: SentRows
     held: ExitStack

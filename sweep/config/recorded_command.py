@@ -1,7 +1,7 @@
 """The command that a result records: those of the user's overrides that determine its points.
 
-Omits fields such as `store`, `yes`, `redo`, `launch` and `track`, so that equal results record equal commands, unless a point
-depends on one of them, such as on `${store}` in a value.
+Omits fields such as `store`, `yes`, `redo`, `launch` and `track`, so that equal results record equal commands, unless a
+point depends on one of them, such as on `${store}` in a value.
 """
 
 from __future__ import annotations
