@@ -122,7 +122,9 @@ class Live:
                 return None
             sent = SentRows.read(self._followers.folder(home.id))
             opened = open_run(self.mirror.track, self.mirror.identity(run, home), self.mirror.directory, SETTINGS)
-            self._opened[key] = FollowedRun(opened, self._channels(run), sent, held.pop_all(), self.clock())
+            self._opened[key] = FollowedRun(
+                opened, self._channels(run), sent, held.pop_all(), run_url(opened), self.clock()
+            )
         self._opened[key].define()
         self._retry_s = FIRST_RETRY_S
         return self._opened[key]
@@ -130,7 +132,7 @@ class Live:
     def _mark(self, run: Tracked, followed: FollowedRun) -> None:
         """Write down how many steps were sent, so that only the others follow when the stage is finished."""
         home = self.mirror.home(run)
-        known = home.marker or Marker(home.id, self.mirror.result, run_url(followed.run))
+        known = home.marker or Marker(home.id, self.mirror.result, followed.url)
         rows = max(known.rows, followed.sent.steps)
         write_marker(home.directory, Marker(known.id, known.group, known.url, known.sent, rows), home.marker_name)
 

@@ -106,6 +106,7 @@ class FollowedRun:
     channels: Sequence[Channel]
     sent: SentRows
     held: ExitStack
+    url: str | None
     seen_at: float  # when one of its stages was last at work; monotonic clock, seconds
     _readers: dict[str, TailReader] = field(default_factory=dict[str, TailReader])
 

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from sweep.core.provenance import PROJECT
 from sweep.slurm.submission import submissions
 from tests.support.cluster import Cluster
+from tests.support.wandb_server import WandbServer, wandb_server
 
 EXPERIMENT = ("+experiment=smoke", "train.steps=100", "machine.checkpoint_every_steps=10")
 SIGNS = {  # what a job leaves as soon as it has something to lose
@@ -71,11 +73,21 @@ def wait(cluster: Cluster) -> None:
     cluster.wait_until(lambda: "smoke" not in cluster.ask("squeue", "-h", "-o", "%j"), "the scan is over", 300)
 
 
+@pytest.fixture
+def mirrored(tmp_path: Path) -> Iterator[WandbServer]:
+    """A W&B server that jobs reach, as `site.sh` says."""
+    with wandb_server(tmp_path / "server") as server:
+        lines = [f"export {name}={value}" for name, value in {**server.environment, "WANDB_MODE": "online"}.items()]
+        (tmp_path / "site.sh").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        yield server
+
+
 def test_a_scan_through_the_queue_interrupted_twice_equals_an_undisturbed_one(
-    local: Scientist, on_login_node: Cluster, tmp_path: Path
+    local: Scientist, on_login_node: Cluster, tmp_path: Path, mirrored: WandbServer
 ) -> None:
     there = Scientist(tmp_path)
-    said = there.sweep(*there.scan, "launch=slurm", SHARDS, *SETTINGS)
+    settings = (*SETTINGS, "track.wandb=true", f"launch.site={tmp_path}/site.sh")
+    said = there.sweep(*there.scan, "launch=slurm", SHARDS, *settings)
     assert "8 jobs, 9 elements" in said
     assert "submitted" in said
     (directory,) = submissions(there.store)
@@ -94,6 +106,13 @@ def test_a_scan_through_the_queue_interrupted_twice_equals_an_undisturbed_one(
     assert len(list(there.store.glob("traces_shard/*/record.json"))) == 2 * len(list(there.store.glob("traces/*")))
     again = there.sweep(*there.scan, "launch=slurm", SHARDS, *SETTINGS)
     assert "0 stages to run" in again
+    runs = mirrored.state()["runs"].values()
+    (training,) = [run for run in runs if run["written"].get("jobType") == "checkpoint"]
+    rows = [json.loads(line) for line in training["lines"]["wandb-history.jsonl"]]
+    assert [row["train/step"] for row in rows if "train/step" in row] == list(range(1, 101))
+    assert training["starts"] > 1  # before and after it was requeued, and when it was finished
+    assert {run["state"] for run in runs} == {"finished"}
+    assert len(runs) == 1 + 3 + 1
 
 
 def test_a_scan_by_hand_is_three_scripts_and_equals_a_local_one(

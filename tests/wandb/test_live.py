@@ -101,7 +101,7 @@ def test_training_is_followed_and_continued_after_kill_9_of_watcher_and_worker(s
     assert history(run, "train/step") == list(range(1, STEPS + 1))
     metrics = [json.loads(line) for line in (stage.out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert history(run, "train/loss") == [row["loss"] for row in metrics]
-    assert stage.read_record()["summary"]["resumed_at_step"] > 0
+    assert int(stage.read_record()["summary"]["resumed_at_step"] or 0) > 0
     assert run["state"] == "finished"
 
 
