@@ -108,10 +108,11 @@ def test_a_scan_through_the_queue_interrupted_twice_equals_an_undisturbed_one(
     assert "0 stages to run" in again
     runs = mirrored.state()["runs"].values()
     (training,) = [run for run in runs if run["written"].get("jobType") == "checkpoint"]
+    states = {run["name"]: (run["state"], sorted(run["lines"]), run["written"].get("jobType")) for run in runs}
     rows = [json.loads(line) for line in training["lines"]["wandb-history.jsonl"]]
     assert [row["train/step"] for row in rows if "train/step" in row] == list(range(1, 101))
     assert training["starts"] > 1  # before and after it was requeued, and when it was finished
-    assert {run["state"] for run in runs} == {"finished"}
+    assert {state for state, *_ in states.values()} == {"finished"}, states
     assert len(runs) == 1 + 3 + 1
 
 
