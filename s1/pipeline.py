@@ -82,6 +82,7 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
         on_finished=lambda stage, path: _mirror(mirror, tracked, stage, path),
         points=len(points),
         remarks=cost.usage_lines,
+        usage=cost.usage,
         notes=[
             *(memory_notes(points) if first.goal is not Goal.DATA else []),
             *contamination_notes(points),
