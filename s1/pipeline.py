@@ -16,11 +16,10 @@ stays fast because it imports no heavy library: stages name their functions by d
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 from s1 import cost
 from s1.config.resources import JobKind, filled, resources_of, settings_of
@@ -45,9 +44,10 @@ from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
 from s1.reward_stages import reward_spec_of
 from s1.stages import CurveConfig, CurvePoint, FunnelConfig, ReportConfig, TrainingReportConfig
-from s1.track.wandb_mirror import Mirror, Tracked
+from s1.track.plan_runs import run_plan
+from s1.track.wandb_mirror import Mirror
 from s1.training_stages import TrainingStages, training_stages_of
-from sweep.core.identity import Json, canonical
+from sweep.core.identity import Json
 from sweep.core.pipeline import Graph, LaunchKind, SweepRequest, Workers
 from sweep.core.stage import CodePolicy, Stage
 
@@ -71,15 +71,22 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
     first = _common_settings(points)
     planned = [stages_of(point) for point in points]
     final = FINAL_STAGES[first.goal]
-    tracked = _tracked(points, planned)
-    mirror = Mirror(first.track, group=first.name, directory=request.store / "wandb", store_id=request.store_id)
+    artifact = final.stage(first.name, points, planned, request)
+    estimates = estimates_of(points, planned)
+    mirror = Mirror(
+        track=first.track,
+        result=first.name,
+        store=request.store,
+        store_id=request.store_id,
+        plan=lambda: run_plan(list(zip(points, planned, strict=True)), artifact, request.values, estimates),
+    )
     return Graph(
         name=first.name,
-        artifact=final.stage(first.name, points, planned, request),
+        artifact=artifact,
         table=final.table,
         workers=Workers(first.machine.workers, first.machine.threads),
-        estimates=estimates_of(points, planned),
-        on_finished=lambda stage, path: _mirror(mirror, tracked, stage, path),
+        estimates=estimates,
+        on_finished=lambda stage, path: mirror.finished(stage.address),
         points=len(points),
         remarks=cost.usage_lines,
         usage=cost.usage,
@@ -285,22 +292,3 @@ def _common_settings(points: Sequence[PointConfig]) -> PointConfig:
         if any(getattr(point, field) != getattr(first, field) for point in points):
             raise ConfigError(f"{field}: differs between points. Set it once, not as an axis or in `also`.")
     return first
-
-
-def _mirror(mirror: Mirror, points: Mapping[str, PointConfig], stage: Stage, path: Path) -> None:
-    """Log one W&B run per checkpoint, one per point and the summary, each with its whole configuration."""
-    if stage.name == "report":
-        mirror.summary(Tracked("report", stage.key, stage.label, {"stage": stage.identity()}), path)
-    elif stage.address in points:
-        config = {"stage": stage.identity(), **dataclasses.asdict(points[stage.address])}
-        plain = cast(dict[str, Json], canonical(config))  # config is a table
-        mirror.stage(Tracked(stage.name, stage.key, stage.label, plain), path)
-
-
-def _tracked(points: Sequence[PointConfig], planned: Sequence[PointStages]) -> dict[str, PointConfig]:
-    """The stages that become W&B runs, by address, each with the first point that it belongs to."""
-    tracked: dict[str, PointConfig] = {}
-    for point, stages in zip(points, planned, strict=True):
-        for stage in (stages.training.checkpoint, stages.evaluation.scores):
-            tracked.setdefault(stage.address, point)
-    return tracked

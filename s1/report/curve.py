@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from s1.config.resources import Cost
-from s1.config.schema import ComputeRequest
+from s1.config.schema import ComputeRequest, Statistics
 from s1.generate.audit import Audit, audit, label_as_measured
 from s1.generate.engines import engine_text, read_engine
 from s1.generate.methods.method import Bounds
@@ -107,6 +107,12 @@ def find(
         beside_paper=beside_paper(config, scored, members, series),
         traces=list(traces),
     )
+
+
+def measured_alone(scored: Scored, statistics: Statistics, cost: Cost) -> MeasuredPoint:
+    """The numbers of one point and seed by itself, from its scores: without loops, and compared with nothing."""
+    (member,) = members_of([scored], pool_seeds=False)
+    return _measured(member, sampled_of(member), _Context(CurveConfig([scored.point], statistics, cost), {}, {}))
 
 
 def _measured_of(line: PointSeries, series: Series) -> list[Measured]:

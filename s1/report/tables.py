@@ -46,13 +46,16 @@ USD_DECIMALS = 6
 
 def table_csv(findings: Findings) -> str:
     """The content of table.csv; axes that any point sets are columns after `label`."""
+    return csv_text(table_rows(findings))
+
+
+def table_rows(findings: Findings) -> list[dict[str, Any]]:
+    """The rows of table.csv, series by series."""
     optional = _optional_columns(findings)
-    return csv_text(
-        [
-            {**name, **dict(_numbers(point)), **{column: value_of(point) for column, value_of in optional.items()}}
-            for name, point in zip(named(findings), findings.points(), strict=True)
-        ]
-    )
+    return [
+        {**name, **dict(numbers(point)), **{column: value_of(point) for column, value_of in optional.items()}}
+        for name, point in zip(named(findings), findings.points(), strict=True)
+    ]
 
 
 def _optional_columns(findings: Findings) -> dict[str, Callable[[MeasuredPoint], Any]]:
@@ -99,7 +102,8 @@ def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = 
     return csv_files.csv_text(heading, [[row.get(name, "") for name in heading] for row in rows])
 
 
-def _numbers(point: MeasuredPoint) -> Iterator[tuple[str, Any]]:
+def numbers(point: MeasuredPoint) -> Iterator[tuple[str, Any]]:
+    """Columns of table.csv after `series`, with their values as written."""
     audit = point.audit
     yield "n", point.questions
     yield "samples", point.samples
@@ -192,12 +196,17 @@ PP_DECIMALS = 2
 
 def samples_csv(findings: Findings) -> str | None:
     """The content of samples.csv; None if no point has several samples."""
-    rows = [
+    rows = sample_rows(findings)
+    return csv_text(rows) if rows else None
+
+
+def sample_rows(findings: Findings) -> list[dict[str, Any]]:
+    """The rows of samples.csv; none if no point has several samples."""
+    return [
         {**name, **dict(_sample_numbers(point, each))}
         for name, point in zip(named(findings), findings.points(), strict=True)
         for each in point.at_k
     ]
-    return csv_text(rows) if rows else None
 
 
 def _sample_numbers(point: MeasuredPoint, each: AtK) -> Iterator[tuple[str, Any]]:

@@ -1,227 +1,243 @@
-"""Mirror results to W&B: one run per checkpoint and per point, and a summary run with the curve. The only wandb code.
+"""Mirror results to W&B: one run per checkpoint, one per point and seed, and a summary run with the curve.
 
-Records and metrics in the store are the source of truth; a run can be created again from them at any time. Its id is a
-hash of the store, the stage's key and its generation: a resumed stage keeps its run, while `redo` or another store gets
-a new one. Runs are online if the user is logged in, otherwise offline under the store (upload them later with `wandb
-sync store/wandb/offline-run-*`). W&B errors become warnings and never cost a result. `wandb.json` in a stage directory
-names its run.
+Records and metrics in the store are the source of truth; a run can be created again from them at any time. Stages can
+be mirrored in any order, and again: what was sent is in the marker file of the stage (s1/track/runs.py). A point whose
+curve does not exist yet gets what its scores say, and is completed under the same id when the curve is there. W&B
+errors become warnings and never cost a result.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING
 
 from s1.config.resources import Track
-from s1.files.csv_files import Cell
-from s1.report.tables import read_table
+from s1.track import alerts
+from s1.track.finished import FinishedStages
+from s1.track.lineage import log_lineage, made_by, used_by
+from s1.track.plan_runs import RunPlan
+from s1.track.runs import (
+    MARKER,
+    JobType,
+    Marker,
+    RunIdentity,
+    open_run,
+    read_marker,
+    run_id,
+    run_url,
+    write_marker,
+)
+from s1.track.tracked import Tracked
 from sweep.printable import printable
-from sweep.store.generations import Made, described, digest_at, same_as
 
 if TYPE_CHECKING:
-    import wandb
     from wandb import Run
+
+    from s1.track.contents import Contents
 
 log = logging.getLogger(__name__)
 
-MARKER = "wandb.json"
-METRICS = "metrics.jsonl"
-INIT_TIMEOUT_S = 20.0  # wandb's default of 90 s would delay the sweep
-FINISH_TIMEOUT_S = 300.0  # by default wandb waits for the upload forever; unsent data stays in its file
-RUN_ID_CHARACTERS = 16
-
 
 @dataclass(frozen=True)
-class Tracked:
-    """The properties of a stage that W&B shows, groups and filters by."""
+class Home:
+    """The stage directory that keeps the marker of a run, and the id of the run."""
 
-    job_type: str
-    key: str
-    label: str
-    config: Mapping[str, Any]
+    directory: Path
+    marker_name: str
+    id: str
 
-
-def run_id(store_id: str, key: str, generation: int) -> str:
-    """W&B id of a stage's run: 16 hex digits of the sha256 of these three values."""
-    return hashlib.sha256(f"{store_id}/{key}/{generation}".encode()).hexdigest()[:RUN_ID_CHARACTERS]
+    @property
+    def marker(self) -> Marker | None:
+        """What was sent to this run; None: nothing, or the marker is that of an earlier generation or another store."""
+        found = read_marker(self.directory, self.marker_name)
+        return found if found and found.id == self.id else None
 
 
 @dataclass
 class Mirror:
-    """Sends finished stages of one experiment to W&B; stops for this session if W&B is unreachable."""
+    """Sends finished stages of one result to W&B; stops for this session if W&B is unreachable."""
 
     track: Track
-    group: str  # the experiment
-    directory: Path  # where offline runs go
-    store_id: Callable[[], str] = str  # id of the store of the stages
+    result: str  # its name
+    store: Path
+    store_id: Callable[[], str]
+    plan: Callable[[], RunPlan]  # called once, when something is sent: a large plan takes seconds to describe
     is_reachable: bool = True
-    refused: set[str] = field(default_factory=set)  # keys of stages that could not be sent
-    made_before: dict[Path, Made] = field(default_factory=dict)  # by the folder of a stage name, cached at first use
+    refused: set[str] = field(default_factory=set[str])  # run keys of runs that could not be sent
+    failures: dict[str, str] = field(default_factory=dict[str, str])  # messages of stages that were reported as failed
 
-    def stage(self, stage: Tracked, path: Path) -> None:
-        """Mirror a finished stage directory once: its config, metrics.jsonl and summary."""
+    def finished(self, address: str) -> None:
+        """Mirror whatever a finished stage changes: its own run, and those that it completes. Never raises for W&B."""
+        if self._is_active:
+            for run in self.affected(address):
+                self._send(run)
 
-        def fill(run: Run) -> None:
-            record = _record(path)
-            for row in _metrics(path):
-                run.log(row)
-            run.summary.update({**record["summary"], "seconds": record["seconds"], "usd": record["usd"]})
+    def affected(self, address: str) -> Iterator[Tracked]:
+        """Runs that show a stage and whose own stage is finished."""
+        for run in self.runs:
+            shows = address == run.stage or (run.job_type is JobType.POINT and address == run.one("curve"))
+            if shows and self.stages.is_done(run.stage):
+                yield run
 
-        self._send(stage, path, fill)
+    def failed(self, failures: Mapping[str, str]) -> None:
+        """Send one alert for all failed stages, messages by address; nothing for those that were sent before."""
+        new = {address: message for address, message in failures.items() if self.failures.get(address) != message}
+        if not new or not self._is_active:
+            return
+        summary = next((run for run in self.runs if run.job_type is JobType.SUMMARY), None)
+        if summary is None:
+            return
+        self.failures.update(new)
+        try:
+            run = open_run(self.track, self.identity(summary, self.home(summary)), self.directory)
+            alerts.send(run, alerts.of_failed_stages(self.result, new))
+            run.finish(exit_code=1)
+        except (Exception, SystemExit) as error:  # no W&B error may cost a result
+            self._warn("the alert about failed stages", error)
 
-    def summary(self, stage: Tracked, path: Path) -> None:
-        """Mirror the report once: curve and samples, if any, as tables and plots, and the HTML page."""
+    def retry(self) -> None:
+        """Forget that W&B was unreachable."""
+        self.is_reachable = True
+        self.refused.clear()
 
-        def fill(run: Run) -> None:
-            import wandb
+    # ------------------------------------------------------------------------------------------------ identities
 
-            rows = read_table(_checked(path, "table.csv"))
-            page = _checked(path, "report.html").read_text(encoding="utf-8")
-            shown = {"curve": _table(rows), **_plots(rows), "report": wandb.Html(page, inject=False)}
-            has_samples = "samples.csv" in _files(path)
-            run.log({**shown, **_samples(read_table(_checked(path, "samples.csv")))} if has_samples else shown)
+    @cached_property
+    def runs(self) -> Sequence[Tracked]:
+        return self._plan.runs
 
-        self._send(stage, path, fill)
+    @cached_property
+    def _plan(self) -> RunPlan:
+        return self.plan()
 
-    def _send(self, stage: Tracked, path: Path, fill: Callable[[Run], None]) -> None:
-        """Open, fill and close a run, and write wandb.json; log a warning for any error."""
-        if not self.track.wandb or not self.is_reachable or stage.key in self.refused:
+    @cached_property
+    def stages(self) -> FinishedStages:
+        return FinishedStages(self.store)
+
+    @property
+    def directory(self) -> Path:
+        """Where offline runs go."""
+        return self.store / "wandb"
+
+    def home(self, run: Tracked) -> Home:
+        """Where the marker of a run is: at its stage, or at one with the same bytes that was mirrored before."""
+        path = self.stages.directory(run.stage)
+        own = self._home_at(path, run)
+        if own.marker is None and self.stages.is_done(run.stage):
+            for same in self.stages.equals(run.stage):
+                other = self._home_at(same, run)
+                if other.marker is not None:
+                    return other
+        return own
+
+    def _home_at(self, path: Path, run: Tracked) -> Home:
+        suffix = run.run_key.removeprefix(run.key)  # of a point that votes over the scores of its stage
+        address = f"{path.parent.name}/{path.name}"
+        generation = self.stages.record(address).get("generation", 0) if self.stages.is_done(address) else 0
+        name = f"wandb{suffix}.json" if suffix else MARKER
+        return Home(path, name, run_id(self.store_id(), path.name + suffix, generation))
+
+    def identity(self, run: Tracked, home: Home) -> RunIdentity:
+        """What a run is, whether its stage is finished or being made."""
+        marker = home.marker
+        results = dict.fromkeys([*(marker.sent if marker else ()), self.result])
+        return RunIdentity(
+            id=home.id,
+            job_type=run.job_type,
+            name=run.name,
+            group=marker.group if marker else self.result,
+            tags=(*results, *run.tags),
+            notes=run.notes,
+            config={**run.config, **self._origin(run), "key": run.key, "artifacts": _artifact_names(run)},
+        )
+
+    def _origin(self, run: Tracked) -> dict[str, object]:
+        """Commit and versions of the code that made what a run shows: of a point, of its generation."""
+        source = run.one("traces") or run.stage
+        if not (self.stages.is_done(source) and self.stages.is_done(run.stage)):
+            return {}
+        grading = self.stages.origin(run.stage)["versions"]
+        origin = self.stages.origin(source)
+        versions = {**grading, **origin["versions"]}
+        return {"commit": origin["commit"], "versions": versions, "digest": self.stages.digest(run.stage)}
+
+    # --------------------------------------------------------------------------------------------------- sending
+
+    @property
+    def _is_active(self) -> bool:
+        return self.track.wandb and self.is_reachable
+
+    def _send(self, tracked: Tracked) -> None:
+        """Open, fill and close a run unless all of it was sent, and write its marker; log a warning for any error."""
+        if not self._is_active or tracked.run_key in self.refused:
             return
         is_reached = True
         try:
-            this = run_id(self.store_id(), stage.key, _record(path).get("generation", 0))
-            if _mirrored_as(path) == this or self._is_known(path):
+            home, state = self.home(tracked), self._state(tracked)
+            marker = home.marker
+            if marker is not None and marker.sent.get(self.result) == state:
                 return
             is_reached = False
-            run = self._open(stage, this, path)
+            run = open_run(self.track, self.identity(tracked, home), self.directory)
             is_reached = True
-            _fill(run, fill)
-            mirrored = {"id": this, "group": self.group, "url": None if run.offline else run.url}
-            (path / MARKER).write_text(json.dumps(mirrored) + "\n", encoding="utf-8")
+            rows = self._filled(run, tracked, marker.rows if marker else 0)
+            sent = {**(marker.sent if marker else {}), self.result: state}
+            group = marker.group if marker else self.result
+            write_marker(home.directory, Marker(home.id, group, run_url(run), sent, rows), home.marker_name)
         except (Exception, SystemExit) as error:  # no W&B error may cost a result
             self.is_reachable = is_reached
-            self.refused.add(stage.key)
+            self.refused.add(tracked.run_key)
+            self._warn(tracked.stage, error)
+
+    def _filled(self, run: Run, tracked: Tracked, rows_sent: int) -> int:
+        """Fill and close a run. Not by its context manager, which would print the traceback of an error."""
+        try:
+            rows = self._fill(tracked)(run, tracked, rows_sent)
+            self._log_lineage(run, tracked)
+        except (Exception, SystemExit):
+            run.finish(exit_code=1)
+            raise
+        run.finish()
+        return rows
+
+    def _fill(self, tracked: Tracked) -> Callable[[Run, Tracked, int], int]:
+        contents = self._contents
+        return {
+            JobType.CHECKPOINT: contents.training,
+            JobType.POINT: contents.point,
+            JobType.SUMMARY: contents.summary,
+        }[tracked.job_type]
+
+    def _log_lineage(self, run: Run, tracked: Tracked) -> None:
+        """Lineage adds to the numbers: a server without artifacts costs a line in the log, not the run."""
+        try:
+            log_lineage(run, tracked, self.stages)
+        except Exception as error:
             fault = printable(f"{type(error).__name__}: {error}")
-            log.warning("W&B not reached for %s (%s): the result is complete without it.", stage.key, fault)
-            log.debug("mirroring %s failed", path, exc_info=True)
+            log.warning("W&B has no lineage of %s (%s): its numbers are there.", tracked.stage, fault)
+            log.debug("lineage of %s failed", tracked.stage, exc_info=True)
 
-    def _is_known(self, path: Path) -> bool:
-        """Whether a stage with the same bytes, which differs only in its code, was already mirrored."""
-        if path.parent not in self.made_before:
-            self.made_before[path.parent] = described(path.parent)
-        return any(
-            _mirrored_as(same) == run_id(self.store_id(), same.name, _record(same).get("generation", 0))
-            for same in same_as(path, self.made_before[path.parent])
-        )
+    @cached_property
+    def _contents(self) -> Contents:
+        from s1.track.contents import Contents  # loads numpy, which planning must not wait for
 
-    def _open(self, stage: Tracked, this: str, path: Path) -> Run:
-        import wandb
+        return Contents(self.stages, self._plan.stages)
 
-        self.directory.mkdir(parents=True, exist_ok=True)
-        # Without it, artifacts go to the home directory.
-        os.environ.setdefault("WANDB_DATA_DIR", str(self.directory / "data"))
-        mode = os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline")
-        return wandb.init(
-            project=self.track.project,
-            entity=self.track.entity,
-            group=self.group,
-            job_type=stage.job_type,
-            id=this,
-            name=stage.label,
-            resume="allow",
-            mode=cast(Literal["online", "offline"], mode),  # W&B itself refuses other values of WANDB_MODE
-            dir=str(self.directory.parent),
-            config={**stage.config, "key": stage.key, "digest": digest_at(path)},
-            settings=wandb.Settings(
-                silent=True,
-                console="off",
-                disable_git=True,
-                x_disable_stats=True,
-                x_disable_meta=True,
-                save_code=False,
-                init_timeout=INIT_TIMEOUT_S,
-                finish_timeout=FINISH_TIMEOUT_S,
-                finish_timeout_raises=True,
-            ),
-        )
+    def _state(self, tracked: Tracked) -> str:
+        """Digests of everything that the run shows now."""
+        shown = [tracked.stage, *([curve] if (curve := tracked.one("curve")) else [])]
+        return " ".join(self.stages.digest(each) for each in dict.fromkeys(shown) if self.stages.is_done(each))
+
+    def _warn(self, what: str, error: BaseException) -> None:
+        fault = printable(f"{type(error).__name__}: {error}")
+        log.warning("W&B not reached for %s (%s): the result is complete without it.", what, fault)
+        log.debug("mirroring %s failed", what, exc_info=True)
 
 
-def _fill(run: Run, fill: Callable[[Run], None]) -> None:
-    """Fill and close a run. Not by its context manager, which would print the traceback of an error."""
-    try:
-        fill(run)
-    except (Exception, SystemExit):
-        run.finish(exit_code=1)
-        raise
-    run.finish()
-
-
-def _is_logged_in() -> bool:
-    """Whether credentials exist. Checks without a prompt and without the network."""
-    import wandb
-
-    return wandb.login(prompt=False, verify=False)
-
-
-def _table(rows: Sequence[Mapping[str, Cell]]) -> wandb.Table:
-    import wandb
-
-    columns: list[str | int] = list(rows[0])
-    data: list[Iterable[Cell]] = [[row[str(column)] for column in columns] for row in rows]
-    return wandb.Table(columns=columns, data=data)
-
-
-def _samples(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
-    """Table of accuracy over k samples, and a W&B plot of the majority vote with one line per point."""
-    import wandb
-
-    data: list[Iterable[Cell]] = [[row["k"], row["maj"], f"{row['label']} {row['key']}"] for row in rows]
-    table = wandb.Table(columns=["k", "maj@k", "point"], data=data)
-    plot = wandb.plot.line(table, "k", "maj@k", stroke="point", title="majority of k samples")
-    return {"samples": _table(rows), "majority": plot}
-
-
-def _plots(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
-    """W&B plot of accuracy over thinking tokens."""
-    import wandb
-
-    known = [row for row in rows if row["accuracy"] is not None and row["thinking_tokens"] is not None]
-    data: list[Iterable[Cell]] = [[row["thinking_tokens"], row["accuracy"], row["label"]] for row in known]
-    table = wandb.Table(columns=["thinking tokens", "accuracy", "point"], data=data)
-    return {"scaling": wandb.plot.line(table, "thinking tokens", "accuracy", title="accuracy over thinking tokens")}
-
-
-def _record(path: Path) -> dict[str, Any]:
-    return json.loads((path / "record.json").read_text(encoding="utf-8"))
-
-
-def _files(path: Path) -> Mapping[str, Any]:
-    """Files of the artifact according to its record."""
-    return _record(path).get("files", {})
-
-
-def _checked(path: Path, name: str) -> Path:
-    """Path of a file of the artifact. Raises ValueError unless its bytes match the record."""
-    record = _record(path)
-    file = path / record.get("out", "out") / name
-    if hashlib.sha256(file.read_bytes()).hexdigest() != record["files"][name]["sha256"]:
-        raise ValueError(f"{file}: changed since it was published")
-    return file
-
-
-def _mirrored_as(path: Path) -> str | None:
-    """Id of the run that a stage directory was mirrored as; a copied store has the ids of the original."""
-    marker = path / MARKER
-    return json.loads(marker.read_text(encoding="utf-8"))["id"] if marker.exists() else None
-
-
-def _metrics(path: Path) -> list[dict[str, Any]]:
-    if METRICS not in _files(path):
-        return []
-    return [json.loads(line) for line in _checked(path, METRICS).read_text(encoding="utf-8").splitlines()]
+def _artifact_names(run: Tracked) -> dict[str, list[str]]:
+    """Names of the artifacts of a run: its lineage, also where W&B cannot draw it."""
+    return {"used": [each.name for each in used_by(run)], "made": [each.name for each in made_by(run)]}

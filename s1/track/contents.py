@@ -1,0 +1,125 @@
+"""What is logged to the run of a finished stage, by job type. Reads the store; calls no W&B but the given run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s1.records import ScoreRow, read_rows
+from s1.report.curve import measured_alone
+from s1.report.findings import FILE_NAME, Findings, MeasuredPoint, read_findings
+from s1.report.series import Scored
+from s1.track import alerts, summary_run
+from s1.track.charts import curve_chart, majority_chart, preset_of, table_of
+from s1.track.costs import PlannedStage, cost_rows, spent
+from s1.track.finished import FinishedStages
+from s1.track.point_run import (
+    PointNumbers,
+    ScoresOfRun,
+    before_curve,
+    history_row,
+    invalid_labels,
+    place_of,
+    with_curve,
+)
+from s1.track.tracked import Tracked
+from s1.track.training_run import define_training, training_row, training_summary
+
+if TYPE_CHECKING:
+    from wandb import Run
+
+METRICS = "metrics.jsonl"
+
+
+@dataclass
+class Contents:
+    """Reads what runs show; keeps the findings of the newest curve in memory."""
+
+    stages: FinishedStages
+    planned: Mapping[str, PlannedStage]  # all stages behind the result
+    known: dict[Path, Findings] = field(default_factory=dict[Path, Findings])
+
+    def training(self, run: Run, tracked: Tracked, rows_sent: int) -> int:
+        """Log the steps of a checkpoint that were not sent yet, and its summary. Returns the number of rows sent."""
+        define_training(run)
+        rows = list(self._metrics(tracked.stage))
+        for row in rows[rows_sent:]:
+            run.log(training_row(row))
+        run.summary.update(training_summary(self.stages.record(tracked.stage)))
+        return len(rows)
+
+    def point(self, run: Run, tracked: Tracked, rows_sent: int) -> int:
+        """Write the numbers of a point; with the curve, also as one history row. Returns the number of rows sent."""
+        values, is_complete = self.numbers(tracked)
+        if is_complete and not rows_sent:
+            run.log(history_row(values))
+            rows_sent = 1
+        run.summary.update(values)
+        return rows_sent
+
+    def summary(self, run: Run, tracked: Tracked, rows_sent: int) -> int:
+        """Log tables, chart and page of a scan, its summary and alerts. Returns the number of rows sent."""
+        import wandb
+
+        page = self.stages.checked(tracked.stage, "report.html").read_text(encoding="utf-8")
+        findings = self.findings(_only(tracked, "curve"))
+        tables = summary_run.tables(findings)
+        records = {address: self.stages.record(address) for address in self.planned if self.stages.is_done(address)}
+        costs = cost_rows(self.planned, records)
+        shown = {name: table_of(rows) for name, rows in tables.items()}
+        shown |= {"costs": table_of(summary_run.rows_of(costs))} if costs else {}
+        chart = curve_chart(summary_run.chart_table(findings), summary_run.line_rows(findings), preset_of(run))
+        votes = summary_run.majority_rows(findings)
+        shown |= {"majority": majority_chart(votes)} if votes.rows else {}
+        run.log({**shown, "scaling_chart": chart, "report": wandb.Html(page, inject=False)})
+        verdict = str(self.stages.record(tracked.stage)["summary"].get("verdict") or "")
+        total = spent(self.planned, records)
+        run.summary.update(summary_run.summary_numbers(findings, verdict, total))
+        if not rows_sent:
+            planned_usd = sum(each.estimate.usd for each in self.planned.values())
+            for alert in alerts.of_finished_scan(
+                run.group, verdict, invalid_labels(findings), planned_usd, total.usd or 0.0
+            ):
+                alerts.send(run, alert)
+        return rows_sent + 1
+
+    def numbers(self, tracked: Tracked) -> tuple[PointNumbers, bool]:
+        """The numbers of a point, and whether they are those of the curve."""
+        scores = self._scores(tracked)
+        curve = tracked.one("curve")
+        if curve is None or not self.stages.is_done(curve):
+            return before_curve(self._alone(tracked), scores), False
+        place = place_of(self.findings(curve), scores)
+        return with_curve(place, scores, self._alone(tracked) if place.is_pooled else None), True
+
+    def findings(self, curve: str) -> Findings:
+        file = self.stages.checked(curve, FILE_NAME)
+        if file not in self.known:
+            self.known.clear()
+            self.known[file] = read_findings(file.parent)
+        return self.known[file]
+
+    def _scores(self, tracked: Tracked) -> ScoresOfRun:
+        assert tracked.point is not None
+        return ScoresOfRun(tracked.key, self.stages.digest(tracked.stage), tracked.point)
+
+    def _alone(self, tracked: Tracked) -> MeasuredPoint:
+        assert tracked.point and tracked.statistics and tracked.cost
+        rows = read_rows(self.stages.checked(tracked.stage, "scores.jsonl"), ScoreRow)
+        traces = self.stages.out(_only(tracked, "traces"))
+        scored = Scored(tracked.point, tracked.key, rows, traces, self.stages.digest(tracked.stage))
+        return measured_alone(scored, tracked.statistics, tracked.cost)
+
+    def _metrics(self, address: str) -> Iterator[dict[str, Any]]:
+        if METRICS in self.stages.files(address):
+            text = self.stages.checked(address, METRICS).read_text(encoding="utf-8")
+            yield from (json.loads(line) for line in text.splitlines())
+
+
+def _only(tracked: Tracked, role: str) -> str:
+    address = tracked.one(role)
+    assert address is not None
+    return address

@@ -1,0 +1,71 @@
+"""Read finished stages of a store: records, digests, and files whose bytes match their record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweep.store.directory import StageDirectory
+from sweep.store.documents import RecordJson
+from sweep.store.generations import Made, described, digest_at, same_as
+
+PACKAGES = ("vllm", "torch", "transformers", "trl", "peft", "accelerate", "lm-eval", "math-verify")  # shown on runs
+
+
+@dataclass(frozen=True)
+class FinishedStages:
+    """The stages of one store, by address."""
+
+    root: Path
+    made: dict[Path, Made] = field(default_factory=dict[Path, "Made"])  # by the folder of a stage name, once read
+
+    def directory(self, address: str) -> Path:
+        return self.root / address
+
+    def is_done(self, address: str) -> bool:
+        return StageDirectory(self.directory(address)).is_done
+
+    def record(self, address: str) -> RecordJson:
+        """Raises StoreError if the stage is not finished or its record is damaged."""
+        return StageDirectory(self.directory(address)).read_record()
+
+    def digest(self, address: str) -> str:
+        return digest_at(self.directory(address))
+
+    def out(self, address: str) -> Path:
+        return StageDirectory(self.directory(address)).out
+
+    def files(self, address: str) -> Sequence[str]:
+        """Names of the files of an artifact."""
+        return list(self.record(address).get("files", {}))
+
+    def checked(self, address: str, name: str) -> Path:
+        """Path of a file of an artifact. Raises ValueError unless its bytes match the record."""
+        file = self.out(address) / name
+        with file.open("rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        if found != self.record(address).get("files", {})[name]["sha256"]:
+            raise ValueError(f"{file}: changed since it was published. Run the sweep again to repair it.")
+        return file
+
+    def equals(self, address: str) -> list[Path]:
+        """Directories of the other stages that have the same bytes and differ from this one only in code."""
+        path = self.directory(address)
+        if path.parent not in self.made:
+            self.made[path.parent] = described(path.parent)
+        return same_as(path, self.made[path.parent])
+
+    def origin(self, address: str) -> dict[str, Any]:
+        """Commit and package versions of the code that made a stage; of a stage in shards, of the first one."""
+        record = self.record(address)
+        if record["shards"]:
+            record = self.record(f"{address.partition('/')[0]}_shard/{record['shards'][0]}")
+        provenance = record["provenance"]
+        return {"commit": provenance["git"]["commit"], "versions": versions(provenance["packages"])}
+
+
+def versions(packages: Mapping[str, str]) -> dict[str, str]:
+    return {name: packages[name] for name in PACKAGES if name in packages}

@@ -1,0 +1,139 @@
+"""Open W&B runs: their ids, job types, settings and mode. With wandb_mirror.py the only code that calls wandb.
+
+A run is named by the store, key and generation of its stage, so a requeued or resumed stage keeps its run, while `redo`
+or another store gets a new one. Runs are online if the user is logged in, otherwise offline under the store (upload
+them later with `wandb sync store/wandb/offline-run-*`). The marker file `wandb.json` in a stage directory names its run
+and what was sent to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from s1.config.resources import Track
+
+if TYPE_CHECKING:
+    from wandb import Run
+
+MARKER = "wandb.json"
+INIT_TIMEOUT_S = 20.0  # wandb's default of 90 s would delay the sweep
+FINISH_TIMEOUT_S = 300.0  # by default wandb waits for the upload forever; unsent data stays in its file
+RUN_ID_CHARACTERS = 16
+TAG_CHARACTERS = 64  # W&B refuses longer tags
+
+
+class JobType(Enum):
+    """What a run shows."""
+
+    CHECKPOINT = "checkpoint"  # the training of one model
+    POINT = "point"  # the scores of one point of a scan, one run for each seed
+    SUMMARY = "summary"  # the curve over all points
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What a run is before anything is logged to it."""
+
+    id: str  # `run_id` of its stage
+    job_type: JobType
+    name: str
+    group: str  # name of the result
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])  # JSON values; nested tables for dotted names
+
+
+@dataclass(frozen=True)
+class Marker:
+    """The content of `wandb.json`: the run of a stage, and what was sent to it."""
+
+    id: str
+    group: str  # the W&B group: name of the first result that sent it
+    url: str | None  # None: an offline run
+    sent: Mapping[str, str] = field(default_factory=dict[str, str])  # by result: digests of all that was sent
+    rows: int = 0  # history rows that were sent; later ones are appended
+
+
+def run_id(store_id: str, key: str, generation: int) -> str:
+    """W&B id of a stage's run: 16 hex digits of the sha256 of these three values."""
+    return hashlib.sha256(f"{store_id}/{key}/{generation}".encode()).hexdigest()[:RUN_ID_CHARACTERS]
+
+
+def read_marker(stage: Path, name: str = MARKER) -> Marker | None:
+    """The run that a stage directory was mirrored as, if any; a copied store has the ids of the original."""
+    try:
+        return Marker(**json.loads((stage / name).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def write_marker(stage: Path, marker: Marker, name: str = MARKER) -> None:
+    """Replace the marker file of a stage directory."""
+    temporary = stage / f".{name}.{os.getpid()}"
+    temporary.write_text(json.dumps(asdict(marker)) + "\n", encoding="utf-8")
+    temporary.replace(stage / name)
+
+
+def open_run(track: Track, identity: RunIdentity, directory: Path, settings: Mapping[str, Any] | None = None) -> Run:
+    """Open a run, or continue the one with this id. `directory`: the folder of offline runs, `store/wandb`.
+
+    `settings` are further fields of wandb.Settings, such as those of system metrics. Raises whatever wandb raises.
+    """
+    import wandb
+
+    directory.mkdir(parents=True, exist_ok=True)
+    # Without it, artifacts go to the home directory.
+    os.environ.setdefault("WANDB_DATA_DIR", str(directory / "data"))
+    return wandb.init(
+        project=track.project,
+        entity=track.entity,
+        group=identity.group,
+        job_type=identity.job_type.value,
+        id=identity.id,
+        name=identity.name,
+        tags=[tag[:TAG_CHARACTERS] for tag in dict.fromkeys(identity.tags) if tag],
+        notes=identity.notes or None,
+        resume="allow",
+        mode=cast(Literal["online", "offline"], run_mode()),  # W&B itself refuses other values of WANDB_MODE
+        dir=str(directory.parent),
+        config=dict(identity.config),
+        settings=wandb.Settings(**{**_settings(), **(settings or {})}),
+    )
+
+
+def run_mode() -> str:
+    """WANDB_MODE if it is set; otherwise "online" for a user who is logged in, and "offline" for others."""
+    return os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline")
+
+
+def run_url(run: Run) -> str | None:
+    """Address of a run; None if it is offline."""
+    return None if run.offline else run.url
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "silent": True,
+        "console": "off",
+        "disable_git": True,
+        "x_disable_stats": True,
+        "x_disable_meta": True,
+        "save_code": False,
+        "init_timeout": INIT_TIMEOUT_S,
+        "finish_timeout": FINISH_TIMEOUT_S,
+        "finish_timeout_raises": True,
+    }
+
+
+def _is_logged_in() -> bool:
+    """Whether credentials exist. Checks without a prompt and without the network."""
+    import wandb
+
+    return wandb.login(prompt=False, verify=False)
