@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wandb import Run
+    from s1.track.runs import Run
 
 TITLE_CHARACTERS = 63  # W&B refuses longer titles
 NAMED = 5  # points or stages that a text names; more are counted

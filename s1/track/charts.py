@@ -60,3 +60,10 @@ def majority_chart(rows: Rows) -> Any:
 
     k, share, point = rows.columns
     return wandb.plot.line(table_of(rows), k, share, stroke=point, title="majority of k samples")
+
+
+def page_of(html: str) -> wandb.Html:
+    """The page of the report, as it is."""
+    import wandb
+
+    return wandb.Html(html, inject=False)

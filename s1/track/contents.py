@@ -8,28 +8,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s1.files.csv_files import Cell
 from s1.records import ScoreRow, read_rows
 from s1.report.curve import measured_alone
 from s1.report.findings import FILE_NAME, Findings, MeasuredPoint, read_findings
 from s1.report.series import Scored
+from s1.report.trace_archive import open_archive
 from s1.track import alerts, summary_run
-from s1.track.charts import curve_chart, majority_chart, preset_of, table_of
+from s1.track.charts import curve_chart, majority_chart, page_of, preset_of, table_of
 from s1.track.costs import PlannedStage, cost_rows, spent
 from s1.track.finished import FinishedStages
 from s1.track.point_run import (
     PointNumbers,
     ScoresOfRun,
     before_curve,
-    history_row,
+    defined,
     invalid_labels,
     place_of,
     with_curve,
 )
+from s1.track.trace_rows import trace_rows
 from s1.track.tracked import Tracked
 from s1.track.training_run import define_training, training_row, training_summary
 
 if TYPE_CHECKING:
-    from wandb import Run
+    from s1.track.runs import Run
 
 METRICS = "metrics.jsonl"
 
@@ -55,29 +58,30 @@ class Contents:
         """Write the numbers of a point; with the curve, also as one history row. Returns the number of rows sent."""
         values, is_complete = self.numbers(tracked)
         if is_complete and not rows_sent:
-            run.log(history_row(values))
+            run.log(defined(values))
             rows_sent = 1
-        run.summary.update(values)
+        _write_summary(run, values)
         return rows_sent
 
     def summary(self, run: Run, tracked: Tracked, rows_sent: int) -> int:
         """Log tables, chart and page of a scan, its summary and alerts. Returns the number of rows sent."""
-        import wandb
-
         page = self.stages.checked(tracked.stage, "report.html").read_text(encoding="utf-8")
         findings = self.findings(_only(tracked, "curve"))
         tables = summary_run.tables(findings)
         records = {address: self.stages.record(address) for address in self.planned if self.stages.is_done(address)}
-        costs = cost_rows(self.planned, records)
-        shown = {name: table_of(rows) for name, rows in tables.items()}
-        shown |= {"costs": table_of(summary_run.rows_of(costs))} if costs else {}
+        tables |= {
+            name: summary_run.rows_of(rows)
+            for name, rows in (("costs", cost_rows(self.planned, records)), ("traces", self._traces(tracked, findings)))
+            if rows
+        }
+        shown: dict[str, Any] = {name: table_of(rows) for name, rows in tables.items()}
         chart = curve_chart(summary_run.chart_table(findings), summary_run.line_rows(findings), preset_of(run))
         votes = summary_run.majority_rows(findings)
         shown |= {"majority": majority_chart(votes)} if votes.rows else {}
-        run.log({**shown, "scaling_chart": chart, "report": wandb.Html(page, inject=False)})
+        run.log({**shown, "scaling_chart": chart, "report": page_of(page)})
         verdict = str(self.stages.record(tracked.stage)["summary"].get("verdict") or "")
         total = spent(self.planned, records)
-        run.summary.update(summary_run.summary_numbers(findings, verdict, total))
+        _write_summary(run, summary_run.summary_numbers(findings, verdict, total))
         if not rows_sent:
             planned_usd = sum(each.estimate.usd for each in self.planned.values())
             for alert in alerts.of_finished_scan(
@@ -85,6 +89,13 @@ class Contents:
             ):
                 alerts.send(run, alert)
         return rows_sent + 1
+
+    def _traces(self, tracked: Tracked, findings: Findings) -> list[dict[str, Any]]:
+        archive = tracked.one("archive")
+        if archive is None or not self.stages.is_done(archive):
+            return []
+        references = {series.name: series.reference for series in findings.series}
+        return trace_rows(open_archive(self.stages.out(archive)), references)
 
     def numbers(self, tracked: Tracked) -> tuple[PointNumbers, bool]:
         """The numbers of a point, and whether they are those of the curve."""
@@ -117,6 +128,14 @@ class Contents:
         if METRICS in self.stages.files(address):
             text = self.stages.checked(address, METRICS).read_text(encoding="utf-8")
             yield from (json.loads(line) for line in text.splitlines())
+
+
+def _write_summary(run: Run, values: Mapping[str, Cell]) -> None:
+    """Set defined values and remove undefined ones, which an earlier curve may have defined."""
+    run.summary.update(defined(values))
+    for key in run.summary.keys() & values.keys():
+        if values[key] is None:
+            delattr(run.summary, key)
 
 
 def _only(tracked: Tracked, role: str) -> str:

@@ -6,12 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from s1.track.summary_run import Spent
 from sweep.core.pipeline import CostEstimate
 from sweep.core.stage import Stage
 from sweep.store.documents import RecordJson
 
 SECONDS_PER_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What all stages behind a result took; None: unknown."""
+
+    tokens_sampled: int | None  # by engines
+    tokens_from_scratch: int | None  # if no point had shared anything
+    usd: float | None
+    device_hours: float | None
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,7 @@ class PlannedStage:
 
 
 def planned_stage(stage: Stage, estimates: Mapping[str, CostEstimate]) -> PlannedStage:
+    """Devices and estimate of a stage; of one in shards, those of a shard and of all of them."""
     parts = stage.shards or (stage,)
     resources = parts[0].resources
     found = [estimates[each.address] for each in (stage, *stage.shards) if each.address in estimates]

@@ -119,8 +119,8 @@ def _of_run(scores: ScoresOfRun) -> PointNumbers:
     return {"seed": scores.point.seed, "key": scores.key, "digest": scores.digest}
 
 
-def history_row(values: Mapping[str, Cell]) -> dict[str, Cell]:
-    """The one history row of a run, since W&B draws lines from history alone; without undefined values."""
+def defined(values: Mapping[str, Cell]) -> dict[str, Cell]:
+    """What W&B gets: it has no undefined values, so their keys are left out."""
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from s1.config.resources import Track
 
 if TYPE_CHECKING:
-    from wandb import Run
+    from wandb import Run as Run  # what the other files of this folder call a run
 
 MARKER = "wandb.json"
 INIT_TIMEOUT_S = 20.0  # wandb's default of 90 s would delay the sweep
@@ -86,6 +86,7 @@ def open_run(track: Track, identity: RunIdentity, directory: Path, settings: Map
 
     `settings` are further fields of wandb.Settings, such as those of system metrics. Raises whatever wandb raises.
     """
+    os.environ.setdefault("WANDB_SILENT", "true")  # wandb reads it at import, and else remarks on every artifact
     import wandb
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -134,6 +135,7 @@ def _settings() -> dict[str, Any]:
 
 def _is_logged_in() -> bool:
     """Whether credentials exist. Checks without a prompt and without the network."""
+    os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
     return wandb.login(prompt=False, verify=False)

@@ -14,20 +14,11 @@ from s1.files.csv_files import Cell
 from s1.report.chart_rows import chart_rows, paper_rows
 from s1.report.findings import Findings, MeasuredPoint, PairedDifference, Series
 from s1.report.tables import PP_DECIMALS, SHARE_DECIMALS, named, rounded, sample_rows, table_rows
+from s1.track.costs import Spent
 
 OF_SERIES = ("scaling", "scaling_lo", "scaling_hi", "slope", "control", "performance", "best_point")
 OF_SCAN = ("points", "invalid_points", "verdict", "tokens_sampled", "tokens_from_scratch", "usd", "gpu_hours")
 KEYS = (*OF_SERIES, *OF_SCAN)
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What all stages behind a result took; None: unknown."""
-
-    tokens_sampled: int | None  # by engines
-    tokens_from_scratch: int | None  # if no point had shared anything
-    usd: float | None
-    device_hours: float | None
 
 
 @dataclass(frozen=True)

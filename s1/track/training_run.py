@@ -9,7 +9,7 @@ from s1.files.csv_files import Cell
 from sweep.store.documents import RecordJson
 
 if TYPE_CHECKING:
-    from wandb import Run
+    from s1.track.runs import Run
 
 STEP = "train/step"
 NAMES = {"step": STEP, "loss": "train/loss", "learning_rate": "train/lr", "grad_norm": "train/grad_norm"}

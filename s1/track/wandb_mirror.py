@@ -35,9 +35,8 @@ from s1.track.tracked import Tracked
 from sweep.printable import printable
 
 if TYPE_CHECKING:
-    from wandb import Run
-
     from s1.track.contents import Contents
+    from s1.track.runs import Run
 
 log = logging.getLogger(__name__)
 
