@@ -89,6 +89,7 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
         on_finished=lambda stage, path: mirror.finished(stage.address),
         points=len(points),
         remarks=cost.usage_lines,
+        usage=cost.usage,
         notes=[
             *(memory_notes(points) if first.goal is not Goal.DATA else []),
             *contamination_notes(points),
