@@ -20,7 +20,7 @@ from s1.generate.methods.registry import method_of
 from s1.point import PointConfig
 from s1.train.flops import device_seconds, training_flops, training_tokens
 from s1.train.memory import Memory, memory
-from sweep.core.pipeline import CostEstimate
+from sweep.core.pipeline import CostEstimate, Usage
 from sweep.core.stage import Summary
 
 ENDPOINT = "replies_without_usage"  # a key that only summaries of endpoint stages have
@@ -118,6 +118,14 @@ def generated_tokens(request: ComputeRequest, cost: Cost, traces: int) -> Genera
 def overhead(cost: Cost) -> CostEstimate:
     """The start-up of a worker, for a stage that generates nothing."""
     return CostEstimate(0, cost.seconds_per_stage, cost.seconds_per_stage * cost.usd_per_device_hour / 3600)
+
+
+def usage(summary: Summary) -> Usage:
+    """Tokens that a stage trained on, sampled or paid for, counted as in its estimate; and what an endpoint charged."""
+    if ENDPOINT in summary:
+        return Usage(int(summary["completion_tokens"] or 0), float(summary["usd"] or 0.0))
+    tokens = summary.get("engine_tokens", summary["tokens"] if "trained_tokens" in summary else None)
+    return Usage(None if tokens is None else int(tokens))
 
 
 def usage_lines(summaries: Mapping[str, Summary]) -> list[str]:

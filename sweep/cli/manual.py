@@ -23,6 +23,7 @@ from sweep.places import expanded
 from sweep.plan.graph import Plan, plan
 from sweep.plan.planning import clear, planned, recover
 from sweep.results.copy import copy_to, refuse_result
+from sweep.results.costs import write_planned
 from sweep.slurm.jobs import ScriptWork, script_work
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import Store
@@ -45,6 +46,7 @@ def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) 
             return 1
         refuse_unpinned(graph, [*share.here, *(stage for unit in share.units for stage in unit.stages)])
         clear(store, found)
+        write_planned(graph, store, [*share.here, *(stage for unit in share.units for stage in unit.stages)])
         here = plan(share.here, lambda stage: store.is_done(stage))
         if here.needed and not run_here(console, graph, here, store):
             return 1

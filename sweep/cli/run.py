@@ -17,6 +17,7 @@ from sweep.local.execute import execute_plan
 from sweep.local.show import show_code, show_damaged, show_plan
 from sweep.plan.code_changes import CodeReport, code_report
 from sweep.plan.planning import Planned, clear, planned
+from sweep.results.costs import write_planned
 from sweep.results.publish import Published, require_place
 from sweep.slurm.sbatch import refuse_unsafe
 from sweep.store.directory import Store
@@ -78,6 +79,7 @@ def run_graph(console: Console, composition: Composition, graph: Graph) -> Outco
         if to_queue and work.needed:
             return Outcome(submit(console, graph, found, composition), found)
         clear(store, found, entry.yes)
+        write_planned(graph, store, work.needed)
         published = execute_plan(console, graph, work, store, entry.results, composition.arguments)
         return Outcome(0 if published else 1, found, published)
 

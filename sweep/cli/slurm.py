@@ -23,6 +23,7 @@ from sweep.core.pipeline import Graph, Launch
 from sweep.errors import InputError
 from sweep.plan.graph import Plan
 from sweep.plan.planning import Planned, clear, planned
+from sweep.results.costs import write_planned
 from sweep.slurm import client, lifecycle
 from sweep.slurm.damaged import damaged_lines, query_queue, refuse_resubmitting
 from sweep.slurm.jobs import SlurmJob
@@ -66,6 +67,7 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
     if not launch.dry_run and not composition.entry.yes:
         refuse_resubmitting(store.root, jobs)
     clear(store, found)
+    write_planned(graph, store, work.needed)
     directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, request))
     if launch.dry_run:
         console.print(f"written, not submitted: {escape(str(directory.path))}", soft_wrap=True)

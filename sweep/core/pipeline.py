@@ -30,6 +30,14 @@ class CostEstimate:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What a finished stage says that it took, beside time."""
+
+    tokens: int | None = None  # trained, sampled or paid for; None: it counts none
+    usd: float = 0.0  # charged by others, beside the price of devices
+
+
+@dataclass(frozen=True)
 class SweepRequest:
     """Everything a command requests apart from its points."""
 
@@ -132,6 +140,7 @@ class Graph:
     on_finished: Callable[[Stage, Path], None]  # mirror a stage and its directory, once; never ends the run
     points: int
     remarks: Callable[[Mapping[str, Summary]], Sequence[str]]  # lines to print, from stage summaries by address
+    usage: Callable[[Summary], Usage] = lambda summary: Usage()  # of a finished stage
     notes: Sequence[str] = ()  # lines to print before it runs
     missing: Mapping[str, Sequence[str]] = field(  # by stage address: why it cannot run here
         default_factory=dict[str, Sequence[str]]

@@ -21,6 +21,7 @@ from sweep.plan.code_changes import CodeReport
 from sweep.plan.graph import ConfigChange, Unit, explain, flatten
 from sweep.plan.planning import Planned
 from sweep.printable import printable
+from sweep.results.costs import stage_costs, totals
 from sweep.results.publish import Published
 from sweep.store.directory import Store
 from sweep.store.documents import StageJson
@@ -305,6 +306,8 @@ def show_results(console: Console, graph: Graph, published: Published) -> None:
     console.print(result_table(graph.table(published.path)))
     for line in published.manifest["remarks"]:
         console.print(f"  [dim]{escape(line)}[/dim]", soft_wrap=True)
+    if found := totals(stage_costs(published.manifest)):
+        console.print(f"  [dim]{found.line}[/dim]", soft_wrap=True)
     for line in published.warnings:
         console.print(f"  [yellow]warning[/yellow]  {escape(line)}", soft_wrap=True)
     for path in sorted(published.path.iterdir()):

@@ -18,7 +18,8 @@ from sweep.store.temporary import remove, token
 
 def copy_to(published: Published, target: Path) -> None:
     """Copy the files of a result to `target`. Raises InputError if another file is in the way."""
-    names = [*published.manifest["files"], MANIFEST]
+    there = read_result(published.path)  # its manifest may be older than the one in memory
+    names = [*published.manifest["files"], *(there.manifest.side_files if there else ()), MANIFEST]
     replaceable = _replaceable_files(target)
     for name in names:
         if os.path.lexists(target / name) and not (replaceable is None or name in replaceable):
@@ -53,4 +54,4 @@ def _replaceable_files(target: Path) -> set[str] | None:
         raise InputError(f"to {target}: exists, and is not a result (no {MANIFEST}). Choose another folder.")
     if there is None:
         return set()
-    return None if there.manifest.files is None else {*there.manifest.files, MANIFEST}
+    return None if there.manifest.files is None else {*there.manifest.files, *there.manifest.side_files, MANIFEST}

@@ -20,12 +20,13 @@ from sweep.core.pipeline import Graph
 from sweep.core.stage import Stage
 from sweep.errors import InputError
 from sweep.plan.graph import plan
+from sweep.results.costs import SIDE_FILES, devices_of, planned_of, stage_costs
 from sweep.results.result import LATEST, MANIFEST, Result, latest_of, read_result, temporary_path, temporary_paths
 from sweep.results.roots import write_root
 from sweep.store.attempt import forget_hashes
 from sweep.store.checksums import FileState, changed_files_by_hash, file_states
 from sweep.store.directory import StageDirectory, Store, StoreError, write_json
-from sweep.store.documents import ManifestJson, RecordJson
+from sweep.store.documents import ManifestJson, ManifestStage, PlannedCostJson, RecordJson
 from sweep.store.temporary import is_abandoned, remove, token
 
 IN_THE_WAY = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
@@ -124,6 +125,8 @@ def _copy(artifact: StageDirectory, made_from: ManifestJson, temporary: Path) ->
     states = artifact.read_record().get("files")
     if states is not None and (faults := changed_files_by_hash(temporary, _files_of_result(states))):
         raise _damaged(artifact, faults)
+    for name in made_from.get("side_files", []):
+        write_durably(temporary / name, SIDE_FILES[name](stage_costs(made_from)))
     write_json(temporary / MANIFEST, made_from)
 
 
@@ -147,6 +150,14 @@ def copy_file(source: Path, target: Path) -> None:
     """Copy the content without metadata, and flush it to disk."""
     shutil.copyfile(source, target)
     with target.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a new file, and flush it to disk."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
         os.fsync(file.fileno())
 
 
@@ -175,33 +186,52 @@ def manifest(graph: Graph, store: Store) -> ManifestJson:
     """Content of manifest.json: digest, cost and commit of every stage behind the artifact; shards are omitted."""
     stages = plan([graph.artifact], lambda stage: False).needed
     shards = {shard.address for each in stages if store.is_done(each) for shard in each.shards}
-    records, lost = _records([each for each in stages if each.address not in shards], store)
+    behind = {each.address: each for each in stages if each.address not in shards}
+    records, lost = _records(list(behind.values()), store)
     artifact = store.directory(graph.artifact)
     record = artifact.read_record()
     files = record.get("files") or file_states(artifact.out)
+    planned = planned_of(graph, store, list(behind.values()))
+    described = {address: _described(graph, store, behind[address], record) for address, record in records.items()}
+    for address, estimate in planned.items():
+        if address in described:
+            described[address] = _with_plan(described[address], estimate)
     return {
         "experiment": graph.name,
         "product": graph.artifact.address,
         "points": graph.points,
         "files": {name: state["sha256"] for name, state in _files_of_result(files).items()},
-        "stages": {
-            address: {
-                "digest": StageDirectory(store.root / address).digest_by(record),
-                "generation": record.get("generation", 0),
-                "seconds": record["seconds"],
-                "usd": record["usd"],
-                "summary": record["summary"],
-                "commit": record["provenance"]["git"]["commit"],
-                "finished_at": record["finished_at"],
-            }
-            for address, record in records.items()
-        },
+        "side_files": [name for name in SIDE_FILES if name not in files],
+        "stages": described,
         "lost": lost,
         "remarks": list(graph.remarks({address: record["summary"] for address, record in records.items()})),
         "seconds": round(sum(record["seconds"] for record in records.values()), 3),
-        "usd": round(sum(record["usd"] for record in records.values()), 6),
+        "usd": round(sum(stage["usd"] for stage in described.values()), 6),
         "packages": record["provenance"]["packages"],
     }
+
+
+def _described(graph: Graph, store: Store, stage: Stage, record: RecordJson) -> ManifestStage:
+    """Digest, origin and cost of one stage."""
+    used = graph.usage(record["summary"])
+    described: ManifestStage = {
+        "digest": StageDirectory(store.root / stage.address).digest_by(record),
+        "generation": record.get("generation", 0),
+        "seconds": record["seconds"],
+        "usd": round(record["usd"] + used.usd, 6),
+        "summary": record["summary"],
+        "commit": record["provenance"]["git"]["commit"],
+        "finished_at": record["finished_at"],
+        "device_seconds": round(record["seconds"] * devices_of(stage), 3),
+    }
+    return described if used.tokens is None else {**described, "tokens": used.tokens}
+
+
+def _with_plan(described: ManifestStage, planned: PlannedCostJson | None) -> ManifestStage:
+    """The stage with its estimate, if the commands for this result set out to make it."""
+    if planned is None:
+        return {**described, "reused": True}
+    return {**described, "reused": False, "planned": planned}
 
 
 def _files_of_result(files: Mapping[str, FileState]) -> dict[str, FileState]:

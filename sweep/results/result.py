@@ -55,6 +55,11 @@ class Manifest:
         """sha256 by path relative to the result; None for earlier versions."""
         return self.content.get("files")
 
+    @property
+    def side_files(self) -> Sequence[str]:
+        """Names of files that were published beside those of the artifact."""
+        return self.content.get("side_files", [])
+
 
 @dataclass(frozen=True)
 class Result:
@@ -153,7 +158,12 @@ def is_valid(content: object) -> TypeGuard[ManifestJson]:
         and content.get("product") != ""
         and all(isinstance(number, int | float) for number in numbers)
         and is_list(content.get("remarks", []))
+        and _is_texts(content.get("side_files", []))
     )
+
+
+def _is_texts(value: object) -> bool:
+    return is_list(value) and all(isinstance(each, str) for each in value)
 
 
 def _with_manifest(folder: Path) -> Iterator[Path]:

@@ -103,6 +103,14 @@ class FailureJson(TypedDict):
     failed_at: NotRequired[str]
 
 
+class PlannedCostJson(TypedDict):
+    """The fields of sweep.core.pipeline.CostEstimate."""
+
+    tokens: int
+    device_seconds: float
+    usd: float
+
+
 class ManifestStage(TypedDict):
     """One stage behind a result."""
 
@@ -113,6 +121,10 @@ class ManifestStage(TypedDict):
     summary: Summary
     commit: str | None
     finished_at: str
+    device_seconds: NotRequired[float]
+    tokens: NotRequired[int]  # trained, sampled or paid for
+    planned: NotRequired[PlannedCostJson]  # estimate of the command that set out to make it
+    reused: NotRequired[bool]  # made for an earlier result; absent: unknown
 
 
 class ManifestJson(TypedDict):
@@ -122,6 +134,7 @@ class ManifestJson(TypedDict):
     product: str  # address of the artifact
     points: int
     files: dict[str, str]  # sha256 by path
+    side_files: NotRequired[list[str]]  # made from this manifest; their bytes make no new result
     stages: dict[str, ManifestStage]  # by address
     lost: dict[str, str]  # why a stage has no record, by address
     remarks: list[str]

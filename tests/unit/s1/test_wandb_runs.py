@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ from s1.report.findings import Findings
 from s1.report.series import Scored
 from s1.report.tables import table_csv
 from s1.track import alerts, point_run, summary_run
-from s1.track.costs import PlannedStage, Spent, cost_rows, spent
+from s1.track.costs import Bill, PlannedStage, Spent
 from s1.track.lineage import made_by, used_by
 from s1.track.plan_runs import RunPlan, run_plan
 from s1.track.point_run import KEYS, ScoresOfRun
@@ -24,10 +26,12 @@ from s1.track.runs import JobType, Marker, read_marker, write_marker
 from s1.track.training_run import training_row
 from sweep.config.compose import compose
 from sweep.core.pipeline import CostEstimate
+from sweep.results.costs import StageCost
 from tests.support.known import known
 from tests.support.scans import COST, STATISTICS, found, measured, of, point
 
 MAX, WAIT = point(8, 0), point(None, 2)
+RECORDS: Any = {"a/b": {"seconds": 1.0, "usd": 0.0, "summary": {}}}
 SPENT = Spent(tokens_sampled=900, tokens_from_scratch=2000, usd=0.25, device_hours=0.1)
 
 
@@ -265,22 +269,32 @@ def test_differences_and_audit_are_tables() -> None:
     assert "samples_at_k" not in tables  # one sample per question
 
 
-def test_costs_stand_beside_what_was_planned() -> None:
+def test_costs_stand_beside_what_was_planned_for_this_result() -> None:
     estimate = CostEstimate(tokens=100, device_seconds=8.0, usd=0.02)
+    shards = ("traces_shard/a0", "traces_shard/a1")
     stages = {
-        "traces/a": PlannedStage(devices=4, estimate=estimate, is_priced=True),
-        "traces/b": PlannedStage(devices=4, estimate=estimate, is_priced=True),
-        "curve/c": PlannedStage(devices=1, estimate=CostEstimate(), is_priced=False),
-        "traces/lost": PlannedStage(devices=4, estimate=estimate, is_priced=True),
+        "traces/a": PlannedStage(("traces/a", *shards), 4, estimate),
+        "traces/b": PlannedStage(("traces/b",), 4, estimate),
+        "curve/c": PlannedStage(("curve/c",), 0, CostEstimate()),
+        "traces/lost": PlannedStage(("traces/lost",), 4, estimate),
     }
-    record = {"seconds": 3.0, "usd": 0.01, "summary": {"engine_tokens": 70, "sampled_tokens": 90}}
-    records = {"traces/a": record, "traces/b": record, "curve/c": {**record, "summary": {}, "usd": 0.0}}
-    (row,) = cost_rows(stages, records)  # type: ignore[arg-type]  # a record has more
-    assert (row["stage"], row["stages"], row["planned_tokens"], row["tokens"]) == ("traces", 2, 200, 140)
-    assert (row["planned_usd"], row["usd"], row["seconds"], row["device_seconds"]) == (0.04, 0.02, 6.0, 24.0)
-    total = spent(stages, records)  # type: ignore[arg-type]
-    assert (total.tokens_sampled, total.tokens_from_scratch, total.usd) == (140, 180, 0.02)
-    assert total.device_hours == round(24 / 3600, 6)
+    record = {"seconds": 3.0, "usd": 0.05, "summary": {"engine_tokens": 70, "sampled_tokens": 90}}
+    records: Any = {"traces/a": record, "traces/b": record, "curve/c": {**record, "summary": {}, "usd": 0.0}}
+    bill = Bill(stages, records, {**dict.fromkeys(shards, estimate), "curve/c": CostEstimate()})
+    curve, made, reused = bill.rows()
+    assert (made["stage"], made["reused"], made["planned_tokens"], made["spent_tokens"]) == ("traces/a", "no", 200, 70)
+    assert (made["planned_usd"], made["spent_usd"], made["spent_device_seconds"]) == (0.04, 0.05, 12.0)
+    assert (reused["reused"], reused["planned_usd"], reused["spent_usd"]) == ("yes", None, 0.05)
+    assert (curve["spent_device_seconds"], curve["spent_tokens"], curve["spent_seconds"]) == (0.0, None, 3.0)
+    assert bill.of_this_result() == (0.04, 0.05)
+    assert bill.spent() == Spent(140, 180, 0.1, round(24 / 3600, 6))
+    unknown = Bill(stages, records, None)
+    assert {row["reused"] for row in unknown.rows()} == {None} and unknown.of_this_result() == (0, 0)
+
+
+def test_the_columns_of_costs_are_those_of_costs_csv() -> None:
+    row = Bill({"a/b": PlannedStage(("a/b",), 1, CostEstimate())}, RECORDS, None).rows()[0]
+    assert list(row) == [each.name for each in dataclasses.fields(StageCost)]
 
 
 # ----------------------------------------------------------------------------------------- alerts, markers, training

@@ -54,7 +54,10 @@ def test_a_result_lies_under_its_key_and_latest_leads_to_it(user: User) -> None:
     assert published.path == user.folder / user.key
     assert published.warnings == ()
     assert content(user.folder) == {
-        f"{user.key}/manifest.json": (published.path / "manifest.json").read_bytes(),
+        **{
+            f"{user.key}/{name}": (published.path / name).read_bytes()
+            for name in ("manifest.json", "costs.csv", "costs.js")
+        },
         f"{user.key}/total.txt": b"6",
         "latest": user.key,
     }
