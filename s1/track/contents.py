@@ -29,7 +29,7 @@ from s1.track.point_run import (
 )
 from s1.track.trace_rows import trace_rows
 from s1.track.tracked import Tracked
-from s1.track.training_run import define_training, training_row, training_summary
+from s1.track.training_run import STEP, define_training, training_row, training_summary
 
 if TYPE_CHECKING:
     from s1.track.runs import Run
@@ -50,7 +50,8 @@ class Contents:
         """Log the steps of a checkpoint that were not sent yet, and its summary. Returns the number of rows sent."""
         define_training(run)
         rows = list(self._metrics(tracked.stage))
-        for row in rows[rows_sent:]:
+        there = last_there(run, STEP, rows_sent or None)  # one row a step, so a step is a count of rows
+        for row in rows[int(there or 0) :]:
             run.log(training_row(row))
         run.summary.update(training_summary(self.stages.record(tracked.stage)))
         return len(rows)

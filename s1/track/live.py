@@ -18,7 +18,7 @@ from pathlib import Path
 
 from s1.track.followers import Followers
 from s1.track.live_run import Channel, FollowedRun, SentRows, channels_of
-from s1.track.runs import JobType, Marker, open_run, run_mode, run_url, write_marker
+from s1.track.runs import JobType, Marker, last_there, open_run, run_mode, run_url, write_marker
 from s1.track.tracked import Tracked
 from s1.track.wandb_mirror import Mirror
 from sweep.printable import printable
@@ -122,9 +122,10 @@ class Live:
                 return None
             sent = SentRows.read(self._followers.folder(home.id))
             opened = open_run(self.mirror.track, self.mirror.identity(run, home), self.mirror.directory, SETTINGS)
-            self._opened[key] = FollowedRun(
-                opened, self._channels(run), sent, held.pop_all(), run_url(opened), self.clock()
-            )
+            url, channels = run_url(opened), self._channels(run)
+            for channel in channels:
+                sent.correct(channel, last_there(opened, channel.axis, sent.last.get(channel.name)))
+            self._opened[key] = FollowedRun(opened, channels, sent, held.pop_all(), url, self.clock())
         self._opened[key].define()
         self._retry_s = FIRST_RETRY_S
         return self._opened[key]
@@ -133,8 +134,8 @@ class Live:
         """Write down how many steps were sent, so that only the others follow when the stage is finished."""
         home = self.mirror.home(run)
         known = home.marker or Marker(home.id, self.mirror.result, followed.url)
-        rows = max(known.rows, followed.sent.steps)
-        write_marker(home.directory, Marker(known.id, known.group, known.url, known.sent, rows), home.marker_name)
+        marker = Marker(known.id, known.group, known.url, known.sent, followed.sent.steps)
+        write_marker(home.directory, marker, home.marker_name)
 
     def _close(self, key: str, end: Callable[[FollowedRun], None]) -> None:
         followed = self._opened.pop(key, None)

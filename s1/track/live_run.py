@@ -2,7 +2,7 @@
 
 The axis of each channel (`train/step`, `generate/seconds`, `machine/seconds`) increases from row to row. W&B only
 appends, so a row is sent once: before it is logged, its place on the axis is written to `sent.json`, and only rows
-beyond that place are sent by whoever continues. A row that a resumed stage repeats is not sent again.
+beyond that place, or beyond the last one that arrived, are sent by whoever continues. A row that a resumed stage repeats is not sent again.
 """
 
 from __future__ import annotations
@@ -78,6 +78,13 @@ class SentRows:
     def steps(self) -> int:
         """Training steps that were sent: as many rows of metrics.jsonl."""
         return int(self.last.get(TRAIN.name, 0))
+
+    def correct(self, channel: Channel, there: float | None) -> None:
+        """Send again what was sent and did not arrive; `there`: the last place that arrived, None: nothing."""
+        if there is None:
+            self.last.pop(channel.name, None)
+        else:
+            self.last[channel.name] = there
 
     def unsent(self, channel: Channel, rows: Sequence[Row]) -> list[Row]:
         """Rows beyond the last one that was sent."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from s1.config.resources import Track
 
@@ -112,6 +112,35 @@ def open_run(track: Track, identity: RunIdentity, directory: Path, settings: Map
 def run_mode() -> str:
     """WANDB_MODE if it is set; otherwise "online" for a user who is logged in, and "offline" for others."""
     return os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline")
+
+
+class Arrived(Protocol):
+    """What a resumed wandb Run knows of the server."""
+
+    @property
+    def offline(self) -> bool: ...
+    @property
+    def resumed(self) -> bool: ...
+    @property
+    def starting_step(self) -> int: ...
+    @property
+    def summary(self) -> Any: ...
+
+
+def last_there(run: Arrived, axis: str, sent: float | None) -> float | None:
+    """The last place on an axis that arrived at W&B; `sent`: the last one that was sent, None: nothing.
+
+    They differ if a process was killed before its upload. `sent` counts where the server's answer cannot be trusted,
+    as its summary is older than its history, and for offline runs.
+    """
+    if run.offline:
+        return sent
+    if not run.resumed:
+        return None
+    if run.summary.get("_step") != run.starting_step - 1:
+        return sent
+    there = run.summary.get(axis)
+    return there if isinstance(there, int | float) else None
 
 
 def run_url(run: Run) -> str | None:

@@ -151,10 +151,9 @@ def test_generation_is_followed_on_the_run_of_its_point_by_whichever_watcher_is_
         assert scientist.run(scores)["state"] == "running"
         worker.kill()
         worker.wait()
-        claims = [
-            json.loads(path.read_text(encoding="utf-8")) for path in scientist.store.glob("wandb/live/*/worker.json")
-        ]
-        (sending,) = [each for each in (first, second) if each.pid in [claim["pid"] for claim in claims]]
+        claim = scientist.store / "wandb" / "live" / run_id(store.id, scores.path.name, 0) / "worker.json"
+        sender = json.loads(claim.read_text(encoding="utf-8"))["pid"]
+        (sending,) = [each for each in (first, second) if each.pid == sender]
         sending.kill()
         worker = subprocess.Popen(command, cwd=PROJECT, env=environment(), text=True)
         sent = len(history(scientist.run(scores), "generate/traces"))

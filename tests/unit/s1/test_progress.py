@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from s1.generate.progress import GENERATE, GenerationProgress
+from s1.track.runs import last_there
 from sweep.store.tail import TailReader
 
 
@@ -54,3 +55,25 @@ def test_an_engine_that_samples_nothing_leaves_no_sign_of_life(tmp_path: Path) -
     attempt.progress.finish("a")
     attempt.step(60, 10)
     assert not GENERATE.file(tmp_path).exists()
+
+
+class Resumed:
+    """What a resumed W&B run knows of the server: 40 rows in its history."""
+
+    offline, resumed, starting_step = False, True, 40
+
+    def __init__(self, **summary: object) -> None:
+        self.summary = summary
+
+
+def test_sending_continues_after_the_last_row_that_arrived() -> None:
+    arrived = Resumed(_step=39, **{"train/step": 38})
+    assert last_there(arrived, "train/step", 50) == 38  # the rest was lost with the process that sent it
+    assert last_there(arrived, "generate/seconds", 12.5) is None
+    late = Resumed(_step=30, **{"train/step": 30})  # a summary that is older than the history
+    assert last_there(late, "train/step", 50) == 50
+    lost = Resumed()
+    lost.resumed = False  # the server has no such run
+    assert last_there(lost, "train/step", 50) is None
+    lost.offline = True
+    assert last_there(lost, "train/step", 50) == 50
