@@ -27,6 +27,7 @@ from s1.track.point_run import (
     place_of,
     with_curve,
 )
+from s1.track.runs import last_there
 from s1.track.trace_rows import trace_rows
 from s1.track.tracked import Tracked
 from s1.track.training_run import STEP, define_training, training_row, training_summary

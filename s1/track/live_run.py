@@ -1,8 +1,9 @@
 """One W&B run that is followed while its stages are made: which rows it shows, and which of them were sent.
 
 The axis of each channel (`train/step`, `generate/seconds`, `machine/seconds`) increases from row to row. W&B only
-appends, so a row is sent once: before it is logged, its place on the axis is written to `sent.json`, and only rows
-beyond that place, or beyond the last one that arrived, are sent by whoever continues. A row that a resumed stage repeats is not sent again.
+appends, so a row is sent once: before it is logged, its place on the axis is written to `sent.json`. Whoever continues
+sends only rows beyond that place, or beyond the last one that arrived. A row that a resumed stage repeats is not sent
+again.
 """
 
 from __future__ import annotations
