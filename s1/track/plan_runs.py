@@ -20,7 +20,7 @@ from s1.track.tracked import (
     point_name,
     summary_config,
     tags_of,
-    told_apart,
+    distinguished,
 )
 from s1.training_stages import TrainingStages
 from sweep.core.identity import Json
@@ -69,7 +69,7 @@ def runs_of(planned: Planned, artifact: Stage, values: Sequence[Mapping[str, Jso
     unique: dict[str, Tracked] = {}
     for run in (*checkpoints, *scored):
         unique.setdefault(run.run_key, run)  # the first point names what several share
-    named = told_apart(list(unique.values()))
+    named = distinguished(list(unique.values()))
     return [*named, *([_summary(planned, artifact, values)] if artifact.name == REPORT else [])]
 
 

@@ -255,7 +255,7 @@ def _raises(error: BaseException) -> Callable[..., Any]:
 
 @pytest.fixture
 def offline(smoke_scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A store of a smoke scan, for mirrors that no server hears of."""
+    """A store of a smoke scan, for mirrors without a server."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
     shutil.copytree(smoke_scan / "store", tmp_path / "store", symlinks=True)

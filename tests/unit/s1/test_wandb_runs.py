@@ -109,7 +109,7 @@ def test_the_config_of_a_point_is_flat_for_filters() -> None:
     assert isinstance(whole["cost"], dict) and "source" not in whole["cost"]
 
 
-def test_points_of_one_name_are_told_apart_by_what_differs() -> None:
+def test_points_of_one_name_differ_by_their_axes() -> None:
     runs = planned("+experiment=smoke", "data=dial_1k,dial_random", "seed=0,1").runs
     names = [run.name for run in runs if run.job_type is JobType.POINT]
     assert names[0] == "laptop dial max 4, data dial_1k, seed 0"
