@@ -16,11 +16,11 @@ from s1.track.tracked import (
     Tracked,
     checkpoint_config,
     checkpoint_name,
+    distinguished,
     point_config,
     point_name,
     summary_config,
     tags_of,
-    told_apart,
 )
 from s1.training_stages import TrainingStages
 from sweep.core.identity import Json
@@ -69,7 +69,7 @@ def runs_of(planned: Planned, artifact: Stage, values: Sequence[Mapping[str, Jso
     unique: dict[str, Tracked] = {}
     for run in (*checkpoints, *scored):
         unique.setdefault(run.run_key, run)  # the first point names what several share
-    named = told_apart(list(unique.values()))
+    named = distinguished(list(unique.values()))
     return [*named, *([_summary(planned, artifact, values)] if artifact.name == REPORT else [])]
 
 

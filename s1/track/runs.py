@@ -150,6 +150,7 @@ def run_url(run: Run) -> str | None:
 
 def _settings() -> dict[str, Any]:
     return {
+        "reinit": "create_new",  # several runs are open in one process; by default wandb would return the first one
         "silent": True,
         "reinit": "create_new",  # by default, `init` would return a run that is followed at the same time
         "console": "off",

@@ -84,7 +84,7 @@ def tags_of(points: Sequence[PointConfig]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tag for kind in kinds for tag in kind))[:MOST_TAGS]
 
 
-def told_apart(runs: Sequence[Tracked]) -> list[Tracked]:
+def distinguished(runs: Sequence[Tracked]) -> list[Tracked]:
     """The same runs; where several share a name, the axis values in which they differ are added to it."""
     counts = Counter(run.name for run in runs)
     shared = {name: [run for run in runs if run.name == name] for name, count in counts.items() if count > 1}

@@ -34,7 +34,6 @@ from s1.track.runs import (
 )
 from s1.track.tracked import Tracked
 from sweep.printable import printable
-from sweep.store.directory import StageDirectory
 
 if TYPE_CHECKING:
     from s1.track.contents import Contents
@@ -138,9 +137,7 @@ class Mirror:
 
     def _home_at(self, path: Path, run: Tracked) -> Home:
         suffix = run.run_key.removeprefix(run.key)  # of a point that votes over the scores of its stage
-        address = f"{path.parent.name}/{path.name}"
-        done = self.stages.is_done(address)
-        generation = self.stages.record(address).get("generation", 0) if done else StageDirectory(path).generation
+        generation = self.stages.generation(f"{path.parent.name}/{path.name}")
         name = f"wandb{suffix}.json" if suffix else MARKER
         return Home(path, name, run_id(self.store_id(), path.name + suffix, generation))
 

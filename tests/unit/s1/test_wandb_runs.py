@@ -109,7 +109,7 @@ def test_the_config_of_a_point_is_flat_for_filters() -> None:
     assert isinstance(whole["cost"], dict) and "source" not in whole["cost"]
 
 
-def test_points_of_one_name_are_told_apart_by_what_differs() -> None:
+def test_points_of_one_name_differ_by_their_axes() -> None:
     runs = planned("+experiment=smoke", "data=dial_1k,dial_random", "seed=0,1").runs
     names = [run.name for run in runs if run.job_type is JobType.POINT]
     assert names[0] == "laptop dial max 4, data dial_1k, seed 0"
@@ -306,6 +306,7 @@ def test_there_is_one_alert_of_each_kind() -> None:
     assert titles == ["scan: done", "scan: 8 invalid points", "scan: 1.6 times the planned price"]
     assert [each.title for each in alerts.of_finished_scan("scan", "", [], 2.0, 3.0)] == ["scan: done"]
     assert [each.title for each in alerts.of_finished_scan("scan", "", [], 0.0, 3.0)] == ["scan: done"]
+    assert [each.title for each in alerts.of_finished_scan("scan", "", [], 0.01, 0.9)] == ["scan: done"]
     failed = alerts.of_failed_stages("scan", {"traces/a": "no memory.", "traces/b": "no memory."})
     assert failed.title == "scan: 2 failed stages" and failed.text == "traces/a, traces/b. no memory."
 
