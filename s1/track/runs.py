@@ -152,7 +152,6 @@ def _settings() -> dict[str, Any]:
     return {
         "reinit": "create_new",  # several runs are open in one process; by default wandb would return the first one
         "silent": True,
-        "reinit": "create_new",  # by default, `init` would return a run that is followed at the same time
         "console": "off",
         "disable_git": True,
         "x_disable_stats": True,
