@@ -16,11 +16,11 @@ from s1.track.tracked import (
     Tracked,
     checkpoint_config,
     checkpoint_name,
+    distinguished,
     point_config,
     point_name,
     summary_config,
     tags_of,
-    distinguished,
 )
 from s1.training_stages import TrainingStages
 from sweep.core.identity import Json
