@@ -7,7 +7,6 @@ holds what they filter by. W&B addresses nested config by dots, so `{"budget": {
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -85,17 +84,28 @@ def tags_of(points: Sequence[PointConfig]) -> tuple[str, ...]:
 
 
 def distinguished(runs: Sequence[Tracked]) -> list[Tracked]:
-    """The same runs; where several share a name, the axis values in which they differ are added to it."""
-    counts = Counter(run.name for run in runs)
-    shared = {name: [run for run in runs if run.name == name] for name, count in counts.items() if count > 1}
-    return [replace(run, name=_longer_name(run, shared[run.name])) if run.name in shared else run for run in runs]
+    """The same runs; where several share a name, the axis values in which they differ are added, or else the key."""
+    groups = _by_name(runs)
+    by_axes = [_renamed(run, _values_text(run, groups[run.name])) for run in runs]
+    groups = _by_name(by_axes)
+    return [_renamed(run, run.key if len(groups[run.name]) > 1 else "") for run in by_axes]
 
 
-def _longer_name(run: Tracked, namesakes: Sequence[Tracked]) -> str:
-    parts = [run.name, *(f"{axis} {_plain(value)}" for axis, value in _differing(run, namesakes))]
-    if len(parts) == 1:
-        parts.append(run.key)
-    return ", ".join(parts)[:NAME_CHARACTERS]
+def _by_name(runs: Sequence[Tracked]) -> dict[str, list[Tracked]]:
+    groups: dict[str, list[Tracked]] = {}
+    for run in runs:
+        groups.setdefault(run.name, []).append(run)
+    return groups
+
+
+def _renamed(run: Tracked, more: str) -> Tracked:
+    """Add to a name, whose beginning gives way if it is too long."""
+    suffix = f", {more}"[:NAME_CHARACTERS] if more else ""
+    return replace(run, name=run.name[: NAME_CHARACTERS - len(suffix)] + suffix) if more else run
+
+
+def _values_text(run: Tracked, namesakes: Sequence[Tracked]) -> str:
+    return ", ".join(f"{axis} {_plain(value)}" for axis, value in _differing(run, namesakes))
 
 
 def _differing(run: Tracked, namesakes: Sequence[Tracked]) -> Iterator[tuple[str, Any]]:

@@ -23,6 +23,7 @@ from s1.track.lineage import made_by, used_by
 from s1.track.plan_runs import RunPlan, run_plan
 from s1.track.point_run import KEYS, ScoresOfRun
 from s1.track.runs import JobType, Marker, read_marker, write_marker
+from s1.track.tracked import distinguished
 from s1.track.training_run import training_row
 from sweep.config.compose import compose
 from sweep.core.pipeline import CostEstimate
@@ -116,6 +117,14 @@ def test_points_of_one_name_differ_by_their_axes() -> None:
     assert len(set(names)) == len(names) == 12
     trained = [run.name for run in runs if run.job_type is JobType.CHECKPOINT]
     assert len(set(trained)) == 4
+    assert all(run.key in run.name or "dial_1k" in run.name or "dial_random" in run.name for run in runs[:4])
+
+
+def test_a_long_name_keeps_what_distinguishes_it() -> None:
+    first, second = planned("+experiment=smoke", "seed=0,1", "budget.max_thinking_tokens=4").runs[2:4]
+    same = [replace(each, name="n" * 128) for each in (first, second)]
+    names = [each.name for each in distinguished(same)]
+    assert names[0] != names[1] and all(len(name) <= 128 for name in names)
 
 
 def test_votes_over_the_same_scores_are_runs_of_their_own() -> None:
