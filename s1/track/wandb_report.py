@@ -7,7 +7,7 @@ holds the runs of earlier scans of the same name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ from s1.report.written.markdown import markdown_of
 from s1.track.runs import JobType
 
 if TYPE_CHECKING:
-    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.reports.v2.interface as wr
     import wandb_workspaces.workspaces as ws
 
 TABLE_OF_CURVE = "curve"  # logged by the summary run, with every column that the chart reads
@@ -77,7 +77,7 @@ def report_blocks(report: WrittenReport, runs: RunsOnServer) -> list[Any]:
 
 
 def _block(block: Block, runs: RunsOnServer) -> Any:
-    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.reports.v2.interface as wr
 
     match block:
         case Contents():
@@ -95,7 +95,7 @@ def _block(block: Block, runs: RunsOnServer) -> Any:
 
 
 def _runset(kind: RunSet, runs: RunsOnServer) -> wr.Runset:
-    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.reports.v2.interface as wr
 
     groupby = ["config.model"] if kind is RunSet.POINTS else []
     return wr.Runset(
@@ -138,7 +138,7 @@ def _is_wide(panel: Panel, runs: RunsOnServer) -> bool:
 
 
 def _panel(panel: Panel, runs: RunsOnServer) -> Any:
-    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.reports.v2.interface as wr
 
     match panel:
         case CurvePanel():
@@ -164,7 +164,7 @@ def _panel(panel: Panel, runs: RunsOnServer) -> Any:
 
 
 def _curve(axis: XAxis, preset: str | None) -> wr.CustomChart:
-    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.reports.v2.interface as wr
 
     if preset is None:
         columns = {"x": "thinking tokens", "y": "accuracy", "stroke": "series"}
@@ -179,14 +179,14 @@ def _curve(axis: XAxis, preset: str | None) -> wr.CustomChart:
 
 
 def _metric(key: str) -> Any:
-    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.reports.v2.interface as wr
 
     return wr.Config(key.removeprefix("config.")) if key.startswith("config.") else wr.SummaryMetric(key)
 
 
 def _laid_out(panels: Sequence[tuple[Any, bool]]) -> list[Any]:
     """Place panels in rows: wide ones alone, narrow ones two by two."""
-    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.reports.v2.interface as wr
 
     x = y = 0
     for panel, is_wide in panels:
@@ -203,7 +203,7 @@ def _laid_out(panels: Sequence[tuple[Any, bool]]) -> list[Any]:
 
 def save_report(report: WrittenReport, runs: RunsOnServer) -> str:
     """Create the report, or replace the blocks of the one with this title. Returns its address."""
-    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.reports.v2.interface as wr
 
     saved = wr.Report(
         entity=runs.entity,
@@ -273,5 +273,3 @@ def _sections(runs: RunsOnServer) -> list[ws.Section]:
         ws.Section(name=name, is_open=name == "Scaling", panels=[panel for panel, _ in _panels(panels, runs)])
         for name, panels in sections.items()
     ]
-
-

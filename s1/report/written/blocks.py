@@ -1,4 +1,4 @@
-"""The parts of a written report, in the order in which people read them. Plain values, without W&B and without Markdown.
+"""The parts of a written report. Plain values, without W&B and without Markdown.
 
 Two renderers read them: s1/report/written/markdown.py, and s1/track/wandb_report.py for a Report on W&B. A grid of
 panels draws from runs on W&B; `shown_without` is what stands in its place where nothing draws.

@@ -209,7 +209,17 @@ def _samples(findings: Findings, _: ReportConfig, facts: ResultFacts) -> Iterato
 
 def _audit(findings: Findings, _: ReportConfig, facts: ResultFacts) -> Iterator[Block]:
     yield Heading("Audit")
-    columns = ["point", "audit", "traces", "over budget", "under minimum", "cut", "all Waits", "answers cut", "thinks on"]
+    columns = [
+        "point",
+        "audit",
+        "traces",
+        "over budget",
+        "under minimum",
+        "cut",
+        "all Waits",
+        "answers cut",
+        "thinks on",
+    ]
     rows = [_audited(series, point) for series in findings.series for point in series.points]
     yield Grid(RunSet.SUMMARY, (TablePanel("audit"),), (Table(columns, rows, frozenset(columns[2:])),))
     problems = [
@@ -234,7 +244,7 @@ def _audited(series: Series, point: MeasuredPoint) -> list[str]:
 
 def _training(facts: ResultFacts) -> Iterator[Block]:
     yield Heading("Training")
-    trained = {address: stage for address, stage in facts.stages.items() if "trained_tokens" in stage["summary"]}
+    trained = {address: stage for address, stage in facts.stages.items() if "train_loss" in stage["summary"]}
     if not trained:
         yield Text("No model was trained for this result.")
         return
