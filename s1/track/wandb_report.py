@@ -103,7 +103,7 @@ def _runset(kind: RunSet, runs: RunsOnServer) -> wr.Runset:
     )
 
 
-def _filters(kind: RunSet, runs: RunsOnServer) -> list[Any]:
+def _filters(kind: RunSet, runs: RunsOnServer) -> Any:
     from wandb_workspaces import expr
 
     found = [
@@ -111,7 +111,7 @@ def _filters(kind: RunSet, runs: RunsOnServer) -> list[Any]:
         expr.Metric("JobType") == JOB_TYPES[kind].value,
         expr.Config("key").isin(list(runs.keys[kind])),
     ]
-    return [*found, expr.Summary("valid") == 1] if kind is RunSet.POINTS else found
+    return expr.And(*found, expr.Summary("valid") == 1) if kind is RunSet.POINTS else expr.And(*found)
 
 
 def _of_result(runs: RunsOnServer) -> Any:
@@ -235,7 +235,7 @@ def save_workspace(runs: RunsOnServer, known: str | None) -> str:
     saved = _known_workspace(known) or ws.Workspace(entity=runs.entity, project=runs.project)
     saved.name = f"{runs.name}: scaling"
     saved.sections = _sections(runs)
-    saved.runset_settings = ws.RunsetSettings(filters=[_of_result(runs)], groupby=[expr.Metric("JobType")])
+    saved.runset_settings = ws.RunsetSettings(filters=expr.And(_of_result(runs)), groupby=[expr.Metric("JobType")])
     saved.save()
     return saved.url
 

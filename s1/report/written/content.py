@@ -86,11 +86,9 @@ def _claim(findings: Findings, config: ReportConfig, facts: ResultFacts) -> Iter
 
 
 def _metrics(series: Series) -> str:
-    of = series.metrics
-    return (
-        f"Scaling {full(of.scaling)} points per doubling, Slope {full(of.slope)}, Control {full(of.control)},"
-        f" Performance {full(of.performance)}."
-    )
+    of, per = series.metrics, " points per doubling"
+    scaling, slope = (f"{full(each)}{per if each else ''}" for each in (of.scaling, of.slope))
+    return f"Scaling {scaling}, Slope {slope}, Control {full(of.control)}, Performance {full(of.performance)}."
 
 
 def _curve(findings: Findings, _: ReportConfig, facts: ResultFacts) -> Iterator[Block]:
@@ -326,7 +324,7 @@ def _reproduce(config: ReportConfig, facts: ResultFacts) -> Iterator[Block]:
     yield Code(config.command)
     yield Text(
         "The same command with the same code makes the same keys. Other digests under equal keys mean another"
-        " machine's rounding; `sweep results` lists both."
+        " machine's rounding; sweep results lists both."
     )
 
 
