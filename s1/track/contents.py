@@ -16,7 +16,7 @@ from s1.report.series import Scored
 from s1.report.trace_archive import open_archive
 from s1.track import alerts, summary_run
 from s1.track.charts import curve_chart, majority_chart, page_of, preset_of, table_of
-from s1.track.costs import PlannedStage, cost_rows, spent
+from s1.track.costs import Bill, PlannedStage
 from s1.track.finished import FinishedStages
 from s1.track.point_run import (
     PointNumbers,
@@ -42,7 +42,8 @@ class Contents:
     """Reads what runs show; keeps the findings of the newest curve in memory."""
 
     stages: FinishedStages
-    planned: Mapping[str, PlannedStage]  # all stages behind the result
+    result: str  # its name
+    planned: Mapping[str, PlannedStage]  # all stages behind it
     known: dict[Path, Findings] = field(default_factory=dict[Path, Findings])
 
     def training(self, run: Run, tracked: Tracked, rows_sent: int) -> int:
@@ -68,10 +69,10 @@ class Contents:
         page = self.stages.checked(tracked.stage, "report.html").read_text(encoding="utf-8")
         findings = self.findings(_only(tracked, "curve"))
         tables = summary_run.tables(findings)
-        records = {address: self.stages.record(address) for address in self.planned if self.stages.is_done(address)}
+        bill = self._bill(tracked.stage)
         tables |= {
             name: summary_run.rows_of(rows)
-            for name, rows in (("costs", cost_rows(self.planned, records)), ("traces", self._traces(tracked, findings)))
+            for name, rows in (("costs", bill.rows()), ("traces", self._traces(tracked, findings)))
             if rows
         }
         shown: dict[str, Any] = {name: table_of(rows) for name, rows in tables.items()}
@@ -80,15 +81,17 @@ class Contents:
         shown |= {"majority": majority_chart(votes)} if votes.rows else {}
         run.log({**shown, "scaling_chart": chart, "report": page_of(page)})
         verdict = str(self.stages.record(tracked.stage)["summary"].get("verdict") or "")
-        total = spent(self.planned, records)
-        _write_summary(run, summary_run.summary_numbers(findings, verdict, total))
+        _write_summary(run, summary_run.summary_numbers(findings, verdict, bill.spent()))
         if not rows_sent:
-            planned_usd = sum(each.estimate.usd for each in self.planned.values())
             for alert in alerts.of_finished_scan(
-                run.group, verdict, invalid_labels(findings), planned_usd, total.usd or 0.0
+                self.result, verdict, invalid_labels(findings), *bill.of_this_result()
             ):
                 alerts.send(run, alert)
         return rows_sent + 1
+
+    def _bill(self, address: str) -> Bill:
+        records = {each: self.stages.record(each) for each in self.planned if self.stages.is_done(each)}
+        return Bill(self.planned, records, self.stages.planned_for(address))
 
     def _traces(self, tracked: Tracked, findings: Findings) -> list[dict[str, Any]]:
         archive = tracked.one("archive")

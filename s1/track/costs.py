@@ -1,21 +1,27 @@
-"""Costs of a scan, planned and spent, from the plan and the records of its stages. Pure."""
+"""Costs of a scan, planned and spent, from the plan and the records of its stages. Pure.
+
+The columns are those of costs.csv (sweep/results/costs.py). A stage that was not planned for this result is `reused`:
+what it took had been spent before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from s1.cost import usage
 from sweep.core.pipeline import CostEstimate
 from sweep.core.stage import Stage
 from sweep.store.documents import RecordJson
 
 SECONDS_PER_HOUR = 3600
+HOURLY_PRICE = "usd_per_hour"  # in the settings of stages that occupy devices
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What all stages behind a result took; None: unknown."""
+    """What all stages behind a result took, those included that it reuses; None: unknown."""
 
     tokens_sampled: int | None  # by engines
     tokens_from_scratch: int | None  # if no point had shared anything
@@ -27,75 +33,72 @@ class Spent:
 class PlannedStage:
     """What the plan says of a stage; of one in shards, of all of them."""
 
-    devices: int  # that it occupies; a CPU counts as one
+    addresses: tuple[str, ...]  # its own, and those of its shards
+    devices: int  # that it occupies; 0 for one without an hourly price. A laptop's processor counts as one
     estimate: CostEstimate
-    is_priced: bool  # whether it occupies a device that costs money
 
 
 def planned_stage(stage: Stage, estimates: Mapping[str, CostEstimate]) -> PlannedStage:
     """Devices and estimate of a stage; of one in shards, those of a shard and of all of them."""
-    parts = stage.shards or (stage,)
-    resources = parts[0].resources
-    found = [estimates[each.address] for each in (stage, *stage.shards) if each.address in estimates]
-    total = CostEstimate(
+    made = stage.shards[0] if stage.shards else stage
+    addresses = tuple(each.address for each in (stage, *stage.shards))
+    devices = made.resources.nodes * max(1, made.resources.devices) if HOURLY_PRICE in made.settings else 0
+    return PlannedStage(addresses, devices, total_of(estimates, addresses) or CostEstimate())
+
+
+def total_of(estimates: Mapping[str, CostEstimate], addresses: Sequence[str]) -> CostEstimate | None:
+    """The sum of the estimates of these stages; None: there is none."""
+    found = [estimates[each] for each in addresses if each in estimates]
+    if not found:
+        return None
+    return CostEstimate(
         sum(each.tokens for each in found),
-        sum(each.device_seconds for each in found),
-        sum(each.usd for each in found),
+        round(sum(each.device_seconds for each in found), 3),
+        round(sum(each.usd for each in found), 6),
     )
-    is_priced = any(part.settings.get("usd_per_hour") for part in parts)
-    return PlannedStage(resources.nodes * max(1, resources.devices), total, is_priced)
 
 
-def cost_rows(planned: Mapping[str, PlannedStage], records: Mapping[str, RecordJson]) -> list[dict[str, Any]]:
-    """One row per stage name that costs something: planned beside spent. Both maps are by stage address."""
-    rows: dict[str, dict[str, Any]] = {}
-    for address, stage in planned.items():
-        if not stage.is_priced or address not in records:
-            continue
-        name, record = address.partition("/")[0], records[address]
-        row = rows.setdefault(name, {"stage": name, **dict.fromkeys(_NUMBERS, 0)})
-        added = (
-            1,
-            *_planned(stage),
-            record["seconds"],
-            record["seconds"] * stage.devices,
-            record["usd"],
-            _tokens(record),
+@dataclass(frozen=True)
+class Bill:
+    """Stages behind a result, all by address."""
+
+    planned: Mapping[str, PlannedStage]
+    records: Mapping[str, RecordJson]  # of the finished ones
+    made: Mapping[str, CostEstimate] | None  # what commands for this result set out to make; None: unknown
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per stage, as in costs.csv."""
+        return [self._row(address) for address in sorted(self.planned) if address in self.records]
+
+    def spent(self) -> Spent:
+        """Totals over all stages; tokens of the stages `traces` alone."""
+        traces = [record["summary"] for address, record in self.records.items() if address.startswith("traces/")]
+        rows = self.rows()
+        return Spent(
+            tokens_sampled=sum(int(summary.get("engine_tokens") or 0) for summary in traces),
+            tokens_from_scratch=sum(int(summary.get("sampled_tokens") or 0) for summary in traces),
+            usd=round(sum(row["spent_usd"] for row in rows), 6),
+            device_hours=round(sum(row["spent_device_seconds"] for row in rows) / SECONDS_PER_HOUR, 6),
         )
-        for column, number in zip(_NUMBERS, added, strict=True):
-            row[column] = round(row[column] + number, 6)
-    return list(rows.values())
 
+    def of_this_result(self) -> tuple[float, float]:
+        """Planned and spent USD of what was made for this result; equal zeros if that is unknown."""
+        rows = [row for row in self.rows() if row["reused"] == "no"]
+        return sum(row["planned_usd"] or 0.0 for row in rows), sum(row["spent_usd"] for row in rows)
 
-_NUMBERS = (
-    "stages",
-    "planned_tokens",
-    "planned_device_seconds",
-    "planned_usd",
-    "seconds",
-    "device_seconds",
-    "usd",
-    "tokens",
-)
-
-
-def _planned(stage: PlannedStage) -> tuple[float, ...]:
-    return stage.estimate.tokens, stage.estimate.device_seconds, stage.estimate.usd
-
-
-def _tokens(record: RecordJson) -> int:
-    """Tokens that a stage sampled or trained on; 0 for a stage that counts none."""
-    summary = record["summary"]
-    return int(summary.get("engine_tokens") or summary.get("tokens") or summary.get("completion_tokens") or 0)
-
-
-def spent(planned: Mapping[str, PlannedStage], records: Mapping[str, RecordJson]) -> Spent:
-    """Totals over all stages; tokens of the stages `traces` alone."""
-    traces = [record["summary"] for address, record in records.items() if address.startswith("traces/")]
-    rows = cost_rows(planned, records)
-    return Spent(
-        tokens_sampled=sum(int(summary.get("engine_tokens") or 0) for summary in traces),
-        tokens_from_scratch=sum(int(summary.get("sampled_tokens") or 0) for summary in traces),
-        usd=round(sum(record["usd"] for record in records.values()), 6),
-        device_hours=round(sum(row["device_seconds"] for row in rows) / SECONDS_PER_HOUR, 6),
-    )
+    def _row(self, address: str) -> dict[str, Any]:
+        stage, record = self.planned[address], self.records[address]
+        estimate = None if self.made is None else total_of(self.made, stage.addresses)
+        taken = usage(record["summary"])
+        return {
+            "name": address.partition("/")[0],
+            "stage": address,
+            "reused": None if self.made is None else "yes" if estimate is None else "no",
+            "planned_tokens": estimate and estimate.tokens,
+            "planned_device_seconds": estimate and estimate.device_seconds,
+            "planned_usd": estimate and estimate.usd,
+            "spent_tokens": taken.tokens,
+            "spent_device_seconds": round(record["seconds"] * stage.devices, 3),
+            "spent_usd": round(record["usd"] + taken.usd, 6),
+            "spent_seconds": record["seconds"],
+        }

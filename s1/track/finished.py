@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweep.store.directory import StageDirectory
+from sweep.core.pipeline import CostEstimate
+from sweep.store.directory import StageDirectory, StoreError, read_json
 from sweep.store.documents import RecordJson
 from sweep.store.generations import Made, described, digest_at, same_as
 
+PLANNED = "planned.json"
 PACKAGES = ("vllm", "torch", "transformers", "trl", "peft", "accelerate", "lm-eval", "math-verify")  # shown on runs
 
 
@@ -65,6 +67,17 @@ class FinishedStages:
             record = self.record(f"{address.partition('/')[0]}_shard/{record['shards'][0]}")
         provenance = record["provenance"]
         return {"commit": provenance["git"]["commit"], "versions": versions(provenance["packages"])}
+
+    def planned_for(self, address: str) -> dict[str, CostEstimate] | None:
+        """Estimates of the stages that commands for a result set out to make (sweep/results/costs.py).
+
+        None: nothing was kept, or the file is damaged.
+        """
+        try:
+            kept = read_json(self.directory(address) / PLANNED)
+            return {name: CostEstimate(**estimate) for name, estimate in kept.items()}
+        except (OSError, StoreError, TypeError):
+            return None
 
 
 def versions(packages: Mapping[str, str]) -> dict[str, str]:

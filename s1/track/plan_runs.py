@@ -54,7 +54,9 @@ class RunPlan:
 def run_plan(
     planned: Planned, artifact: Stage, values: Sequence[Mapping[str, Json]], estimates: Mapping[str, CostEstimate]
 ) -> RunPlan:
-    return RunPlan(runs_of(planned, artifact, values), planned_stages(artifact, estimates))
+    """Runs of the stages behind a result: a sweep that ends with its training has no points."""
+    stages = planned_stages(artifact, estimates)
+    return RunPlan([run for run in runs_of(planned, artifact, values) if run.stage in stages], stages)
 
 
 def runs_of(planned: Planned, artifact: Stage, values: Sequence[Mapping[str, Json]]) -> list[Tracked]:

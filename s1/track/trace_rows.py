@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from s1.records import Outcome
-from s1.report.trace_archive import ArchivedTrace, ArchivePoint, Origin, Piece, TraceArchive, TracePlace
+from s1.report.trace_archive import ArchivedTrace, ArchivePoint, ArchiveSource, Origin, Piece, TraceArchive, TracePlace
 
 MOST_TRACES = 50  # of one point
 HEAD_CHARACTERS, TAIL_CHARACTERS = 2_000, 6_000  # of a thinking that is longer than both
@@ -25,7 +25,10 @@ def trace_rows(archive: TraceArchive, references: Mapping[str, str]) -> list[dic
 
 def distinct_points(points: Sequence[ArchivePoint]) -> list[ArchivePoint]:
     """Points without those that only aggregate the samples of another."""
-    return list({point.sources: point for point in reversed(points)}.values())[::-1]
+    first: dict[tuple[ArchiveSource, ...], ArchivePoint] = {}
+    for point in points:
+        first.setdefault(point.sources, point)
+    return list(first.values())
 
 
 def chosen(archive: TraceArchive, point: ArchivePoint, reference: ArchivePoint | None) -> list[tuple[TracePlace, str]]:

@@ -224,7 +224,7 @@ class Mirror:
     def _contents(self) -> Contents:
         from s1.track.contents import Contents  # loads numpy, which planning must not wait for
 
-        return Contents(self.stages, self._plan.stages)
+        return Contents(self.stages, self.result, self._plan.stages)
 
     def _state(self, tracked: Tracked) -> str:
         """Digests of everything that the run shows now."""

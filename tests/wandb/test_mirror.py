@@ -1,274 +1,361 @@
-"""The mirror, on a real W&B protocol server where there is one, and offline where there is none."""
+"""The mirror on a real W&B protocol server: a smoke scan is mirrored, and what arrived is held against table.csv."""
 
 from __future__ import annotations
 
-import dataclasses  # noqa: F401  `send` runs code with these names
 import json
 import os
-import re
-import socket
+import shutil
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from s1.config.resources import Track
+from s1.files.csv_files import Cell
 from s1.report.tables import read_table
-from s1.track.wandb_mirror import Mirror, Tracked, run_id
-from sweep.core.provenance import PROJECT
-from sweep.store.checksums import digest_of, file_states
-from tests.support.requirements import need
+from s1.track import summary_run
+from s1.track.point_run import BEFORE_CURVE, COLUMNS, KEYS
+from s1.track.runs import run_id
+from sweep.store.directory import StageDirectory, Store
+from tests.support.mirroring import graph, in_process, mirror_graph, offline_runs
+from tests.support.wandb_server import WandbServer
 
-STORE = "5f0c1d2e3a4b5c6d"
-ANSWERS = "{}\n"
-RUN = run_id(STORE, "0123456789ab", 0)
-REPORT_RUN = run_id(STORE, "ba9876543210", 0)
-SAMPLES = "label,k,maj,key\nmax 8,1,0.25,2fc25270e4b2\nmax 8,2,0.375,2fc25270e4b2\n"
-TABLE = (
-    "label,accuracy,thinking_tokens,note,key\n"
-    "max 8,0.25,8.0,,2fc25270e4b2\nmax 16,0.5,15.5,ok,729325237762\nmax 32,0.5,31.0,1e5,12345678e123\n"
-)
+Numbers = Mapping[str, Any]
+OF_CURVE = ("curve", "trace_archive", "report")
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """A W&B-compatible server on loopback, from its own environment: `make test` makes it."""
-    executable = os.environ.get("S1_WANDB_SERVER")
-    need(executable, "S1_WANDB_SERVER is not set: no W&B server", "make test-all, or S1_WANDB_SERVER=.../bin/openwandb")
-    assert executable
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [executable, "serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(tmp_path / "server")]
-    with (tmp_path / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(url)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+@dataclass
+class Scan:
+    """A finished smoke scan in a store of its own, and what a server has of it."""
+
+    home: Path
+    server: WandbServer
+    project: str
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def store(self) -> Path:
+        return self.home / "store"
+
+    @property
+    def table(self) -> dict[str, Mapping[str, Cell]]:
+        """Rows of table.csv by key."""
+        (path,) = self.home.glob("results/smoke/[0-9a-f]*/table.csv")
+        return {str(row["key"]): row for row in read_table(path)}
+
+    def mirror(self, *names: str, **variables: str) -> None:
+        call = f"mirror(Path({str(self.store)!r}), {self.project!r}, *{names!r})"
+        self.said.append(in_process(call, self.home, {**self.server.environment, **variables}))
+
+    @contextmanager
+    def without(self, *addresses: str) -> Iterator[None]:
+        """While the context is open, these stages are not finished."""
+        aside = self.home / "aside"
+        for each in addresses:
+            shutil.move(self.store / each / "record.json", aside.with_name(each.replace("/", "-")))
+        yield
+        for each in addresses:
+            shutil.move(aside.with_name(each.replace("/", "-")), self.store / each / "record.json")
+
+    def addresses(self, *names: str) -> list[str]:
+        return [
+            f"{path.parent.parent.name}/{path.parent.name}"
+            for name in names
+            for path in (self.store / name).glob("*/record.json")
+        ]
+
+    def run(self, address: str) -> Any:
+        """The run of a stage, read as users read it."""
+        import wandb
+
+        api = wandb.Api(overrides={"base_url": self.server.url}, api_key=self.server.environment["WANDB_API_KEY"])
+        return api.run(f"default/{self.project}/{self.id_of(address)}")
+
+    def id_of(self, address: str) -> str:
+        return run_id(Store(self.store).id, address.partition("/")[2], 0)
+
+    def kept(self, address: str) -> dict[str, Any]:
+        """The same as the server keeps it, with what wandb.Api does not read."""
+        return self.server.state()["runs"][self.id_of(address)]
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path
+def copied(smoke_scan: Path, home: Path, server: WandbServer, project: str) -> Scan:
+    for folder in ("store", "results"):
+        shutil.copytree(smoke_scan / folder, home / folder, symlinks=True)
+    return Scan(home, server, project)
 
 
-def stage_directory(root: Path, name: str, files: Mapping[str, str] | None = None) -> Path:
-    """A finished stage with these files, `traces.jsonl` beside them."""
-    path = root / name
-    (path / "out").mkdir(parents=True)
-    for file, text in {"traces.jsonl": ANSWERS, **(files or {})}.items():
-        (path / "out" / file).write_text(text, encoding="utf-8")
-    record = {
-        "identity": {"name": name, "config": {"budget": {"max_thinking_tokens": 8}}},
-        "summary": {"accuracy": 0.25},
-        "seconds": 2.0,
-        "usd": 0.01,
-        "files": file_states(path / "out"),
-    }
-    (path / "record.json").write_text(json.dumps(record), encoding="utf-8")
-    (path / "stage.json").write_text('{"request_key": null}', encoding="utf-8")
-    return path
+@pytest.fixture(scope="module")
+def scan(smoke_scan: Path, wandb_service: WandbServer, tmp_path_factory: pytest.TempPathFactory) -> Scan:
+    """Mirrored twice: first while one point and the curve are missing, then complete."""
+    made = copied(smoke_scan, tmp_path_factory.mktemp("mirror"), wandb_service, "mirrored")
+    (waiting,) = [key for key, row in made.table.items() if row["budget.waits"] == 1]
+    with made.without(f"scores/{waiting}", *made.addresses(*OF_CURVE)):
+        made.mirror()
+        (made.home / "early.json").write_text(json.dumps(wandb_service.state()["runs"]), encoding="utf-8")
+    made.mirror()
+    return made
 
 
-def mirror(root: Path, wandb: bool = True) -> Mirror:
-    return Mirror(Track(wandb=wandb, project="s1-test", entity=None), "budget_scan", root / "wandb", lambda: STORE)
+def numbers(summary: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: summary[key] for key in KEYS if key in summary}
 
 
-def tracked(job_type: str, key: str = "0123456789ab") -> Tracked:
-    return Tracked(job_type, key, "max 8", {"budget": {"max_thinking_tokens": 8}})
+def expected(row: Mapping[str, Cell]) -> dict[str, Cell]:
+    """The numbers of a point that table.csv has; W&B has no undefined ones."""
+    wanted = {key: row[column] for key, column in COLUMNS.items() if key != "valid"}
+    wanted |= {"valid": int(row["valid"] == "yes"), "seed": 0, "key": row["key"], "digest": row["digest"]}
+    return {key: value for key, value in wanted.items() if value is not None}
 
 
-def send(root: Path, call: str, **variables: str) -> str:
-    """Mirror in a process of its own, as a sweep would, with no credentials but the given; what it logged."""
-    code = f"from pathlib import Path; from tests.wandb.test_mirror import *; m = mirror(Path({str(root)!r})); {call}"
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    environment = {**inherited, "HOME": str(root / "home"), "NETRC": str(root / "home" / ".netrc"), **variables}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=PROJECT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    return done.stderr
+def test_every_point_has_the_numbers_of_table_csv(scan: Scan) -> None:
+    assert len(scan.table) == 3
+    for key, row in scan.table.items():
+        run = scan.run(f"scores/{key}")
+        found = numbers(run.summary)
+        assert {name: found[name] for name in expected(row)} == expected(row)
+        compared = set(found) - set(expected(row))
+        assert compared == ({"reference"} if found["reference"] == row["label"] else set(KEYS[19:23]))
+        (line,) = [each for each in run.scan_history() if "accuracy" in each]
+        assert numbers(line) == found
+        assert (run.job_type, run.group, run.state) == ("point", "smoke", "finished")
 
 
-def logged_in(server: str) -> dict[str, str]:
-    return {"WANDB_BASE_URL": server, "WANDB_API_KEY": "local" + "0" * 39}
+def test_what_is_finished_is_mirrored_while_the_rest_is_missing(scan: Scan) -> None:
+    early = json.loads((scan.home / "early.json").read_text(encoding="utf-8"))
+    finished = {scan.id_of(address) for address in scan.addresses("checkpoint", "scores")}
+    (waiting,) = [key for key, row in scan.table.items() if row["budget.waits"] == 1]
+    assert finished - set(early) == {scan.id_of(f"scores/{waiting}")}
+    for key, row in scan.table.items():
+        if key == waiting:
+            continue
+        run = early[scan.id_of(f"scores/{key}")]
+        known = numbers(json.loads(run["lines"]["wandb-summary.json"][-1]))
+        assert known == {name: value for name, value in expected(row).items() if name in BEFORE_CURVE}
+        assert not run["lines"].get("wandb-history.jsonl")  # its one row comes with the curve
 
 
-def test_a_run_is_named_by_store_key_and_generation() -> None:
-    ids = {
-        run_id(STORE, "0123456789ab", 0),
-        run_id(STORE, "0123456789ab", 1),
-        run_id("5f0c1d2e3a4b5c6e", "0123456789ab", 0),
-        run_id(STORE, "0123456789ac", 0),
-        run_id(STORE + "/0123456789ab", "0", 0),
-    }
-    assert len(ids) == 5 and all(re.fullmatch("[0-9a-f]{16}", each) for each in ids)
-    assert run_id(STORE, "0123456789ab", 0) == RUN
+def test_mirroring_again_sends_nothing(scan: Scan) -> None:
+    before = {name: run["starts"] for name, run in scan.server.state()["runs"].items()}
+    scan.mirror()
+    assert {name: run["starts"] for name, run in scan.server.state()["runs"].items()} == before
+    assert not any("W&B" in each for each in scan.said), scan.said
 
 
-def test_a_point_becomes_a_run_with_key_and_digest(server: str, home: Path) -> None:
-    metrics = '{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n'
-    path = stage_directory(home, "checkpoint", {"metrics.jsonl": metrics})
-    send(home, f"m.stage(tracked('checkpoint'), Path({str(path)!r}))", **logged_in(server))
-    (run,) = _get(f"{server}/api/v2/projects/default/s1-test/runs")["runs"]
-    assert (run["run_id"], run["display_name"], run["state"]) == (RUN, "max 8", "finished")
-    config = json.loads(run["config_json"])
-    assert config["budget"]["value"] == {"max_thinking_tokens": 8}
-    assert (config["key"]["value"], config["digest"]["value"]) == (
-        "0123456789ab",
-        digest_of(file_states(path / "out")),
-    )
-    losses = _get(f"{server}/api/v2/runs/{RUN}/metrics")["metrics_by_key"]["loss"]
-    assert [each["value"] for each in losses] == [2.0, 1.0]
-
-
-def test_the_summary_run_carries_the_curve(server: str, home: Path) -> None:
-    path = stage_directory(home, "report", {"table.csv": TABLE, "report.html": "<h1>report</h1>"})
-    send(home, f"m.summary(tracked('report', 'ba9876543210'), Path({str(path)!r}))", **logged_in(server))
-    files = home / "server" / "files" / "default" / "s1-test" / REPORT_RUN / "media"
-    (curve,) = files.glob("table/curve_*.table.json")
-    assert json.loads(curve.read_text(encoding="utf-8"))["data"] == [
-        ["max 8", 0.25, 8.0, None, "2fc25270e4b2"],
-        ["max 16", 0.5, 15.5, "ok", "729325237762"],
-        ["max 32", 0.5, 31.0, "1e5", "12345678e123"],
+def test_a_checkpoint_has_its_training_over_the_step(scan: Scan) -> None:
+    (address,) = scan.addresses("checkpoint")
+    run, directory = scan.run(address), StageDirectory(scan.store / address)
+    written = [json.loads(line) for line in (directory.out / "metrics.jsonl").read_text("utf-8").splitlines()]
+    rows = [row for row in run.scan_history() if "train/loss" in row]
+    assert [(row["train/step"], row["train/loss"], row["train/lr"]) for row in rows] == [
+        (row["step"], row["loss"], row["learning_rate"]) for row in written
     ]
+    assert {"train/grad_norm", "train/tokens"} <= set(rows[0])
+    record = directory.read_record()
+    assert (run.summary["train/tokens"], run.summary["train/usd"]) == (record["summary"]["tokens"], record["usd"])
+    assert (run.job_type, run.name) == ("checkpoint", "laptop on dial_1k")
+
+
+def test_runs_are_named_tagged_and_filtered_by_what_made_them(scan: Scan) -> None:
+    run = scan.run(next(iter(scan.addresses("scores"))))
+    assert run.name.startswith("laptop dial ") and run.notes == "Every stage runs."
+    assert sorted(run.tags) == sorted(["smoke", "laptop", "dial", "transformers"])
+    config = run.config
+    assert (config["model"], config["task"], config["budget"]["policy"]) == ("laptop", "dial", "forcing")
+    address = f"scores/{config['key']}"
+    record = StageDirectory(scan.store / address).read_record()
+    assert config["digest"] == StageDirectory(scan.store / address).digest
+    assert config["versions"]["torch"] == record["provenance"]["packages"]["torch"]
+    assert "commit" in config and not {"launch", "track"} & {*config, *config["point"]}
+
+
+def test_the_summary_run_carries_the_scan(scan: Scan) -> None:
+    (address,) = scan.addresses("report")
+    run = scan.run(address)
+    defined = set(summary_run.KEYS) - {"scaling", "scaling_lo", "scaling_hi", "slope"}  # no answer of it is right
+    assert defined <= set(run.summary.keys())
+    assert (run.summary["points"], run.summary["invalid_points"]) == (3, 0)
+    assert run.summary["verdict"] == StageDirectory(scan.store / address).read_record()["summary"]["verdict"]
+    assert 0 < run.summary["tokens_sampled"] < run.summary["tokens_from_scratch"] and run.summary["usd"] > 0
+    files = scan.server.folder / "files" / "default" / scan.project / scan.id_of(address) / "media"
+    tables = {name: _table(files, name) for name in ("curve", "differences", "audit", "traces", "costs")}
+    for row in tables["curve"]:
+        written = scan.table[row["key"]]
+        assert {name: row[name] or None for name in written} == {name: cell or None for name, cell in written.items()}
+    assert {row["stage"] for row in tables["costs"]} >= set(scan.addresses("checkpoint", "traces"))
+    assert {row["point"] for row in tables["traces"]} == {row["label"] for row in tables["curve"]}
+    assert all(row["question"] and row["gold"] for row in tables["traces"])
     assert len(list(files.glob("html/report_*.html"))) == 1
 
 
-def test_several_samples_are_a_table_and_a_plot_of_the_summary_run(server: str, home: Path) -> None:
-    files = {"table.csv": TABLE, "samples.csv": SAMPLES, "report.html": "<h1>report</h1>"}
-    path = stage_directory(home, "report", files)
-    send(home, f"m.summary(tracked('report', 'ba9876543210'), Path({str(path)!r}))", **logged_in(server))
-    tables = home / "server" / "files" / "default" / "s1-test" / REPORT_RUN / "media" / "table"
-    (samples,) = tables.glob("samples_*.table.json")
-    assert json.loads(samples.read_text(encoding="utf-8"))["data"][1] == ["max 8", 2, 0.375, "2fc25270e4b2"]
-    (plotted,) = tables.glob("majority_table_*.table.json")
-    assert json.loads(plotted.read_text(encoding="utf-8"))["data"][1] == [2, 0.375, "max 8 2fc25270e4b2"]
+def test_the_chart_is_our_preset_over_the_whole_table(scan: Scan) -> None:
+    (address,) = scan.addresses("report")
+    assert "default/s1-scaling" in scan.server.state()["charts"]
+    shown = json.dumps(scan.kept(address)["written"]["config"])
+    assert "s1-scaling" in shown and "scaling_chart_table" in shown
 
 
-def test_without_a_login_the_run_is_kept_offline_and_made_once(home: Path) -> None:
-    path = stage_directory(home, "scores")
-    send(home, f"[m.stage(tracked('scores'), Path({str(path)!r})) for _ in range(2)]")
-    assert len(list((home / "wandb").glob(f"offline-run-*-{RUN}/run-{RUN}.wandb"))) == 1
+def test_a_finished_scan_sends_one_alert(scan: Scan) -> None:
+    (address,) = scan.addresses("report")
+    assert [each["title"] for each in scan.kept(address)["alerts"]] == ["smoke: done"]
 
 
-def test_made_anew_or_in_a_copied_store_it_is_a_run_of_its_own(home: Path) -> None:
-    path = stage_directory(home, "scores")
-    record = json.loads((path / "record.json").read_text(encoding="utf-8"))
-    send(home, f"m.stage(tracked('scores'), Path({str(path)!r}))")
-    (path / "record.json").write_text(json.dumps({**record, "generation": 1}), encoding="utf-8")
-    send(home, f"m.stage(tracked('scores'), Path({str(path)!r}))")
-    send(home, f"m.store_id = lambda: 'copy'; m.stage(tracked('scores'), Path({str(path)!r}))")
-    made = {each.name.rpartition("-")[2] for each in (home / "wandb").glob("offline-run-*")}
-    assert made == {RUN, run_id(STORE, "0123456789ab", 1), run_id("copy", "0123456789ab", 1)}
+def test_lineage_leads_from_the_data_to_the_summary_by_reference(scan: Scan) -> None:
+    kept = scan.server.state()
+    names = {each["id"]: each["collection"] for each in kept["artifacts"].values() if each["type"] != "run_table"}
+    used = {name: {names[each] for each in run["uses"]} for name, run in kept["runs"].items() if run["uses"]}
+    made: dict[str, set[str]] = {}
+    for each in kept["artifacts"].values():
+        made.setdefault(each["run"], set()).add(each["collection"])
+    (checkpoint,), (report,) = scan.addresses("checkpoint"), scan.addresses("report")
+    trained = f"checkpoint-{checkpoint.partition('/')[2]}"
+    assert trained in made[scan.id_of(checkpoint)]
+    assert any(name.startswith("data-") for name in used[scan.id_of(checkpoint)])
+    for key in scan.table:
+        point = scan.id_of(f"scores/{key}")
+        (traces,) = [name for name in made[point] if name.startswith("traces-")]
+        assert {trained, traces} <= used[point] and f"scores-{key}" in made[point]
+    assert used[scan.id_of(report)] == {f"scores-{key}" for key in scan.table}
+    assert not any("safetensors" in blob and "manifest" not in blob for blob in kept["blobs"])  # never uploaded
 
 
-def test_a_stage_of_other_code_and_the_same_bytes_is_no_new_run(home: Path) -> None:
-    before, after = stage_directory(home, "0123456789ab"), stage_directory(home, "ba9876543210")
-    for path in (before, after):
-        (path / "stage.json").write_text(json.dumps({"request_key": "asked"}), encoding="utf-8")
-        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
-        (path / "record.json").write_text(json.dumps({**record, "request_key": "asked"}), encoding="utf-8")
-    send(home, f"m.stage(tracked('scores'), Path({str(before)!r}))")
-    send(home, f"m.stage(dataclasses.replace(tracked('scores'), key='ba9876543210'), Path({str(after)!r}))")
-    assert [path.name.rpartition("-")[2] for path in (home / "wandb").glob("offline-run-*")] == [RUN]
+def test_offline_runs_arrive_by_wandb_sync(smoke_scan: Path, wandb_service: WandbServer, tmp_path: Path) -> None:
+    scan = copied(smoke_scan, tmp_path, wandb_service, "offline")
+    scan.mirror("scores", "report", WANDB_MODE="offline")
+    runs = offline_runs(scan.store)
+    assert len(runs) == 4
+    scan.mirror("scores", "report", WANDB_MODE="offline")
+    assert offline_runs(scan.store) == runs
+    sync = [sys.executable, "-m", "wandb", "sync", *map(str, runs)]
+    variables = {**os.environ, **wandb_service.environment, "HOME": str(tmp_path)}
+    done = subprocess.run(sync, env=variables, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for key, row in scan.table.items():
+        found = numbers(scan.run(f"scores/{key}").summary)
+        assert {name: found[name] for name in expected(row)} == expected(row)
+    (address,) = scan.addresses("report")
+    assert scan.run(address).summary["points"] == 3
+
+
+# ------------------------------------------------------------------------------------------- what may not cost a result
+
+
+def _raises(error: BaseException) -> Callable[..., Any]:
+    def fails(*_: object, **__: object) -> Any:
+        raise error
+
+    return fails
+
+
+@pytest.fixture
+def offline(smoke_scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of a smoke scan, for mirrors that no server hears of."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
+    shutil.copytree(smoke_scan / "store", tmp_path / "store", symlinks=True)
+    return tmp_path / "store"
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("target", "error"),
     [
-        ("import wandb; wandb.init = lambda **_: 1 / 0", "ZeroDivisionError"),
-        ("import sys; sys.modules['wandb'] = None", "ModuleNotFoundError"),
-        ("import wandb; wandb.init = lambda **_: sys.exit('no account')", "SystemExit"),
-        ("import wandb; wandb.Table = lambda **_: (_ for _ in ()).throw(TypeError('not assignable'))", "TypeError"),
-        ("(path / 'out' / 'table.csv').write_text('label,accuracy\\na,1\\n')", "changed since it was published"),
-        ("(path / 'out' / 'report.html').unlink()", "FileNotFoundError"),
-        ("(path / 'record.json').write_text('{')", "JSONDecodeError"),
+        ("wandb.init", ZeroDivisionError("by zero")),
+        ("wandb.init", SystemExit("no account")),
+        ("wandb.Table", TypeError("not assignable")),
+        ("s1.track.finished.FinishedStages.checked", ValueError("changed since it was published")),
+        ("s1.track.runs.write_marker", OSError("no space")),
     ],
 )
-def test_whatever_is_raised_on_the_way_is_one_warning(home: Path, fault: str, said: str) -> None:
-    path = stage_directory(home, "report", {"table.csv": TABLE, "report.html": "<h1>report</h1>"})
-    call = "[m.summary(tracked('report'), path) for _ in range(2)]; print('went on', file=sys.stderr)"
-    told = send(home, f"path = Path({str(path)!r}); {fault}; {call}")
-    assert told.count("the result is complete without it") == 1
-    assert said in told and "Traceback" not in told and told.rstrip().endswith("went on")
-    assert not (path / "wandb.json").exists()
+def test_whatever_is_raised_on_the_way_is_one_warning(
+    offline: Path,
+    target: str,
+    error: BaseException,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    planned = graph(offline, "faults")
+    monkeypatch.setattr(target.replace("runs.write", "wandb_mirror.write"), _raises(error))
+    for _ in range(2):
+        mirror_graph(planned, offline, "report")
+    (said,) = [each.message for each in caplog.records if each.levelname == "WARNING"]
+    assert "the result is complete without it" in said and str(error) in said
+    assert not list(offline.glob("report/*/wandb.json"))
 
 
-def test_the_traceback_of_a_failed_mirror_is_in_the_log_for_who_debugs(home: Path) -> None:
-    path = stage_directory(home, "scores")
-    fault = "import logging, wandb; logging.basicConfig(level=logging.DEBUG); wandb.init = lambda **_: 1 / 0"
-    assert "Traceback" in send(home, f"{fault}; m.stage(tracked('scores'), Path({str(path)!r}))")
+@pytest.mark.parametrize("name", ["curve/*/out/curve.json", "report/*/out/report.html", "report/*/record.json"])
+def test_a_damaged_file_is_not_mirrored(offline: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    planned = graph(offline, "faults")
+    (file,) = offline.glob(name)
+    file.write_text("{}", encoding="utf-8")
+    mirror_graph(planned, offline, "report")
+    assert "the result is complete without it" in caplog.text and "Traceback" not in caplog.text
+    assert not list(offline.glob("report/*/wandb.json"))
 
 
-def test_an_interruption_is_not_swallowed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(**_settings: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("wandb.init", interrupted)
-    monkeypatch.setattr("wandb.login", lambda **_: False)
+def test_an_interruption_is_not_swallowed(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = graph(offline, "faults")
+    monkeypatch.setattr("wandb.init", _raises(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        mirror(home).stage(tracked("scores"), stage_directory(home, "scores"))
+        mirror_graph(planned, offline, "scores")
 
 
-def test_an_unreachable_server_is_a_warning_and_not_a_lost_run(home: Path) -> None:
-    path = stage_directory(home, "scores")
-    said = send(
-        home,
-        "import s1.track.wandb_mirror; s1.track.wandb_mirror.INIT_TIMEOUT_S = 2;"
-        f" m.stage(tracked('scores'), Path({str(path)!r}))",
-        **logged_in("http://127.0.0.1:9"),
-    )
-    assert "the result is complete without it" in said
-    assert not (path / "wandb.json").exists()
+def test_an_unreachable_server_is_tried_once_and_is_a_warning(smoke_scan: Path, tmp_path: Path) -> None:
+    shutil.copytree(smoke_scan / "store", tmp_path / "store", symlinks=True)
+    shorter = "import s1.track.runs; s1.track.runs.INIT_TIMEOUT_S = 2"
+    nowhere = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "local" + "0" * 39}
+    said = in_process(f"{shorter}; mirror(Path({str(tmp_path / 'store')!r}), 'nowhere')", tmp_path, nowhere)
+    assert said.count("the result is complete without it") == 1
+    assert not list((tmp_path / "store").glob("*/*/wandb.json"))
 
 
-def test_nothing_is_sent_when_tracking_is_off(home: Path) -> None:
-    path = stage_directory(home, "scores")
-    mirror(home, wandb=False).stage(tracked("scores"), path)
-    assert not (home / "wandb").exists() and not (path / "wandb.json").exists()
+def test_made_anew_or_in_a_copied_store_it_is_a_run_of_its_own(offline: Path) -> None:
+    (record,) = offline.glob("checkpoint/*/record.json")
+    mirror_graph(graph(offline, "anew"), offline, "checkpoint")
+    content = json.loads(record.read_text(encoding="utf-8"))
+    content["generation"] = 1
+    del content["checksum"]
+    record.write_text(json.dumps(content), encoding="utf-8")
+    mirror_graph(graph(offline, "anew"), offline, "checkpoint")
+    copy = offline.with_name("copy")
+    shutil.copytree(offline, copy, symlinks=True)
+    shutil.rmtree(copy / "wandb")
+    mirror_graph(graph(copy, "anew"), copy, "checkpoint")
+    ids = {each.name.rpartition("-")[2] for store in (offline, copy) for each in offline_runs(store)}
+    key = record.parent.name
+    assert ids == {run_id(Store(offline).id, key, 0), run_id(Store(offline).id, key, 1), run_id(Store(copy).id, key, 1)}
 
 
-def test_a_gap_in_the_table_is_none_and_numbers_are_numbers(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    path.write_text(TABLE, encoding="utf-8")
-    assert read_table(path)[0] == {
-        "label": "max 8",
-        "accuracy": 0.25,
-        "thinking_tokens": 8.0,
-        "note": None,
-        "key": "2fc25270e4b2",
-    }
+def test_a_stage_of_other_code_and_the_same_bytes_is_no_new_run(offline: Path) -> None:
+    (before,) = offline.glob("report/*")
+    planned = graph(offline, "same")
+    mirror_graph(planned, offline, "report")
+    runs = offline_runs(offline)
+    (before / "record.json").rename(before / "as-made.json")
+    content = json.loads((before / "as-made.json").read_text(encoding="utf-8"))
+    other = before.with_name("0123456789ab")
+    shutil.copytree(before, other, symlinks=True)
+    (before / "wandb.json").rename(other / "wandb.json")
+    shutil.copyfile(before / "as-made.json", before / "record.json")
+    content |= {"key": other.name}
+    del content["checksum"]
+    (other / "record.json").write_text(json.dumps(content), encoding="utf-8")
+    marker = json.loads((other / "wandb.json").read_text(encoding="utf-8"))
+    marker["id"] = run_id(Store(offline).id, other.name, 0)
+    (other / "wandb.json").write_text(json.dumps(marker), encoding="utf-8")
+    mirror_graph(graph(offline, "same"), offline, "report")
+    assert offline_runs(offline) == runs
 
 
-def _get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return json.load(answer)
+def test_nothing_is_planned_or_sent_when_tracking_is_off(offline: Path) -> None:
+    mirror_graph(graph(offline, "off", "track.wandb=false"), offline)
+    assert not (offline / "wandb").exists() and not list(offline.glob("*/*/wandb.json"))
 
 
-def _wait_for(url: str) -> None:
-    for _ in range(200):
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError(f"{url}: no answer")
+def _table(media: Path, name: str) -> list[dict[str, Any]]:
+    (path,) = media.glob(f"table/{name}_*.table.json")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
