@@ -200,5 +200,8 @@ def _require_run(path: str) -> None:
 
     try:
         wandb.Api(timeout=API_TIMEOUT_S).run(path)
-    except ValueError as error:  # also its CommError, for a run or project that does not exist
+    except (ValueError, wandb.errors.CommError) as error:
+        # The SDK wraps its error for a missing run in the one for a server that cannot be reached.
+        if not isinstance(getattr(error, "exc", error), ValueError):
+            raise
         raise InputError(f"--wandb: no run {path} on the server ({printable(str(error))}). {SYNC}.") from None
