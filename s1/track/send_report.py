@@ -19,8 +19,8 @@ from s1.report.written.markdown import markdown
 from s1.stages import ReportConfig
 from s1.track.charts import preset_at
 from s1.track.finished import FinishedStages
-from s1.track.runs import Marker, read_marker
-from s1.track.wandb_report import RunsOnServer, save_report, save_workspace
+from s1.track.runs import Marker, is_logged_in, read_marker
+from s1.track.wandb_report import RunsOnServer, missing_run, save_report, save_workspace
 from sweep.core.pipeline import PublishedResult
 from sweep.core.typed import typed
 from sweep.errors import InputError
@@ -30,7 +30,6 @@ from sweep.secrets import redacted
 from sweep.store.directory import StageDirectory
 
 VIEWS = "views.json"  # in store/wandb: addresses of workspaces, by entity/project/name
-API_TIMEOUT_S = 30
 SYNC = "Mirror it first: sweep sync, with the fields of its command"
 
 
@@ -171,10 +170,8 @@ class ResultReport:
 
 
 def _require_login() -> None:
-    """Raises InputError without credentials. Asks nobody and uses no network."""
-    import wandb
-
-    if not wandb.login(prompt=False, verify=False):
+    """Raises InputError without credentials."""
+    if not is_logged_in():
         raise InputError("--wandb: not logged in to W&B. Run wandb login, or leave --wandb out for Markdown.")
 
 
@@ -196,12 +193,5 @@ def _place_of(marker: Marker, project: str | None) -> tuple[str, str]:
 
 def _require_run(path: str) -> None:
     """Raises InputError if the server does not have the summary run."""
-    import wandb
-
-    try:
-        wandb.Api(timeout=API_TIMEOUT_S).run(path)
-    except (ValueError, wandb.errors.CommError) as error:
-        # The SDK wraps its error for a missing run in the one for a server that cannot be reached.
-        if not isinstance(getattr(error, "exc", error), ValueError):
-            raise
-        raise InputError(f"--wandb: no run {path} on the server ({printable(str(error))}). {SYNC}.") from None
+    if (missing := missing_run(path)) is not None:
+        raise InputError(f"--wandb: no run {path} on the server ({printable(missing)}). {SYNC}.")

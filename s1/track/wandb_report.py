@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 TABLE_OF_CURVE = "curve"  # logged by the summary run, with every column that the chart reads
 TABLE_OF_LINES = "scaling_chart_table"  # valid points alone, logged where the server has no preset
 LINE_PRESET = "wandb/line/v0"  # W&B's own chart
+API_TIMEOUT_S = 30
 COLUMNS, WIDE, NARROW, TALL = 24, 24, 12, 10  # of a grid of panels; rows of a tall one
 JOB_TYPES = {
     RunSet.SUMMARY: JobType.SUMMARY,
@@ -199,6 +200,20 @@ def _laid_out(panels: Sequence[tuple[Any, bool]]) -> list[Any]:
 
 
 # -------------------------------------------------------------------------------------------------------- saving
+
+
+def missing_run(path: str) -> str | None:
+    """What the server says about a run that it does not have; None: it has the run."""
+    import wandb
+
+    try:
+        wandb.Api(timeout=API_TIMEOUT_S).run(path)
+    except (ValueError, wandb.errors.CommError) as error:
+        # The SDK wraps its error for a missing run in the one for a server that cannot be reached.
+        if not isinstance(getattr(error, "exc", error), ValueError):
+            raise
+        return str(error)
+    return None
 
 
 def save_report(report: WrittenReport, runs: RunsOnServer) -> str:

@@ -59,6 +59,7 @@ class ResultFacts:
 
 
 def written_report(findings: Findings, config: ReportConfig, facts: ResultFacts) -> WrittenReport:
+    """All sections, in the order in which people read them."""
     blocks: list[Block] = [Contents()]
     for section in (_claim, _curve, _differences, _points, _samples, _audit):
         blocks += section(findings, config, facts)
