@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 TITLE_CHARACTERS = 63  # W&B refuses longer titles
 NAMED = 5  # points or stages that a text names; more are counted
 OVERSPENT = 1.5  # times the planned price
+OVERSPENT_USD = 1.0  # and by so much, because an estimate of cents is easily off
 
 
 class Level(Enum):
@@ -36,7 +37,7 @@ def of_finished_scan(
     if invalid:
         text = f"Failed the audit, and left out of the curve and the verdict: {_named(invalid)}."
         found.append(Alert(f"{name}: {_counted(len(invalid), 'invalid point')}", text, Level.WARN))
-    if planned_usd > 0 and spent_usd > OVERSPENT * planned_usd:
+    if planned_usd > 0 and spent_usd > max(OVERSPENT * planned_usd, planned_usd + OVERSPENT_USD):
         text = f"Spent {spent_usd:.2f} USD, where the plan said {planned_usd:.2f} USD."
         found.append(Alert(f"{name}: {spent_usd / planned_usd:.1f} times the planned price", text, Level.WARN))
     return found

@@ -34,6 +34,12 @@ class FinishedStages:
         """Raises StoreError if the stage is not finished or its record is damaged."""
         return StageDirectory(self.directory(address)).read_record()
 
+    def generation(self, address: str) -> int:
+        """How often a stage was made before; of one that is being made again, including the artifact set aside."""
+        if self.is_done(address):
+            return self.record(address).get("generation", 0)
+        return StageDirectory(self.directory(address)).generation
+
     def digest(self, address: str) -> str:
         return digest_at(self.directory(address))
 

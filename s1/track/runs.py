@@ -121,6 +121,7 @@ def run_url(run: Run) -> str | None:
 
 def _settings() -> dict[str, Any]:
     return {
+        "reinit": "create_new",  # several runs are open in one process; by default wandb would return the first one
         "silent": True,
         "console": "off",
         "disable_git": True,

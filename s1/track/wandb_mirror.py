@@ -135,8 +135,7 @@ class Mirror:
 
     def _home_at(self, path: Path, run: Tracked) -> Home:
         suffix = run.run_key.removeprefix(run.key)  # of a point that votes over the scores of its stage
-        address = f"{path.parent.name}/{path.name}"
-        generation = self.stages.record(address).get("generation", 0) if self.stages.is_done(address) else 0
+        generation = self.stages.generation(f"{path.parent.name}/{path.name}")
         name = f"wandb{suffix}.json" if suffix else MARKER
         return Home(path, name, run_id(self.store_id(), path.name + suffix, generation))
 

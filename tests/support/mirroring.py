@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from s1.config.resources import Track
 from sweep.cli.run import graph_of
 from sweep.config.compose import compose
 from sweep.core.pipeline import Graph
@@ -16,9 +18,12 @@ from tests.support.smoke import environment
 from tests.support.surroundings import PROJECT
 
 
-def graph(store: Path, project: str, *overrides: str) -> Graph:
-    places = (f"store={store}", f"results={store.parent / 'results'}", f"track.project={project}")
-    return graph_of(compose(["+experiment=smoke", "track.wandb=true", *places, *overrides, "-m"]))
+def graph(store: Path, project: str, *overrides: str, wandb: bool = True) -> Graph:
+    """The plan of the scan in this store, mirrored to a project; the command that it quotes is that of the scan."""
+    places = (f"store={store}", f"results={store.parent / 'results'}")
+    composition = compose(["+experiment=smoke", *places, *overrides, "-m"])
+    track = Track(wandb=wandb, project=project, entity=None)
+    return graph_of(replace(composition, points=tuple(replace(each, track=track) for each in composition.points)))
 
 
 def mirror(store: Path, project: str, *names: str) -> None:

@@ -15,12 +15,15 @@ from typing import Any
 
 import pytest
 
+from s1.config.resources import Track
 from s1.files.csv_files import Cell
 from s1.report.tables import read_table
 from s1.track import summary_run
+from s1.track.finished import FinishedStages
 from s1.track.point_run import BEFORE_CURVE, COLUMNS, KEYS
-from s1.track.runs import run_id
+from s1.track.runs import JobType, RunIdentity, open_run, run_id
 from sweep.store.directory import StageDirectory, Store
+from sweep.store.generations import supersede
 from tests.support.mirroring import graph, in_process, mirror_graph, offline_runs
 from tests.support.wandb_server import WandbServer
 
@@ -93,7 +96,7 @@ def copied(smoke_scan: Path, home: Path, server: WandbServer, project: str) -> S
 def scan(smoke_scan: Path, wandb_service: WandbServer, tmp_path_factory: pytest.TempPathFactory) -> Scan:
     """Mirrored twice: first while one point and the curve are missing, then complete."""
     made = copied(smoke_scan, tmp_path_factory.mktemp("mirror"), wandb_service, "mirrored")
-    (waiting,) = [key for key, row in made.table.items() if row["budget.waits"] == 1]
+    (waiting,) = [key for key, row in made.table.items() if row["label"] == "Wait x1"]
     with made.without(f"scores/{waiting}", *made.addresses(*OF_CURVE)):
         made.mirror()
         (made.home / "early.json").write_text(json.dumps(wandb_service.state()["runs"]), encoding="utf-8")
@@ -128,7 +131,7 @@ def test_every_point_has_the_numbers_of_table_csv(scan: Scan) -> None:
 def test_what_is_finished_is_mirrored_while_the_rest_is_missing(scan: Scan) -> None:
     early = json.loads((scan.home / "early.json").read_text(encoding="utf-8"))
     finished = {scan.id_of(address) for address in scan.addresses("checkpoint", "scores")}
-    (waiting,) = [key for key, row in scan.table.items() if row["budget.waits"] == 1]
+    (waiting,) = [key for key, row in scan.table.items() if row["label"] == "Wait x1"]
     assert finished - set(early) == {scan.id_of(f"scores/{waiting}")}
     for key, row in scan.table.items():
         if key == waiting:
@@ -185,7 +188,7 @@ def test_the_summary_run_carries_the_scan(scan: Scan) -> None:
     tables = {name: _table(files, name) for name in ("curve", "differences", "audit", "traces", "costs")}
     for row in tables["curve"]:
         written = scan.table[row["key"]]
-        assert {name: row[name] or None for name in written} == {name: cell or None for name, cell in written.items()}
+        assert {name: _cell(row[name], cell) for name, cell in written.items()} == written
     assert {row["stage"] for row in tables["costs"]} >= set(scan.addresses("checkpoint", "traces"))
     assert {row["point"] for row in tables["traces"]} == {row["label"] for row in tables["curve"]}
     assert all(row["question"] and row["gold"] for row in tables["traces"])
@@ -199,9 +202,10 @@ def test_the_chart_is_our_preset_over_the_whole_table(scan: Scan) -> None:
     assert "s1-scaling" in shown and "scaling_chart_table" in shown
 
 
-def test_a_finished_scan_sends_one_alert(scan: Scan) -> None:
+def test_a_finished_scan_sends_its_verdict_once(scan: Scan) -> None:
     (address,) = scan.addresses("report")
     assert [each["title"] for each in scan.kept(address)["alerts"]] == ["smoke: done"]
+    assert scan.kept(address)["alerts"][0]["text"] == scan.run(address).summary["verdict"]
 
 
 def test_lineage_leads_from_the_data_to_the_summary_by_reference(scan: Scan) -> None:
@@ -228,8 +232,6 @@ def test_offline_runs_arrive_by_wandb_sync(smoke_scan: Path, wandb_service: Wand
     scan.mirror("scores", "report", WANDB_MODE="offline")
     runs = offline_runs(scan.store)
     assert len(runs) == 4
-    scan.mirror("scores", "report", WANDB_MODE="offline")
-    assert offline_runs(scan.store) == runs
     sync = [sys.executable, "-m", "wandb", "sync", *map(str, runs)]
     variables = {**os.environ, **wandb_service.environment, "HOME": str(tmp_path)}
     done = subprocess.run(sync, env=variables, capture_output=True, text=True, check=False, timeout=120)
@@ -329,6 +331,33 @@ def test_made_anew_or_in_a_copied_store_it_is_a_run_of_its_own(offline: Path) ->
     assert ids == {run_id(Store(offline).id, key, 0), run_id(Store(offline).id, key, 1), run_id(Store(copy).id, key, 1)}
 
 
+def test_a_run_that_two_results_share_stays_in_its_group_and_is_tagged_with_both(offline: Path) -> None:
+    mirror_graph(graph(offline, "shared"), offline, "checkpoint")
+    mirror_graph(graph(offline, "shared", "name=other"), offline, "checkpoint")
+    (path,) = offline.glob("checkpoint/*/wandb.json")
+    marker = json.loads(path.read_text(encoding="utf-8"))
+    assert (marker["group"], set(marker["sent"])) == ("smoke", {"smoke", "other"})
+    assert len({each.name.rpartition("-")[2] for each in offline_runs(offline)}) == 1
+
+
+def test_the_run_of_a_stage_that_is_made_again_is_that_of_its_next_generation(offline: Path) -> None:
+    (path,) = offline.glob("checkpoint/*")
+    stages = FinishedStages(offline)
+    address = f"checkpoint/{path.name}"
+    assert stages.generation(address) == 0
+    supersede(StageDirectory(path), 0)
+    assert not stages.is_done(address) and stages.generation(address) == 1
+
+
+def test_runs_that_are_open_at_the_same_time_are_two(offline: Path) -> None:
+    track = Track(wandb=True, project="two", entity=None)
+    names = ("0" * 16, "1" * 16)
+    runs = [open_run(track, RunIdentity(each, JobType.POINT, each, "two"), offline / "wandb") for each in names]
+    assert tuple(run.id for run in runs) == names
+    for run in runs:
+        run.finish()
+
+
 def test_a_stage_of_other_code_and_the_same_bytes_is_no_new_run(offline: Path) -> None:
     (before,) = offline.glob("report/*")
     planned = graph(offline, "same")
@@ -351,8 +380,15 @@ def test_a_stage_of_other_code_and_the_same_bytes_is_no_new_run(offline: Path) -
 
 
 def test_nothing_is_planned_or_sent_when_tracking_is_off(offline: Path) -> None:
-    mirror_graph(graph(offline, "off", "track.wandb=false"), offline)
+    mirror_graph(graph(offline, "off", wandb=False), offline)
     assert not (offline / "wandb").exists() and not list(offline.glob("*/*/wandb.json"))
+
+
+def _cell(value: Any, written: Cell) -> Any:
+    """A cell of W&B as read_table gives it: axes as text, an empty text as None."""
+    if value is None or value == "":
+        return None
+    return str(value) if isinstance(written, str) else value
 
 
 def _table(media: Path, name: str) -> list[dict[str, Any]]:

@@ -306,6 +306,7 @@ def test_there_is_one_alert_of_each_kind() -> None:
     assert titles == ["scan: done", "scan: 8 invalid points", "scan: 1.6 times the planned price"]
     assert [each.title for each in alerts.of_finished_scan("scan", "", [], 2.0, 3.0)] == ["scan: done"]
     assert [each.title for each in alerts.of_finished_scan("scan", "", [], 0.0, 3.0)] == ["scan: done"]
+    assert [each.title for each in alerts.of_finished_scan("scan", "", [], 0.01, 0.9)] == ["scan: done"]
     failed = alerts.of_failed_stages("scan", {"traces/a": "no memory.", "traces/b": "no memory."})
     assert failed.title == "scan: 2 failed stages" and failed.text == "traces/a, traces/b. no memory."
 
