@@ -205,10 +205,11 @@ def _laid_out(panels: Sequence[tuple[Any, bool]]) -> list[Any]:
 def missing_run(path: str) -> str | None:
     """What the server says about a run that it does not have; None: it has the run."""
     import wandb
+    from wandb.errors import CommError
 
     try:
         wandb.Api(timeout=API_TIMEOUT_S).run(path)
-    except (ValueError, wandb.errors.CommError) as error:
+    except (ValueError, CommError) as error:
         # The SDK wraps its error for a missing run in the one for a server that cannot be reached.
         if not isinstance(getattr(error, "exc", error), ValueError):
             raise

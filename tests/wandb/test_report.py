@@ -17,12 +17,15 @@ from tests.support.smoke import User, environment
 from tests.support.wandb_server import WandbServer
 
 pytestmark = pytest.mark.slow
+NAME = "s1-report"  # of the project
 
 # One process for all commands: each of them alone would load numpy and wandb again.
 SCRIPT = """
 import contextlib, io, json, sys, urllib.request
 from sweep.cli.main import main
-places, scan, server = json.loads(sys.argv[1])
+from tests.support.mirroring import Path, mirror
+store, results, project, server = json.loads(sys.argv[1])
+places = [f"store={store}", f"results={results}"]
 
 def said(*words):
     out, err = io.StringIO(), io.StringIO()
@@ -34,7 +37,9 @@ def refuse(*fields):
     urllib.request.urlopen(urllib.request.Request(f"{server}/shim/refuse", json.dumps(fields).encode())).close()
 
 report = ("report", "smoke", "--wandb")
-answers = {"unsent": said(*report), "mirrored": said(*scan), "first": said(*report), "again": said(*report)}
+answers = {"unsent": said(*report)}
+mirror(Path(store), project)
+answers |= {"first": said(*report), "again": said(*report)}
 answers["elsewhere"] = said(*report, "--project", "default/elsewhere")
 refuse("upsertView")
 answers["refused"] = said(*report)
@@ -57,8 +62,16 @@ class Reported:
     answers: dict[str, Answer]
     state: dict[str, Any]  # of the server at the end
 
+    @property
+    def views(self) -> list[dict[str, Any]]:
+        return [view for view in self.state["views"].values() if view["projectName"] == NAME]
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        return [run for run in self.state["runs"].values() if run["project"] == NAME]
+
     def view(self, kind: str) -> dict[str, Any]:
-        (view,) = (each for each in self.state["views"].values() if each["type"] == kind)
+        (view,) = (each for each in self.views if each["type"] == kind)
         return {**view, "spec": json.loads(view["spec"])}
 
 
@@ -70,8 +83,7 @@ def reported(smoke_scan: Path, wandb_service: WandbServer, tmp_path_factory: pyt
     for marker in (home / "store").glob("*/*/wandb*.json"):
         marker.unlink()
     user = User(home)
-    places = [f"store={user.store}", f"results={user.results}"]
-    given = json.dumps([places, ["run", "+experiment=smoke", "track.wandb=true", "-m"], wandb_service.url])
+    given = json.dumps([str(user.store), str(user.results), NAME, wandb_service.url])
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, given, str(home / "answers.json")],
         cwd=PROJECT,
@@ -96,7 +108,7 @@ def test_report_and_workspace_are_made_once_and_then_updated(reported: Reported)
     assert first.status == 0 and first.errors == ""
     assert first.out == again.out
     assert [line.partition(": http")[0] for line in first.out.splitlines()] == ["report", "workspace"]
-    assert sorted(view["type"] for view in reported.state["views"].values()) == ["project-view", "runs"]
+    assert sorted(view["type"] for view in reported.views) == ["project-view", "runs"]
 
 
 def test_the_stored_report_has_every_section_in_order(reported: Reported) -> None:
@@ -114,7 +126,7 @@ def test_the_stored_report_has_every_section_in_order(reported: Reported) -> Non
 def test_the_stored_panels_draw_from_runs_that_exist(reported: Reported) -> None:
     """What the filters name is what the mirror wrote: job types, the group and the keys in the config."""
     grids = [block["metadata"] for block in reported.view("runs")["spec"]["blocks"] if block["type"] == "panel-grid"]
-    written = [run["written"] for run in reported.state["runs"].values() if run["project"] == "s1-sweep"]
+    written = [run["written"] for run in reported.runs]
     names = {"group": "groupName", "jobType": "jobType"}
     for grid in grids:
         wanted = {each["key"]["name"]: each["value"] for each in grid["runSets"][0]["filters"]["filters"]}
@@ -133,7 +145,7 @@ def test_the_stored_chart_is_the_preset_over_the_table_that_the_summary_run_has(
     assert workspace["displayName"] == "smoke: scaling"
     sections = workspace["spec"]["section"]["panelBankConfig"]["sections"]
     assert [section["name"] for section in sections] == ["Scaling", "Cost", "Audit", "Samples", "Training"]
-    (summary,) = (run for run in reported.state["runs"].values() if run["written"].get("jobType") == "summary")
+    (summary,) = (run for run in reported.runs if run["written"].get("jobType") == "summary")
     assert "curve" in json.loads(summary["lines"]["wandb-summary.json"][-1])
 
 

@@ -119,7 +119,8 @@ def test_an_invalid_point_is_marked_wherever_it_is_and_compared_with_no_valid_on
     (points,) = under(written, "Points")
     assert [row[0] for row in points.shown_without[0].rows] == ["max 16", "Wait x1"]
     _, problems = under(written, "Audit")
-    assert len(problems.items) == 1 and problems.items[0].startswith("max 8: ")
+    assert problems.items[0] == "max 8: 1 of 24 traces think longer than 8 tokens (first: question q05)."
+    assert all(item.startswith("max 8: ") for item in problems.items)
 
 
 def test_what_is_unknown_is_said_and_not_guessed(findings: Findings) -> None:
@@ -192,7 +193,7 @@ def test_panels_draw_from_the_valid_runs_of_this_result_alone(written: WrittenRe
 
 def test_runs_that_were_sent_with_an_earlier_result_are_found_by_their_tag(written: WrittenReport) -> None:
     blocks = report_blocks(written, replace(RUNS, group=None))
-    assert filters_of(blocks, "summary")[0] == "Tags(\"Tags\") in ['budget_scan']"
+    assert filters_of(blocks, "summary")[0] == "Metric(\"Tags\") in ['budget_scan']"
 
 
 def test_the_chart_is_our_preset_over_tokens_and_over_cost(written: WrittenReport) -> None:
