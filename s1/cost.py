@@ -124,7 +124,7 @@ def usage(summary: Summary) -> Usage:
     """Tokens that a stage trained on, sampled or paid for, counted as in its estimate; and what an endpoint charged."""
     if ENDPOINT in summary:
         return Usage(int(summary["completion_tokens"] or 0), float(summary["usd"] or 0.0))
-    tokens = summary.get("engine_tokens", summary["tokens"] if "trained_tokens" in summary else None)
+    tokens = summary.get("engine_tokens", summary["tokens"] if "train_loss" in summary else None)
     return Usage(None if tokens is None else int(tokens))
 
 

@@ -59,7 +59,7 @@ from s1.track.plan_runs import run_plan
 from s1.track.wandb_mirror import Mirror
 from s1.training_stages import TrainingStages, base_model_of, training_stages_of
 from sweep.core.identity import Json
-from sweep.core.pipeline import Graph, LaunchKind, SweepRequest, Workers
+from sweep.core.pipeline import Graph, LaunchKind, PublishedResult, Report, SweepRequest, Workers
 from sweep.core.stage import CodePolicy, Stage
 
 Point = PointConfig  # the schema of a point, under the name that the machinery expects
@@ -302,6 +302,16 @@ FINAL_STAGES = {
     Goal.DATA: FinalStage(_data_report, lambda directory: as_written(directory / "funnel.csv")),
     Goal.CHECKPOINT: FinalStage(_training_report, lambda directory: as_written(directory / "training.csv")),
 }
+
+
+# ------------------------------------------------------------------------------------------ written report
+
+
+def report(result: PublishedResult) -> Report:
+    """The written report of a scan: Markdown, or a Report on W&B."""
+    from s1.track.send_report import ResultReport  # planning must not wait for numpy
+
+    return ResultReport(result)
 
 
 # ------------------------------------------------------------------------------------ checks and tracking

@@ -39,7 +39,7 @@ from s1.report.findings import Findings, Frontier, MeasuredPoint, Series, Settli
 from s1.report.paper_section import PaperSection, paper_csv
 from s1.report.tables import FILE_NAME as DISAGREEMENTS
 from s1.report.tables import frontier_csv, samples_csv, seeds_csv, settling_csv, table_csv
-from s1.report.verdict import comparison, contradicts_monotony, shape_in_words, verdict
+from s1.report.verdict import claim_sentences, comparison, verdict
 from s1.stages import ReportConfig
 from s1.stats.interval import detectable_unpaired_pp
 from sweep.core.stage import Summary, Work
@@ -66,13 +66,7 @@ class Page:
     @property
     def claim_sentences(self) -> list[str]:
         """Sentences that compare the claim with the numbers of each series."""
-        if not self.report.claim:
-            return []
-        lines = [(f"{series.name}: " if series.name else "", series) for series in self.findings.series]
-        shapes = "; ".join(f"{name}{shape_in_words(series)}" for name, series in lines)
-        contradicted = any(contradicts_monotony(series) for series in self.findings.series)
-        more = ["A claim that accuracy never falls with more thinking is contradicted."] if contradicted else []
-        return [f"Held against the numbers: {shapes}.", *more]
+        return claim_sentences(self.report.claim, self.findings.series)
 
     @property
     def several_seeds(self) -> list[tuple[Series, list[MeasuredPoint]]]:

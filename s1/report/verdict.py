@@ -205,6 +205,16 @@ def contradicts_monotony(series: Series) -> bool:
     return bool(shape_of(series).falls)
 
 
+def claim_sentences(claim: str, series: Sequence[Series]) -> list[str]:
+    """Sentences that compare a claim with the numbers of each series; none without a claim."""
+    if not claim:
+        return []
+    shapes = "; ".join(f"{each.name}: {shape_in_words(each)}" if each.name else shape_in_words(each) for each in series)
+    contradicted = any(map(contradicts_monotony, series))
+    more = ["A claim that accuracy never falls with more thinking is contradicted."] if contradicted else []
+    return [f"Held against the numbers: {shapes}.", *more]
+
+
 # ---------------------------------------------------------------------------------------------- suppressed ends
 
 

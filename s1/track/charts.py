@@ -29,16 +29,19 @@ def table_of(rows: Rows) -> wandb.Table:
 
 
 def preset_of(run: Run) -> str | None:
-    """Create the preset of the chart on the server of this run, once; its id. None: the server has no such presets."""
+    """The preset of the chart on the server of this run; None: the run is offline, or the server has no presets."""
+    return None if run.offline else preset_at(run.entity)
+
+
+def preset_at(entity: str) -> str | None:
+    """Create the preset of the chart for a team or user, once; its id. None: the server has no such presets."""
     import wandb
 
-    if run.offline:
-        return None
     try:
-        return wandb.Api().create_custom_chart(run.entity, PRESET, TITLE, "vega2", "private", scaling_chart())
+        return wandb.Api().create_custom_chart(entity, PRESET, TITLE, "vega2", "private", scaling_chart())
     except Exception as error:  # W&B gives no type to "exists already"
         if "exist" in str(error) or "duplicate" in str(error).lower():
-            return f"{run.entity}/{PRESET}"
+            return f"{entity}/{PRESET}"
         log.debug("no preset %s on this server", PRESET, exc_info=True)
         return None
 

@@ -111,7 +111,7 @@ def open_run(track: Track, identity: RunIdentity, directory: Path, settings: Map
 
 def run_mode() -> str:
     """WANDB_MODE if it is set; otherwise "online" for a user who is logged in, and "offline" for others."""
-    return os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline")
+    return os.environ.get("WANDB_MODE") or ("online" if is_logged_in() else "offline")
 
 
 class Arrived(Protocol):
@@ -163,7 +163,7 @@ def _settings() -> dict[str, Any]:
     }
 
 
-def _is_logged_in() -> bool:
+def is_logged_in() -> bool:
     """Whether credentials exist. Checks without a prompt and without the network."""
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb

@@ -238,6 +238,23 @@ COMMANDS = (
         failure="a result's manifest is damaged, or the store could not be read",
     ),
     Command(
+        "report",
+        Group.STORE,
+        "write a report on a result: Markdown, or a Report on W&B",
+        "sweep.cli.report:report",
+        "Print a report on a result as Markdown: claim and verdict, curve, differences,\n"
+        "samples, audit, training, cost planned and spent, lineage, how to reproduce it.\n"
+        "With --wandb, create or update it as a Report beside the runs, with a workspace.",
+        "sweep report budget_scan --wandb",
+        words=(Word("result", "RESULT", "NAME, NAME/KEY or the path of a result", True),),
+        options=(
+            Option("--wandb", "create or update the Report and the workspace on W&B"),
+            Option("--to", "write the Markdown to this file instead", "FILE"),
+            Option("--project", "where the runs are on W&B; default: where they were sent", "ENTITY/PROJECT"),
+        ),
+        failure="there is no such result, or W&B cannot be used; stderr says why",
+    ),
+    Command(
         "pin",
         Group.MANUAL,
         "look up the commits of models and datasets; write pins.lock",

@@ -174,6 +174,33 @@ class SharedReport:
     faults: tuple[str, ...]  # `<file>: <what is wrong>`, paths relative to the folder
 
 
+@dataclass(frozen=True)
+class PublishedResult:
+    """A result in its folder, as a written report needs it."""
+
+    name: str  # name/key
+    experiment: str
+    path: Path
+    store: Path
+    artifact: str  # address of its final stage
+    stages: Mapping[str, Mapping[str, Any]]  # all stages behind it by address, as in manifest.json
+    files: Sequence[str]
+    costs: Sequence[Mapping[str, Any]]  # planned and spent, by stage name (sweep/results/costs.py)
+    cost_line: str | None  # the same in one line; None: nothing is known about what was planned
+
+
+class Report(Protocol):
+    """The written report of a result."""
+
+    def markdown(self, link: Callable[[str], str]) -> str:
+        """The whole text. `link`: from a file of the result to its address in the text."""
+        ...
+
+    def send(self, project: str | None) -> Sequence[str]:
+        """Write it to the tracker, beside the runs; lines to print. Raises InputError with what to do."""
+        ...
+
+
 class Pipeline(Protocol):
     """Interface that a pipeline module implements."""
 
@@ -181,6 +208,10 @@ class Pipeline(Protocol):
 
     def graph(self, points: Sequence[Any], request: SweepRequest) -> Graph:
         """Plan all points together."""
+        ...
+
+    def report(self, result: PublishedResult) -> Report:
+        """The written report of a result. Raises InputError for one that has none."""
         ...
 
     def shared(self, directory: Path) -> SharedReport:

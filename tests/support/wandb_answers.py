@@ -128,8 +128,11 @@ class Answers:
             kind = [each for each in every if each["type"] == viewType and viewName in (None, each["name"])]
             return connection([self.view(each) for each in kind])
 
+        here = name
+
         def run(name: str, **_: Any) -> dict[str, Any] | None:
-            return self.run(self.kept.runs[name]) if name in self.kept.runs else None
+            found = self.kept.runs.get(name)
+            return self.run(found) if found is not None and found.project == here else None
 
         return self.named_project(name, entityName) | {
             "runs": lambda **asked: connection([self.run(each) for each in runs(**asked)]),

@@ -49,7 +49,7 @@ DOORWAYS = {
     "lm_eval": ["s1.evaluate.replay"],
     "math_verify": ["s1.evaluate.grading.opinion"],
     "sympy": ["s1.evaluate.grading.expressions", "s1.evaluate.grading.regions"],
-    "wandb": ["s1.track.runs", "s1.track.charts", "s1.track.lineage"],
+    "wandb": ["s1.track.runs", "s1.track.charts", "s1.track.lineage", "s1.track.wandb_report"],
     "matplotlib": [
         "s1.plots.canvas",
         "s1.report.figures",
