@@ -41,6 +41,7 @@ from s1.generate.methods.registry import code_roots, label_of_traces, method_of
 from s1.pinning import pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
+from s1.report.merge import merge
 from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
 from s1.reward_stages import reward_spec_of
@@ -48,12 +49,13 @@ from s1.stages import CurveConfig, CurvePoint, FunnelConfig, ReportConfig, Train
 from s1.track.wandb_mirror import Mirror, Tracked
 from s1.training_stages import TrainingStages, training_stages_of
 from sweep.core.identity import Json, canonical
-from sweep.core.pipeline import Graph, LaunchKind, SweepRequest, Workers
+from sweep.core.pipeline import FinishedResult, Graph, LaunchKind, MergeRequest, SweepRequest, Workers
 from sweep.core.stage import CodePolicy, Stage
 
 Point = PointConfig  # the schema of a point, under the name that the machinery expects
 shared = store_statistics.shared_statistics  # the machinery calls this for the folder that a batch of stages shares
 repair_shared = store_statistics.repair_shared
+MERGE_THREADS = 2  # of the curve and the report, which take seconds
 
 
 @dataclass(frozen=True)
@@ -129,33 +131,40 @@ def _curve_report(
 ) -> Stage:
     """Statistics over the scores of all points, and the page that shows them."""
     first = points[0]
-    _require_comparable(first, request)
+    config = CurveConfig(
+        points=[_curve_point(point, values) for point, values in zip(points, request.values, strict=True)],
+        statistics=first.statistics,
+        cost=first.cost.rates,
+        compare=first.compare,
+        paper=compared_with_paper(points, request.values),
+    )
+    _require_comparable(config)
+    scored = [(stages.evaluation.scores, stages.evaluation.traces) for stages in planned]
+    return _report_stage(config, ReportConfig(name=name, claim=first.claim, command=request.command), scored)
+
+
+def _report_stage(config: CurveConfig, report: ReportConfig, scored: Sequence[tuple[Stage, Stage]]) -> Stage:
+    """The report over all points, each with its scores and traces."""
     curve = Stage(
         name="curve",
         version=4,
-        config=CurveConfig(
-            points=[_curve_point(point, values) for point, values in zip(points, request.values, strict=True)],
-            statistics=first.statistics,
-            cost=first.cost.rates,
-            compare=first.compare,
-            paper=compared_with_paper(points, request.values),
-        ),
+        config=config,
         run="s1.report.curve:curve",
         inputs={
-            "scores": tuple(stages.evaluation.scores for stages in planned),
-            "traces": tuple(stages.evaluation.traces for stages in planned),
+            "scores": tuple(scores for scores, _ in scored),
+            "traces": tuple(traces for _, traces in scored),
         },
-        label=f"{len(points)} points",
+        label=f"{len(scored)} points",
         code=CodePolicy.FINAL,
         code_roots=code_roots(),
     )
     return Stage(
         name="report",
         version=4,
-        config=ReportConfig(name=name, claim=first.claim, command=request.command),
+        config=report,
         run="s1.report.page:report",
         inputs={"curve": (curve,)},
-        label=name,
+        label=report.name,
         code=CodePolicy.FINAL,
         code_roots=code_roots(),
     )
@@ -170,14 +179,15 @@ def _curve_point(point: PointConfig, values: Mapping[str, Json]) -> CurvePoint:
     )
 
 
-def _require_comparable(first: PointConfig, request: SweepRequest) -> None:
+def _require_comparable(config: CurveConfig) -> None:
     """Raises ConfigError while planning if the report would have nothing to compare."""
-    compare = first.compare
+    compare = config.compare
     if compare is None:
         return
-    if compare.axis == "seed" and first.statistics.pool_seeds:
+    if compare.axis == "seed" and config.statistics.pool_seeds:
         raise ConfigError("compare.axis seed: seeds are pooled into one point. Set statistics.pool_seeds=false.")
-    available = {"null" if each.get(compare.axis) is None else str(each[compare.axis]) for each in request.values}
+    values = [each.values.get(compare.axis) for each in config.points]
+    available = {"null" if each is None else str(each) for each in values}
     if compare.reference not in available:
         raise ConfigError(
             f"compare.reference {compare.reference}: no such value of {compare.axis}"
@@ -251,6 +261,24 @@ FINAL_STAGES = {
     Goal.DATA: FinalStage(_data_report, lambda directory: as_written(directory / "funnel.csv")),
     Goal.CHECKPOINT: FinalStage(_training_report, lambda directory: as_written(directory / "training.csv")),
 }
+
+
+def merged(results: Sequence[FinishedResult], request: MergeRequest) -> Graph:
+    """Plan the curve and the report over the points of finished results."""
+    found = merge(results, request)
+    _require_comparable(found.curve)
+    report = _report_stage(found.curve, found.report, list(zip(found.scores, found.traces, strict=True)))
+    return Graph(
+        name=request.name,
+        artifact=report,
+        table=FINAL_STAGES[Goal.CURVE].table,
+        workers=Workers(1, MERGE_THREADS),
+        estimates={},
+        on_finished=lambda stage, path: None,
+        points=len(found.curve.points),
+        remarks=lambda summaries: [*cost.usage_lines(summaries), *found.remarks],
+        notes=found.remarks,
+    )
 
 
 # ------------------------------------------------------------------------------------ checks and tracking

@@ -269,6 +269,8 @@ class ReportConfig:
     name: str
     claim: str
     command: str
+    # of a merged result, the commands that composed its points
+    merged: list[str] = field(default_factory=list, metadata={"omit_if": []})
 
 
 @dataclass(frozen=True)

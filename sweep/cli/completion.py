@@ -128,7 +128,8 @@ def _places(rest: Sequence[str]) -> list[str]:
 
 def _of_words(command: Command, given: Sequence[str], overrides: Sequence[str]) -> Iterator[str]:
     """Values of the next word, and of the word after it if the next is optional."""
-    for word in command.words[len(given) :]:
+    has_list = bool(command.words) and command.words[-1].is_list
+    for word in command.words[len(given) :] or command.words[-1:] * has_list:
         yield from word.choices
         if find := FINDERS.get(f"{command.name} {word.name}", FINDERS.get(word.name)):
             with suppress(SweepError, OSError):  # no submission there, or none that can be read
@@ -169,6 +170,7 @@ FINDERS: Mapping[str, Callable[[Sequence[str], Sequence[str]], Iterator[str]]] =
     "publish submission": _submission_paths,
     "stage": _stages,
     "result": _results,
+    "results": _results,
     "shell": lambda _given, _overrides: iter(SCRIPTS),
 }
 

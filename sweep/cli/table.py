@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from sweep.core.pipeline import check_name
+from sweep.errors import InputError
+
 HYDRA_FLAGS = (  # flags that Hydra answers, with `run` and `plan`
     *("--hydra-help", "-c", "--cfg", "-i", "--info", "-p", "--package", "--resolve"),
     *("-sc", "--shell-completion"),
@@ -32,6 +35,7 @@ class Word:
     help: str
     is_required: bool = False
     choices: tuple[str, ...] = ()  # (): anything
+    is_list: bool = False  # takes all further words, as a list; only the last word can
 
 
 @dataclass(frozen=True)
@@ -88,12 +92,22 @@ def folder(text: str) -> str:
     return text
 
 
+def result_name(text: str) -> str:
+    """The name of a result. Raises argparse.ArgumentTypeError for one that cannot be a folder."""
+    try:
+        check_name(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+    return text
+
+
 COMMON = (
     Option("--store", "the store; same as the field `store`", "DIR", read=folder, field="store"),
     Option("--results", "the folder of results; same as the field `results`", "DIR", read=folder, field="results"),
 )
 DEBUG = Option("--debug", "print the traceback of an error (or set SWEEP_DEBUG=1)")
 SUBMISSION = Word("submission", "ID", "a folder name in store/submissions; default: your newest submission")
+RESULTS = Word("results", "RESULT", "NAME, NAME/KEY or the path of a result; two or more", True, is_list=True)
 YES_FOREIGN = Option("--yes", "also for another user's submission", field="yes")
 
 COMMANDS = (
@@ -225,6 +239,23 @@ COMMANDS = (
         "folder of results: name/key@digest, points, date, size, cost, path, changes.",
         "sweep results",
         failure="a result's manifest is damaged, or the store could not be read",
+    ),
+    Command(
+        "merge",
+        Group.STORE,
+        "put finished results on one figure and in one table",
+        "sweep.cli.merge:merge",
+        "Publish one result over the points of several, to results/NAME/KEY. Scores are used\n"
+        "as they are; points that results share count once, and are paired with others by\n"
+        "question. Refused if statistics or prices differ, unless --like chooses.",
+        "sweep merge budget_scan budget_scan_long --name whole_curve",
+        words=(RESULTS,),
+        options=(
+            Option("--name", "name of the merged result", "NAME", result_name, "merged"),
+            Option("--like", "take statistics, prices and comparison from this result", "RESULT"),
+            Option("--apart", "keep the points of each result in series of their own"),
+        ),
+        failure="a result cannot be merged, or the report failed; stderr says why",
     ),
     Command(
         "pin",
