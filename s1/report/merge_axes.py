@@ -24,6 +24,7 @@ from sweep.core.pipeline import ComposedPoint
 from sweep.core.recorded import RecordedStage
 
 RESULT = "result"  # the axis that keeps results apart
+UNKNOWN = "unknown"  # the value of an axis that a result does not name, and whose command composes other points now
 GROUPS = ("model", "data", "train", "task", "generate", "reward", "dial")  # sections that decide what is computed
 # Parts of a traces config that differ between the points of one series: the report says where engines differ.
 NOT_COMPARED = ("budget", "engine", "libraries")
@@ -77,14 +78,14 @@ class Member:
         )
 
     def value(self, field: str) -> Any:
-        """The value of a field; None if it is unknown."""
+        """The value of a field; UNKNOWN if nothing says it."""
         if field in self.values:
             return self.values[field]
         if self.composed is not None:
             return self.composed.value(field)
         if field == SEED:
             return self.point.seed
-        return _requested(self.point, field)
+        return _requested(self.point, field) if is_request_axis(field) else UNKNOWN
 
 
 def filled(members: Sequence[Member], is_apart: bool) -> list[Member]:
@@ -95,7 +96,7 @@ def filled(members: Sequence[Member], is_apart: bool) -> list[Member]:
     together = _on(axes, members)
     if is_apart:
         return _apart(together)
-    for field in _candidates(members):
+    for field in _candidates(members) if all(member.composed for member in members) else ():
         confused = list(_confused(together))
         if not confused:
             return together
@@ -110,7 +111,11 @@ def _on(axes: Sequence[str], members: Sequence[Member]) -> list[Member]:
 
 
 def _apart(members: Sequence[Member]) -> list[Member]:
-    return [member.with_values({**member.values, RESULT: member.source}) for member in members]
+    """With the name of its result on every point; with the key too, where results share a name."""
+    sources = dict.fromkeys(member.source for member in members)
+    names = [source.partition("/")[0] for source in sources]
+    shown = {source: name if names.count(name) == 1 else source for source, name in zip(sources, names, strict=True)}
+    return [member.with_values({**member.values, RESULT: shown[member.source]}) for member in members]
 
 
 def _confused(members: Sequence[Member]) -> Iterator[tuple[Member, Member]]:
@@ -132,7 +137,7 @@ def _differ(one: Member, other: Member) -> bool:
 
 
 def _candidates(members: Sequence[Member]) -> Iterator[str]:
-    """Fields that may explain a difference: groups first, then single fields."""
+    """Fields that may explain a difference between composed points: groups first, then single fields."""
     composed = [member.composed for member in members if member.composed is not None]
     groups = dict.fromkeys(group for each in composed for group in each.choices)
     yield from sorted((group for group in groups if _section(group) in GROUPS), key=_order)
