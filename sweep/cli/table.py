@@ -137,6 +137,21 @@ COMMANDS = (
         asks_hydra=True,
     ),
     Command(
+        "watch",
+        Group.EXPERIMENTS,
+        "follow a run, here or on SLURM: failures, rates, time left",
+        "sweep.cli.watch:watch",
+        "Follow a submission, the run of a command, or whatever is being made in the store\n"
+        "now, until nothing runs any more. Shows failures first, then running stages with\n"
+        "their rate and the time left. In a pipe, prints a line for every change.",
+        "sweep watch +experiment=budget_scan -m",
+        words=(
+            Word("submission", "ID", "a folder name in store/submissions, or an experiment: its newest submission"),
+        ),
+        is_composed=True,
+        failure="a stage failed, or nothing runs and stages are missing",
+    ),
+    Command(
         "status",
         Group.SUBMISSIONS,
         "show each element's state, elapsed time, progress and log",
@@ -144,8 +159,8 @@ COMMANDS = (
         "Show the state of a submission, from the store and, if available, SLURM.",
         "sweep status --watch",
         words=(SUBMISSION,),
-        options=(Option("--watch", "refresh every ten seconds until nothing runs or waits", old_names=("watch",)),),
-        failure="the submission could not be read; failed elements do not count",
+        options=(Option("--watch", "the same as `sweep watch ID`", old_names=("watch",)),),
+        failure="the submission could not be read; failed elements count with --watch only",
     ),
     Command(
         "logs",
