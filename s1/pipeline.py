@@ -41,6 +41,7 @@ from s1.generate.methods.registry import code_roots, label_of_traces, method_of
 from s1.pinning import pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
+from s1.report import show as showing
 from s1.report.merge import merge
 from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
@@ -55,6 +56,7 @@ from sweep.core.stage import CodePolicy, Stage
 Point = PointConfig  # the schema of a point, under the name that the machinery expects
 shared = store_statistics.shared_statistics  # the machinery calls this for the folder that a batch of stages shares
 repair_shared = store_statistics.repair_shared
+show = showing.show  # and this for a published result
 MERGE_THREADS = 2  # of the curve and the report, which take seconds
 
 

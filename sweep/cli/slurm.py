@@ -116,7 +116,7 @@ def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> No
 
 
 def status(console: Console, submission: str | None, watch: bool, overrides: Sequence[str]) -> int:
-    """Show the state of a submission; returns 0 even if elements have failed. With `watch`, follow it like `sweep watch`."""
+    """Show the state of a submission, and return 0 even if elements have failed; with `watch`, follow it."""
     directory = find_own(compose_entry(overrides).store, submission)
     known = submissions(directory.store)
     others = foreign_lines(known) if submission is None else []

@@ -81,6 +81,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def natural(text: str) -> int:
+    """A whole number of 0 or more. Raises argparse.ArgumentTypeError."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
 # Fields of commands that do not compose points; `pipeline` names the module that checks shared data.
 PLACES = ("store", "results", "pipeline", "yes")
 
@@ -254,6 +261,27 @@ COMMANDS = (
         "folder of results: name/key@digest, points, date, size, cost, path, changes.",
         "sweep results",
         failure="a result's manifest is damaged, or the store could not be read",
+    ),
+    Command(
+        "show",
+        Group.STORE,
+        "print the points of a result, or two traces of a question side by side",
+        "sweep.cli.show:show",
+        "Print points, audit and verdict of a result. With --question, print the question\n"
+        "and what two points wrote, side by side on a terminal of 100 columns or more: cuts\n"
+        "as [cut], appended texts as [+Wait], the common beginning folded. Needs only the\n"
+        "folder of the result.",
+        "sweep show budget_scan --question flips --points 'max 16,natural end'",
+        words=(Word("result", "RESULT", "NAME, NAME/KEY or the path of a result", True),),
+        options=(
+            Option(
+                "--question", "an id, a row such as '#12', or flips: those that two points answer differently", "ID"
+            ),
+            Option("--points", "points by label; default: the reference and the point furthest from it", "A,B"),
+            Option("--seed", "of several seeds", "N", natural),
+            Option("--sample", "of several samples, from 0", "N", natural),
+            Option("--json", "print JSON"),
+        ),
     ),
     Command(
         "merge",

@@ -17,6 +17,7 @@ from annotated_types import Ge, Le
 from sweep.core.identity import Json
 from sweep.core.ranges import Count, NotNegative, Positive, Text
 from sweep.core.recorded import RecordedStage
+from sweep.core.shown import Shown, ShowRequest
 from sweep.core.stage import Stage, Summary
 from sweep.errors import InputError
 from sweep.plain_values import is_mapping
@@ -199,6 +200,10 @@ class Pipeline(Protocol):
 
     def merged(self, results: Sequence[FinishedResult], request: MergeRequest) -> Graph:
         """Plan one result over the points of several. Raises InputError for results that cannot be merged."""
+        ...
+
+    def show(self, folder: Path, request: ShowRequest) -> Shown:
+        """Show a published result in a terminal, from its folder alone. Raises InputError for what it lacks."""
         ...
 
     def shared(self, directory: Path) -> SharedReport:

@@ -31,7 +31,7 @@ DOORWAYS = {
     "rich": [
         "sweep.console",  # what all others print to
         *("sweep.local.show", "sweep.cli.store", "sweep.cli.show_slurm", "sweep.cli.results"),
-        "sweep.cli.watch_screen",
+        *("sweep.cli.watch_screen", "sweep.cli.show"),
     ],
     "subprocess": [
         "sweep.plan.code_changes",
