@@ -34,21 +34,30 @@ from s1.estimates import (
     shards_of,
     task_notes,
 )
+from s1.evaluate.task_files import read_task, task_file
 from s1.evaluation_stages import EvaluationStages, GenerationSpec, evaluation_stages, questions_stage
 from s1.generate import store_statistics
 from s1.generate.engines import missing_libraries
-from s1.generate.methods.registry import code_roots, label_of_traces, method_of
+from s1.generate.methods.registry import label_of_traces, method_of
 from s1.pinning import pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
 from s1.report import show as showing
 from s1.report.merge import merge
 from s1.report.paper_rows import compared_with_paper
+from s1.report.report_stages import ScoredStages, report_stage
 from s1.report.tables import as_written, shown
 from s1.reward_stages import reward_spec_of
-from s1.stages import CurveConfig, CurvePoint, FunnelConfig, ReportConfig, TrainingReportConfig
+from s1.stages import (
+    ArchivedScores,
+    CurveConfig,
+    CurvePoint,
+    FunnelConfig,
+    ReportConfig,
+    TrainingReportConfig,
+)
 from s1.track.wandb_mirror import Mirror, Tracked
-from s1.training_stages import TrainingStages, training_stages_of
+from s1.training_stages import TrainingStages, base_model_of, training_stages_of
 from sweep.core.identity import Json, canonical
 from sweep.core.pipeline import FinishedResult, Graph, LaunchKind, MergeRequest, SweepRequest, Workers
 from sweep.core.stage import CodePolicy, Stage
@@ -141,34 +150,19 @@ def _curve_report(
         paper=compared_with_paper(points, request.values),
     )
     _require_comparable(config)
-    scored = [(stages.evaluation.scores, stages.evaluation.traces) for stages in planned]
-    return _report_stage(config, ReportConfig(name=name, claim=first.claim, command=request.command), scored)
+    scored = [_scored(point, stages.evaluation) for point, stages in zip(points, planned, strict=True)]
+    return report_stage(config, ReportConfig(name=name, claim=first.claim, command=request.command), scored)
 
 
-def _report_stage(config: CurveConfig, report: ReportConfig, scored: Sequence[tuple[Stage, Stage]]) -> Stage:
-    """The report over all points, each with its scores and traces."""
-    curve = Stage(
-        name="curve",
-        version=4,
-        config=config,
-        run="s1.report.curve:curve",
-        inputs={
-            "scores": tuple(scores for scores, _ in scored),
-            "traces": tuple(traces for _, traces in scored),
-        },
-        label=f"{len(scored)} points",
-        code=CodePolicy.FINAL,
-        code_roots=code_roots(),
-    )
-    return Stage(
-        name="report",
-        version=4,
-        config=report,
-        run="s1.report.page:report",
-        inputs={"curve": (curve,)},
-        label=report.name,
-        code=CodePolicy.FINAL,
-        code_roots=code_roots(),
+def _scored(point: PointConfig, evaluation: EvaluationStages) -> ScoredStages:
+    """The stages of one point that the report reads."""
+    stops = read_task(point.task.name, task_file(point.task.name)).stops
+    return ScoredStages(
+        scores=evaluation.scores,
+        traces=evaluation.traces,
+        questions=evaluation.questions,
+        model=base_model_of(point.model),
+        archived=ArchivedScores(point.task.name, list(stops), point.model.thinking_format),
     )
 
 
@@ -269,10 +263,9 @@ def merged(results: Sequence[FinishedResult], request: MergeRequest) -> Graph:
     """Plan the curve and the report over the points of finished results."""
     found = merge(results, request)
     _require_comparable(found.curve)
-    report = _report_stage(found.curve, found.report, list(zip(found.scores, found.traces, strict=True)))
     return Graph(
         name=request.name,
-        artifact=report,
+        artifact=report_stage(found.curve, found.report, found.scored),
         table=FINAL_STAGES[Goal.CURVE].table,
         workers=Workers(1, MERGE_THREADS),
         estimates={},

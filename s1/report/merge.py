@@ -1,4 +1,5 @@
-"""Merge finished results: one curve over the points of several, with their scores as they are. Does no I/O.
+"""Merge finished results: one curve over the points of several, with their scores as they are. Reads nothing of
+them but the recorded stages.
 
 points       those that several results have, with the same scores and values, count once
 axes         all axes of all results; s1/report/merge_axes.py fills in what a result does not name
@@ -9,12 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from s1.config.schema import ConfigError
+from s1.evaluate.task_files import read_task, task_file
 from s1.generate.methods.registry import method_of
-from s1.report.merge_axes import RESULT, Member, filled, text_of
-from s1.stages import CurveConfig, CurvePoint, PaperComparison, PaperRow, ReportConfig
+from s1.report.merge_axes import RESULT, Member, TextSource, filled, text_of
+from s1.report.report_stages import ScoredStages
+from s1.stages import (
+    ArchivedScores,
+    CurveConfig,
+    CurvePoint,
+    PaperComparison,
+    PaperRow,
+    ReportConfig,
+    ScoresConfig,
+    TraceArchiveConfig,
+    TracesConfig,
+)
 from sweep.core.pipeline import ComposedPoint, FinishedResult, MergeRequest
 from sweep.core.recorded import RecordedStage
 from sweep.core.typed import Typed
@@ -29,8 +43,7 @@ class Merged:
 
     curve: CurveConfig
     report: ReportConfig
-    scores: tuple[RecordedStage, ...]  # one per point, like the traces
-    traces: tuple[RecordedStage, ...]
+    scored: tuple[ScoredStages, ...]  # one per point
     remarks: tuple[str, ...]  # lines to print
 
 
@@ -60,8 +73,7 @@ def merge(results: Sequence[FinishedResult], request: MergeRequest) -> Merged:
             command=request.command,
             merged=list(dict.fromkeys(command for source in sources for command in _commands(source.report))),
         ),
-        scores=tuple(each.scores for each in points),
-        traces=tuple(each.traces for each in points),
+        scored=tuple(map(_scored, points)),
         remarks=tuple(_remarks(sources, together, points)),
     )
 
@@ -78,22 +90,58 @@ def _source(result: FinishedResult, request: MergeRequest) -> _Source:
     (stage,) = curves
     curve, report = _config(result, stage, CurveConfig), _config(result, result.artifact, ReportConfig)
     scores, traces = stage.stages_of("scores"), stage.stages_of("traces")
-    for lost in (*stage.lost, *(lost for each in (*scores, *traces) for lost in each.lost)):
+    _refuse_lost(result, [stage, *scores, *traces])
+    texts = _text_sources(result, scores, traces)
+    composed = list(_composed(report, request))
+    together = zip(curve.points, scores, traces, texts, strict=True)
+    return _Source(
+        result.name, curve, report, [Member(result.name, *each, _composed_as(each[0], composed)) for each in together]
+    )
+
+
+def _refuse_lost(result: FinishedResult, stages: Sequence[RecordedStage]) -> None:
+    """Raises InputError if an input of a stage is gone, or a stage was made again since the result read it."""
+    for lost in (lost for each in stages for lost in each.lost):
         raise InputError(
             f"merge {result.name}: {lost} is no longer in the store. Run the command of the result again, then merge."
         )
-    for each in (*scores, *traces):
+    for each in stages:
         cited = result.digests.get(each.address) or each.digest
         if cited != each.digest:
             raise InputError(
                 f"merge {result.name}: made from {each.address}@{cited[:4]}, which is @{each.digest[:4]} now. Run the"
                 " command of the result again, then merge."
             )
-    composed = list(_composed(report, request))
-    together = zip(curve.points, scores, traces, strict=True)
-    return _Source(
-        result.name, curve, report, [Member(result.name, *each, _composed_as(each[0], composed)) for each in together]
-    )
+
+
+def _text_sources(
+    result: FinishedResult, scores: Sequence[RecordedStage], traces: Sequence[RecordedStage]
+) -> list[TextSource]:
+    """What the archive of a result reads; derived from the stages for a result of an earlier version without one."""
+    archives = result.artifact.stages_of("archive")
+    if archives:
+        (archive,) = archives
+        _refuse_lost(result, [archive])
+        read = zip(archive.stages_of("questions"), archive.stages_of("model"), strict=True)
+        config = _config(result, archive, TraceArchiveConfig)
+        return [TextSource(*each, archived) for each, archived in zip(read, config.points, strict=True)]
+    return [_text_source(result, *each) for each in zip(scores, traces, strict=True)]
+
+
+def _text_source(result: FinishedResult, scores: RecordedStage, traces: RecordedStage) -> TextSource:
+    (questions,), (model,) = scores.stages_of("questions"), traces.stages_of("model")
+    while before := model.stages_of("model"):  # a checkpoint is trained from another, down to a base model
+        (model,) = before
+    _refuse_lost(result, [model])
+    graded = _config(result, scores, ScoresConfig)
+    stops = read_task(graded.task, Path(str(scores.settings.get("task") or task_file(graded.task)))).stops
+    archived = ArchivedScores(graded.task, list(stops), _config(result, traces, TracesConfig).thinking_format)
+    return TextSource(questions, model, archived)
+
+
+def _scored(member: Member) -> ScoredStages:
+    texts = member.texts
+    return ScoredStages(member.scores, member.traces, texts.questions, texts.model, texts.archived)
 
 
 def _config(result: FinishedResult, stage: RecordedStage, schema: type[Typed]) -> Typed:
@@ -226,7 +274,8 @@ def _paper(sources: Sequence[_Source], together: Sequence[Member], points: Seque
 
 def _remarks(sources: Sequence[_Source], together: Sequence[Member], points: Sequence[Member]) -> Iterator[str]:
     if twice := len(together) - len(points):
-        yield f"{twice} points are in several results, and count once."
+        are, count = ("point is", "counts") if twice == 1 else ("points are", "count")
+        yield f"{twice} {are} in several results, and {count} once."
     for source in sources:
         if any(member.composed is None for member in source.members):
             yield f"{source.name}: its command composes other points now, so fields that it does not vary are unknown."

@@ -19,7 +19,7 @@ from itertools import combinations
 from typing import Any
 
 from s1.report.series import SEED, is_request_axis
-from s1.stages import CurvePoint
+from s1.stages import ArchivedScores, CurvePoint
 from sweep.core.pipeline import ComposedPoint
 from sweep.core.recorded import RecordedStage
 
@@ -32,6 +32,15 @@ WARNING = ("warning", "warning_share")  # of a thinking format; written only whe
 
 
 @dataclass(frozen=True)
+class TextSource:
+    """What the trace archive reads of a point beside its scores and traces."""
+
+    questions: RecordedStage
+    model: RecordedStage  # the base model
+    archived: ArchivedScores
+
+
+@dataclass(frozen=True)
 class Member:
     """A point of one of the results."""
 
@@ -39,6 +48,7 @@ class Member:
     point: CurvePoint
     scores: RecordedStage
     traces: RecordedStage
+    texts: TextSource
     composed: ComposedPoint | None  # the point of the recorded command; None if that composes other points now
 
     @property

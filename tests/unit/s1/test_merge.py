@@ -12,20 +12,26 @@ import pytest
 
 from s1.report.merge import Merged, merge
 from s1.report.series import Scored, members_of, series_of
-from s1.stages import CurveConfig, CurvePoint, ReportConfig
+from s1.stages import ArchivedScores, CurveConfig, CurvePoint, ReportConfig, TraceArchiveConfig
 from sweep.core.identity import Identity, canonical, key_of
 from sweep.core.pipeline import ComposedPoint, FinishedResult, MergeRequest
 from sweep.core.recorded import RecordedStage
 from sweep.core.stage import CodePolicy
 from sweep.errors import InputError
 from tests.support import scans
+from tests.support.words import THINKING_FORMAT
 
 GRADERS = {"files": {"s1/evaluate/graders.py": "aaaa"}, "packages": {"lm-eval": "0.4.9"}}
 
 
+ROLES = {"trace_archive": "archive"}  # of inputs whose role is not their name
+
+
 def stage(name: str, config: Any, *inputs: RecordedStage, code: Mapping[str, Any] | None = None) -> RecordedStage:
     """A finished stage; its inputs are given by role, which is their name."""
-    roles = {each.name: tuple(other for other in inputs if other.name == each.name) for each in inputs}
+    roles = {
+        ROLES.get(each.name, each.name): tuple(other for other in inputs if other.name == each.name) for each in inputs
+    }
     keys = {role: [each.key for each in stages] for role, stages in roles.items()}
     plain = canonical(config)
     identity: Any = {"name": name, "version": 1, "config": plain, "inputs": keys}
@@ -101,10 +107,19 @@ class Scan:
         points = [self.scored(each) for each in self.composed]
         config = CurveConfig([each[0] for each in points], scans.STATISTICS, scans.COST)
         curve = stage("curve", replace(config, **self.settings), *(each for point in points for each in point[1:]))
-        report = stage("report", ReportConfig(self.name, "More helps.", f"python -m sweep {self.name}"), curve)
+        report = stage(
+            "report", ReportConfig(self.name, "More helps.", f"python -m sweep {self.name}"), curve, archive_of(points)
+        )
         return FinishedResult(
             f"{self.name}/{report.key}", report, {point[1].address: point[1].digest for point in points}
         )
+
+
+def archive_of(points: Sequence[tuple[CurvePoint, RecordedStage, RecordedStage]]) -> RecordedStage:
+    """The archive of points, which are given with their scores and traces."""
+    read = [each for _, _, traces in points for role in ("questions", "model") for each in traces.stages_of(role)]
+    config = TraceArchiveConfig([ArchivedScores("dial", ["</s>"], THINKING_FORMAT) for _ in points])
+    return stage("trace_archive", config, *read)
 
 
 def merged(*given: Scan, results: Sequence[FinishedResult] = (), **options: Any) -> Merged:
@@ -123,9 +138,12 @@ def lines(found: Merged) -> dict[str, list[str]]:
     """The labels on each line of the merged curve."""
     scored = [
         Scored(
-            point, scores.key, scans.rows(3, 12, point.request.budget.max_thinking_tokens or 0), scans.Path("traces")
+            point,
+            stages.scores.key,
+            scans.rows(3, 12, point.request.budget.max_thinking_tokens or 0),
+            scans.Path("traces"),
         )
-        for point, scores in zip(found.curve.points, found.scores, strict=True)
+        for point, stages in zip(found.curve.points, found.scored, strict=True)
     ]
     found_lines = series_of(members_of(scored, pool_seeds=True))
     return {line.name: [f"{each.label} x{len(each.scored)}" for each in line.members] for line in found_lines}
@@ -147,7 +165,7 @@ def test_a_scan_that_is_extended_later_is_one_line() -> None:
 def test_points_of_both_results_count_once() -> None:
     found = merged(Scan((8, 16)), Scan((16, 32), "more"))
     assert lines(found) == {"": ["max 8 x1", "max 16 x1", "max 32 x1"]}
-    assert found.remarks == ("1 points are in several results, and count once.",)
+    assert found.remarks == ("1 point is in several results, and counts once.",)
 
 
 @pytest.mark.parametrize(
@@ -209,8 +227,9 @@ def test_a_value_that_nothing_says_is_unknown() -> None:
 def test_a_merged_result_merges_again() -> None:
     first, second = Scan((8,)), Scan((16,), "b")
     once = merged(first, second)
-    curve = stage("curve", once.curve, *once.scores, *once.traces)
-    again = FinishedResult("both/1", stage("report", once.report, curve), {})
+    points = [(point, each.scores, each.traces) for point, each in zip(once.curve.points, once.scored, strict=True)]
+    curve = stage("curve", once.curve, *(each for point in points for each in point[1:]))
+    again = FinishedResult("both/1", stage("report", once.report, curve, archive_of(points)), {})
     third = Scan((32,), "c", {"model.name": "x"}, {"model": "qwen3_8b"})
     found = merged(first, second, third, results=[again, third.result])
     assert lines(found) == {"model laptop": ["max 8 x1", "max 16 x1"], "model qwen3_8b": ["max 32 x1"]}
