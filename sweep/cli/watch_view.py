@@ -130,7 +130,10 @@ class Running:
         """120/800 steps, 62/min, 11 min left."""
         if not self.total:
             return "starting"
-        parts = [f"{self.done:,}/{self.total:,} {self.stages[0].unit}".rstrip()]
+        unit = next((each.unit for each in self.stages if each.unit), "")
+        parts = [f"{self.done:,}/{self.total:,} {unit}".rstrip()]
+        if starting := sum(not each.total for each in self.stages):
+            parts.append(f"{starting} starting")
         if self.per_minute:
             left_s = 60 * (self.total - self.done) / self.per_minute
             parts += [rate_text(self.per_minute), f"{duration_text(left_s)} left"]
@@ -162,7 +165,7 @@ def _rate(group: Sequence[WatchedStage], history: History) -> float | None:
 
 def screen(snapshot: Snapshot, history: History, columns: int) -> list[Line]:
     """All lines of the screen, no wider than the terminal but for paths, which are never cut."""
-    lines = [Line(_heading(snapshot, columns), "bold")]
+    lines = [Line(text, "bold") for text in _heading(snapshot, columns)]
     if failed := snapshot.of(WatchState.FAILED):
         lines.append(Line("failed", "bold red"))
         for each in failed[:FAILURES_SHOWN]:
@@ -188,10 +191,11 @@ def summary(snapshot: Snapshot) -> str:
     return f"{snapshot.title}: {', '.join(counts) or 'no stages'}"
 
 
-def _heading(snapshot: Snapshot, columns: int) -> str:
-    text = summary(snapshot)
+def _heading(snapshot: Snapshot, columns: int) -> list[str]:
+    """The summary, with the time at the right if there is room."""
+    *above, text = wrap(summary(snapshot), columns, subsequent_indent="  ", break_on_hyphens=False)
     room = columns - len(text) - len(snapshot.clock)
-    return f"{text}{' ' * room}{snapshot.clock}" if room > 1 else text
+    return [*above, f"{text}{' ' * room}{snapshot.clock}" if room > 1 else text]
 
 
 def _failure(each: WatchedStage, columns: int) -> Iterator[Line]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -136,15 +137,10 @@ def merged(*given: Scan, results: Sequence[FinishedResult] = (), **options: Any)
 
 def lines(found: Merged) -> dict[str, list[str]]:
     """The labels on each line of the merged curve."""
-    scored = [
-        Scored(
-            point,
-            stages.scores.key,
-            scans.rows(3, 12, point.request.budget.max_thinking_tokens or 0),
-            scans.Path("traces"),
-        )
-        for point, stages in zip(found.curve.points, found.scored, strict=True)
-    ]
+    scored: list[Scored] = []
+    for point, stages in zip(found.curve.points, found.scored, strict=True):
+        rows = scans.rows(3, 12, point.request.budget.max_thinking_tokens or 0)
+        scored.append(Scored(point, stages.scores.key, rows, Path("traces")))
     found_lines = series_of(members_of(scored, pool_seeds=True))
     return {line.name: [f"{each.label} x{len(each.scored)}" for each in line.members] for line in found_lines}
 
