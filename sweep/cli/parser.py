@@ -122,7 +122,9 @@ def _values(command: Command, given: argparse.Namespace) -> dict[str, object]:
     values = _words(command, [each for each in arguments if not _is_field(each)])
     for option in options_of(command):
         value = getattr(given, option.name)
-        if option.field is None and option is not DEBUG:
+        if option.within is not None:
+            cast(dict[str, object], values.setdefault(option.within, {}))[option.name] = value
+        elif option.field is None and option is not DEBUG:
             values[option.name] = value
         elif option.field is not None and value not in (None, False):
             fields.append(_override(option.field, "true" if value is True else value))

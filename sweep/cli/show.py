@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from json import dumps
 from typing import Any
 
 from rich.table import Table
@@ -28,19 +28,18 @@ STYLES = {
 }
 
 
-def show(console: Console, result: str, overrides: Sequence[str], **asked: Any) -> int:
+def show(console: Console, result: str, asked: Mapping[str, Any], json: bool, overrides: Sequence[str]) -> int:
     """Print a result, or traces of a question. Raises InputError for a result, question or point that is not there.
 
-    `asked`: the fields of ShowRequest, and `json`: print the same as JSON.
+    `asked`: the fields of ShowRequest. `json`: print the same as JSON.
     """
     entry = compose_entry(overrides)
     found = find_result("show", result, entry.results, Store(entry.store))
     if not found.path.is_dir():
         raise InputError(f"show {result}: {found.path} is not there any more. Run its command again, or name another.")
-    is_json = asked.pop("json")
     shown = pipeline_of(entry.pipeline, "show").show(found.path, ShowRequest(**asked))
-    if is_json:
-        console.file.write(json.dumps(shown.data, ensure_ascii=False, indent=1) + "\n")
+    if json:
+        console.file.write(dumps(shown.data, ensure_ascii=False, indent=1) + "\n")
         return 0
     digest = f"@{found.manifest.digest[:4]}" if found.manifest.digest else ""
     console.print(f"[bold]{escape(found.name)}[/bold]{digest}  {escape(str(found.path))}", soft_wrap=True)

@@ -49,6 +49,7 @@ class Option:
     default: object = None
     field: str | None = None  # the configuration field it sets, instead of a function parameter
     old_names: tuple[str, ...] = ()  # former spellings NAME=VALUE, whose error names the option
+    within: str | None = None  # the function parameter that takes this and other options, by name
 
     @property
     def name(self) -> str:
@@ -265,7 +266,7 @@ COMMANDS = (
     Command(
         "show",
         Group.STORE,
-        "print the points of a result, or two traces of a question side by side",
+        "print the points of a result, or two traces side by side",
         "sweep.cli.show:show",
         "Print points, audit and verdict of a result. With --question, print the question\n"
         "and what two points wrote, side by side on a terminal of 100 columns or more: cuts\n"
@@ -275,11 +276,19 @@ COMMANDS = (
         words=(Word("result", "RESULT", "NAME, NAME/KEY or the path of a result", True),),
         options=(
             Option(
-                "--question", "an id, a row such as '#12', or flips: those that two points answer differently", "ID"
+                "--question",
+                "an id, a row such as '#12', or flips: those that two points answer differently",
+                "ID",
+                within="asked",
             ),
-            Option("--points", "points by label; default: the reference and the point furthest from it", "A,B"),
-            Option("--seed", "of several seeds", "N", natural),
-            Option("--sample", "of several samples, from 0", "N", natural),
+            Option(
+                "--points",
+                "points by label; default: the reference and the point furthest from it",
+                "A,B",
+                within="asked",
+            ),
+            Option("--seed", "of several seeds", "N", natural, within="asked"),
+            Option("--sample", "of several samples, from 0", "N", natural, within="asked"),
             Option("--json", "print JSON"),
         ),
     ),

@@ -17,7 +17,7 @@ from s1.stages import ArchivedScores, CurveConfig, CurvePoint, ReportConfig, Tra
 from sweep.core.identity import Identity, canonical, key_of
 from sweep.core.pipeline import ComposedPoint, FinishedResult, MergeRequest
 from sweep.core.recorded import RecordedStage
-from sweep.core.stage import CodePolicy
+from sweep.core.stage import CodePolicy, Stage
 from sweep.errors import InputError
 from tests.support import scans
 from tests.support.words import THINKING_FORMAT
@@ -114,6 +114,11 @@ class Scan:
         return FinishedResult(
             f"{self.name}/{report.key}", report, {point[1].address: point[1].digest for point in points}
         )
+
+
+def recorded(each: Stage) -> RecordedStage:
+    assert isinstance(each, RecordedStage)
+    return each
 
 
 def archive_of(points: Sequence[tuple[CurvePoint, RecordedStage, RecordedStage]]) -> RecordedStage:
@@ -223,7 +228,10 @@ def test_a_value_that_nothing_says_is_unknown() -> None:
 def test_a_merged_result_merges_again() -> None:
     first, second = Scan((8,)), Scan((16,), "b")
     once = merged(first, second)
-    points = [(point, each.scores, each.traces) for point, each in zip(once.curve.points, once.scored, strict=True)]
+    points = [
+        (point, recorded(each.scores), recorded(each.traces))
+        for point, each in zip(once.curve.points, once.scored, strict=True)
+    ]
     curve = stage("curve", once.curve, *(each for point in points for each in point[1:]))
     again = FinishedResult("both/1", stage("report", once.report, curve, archive_of(points)), {})
     third = Scan((32,), "c", {"model.name": "x"}, {"model": "qwen3_8b"})

@@ -64,7 +64,7 @@ def test_a_screen_at_two_widths(columns: int, golden: Callable[[str, str], None]
     idle = training(162, "last progress 3 min ago")
     now = snapshot(60, [*OTHERS, idle, traces(8, 100), traces(16, 75), traces(32, 0, 0), FAILED])
     lines = [each.text for each in screen(now, followed(first, now), columns)]
-    assert lines[1] == "failed"
+    assert lines.index("failed") <= 2
     assert max(len(each) for each in lines if LOG not in each) <= columns
     golden(f"cli/watch/screen-{columns}.txt", "\n".join(lines) + "\n")
 
@@ -73,9 +73,7 @@ def test_what_changed_in_a_pipe(golden: Callable[[str, str], None]) -> None:
     finished = WatchedStage("pool/aaaaaaaaaaaa", WatchState.DONE, "dial_1k")
     waiting = replace(training(0), state=WatchState.WAITING)
     took = [
-        snapshot(
-            0, [replace(finished, state=WatchState.RUNNING), replace(training(0), state=WatchState.WAITING), FAILED]
-        ),
+        snapshot(0, [replace(finished, state=WatchState.RUNNING), waiting, FAILED]),
         snapshot(10, [finished, training(0), FAILED]),
         snapshot(20, [finished, training(79), FAILED]),  # not a tenth yet
         snapshot(30, [finished, training(80), FAILED]),
