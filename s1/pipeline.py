@@ -5,12 +5,12 @@
     evaluation                  problems -> questions ----------> traces -> scores --+      (s1/evaluation_stages.py)
     reward                [reward_examples -> reward_model -> rewards] ------^       |      (s1/reward_stages.py)
                                                                                      v
-    report                                                                         curve -> report
+    report                                                      curve -> trace_archive -> report   (s1/report_stages.py)
 
 Each point has its own training and evaluation stages; equal stages of several points are one. All points share the
 curve and the report. `goal=data` ends after `curated` and `goal=checkpoint` after `checkpoint`, each with a report.
 
-Together with the two modules above, this is the only place where the science (s1) meets the machinery (sweep). Planning
+Together with the modules above, this is the only place where the science (s1) meets the machinery (sweep). Planning
 stays fast because it imports no heavy library: stages name their functions by dotted path, and the workers import them.
 """
 
@@ -42,11 +42,9 @@ from s1.generate.methods.registry import label_of_traces, method_of
 from s1.pinning import pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
-from s1.report import show as showing
-from s1.report.merge import merge
 from s1.report.paper_rows import compared_with_paper
-from s1.report.report_stages import ScoredStages, report_stage
 from s1.report.tables import as_written, shown
+from s1.report_stages import ScoredStages, report_stage
 from s1.reward_stages import reward_spec_of
 from s1.stages import (
     ArchivedScores,
@@ -60,12 +58,12 @@ from s1.track.wandb_mirror import Mirror, Tracked
 from s1.training_stages import TrainingStages, base_model_of, training_stages_of
 from sweep.core.identity import Json, canonical
 from sweep.core.pipeline import FinishedResult, Graph, LaunchKind, MergeRequest, SweepRequest, Workers
+from sweep.core.shown import Shown, ShowRequest
 from sweep.core.stage import CodePolicy, Stage
 
 Point = PointConfig  # the schema of a point, under the name that the machinery expects
 shared = store_statistics.shared_statistics  # the machinery calls this for the folder that a batch of stages shares
 repair_shared = store_statistics.repair_shared
-show = showing.show  # and this for a published result
 MERGE_THREADS = 2  # of the curve and the report, which take seconds
 
 
@@ -261,6 +259,8 @@ FINAL_STAGES = {
 
 def merged(results: Sequence[FinishedResult], request: MergeRequest) -> Graph:
     """Plan the curve and the report over the points of finished results."""
+    from s1.report.merge import merge  # imports numpy, for which planning a run must not wait
+
     found = merge(results, request)
     _require_comparable(found.curve)
     return Graph(
@@ -274,6 +274,13 @@ def merged(results: Sequence[FinishedResult], request: MergeRequest) -> Graph:
         remarks=lambda summaries: [*cost.usage_lines(summaries), *found.remarks],
         notes=found.remarks,
     )
+
+
+def show(folder: Path, request: ShowRequest) -> Shown:
+    """Show a published result in a terminal, from its folder alone. Raises InputError for what it lacks."""
+    from s1.report.show import show as shown_of
+
+    return shown_of(folder, request)
 
 
 # ------------------------------------------------------------------------------------ checks and tracking

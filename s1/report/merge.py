@@ -17,7 +17,7 @@ from s1.config.schema import ConfigError
 from s1.evaluate.task_files import read_task, task_file
 from s1.generate.methods.registry import method_of
 from s1.report.merge_axes import RESULT, Member, TextSource, filled, text_of
-from s1.report.report_stages import ScoredStages
+from s1.report_stages import ScoredStages
 from s1.stages import (
     ArchivedScores,
     CurveConfig,

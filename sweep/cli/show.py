@@ -73,7 +73,7 @@ def _show_beside(console: Console, beside: Beside) -> None:
     for at in range(2 * len(columns) - 1):
         table.add_column(width=1 if at % 2 else None, ratio=None if at % 2 else 1, overflow="fold")
     height = max(len(each.wrap(console, _width(console, len(columns)))) for each in columns)
-    rule = Text("\n".join("│" * height), style="dim")
+    rule = Text("\n".join("\u2502" * height), style="dim")
     cells = [cell for each in columns for cell in (rule, each)][1:]
     table.add_row(*cells)
     console.print(table)
