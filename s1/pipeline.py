@@ -44,7 +44,7 @@ from s1.prefetch import prefetch
 from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
 from s1.reward_stages import reward_spec_of
-from s1.stages import CurveConfig, CurvePoint, FunnelConfig, ReportConfig, TrainingReportConfig
+from s1.stages import CurveConfig, CurvePoint, FunnelConfig, LineageStage, ReportConfig, TrainingReportConfig
 from s1.track.wandb_mirror import Mirror, Tracked
 from s1.training_stages import TrainingStages, training_stages_of
 from sweep.core.identity import Json, canonical
@@ -128,7 +128,7 @@ def _curve_report(
     name: str, points: Sequence[PointConfig], planned: Sequence[PointStages], request: SweepRequest
 ) -> Stage:
     """Statistics over the scores of all points, and the page that shows them."""
-    first = points[0]
+    first, sets = points[0], _curated(planned)
     _require_comparable(first, request)
     curve = Stage(
         name="curve",
@@ -152,9 +152,15 @@ def _curve_report(
     return Stage(
         name="report",
         version=4,
-        config=ReportConfig(name=name, claim=first.claim, command=request.command),
+        config=ReportConfig(
+            name=name,
+            claim=first.claim,
+            command=request.command,
+            sets=names_of(sets),
+            lineage=lineage_of([stages.evaluation for stages in planned]),
+        ),
         run="s1.report.page:report",
-        inputs={"curve": (curve,)},
+        inputs={"curve": (curve,), **({"curated": tuple(sets)} if sets else {})},
         label=name,
         code=CodePolicy.FINAL,
         code_roots=code_roots(),
@@ -191,20 +197,42 @@ def names_of(stages: Sequence[Stage]) -> list[str]:
     return [each.label if labels.count(each.label) == 1 else f"{each.label} {each.key}" for each in stages]
 
 
+def _curated(planned: Sequence[PointStages]) -> list[Stage]:
+    """The sets of training examples, each once."""
+    sets = [stages.training.curated for stages in planned if stages.training.curated]
+    return list({stage.key: stage for stage in sets}.values())
+
+
+def lineage_of(evaluations: Sequence[EvaluationStages]) -> list[LineageStage]:
+    """All that the scores were made from, each stage once, inputs first."""
+    found: dict[str, LineageStage] = {}
+
+    def visit(stage: Stage) -> None:
+        if stage.address not in found:
+            inputs = [each for of_role in stage.inputs.values() for each in of_role if isinstance(each, Stage)]
+            for each in inputs:
+                visit(each)
+            found[stage.address] = LineageStage(stage.address, stage.label, [each.address for each in inputs])
+
+    for each in evaluations:
+        for stage in filter(None, (each.traces, each.rewards)):
+            visit(stage)
+    return list(found.values())
+
+
 def _data_report(
     name: str, points: Sequence[PointConfig], planned: Sequence[PointStages], request: SweepRequest
 ) -> Stage:
     """How the examples of each data set were chosen; a set that several points use appears once."""
-    sets = [stages.training.curated for stages in planned if stages.training.curated]
-    curated = {stage.key: stage for stage in sets}
+    curated = _curated(planned)
     if not curated:
         raise ConfigError("data none: nothing is curated. Choose a data group with a pool, or goal=curve.")
     return Stage(
         name="funnel",
         version=1,
-        config=FunnelConfig(name=name, command=request.command, sets=names_of(list(curated.values()))),
+        config=FunnelConfig(name=name, command=request.command, sets=names_of(curated)),
         run="s1.report.funnel:funnel",
-        inputs={"curated": tuple(curated.values())},
+        inputs={"curated": tuple(curated)},
         label=name,
         code=CodePolicy.FINAL,
     )

@@ -263,12 +263,24 @@ class CurveConfig:
 
 
 @dataclass(frozen=True)
+class LineageStage:
+    """A stage behind the numbers of a report."""
+
+    address: str  # "traces/41687fbbc3b5"
+    label: str
+    inputs: list[str]  # addresses
+
+
+@dataclass(frozen=True)
 class ReportConfig:
-    """The report page; input `curve`."""
+    """The report page; inputs `curve`, and `curated`: one per set."""
 
     name: str
     claim: str
     command: str
+    sets: list[str] = field(default_factory=list, metadata={"omit_if": []})  # of training examples
+    # Stages up to the traces, inputs first; keys that depend on code would give every change of code another request.
+    lineage: list[LineageStage] = field(default_factory=list, metadata={"omit_if": []})
 
 
 @dataclass(frozen=True)
