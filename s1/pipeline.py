@@ -34,6 +34,7 @@ from s1.estimates import (
     shards_of,
     task_notes,
 )
+from s1.evaluate.task_files import read_task, task_file
 from s1.evaluation_stages import EvaluationStages, GenerationSpec, evaluation_stages, questions_stage
 from s1.generate import store_statistics
 from s1.generate.engines import missing_libraries
@@ -44,9 +45,18 @@ from s1.prefetch import prefetch
 from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
 from s1.reward_stages import reward_spec_of
-from s1.stages import CurveConfig, CurvePoint, FunnelConfig, LineageStage, ReportConfig, TrainingReportConfig
+from s1.stages import (
+    ArchivedScores,
+    CurveConfig,
+    CurvePoint,
+    FunnelConfig,
+    LineageStage,
+    ReportConfig,
+    TraceArchiveConfig,
+    TrainingReportConfig,
+)
 from s1.track.wandb_mirror import Mirror, Tracked
-from s1.training_stages import TrainingStages, training_stages_of
+from s1.training_stages import TrainingStages, base_model_of, training_stages_of
 from sweep.core.identity import Json, canonical
 from sweep.core.pipeline import Graph, LaunchKind, SweepRequest, Workers
 from sweep.core.stage import CodePolicy, Stage
@@ -160,10 +170,43 @@ def _curve_report(
             lineage=lineage_of([stages.evaluation for stages in planned]),
         ),
         run="s1.report.page:report",
-        inputs={"curve": (curve,), **({"curated": tuple(sets)} if sets else {})},
+        inputs={
+            "curve": (curve,),
+            "archive": (_trace_archive(points, planned, curve),),
+            **({"curated": tuple(sets)} if sets else {}),
+        },
         label=name,
         code=CodePolicy.FINAL,
         code_roots=code_roots(),
+    )
+
+
+def _trace_archive(points: Sequence[PointConfig], planned: Sequence[PointStages], curve: Stage) -> Stage:
+    """All texts of the points, to browse them without the store."""
+    evaluations = [stages.evaluation for stages in planned]
+    return Stage(
+        name="trace_archive",
+        version=1,
+        config=TraceArchiveConfig(
+            [
+                ArchivedScores(
+                    point.task.name,
+                    list(read_task(point.task.name, task_file(point.task.name)).stops),
+                    point.model.thinking_format,
+                )
+                for point in points
+            ]
+        ),
+        run="s1.report.trace_archive.stage:trace_archive",
+        inputs={
+            "curve": (curve,),
+            "scores": tuple(each.scores for each in evaluations),
+            "traces": tuple(each.traces for each in evaluations),
+            "questions": tuple(each.questions for each in evaluations),
+            "model": tuple(base_model_of(point.model) for point in points),
+        },
+        label=curve.label,
+        code=CodePolicy.FINAL,
     )
 
 

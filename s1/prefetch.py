@@ -26,9 +26,13 @@ class ModelNeed:
 
 
 def needs_of(stages: Sequence[Stage]) -> tuple[ModelNeed | Hub, ...]:
-    """Hub models and datasets that these stages read, without duplicates. Pure."""
+    """Hub models and datasets that these stages read, without duplicates. Pure.
+
+    A finished base model only points into the cache, so stages that are made from one need it there too.
+    """
     found: dict[ModelNeed | Hub, None] = {}
-    for stage in stages:
+    models = [each for stage in stages for each in stage.inputs.get("model", ()) if isinstance(each, Stage)]
+    for stage in (*stages, *models):
         config = stage.config
         if isinstance(config, BaseModelConfig) and config.kind is ModelKind.HUB and config.repo:
             found[ModelNeed(config.repo, config.revision)] = None

@@ -272,8 +272,27 @@ class LineageStage:
 
 
 @dataclass(frozen=True)
+class ArchivedScores:
+    """What the scores of a point do not tell about its texts."""
+
+    task: str
+    stops: list[str]  # strings that end an answer for the task's grader
+    thinking_format: ThinkingFormat
+
+
+@dataclass(frozen=True)
+class TraceArchiveConfig:
+    """All texts of a scan; inputs `curve`, and `scores`, `traces`, `questions`, `model`: one of each per point.
+
+    `model` is the base model: a checkpoint has its tokenizer, and its weights would be read for nothing.
+    """
+
+    points: list[ArchivedScores]
+
+
+@dataclass(frozen=True)
 class ReportConfig:
-    """The report page; inputs `curve`, and `curated`: one per set."""
+    """The report page; inputs `curve`, `archive`, and `curated`: one per set."""
 
     name: str
     claim: str

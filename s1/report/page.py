@@ -10,6 +10,7 @@ settling.csv        where the answer of each question settles, if points extend 
 grader_disagreement.csv   answers that graders judge differently (s1/report/tables.py)
 paper.csv           published numbers beside ours, if the scan names some (s1/report/paper_section.py)
 figures/*.png|svg|pdf   s1/report/figures*.py
+traces/*.js         every prompt, trace and answer (s1/report/trace_archive)
 manifest.json       key and digest of every stage directory that a number came from
 
 Nothing here depends on time or machine: the same findings give the same bytes.
@@ -43,6 +44,7 @@ from s1.stages import LineageStage, ReportConfig
 from s1.stats.interval import detectable_unpaired_pp
 from sweep.core.stage import Summary, Work
 
+TRACES = "traces"
 LOST_SHOWN = 10  # lost answers on the page; settling.csv has all
 
 
@@ -213,6 +215,8 @@ def report(work: Work[ReportConfig]) -> Summary:
     page = Page(work.config, findings, figures, source.parent.name, digest, sets)
     write_page(work.out, page)
     shutil.copyfile(source / DISAGREEMENTS, work.out / DISAGREEMENTS)
+    if "archive" in work.inputs:  # without it, the report has no traces to browse
+        shutil.copytree(work.one("archive"), work.out / TRACES)
     counts = {} if page.paper is None else page.paper.counts
     return {"points": sum(1 for _ in findings.points()), **counts, "verdict": " ".join(_all_sentences(page))}
 

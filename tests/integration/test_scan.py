@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from s1.records import Question, read_rows
+from s1.records import Ending, Question, read_rows
 from s1.report.tables import read_table
+from s1.report.trace_archive import Origin, open_archive
 from sweep.core.provenance import PROJECT
 from tests.support.smoke import User, environment
 
@@ -42,6 +43,7 @@ def test_a_scan_leaves_a_report_a_table_figures_and_a_manifest(scanned: User) ->
         "manifest.json",
         "settling.csv",
         "grader_disagreement.csv",
+        "traces",
     }
     rows = read_table(made / "table.csv")
     assert [row["label"] for row in rows] == ["max 4", "max 16", "Wait x1"]
@@ -52,6 +54,22 @@ def test_a_scan_leaves_a_report_a_table_figures_and_a_manifest(scanned: User) ->
     sampled, cached = manifest["remarks"]
     assert re.fullmatch(r"generation: [\d,]+ tokens sampled, where each point from scratch would take [\d,]+", sampled)
     assert re.fullmatch(r"prompts: [\d,]+ tokens, [\d,]+ of them \(\d+%\) found in the engine's cache", cached)
+
+
+def test_every_trace_of_the_result_is_read_without_the_store(scanned: User) -> None:
+    archive = open_archive(scanned.results / "smoke" / "latest" / "traces")
+    assert [point.label for point in archive.points] == ["max 4", "max 16", "Wait x1"]
+    for point in archive.points:
+        answers = scanned.answers(point.label)
+        assert [archive.questions[place.row].question_id for place in archive.places(point.id)] == [
+            answer.question_id for answer in answers
+        ]
+        for (_, _, trace), answer in zip(archive.traces(point_ids=[point.id]), answers, strict=True):
+            written = [piece.text for piece in trace.thinking if piece.origin in (Origin.SAMPLED, Origin.APPENDED)]
+            assert "".join(written) == answer.thinking
+            assert sum(piece.origin is Origin.APPENDED for piece in trace.thinking) == answer.waits
+            assert (trace.thinking[-1].origin is Origin.CUT) is (answer.ending is Ending.FORCED)
+            assert trace.prompt is not None and trace.question in trace.prompt
 
 
 def test_no_trace_is_over_its_budget_and_waits_are_inserted(scanned: User) -> None:
@@ -125,7 +143,7 @@ def test_answers_from_a_shared_store_equal_answers_from_scratch(user: User, tmp_
 
 def test_two_copies_of_the_model_answer_as_one_does(user: User) -> None:
     alone = {label: user.answers(label) for label in ("max 4", "Wait x1")}
-    for name in ("traces", "scores", "curve", "report", "shared"):
+    for name in ("traces", "scores", "curve", "trace_archive", "report", "shared"):
         shutil.rmtree(user.store / name)
     assert user.run("machine.data_parallel=2").returncode == 0
     for label, answers in alone.items():
@@ -212,7 +230,7 @@ def test_a_continuation_store_cut_in_half_is_repaired_and_said(user: User) -> No
         shutil.rmtree(path)
     for path in (user.store / "scores").iterdir():
         shutil.rmtree(path)
-    for name in ("curve", "report"):
+    for name in ("curve", "trace_archive", "report"):
         shutil.rmtree(user.store / name)
     done = user.run()
     assert done.returncode == 0, done.stdout

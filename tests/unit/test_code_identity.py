@@ -31,7 +31,7 @@ from tests.support.known import known
 pytestmark = pytest.mark.slow
 
 POLICIES = {
-    CodePolicy.FINAL: {"scores", "curve", "report", "funnel", "training"},
+    CodePolicy.FINAL: {"scores", "curve", "trace_archive", "report", "funnel", "training"},
     CodePolicy.UPSTREAM: {
         *(
             "pool",
@@ -159,7 +159,7 @@ def added(where: str, line: str) -> Callable[[str], str]:
     return lambda text: text.replace(where, f"{line}{where}", 1)
 
 
-RESCORED = {"scores": 3, "curve": 1, "report": 1}
+RESCORED = {"scores": 3, "curve": 1, "trace_archive": 1, "report": 1}
 
 
 def test_an_edited_grader_scores_again_and_nothing_else(checkout: Checkout) -> None:

@@ -29,7 +29,7 @@ def graph_of(composition: Composition) -> Graph:
 
 def curve_of(graph: Graph) -> Stage:
     """What the report rests on; the report itself also quotes the command."""
-    (curve,) = graph.artifact.dependencies()
+    (curve,) = graph.artifact.inputs["curve"]
     return curve
 
 
@@ -182,6 +182,7 @@ def test_points_that_differ_in_the_budget_share_everything_before_the_answers() 
         "traces": 10,
         "scores": 10,
         "curve": 1,
+        "trace_archive": 1,
         "report": 1,
     }
 
