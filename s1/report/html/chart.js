@@ -101,7 +101,7 @@
       transform: [
         {
           type: "label",
-          size: { signal: "[width, height]" },
+          size: { signal: "[max(width, 1), max(height, 1)]" }, // a figure in a hidden page has no width
           anchor: ["right", "bottom-right", "top-left", "left", "top", "bottom", "top-right", "bottom-left"],
           offset: [6],
           avoidMarks: [...lines, ...points.filter((other) => other !== base), ...points.slice(0, place).map((_, n) => `names_${n}`)],
@@ -128,14 +128,13 @@
     view = await next.initialize(place).runAsync();
     const drawn = place.querySelector("svg");
     drawn.setAttribute("aria-label", `${data.specification.description} x: ${shown.axis.title}, ${shown.scale}.`);
-    for (const empty of drawn.querySelectorAll("[role]:not(svg):empty")) empty.setAttribute("aria-hidden", "true");
+    for (const empty of drawn.querySelectorAll("g[role]:empty")) empty.setAttribute("aria-hidden", "true");
     place.tabIndex = 0;
     place.setAttribute("role", "group");
     place.setAttribute("aria-label", "Figure of accuracy. Arrow keys go from point to point.");
     place.addEventListener("keydown", goTo);
     place.addEventListener("blur", hideTip);
     explainAbsent(shown);
-    form.dataset.drawn = JSON.stringify({ x: shown.axis.column, scale: shown.scale });
   }
 
   function explainAbsent(shown) {
@@ -280,5 +279,7 @@
     for (const [name, download] of Object.entries(downloads)) form.elements[name].addEventListener("click", download);
   }
 
+  // Kept when all that was chosen so far is drawn.
+  s1.figure = { settled: () => drawing };
   start();
 })();

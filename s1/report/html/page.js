@@ -18,7 +18,7 @@
   const status = details.querySelector("p");
   const cell = (name, text) => Object.assign(document.createElement(name), { textContent: text });
   const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
-  const written = (value) => (typeof value === "number" ? number.format(value) : (value ?? "–"));
+  const written = (value) => (typeof value === "number" ? number.format(value) : (value ?? "none"));
 
   function show(rows) {
     const columns = Object.keys(rows[0] ?? {});
