@@ -55,11 +55,22 @@
     const titles = data.series.map((series) => series.title);
     const range = data.series.map((series) => (isExport ? series.hex : `var(--${series.colour})`));
     for (const { encoding } of filled.layer) {
+      Object.assign(encoding.x.axis, ticks(shown));
       if (encoding.color) Object.assign(encoding.color, { scale: { domain: titles, range } });
       if (encoding.color && (!isExport || titles.length < 2)) encoding.color.legend = null;
       if (encoding.shape) Object.assign(encoding.shape.scale, { domain: titles });
     }
     return filled;
+  }
+
+  // A logarithmic axis of less than three doublings would have linear ticks.
+  function ticks(shown) {
+    const places = rowsOf(shown).filter((row) => hasPlace(row, shown)).map((row) => row[shown.axis.column]);
+    const [first, last] = [Math.min(...places), Math.max(...places)].map(Math.log2);
+    const format = shown.axis.column.endsWith("tokens") ? "," : ".2~g";
+    if (shown.scale !== "log" || !places.length || last - first < 1) return { format, tickCount: 8 };
+    const powers = Array.from({ length: Math.floor(last) - Math.ceil(first) + 3 }, (_, n) => 2 ** (Math.ceil(first) - 1 + n));
+    return { format, values: powers };
   }
 
   function config({ ink, soft, rule, paper }) {
@@ -272,6 +283,7 @@
       return;
     }
     await redraw();
+    s1.figure.readyAt = performance.now(); // milliseconds since the page was opened
     form.hidden = false;
     document.querySelector("#figure .keys").hidden = false;
     form.addEventListener("change", redraw);
