@@ -67,7 +67,7 @@
   function ticks(shown) {
     const places = rowsOf(shown).filter((row) => hasPlace(row, shown)).map((row) => row[shown.axis.column]);
     const [first, last] = [Math.min(...places), Math.max(...places)].map(Math.log2);
-    const format = shown.axis.column.endsWith("tokens") ? "," : ".2~g";
+    const format = shown.axis.column.endsWith("tokens") ? "," : Math.max(...places) < 0.001 ? ".2~e" : ".3~g";
     if (shown.scale !== "log" || !places.length || last - first < 1) return { format, tickCount: 8 };
     const powers = Array.from({ length: Math.floor(last) - Math.ceil(first) + 3 }, (_, n) => 2 ** (Math.ceil(first) - 1 + n));
     return { format, values: powers };
