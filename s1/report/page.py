@@ -26,6 +26,7 @@ from functools import cached_property
 from pathlib import Path
 
 from s1.plots.canvas import Drawing
+from s1.report.browser.section import TraceSection, trace_section
 from s1.report.chart_data import ChartData, chart_data
 from s1.report.curated_sets import CuratedSet, curated_sets
 from s1.report.figures import drawings
@@ -58,6 +59,7 @@ class Page:
     curve_key: str
     curve_digest: str = ""  # 12 hex digits; "": unknown
     sets: list[CuratedSet] = field(default_factory=list)  # of training examples
+    traces: TraceSection | None = None  # None: there is no archive of traces
 
     @property
     def curve_cited(self) -> str:
@@ -74,7 +76,8 @@ class Page:
     @property
     def scripts(self) -> list[Script]:
         """Libraries that the page embeds."""
-        return [Script.VEGA, Script.VEGA_LITE] if self.chart["rows"] else []
+        figure = [Script.VEGA, Script.VEGA_LITE] if self.chart["rows"] else []
+        return [*figure, Script.KATEX] if self.traces and self.traces.has_latex else figure
 
     @property
     def lineage(self) -> list[LineageStage]:
@@ -212,11 +215,13 @@ def report(work: Work[ReportConfig]) -> Summary:
     ]
     (digest,) = work.digests.get("curve", ("",))
     sets = curated_sets(work.config.sets, work.inputs.get("curated", ()))
-    page = Page(work.config, findings, figures, source.parent.name, digest, sets)
+    archive = work.one("archive") if "archive" in work.inputs else None  # without it, there are no traces to browse
+    traces = None if archive is None else trace_section(archive)
+    page = Page(work.config, findings, figures, source.parent.name, digest, sets, traces)
     write_page(work.out, page)
     shutil.copyfile(source / DISAGREEMENTS, work.out / DISAGREEMENTS)
-    if "archive" in work.inputs:  # without it, the report has no traces to browse
-        shutil.copytree(work.one("archive"), work.out / TRACES)
+    if archive is not None:
+        shutil.copytree(archive, work.out / TRACES)
     counts = {} if page.paper is None else page.paper.counts
     return {"points": sum(1 for _ in findings.points()), **counts, "verdict": " ".join(_all_sentences(page))}
 
