@@ -181,7 +181,7 @@ def test_the_axis_can_show_tokens_time_and_money_by_logarithm_or_not(opener: Ope
         }
         for column, title in titles.items():
             choose(page, "x", column)
-            assert title in page.locator(".live svg").text_content()
+            assert title in (page.locator(".live svg").text_content() or "")
             assert "Not drawn: 1 published point without a published x." in page.locator("#chart-note").inner_text()
             assert len(said(page)) == 8
         choose(page, "x", "thinking_tokens")
