@@ -82,10 +82,10 @@ class QuestionView {
   facts(trace) {
     const verdict = trace.right ? "✓ right" : trace.isCut ? "✂ cut" : trace.outcome === "none" ? "○ no answer" : "✕ wrong";
     const facts = [
-      `${count(trace.thinkingTokens)} thinking tokens`,
-      trace.answerTokens === null ? "no answer was requested" : `${count(trace.answerTokens)} answer tokens`,
+      counted(trace.thinkingTokens, "thinking token"),
+      trace.answerTokens === null ? "no answer was requested" : counted(trace.answerTokens, "answer token"),
       trace.ending === "forced" ? "thinking cut" : "",
-      trace.waits ? `${trace.waits} ${trace.waits === 1 ? "end" : "ends"} suppressed` : "",
+      trace.waits ? `${counted(trace.waits, "end")} suppressed` : "",
       trace.loops ? "thinking loops" : "",
       trace.branches ? `one of ${trace.branches} traces that were run for this answer` : "",
     ];
@@ -110,7 +110,10 @@ class QuestionView {
   thinking(trace, common) {
     const made = document.createDocumentFragment();
     const [before, after] = dividedAt(trace.pieces, common);
-    if (common) made.append(folded(`${count(common)} characters in common`, () => this.pieces(before)));
+    if (common) {
+      const characters = [...wholeOf(before)].length; // not UTF-16 units
+      made.append(folded(`${count(characters)} characters in common`, () => this.pieces(before)));
+    }
     const rest = this.pieces(after);
     if (common) rest.classList.add("traces-parted");
     made.append(rest);
@@ -157,6 +160,7 @@ class QuestionView {
 
 const wholeOf = (pieces) => pieces.map(({ text }) => text).join("");
 const count = (number) => number.toLocaleString("en");
+const counted = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 
 // Pieces before and after a place in the text. A piece without text belongs to what follows it.
 function dividedAt(pieces, place) {
