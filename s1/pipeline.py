@@ -44,7 +44,7 @@ from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
 from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
-from s1.report_stages import ScoredStages, report_stage
+from s1.report_stages import ScoredStages, names_of, report_stage
 from s1.reward_stages import reward_spec_of
 from s1.stages import (
     ArchivedScores,
@@ -149,7 +149,8 @@ def _curve_report(
     )
     _require_comparable(config)
     scored = [_scored(point, stages.evaluation) for point, stages in zip(points, planned, strict=True)]
-    return report_stage(config, ReportConfig(name=name, claim=first.claim, command=request.command), scored)
+    report = ReportConfig(name=name, claim=first.claim, command=request.command)
+    return report_stage(config, report, scored, _curated(planned))
 
 
 def _scored(point: PointConfig, evaluation: EvaluationStages) -> ScoredStages:
@@ -161,6 +162,7 @@ def _scored(point: PointConfig, evaluation: EvaluationStages) -> ScoredStages:
         questions=evaluation.questions,
         model=base_model_of(point.model),
         archived=ArchivedScores(point.task.name, list(stops), point.model.thinking_format),
+        rewards=evaluation.rewards,
     )
 
 
@@ -189,26 +191,25 @@ def _require_comparable(config: CurveConfig) -> None:
         )
 
 
-def names_of(stages: Sequence[Stage]) -> list[str]:
-    """Their labels, with the key added where several stages share a label."""
-    labels = [stage.label for stage in stages]
-    return [each.label if labels.count(each.label) == 1 else f"{each.label} {each.key}" for each in stages]
+def _curated(planned: Sequence[PointStages]) -> list[Stage]:
+    """The sets of training examples, each once."""
+    sets = [stages.training.curated for stages in planned if stages.training.curated]
+    return list({stage.key: stage for stage in sets}.values())
 
 
 def _data_report(
     name: str, points: Sequence[PointConfig], planned: Sequence[PointStages], request: SweepRequest
 ) -> Stage:
     """How the examples of each data set were chosen; a set that several points use appears once."""
-    sets = [stages.training.curated for stages in planned if stages.training.curated]
-    curated = {stage.key: stage for stage in sets}
+    curated = _curated(planned)
     if not curated:
         raise ConfigError("data none: nothing is curated. Choose a data group with a pool, or goal=curve.")
     return Stage(
         name="funnel",
         version=1,
-        config=FunnelConfig(name=name, command=request.command, sets=names_of(list(curated.values()))),
+        config=FunnelConfig(name=name, command=request.command, sets=names_of(curated)),
         run="s1.report.funnel:funnel",
-        inputs={"curated": tuple(curated.values())},
+        inputs={"curated": tuple(curated)},
         label=name,
         code=CodePolicy.FINAL,
     )
@@ -265,7 +266,7 @@ def merged(results: Sequence[FinishedResult], request: MergeRequest) -> Graph:
     _require_comparable(found.curve)
     return Graph(
         name=request.name,
-        artifact=report_stage(found.curve, found.report, found.scored),
+        artifact=report_stage(found.curve, found.report, found.scored, found.curated),
         table=FINAL_STAGES[Goal.CURVE].table,
         workers=Workers(1, MERGE_THREADS),
         estimates={},

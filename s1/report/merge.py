@@ -44,6 +44,7 @@ class Merged:
     curve: CurveConfig
     report: ReportConfig
     scored: tuple[ScoredStages, ...]  # one per point
+    curated: tuple[RecordedStage, ...]  # sets of training examples
     remarks: tuple[str, ...]  # lines to print
 
 
@@ -74,6 +75,7 @@ def merge(results: Sequence[FinishedResult], request: MergeRequest) -> Merged:
             merged=list(dict.fromkeys(command for source in sources for command in _commands(source.report))),
         ),
         scored=tuple(map(_scored, points)),
+        curated=tuple({each.key: each for result in results for each in _curated(result.artifact)}.values()),
         remarks=tuple(_remarks(sources, together, points)),
     )
 
@@ -141,7 +143,13 @@ def _text_source(result: FinishedResult, scores: RecordedStage, traces: Recorded
 
 def _scored(member: Member) -> ScoredStages:
     texts = member.texts
-    return ScoredStages(member.scores, member.traces, texts.questions, texts.model, texts.archived)
+    rewards = next(iter(member.scores.stages_of("rewards")), None)
+    return ScoredStages(member.scores, member.traces, texts.questions, texts.model, texts.archived, rewards)
+
+
+def _curated(stage: RecordedStage) -> Iterator[RecordedStage]:
+    """The sets of training examples that a report shows; none for one of an earlier version."""
+    return iter(stage.stages_of("curated"))
 
 
 def _config(result: FinishedResult, stage: RecordedStage, schema: type[Typed]) -> Typed:

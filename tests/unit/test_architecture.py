@@ -62,7 +62,7 @@ DOORWAYS = {
     "jinja2": [
         "s1.models.thinking_format",
         "s1.models.light_tokenizer",
-        "s1.report.page",
+        "s1.report.render",
         "s1.evaluate.replay",
     ],  # there its errors alone, which lm-eval lets through
     "vllm": ["s1.generate.vllm_engine"],
