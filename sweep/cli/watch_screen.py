@@ -26,7 +26,8 @@ def follow(console: Console, followed: Sequence[WatchedStages]) -> int:
                 shown.show(last, history)
     if last is None or last.is_complete:
         return 0
-    console.print(escape(f"{summary(last)}. Nothing runs: give the command of the run again."), soft_wrap=True)
+    advice = " ".join(dict.fromkeys(each.advice for each in followed))
+    console.print(escape(f"{summary(last)}. Nothing runs any more. {advice}"), soft_wrap=True)
     return 1
 
 

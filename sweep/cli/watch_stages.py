@@ -28,6 +28,7 @@ from sweep.store.status_files import failure_message
 from sweep.worker.stall import SHOWN_S, age_s
 
 LOCAL_INTERVAL_S = 2.0
+RUN_AGAIN = "Give the command of the run again: finished stages are kept."
 QUEUE_INTERVAL_S = 10.0  # one squeue call each time
 CLOCK_SLACK_S = 2.0  # of a file system's clock against that of this machine
 STATES = {
@@ -55,6 +56,11 @@ class WatchedStages(Protocol):
     @property
     def interval_s(self) -> float: ...
 
+    @property
+    def advice(self) -> str:
+        """What to do if it ends with stages that are not done."""
+        ...
+
     def look(self) -> Look:
         """Its stages now."""
         ...
@@ -68,6 +74,7 @@ class CommandStages:
     stages: Sequence[Stage]
     store: Store
     interval_s: float = LOCAL_INTERVAL_S
+    advice: str = RUN_AGAIN
 
     def look(self) -> Look:
         found = [_local(self.store.directory(stage), stage.label) for stage in self.stages]
@@ -80,6 +87,7 @@ class StoreStages:
 
     store: Store
     interval_s: float = LOCAL_INTERVAL_S
+    advice: str = RUN_AGAIN
     since: float | None = None  # when the first of these sweeps began
     labels: dict[str, str] = field(default_factory=dict[str, str])  # by address
 
@@ -113,6 +121,10 @@ class SubmissionStages:
     @property
     def title(self) -> str:
         return self.directory.name
+
+    @property
+    def advice(self) -> str:
+        return f"To submit what is missing: python -m sweep resume {self.directory.arguments}"
 
     def look(self) -> Look:
         current = lifecycle.submission_status(self.directory)

@@ -181,7 +181,7 @@ def screen(snapshot: Snapshot, history: History, columns: int) -> list[Line]:
     for state, style in ((WatchState.STUCK, "bold yellow"), (WatchState.WAITING, "bold"), (WatchState.DONE, "bold")):
         if counts := list(_counts(snapshot.of(state))):
             lines.append(Line(state.value, style))
-            lines += [Line(f"  {text}") for text in wrap(", ".join(counts), max(20, columns - 2))]
+            lines += [Line(f"  {text}") for each in counts for text in wrap(each, max(20, columns - 2))]
     return lines
 
 
@@ -219,13 +219,14 @@ def _running(group: Running, columns: int) -> Iterator[Line]:
 
 
 def _counts(stages: Sequence[WatchedStage]) -> Iterator[str]:
-    """traces 12, scores 16 (blocked)."""
-    counts: dict[tuple[str, str], int] = {}
+    """Lines of numbers by name, those with one reason together: "blocked: scores 3, curve 1"."""
+    by_note: dict[str, dict[str, int]] = {}
     for each in stages:
-        note = "" if each.state is WatchState.DONE else each.note
-        counts[each.name, note] = counts.get((each.name, note), 0) + 1
-    for (name, note), count in counts.items():
-        yield f"{name} {count}{f' ({note})' if note else ''}"
+        names = by_note.setdefault("" if each.state is WatchState.DONE else each.note, {})
+        names[each.name] = names.get(each.name, 0) + 1
+    for note, names in by_note.items():
+        counts = ", ".join(f"{name} {count}" for name, count in names.items())
+        yield f"{note}: {counts}" if note else counts
 
 
 def _cut(text: str, columns: int) -> str:

@@ -15,10 +15,13 @@ from sweep.claims.holder import holder_text, this_process
 from sweep.claims.store_hold import sweeps_at_work
 from sweep.cli.main import main
 from sweep.cli.watch_screen import follow
-from sweep.cli.watch_stages import Look, StoreStages
+from sweep.cli.watch_stages import Look, StoreStages, SubmissionStages
 from sweep.cli.watch_view import History, Snapshot, WatchedStage, WatchState, changes, rate_text, screen
 from sweep.console import Console
+from sweep.slurm import client
+from sweep.slurm.status import SlurmInfo
 from sweep.store.directory import StageDirectory, Store, write_json
+from tests.support.submissions import fan, written
 
 MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB. Lower machine.slots, or choose a larger GPU for this model."
 LOG = "/scratch/me/project/store/submissions/20261126-101500-budget_scan/logs/04-traces_2.txt"
@@ -109,7 +112,7 @@ def test_rates_in_words(per_minute: float, text: str) -> None:
 class Played:
     """What is followed, from values."""
 
-    title, interval_s = "store", 0.0
+    title, interval_s, advice = "store", 0.0, "Run it again."
 
     def __init__(self, looks: Sequence[Look]) -> None:
         self.looks = list(looks)
@@ -134,7 +137,7 @@ def test_it_ends_when_nothing_runs_any_more(last: Look, status: int, is_terminal
     played = Played([Look((replace(FAILED, state=WatchState.RUNNING),), True), last])
     assert follow(console, [played]) == status
     assert played.looks == []
-    assert ("Nothing runs" in file.getvalue()) == bool(status)
+    assert ("Nothing runs any more. Run it again." in file.getvalue()) == bool(status)
 
 
 def prepared(store: Path, name: str, label: str) -> StageDirectory:
@@ -186,3 +189,29 @@ def test_with_nothing_to_follow_it_says_so(tmp_path: Path, capsys: pytest.Captur
 def test_a_submission_takes_no_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", "20261126-101500-budget_scan", "seed=1", "--store", str(tmp_path)]) == 1
     assert "watch 20261126-101500-budget_scan: seed=1: a submission has its own fields." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (SlurmInfo("PENDING", "Priority"), (WatchState.WAITING, "Priority", True)),
+        (SlurmInfo("RUNNING", "None"), (WatchState.RUNNING, "", True)),
+        (SlurmInfo("OUT_OF_MEMORY", "exit 0:125"), (WatchState.FAILED, "exit 0:125", False)),
+        (SlurmInfo("CANCELLED by 0", "None"), (WatchState.STUCK, "cancelled", False)),
+        (None, (WatchState.STUCK, "lost", False)),
+    ],
+)
+def test_a_submission_is_followed_by_its_queue(
+    state: SlurmInfo | None, expected: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    total = fan()
+    directory = written(Store(tmp_path), total)
+    for job in directory.read().jobs:
+        directory.record_id(job.name, "17")
+    seen = {} if state is None else {name: state for at in range(3) for name in ("17", f"17_{at}")}
+    monkeypatch.setattr(client, "queued_jobs", lambda ids: seen if state is not None and state.is_alive else {})
+    monkeypatch.setattr(client, "ended_jobs", lambda ids: (seen, "sacct"))
+    look = SubmissionStages(directory).look()
+    assert [each.name for each in look.stages] == ["start", "points", "points", "points", "total", "publish"]
+    first = look.stages[0]
+    assert (first.state, first.note, look.is_alive) == expected
