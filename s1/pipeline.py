@@ -5,12 +5,12 @@
     evaluation                  problems -> questions ----------> traces -> scores --+      (s1/evaluation_stages.py)
     reward                [reward_examples -> reward_model -> rewards] ------^       |      (s1/reward_stages.py)
                                                                                      v
-    report                                                                         curve -> report
+    report                                                      curve -> trace_archive -> report   (s1/report_stages.py)
 
 Each point has its own training and evaluation stages; equal stages of several points are one. All points share the
 curve and the report. `goal=data` ends after `curated` and `goal=checkpoint` after `checkpoint`, each with a report.
 
-Together with the two modules above, this is the only place where the science (s1) meets the machinery (sweep). Planning
+Together with the modules above, this is the only place where the science (s1) meets the machinery (sweep). Planning
 stays fast because it imports no heavy library: stages name their functions by dotted path, and the workers import them.
 """
 
@@ -37,12 +37,13 @@ from s1.evaluate.task_files import read_task, task_file
 from s1.evaluation_stages import EvaluationStages, GenerationSpec, evaluation_stages, questions_stage
 from s1.generate import store_statistics
 from s1.generate.engines import missing_libraries
-from s1.generate.methods.registry import code_roots, label_of_traces, method_of
+from s1.generate.methods.registry import label_of_traces, method_of
 from s1.pinning import pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
 from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
+from s1.report_stages import ScoredStages, names_of, report_stage
 from s1.reward_stages import reward_spec_of
 from s1.stages import (
     ArchivedScores,
@@ -50,7 +51,6 @@ from s1.stages import (
     CurvePoint,
     FunnelConfig,
     ReportConfig,
-    TraceArchiveConfig,
     TrainingReportConfig,
 )
 from s1.track.followers import Followers
@@ -59,12 +59,23 @@ from s1.track.plan_runs import run_plan
 from s1.track.wandb_mirror import Mirror
 from s1.training_stages import TrainingStages, base_model_of, training_stages_of
 from sweep.core.identity import Json
-from sweep.core.pipeline import Graph, LaunchKind, PublishedResult, Report, SweepRequest, Workers
+from sweep.core.pipeline import (
+    FinishedResult,
+    Graph,
+    LaunchKind,
+    MergeRequest,
+    PublishedResult,
+    Report,
+    SweepRequest,
+    Workers,
+)
+from sweep.core.shown import Shown, ShowRequest
 from sweep.core.stage import CodePolicy, Stage
 
 Point = PointConfig  # the schema of a point, under the name that the machinery expects
 shared = store_statistics.shared_statistics  # the machinery calls this for the folder that a batch of stages shares
 repair_shared = store_statistics.repair_shared
+MERGE_THREADS = 2  # of the curve and the report, which take seconds
 
 
 @dataclass(frozen=True)
@@ -151,64 +162,29 @@ def _curve_report(
 ) -> Stage:
     """Statistics over the scores of all points, and the page that shows them."""
     first = points[0]
-    _require_comparable(first, request)
-    curve = Stage(
-        name="curve",
-        version=4,
-        config=CurveConfig(
-            points=[_curve_point(point, values) for point, values in zip(points, request.values, strict=True)],
-            statistics=first.statistics,
-            cost=first.cost.rates,
-            compare=first.compare,
-            paper=compared_with_paper(points, request.values),
-        ),
-        run="s1.report.curve:curve",
-        inputs={
-            "scores": tuple(stages.evaluation.scores for stages in planned),
-            "traces": tuple(stages.evaluation.traces for stages in planned),
-        },
-        label=f"{len(points)} points",
-        code=CodePolicy.FINAL,
-        code_roots=code_roots(),
+    config = CurveConfig(
+        points=[_curve_point(point, values) for point, values in zip(points, request.values, strict=True)],
+        statistics=first.statistics,
+        cost=first.cost.rates,
+        compare=first.compare,
+        paper=compared_with_paper(points, request.values),
     )
-    return Stage(
-        name="report",
-        version=4,
-        config=ReportConfig(name=name, claim=first.claim, command=request.command),
-        run="s1.report.page:report",
-        inputs={"curve": (curve,), "archive": (_trace_archive(points, planned, curve),)},
-        label=name,
-        code=CodePolicy.FINAL,
-        code_roots=code_roots(),
-    )
+    _require_comparable(config)
+    scored = [_scored(point, stages.evaluation) for point, stages in zip(points, planned, strict=True)]
+    report = ReportConfig(name=name, claim=first.claim, command=request.command)
+    return report_stage(config, report, scored, _curated(planned))
 
 
-def _trace_archive(points: Sequence[PointConfig], planned: Sequence[PointStages], curve: Stage) -> Stage:
-    """All texts of the points, to browse them without the store."""
-    evaluations = [stages.evaluation for stages in planned]
-    return Stage(
-        name="trace_archive",
-        version=1,
-        config=TraceArchiveConfig(
-            [
-                ArchivedScores(
-                    point.task.name,
-                    list(read_task(point.task.name, task_file(point.task.name)).stops),
-                    point.model.thinking_format,
-                )
-                for point in points
-            ]
-        ),
-        run="s1.report.trace_archive.stage:trace_archive",
-        inputs={
-            "curve": (curve,),
-            "scores": tuple(each.scores for each in evaluations),
-            "traces": tuple(each.traces for each in evaluations),
-            "questions": tuple(each.questions for each in evaluations),
-            "model": tuple(base_model_of(point.model) for point in points),
-        },
-        label=curve.label,
-        code=CodePolicy.FINAL,
+def _scored(point: PointConfig, evaluation: EvaluationStages) -> ScoredStages:
+    """The stages of one point that the report reads."""
+    stops = read_task(point.task.name, task_file(point.task.name)).stops
+    return ScoredStages(
+        scores=evaluation.scores,
+        traces=evaluation.traces,
+        questions=evaluation.questions,
+        model=base_model_of(point.model),
+        archived=ArchivedScores(point.task.name, list(stops), point.model.thinking_format),
+        rewards=evaluation.rewards,
     )
 
 
@@ -221,14 +197,15 @@ def _curve_point(point: PointConfig, values: Mapping[str, Json]) -> CurvePoint:
     )
 
 
-def _require_comparable(first: PointConfig, request: SweepRequest) -> None:
+def _require_comparable(config: CurveConfig) -> None:
     """Raises ConfigError while planning if the report would have nothing to compare."""
-    compare = first.compare
+    compare = config.compare
     if compare is None:
         return
-    if compare.axis == "seed" and first.statistics.pool_seeds:
+    if compare.axis == "seed" and config.statistics.pool_seeds:
         raise ConfigError("compare.axis seed: seeds are pooled into one point. Set statistics.pool_seeds=false.")
-    available = {"null" if each.get(compare.axis) is None else str(each[compare.axis]) for each in request.values}
+    values = [each.values.get(compare.axis) for each in config.points]
+    available = {"null" if each is None else str(each) for each in values}
     if compare.reference not in available:
         raise ConfigError(
             f"compare.reference {compare.reference}: no such value of {compare.axis}"
@@ -236,26 +213,25 @@ def _require_comparable(first: PointConfig, request: SweepRequest) -> None:
         )
 
 
-def names_of(stages: Sequence[Stage]) -> list[str]:
-    """Their labels, with the key added where several stages share a label."""
-    labels = [stage.label for stage in stages]
-    return [each.label if labels.count(each.label) == 1 else f"{each.label} {each.key}" for each in stages]
+def _curated(planned: Sequence[PointStages]) -> list[Stage]:
+    """The sets of training examples, each once."""
+    sets = [stages.training.curated for stages in planned if stages.training.curated]
+    return list({stage.key: stage for stage in sets}.values())
 
 
 def _data_report(
     name: str, points: Sequence[PointConfig], planned: Sequence[PointStages], request: SweepRequest
 ) -> Stage:
     """How the examples of each data set were chosen; a set that several points use appears once."""
-    sets = [stages.training.curated for stages in planned if stages.training.curated]
-    curated = {stage.key: stage for stage in sets}
+    curated = _curated(planned)
     if not curated:
         raise ConfigError("data none: nothing is curated. Choose a data group with a pool, or goal=curve.")
     return Stage(
         name="funnel",
         version=1,
-        config=FunnelConfig(name=name, command=request.command, sets=names_of(list(curated.values()))),
+        config=FunnelConfig(name=name, command=request.command, sets=names_of(curated)),
         run="s1.report.funnel:funnel",
-        inputs={"curated": tuple(curated.values())},
+        inputs={"curated": tuple(curated)},
         label=name,
         code=CodePolicy.FINAL,
     )
@@ -312,6 +288,32 @@ def report(result: PublishedResult) -> Report:
     from s1.track.send_report import ResultReport  # planning must not wait for numpy
 
     return ResultReport(result)
+
+
+def merged(results: Sequence[FinishedResult], request: MergeRequest) -> Graph:
+    """Plan the curve and the report over the points of finished results."""
+    from s1.report.merge import merge  # imports numpy, for which planning a run must not wait
+
+    found = merge(results, request)
+    _require_comparable(found.curve)
+    return Graph(
+        name=request.name,
+        artifact=report_stage(found.curve, found.report, found.scored, found.curated),
+        table=FINAL_STAGES[Goal.CURVE].table,
+        workers=Workers(1, MERGE_THREADS),
+        estimates={},
+        on_finished=lambda stage, path: None,
+        points=len(found.curve.points),
+        remarks=lambda summaries: [*cost.usage_lines(summaries), *found.remarks],
+        notes=found.remarks,
+    )
+
+
+def show(folder: Path, request: ShowRequest) -> Shown:
+    """Show a published result in a terminal, from its folder alone. Raises InputError for what it lacks."""
+    from s1.report.show import show as shown_of
+
+    return shown_of(folder, request)
 
 
 # ------------------------------------------------------------------------------------ checks and tracking

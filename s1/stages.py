@@ -263,6 +263,15 @@ class CurveConfig:
 
 
 @dataclass(frozen=True)
+class LineageStage:
+    """A stage behind the numbers of a report."""
+
+    address: str  # "traces/41687fbbc3b5"
+    label: str
+    inputs: list[str]  # addresses
+
+
+@dataclass(frozen=True)
 class ArchivedScores:
     """What the scores of a point do not tell about its texts."""
 
@@ -283,11 +292,16 @@ class TraceArchiveConfig:
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """The report page; inputs `curve`, `archive`."""
+    """The report page; inputs `curve`, `archive`, and `curated`: one per set."""
 
     name: str
     claim: str
     command: str
+    sets: list[str] = field(default_factory=list, metadata={"omit_if": []})  # of training examples
+    # Stages up to the traces, inputs first; keys that depend on code would give every change of code another request.
+    lineage: list[LineageStage] = field(default_factory=list, metadata={"omit_if": []})
+    # of a merged result, the commands that composed its points
+    merged: list[str] = field(default_factory=list, metadata={"omit_if": []})
 
 
 @dataclass(frozen=True)

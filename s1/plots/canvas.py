@@ -41,6 +41,7 @@ STYLE: dict[RcKeyType, Any] = {
     "font.size": 9.5,
     "svg.fonttype": "none",
     "svg.hashsalt": "s1",
+    "pdf.fonttype": 42,  # TrueType: conferences refuse Type 3
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": FAINT,
@@ -59,18 +60,20 @@ class Drawing:
     name: str
     png: bytes
     svg: str
+    pdf: bytes
 
 
 def drawing(name: str, draw: Callable[[], Figure]) -> Drawing:
-    """Render the figure of `draw` in the shared style as PNG and SVG."""
+    """Render the figure of `draw` in the shared style as PNG, SVG and PDF."""
     import matplotlib
 
-    png, svg = io.BytesIO(), io.StringIO()
+    png, svg, pdf = io.BytesIO(), io.StringIO(), io.BytesIO()
     with matplotlib.rc_context(STYLE):
         figure = draw()
         figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    return Drawing(name, png.getvalue(), svg.getvalue())
+        figure.savefig(pdf, format="pdf", metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")))
+    return Drawing(name, png.getvalue(), svg.getvalue(), pdf.getvalue())
 
 
 def canvas(height_in: float) -> tuple[Figure, Axes]:

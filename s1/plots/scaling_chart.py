@@ -58,6 +58,16 @@ class XAxis(Enum):
             XAxis.USD: "USD per answer (estimate from tokens)",
         }[self]
 
+    @property
+    def short(self) -> str:
+        """For a list of choices."""
+        return {
+            XAxis.THINKING_TOKENS: "thinking tokens",
+            XAxis.TOTAL_TOKENS: "total tokens",
+            XAxis.DEVICE_SECONDS: "device-seconds",
+            XAxis.USD: "USD",
+        }[self]
+
 
 class XScale(Enum):
     LOG = "log"  # to base 2

@@ -72,7 +72,6 @@ def _of_point(findings: Findings, series: Series, point: MeasuredPoint) -> Row:
 
 
 def _of_seed(findings: Findings, series: Series, point: MeasuredPoint, source: Source) -> Row:
-    named = f"Seed {source.seed}: "
     return {
         **_of_point(findings, series, point),
         "label": f"{point.label}, seed {source.seed}",
@@ -83,11 +82,18 @@ def _of_seed(findings: Findings, series: Series, point: MeasuredPoint, source: S
         "device_seconds_per_answer": None,
         "usd_per_answer": None,
         "valid": "yes" if source.valid else "no",
-        "problem": " ".join(each.removeprefix(named) for each in point.audit.problems if each.startswith(named)),
+        "problem": "" if source.valid else _problem_of_seed(point, source),
         "key": source.key,
         "digest": source.digest,
         "cited": source.cited,
     }
+
+
+def _problem_of_seed(point: MeasuredPoint, source: Source) -> str:
+    """Its own problems where the audit names them by seed, else those of all seeds together."""
+    named = f"Seed {source.seed}: "
+    own = [each.removeprefix(named) for each in point.audit.problems if each.startswith(named)]
+    return " ".join(own) if own else f"Over all seeds: {' '.join(point.audit.problems)}"
 
 
 def _of_paper(beside: BesideNumber) -> Iterator[Row]:

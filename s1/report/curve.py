@@ -346,6 +346,7 @@ def _source(each: Scored, sampled: Sampled, level: float) -> Source:
         accuracy=clustered.accuracy(alone.correct_RQS, level),
         thinking_tokens=mean_tokens(alone.thinking_tokens_RQS, level),
         valid=audit(each.scores, each.point.request).valid,
+        traces=each.traces.parent.name,
     )
 
 

@@ -63,6 +63,7 @@ class Source:
     accuracy: Estimate  # of this seed alone
     thinking_tokens: Estimate
     valid: bool
+    traces: str = ""  # key of the traces that were scored; "": unknown
 
     @property
     def cited(self) -> str:

@@ -12,16 +12,13 @@ of the directory curated/<key>.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
-from s1.data.curate import SELECTION
-from s1.data.funnel import Dropped, FunnelStep, read_funnel
 from s1.plots.canvas import FAINT, LINES, RULE, SMALL, Drawing, canvas, drawing
-from s1.records import SelectedRow, read_rows
-from s1.report.page import render, write_drawings
+from s1.report.curated_sets import CuratedSet, curated_sets
+from s1.report.render import render, write_drawings
 from s1.report.tables import csv_text
 from s1.stages import FunnelConfig
 from sweep.core.stage import Summary, Work
@@ -43,7 +40,7 @@ class FunnelPage:
 
 def funnel(work: Work[FunnelConfig]) -> Summary:
     """Write the report folder."""
-    page = FunnelPage(work.config, list(_sets(work)))
+    page = FunnelPage(work.config, curated_sets(work.config.sets, work.inputs["curated"]))
     write_drawings(work.out, [funnel_drawing(page.sets)])
     (work.out / "README.md").write_text(render("funnel.md.jinja", page), encoding="utf-8")
     (work.out / "funnel.csv").write_text(funnel_csv(page.sets), encoding="utf-8")
@@ -54,76 +51,6 @@ def funnel(work: Work[FunnelConfig]) -> Summary:
         ) as file:  # "x": fail rather than overwrite another set
             file.writelines(f"{chosen.id}\n" for chosen in each.chosen)
     return {"sets": len(page.sets), "examples": sum(len(each.chosen) for each in page.sets)}
-
-
-def _sets(work: Work[FunnelConfig]) -> Iterator[CuratedSet]:
-    for name, directory in zip(work.config.sets, work.inputs["curated"], strict=True):
-        chosen = read_rows(directory / SELECTION, SelectedRow)
-        yield CuratedSet(name, directory.parent.name, read_funnel(directory), chosen)
-
-
-@dataclass(frozen=True)
-class DropGroup:
-    """The examples of one source or domain."""
-
-    name: str
-    examples: int
-    tokens: int  # in all their traces
-
-    @property
-    def mean_tokens(self) -> float:
-        return self.tokens / self.examples
-
-
-@dataclass(frozen=True)
-class CuratedSet:
-    """A set of examples, and how it was chosen."""
-
-    name: str
-    key: str
-    steps: list[FunnelStep]
-    chosen: list[SelectedRow]
-
-    @property
-    def whole(self) -> DropGroup:
-        return DropGroup("all", len(self.chosen), sum(each.tokens for each in self.chosen))
-
-    @property
-    def by_source(self) -> list[DropGroup]:
-        return _groups([(each.source, each.tokens) for each in self.chosen])
-
-    @property
-    def by_domain(self) -> list[DropGroup]:
-        return _groups([(each.domain, each.tokens) for each in self.chosen])
-
-    @property
-    def mixture(self) -> list[tuple[str, int, int, int]]:
-        """By source of a mixture: its name, rows read, rows taken into the mixture, examples chosen from them."""
-        counted = [step.kept_by_source for step in self.steps if step.kept_by_source]
-        if not counted:
-            return []
-        read, taken = counted[0], counted[-1]
-        return [
-            (name, read[name], taken[name], sum(each.source.startswith(f"{name}/") for each in self.chosen))
-            for name in taken
-        ]
-
-    @property
-    def dropped(self) -> list[tuple[FunnelStep, Dropped]]:
-        """A few sample rows for each reason; FunnelStep.dropped has the counts."""
-        return [(step, row) for step in self.steps for row in step.examples]
-
-    @property
-    def judged(self) -> list[bool]:
-        """Whether each trace gives the right answer, for rows whose reference can be graded."""
-        return [each.teacher_correct for each in self.chosen if each.teacher_correct is not None]
-
-
-def _groups(tokens_by_name: Sequence[tuple[str, int]]) -> list[DropGroup]:
-    """Groups by name, largest first."""
-    members = {name: [tokens for _, tokens in each] for name, each in groupby(sorted(tokens_by_name), lambda it: it[0])}
-    groups = [DropGroup(name, len(tokens), sum(tokens)) for name, tokens in members.items()]
-    return sorted(groups, key=lambda group: -group.examples)
 
 
 def funnel_csv(sets: Sequence[CuratedSet]) -> str:

@@ -9,7 +9,7 @@ frontier.csv        accuracy by cost across methods, and who is on the Pareto fr
 settling.csv        where the answer of each question settles, if points extend each other (s1/report/tables.py)
 grader_disagreement.csv   answers that graders judge differently (s1/report/tables.py)
 paper.csv           published numbers beside ours, if the scan names some (s1/report/paper_section.py)
-figures/*.png|svg   s1/report/figures*.py
+figures/*.png|svg|pdf   s1/report/figures*.py
 traces/*.js         every prompt, trace and answer (s1/report/trace_archive)
 manifest.json       key and digest of every stage directory that a number came from
 
@@ -19,33 +19,33 @@ Nothing here depends on time or machine: the same findings give the same bytes.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from s1.generate.methods.method import suppresses_ends
-from s1.plots.canvas import FAINT, INK, INVALID, LINES, RULE, Drawing
-from s1.report import format
+from s1.plots.canvas import Drawing
+from s1.report.browser.section import TraceSection, trace_section
+from s1.report.chart_data import ChartData, chart_data
+from s1.report.curated_sets import CuratedSet, curated_sets
 from s1.report.figures import drawings
 from s1.report.figures_frontier import frontier_drawings
 from s1.report.figures_samples import MOST_POINTS, sample_drawings
 from s1.report.figures_settling import settling_drawings
-from s1.report.findings import Findings, Frontier, MeasuredPoint, Series, Settling, cited, read_findings
+from s1.report.findings import Findings, MeasuredPoint, Series, cited, read_findings
 from s1.report.paper_section import PaperSection, paper_csv
+from s1.report.render import render, write_drawings
+from s1.report.sections import Section, sections_of
 from s1.report.tables import FILE_NAME as DISAGREEMENTS
 from s1.report.tables import frontier_csv, samples_csv, seeds_csv, settling_csv, table_csv
+from s1.report.vendor import Script
 from s1.report.verdict import claim_sentences, comparison, verdict
-from s1.stages import ReportConfig
+from s1.stages import LineageStage, ReportConfig
 from s1.stats.interval import detectable_unpaired_pp
 from sweep.core.stage import Summary, Work
 
-FIGURES, TRACES = "figures", "traces"
-NAMED = 5  # labels of points that are left out; more are counted
+TRACES = "traces"
 LOST_SHOWN = 10  # lost answers on the page; settling.csv has all
 
 
@@ -58,10 +58,42 @@ class Page:
     figures: list[Drawing]
     curve_key: str
     curve_digest: str = ""  # 12 hex digits; "": unknown
+    sets: list[CuratedSet] = field(default_factory=list)  # of training examples
+    traces: TraceSection | None = None  # None: there is no archive of traces
 
     @property
     def curve_cited(self) -> str:
         return cited(self.curve_key, self.curve_digest)
+
+    @property
+    def sections(self) -> Sequence[Section]:
+        return sections_of(self)
+
+    @cached_property
+    def chart(self) -> ChartData:
+        return chart_data(self.report.name, self.findings)
+
+    @property
+    def scripts(self) -> list[Script]:
+        """Libraries that the page embeds."""
+        figure = [Script.VEGA, Script.VEGA_LITE] if self.chart["rows"] else []
+        return [*figure, Script.KATEX] if self.traces and self.traces.has_latex else figure
+
+    @property
+    def lineage(self) -> list[LineageStage]:
+        """Every stage behind the numbers, inputs first: those of the plan, and the scores."""
+        scores = {
+            f"scores/{source.cited}": LineageStage(
+                f"scores/{source.cited}", point.label, [f"traces/{source.traces}"] if source.traces else []
+            )
+            for point in self.findings.points()
+            for source in point.sources
+        }
+        return [*self.report.lineage, *scores.values()] if self.report.lineage else []
+
+    @property
+    def engines(self) -> list[str]:
+        return list(dict.fromkeys(point.engine for point in self.findings.points()))
 
     @property
     def claim_sentences(self) -> list[str]:
@@ -176,11 +208,14 @@ def report(work: Work[ReportConfig]) -> Summary:
         *frontier_drawings(findings),
     ]
     (digest,) = work.digests.get("curve", ("",))
-    page = Page(work.config, findings, figures, source.parent.name, digest)
+    sets = curated_sets(work.config.sets, work.inputs.get("curated", ()))
+    archive = work.one("archive") if "archive" in work.inputs else None  # without it, there are no traces to browse
+    traces = None if archive is None else trace_section(archive)
+    page = Page(work.config, findings, figures, source.parent.name, digest, sets, traces)
     write_page(work.out, page)
     shutil.copyfile(source / DISAGREEMENTS, work.out / DISAGREEMENTS)
-    if "archive" in work.inputs:  # without it, the report has no traces to browse
-        shutil.copytree(work.one("archive"), work.out / TRACES)
+    if archive is not None:
+        shutil.copytree(archive, work.out / TRACES)
     counts = {} if page.paper is None else page.paper.counts
     return {"points": sum(1 for _ in findings.points()), **counts, "verdict": " ".join(_all_sentences(page))}
 
@@ -206,64 +241,6 @@ def write_page(out: Path, page: Page) -> None:
         (out / name).write_text(text, encoding="utf-8")
 
 
-def write_drawings(out: Path, figures: Sequence[Drawing]) -> None:
-    """Write each figure as figures/<name>.png and .svg."""
-    (out / FIGURES).mkdir()
-    for drawing in figures:
-        (out / FIGURES / f"{drawing.name}.png").write_bytes(drawing.png)
-        (out / FIGURES / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
-
-
-def render(template: str, page: object) -> str:
-    """Render a template; unknown names are errors, and HTML templates escape values."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        autoescape=lambda name: name is not None and ".html" in name,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        value=format.value,
-        interval=format.interval,
-        full=format.full,
-        accuracy=accuracy,
-        sources=sources,
-        answer=format.answer,
-        percent=format.percent,
-        kept=kept,
-        settled=settled,
-        frontier=frontier_in_words,
-        duration=format.duration_text,
-        short_time=format.short_time,
-        price=format.price,
-        money=format.money,
-        typeset=typeset,
-        cell=format.cell,
-        code=format.code,
-        prose=format.prose,
-        indented=format.indented,
-        inline_svg=inline_svg,
-    )
-    return environment.get_template(template).render(page=page)
-
-
-def inline_svg(drawing: Drawing, title: str) -> Markup:
-    """Embed a figure in the page: scaled by the page, in the page's colours, with unique ids."""
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", drawing.svg[drawing.svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'role="img"', svg, count=1)
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{drawing.name}-", svg)
-    for colour, name in _page_colours(LINES).items():
-        svg = svg.replace(colour, f"var(--{name})")
-    return Markup(svg.replace(">", Markup("><title>{}</title>").format(title), 1))
-
-
-def _page_colours(lines: Sequence[str]) -> dict[str, str]:
-    fixed = {INK: "ink", FAINT: "faint", RULE: "rule", INVALID: "invalid"}
-    return {**fixed, **{colour: f"line-{index}" for index, colour in enumerate(lines)}}
-
-
 def _all_sentences(page: Page) -> list[str]:
     of_series = [
         f"{series.name}: {sentence}" if series.name else sentence
@@ -271,67 +248,3 @@ def _all_sentences(page: Page) -> list[str]:
         for sentence in sentences
     ]
     return [*page.compared, *of_series, *page.claim_sentences]
-
-
-def accuracy(point: MeasuredPoint) -> str:
-    """`64.3` percent, with an upper bound if the context cut answers."""
-    share = format.percent(point.accuracy.value)
-    if point.accuracy_if_cut_right is None:
-        return share
-    return f"{share}, at most {format.percent(point.accuracy_if_cut_right)} if the cut answers were right"
-
-
-def kept(series: Series) -> str:
-    """A sentence for a series whose traces all got the requested compute; otherwise ""."""
-    if any(not point.valid or point.audit.unmet for point in series.points):
-        return ""
-    budgets = [point.request.budget for point in series.points]
-    if not any(each.max_thinking_tokens is not None or suppresses_ends(each) for each in budgets):
-        text = "Nothing was forced."
-    else:
-        text = "Every trace kept the budget that was forced on it."
-    if any(point.request.instruction for point in series.points):
-        text += " What a prompt asks for in words is not forced: see Control."
-    if any(point.audit.thinks_on_share for point in series.points):
-        text += " Some traces think again in their answer, which no budget bounds."
-    return text
-
-
-def settled(settling: Settling) -> list[str]:
-    """Sentences on where the answers of a line settle and how many right ones are lost."""
-    traces, lost = len(settling.traces), len(settling.lost)
-    answered = traces - settling.unanswered
-    found = [f"Order of the line: {', '.join(each.label for each in settling.points)}."]
-    for labels, reason in ((settling.invalid, "failed the audit"), (settling.apart, "do not extend the point before")):
-        if labels:
-            named = ", ".join(labels) if len(labels) <= NAMED else f"{len(labels)} points"
-            found.append(f"Left out, as they {reason}: {named}.")
-    if settling.median_tokens is not None:
-        found.append(
-            f"{answered} of {traces} traces have an answer at the end of the line; half of these answers have settled"
-            f" after {format.tokens(settling.median_tokens)} thinking tokens."
-        )
-    if settling.share_after is not None:
-        found.append(f"{format.full(settling.share_after)} of their thinking came after the answer had settled.")
-    found.append(f"Right at some point and lost by thinking on: {lost} of {traces} traces.")
-    return found
-
-
-def frontier_in_words(frontier: Frontier) -> str:
-    """A sentence on who is on the front, and how sure that is."""
-    named = [f"{point.name} ({format.percent(point.front_share)}%)" for point in frontier.front]
-    return (
-        f"On the Pareto front of {len(frontier.points)} points, with the share of resamples of questions in which each"
-        f" is on it: {', '.join(named)}."
-    )
-
-
-def sources(point: MeasuredPoint) -> list[str]:
-    """`scores/41687fbbc3b5@9c1f`, one per seed."""
-    return [f"scores/{source.cited}" for source in point.sources]
-
-
-def typeset(text: str) -> str:
-    """Typeset numbers: a true minus sign, and no line break inside an interval."""
-    with_minus = re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text)
-    return re.sub(r"\[[^\]]*\]", lambda found: found[0].replace(" ", "\u00a0"), with_minus)

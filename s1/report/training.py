@@ -3,7 +3,7 @@
 README.md            the command, a table of checkpoints with their places in the store, and the audits of their text
 training.csv         one row per checkpoint
 audit-<n>.csv        the audit of its text (s1/train/render.py)
-figures/             loss.png, loss.svg: loss over steps, one line per checkpoint; lengths-<n>.png: tokens per example
+figures/             loss.png, .svg, .pdf: loss over steps, one line per checkpoint; lengths-<n>.png: tokens per example
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from s1.plots.canvas import LINES, RULE, Drawing, canvas, drawing, legend_below
 from s1.records import read_objects
 from s1.report import format
+from s1.report.render import write_drawings
 from s1.report.tables import as_written, csv_text, rounded
 from s1.stages import TrainingReportConfig
 from sweep.core.stage import Summary, Work
@@ -48,10 +49,7 @@ def training_report(work: Work[TrainingReportConfig]) -> Summary:
     """Write the report folder."""
     pairs = zip(work.config.labels, work.inputs["checkpoint"], work.inputs["rendered"], strict=True)
     found = [TrainingRun(*pair, list(read_objects(pair[1] / METRICS))) for pair in pairs]
-    (work.out / "figures").mkdir()
-    drawn = loss_drawing(found)
-    (work.out / "figures" / "loss.png").write_bytes(drawn.png)
-    (work.out / "figures" / "loss.svg").write_text(drawn.svg, encoding="utf-8")
+    write_drawings(work.out, [loss_drawing(found)])
     for number, each in enumerate(found):
         shutil.copy(each.rendered / "audit.csv", work.out / f"audit-{number}.csv")
         shutil.copy(each.rendered / "figures" / "lengths.png", work.out / "figures" / f"lengths-{number}.png")

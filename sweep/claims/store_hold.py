@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sweep.claims.claim import liveness_checks
-from sweep.claims.holder import HolderState, holder_state, holder_text, read_holder, this_process
+from sweep.claims.holder import Holder, HolderState, holder_state, holder_text, read_holder, this_process
 from sweep.claims.lock import LockAnswer, LockMode, opened, request_lock
 from sweep.claims.slurm_job import state_in_slurm
 from sweep.json_files import StoreError
@@ -40,6 +40,13 @@ def store_held(root: Path, mode: LockMode) -> Generator[None]:
             yield
         finally:
             ours.unlink(missing_ok=True)
+
+
+def sweeps_at_work(root: Path) -> list[Holder]:
+    """The processes that share the store now, as far as this machine can tell: running sweeps. Read-only."""
+    holders = filter(None, map(read_holder, sorted(root.glob(_token(root, LockMode.SHARED, "*").name))))
+    checks = liveness_checks(root / "lock", lambda: False, lambda _: HolderState.AT_WORK)
+    return [each for each in holders if holder_state(each, this_process(), checks) is HolderState.AT_WORK]
 
 
 def _refuse_if_held(root: Path, mode: LockMode, place: Path, is_exclusive: bool) -> None:

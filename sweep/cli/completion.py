@@ -16,9 +16,10 @@ from pathlib import Path
 
 from sweep.cli.parser import command_of, flags_of, is_word, options_of
 from sweep.cli.table import COMMANDS, Command
-from sweep.config.compose import CONFIG, ask_hydra, compose_entry
+from sweep.config.compose import CONFIG, Entry, ask_hydra, compose_entry
 from sweep.console import Console
 from sweep.errors import SweepError, UsageError
+from sweep.results.find import names_of
 from sweep.results.roots import roots
 from sweep.slurm.ownership import is_own
 from sweep.slurm.submission import find_submission, submissions
@@ -128,7 +129,8 @@ def _places(rest: Sequence[str]) -> list[str]:
 
 def _of_words(command: Command, given: Sequence[str], overrides: Sequence[str]) -> Iterator[str]:
     """Values of the next word, and of the word after it if the next is optional."""
-    for word in command.words[len(given) :]:
+    has_list = bool(command.words) and command.words[-1].is_list
+    for word in command.words[len(given) :] or command.words[-1:] * has_list:
         yield from word.choices
         if find := FINDERS.get(f"{command.name} {word.name}", FINDERS.get(word.name)):
             with suppress(SweepError, OSError):  # no submission there, or none that can be read
@@ -159,8 +161,18 @@ def _results(given: Sequence[str], overrides: Sequence[str]) -> Iterator[str]:
         yield f"{root.result.manifest.experiment}/{root.result.path.name}"
 
 
+def _named_results(given: Sequence[str], overrides: Sequence[str]) -> Iterator[str]:
+    """NAME and NAME/KEY of the results that are not named yet."""
+    entry = _entry(overrides)
+    yield from (each for each in names_of(entry.results, roots(Store(entry.store))[0]) if each not in given)
+
+
 def _store(overrides: Sequence[str]) -> Path:
-    return compose_entry([each for each in overrides if each.partition("=")[0] in ("store", "results")]).store
+    return _entry(overrides).store
+
+
+def _entry(overrides: Sequence[str]) -> Entry:
+    return compose_entry([each for each in overrides if each.partition("=")[0] in ("store", "results")])
 
 
 EXPERIMENT = "+experiment"
@@ -169,6 +181,8 @@ FINDERS: Mapping[str, Callable[[Sequence[str], Sequence[str]], Iterator[str]]] =
     "publish submission": _submission_paths,
     "stage": _stages,
     "result": _results,
+    "show result": _named_results,
+    "results": _named_results,
     "shell": lambda _given, _overrides: iter(SCRIPTS),
 }
 

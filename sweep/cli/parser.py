@@ -122,7 +122,9 @@ def _values(command: Command, given: argparse.Namespace) -> dict[str, object]:
     values = _words(command, [each for each in arguments if not _is_field(each)])
     for option in options_of(command):
         value = getattr(given, option.name)
-        if option.field is None and option is not DEBUG:
+        if option.within is not None:
+            cast(dict[str, object], values.setdefault(option.within, {}))[option.name] = value
+        elif option.field is None and option is not DEBUG:
             values[option.name] = value
         elif option.field is not None and value not in (None, False):
             fields.append(_override(option.field, "true" if value is True else value))
@@ -169,7 +171,8 @@ def _words(command: Command, given: Sequence[str]) -> dict[str, object]:
     if given and further:
         name = f"{command.name} {given[0]}"
         raise UsageError(unknown(name, "command", given[0], further, prefix=f"{command.name} "))
-    if len(given) > len(command.words):
+    has_list = bool(command.words) and command.words[-1].is_list
+    if len(given) > len(command.words) and not has_list:
         takes = " ".join(each.metavar for each in command.words) or "no words"
         raise UsageError(
             f"{command.name}: {given[len(command.words)]!r} is one word too many; it takes {takes}."
@@ -181,7 +184,10 @@ def _words(command: Command, given: Sequence[str]) -> dict[str, object]:
     for word, value in zip(command.words, given, strict=False):
         if word.choices and value not in word.choices:
             raise UsageError(unknown(f"{command.name} {value}", word.name, value, list(word.choices)))
-    return {word.name: given[at] if at < len(given) else None for at, word in enumerate(command.words)}
+    return {
+        word.name: list(given[at:]) if word.is_list else given[at] if at < len(given) else None
+        for at, word in enumerate(command.words)
+    }
 
 
 def _is_field(argument: str) -> bool:
@@ -259,7 +265,10 @@ class _Page(argparse.RawDescriptionHelpFormatter):
 
 
 def _usage(command: Command) -> str:
-    words = [each.metavar if each.is_required else f"[{each.metavar}]" for each in command.words]
+    words = [
+        f"{each.metavar if each.is_required else f'[{each.metavar}]'}{' ...' if each.is_list else ''}"
+        for each in command.words
+    ]
     fields = ["[FIELD=VALUE ...]"] if command.has_fields else []
     multirun = ["[-m]"] if command.is_composed else []
     return " ".join(["sweep", command.name, *words, *fields, *multirun, "[OPTION ...]"])

@@ -119,17 +119,17 @@ def _progress(directory: SubmissionDirectory, each: ElementStatus) -> str:
     for address in each.element.stages:
         seen = read_progress(StageDirectory(directory.store / address).progress_file)
         done, total, unit = done + seen[0], total + seen[1], seen[2] or unit
-    return ", ".join(filter(None, (f"{done:,}/{total:,} {unit}" if total else "", _note(directory, each))))
+    return ", ".join(filter(None, (f"{done:,}/{total:,} {unit}" if total else "", note_of(directory, each))))
 
 
-def _note(directory: SubmissionDirectory, each: ElementStatus) -> str:
+def note_of(directory: SubmissionDirectory, each: ElementStatus) -> str:
     """Who else is making the element's stages, or how long ago its last progress was."""
     left = [
         place for address in each.element.stages if not (place := StageDirectory(directory.store / address)).is_done
     ]
     held = next((found for place in left if (found := holder_of(place.path, lambda _: HolderState.AT_WORK))), None)
     if held is not None and held[1] is not HolderState.ENDED and held[0].job != each.job_id:
-        return f"waits, held by {escape(str(held[0]))}"
+        return f"waits, held by {held[0]!s}"
     age = age_s(left)
     return last_progress(age) if age is not None and age >= SHOWN_S else ""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,8 @@ from pathlib import Path
 from sweep.claims.lock import LockMode, locked_now
 from sweep.cli.manual import planned_again
 from sweep.cli.show_slurm import show_jobs, show_log, show_status
+from sweep.cli.watch_screen import follow
+from sweep.cli.watch_stages import SubmissionStages
 from sweep.config.compose import Composition, Entry, compose_entry
 from sweep.console import Console, escape
 from sweep.core.pipeline import Graph, Launch
@@ -27,14 +28,13 @@ from sweep.results.costs import write_planned
 from sweep.slurm import client, lifecycle
 from sweep.slurm.damaged import damaged_lines, query_queue, refuse_resubmitting
 from sweep.slurm.jobs import SlurmJob
-from sweep.slurm.ownership import foreign_lines, is_own, refuse_foreign
+from sweep.slurm.ownership import find_own, foreign_lines, is_own, refuse_foreign
 from sweep.slurm.sbatch import requested_resources
 from sweep.slurm.send import settle_unconfirmed
-from sweep.slurm.submission import SubmissionDirectory, find_submission, store_argument, submissions
+from sweep.slurm.submission import SubmissionDirectory, store_argument, submissions
 from sweep.store.directory import Store
 
 EARLIEST_SIGNAL_MINUTES = 1  # SLURM may send the signal this much too early
-WATCH_INTERVAL_S = 10.0  # one squeue call each time
 
 
 def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> None:
@@ -118,22 +118,19 @@ def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> No
 
 
 def status(console: Console, submission: str | None, watch: bool, overrides: Sequence[str]) -> int:
-    """Show the state of a submission; returns 0 even if elements have failed."""
-    directory = _find(compose_entry(overrides).store, submission)
+    """Show the state of a submission, and return 0 even if elements have failed; with `watch`, follow it."""
+    directory = find_own(compose_entry(overrides).store, submission)
     known = submissions(directory.store)
     others = foreign_lines(known) if submission is None else []
     others += damaged_lines([each for each in known if each.name != directory.name])
-    while True:
-        if directory.is_damaged:
-            return _status_of_damaged(directory, console, others)
-        current = lifecycle.submission_status(directory)
-        show_status(console, directory, current)
-        for line in others:
-            console.print(escape(line), soft_wrap=True)
-        if not watch or not any(each.state.is_alive for each in current.elements):
-            return 0
-        time.sleep(WATCH_INTERVAL_S)
-        console.clear()
+    if directory.is_damaged:
+        return _status_of_damaged(directory, console, others)
+    if watch:
+        return follow(console, [SubmissionStages(directory)])
+    show_status(console, directory, lifecycle.submission_status(directory))
+    for line in others:
+        console.print(escape(line), soft_wrap=True)
+    return 0
 
 
 def _status_of_damaged(directory: SubmissionDirectory, console: Console, further: Sequence[str]) -> int:
@@ -153,7 +150,7 @@ def logs(console: Console, submission: str | None, stage: str | None, lines: int
     store = compose_entry(overrides).store
     if stage is None and submission is not None and not (store / "submissions" / submission).is_dir():
         submission, stage = None, submission  # a single word may be a stage
-    directory = _find(store, submission)
+    directory = find_own(store, submission)
     found = [
         each
         for each in lifecycle.submission_status(directory).elements
@@ -169,7 +166,7 @@ def logs(console: Console, submission: str | None, stage: str | None, lines: int
 def resume(console: Console, submission: str | None, overrides: Sequence[str]) -> int:
     """Submit what failed or is missing, or everything after a dry run."""
     entry = compose_entry(overrides)
-    directory = _find(entry.store, submission)
+    directory = find_own(entry.store, submission)
     consequence = "Its code, {directory}/code, then runs under the account of {account}."
     _refuse_foreign(console, "resume", directory, entry, consequence)
     store = Store(directory.store)
@@ -219,7 +216,7 @@ def _refuse_unpinned(directory: SubmissionDirectory) -> None:
 def cancel(console: Console, submission: str | None, overrides: Sequence[str]) -> int:
     """Cancel all jobs of a submission."""
     entry = compose_entry(overrides)
-    directory = _find(entry.store, submission)
+    directory = find_own(entry.store, submission)
     opened = [each.name for each in submissions(directory.store) if each.is_open and is_own(each)]
     if len(opened) > 1 and submission is None:
         raise InputError(f"cancel: {len(opened)} submissions are open. Name one: {', '.join(opened)}.")
@@ -257,11 +254,3 @@ def _exclusive(directory: SubmissionDirectory, verb: str) -> Generator[None]:
                 f"{verb} {directory.name}: another process is submitting, resuming or cancelling it. See sweep status."
             )
         yield
-
-
-def _find(store: Path, name: str | None) -> SubmissionDirectory:
-    """The submission of that name, or your newest. Raises InputError if there is none."""
-    if name is None and (known := submissions(store)) and not any(map(is_own, reversed(known))):
-        others = " ".join(foreign_lines(known))
-        raise InputError(f"submission: none of yours in {store}. {others} Name one.")
-    return find_submission(store, name, is_own)

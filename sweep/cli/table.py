@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from sweep.core.pipeline import check_name
+from sweep.errors import InputError
+
 HYDRA_FLAGS = (  # flags that Hydra answers, with `run` and `plan`
     *("--hydra-help", "-c", "--cfg", "-i", "--info", "-p", "--package", "--resolve"),
     *("-sc", "--shell-completion"),
@@ -32,6 +35,7 @@ class Word:
     help: str
     is_required: bool = False
     choices: tuple[str, ...] = ()  # (): anything
+    is_list: bool = False  # takes all further words, as a list; only the last word can
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Option:
     default: object = None
     field: str | None = None  # the configuration field it sets, instead of a function parameter
     old_names: tuple[str, ...] = ()  # former spellings NAME=VALUE, whose error names the option
+    within: str | None = None  # the function parameter that takes this and other options, by name
 
     @property
     def name(self) -> str:
@@ -88,6 +93,13 @@ def seconds(text: str) -> float:
     return found
 
 
+def natural(text: str) -> int:
+    """A whole number of 0 or more. Raises argparse.ArgumentTypeError."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
 # Fields of commands that do not compose points; `pipeline` names the module that checks shared data.
 PLACES = ("store", "results", "pipeline", "yes")
 
@@ -99,12 +111,22 @@ def folder(text: str) -> str:
     return text
 
 
+def result_name(text: str) -> str:
+    """The name of a result. Raises argparse.ArgumentTypeError for one that cannot be a folder."""
+    try:
+        check_name(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+    return text
+
+
 COMMON = (
     Option("--store", "the store; same as the field `store`", "DIR", read=folder, field="store"),
     Option("--results", "the folder of results; same as the field `results`", "DIR", read=folder, field="results"),
 )
 DEBUG = Option("--debug", "print the traceback of an error (or set SWEEP_DEBUG=1)")
 SUBMISSION = Word("submission", "ID", "a folder name in store/submissions; default: your newest submission")
+RESULTS = Word("results", "RESULT", "NAME, NAME/KEY or the path of a result; two or more", True, is_list=True)
 YES_FOREIGN = Option("--yes", "also for another user's submission", field="yes")
 
 COMMANDS = (
@@ -134,6 +156,21 @@ COMMANDS = (
         asks_hydra=True,
     ),
     Command(
+        "watch",
+        Group.EXPERIMENTS,
+        "follow a run, here or on SLURM: failures, rates, time left",
+        "sweep.cli.watch:watch",
+        "Follow a submission, the run of a command, or whatever is being made in the store\n"
+        "now, until nothing runs any more. Shows failures first, then running stages with\n"
+        "their rate and the time left. In a pipe, prints a line for every change.",
+        "sweep watch +experiment=budget_scan -m",
+        words=(
+            Word("submission", "ID", "a folder name in store/submissions, or an experiment: its newest submission"),
+        ),
+        is_composed=True,
+        failure="a stage failed, or nothing runs and stages are missing",
+    ),
+    Command(
         "status",
         Group.SUBMISSIONS,
         "show each element's state, elapsed time, progress and log",
@@ -141,8 +178,8 @@ COMMANDS = (
         "Show the state of a submission, from the store and, if available, SLURM.",
         "sweep status --watch",
         words=(SUBMISSION,),
-        options=(Option("--watch", "refresh every ten seconds until nothing runs or waits", old_names=("watch",)),),
-        failure="the submission could not be read; failed elements do not count",
+        options=(Option("--watch", "the same as `sweep watch ID`", old_names=("watch",)),),
+        failure="the submission could not be read; failed elements count with --watch only",
     ),
     Command(
         "logs",
@@ -253,6 +290,52 @@ COMMANDS = (
             Option("--project", "where the runs are on W&B; default: where they were sent", "ENTITY/PROJECT"),
         ),
         failure="there is no such result, or W&B cannot be used; stderr says why",
+    ),
+    Command(
+        "show",
+        Group.STORE,
+        "print the points of a result, or two traces side by side",
+        "sweep.cli.show:show",
+        "Print points, audit and verdict of a result. With --question, print the question\n"
+        "and what two points wrote, side by side on a terminal of 100 columns or more: cuts\n"
+        "as [cut], appended texts as [+Wait], the common beginning folded. Needs only the\n"
+        "folder of the result.",
+        "sweep show budget_scan --question flips --points 'max 16,natural end'",
+        words=(Word("result", "RESULT", "NAME, NAME/KEY or the path of a result", True),),
+        options=(
+            Option(
+                "--question",
+                "an id, a row such as '#12', or flips: those that two points answer differently",
+                "ID",
+                within="asked",
+            ),
+            Option(
+                "--points",
+                "points by label; default: the reference and the point furthest from it",
+                "A,B",
+                within="asked",
+            ),
+            Option("--seed", "of several seeds", "N", natural, within="asked"),
+            Option("--sample", "of several samples, from 0", "N", natural, within="asked"),
+            Option("--json", "print JSON"),
+        ),
+    ),
+    Command(
+        "merge",
+        Group.STORE,
+        "put finished results on one figure and in one table",
+        "sweep.cli.merge:merge",
+        "Publish one result over the points of several, to results/NAME/KEY. Scores are used\n"
+        "as they are; points that results share count once, and are paired with others by\n"
+        "question. Refused if statistics or prices differ, unless --like chooses.",
+        "sweep merge budget_scan budget_scan_long --name whole_curve",
+        words=(RESULTS,),
+        options=(
+            Option("--name", "name of the merged result", "NAME", result_name, "merged"),
+            Option("--like", "take statistics, prices and comparison from this result", "RESULT"),
+            Option("--apart", "keep the points of each result in series of their own"),
+        ),
+        failure="a result cannot be merged, or the report failed; stderr says why",
     ),
     Command(
         "pin",

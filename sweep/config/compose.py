@@ -60,7 +60,7 @@ from sweep.config.overrides import (
 from sweep.config.own_conf import add_own_conf
 from sweep.config.recorded_command import command_of
 from sweep.core.identity import Json
-from sweep.core.pipeline import Pipeline, SweepRequest
+from sweep.core.pipeline import ComposedPoint, Pipeline, SweepRequest
 from sweep.core.ranges import has_text
 from sweep.core.targets import module_of
 from sweep.core.typed import no_such_field, typed
@@ -97,6 +97,7 @@ class Composition:
     request: SweepRequest
     arguments: tuple[str, ...] = ()  # as typed
     notes: tuple[str, ...] = ()  # points of the experiment that the command line drops
+    composed: tuple[ComposedPoint, ...] = ()  # each point with its whole configuration
 
 
 def ask_hydra(argv: Sequence[str]) -> None:
@@ -233,7 +234,7 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     fields = dict.fromkeys([axis.field for axis in axes] + [field for line in lines for field in line.fields])
     beside = (_extra_points(load, line, given, axes) for line in lines)
     loaded = list(itertools.chain(_grid(load, fixed_overrides(given), axes), *beside))
-    points, values = _typed_points(loaded, list(fields), entry.pipeline)
+    composed, values = _typed_points(loaded, list(fields), entry.pipeline)
     configs = [_raw(config) for config in {id(each.config): each.config for each in loaded}.values()]
     typed_here = list(zip(arguments, given, strict=True))
     Guard().refuse({"also": list(entry.also), "store": str(entry.store), "results": str(entry.results)})
@@ -243,7 +244,9 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
         store=entry.store,
         store_id=lambda: Store(entry.store).id,
     )
-    return Composition(entry, points, request, notes=tuple(notes))
+    return Composition(
+        entry, tuple(each.point for each in composed), request, notes=tuple(notes), composed=tuple(composed)
+    )
 
 
 def _declared(
@@ -277,21 +280,6 @@ class Loaded:
     declared: tuple[str, ...]  # the experiment's axes, as they would be typed
     is_multirun: bool
     plain: Mapping[str, Any] | None = None  # for a point: its resolved configuration
-
-    def value(self, field: str) -> Json:
-        """The value of a field; for a group, the chosen option."""
-        if field in self.choices:
-            return self.choices[field]
-        if self.plain is not None:
-            return _value_at(self.plain, field)
-        return _plain(OmegaConf.select(self.config, field))
-
-
-def _value_at(plain: Mapping[str, Any], field: str) -> Json:
-    value: Any = plain
-    for name in field.split("."):
-        value = value.get(name) if value else None
-    return value
 
 
 Load: TypeAlias = Callable[[tuple[str, ...]], Loaded]  # _load, cached
@@ -380,10 +368,10 @@ def pipeline_of(name: str, *needed: str) -> Pipeline:
 
 def _typed_points(
     loaded: Iterable[Loaded], fields: Sequence[str], pipeline: str
-) -> tuple[tuple[Any, ...], tuple[Mapping[str, Json], ...]]:
+) -> tuple[tuple[ComposedPoint, ...], tuple[Mapping[str, Json], ...]]:
     """All distinct points, and the values each sets at `fields`. Raises InputError with the faults of all points."""
     schema, guard = pipeline_of(pipeline, "Point", "graph").Point, Guard()
-    points: dict[str, object] = {}
+    points: dict[str, ComposedPoint] = {}
     values: dict[str, Mapping[str, Json]] = {}
     faults: dict[str, None] = {}
     for each in loaded:
@@ -395,8 +383,8 @@ def _typed_points(
             faults.update(dict.fromkeys(str(error).splitlines()))
             continue
         same = repr((point, [each.choices.get(field) for field in fields]))
-        points.setdefault(same, point)
-        values.setdefault(same, {field: each.value(field) for field in fields})
+        composed = points.setdefault(same, ComposedPoint(point, each.choices, each.plain or {}))
+        values.setdefault(same, {field: composed.value(field) for field in fields})
     if faults:
         raise InputError("\n".join(faults))
     return tuple(points.values()), tuple(values.values())

@@ -16,8 +16,11 @@ from annotated_types import Ge, Le
 
 from sweep.core.identity import Json
 from sweep.core.ranges import Count, NotNegative, Positive, Text
+from sweep.core.recorded import RecordedStage
+from sweep.core.shown import Shown, ShowRequest
 from sweep.core.stage import Stage, Summary
 from sweep.errors import InputError
+from sweep.plain_values import is_mapping
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,44 @@ class Graph:
 
 
 @dataclass(frozen=True)
+class ComposedPoint:
+    """A point of a recorded command, composed again, with its whole configuration."""
+
+    point: Any  # of the pipeline's schema
+    choices: Mapping[str, str]  # the option of each group, by the field it sets
+    fields: Mapping[str, Any]  # all fields, nested, as JSON
+
+    def value(self, field: str) -> Json:
+        """The value of a field; of a group, the chosen option; None for a field that this configuration lacks."""
+        if field in self.choices:
+            return self.choices[field]
+        value: Any = self.fields
+        for name in field.split("."):
+            value = value.get(name) if is_mapping(value) else None
+        return value
+
+
+@dataclass(frozen=True)
+class FinishedResult:
+    """A published result: its final stage, as recorded in the store, and the digests that its manifest names."""
+
+    name: str  # name/key
+    artifact: RecordedStage
+    digests: Mapping[str, str]  # by address
+
+
+@dataclass(frozen=True)
+class MergeRequest:
+    """Everything that `sweep merge` requests apart from the results."""
+
+    name: str  # of the merged result
+    command: str  # repeats the merge, independent of store and results folder
+    compose: Callable[[str], Sequence[ComposedPoint]]  # points of a recorded command. Raises InputError
+    like: str | None = None  # name of the result whose settings count where they differ
+    is_apart: bool = False  # keep the points of each result in series of their own
+
+
+@dataclass(frozen=True)
 class SharedReport:
     """Statistics and faults of the folder that the stages of a batch share."""
 
@@ -212,6 +253,14 @@ class Pipeline(Protocol):
 
     def report(self, result: PublishedResult) -> Report:
         """The written report of a result. Raises InputError for one that has none."""
+        ...
+
+    def merged(self, results: Sequence[FinishedResult], request: MergeRequest) -> Graph:
+        """Plan one result over the points of several. Raises InputError for results that cannot be merged."""
+        ...
+
+    def show(self, folder: Path, request: ShowRequest) -> Shown:
+        """Show a published result in a terminal, from its folder alone. Raises InputError for what it lacks."""
         ...
 
     def shared(self, directory: Path) -> SharedReport:

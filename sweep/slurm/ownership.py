@@ -17,7 +17,7 @@ from pathlib import Path
 from sweep.accounts import account_name
 from sweep.errors import InputError
 from sweep.json_files import StoreError, read_sealed
-from sweep.slurm.submission import SubmissionDirectory
+from sweep.slurm.submission import SubmissionDirectory, find_submission, submissions
 
 SHOWN_IDS = 3
 
@@ -84,6 +84,14 @@ def foreign_lines(directories: Iterable[SubmissionDirectory]) -> list[str]:
         elif not owner.is_account(account):
             by_user.setdefault(owner.user, []).append(directory.name)
     return [*(_summary(user, names) for user, names in by_user.items()), *lines]
+
+
+def find_own(store: Path, name: str | None) -> SubmissionDirectory:
+    """The submission of that name, or your newest. Raises InputError if there is none."""
+    if name is None and (known := submissions(store)) and not any(map(is_own, reversed(known))):
+        others = " ".join(foreign_lines(known))
+        raise InputError(f"submission: none of yours in {store}. {others} Name one.")
+    return find_submission(store, name, is_own)
 
 
 def refuse_foreign(directory: SubmissionDirectory, verb: str, consequence: str, is_confirmed: bool) -> str | None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sweep.cli.watch_stages import SubmissionStages
+from sweep.cli.watch_view import WatchState
 from sweep.core.stage import Resources, Stage
 from sweep.errors import InputError
 from sweep.slurm import lifecycle
@@ -63,6 +65,9 @@ def test_a_failed_element_blocks_what_rests_on_it_and_nothing_else_and_resume_ma
         "halves": ["done", "blocked", "done"],
         "total": ["blocked"],
     }
+    watched = SubmissionStages(directory).look()
+    assert [each.address for each in watched.stages if each.state is WatchState.FAILED] == [points[1].address]
+    assert not watched.is_alive
     assert cluster.job(directory.ids()["02-points"] + "_1")["ExitCode"] == "1:0"
     assert "is not there" in user.directory(points[1]).failed_file.read_text(encoding="utf-8")
     began = user.directory(halves[0]).read_record()["summary"]["began"]

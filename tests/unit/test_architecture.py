@@ -31,6 +31,7 @@ DOORWAYS = {
     "rich": [
         "sweep.console",  # what all others print to
         *("sweep.local.show", "sweep.cli.store", "sweep.cli.show_slurm", "sweep.cli.results"),
+        *("sweep.cli.watch_screen", "sweep.cli.show"),
     ],
     "subprocess": [
         "sweep.plan.code_changes",
@@ -63,7 +64,7 @@ DOORWAYS = {
     "jinja2": [
         "s1.models.thinking_format",
         "s1.models.light_tokenizer",
-        "s1.report.page",
+        "s1.report.render",
         "s1.evaluate.replay",
     ],  # there its errors alone, which lm-eval lets through
     "vllm": ["s1.generate.vllm_engine"],

@@ -39,7 +39,7 @@ FENCE = re.compile(
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
-STAGE_FILES = ("pipeline", "training_stages", "reward_stages", "evaluation_stages")
+STAGE_FILES = ("pipeline", "training_stages", "reward_stages", "evaluation_stages", "report_stages")
 EXAMPLE_ROW = '{"id": "1", "problem": "1+1?", "question": "1+1?", "answer": "2", "solution": "2"}\n'
 COMMAND = re.compile(r"(?:\S+/)?(?:python -m sweep|sweep)(?: |$)")
 

@@ -11,6 +11,7 @@ index.js, JSON once unpacked (lists by source have the order of `sources`, lists
     questions  [question id, place in `tasks`, gold, place in `files`]
     files      names of the other files
     answers    extracted answers, each once
+    latex      whether any text has LaTeX to typeset
     cells      {states, tokens, answers} by source: one character, number and place in `answers` for each row and
                sample (row * samples + sample); a missing trace is " ", 0 and -1
 
@@ -83,17 +84,27 @@ def write_file(folder: Path, name: str, content: Any) -> None:
 
 def read_file(folder: Path, name: str) -> Any:
     """Read what `write_file` wrote. Raises ArchiveError for a missing or damaged file."""
+    packed = packed_file(folder, name)
+    try:
+        return json.loads(zlib.decompress(base64.b64decode(packed, validate=True)))
+    except (ValueError, zlib.error):  # JSON errors and base64 errors are ValueErrors
+        raise _damaged(folder / f"{name}.js") from None
+
+
+def packed_file(folder: Path, name: str) -> str:
+    """The argument of the call in a file, base64. Raises ArchiveError for a missing or damaged file."""
     path = folder / f"{name}.js"
     try:
         text = path.read_text(encoding="ascii")
     except OSError as error:
         raise ArchiveError(f"{path}: cannot be read ({error.strerror}). Copy the result with its traces/.") from None
     except UnicodeDecodeError:
-        raise ArchiveError(f"{path}: not a file of a trace archive. Publish the result again.") from None
+        raise _damaged(path) from None
     found = re.fullmatch(rf'{CALL}\("{re.escape(name)}", "([A-Za-z0-9+/=]*)"\);\n?', text)
-    try:
-        if found is None:
-            raise ValueError("no call")
-        return json.loads(zlib.decompress(base64.b64decode(found[1], validate=True)))
-    except (ValueError, zlib.error):  # JSON errors and base64 errors are ValueErrors
-        raise ArchiveError(f"{path}: not a file of a trace archive, or damaged. Publish the result again.") from None
+    if found is None:
+        raise _damaged(path)
+    return found[1]
+
+
+def _damaged(path: Path) -> ArchiveError:
+    return ArchiveError(f"{path}: not a file of a trace archive, or damaged. Publish the result again.")

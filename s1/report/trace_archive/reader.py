@@ -66,6 +66,11 @@ class TraceArchive:
             for row, (question_id, task, gold, _) in enumerate(self._index["questions"])
         ]
 
+    @property
+    def has_latex(self) -> bool:
+        """Whether any text has LaTeX to typeset."""
+        return self._index["latex"]
+
     def rows(self, question_id: str) -> list[int]:
         """Rows of the questions with this id; several if tasks or seeds share it."""
         return [each.row for each in self.questions if each.question_id == question_id]

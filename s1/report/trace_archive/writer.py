@@ -5,6 +5,7 @@ Texts of questions in a row share a file of about CHUNK_CHARACTERS, unless one q
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from s1.report.trace_archive.rows import ArchivedQuestion, ArchivedTrace, Archiv
 from s1.report.trace_archive.texts import Ref, TextStore, shared_length
 
 CHUNK_CHARACTERS = 256 * 1024
+LATEX = re.compile(r"\$|\\[(\[]|\\boxed")  # how formulas begin
 PROBE = 64  # characters by which the graded text is searched in the answer
 
 
@@ -33,6 +35,7 @@ class ArchiveWriter:
         self._files: list[str] = []
         self._waiting: list[dict[str, Any]] = []
         self._characters = 0
+        self._has_latex = False
 
     def add(self, question: ArchivedQuestion, traces: Mapping[int, Sequence[ArchivedTrace]]) -> None:
         """Add the next question with its traces, one per sample, by place in `sources`. Raises ValueError for a row
@@ -48,6 +51,7 @@ class ArchiveWriter:
             "traces": _traces(traces, texts),
             "nodes": texts.nodes,
         }
+        self._has_latex = self._has_latex or any(LATEX.search(rest) for _, _, rest in texts.nodes)
         characters = sum(len(rest) for _, _, rest in texts.nodes)
         if self._waiting and self._characters + characters > CHUNK_CHARACTERS:
             self._flush()
@@ -77,6 +81,7 @@ class ArchiveWriter:
             "questions": self._questions,
             "files": self._files,
             "answers": list(self._answers),
+            "latex": self._has_latex,
             "cells": cells,
         }
         write_file(self._folder, INDEX, index)

@@ -14,7 +14,8 @@ from s1.config.schema import Budget, Compare, ConfigError, Forcing
 from s1.records import AnswerEnd, Ending, ScoreRow
 from s1.report.curve import find
 from s1.report.findings import Series
-from s1.report.page import Page, kept
+from s1.report.page import Page
+from s1.report.render import kept
 from s1.report.series import Scored
 from s1.report.tables import shown
 from s1.report.verdict import shape_in_words, verdict

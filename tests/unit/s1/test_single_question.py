@@ -33,7 +33,7 @@ def test_one_question_is_shown_with_every_trace(tmp_path: Path) -> None:
         "**Wait x1**: right, `7`. Thinking, then answer:\n\n    ```r``` and <r>.\n    Wait, a third one.\n" in section
     )
     page = (out / "report.html").read_text()
-    assert "<pre>```r``` and &lt;r&gt;.\nWait, a third one.</pre>" in page
+    assert '<pre tabindex="0">```r``` and &lt;r&gt;.\nWait, a third one.</pre>' in page
 
 
 def test_several_questions_are_not(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -128,6 +129,12 @@ def test_a_field_may_be_longer_than_the_name_of_a_file() -> None:
     assert given["overrides"] == [f"also=[{lines}]", "-m"]
 
 
+def published_key() -> str:
+    """The key of the result in results/published."""
+    manifest = json.loads((PROJECT / "results/published/budget_scan/manifest.json").read_text(encoding="utf-8"))
+    return manifest["product"].partition("/")[2]
+
+
 def test_a_traceback_is_shown_on_request() -> None:
     assert "Traceback" in typed("modl=x", "--debug").stderr
     assert "Traceback" in typed("modl=x", SWEEP_DEBUG="1").stderr
@@ -155,6 +162,9 @@ def test_an_interruption_while_the_command_is_loading_is_one_word_and_130() -> N
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
+PUBLISHED = ["budget_scan", f"budget_scan/{published_key()}"]
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -162,6 +172,10 @@ def test_an_interruption_while_the_command_is_loading_is_one_word_and_130() -> N
         ("sweep store c", ["check"]),
         ("sweep status --w", ["--watch"]),
         ("sweep completion ", ["bash", "fish", "zsh"]),
+        ("sweep show --results results/published b", PUBLISHED),
+        ("sweep show budget_scan --results results/published b", []),
+        ("sweep merge a b --results results/published budget_scan/", PUBLISHED[1:]),
+        ("sweep show x --q", ["--question"]),
         ("sweep +exp", ["+experiment="]),
         ("sweep +experiment=paper/fig1", ["+experiment=paper/fig1_scaling"]),
         ("sweep run +experiment=smoke -m budget.wa", ["budget.waits="]),
