@@ -79,8 +79,9 @@ FORMAT = ThinkingFormat(
 )  # fmt: skip
 LONGEST, WAIT_TOKENS, WAITS, ANSWER_TOKENS = 8000, 500, 3, 60
 LIMITS = """Limits: an archive of up to 1 MiB is part of report.html, which then is one file; of a larger one the page
-has the index alone (up to 1 MiB, else none), and loads the texts of a question from traces/ when it is opened. The stage
-trace_archive holds the texts of one question at a time. Times in the browser do not depend on the length of traces."""
+has the index alone (up to 1 MiB, else none), and loads the texts of a question from traces/ when it is opened. The
+stage trace_archive holds the texts of one question at a time. Times in the browser do not depend on how long the traces
+are."""
 RUNS = 5  # of each measure in the browser; the median counts
 
 
