@@ -9,7 +9,7 @@ SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 TIERS  := slow or slurm or vllm or wandb or browser or faults or gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help budget-scan publish paper paper-numbers test test-all test-tiers rounds faults test-slurm test-vllm check \
+.PHONY: help bench-page budget-scan publish paper paper-numbers test test-all test-tiers rounds faults test-slurm test-vllm check \
         format docs vendor smollm vllm bench bench-processors bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
@@ -73,6 +73,9 @@ bench: $(VENV)/.installed ## benchmark the scan against controls: results/benchm
 
 bench-processors: $(VENV)/.installed ## run the scan as other processors would compute it, 15 minutes: results/benchmarks/processors.md
 	$(BIN)/python benchmarks/processors.py
+
+bench-page: $(VENV)/.installed ## the report page with every trace of a large scan, 10 minutes: results/benchmarks/page.md
+	$(BIN)/python benchmarks/page.py
 
 bench-vllm: $(VENV)-vllm/.installed ## benchmark vLLM against controls and a peer, an hour: results/benchmarks/vllm.md; needs S1_DATA_DIR
 	cd benchmarks && for part in scan dense long driver report; do ../$(VENV)-vllm/bin/python vllm_scan.py $$part || exit; done

@@ -78,6 +78,10 @@ FORMAT = ThinkingFormat(
     ["<|im_end|>"], False,
 )  # fmt: skip
 LONGEST, WAIT_TOKENS, WAITS, ANSWER_TOKENS = 8000, 500, 3, 60
+LIMITS = """Limits: an archive of up to 1 MiB is part of report.html, which then is one file; of a larger one the page
+has the index alone (up to 1 MiB, else none), and loads the texts of a question from traces/ when it is opened. The
+stage trace_archive holds the texts of one question at a time. Times in the browser do not depend on how long the traces
+are."""
 RUNS = 5  # of each measure in the browser; the median counts
 
 
@@ -338,7 +342,7 @@ def summary(store: Path, questions: int, points: list[Point], costs: dict[str, d
     return (
         f"# The report page with every trace\n\n`python benchmarks/page.py`\n\n{intro}.\nTimes in headless Chromium"
         f" from file://, the median of {RUNS} runs; a filter is timed with the layout that follows it.\n\n"
-        f"| measure | value |\n|---|---:|\n{table}\n"
+        f"| measure | value |\n|---|---:|\n{table}\n\n{LIMITS}\n"
     )
 
 

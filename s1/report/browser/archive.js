@@ -114,17 +114,19 @@ class Grid {
     return { kind: "wrong", sign: "✕", words: `${all}wrong` };
   }
 
-  // Whether each trace of a point is right, by seed and sample: {"0/1": true}.
-  verdicts(row, point) {
-    const found = new Map();
-    for (const source of this.points[point].sources) {
+  // Whether a trace is right; null if there is none.
+  verdict(row, source, sample) {
+    const value = this.index.cells[source].states.charCodeAt(row * this.index.sources[source].samples + sample) - FIRST_STATE;
+    return value < 0 ? null : Boolean(value & 1);
+  }
+
+  // The traces of a point: ["0/1", ...] for seed 0 and sample 1.
+  places(row, point) {
+    return this.points[point].sources.flatMap((source) => {
       const { samples, seed } = this.index.sources[source];
-      for (let sample = 0; sample < samples; sample += 1) {
-        const value = this.index.cells[source].states.charCodeAt(row * samples + sample) - FIRST_STATE;
-        if (value >= 0) found.set(`${seed}/${sample}`, Boolean(value & 1));
-      }
-    }
-    return found;
+      const every = [...Array(samples).keys()].filter((sample) => this.verdict(row, source, sample) !== null);
+      return every.map((sample) => `${seed}/${sample}`);
+    });
   }
 }
 
@@ -139,7 +141,6 @@ function namesOf(points) {
 
 // Lengths in the archive count characters (code points); indices of strings count UTF-16 units.
 function unitsOf(text, characters, from = 0) {
-  if (characters >= text.length - from && characters <= 0) return from;
   let at = from;
   for (let left = characters; left > 0 && at < text.length; left -= 1) {
     const unit = text.charCodeAt(at);

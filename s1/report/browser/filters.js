@@ -4,15 +4,18 @@ const FILTERS = {
   all: { words: "all questions", keeps: () => true },
   flips: {
     words: "answered differently under A and B",
-    keeps: (grid, row, a, b) => pairs(grid, row, a, b).some(([one, other]) => one !== other),
+    comparesPoints: true,
+    keeps: (grid, row, a, b) => anyPair(grid, row, a, b, (one, other) => one !== other),
   },
   lostFromA: {
     words: "right under A, wrong under B",
-    keeps: (grid, row, a, b) => pairs(grid, row, a, b).some(([one, other]) => one && !other),
+    comparesPoints: true,
+    keeps: (grid, row, a, b) => anyPair(grid, row, a, b, (one, other) => one && !other),
   },
   gainedFromA: {
     words: "wrong under A, right under B",
-    keeps: (grid, row, a, b) => pairs(grid, row, a, b).some(([one, other]) => !one && other),
+    comparesPoints: true,
+    keeps: (grid, row, a, b) => anyPair(grid, row, a, b, (one, other) => !one && other),
   },
   lost: {
     words: "lost by thinking on",
@@ -36,10 +39,19 @@ const ORDERS = {
   },
 };
 
-// [right under a, right under b] of each trace that both points have.
-function pairs(grid, row, a, b) {
-  const other = grid.verdicts(row, b);
-  return [...grid.verdicts(row, a)].filter(([place]) => other.has(place)).map(([place, right]) => [right, other.get(place)]);
+// Whether any trace that both points have passes: `test` gets whether it is right under each.
+function anyPair(grid, row, a, b, test) {
+  for (const one of grid.points[a].sources) {
+    for (const other of grid.points[b].sources) {
+      if (grid.index.sources[one].seed !== grid.index.sources[other].seed) continue;
+      const samples = Math.min(grid.index.sources[one].samples, grid.index.sources[other].samples);
+      for (let sample = 0; sample < samples; sample += 1) {
+        const [first, second] = [grid.verdict(row, one, sample), grid.verdict(row, other, sample)];
+        if (first !== null && second !== null && test(first, second)) return true;
+      }
+    }
+  }
+  return false;
 }
 
 function has(grid, name, row, shown) {
@@ -48,14 +60,9 @@ function has(grid, name, row, shown) {
 
 // Whether a trace is right at a point and wrong at the point of its series that thinks most.
 function isLost(grid, row, shown) {
-  return seriesAmong(grid, shown).some((line) => {
-    const end = grid.verdicts(row, line.at(-1));
-    const wrong = [...end].filter(([, right]) => !right).map(([place]) => place);
-    return wrong.length > 0 && line.slice(0, -1).some((point) => {
-      const verdicts = grid.verdicts(row, point);
-      return wrong.some((place) => verdicts.get(place));
-    });
-  });
+  return seriesAmong(grid, shown).some((line) =>
+    line.slice(0, -1).some((point) => anyPair(grid, row, point, line.at(-1), (one, other) => one && !other)),
+  );
 }
 
 // Valid points of each series, the one that thinks least first.
@@ -75,19 +82,35 @@ function compared(one, other) {
   return typeof one === "string" ? one.localeCompare(other, "en", { numeric: true }) : one - other;
 }
 
+const keptRows = new Map();
+
+// 1 for each row that a filter keeps, remembered: typing in the search must not ask again.
+function keptBy(name, grid, a, b, shown) {
+  const { keeps, comparesPoints } = FILTERS[name];
+  const place = comparesPoints ? `${name} ${a} ${b} ${shown}` : `${name} ${shown}`;
+  if (!keptRows.has(place)) {
+    const flags = new Uint8Array(grid.rows);
+    for (let row = 0; row < grid.rows; row += 1) {
+      const isAsked = shown.some((point) => grid.total[grid.at(row, point)]);
+      flags[row] = isAsked && keeps(grid, row, a, b, shown) ? 1 : 0;
+    }
+    keptRows.set(place, flags);
+  }
+  return keptRows.get(place);
+}
+
 // Rows that pass, in order, and how many pass each filter. `shown`: the points that the grid has as columns.
 function filtered(grid, { a, b, filter, order, search, shown }) {
   const wanted = search.trim().toLowerCase().replace(/^#/, "");
   const isNumber = search.trim().startsWith("#") && /^\d+$/.test(wanted);
   const counts = Object.fromEntries(Object.keys(FILTERS).map((name) => [name, 0]));
   const rows = [];
+  const kept = Object.keys(FILTERS).map((name) => [name, keptBy(name, grid, a, b, shown)]);
   for (let row = 0; row < grid.rows; row += 1) {
     if (isNumber ? row !== Number(wanted) : !grid.question(row).id.toLowerCase().includes(wanted)) continue;
-    if (!shown.some((point) => grid.total[grid.at(row, point)])) continue;
-    for (const [name, { keeps }] of Object.entries(FILTERS)) {
-      if (!keeps(grid, row, a, b, shown)) continue;
-      counts[name] += 1;
-      if (name === filter) rows.push(row);
+    for (const [name, flags] of kept) {
+      counts[name] += flags[row];
+      if (flags[row] && name === filter) rows.push(row);
     }
   }
   const keys = new Map(rows.map((row) => [row, ORDERS[order].by(grid, row, shown)]));

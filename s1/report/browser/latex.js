@@ -1,8 +1,8 @@
 // LaTeX in a text, as MathML. Everything else stays text, and what KaTeX cannot read stays as it was written.
 
-const MATH = /\$\$([\s\S]+?)\$\$|\\\[([\s\S]+?)\\\]|\\\(([\s\S]+?)\\\)|\$(?![\s$])([^$\n]*?[^$\s\\])\$(?!\d)|(\\boxed\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})/g;
+const MATH = /\$\$([\s\S]{1,4000}?)\$\$|\\\[([\s\S]{1,4000}?)\\\]|\\\(([\s\S]{1,4000}?)\\\)|\$(?![\s$])([^$\n]*?[^$\s\\])\$(?!\d)|(\\boxed\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})/g;
 const OPTIONS = { output: "mathml", throwOnError: true, trust: false, strict: "ignore", maxSize: 20, maxExpand: 200 };
-const LONGEST_FORMULA = 4000; // characters; longer ones are no formulas
+const rendered = new Map(); // a thinking that loops writes one formula a thousand times; null: not LaTeX after all
 
 // Text nodes and formulas of a text. `katex` null: the text alone.
 function typeset(text, katex) {
@@ -18,17 +18,23 @@ function typeset(text, katex) {
   return found;
 }
 
+// The element of a formula; null for what KaTeX cannot read, such as a price in dollars.
 function formulaOf(match, katex) {
   const [whole, display, bracketed, inline, dollar, boxed] = match;
-  const tex = display ?? bracketed ?? inline ?? dollar ?? boxed;
-  if (tex.length > LONGEST_FORMULA) return null;
+  if (!rendered.has(whole)) {
+    const tex = display ?? bracketed ?? inline ?? dollar ?? boxed;
+    rendered.set(whole, elementOf(whole, tex, display !== undefined || bracketed !== undefined, katex));
+  }
+  return rendered.get(whole)?.cloneNode(true);
+}
+
+function elementOf(whole, tex, displayMode, katex) {
   const place = document.createElement("span");
   place.title = whole;
-  const displayMode = display !== undefined || bracketed !== undefined;
   try {
     katex.render(tex, place, Object.assign({ displayMode }, OPTIONS));
+    return place;
   } catch {
-    return null; // not LaTeX after all, such as a price in dollars
+    return null;
   }
-  return place;
 }

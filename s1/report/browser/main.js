@@ -120,7 +120,7 @@ class Browser {
 
   // The seed and sample to show: the wanted one if the point has it, else its first.
   placeOf(row, point, wanted) {
-    const places = [...this.grid.verdicts(row, point).keys()];
+    const places = this.grid.places(row, point);
     const [seed, sample] = (places.includes(wanted) ? wanted : (places[0] ?? "0/0")).split("/").map(Number);
     return { point, seed, sample };
   }
@@ -140,7 +140,7 @@ class Browser {
   showSides() {
     this.sides.forEach(({ point, seed, sample }, place) => {
       const side = place ? "b" : "a";
-      const places = [...this.grid.verdicts(this.row, point).keys()];
+      const places = this.grid.places(this.row, point);
       find(`side-${side}`).value = point;
       fill(find(`place-${side}`), places.map((each) => [each, placeWords(each)]), `${seed}/${sample}`);
       find(`place-${side}`).closest("label").hidden = places.length < 2;

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s1.config.schema import ConfigError
 from s1.evaluate.grading.reading import complete_statements
 from s1.generate.trace import Part
 from s1.generate.trace_row import TRACES_FILE
@@ -92,6 +93,11 @@ class _Source:
         """The traces of a question from its rows, in the order of samples."""
         question = self.questions[identity]
         scores = self.scores.scores(question.question_id)
+        if [score.sample for score in scores] != [row.sample for row in rows]:
+            raise ConfigError(
+                f"{self.scores.path} question {question.question_id}: {len(scores)} scores, {len(rows)} traces."
+                " Run with redo=scores to score the traces again."
+            )
         prompt = self.texts.prompt(self.scored.thinking_format, question.prompt, rows[0].prompt_tokens)
         for score, row in zip(scores, rows, strict=True):
             yield ArchivedTrace(
