@@ -30,6 +30,7 @@ def graph_of(composition: Composition) -> Graph:
 def curve_of(graph: Graph) -> Stage:
     """What the report rests on; the report itself also quotes the command."""
     (curve,) = graph.artifact.inputs["curve"]
+    assert isinstance(curve, Stage)
     return curve
 
 
