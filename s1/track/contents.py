@@ -74,7 +74,10 @@ class Contents:
         bill = self._bill(tracked.stage)
         tables |= {
             name: summary_run.rows_of(rows)
-            for name, rows in (("costs", bill.rows()), ("traces", self._traces(tracked, findings)))
+            for name, rows in (
+                ("costs", [row.cells for row in bill.rows()]),
+                ("traces", self._traces(tracked, findings)),
+            )
             if rows
         }
         shown: dict[str, Any] = {name: table_of(rows) for name, rows in tables.items()}

@@ -1,22 +1,21 @@
 """Costs of a scan, planned and spent, from the plan and the records of its stages. Pure.
 
-The columns are those of costs.csv (sweep/results/costs.py). A stage that was not planned for this result is `reused`:
+Rows are those of costs.csv (sweep/core/costs.py). A stage that was not planned for this result is `reused`:
 what it took had been spent before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from s1.cost import usage
+from sweep.core.costs import StageCost, addresses_of, devices_of, planned_cost
 from sweep.core.pipeline import CostEstimate
 from sweep.core.stage import Stage
 from sweep.store.documents import RecordJson
 
 SECONDS_PER_HOUR = 3600
-HOURLY_PRICE = "usd_per_hour"  # in the settings of stages that occupy devices
 
 
 @dataclass(frozen=True)
@@ -31,31 +30,17 @@ class Spent:
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """What the plan says of a stage; of one in shards, of all of them."""
+    """What the plan says of a stage."""
 
     addresses: tuple[str, ...]  # its own, and those of its shards
-    devices: int  # that it occupies; 0 for one without an hourly price. A laptop's processor counts as one
-    estimate: CostEstimate
+    devices: int  # that it occupies; 0 for one without an hourly price
+    estimate: CostEstimate  # of it and its shards
 
 
 def planned_stage(stage: Stage, estimates: Mapping[str, CostEstimate]) -> PlannedStage:
     """Devices and estimate of a stage; of one in shards, those of a shard and of all of them."""
-    made = stage.shards[0] if stage.shards else stage
-    addresses = tuple(each.address for each in (stage, *stage.shards))
-    devices = made.resources.nodes * max(1, made.resources.devices) if HOURLY_PRICE in made.settings else 0
-    return PlannedStage(addresses, devices, total_of(estimates, addresses) or CostEstimate())
-
-
-def total_of(estimates: Mapping[str, CostEstimate], addresses: Sequence[str]) -> CostEstimate | None:
-    """The sum of the estimates of these stages; None: there is none."""
-    found = [estimates[each] for each in addresses if each in estimates]
-    if not found:
-        return None
-    return CostEstimate(
-        sum(each.tokens for each in found),
-        round(sum(each.device_seconds for each in found), 3),
-        round(sum(each.usd for each in found), 6),
-    )
+    addresses = addresses_of(stage)
+    return PlannedStage(addresses, devices_of(stage), planned_cost(estimates, addresses) or CostEstimate())
 
 
 @dataclass(frozen=True)
@@ -66,8 +51,8 @@ class Bill:
     records: Mapping[str, RecordJson]  # of the finished ones
     made: Mapping[str, CostEstimate] | None  # what commands for this result set out to make; None: unknown
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One row per stage, as in costs.csv."""
+    def rows(self) -> list[StageCost]:
+        """One row per finished stage, as in costs.csv."""
         return [self._row(address) for address in sorted(self.planned) if address in self.records]
 
     def spent(self) -> Spent:
@@ -77,28 +62,28 @@ class Bill:
         return Spent(
             tokens_sampled=sum(int(summary.get("engine_tokens") or 0) for summary in traces),
             tokens_from_scratch=sum(int(summary.get("sampled_tokens") or 0) for summary in traces),
-            usd=round(sum(row["spent_usd"] for row in rows), 6),
-            device_hours=round(sum(row["spent_device_seconds"] for row in rows) / SECONDS_PER_HOUR, 6),
+            usd=round(sum(row.spent_usd for row in rows), 6),
+            device_hours=round(sum((row.spent_device_seconds or 0.0) for row in rows) / SECONDS_PER_HOUR, 6),
         )
 
     def of_this_result(self) -> tuple[float, float]:
         """Planned and spent USD of what was made for this result; equal zeros if that is unknown."""
-        rows = [row for row in self.rows() if row["reused"] == "no"]
-        return sum(row["planned_usd"] or 0.0 for row in rows), sum(row["spent_usd"] for row in rows)
+        rows = [row for row in self.rows() if row.reused is False]
+        return sum(row.planned_usd or 0.0 for row in rows), sum(row.spent_usd for row in rows)
 
-    def _row(self, address: str) -> dict[str, Any]:
+    def _row(self, address: str) -> StageCost:
         stage, record = self.planned[address], self.records[address]
-        estimate = None if self.made is None else total_of(self.made, stage.addresses)
+        estimate = None if self.made is None else planned_cost(self.made, stage.addresses)
         taken = usage(record["summary"])
-        return {
-            "name": address.partition("/")[0],
-            "stage": address,
-            "reused": None if self.made is None else "yes" if estimate is None else "no",
-            "planned_tokens": estimate and estimate.tokens,
-            "planned_device_seconds": estimate and estimate.device_seconds,
-            "planned_usd": estimate and estimate.usd,
-            "spent_tokens": taken.tokens,
-            "spent_device_seconds": round(record["seconds"] * stage.devices, 3),
-            "spent_usd": round(record["usd"] + taken.usd, 6),
-            "spent_seconds": record["seconds"],
-        }
+        return StageCost(
+            name=address.partition("/")[0],
+            stage=address,
+            reused=None if self.made is None else estimate is None,
+            planned_tokens=estimate and estimate.tokens,
+            planned_device_seconds=estimate and estimate.device_seconds,
+            planned_usd=estimate and estimate.usd,
+            spent_tokens=taken.tokens,
+            spent_device_seconds=round(record["seconds"] * stage.devices, 3),
+            spent_usd=round(record["usd"] + taken.usd, 6),
+            spent_seconds=record["seconds"],
+        )

@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 from sweep.config.compose import compose_entry, pipeline_of
 from sweep.console import Console, escape
+from sweep.core.costs import by_name, totals
 from sweep.core.pipeline import PublishedResult
 from sweep.errors import InputError
 from sweep.places import expanded
-from sweep.results.costs import by_name, stage_costs, totals
+from sweep.results.costs import stage_costs
 from sweep.results.find import find_result
 from sweep.results.result import MANIFEST, Result
 from sweep.store.directory import Store

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from sweep.console import Console, escape
+from sweep.core.costs import totals
 from sweep.core.interrupt import EXIT_REQUEUE
 from sweep.core.pipeline import CostEstimate, Graph
 from sweep.core.stage import Stage
@@ -21,7 +22,7 @@ from sweep.plan.code_changes import CodeReport
 from sweep.plan.graph import ConfigChange, Unit, explain, flatten
 from sweep.plan.planning import Planned
 from sweep.printable import printable
-from sweep.results.costs import stage_costs, totals
+from sweep.results.costs import stage_costs
 from sweep.results.publish import Published
 from sweep.store.directory import Store
 from sweep.store.documents import StageJson

@@ -16,11 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.core.pipeline import Graph
+from sweep.core.costs import devices_of
+from sweep.core.pipeline import CostEstimate, Graph
 from sweep.core.stage import Stage
 from sweep.errors import InputError
 from sweep.plan.graph import plan
-from sweep.results.costs import SIDE_FILES, devices_of, planned_of, stage_costs
+from sweep.results.costs import SIDE_FILES, planned_of, stage_costs
 from sweep.results.result import LATEST, MANIFEST, Result, latest_of, read_result, temporary_path, temporary_paths
 from sweep.results.roots import write_root
 from sweep.store.attempt import forget_hashes
@@ -227,11 +228,15 @@ def _described(graph: Graph, store: Store, stage: Stage, record: RecordJson) -> 
     return described if used.tokens is None else {**described, "tokens": used.tokens}
 
 
-def _with_plan(described: ManifestStage, planned: PlannedCostJson | None) -> ManifestStage:
+def _with_plan(described: ManifestStage, planned: CostEstimate | None) -> ManifestStage:
     """The stage with its estimate, if the commands for this result set out to make it."""
     if planned is None:
         return {**described, "reused": True}
-    return {**described, "reused": False, "planned": planned}
+    return {**described, "reused": False, "planned": _estimate_json(planned)}
+
+
+def _estimate_json(planned: CostEstimate) -> PlannedCostJson:
+    return {"tokens": planned.tokens, "device_seconds": planned.device_seconds, "usd": planned.usd}
 
 
 def _files_of_result(files: Mapping[str, FileState]) -> dict[str, FileState]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,6 @@ from s1.track.tracked import distinguished
 from s1.track.training_run import training_row
 from sweep.config.compose import compose
 from sweep.core.pipeline import CostEstimate
-from sweep.results.costs import StageCost
 from tests.support.known import known
 from tests.support.scans import COST, STATISTICS, found, measured, of, point
 
@@ -291,19 +289,15 @@ def test_costs_stand_beside_what_was_planned_for_this_result() -> None:
     records: Any = {"traces/a": record, "traces/b": record, "curve/c": {**record, "summary": {}, "usd": 0.0}}
     bill = Bill(stages, records, {**dict.fromkeys(shards, estimate), "curve/c": CostEstimate()})
     curve, made, reused = bill.rows()
-    assert (made["stage"], made["reused"], made["planned_tokens"], made["spent_tokens"]) == ("traces/a", "no", 200, 70)
-    assert (made["planned_usd"], made["spent_usd"], made["spent_device_seconds"]) == (0.04, 0.05, 12.0)
-    assert (reused["reused"], reused["planned_usd"], reused["spent_usd"]) == ("yes", None, 0.05)
-    assert (curve["spent_device_seconds"], curve["spent_tokens"], curve["spent_seconds"]) == (0.0, None, 3.0)
+    assert (made.stage, made.reused, made.planned_tokens, made.spent_tokens) == ("traces/a", False, 200, 70)
+    assert (made.planned_usd, made.spent_usd, made.spent_device_seconds) == (0.04, 0.05, 12.0)
+    assert (reused.reused, reused.planned_usd, reused.spent_usd) == (True, None, 0.05)
+    assert (curve.spent_device_seconds, curve.spent_tokens, curve.spent_seconds) == (0.0, None, 3.0)
+    assert (made.cells["reused"], reused.cells["reused"]) == ("no", "yes")
     assert bill.of_this_result() == (0.04, 0.05)
     assert bill.spent() == Spent(140, 180, 0.1, round(24 / 3600, 6))
     unknown = Bill(stages, records, None)
-    assert {row["reused"] for row in unknown.rows()} == {None} and unknown.of_this_result() == (0, 0)
-
-
-def test_the_columns_of_costs_are_those_of_costs_csv() -> None:
-    row = Bill({"a/b": PlannedStage(("a/b",), 1, CostEstimate())}, RECORDS, None).rows()[0]
-    assert list(row) == [each.name for each in dataclasses.fields(StageCost)]
+    assert {row.reused for row in unknown.rows()} == {None} and unknown.of_this_result() == (0, 0)
 
 
 # ----------------------------------------------------------------------------------------- alerts, markers, training

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from sweep.console import Console
+from sweep.core.costs import CostTotals, StageCost, by_name, totals
 from sweep.core.pipeline import CostEstimate, Graph, Usage
 from sweep.core.stage import Stage
 from sweep.local.execute import execute_plan
 from sweep.plan.graph import plan
 from sweep.results.copy import copy_to
-from sweep.results.costs import CostTotals, StageCost, by_name, costs_js, stage_costs, totals, write_planned
+from sweep.results.costs import costs_js, stage_costs, write_planned
 from sweep.results.publish import Published, publish
 from sweep.store.directory import read_json
 from tests.support.publisher import User

@@ -1,0 +1,117 @@
+"""Planned and spent costs of stages, as rows and sums. Pure: what is read and written is in sweep/results/costs.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from sweep.core.pipeline import CostEstimate
+from sweep.core.stage import Stage
+
+HOURLY_PRICE = "usd_per_hour"  # in the settings of stages that occupy devices
+
+
+def devices_of(stage: Stage) -> int:
+    """Devices that a stage occupies; 0 for one that has no hourly price. A laptop's processor counts as one."""
+    made = stage.shards[0] if stage.shards else stage
+    return made.resources.nodes * max(1, made.resources.devices) if HOURLY_PRICE in made.settings else 0
+
+
+def addresses_of(stage: Stage) -> tuple[str, ...]:
+    """The address of a stage and those of its shards, which are planned apart."""
+    return tuple(each.address for each in (stage, *stage.shards))
+
+
+def planned_cost(estimates: Mapping[str, CostEstimate], addresses: Sequence[str]) -> CostEstimate | None:
+    """The sum of the estimates of a stage and its shards; None: none of them was planned."""
+    found = [estimates[each] for each in addresses if each in estimates]
+    if not found:
+        return None
+    return CostEstimate(
+        sum(each.tokens for each in found),
+        round(sum(each.device_seconds for each in found), 3),
+        round(sum(each.usd for each in found), 6),
+    )
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Planned and spent cost of one stage, or of all stages of a name. None: unknown, or nothing was planned."""
+
+    name: str
+    stage: str  # address; "": all of this name
+    reused: bool | None  # whether an earlier result had made it; None: unknown
+    planned_tokens: int | None
+    planned_device_seconds: float | None
+    planned_usd: float | None
+    spent_tokens: int | None
+    spent_device_seconds: float | None
+    spent_usd: float
+    spent_seconds: float  # of wall-clock time
+
+    @property
+    def cells(self) -> dict[str, str | int | float | None]:
+        """Values by column; `reused` is yes or no."""
+        reused = {None: None, True: "yes", False: "no"}[self.reused]
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"reused": reused}
+
+
+@dataclass(frozen=True)
+class CostTotals:
+    """Sums over a result, in USD; what was reused had been spent before."""
+
+    planned_usd: float
+    spent_usd: float
+    reused_usd: float
+
+    @property
+    def line(self) -> str:
+        reused = f"; what it reuses had cost {_usd(self.reused_usd)}" if self.reused_usd else ""
+        return f"cost: planned {_usd(self.planned_usd)}, spent {_usd(self.spent_usd)}{reused}"
+
+
+def by_name(rows: Sequence[StageCost]) -> list[StageCost]:
+    """Sums over the stages of each name; a name is reused if all its stages are."""
+    names = dict.fromkeys(row.name for row in rows)
+    return [_summed(name, [row for row in rows if row.name == name]) for name in names]
+
+
+def _summed(name: str, rows: Sequence[StageCost]) -> StageCost:
+    def total(field: str) -> float | None:
+        known = [value for row in rows if (value := getattr(row, field)) is not None]
+        return sum(known) if known else None
+
+    tokens = [total(field) for field in ("planned_tokens", "spent_tokens")]
+    planned_tokens, spent_tokens = (None if each is None else int(each) for each in tokens)
+    reuse = [row.reused for row in rows]
+    return StageCost(
+        name=name,
+        stage="",
+        reused=None if None in reuse else all(reuse),
+        planned_tokens=planned_tokens,
+        planned_device_seconds=_rounded(total("planned_device_seconds"), 3),
+        planned_usd=_rounded(total("planned_usd"), 6),
+        spent_tokens=spent_tokens,
+        spent_device_seconds=_rounded(total("spent_device_seconds"), 3),
+        spent_usd=round(sum(row.spent_usd for row in rows), 6),
+        spent_seconds=round(sum(row.spent_seconds for row in rows), 3),
+    )
+
+
+def totals(rows: Sequence[StageCost]) -> CostTotals | None:
+    """Sums of stage rows; None if nothing is known about what was planned."""
+    if any(row.reused is None for row in rows):
+        return None
+    return CostTotals(
+        planned_usd=sum(row.planned_usd or 0.0 for row in rows),
+        spent_usd=sum(row.spent_usd for row in rows if not row.reused),
+        reused_usd=sum(row.spent_usd for row in rows if row.reused),
+    )
+
+
+def _rounded(value: float | None, decimals: int) -> float | None:
+    return None if value is None else round(value, decimals)
+
+
+def _usd(value: float) -> str:
+    return f"{value:,.2f} USD" if value >= 1 else f"{value:.4f} USD"
