@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ TABLE = re.compile(r"(<!-- table.*?-->\n)(.*?)(<!-- end of table -->)", re.DOTAL
 
 
 def table_of(text: str) -> str:
-    return "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    """The first table of a page."""
+    lines = dropwhile(lambda line: not line.startswith("|"), text.splitlines())
+    return "\n".join(takewhile(lambda line: line.startswith("|"), lines))
 
 
 def test_the_table_is_the_committed_result(request: pytest.FixtureRequest) -> None:
