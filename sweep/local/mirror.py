@@ -51,13 +51,15 @@ class MirrorPass:
     def look(self) -> Look:
         """Follow what is in progress, then mirror what has finished since the last pass, inputs first."""
         done = [stage for stage in self._stages if self.store.is_done(stage)]
-        at_work = self._at_work({stage.address for stage in done})
+        addresses = {stage.address for stage in done}
+        at_work = self._at_work(addresses)
         if self.graph.live is not None and self.is_following:
             self.graph.live.follow(at_work)
             if failures := self._new_failures(at_work):
                 self.graph.live.failed(failures)
         self._mirror(done)
-        return Look(len(self._stages), len(done), len(at_work), self.store.is_done(self.graph.artifact))
+        # As seen before sending, which takes a while: what has finished since then is not mirrored yet.
+        return Look(len(self._stages), len(done), len(at_work), self.graph.artifact.address in addresses)
 
     def close(self) -> None:
         """Leave what is still in progress."""

@@ -15,6 +15,7 @@ from sweep.console import Console
 from sweep.core.pipeline import Graph, SweepRequest
 from sweep.core.stage import Stage
 from sweep.local.execute import execute_plan
+from sweep.local.mirror import MirrorPass, follow
 from sweep.plan.graph import plan
 from sweep.store.directory import Store
 from tests.support import toy
@@ -57,6 +58,23 @@ def test_a_failed_run_stays_failed_and_mirrors_what_is_finished(tmp_path: Path) 
     assert run(tmp_path, lambda stage, path: mirrored.add(stage.name), points) == 1
     assert "number" in mirrored and "total" not in mirrored
     assert not (tmp_path / "results" / "toy").exists()
+
+
+def test_what_finishes_while_a_pass_is_sending_is_mirrored_by_the_next_pass(tmp_path: Path) -> None:
+    assert run(tmp_path, lambda stage, path: None) == 0
+    mirrored: list[str] = []
+    store = Store(tmp_path / "store")
+    (record,) = store.root.glob("total/*/record.json")
+    aside = record.rename(tmp_path / "aside.json")
+
+    def slowly(stage: Stage, path: Path) -> None:
+        mirrored.append(stage.name)
+        if aside.exists():
+            aside.rename(record)
+
+    graph = replace(toy.graph(POINTS, SweepRequest("", [{}, {}], store.root)), on_finished=slowly)
+    assert follow(MirrorPass(graph, store), lambda seconds: True).is_complete
+    assert "total" in mirrored
 
 
 def test_an_interruption_in_a_mirror_still_interrupts(tmp_path: Path) -> None:
