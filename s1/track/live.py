@@ -12,13 +12,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from s1.track.followers import Followers
 from s1.track.live_run import Channel, FollowedRun, SentRows, channels_of
-from s1.track.runs import JobType, Marker, last_there, open_run, run_mode, run_url, write_marker
+from s1.track.runs import ONLINE, JobType, Marker, last_there, open_run, run_mode, run_url, write_marker
 from s1.track.tracked import Tracked
 from s1.track.wandb_mirror import Mirror
 from sweep.printable import printable
@@ -26,7 +26,6 @@ from sweep.store.directory import StageDirectory
 
 log = logging.getLogger(__name__)
 
-ONLINE = "online"
 KEPT_OPEN_S = 120.0  # with no process at work: until the next stage of the point begins
 MOST_OPEN = 50  # runs followed by one process at the same time
 FIRST_RETRY_S, LONGEST_RETRY_S = 60.0, 960.0
@@ -134,7 +133,7 @@ class Live:
         """Write down how many steps were sent, so that only the others follow when the stage is finished."""
         home = self.mirror.home(run)
         known = home.marker or Marker(home.id, self.mirror.result, followed.url)
-        marker = Marker(known.id, known.group, known.url, known.sent, followed.sent.steps)
+        marker = replace(known, rows=followed.sent.steps, place=home.place)
         write_marker(home.directory, marker, home.marker_name)
 
     def _close(self, key: str, end: Callable[[FollowedRun], None]) -> None:

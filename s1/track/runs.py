@@ -9,13 +9,18 @@ and what was sent to it.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
+import ssl
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from urllib.parse import urlsplit
 
 from s1.config.resources import Track
 
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from wandb import Run as Run  # what the other files of this folder call a run
 
 MARKER = "wandb.json"
+ONLINE, DISABLED = "online", "disabled"  # values of WANDB_MODE
+ANSWER_TIMEOUT_S = 10.0
 INIT_TIMEOUT_S = 20.0  # wandb's default of 90 s would delay the sweep
 FINISH_TIMEOUT_S = 300.0  # by default wandb waits for the upload forever; unsent data stays in its file
 RUN_ID_CHARACTERS = 16
@@ -59,6 +66,16 @@ class Marker:
     url: str | None  # None: an offline run
     sent: Mapping[str, str] = field(default_factory=dict[str, str])  # by result: digests of all that was sent
     rows: int = 0  # history rows that were sent; later ones are appended
+    place: str | None = None  # where they were sent (`place_of`); None: written by an earlier version
+
+    def is_of(self, id_: str, place: str) -> bool:
+        """Whether it is that of a run at a place."""
+        return self.id == id_ and self.place in (None, place)
+
+
+def place_of(track: Track) -> str:
+    """Entity and project that runs go to: `my-team/s1-sweep`; without an entity `/s1-sweep`."""
+    return f"{track.entity or ''}/{track.project}"
 
 
 def run_id(store_id: str, key: str, generation: int) -> str:
@@ -89,6 +106,9 @@ def open_run(track: Track, identity: RunIdentity, directory: Path, settings: Map
     os.environ.setdefault("WANDB_SILENT", "true")  # wandb reads it at import, and else remarks on every artifact
     import wandb
 
+    known = wandb.setup().settings
+    if run_mode() == ONLINE and not (known.http_proxy or known.https_proxy):  # a proxy that only wandb uses
+        require_answer(known.base_url)
     directory.mkdir(parents=True, exist_ok=True)
     # Without it, artifacts go to the home directory.
     os.environ.setdefault("WANDB_DATA_DIR", str(directory / "data"))
@@ -109,9 +129,33 @@ def open_run(track: Track, identity: RunIdentity, directory: Path, settings: Map
     )
 
 
+def require_answer(server: str) -> None:
+    """Raises ConnectionError if a server does not answer.
+
+    Asked before a run is opened, because a run whose opening failed cannot be opened again by the same process: wandb
+    keeps its id "in use".
+    """
+    request = urllib.request.Request(f"{server.rstrip('/')}/graphql", b"{}", {"Content-Type": "application/json"})
+    try:
+        _opener(server).open(request, timeout=ANSWER_TIMEOUT_S).close()
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:
+            raise ConnectionError(f"{server} answers with status {error.code}") from error
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(getattr(error, "reason", None), ssl.SSLError):  # wandb may know more certificates
+            return
+        raise ConnectionError(f"{server} does not answer: {getattr(error, 'reason', None) or error}") from error
+
+
+def _opener(server: str) -> urllib.request.OpenerDirector:
+    """As wandb, uses the proxy of the environment, but none to reach this machine."""
+    is_here = urlsplit(server).hostname in ("localhost", "127.0.0.1", "::1")
+    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_here else []))
+
+
 def run_mode() -> str:
     """WANDB_MODE if it is set; otherwise "online" for a user who is logged in, and "offline" for others."""
-    return os.environ.get("WANDB_MODE") or ("online" if is_logged_in() else "offline")
+    return os.environ.get("WANDB_MODE") or (ONLINE if is_logged_in() else "offline")
 
 
 class Arrived(Protocol):

@@ -22,13 +22,16 @@ from s1.track.finished import FinishedStages
 from s1.track.lineage import log_lineage, made_by, used_by
 from s1.track.plan_runs import RunPlan
 from s1.track.runs import (
+    DISABLED,
     MARKER,
     JobType,
     Marker,
     RunIdentity,
     open_run,
+    place_of,
     read_marker,
     run_id,
+    run_mode,
     run_url,
     write_marker,
 )
@@ -49,12 +52,13 @@ class Home:
     directory: Path
     marker_name: str
     id: str
+    place: str  # of the run on W&B
 
     @property
     def marker(self) -> Marker | None:
-        """What was sent to this run; None: nothing, or the marker is that of an earlier generation or another store."""
+        """What was sent to this run; None: nothing, or the marker is of another generation, store or place."""
         found = read_marker(self.directory, self.marker_name)
-        return found if found and found.id == self.id else None
+        return found if found and found.is_of(self.id, self.place) else None
 
 
 @dataclass
@@ -139,7 +143,7 @@ class Mirror:
         suffix = run.run_key.removeprefix(run.key)  # of a point that votes over the scores of its stage
         generation = self.stages.generation(f"{path.parent.name}/{path.name}")
         name = f"wandb{suffix}.json" if suffix else MARKER
-        return Home(path, name, run_id(self.store_id(), path.name + suffix, generation))
+        return Home(path, name, run_id(self.store_id(), path.name + suffix, generation), place_of(self.track))
 
     def identity(self, run: Tracked, home: Home) -> RunIdentity:
         """What a run is, whether its stage is finished or being made."""
@@ -169,7 +173,12 @@ class Mirror:
 
     @property
     def _is_active(self) -> bool:
-        return self.track.wandb and self.is_reachable
+        return self.track.wandb and self.is_reachable and not self._is_disabled
+
+    @cached_property
+    def _is_disabled(self) -> bool:
+        """With WANDB_MODE=disabled, wandb takes everything and sends nothing, which would count as sent."""
+        return run_mode() == DISABLED
 
     def _send(self, tracked: Tracked) -> None:
         """Open, fill and close a run unless all of it was sent, and write its marker; log a warning for any error."""
@@ -191,7 +200,9 @@ class Mirror:
                 rows = self._filled(run, tracked, marker.rows if marker else 0)
                 sent = {**(marker.sent if marker else {}), self.result: state}
                 group = marker.group if marker else self.result
-                write_marker(home.directory, Marker(home.id, group, run_url(run), sent, rows), home.marker_name)
+                write_marker(
+                    home.directory, Marker(home.id, group, run_url(run), sent, rows, home.place), home.marker_name
+                )
         except (Exception, SystemExit) as error:  # no W&B error may cost a result
             self.is_reachable = is_reached
             self.refused.add(tracked.run_key)

@@ -36,7 +36,7 @@ def sync(
     if graph.live is None and attached:  # a job asks for every submission
         return 0
     if graph.live is None:
-        raise InputError("track.wandb false: there is nothing to mirror. Add track=wandb.")
+        raise InputError("track.wandb false: there is nothing to mirror. Add track.wandb=true.")
     store = Store(composition.entry.store)
     if not store.root.is_dir():
         raise InputError(f"store {store.root}: does not exist, so nothing is finished or running. Give the store.")
