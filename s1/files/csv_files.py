@@ -234,6 +234,18 @@ PAPER: Mapping[str, Type] = {
     "remark": Type.TEXT,
     "scores": Type.TEXT,
 }
+COSTS: Mapping[str, Type] = {
+    "name": Type.TEXT,
+    "stage": Type.TEXT,
+    "reused": Type.FLAG,
+    "planned_tokens": Type.INTEGER,
+    "planned_device_seconds": Type.NUMBER,
+    "planned_usd": Type.NUMBER,
+    "spent_tokens": Type.INTEGER,
+    "spent_device_seconds": Type.NUMBER,
+    "spent_usd": Type.NUMBER,
+    "spent_seconds": Type.NUMBER,
+}
 FILES: Mapping[str, Mapping[str, Type]] = {
     "table.csv": TABLE,
     "seeds.csv": SEEDS,
@@ -245,6 +257,7 @@ FILES: Mapping[str, Mapping[str, Type]] = {
     "audit.csv": AUDIT,
     "grader_disagreement.csv": DISAGREEMENTS,
     "paper.csv": PAPER,
+    "costs.csv": COSTS,
 }
 NUMBERED = re.compile(r"-\d+(?=\.csv$)")  # audit-1.csv: one of several files with the columns of audit.csv
 HAS_AXES = ("table.csv", "seeds.csv", "samples.csv")

@@ -135,7 +135,8 @@ def require_answer(server: str) -> None:
     Asked before a run is opened, because a run whose opening failed cannot be opened again by the same process: wandb
     keeps its id "in use".
     """
-    request = urllib.request.Request(f"{server.rstrip('/')}/graphql", b"{}", {"Content-Type": "application/json"})
+    query = json.dumps({"query": "query Viewer { viewer { id } }"}).encode()
+    request = urllib.request.Request(f"{server.rstrip('/')}/graphql", query, {"Content-Type": "application/json"})
     try:
         _opener(server).open(request, timeout=ANSWER_TIMEOUT_S).close()
     except urllib.error.HTTPError as error:

@@ -23,7 +23,7 @@ from sweep.core.stage import Stage
 from sweep.json_files import StoreError, read_json, write_json
 from sweep.plain_values import is_table
 from sweep.store.directory import Store
-from sweep.store.documents import ManifestJson, ManifestStage
+from sweep.store.documents import ManifestStage
 
 PLANNED = "planned.json"
 
@@ -63,9 +63,9 @@ def planned_of(graph: Graph, store: Store, stages: Sequence[Stage]) -> dict[str,
 # -------------------------------------------------------------------------------------------------- the tables
 
 
-def stage_costs(manifest: ManifestJson) -> list[StageCost]:
+def stage_costs(stages: Mapping[str, ManifestStage]) -> list[StageCost]:
     """One row per stage behind a result, by name and address."""
-    return [_stage_cost(address, stage) for address, stage in sorted(manifest["stages"].items())]
+    return [_stage_cost(address, stage) for address, stage in sorted(stages.items())]
 
 
 def _stage_cost(address: str, stage: ManifestStage) -> StageCost:

@@ -8,6 +8,7 @@ Only files in the manifest count; users may add files of their own.
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
 import shutil
@@ -126,8 +127,8 @@ def _copy(artifact: StageDirectory, made_from: ManifestJson, temporary: Path) ->
     states = artifact.read_record().get("files")
     if states is not None and (faults := changed_files_by_hash(temporary, _files_of_result(states))):
         raise _damaged(artifact, faults)
-    for name in made_from.get("side_files", []):
-        write_durably(temporary / name, SIDE_FILES[name](stage_costs(made_from)))
+    for name in made_from.get("side_files", {}):
+        write_durably(temporary / name, SIDE_FILES[name](stage_costs(made_from["stages"])))
     write_json(temporary / MANIFEST, made_from)
 
 
@@ -197,12 +198,17 @@ def manifest(graph: Graph, store: Store) -> ManifestJson:
     for address, estimate in planned.items():
         if address in described:
             described[address] = _with_plan(described[address], estimate)
+    costs = stage_costs(described)
     return {
         "experiment": graph.name,
         "product": graph.artifact.address,
         "points": graph.points,
         "files": {name: state["sha256"] for name, state in _files_of_result(files).items()},
-        "side_files": [name for name in SIDE_FILES if name not in files],
+        "side_files": {
+            name: hashlib.sha256(text(costs).encode()).hexdigest()
+            for name, text in SIDE_FILES.items()
+            if name not in files
+        },
         "stages": described,
         "lost": lost,
         "remarks": list(graph.remarks({address: record["summary"] for address, record in records.items()})),

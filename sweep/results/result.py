@@ -56,9 +56,9 @@ class Manifest:
         return self.content.get("files")
 
     @property
-    def side_files(self) -> Sequence[str]:
-        """Names of files that were published beside those of the artifact."""
-        return self.content.get("side_files", [])
+    def side_files(self) -> Mapping[str, str]:
+        """sha256 by path of the files that were published beside those of the artifact."""
+        return self.content.get("side_files", {})
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,14 @@ class Result:
     @property
     def changed(self) -> list[str]:
         """Files in the manifest that are missing or changed."""
-        return [
-            name
-            for name, sha256 in (self.manifest.files or {}).items()
-            if sha256_if_readable(self.path / name) != sha256
-        ]
+        return [*self._changed_of(self.manifest.files or {}), *self._changed_of(self.manifest.side_files)]
 
     def holds(self, files: Mapping[str, str]) -> bool:
         """Whether its files are exactly these and unchanged."""
-        return self.manifest.files == files and not self.changed
+        return self.manifest.files == files and not self._changed_of(files)
+
+    def _changed_of(self, files: Mapping[str, str]) -> list[str]:
+        return [name for name, sha256 in files.items() if sha256_if_readable(self.path / name) != sha256]
 
 
 def read_result(path: Path) -> Result | None:
@@ -144,13 +143,14 @@ def is_valid(content: object) -> TypeGuard[ManifestJson]:
     """Whether the fields of a manifest have the expected types."""
     if not is_table(content):
         return False
-    tables = [content.get(name, {}) for name in ("stages", "files", "lost", "packages")]
+    tables = [content.get(name, {}) for name in ("stages", "files", "side_files", "lost", "packages")]
     if "stages" not in content or not all(is_table(each) for each in tables):
         return False
     stages, files = content["stages"], content.get("files", {})
     if not all(is_table(stage) for stage in stages.values()):
         return False
     texts: list[object] = [content.get("experiment", ""), content.get("product", "none"), *files.values()]
+    texts += content.get("side_files", {}).values()
     texts += [stage.get(name, "") for stage in stages.values() for name in ("digest", "finished_at")]
     numbers: list[object] = [content.get(name, 0) for name in ("usd", "seconds", "points")]
     return (
@@ -158,12 +158,7 @@ def is_valid(content: object) -> TypeGuard[ManifestJson]:
         and content.get("product") != ""
         and all(isinstance(number, int | float) for number in numbers)
         and is_list(content.get("remarks", []))
-        and _is_texts(content.get("side_files", []))
     )
-
-
-def _is_texts(value: object) -> bool:
-    return is_list(value) and all(isinstance(each, str) for each in value)
 
 
 def _with_manifest(folder: Path) -> Iterator[Path]:

@@ -134,7 +134,9 @@ class ManifestJson(TypedDict):
     product: str  # address of the artifact
     points: int
     files: dict[str, str]  # sha256 by path
-    side_files: NotRequired[list[str]]  # made from this manifest; their bytes make no new result
+    side_files: NotRequired[
+        dict[str, str]
+    ]  # sha256 by path; made from this manifest, so other bytes are no other result
     stages: dict[str, ManifestStage]  # by address
     lost: dict[str, str]  # why a stage has no record, by address
     remarks: list[str]

@@ -16,6 +16,7 @@ from typing import Any
 
 VARYING = (
     "seconds",
+    "device_seconds",
     "usd",
     "finished_at",
     "provenance",
@@ -26,6 +27,8 @@ VARYING = (
     "source",
     "digests",
     "generation",
+    "planned",
+    "reused",  # what an earlier command had left
 )
 CORE = ("key", "request_key", "identity", "summary", "inputs", "files")  # of a record
 RESULTS = ("faults", "smoke", "choir")  # names of the commands that are compared
@@ -120,8 +123,9 @@ def _result(results: Path, leave_out: Collection[str]) -> dict[str, str]:
     folder = result_folder(results)
     if folder is None:
         return {}
-    manifest = steady(json_at(folder / "manifest.json"), (*VARYING, *leave_out))
-    return {**tree(folder), "manifest.json": json.dumps(manifest, sort_keys=True)}
+    manifest = json_at(folder / "manifest.json") or {}
+    files = {name: each for name, each in tree(folder).items() if name not in manifest.get("side_files", ())}
+    return {**files, "manifest.json": json.dumps(steady(manifest, (*VARYING, *leave_out)), sort_keys=True)}
 
 
 def steady(value: Any, varying: Collection[str]) -> Any:

@@ -205,7 +205,7 @@ def test_every_csv_file_of_a_result_can_be_read(result: s1.Result) -> None:
 
 def test_the_examples_of_the_page_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), {})
     assert "smoke/" in capsys.readouterr().out

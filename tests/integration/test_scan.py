@@ -43,6 +43,8 @@ def test_a_scan_leaves_a_report_a_table_figures_and_a_manifest(scanned: User) ->
         "manifest.json",
         "settling.csv",
         "grader_disagreement.csv",
+        "costs.csv",
+        "costs.js",
         "traces",
     }
     rows = read_table(made / "table.csv")

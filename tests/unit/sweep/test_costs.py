@@ -73,7 +73,7 @@ def test_stages_that_another_result_left_are_reused_and_not_planned(made: tuple[
     other = replace(user.graph.artifact, version=2)
     estimates = {other.address: CostEstimate(0, 0.0, 2.0)}
     published = run(user, replace(numbered(user), artifact=other, estimates=estimates))
-    rows = stage_costs(published.manifest)
+    rows = stage_costs(published.manifest["stages"])
     assert {row.name: row.reused for row in rows} == {"doubled": True, "number": True, "total": False}
     assert [row.planned_usd for row in rows] == [None, None, None, None, 2.0]
     assert totals(rows) == CostTotals(planned_usd=2.0, spent_usd=0.0, reused_usd=0.5)
@@ -99,7 +99,7 @@ def test_without_a_readable_plan_nothing_is_said_to_be_planned_or_reused(
     before = file.read_text(encoding="utf-8")
     file.unlink() if text is None else file.write_text(text, encoding="utf-8")
     try:
-        rows = stage_costs(publish(numbered(user), user.store, tmp_path).manifest)
+        rows = stage_costs(publish(numbered(user), user.store, tmp_path).manifest["stages"])
     finally:
         file.write_text(before, encoding="utf-8")
     assert {(row.reused, row.planned_usd) for row in rows} == {(None, None)}
