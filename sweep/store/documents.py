@@ -134,9 +134,7 @@ class ManifestJson(TypedDict):
     product: str  # address of the artifact
     points: int
     files: dict[str, str]  # sha256 by path
-    side_files: NotRequired[
-        dict[str, str]
-    ]  # sha256 by path; made from this manifest, so other bytes are no other result
+    side_files: NotRequired[dict[str, str]]  # sha256 by path; they change with costs, not with the product
     stages: dict[str, ManifestStage]  # by address
     lost: dict[str, str]  # why a stage has no record, by address
     remarks: list[str]
