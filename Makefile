@@ -4,8 +4,9 @@ VENV   ?= .venv
 PYTHON ?= python3
 PIP_FLAGS ?=
 BIN    := $(VENV)/bin
-# Two processes, whole files each, because tests of a file share artifacts; in the order of tests/conftest.py.
-SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
+# Whole files, because tests of a file share artifacts; in the order of tests/conftest.py.
+SPREAD  = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+PROCESSES := 2
 TIERS  := slow or slurm or vllm or wandb or browser or faults or gpu
 
 .DEFAULT_GOAL := help
@@ -30,6 +31,7 @@ test: $(VENV)/.installed ## fast tests that need only Python, in minutes; `make 
 test-all: test test-tiers test-vllm ## every tier: also slow, SLURM, vLLM, W&B, browser and faults
 
 # Skips a tier whose tool is missing and prints the command that installs it; with CI=true that is an error.
+test-tiers: PROCESSES := 3 # they often wait: for a queue, a server, a browser
 test-tiers: $(VENV)/.installed $(VENV)-wandb/.installed ## the tiers beyond `make test`, without vLLM
 	S1_WANDB_SERVER=$(abspath $(VENV)-wandb)/bin/openwandb $(BIN)/python -m pytest $(SPREAD) -m '($(TIERS)) and not vllm'
 
