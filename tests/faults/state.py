@@ -28,6 +28,7 @@ VARYING = (
     "digests",
     "generation",
     "planned",
+    "side_files",
     "reused",  # what an earlier command had left
 )
 CORE = ("key", "request_key", "identity", "summary", "inputs", "files")  # of a record
