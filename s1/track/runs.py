@@ -13,6 +13,7 @@ import http.client
 import json
 import os
 import ssl
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -104,6 +105,8 @@ def open_run(track: Track, identity: RunIdentity, directory: Path, settings: Map
     `settings` are further fields of wandb.Settings, such as those of system metrics. Raises whatever wandb raises.
     """
     os.environ.setdefault("WANDB_SILENT", "true")  # wandb reads it at import, and else remarks on every artifact
+    if "wandb" not in sys.modules:
+        os.environ.pop("WANDB_SERVICE", None)  # inherited from a process that uses wandb: its end would end our runs
     import wandb
 
     known = wandb.setup().settings

@@ -229,7 +229,8 @@ def test_lineage_leads_from_the_data_to_the_summary_by_reference(scan: Scan) -> 
 
 def test_offline_runs_arrive_by_wandb_sync(smoke_scan: Path, wandb_service: WandbServer, tmp_path: Path) -> None:
     scan = copied(smoke_scan, tmp_path, wandb_service, "offline")
-    scan.mirror("scores", "report", WANDB_MODE="offline")
+    service_of_a_parent = "3-1-unix-/nowhere"
+    scan.mirror("scores", "report", WANDB_MODE="offline", WANDB_SERVICE=service_of_a_parent)
     runs = offline_runs(scan.store)
     assert len(runs) == 4
     sync = [sys.executable, "-m", "wandb", "sync", *map(str, runs)]
@@ -337,7 +338,7 @@ def test_a_run_that_two_results_share_stays_in_its_group_and_is_tagged_with_both
     (path,) = offline.glob("checkpoint/*/wandb.json")
     marker = json.loads(path.read_text(encoding="utf-8"))
     assert (marker["group"], set(marker["sent"])) == ("smoke", {"smoke", "other"})
-    assert len({each.name.rpartition("-")[2] for each in offline_runs(offline)}) == 1
+    assert len({each.name.split("-")[3] for each in offline_runs(offline)}) == 1
 
 
 def test_the_run_of_a_stage_that_is_made_again_is_that_of_its_next_generation(offline: Path) -> None:
