@@ -33,45 +33,12 @@ from s1.stages import ArchivedScores, CurveConfig, CurvePoint, ReportConfig, Tra
 from sweep.core.stage import Work
 
 TARGET = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "page.md"
-WORDS = (
-    *(
-        "the",
-        "of",
-        "and",
-        "a",
-        "to",
-        "in",
-        "is",
-        "that",
-        "so",
-        "we",
-        "then",
-        "if",
-        "now",
-        "but",
-        "wait",
-        "check",
-        "sum",
-    ),
-    *("both", "sides", "let", "us", "compute", "first", "next", "term", "value", "number", "equation", "therefore"),
-    *(
-        "because",
-        "each",
-        "case",
-        "since",
-        "again",
-        "prime",
-        "factor",
-        "root",
-        "solve",
-        "set",
-        "gives",
-        "equals",
-        "plus",
-    ),
-    *("minus", "times", "over", "square", "triangle", "angle", "point", "line", "circle", "area", "length", "modulo"),
-    *("remainder", "digits", "even", "odd", "integer", "positive", "real"),
+TEXT = (
+    "the of and a to in is that so we then if now but wait check sum both sides let us compute first next term value"
+    " number equation therefore because each case since again prime factor root solve set gives equals plus minus times"
+    " over square triangle angle point line circle area length modulo remainder digits even odd integer positive real"
 )
+WORDS = TEXT.split()
 FORMULAS = ("$x^2$", "$\\frac{a}{b}$", "$\\sqrt{n+1}$", "$\\binom{n}{k}$", "\\(2^{10}\\)", "$a_1$", "$\\pi r^2$")
 FORMAT = ThinkingFormat(
     None, "<|im_start|>think\n", ["<|im_start|>"], "<|im_start|>answer\n", "\n<|im_start|>answer\nFinal Answer:",

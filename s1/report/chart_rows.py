@@ -67,7 +67,7 @@ def _of_point(findings: Findings, series: Series, point: MeasuredPoint) -> Row:
         "remark": "",
         "key": point.key,
         "digest": point.digest,
-        "cited": " ".join(source.cited for source in point.sources),
+        "cited": " ".join(f"scores/{source.cited}" for source in point.sources),
     }
 
 
@@ -85,7 +85,7 @@ def _of_seed(findings: Findings, series: Series, point: MeasuredPoint, source: S
         "problem": "" if source.valid else _problem_of_seed(point, source),
         "key": source.key,
         "digest": source.digest,
-        "cited": source.cited,
+        "cited": f"scores/{source.cited}",
     }
 
 

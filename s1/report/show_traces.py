@@ -301,7 +301,7 @@ def _column(named: NamedPoint, trace: ArchivedTrace, folded: int) -> Paragraph:
         *_without_end([span for piece in _after(trace.thinking, folded) for span in _marked(piece)]),
         Span("\n\nanswer\n", Style.HEADING),
         Span(trace.answer.strip() or "(none)"),
-        Span("\n\nthe grader read: ", Style.FAINT),
+        Span("\n\nfound in the answer: ", Style.FAINT),
         Span(trace.extracted if trace.extracted is not None else "no answer"),
         *([Span(f" ({trace.note})", Style.FAINT)] if trace.note else []),
     ]

@@ -83,6 +83,10 @@ class Live:
         if new:
             self.mirror.failed(new)
 
+    def unsent(self) -> Sequence[str]:
+        """Names of runs whose stage is finished and that do not show all of it."""
+        return self.mirror.unsent()
+
     def close(self) -> None:
         """Leave all runs: their stages may still be at work."""
         for key in list(self._opened):

@@ -109,6 +109,12 @@ class Mirror:
         self.is_reachable = True
         self.refused.clear()
 
+    def unsent(self) -> list[str]:
+        """Names of runs whose stage is finished and that do not show all of it, in the order of the plan."""
+        finished = [run for run in self.runs if self.stages.is_done(run.stage)]
+        markers = [(run, self.home(run).marker) for run in finished]
+        return [run.name for run, sent in markers if sent is None or sent.sent.get(self.result) != self._state(run)]
+
     # ------------------------------------------------------------------------------------------------ identities
 
     @cached_property

@@ -17,12 +17,12 @@ from contextlib import suppress
 from sweep.cli.parser import command_of, is_word, overview, page, read, read_for_hydra
 from sweep.cli.table import HYDRA_FLAGS, Command
 from sweep.console import Console, escape
+from sweep.core.interrupt import EXIT_INTERRUPTED
 from sweep.core.provenance import version
 from sweep.errors import SweepError
 from sweep.places import DISTRIBUTION
 from sweep.store.permission import explained
 
-INTERRUPTED = 130
 DEBUG_VARIABLE = "SWEEP_DEBUG"
 HELP = ("-h", "--help")
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         with suppress(OSError):  # after a hang-up the terminal is gone
             console.errors.print("interrupted: finished stages are kept. Run the same command to continue.")
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except BrokenPipeError:  # `sweep status | head`: the reader closed the pipe
         _discard_output()
         return 1

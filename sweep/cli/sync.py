@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sweep.cli.manual import graph_without_redo, planned_again
 from sweep.config.compose import Composition, compose_entry
-from sweep.console import Console
+from sweep.console import Console, escape
 from sweep.core.interrupt import stop_requests
 from sweep.core.pipeline import Graph
 from sweep.errors import InputError
@@ -41,9 +41,14 @@ def sync(
     if not store.root.is_dir():
         raise InputError(f"store {store.root}: does not exist, so nothing is finished or running. Give the store.")
     found = _watch(composition, graph, directory, attached, every) if watch else mirror_finished(graph, store)
-    if not attached:
-        console.print(f"finished and mirrored: {found.finished} of {found.stages} stages. Running: {found.at_work}.")
-    return 0
+    if attached:
+        return 0
+    console.print(f"finished: {found.finished} of {found.stages} stages. Running: {found.at_work}.")
+    if not (unsent := graph.live.unsent()):
+        return 0
+    what = f"sync: not mirrored: {', '.join(unsent)}. Read the warnings, check WANDB_MODE, and give the command again."
+    console.errors.print(escape(what), soft_wrap=True)
+    return 1
 
 
 def _watch(

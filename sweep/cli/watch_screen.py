@@ -12,10 +12,25 @@ from rich.text import Text
 from sweep.cli.watch_stages import WatchedStages
 from sweep.cli.watch_view import History, Line, Snapshot, changes, screen, summary
 from sweep.console import Console, escape
+from sweep.core.interrupt import EXIT_INTERRUPTED
 
 
 def follow(console: Console, followed: Sequence[WatchedStages]) -> int:
     """Show stages until nothing runs or waits in a queue; returns 0 if all are done, otherwise 1."""
+    try:
+        last = _shown(console, followed)
+    except KeyboardInterrupt:
+        console.errors.print("interrupted: what was followed goes on. sweep watch shows it again.")
+        return EXIT_INTERRUPTED
+    if last is None or last.is_complete:
+        return 0
+    advice = " ".join(dict.fromkeys(each.advice for each in followed))
+    console.print(escape(f"{summary(last)}. Nothing runs any more. {advice}"), soft_wrap=True)
+    return 1
+
+
+def _shown(console: Console, followed: Sequence[WatchedStages]) -> Snapshot | None:
+    """Show every snapshot; returns the last one."""
     history, last = History(), None
     with Live(console=console, auto_refresh=False) if console.is_terminal else _Lines(console) as shown:
         for last in _snapshots(followed):
@@ -24,11 +39,7 @@ def follow(console: Console, followed: Sequence[WatchedStages]) -> int:
                 shown.update(_text(screen(last, history, console.width)), refresh=True)
             else:
                 shown.show(last, history)
-    if last is None or last.is_complete:
-        return 0
-    advice = " ".join(dict.fromkeys(each.advice for each in followed))
-    console.print(escape(f"{summary(last)}. Nothing runs any more. {advice}"), soft_wrap=True)
-    return 1
+    return last
 
 
 class _Lines:

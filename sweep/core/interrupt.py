@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 PR_SET_PDEATHSIG = 1  # of prctl(2)
+EXIT_INTERRUPTED = 130  # exit status of a command that was interrupted, as shells report Ctrl-C
 EXIT_REQUEUE = os.EX_TEMPFAIL  # exit status of a worker that was interrupted, not failed
 
 

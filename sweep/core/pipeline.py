@@ -128,6 +128,10 @@ class LiveMirror(Protocol):
         """Show that stages failed: messages by address. Called once for each failure."""
         ...
 
+    def unsent(self) -> Sequence[str]:
+        """Names of what is finished and not shown completely."""
+        ...
+
     def close(self) -> None:
         """Leave all stages."""
         ...

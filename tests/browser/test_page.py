@@ -24,6 +24,8 @@ from s1.report.page import write_page
 from s1.report.published.reader import table
 from s1.stages import LineageStage, ReportConfig
 from s1.stats.interval import plain
+from sweep.core.costs import StageCost
+from sweep.results.costs import costs_js
 from tests.support.chromium import WIDTHS, Opener, View, grave_findings, keep_picture, overflow
 from tests.support.scans import found, measured, point
 
@@ -32,7 +34,11 @@ if TYPE_CHECKING:
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published" / "budget_scan" / "report.html"
 POINT = ".live .mark-symbol path"
-COSTS = 'window.s1Costs = [{"stage": "<b>traces</b>", "planned_usd": 0.02, "spent_usd": 0.0312345, "note": null}];'
+COSTS = [
+    StageCost("<b>traces</b>", "traces/1", False, 1000, 2.5, 0.02, 1200, 3.25, 0.0312345, 4.0),
+    StageCost("scores", "scores/1", True, None, None, None, None, 0.0, 0.0, 1.0),
+    StageCost("scores", "scores/2", None, None, None, None, None, 0.0, 0.0, 1.0),
+]
 
 
 def findings() -> Findings:
@@ -66,7 +72,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     config = ReportConfig("two tasks", "Accuracy rises.", "python -m sweep +experiment=two -m", lineage=stages)
     write_page(folder, Report(config, findings(), [], "c0ffee000000", "d000beef0000"))
-    (folder / "costs.js").write_text(COSTS, encoding="utf-8")
+    (folder / "costs.js").write_text(costs_js(COSTS), encoding="utf-8")
     return folder / "report.html"
 
 
@@ -272,7 +278,10 @@ def test_costs_are_read_from_the_side_file_as_text(opener: Opener, report: Path)
     with drawn(opener, report) as page:
         page.get_by_text("Planned and spent, by stage").click()
         page.locator("#spent table").wait_for()
-        assert page.locator("#spent td").all_inner_texts() == ["<b>traces</b>", "0.02", "0.03123", "none"]
+        rows = [row.locator("td").all_inner_texts() for row in page.locator("#spent tbody tr").all()]
+        assert rows[0] == ["<b>traces</b>", "no", "1,000", "2.5", "0.02", "1,200", "3.25", "0.03123", "4"]
+        assert rows[1][:5] == ["scores", "unknown", "unknown", "unknown", "unknown"]
+        assert len(page.locator("#spent th").all()) == len(rows[0]) == len(rows[1])
         assert grave_findings(page, "#spent") == []
 
 

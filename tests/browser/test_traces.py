@@ -169,7 +169,7 @@ def test_a_cell_opens_two_traces_side_by_side_and_their_common_beginning_is_fold
     )
     assert "the grader read\nthe whole answer" in one.inner_text()
     one.get_by_text("The prompt as the engine saw it").click()
-    assert "<user>What is it?<assistant>" in one.inner_text()
+    one.get_by_text("<user>What is it?<assistant>").wait_for()
 
 
 def test_what_is_not_known_or_not_there_is_said(page: Page) -> None:
@@ -179,7 +179,7 @@ def test_what_is_not_known_or_not_there_is_said(page: Page) -> None:
     page.locator(".traces-title", has_text="Question 8").wait_for()
     option(page, "side-b", "Wait x1")
     page.locator(".traces-side", has_text="no answer").wait_for()
-    assert "found in it\nno answer" in sides(page)[1].inner_text()
+    assert "found in the answer\nno answer" in sides(page)[1].inner_text()
     assert page.evaluate("location.hash") == "#q=8&a=0&b=2"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,8 @@ from s1.track.runs import JobType, RunIdentity, open_run, run_id
 from sweep.store.directory import StageDirectory, Store
 from sweep.store.generations import supersede
 from tests.support.mirroring import graph, in_process, mirror_graph, offline_runs
+from tests.support.smoke import environment
+from tests.support.surroundings import PROJECT
 from tests.support.wandb_server import WandbServer
 
 Numbers = Mapping[str, Any]
@@ -306,12 +309,17 @@ def test_an_interruption_is_not_swallowed(offline: Path, monkeypatch: pytest.Mon
         mirror_graph(planned, offline, "scores")
 
 
-def test_an_unreachable_server_is_tried_once_and_is_a_warning(smoke_scan: Path, tmp_path: Path) -> None:
+def test_an_unreachable_server_is_tried_once_and_sync_says_what_is_missing(smoke_scan: Path, tmp_path: Path) -> None:
     shutil.copytree(smoke_scan / "store", tmp_path / "store", symlinks=True)
-    shorter = "import s1.track.runs; s1.track.runs.INIT_TIMEOUT_S = 2"
-    nowhere = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "local" + "0" * 39}
-    said = in_process(f"{shorter}; mirror(Path({str(tmp_path / 'store')!r}), 'nowhere')", tmp_path, nowhere)
-    assert said.count("the result is complete without it") == 1
+    nowhere = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "local" + "0" * 39, "WANDB_MODE": "online"}
+    places = [f"store={tmp_path / 'store'}", f"results={tmp_path / 'results'}", "track.wandb=true", "-m"]
+    command = [sys.executable, "-m", "sweep", "sync", "+experiment=smoke", *places]
+    done = subprocess.run(
+        command, cwd=PROJECT, env={**environment(), **nowhere}, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.stderr.count("the result is complete without it") == 1
+    assert (done.returncode, done.stdout.count("finished: ")) == (1, 1)
+    assert re.search(r"^sync: not mirrored: .*max 4.*max 16.*smoke\. ", done.stderr, re.MULTILINE)
     assert not list((tmp_path / "store").glob("*/*/wandb.json"))
 
 
@@ -327,7 +335,7 @@ def test_made_anew_or_in_a_copied_store_it_is_a_run_of_its_own(offline: Path) ->
     shutil.copytree(offline, copy, symlinks=True)
     shutil.rmtree(copy / "wandb")
     mirror_graph(graph(copy, "anew"), copy, "checkpoint")
-    ids = {each.name.rpartition("-")[2] for store in (offline, copy) for each in offline_runs(store)}
+    ids = {each.name.split("-")[3] for store in (offline, copy) for each in offline_runs(store)}
     key = record.parent.name
     assert ids == {run_id(Store(offline).id, key, 0), run_id(Store(offline).id, key, 1), run_id(Store(copy).id, key, 1)}
 

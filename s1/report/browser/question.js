@@ -143,7 +143,7 @@ class QuestionView {
     const read = element("dl", { className: "traces-verdict" });
     const add = (term, ...value) => read.append(element("div", {}, element("dt", {}, term), element("dd", {}, ...value)));
     add("the grader read", isWhole && trace.graded ? "the whole answer" : trace.graded ? this.block(trace.graded) : "nothing");
-    add("found in it", trace.extracted === null ? "no answer" : this.typeset(trace.extracted));
+    add("found in the answer", trace.extracted === null ? "no answer" : this.typeset(trace.extracted));
     add("verdict", trace.right ? "right" : "wrong", trace.note ? ` (${trace.note})` : "");
     if (trace.isCut) add("cut by", trace.answerEnd === "cap" ? "budget.answer_tokens" : "the end of the context");
     return [read];

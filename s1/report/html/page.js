@@ -18,10 +18,11 @@
   const status = details.querySelector("p");
   const cell = (name, text) => Object.assign(document.createElement(name), { textContent: text });
   const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
-  const written = (value) => (typeof value === "number" ? number.format(value) : (value ?? "none"));
+  const truths = new Map([[true, "yes"], [false, "no"], [null, "unknown"]]);
+  const written = (value) => (typeof value === "number" ? number.format(value) : (truths.get(value) ?? value));
 
   function show(rows) {
-    const columns = Object.keys(rows[0] ?? {});
+    const columns = Object.keys(rows[0] ?? {}).filter((column) => !["stage", "stages"].includes(column));
     const table = document.createElement("table");
     const head = table.createTHead().insertRow();
     head.append(...columns.map((column) => cell("th", column.replaceAll("_", " "))));

@@ -40,6 +40,7 @@ from s1.stages import ReportConfig
 
 FIGURES = "figures"
 PICTURE = ".png"
+SCALING = "scaling"  # the figure of accuracy over thinking tokens
 IN_ORDER = ("pool", "mixture", "distilled", "filtered", "labelled", "solver_rows", "curated", "conditioned", "rendered")
 AFTER_DATA = ("base_model", "checkpoint", "reward_model", "problems", "questions", "traces", "rewards", "scores")
 FINAL = ("curve", "trace_archive", "report")
@@ -112,7 +113,8 @@ def _curve(findings: Findings, _: ReportConfig, facts: ResultFacts) -> Iterator[
         for point in series.points
     ]
     table = Table(columns, rows, frozenset({"accuracy", "n", "thinking tokens", "USD"}))
-    pictures = [Picture(name, PurePosixPath(name).stem) for name in facts.files if _is_picture(name)]
+    names = sorted((name for name in facts.files if _is_picture(name)), key=_is_second)
+    pictures = [Picture(name, PurePosixPath(name).stem) for name in names]
     panels = (CurvePanel(XAxis.THINKING_TOKENS), CurvePanel(XAxis.USD), TablePanel("curve"))
     yield Grid(RunSet.SUMMARY, panels, (*pictures, table))
 
@@ -126,6 +128,11 @@ def _n(point: MeasuredPoint) -> str:
 def _is_picture(name: str) -> bool:
     path = PurePosixPath(name)
     return path.parent.name == FIGURES and path.suffix == PICTURE
+
+
+def _is_second(name: str) -> bool:
+    """Whether a figure comes after those of accuracy over compute."""
+    return PurePosixPath(name).stem != SCALING
 
 
 def _differences(findings: Findings, _: ReportConfig, facts: ResultFacts) -> Iterator[Block]:
