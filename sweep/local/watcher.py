@@ -71,16 +71,19 @@ def _start(arguments: Sequence[str], store: Path) -> tuple[subprocess.Popen[byte
 
 
 def _end(process: subprocess.Popen[bytes], report: _Report) -> None:
-    """Let the process end, and print its warnings."""
+    """Let the process end, and print its warnings. One that was killed reports nothing itself."""
     assert process.stdin is not None
+    status = 0
     with suppress(OSError):
         process.stdin.close()
     try:
-        process.wait(timeout=LAST_WAIT_S)
+        status = process.wait(timeout=LAST_WAIT_S)
     except subprocess.TimeoutExpired:
         log.warning("still mirroring in the background, process %d; its report: %s", process.pid, report.path)
     for line in report.lines():
         log.warning("%s", line)
+    if status:
+        log.warning("the mirror ended with status %d: `sweep sync` with the same fields sends what is missing.", status)
 
 
 def _without_redo(arguments: Sequence[str]) -> list[str]:
