@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ from s1.track.runs import (
     run_id,
     run_mode,
     run_url,
+    server_of,
     write_marker,
 )
 from s1.track.tracked import Tracked
@@ -58,7 +59,12 @@ class Home:
     def marker(self) -> Marker | None:
         """What was sent to this run; None: nothing, or the marker is of another generation, store or place."""
         found = read_marker(self.directory, self.marker_name)
-        return found if found and found.is_of(self.id, self.place) else None
+        return found if found and found.is_of(self.id, self.place, server_of) else None
+
+    def write(self, marker: Marker) -> None:
+        """Replace the marker; of a run that is online, with its place and server."""
+        here = replace(marker, id=self.id, place=self.place, server=server_of() if marker.url else None)
+        write_marker(self.directory, here, self.marker_name)
 
 
 @dataclass
@@ -206,9 +212,7 @@ class Mirror:
                 rows = self._filled(run, tracked, marker.rows if marker else 0)
                 sent = {**(marker.sent if marker else {}), self.result: state}
                 group = marker.group if marker else self.result
-                write_marker(
-                    home.directory, Marker(home.id, group, run_url(run), sent, rows, home.place), home.marker_name
-                )
+                home.write(Marker(home.id, group, run_url(run), sent, rows))
         except (Exception, SystemExit) as error:  # no W&B error may cost a result
             self.is_reachable = is_reached
             self.refused.add(tracked.run_key)
