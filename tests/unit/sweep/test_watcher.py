@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -45,6 +46,19 @@ def test_a_mirror_ends_with_the_run_and_reports_nothing(
 def test_a_mirror_that_does_not_end_is_left_in_the_background(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("sweep.local.watcher.LAST_WAIT_S", 0.1)
-    (line,) = reported("exec sleep 5", tmp_path, monkeypatch, caplog)
+    monkeypatch.setattr("sweep.local.watcher.QUIET_WAIT_S", 0.1)
+    monkeypatch.setattr("sweep.local.watcher.LAST_WAIT_S", 0.2)
+    waiting, left = reported("exec sleep 5", tmp_path, monkeypatch, caplog)
+    assert waiting == "waiting for the upload, 0 s at most. Ctrl-C leaves it to the background."
+    assert left.startswith("still mirroring in the background")
+
+
+def test_ctrl_c_during_the_last_upload_does_not_interrupt_a_run_that_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupted(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    (line,) = reported("exec cat > /dev/null", tmp_path, monkeypatch, caplog)
     assert line.startswith("still mirroring in the background")
