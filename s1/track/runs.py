@@ -202,6 +202,11 @@ def last_there(run: Arrived, axis: str, sent: float | None) -> float | None:
     return there if isinstance(there, int | float) else None
 
 
+def has_arrived(run: Arrived, key: str) -> bool:
+    """Whether a continued run has a summary key on the server; a process that was killed left no marker of it."""
+    return run.resumed and run.summary.get(key) is not None
+
+
 def run_url(run: Run) -> str | None:
     """Address of a run; None if it is offline."""
     return None if run.offline else run.url

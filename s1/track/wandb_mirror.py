@@ -79,6 +79,7 @@ class Mirror:
     hold: Callable[[str], AbstractContextManager[bool]] = lambda _: nullcontext(True)  # claim a run, by its id
     is_reachable: bool = True
     refused: set[str] = field(default_factory=set[str])  # run keys of runs that could not be sent
+    left: set[str] = field(default_factory=set[str])  # run keys of runs that another process was sending
     failures: dict[str, str] = field(default_factory=dict[str, str])  # messages of stages that were reported as failed
 
     def finished(self, address: str) -> None:
@@ -116,8 +117,11 @@ class Mirror:
         self.refused.clear()
 
     def unsent(self) -> list[str]:
-        """Names of runs whose stage is finished and that do not show all of it, in the order of the plan."""
-        finished = [run for run in self.runs if self.stages.is_done(run.stage)]
+        """Names of runs whose stage is finished and that do not show all of it, in the order of the plan.
+
+        Without those that another process sends: it reports what it cannot send.
+        """
+        finished = [run for run in self.runs if run.run_key not in self.left and self.stages.is_done(run.stage)]
         markers = [(run, self.home(run).marker) for run in finished]
         return [run.name for run, sent in markers if sent is None or sent.sent.get(self.result) != self._state(run)]
 
@@ -204,7 +208,9 @@ class Mirror:
                 return
             with self.hold(home.id) as is_ours:
                 if not is_ours:  # another process follows or sends it
+                    self.left.add(tracked.run_key)
                     return
+                self.left.discard(tracked.run_key)
                 marker = home.marker
                 is_reached = False
                 run = open_run(self.track, self.identity(tracked, home), self.directory)

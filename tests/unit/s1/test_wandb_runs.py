@@ -23,11 +23,12 @@ from s1.report.series import Scored
 from s1.report.tables import table_csv
 from s1.track import alerts, point_run, summary_run
 from s1.track.costs import Bill, PlannedStage, Spent
+from s1.track.finished import FinishedStages
 from s1.track.lineage import made_by, used_by
 from s1.track.plan_runs import RunPlan, run_plan
 from s1.track.point_run import KEYS, ScoresOfRun
 from s1.track.runs import JobType, Marker, place_of, read_marker, require_answer, write_marker
-from s1.track.tracked import distinguished
+from s1.track.tracked import Tracked, distinguished
 from s1.track.training_run import training_row
 from s1.track.wandb_mirror import Home, Mirror
 from sweep.config.compose import compose
@@ -383,6 +384,25 @@ def test_with_wandb_disabled_nothing_counts_as_sent(tmp_path: Path, monkeypatch:
 
     Mirror(Track(wandb=True, project="p", entity=None), "scan", tmp_path, lambda: "id", plan).finished("scores/1")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_another_process_sends_is_not_reported_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for name in ("is_done", "digest", "equals", "generation"):
+        value = {"is_done": True, "digest": "9c1f", "equals": [], "generation": 0}[name]
+        monkeypatch.setattr(FinishedStages, name, lambda *_, value=value: value)
+    run = Tracked(JobType.SUMMARY, "report/1", "scan", (), "", {})
+    holders = [nullcontext(False), nullcontext(True)]
+    track = Track(wandb=True, project="p", entity=None)
+    mirror = Mirror(track, "scan", tmp_path, lambda: "id", lambda: RunPlan([run], {}), lambda _: holders.pop(0))
+    assert mirror.unsent() == ["scan"]
+    mirror.finished("report/1")
+    assert mirror.unsent() == []
+    monkeypatch.setattr("s1.track.wandb_mirror.open_run", lambda *_: (_ for _ in ()).throw(ConnectionError("gone")))
+    mirror.finished("report/1")  # the other one has ended, and now it fails here
+    assert mirror.unsent() == ["scan"]
 
 
 class _Server(BaseHTTPRequestHandler):
