@@ -27,7 +27,7 @@ from s1.track.point_run import (
     place_of,
     with_curve,
 )
-from s1.track.runs import last_there
+from s1.track.runs import has_arrived, last_there
 from s1.track.trace_rows import trace_rows
 from s1.track.tracked import Tracked
 from s1.track.training_run import STEP, define_training, training_row, training_summary
@@ -60,11 +60,10 @@ class Contents:
     def point(self, run: Run, tracked: Tracked, rows_sent: int) -> int:
         """Write the numbers of a point; with the curve, also as one history row. Returns the number of rows sent."""
         values, is_complete = self.numbers(tracked)
-        if is_complete and not rows_sent:
+        if is_complete and not rows_sent and not has_arrived(run, "reference"):  # a key that needs the curve
             run.log(defined(values))
-            rows_sent = 1
         _write_summary(run, values)
-        return rows_sent
+        return rows_sent or int(is_complete)
 
     def summary(self, run: Run, tracked: Tracked, rows_sent: int) -> int:
         """Log tables, chart and page of a scan, its summary and alerts. Returns the number of rows sent."""
@@ -84,10 +83,11 @@ class Contents:
         chart = curve_chart(summary_run.chart_table(findings), summary_run.line_rows(findings), preset_of(run))
         votes = summary_run.majority_rows(findings)
         shown |= {"majority": majority_chart(votes)} if votes.rows else {}
+        is_first = not rows_sent and not has_arrived(run, "points")
         run.log({**shown, "scaling_chart": chart, "report": page_of(page)})
         verdict = str(self.stages.record(tracked.stage)["summary"].get("verdict") or "")
         _write_summary(run, summary_run.summary_numbers(findings, verdict, bill.spent()))
-        if not rows_sent:
+        if is_first:
             for alert in alerts.of_finished_scan(
                 self.result, verdict, invalid_labels(findings), *bill.of_this_result()
             ):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from s1.track.followers import Followers
 from s1.track.live_run import Channel, FollowedRun, SentRows, channels_of
-from s1.track.runs import ONLINE, JobType, Marker, last_there, open_run, run_mode, run_url, write_marker
+from s1.track.runs import ONLINE, JobType, Marker, last_there, open_run, run_mode, run_url
 from s1.track.tracked import Tracked
 from s1.track.wandb_mirror import Mirror
 from sweep.printable import printable
@@ -137,8 +137,7 @@ class Live:
         """Write down how many steps were sent, so that only the others follow when the stage is finished."""
         home = self.mirror.home(run)
         known = home.marker or Marker(home.id, self.mirror.result, followed.url)
-        marker = replace(known, rows=followed.sent.steps, place=home.place)
-        write_marker(home.directory, marker, home.marker_name)
+        home.write(replace(known, rows=followed.sent.steps))
 
     def _close(self, key: str, end: Callable[[FollowedRun], None]) -> None:
         followed = self._opened.pop(key, None)

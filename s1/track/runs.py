@@ -16,7 +16,7 @@ import ssl
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -68,15 +68,23 @@ class Marker:
     sent: Mapping[str, str] = field(default_factory=dict[str, str])  # by result: digests of all that was sent
     rows: int = 0  # history rows that were sent; later ones are appended
     place: str | None = None  # where they were sent (`place_of`); None: written by an earlier version
+    server: str | None = None  # its address; None: offline, or written by an earlier version
 
-    def is_of(self, id_: str, place: str) -> bool:
-        """Whether it is that of a run at a place."""
-        return self.id == id_ and self.place in (None, place)
+    def is_of(self, id_: str, place: str, server: Callable[[], str]) -> bool:
+        """Whether it is that of a run at a place. `server`: asked for only if it matters, because it loads wandb."""
+        return self.id == id_ and self.place in (None, place) and (self.server is None or self.server == server())
 
 
 def place_of(track: Track) -> str:
     """Entity and project that runs go to: `my-team/s1-sweep`; without an entity `/s1-sweep`."""
     return f"{track.entity or ''}/{track.project}"
+
+
+def server_of() -> str:
+    """Address of the server that runs go to: W&B's own, or that of WANDB_BASE_URL or `wandb login --host`."""
+    import wandb
+
+    return wandb.setup().settings.base_url
 
 
 def run_id(store_id: str, key: str, generation: int) -> str:
@@ -85,10 +93,13 @@ def run_id(store_id: str, key: str, generation: int) -> str:
 
 
 def read_marker(stage: Path, name: str = MARKER) -> Marker | None:
-    """The run that a stage directory was mirrored as, if any; a copied store has the ids of the original."""
+    """The run that a stage directory was mirrored as, if any; a copied store has the ids of the original.
+
+    A damaged marker, or one of a later version, is none: the run is sent again, under the same id.
+    """
     try:
         return Marker(**json.loads((stage / name).read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError):
         return None
 
 
@@ -189,6 +200,11 @@ def last_there(run: Arrived, axis: str, sent: float | None) -> float | None:
         return sent
     there = run.summary.get(axis)
     return there if isinstance(there, int | float) else None
+
+
+def has_arrived(run: Arrived, key: str) -> bool:
+    """Whether a continued run has a summary key on the server; a process that was killed left no marker of it."""
+    return run.resumed and run.summary.get(key) is not None
 
 
 def run_url(run: Run) -> str | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ from s1.track.runs import (
     run_id,
     run_mode,
     run_url,
+    server_of,
     write_marker,
 )
 from s1.track.tracked import Tracked
@@ -58,7 +59,12 @@ class Home:
     def marker(self) -> Marker | None:
         """What was sent to this run; None: nothing, or the marker is of another generation, store or place."""
         found = read_marker(self.directory, self.marker_name)
-        return found if found and found.is_of(self.id, self.place) else None
+        return found if found and found.is_of(self.id, self.place, server_of) else None
+
+    def write(self, marker: Marker) -> None:
+        """Replace the marker; of a run that is online, with its place and server."""
+        here = replace(marker, id=self.id, place=self.place, server=server_of() if marker.url else None)
+        write_marker(self.directory, here, self.marker_name)
 
 
 @dataclass
@@ -73,6 +79,7 @@ class Mirror:
     hold: Callable[[str], AbstractContextManager[bool]] = lambda _: nullcontext(True)  # claim a run, by its id
     is_reachable: bool = True
     refused: set[str] = field(default_factory=set[str])  # run keys of runs that could not be sent
+    left: set[str] = field(default_factory=set[str])  # run keys of runs that another process was sending
     failures: dict[str, str] = field(default_factory=dict[str, str])  # messages of stages that were reported as failed
 
     def finished(self, address: str) -> None:
@@ -110,8 +117,11 @@ class Mirror:
         self.refused.clear()
 
     def unsent(self) -> list[str]:
-        """Names of runs whose stage is finished and that do not show all of it, in the order of the plan."""
-        finished = [run for run in self.runs if self.stages.is_done(run.stage)]
+        """Names of runs whose stage is finished and that do not show all of it, in the order of the plan.
+
+        Without those that another process sends: it reports what it cannot send.
+        """
+        finished = [run for run in self.runs if run.run_key not in self.left and self.stages.is_done(run.stage)]
         markers = [(run, self.home(run).marker) for run in finished]
         return [run.name for run, sent in markers if sent is None or sent.sent.get(self.result) != self._state(run)]
 
@@ -198,7 +208,9 @@ class Mirror:
                 return
             with self.hold(home.id) as is_ours:
                 if not is_ours:  # another process follows or sends it
+                    self.left.add(tracked.run_key)
                     return
+                self.left.discard(tracked.run_key)
                 marker = home.marker
                 is_reached = False
                 run = open_run(self.track, self.identity(tracked, home), self.directory)
@@ -206,9 +218,7 @@ class Mirror:
                 rows = self._filled(run, tracked, marker.rows if marker else 0)
                 sent = {**(marker.sent if marker else {}), self.result: state}
                 group = marker.group if marker else self.result
-                write_marker(
-                    home.directory, Marker(home.id, group, run_url(run), sent, rows, home.place), home.marker_name
-                )
+                home.write(Marker(home.id, group, run_url(run), sent, rows))
         except (Exception, SystemExit) as error:  # no W&B error may cost a result
             self.is_reachable = is_reached
             self.refused.add(tracked.run_key)

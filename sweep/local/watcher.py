@@ -18,6 +18,7 @@ from sweep.places import environment_of_workers
 
 log = logging.getLogger(__name__)
 
+QUIET_WAIT_S = 20.0  # for the upload after the run, without a word
 LAST_WAIT_S = 120.0  # for the upload after the run
 LOG = Path("wandb", "sync.log")
 
@@ -71,16 +72,28 @@ def _start(arguments: Sequence[str], store: Path) -> tuple[subprocess.Popen[byte
 
 
 def _end(process: subprocess.Popen[bytes], report: _Report) -> None:
-    """Let the process end, and print its warnings."""
+    """Let the process end, and print its warnings. One that was killed reports nothing itself."""
     assert process.stdin is not None
     with suppress(OSError):
         process.stdin.close()
-    try:
-        process.wait(timeout=LAST_WAIT_S)
-    except subprocess.TimeoutExpired:
-        log.warning("still mirroring in the background, process %d; its report: %s", process.pid, report.path)
+    status = _status(process, report)
     for line in report.lines():
         log.warning("%s", line)
+    if status:
+        log.warning("the mirror ended with status %d: `sweep sync` with the same fields sends what is missing.", status)
+
+
+def _status(process: subprocess.Popen[bytes], report: _Report) -> int:
+    """Its exit status; 0 for a process that continues in the background, because it takes long or after Ctrl-C."""
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=QUIET_WAIT_S)
+        left_s = LAST_WAIT_S - QUIET_WAIT_S
+        log.warning("waiting for the upload, %.0f s at most. Ctrl-C leaves it to the background.", left_s)
+        return process.wait(timeout=left_s)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):  # the run itself is over
+        log.warning("still mirroring in the background, process %d; its report: %s", process.pid, report.path)
+        return 0
 
 
 def _without_redo(arguments: Sequence[str]) -> list[str]:

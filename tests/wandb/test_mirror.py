@@ -224,6 +224,19 @@ def test_lineage_leads_from_the_data_to_the_summary_by_reference(scan: Scan) -> 
     assert not any("safetensors" in blob and "manifest" not in blob for blob in kept["blobs"])  # never uploaded
 
 
+def test_without_its_marker_a_run_is_sent_again_and_has_no_second_row_and_no_second_alert(scan: Scan) -> None:
+    point, report = scan.addresses("scores")[0], scan.addresses("report")[0]
+    before = {each: scan.kept(each) for each in (point, report)}
+    for each in (point, report):  # as if the process had been killed before it wrote them
+        (scan.store / each / "wandb.json").unlink()
+    scan.mirror()
+    for each in (point, report):
+        after = scan.kept(each)
+        assert after["starts"] > before[each]["starts"] and after["alerts"] == before[each]["alerts"]
+        assert (scan.store / each / "wandb.json").exists()
+    assert scan.kept(point)["lines"]["wandb-history.jsonl"] == before[point]["lines"]["wandb-history.jsonl"]
+
+
 def test_offline_runs_arrive_by_wandb_sync(smoke_scan: Path, wandb_service: WandbServer, tmp_path: Path) -> None:
     scan = copied(smoke_scan, tmp_path, wandb_service, "offline")
     service_of_a_parent = "3-1-unix-/nowhere"

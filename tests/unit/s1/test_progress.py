@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from s1.generate.progress import GENERATE, GenerationProgress
-from s1.track.runs import last_there
+from s1.track.runs import has_arrived, last_there
 from sweep.store.tail import TailReader
 
 
@@ -77,3 +77,10 @@ def test_sending_continues_after_the_last_row_that_arrived() -> None:
     assert last_there(lost, "train/step", 50) is None
     lost.offline = True
     assert last_there(lost, "train/step", 50) == 50
+
+
+def test_what_a_killed_process_sent_is_known_from_the_server() -> None:
+    run = Resumed(reference="max 16", points=0)
+    assert has_arrived(run, "reference") and has_arrived(run, "points") and not has_arrived(run, "verdict")
+    run.resumed = False  # a new run has no summary of the server
+    assert not has_arrived(run, "reference")
