@@ -41,7 +41,7 @@ def test_an_extended_scan_equals_the_one_that_was_made_at_once(user: User, capsy
     texts = [texts_in(folder / "traces") for folder in (merged, user.results / "smoke" / "latest")]
     assert texts[0] == texts[1] and len(texts[0]) == 5 * 12
     assert main(["show", "whole", "--question", "#0", "--store", str(user.store), "--results", str(user.results)]) == 0
-    assert "the grader read: " in capsys.readouterr().out
+    assert "found in the answer: " in capsys.readouterr().out
 
 
 def texts_in(folder: Path) -> dict[tuple[str, TracePlace], ArchivedTrace]:
