@@ -50,9 +50,13 @@ class Browser {
     ["a", "b"].forEach((side) => fill(find(`side-${side}`), this.every.map((point) => [point, this.grid.names[point]])));
   }
 
+  // Points of the chosen series; and the one that is compared, which a question or an address may take from another.
   fillPoints() {
+    const { shown } = this.state;
     for (const side of ["a", "b"]) {
-      fill(find(side), this.state.shown.map((point) => [point, this.grid.names[point]]), this.state[side]);
+      const chosen = this.state[side];
+      const points = shown.includes(chosen) ? shown : [...shown, chosen];
+      fill(find(side), points.map((point) => [point, this.grid.names[point]]), chosen);
     }
   }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,12 @@ def test_points_are_found_by_labels_with_commas_and_by_number(typed: str, result
         ({"question": "q01", "points": "#9"}, "--points #9: no such point. Known here: max 16 (#0), natural end (#1)"),
         ({"question": "q01", "seed": 1}, "--seed, --sample: natural end has no such trace. It has: seed 0 sample 0."),
         ({"question": "flips", "points": "max 16"}, "--question flips: compares two points, not 1."),
+        (
+            {"question": "flips", "seed": 7},
+            "--seed, --sample: natural end and Wait x2, as asked have no such trace. They have: seed 0; sample 0.",
+        ),
+        ({"question": "#" + 5000 * "1"}, "--question #111"),
+        ({"question": "q01", "points": "#" + 5000 * "1"}, "--points #111"),
         ({"sample": 0}, "--sample 0: chooses a trace of a question. Add --question, or leave it out."),
     ],
 )
@@ -209,6 +216,43 @@ def test_texts_of_a_model_cannot_write_to_the_terminal(tmp_path: Path) -> None:
     text = printed(tmp_path, 80, question="q00")
     assert "\x1b" not in text and "\x07" not in text
     assert "[red]loud[/red]" in text
+
+
+def test_marks_in_what_two_traces_share_are_not_lost(tmp_path: Path) -> None:
+    """A Wait that both were given is counted; one that a model wrote, or an end that it wrote, is not in common."""
+    given, written = Piece("\nWait", Origin.APPENDED), Piece("\nWait", Origin.SAMPLED)
+    start, cut, end = Piece(LONG, Origin.SAMPLED), Piece("</think>", Origin.CUT), Piece("</think>", Origin.DELIMITER)
+    more = Piece(", so 7", Origin.SAMPLED)
+    points = [archives.point(0, "one"), archives.point(1, "other")]
+    pairs = [
+        ((start, given, more), (start, written, more)),
+        ((start, cut), (start, end)),
+        ((start, given, more, cut),) * 2,
+    ]
+    rows = [
+        (
+            archives.question(at),
+            {place: [replace(archives.trace("", " 7"), thinking=pieces)] for place, pieces in enumerate(pair)},
+        )
+        for at, pair in enumerate(pairs)
+    ]
+    archives.write(tmp_path / "traces", points, rows)
+    (tmp_path / "table.csv").write_text(TABLE + "\n", encoding="utf-8")
+    shown = [printed(tmp_path, 80, question=f"#{at}", points="one,other") for at in range(3)]
+    assert "[+Wait]" in shown[0] and "[cut: </think>]" in shown[1]
+    assert "characters with 1 suppressed end," in shown[2]
+
+
+def test_characters_that_are_escaped_keep_their_column(tmp_path: Path) -> None:
+    text = "a\x07b\x0cc\rd \u202e\u2028\x1b[31m" + 12 * "\u200b" + " the end"
+    points = [archives.point(0, "one"), archives.point(1, "other")]
+    row = (archives.question(0, text, gold=text), {place: [archives.trace(text, text)] for place in range(2)})
+    archives.write(tmp_path / "traces", points, [row])
+    (tmp_path / "table.csv").write_text(TABLE + "\n", encoding="utf-8")
+    for columns in (40, 120):
+        shown = printed(tmp_path, columns, question="#0", points="one,other")
+        assert max(map(len, shown.splitlines())) <= columns
+        assert shown.count("end") >= 8 and "\\x07" in shown and "\\x0c" in shown and "\\r" not in shown
 
 
 def test_a_published_result_is_shown_by_its_path(capsys: pytest.CaptureFixture[str]) -> None:
