@@ -63,7 +63,10 @@ class Browser {
   connect() {
     const change = (name, apply) => find(name).addEventListener("input", () => apply(find(name).value));
     for (const side of ["a", "b"]) {
-      change(side, (value) => this.set({ [side]: Number(value) }));
+      change(side, (value) => {
+        this.set({ [side]: Number(value) });
+        this.fillPoints();
+      });
       change(`side-${side}`, (value) => this.setSide(side, { point: Number(value) }));
       change(`place-${side}`, (value) => {
         const [seed, sample] = value.split("/").map(Number);
