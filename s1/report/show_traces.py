@@ -44,8 +44,8 @@ def archive_of(folder: Path) -> TraceArchive:
     """The trace archive of a result. Raises InputError if it has none."""
     if not (folder / FOLDER).is_dir():
         raise InputError(
-            f"{folder}: has no {FOLDER}/, so it was published by an earlier version. Run its command again: finished"
-            " stages are reused."
+            f"{folder}: has no {FOLDER}/: it was copied without it, or published by an earlier version. Copy the whole"
+            " result, or run its command again: finished stages are reused."
         )
     return open_archive(folder / FOLDER)
 
@@ -195,6 +195,11 @@ def _refuse_unasked(archive: TraceArchive, points: Sequence[NamedPoint], request
     """Raises InputError if two points have no trace to compare: no flips would be a wrong answer."""
     one, other = (set(archive.places(each.point.id)) for each in points)
     names = " and ".join(each.names[0] for each in points)
+    if points[0].point.sources == points[1].point.sources:
+        raise InputError(
+            f"--points: {names} aggregate the same traces, of which none differs. Compare their accuracies, or name"
+            " points with traces of their own."
+        )
     if not one & other:
         raise InputError(f"--points: {names} share no question, seed and sample. Name two points that do.")
     if not any(_is_asked(each, request) for each in one & other):

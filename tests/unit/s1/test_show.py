@@ -191,6 +191,18 @@ def test_a_label_that_two_lines_share_is_named_with_its_line(tmp_path: Path) -> 
     assert [each["answer"] for each in traces] == ["1", "0"]
 
 
+def test_points_without_traces_to_compare_have_no_flips(tmp_path: Path) -> None:
+    """Votes of the same traces, and points of different questions: "0 traces differ" would be a wrong answer."""
+    one, other, votes = (archives.point(at, label) for at, label in enumerate(("one", "other", "one, majority of 4")))
+    votes = replace(votes, sources=one.sources)
+    rows = [(archives.question(at), {at: [archives.trace("a", " 7")]}) for at in (0, 1)]
+    archives.write(tmp_path / "traces", [one, other, votes], rows)
+    (tmp_path / "table.csv").write_text(TABLE + "\n", encoding="utf-8")
+    for points, reason in {"#0,#2": "aggregate the same traces", "#0,#1": "share no question, seed and sample"}.items():
+        with pytest.raises(InputError, match=reason):
+            show(tmp_path, ShowRequest(question="flips", points=points))
+
+
 def test_a_question_that_only_some_points_have_is_shown_with_these(tmp_path: Path) -> None:
     points = [archives.point(0, "max 8"), archives.point(1, "max 9", samples=2)]
     rows = [
@@ -267,7 +279,7 @@ def test_a_result_without_an_archive_says_how_to_get_one(tmp_path: Path) -> None
     out = scans.run(tmp_path / "store", [point, scans.point(16, 0)], [scans.rows(1, 8, 8, 8), scans.rows(4, 8, 9, 16)])
     assert len(list(show(out, ShowRequest()).blocks)) > 3
     if not (out / "traces").is_dir():
-        with pytest.raises(InputError, match="has no traces/, so it was published by an earlier version"):
+        with pytest.raises(InputError, match="has no traces/: it was copied without it, or published"):
             show(out, ShowRequest(question="q00"))
 
 
