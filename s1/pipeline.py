@@ -305,6 +305,7 @@ def merged(results: Sequence[FinishedResult], request: MergeRequest) -> Graph:
         on_finished=lambda stage, path: None,
         points=len(found.curve.points),
         remarks=lambda summaries: [*cost.usage_lines(summaries), *found.remarks],
+        usage=cost.usage,
         notes=found.remarks,
     )
 

@@ -43,6 +43,7 @@ STYLE: dict[RcKeyType, Any] = {
     "svg.hashsalt": "s1",
     "pdf.fonttype": 42,  # TrueType: conferences refuse Type 3
     "text.color": INK,
+    "text.parse_math": False,  # a label or an answer with two dollar signs is no formula
     "axes.labelcolor": INK,
     "axes.edgecolor": FAINT,
     "axes.linewidth": 0.8,

@@ -32,6 +32,7 @@ from s1.plots.canvas import (
     percent_interval,
 )
 from s1.report.findings import Findings, MeasuredPoint, Series
+from sweep.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -188,7 +189,7 @@ def _names(lines: Sequence[DrawnLine]) -> Iterator[Name]:
     for line in lines:
         for point in line.points:
             if points[point.label] is point:
-                yield point, point.label.removeprefix("max "), INK if point.valid else INVALID
+                yield point, printable(point.label.removeprefix("max ")), INK if point.valid else INVALID
 
 
 def _places(point: MeasuredPoint) -> Iterator[tuple[tuple[float, float], tuple[float, float, str]]]:
@@ -228,12 +229,12 @@ def _differences(all_series: Sequence[Series]) -> Figure:
             axes.hlines(row, estimate.lo, estimate.hi, color=colour, linewidth=1.3, alpha=0.6, zorder=2)
         axes.plot(estimate.value, row, linestyle="none", **_marker(series.point(difference.label), colour), zorder=3)
     names = [f"{series.name}: {each.label}" if series.name else each.label for series, each, _ in rows]
-    axes.set_yticks(range(len(rows)), labels=names)
+    axes.set_yticks(range(len(rows)), labels=list(map(printable, names)))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="x", color=RULE, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
     references = dict.fromkeys(series.reference for series in all_series)
-    axes.set_xlabel(f"points of accuracy against {', '.join(references)}, paired")
+    axes.set_xlabel(printable(f"points of accuracy against {', '.join(references)}, paired"))
     return figure

@@ -152,7 +152,15 @@ def _candidates(members: Sequence[Member]) -> Iterator[str]:
     groups = dict.fromkeys(group for each in composed for group in each.choices)
     yield from sorted((group for group in groups if _section(group) in GROUPS), key=_order)
     leaves = dict.fromkeys(name for each in composed for name in _leaves(each))
-    yield from sorted((name for name in leaves if name != SEED and not is_request_axis(name)), key=_order)
+    yield from sorted(
+        (name for name in leaves if not is_request_axis(name) and not _follows(name, members)), key=_order
+    )
+
+
+def _follows(name: str, members: Sequence[Member]) -> bool:
+    """Whether it is a seed that follows the seed of every point, which separates no series."""
+    values = [(each.composed.value(name), each) for each in members if each.composed is not None]
+    return all(value is None or _is_seed(name, value, each) for value, each in values)
 
 
 def _order(field: str) -> tuple[int, int]:

@@ -8,9 +8,9 @@ Texts of the model are shown as they are. What was put into them is marked, also
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import accumulate, product
 from pathlib import Path
 
 from s1.files.csv_files import Cell as CsvCell
@@ -36,6 +36,7 @@ FOLDER = "traces"  # of a result
 LEAST_FOLDED = 200  # characters; a shorter common beginning is shown twice
 TAIL_SHOWN = 80  # characters of the common beginning
 MOST_COMMAS = 8  # of names in --points, whose every split is tried
+MOST_DIGITS = 12  # of a row or a place: Python refuses to read thousands of them
 NAMED = 20  # points that an error names
 
 
@@ -43,8 +44,8 @@ def archive_of(folder: Path) -> TraceArchive:
     """The trace archive of a result. Raises InputError if it has none."""
     if not (folder / FOLDER).is_dir():
         raise InputError(
-            f"{folder}: has no {FOLDER}/, so it was published by an earlier version. Run its command again: finished"
-            " stages are reused."
+            f"{folder}: has no {FOLDER}/: it was copied without it, or published by an earlier version. Copy the whole"
+            " result, or run its command again: finished stages are reused."
         )
     return open_archive(folder / FOLDER)
 
@@ -101,8 +102,8 @@ class PointNames:
 
     def _named(self, name: str) -> list[NamedPoint]:
         name = name.strip()
-        if name.startswith("#") and name[1:].isdecimal():
-            return [each for each in self.points if each.point.id == int(name[1:])]
+        if name.startswith("#") and (number := _number_in(name[1:])) is not None:
+            return [each for each in self.points if each.point.id == number]
         return [each for each in self.points if name in each.names] or [
             each for each in self.points if name == each.label
         ]
@@ -159,6 +160,11 @@ def _number(row: Mapping[str, CsvCell], column: str) -> float:
         return 0.0
 
 
+def _number_in(text: str) -> int | None:
+    """A row or place; None for another text, and for more digits than any has."""
+    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else None
+
+
 def _has_row(archive: TraceArchive, point: ArchivePoint, row: int) -> bool:
     return next(archive.places(point.id, [row]), None) is not None
 
@@ -172,6 +178,7 @@ def flips(archive: TraceArchive, names: PointNames, request: ShowRequest) -> Sho
     if len(points) != 2:
         raise InputError(f"--question flips: compares two points, not {len(points)}. Name two: --points A,B.")
     one, other = points
+    _refuse_unasked(archive, points, request)
     places = [each for each in archive.flips(one.point.id, other.point.id) if _is_asked(each, request)]
     rows = [_flip(archive, place, points) for place in places]
     gained = sum(archive.cell(place.row, other.point.id, place.seed, place.sample).correct for place in places)
@@ -182,6 +189,27 @@ def flips(archive: TraceArchive, names: PointNames, request: ShowRequest) -> Sho
     )
     data: list[Json] = [dict(row) for row in rows]
     return Shown([line(text), *([Grid(rows)] if rows else [])], data)
+
+
+def _refuse_unasked(archive: TraceArchive, points: Sequence[NamedPoint], request: ShowRequest) -> None:
+    """Raises InputError if two points have no trace to compare: no flips would be a wrong answer."""
+    one, other = (set(archive.places(each.point.id)) for each in points)
+    names = " and ".join(each.names[0] for each in points)
+    if points[0].point.sources == points[1].point.sources:
+        raise InputError(
+            f"--points: {names} aggregate the same traces, of which none differs. Compare their accuracies, or name"
+            " points with traces of their own."
+        )
+    if not one & other:
+        raise InputError(f"--points: {names} share no question, seed and sample. Name two points that do.")
+    if not any(_is_asked(each, request) for each in one & other):
+        seeds, samples = (_listed({each[at] for each in one & other}) for at in (1, 2))
+        raise InputError(f"--seed, --sample: {names} have no such trace. They have: seed {seeds}; sample {samples}.")
+
+
+def _listed(numbers: Collection[int]) -> str:
+    more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
+    return ", ".join(map(str, sorted(numbers)[:NAMED])) + more
 
 
 def _flip(archive: TraceArchive, place: TracePlace, points: Sequence[NamedPoint]) -> dict[str, str]:
@@ -238,13 +266,14 @@ def _question(archive: TraceArchive, named: str) -> QuestionId:
     if len(rows) > 1:
         listed = ", ".join(f"#{row} ({questions[row].task})" for row in rows[:NAMED])
         raise InputError(f"--question {named}: {len(rows)} questions have this id. Choose one by its row: {listed}.")
-    number = named.removeprefix("#")
-    if named.startswith("#") and number.isdecimal() and int(number) < len(questions):
-        return questions[int(number)]
+    row = _number_in(named.removeprefix("#"))
+    row = row if row is not None and row < len(questions) else None
+    if named.startswith("#") and row is not None:
+        return questions[row]
     near = nearest(named, [each.question_id for each in questions])
     suggestion = f" Did you mean {near}?" if near else ""
-    if number.isdecimal() and int(number) < len(questions) and not named.startswith("#"):
-        suggestion = f" Did you mean the row '#{number}'?"
+    if row is not None and not named.startswith("#"):
+        suggestion = f" Did you mean the row '#{row}'?"
     raise InputError(
         f"--question {named}: no such question.{suggestion} Give an id, a row from '#0' to '#{len(questions) - 1}', or"
         " flips."
@@ -285,20 +314,29 @@ def _folded(traces: Sequence[ArchivedTrace]) -> Iterator[Paragraph]:
     if count := _fold(traces):
         text = "".join(piece.text for piece in traces[0].thinking)[:count]
         tail = " ".join(text[-TAIL_SHOWN:].split())
-        yield line(f"[the same in both: {count:,} characters, up to ... {tail}]", Style.FAINT)
+        waits = _waits(traces[0].thinking, count)
+        marked = f" with {waits} suppressed {'end' if waits == 1 else 'ends'}" if waits else ""
+        yield line(f"[the same in both: {count:,} characters{marked}, up to ... {tail}]", Style.FAINT)
+
+
+def _waits(pieces: Sequence[Piece], count: int) -> int:
+    """Suppressed ends within so many characters."""
+    ends = accumulate(len(piece.text) for piece in pieces)
+    within = (piece for piece, end in zip(pieces, ends, strict=True) if end < count or (piece.text and end == count))
+    return sum(piece.origin is Origin.APPENDED for piece in within)
 
 
 def _column(named: NamedPoint, trace: ArchivedTrace, folded: int) -> Paragraph:
     """Verdict, thinking after the common beginning, answer, and what the grader read."""
-    facts = [f"{trace.thinking_tokens:,} thinking tokens"]
-    facts += [f"{trace.answer_tokens:,} answer tokens"] if trace.answer_tokens is not None else []
+    facts = [_counted(trace.thinking_tokens, "thinking token")]
+    facts += [_counted(trace.answer_tokens, "answer token")] if trace.answer_tokens is not None else []
     facts += [f"Wait x{trace.waits}"] if trace.waits else []
     spans = [
         Span(f"{named.names[0]}: ", Style.HEADING),
         Span(_verdict(trace.cell), Style.GOOD if trace.correct else Style.BAD),
         Span(f"\n{', '.join(facts)}\n\n", Style.FAINT),
         *(Span("[...] ", Style.FAINT) for _ in range(bool(folded))),
-        *_without_end([span for piece in _after(trace.thinking, folded) for span in _marked(piece)]),
+        *_trimmed([span for piece in _after(trace.thinking, folded) for span in _marked(piece)], bool(folded)),
         Span("\n\nanswer\n", Style.HEADING),
         Span(trace.answer.strip() or "(none)"),
         Span("\n\nfound in the answer: ", Style.FAINT),
@@ -336,9 +374,14 @@ def _marked(piece: Piece) -> Iterator[Span]:
     yield from (span for span in (Span(before), Span(mark, Style.MARK), Span(after)) if span.text)
 
 
-def _without_end(spans: Sequence[Span]) -> Sequence[Span]:
-    """Without new lines at the end, where an empty line follows."""
-    return [*spans[:-1], Span(spans[-1].text.rstrip("\n"), spans[-1].style)] if spans else spans
+def _trimmed(spans: Sequence[Span], is_folded: bool) -> Sequence[Span]:
+    """Without new lines at the end, where an empty line follows, and at a beginning that continues a line."""
+    found = list(spans)
+    if is_folded and found:
+        found[0] = Span(found[0].text.lstrip("\n"), found[0].style)
+    if found:
+        found[-1] = Span(found[-1].text.rstrip("\n"), found[-1].style)
+    return found
 
 
 def _verdict(cell: Cell) -> str:
@@ -348,6 +391,10 @@ def _verdict(cell: Cell) -> str:
     words += ["answer cut"] if cell.is_cut else []
     words += ["loops"] if cell.loops else []
     return ", ".join(words)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _one_line(text: str | None) -> str:

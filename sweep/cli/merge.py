@@ -17,6 +17,7 @@ from sweep.errors import InputError
 from sweep.local.execute import execute_plan
 from sweep.local.show import show_plan
 from sweep.plan.planning import Planned, clear, planned
+from sweep.results.costs import write_planned
 from sweep.results.find import find_result
 from sweep.results.publish import require_place
 from sweep.results.result import Result
@@ -47,6 +48,7 @@ def merge(
         show_plan(console, graph, work, store)
         require_place(graph, store, entry.results)
         clear(store, work)
+        write_planned(graph, store, work.work.needed)
         return 0 if execute_plan(console, graph, work.work, store, entry.results) else 1
 
 

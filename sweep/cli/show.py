@@ -14,6 +14,7 @@ from sweep.console import Console, escape
 from sweep.core.shown import Beside, Block, Grid, Paragraph, ShowRequest, Style
 from sweep.errors import InputError
 from sweep.local.show import result_table
+from sweep.printable import printable
 from sweep.results.find import find_result
 from sweep.store.directory import Store
 
@@ -85,7 +86,8 @@ def _width(console: Console, count: int) -> int:
 
 
 def _text(paragraph: Paragraph) -> Text:
+    """Cleaned before layout: rich drops some control characters, and an escape is wider than what it stands for."""
     text = Text(overflow="fold")
     for span in paragraph.spans:
-        text.append(span.text, style=STYLES[span.style])
+        text.append(printable(span.text), style=STYLES[span.style])
     return text

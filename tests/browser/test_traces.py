@@ -51,6 +51,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
             traces[1] = [trace("\n".join(ATTACKS), ATTACKS[0], prompt=ATTACKS[0], extracted=ATTACKS[1])]
         id = "<b>attack</b>" if row == 10 else f"q{row:02}"
         text = ATTACKS[0] if row == 10 else "What is $3 + 4$?"
+        if row == 11:
+            written = [Piece(START + "So 7. Wait, 9", Origin.SAMPLED)]  # by the model, where Wait x1 was given it
+            traces[1] = [trace("", " 7", right[1], pieces=written, thinking_tokens=100 + row)]
         rows.append((question(row, text, question_id=id), traces))
     write(folder / "traces", points, rows)
     return folder
@@ -159,7 +162,7 @@ def test_a_cell_opens_two_traces_side_by_side_and_their_common_beginning_is_fold
     )
     assert "I add 3" not in one.inner_text()
     one.get_by_text("characters in common").click()
-    one.get_by_text("sum 😀.").first.wait_for()
+    one.get_by_text("sum 😀.").wait_for()  # it is made when the fold has opened
     assert one.locator(".traces-of-cut").inner_text().startswith("thinking cut")
     assert "Final Answer:" in one.locator(".traces-of-cut").inner_text()
     assert other.locator(".traces-of-appended").inner_text() == "appendedWait"
@@ -170,6 +173,17 @@ def test_a_cell_opens_two_traces_side_by_side_and_their_common_beginning_is_fold
     assert "the grader read\nthe whole answer" in one.inner_text()
     one.get_by_text("The prompt as the engine saw it").click()
     one.get_by_text("<user>What is it?<assistant>").wait_for()
+
+
+def test_what_one_trace_was_given_is_not_in_common_with_what_the_other_wrote(page: Page) -> None:
+    page.locator("#trace-cell-11-3").click()
+    option(page, "side-a", "max 1,024")
+    page.locator(".traces-side h4", has_text="max 1,024").wait_for()
+    one, other = sides(page)
+    common = f"{len('<think>' + chr(10) + START + 'So 7. ')} characters in common"
+    assert common in one.inner_text() and common in other.inner_text()
+    assert other.locator(".traces-parted .traces-of-appended").inner_text() == "appendedWait"
+    assert one.locator(".traces-parted").inner_text().startswith("Wait, 9")
 
 
 def test_what_is_not_known_or_not_there_is_said(page: Page) -> None:
@@ -291,6 +305,12 @@ def test_seeds_samples_and_series_can_be_chosen(opener: Opener, tmp_path: Path) 
         assert opened.locator(".traces-a option").all_inner_texts() == ["max 8, qwen", "max 8, llama", "max 16"]
         option(opened, "series", "llama")
         assert opened.locator(".traces-row .traces-cell").all_inner_texts() == ["2/4", "1/4"]
+        opened.locator("#trace-cell-0-2").click()
+        option(opened, "side-a", "qwen")  # of a series that is not shown: the list has to say what it compares
+        opened.keyboard.press("Escape")
+        assert opened.locator(".traces-a option:checked").inner_text() == "max 8, qwen"
+        option(opened, "a", "max 8, llama")
+        assert opened.locator(".traces-a option").all_inner_texts() == ["max 8, llama", "max 16"]
         opened.locator("#trace-cell-0-2").click()
         option(opened, "place-b", "seed 1, sample 1")
         opened.locator(".traces-side", has_text="5.1").wait_for()

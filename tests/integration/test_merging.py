@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -38,6 +39,10 @@ def test_an_extended_scan_equals_the_one_that_was_made_at_once(user: User, capsy
     merged = user.results / "whole" / "latest"
     for name in ("table.csv", "settling.csv", "grader_disagreement.csv"):
         assert (merged / name).read_bytes() == (user.results / "smoke" / "latest" / name).read_bytes(), name
+    costs = list(csv.DictReader((merged / "costs.csv").read_text(encoding="utf-8").splitlines()))
+    made = {row["name"] for row in costs if row["reused"] == "no"}
+    assert made == {"curve", "trace_archive", "report"} and {row["reused"] for row in costs} == {"yes", "no"}
+    assert all(int(row["spent_tokens"]) > 0 for row in costs if row["name"] == "traces")
     texts = [texts_in(folder / "traces") for folder in (merged, user.results / "smoke" / "latest")]
     assert texts[0] == texts[1] and len(texts[0]) == 5 * 12
     assert main(["show", "whole", "--question", "#0", "--store", str(user.store), "--results", str(user.results)]) == 0

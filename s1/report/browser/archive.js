@@ -219,8 +219,34 @@ async function questionText(index, row) {
   return textOf(nodes, text);
 }
 
-// UTF-16 units that two texts have in common at their beginning, never half a character.
-function commonPrefix(one, other) {
+// UTF-16 units that two traces have in common at their beginning, in text and in origin, never half a character: a "Wait"
+// that one model wrote is another beginning than one that was appended.
+function commonPrefix(pieces, others) {
+  const shared = commonUnits(textOfPieces(pieces), textOfPieces(others));
+  const [one, other] = [runsOf(pieces), runsOf(others)];
+  let place = 0;
+  for (let at = 0; at < Math.min(one.length, other.length); at += 1) {
+    if (one[at].origin !== other[at].origin) return Math.min(shared, place);
+    place += Math.min(one[at].length, other[at].length);
+    if (one[at].length !== other[at].length) return Math.min(shared, place);
+  }
+  return shared;
+}
+
+const textOfPieces = (pieces) => pieces.map(({ text }) => text).join("");
+
+// Origin and length of neighbouring pieces of one origin; a piece without text stands for itself.
+function runsOf(pieces) {
+  const runs = [];
+  for (const { text, origin } of pieces) {
+    const last = runs.at(-1);
+    if (last?.length && text && last.origin === origin) last.length += text.length;
+    else runs.push({ origin, length: text.length });
+  }
+  return runs;
+}
+
+function commonUnits(one, other) {
   const most = Math.min(one.length, other.length);
   let at = 0;
   while (at < most && one.charCodeAt(at) === other.charCodeAt(at)) at += 1;

@@ -50,16 +50,23 @@ class Browser {
     ["a", "b"].forEach((side) => fill(find(`side-${side}`), this.every.map((point) => [point, this.grid.names[point]])));
   }
 
+  // Points of the chosen series; and the one that is compared, which a question or an address may take from another.
   fillPoints() {
+    const { shown } = this.state;
     for (const side of ["a", "b"]) {
-      fill(find(side), this.state.shown.map((point) => [point, this.grid.names[point]]), this.state[side]);
+      const chosen = this.state[side];
+      const points = shown.includes(chosen) ? shown : [...shown, chosen];
+      fill(find(side), points.map((point) => [point, this.grid.names[point]]), chosen);
     }
   }
 
   connect() {
     const change = (name, apply) => find(name).addEventListener("input", () => apply(find(name).value));
     for (const side of ["a", "b"]) {
-      change(side, (value) => this.set({ [side]: Number(value) }));
+      change(side, (value) => {
+        this.set({ [side]: Number(value) });
+        this.fillPoints();
+      });
       change(`side-${side}`, (value) => this.setSide(side, { point: Number(value) }));
       change(`place-${side}`, (value) => {
         const [seed, sample] = value.split("/").map(Number);

@@ -61,7 +61,7 @@ class QuestionView {
   // UTF-16 units of thinking that both traces begin with; 0 if there is nothing to fold.
   commonOf([one, other]) {
     if (!one || !other) return 0;
-    const common = commonPrefix(wholeOf(one.pieces), wholeOf(other.pieces));
+    const common = commonPrefix(one.pieces, other.pieces);
     return common >= FOLDED_LEAST ? common : 0;
   }
 
@@ -111,8 +111,10 @@ class QuestionView {
     const made = document.createDocumentFragment();
     const [before, after] = dividedAt(trace.pieces, common);
     if (common) {
-      const characters = [...wholeOf(before)].length; // not UTF-16 units
-      made.append(folded(`${count(characters)} characters in common`, () => this.pieces(before)));
+      const characters = [...textOfPieces(before)].length; // not UTF-16 units
+      const ends = before.filter(({ origin }) => origin === "appended").length;
+      const marked = ends ? ` with ${counted(ends, "suppressed end")}` : "";
+      made.append(folded(`${count(characters)} characters in common${marked}`, () => this.pieces(before)));
     }
     const rest = this.pieces(after);
     if (common) rest.classList.add("traces-parted");
@@ -158,7 +160,6 @@ class QuestionView {
   }
 }
 
-const wholeOf = (pieces) => pieces.map(({ text }) => text).join("");
 const count = (number) => number.toLocaleString("en");
 const counted = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 

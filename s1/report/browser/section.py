@@ -26,6 +26,7 @@ class TraceSection:
     questions: int
     points: int
     has_latex: bool  # whether any text has LaTeX to typeset
+    shares_traces: bool  # whether several points aggregate the same traces, such as votes
     is_inline: bool  # whether the page has all texts
     inline: list[InlineFile]
 
@@ -37,4 +38,5 @@ def trace_section(archive: Path) -> TraceSection:
     is_inline = sum(sizes.values()) <= INLINE_BYTES
     names = list(sizes) if is_inline else [INDEX] if sizes[INDEX] <= INLINE_BYTES else []
     inline = [InlineFile(name, packed_file(archive, name)) for name in names]
-    return TraceSection(len(opened.questions), len(opened.points), opened.has_latex, is_inline, inline)
+    shares_traces = len({point.sources for point in opened.points}) < len(opened.points)
+    return TraceSection(len(opened.questions), len(opened.points), opened.has_latex, shares_traces, is_inline, inline)

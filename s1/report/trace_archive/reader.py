@@ -15,6 +15,7 @@ from s1.report.trace_archive.rows import (
     ArchivePoint,
     ArchiveSource,
     Cell,
+    Origin,
     Piece,
     QuestionId,
     TracePlace,
@@ -149,8 +150,30 @@ class TraceArchive:
 
 
 def common_prefix(one: Sequence[Piece], other: Sequence[Piece]) -> int:
-    """Characters that two traces have in common at their beginning."""
-    return shared_length("".join(piece.text for piece in one), "".join(piece.text for piece in other))
+    """Characters that two traces have in common at their beginning, in text and in origin.
+
+    A "Wait" that one model wrote is another beginning than one that was appended.
+    """
+    shared = shared_length("".join(piece.text for piece in one), "".join(piece.text for piece in other))
+    place = 0
+    for (origin, length), (origin_of_other, length_of_other) in zip(_runs(one), _runs(other), strict=False):
+        if origin is not origin_of_other:
+            return min(shared, place)
+        place += min(length, length_of_other)
+        if length != length_of_other:
+            return min(shared, place)
+    return shared
+
+
+def _runs(pieces: Sequence[Piece]) -> list[tuple[Origin, int]]:
+    """Origin and characters of neighbouring pieces of one origin; a piece without text stands for itself."""
+    found: list[tuple[Origin, int]] = []
+    for piece in pieces:
+        if found and piece.text and found[-1][1] and found[-1][0] is piece.origin:
+            found[-1] = (piece.origin, found[-1][1] + len(piece.text))
+        else:
+            found.append((piece.origin, len(piece.text)))
+    return found
 
 
 def _trace(stored: dict[str, Any], nodes: Sequence[Node]) -> ArchivedTrace:

@@ -198,6 +198,14 @@ def test_seeds_of_two_results_are_pooled() -> None:
     assert [point.values["seed"] for point in found.curve.points] == [0, 0, 1, 2, 1, 2]
 
 
+@pytest.mark.parametrize("other_seeds", [(0, 1), (1, 2)])
+def test_seeds_are_pooled_where_another_field_separates_the_results(other_seeds: Sequence[int]) -> None:
+    """Seeds of model, training and generation follow the seed of a point, and never separate series."""
+    other = Scan((8,), "b", {"task.limit": 5}, seeds=other_seeds)
+    found = merged(Scan((8, 16), seeds=(0, 1)), other)
+    assert lines(found) == {"task.limit null": ["max 8 x2", "max 16 x2"], "task.limit 5": ["max 8 x2"]}
+
+
 def test_seeds_of_different_models_are_not_pooled() -> None:
     other = Scan((8,), "b", {"model.name": "x"}, {"model": "qwen3_8b"}, seeds=(1,))
     assert lines(merged(Scan((8,)), other)) == {"model laptop": ["max 8 x1"], "model qwen3_8b": ["max 8 x1"]}

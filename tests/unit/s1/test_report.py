@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -190,7 +191,7 @@ def test_what_graders_judge_differently_is_collected_with_its_place_and_counted(
 
 
 def test_a_label_of_a_stranger_is_text_in_every_file(tmp_path: Path) -> None:
-    text = "=cmd|`x` <script>alert(1)</script>\x1b[2J"
+    text = "=cmd|`x` <script>alert(1)</script>\x1b[2J $\\href{a}{$ is $x$"  # of which matplotlib can read no formula
     points, scores = small_scan()
     asked = points[3].request
     hostile = replace(points[3], request=replace(asked, budget=replace(asked.budget, continuation=text)))
@@ -199,7 +200,10 @@ def test_a_label_of_a_stranger_is_text_in_every_file(tmp_path: Path) -> None:
     assert scripts_of(page) == scripts_of((run(tmp_path / "tame", points, scores) / "report.html").read_text())
     assert "<script" not in without_scripts(page) and page.count("&lt;script&gt;alert(1)") > 5
     assert "<script" not in readme and "\x1b" not in readme
-    assert r"| =cmd\|\`x\` &lt;script>alert(1)&lt;/script>\x1b[2J x1 |" in readme
+    assert r"| =cmd\|\`x\` &lt;script>alert(1)&lt;/script>\x1b[2J $" in readme
+    for figure in (out / "figures").glob("*.svg"):
+        ElementTree.parse(figure)  # no control character, which XML does not allow
+    assert "$ is $x$ x1" in (out / "figures" / "differences.svg").read_text(encoding="utf-8")
     assert (out / "table.csv").read_text(encoding="utf-8").splitlines()[4].startswith("'=cmd|`x` <script>")
     assert as_written(out / "table.csv")[3]["label"] == f"{text} x1"
 

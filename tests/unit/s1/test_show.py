@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,12 @@ def test_points_are_found_by_labels_with_commas_and_by_number(typed: str, result
         ({"question": "q01", "points": "#9"}, "--points #9: no such point. Known here: max 16 (#0), natural end (#1)"),
         ({"question": "q01", "seed": 1}, "--seed, --sample: natural end has no such trace. It has: seed 0 sample 0."),
         ({"question": "flips", "points": "max 16"}, "--question flips: compares two points, not 1."),
+        (
+            {"question": "flips", "seed": 7},
+            "--seed, --sample: natural end and Wait x2, as asked have no such trace. They have: seed 0; sample 0.",
+        ),
+        ({"question": "#" + 5000 * "1"}, "--question #111"),
+        ({"question": "q01", "points": "#" + 5000 * "1"}, "--points #111"),
         ({"sample": 0}, "--sample 0: chooses a trace of a question. Add --question, or leave it out."),
     ],
 )
@@ -182,6 +189,18 @@ def test_a_label_that_two_lines_share_is_named_with_its_line(tmp_path: Path) -> 
         show(tmp_path, ShowRequest(question="q00", points="max 8"))
     traces = traces_of(tmp_path, question="q00", points="qwen3_8b, max 8,laptop, max 8")
     assert [each["answer"] for each in traces] == ["1", "0"]
+
+
+def test_points_without_traces_to_compare_have_no_flips(tmp_path: Path) -> None:
+    """Votes of the same traces, and points of different questions: "0 traces differ" would be a wrong answer."""
+    one, other, votes = (archives.point(at, label) for at, label in enumerate(("one", "other", "one, majority of 4")))
+    votes = replace(votes, sources=one.sources)
+    rows = [(archives.question(at), {at: [archives.trace("a", " 7")]}) for at in (0, 1)]
+    archives.write(tmp_path / "traces", [one, other, votes], rows)
+    (tmp_path / "table.csv").write_text(TABLE + "\n", encoding="utf-8")
+    for points, reason in {"#0,#2": "aggregate the same traces", "#0,#1": "share no question, seed and sample"}.items():
+        with pytest.raises(InputError, match=reason):
+            show(tmp_path, ShowRequest(question="flips", points=points))
 
 
 def test_a_question_that_only_some_points_have_is_shown_with_these(tmp_path: Path) -> None:
@@ -211,6 +230,43 @@ def test_texts_of_a_model_cannot_write_to_the_terminal(tmp_path: Path) -> None:
     assert "[red]loud[/red]" in text
 
 
+def test_marks_in_what_two_traces_share_are_not_lost(tmp_path: Path) -> None:
+    """A Wait that both were given is counted; one that a model wrote, or an end that it wrote, is not in common."""
+    given, written = Piece("\nWait", Origin.APPENDED), Piece("\nWait", Origin.SAMPLED)
+    start, cut, end = Piece(LONG, Origin.SAMPLED), Piece("</think>", Origin.CUT), Piece("</think>", Origin.DELIMITER)
+    more = Piece(", so 7", Origin.SAMPLED)
+    points = [archives.point(0, "one"), archives.point(1, "other")]
+    pairs = [
+        ((start, given, more), (start, written, more)),
+        ((start, cut), (start, end)),
+        ((start, given, more, cut),) * 2,
+    ]
+    rows = [
+        (
+            archives.question(at),
+            {place: [replace(archives.trace("", " 7"), thinking=pieces)] for place, pieces in enumerate(pair)},
+        )
+        for at, pair in enumerate(pairs)
+    ]
+    archives.write(tmp_path / "traces", points, rows)
+    (tmp_path / "table.csv").write_text(TABLE + "\n", encoding="utf-8")
+    shown = [printed(tmp_path, 80, question=f"#{at}", points="one,other") for at in range(3)]
+    assert "[+Wait]" in shown[0] and "[cut: </think>]" in shown[1]
+    assert "characters with 1 suppressed end," in shown[2]
+
+
+def test_characters_that_are_escaped_keep_their_column(tmp_path: Path) -> None:
+    text = "a\x07b\x0cc\rd \u202e\u2028\x1b[31m" + 12 * "\u200b" + " the end"
+    points = [archives.point(0, "one"), archives.point(1, "other")]
+    row = (archives.question(0, text, gold=text), {place: [archives.trace(text, text)] for place in range(2)})
+    archives.write(tmp_path / "traces", points, [row])
+    (tmp_path / "table.csv").write_text(TABLE + "\n", encoding="utf-8")
+    for columns in (40, 120):
+        shown = printed(tmp_path, columns, question="#0", points="one,other")
+        assert max(map(len, shown.splitlines())) <= columns
+        assert shown.count("end") >= 8 and "\\x07" in shown and "\\x0c" in shown and "\\r" not in shown
+
+
 def test_a_published_result_is_shown_by_its_path(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "results/published/budget_scan", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
@@ -223,7 +279,7 @@ def test_a_result_without_an_archive_says_how_to_get_one(tmp_path: Path) -> None
     out = scans.run(tmp_path / "store", [point, scans.point(16, 0)], [scans.rows(1, 8, 8, 8), scans.rows(4, 8, 9, 16)])
     assert len(list(show(out, ShowRequest()).blocks)) > 3
     if not (out / "traces").is_dir():
-        with pytest.raises(InputError, match="has no traces/, so it was published by an earlier version"):
+        with pytest.raises(InputError, match="has no traces/: it was copied without it, or published"):
             show(out, ShowRequest(question="q00"))
 
 

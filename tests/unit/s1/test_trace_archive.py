@@ -144,6 +144,16 @@ def test_the_common_prefix_of_two_traces_ignores_how_they_are_divided() -> None:
     assert common_prefix(one, one) == len("I add 3</think>") and common_prefix([], one) == 0
 
 
+def test_the_common_prefix_ends_where_one_trace_was_given_what_the_other_wrote() -> None:
+    start, rest = Piece("I add 3", Origin.SAMPLED), Piece("and 4", Origin.SAMPLED)
+    given, written = Piece("Wait, ", Origin.APPENDED), Piece("Wait, ", Origin.SAMPLED)
+    end_removed = Piece("", Origin.APPENDED)
+    assert common_prefix([start, given, rest], [start, written, rest]) == len("I add 3")
+    assert common_prefix([start, end_removed, rest], [start, rest]) == len("I add 3")
+    assert common_prefix([start, Piece("</think>", Origin.CUT)], [start, Piece("</think>", Origin.DELIMITER)]) == 7
+    assert common_prefix([start, given, rest], [start, given, rest]) == len("I add 3Wait, and 4")
+
+
 def budgets(folder: Path, count: int) -> Path:
     """20 questions whose thinking is cut at `count` places, the last one being its end."""
     rows = []
