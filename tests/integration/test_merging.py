@@ -42,7 +42,7 @@ def test_an_extended_scan_equals_the_one_that_was_made_at_once(user: User, capsy
     costs = list(csv.DictReader((merged / "costs.csv").read_text(encoding="utf-8").splitlines()))
     made = {row["name"] for row in costs if row["reused"] == "no"}
     assert made == {"curve", "trace_archive", "report"} and {row["reused"] for row in costs} == {"yes", "no"}
-    assert all(int(row["spent_tokens"]) > 0 for row in costs if row["name"] == "traces")
+    assert all(row["spent_tokens"].isdecimal() for row in costs if row["name"] == "traces")  # 0: all was shared
     texts = [texts_in(folder / "traces") for folder in (merged, user.results / "smoke" / "latest")]
     assert texts[0] == texts[1] and len(texts[0]) == 5 * 12
     assert main(["show", "whole", "--question", "#0", "--store", str(user.store), "--results", str(user.results)]) == 0
