@@ -152,8 +152,7 @@ class Result:
         """One CSV file of this result as a frame. Raises InputError for an unknown name or a missing file."""
         import pandas
 
-        manifest = self._published.manifest
-        known = sorted(each for each in [*(manifest.files or {}), *manifest.side_files] if each.endswith(".csv"))
+        known = sorted(each for each in self._published.manifest.all_files if each.endswith(".csv"))
         if name not in known:
             raise InputError(f"{name}: no such CSV file in {self.name}. Known: {', '.join(known)}.")
         path = file_of(self._published, name)

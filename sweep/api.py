@@ -140,7 +140,7 @@ def open_result(path: Path, store: Path) -> Result:
 @only_our_errors()
 def file_of(result: Result, name: str) -> Path:
     """Verify one of the result's files. Raises InputError if there is none of that name, StoreError if it changed."""
-    files = {**(result.manifest.files or {}), **result.manifest.side_files}
+    files = result.manifest.all_files
     if name not in files:
         raise InputError(f"{name}: no such file in {result.name}. Known: {', '.join(sorted(files))}.")
     if sha256_if_readable(result.path / name) != files[name]:

@@ -54,4 +54,4 @@ def _replaceable_files(target: Path) -> set[str] | None:
         raise InputError(f"to {target}: exists, and is not a result (no {MANIFEST}). Choose another folder.")
     if there is None:
         return set()
-    return None if there.manifest.files is None else {*there.manifest.files, *there.manifest.side_files, MANIFEST}
+    return None if there.manifest.files is None else {*there.manifest.all_files, MANIFEST}

@@ -60,6 +60,11 @@ class Manifest:
         """sha256 by path of the files that were published beside those of the artifact."""
         return self.content.get("side_files", {})
 
+    @property
+    def all_files(self) -> Mapping[str, str]:
+        """sha256 by path of everything that was published."""
+        return {**(self.files or {}), **self.side_files}
+
 
 @dataclass(frozen=True)
 class Result:
@@ -76,7 +81,7 @@ class Result:
     @property
     def changed(self) -> list[str]:
         """Files in the manifest that are missing or changed."""
-        return [*self._changed_of(self.manifest.files or {}), *self._changed_of(self.manifest.side_files)]
+        return self._changed_of(self.manifest.all_files)
 
     def holds(self, files: Mapping[str, str]) -> bool:
         """Whether its files are exactly these and unchanged."""

@@ -113,7 +113,9 @@ def _curve(findings: Findings, _: ReportConfig, facts: ResultFacts) -> Iterator[
         for point in series.points
     ]
     table = Table(columns, rows, frozenset({"accuracy", "n", "thinking tokens", "USD"}))
-    names = sorted((name for name in facts.files if _is_picture(name)), key=_is_second)
+    names = sorted(
+        filter(_is_picture, facts.files), key=lambda name: PurePosixPath(name).stem != SCALING
+    )  # it is first
     pictures = [Picture(name, PurePosixPath(name).stem) for name in names]
     panels = (CurvePanel(XAxis.THINKING_TOKENS), CurvePanel(XAxis.USD), TablePanel("curve"))
     yield Grid(RunSet.SUMMARY, panels, (*pictures, table))
@@ -128,11 +130,6 @@ def _n(point: MeasuredPoint) -> str:
 def _is_picture(name: str) -> bool:
     path = PurePosixPath(name)
     return path.parent.name == FIGURES and path.suffix == PICTURE
-
-
-def _is_second(name: str) -> bool:
-    """Whether a figure comes after those of accuracy over compute."""
-    return PurePosixPath(name).stem != SCALING
 
 
 def _differences(findings: Findings, _: ReportConfig, facts: ResultFacts) -> Iterator[Block]:
