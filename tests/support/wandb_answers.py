@@ -140,9 +140,9 @@ class Answers:
             "run": run,
             "bucket": run,
             "allViews": views,
-            "artifactCollectionMembership": lambda name: self.membership(name),
-            "artifactType": lambda name="": self.artifact_type(name),
-            "artifactCollection": lambda name: self.collection(name),
+            "artifactCollectionMembership": lambda name: self.membership(here, name),
+            "artifactType": lambda name="": self.artifact_type(here, name),
+            "artifactCollection": lambda name: self.collection(here, name),
         }
 
     def named_project(self, name: str, entity: str | None = None) -> dict[str, Any]:
@@ -269,34 +269,36 @@ class Answers:
             project=self.named_project(artifact.project),
         )
 
-    def versions(self, collection: str) -> list[Artifact]:
-        return [each for each in self.kept.artifacts.values() if each.collection == collection]
+    def versions(self, project: str, collection: str) -> list[Artifact]:
+        every = self.kept.artifacts.values()
+        return [each for each in every if (each.project, each.collection) == (project, collection)]
 
-    def collection(self, name: str) -> dict[str, Any] | None:
-        versions = self.versions(name)
+    def collection(self, project: str, name: str) -> dict[str, Any] | None:
+        versions = self.versions(project, name)
         if not versions:
             return None
         return self.collection_of(versions[-1]) | {
-            "artifactMembership": lambda aliasName: self.membership(f"{name}:{aliasName}"),
+            "artifactMembership": lambda aliasName: self.membership(project, f"{name}:{aliasName}"),
             "artifacts": lambda **_: connection(
                 [self.artifact(each) for each in versions], version=lambda node: f"v{node['versionIndex']}"
             ),
         }
 
-    def artifact_type(self, name: str) -> dict[str, Any]:
-        names = dict.fromkeys(each.collection for each in self.kept.artifacts.values() if each.type == name)
+    def artifact_type(self, project: str, name: str) -> dict[str, Any]:
+        every = [each for each in self.kept.artifacts.values() if each.project == project]
+        names = dict.fromkeys(each.collection for each in every if each.type == name)
         return typed(
             "ArtifactType",
             id="1",
             name=name,
             createdAt=BORN,
-            artifactCollection=lambda name: self.collection(name),
-            artifactCollections=lambda **_: connection([self.collection(each) or {} for each in names]),
+            artifactCollection=lambda name: self.collection(project, name),
+            artifactCollections=lambda **_: connection([self.collection(project, each) or {} for each in names]),
         )
 
-    def membership(self, name: str) -> dict[str, Any] | None:
+    def membership(self, project: str, name: str) -> dict[str, Any] | None:
         collection, _, alias = name.partition(":")
-        for each in reversed(self.versions(collection)):
+        for each in reversed(self.versions(project, collection)):
             if alias in ("latest", "", f"v{each.version}", *each.aliases):
                 found = self.artifact(each)
                 return typed(

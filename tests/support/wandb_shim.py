@@ -79,7 +79,7 @@ class Writes:
 
     def artifact(self, given: dict[str, Any]) -> dict[str, Any]:
         collection, digest = given["artifactCollectionName"], given["digest"]
-        versions = self.answers.versions(collection)
+        versions = self.answers.versions(given["projectName"], collection)
         made = next((each for each in versions if each.digest == digest and each.state == "COMMITTED"), None)
         if made is None:
             made = Artifact(

@@ -245,7 +245,8 @@ def test_offline_runs_arrive_by_wandb_sync(smoke_scan: Path, wandb_service: Wand
     assert len(runs) == 4
     sync = [sys.executable, "-m", "wandb", "sync", *map(str, runs)]
     variables = {**os.environ, **wandb_service.environment, "HOME": str(tmp_path)}
-    done = subprocess.run(sync, env=variables, capture_output=True, text=True, check=False, timeout=120)
+    # In its own folder: `wandb sync` leaves its logs in a folder `wandb` where it runs.
+    done = subprocess.run(sync, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     for key, row in scan.table.items():
         found = numbers(scan.run(f"scores/{key}").summary)
