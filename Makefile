@@ -11,7 +11,7 @@ TIERS  := slow or slurm or vllm or wandb or browser or faults or gpu
 
 .DEFAULT_GOAL := help
 .PHONY: help bench-page budget-scan publish paper paper-numbers test test-all test-tiers rounds faults test-slurm test-vllm check \
-        format docs vendor smollm vllm bench bench-processors bench-vllm clean
+        format docs vendor smollm vllm bench bench-driver bench-processors bench-vllm clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
@@ -78,6 +78,9 @@ bench-processors: $(VENV)/.installed ## run the scan as other processors would c
 
 bench-page: $(VENV)/.installed ## the report page with every trace of a large scan, 10 minutes: results/benchmarks/page.md
 	$(BIN)/python benchmarks/page.py
+
+bench-driver: $(VENV)/.installed ## what the generation loop costs by itself, 5 minutes: results/benchmarks/driver.md
+	$(BIN)/python benchmarks/driver.py
 
 bench-vllm: $(VENV)-vllm/.installed ## benchmark vLLM against controls and a peer, an hour: results/benchmarks/vllm.md; needs S1_DATA_DIR
 	cd benchmarks && for part in scan dense long driver report; do ../$(VENV)-vllm/bin/python vllm_scan.py $$part || exit; done

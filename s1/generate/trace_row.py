@@ -112,7 +112,7 @@ def answer_end(trace: Trace, budget: Budget) -> AnswerEnd:
 
 def thinks_on_tokens(thinking_format: ThinkingFormat, trace: Trace, tokenizer: Tokenizer) -> int:
     """Count answer tokens inside reopened thinking. A token that overlaps a delimiter belongs to the delimiter."""
-    ids = trace.part_ids(Part.ANSWER)
+    ids = tuple(trace.part_ids(Part.ANSWER))
     sections = reopened(thinking_format, decode(ids, tokenizer))
     if not sections:
         return 0

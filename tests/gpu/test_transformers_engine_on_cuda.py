@@ -36,6 +36,6 @@ def test_a_text_on_a_gpu_goes_on_from_any_of_its_prefixes(engine: Engine) -> Non
     for request in requests(8, seed=3):
         (whole,) = finish(engine, [request])
         for cut in range(1, len(whole.ids)):
-            prompt = request.prompt_ids + whole.ids[:cut]
+            prompt = (*request.prompt_ids, *whole.ids[:cut])
             (rest,) = finish(engine, [replace(request, prompt_ids=prompt, max_tokens=request.max_tokens - cut)])
             assert rest.ids == whole.ids[cut:]
