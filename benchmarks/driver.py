@@ -192,7 +192,9 @@ def page(case: Case, runs: list[Measured]) -> str:
         "`make bench-driver`",
         "",
         f"{case.questions} questions, budgets evenly up to {case.thinking_tokens:,} thinking tokens, answers of"
-        f" {ANSWER_TOKENS}, prompts of {PROMPT_TOKENS}, {SLOTS} traces at once, on an engine that costs nothing.",
+        f" {ANSWER_TOKENS}, prompts",
+        f"of {PROMPT_TOKENS}, {SLOTS} traces at once, on an engine that costs nothing. No text is decoded and no"
+        " traces.jsonl is written.",
         f"Microseconds are CPU time. Medians of {repeats}, in brackets the extremes. Commit {commit()}, Python"
         f" {platform.python_version()}, {processor()}.",
         "",
