@@ -82,8 +82,8 @@ bench-page: $(VENV)/.installed ## the report page with every trace of a large sc
 bench-driver: $(VENV)/.installed ## what the generation loop costs by itself, 5 minutes: results/benchmarks/driver.md
 	$(BIN)/python benchmarks/driver.py
 
-bench-vllm: $(VENV)-vllm/.installed ## benchmark vLLM against controls and a peer, an hour: results/benchmarks/vllm.md; needs S1_DATA_DIR
-	cd benchmarks && for part in scan dense long driver report; do ../$(VENV)-vllm/bin/python vllm_scan.py $$part || exit; done
+bench-vllm: $(VENV)-vllm/.installed ## benchmark vLLM against controls and a peer, three hours: results/benchmarks/vllm.md; needs S1_DATA_DIR
+	cd benchmarks && for part in scan dense long deep driver report; do ../$(VENV)-vllm/bin/python vllm_scan.py $$part || exit; done
 
 clean: ## remove the environments; store/ and results/ stay
 	rm -rf $(VENV) $(VENV)-wandb $(VENV)-vllm
