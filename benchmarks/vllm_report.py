@@ -29,8 +29,8 @@ SECTIONS = {  # part: heading, reference case, remark
     "deep": (
         "Thinking of up to 1,024 tokens and answers of 64",
         "the largest alone",
-        "10 AIME24 and 10 MATH-500 problems. The largest point is Wait x4 within 1,024 tokens. The answers run to the cap"
-        " of 64 tokens, because their only stop is one that the model never writes.",
+        "10 AIME24 and 10 MATH-500 problems. The largest point is Wait x4 within 1,024 tokens. The answers run to"
+        " the cap of 64 tokens, because their only stop is one that the model never writes.",
     ),
     "driver": (
         "Our loop beside a bare `LLM.generate`",
