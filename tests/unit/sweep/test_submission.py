@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli.show_slurm import show_status
+from sweep.cli.show_status import read_status, show_status
 from sweep.console import Console
 from sweep.core.pipeline import Launch
 from sweep.core.provenance import git_state
@@ -83,7 +83,7 @@ def test_without_slurm_status_comes_from_the_store_and_says_so(tmp_path: Path, n
     status = lifecycle.submission_status(directory)
     assert {each.state.value for each in status.elements} == {"unknown"}
     said = io.StringIO()
-    show_status(Console(file=said, width=150), directory, status)
+    show_status(Console(file=said, width=150), read_status(directory, status))
     assert "no squeue answers here" in said.getvalue()
 
 

@@ -196,8 +196,8 @@ def test_a_submission_takes_no_fields(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         (SlurmInfo("PENDING", "Priority"), (WatchState.WAITING, "Priority", True)),
         (SlurmInfo("RUNNING", "None"), (WatchState.RUNNING, "", True)),
-        (SlurmInfo("OUT_OF_MEMORY", "exit 0:125"), (WatchState.FAILED, "exit 0:125", False)),
-        (SlurmInfo("CANCELLED by 0", "None"), (WatchState.STUCK, "cancelled", False)),
+        (SlurmInfo("OUT_OF_MEMORY", exit_code="0:125"), (WatchState.FAILED, "OUT_OF_MEMORY", False)),
+        (SlurmInfo("CANCELLED", cancelled_by="0"), (WatchState.STUCK, "cancelled", False)),
         (None, (WatchState.STUCK, "lost", False)),
     ],
 )
