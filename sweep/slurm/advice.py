@@ -13,7 +13,7 @@ from sweep.slurm.status import ElementState, SlurmInfo
 NEARLY_ALL = 0.9  # a job killed with this share of its memory in use was killed for it
 INTERRUPTED = 75  # exit status of slurm/job.sh: the job was to go back into the queue
 NOT_STARTED = 53  # signal that SLURM reports when it cannot open the log or enter the working directory
-SHELL_SIGNALS = 128  # a shell reports the end of a program by signal N as status 128 + N
+SHELL_SIGNALS = 128  # a shell reports the end of a program by signal N as status 128 + N, and sacct subtracts the 128
 
 REASONS = {  # squeue's reason codes
     "None": "not looked at by the scheduler yet",
@@ -132,7 +132,7 @@ def _after_failure(seen: SlurmInfo, asked: Asked) -> str:
 
 def _was_killed(seen: SlurmInfo) -> bool:
     status, number = _exit_code(seen)
-    return signal.SIGKILL in (number, status - SHELL_SIGNALS)
+    return signal.SIGKILL in (number, status, status - SHELL_SIGNALS)
 
 
 def _about_memory(seen: SlurmInfo, asked: Asked) -> str:

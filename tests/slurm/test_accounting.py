@@ -2,27 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests.support.cluster import ACCOUNTING_PACKAGES, Cluster, missing
-from tests.support.requirements import need
-
-MOST_JOBS = 50
-
-
-@pytest.fixture(scope="module")
-def accounted() -> Iterator[Cluster]:
-    absent = missing(has_accounting=True)
-    packages = f"apt-get install --no-install-recommends {ACCOUNTING_PACKAGES}"
-    need(not absent, f"no accounting of SLURM here ({', '.join(absent)})", packages)
-    made = Cluster(nodes=2, has_accounting=True, max_submit_jobs=MOST_JOBS)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
+from tests.slurm.conftest import MOST_JOBS
+from tests.support.cluster import Cluster
 
 
 def test_sacct_knows_how_a_job_ended(accounted: Cluster) -> None:
@@ -35,4 +16,6 @@ def test_the_limit_of_submitted_jobs_counts_array_elements(accounted: Cluster) -
     refused = accounted.run("sbatch", f"--array=0-{MOST_JOBS}", "--output=/dev/null", "--wrap=true")
     assert refused.returncode == 1
     assert "AssocMaxSubmitJobLimit" in refused.stderr
-    accounted.ask("sbatch", f"--array=0-{MOST_JOBS - 1}", "--output=/dev/null", "--wrap=true")
+    job_id = accounted.ask("sbatch", "--parsable", f"--array=0-{MOST_JOBS - 1}", "--output=/dev/null", "--wrap=true")
+    accounted.ask("scancel", job_id)
+    accounted.wait_until(lambda: not accounted.ask("squeue", "--noheader"), "there is room for others")

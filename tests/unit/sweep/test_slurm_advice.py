@@ -26,7 +26,7 @@ ENDINGS = {
     "memory unmeasured": "1|OUT_OF_MEMORY|00:10:00|0:125|n7||T",
     "killed": "2|FAILED|00:00:01|0:9|127.0.0.1||T\n2.batch|CANCELLED by 0|00:00:01|0:9|127.0.0.1|16777216K|T",
     "killed early": "2|FAILED|00:00:01|0:9|127.0.0.1||T\n2.batch|CANCELLED by 0|00:00:01|0:9|127.0.0.1|219740K|T",
-    "worker killed": "2|FAILED|00:00:01|137:0|127.0.0.1||T",
+    "worker killed": "2|FAILED|00:00:01|9:0|127.0.0.1||T",
     "node": "3|NODE_FAIL|00:00:04|0:0|127.0.0.2||T\n3.batch|CANCELLED|00:00:04||127.0.0.2||T",
     "boot": "3|BOOT_FAIL|00:00:00|0:0|None assigned||T",
     "preempted": "3|PREEMPTED|00:10:04|0:0|n7||T",
@@ -54,6 +54,12 @@ def test_memory_and_time_of_a_gpu_job_have_other_fields() -> None:
     assert "of all memory of its node. Choose nodes with more" in what_to_do(ElementState.FAILED, full, whole)
     fixed = asked_by(SlurmJob("a", Resources(memory_gib=4), ()), LAUNCH)
     assert "of 4 GiB. Raise --mem in launch.sbatch" in what_to_do(ElementState.FAILED, full, fixed)
+
+
+def test_the_status_of_a_killed_worker_is_another_one_in_scontrol() -> None:
+    (seen,) = parse_scontrol("JobId=2 JobState=FAILED Reason=NonZeroExitCode ExitCode=137:0", "2").values()
+    assert how_ended(seen) == "FAILED exit 137"
+    assert what_to_do(ElementState.FAILED, seen, CPU).startswith("Killed, perhaps for lack of memory.")
 
 
 def test_who_cancelled_a_job_is_named_where_accounting_knows() -> None:
