@@ -127,7 +127,7 @@ def status(
     if every is not None and not watch:
         raise UsageError("status --every: sets how often --watch looks. Add --watch.")
     if json and watch:
-        raise UsageError("status --json: one look, which --watch repeats. Leave one of them out.")
+        raise UsageError("status --json: cannot be combined with --watch. Leave one of them out.")
     directory = find_own(compose_entry(overrides).store, submission)
     known = submissions(directory.store)
     others = foreign_lines(known) if submission is None else []

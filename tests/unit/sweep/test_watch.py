@@ -13,6 +13,7 @@ import pytest
 
 from sweep.claims.holder import holder_text, this_process
 from sweep.claims.store_hold import sweeps_at_work
+from sweep.cli import watch_screen
 from sweep.cli.main import main
 from sweep.cli.watch_screen import follow
 from sweep.cli.watch_stages import Look, StoreStages, SubmissionStages
@@ -138,6 +139,16 @@ def test_it_ends_when_nothing_runs_any_more(last: Look, status: int, is_terminal
     assert follow(console, [played]) == status
     assert played.looks == []
     assert ("Nothing runs any more. Run it again." in file.getvalue()) == bool(status)
+
+
+@pytest.mark.parametrize(("every_s", "slept"), [(None, 0.0), (30.0, 30.0)])
+def test_how_often_it_looks_can_be_chosen(every_s: float | None, slept: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(watch_screen.time, "sleep", pauses.append)
+    finished = replace(FAILED, state=WatchState.DONE)
+    played = Played([Look((replace(FAILED, state=WatchState.RUNNING),), True), Look((finished,), False)])
+    assert follow(Console(file=io.StringIO()), [played], every_s) == 0
+    assert pauses == [slept]
 
 
 def prepared(store: Path, name: str, label: str) -> StageDirectory:
