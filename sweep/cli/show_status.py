@@ -24,7 +24,7 @@ from sweep.store.directory import StageDirectory, StoreError, read_json
 from sweep.store.status_files import failure_line, failure_message
 from sweep.worker.stall import SHOWN_S, age_s
 
-ENDED = (ElementState.FAILED, ElementState.BLOCKED, ElementState.CANCELLED)
+ENDED = (ElementState.FAILED, ElementState.CANCELLED)  # whose last state in SLURM says why
 
 
 def show_status(console: Console, status: ShownStatus) -> None:

@@ -11,12 +11,14 @@ import shlex
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from sweep.claims.lock import LockMode, locked_now
 from sweep.cli.manual import planned_again
 from sweep.cli.show_slurm import show_jobs, show_log
 from sweep.cli.show_status import read_status, show_json, show_status
+from sweep.cli.status_view import ShownStatus
 from sweep.cli.watch_screen import follow
 from sweep.cli.watch_stages import SubmissionStages
 from sweep.config.compose import Composition, Entry, compose_entry
@@ -133,7 +135,7 @@ def status(
     others = foreign_lines(known) if submission is None else []
     others += damaged_lines([each for each in known if each.name != directory.name])
     if directory.is_damaged:
-        return _status_of_damaged(directory, console, others)
+        return _status_of_damaged(directory, console, others, json)
     if watch and (ended := follow(console, [SubmissionStages(directory)], every)) == EXIT_INTERRUPTED:
         return ended
     current = lifecycle.submission_status(directory)
@@ -146,14 +148,17 @@ def status(
     return verdict([each.state for each in current.elements]).value
 
 
-def _status_of_damaged(directory: SubmissionDirectory, console: Console, further: Sequence[str]) -> int:
+def _status_of_damaged(directory: SubmissionDirectory, console: Console, further: Sequence[str], is_json: bool) -> int:
     remains = query_queue(directory)
     alive, source = "unknown", "no squeue answers here"
     if remains.seen is not None:
         alive, source = ", ".join(remains.alive) or "none of its jobs", "squeue"
-    line = f"{directory.name}: damaged. In the queue: {alive}. Source: {source}."
-    console.print(escape(line), soft_wrap=True)
-    for line in [*damaged_lines([directory]), *further]:
+    lines = [f"{directory.name}: damaged. In the queue: {alive}. Source: {source}.", *damaged_lines([directory])]
+    if is_json:
+        shown = ShownStatus(directory.name, source, (), datetime.now(), tuple(lines), is_damaged=True)
+        show_json(console, shown)
+        return Verdict.UNKNOWN.value
+    for line in [*lines, *further]:
         console.print(escape(line), soft_wrap=True)
     return Verdict.UNKNOWN.value
 

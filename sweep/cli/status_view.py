@@ -6,12 +6,13 @@ job and state, which are never cut.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from textwrap import wrap
 
-from sweep.slurm.status import TO_RESUBMIT, ElementState, verdict
+from sweep.slurm.status import TO_RESUBMIT, ElementState, Verdict, verdict
 
 JSON_VERSION = 1
 RUNNING_SHOWN = 20  # more running elements of one job are one row
@@ -72,6 +73,7 @@ class ShownStatus:
     warnings: tuple[str, ...] = ()
     published: str | None = None  # where the result is
     resume: str = ""  # the command that submits what is missing
+    is_damaged: bool = False  # its elements are not known
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def status_lines(status: ShownStatus, columns: int | None) -> list[Line]:
 def status_json(status: ShownStatus) -> dict[str, object]:
     """The content of `sweep status --json`; docs/slurm.md describes it."""
     states = [each.state for each in status.elements]
-    total = verdict(states)
+    total = Verdict.UNKNOWN if status.is_damaged else verdict(states)
     return {
         "version": JSON_VERSION,
         "submission": status.name,
@@ -169,8 +171,8 @@ def _rows(status: ShownStatus) -> list[_Row]:
 
 def _crowded_jobs(elements: Sequence[ShownElement]) -> set[str]:
     """Jobs with too many running elements to show each."""
-    running = [each.job for each in elements if each.state is ElementState.RUNNING]
-    return {job for job in running if running.count(job) > RUNNING_SHOWN}
+    running = Counter(each.job for each in elements if each.state is ElementState.RUNNING)
+    return {job for job, count in running.items() if count > RUNNING_SHOWN}
 
 
 def _group_of(each: ShownElement, crowded: set[str]) -> tuple[object, ...]:

@@ -39,6 +39,7 @@ REASONS = {  # squeue's reason codes
     "InvalidAccount": "its account is not valid: launch.account",
     "InvalidQOS": "its QOS is not valid: launch.qos",
     "Cleaning": "the end of its last run is still being processed",
+    "launch failed requeued held": "held, as a node could not start it. To release it: scontrol release JOB",
     "Prolog": "its nodes are being prepared",
 }
 LIMITS = {  # beginnings of the codes of limits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -142,6 +143,8 @@ def test_a_fully_damaged_submission_lists_its_jobs_and_resubmits_none(
     mine = said_by("status", directory.name, place, exit_status=Verdict.UNKNOWN)
     assert "In the queue: 101, 102_0, 102_1, 102_2, 103, 104." in mine and jobs in mine
     assert f"python -m sweep cancel {directory.name} {place}" in mine
+    listed = json.loads(said_by("status", directory.name, "--json", place, exit_status=Verdict.UNKNOWN))
+    assert (listed["state"], listed["elements"]) == ("unknown", []) and jobs in listed["warnings"][1]
     assert pending_stages(store.root) >= {f"total/{fan().key}", fan().address}
     with pytest.raises(DamagedSubmission):
         perform(["resume", directory.name, place], Console(file=io.StringIO()))
