@@ -6,7 +6,6 @@ job and state, which are never cut.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +14,7 @@ from textwrap import wrap
 from sweep.slurm.status import TO_RESUBMIT, ElementState, Verdict, verdict
 
 JSON_VERSION = 1
-RUNNING_SHOWN = 20  # more running elements of one job are one row
+ROWS_OF_A_JOB = 20  # elements of a job in one state that would need more rows are one row
 DONE_RANGES = 24  # characters; what is done in more pieces is counted
 LEAST_COLUMNS = 40
 INDENT = "    "
@@ -162,27 +161,24 @@ class _Row:
 
 
 def _rows(status: ShownStatus) -> list[_Row]:
-    groups: dict[tuple[object, ...], list[ShownElement]] = {}
-    crowded = _crowded_jobs(status.elements)
+    """Elements that differ in nothing shown are one row; so are those of a job that would need too many rows."""
+    jobs: dict[tuple[object, ...], dict[object, list[ShownElement]]] = {}
     for each in status.elements:
-        groups.setdefault(_group_of(each, crowded), []).append(each)
-    return [_row(group, status.at) for group in groups.values()]
+        why = each.why if each.state is ElementState.WAITING else each.ending
+        rows = jobs.setdefault((each.state, each.job, each.job_id.partition("_")[0], why), {})
+        rows.setdefault(_difference_of(each), []).append(each)
+    groups: list[list[ShownElement]] = []
+    for rows in jobs.values():
+        found = list(rows.values())
+        groups += found if len(found) <= ROWS_OF_A_JOB else [[each for row in found for each in row]]
+    return [_row(sorted(group, key=lambda each: each.index), status.at) for group in groups]
 
 
-def _crowded_jobs(elements: Sequence[ShownElement]) -> set[str]:
-    """Jobs with too many running elements to show each."""
-    running = Counter(each.job for each in elements if each.state is ElementState.RUNNING)
-    return {job for job, count in running.items() if count > RUNNING_SHOWN}
-
-
-def _group_of(each: ShownElement, crowded: set[str]) -> tuple[object, ...]:
-    """Elements with equal values are one row."""
-    same = (each.state, each.job, each.job_id.partition("_")[0])
+def _difference_of(each: ShownElement) -> object:
+    """What distinguishes rows of one job and state."""
     if each.state in TO_RESUBMIT:
-        return (*same, each.ending, each.message, each.advice)
-    if each.state is ElementState.RUNNING:
-        return (*same, "" if each.job in crowded else each.index)
-    return (*same, each.why) if each.state is ElementState.WAITING else same
+        return each.message, each.advice
+    return each.index if each.state is ElementState.RUNNING else None
 
 
 def _row(group: Sequence[ShownElement], now: datetime) -> _Row:
@@ -206,9 +202,15 @@ def _details(group: Sequence[ShownElement], now: datetime) -> Iterator[str]:
         yield ", ".join(filter(None, (first.why, _start(group, now), _restarts(group))))
     if first.state is ElementState.RUNNING:
         yield _progress(group)
-        yield from dict.fromkeys(each.note for each in group)
-    yield first.message
-    yield first.advice
+        yield _first([each.note for each in group])
+    yield _first([each.message for each in group])
+    yield _first([each.advice for each in group])
+
+
+def _first(texts: Sequence[str]) -> str:
+    """The first of different texts, and how many others there are."""
+    first, *others = dict.fromkeys(filter(None, texts)) or [""]
+    return f"{first} (and {len(others)} more, see --json)" if others else first
 
 
 def _times(group: Sequence[ShownElement]) -> str:

@@ -108,6 +108,17 @@ def test_many_running_elements_of_a_job_are_one_row() -> None:
     assert sum("17_" in each.text for each in status_lines(few, None)) == 20
 
 
+def test_many_different_failures_of_a_job_are_one_row() -> None:
+    failed = [
+        element(
+            POINTS, f"17_{at}", ElementState.FAILED, at, ending="FAILED exit 1", message=f"seed {at}: bad", advice="a"
+        )
+        for at in range(21)
+    ]
+    (row,) = [each.text for each in status_lines(replace(STATUS, elements=tuple(failed)), None) if "17_" in each.text]
+    assert row == "17_[0-20]  FAILED exit 1  traces  21 elements  seed 0: bad (and 20 more, see --json)  a"
+
+
 def test_done_elements_in_many_pieces_are_counted() -> None:
     done = array(POINTS, "17", ElementState.DONE, range(0, 400, 3))
     (row,) = [each.text for each in status_lines(replace(STATUS, elements=tuple(done)), None) if "17_" in each.text]
