@@ -11,17 +11,21 @@ import shlex
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from sweep.claims.lock import LockMode, locked_now
 from sweep.cli.manual import planned_again
-from sweep.cli.show_slurm import show_jobs, show_log, show_status
+from sweep.cli.show_slurm import show_jobs, show_log
+from sweep.cli.show_status import read_status, show_json, show_status
+from sweep.cli.status_view import ShownStatus
 from sweep.cli.watch_screen import follow
 from sweep.cli.watch_stages import SubmissionStages
 from sweep.config.compose import Composition, Entry, compose_entry
 from sweep.console import Console, escape
+from sweep.core.interrupt import EXIT_INTERRUPTED
 from sweep.core.pipeline import Graph, Launch
-from sweep.errors import InputError
+from sweep.errors import InputError, UsageError
 from sweep.plan.graph import Plan
 from sweep.plan.planning import Planned, clear, planned
 from sweep.results.costs import write_planned
@@ -31,6 +35,7 @@ from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.ownership import find_own, foreign_lines, is_own, refuse_foreign
 from sweep.slurm.sbatch import requested_resources
 from sweep.slurm.send import settle_unconfirmed
+from sweep.slurm.status import Verdict, verdict
 from sweep.slurm.submission import SubmissionDirectory, store_argument, submissions
 from sweep.store.directory import Store
 
@@ -117,32 +122,45 @@ def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> No
         raise InputError("submission: declined. Nothing was written or submitted.")
 
 
-def status(console: Console, submission: str | None, watch: bool, overrides: Sequence[str]) -> int:
-    """Show the state of a submission, and return 0 even if elements have failed; with `watch`, follow it."""
+def status(
+    console: Console, submission: str | None, watch: bool, json: bool, every: float | None, overrides: Sequence[str]
+) -> int:
+    """Show the state of a submission, or follow it with `watch`; returns the verdict's exit status."""
+    if every is not None and not watch:
+        raise UsageError("status --every: sets how often --watch looks. Add --watch.")
+    if json and watch:
+        raise UsageError("status --json: cannot be combined with --watch. Leave one of them out.")
     directory = find_own(compose_entry(overrides).store, submission)
     known = submissions(directory.store)
     others = foreign_lines(known) if submission is None else []
     others += damaged_lines([each for each in known if each.name != directory.name])
     if directory.is_damaged:
-        return _status_of_damaged(directory, console, others)
-    if watch:
-        return follow(console, [SubmissionStages(directory)])
-    show_status(console, directory, lifecycle.submission_status(directory))
-    for line in others:
+        return _status_of_damaged(directory, console, others, json)
+    if watch and (ended := follow(console, [SubmissionStages(directory)], every)) == EXIT_INTERRUPTED:
+        return ended
+    current = lifecycle.submission_status(directory)
+    if not watch:
+        alive = [each.job_id.partition("_")[0] for each in current.elements if each.job_id and each.state.is_alive]
+        shown = read_status(directory, current, client.restart_counts(list(dict.fromkeys(alive))))
+        (show_json if json else show_status)(console, shown)
+    for line in () if json else others:
         console.print(escape(line), soft_wrap=True)
-    return 0
+    return verdict([each.state for each in current.elements]).value
 
 
-def _status_of_damaged(directory: SubmissionDirectory, console: Console, further: Sequence[str]) -> int:
+def _status_of_damaged(directory: SubmissionDirectory, console: Console, further: Sequence[str], is_json: bool) -> int:
     remains = query_queue(directory)
     alive, source = "unknown", "no squeue answers here"
     if remains.seen is not None:
         alive, source = ", ".join(remains.alive) or "none of its jobs", "squeue"
-    line = f"{directory.name}: damaged. In the queue: {alive}. Source: {source}."
-    console.print(escape(line), soft_wrap=True)
-    for line in [*damaged_lines([directory]), *further]:
+    lines = [f"{directory.name}: damaged. In the queue: {alive}. Source: {source}.", *damaged_lines([directory])]
+    if is_json:
+        shown = ShownStatus(directory.name, source, (), datetime.now(), tuple(lines), is_damaged=True)
+        show_json(console, shown)
+        return Verdict.UNKNOWN.value
+    for line in [*lines, *further]:
         console.print(escape(line), soft_wrap=True)
-    return 0
+    return Verdict.UNKNOWN.value
 
 
 def logs(console: Console, submission: str | None, stage: str | None, lines: int, overrides: Sequence[str]) -> int:

@@ -9,13 +9,23 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sweep.errors import InputError
 from sweep.slurm import retry
+from sweep.slurm.answers import (
+    RESTART_FIELDS,
+    SACCT_FIELDS,
+    SQUEUE_FIELDS,
+    job_of,
+    parse_restarts,
+    parse_sacct,
+    parse_scontrol,
+    parse_squeue,
+)
 from sweep.slurm.retry import SlurmNotFound, SlurmUnavailable, UnknownAnswer, is_refusal, is_transient
-from sweep.slurm.status import SlurmInfo, expand_elements
+from sweep.slurm.status import SlurmInfo
 
 TIMEOUT_S = 120.0  # a busy controller answers slowly
 ACCOUNTING_WAIT_S = 30.0  # then scontrol, which remembers recent jobs, is used instead
@@ -39,7 +49,6 @@ IGNORED_VARIABLES = {
     "SBATCH_WAIT",
 }  # they change the cluster or the array, or block the call
 JOB_ID = re.compile(r"(\d+)(?:;[\w.-]+)?", re.ASCII)  # in a federation, ";CLUSTER" follows
-STATE = re.compile(r"[A-Z][A-Z_]*")
 
 
 def refuse_without_slurm() -> None:
@@ -148,63 +157,56 @@ def queued_jobs(ids: Sequence[str]) -> dict[str, SlurmInfo] | None:
     if not ids:
         return {}
     try:
-        text = _query("squeue", "--noheader", "--all", "--array", f"--jobs={','.join(ids)}", "--format=%i|%T|%M|%r|%N")
+        text = _query("squeue", *_array_elements(ids), f"--format={SQUEUE_FIELDS}")
     except InputError as error:
         return {} if "Invalid job id" in str(error) else None  # all of these jobs have left the queue
-    rows = [row for row in map(_fields, text.splitlines()) if len(row) > 1 and _job_of(row[0]) in ids]
-    if not all(len(row) == 5 and STATE.fullmatch(row[1]) for row in rows):
-        return None  # a job without a state must not count as lost
-    return {name: SlurmInfo(state, reason, elapsed, nodes) for name, state, elapsed, reason, nodes in rows}
+    return parse_squeue(text, ids)
 
 
-def _fields(row: str) -> list[str]:
-    return [each.strip() for each in row.split("|")]
+def restart_counts(ids: Sequence[str]) -> dict[str, int]:
+    """How often the elements in the queue were restarted; empty if squeue does not tell."""
+    if not ids:
+        return {}
+    try:
+        return parse_restarts(_query_once("squeue", *_array_elements(ids), f"--Format={RESTART_FIELDS}"))
+    except InputError:
+        return {}
 
 
-def _job_of(name: str) -> str | None:
-    """The job ID "17" of 17, 17_3 or 17_[0-2]; None if this is not an ID."""
-    found = re.fullmatch(r"(\d+)(?:_(?:\d+|\[[\d,:%-]+\]))?", name, re.ASCII)
-    return found[1] if found else None
+def _array_elements(ids: Sequence[str]) -> tuple[str, ...]:
+    return "--noheader", "--all", "--array", f"--jobs={','.join(ids)}"
 
 
 def ended_jobs(ids: Sequence[str]) -> tuple[dict[str, SlurmInfo], str]:
-    """How jobs ended, and the command that reported it: sacct, or, without accounting, scontrol for recent jobs."""
+    """How jobs ended that squeue does not list completely, and the commands that reported it.
+
+    sacct, where there is accounting; otherwise scontrol, which remembers recent jobs. scontrol is also asked about jobs
+    that sacct does not know, or still reports as pending or running: accounting lags behind, and a lost message leaves
+    a job running there for ever. An element that is in none of the answers has ended, in an unknown state.
+    """
     if not ids:
         return {}, ""
-    fields = "--format=JobID,State,Elapsed,ExitCode,NodeList"
     try:
-        command = ("sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(ids)}", fields)
-        rows = retry.RETRY.call(lambda: _query_once(*command), most_s=ACCOUNTING_WAIT_S).splitlines()
-        return dict(_parse_sacct(rows)), "sacct"
+        command = ("sacct", "--duplicates", "--noheader", "--parsable2", f"--jobs={','.join(ids)}")
+        text = retry.RETRY.call(lambda: _query_once(*command, f"--format={SACCT_FIELDS}"), most_s=ACCOUNTING_WAIT_S)
     except InputError:  # no accounting on this cluster, or it is down
-        return {name: seen for each in ids for name, seen in _ended_by_scontrol(each)}, "scontrol"
+        return _ended_by_scontrol(ids), "scontrol"
+    found = parse_sacct(text)
+    ended = {name: seen for name, seen in found.items() if not seen.is_alive}
+    known = {job_of(name) for name in ended} - {job_of(name) for name in found.keys() - ended.keys()}
+    if doubtful := [each for each in ids if each not in known]:
+        return {**_ended_by_scontrol(doubtful), **ended}, "sacct with scontrol"
+    return ended, "sacct"
 
 
-def _parse_sacct(rows: Iterable[str]) -> Iterator[tuple[str, SlurmInfo]]:
-    """Final states by element; skips lines that are not JobID|State|Elapsed|ExitCode|NodeList."""
-    for fields in map(_fields, rows):
-        if len(fields) != 5 or _job_of(fields[0]) is None or not fields[1]:
+def _ended_by_scontrol(ids: Sequence[str]) -> dict[str, SlurmInfo]:
+    found: dict[str, SlurmInfo] = {}
+    for job_id in ids:
+        try:
+            found |= parse_scontrol(_query("scontrol", "show", "job", "--oneliner", job_id), job_id)
+        except InputError:  # the controller has forgotten the job
             continue
-        name, state, elapsed, status, nodes = fields
-        yield from (
-            (each, SlurmInfo(state.split()[0], f"exit {status}", elapsed, nodes)) for each in expand_elements(name)
-        )
-
-
-def _ended_by_scontrol(job_id: str) -> Iterator[tuple[str, SlurmInfo]]:
-    try:
-        lines = _query("scontrol", "show", "job", "--oneliner", job_id).splitlines()
-    except InputError:  # the controller has forgotten the job
-        return
-    for line in lines:
-        facts = {name: value for name, _, value in (word.partition("=") for word in line.split() if "=" in word)}
-        if "JobState" not in facts or not is_id(facts.get("JobId", "")):
-            continue
-        name = f"{job_id}_[{facts['ArrayTaskId']}]" if "ArrayTaskId" in facts else job_id
-        reason = facts.get("Reason", "None")
-        why = reason if reason != "None" else f"exit {facts.get('ExitCode', '?')}"
-        seen = SlurmInfo(facts["JobState"], why, facts.get("RunTime", ""), facts.get("NodeList", ""))
-        yield from ((each, seen) for each in expand_elements(name))
+    return found
 
 
 def _query(*command: str) -> str:

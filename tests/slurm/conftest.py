@@ -1,4 +1,7 @@
-"""One SLURM cluster for all tests in this folder. Without SLURM's packages they are skipped, or fail in CI."""
+"""One SLURM cluster for all tests in this folder, and another one with accounting.
+
+Without SLURM's packages the tests are skipped, or fail in CI.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,13 @@ from sweep.slurm import lifecycle, retry
 from sweep.slurm.submission import SubmissionDirectory, submissions
 from sweep.store.directory import StageDirectory, Store
 from tests.support import toy_queue
-from tests.support.cluster import PACKAGES, Cluster, missing
+from tests.support.cluster import ACCOUNTING_PACKAGES, PACKAGES, Cluster, missing
 from tests.support.requirements import need
 
 LAUNCH = Launch(cpus=16, memory_gib=8, minutes={"cpu": 10, "sft": 10}, signal_seconds=30)
 LONGER_STEPS = 120  # of half a second
 MAX_ARRAY_SIZE = 80  # of the cluster itself
+MOST_JOBS = 50  # of the user of the cluster with accounting; array elements count
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +33,20 @@ def cluster() -> Iterator[Cluster]:
     absent = missing()
     need(not absent, f"no SLURM here ({', '.join(absent)})", f"apt-get install --no-install-recommends {PACKAGES}")
     made = Cluster(max_array_size=MAX_ARRAY_SIZE)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def accounted() -> Iterator[Cluster]:
+    """A second cluster, with accounting and a limit of submitted jobs. SLURM_CONF selects it."""
+    absent = missing(has_accounting=True)
+    packages = f"apt-get install --no-install-recommends {ACCOUNTING_PACKAGES}"
+    need(not absent, f"no accounting of SLURM here ({', '.join(absent)})", packages)
+    made = Cluster(nodes=2, has_accounting=True, max_submit_jobs=MOST_JOBS)
     try:
         made.start()
         yield made

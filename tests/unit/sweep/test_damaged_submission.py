@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sweep.core.pipeline import SweepRequest
 from sweep.errors import InputError
 from sweep.plan.planning import planned
 from sweep.slurm import client, lifecycle
-from sweep.slurm.status import ElementState, SlurmInfo
+from sweep.slurm.status import ElementState, SlurmInfo, Verdict
 from sweep.slurm.submission import DamagedSubmission, SubmissionDirectory, pending_stages, submissions
 from sweep.store.directory import Store
 from tests.support import toy_queue
@@ -98,9 +99,9 @@ def damage(file: Path, content: bytes | None) -> None:
         file.write_bytes(content)
 
 
-def said_by(act: str, *words: str) -> str:
+def said_by(act: str, *words: str, exit_status: int = 0) -> str:
     console = Console(file=io.StringIO(), width=250, highlight=False)
-    assert perform([act, *words], console) == 0
+    assert perform([act, *words], console) == exit_status
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -137,11 +138,13 @@ def test_a_fully_damaged_submission_lists_its_jobs_and_resubmits_none(
     for file in (directory.submission_file, directory.copy_file):
         damage(file, content)
     place, jobs = f"store={store.root}", "101 (01-start), 102 (02-points), 103 (03-total), 104 (04-publish)"
-    whole = said_by("status", place)
+    whole = said_by("status", place, exit_status=Verdict.RUNNING)
     assert whole.startswith(other.name) and f"{directory.name}: damaged" in whole and jobs in whole
-    mine = said_by("status", directory.name, place)
+    mine = said_by("status", directory.name, place, exit_status=Verdict.UNKNOWN)
     assert "In the queue: 101, 102_0, 102_1, 102_2, 103, 104." in mine and jobs in mine
     assert f"python -m sweep cancel {directory.name} {place}" in mine
+    listed = json.loads(said_by("status", directory.name, "--json", place, exit_status=Verdict.UNKNOWN))
+    assert (listed["state"], listed["elements"]) == ("unknown", []) and jobs in listed["warnings"][1]
     assert pending_stages(store.root) >= {f"total/{fan().key}", fan().address}
     with pytest.raises(DamagedSubmission):
         perform(["resume", directory.name, place], Console(file=io.StringIO()))
@@ -173,7 +176,7 @@ def test_an_unconfirmed_job_of_a_damaged_submission_is_looked_up_by_name(tmp_pat
     for file in (directory.submission_file, directory.copy_file, directory.path / "jobs" / "02-points.job"):
         file.write_bytes(b"")
     (directory.path / "jobs" / "02-points.sending").write_bytes(b"toy-po")
-    assert "102_0" in said_by("status", f"store={store.root}")
+    assert "102_0" in said_by("status", f"store={store.root}", exit_status=Verdict.UNKNOWN)
     said_by("cancel", f"store={store.root}")
     assert cluster.stages() == []
 

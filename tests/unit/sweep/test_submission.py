@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli.show_slurm import show_status
+from sweep.cli.main import perform
+from sweep.cli.show_status import read_status, show_status
 from sweep.console import Console
 from sweep.core.pipeline import Launch
 from sweep.core.provenance import git_state
@@ -21,6 +22,7 @@ from sweep.maintenance.prune import prune
 from sweep.results.publish import publish
 from sweep.slurm import client, lifecycle
 from sweep.slurm.export import export
+from sweep.slurm.status import Verdict
 from sweep.store.attempt import begin
 from sweep.store.directory import Store, read_json
 from tests.support import toy_queue
@@ -83,8 +85,12 @@ def test_without_slurm_status_comes_from_the_store_and_says_so(tmp_path: Path, n
     status = lifecycle.submission_status(directory)
     assert {each.state.value for each in status.elements} == {"unknown"}
     said = io.StringIO()
-    show_status(Console(file=said, width=150), directory, status)
+    show_status(Console(file=said, width=150), read_status(directory, status))
     assert "no squeue answers here" in said.getvalue()
+    console = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None, record=True)
+    assert perform(["status", f"store={directory.store}"], console) == Verdict.UNKNOWN
+    lines = console.export_text().splitlines()
+    assert any(line.startswith("102_[0-2]  unknown") for line in lines) and max(map(len, lines)) <= 60
 
 
 def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from sweep.claims.lock import LockMode, locked_now
 from sweep.cli.main import perform
-from sweep.cli.show_slurm import show_jobs, show_status
+from sweep.cli.show_slurm import show_jobs
+from sweep.cli.show_status import read_status, show_status
 from sweep.cli.slurm import submit
 from sweep.config.compose import Composition, Entry, compose_entry
 from sweep.console import Console
@@ -93,12 +94,9 @@ def test_status_survives_whatever_stands_in_the_files_of_a_stage(tmp_path: Path,
     disk = lifecycle.store_info(directory, directory.read())
     elements = element_statuses(directory.read().jobs, directory.ids(), disk, {"101": failed})
     said = io.StringIO()
-    show_status(
-        Console(file=said, width=400),
-        directory,
-        lifecycle.SubmissionStatus(directory.read(), tuple(elements), "squeue"),
-    )
-    (line,) = [each for each in said.getvalue().splitlines() if each.lstrip().startswith("failed")]
+    current = lifecycle.SubmissionStatus(directory.read(), tuple(elements), "squeue")
+    show_status(Console(file=said, width=400), read_status(directory, current))
+    (line,) = [each for each in said.getvalue().splitlines() if "  FAILED  " in each]
     assert shown in line
     assert not [each for each in said.getvalue().splitlines() if each.startswith("second")]
     assert "published: to an unknown folder" in said.getvalue()
