@@ -10,7 +10,7 @@ from rich.table import Table
 from sweep.claims.claim import holder_of
 from sweep.claims.holder import HolderState
 from sweep.console import Console, escape
-from sweep.core.pipeline import Launch
+from sweep.core.launch import Launch
 from sweep.local.show import last_progress, read_progress
 from sweep.plain_values import is_list
 from sweep.slurm.jobs import SlurmJob
@@ -42,7 +42,7 @@ def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> Non
             f"{len(job.elements)}{throttle}",
             f"{asked.nodes} x {asked.devices}",
             str(asked.nodes * asked.processes),
-            str(asked.cpus),
+            str(asked.cpus or ""),
             walltime(asked.minutes) if asked.minutes else "",
             escape(", ".join([*map(_number, job.after), *(f"{_number(name)} one by one" for name in job.after_each)])),
         )
