@@ -11,7 +11,8 @@ from sweep.cli.manual import refuse_unpinned
 from sweep.cli.slurm import show_queue, submit
 from sweep.config.compose import Composition, compose, pipeline_of
 from sweep.console import Console
-from sweep.core.pipeline import Graph, LaunchKind
+from sweep.core.launch import LaunchKind
+from sweep.core.pipeline import Graph
 from sweep.core.provenance import git_problem
 from sweep.local.execute import execute_plan
 from sweep.local.show import show_code, show_damaged, show_plan

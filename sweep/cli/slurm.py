@@ -24,7 +24,8 @@ from sweep.cli.watch_stages import SubmissionStages
 from sweep.config.compose import Composition, Entry, compose_entry
 from sweep.console import Console, escape
 from sweep.core.interrupt import EXIT_INTERRUPTED
-from sweep.core.pipeline import Graph, Launch
+from sweep.core.launch import Launch
+from sweep.core.pipeline import Graph
 from sweep.errors import InputError, UsageError
 from sweep.plan.graph import Plan
 from sweep.plan.planning import Planned, clear, planned
@@ -107,7 +108,7 @@ def _refuse_short_jobs(jobs: Sequence[SlurmJob], launch: Launch) -> None:
         if minutes is not None and 60 * (minutes - EARLIEST_SIGNAL_MINUTES) <= launch.signal_seconds:
             raise InputError(
                 f"launch.signal_seconds {launch.signal_seconds}: {job.name} has {minutes} minutes and would be"
-                f" stopped as it starts. Lower it, or raise launch.minutes.{job.resources.script}."
+                f" stopped as it starts. Lower it, or raise launch.{job.resources.script}.minutes."
             )
 
 

@@ -133,6 +133,14 @@ def _without_script_options(script: Path, environment: dict[str, str]) -> dict[s
     return {name: value for name, value in environment.items() if name not in set_by_script | IGNORED_VARIABLES}
 
 
+def ask(*command: str) -> str | None:
+    """Output of a command that changes nothing; None if there is no such command here, or it fails."""
+    try:
+        return _query(*command)
+    except InputError:
+        return None
+
+
 def scancel(ids: Sequence[str]) -> None:
     """Cancel jobs, including all elements of arrays; finished jobs are ignored."""
     if ids:

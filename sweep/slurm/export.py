@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sweep.core.pipeline import Launch
+from sweep.core.launch import Launch
 from sweep.core.provenance import git_state, tracked_files
 from sweep.errors import InputError
 from sweep.places import EXPORTED, PACKAGE, PROJECT, expanded, own_conf, shipped

@@ -15,7 +15,7 @@ import pytest
 from s1.config.data import Endpoint
 from sweep.config.compose import compose
 from sweep.core import provenance
-from sweep.core.pipeline import Launch
+from sweep.core.launch import Launch
 from sweep.core.provenance import PROJECT
 from sweep.core.typed import typed
 from sweep.errors import InputError
