@@ -102,7 +102,7 @@ def test_a_scan_through_the_queue_interrupted_twice_equals_an_undisturbed_one(
     assert f"published: {there.table.parent}" in told
     assert f"{directory.name}: " in (watched := there.sweep("watch", directory.name, f"store={there.store}"))
     assert "failed" not in watched and "waiting" not in watched
-    assert "requeueing job" in there.sweep("logs", "checkpoint", f"store={there.store}")
+    assert "requeueing job" in there.sweep("logs", "checkpoint", "--lines", "200", f"store={there.store}")
     assert there.products() == local.products()
     assert there.table.read_bytes() == local.table.read_bytes()
     assert len(list(there.store.glob("traces_shard/*/record.json"))) == 2 * len(list(there.store.glob("traces/*")))
