@@ -78,6 +78,7 @@ def mirrored(tmp_path: Path) -> Iterator[WandbServer]:
     """A W&B server that jobs reach, as `site.sh` says."""
     with wandb_server(tmp_path / "server") as server:
         lines = [f"export {name}={value}" for name, value in {**server.environment, "WANDB_MODE": "online"}.items()]
+        lines.append("export OMP_NUM_THREADS=1")  # all jobs share the few cores of this machine
         (tmp_path / "site.sh").write_text("\n".join(lines) + "\n", encoding="utf-8")
         yield server
 
