@@ -43,13 +43,15 @@ from sweep.store.directory import Store
 EARLIEST_SIGNAL_MINUTES = 1  # SLURM may send the signal this much too early
 
 
-def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> None:
-    """Show the jobs that a plan would submit."""
+def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> tuple[SlurmJob, ...]:
+    """Show the jobs that a plan would submit, and return them."""
     others = lifecycle.queued_elsewhere(store.root)
-    show_jobs(console, lifecycle.queue_jobs(graph, work, others), graph.launch)
+    jobs = lifecycle.queue_jobs(graph, work, others)
+    show_jobs(console, jobs, graph.launch)
     if others:
         names = ", ".join(sorted({each.job_id.partition("_")[0] for each in others if each.job_id}))
         console.print(f"already in the queue, used where needed: jobs {escape(names)}", soft_wrap=True)
+    return jobs
 
 
 def submit(console: Console, graph: Graph, found: Planned, composition: Composition) -> int:

@@ -85,7 +85,8 @@ def _refuse_cycles(units: Sequence[Unit]) -> None:
     try:
         TopologicalSorter(waits).prepare()
     except CycleError as error:
-        batch = units[min(error.args[1])].stages[0].batch
+        cycle: list[int] = error.args[1]
+        batch = units[min(cycle)].stages[0].batch
         raise PlanError(
             f"batch {batch!r}: its stages need each other. Use different batches for stages at different depths."
         ) from None

@@ -80,6 +80,13 @@ def sbatch(script: Path, arguments: Sequence[str], dependency: str | None) -> st
     raise UnknownAnswer(f"sbatch: {message}.{printed}")
 
 
+def test_only(script: Path) -> str | None:
+    """What sbatch has against a script, which is not submitted; None: it would be accepted."""
+    environment = _without_script_options(script, login_environment(os.environ))
+    done = _run("sbatch", "--test-only", str(script), environment=environment)
+    return _error_message(done) if done.returncode else None
+
+
 def find_job(name: str) -> str | None:
     """The id of the job with this name, including finished jobs; None if there is none.
 

@@ -71,7 +71,7 @@ def write_submission(
     refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
     account = this_account()
     directory = new_directory(store.root, graph.name)
-    export(directory.code, graph.launch, graph.workers.threads)
+    export(directory.code, graph.launch)
     submission = Submission(
         name=graph.name,
         command=request.command,

@@ -25,6 +25,7 @@ from pathlib import Path
 from sweep.core.launch import GpuOption, JobSettings, Launch
 from sweep.core.stage import Resources
 from sweep.errors import InputError
+from sweep.slurm.container import container_faults
 from sweep.slurm.jobs import SlurmJob
 
 PLAIN_FIELDS = ("partition", "account", "qos", "constraint")
@@ -55,8 +56,22 @@ SHORT_OPTIONS = {
 
 def refuse_unsafe(launch: Launch, name: str, store: str) -> None:
     """Raises InputError with a line for each value that is unsafe in a batch script."""
-    if faults := [*_launch_faults(launch), *_name_faults(name, store)]:
+    contained = container_faults(launch.container, store) if launch.container else ()
+    if faults := [*_launch_faults(launch), *contained, *_name_faults(name, store)]:
         raise InputError("\n".join(faults))
+
+
+def refuse_other_clusters(environment: Mapping[str, str]) -> None:
+    """Raises InputError if variables choose another cluster, or several, which the launcher cannot follow."""
+    named = environment.get("SBATCH_CLUSTERS")
+    if named:
+        raise InputError(
+            f"SBATCH_CLUSTERS {named}: jobs are submitted to the cluster of this login node alone. Log in to a node of"
+            " the other cluster, or unset the variable."
+        )
+    named = environment.get("SLURM_CLUSTERS", "")
+    if named == "all" or "," in named:
+        raise InputError(f"SLURM_CLUSTERS {named}: several clusters. Name the one that runs this sweep, or unset it.")
 
 
 def refuse_unprintable(options: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sweep.slurm import client
 
@@ -76,3 +76,84 @@ def _names(text: str) -> tuple[str, ...] | None:
 
 def _split(text: str) -> Iterator[str]:
     return (name for name in (each.strip() for each in text.split(",")) if name)
+
+
+# ------------------------------------------------------------------------------------ nodes, limits, associations
+
+
+@dataclass(frozen=True)
+class Node:
+    name: str
+    partitions: tuple[str, ...]
+    cpus: int
+    memory_mib: int
+    gpus: Mapping[str, int] = field(default_factory=dict[str, int])  # by type; "" for GPUs without one
+
+    def gpus_of(self, kind: str | None) -> int:
+        """GPUs of a type; None: of any."""
+        return sum(self.gpus.values()) if kind is None else self.gpus.get(kind, 0)
+
+
+@dataclass(frozen=True)
+class Association:
+    """What accounting allows this user. Empty tuple: nothing said."""
+
+    account: str
+    qos: tuple[str, ...] = ()
+    most_submitted: int | None = None  # jobs and array elements in the queue at a time
+
+
+@dataclass(frozen=True)
+class Site:
+    """The answers of a cluster. None: it did not say."""
+
+    partitions: tuple[Partition, ...] | None = None
+    nodes: tuple[Node, ...] | None = None
+    max_array_size: int | None = None
+    associations: tuple[Association, ...] | None = None  # None: no accounting
+    qos: tuple[str, ...] | None = None  # that exist
+
+
+def site_here(user: str) -> Site:
+    """Ask the cluster. What it does not answer stays unknown."""
+    associations = client.ask(*SACCTMGR, "show", "associations", f"user={user}", "format=Account,QOS,MaxSubmit")
+    qos = client.ask(*SACCTMGR, "show", "qos", "format=Name")
+    return Site(
+        partitions=partitions_here() or None,
+        nodes=parse_nodes(client.ask("scontrol", "show", "node", "--oneliner") or "") or None,
+        max_array_size=client.max_array_size(),
+        associations=None if associations is None else parse_associations(associations) or None,
+        qos=None if qos is None else tuple(qos.split()) or None,
+    )
+
+
+SACCTMGR = ("sacctmgr", "--noheader", "--parsable2", "--readonly")
+
+
+def parse_nodes(text: str) -> tuple[Node, ...]:
+    """From `scontrol show node --oneliner`."""
+    return tuple(
+        Node(
+            name=facts["NodeName"],
+            partitions=tuple(_split(facts.get("Partitions", ""))),
+            cpus=parse_count(facts.get("CPUTot", "")) or 0,
+            memory_mib=parse_count(facts.get("RealMemory", "")) or 0,
+            gpus=parse_gpus(facts.get("Gres", "")),
+        )
+        for facts in map(facts_of, text.splitlines())
+        if "NodeName" in facts
+    )
+
+
+def parse_gpus(gres: str) -> dict[str, int]:
+    """GPUs by type, from gpu:h100:8(S:0-1),gpu:2,nvme:1."""
+    found: dict[str, int] = {}
+    for kind, count in re.findall(r"(?:^|,)gpu(?::([A-Za-z][\w.-]*))?(?::(\d+))?(?=[(,]|$)", gres, re.ASCII):
+        found[kind] = found.get(kind, 0) + int(count or 1)
+    return found
+
+
+def parse_associations(text: str) -> tuple[Association, ...]:
+    """From `sacctmgr --parsable2 show associations format=Account,QOS,MaxSubmit`; other lines are skipped."""
+    rows = [line.split("|") for line in text.splitlines()]
+    return tuple(Association(row[0], tuple(_split(row[1])), parse_count(row[2])) for row in rows if len(row) == 3)

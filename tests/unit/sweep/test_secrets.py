@@ -338,7 +338,7 @@ def test_arguments_in_a_record_hold_no_secret(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_exported_copy_runs_as_it_is_and_keeps_its_keys_to_the_owner(checkout: Path, tmp_path: Path) -> None:
     code = tmp_path / "code"
-    export.export(code, Launch(), 1)
+    export.export(code, Launch())
     assert (code / "conf" / "teacher.yaml").read_text("utf-8") == (checkout / "conf" / "teacher.yaml").read_text(
         "utf-8"
     )

@@ -18,7 +18,7 @@ from sweep.errors import InputError
 from sweep.plan.graph import plan
 from sweep.slurm import lifecycle
 from sweep.slurm.jobs import Element, SlurmJob
-from sweep.slurm.sbatch import DIRECTIVE, options_of, refuse_unsafe, script_of
+from sweep.slurm.sbatch import DIRECTIVE, options_of, refuse_other_clusters, refuse_unsafe, script_of
 from sweep.store.directory import Store
 from tests.support import toy_queue
 from tests.support.toy_queue import make_stage
@@ -189,3 +189,12 @@ def test_percent_signs_of_a_path_are_themselves() -> None:
 def test_the_final_check_covers_the_whole_script(option: str) -> None:
     with pytest.raises(InputError, match=r"is not one option"):
         script_of(f"#!/bin/bash\n{DIRECTIVE}--nodes=1\n", ["--nodes=1", option])
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("SBATCH_CLUSTERS", "other"), ("SLURM_CLUSTERS", "all"), ("SLURM_CLUSTERS", "one,other")]
+)
+def test_variables_that_choose_other_clusters_are_refused(variable: str, value: str) -> None:
+    with pytest.raises(InputError, match=f"{variable} {value}: "):
+        refuse_other_clusters({variable: value})
+    refuse_other_clusters({"SLURM_CLUSTERS": "one", "SLURM_CONF": "/etc/slurm.conf"})

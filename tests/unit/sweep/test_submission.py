@@ -115,11 +115,10 @@ def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monk
 
 def test_the_code_goes_with_it(tmp_path: Path) -> None:
     code = tmp_path / "code"
-    export(code, Launch(), threads=3)
+    export(code, Launch())
     assert read_json(code / "exported.json") == git_state()
     assert (code / "sweep" / "worker" / "run.py").exists() and (code / "conf" / "config.yaml").exists()
     assert not (code / "results").exists() and not (code / ".git").exists()
-    assert "export OMP_NUM_THREADS=3\n" in (code / "slurm" / "site.sh").read_text(encoding="utf-8")
 
 
 def test_the_site_chooses_the_interpreter_and_the_sweep_where_its_models_are(
@@ -129,17 +128,17 @@ def test_the_site_chooses_the_interpreter_and_the_sweep_where_its_models_are(
     monkeypatch.setenv("HF_HOME", "/shared/hugging face")
     site = tmp_path / "site.sh"
     site.write_text("PYTHON=/other/python\nexport HF_HOME=/elsewhere OMP_NUM_THREADS=64\n", encoding="utf-8")
-    export(tmp_path / "code", Launch(site=str(site)), threads=3)
+    export(tmp_path / "code", Launch(site=str(site)))
     ask = 'source slurm/site.sh; printf "%s|" "$PYTHON" "$HF_HOME" "$OMP_NUM_THREADS"'
     told = subprocess.run(["bash", "-c", ask], cwd=tmp_path / "code", capture_output=True, text=True, check=True).stdout
-    assert told == "/other/python|/shared/hugging face|3|"
-    export(tmp_path / "plain", Launch(), threads=1)
+    assert told == "/other/python|/shared/hugging face|64|"
+    export(tmp_path / "plain", Launch())
     assert f"PYTHON={sys.executable} " in (tmp_path / "plain" / "slurm" / "site.sh").read_text(encoding="utf-8")
 
 
 def test_a_site_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
-        export(tmp_path / "code", Launch(site=str(tmp_path / "no.sh")), threads=1)
+        export(tmp_path / "code", Launch(site=str(tmp_path / "no.sh")))
 
 
 def test_files_of_the_project_are_read_from_the_exported_code(tmp_path: Path) -> None:
