@@ -24,7 +24,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from sweep.core.pipeline import Graph, Launch, LaunchKind, Workers  # noqa: E402
+from sweep.core.launch import JobSettings, Launch, LaunchKind  # noqa: E402
+from sweep.core.pipeline import Graph, Workers  # noqa: E402
 from sweep.core.stage import CodePolicy, Resources, Stage  # noqa: E402
 from sweep.plan.graph import plan  # noqa: E402
 from sweep.slurm import lifecycle  # noqa: E402
@@ -36,7 +37,7 @@ from tests.support.toy_queue import Make  # noqa: E402
 POINTS = 1000
 SCAN = ("budget.max_thinking_tokens=range(1,251)", "seed=0,1,2,3")
 CHAIN = 8  # stages, each waiting for the one before
-LAUNCH = Launch(LaunchKind.SLURM, cpus=16, memory_gib=8, minutes={"cpu": 10})
+LAUNCH = Launch(LaunchKind.SLURM, defaults=JobSettings(cpus=16, memory_gib=8, minutes=10))
 
 
 @dataclass(frozen=True)

@@ -59,10 +59,10 @@ from s1.track.plan_runs import run_plan
 from s1.track.wandb_mirror import Mirror
 from s1.training_stages import TrainingStages, base_model_of, training_stages_of
 from sweep.core.identity import Json
+from sweep.core.launch import LaunchKind
 from sweep.core.pipeline import (
     FinishedResult,
     Graph,
-    LaunchKind,
     MergeRequest,
     PublishedResult,
     Report,

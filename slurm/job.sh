@@ -1,7 +1,17 @@
 # Common part of all batch scripts in this folder, sourced in the project's directory or in the copy made when the sweep
 # was submitted. Site settings come from slurm/site.sh (see slurm/site.sh.example).
 
+# CPUs of a task of this job, at most those that its processes may use
+threads() {
+    local usable
+    usable=$(env -u OMP_NUM_THREADS nproc)
+    echo "$((${SLURM_CPUS_PER_TASK:-1} < usable ? ${SLURM_CPUS_PER_TASK:-1} : usable))"
+}
+
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline # no internet on compute nodes, unless the site overrides it
+CONTAINER=()         # runs a command in a container: launch.container
+CONTAINER_STEP=()    # options with which srun does so
+CONTAINER_IN_STEP=() # runs a command in it where srun has no such options
 if [[ -r slurm/site.sh ]]; then
     source slurm/site.sh
 fi
@@ -9,7 +19,8 @@ set -euo pipefail
 
 PYTHON=${PYTHON:-python}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 # the code of this directory first
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}} TOKENIZERS_PARALLELISM=false
+SITE_THREADS=${OMP_NUM_THREADS-} # empty: follow the CPUs of the job
+export OMP_NUM_THREADS=${SITE_THREADS:-$(threads)} TOKENIZERS_PARALLELISM=false
 export STALL_MINUTES=${STALL_MINUTES:-60} # minutes without progress after which a worker is ended; none: never
 
 # The id of this array element; SLURM_ARRAY_JOB_ID alone would mean all elements of the array.
@@ -30,7 +41,10 @@ echo "job $ELEMENT on ${SLURM_JOB_NODELIST-?}, restart ${SLURM_RESTART_COUNT:-0}
 units() {
     local kind=$1 file first
     shift
-    RUN=("$PYTHON" -m sweep.worker.run --stall-minutes "$STALL_MINUTES")
+    if [[ $kind == generate && -n ${SLURM_JOB_GPUS-} && -z $SITE_THREADS ]]; then
+        unset OMP_NUM_THREADS # vLLM chooses for its processes, if nobody else does
+    fi
+    RUN=("${CONTAINER[@]}" "$PYTHON" -m sweep.worker.run --stall-minutes "$STALL_MINUTES")
     if [[ $# == 1 && -f $1 ]]; then
         probe "$1"
         if [[ $kind != cpu ]]; then follow "$(dirname "$(dirname "$1")")"; fi
@@ -38,7 +52,7 @@ units() {
         return
     fi
     file=$(mktemp)
-    step "$PYTHON" -m sweep prepare "$kind" "$file" "$@"
+    step "${CONTAINER[@]}" "$PYTHON" -m sweep prepare "$kind" "$file" "$@"
     mapfile -t UNITS <"$file"
     rm -f "$file"
     if [[ -n ${SLURM_ARRAY_TASK_ID-} && ${#UNITS[@]} -gt 0 ]]; then
@@ -53,7 +67,7 @@ probe() {
     local submission
     submission=$(dirname "$(dirname "$1")")
     if [[ ${SLURM_ARRAY_TASK_ID:-0} == 0 && ! -e $submission/probe.json ]]; then
-        step "$PYTHON" -m sweep.slurm.probe "$submission" "$(basename "$1" .units)"
+        step "${CONTAINER[@]}" "$PYTHON" -m sweep.slurm.probe "$submission" "$(basename "$1" .units)"
     fi
 }
 
@@ -62,7 +76,7 @@ probe() {
 # The process ends when this shell closes its standard input. What it has not sent, `sweep sync` sends later.
 follow() {
     if [[ $WANDB_MODE != online ]]; then return; fi
-    exec {FOLLOWER}> >(exec "$PYTHON" -m sweep sync "$1" --watch --attached)
+    exec {FOLLOWER}> >(exec "${CONTAINER[@]}" "$PYTHON" -m sweep sync "$1" --watch --attached)
     FOLLOWER_PID=$!
     trap unfollow EXIT
 }

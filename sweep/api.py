@@ -15,7 +15,8 @@ from typing import Any, TypeAlias, cast
 from sweep.cli.run import graph_of, obstacles_of, run_graph
 from sweep.config.compose import compose
 from sweep.console import Console
-from sweep.core.pipeline import CostEstimate, Graph, LaunchKind
+from sweep.core.launch import LaunchKind
+from sweep.core.pipeline import CostEstimate, Graph
 from sweep.core.stage import Stage
 from sweep.errors import InputError, SweepError
 from sweep.hashing import sha256_if_readable

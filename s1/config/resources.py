@@ -1,4 +1,4 @@
-"""Schema of the groups `cost`, `track` and `machine`; `launch` is in sweep/core/pipeline.py.
+"""Schema of the groups `cost`, `track` and `machine`; `launch` is in sweep/core/launch.py.
 
 `track` and `machine` enter no key. `cost` enters only the key of the report, which shows prices.
 """

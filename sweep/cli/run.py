@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from sweep.claims.lock import LockMode
 from sweep.cli.manual import refuse_unpinned
+from sweep.cli.site_check import check_site
 from sweep.cli.slurm import show_queue, submit
 from sweep.config.compose import Composition, compose, pipeline_of
 from sweep.console import Console
-from sweep.core.pipeline import Graph, LaunchKind
+from sweep.core.launch import LaunchKind
+from sweep.core.pipeline import Graph
 from sweep.core.provenance import git_problem
 from sweep.local.execute import execute_plan
 from sweep.local.show import show_code, show_damaged, show_plan
@@ -19,7 +22,7 @@ from sweep.plan.code_changes import CodeReport, code_report
 from sweep.plan.planning import Planned, clear, planned
 from sweep.results.costs import write_planned
 from sweep.results.publish import Published, require_place
-from sweep.slurm.sbatch import refuse_unsafe
+from sweep.slurm.sbatch import refuse_other_clusters, refuse_unsafe
 from sweep.store.directory import Store
 
 
@@ -61,14 +64,17 @@ def run_graph(console: Console, composition: Composition, graph: Graph) -> Outco
     to_queue = graph.launch.kind is LaunchKind.SLURM
     if to_queue:
         refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
+        refuse_other_clusters(os.environ)
     with nullcontext() if entry.plan else store.held(LockMode.SHARED):
         found = planned(graph, store, entry.redo)
         work, code = found.work, code_report(found, store)
         show_plan(console, graph, found, store)
         show_damaged(console, found, graph.limit_usd)
         show_code(console, code)
-        if to_queue and work.needed:
-            show_queue(console, graph, work, store)
+        if to_queue and (work.needed or graph.launch.site_check):
+            jobs = show_queue(console, graph, work, store)
+            if graph.launch.site_check:
+                return Outcome(check_site(console, jobs, graph.launch), found)
         is_dry_run = to_queue and graph.launch.dry_run
         obstacles = obstacles_of(graph, found, code, can_be_missing=is_dry_run)
         if entry.plan or obstacles:

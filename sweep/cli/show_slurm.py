@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from sweep.console import Console, escape
-from sweep.core.pipeline import Launch
+from sweep.core.launch import Launch
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.sbatch import log_name, requested_resources, walltime
 from sweep.slurm.status import ElementStatus
@@ -25,7 +25,7 @@ def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> Non
             f"{len(job.elements)}{throttle}",
             f"{asked.nodes} x {asked.devices}",
             str(asked.nodes * asked.processes),
-            str(asked.cpus),
+            str(asked.cpus or ""),
             walltime(asked.minutes) if asked.minutes else "",
             escape(", ".join([*map(_number, job.after), *(f"{_number(name)} one by one" for name in job.after_each)])),
         )

@@ -24,7 +24,8 @@ from sweep.cli.watch_stages import SubmissionStages
 from sweep.config.compose import Composition, Entry, compose_entry
 from sweep.console import Console, escape
 from sweep.core.interrupt import EXIT_INTERRUPTED
-from sweep.core.pipeline import Graph, Launch
+from sweep.core.launch import Launch
+from sweep.core.pipeline import Graph
 from sweep.errors import InputError, UsageError
 from sweep.plan.graph import Plan
 from sweep.plan.planning import Planned, clear, planned
@@ -42,13 +43,15 @@ from sweep.store.directory import Store
 EARLIEST_SIGNAL_MINUTES = 1  # SLURM may send the signal this much too early
 
 
-def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> None:
-    """Show the jobs that a plan would submit."""
+def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> tuple[SlurmJob, ...]:
+    """Show the jobs that a plan would submit, and return them."""
     others = lifecycle.queued_elsewhere(store.root)
-    show_jobs(console, lifecycle.queue_jobs(graph, work, others), graph.launch)
+    jobs = lifecycle.queue_jobs(graph, work, others)
+    show_jobs(console, jobs, graph.launch)
     if others:
         names = ", ".join(sorted({each.job_id.partition("_")[0] for each in others if each.job_id}))
         console.print(f"already in the queue, used where needed: jobs {escape(names)}", soft_wrap=True)
+    return jobs
 
 
 def submit(console: Console, graph: Graph, found: Planned, composition: Composition) -> int:
@@ -107,7 +110,7 @@ def _refuse_short_jobs(jobs: Sequence[SlurmJob], launch: Launch) -> None:
         if minutes is not None and 60 * (minutes - EARLIEST_SIGNAL_MINUTES) <= launch.signal_seconds:
             raise InputError(
                 f"launch.signal_seconds {launch.signal_seconds}: {job.name} has {minutes} minutes and would be"
-                f" stopped as it starts. Lower it, or raise launch.minutes.{job.resources.script}."
+                f" stopped as it starts. Lower it, or raise launch.{job.resources.script}.minutes."
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-from sweep.core.pipeline import Launch
+from sweep.core.launch import Launch
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.sbatch import requested_resources
 from sweep.slurm.status import ElementState, SlurmInfo
@@ -36,8 +36,8 @@ REASONS = {  # squeue's reason codes
     "Licenses": "waits for a license",
     "Reservation": "waits for its reservation to begin",
     "BadConstraints": "no node has what it asks for",
-    "InvalidAccount": "its account is not valid: launch.account",
-    "InvalidQOS": "its QOS is not valid: launch.qos",
+    "InvalidAccount": "its account is not valid: launch.defaults.account",
+    "InvalidQOS": "its QOS is not valid: launch.defaults.qos",
     "Cleaning": "the end of its last run is still being processed",
     "launch failed requeued held": "held, as a node could not start it. To release it: scontrol release JOB",
     "Prolog": "its nodes are being prepared",
@@ -55,20 +55,21 @@ class Asked:
     """The limits of a job, and the fields that set them."""
 
     minutes: int | None  # None: the cluster's default
-    memory_gib: int | None  # of a node; None: all that it has
-    minutes_field: str
+    memory_gib: int | None  # of a node; 0: all that it has; None: the cluster's default
+    settings: str  # section of the configuration for this kind of job: launch.generate
     memory_field: str
 
 
 def asked_by(job: SlurmJob, launch: Launch) -> Asked:
-    """What a job asked for. Limits that the stage itself sets are not a field: an option of sbatch overrides them."""
+    """What a job asked for. Memory that the stage itself sets is not a field: an option of sbatch overrides it."""
     asked = requested_resources(job.resources, launch)
-    memory = "launch.memory_gib_per_gpu" if asked.devices else "launch.memory_gib"
+    settings = f"launch.{asked.script}"
+    memory = f"{settings}.memory_gib_per_gpu" if asked.devices else f"{settings}.memory_gib"
     return Asked(
         asked.minutes,
         asked.memory_gib,
-        "--time in launch.sbatch" if job.resources.minutes else f"launch.minutes.{asked.script}",
-        "--mem in launch.sbatch" if job.resources.memory_gib else memory,
+        settings,
+        f"--mem in {settings}.sbatch" if job.resources.memory_gib else memory,
     )
 
 
@@ -110,17 +111,17 @@ def _after_failure(seen: SlurmInfo, asked: Asked) -> str:
         return _about_memory(seen, asked)
     if seen.state == "TIMEOUT":
         limit = f"its limit of {asked.minutes} min" if asked.minutes else "the cluster's time limit"
-        fields = f"Raise {asked.minutes_field}, or launch.signal_seconds if saving takes longer,"
+        fields = f"Raise {asked.settings}.minutes, or launch.signal_seconds if saving takes longer,"
         return f"Stopped at {limit} before it was saved. {fields} {again}"
     if seen.state in ("NODE_FAIL", "BOOT_FAIL"):
         if not seen.nodes:
             return "Lost its node. resume submits it again."
-        avoided = f"""To avoid the node, add 'launch.sbatch=["--exclude={seen.nodes}"]'"""
+        avoided = f"""To avoid the node, add '{asked.settings}.sbatch=["--exclude={seen.nodes}"]'"""
         return f"Lost node {seen.nodes}. resume submits it again. {avoided} {again}"
     if seen.state == "PREEMPTED":
         return "Another job took its place, and it was not put back into the queue. resume submits it again."
     if seen.state == "DEADLINE":
-        return f"It cannot end before its deadline. Move --deadline in launch.sbatch {again}"
+        return f"It cannot end before its deadline. Move --deadline in {asked.settings}.sbatch {again}"
     if seen.state == "COMPLETED":
         return "Ended without a record of its stages. See the log, then resume."
     status, number = _exit_code(seen)
@@ -139,14 +140,15 @@ def _was_killed(seen: SlurmInfo) -> bool:
 def _about_memory(seen: SlurmInfo, asked: Asked) -> str:
     """The peak beside the limit, and the field to raise."""
     peak, limit = seen.peak_memory_gib, asked.memory_gib
-    had = f"{limit} GiB" if limit else "all memory of its node"
+    had = f"{limit} GiB" if limit else "all memory of its node" if limit == 0 else "the cluster's default"
     text = f"It had {had}; its peak is not recorded."
     if peak is not None:
         text = f"Its largest task used {peak:.1f} GiB of {had}."
     if seen.state != "OUT_OF_MEMORY":
-        is_full = peak is not None and limit is not None and peak >= NEARLY_ALL * limit
+        is_full = peak is not None and limit and peak >= NEARLY_ALL * limit
         text = f"Killed, {'' if is_full else 'perhaps '}for lack of memory. {text}"
-    raised = f"Raise {asked.memory_field}" if limit else "Choose nodes with more (launch.partition, launch.constraint)"
+    nodes = f"Choose nodes with more ({asked.settings}.partition, {asked.settings}.constraint)"
+    raised = nodes if limit == 0 else f"Raise {asked.memory_field}"
     return f"{text} {raised} and give the command again."
 
 

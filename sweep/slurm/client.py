@@ -80,6 +80,13 @@ def sbatch(script: Path, arguments: Sequence[str], dependency: str | None) -> st
     raise UnknownAnswer(f"sbatch: {message}.{printed}")
 
 
+def test_only(script: Path) -> str | None:
+    """What sbatch has against a script, which is not submitted; None: it would be accepted."""
+    environment = _without_script_options(script, login_environment(os.environ))
+    done = _run("sbatch", "--test-only", str(script), environment=environment)
+    return _error_message(done) if done.returncode else None
+
+
 def find_job(name: str) -> str | None:
     """The id of the job with this name, including finished jobs; None if there is none.
 
@@ -131,6 +138,14 @@ def _without_script_options(script: Path, environment: dict[str, str]) -> dict[s
         for name in (ENVIRONMENT_NAMES.get(each) or (each.upper().replace("-", "_"),))
     }
     return {name: value for name, value in environment.items() if name not in set_by_script | IGNORED_VARIABLES}
+
+
+def ask(*command: str) -> str | None:
+    """Output of a command that changes nothing; None if there is no such command here, or it fails."""
+    try:
+        return _query(*command)
+    except InputError:
+        return None
 
 
 def scancel(ids: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from sweep.slurm.jobs import Element, SlurmJob, link_jobs, plan_jobs
 from sweep.slurm.ownership import this_account
 from sweep.slurm.sbatch import log_name, options_of, refuse_unsafe, script_of, units_text
 from sweep.slurm.send import PUBLISH, Submit, known_ids, send, settle_unconfirmed
+from sweep.slurm.site_answers import partitions_here
 from sweep.slurm.status import (
     ElementState,
     ElementStatus,
@@ -33,6 +34,7 @@ from sweep.slurm.status import (
     latest_statuses,
 )
 from sweep.slurm.submission import Submission, SubmissionDirectory, new_directory, submissions
+from sweep.slurm.walltime import with_walltimes
 from sweep.store.directory import StageDirectory, Store
 from sweep.store.logs import point_to_log
 from sweep.store.status_files import now
@@ -59,7 +61,7 @@ def queue_jobs(graph: Graph, plan: Plan, others: Sequence[ElementStatus] = ()) -
     left = (Unit(tuple(stage for stage in unit.stages if stage.address not in queued)) for unit in plan.units)
     jobs = plan_jobs([unit for unit in left if unit.stages], size)
     last = SlurmJob(f"{len(jobs) + 1:02}-{PUBLISH}", PUBLISHING, (Element((), (graph.artifact.address,)),))
-    return link_jobs([*jobs, last])
+    return with_walltimes(link_jobs([*jobs, last]), graph.estimates, graph.launch, partitions_here)
 
 
 def write_submission(
@@ -69,7 +71,7 @@ def write_submission(
     refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
     account = this_account()
     directory = new_directory(store.root, graph.name)
-    export(directory.code, graph.launch, graph.workers.threads)
+    export(directory.code, graph.launch)
     submission = Submission(
         name=graph.name,
         command=request.command,

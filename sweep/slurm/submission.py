@@ -31,10 +31,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sweep.core.identity import canonical_fields
-from sweep.core.pipeline import Launch
+from sweep.core.launch import Launch, with_kinds
 from sweep.core.typed import typed
 from sweep.errors import InputError
 from sweep.json_files import CHECKSUM, StoreError, read_sealed, sealed, write_json
+from sweep.plain_values import is_table
 from sweep.slurm.jobs import SlurmJob
 from sweep.store.directory import StageDirectory
 from sweep.store.status_files import now
@@ -305,7 +306,10 @@ def store_argument(store: Path) -> str:
 def _read(file: Path) -> Submission | None:
     try:
         content = read_sealed(file)
-        return typed(Submission, {name: value for name, value in content.items() if name != CHECKSUM})
+        fields = {name: value for name, value in content.items() if name != CHECKSUM}
+        if is_table(launch := fields.get("launch")):
+            fields["launch"] = with_kinds(launch)
+        return typed(Submission, fields)
     except (StoreError, InputError, OSError):
         return None
 

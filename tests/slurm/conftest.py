@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.core.pipeline import Launch
+from sweep.core.launch import JobSettings, Launch
 from sweep.core.stage import Stage
 from sweep.plan.graph import plan
 from sweep.slurm import lifecycle, retry
@@ -22,7 +22,7 @@ from tests.support import toy_queue
 from tests.support.cluster import ACCOUNTING_PACKAGES, PACKAGES, Cluster, missing
 from tests.support.requirements import need
 
-LAUNCH = Launch(cpus=16, memory_gib=8, minutes={"cpu": 10, "sft": 10}, signal_seconds=30)
+LAUNCH = Launch(defaults=JobSettings(cpus=16, memory_gib=8, minutes=10), signal_seconds=30)
 LONGER_STEPS = 120  # of half a second
 MAX_ARRAY_SIZE = 80  # of the cluster itself
 MOST_JOBS = 50  # of the user of the cluster with accounting; array elements count
@@ -115,7 +115,11 @@ def on_login_node(cluster: Cluster) -> Iterator[Cluster]:
 def longer(on_login_node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[User, SubmissionDirectory]:
     """A stage that needs more than one walltime limit; on its way while all other tests run."""
     user = User(on_login_node, tmp_path_factory.mktemp("longer"))
-    limited = dataclasses.replace(LAUNCH, minutes={"sft": 1, "cpu": 10}, sbatch=("--nodelist=127.0.0.1",))
+    limited = dataclasses.replace(
+        LAUNCH,
+        defaults=dataclasses.replace(LAUNCH.defaults, sbatch=("--nodelist=127.0.0.1",)),
+        sft=JobSettings(minutes=1),
+    )
     product = toy_queue.make_stage("total", 0, toy_queue.count_stage(LONGER_STEPS, step_s=0.5))
     return user, user.send(product, limited, "longer")
 

@@ -17,6 +17,7 @@ import pytest
 
 from sweep.cli.main import perform
 from sweep.console import Console
+from sweep.core.launch import Launch
 from sweep.slurm import lifecycle
 from sweep.slurm.status import Verdict
 from sweep.slurm.submission import SubmissionDirectory, submissions
@@ -58,7 +59,12 @@ def wait_for(user: User, directory: SubmissionDirectory, name: str, state: str) 
     user.cluster.wait_until(is_there, f"{name} is {state}", 30)
 
 
-ONE_AT_A_TIME = dataclasses.replace(LAUNCH, throttle=1, without=("--requeue",), sbatch=("--no-requeue",))
+def requesting(*options: str, without: tuple[str, ...] = (), throttle: int | None = None) -> Launch:
+    settings = dataclasses.replace(LAUNCH.defaults, sbatch=options, without=without)
+    return dataclasses.replace(LAUNCH, defaults=settings, throttle=throttle)
+
+
+ONE_AT_A_TIME = requesting("--no-requeue", without=("--requeue",), throttle=1)
 
 
 def test_every_state_with_accounting_and_while_it_is_down(logged_in: User, tmp_path: Path) -> None:
@@ -99,9 +105,9 @@ def test_every_state_with_accounting_and_while_it_is_down(logged_in: User, tmp_p
 def test_expected_start_restarts_and_a_failed_node(logged_in: User) -> None:
     user, cluster = logged_in, logged_in.cluster
     whole_node = ("--exclusive", "--nodelist=127.0.0.2")
-    first = user.send(make_stage("first", 1, pause_s=40), dataclasses.replace(ONE_AT_A_TIME, sbatch=whole_node))
+    first = user.send(make_stage("first", 1, pause_s=40), requesting(*whole_node))
     wait_for(user, first, "first", "running")
-    second = user.send(make_stage("second", 2), dataclasses.replace(LAUNCH, sbatch=whole_node), "later")
+    second = user.send(make_stage("second", 2), requesting(*whole_node), "later")
     cluster.wait_until(lambda: told(user, second, Verdict.RUNNING)["second"]["expected_start"], "a start is expected")
     waiting = told(user, second, Verdict.RUNNING)["second"]
     assert (waiting["state"], waiting["reason"]) == ("waiting", "Resources")
@@ -136,7 +142,9 @@ def test_a_killed_job_has_its_peak_memory_beside_the_limit(logged_in: User) -> N
     killed = told(user, directory, Verdict.FAILED)["greedy"]
     assert killed["ending"] == "FAILED exit 9"  # job.sh ended with 137, of which sacct subtracts 128
     assert 0 < killed["peak_memory_gib"] < 8
-    assert "perhaps for lack of memory" in killed["advice"] and "of 8 GiB. Raise launch.memory_gib" in killed["advice"]
+    assert (
+        "perhaps for lack of memory" in killed["advice"] and "of 8 GiB. Raise launch.cpu.memory_gib" in killed["advice"]
+    )
 
 
 def test_squeue_alone_is_enough(user: User, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

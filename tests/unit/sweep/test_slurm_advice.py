@@ -10,14 +10,18 @@ from collections.abc import Callable
 
 import pytest
 
-from sweep.core.pipeline import Launch
+from sweep.core.launch import JobSettings, Launch
 from sweep.core.stage import Resources
 from sweep.slurm.advice import asked_by, how_ended, what_to_do, why_waiting
 from sweep.slurm.answers import parse_sacct, parse_scontrol
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.status import ElementState, SlurmInfo
 
-LAUNCH = Launch(minutes={"cpu": 90, "generate": 720}, memory_gib=16, memory_gib_per_gpu=64)
+LAUNCH = Launch(
+    defaults=JobSettings(memory_gib=16, memory_gib_per_gpu=64),
+    cpu=JobSettings(minutes=90),
+    generate=JobSettings(minutes=720),
+)
 GPU = asked_by(SlurmJob("03-traces", Resources("generate", devices=8), ()), LAUNCH)
 CPU = asked_by(SlurmJob("01-pool", Resources(), ()), LAUNCH)
 ENDINGS = {
@@ -48,12 +52,12 @@ def test_what_to_do_about_every_ending(golden: Callable[[str, str], None]) -> No
 
 def test_memory_and_time_of_a_gpu_job_have_other_fields() -> None:
     (late,), (full,) = (parse_sacct(ENDINGS[each]).values() for each in ("timeout", "memory"))
-    assert "launch.minutes.generate" in what_to_do(ElementState.FAILED, late, GPU)
-    assert "of 512 GiB. Raise launch.memory_gib_per_gpu" in what_to_do(ElementState.FAILED, full, GPU)
-    whole = asked_by(SlurmJob("a", Resources(devices=8), ()), Launch())
+    assert "launch.generate.minutes" in what_to_do(ElementState.FAILED, late, GPU)
+    assert "of 512 GiB. Raise launch.generate.memory_gib_per_gpu" in what_to_do(ElementState.FAILED, full, GPU)
+    whole = asked_by(SlurmJob("a", Resources(devices=8), ()), Launch(cpu=JobSettings(memory_gib_per_gpu=0)))
     assert "of all memory of its node. Choose nodes with more" in what_to_do(ElementState.FAILED, full, whole)
     fixed = asked_by(SlurmJob("a", Resources(memory_gib=4), ()), LAUNCH)
-    assert "of 4 GiB. Raise --mem in launch.sbatch" in what_to_do(ElementState.FAILED, full, fixed)
+    assert "of 4 GiB. Raise --mem in launch.cpu.sbatch" in what_to_do(ElementState.FAILED, full, fixed)
 
 
 def test_the_status_of_a_killed_worker_is_another_one_in_scontrol() -> None:

@@ -40,7 +40,7 @@ ELEMENTS = [
         elapsed="12:00:29",
         nodes="n7",
         restarts=1,
-        advice="Stopped at its limit of 720 min before it was saved. Raise launch.minutes.generate, or"
+        advice="Stopped at its limit of 720 min before it was saved. Raise launch.generate.minutes, or"
         " launch.signal_seconds if saving takes longer, and give the command again.",
         log=f"{LOGS}/02-traces_3.txt",
     ),
@@ -51,7 +51,8 @@ ELEMENTS = [
         [4, 8, 9],
         ending="OUT_OF_MEMORY",
         slurm_state="OUT_OF_MEMORY",
-        advice="Its largest task used 63.8 GiB of 64 GiB. Raise launch.memory_gib_per_gpu and give the command again.",
+        advice="Its largest task used 63.8 GiB of 64 GiB. Raise launch.generate.memory_gib_per_gpu and give the command"
+        " again.",
         log=f"{LOGS}/02-traces_4.txt",
     ),
     element(

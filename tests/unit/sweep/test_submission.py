@@ -14,15 +14,18 @@ import pytest
 from sweep.cli.main import perform
 from sweep.cli.show_status import read_status, show_status
 from sweep.console import Console
-from sweep.core.pipeline import Launch
+from sweep.core.launch import Launch
 from sweep.core.provenance import git_state
 from sweep.core.stage import CodePolicy, FileInput, Stage
 from sweep.errors import InputError
+from sweep.json_files import CHECKSUM, sealed, write_json
 from sweep.maintenance.prune import prune
 from sweep.results.publish import publish
 from sweep.slurm import client, lifecycle
 from sweep.slurm.export import export
+from sweep.slurm.sbatch import ALL_MEMORY
 from sweep.slurm.status import Verdict
+from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.attempt import begin
 from sweep.store.directory import Store, read_json
 from tests.support import toy_queue
@@ -112,11 +115,10 @@ def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monk
 
 def test_the_code_goes_with_it(tmp_path: Path) -> None:
     code = tmp_path / "code"
-    export(code, Launch(), threads=3)
+    export(code, Launch())
     assert read_json(code / "exported.json") == git_state()
     assert (code / "sweep" / "worker" / "run.py").exists() and (code / "conf" / "config.yaml").exists()
     assert not (code / "results").exists() and not (code / ".git").exists()
-    assert "export OMP_NUM_THREADS=3\n" in (code / "slurm" / "site.sh").read_text(encoding="utf-8")
 
 
 def test_the_site_chooses_the_interpreter_and_the_sweep_where_its_models_are(
@@ -126,17 +128,17 @@ def test_the_site_chooses_the_interpreter_and_the_sweep_where_its_models_are(
     monkeypatch.setenv("HF_HOME", "/shared/hugging face")
     site = tmp_path / "site.sh"
     site.write_text("PYTHON=/other/python\nexport HF_HOME=/elsewhere OMP_NUM_THREADS=64\n", encoding="utf-8")
-    export(tmp_path / "code", Launch(site=str(site)), threads=3)
+    export(tmp_path / "code", Launch(site=str(site)))
     ask = 'source slurm/site.sh; printf "%s|" "$PYTHON" "$HF_HOME" "$OMP_NUM_THREADS"'
     told = subprocess.run(["bash", "-c", ask], cwd=tmp_path / "code", capture_output=True, text=True, check=True).stdout
-    assert told == "/other/python|/shared/hugging face|3|"
-    export(tmp_path / "plain", Launch(), threads=1)
+    assert told == "/other/python|/shared/hugging face|64|"
+    export(tmp_path / "plain", Launch())
     assert f"PYTHON={sys.executable} " in (tmp_path / "plain" / "slurm" / "site.sh").read_text(encoding="utf-8")
 
 
 def test_a_site_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
-        export(tmp_path / "code", Launch(site=str(tmp_path / "no.sh")), threads=1)
+        export(tmp_path / "code", Launch(site=str(tmp_path / "no.sh")))
 
 
 def test_files_of_the_project_are_read_from_the_exported_code(tmp_path: Path) -> None:
@@ -186,3 +188,31 @@ def test_what_is_written_holds_no_secret_of_the_environment(tmp_path: Path, monk
     files = [path for path in directory.path.rglob("*") if path.is_file()]
     assert not [path for path in files if secret in path.read_text(encoding="utf-8", errors="replace")]
     assert json.loads(directory.submission_file.read_text(encoding="utf-8"))["command"] == "python -m sweep toy"
+
+
+def test_a_submission_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """Its settings were the same for all kinds of jobs, and null memory meant all of a node."""
+    directory = written(Store(tmp_path / "store"), fan())
+    content = {name: value for name, value in read_json(directory.submission_file).items() if name != CHECKSUM}
+    content["launch"] = {
+        "kind": "slurm",
+        "partition": "main",
+        "gpu_type": None,
+        "sbatch": ["--nice=10"],
+        "without": [],
+        "minutes": {"cpu": 30, "sft": 90},
+        "cpus": 4,
+        "memory_gib": 16,
+        "cpus_per_gpu": 8,
+        "memory_gib_per_gpu": None,
+        "throttle": 2,
+        "signal_seconds": 60,
+    }
+    for file in (directory.submission_file, directory.copy_file):
+        write_json(file, sealed(content))
+    launch = SubmissionDirectory(directory.path).read().launch
+    assert launch.throttle == 2 and launch.signal_seconds == 60
+    sft, cpu, other = (launch.settings_of(each) for each in ("sft", "cpu", "generate"))
+    assert [each.minutes for each in (sft, cpu, other)] == [90, 30, None]
+    assert {each.partition for each in (sft, cpu, other)} == {"main"} and sft.memory_gib_per_gpu == ALL_MEMORY
+    assert sft.sbatch == ("--nice=10",) and cpu.cpus == 4

@@ -19,6 +19,7 @@ from sweep.cli.show_status import read_status, show_status
 from sweep.cli.slurm import submit
 from sweep.config.compose import Composition, Entry, compose_entry
 from sweep.console import Console
+from sweep.core.launch import JobSettings
 from sweep.core.pipeline import CostEstimate, SweepRequest
 from sweep.core.provenance import PROJECT
 from sweep.core.stage import CodePolicy, Resources, Stage
@@ -144,11 +145,11 @@ def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch:
 
 
 def test_a_job_that_would_be_signalled_as_it_starts_is_refused(tmp_path: Path) -> None:
-    graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, minutes={"cpu": 6}, signal_seconds=300))
+    graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, cpu=JobSettings(minutes=6), signal_seconds=300))
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
     composition = Composition(entry, (), SweepRequest("toy", (), entry.store))
     dry = dataclasses.replace(graph, launch=dataclasses.replace(graph.launch, dry_run=True))
-    with pytest.raises(InputError, match=r"signal_seconds 300: 01-start has 6 minutes.*launch.minutes.cpu"):
+    with pytest.raises(InputError, match=r"signal_seconds 300: 01-start has 6 minutes.*launch.cpu.minutes"):
         submit(Console(file=io.StringIO()), dry, planned(dry, Store(composition.entry.store)), composition)
     assert not (tmp_path / "store").exists()
 
