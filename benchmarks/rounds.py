@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from s1.config.schema import LOOKS
+from s1.config.schema import LOOKS, MOST_GROWTH
 from s1.rounds import read_precision
 from s1.stats.interval import two_sided_z
 from s1.stats.sequential import repeated_level
@@ -95,7 +95,7 @@ def page(runs: list[Run], target: float) -> str:
         f" {each.tokens / first:.2f} |"
         for each in runs
     ]
-    ratio = two_sided_z(repeated_level(0.95, LOOKS)) / two_sided_z(0.95)
+    ratio = two_sided_z(repeated_level(0.95, LOOKS, MOST_GROWTH)) / two_sided_z(0.95)
     return "\n".join(
         [
             f"# Tokens that rounds save, at a target of {target:g} points",
@@ -107,7 +107,7 @@ def page(runs: list[Run], target: float) -> str:
             "|---|---|---|---|---|---|",
             *lines,
             "",
-            f"Commit {git_state().commit}.",
+            f"Commit {git_state()['commit']}.",
             "",
         ]
     )

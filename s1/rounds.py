@@ -4,15 +4,15 @@ Each round is a plan of its own. The first has the questions and samples of the 
 them, at the points whose difference is still too wide:
 
     questions    all points answer the same ones, so all get more, up to those that the task has
-    samples      once the questions are used up: points in a difference that is too wide get up to twice as many
+    samples      once the questions are used up: points in a difference that is too wide get as many as it seems to need
 
 Questions come first, as a new question narrows an interval more than another sample of an old one. Answers of earlier
 rounds are continued, never sampled again. Which round is next is decided from the finished ones in the store alone, so
 the same command continues where it was interrupted.
 
 Looking at the intervals after each round does not spoil them: they are repeated confidence intervals, whose level
-holds over all `statistics.looks` together, whatever rule ends the rounds (s1/stats/sequential.py). Information at most
-doubles from round to round, as those intervals assume.
+holds over all `statistics.looks` together, whatever rule ends the rounds (s1/stats/sequential.py). A round has at
+most four times the information of the one before, as those intervals assume.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from s1.config.schema import ConfigError, Statistics
+from s1.config.schema import MOST_GROWTH, ConfigError, Statistics
 from s1.estimates import question_count
 from s1.point import PointConfig
 from sweep.core.typed import typed
 
 FILE_NAME = "precision.json"
-MOST_GROWTH = 2.0  # of questions or samples from one round to the next
 
 
 @dataclass(frozen=True)

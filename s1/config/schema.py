@@ -51,7 +51,8 @@ class ConfigError(InputError):
 # ------------------------------------------------------------------------------------------ the laptop's task
 
 
-LOOKS = 5  # rounds of a scan with a target
+LOOKS = 3  # rounds of a scan with a target
+MOST_GROWTH = 4.0  # of questions or samples from one of these rounds to the next
 SAMPLES_MAX = 64
 DIAL_PEOPLE = 12  # as many as s1/dial.py has names for
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from s1.config.schema import Statistics
+from s1.config.schema import MOST_GROWTH, Statistics
 from s1.report.findings import PairedDifference
 from s1.report.step import Direction, direction_of
 from s1.stats import paired as pairs
@@ -74,7 +74,7 @@ def difference_level(statistics: Statistics) -> float:
     """The level of the interval of one difference."""
     if statistics.target is None:
         return statistics.level
-    return repeated_level(statistics.level, statistics.looks)
+    return repeated_level(statistics.level, statistics.looks, MOST_GROWTH)
 
 
 def bonferroni(level: float, comparisons: int) -> float:

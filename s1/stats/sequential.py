@@ -8,6 +8,7 @@ recursion of Armitage, McPherson & Rowe 1969).
 
     looks       1      2      3      4      5
     quantile    1.960  2.178  2.312  2.409  2.484    of 95 % intervals, information doubling from look to look
+                1.960  2.212  2.358  2.461  2.539    growing fourfold
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ SMALLEST_QUANTILE, LARGEST_QUANTILE = 0.01, 8.0
 
 
 @cache
-def repeated_level(level: float, looks: int) -> float:
+def repeated_level(level: float, looks: int, growth: float) -> float:
     """The level of a single interval such that those of all looks hold together at `level`.
 
-    For information that at most doubles from look to look: if it grows more slowly, looks agree more, and hold together
-    more often.
+    `growth`: the most by which information is multiplied from look to look. If it grows more slowly, looks agree more,
+    and hold together more often.
     """
-    quantile = repeated_quantile(level, [2.0**look for look in range(looks)])
+    quantile = repeated_quantile(level, [growth**look for look in range(looks)])
     return 2 * NormalDist().cdf(quantile) - 1
 
 

@@ -59,19 +59,19 @@ def test_rounds_end_within_the_target() -> None:
     assert found == Stop("widest half width 2.0 points (Wait x1 - natural end), within the target of 2", True)
 
 
-def test_questions_grow_as_the_width_needs_and_at_most_double() -> None:
+def test_questions_grow_as_the_width_needs_and_at_most_fourfold() -> None:
     assert following(made(50, (1, 1, 1), 2.2)).questions == (61, 61, 61)  # 50 x (2.2 / 2)^2
-    assert following(made(50, (1, 1, 1), 9.0)) == Design((100,) * 3, (1, 1, 1))
+    assert following(made(50, (1, 1, 1), 9.0)) == Design((200,) * 3, (1, 1, 1))
     assert following(made(200, (1, 1, 1), 9.0)).questions == (300, 300, 300)
 
 
 def test_samples_grow_only_at_points_of_wide_differences() -> None:
-    assert following(made(300, (4, 4, 4), 4.0)).samples == (8, 8, 4)
-    assert following(made(300, (4, 4, 4), 2.2, 4.0)).samples == (8, 5, 8)
+    assert following(made(300, (4, 4, 4), 4.0)).samples == (16, 16, 4)
+    assert following(made(300, (4, 4, 4), 2.2, 4.0)).samples == (16, 5, 16)
 
 
 def test_rounds_end_after_the_last_look() -> None:
-    assert "after all 5 rounds of statistics.looks" in reason(*[made(50, (1, 1, 1), 9.0)] * 5)
+    assert "after all 3 rounds of statistics.looks" in reason(*[made(50, (1, 1, 1), 9.0)] * 3)
 
 
 def test_rounds_end_at_the_most_samples() -> None:
@@ -88,7 +88,7 @@ def test_rounds_end_when_samples_cannot_reach_the_target() -> None:
 
 
 def test_one_sample_tells_nothing_about_what_more_samples_leave() -> None:
-    assert following(made(300, (1, 1, 1), 5.0), made(300, (2, 2, 1), 4.9)).samples == (4, 4, 1)
+    assert following(made(300, (1, 1, 1), 5.0), made(300, (2, 2, 1), 4.9)).samples == (8, 8, 1)
 
 
 def test_greedy_points_end_when_all_questions_are_answered() -> None:
@@ -124,6 +124,6 @@ def test_a_target_that_nothing_approaches_is_refused() -> None:
 def test_the_plan_says_which_round_it_is() -> None:
     first, now = Design((50,) * 3, (2, 2, 2)), Design((300,) * 3, (2, 4, 4))
     assert described(3, now, first, STATISTICS) == (
-        "round 3 of at most 5 towards statistics.target=2: 300 questions, 2/4 samples, 2 of 3 points with more than at"
+        "round 3 of at most 3 towards statistics.target=2: 300 questions, 2/4 samples, 2 of 3 points with more than at"
         " first"
     )

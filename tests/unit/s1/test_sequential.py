@@ -23,7 +23,7 @@ def test_looks_further_apart_need_wider_intervals() -> None:
 
 
 def test_one_look_has_the_level_itself() -> None:
-    assert repeated_level(0.9, 1) == pytest.approx(0.9)
+    assert repeated_level(0.9, 1, 2) == pytest.approx(0.9)
 
 
 def test_intervals_of_all_looks_hold_together_where_plain_ones_do_not() -> None:
@@ -32,6 +32,6 @@ def test_intervals_of_all_looks_hold_together_where_plain_ones_do_not() -> None:
     steps = generator.standard_normal((trials, looks)) * np.sqrt([1, 1, 2, 4, 8])  # information 1, 2, 4, 8, 16
     standardised = np.abs(steps.cumsum(axis=1) / np.sqrt([1, 2, 4, 8, 16]))
     error = 3 * np.sqrt(0.05 * 0.95 / trials)
-    covered = (standardised <= two_sided_z(repeated_level(0.95, looks))).all(axis=1).mean()
+    covered = (standardised <= two_sided_z(repeated_level(0.95, looks, 2))).all(axis=1).mean()
     assert covered == pytest.approx(0.95, abs=error)
     assert (standardised <= two_sided_z(0.95)).all(axis=1).mean() < 0.87
