@@ -4,7 +4,7 @@ Each round is a plan of its own. The first has the questions and samples of the 
 them, at the points whose difference is still too wide:
 
     questions    all points answer the same ones, so all get more, up to those that the task has
-    samples      once the questions are used up: points in a difference that is too wide get as many as it seems to need
+    samples      where the questions do not suffice: points in a difference that is too wide get what it seems to need
 
 Questions come first, as a new question narrows an interval more than another sample of an old one. Answers of earlier
 rounds are continued, never sampled again. Which round is next is decided from the finished ones in the store alone, so
@@ -139,25 +139,29 @@ def next_design(rounds: Sequence[Round], limits: Limits, statistics: Statistics)
     missed = f"{_width(last)}, above the target of {target:g}"
     if len(rounds) >= statistics.looks:
         return Stop(f"{missed}, after all {statistics.looks} rounds of statistics.looks")
+    asked = _more_questions(last, limits, target)
+    left = MOST_GROWTH / max(now / before for now, before in zip(asked, last.design.questions, strict=True))
+    if asked == last.design.questions:
+        for pair in wide:
+            if (floor := _floor(rounds, pair)) is not None and floor > target:
+                return Stop(
+                    f"{missed}: by the last rounds, {pair.difference} stays above {floor:.1f} points however many"
+                    " samples these questions get. Only more questions narrow it"
+                )
+    samples = last.design.samples
+    if asked == limits.questions:
+        samples = _more_samples(last, wide, asked, limits, target, left)
+    if (asked, samples) == (last.design.questions, last.design.samples):
+        return Stop(f"{missed}: {_why_no_more(last, wide, limits, statistics)}")
+    return Design(asked, samples)
+
+
+def _more_questions(last: Round, limits: Limits, target: float) -> tuple[int, ...]:
+    """As many as the widest difference needs, since its variance falls with their number."""
     growth = min(MOST_GROWTH, (last.widest.difference.half_width / target) ** 2)
-    asked = tuple(
+    return tuple(
         min(most, math.ceil(growth * now)) for now, most in zip(last.design.questions, limits.questions, strict=True)
     )
-    if asked != last.design.questions:
-        return replace(last.design, questions=asked)
-    for pair in wide:
-        if (floor := _floor(rounds, pair)) is not None and floor > target:
-            return Stop(
-                f"{missed}: by the last rounds, {pair.difference} stays above {floor:.1f} points however many samples"
-                " these questions get. Only more questions narrow it"
-            )
-    samples = tuple(
-        min(limits.samples[place], math.ceil(_growth(place, wide, target) * now))
-        for place, now in enumerate(last.design.samples)
-    )
-    if samples == last.design.samples:
-        return Stop(f"{missed}: {_why_no_more(last, wide, limits, statistics)}")
-    return replace(last.design, samples=samples)
 
 
 def _width(found: Round) -> str:
@@ -166,10 +170,20 @@ def _width(found: Round) -> str:
     return f"widest half width {widest.half_width:.1f} points ({widest})"
 
 
-def _growth(place: int, wide: Sequence[Pair], target: float) -> float:
-    """By how much the samples of a point grow: as its widest difference needs, if only samples counted."""
-    widths = [pair.difference.half_width for pair in wide if place in pair.places]
-    return min(MOST_GROWTH, (max(widths) / target) ** 2) if widths else 1.0
+def _more_samples(
+    last: Round, wide: Sequence[Pair], asked: Sequence[int], limits: Limits, target: float, most_growth: float
+) -> tuple[int, ...]:
+    """Of each point, as many as its widest difference needs beside more questions, if only samples counted."""
+
+    def samples(place: int) -> int:
+        now = last.design.samples[place]
+        widths = [pair.difference.half_width for pair in wide if place in pair.places]
+        if not widths:
+            return now
+        needed = (max(widths) / target) ** 2 * last.design.questions[place] / asked[place]
+        return max(now, min(limits.samples[place], math.ceil(needed * now), math.floor(most_growth * now)))
+
+    return tuple(map(samples, range(len(last.design.samples))))
 
 
 def _floor(rounds: Sequence[Round], pair: Pair) -> float | None:

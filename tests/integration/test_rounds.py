@@ -26,14 +26,14 @@ def test_rounds_add_questions_then_samples_and_continue_what_was_answered(tmp_pa
     done = user.run(*TARGET)
     assert done.returncode == 0, done.stdout + done.stderr
     for number, design in enumerate(
-        ("6 questions, 2 samples", "12 questions, 2 samples", "12 questions, 8 samples"), 1
+        ("6 questions, 2 samples", "12 questions, 4 samples", "12 questions, 16 samples"), 1
     ):
         assert f"round {number} of at most 3 towards statistics.target=2: {design}" in done.stdout
     assert "no further round: widest half width " in done.stdout
     rounds = traces(user, "Wait x1")
-    assert sorted(rounds) == [12, 24, 96]  # 6 x 2, 12 x 2, 12 x 8
-    answered = {(row.question_id, row.sample): row for row in rounds[96]}
-    assert all(answered[row.question_id, row.sample] == row for row in [*rounds[12], *rounds[24]])
+    assert sorted(rounds) == [12, 48, 192]  # 6 x 2, 12 x 4, 12 x 16
+    answered = {(row.question_id, row.sample): row for row in rounds[192]}
+    assert all(answered[row.question_id, row.sample] == row for row in [*rounds[12], *rounds[48]])
     assert len(list((user.results / "smoke").glob("[0-9a-f]*/manifest.json"))) == 3
     again = user.run(*TARGET)
     assert again.returncode == 0 and "0 stages to run" in again.stdout, again.stdout + again.stderr

@@ -62,7 +62,11 @@ def test_rounds_end_within_the_target() -> None:
 def test_questions_grow_as_the_width_needs_and_at_most_fourfold() -> None:
     assert following(made(50, (1, 1, 1), 2.2)).questions == (61, 61, 61)  # 50 x (2.2 / 2)^2
     assert following(made(50, (1, 1, 1), 9.0)) == Design((200,) * 3, (1, 1, 1))
-    assert following(made(200, (1, 1, 1), 9.0)).questions == (300, 300, 300)
+
+
+def test_where_questions_do_not_suffice_samples_grow_beside_them() -> None:
+    assert following(made(200, (1, 1, 1), 9.0)) == Design((300,) * 3, (2, 2, 1))  # together at most fourfold
+    assert following(made(290, (4, 4, 4), 2.1)) == Design((300,) * 3, (5, 5, 4))
 
 
 def test_samples_grow_only_at_points_of_wide_differences() -> None:
