@@ -17,7 +17,7 @@ stays fast because it imports no heavy library: stages name their functions by d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -38,13 +38,24 @@ from s1.evaluation_stages import EvaluationStages, GenerationSpec, evaluation_st
 from s1.generate import store_statistics
 from s1.generate.engines import missing_libraries
 from s1.generate.methods.registry import label_of_traces, method_of
-from s1.pinning import pinning_of
+from s1.pinning import Pinning, pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
 from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
 from s1.report_stages import ScoredStages, names_of, report_stage
 from s1.reward_stages import reward_spec_of
+from s1.rounds import (
+    Round,
+    Stop,
+    check_target,
+    described,
+    finished_round,
+    first_design,
+    limits_of,
+    next_design,
+    read_precision,
+)
 from s1.stages import (
     ArchivedScores,
     CurveConfig,
@@ -71,6 +82,7 @@ from sweep.core.pipeline import (
 )
 from sweep.core.shown import Shown, ShowRequest
 from sweep.core.stage import CodePolicy, Stage
+from sweep.store.directory import Store
 
 Point = PointConfig  # the schema of a point, under the name that the machinery expects
 shared = store_statistics.shared_statistics  # the machinery calls this for the folder that a batch of stages shares
@@ -87,10 +99,44 @@ class PointStages:
 
 
 def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
-    """Plan all points of a command together, with hub names replaced by the commits in pins.lock."""
+    """Plan all points of a command together, with hub names replaced by the commits in pins.lock.
+
+    With `statistics.target`, that is the next round (s1/rounds.py).
+    """
     pinning = pinning_of(points, request)
     points = [pinning.pinned(point) for point in points]
     first = _common_settings(points)
+    if first.statistics.target is None:
+        return _graph(points, request, pinning)
+    check_target(points)
+    return _round(points, request, pinning)
+
+
+def _round(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinning) -> Graph:
+    """The graph of the next round, or of the last if none is left."""
+    store, finished = Store(request.store), list[Round]()
+    limits, design, before = limits_of(points), first_design(points), None
+    while True:
+        note = described(len(finished) + 1, design, first_design(points), points[0].statistics)
+        found = replace(_graph(design.applied(points), request, pinning), is_in_rounds=True)
+        is_done = store.is_done(found.artifact)
+        if request.is_publishing and before is not None and not is_done:
+            return before
+        if not is_done or found.artifact.address == request.product:
+            return replace(found, notes=[note, *found.notes])
+        (curve,) = (each for each in found.artifact.inputs["curve"] if isinstance(each, Stage))
+        scores = [each.key for each in curve.inputs["scores"] if isinstance(each, Stage)]
+        precision = read_precision(store.directory(curve).out)
+        finished.append(finished_round(design, precision, scores))
+        following = next_design(finished, limits, points[0].statistics)
+        if isinstance(following, Stop):
+            return replace(found, notes=[note, f"no further round: {following.reason}.", *found.notes])
+        design, before = following, found
+
+
+def _graph(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinning) -> Graph:
+    """The graph of these points."""
+    first = points[0]
     planned = [stages_of(point) for point in points]
     final = FINAL_STAGES[first.goal]
     artifact = final.stage(first.name, points, planned, request)

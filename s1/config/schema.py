@@ -51,6 +51,9 @@ class ConfigError(InputError):
 # ------------------------------------------------------------------------------------------ the laptop's task
 
 
+LOOKS = 3  # rounds of a scan with a target
+MOST_GROWTH = 4.0  # of questions or samples from one of these rounds to the next
+SAMPLES_MAX = 64
 DIAL_PEOPLE = 12  # as many as s1/dial.py has names for
 
 
@@ -368,6 +371,13 @@ class Statistics:
     power: InsideZeroToOne = 0.8  # power at which to report the smallest detectable difference
     # average points that differ in `seed` alone; false: a series for each seed
     pool_seeds: bool = True
+    # half width of the named differences, in percentage points: add questions or samples in rounds until it is reached
+    # (docs/results.md); null: one round, as configured
+    target: Positive | None = field(default=None, metadata={"omit_if": None})
+    # most rounds on the way to `target`; intervals hold for all of them together
+    looks: Annotated[int, Ge(1), Le(20)] = field(default=LOOKS, metadata={"omit_if": LOOKS})
+    # most samples of a question on the way to `target`
+    samples_max: Count = field(default=SAMPLES_MAX, metadata={"omit_if": SAMPLES_MAX})
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def prefetch(console: Console, overrides: Sequence[str]) -> int:
 def publish_again(console: Console, submission: str | None, to: str | None, overrides: Sequence[str]) -> int:
     """Publish the result of a command or a submission, and copy it to `to`. Raises InputError if stages are missing."""
     directory = _submission(submission, overrides) if submission is not None else None
-    composition, graph = graph_without_redo(overrides) if directory is None else planned_again(directory)
+    composition, graph = _to_publish(overrides) if directory is None else planned_again(directory)
     target = expanded("to", to) if to is not None else None
     store = Store(composition.entry.store)
     if target is not None:
@@ -127,7 +127,11 @@ def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:
             composition,
             entry=dataclasses.replace(composition.entry, store=store, results=results, redo=()),
             request=dataclasses.replace(
-                composition.request, store=store, store_id=lambda: Store(store).id, pins=directory.pins_file
+                composition.request,
+                store=store,
+                store_id=lambda: Store(store).id,
+                pins=directory.pins_file,
+                product=submission.product,
             ),
         )
         return composition, _graph(composition)
@@ -139,12 +143,24 @@ def refuse_unpinned(graph: Graph, stages: Sequence[Stage]) -> None:
         raise InputError("\n".join(lines))
 
 
+def _to_publish(argv: Sequence[str]) -> tuple[Composition, Graph]:
+    """Plan a command, of one in rounds the last that is finished."""
+    composition = _without_redo(argv)
+    composition = dataclasses.replace(composition, request=dataclasses.replace(composition.request, is_publishing=True))
+    return composition, _graph(composition)
+
+
 def graph_without_redo(argv: Sequence[str]) -> tuple[Composition, Graph]:
     """Plan a composed command that makes nothing again. Raises InputError."""
+    composition = _without_redo(argv)
+    return composition, _graph(composition)
+
+
+def _without_redo(argv: Sequence[str]) -> Composition:
     composition = compose(argv)
     if composition.entry.redo:
         raise InputError(f"redo {','.join(composition.entry.redo)}: only `sweep run` makes stages again. Leave it out.")
-    return composition, _graph(composition)
+    return composition
 
 
 def _submission(path: str, overrides: Sequence[str]) -> SubmissionDirectory:

@@ -12,7 +12,7 @@ from sweep.cli.manual import refuse_unpinned
 from sweep.cli.site_check import check_site
 from sweep.cli.slurm import show_queue, submit
 from sweep.config.compose import Composition, compose, pipeline_of
-from sweep.console import Console
+from sweep.console import Console, escape
 from sweep.core.launch import LaunchKind
 from sweep.core.pipeline import Graph
 from sweep.core.provenance import git_problem
@@ -47,8 +47,22 @@ def show_only(console: Console, overrides: Sequence[str]) -> int:
 
 
 def sweep(composition: Composition, console: Console) -> int:
-    """Plan one command's points, then run and publish them here, or submit them to SLURM. Returns the exit status."""
-    return run_graph(console, composition, graph_of(composition)).exit_status
+    """Plan one command's points, then run and publish them here, or submit them to SLURM. Returns the exit status.
+
+    A command in rounds goes on until no round is left; on SLURM each command submits one round.
+    """
+    graph = graph_of(composition)
+    while True:
+        outcome = run_graph(console, composition, graph)
+        if outcome.published is None or not graph.is_in_rounds:
+            return outcome.exit_status
+        composition = replace(composition, entry=replace(composition.entry, redo=()))
+        following = graph_of(composition)
+        if following.artifact.address == graph.artifact.address:
+            for line in following.notes:
+                console.print(escape(line), soft_wrap=True)
+            return outcome.exit_status
+        graph = following
 
 
 def graph_of(composition: Composition) -> Graph:

@@ -46,6 +46,9 @@ class SweepRequest:
     store: Path
     store_id: Callable[[], str] = field(default=str, compare=False)  # created on first use: planning writes nothing
     pins: Path = Path("pins.lock")  # commits of names on the hub; in the working directory
+    # Of a command in rounds, plan the round that ends in this stage; None: the first that is not finished.
+    product: str | None = None
+    is_publishing: bool = False  # of a command in rounds, plan the last finished round
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ class Graph:
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # download the inputs of these stages
     unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # unpinned hub names, a line each
     live: LiveMirror | None = None  # None: nothing is mirrored while it runs
+    is_in_rounds: bool = False  # once it is finished, planning the same command again gives the next round, if any
     # Record the current commits of hub names; True: refresh pinned names too. A line each.
     pin: Callable[[Sequence[Stage], bool], Iterable[str]] = lambda stages, refresh: ()
 
