@@ -12,7 +12,7 @@ TIERS  := slow or slurm or vllm or wandb or browser or faults or gpu
 .DEFAULT_GOAL := help
 .PHONY: help bench-page budget-scan publish paper paper-numbers test test-all test-tiers rounds faults test-slurm test-vllm check \
         format docs vendor smollm vllm bench bench-processors bench-vllm \
-        constraints-gpu constraints-check clean
+        constraints-gpu constraints-check gpu clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
@@ -94,6 +94,10 @@ constraints-check: $(VENV)/.installed ## check that constraints-gpu.txt still re
 	@mkdir -p build
 	$(GPU_SET) --constraint constraints-gpu.txt --upgrade -o build/constraints-gpu.txt
 	@diff constraints-gpu.txt build/constraints-gpu.txt || { echo 'constraints-gpu.txt: pins not what pyproject.toml requires. Run make constraints-gpu.' >&2; exit 1; }
+
+gpu: $(VENV)/.installed ## on one NVIDIA GPU, without network and vLLM: tests/gpu, and benchmarks to results/benchmarks/gpu.md
+	$(BIN)/python -m pytest -m gpu tests/gpu
+	$(BIN)/python benchmarks/gpu.py
 
 clean: ## remove the environments; store/ and results/ stay
 	rm -rf $(VENV) $(VENV)-wandb $(VENV)-vllm
