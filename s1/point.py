@@ -31,6 +31,7 @@ from s1.config.schema import (
     ThinkingFormat,
     Train,
 )
+from s1.config.vllm_fields import check_vllm_fields
 from s1.dial import Family
 from s1.generate.methods.registry import Aggregator, inserts_warning, method_of
 from s1.own_model import described
@@ -393,6 +394,7 @@ def _check_engine(point: PointConfig) -> None:
             f"machine.tensor_parallel {engine.tensor_parallel}: engine=transformers keeps a model on one device."
             " Choose engine=vllm, or machine.tensor_parallel=1."
         )
+    check_vllm_fields(machine, engine)
     devices = engine.tensor_parallel * machine.data_parallel
     if engine.device == "cuda" and devices > machine.gpus:
         raise ConfigError(

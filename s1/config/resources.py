@@ -79,6 +79,10 @@ class Machine:
     cache_gib: Positive | None
     # vLLM: reuse the KV cache of prompts it has read before; false only to measure the gain
     prefix_caching: bool
+    # vLLM: most tokens of one forward pass; null: vLLM's default for offline use, 16,384 on an H100
+    max_num_batched_tokens: Count | None = None
+    # vLLM: share of each GPU's memory for weights, activations and KV cache, if cache_gib is null; null: vLLM's default
+    gpu_memory_utilization: ShareAboveZero | None = None
 
     @property
     def devices(self) -> int:
@@ -124,6 +128,8 @@ def settings_of(machine: Machine, cost: Cost, resources: Resources) -> dict[str,
         "slots": machine.slots,
         "cache_gib": machine.cache_gib,
         "prefix_caching": machine.prefix_caching,
+        "max_num_batched_tokens": machine.max_num_batched_tokens,
+        "gpu_memory_utilization": machine.gpu_memory_utilization,
         "data_parallel": machine.data_parallel,
         "usd_per_hour": cost.usd_per_device_hour * resources.nodes * max(1, resources.devices),
     }

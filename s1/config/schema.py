@@ -31,6 +31,8 @@ from sweep.errors import InputError
 
 Device: TypeAlias = Literal["cpu", "cuda"]
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]  # of generation, by any engine
+# of the KV cache in vLLM; auto: the dtype of generation
+KvCachePrecision: TypeAlias = Literal["auto", "fp8_e4m3", "fp8_e5m2"]
 TrainingPrecision: TypeAlias = Literal["float32", "bfloat16"]
 TemplateArgument: TypeAlias = bool | WholeNumber | FreeText
 Scheduler: TypeAlias = Literal[  # schedulers of transformers that need only the number of steps and the warm-up
@@ -346,12 +348,16 @@ class EngineKind(Enum):
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Settings that can change an engine's tokens; all but `kind` come from the machine (s1/generate/engines.py)."""
+    """Settings that can change an engine's tokens (s1/generate/engines.py); the machine sets three of them."""
 
     kind: EngineKind  # which engine generates
     dtype: Precision  # dtype of weights and computation; set by the machine
     device: Device  # cpu or cuda; set by the machine
     tensor_parallel: Count  # devices that compute one model together; set by the machine
+    # vLLM: dtype of the KV cache; auto: that of `dtype`. FP8 holds twice the traces of bfloat16, and changes answers
+    kv_cache_dtype: KvCachePrecision = field(default="auto", metadata={"omit_if": "auto"})
+    # vLLM on GPUs from Hopper on: kernels whose results do not depend on the other requests of a batch; slower
+    batch_invariant: bool = field(default=False, metadata={"omit_if": False})
 
 
 @dataclass(frozen=True)

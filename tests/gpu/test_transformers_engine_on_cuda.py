@@ -15,12 +15,12 @@ from s1.models.location import Location
 from tests.support.engines import SETTINGS, finish, requests, save_tiny_llama
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device here: nothing was run on a GPU")  # in CI too, whose machines have none
     location = Location(str(save_tiny_llama(tmp_path_factory.mktemp("model"))), None)
-    opened = open_engine(location, EngineConfig(EngineKind.TRANSFORMERS, "float32", "cuda", 1), SETTINGS)
+    opened = open_engine(location, EngineConfig(EngineKind.TRANSFORMERS, request.param, "cuda", 1), SETTINGS)
     yield opened
     opened.close()
 
