@@ -41,6 +41,7 @@ from s1.generate.methods.registry import label_of_traces, method_of
 from s1.pinning import pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
+from s1.preflight_stages import preflight_stages
 from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
 from s1.report_stages import ScoredStages, names_of, report_stage
@@ -127,6 +128,7 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
         launch=first.launch,
         limit_usd=first.cost.limit_usd,
         prefetch=prefetch,
+        preflight=lambda stages, asked_at: preflight_stages(points, stages, asked_at),
         unpinned=pinning.unpinned,
         pin=pinning.pin,
     )

@@ -91,6 +91,8 @@ class Launch:
     signal_seconds: Annotated[int, Ge(0), Le(65535)] = 300
     # ask before submitting a plan that is estimated above this price, unless --yes is given
     ask_above_usd: NotNegative = 100.0
+    # check the nodes first, in jobs that all others wait for, if the plan is estimated above this price; null: never
+    preflight_above_usd: NotNegative | None = None
     # end a worker that makes no progress for this long; loading does not count; null: never
     stall_minutes: Positive | None = 60.0
     site: Text | None = None  # a file of shell lines for the beginning of every job; null: slurm/site.sh if it exists
@@ -157,6 +159,8 @@ class Graph:
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # download the inputs of these stages
     unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # unpinned hub names, a line each
     live: LiveMirror | None = None  # None: nothing is mirrored while it runs
+    # Stages that check each kind of node that these stages run on; the text makes them different from earlier checks.
+    preflight: Callable[[Sequence[Stage], str], Sequence[Stage]] = lambda stages, asked_at: ()
     # Record the current commits of hub names; True: refresh pinned names too. A line each.
     pin: Callable[[Sequence[Stage], bool], Iterable[str]] = lambda stages, refresh: ()
 
