@@ -42,18 +42,19 @@ class PlannedPoint(Protocol):
 def estimates_of(points: Sequence[PointConfig], planned: Sequence[PlannedPoint]) -> dict[str, CostEstimate]:
     """Estimates of training, generation and API calls; other stages cost next to nothing.
 
-    Points that share a continuation store pay for their common thinking once (s1/cost.py).
+    Points that share a continuation store pay for their common thinking once (s1/cost.py). What points on different
+    machines share, such as a solver, is made on the machine of the first of them, as planning does.
     """
     estimates: dict[str, CostEstimate] = {}
     batches: dict[str, dict[str, tuple[PointConfig, EvaluationStages]]] = {}
     for point, stages in zip(points, planned, strict=True):
         training, evaluation = stages.training, stages.evaluation
         if training.curated is not None and point.goal is not Goal.DATA:
-            estimates[training.checkpoint.address] = cost.training_estimate(point)
+            estimates.setdefault(training.checkpoint.address, cost.training_estimate(point))
         if training.base is not None:
-            estimates[training.base.address] = cost.pretraining(point)
+            estimates.setdefault(training.base.address, cost.pretraining(point))
         for solver in training.solvers:
-            estimates |= _by_shard(solver.traces, cost.solver_generation(point), point)
+            estimates = {**_by_shard(solver.traces, cost.solver_generation(point), point), **estimates}
         estimates |= _endpoints(point, training)
         if evaluation.rewards is not None:
             estimates |= _rewards(point, evaluation.rewards)

@@ -41,6 +41,7 @@ from s1.generate.methods.registry import label_of_traces, method_of
 from s1.pinning import Pinning, pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
+from s1.preflight_stages import preflight_stages
 from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
 from s1.report_stages import ScoredStages, names_of, report_stage
@@ -138,6 +139,7 @@ def _graph(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinnin
     """The graph of these points."""
     first = points[0]
     planned = [stages_of(point) for point in points]
+    _require_one_machine_per_model(points, planned)
     final = FINAL_STAGES[first.goal]
     artifact = final.stage(first.name, points, planned, request)
     estimates = estimates_of(points, planned)
@@ -154,7 +156,7 @@ def _graph(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinnin
         name=first.name,
         artifact=artifact,
         table=final.table,
-        workers=Workers(first.machine.workers, first.machine.threads),
+        workers=_workers(points),
         estimates=estimates,
         on_finished=lambda stage, path: live.finished(stage.address),
         live=live if first.track.wandb else None,
@@ -172,6 +174,7 @@ def _graph(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinnin
         launch=first.launch,
         limit_usd=first.cost.limit_usd,
         prefetch=prefetch,
+        preflight=lambda stages, asked_at: preflight_stages(points, stages, asked_at),
         unpinned=pinning.unpinned,
         pin=pinning.pin,
     )
@@ -209,7 +212,7 @@ def _curve_report(
     """Statistics over the scores of all points, and the page that shows them."""
     first = points[0]
     config = CurveConfig(
-        points=[_curve_point(point, values) for point, values in zip(points, request.values, strict=True)],
+        points=[_curve_point(point, values, first) for point, values in zip(points, request.values, strict=True)],
         statistics=first.statistics,
         cost=first.cost.rates,
         compare=first.compare,
@@ -234,12 +237,14 @@ def _scored(point: PointConfig, evaluation: EvaluationStages) -> ScoredStages:
     )
 
 
-def _curve_point(point: PointConfig, values: Mapping[str, Json]) -> CurvePoint:
+def _curve_point(point: PointConfig, values: Mapping[str, Json], first: PointConfig) -> CurvePoint:
+    """A point of the curve; with rates of its own where its machine has other ones than that of the first point."""
     return CurvePoint(
         label=method_of(point.request).label(point.request),
         values=dict(values),
         request=point.request,
         seed=point.seed,
+        cost=point.cost.rates if point.cost.rates != first.cost.rates else None,
     )
 
 
@@ -393,10 +398,34 @@ def _shards(planned: Sequence[PointStages]) -> dict[str, list[str]]:
     return {each.address: [shard.address for shard in each.shards] for each in traces if each.shards}
 
 
+def _workers(points: Sequence[PointConfig]) -> Workers:
+    """Local workers: as few, and with as many threads each, as any machine of the points says."""
+    return Workers(min(point.machine.workers for point in points), max(point.machine.threads for point in points))
+
+
+def _require_one_machine_per_model(points: Sequence[PointConfig], planned: Sequence[PointStages]) -> None:
+    """Raises ConfigError if points that one process generates for name different machines."""
+    machines: dict[str | None, PointConfig] = {}
+    for point, stages in zip(points, planned, strict=True):
+        other = machines.setdefault(stages.evaluation.traces.batch, point)
+        if other.machine != point.machine:
+            fields = ", ".join(
+                name for name, value in vars(point.machine).items() if getattr(other.machine, name) != value
+            )
+            name = point.model.name
+            raise ConfigError(
+                f"machine: differs between points of model={name}, in {fields}, but one process loads a model for all"
+                f" of its points. Name one machine for each model: machine_of={{{name}:NAME}}."
+            )
+
+
 def _common_settings(points: Sequence[PointConfig]) -> PointConfig:
     """The first point. Raises ConfigError if points differ in a setting of which a command has only one."""
     first = points[0]
-    for field in ("name", "goal", "compare", "paper", "machine", "launch", "track", "cost", "statistics"):
+    for field in ("name", "goal", "compare", "paper", "launch", "track", "statistics"):
         if any(getattr(point, field) != getattr(first, field) for point in points):
             raise ConfigError(f"{field}: differs between points. Set it once, not as an axis or in `also`.")
+    for field in (name for name in vars(first.cost) if name.startswith("limit_")):  # they bound the whole command
+        if any(getattr(point.cost, field) != getattr(first.cost, field) for point in points):
+            raise ConfigError(f"cost.{field}: differs between points. Set it once, not as an axis or in `also`.")
     return first

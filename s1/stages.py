@@ -229,6 +229,7 @@ class CurvePoint:
     values: Mapping[str, Any]  # JSON values by field, over all axes of the command
     request: ComputeRequest
     seed: int = 0
+    cost: Cost | None = field(default=None, metadata={"omit_if": None})  # rates of its machine; None: CurveConfig.cost
 
 
 @dataclass(frozen=True)

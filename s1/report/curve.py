@@ -278,7 +278,7 @@ def _measured(member: SeriesPoint, sampled: Sampled, context: _Context) -> Measu
         loop_share=loop_share,
         distinct_4=distinct_4,
         votes=votes,
-        **_cost(scores, context.config.cost),
+        **_cost(scores, member.cost or context.config.cost),
     )
 
 

@@ -135,8 +135,12 @@ class MeasuredPoint:
     @property
     def sampled_tokens_per_answer(self) -> float:
         """Mean tokens sampled for an answer when nothing is shared: of all branches and votes that make it."""
-        rows = self.questions * self.samples * len(self.sources)
-        return (self.votes or 1) * self.sampled_tokens.value / rows
+        return self.sampled_tokens.value * self.share_of_answer
+
+    @property
+    def share_of_answer(self) -> float:
+        """The part of the point's sums that one answer takes."""
+        return (self.votes or 1) / (self.questions * self.samples * len(self.sources))
 
     @property
     def suppresses_ends(self) -> bool:
@@ -374,6 +378,11 @@ class Findings:
     cost: Cost
     beside_paper: BesidePaper | None = None
     traces: list[ShownTrace] = field(default_factory=list)  # of a scan over a single question; else empty
+
+    @property
+    def has_several_rates(self) -> bool:
+        """Whether points ran on machines of different speeds or prices."""
+        return len({point.usd.method for point in self.points()}) > 1
 
     def points(self) -> Iterator[MeasuredPoint]:
         return (point for series in self.series for point in series.points)

@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from sweep.console import Console, escape
 from sweep.core.interrupt import EXIT_INTERRUPTED
 from sweep.core.launch import Launch
 from sweep.core.pipeline import Graph
+from sweep.core.stage import Stage
 from sweep.errors import InputError, UsageError
 from sweep.plan.graph import Plan
 from sweep.plan.planning import Planned, clear, planned
@@ -34,11 +36,13 @@ from sweep.slurm import client, lifecycle
 from sweep.slurm.damaged import damaged_lines, query_queue, refuse_resubmitting
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.ownership import find_own, foreign_lines, is_own, refuse_foreign
+from sweep.slurm.preflight_jobs import preflight_jobs, with_preflight
 from sweep.slurm.sbatch import requested_resources
 from sweep.slurm.send import settle_unconfirmed
 from sweep.slurm.status import Verdict, verdict
 from sweep.slurm.submission import SubmissionDirectory, store_argument, submissions
 from sweep.store.directory import Store
+from sweep.store.status_files import now
 
 EARLIEST_SIGNAL_MINUTES = 1  # SLURM may send the signal this much too early
 
@@ -46,7 +50,7 @@ EARLIEST_SIGNAL_MINUTES = 1  # SLURM may send the signal this much too early
 def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> tuple[SlurmJob, ...]:
     """Show the jobs that a plan would submit, and return them."""
     others = lifecycle.queued_elsewhere(store.root)
-    jobs = lifecycle.queue_jobs(graph, work, others)
+    jobs, _ = with_checks(graph, work, lifecycle.queue_jobs(graph, work, others), "planned")
     show_jobs(console, jobs, graph.launch)
     if others:
         names = ", ".join(sorted({each.job_id.partition("_")[0] for each in others if each.job_id}))
@@ -70,13 +74,13 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
         composition.request.pins,
     )
     others = lifecycle.queued_elsewhere(store.root, is_required=not launch.dry_run)
-    jobs = lifecycle.queue_jobs(graph, work, others)
+    jobs, checks = with_checks(graph, work, lifecycle.queue_jobs(graph, work, others), now())
     _refuse_short_jobs(jobs, launch)
     if not launch.dry_run and not composition.entry.yes:
         refuse_resubmitting(store.root, jobs)
     clear(store, found)
     write_planned(graph, store, work.needed)
-    directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, request))
+    directory = SubmissionDirectory(lifecycle.write_submission(graph, _beside(work, checks), jobs, store, request))
     if launch.dry_run:
         console.print(f"written, not submitted: {escape(str(directory.path))}", soft_wrap=True)
         then = f"to submit it: python -m sweep resume {directory.arguments}"
@@ -93,6 +97,26 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
     follow = f"to follow it: python -m sweep status | logs | resume | cancel{where and f', each with{where}'}"
     console.print(escape(follow), soft_wrap=True)
     return 0
+
+
+def with_checks(
+    graph: Graph, work: Plan, jobs: Sequence[SlurmJob], asked_at: str
+) -> tuple[tuple[SlurmJob, ...], tuple[Stage, ...]]:
+    """The jobs, after those that check the nodes if the plan costs enough; and the stages of these checks."""
+    limit = graph.launch.preflight_above_usd
+    if limit is None or estimated_usd(graph, work) <= limit:
+        return tuple(jobs), ()
+    checks = tuple(graph.preflight(work.needed, asked_at))
+    return with_preflight(jobs, preflight_jobs(checks, graph.launch)), checks
+
+
+def _beside(work: Plan, checks: Sequence[Stage]) -> Plan:
+    return replace(work, needed=(*checks, *work.needed))
+
+
+def estimated_usd(graph: Graph, work: Plan) -> float:
+    """Price of a plan by its estimates."""
+    return sum(graph.estimates[each.address].usd for each in work.needed if each.address in graph.estimates)
 
 
 def _prepare_submission(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
@@ -115,7 +139,7 @@ def _refuse_short_jobs(jobs: Sequence[SlurmJob], launch: Launch) -> None:
 
 
 def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
-    usd = sum(graph.estimates[each.address].usd for each in work.needed if each.address in graph.estimates)
+    usd = estimated_usd(graph, work)
     limit = graph.launch.ask_above_usd
     if yes or usd <= limit:
         return

@@ -160,6 +160,19 @@ COMMANDS = (
         asks_hydra=True,
     ),
     Command(
+        "preflight",
+        Group.EXPERIMENTS,
+        "check the nodes that a `run` command would use, in a short job",
+        "sweep.cli.preflight:preflight",
+        "Check every kind of node of the same `run` command: devices, all-reduce, the engine\n"
+        "with its model, the store, the hub's cache, clocks, disk. Runs here, or with\n"
+        "launch=slurm as a job for each kind of node, with its resources.",
+        "sweep preflight model=qwen3_8b machine=h100 launch=slurm --wait",
+        options=(Option("--wait", "with launch=slurm: wait for the jobs, and print what they found"),),
+        is_composed=True,
+        failure="a check failed, or the command was refused; stderr says why",
+    ),
+    Command(
         "watch",
         Group.EXPERIMENTS,
         "follow a run, here or on SLURM: failures, rates, time left",

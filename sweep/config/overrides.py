@@ -61,7 +61,7 @@ def geomspace(low: object, high: object, points: object) -> list[int]:
 LAUNCH = "launch"  # the group that selects the launcher, which does not affect results
 TRACK = "track"  # the group that selects where results are mirrored, which does not affect them either
 UNRECORDED = ("store", "results", "plan", "yes", "redo", LAUNCH, TRACK)  # fields that do not affect the points
-COMMAND_FIELDS = ("pipeline", *UNRECORDED, "also")  # fields with one value per command
+COMMAND_FIELDS = ("pipeline", *UNRECORDED, "also", "machine_of")  # fields with one value per command
 
 HYDRA_PARTS = ("hydra.", "hydra/")
 

@@ -85,6 +85,8 @@ class Launch:
     signal_seconds: Annotated[int, Ge(0), Le(65535)] = 300
     # ask before submitting a plan that is estimated above this price, unless --yes is given
     ask_above_usd: NotNegative = 100.0
+    # check the nodes first, in jobs that all others wait for, if the plan is estimated above this price; null: never
+    preflight_above_usd: NotNegative | None = None
     # end a worker that makes no progress for this long; loading does not count; null: never
     stall_minutes: Positive | None = 60.0
     site: Text | None = None  # a file of shell lines for the beginning of every job; null: slurm/site.sh if it exists

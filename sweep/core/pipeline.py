@@ -117,6 +117,8 @@ class Graph:
     unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # unpinned hub names, a line each
     live: LiveMirror | None = None  # None: nothing is mirrored while it runs
     is_in_rounds: bool = False  # once it is finished, planning the same command again gives the next round, if any
+    # Stages that check each kind of node that these stages run on; the text makes them different from earlier checks.
+    preflight: Callable[[Sequence[Stage], str], Sequence[Stage]] = lambda stages, asked_at: ()
     # Record the current commits of hub names; True: refresh pinned names too. A line each.
     pin: Callable[[Sequence[Stage], bool], Iterable[str]] = lambda stages, refresh: ()
 

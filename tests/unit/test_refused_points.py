@@ -144,9 +144,14 @@ def test_a_missing_data_file_is_refused() -> None:
         graph_of(compose(["task=math500", "task.data_file=/no/such.jsonl"]))
 
 
-def test_one_command_has_one_machine() -> None:
-    with pytest.raises(InputError, match="machine: differs between points"):
+def test_one_model_has_one_machine() -> None:
+    with pytest.raises(InputError, match=r"machine: differs between points of model=laptop, in slots, but one process"):
         graph_of(compose(["machine.slots=1,2", "-m"]))
+
+
+def test_one_command_has_one_limit() -> None:
+    with pytest.raises(InputError, match=r"cost.limit_usd: differs between points"):
+        graph_of(compose(["cost.limit_usd=1,2", "-m"]))
 
 
 @pytest.mark.parametrize(
