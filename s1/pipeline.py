@@ -70,6 +70,7 @@ from sweep.core.pipeline import (
     Workers,
 )
 from sweep.core.shown import Shown, ShowRequest
+from sweep.core.spending import Limits
 from sweep.core.stage import CodePolicy, Stage
 
 Point = PointConfig  # the schema of a point, under the name that the machinery expects
@@ -124,7 +125,8 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
         ],
         missing=_missing_requirements(points, planned),
         launch=first.launch,
-        limit_usd=first.cost.limit_usd,
+        remake_limit_usd=first.cost.remake_limit_usd,
+        limits=Limits(first.cost.limit_usd, first.cost.limit_device_hours),
         prefetch=prefetch,
         unpinned=pinning.unpinned,
         pin=pinning.pin,
