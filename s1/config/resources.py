@@ -83,6 +83,7 @@ class Machine:
     cache_gib: Positive | None
     # vLLM: reuse the KV cache of prompts it has read before; false only to measure the gain
     prefix_caching: bool
+    save_total: Count = 1  # training checkpoints to keep; a second one is there if the newest is damaged
 
     @property
     def devices(self) -> int:
@@ -123,6 +124,7 @@ def settings_of(machine: Machine, cost: Cost, resources: Resources) -> dict[str,
         "micro_batch": machine.micro_batch,
         "checkpoint_every_steps": machine.checkpoint_every_steps,
         "checkpoint_every_minutes": machine.checkpoint_every_minutes,
+        "save_total": machine.save_total,
         "gradient_checkpointing": machine.gradient_checkpointing,
         "padding_free": machine.padding_free,
         "slots": machine.slots,

@@ -90,6 +90,7 @@ def _run_trainer(
             every_s,
             work.digests,
             metrics,
+            int(str(work.settings.get("save_total", 1))),
         )
         arguments = arguments_of(work.config.train, hooks, work.settings, int(os.environ.get("WORLD_SIZE", "1")))
         resume = resume_of(arguments, hooks)
