@@ -82,6 +82,7 @@ from sweep.core.pipeline import (
     Workers,
 )
 from sweep.core.shown import Shown, ShowRequest
+from sweep.core.spending import Limits
 from sweep.core.stage import CodePolicy, Stage
 from sweep.store.directory import Store
 
@@ -172,7 +173,8 @@ def _graph(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinnin
         ],
         missing=_missing_requirements(points, planned),
         launch=first.launch,
-        limit_usd=first.cost.limit_usd,
+        remake_limit_usd=first.cost.remake_limit_usd,
+        limits=Limits(first.cost.limit_usd, first.cost.limit_device_hours),
         prefetch=prefetch,
         preflight=lambda stages, asked_at: preflight_stages(points, stages, asked_at),
         unpinned=pinning.unpinned,

@@ -23,6 +23,7 @@ from sweep.hashing import sha256_if_readable
 from sweep.json_files import StoreError
 from sweep.plan.code_changes import code_report
 from sweep.plan.planning import Planned, planned
+from sweep.results.costs import limit_lines
 from sweep.results.result import MANIFEST, Result, read_result
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, description_faults
@@ -98,7 +99,11 @@ def plan_command(arguments: Sequence[str]) -> RunPlan:
         needed=tuple(_estimate(stage, graph) for stage in found.work.needed),
         reused=tuple(stage.address for stage in found.work.reused),
         notes=tuple(graph.notes),
-        obstacles=(*obstacles_of(graph, found, code_report(found, store)), *graph.unpinned(found.work.needed)),
+        obstacles=(
+            *obstacles_of(graph, found, code_report(found, store)),
+            *limit_lines(graph, store, found.work.needed)[0],
+            *graph.unpinned(found.work.needed),
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from sweep.core.identity import Json
 from sweep.core.ranges import Count, FreeText, Natural, NotNegative, Positive, ShareAboveZero, Text
 from sweep.core.stage import Resources
 
-LIMIT_USD = 1.0
+REMAKE_LIMIT_USD = 1.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,11 @@ class Cost:
     # model FLOPs utilisation: the share of that peak that training is expected to reach
     mfu: ShareAboveZero | None = None
     # make damaged artifacts of expensive stages again without asking, up to this price; null: at any price
-    limit_usd: NotNegative | None = field(default=LIMIT_USD, metadata={"omit_if": LIMIT_USD})
+    remake_limit_usd: NotNegative | None = field(default=REMAKE_LIMIT_USD, metadata={"omit_if": REMAKE_LIMIT_USD})
+    # the most that may be spent on the result; checked before a run and while it runs; null: no limit
+    limit_usd: NotNegative | None = field(default=None, metadata={"omit_if": None})
+    # the same in hours of devices, such as GPUs
+    limit_device_hours: NotNegative | None = field(default=None, metadata={"omit_if": None})
 
     def __post_init__(self) -> None:
         if (self.train_tokens_per_second is None) == (self.mfu is None):
@@ -46,8 +50,8 @@ class Cost:
 
     @property
     def rates(self) -> Cost:
-        """The rates without the limit, which must not change the key of a report."""
-        return replace(self, limit_usd=LIMIT_USD)
+        """The rates without the limits, which must not change the key of a report."""
+        return replace(self, remake_limit_usd=REMAKE_LIMIT_USD, limit_usd=None, limit_device_hours=None)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Machine:
     max_num_batched_tokens: Count | None = None
     # vLLM: share of each GPU's memory for weights, activations and KV cache, if cache_gib is null; null: vLLM's default
     gpu_memory_utilization: ShareAboveZero | None = None
+    save_total: Count = 1  # training checkpoints to keep; a second one is there if the newest is damaged
 
     @property
     def devices(self) -> int:
@@ -123,6 +128,7 @@ def settings_of(machine: Machine, cost: Cost, resources: Resources) -> dict[str,
         "micro_batch": machine.micro_batch,
         "checkpoint_every_steps": machine.checkpoint_every_steps,
         "checkpoint_every_minutes": machine.checkpoint_every_minutes,
+        "save_total": machine.save_total,
         "gradient_checkpointing": machine.gradient_checkpointing,
         "padding_free": machine.padding_free,
         "slots": machine.slots,

@@ -41,7 +41,7 @@ from s1.models.thinking_format import ThinkingFormatIds, Tokenizer, encode, prom
 from s1.records import Question, TraceRow, write_rows
 from s1.stages import TracesConfig, TracesShardConfig
 from sweep.core.identity import Json, key_of
-from sweep.core.stage import Finished, Work
+from sweep.core.stage import Finished, Interrupted, Work
 
 
 class OpenModel(Protocol):
@@ -161,6 +161,8 @@ def _generate(pending: Sequence[PendingTraces], open_model: OpenModel) -> Iterat
                 usage["continuation_lines_rejected"] = job.store.read_statistics.rejected_lines
                 summary = {**summary_of(totals, owner.work.config, usage), **_continuation_digest(job.store, usage)}
                 yield Finished(job.owner, {**summary, **model_read(first.one("model"))})
+            elif first.is_over_limit():
+                raise Interrupted("generation stopped at a question; the continuation store has its tokens")
 
 
 def seed_of(seed: int, question_id: str, sample: int | str) -> int:

@@ -194,6 +194,16 @@ class Series:
     def point(self, label: str) -> MeasuredPoint:
         return next(point for point in self.points if point.label == label)
 
+    def usd_per_point(self, row: PairedDifference) -> float | None:
+        """Extra USD for each extra percentage point of accuracy; None if their interval includes 0 or is missing.
+
+        The price is that of all traces of a point, as if nothing were shared.
+        """
+        lo, hi = row.estimate.lo, row.estimate.hi
+        if lo is None or hi is None or lo <= 0 <= hi:
+            return None
+        return (self.point(row.label).usd.value - self.point(row.against).usd.value) / row.estimate.value
+
     def point_of(self, key: str, request: ComputeRequest) -> MeasuredPoint:
         """The point of these scores; several points may aggregate the same ones."""
         return next(point for point in self.points if point.identity == identity_of(key, request))

@@ -11,6 +11,7 @@ from contextlib import chdir
 from pathlib import Path
 
 from sweep.claims.lock import LockMode
+from sweep.cli.spending import ask_before_spending, show_limits
 from sweep.config.compose import Composition, compose, pipeline_of
 from sweep.console import Console, escape
 from sweep.core.pipeline import Graph
@@ -40,13 +41,17 @@ def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) 
     with store.held(LockMode.SHARED):
         found = planned(graph, store)
         share = script_work(found.work, script, CPU)
-        show_damaged(console, found, graph.limit_usd)
+        show_damaged(console, found, graph.remake_limit_usd)
         _show_later(console, share)
         if found.over_limit or (share.later and not share.here and not share.units):
             return 1
-        refuse_unpinned(graph, [*share.here, *(stage for unit in share.units for stage in unit.stages)])
+        chosen = [*share.here, *(stage for unit in share.units for stage in unit.stages)]
+        refuse_unpinned(graph, chosen)
+        if show_limits(console, graph, store, chosen):
+            return 1
+        ask_before_spending(console, graph, chosen, composition.entry.yes)
         clear(store, found)
-        write_planned(graph, store, [*share.here, *(stage for unit in share.units for stage in unit.stages)])
+        write_planned(graph, store, chosen)
         here = plan(share.here, lambda stage: store.is_done(stage))
         if here.needed and not run_here(console, graph, here, store):
             return 1
@@ -100,7 +105,7 @@ def publish_again(console: Console, submission: str | None, to: str | None, over
     if target is not None:
         refuse_result(store, target)
     found = planned(graph, store)
-    show_damaged(console, found, graph.limit_usd)
+    show_damaged(console, found, graph.remake_limit_usd)
     work = found.work
     if work.needed:
         mirror_finished(graph, store)

@@ -28,6 +28,7 @@ exit status:
   0    done
   1    {failure}
   2    the command line is wrong: unknown command or option, or a missing word{further}
+  5    stopped by cost.limit_usd or cost.limit_device_hours
   130  interrupted by Ctrl-C, SIGTERM or the end of the terminal"""
 ABOUT_FIELDS = """\
 fields:

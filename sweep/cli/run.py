@@ -11,19 +11,23 @@ from sweep.claims.lock import LockMode
 from sweep.cli.manual import refuse_unpinned
 from sweep.cli.site_check import check_site
 from sweep.cli.slurm import show_queue, submit
+from sweep.cli.spending import ask_before_spending, show_limits
 from sweep.config.compose import Composition, compose, pipeline_of
 from sweep.console import Console, escape
 from sweep.core.launch import LaunchKind
 from sweep.core.pipeline import Graph
 from sweep.core.provenance import git_problem
+from sweep.core.spending import EXIT_LIMIT
 from sweep.local.execute import execute_plan
 from sweep.local.show import show_code, show_damaged, show_plan
 from sweep.plan.code_changes import CodeReport, code_report
+from sweep.plan.graph import Plan
 from sweep.plan.planning import Planned, clear, planned
 from sweep.results.costs import write_planned
 from sweep.results.publish import Published, require_place
 from sweep.slurm.sbatch import refuse_other_clusters, refuse_unsafe
 from sweep.store.directory import Store
+from sweep.store.status_files import is_limited
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,15 @@ def run_graph(console: Console, composition: Composition, graph: Graph) -> Outco
         found = planned(graph, store, entry.redo)
         work, code = found.work, code_report(found, store)
         show_plan(console, graph, found, store)
-        show_damaged(console, found, graph.limit_usd)
+        show_damaged(console, found, graph.remake_limit_usd)
         show_code(console, code)
         if to_queue and (work.needed or graph.launch.site_check):
             jobs = show_queue(console, graph, work, store)
             if graph.launch.site_check:
                 return Outcome(check_site(console, jobs, graph.launch), found)
         is_dry_run = to_queue and graph.launch.dry_run
-        obstacles = obstacles_of(graph, found, code, can_be_missing=is_dry_run)
+        over_limit = show_limits(console, graph, store, work.needed)
+        obstacles = [*obstacles_of(graph, found, code, can_be_missing=is_dry_run), *over_limit]
         if entry.plan or obstacles:
             return Outcome(0 if entry.plan else 1, found, obstacles=tuple(obstacles))
         if not is_dry_run:
@@ -98,10 +103,16 @@ def run_graph(console: Console, composition: Composition, graph: Graph) -> Outco
         require_place(graph, store, entry.results)
         if to_queue and work.needed:
             return Outcome(submit(console, graph, found, composition), found)
+        ask_before_spending(console, graph, work.needed, entry.yes)
         clear(store, found, entry.yes)
         write_planned(graph, store, work.needed)
         published = execute_plan(console, graph, work, store, entry.results, composition.arguments)
-        return Outcome(0 if published else 1, found, published)
+        return Outcome(0 if published else _failure_status(store, work), found, published)
+
+
+def _failure_status(store: Store, work: Plan) -> int:
+    stopped = any(is_limited(store.directory(stage).failed_file) for stage in work.needed)
+    return EXIT_LIMIT if stopped else 1
 
 
 def obstacles_of(graph: Graph, found: Planned, code: CodeReport, can_be_missing: bool = False) -> list[str]:

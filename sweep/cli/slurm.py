@@ -8,7 +8,6 @@ available, SLURM; the session that submitted may have ended.
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +18,7 @@ from sweep.claims.lock import LockMode, locked_now
 from sweep.cli.manual import planned_again
 from sweep.cli.show_slurm import show_jobs, show_log
 from sweep.cli.show_status import read_status, show_json, show_status
+from sweep.cli.spending import ask_before_resuming, ask_before_spending
 from sweep.cli.status_view import ShownStatus
 from sweep.cli.watch_screen import follow
 from sweep.cli.watch_stages import SubmissionStages
@@ -121,7 +121,7 @@ def estimated_usd(graph: Graph, work: Plan) -> float:
 
 def _prepare_submission(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
     """Before the first sbatch: ask about the cost, and download what jobs without internet cannot."""
-    _ask_about_cost(console, graph, work, yes)
+    ask_before_spending(console, graph, work.needed, yes)
     client.refuse_without_slurm()
     for line in graph.prefetch(work.needed):
         console.print(f"  {escape(line)}", soft_wrap=True)
@@ -136,17 +136,6 @@ def _refuse_short_jobs(jobs: Sequence[SlurmJob], launch: Launch) -> None:
                 f"launch.signal_seconds {launch.signal_seconds}: {job.name} has {minutes} minutes and would be"
                 f" stopped as it starts. Lower it, or raise launch.{job.resources.script}.minutes."
             )
-
-
-def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
-    usd = estimated_usd(graph, work)
-    limit = graph.launch.ask_above_usd
-    if yes or usd <= limit:
-        return
-    if not sys.stdin.isatty():
-        raise InputError(f"estimate {usd:,.2f} USD: above launch.ask_above_usd {limit:g}. Add --yes to submit.")
-    if console.input(f"{usd:,.2f} USD estimated. Submit? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise InputError("submission: declined. Nothing was written or submitted.")
 
 
 def status(
@@ -224,6 +213,8 @@ def resume(console: Console, submission: str | None, overrides: Sequence[str]) -
             work = planned(graph, store).work
             _refuse_missing(directory, graph, work)
             _prepare_submission(console, graph, work, composition.entry.yes or entry.yes)
+        else:
+            ask_before_resuming(console, lifecycle.submission_status(directory), entry.yes)
         jobs = lifecycle.resume_submission(directory, store, is_confirmed=entry.yes)
     if not jobs:
         alive = sum(each.state.is_alive for each in lifecycle.submission_status(directory).elements)

@@ -143,7 +143,7 @@ COMMANDS = (
         "stages that are not in the store yet, and publish the result. With\n"
         "launch=slurm, submit them and return.",
         "sweep run +experiment=budget_scan budget.waits=0,1,2 -m",
-        options=(Option("--yes", "submit without asking about the cost; see the field `yes`", field="yes"),),
+        options=(Option("--yes", "do not ask about the cost; see the field `yes`", field="yes"),),
         is_composed=True,
         asks_hydra=True,
         failure="a stage failed, or the command was refused; stderr says why",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from sweep.core.pipeline import CostEstimate
 from sweep.core.stage import Stage
 
+SECONDS_PER_HOUR = 3600
 HOURLY_PRICE = "usd_per_hour"  # in the settings of stages that occupy devices
 
 
@@ -63,11 +64,14 @@ class CostTotals:
     planned_usd: float
     spent_usd: float
     reused_usd: float
+    planned_device_hours: float = 0.0
+    spent_device_hours: float = 0.0
 
     @property
     def line(self) -> str:
         reused = f"; what it reuses had cost {_usd(self.reused_usd)}" if self.reused_usd else ""
-        return f"cost: planned {_usd(self.planned_usd)}, spent {_usd(self.spent_usd)}{reused}"
+        planned, spent = _hours(self.planned_device_hours), _hours(self.spent_device_hours)
+        return f"cost: planned {_usd(self.planned_usd)}{planned}, spent {_usd(self.spent_usd)}{spent}{reused}"
 
 
 def by_name(rows: Sequence[StageCost]) -> list[StageCost]:
@@ -106,11 +110,18 @@ def totals(rows: Sequence[StageCost]) -> CostTotals | None:
         planned_usd=sum(row.planned_usd or 0.0 for row in rows),
         spent_usd=sum(row.spent_usd for row in rows if not row.reused),
         reused_usd=sum(row.spent_usd for row in rows if row.reused),
+        planned_device_hours=sum(row.planned_device_seconds or 0.0 for row in rows) / SECONDS_PER_HOUR,
+        spent_device_hours=sum(row.spent_device_seconds or 0.0 for row in rows if not row.reused) / SECONDS_PER_HOUR,
     )
 
 
 def _rounded(value: float | None, decimals: int) -> float | None:
     return None if value is None else round(value, decimals)
+
+
+def _hours(hours: float) -> str:
+    """Hours of devices behind a price; "" if there are none."""
+    return f" ({hours:.3g} device-hours)" if hours else ""
 
 
 def _usd(value: float) -> str:

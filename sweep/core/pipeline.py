@@ -15,6 +15,7 @@ from sweep.core.identity import Json
 from sweep.core.launch import Launch
 from sweep.core.recorded import RecordedStage
 from sweep.core.shown import Shown, ShowRequest
+from sweep.core.spending import Limits
 from sweep.core.stage import Stage, Summary
 from sweep.errors import InputError
 from sweep.plain_values import is_mapping
@@ -112,7 +113,9 @@ class Graph:
         default_factory=dict[str, Sequence[str]]
     )
     launch: Launch = field(default_factory=Launch)
-    limit_usd: float | None = 1.0  # make damaged artifacts again automatically up to this total price; None: always
+    # make damaged artifacts again automatically up to this total price; None: always
+    remake_limit_usd: float | None = 1.0
+    limits: Limits = field(default_factory=Limits)  # on the cost of everything that is made for the result
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # download the inputs of these stages
     unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # unpinned hub names, a line each
     live: LiveMirror | None = None  # None: nothing is mirrored while it runs

@@ -26,7 +26,7 @@ from sweep.results.costs import stage_costs
 from sweep.results.publish import Published
 from sweep.store.directory import Store
 from sweep.store.documents import StageJson
-from sweep.store.status_files import failure_line, failure_message
+from sweep.store.status_files import failure_line, failure_message, is_limited
 from sweep.worker.stall import SHOWN_S, age_s
 
 DIFFERENCES_SHOWN = 2
@@ -87,7 +87,8 @@ def show_damaged(console: Console, found: Planned, limit_usd: float | None) -> N
             action = f"{action} It cost {usd_text(damage.usd)} USD."
         if address in found.over_limit:
             name = address.partition("/")[0]
-            action = f"redo={name} makes it again {price}, as does a cost.limit_usd above {limit_usd:g}. Left as it is."
+            higher = f"as does a cost.remake_limit_usd above {limit_usd:g}"
+            action = f"redo={name} makes it again {price}, {higher}. Left as it is."
         console.print(f"  [red]damaged[/red]  {address}  {escape(damage.fault)}. {action}", soft_wrap=True)
 
 
@@ -275,7 +276,9 @@ def show_failures(console: Console, jobs: Sequence[WorkerJob], store: Store) -> 
                 console.print(f"  {escape(job.unit.name)}: failed here, but another process has finished it.")
                 continue
             line = escape(f"{stage.address}  {_reason(job, store.directory(stage).failed_file)}")
-            console.errors.print(f"  [red]failed[/red]  {line}", soft_wrap=True)
+            is_stopped = is_limited(store.directory(stage).failed_file)
+            state = "[yellow]stopped[/yellow]" if is_stopped else "[red]failed[/red]"
+            console.errors.print(f"  {state}  {line}", soft_wrap=True)
             console.errors.print(f"          log: {escape(str(job.log))}", soft_wrap=True)
         if job.state is JobState.BLOCKED:
             stages = f"{escape(job.unit.stages[0].name)} ({len(job.unit.stages)} stages)"

@@ -135,11 +135,14 @@ def test_sums_by_name_leave_out_what_is_unknown() -> None:
     traces, summed = by_name([one, two, curve])
     assert traces == StageCost("traces", "", False, 100, 10.0, 0.1, 180, 25.0, 0.25, 25.0)
     assert (summed.name, summed.spent_tokens, summed.reused) == ("curve", None, False)
-    assert totals([one, two, curve]) == CostTotals(planned_usd=0.1, spent_usd=0.125, reused_usd=0.125)
+    assert totals([one, two, curve]) == CostTotals(0.1, 0.125, 0.125, 10 / 3600, 12.5 / 3600)
 
 
 def test_the_closing_line_names_small_and_large_sums() -> None:
     assert CostTotals(0.0021, 12.5, 0.0).line == "cost: planned 0.0021 USD, spent 12.50 USD"
+    assert CostTotals(2.9, 3.1, 0.0, 1.0, 1.07).line == (
+        "cost: planned 2.90 USD (1 device-hours), spent 3.10 USD (1.07 device-hours)"
+    )
     assert CostTotals(1.0, 0.0, 0.5).line.endswith("spent 0.0000 USD; what it reuses had cost 0.5000 USD")
 
 

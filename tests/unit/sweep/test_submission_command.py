@@ -139,7 +139,7 @@ def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch:
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=False, also=())
     composition = Composition(entry, (), SweepRequest("toy", (), entry.store))
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    with pytest.raises(InputError, match="Add --yes to submit"):
+    with pytest.raises(InputError, match=r"above launch.ask_above_usd 100\. Add yes=true"):
         submit(Console(file=io.StringIO()), graph, planned(graph, Store(composition.entry.store)), composition)
     assert not (tmp_path / "store").exists()
 
@@ -166,7 +166,7 @@ def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: No
     status, _ = sweep("+experiment=smoke", "launch=slurm", "launch.dry_run=true", "launch.ask_above_usd=0", "-m")
     assert status == 0
     status, said = sweep("resume")
-    assert status == 1 and "Add --yes to submit" in said
+    assert status == 1 and "Add yes=true to go on" in said
     status, said = sweep("resume", "--yes")
     assert status == 1 and "sbatch: not found here" in said
     assert find_submission(tmp_path / "store", None, is_own).ids() == {}
