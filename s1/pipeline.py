@@ -24,10 +24,13 @@ from typing import Protocol
 from s1 import cost
 from s1.config.resources import JobKind, filled, resources_of, settings_of
 from s1.config.schema import ConfigError
+from s1.earlier_runs import EarlierRuns
 from s1.estimates import (
     budget_notes,
     contamination_notes,
     estimates_of,
+    forecast_notes,
+    generation_notes,
     machine_notes,
     memory_notes,
     shards_of,
@@ -71,6 +74,7 @@ from sweep.core.pipeline import (
 )
 from sweep.core.shown import Shown, ShowRequest
 from sweep.core.stage import CodePolicy, Stage
+from sweep.store.directory import Store
 
 Point = PointConfig  # the schema of a point, under the name that the machinery expects
 shared = store_statistics.shared_statistics  # the machinery calls this for the folder that a batch of stages shares
@@ -94,7 +98,8 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
     planned = [stages_of(point) for point in points]
     final = FINAL_STAGES[first.goal]
     artifact = final.stage(first.name, points, planned, request)
-    estimates = estimates_of(points, planned)
+    earlier = EarlierRuns(Store(request.store))
+    estimates = estimates_of(points, planned, earlier)
     mirror = Mirror(
         track=first.track,
         result=first.name,
@@ -116,6 +121,8 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
         remarks=cost.usage_lines,
         usage=cost.usage,
         notes=[
+            *(forecast_notes(points, planned, earlier) if first.goal is not Goal.DATA else []),
+            *(generation_notes(points) if first.goal is Goal.CURVE else []),
             *(memory_notes(points) if first.goal is not Goal.DATA else []),
             *contamination_notes(points),
             *task_notes(points),
@@ -327,7 +334,7 @@ def _missing_requirements(points: Sequence[PointConfig], planned: Sequence[Point
         missing[stages.training.checkpoint.address] = [*cost.does_not_fit(point), *_too_many_nodes(point)]
         for evaluation in (stages.evaluation, *stages.training.solvers):
             for generated in evaluation.traces.shards or (evaluation.traces,):
-                missing[generated.address] = missing_libraries(point.engine)
+                missing[generated.address] = [*missing_libraries(point.engine), *cost.cannot_generate(point)]
     return missing
 
 

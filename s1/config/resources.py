@@ -34,6 +34,10 @@ class Cost:
     mfu: ShareAboveZero | None = None
     # make damaged artifacts of expensive stages again without asking, up to this price; null: at any price
     limit_usd: NotNegative | None = field(default=LIMIT_USD, metadata={"omit_if": LIMIT_USD})
+    # names of the only models that these rates and lengths hold for; empty: any
+    models: tuple[Text, ...] = field(default=(), metadata={"omit_if": ()})
+    # traces that decode together at `generate_tokens_per_second`; null: that speed holds for any number
+    generate_together: Count | None = field(default=None, metadata={"omit_if": None})
 
     def __post_init__(self) -> None:
         if (self.train_tokens_per_second is None) == (self.mfu is None):
@@ -46,8 +50,12 @@ class Cost:
 
     @property
     def rates(self) -> Cost:
-        """The rates without the limit, which must not change the key of a report."""
-        return replace(self, limit_usd=LIMIT_USD)
+        """The rates without what only plans use, which must not change the key of a report."""
+        return replace(self, limit_usd=LIMIT_USD, models=(), generate_together=None)
+
+    def holds_for(self, model: str) -> bool:
+        """Whether these rates and lengths may be used for a model; if not, it has none until something is measured."""
+        return not self.models or model in self.models
 
 
 @dataclass(frozen=True)

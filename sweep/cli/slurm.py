@@ -107,7 +107,8 @@ def _refuse_short_jobs(jobs: Sequence[SlurmJob], launch: Launch) -> None:
 
 
 def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
-    usd = sum(graph.estimates[each.address].usd for each in work.needed if each.address in graph.estimates)
+    known = [graph.estimates[each.address] for each in work.needed if each.address in graph.estimates]
+    usd = sum(each.usd or 0.0 for each in known)
     limit = graph.launch.ask_above_usd
     if yes or usd <= limit:
         return

@@ -25,11 +25,17 @@ from sweep.plain_values import is_mapping
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Expected cost of a stage; all zero if it is negligible."""
+    """Expected cost of a stage; all zero if it is negligible. None: unknown, because nothing was measured."""
 
-    tokens: int = 0
-    device_seconds: float = 0.0
-    usd: float = 0.0
+    tokens: int | None = 0
+    device_seconds: float | None = 0.0  # summed over the devices it occupies
+    usd: float | None = 0.0
+    wall_seconds: float | None = 0.0  # from the start of its worker
+    disk_bytes: int | None = 0  # that it leaves in the store
+    tokens_low: float = 1.0  # with 95% confidence, tokens lie between these two times `tokens`,
+    tokens_high: float = 1.0
+    time_low: float = 1.0  # and seconds and USD between these two times theirs
+    time_high: float = 1.0
 
 
 @dataclass(frozen=True)

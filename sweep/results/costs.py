@@ -26,6 +26,7 @@ from sweep.store.directory import Store
 from sweep.store.documents import ManifestStage
 
 PLANNED = "planned.json"
+PRICED = {"tokens", "device_seconds", "usd"}  # what planned.json of earlier versions has
 
 
 def write_planned(graph: Graph, store: Store, needed: Sequence[Stage]) -> None:
@@ -44,7 +45,7 @@ def _read_planned(graph: Graph, store: Store) -> dict[str, CostEstimate] | None:
     with suppress(OSError, StoreError):
         content = read_json(store.directory(graph.artifact).path / PLANNED)
         names = {each.name for each in fields(CostEstimate)}
-        if all(is_table(each) and each.keys() == names for each in content.values()):
+        if all(is_table(each) and PRICED <= each.keys() <= names for each in content.values()):
             return {address: CostEstimate(**each) for address, each in content.items()}
     return None
 
