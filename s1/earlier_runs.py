@@ -2,7 +2,7 @@
 
 A traces stage counts as evidence for a point if it read the same weights, the same task (all or some of its questions)
 and has the same thinking format. Its speed counts where the engine, its device, its slots and its copies are the same,
-and on this machine: a local run on another host, or any speed without a progress row, is left out.
+and on this machine: a run on another host is left out, and so is one that sampled next to nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from s1.generate.progress import GENERATE
 from s1.generate.trace_row import TRACES_FILE
 from s1.lengths import Lengths, TraceLength
 from sweep.core.identity import canonical
@@ -23,9 +22,9 @@ from sweep.core.stage import Stage
 from sweep.json_files import StoreError
 from sweep.store.directory import StageDirectory, Store
 from sweep.store.documents import StageJson
-from sweep.store.tail import last_row
 
 SPEED_SETTINGS = ("device", "slots", "data_parallel", "cache_gib")
+LEAST_TOKENS = 500  # newly sampled: a stage that the continuation store served tells no speed
 MOST_TRACES = 2_000  # read of one stage: enough for any interval, and planning stays fast
 
 
@@ -161,21 +160,22 @@ def _natural(row: Mapping[str, Any]) -> int:
 
 
 def _speed(directory: StageDirectory, described: StageJson, traces: Stage, rows: int) -> Speed | None:
-    """Tokens per second by the last progress row; None without one, or where it ran elsewhere or otherwise."""
+    """Speed of the engine; None if too few tokens tell, or it ran elsewhere or otherwise."""
     record, config = directory.read_record(), canonical(traces.config)
     other: Any = described["identity"]["config"]
     made = traces.shards[0] if traces.shards else traces
     is_same = all(described["settings"].get(name) == made.settings.get(name) for name in SPEED_SETTINGS)
     if record["shards"] or other["engine"] != _table(config)["engine"] or not is_same:
         return None
-    row = last_row(GENERATE.file(directory.scratch))
-    if record["provenance"]["host"]["name"] != platform.node() or not row or not row.get("seconds"):
+    summary = record["summary"]
+    speed, tokens = (float(summary.get(name) or 0.0) for name in ("engine_tokens_per_second", "engine_tokens"))
+    if record["provenance"]["host"]["name"] != platform.node() or not speed or tokens < LEAST_TOKENS:
         return None
     copies, slots = (int(str(described["settings"].get(name) or 1)) for name in ("data_parallel", "slots"))
     return Speed(
-        tokens_per_second=float(row["tokens"]) / float(row["seconds"]) / copies,
+        tokens_per_second=speed / copies,
         traces_together=max(1, min(slots, -(-rows // copies))),
-        start_seconds=max(0.0, record["seconds"] - float(row["seconds"])),
+        start_seconds=max(0.0, record["seconds"] - tokens / speed),
     )
 
 

@@ -44,6 +44,7 @@ from s1.generate.methods.registry import label_of_traces, method_of
 from s1.pinning import pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
+from s1.probe import probe_points
 from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
 from s1.report_stages import ScoredStages, names_of, report_stage
@@ -53,6 +54,7 @@ from s1.stages import (
     CurveConfig,
     CurvePoint,
     FunnelConfig,
+    ProbeConfig,
     ReportConfig,
     TrainingReportConfig,
 )
@@ -133,6 +135,7 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
         launch=first.launch,
         limit_usd=first.cost.limit_usd,
         prefetch=prefetch,
+        probe=lambda questions, seed: _probe(points, ProbeConfig(questions, seed), request),
         unpinned=pinning.unpinned,
         pin=pinning.pin,
     )
@@ -285,6 +288,43 @@ FINAL_STAGES = {
     Goal.DATA: FinalStage(_data_report, lambda directory: as_written(directory / "funnel.csv")),
     Goal.CHECKPOINT: FinalStage(_training_report, lambda directory: as_written(directory / "training.csv")),
 }
+
+
+# --------------------------------------------------------------------------------------------------- a probe
+
+
+def _probe(points: Sequence[PointConfig], config: ProbeConfig, request: SweepRequest) -> Graph:
+    """Answer a few questions of each model and task at its largest point. Raises ConfigError if there is none.
+
+    The traces are in the store that the points themselves use, and share its continuations where keys allow.
+    """
+    largest = probe_points(points, config)
+    if not largest:
+        raise ConfigError("probe: no point generates with budget forcing. Add one, such as budget=wait.")
+    planned = [stages_of(point) for point in largest]
+    traces = {stages.evaluation.traces.key: stages.evaluation.traces for stages in planned}
+    return Graph(
+        name="probe",
+        artifact=Stage(
+            name="probe",
+            version=1,
+            config=config,
+            run="s1.probe:probe",
+            inputs={"traces": tuple(traces.values())},
+            label=f"{config.questions} questions",
+            code=CodePolicy.UPSTREAM,
+        ),
+        table=lambda directory: [],
+        workers=Workers(largest[0].machine.workers, largest[0].machine.threads),
+        estimates=estimates_of(largest, planned, EarlierRuns(Store(request.store))),
+        on_finished=lambda stage, path: None,
+        points=len(largest),
+        remarks=lambda summaries: [],
+        missing=_missing_requirements(largest, planned),
+        launch=largest[0].launch,
+        limit_usd=largest[0].cost.limit_usd,
+        unpinned=pinning_of(largest, request).unpinned,
+    )
 
 
 # ------------------------------------------------------------------------------------------ written report

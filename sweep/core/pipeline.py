@@ -162,6 +162,8 @@ class Graph:
     limit_usd: float | None = 1.0  # make damaged artifacts again automatically up to this total price; None: always
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # download the inputs of these stages
     unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # unpinned hub names, a line each
+    # a smaller graph that tells what this one will take: so many questions, drawn with a seed; None: there is none
+    probe: Callable[[int, int], Graph] | None = None
     live: LiveMirror | None = None  # None: nothing is mirrored while it runs
     # Record the current commits of hub names; True: refresh pinned names too. A line each.
     pin: Callable[[Sequence[Stage], bool], Iterable[str]] = lambda stages, refresh: ()

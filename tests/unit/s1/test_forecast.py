@@ -14,6 +14,8 @@ from s1.lengths import Lengths, TraceLength, of_measured, of_published, spread, 
 from s1.parallelism import Occupancy, idle_copies, speed_at
 from s1.pipeline import stages_of
 from s1.point import PointConfig
+from s1.probe import probe_points
+from s1.stages import ProbeConfig
 from s1.train.memory import GIB
 from sweep.config.compose import compose
 from tests.support.known import known
@@ -118,3 +120,13 @@ def test_the_recipe_of_the_paper_is_held_against_its_longest_row():
     x = point("model=qwen2_5_32b", "train=s1", "data=s1k_released", "machine=h100x16", "task=dial", revision)
     need = known(training_memory(x))
     assert (need.row_tokens, need.fits) == (9109, True)
+
+
+def test_a_probe_answers_a_few_questions_at_the_largest_point_of_each_task():
+    composed = compose(["+experiment=s1_scan", "model=qwen3_8b", "task=aime24,math500", "-m"]).points
+    probed = probe_points(composed, ProbeConfig(questions=20, draw_seed=7))
+    assert [each.task.name for each in probed] == ["aime24", "math500"]
+    assert {(each.budget.max_thinking_tokens, each.budget.waits) for each in probed} == {(None, 6)}
+    assert {(each.task.limit, each.task.draw_seed, each.machine.shards) for each in probed} == {(20, 7, 1)}
+    whole = {stages_of(each).evaluation.traces.batch for each in composed}
+    assert {stages_of(each).evaluation.traces.batch for each in probed} == whole, "they share a continuation store"
