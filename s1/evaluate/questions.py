@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from s1.config.schema import ConfigError
 from s1.evaluate.replay import Judgement, evaluate, gold_of, judge_of, load_task, requests_of, task_over
@@ -24,8 +24,7 @@ from s1.stages import QuestionsConfig
 from sweep.core.identity import key_of
 from sweep.core.stage import Summary, Work
 
-if TYPE_CHECKING:
-    from lm_eval.api.instance import Instance
+Row = TypeVar("Row")
 
 
 def questions(work: Work[QuestionsConfig]) -> Summary:
@@ -43,7 +42,7 @@ def questions(work: Work[QuestionsConfig]) -> Summary:
     return {"questions": len(found), **commit}
 
 
-def drawn(requests: Sequence[Instance], config: QuestionsConfig) -> Sequence[Instance]:
+def drawn(requests: Sequence[Row], config: QuestionsConfig) -> Sequence[Row]:
     """A random choice of `limit` requests, in their order; all of them without a seed, a limit or so many rows."""
     if config.draw_seed is None or config.limit is None or config.limit >= len(requests):
         return requests

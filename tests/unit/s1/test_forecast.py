@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from s1.config.schema import DecoderShape
 from s1.cost import cannot_generate
 from s1.estimates import estimates_of, generation_notes
+from s1.evaluate.questions import drawn
 from s1.generation_memory import generation_memory
 from s1.lengths import Lengths, TraceLength, of_measured, of_published, spread, t_quantile
 from s1.parallelism import Occupancy, idle_copies, speed_at
 from s1.pipeline import stages_of
 from s1.point import PointConfig
 from s1.probe import probe_points
-from s1.stages import ProbeConfig
+from s1.stages import ProbeConfig, QuestionsConfig
 from s1.train.memory import GIB
 from sweep.config.compose import compose
 from tests.support.known import known
@@ -130,3 +132,11 @@ def test_a_probe_answers_a_few_questions_at_the_largest_point_of_each_task():
     assert {(each.task.limit, each.task.draw_seed, each.machine.shards) for each in probed} == {(20, 7, 1)}
     whole = {stages_of(each).evaluation.traces.batch for each in composed}
     assert {stages_of(each).evaluation.traces.batch for each in probed} == whole, "they share a continuation store"
+
+
+def test_questions_are_drawn_by_their_seed_and_keep_their_order():
+    config = QuestionsConfig("dial", None, 5, draw_seed=3)
+    chosen = drawn(range(100), config)
+    assert len(chosen) == 5 and list(chosen) == sorted(chosen) and chosen != list(range(5))
+    assert drawn(range(100), config) == chosen != drawn(range(100), replace(config, draw_seed=4))
+    assert drawn(range(4), config) == range(4)
