@@ -24,10 +24,13 @@ from typing import Protocol
 from s1 import cost
 from s1.config.resources import JobKind, filled, resources_of, settings_of
 from s1.config.schema import ConfigError
+from s1.earlier_runs import EarlierRuns
 from s1.estimates import (
     budget_notes,
     contamination_notes,
     estimates_of,
+    forecast_notes,
+    generation_notes,
     machine_notes,
     memory_notes,
     shards_of,
@@ -42,6 +45,7 @@ from s1.pinning import Pinning, pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
 from s1.preflight_stages import preflight_stages
+from s1.probe import probe_points
 from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
 from s1.report_stages import ScoredStages, names_of, report_stage
@@ -62,6 +66,7 @@ from s1.stages import (
     CurveConfig,
     CurvePoint,
     FunnelConfig,
+    ProbeConfig,
     ReportConfig,
     TrainingReportConfig,
 )
@@ -143,7 +148,8 @@ def _graph(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinnin
     _require_one_machine_per_model(points, planned)
     final = FINAL_STAGES[first.goal]
     artifact = final.stage(first.name, points, planned, request)
-    estimates = estimates_of(points, planned)
+    earlier = EarlierRuns(Store(request.store))
+    estimates = estimates_of(points, planned, earlier)
     mirror = Mirror(
         track=first.track,
         result=first.name,
@@ -165,6 +171,8 @@ def _graph(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinnin
         remarks=cost.usage_lines,
         usage=cost.usage,
         notes=[
+            *(forecast_notes(points, planned, earlier) if first.goal is not Goal.DATA else []),
+            *(generation_notes(points) if first.goal is Goal.CURVE else []),
             *(memory_notes(points) if first.goal is not Goal.DATA else []),
             *contamination_notes(points),
             *task_notes(points),
@@ -177,6 +185,7 @@ def _graph(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinnin
         limits=Limits(first.cost.limit_usd, first.cost.limit_device_hours),
         prefetch=prefetch,
         preflight=lambda stages, asked_at: preflight_stages(points, stages, asked_at),
+        probe=lambda questions, seed: _probe(points, ProbeConfig(questions, seed), request),
         unpinned=pinning.unpinned,
         pin=pinning.pin,
     )
@@ -333,6 +342,43 @@ FINAL_STAGES = {
 }
 
 
+# --------------------------------------------------------------------------------------------------- a probe
+
+
+def _probe(points: Sequence[PointConfig], config: ProbeConfig, request: SweepRequest) -> Graph:
+    """Answer a few questions of each model and task at its largest point. Raises ConfigError if there is none.
+
+    The traces are in the store that the points themselves use, and share its continuations where keys allow.
+    """
+    largest = probe_points(points, config)
+    if not largest:
+        raise ConfigError("probe: no point generates with budget forcing. Add one, such as budget=wait.")
+    planned = [stages_of(point) for point in largest]
+    traces = {stages.evaluation.traces.key: stages.evaluation.traces for stages in planned}
+    return Graph(
+        name="probe",
+        artifact=Stage(
+            name="probe",
+            version=1,
+            config=config,
+            run="s1.probe:probe",
+            inputs={"traces": tuple(traces.values())},
+            label=f"{config.questions} questions",
+            code=CodePolicy.UPSTREAM,
+        ),
+        table=lambda directory: [],
+        workers=Workers(largest[0].machine.workers, largest[0].machine.threads),
+        estimates=estimates_of(largest, planned, EarlierRuns(Store(request.store))),
+        on_finished=lambda stage, path: None,
+        points=len(largest),
+        remarks=lambda summaries: [],
+        missing=_missing_requirements(largest, planned),
+        launch=largest[0].launch,
+        remake_limit_usd=largest[0].cost.remake_limit_usd,
+        unpinned=pinning_of(largest, request).unpinned,
+    )
+
+
 # ------------------------------------------------------------------------------------------ written report
 
 
@@ -380,7 +426,7 @@ def _missing_requirements(points: Sequence[PointConfig], planned: Sequence[Point
         missing[stages.training.checkpoint.address] = [*cost.does_not_fit(point), *_too_many_nodes(point)]
         for evaluation in (stages.evaluation, *stages.training.solvers):
             for generated in evaluation.traces.shards or (evaluation.traces,):
-                missing[generated.address] = missing_libraries(point.engine)
+                missing[generated.address] = [*missing_libraries(point.engine), *cost.cannot_generate(point)]
     return missing
 
 

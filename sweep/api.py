@@ -45,9 +45,9 @@ class StageEstimate:
 
     address: str  # name/key
     label: str
-    tokens: int
-    device_seconds: float
-    usd: float
+    tokens: int | None  # None, here and below: unknown, because nothing was measured
+    device_seconds: float | None
+    usd: float | None
 
 
 @dataclass(frozen=True)

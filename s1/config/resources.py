@@ -38,6 +38,10 @@ class Cost:
     limit_usd: NotNegative | None = field(default=None, metadata={"omit_if": None})
     # the same in hours of devices, such as GPUs
     limit_device_hours: NotNegative | None = field(default=None, metadata={"omit_if": None})
+    # names of the only models that these rates and lengths hold for; empty: any
+    models: tuple[Text, ...] = field(default=(), metadata={"omit_if": ()})
+    # traces that decode together at `generate_tokens_per_second`; null: that speed holds for any number
+    generate_together: Count | None = field(default=None, metadata={"omit_if": None})
 
     def __post_init__(self) -> None:
         if (self.train_tokens_per_second is None) == (self.mfu is None):
@@ -50,8 +54,19 @@ class Cost:
 
     @property
     def rates(self) -> Cost:
-        """The rates without the limits, which must not change the key of a report."""
-        return replace(self, remake_limit_usd=REMAKE_LIMIT_USD, limit_usd=None, limit_device_hours=None)
+        """The rates without limits and what only plans use, which must not change the key of a report."""
+        return replace(
+            self,
+            remake_limit_usd=REMAKE_LIMIT_USD,
+            limit_usd=None,
+            limit_device_hours=None,
+            models=(),
+            generate_together=None,
+        )
+
+    def holds_for(self, model: str) -> bool:
+        """Whether these rates and lengths may be used for a model; if not, it has none until something is measured."""
+        return not self.models or model in self.models
 
 
 @dataclass(frozen=True)

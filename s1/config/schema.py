@@ -339,6 +339,7 @@ class Task:
     seed: Seed = 0  # seed of generated rows
     # text after the question, separated by a blank line, such as "Think for up to 1024 tokens."
     instruction: Text | None = None
+    draw_seed: Seed | None = None  # seed of a random choice of `limit` rows; null: the first ones
 
 
 class EngineKind(Enum):

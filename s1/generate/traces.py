@@ -160,7 +160,8 @@ def _generate(pending: Sequence[PendingTraces], open_model: OpenModel) -> Iterat
                 usage["continuation_tokens_reused"] = rollout.usage.continuation_tokens_reused[job.owner]
                 usage["continuation_lines_rejected"] = job.store.read_statistics.rejected_lines
                 summary = {**summary_of(totals, owner.work.config, usage), **_continuation_digest(job.store, usage)}
-                yield Finished(job.owner, {**summary, **model_read(first.one("model"))})
+                speed = {"engine_tokens_per_second": round(progress.mean_speed, 1)}
+                yield Finished(job.owner, {**summary, **speed, **model_read(first.one("model"))})
             elif first.is_over_limit():
                 raise Interrupted("generation stopped at a question; the continuation store has its tokens")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from sweep.claims.lock import LockMode
 from sweep.cli.manual import refuse_unpinned
+from sweep.cli.probe import run_probe
 from sweep.cli.site_check import check_site
 from sweep.cli.slurm import show_queue, submit
 from sweep.cli.spending import ask_before_spending, show_limits
@@ -45,8 +46,15 @@ def run(console: Console, overrides: Sequence[str]) -> int:
     return sweep(compose(overrides), console)
 
 
-def show_only(console: Console, overrides: Sequence[str]) -> int:
-    """Print the plan of the same command and stop; returns the exit status."""
+def show_only(console: Console, overrides: Sequence[str], probe: int | None = None, probe_seed: int = 0) -> int:
+    """Print the plan of the same command and stop; returns the exit status.
+
+    `probe`: first answer so many questions per task, drawn with `probe_seed`, and plan from what they took.
+    """
+    if probe is not None:
+        composition = compose(overrides)
+        if not run_probe(console, composition, graph_of(composition), probe, probe_seed):
+            return 1
     return run(console, [*overrides, "plan=true"])
 
 

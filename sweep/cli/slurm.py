@@ -115,8 +115,8 @@ def _beside(work: Plan, checks: Sequence[Stage]) -> Plan:
 
 
 def estimated_usd(graph: Graph, work: Plan) -> float:
-    """Price of a plan by its estimates."""
-    return sum(graph.estimates[each.address].usd for each in work.needed if each.address in graph.estimates)
+    """Price of a plan by its estimates, without what is unknown."""
+    return sum(graph.estimates[each.address].usd or 0.0 for each in work.needed if each.address in graph.estimates)
 
 
 def _prepare_submission(console: Console, graph: Graph, work: Plan, yes: bool) -> None:

@@ -19,8 +19,11 @@ from sweep.store.spending import Ledger, read_limits
 
 def question(estimates: Sequence[CostEstimate], above_usd: float) -> str | None:
     """What the user must confirm: a price above the threshold, or any payment to others; None: nothing."""
-    usd = sum(each.usd for each in estimates)
-    charged = sum(each.usd for each in estimates if not each.device_seconds)
+    usd = sum(each.usd or 0.0 for each in estimates)
+    paid_models = [each for each in estimates if each.device_seconds == 0]
+    if any(each.usd is None for each in paid_models):
+        return f"{_usd(usd)} estimated, and an unknown price for replies of paid models"
+    charged = sum(each.usd or 0.0 for each in paid_models)
     if usd <= above_usd and not charged:
         return None
     above = f", above launch.ask_above_usd {above_usd:g}" if usd > above_usd else ""

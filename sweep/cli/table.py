@@ -154,8 +154,13 @@ COMMANDS = (
         "print what `run` would do and cost, and stop (plan=true)",
         "sweep.cli.run:show_only",
         "Print the stages that the same `run` command would run, why, and their tokens,\n"
-        "time and dollars. Runs and downloads nothing.",
-        "sweep plan +experiment=budget_scan model=qwen3_8b -m",
+        "time and dollars. Runs and downloads nothing, except with --probe: it answers\n"
+        "some questions of each task at the largest point, and plans from what they took.",
+        "sweep plan --probe 20 +experiment=budget_scan -m",
+        options=(
+            Option("--probe", "first answer N questions per model and task, on this machine", "N", read=positive),
+            Option("--probe-seed", "seed of the choice of these questions", "SEED", read=natural, default=0),
+        ),
         is_composed=True,
         asks_hydra=True,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from enum import Enum
 
 from sweep.core.pipeline import CostEstimate
 from sweep.core.stage import Stage
@@ -28,11 +29,48 @@ def planned_cost(estimates: Mapping[str, CostEstimate], addresses: Sequence[str]
     found = [estimates[each] for each in addresses if each in estimates]
     if not found:
         return None
+    tokens, seconds, usd = (amount(found, each) for each in Quantity)
     return CostEstimate(
-        sum(each.tokens for each in found),
-        round(sum(each.device_seconds for each in found), 3),
-        round(sum(each.usd for each in found), 6),
+        None if tokens.unknown else int(tokens.known),
+        None if seconds.unknown else round(seconds.known, 3),
+        None if usd.unknown else round(usd.known, 6),
     )
+
+
+class Quantity(Enum):
+    """Fields of an estimate that share its interval."""
+
+    TOKENS = "tokens"
+    DEVICE_SECONDS = "device_seconds"
+    USD = "usd"
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A sum over estimates, with the 95% interval that their intervals add up to."""
+
+    known: float  # the sum of what is known
+    low: float
+    high: float
+    unknown: int  # how many estimates are unknown: the sum is then a lower bound
+
+
+def amount(estimates: Sequence[CostEstimate], quantity: Quantity) -> Amount:
+    """Sum one quantity, and the ends of its intervals: estimates of one plan share their lengths and err together."""
+    values = [(getattr(each, quantity.value), _range(each, quantity)) for each in estimates]
+    known = [(float(value), ends) for value, ends in values if value is not None]
+    return Amount(
+        known=sum(value for value, _ in known),
+        low=sum(value * low for value, (low, _) in known),
+        high=sum(value * high for value, (_, high) in known),
+        unknown=len(values) - len(known),
+    )
+
+
+def _range(estimate: CostEstimate, quantity: Quantity) -> tuple[float, float]:
+    if quantity is Quantity.TOKENS:
+        return estimate.tokens_low, estimate.tokens_high
+    return estimate.time_low, estimate.time_high
 
 
 @dataclass(frozen=True)

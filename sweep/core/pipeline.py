@@ -23,11 +23,17 @@ from sweep.plain_values import is_mapping
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Expected cost of a stage; all zero if it is negligible."""
+    """Expected cost of a stage; all zero if it is negligible. None: unknown, because nothing was measured."""
 
-    tokens: int = 0
-    device_seconds: float = 0.0
-    usd: float = 0.0
+    tokens: int | None = 0
+    device_seconds: float | None = 0.0  # summed over the devices it occupies
+    usd: float | None = 0.0
+    wall_seconds: float | None = 0.0  # from the start of its worker
+    disk_bytes: int | None = 0  # that it leaves in the store
+    tokens_low: float = 1.0  # with 95% confidence, tokens lie between these two times `tokens`,
+    tokens_high: float = 1.0
+    time_low: float = 1.0  # and seconds and USD between these two times theirs
+    time_high: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,8 @@ class Graph:
     limits: Limits = field(default_factory=Limits)  # on the cost of everything that is made for the result
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # download the inputs of these stages
     unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # unpinned hub names, a line each
+    # a smaller graph that tells what this one will take: so many questions, drawn with a seed; None: there is none
+    probe: Callable[[int, int], Graph] | None = None
     live: LiveMirror | None = None  # None: nothing is mirrored while it runs
     is_in_rounds: bool = False  # once it is finished, planning the same command again gives the next round, if any
     # Stages that check each kind of node that these stages run on; the text makes them different from earlier checks.

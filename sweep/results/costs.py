@@ -29,6 +29,7 @@ from sweep.store.documents import ManifestStage
 from sweep.store.spending import Ledger, LimitedStage, tried, write_limits
 
 PLANNED = "planned.json"
+PRICED = {"tokens", "device_seconds", "usd"}  # what planned.json of earlier versions has
 
 
 def write_planned(graph: Graph, store: Store, needed: Sequence[Stage]) -> None:
@@ -103,7 +104,7 @@ def read_planned(store: Store, artifact: str) -> dict[str, CostEstimate] | None:
     with suppress(OSError, StoreError):
         content = read_json(store.root / artifact / PLANNED)
         names = {each.name for each in fields(CostEstimate)}
-        if all(is_table(each) and each.keys() == names for each in content.values()):
+        if all(is_table(each) and PRICED <= each.keys() <= names for each in content.values()):
             return {address: CostEstimate(**each) for address, each in content.items()}
     return None
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sweep.core.launch import JobSettings, Launch
 from sweep.core.pipeline import CostEstimate
-from sweep.core.stage import Resources
 from sweep.slurm.jobs import Element, SlurmJob
 from sweep.slurm.site_answers import Partition
 
@@ -60,26 +59,16 @@ def longest_minutes(settings: JobSettings, partitions: Sequence[Partition]) -> i
     return min(filter(None, (settings.minutes_limit, *(each.minutes for each in chosen))), default=None)
 
 
-def wall_seconds(estimate: CostEstimate, resources: Resources) -> float | None:
-    """The time of a stage whose ranks share the work; None if only its tokens are known.
-
-    Generation is estimated for one copy of the model, and other copies are not counted on.
-    """
-    if estimate.tokens and not estimate.device_seconds:
-        return None
-    return estimate.device_seconds / (resources.nodes * resources.processes)
-
-
 def _job_seconds(job: SlurmJob, estimates: Mapping[str, CostEstimate]) -> float | None:
     """The time of its longest element; None if that of any is unknown."""
-    found = [_element_seconds(each, estimates, job.resources) for each in job.elements]
+    found = [_element_seconds(each, estimates) for each in job.elements]
     return max((each for each in found if each is not None), default=0.0) if None not in found else None
 
 
-def _element_seconds(element: Element, estimates: Mapping[str, CostEstimate], resources: Resources) -> float | None:
+def _element_seconds(element: Element, estimates: Mapping[str, CostEstimate]) -> float | None:
     if any(address not in estimates for address in element.stages):
         return None
-    found = [wall_seconds(estimates[address], resources) for address in element.stages]
+    found = [estimates[address].wall_seconds for address in element.stages]
     return sum(each for each in found if each is not None) if None not in found else None
 
 

@@ -98,9 +98,12 @@ def test_sets_of_one_name_are_all_reported() -> None:
 
 
 def test_a_task_that_the_examples_were_not_held_against_is_noted_in_the_plan() -> None:
-    (note,) = graph_of(compose(["data=dial_random", "task=aime24"])).notes
+    def notes(*overrides: str) -> list[str]:
+        return [line for line in graph_of(compose(overrides)).notes if not line.startswith("estimate of")]
+
+    (note,) = notes("data=dial_random", "task=aime24")
     assert note.startswith("task aime24: data dial_random was not decontaminated against it.")
-    assert graph_of(compose(["data=dial_random"])).notes == []
+    assert notes("data=dial_random") == []
 
 
 def test_a_continuation_with_new_lines_is_typed_in_double_quotes() -> None:

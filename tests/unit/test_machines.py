@@ -82,7 +82,10 @@ def test_each_model_is_priced_by_the_rates_of_its_machine() -> None:
     graph = graph_of(compose(["model=smollm2_135m,qwen3_8b", *MODELS[1:], "machine_of={qwen3_8b:h100}", "-m"]))
     stages = plan([graph.artifact], lambda stage: False).needed
     found = [graph.estimates[each.address] for each in stages if each.name == "traces"]
-    assert [round(3600 * each.usd / each.device_seconds, 2) for each in found] == [0.10, 2.90]
+    assert [each.usd and each.device_seconds and round(3600 * each.usd / each.device_seconds, 2) for each in found] == [
+        None,
+        2.90,
+    ]
     (curve,) = graph.artifact.inputs["curve"]
     config = getattr(curve, "config", None)
     assert isinstance(config, CurveConfig)

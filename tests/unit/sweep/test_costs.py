@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -87,7 +87,7 @@ def test_estimates_of_an_interrupted_command_are_kept_by_the_next_one(tmp_path: 
     write_planned(user.graph, user.store, [])
     kept = read_json(user.store.directory(user.graph.artifact).path / "planned.json")
     assert kept.keys() == {stage.address for stage in (first, *later)}
-    assert kept[user.graph.artifact.address] == {"tokens": 0, "device_seconds": 0.0, "usd": 0.0}
+    assert kept[user.graph.artifact.address] == asdict(CostEstimate())
 
 
 @pytest.mark.parametrize("text", [None, "{", '{"total/000000000000": 3}', '{"total/000000000000": {"usd": 1}}'])

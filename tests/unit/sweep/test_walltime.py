@@ -57,15 +57,16 @@ def test_the_longest_limit_is_that_of_the_partition_or_of_the_settings(
     assert longest_minutes(settings, PARTITIONS) == minutes
 
 
-def test_ranks_share_the_time_and_the_longest_element_counts() -> None:
-    estimates = {"a/1": CostEstimate(10, 16 * 3600.0), "b/1": CostEstimate(10, 16 * 1800.0), "c/1": CostEstimate()}
+def test_the_longest_element_counts() -> None:
+    seconds = {"a/1": 3600.0, "b/1": 1800.0, "c/1": 0.0}
+    estimates = {address: CostEstimate(10, 16 * each, wall_seconds=each) for address, each in seconds.items()}
     (job,) = with_walltimes([sft(("a/1",), ("a/1", "b/1", "c/1"))], estimates, Launch(), lambda: PARTITIONS)
     assert job.resources.minutes == 2 * 90 + 10
 
 
-@pytest.mark.parametrize("estimate", [None, CostEstimate(tokens=10)])
+@pytest.mark.parametrize("estimate", [None, CostEstimate(tokens=10, wall_seconds=None)])
 def test_a_job_of_unknown_time_gets_a_day(estimate: CostEstimate | None) -> None:
-    estimates = {"a/1": CostEstimate(10, 60.0), **({"b/1": estimate} if estimate else {})}
+    estimates = {"a/1": CostEstimate(10, 60.0, wall_seconds=60.0), **({"b/1": estimate} if estimate else {})}
     (job,) = with_walltimes([sft(("a/1", "b/1"))], estimates, Launch(), lambda: ())
     assert job.resources.minutes == 1440
 
