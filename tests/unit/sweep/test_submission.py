@@ -57,7 +57,7 @@ def test_a_submission_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -> None:
     directory, queue = written(Store(tmp_path / "store"), fan()), Queue()
-    ids = lifecycle.send(directory, directory.read().jobs, queue.submit)
+    ids = lifecycle.send_in_waves(directory, submit=queue.submit).ids
     assert queue.sent == [
         ("01-start", None),
         ("02-points", "afterok:101"),
@@ -73,13 +73,13 @@ def test_a_refused_job_cancels_the_jobs_before_it(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(client, "find_job", lambda name: None)
     directory = written(Store(tmp_path / "store"), fan())
     with pytest.raises(InputError, match="refused"):
-        lifecycle.send(directory, directory.read().jobs, Queue(refuse_at=2).submit)
+        lifecycle.send_in_waves(directory, submit=Queue(refuse_at=2).submit)
     assert cancelled == ["101", "102"]
 
 
 def test_without_slurm_status_comes_from_the_store_and_says_so(tmp_path: Path, no_slurm: None) -> None:
     directory = written(Store(tmp_path / "store"), fan())
-    lifecycle.send(directory, directory.read().jobs, Queue().submit)
+    lifecycle.send_in_waves(directory, submit=Queue().submit)
     status = lifecycle.submission_status(directory)
     assert {each.state.value for each in status.elements} == {"unknown"}
     said = io.StringIO()
@@ -99,7 +99,7 @@ def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monk
     store = Store(tmp_path / "store")
     for _ in range(3):
         directory = written(store, fan())
-        lifecycle.send(directory, directory.read().jobs, Queue().submit)
+        lifecycle.send_in_waves(directory, submit=Queue().submit)
     assert lifecycle.queued_elsewhere(store.root) == []
     assert asked == ["squeue"]
 
