@@ -93,7 +93,7 @@ def dispatch(
 ) -> Sent:
     """Send what fits, inputs first; the caller must hold the submission's lock.
 
-    Raises InputError if a job is refused for another reason than a limit of the queue; those already sent are cancelled,
+    Raises InputError if a job is refused for a reason that is no limit of the queue; those already sent are cancelled,
     unless they are to be kept. Jobs that were added and not sent are taken out again.
     """
     sent = Sent(directory.read(), list(now))
