@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +22,9 @@ from sweep.errors import InputError
 from sweep.maintenance.prune import prune
 from sweep.results.publish import publish
 from sweep.slurm import client, lifecycle
+from sweep.slurm.dispatch import read_waves
 from sweep.slurm.export import export
+from sweep.slurm.retry import QueueFull
 from sweep.store.attempt import begin
 from sweep.store.directory import Store, read_json
 from tests.support import toy_queue
@@ -180,3 +184,40 @@ def test_what_is_written_holds_no_secret_of_the_environment(tmp_path: Path, monk
     files = [path for path in directory.path.rglob("*") if path.is_file()]
     assert not [path for path in files if secret in path.read_text(encoding="utf-8", errors="replace")]
     assert json.loads(directory.submission_file.read_text(encoding="utf-8"))["command"] == "python -m sweep toy"
+
+
+class LimitedQueue(Queue):
+    """Refuses what exceeds its room, as sbatch does for a limit of submitted jobs."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def submit(self, script: Path, arguments: Sequence[str], dependency: str | None) -> str:
+        found = re.search(r"--array=0-(\d+)", script.read_text(encoding="utf-8"))
+        elements = int(found[1]) + 1 if found else 1
+        if elements > self.room:
+            raise QueueFull("sbatch: error: AssocMaxSubmitJobLimit.")
+        self.room -= elements
+        return super().submit(script, arguments, dependency)
+
+
+def test_what_an_unknown_limit_refuses_waits_for_the_next_wave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "find_job", lambda name: None)
+    directory = written(Store(tmp_path / "store"), fan(30))
+    sent = lifecycle.send_in_waves(directory, submit=(queue := LimitedQueue(10)).submit)
+    assert [name for name, _ in queue.sent] == ["01-start", "w1-feed"]
+    assert sent.left == read_waves(directory).left == 32 and queue.sent[1][1] == "afterany:101"
+
+
+def test_refused_resumes_do_not_make_the_submission_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "find_job", lambda name: None)
+    store = Store(tmp_path / "store")
+    directory = written(store, fan())
+    before = directory.read(), sorted(path.name for path in (directory.path / "jobs").iterdir())
+    for _ in range(3):
+        with pytest.raises(InputError, match="nothing was submitted, as your other jobs fill the queue"):
+            lifecycle.resume_submission(directory, store, LimitedQueue(0).submit)
+    assert directory.read() == before[0]
+    files = {path.name for path in (directory.path / "jobs").iterdir()}
+    assert files - set(before[1]) == {"01-start.unsent"}
