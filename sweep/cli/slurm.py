@@ -34,7 +34,7 @@ from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.ownership import find_own, foreign_lines, is_own, refuse_foreign
 from sweep.slurm.sbatch import requested_resources
 from sweep.slurm.send import settle_unconfirmed
-from sweep.slurm.status import Verdict, verdict
+from sweep.slurm.status import ElementState, Verdict, verdict
 from sweep.slurm.submission import SubmissionDirectory, store_argument, submissions
 from sweep.store.directory import Store
 
@@ -145,7 +145,12 @@ def status(
         (show_json if json else show_status)(console, shown)
     for line in () if json else others:
         console.print(escape(line), soft_wrap=True)
-    return verdict([each.state for each in current.elements]).value
+    if not json:
+        _show_left(console, directory)
+    states = [each.state for each in current.elements]
+    if read_waves(directory).left and any(each.is_alive for each in states):  # its jobs submit the rest
+        states = [each for each in states if each is not ElementState.UNSENT]
+    return verdict(states).value
 
 
 def _status_of_damaged(directory: SubmissionDirectory, console: Console, further: Sequence[str]) -> int:
