@@ -66,7 +66,7 @@ def send(store: Store, product: Stage) -> tuple[SubmissionDirectory, Submitted]:
     jobs = lifecycle.queue_jobs(graph, work)[:-1]
     order = lifecycle.SubmissionRequest("bench", (), Path.cwd(), store.root / "results")
     directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, order))
-    lifecycle.send(directory, jobs)
+    lifecycle.send_in_waves(directory)
     elements = sum(len(job.elements) for job in jobs)
     return directory, Submitted(time.monotonic() - began, len(jobs), elements, len(work.needed))
 

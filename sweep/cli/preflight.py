@@ -75,7 +75,7 @@ def _submit(graph: Graph, checks: Sequence[Stage], store: Store, composition: Co
     jobs, work = preflight_jobs(checks, graph.launch), Plan(tuple(checks), (), ())
     directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, request))
     with locked_now(directory.lock_file, LockMode.EXCLUSIVE):
-        lifecycle.send(directory, jobs)
+        lifecycle.send_in_waves(directory)
     return directory
 
 

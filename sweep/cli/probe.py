@@ -58,18 +58,17 @@ def _refuse_login_node(graph: Graph, probe: Graph, arguments: Sequence[str], que
 
 
 def _refuse_costly_inputs(probe: Graph, found: Planned) -> None:
-    """Raises InputError if the probe would first have to train, or pay for, what costs more than `cost.remake_limit_usd`."""
+    """Raises InputError if what the probe needs first costs more than `cost.remake_limit_usd`."""
     answers = {stage.address for stage in probe.artifact.dependencies()}
     costly = [each for each in found.work.needed if each.code is CodePolicy.EXPENSIVE and each.address not in answers]
     prices = [_usd(probe, each) for each in costly]
-    if probe.remake_limit_usd is None or (
-        None not in prices and sum(each or 0.0 for each in prices) <= probe.remake_limit_usd
-    ):
+    limit = probe.remake_limit_usd
+    if limit is None or (None not in prices and sum(each or 0.0 for each in prices) <= limit):
         return
     first = costly[0]
     known = "an unknown price" if None in prices else f"{usd_text(sum(each or 0.0 for each in prices))} USD"
     raise InputError(
-        f"--probe: {first.address} must be made first, at {known}, above cost.remake_limit_usd {probe.remake_limit_usd:g}."
+        f"--probe: {first.address} must be made first, at {known}, above cost.remake_limit_usd {limit:g}."
         " Train with goal=checkpoint and probe then, or raise cost.remake_limit_usd."
     )
 

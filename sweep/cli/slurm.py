@@ -34,12 +34,13 @@ from sweep.plan.planning import Planned, clear, planned
 from sweep.results.costs import write_planned
 from sweep.slurm import client, lifecycle
 from sweep.slurm.damaged import damaged_lines, query_queue, refuse_resubmitting
+from sweep.slurm.dispatch import read_waves
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.ownership import find_own, foreign_lines, is_own, refuse_foreign
 from sweep.slurm.preflight_jobs import preflight_jobs, with_preflight
 from sweep.slurm.sbatch import requested_resources
 from sweep.slurm.send import settle_unconfirmed
-from sweep.slurm.status import Verdict, verdict
+from sweep.slurm.status import ElementState, Verdict, verdict
 from sweep.slurm.submission import SubmissionDirectory, store_argument, submissions
 from sweep.store.directory import Store
 from sweep.store.status_files import now
@@ -91,8 +92,9 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
         console.print(escape(then), soft_wrap=True)
         return 0
     with _exclusive(directory, "submit"):
-        ids = lifecycle.send(directory, jobs, before=others)
-    console.print(f"submitted {escape(directory.name)}: jobs {escape(', '.join(ids.values()))}", soft_wrap=True)
+        sent = lifecycle.send_in_waves(directory, before=others)
+    console.print(f"submitted {escape(directory.name)}: jobs {escape(', '.join(sent.ids.values()))}", soft_wrap=True)
+    _show_left(console, directory)
     where = store_argument(directory.store)
     follow = f"to follow it: python -m sweep status | logs | resume | cancel{where and f', each with{where}'}"
     console.print(escape(follow), soft_wrap=True)
@@ -161,7 +163,12 @@ def status(
         (show_json if json else show_status)(console, shown)
     for line in () if json else others:
         console.print(escape(line), soft_wrap=True)
-    return verdict([each.state for each in current.elements]).value
+    if not json:
+        _show_left(console, directory)
+    states = [each.state for each in current.elements]
+    if read_waves(directory).left and any(each.is_alive for each in states):  # its jobs submit the rest
+        states = [each for each in states if each is not ElementState.UNSENT]
+    return verdict(states).value
 
 
 def _status_of_damaged(directory: SubmissionDirectory, console: Console, further: Sequence[str], is_json: bool) -> int:
@@ -225,7 +232,17 @@ def resume(console: Console, submission: str | None, overrides: Sequence[str]) -
     ids = directory.ids()
     sent = escape(", ".join(ids[job.name] for job in jobs))
     console.print(f"{escape(directory.name)}: {elements} elements submitted again, jobs {sent}", soft_wrap=True)
+    _show_left(console, directory)
     return 0
+
+
+def _show_left(console: Console, directory: SubmissionDirectory) -> None:
+    """A line about the elements that do not fit into the queue yet."""
+    waves = read_waves(directory)
+    if waves.left:
+        limit = f" (at most {waves.limit} jobs at a time)" if waves.limit else ""
+        line = waves.why or f"{waves.left} elements do not fit into the queue yet{limit}: its jobs submit them."
+        console.print(escape(line), soft_wrap=True)
 
 
 def _refuse_missing(directory: SubmissionDirectory, graph: Graph, work: Plan) -> None:

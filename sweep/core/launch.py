@@ -81,6 +81,10 @@ class Launch:
     container: Container | None = None  # run Python in this container; null: none
     throttle: Count | None = None  # elements of a job array that run at the same time; null: all
     max_array_size: Count | None = None  # largest job array; null: ask the cluster
+    # most jobs in the queue at a time, array elements count; a larger plan is sent in waves; null: ask the cluster
+    max_submit_jobs: Annotated[int, Ge(2)] | None = None
+    # restarts in a row without a finished stage, a new checkpoint or new tokens, after which a job ends
+    restarts_without_progress: Count = 3
     # seconds before the walltime limit at which a job is warned: time to write a checkpoint
     signal_seconds: Annotated[int, Ge(0), Le(65535)] = 300
     # ask before submitting a plan that is estimated above this price, unless --yes is given

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 from sweep.slurm.status import SlurmInfo, expand_elements
 
@@ -105,6 +106,20 @@ def _of_scontrol(line: str, job_id: str) -> Iterator[tuple[str, SlurmInfo]]:
     )
     name = f"{job_id}_[{facts['ArrayTaskId']}]" if "ArrayTaskId" in facts else job_id
     yield from ((each, seen) for each in expand_elements(name))
+
+
+@dataclass(frozen=True)
+class Association:
+    """Limits of a user in one account, as sacctmgr prints them; "" for none."""
+
+    default_qos: str
+    max_submit_jobs: str
+
+
+def associations_of(text: str, account: str | None) -> list[Association]:
+    """The associations with an account, or all, from lines Account|DefaultQOS|MaxSubmitJobs."""
+    rows = [row for row in map(_fields, text.splitlines()) if len(row) == 3]
+    return [Association(*row[1:]) for row in rows if account in (None, row[0])]
 
 
 def _fields(row: str) -> list[str]:

@@ -12,19 +12,29 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sweep.accounts import account_name
 from sweep.errors import InputError
 from sweep.slurm import retry
 from sweep.slurm.answers import (
     RESTART_FIELDS,
     SACCT_FIELDS,
     SQUEUE_FIELDS,
+    associations_of,
     job_of,
     parse_restarts,
     parse_sacct,
     parse_scontrol,
     parse_squeue,
 )
-from sweep.slurm.retry import SlurmNotFound, SlurmUnavailable, UnknownAnswer, is_refusal, is_transient
+from sweep.slurm.retry import (
+    QueueFull,
+    SlurmNotFound,
+    SlurmUnavailable,
+    UnknownAnswer,
+    is_queue_limit,
+    is_refusal,
+    is_transient,
+)
 from sweep.slurm.status import SlurmInfo
 
 TIMEOUT_S = 120.0  # a busy controller answers slowly
@@ -73,6 +83,8 @@ def sbatch(script: Path, arguments: Sequence[str], dependency: str | None) -> st
         return ids.pop()
     message = _error_message(done)
     if is_refusal(message) and not ids:
+        if is_queue_limit(message):
+            raise QueueFull(f"sbatch: {message}.")
         raise InputError(f"sbatch: {message}. Correct the launch setting that it names.")
     if done.returncode < 0 or is_transient(message):
         raise SlurmUnavailable(f"sbatch: {message}.")
@@ -152,6 +164,44 @@ def scancel(ids: Sequence[str]) -> None:
     """Cancel jobs, including all elements of arrays; finished jobs are ignored."""
     if ids:
         _query("scancel", "--quiet", *ids)
+
+
+def requeue(element: str) -> None:
+    """Put a running job or array element back into the queue. Raises InputError if that is not allowed."""
+    _query("scontrol", "requeue", element)
+
+
+def delay(element: str, seconds: int) -> None:
+    """Let a pending job or array element start no earlier than this. Raises InputError."""
+    _query("scontrol", "update", f"JobId={element}", f"StartTime=now+{seconds}")
+
+
+def own_elements() -> int | None:
+    """How many elements this user has in the queue, of all submissions; None if squeue does not answer."""
+    try:
+        text = _query("squeue", "--me", "--noheader", "--all", "--array", "--format=%i")
+    except InputError:
+        return None
+    return sum(job_of(row.strip()) is not None for row in text.splitlines())
+
+
+def max_submit_jobs(account: str | None, qos: str | None) -> int | None:
+    """The least limit of submitted jobs of this user's associations and QOS; None if none is known.
+
+    Array elements count as jobs. Without an account, all accounts of the user count.
+    """
+    fields = "format=Account,DefaultQOS,MaxSubmitJobs"
+    user = f"user={account_name(os.geteuid())}"
+    try:
+        text = _query_once("sacctmgr", "--noheader", "--parsable2", "show", "associations", user, fields)
+        asked = associations_of(text, account)
+        names = ",".join(dict.fromkeys(qos or each.default_qos for each in asked)).strip(",") or "normal"
+        fields = "format=MaxSubmitJobsPerUser"
+        of_qos = _query_once("sacctmgr", "--noheader", "--parsable2", "show", "qos", names, fields).split()
+    except InputError:  # no accounting, or no access to it
+        return None
+    found = [int(each) for each in (*(each.max_submit_jobs for each in asked), *of_qos) if is_id(each)]
+    return min(found, default=None)
 
 
 def max_array_size() -> int | None:

@@ -202,9 +202,12 @@ def dependency_of(job: SlurmJob, ids: Mapping[str, str]) -> str | None:
 
 
 def units_text(job: SlurmJob, store: Path) -> str:
-    """One line for each process: the number of its element and its stage directories, separated by tabs."""
+    """One line for each process: the number of its element and its stage directories, separated by tabs.
+
+    A line without directories separates the units of a packed element: what follows does not need what precedes.
+    """
     return "".join(
-        "\t".join([str(index), *(str(store / address) for address in step)]) + "\n"
+        f"{index}\t" + "\t".join(str(store / address) for address in step) + "\n"
         for index, element in enumerate(job.elements)
         for step in element.steps
     )

@@ -39,7 +39,7 @@ def requests_of(jobs: Sequence[SlurmJob], launch: Launch) -> list[JobRequest]:
 def refusals(jobs: Sequence[SlurmJob], launch: Launch, site: Site) -> list[str]:
     """A line for each setting that the cluster would refuse, without repetitions."""
     found = (line for each in requests_of(jobs, launch) for line in _job_faults(each, launch, site))
-    return list(dict.fromkeys([*found, *_array_faults(launch, site), *_submit_faults(jobs, launch, site)]))
+    return list(dict.fromkeys([*found, *_array_faults(launch, site)]))
 
 
 def _job_faults(request: JobRequest, launch: Launch, site: Site) -> Iterator[str]:
@@ -166,17 +166,6 @@ def _array_faults(launch: Launch, site: Site) -> Iterator[str]:
     most, size = site.max_array_size, launch.max_array_size
     if most is not None and size is not None and size > most:
         yield f"launch.max_array_size {size}: above MaxArraySize of the cluster, {most}. Lower it, or set it to null."
-
-
-def _submit_faults(jobs: Sequence[SlurmJob], launch: Launch, site: Site) -> Iterator[str]:
-    """Against the association's MaxSubmitJobs, which counts array elements; of several accounts the largest."""
-    limits = [each.most_submitted for each in _of_account(site.associations or (), launch.defaults)]
-    elements = sum(len(job.elements) for job in jobs)
-    if limits and None not in limits and elements > (most := max(each or 0 for each in limits)):
-        yield (
-            f"plan: {elements:,} array elements, above your MaxSubmitJobs of {most:,}. Submit fewer points at a"
-            " time, or ask for a higher limit."
-        )
 
 
 def _place(launch: Launch, script: str, field: str) -> str:

@@ -12,13 +12,12 @@ of an element that is cancelled while its array waits.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
-from sweep.slurm.jobs import Element, SlurmJob, link_jobs
+from sweep.slurm.jobs import Element, SlurmJob
 
 
 class ElementState(Enum):
@@ -160,18 +159,6 @@ def _state(element: Element, job_id: str | None, disk: StoreInfo, seen: Mapping[
     if known.state.startswith("CANCELLED"):
         return ElementState.BLOCKED if "Dependency" in known.reason else ElementState.CANCELLED
     return ElementState.FAILED
-
-
-def jobs_to_resubmit(jobs: Sequence[SlurmJob], now: Sequence[ElementStatus], turn: int) -> tuple[SlurmJob, ...]:
-    """Jobs for the elements that are neither done nor in the queue, grouped as before; turn 2 is "03-traces.r2"."""
-    wanted = {(each.job, each.index) for each in now if each.state in TO_RESUBMIT}
-    left: list[SlurmJob] = []
-    for job in jobs:
-        elements = tuple(each for index, each in enumerate(job.elements) if (job.name, index) in wanted)
-        if elements:
-            name = f"{job.name.partition('.r')[0]}.r{turn}"
-            left.append(dataclasses.replace(job, name=name, elements=elements, after=(), after_each=()))
-    return link_jobs(left)
 
 
 def active_dependencies(job: SlurmJob, now: Sequence[ElementStatus]) -> list[str]:

@@ -69,7 +69,7 @@ class User:
         order = lifecycle.SubmissionRequest("toy", (), Path.cwd(), self.results)
         directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, self.store, order))
         if not launch.dry_run:
-            lifecycle.send(directory, jobs, before=others)
+            lifecycle.send_in_waves(directory, before=others)
         return directory
 
     def wait(self, directory: SubmissionDirectory, most_s: float = 120.0) -> None:

@@ -72,16 +72,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(client, "scancel", made.cancelled.extend)
     monkeypatch.setattr(client, "ended_jobs", lambda ids: ({}, ""))
     monkeypatch.setattr(client, "refuse_without_slurm", lambda: None)
-    monkeypatch.setattr(lifecycle, "send", lambda of, jobs, _=None, before=(): SEND(of, jobs, made.sbatch, before))
+    monkeypatch.setattr(client, "sbatch", made.sbatch)
     return made
-
-
-SEND = lifecycle.send
 
 
 def sent(store: Store, points: int = 3) -> SubmissionDirectory:
     directory = written(store, fan(points))
-    lifecycle.send(directory, directory.read().jobs)
+    lifecycle.send_in_waves(directory)
     return directory
 
 
@@ -196,9 +193,9 @@ def test_resume_leaves_to_others_what_they_have_in_the_queue(tmp_path: Path, clu
     first = written(store, fan())
     second = sent(store)
     assert cluster.stages() == ["start", "points", "total", "publish"]
-    assert [job.name for job in lifecycle.resume_submission(first, store, cluster.sbatch)] == ["04-publish.r2"]
+    assert [job.name for job in lifecycle.resume_submission(first, store, cluster.sbatch)] == ["04-publish"]
     assert cluster.stages() == ["start", "points", "total", "publish", "publish"]
-    assert cluster.waits[first.ids()["04-publish.r2"]] == f"afterok:{second.ids()['03-total']}"
+    assert cluster.waits[first.ids()["04-publish"]] == f"afterok:{second.ids()['03-total']}"
 
 
 def test_resume_sends_what_others_do_not_make_and_waits_for_the_rest(tmp_path: Path, cluster: Cluster) -> None:
@@ -207,10 +204,10 @@ def test_resume_sends_what_others_do_not_make_and_waits_for_the_rest(tmp_path: P
     second = sent(store, 2)  # makes start and two of the four points
     assert [(job.name, len(job.elements)) for job in lifecycle.resume_submission(first, store, cluster.sbatch)] == [
         ("02-points.r2", 2),
-        ("03-total.r2", 1),
-        ("04-publish.r2", 1),
+        ("03-total", 1),
+        ("04-publish", 1),
     ]
     ids = first.ids()
     assert cluster.waits[ids["02-points.r2"]] == f"afterok:{second.ids()['01-start']}"
     points = second.ids()["02-points"]
-    assert cluster.waits[ids["03-total.r2"]] == f"afterok:{ids['02-points.r2']},afterok:{points}_0,afterok:{points}_1"
+    assert cluster.waits[ids["03-total"]] == f"afterok:{ids['02-points.r2']},afterok:{points}_0,afterok:{points}_1"

@@ -115,17 +115,12 @@ def test_each_setting_that_would_be_refused_is_a_line(settings: dict[str, Any], 
     assert found.startswith(line)
 
 
-def test_too_many_nodes_elements_and_too_long_an_array_are_refused() -> None:
-    lines = refusals(
-        jobs(Resources("sft", 3, 8, 8), elements=60), dataclasses.replace(LAUNCH, max_array_size=2000), SITE
-    )
+def test_too_many_nodes_and_too_long_an_array_are_refused() -> None:
+    lines = refusals(jobs(Resources("sft", 3, 8, 8)), dataclasses.replace(LAUNCH, max_array_size=2000), SITE)
     assert lines == [
         "machine.nodes 3: partition gpu has 2 such nodes. Choose another partition or machine.",
         "launch.max_array_size 2000: above MaxArraySize of the cluster, 1001. Lower it, or set it to null.",
     ]
-    mine = dataclasses.replace(LAUNCH, defaults=dataclasses.replace(PLAIN, account="lab"))
-    (line,) = refusals(jobs(elements=60), mine, SITE)
-    assert line.startswith("plan: 61 array elements, above your MaxSubmitJobs of 50.")
 
 
 def test_a_setting_of_all_jobs_is_named_once() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +24,9 @@ from sweep.json_files import CHECKSUM, sealed, write_json
 from sweep.maintenance.prune import prune
 from sweep.results.publish import publish
 from sweep.slurm import client, lifecycle
+from sweep.slurm.dispatch import read_waves
 from sweep.slurm.export import export
+from sweep.slurm.retry import QueueFull
 from sweep.slurm.sbatch import ALL_MEMORY
 from sweep.slurm.status import Verdict
 from sweep.slurm.submission import SubmissionDirectory
@@ -62,7 +66,7 @@ def test_a_submission_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -> None:
     directory, queue = written(Store(tmp_path / "store"), fan()), Queue()
-    ids = lifecycle.send(directory, directory.read().jobs, queue.submit)
+    ids = lifecycle.send_in_waves(directory, submit=queue.submit).ids
     assert queue.sent == [
         ("01-start", None),
         ("02-points", "afterok:101"),
@@ -78,13 +82,13 @@ def test_a_refused_job_cancels_the_jobs_before_it(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(client, "find_job", lambda name: None)
     directory = written(Store(tmp_path / "store"), fan())
     with pytest.raises(InputError, match="refused"):
-        lifecycle.send(directory, directory.read().jobs, Queue(refuse_at=2).submit)
+        lifecycle.send_in_waves(directory, submit=Queue(refuse_at=2).submit)
     assert cancelled == ["101", "102"]
 
 
 def test_without_slurm_status_comes_from_the_store_and_says_so(tmp_path: Path, no_slurm: None) -> None:
     directory = written(Store(tmp_path / "store"), fan())
-    lifecycle.send(directory, directory.read().jobs, Queue().submit)
+    lifecycle.send_in_waves(directory, submit=Queue().submit)
     status = lifecycle.submission_status(directory)
     assert {each.state.value for each in status.elements} == {"unknown"}
     said = io.StringIO()
@@ -108,7 +112,7 @@ def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monk
     store = Store(tmp_path / "store")
     for _ in range(3):
         directory = written(store, fan())
-        lifecycle.send(directory, directory.read().jobs, Queue().submit)
+        lifecycle.send_in_waves(directory, submit=Queue().submit)
     assert lifecycle.queued_elsewhere(store.root) == []
     assert asked == ["squeue"]
 
@@ -216,3 +220,40 @@ def test_a_submission_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     assert [each.minutes for each in (sft, cpu, other)] == [90, 30, None]
     assert {each.partition for each in (sft, cpu, other)} == {"main"} and sft.memory_gib_per_gpu == ALL_MEMORY
     assert sft.sbatch == ("--nice=10",) and cpu.cpus == 4
+
+
+class LimitedQueue(Queue):
+    """Refuses what exceeds its room, as sbatch does for a limit of submitted jobs."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def submit(self, script: Path, arguments: Sequence[str], dependency: str | None) -> str:
+        found = re.search(r"--array=0-(\d+)", script.read_text(encoding="utf-8"))
+        elements = int(found[1]) + 1 if found else 1
+        if elements > self.room:
+            raise QueueFull("sbatch: error: AssocMaxSubmitJobLimit.")
+        self.room -= elements
+        return super().submit(script, arguments, dependency)
+
+
+def test_what_an_unknown_limit_refuses_waits_for_the_next_wave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "find_job", lambda name: None)
+    directory = written(Store(tmp_path / "store"), fan(30))
+    sent = lifecycle.send_in_waves(directory, submit=(queue := LimitedQueue(10)).submit)
+    assert [name for name, _ in queue.sent] == ["01-start", "w1-feed"]
+    assert sent.left == read_waves(directory).left == 32 and queue.sent[1][1] == "afterany:101"
+
+
+def test_refused_resumes_do_not_make_the_submission_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "find_job", lambda name: None)
+    store = Store(tmp_path / "store")
+    directory = written(store, fan())
+    before = directory.read(), sorted(path.name for path in (directory.path / "jobs").iterdir())
+    for _ in range(3):
+        with pytest.raises(InputError, match="nothing was submitted, as your other jobs fill the queue"):
+            lifecycle.resume_submission(directory, store, LimitedQueue(0).submit)
+    assert directory.read() == before[0]
+    files = {path.name for path in (directory.path / "jobs").iterdir()}
+    assert files - set(before[1]) == {"01-start.unsent"}

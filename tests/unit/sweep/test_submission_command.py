@@ -87,7 +87,7 @@ def test_commands_that_are_shown_name_the_store_unless_it_is_the_default_one(tmp
 def test_status_survives_whatever_stands_in_the_files_of_a_stage(tmp_path: Path, content: str, shown: str) -> None:
     store = Store(tmp_path / "store")
     directory = written(store, fan())
-    lifecycle.send(directory, directory.read().jobs, Queue().submit)
+    lifecycle.send_in_waves(directory, submit=Queue().submit)
     place = store.directory(make_stage("start", 1))
     place.failed_file.write_text(content, encoding="utf-8")
     directory.published_file.write_text(content, encoding="utf-8")
