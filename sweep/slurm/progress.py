@@ -56,8 +56,9 @@ def reason_to_stop(restarts: Restarts, most_without_progress: int) -> str | None
     if restarts.without_progress >= most_without_progress:
         return (
             f"interrupted {restarts.without_progress} times in a row without progress: no stage was finished, and no"
-            " new checkpoint or tokens were written. One run must be long enough for that: raise"
-            " launch.sft.minutes (generate, cpu) or launch.signal_seconds, save checkpoints more often, or choose a partition without preemption."
+            " new checkpoint or tokens were written. One run must be long enough for that: raise launch.sft.minutes"
+            " (generate, cpu) or launch.signal_seconds, save checkpoints more often, or choose a partition without"
+            " preemption."
         )
     if restarts.count >= MOST_RESTARTS:
         return f"interrupted {restarts.count} times. Allow more time for one run: launch.sft.minutes (generate, cpu)."
