@@ -4,7 +4,7 @@
 command. Several directories form one batch. A stage with several processes runs as a group of ranks
 (sweep/worker/ranks.py).
 
-Exit status 0: all stages are done; 1: a stage failed, see `failed.json`; 4: a limit on the cost stopped a stage, see
+Exit status 0: all stages are done; 1: a stage failed, see `failed.json`; 5: a limit on the cost stopped a stage, see
 the same file; 74: the error could not be written; 75: interrupted, the same command resumes.
 """
 
@@ -196,12 +196,11 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
     _require_intact([each for key, directory in waiting.items() for each in _dependencies(directory.root, stages[key])])
     read = {key: _digests_read(directory.root, stages[key]) for key, directory in waiting.items()}
     machine = MachineSampler(list(waiting.values()), rank)
-    with (
-        metered(list(waiting.values()), list(stages.values())) as meter,
-        announced(directories, rank, list(waiting)),
-        machine,
-    ):
-        attempts = {key: begin(directory) for key, directory in waiting.items()}
+    with ExitStack() as held:
+        meter = held.enter_context(metered(list(waiting.values()), list(stages.values())))
+        attempts = {key: begin(directory) for key, directory in waiting.items()}  # clears the folder of the next file
+        held.enter_context(announced(directories, rank, list(waiting)))
+        held.enter_context(machine)
         outs = {key: attempt.out for key, attempt in attempts.items()}
         for finished in _finish(waiting, stages, rank, outs, meter):
             await_ranks(waiting[finished.key], rank)
