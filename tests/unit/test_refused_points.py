@@ -119,7 +119,7 @@ def graph_of(composition: Composition) -> Graph:
         ),
     ],
 )
-def test_impossible_points_are_refused_by_field_value_and_mend(overrides: list[str], complaint: str) -> None:
+def test_impossible_points_are_refused_by_field_value_and_fix(overrides: list[str], complaint: str) -> None:
     with pytest.raises(InputError) as refused:
         graph_of(compose(overrides))
     assert complaint in str(refused.value)
