@@ -11,7 +11,8 @@ TIERS  := slow or slurm or vllm or wandb or browser or faults or gpu
 
 .DEFAULT_GOAL := help
 .PHONY: help bench-page budget-scan publish paper paper-numbers test test-all test-tiers rounds faults test-slurm test-vllm check \
-        format docs vendor smollm vllm bench bench-processors bench-vllm clean
+        format docs vendor smollm vllm bench bench-driver bench-processors bench-vllm \
+        constraints-gpu constraints-check gpu clean
 
 budget-scan: $(VENV)/.installed ## a real scaling curve on this machine, in minutes
 	$(BIN)/python -m sweep +experiment=budget_scan -m
@@ -79,8 +80,27 @@ bench-processors: $(VENV)/.installed ## run the scan as other processors would c
 bench-page: $(VENV)/.installed ## the report page with every trace of a large scan, 10 minutes: results/benchmarks/page.md
 	$(BIN)/python benchmarks/page.py
 
-bench-vllm: $(VENV)-vllm/.installed ## benchmark vLLM against controls and a peer, an hour: results/benchmarks/vllm.md; needs S1_DATA_DIR
-	cd benchmarks && for part in scan dense long driver report; do ../$(VENV)-vllm/bin/python vllm_scan.py $$part || exit; done
+bench-driver: $(VENV)/.installed ## what the generation loop costs by itself, 5 minutes: results/benchmarks/driver.md
+	$(BIN)/python benchmarks/driver.py
+
+bench-vllm: $(VENV)-vllm/.installed ## benchmark vLLM against controls and a peer, three hours: results/benchmarks/vllm.md; needs S1_DATA_DIR
+	cd benchmarks && for part in scan dense long deep driver report; do ../$(VENV)-vllm/bin/python vllm_scan.py $$part || exit; done
+
+# Resolved without a GPU: uv reads what the packages for Linux with CUDA require.
+GPU_SET = $(BIN)/uv pip compile --quiet pyproject.toml --extra vllm --extra qlora --extra dev --python-version 3.11 \
+	--python-platform x86_64-manylinux_2_28 --no-annotate --custom-compile-command 'make constraints-gpu'
+
+constraints-gpu: $(VENV)/.installed ## resolve the newest versions for machines with GPUs: constraints-gpu.txt
+	$(GPU_SET) --upgrade -o constraints-gpu.txt
+
+constraints-check: $(VENV)/.installed ## check that constraints-gpu.txt still resolves and is complete, without a GPU
+	@mkdir -p build
+	$(GPU_SET) --constraint constraints-gpu.txt --upgrade -o build/constraints-gpu.txt
+	@diff constraints-gpu.txt build/constraints-gpu.txt || { echo 'constraints-gpu.txt: pins not what pyproject.toml requires. Run make constraints-gpu.' >&2; exit 1; }
+
+gpu: $(VENV)/.installed ## on one NVIDIA GPU, without network and vLLM: tests/gpu, and benchmarks to results/benchmarks/gpu.md
+	$(BIN)/python -m pytest -m gpu tests/gpu
+	$(BIN)/python benchmarks/gpu.py
 
 clean: ## remove the environments; store/ and results/ stay
 	rm -rf $(VENV) $(VENV)-wandb $(VENV)-vllm

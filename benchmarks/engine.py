@@ -48,7 +48,7 @@ def main() -> None:
     ours, seconds = timed(lambda: continuous(engine, requests))
     table.add_row(*row("engine", requests, ours, seconds))
     again = [
-        GenerationRequest(each.prompt_ids + ids, 8, (), False, GREEDY, 0)
+        GenerationRequest((*each.prompt_ids, *ids), 8, (), False, GREEDY, 0)
         for each, ids in zip(requests, ours, strict=True)
     ]
     answers, seconds = timed(lambda: continuous(TransformersEngine(model, arguments.slots, CACHE_BYTES), again))
@@ -113,7 +113,7 @@ def static_batches(model: PreTrainedModel, requests: list[GenerationRequest], ro
     for start in range(0, len(requests), rows):
         batch = requests[start : start + rows]
         longest = max(len(each.prompt_ids) for each in batch)
-        padded = torch.tensor([(0,) * (longest - len(each.prompt_ids)) + each.prompt_ids for each in batch])
+        padded = torch.tensor([[0] * (longest - len(each.prompt_ids)) + [*each.prompt_ids] for each in batch])
         mask = torch.tensor([[0] * (longest - len(each.prompt_ids)) + [1] * len(each.prompt_ids) for each in batch])
         most = max(each.max_tokens for each in batch)
         output = generate(padded, attention_mask=mask, max_new_tokens=most, do_sample=False)[:, longest:]
@@ -128,7 +128,7 @@ def continuous(engine: TransformersEngine, requests: list[GenerationRequest]) ->
     while not engine.is_idle:
         for delta in engine.step():
             deltas[id(delta.request)].append(delta)
-    return [completion(deltas[id(request)]).ids for request in requests]
+    return [tuple(completion(deltas[id(request)]).ids) for request in requests]
 
 
 def timed(work: Callable[[], list[tuple[int, ...]]]) -> tuple[list[tuple[int, ...]], float]:

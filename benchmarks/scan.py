@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unavoidable import unavoidable_tokens
+
 PROJECT = Path(__file__).resolve().parents[1]
 BUDGETS = "8,16,20,24,32,40"
 SIX = f"budget.max_thinking_tokens={BUDGETS}"
@@ -52,6 +54,7 @@ class Measured:
     sampled_tokens: int
     prompt_tokens: int
     cached_tokens: int
+    unavoidable_tokens: int  # what no engine could leave out (benchmarks/unavoidable.py)
     seconds: float  # of the process that loads the model and answers
 
 
@@ -70,9 +73,11 @@ def answers(overrides: Sequence[str], trained: Path) -> Measured:
         shutil.copytree(trained, store, ignore=shutil.ignore_patterns("traces", "scores", "curve", "report", "shared"))
         sweep([*overrides, "-m"], store)
         records = [json.loads(path.read_text(encoding="utf-8")) for path in store.glob("traces/*/record.json")]
+        unavoidable = unavoidable_tokens(store)
     names = ("engine_tokens", "sampled_tokens", "prompt_tokens", "cached_tokens")
     return Measured(
         **{name: sum(record["summary"][name] for record in records) for name in names},
+        unavoidable_tokens=unavoidable,
         seconds=sum(record["seconds"] for record in records),
     )
 

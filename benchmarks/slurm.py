@@ -24,7 +24,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from sweep.core.pipeline import Graph, Launch, LaunchKind, Workers  # noqa: E402
+from sweep.core.launch import JobSettings, Launch, LaunchKind  # noqa: E402
+from sweep.core.pipeline import Graph, Workers  # noqa: E402
 from sweep.core.stage import CodePolicy, Resources, Stage  # noqa: E402
 from sweep.plan.graph import plan  # noqa: E402
 from sweep.slurm import lifecycle  # noqa: E402
@@ -36,7 +37,7 @@ from tests.support.toy_queue import Make  # noqa: E402
 POINTS = 1000
 SCAN = ("budget.max_thinking_tokens=range(1,251)", "seed=0,1,2,3")
 CHAIN = 8  # stages, each waiting for the one before
-LAUNCH = Launch(LaunchKind.SLURM, cpus=16, memory_gib=8, minutes={"cpu": 10})
+LAUNCH = Launch(LaunchKind.SLURM, defaults=JobSettings(cpus=16, memory_gib=8, minutes=10))
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def send(store: Store, product: Stage) -> tuple[SubmissionDirectory, Submitted]:
     jobs = lifecycle.queue_jobs(graph, work)[:-1]
     order = lifecycle.SubmissionRequest("bench", (), Path.cwd(), store.root / "results")
     directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, order))
-    lifecycle.send(directory, jobs)
+    lifecycle.send_in_waves(directory)
     elements = sum(len(job.elements) for job in jobs)
     return directory, Submitted(time.monotonic() - began, len(jobs), elements, len(work.needed))
 

@@ -96,7 +96,9 @@ def sections() -> list[Section]:
     (point,) = compose([]).points
     found = [Section("", PointConfig, point)]
     for section in found:  # grows: breadth first
-        found += [each for each in _inside(section) if each.schema not in {known.schema for known in found}]
+        for each in _inside(section):
+            if each.schema not in {known.schema for known in found}:
+                found.append(each)
     top = [section.path for section in found if "." not in section.path]
     return sorted(found, key=lambda section: top.index(section.path.partition(".")[0]))
 

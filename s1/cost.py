@@ -1,35 +1,55 @@
 """Estimate the cost of a plan from the rates in `cost`, and report what generation took once it has run. Does no I/O.
 
 training:    examples x epochs x tokens per example / training rate, or by FLOPs (s1/train/flops.py)
-generation:  thinking + answer tokens / generation rate, where
-             thinking = questions x samples x what the method expects (budget forcing: min(budget, natural length x
-             (1 + waits)))
+generation:  thinking + answer tokens (s1/lengths.py), measured in earlier runs or from the natural length in `cost`;
+             wall-clock time = start + tokens / (copies x speed of one copy with so many traces), s1/parallelism.py;
+             device time = wall-clock time x devices that the worker occupies
 endpoints:   questions x (prompt tokens + reply tokens), each at the endpoint's price
+disk:        weights of a checkpoint, and while it trains two saved states; traces at their measured bytes per token
 Points that share a continuation store also share their thinking: the longest is charged, the others add only answers.
+What nothing was measured for, and what the rates in `cost` do not hold for (cost.models), is unknown: None.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from s1.config.data import Endpoint
-from s1.config.resources import Cost, filled
-from s1.config.schema import ComputeRequest, ConfigError, Model, Train
-from s1.generate.methods.registry import method_of
+from s1.config.resources import Cost, JobKind, Machine, filled, resources_of
+from s1.config.schema import ConfigError, Model, Train
+from s1.earlier_runs import EarlierRun, Speed
+from s1.generation_memory import GenerationMemory, generation_memory
+from s1.lengths import Spread, TokensOfQuestion, of_measured, of_published, spread
+from s1.parallelism import Occupancy, speed_at
 from s1.point import PointConfig
 from s1.train.flops import device_seconds, training_flops, training_tokens
-from s1.train.memory import Memory, memory
+from s1.train.memory import BYTES, Memory, memory, trained_parameters
 from sweep.core.pipeline import CostEstimate, Usage
 from sweep.core.stage import Summary
 
 ENDPOINT = "replies_without_usage"  # a key that only summaries of endpoint stages have
 
 
+BYTES_PER_TOKEN = 12.0  # of traces.jsonl, ids and text, where no run says: measured 10 to 14
+SAVED_STATES = 2  # that training keeps while it runs (s1/train/checkpoints.py)
+UNKNOWN = CostEstimate(None, None, None, None, None)
+
+
 @dataclass(frozen=True)
-class GeneratedTokens:
-    thinking: int
-    answer: int
+class Generated:
+    """Tokens of one traces stage, after what it shares with others. None: unknown."""
+
+    tokens: float | None
+    traces: int
+    spread: Spread
+    bytes_per_token: float
+    speed: Speed | None  # of one copy; None: unknown
+
+    def part(self, index: int, count: int) -> Generated:
+        """One of `count` shards."""
+        tokens = None if self.tokens is None else (int(self.tokens) + index) // count
+        return replace(self, tokens=tokens, traces=max(1, self.traces // count))
 
 
 def training_estimate(point: PointConfig) -> CostEstimate:
@@ -50,6 +70,8 @@ def reward_training(point: PointConfig) -> CostEstimate:
     training = point.reward.training if point.reward else None
     if training is None:
         return CostEstimate()
+    if not point.cost.holds_for(training.model.name):
+        return UNKNOWN
     row = min(point.cost.tokens_per_example, training.train.block_size)
     tokens = training_tokens(training.train, training.examples, row)
     seconds = _training_seconds(point, training.train, tokens, row, training.model)
@@ -60,7 +82,8 @@ def training_memory(point: PointConfig) -> Memory | None:
     """Memory of fine-tuning on each device; None if nothing is trained or the shape of the model is unknown."""
     if point.train is None or point.data.pool is None or point.model.shape is None:
         return None
-    return memory(point.model.shape, point.train, filled(point.machine, point.train.batch_size))
+    machine = filled(point.machine, point.train.batch_size)
+    return memory(point.model.shape, point.train, machine, point.data.pool.longest_tokens)
 
 
 def does_not_fit(point: PointConfig) -> list[str]:
@@ -75,49 +98,148 @@ def does_not_fit(point: PointConfig) -> list[str]:
     ]
 
 
-def solver_generation(point: PointConfig) -> CostEstimate:
+def memory_of_generation(point: PointConfig) -> GenerationMemory | None:
+    """Memory of one copy of the point's model on each device; None if its shape or the size of its dtype is unknown."""
+    shape = point.model.shape
+    return None if shape is None else generation_memory(shape, point.engine.dtype, point.machine)
+
+
+def cannot_generate(point: PointConfig) -> list[str]:
+    """Why the weights cannot be loaded on this machine, and what to change: at most one line."""
+    need = memory_of_generation(point)
+    if need is None or not need.surely_too_large:
+        return []
+    return [
+        f"machine.memory_gib {point.machine.memory_gib:g}: the weights of {point.model.name} in {point.engine.dtype}"
+        f" alone take {need.weights_gib:.0f} GiB on each of {point.machine.tensor_parallel}. Raise"
+        " machine.tensor_parallel, or choose a smaller engine.dtype."
+    ]
+
+
+def solver_generation(point: PointConfig, solver: Model) -> Generated:
     """One solver answers every question of the pool."""
-    if point.data.pool is None:
-        return CostEstimate()
-    tokens = point.data.pool.expected_rows * (point.cost.natural_thinking_tokens + point.cost.natural_answer_tokens)
-    return _priced(tokens, tokens / point.cost.generate_tokens_per_second, point.cost)
+    cost, rows = point.cost, 0 if point.data.pool is None else point.data.pool.expected_rows
+    tokens = rows * (cost.natural_thinking_tokens + cost.natural_answer_tokens)
+    return Generated(
+        tokens if cost.holds_for(solver.name) else None,
+        rows,
+        Spread(1.0, 1.0),
+        BYTES_PER_TOKEN,
+        _configured_speed(cost, solver),
+    )
 
 
-def chat_requests(endpoint: Endpoint, questions: int, prompt_tokens: int, reply_tokens: int) -> CostEstimate:
-    """One request per row to a model behind an endpoint; uses no device of ours, but has a price."""
+def chat_requests(endpoint: Endpoint, questions: int, prompt_tokens: int, reply_tokens: int | None) -> CostEstimate:
+    """One request per row to a model behind an endpoint; uses no device of ours, but has a price.
+
+    `reply_tokens` None: unknown, so tokens, price and time are. The time of known requests is unknown too.
+    """
+    if reply_tokens is None:
+        return CostEstimate(None, 0.0, None, None)
     tokens = questions * reply_tokens
-    return CostEstimate(tokens, 0.0, endpoint.usd(questions * prompt_tokens, tokens))
+    return CostEstimate(tokens, 0.0, endpoint.usd(questions * prompt_tokens, tokens), None)
 
 
-def generation(points: Sequence[PointConfig], questions: int) -> list[CostEstimate]:
-    """One estimate per point; `points` share a continuation store unless they say otherwise."""
-    charged = 0
-    estimates = []
-    for point in points:
-        need = generated_tokens(point.request, point.cost, questions * point.generate.samples)
-        thinking = max(0, need.thinking - charged) if point.generate.share else need.thinking
-        charged = max(charged, need.thinking)
-        tokens = thinking + need.answer
-        estimates.append(_priced(tokens, tokens / point.cost.generate_tokens_per_second, point.cost))
-    return estimates
+def generation(points: Sequence[PointConfig], questions: int, runs: Sequence[EarlierRun]) -> list[Generated]:
+    """Tokens of each point; `points` share a continuation store unless they say otherwise.
+
+    `runs`: earlier runs of the same model and task, the most informative first.
+    """
+    measured = next((run for run in runs if all(run.lengths.reaches(point.request) for point in points)), None)
+    first = points[0]
+    if measured is not None:
+        per_point = [of_measured(each.request, measured.lengths, each.model.context_tokens) for each in points]
+    elif first.cost.holds_for(first.model.name):
+        per_point = [[_published(each)] for each in points]
+    else:
+        per_point = [[] for _ in points]
+    charged = _charged(points, per_point)
+    of_group = [sum(each) for each in zip(*charged, strict=True)]
+    is_greedy = all(point.generate.temperature == 0 for point in points)
+    ends = spread(of_group, questions, is_greedy) if measured is not None else Spread(1.0, 1.0)
+    speed = next((run.speed for run in runs if run.speed), None) or _configured_speed(first.cost, first.model)
+    bytes_per_token = next((run.bytes_per_token for run in runs), BYTES_PER_TOKEN)
+    return [
+        Generated(
+            sum(each) / len(each) * questions * point.generate.samples if each else None,
+            questions * point.generate.samples,
+            ends,
+            bytes_per_token,
+            speed,
+        )
+        for point, each in zip(points, charged, strict=True)
+    ]
 
 
-def shard_estimates(whole: CostEstimate, count: int, cost: Cost) -> list[CostEstimate]:
-    """Divide generation among `count` workers, each with its own start-up time."""
-    seconds = max(0.0, whole.device_seconds - cost.seconds_per_stage) / count
-    return [_priced((whole.tokens + index) // count, seconds, cost) for index in range(count)]
+def _charged(points: Sequence[PointConfig], per_point: Sequence[Sequence[TokensOfQuestion]]) -> list[list[float]]:
+    """Tokens per trace that each point adds, by question, where a longer trace continues a shorter one."""
+    longest = [0.0] * len(per_point[0])
+    charged: list[list[float]] = []
+    for point, questions in zip(points, per_point, strict=True):
+        shares = point.generate.share
+        charged.append(
+            [max(0.0, each.thinking - had * shares) + each.answer for each, had in zip(questions, longest, strict=True)]
+        )
+        longest = [max(each.thinking, had) for each, had in zip(questions, longest, strict=True)]
+    return charged
 
 
-def generated_tokens(request: ComputeRequest, cost: Cost, traces: int) -> GeneratedTokens:
-    """Tokens of one point that shares nothing, for this many traces."""
-    thinking = method_of(request).expected_thinking_tokens(request, cost.natural_thinking_tokens)
-    answer, cap = cost.natural_answer_tokens, request.budget.answer_tokens
-    return GeneratedTokens(thinking * traces, (answer if cap is None else min(cap, answer)) * traces)
+def _published(point: PointConfig) -> TokensOfQuestion:
+    """Tokens of a trace by the natural lengths in `cost`."""
+    cost, cap = point.cost, point.budget.answer_tokens
+    thinking = of_published(point.request, cost.natural_thinking_tokens, point.model.context_tokens)
+    answer = cost.natural_answer_tokens
+    return TokensOfQuestion(thinking, answer if cap is None else min(cap, answer))
+
+
+def _configured_speed(cost: Cost, model: Model) -> Speed | None:
+    if not cost.holds_for(model.name):
+        return None
+    return Speed(cost.generate_tokens_per_second, cost.generate_together, cost.seconds_per_stage)
+
+
+def generation_estimate(generated: Generated, point: PointConfig) -> CostEstimate:
+    """Cost of a traces stage, or of a shard, on the copies of the point's machine."""
+    tokens, speed, machine = generated.tokens, generated.speed, point.machine
+    if tokens is None:
+        return UNKNOWN
+    disk = round(tokens * generated.bytes_per_token)
+    if not tokens:
+        return CostEstimate()
+    if speed is None:
+        low, high = generated.spread.low, generated.spread.high
+        return replace(UNKNOWN, tokens=round(tokens), disk_bytes=disk, tokens_low=low, tokens_high=high)
+    copies = min(machine.data_parallel, max(1, generated.traces))
+    together = occupancy(machine, generated.traces).together
+    rate = speed_at(speed.tokens_per_second, speed.traces_together or together, together)
+    wall = speed.start_seconds + tokens / (rate.middle * copies)
+    seconds = wall * max(1, resources_of(JobKind.GENERATE, machine).devices)
+    low, high = (
+        (speed.start_seconds + tokens * end / (each * copies)) / wall
+        for end, each in ((generated.spread.low, rate.high), (generated.spread.high, rate.low))
+    )
+    return CostEstimate(
+        tokens=round(tokens),
+        device_seconds=seconds,
+        usd=seconds * point.cost.usd_per_device_hour / 3600,
+        wall_seconds=wall,
+        disk_bytes=disk,
+        tokens_low=generated.spread.low,
+        tokens_high=generated.spread.high,
+        time_low=low,
+        time_high=high,
+    )
+
+
+def occupancy(machine: Machine, traces: int) -> Occupancy:
+    """How many traces decode together on this machine."""
+    return Occupancy(traces, machine.data_parallel, machine.slots, machine.tensor_parallel)
 
 
 def overhead(cost: Cost) -> CostEstimate:
     """The start-up of a worker, for a stage that generates nothing."""
-    return CostEstimate(0, cost.seconds_per_stage, cost.seconds_per_stage * cost.usd_per_device_hour / 3600)
+    seconds = cost.seconds_per_stage
+    return CostEstimate(0, seconds, seconds * cost.usd_per_device_hour / 3600, seconds)
 
 
 def usage(summary: Summary) -> Usage:
@@ -157,14 +279,24 @@ def _generated(summaries: Mapping[str, Summary]) -> list[str]:
 
 
 def _trained(point: PointConfig, train: Train, examples: int) -> CostEstimate:
+    if not point.cost.holds_for(point.model.name):
+        return UNKNOWN
     row = min(point.cost.tokens_per_example, train.block_size)
     tokens = training_tokens(train, examples, row)
-    return _priced(
-        tokens,
-        _training_seconds(point, train, tokens, row, point.model),
-        point.cost,
-        filled(point.machine, train.batch_size).devices,
-    )
+    seconds = _training_seconds(point, train, tokens, row, point.model)
+    estimate = _priced(tokens, seconds, point.cost, filled(point.machine, train.batch_size).devices)
+    return replace(estimate, disk_bytes=checkpoint_bytes(point.model, train))
+
+
+def checkpoint_bytes(model: Model, train: Train) -> int | None:
+    """Bytes of the trained weights, and of the states that training keeps while it runs; None: unknown shape.
+
+    A saved state has the weights and two moments of AdamW, all in weights_dtype.
+    """
+    if model.shape is None:
+        return None
+    saved = SAVED_STATES * 3 * BYTES[train.weights_dtype] * trained_parameters(model.shape, train)
+    return round(BYTES[train.dtype] * model.shape.parameters + saved)
 
 
 def _training_seconds(point: PointConfig, train: Train, tokens: int, row_tokens: int, model: Model) -> float:
@@ -184,4 +316,4 @@ def _training_seconds(point: PointConfig, train: Train, tokens: int, row_tokens:
 def _priced(tokens: int, seconds: float, cost: Cost, devices: int = 1) -> CostEstimate:
     """The estimate for `seconds` summed over devices, plus the start-up of each device."""
     seconds = (seconds + devices * cost.seconds_per_stage) if tokens else 0.0
-    return CostEstimate(tokens, seconds, seconds * cost.usd_per_device_hour / 3600)
+    return CostEstimate(tokens, seconds, seconds * cost.usd_per_device_hour / 3600, seconds / devices)

@@ -9,8 +9,11 @@ from typing import Protocol
 from s1 import cost
 from s1.config.data import Endpoint
 from s1.config.schema import ModelKind, Task
+from s1.cost import Generated
+from s1.earlier_runs import EarlierRun, EarlierRuns
 from s1.evaluate.task_files import TASKS, read_task, remarks, task_file
 from s1.evaluation_stages import EvaluationStages
+from s1.parallelism import idle_copies
 from s1.point import Goal, PointConfig
 from s1.stages import ChatConfig, LabelledConfig, RewardModelConfig
 from s1.training_stages import TrainingStages
@@ -39,21 +42,26 @@ class PlannedPoint(Protocol):
     def evaluation(self) -> EvaluationStages: ...
 
 
-def estimates_of(points: Sequence[PointConfig], planned: Sequence[PlannedPoint]) -> dict[str, CostEstimate]:
+def estimates_of(
+    points: Sequence[PointConfig], planned: Sequence[PlannedPoint], earlier: EarlierRuns | None = None
+) -> dict[str, CostEstimate]:
     """Estimates of training, generation and API calls; other stages cost next to nothing.
 
-    Points that share a continuation store pay for their common thinking once (s1/cost.py).
+    Lengths and speed come from `earlier` runs of the same model and task, or else from the rates in `cost`.
+    Points that share a continuation store pay for their common thinking once (s1/cost.py). What points on different
+    machines share, such as a solver, is made on the machine of the first of them, as planning does.
     """
     estimates: dict[str, CostEstimate] = {}
     batches: dict[str, dict[str, tuple[PointConfig, EvaluationStages]]] = {}
     for point, stages in zip(points, planned, strict=True):
         training, evaluation = stages.training, stages.evaluation
         if training.curated is not None and point.goal is not Goal.DATA:
-            estimates[training.checkpoint.address] = cost.training_estimate(point)
+            estimates.setdefault(training.checkpoint.address, cost.training_estimate(point))
         if training.base is not None:
-            estimates[training.base.address] = cost.pretraining(point)
-        for solver in training.solvers:
-            estimates |= _by_shard(solver.traces, cost.solver_generation(point), point)
+            estimates.setdefault(training.base.address, cost.pretraining(point))
+        solvers = sorted(point.data.difficulty.solvers.items()) if point.data.difficulty else []
+        for (_, model), solver in zip(solvers, training.solvers, strict=False):  # none where nothing is trained
+            estimates = {**_by_shard(solver.traces, cost.solver_generation(point, model), point), **estimates}
         estimates |= _endpoints(point, training)
         if evaluation.rewards is not None:
             estimates |= _rewards(point, evaluation.rewards)
@@ -65,18 +73,22 @@ def estimates_of(points: Sequence[PointConfig], planned: Sequence[PlannedPoint])
     for of_traces in batches.values():
         members = list(of_traces.values())
         sharing = [point for point, _ in members]
-        costs = cost.generation(sharing, question_count(sharing[0].task))
-        for (point, evaluation), estimate in zip(members, costs, strict=True):
-            estimates |= _by_shard(evaluation.traces, estimate, point)
+        runs = earlier.of(members[0][1].traces, sharing[0].task.name) if earlier else ()
+        generated = cost.generation(sharing, question_count(sharing[0].task), runs)
+        for (point, evaluation), each in zip(members, generated, strict=True):
+            estimates |= _by_shard(evaluation.traces, each, point)
     return estimates
 
 
-def _by_shard(traces: Stage, estimate: CostEstimate, point: PointConfig) -> dict[str, CostEstimate]:
-    """Divide the estimate of a traces stage among its shards, if it has any."""
+def _by_shard(traces: Stage, generated: Generated, point: PointConfig) -> dict[str, CostEstimate]:
+    """The estimate of a traces stage, or of each of its shards if it has any."""
     if not traces.shards:
-        return {traces.address: estimate}
-    estimates = cost.shard_estimates(estimate, len(traces.shards), point.cost)
-    return {shard.address: each for shard, each in zip(traces.shards, estimates, strict=True)}
+        return {traces.address: cost.generation_estimate(generated, point)}
+    count = len(traces.shards)
+    return {
+        shard.address: cost.generation_estimate(generated.part(index, count), point)
+        for index, shard in enumerate(traces.shards)
+    }
 
 
 def _rewards(point: PointConfig, rewards: Stage) -> dict[str, CostEstimate]:
@@ -87,13 +99,16 @@ def _rewards(point: PointConfig, rewards: Stage) -> dict[str, CostEstimate]:
 
 
 def _endpoints(point: PointConfig, training: TrainingStages) -> dict[str, CostEstimate]:
-    """API calls: a teacher writes traces as long as training examples; a label is short."""
+    """API calls: a teacher writes traces as long as training examples; a label is short.
+
+    The examples that rates of particular models (cost.models) were measured on say nothing about a teacher.
+    """
     if training.curated is None or point.data.pool is None:
         return {}
     estimates: dict[str, CostEstimate] = {}
     for stage in _upstream(training.curated):
         if isinstance(stage.config, ChatConfig):
-            tokens = (QUESTION_TOKENS, point.cost.tokens_per_example)
+            tokens = (QUESTION_TOKENS, None if point.cost.models else point.cost.tokens_per_example)
         elif isinstance(stage.config, LabelledConfig):
             tokens = (LABEL_PROMPT_TOKENS, LABEL_TOKENS)
         else:
@@ -116,6 +131,55 @@ def memory_notes(points: Sequence[PointConfig]) -> list[str]:
     needs = [(point.model.name, cost.training_memory(point)) for point in points]
     large = [(name, need) for name, need in needs if need and need.parts.gib > NOTED_MEMORY_GIB]
     return list(dict.fromkeys(f"memory of fine-tuning {name}: {need.remark()}" for name, need in large))
+
+
+def forecast_notes(points: Sequence[PointConfig], planned: Sequence[PlannedPoint], earlier: EarlierRuns) -> list[str]:
+    """Where the lengths and the speed of the estimate come from, one line per model and task."""
+    groups: dict[tuple[str, str], list[tuple[PointConfig, Stage]]] = {}
+    tasks: dict[tuple[str, str], list[str]] = {}  # by model and what is known
+    for point, stages in zip(points, planned, strict=True):
+        groups.setdefault((point.model.name, point.task.name), []).append((point, stages.evaluation.traces))
+    for (model, task), members in groups.items():
+        runs = earlier.of(members[0][1], task)
+        lengths = next((run for run in runs if all(run.lengths.reaches(point.request) for point, _ in members)), None)
+        tasks.setdefault((model, _source(members[0][0], lengths, any(run.speed for run in runs))), []).append(task)
+    return [f"estimate of {model} on {', '.join(names)}: {source}" for (model, source), names in tasks.items()]
+
+
+def _source(point: PointConfig, lengths: EarlierRun | None, has_speed: bool) -> str:
+    """What the tokens and the time of generation are estimated from."""
+    price = point.cost
+    is_configured = price.holds_for(point.model.name)
+    if lengths is not None:
+        found = lengths.source
+    elif is_configured:
+        found = f"lengths: {price.natural_thinking_tokens:,} thinking tokens, not measured here ({price.source})"
+    else:
+        found = "lengths: unknown"
+    if has_speed:
+        speed = "speed: measured here"
+    elif is_configured:
+        speed = f"speed: {price.generate_tokens_per_second:,.0f} tokens/s of one copy, as in cost"
+    else:
+        speed = "speed: unknown"
+    is_unknown = not is_configured and (lengths is None or not has_speed)
+    advice = ". Probe it: sweep plan --probe 20, with the same fields" if is_unknown else ""
+    return f"{found}; {speed}{advice}"
+
+
+def generation_notes(points: Sequence[PointConfig]) -> list[str]:
+    """Memory of generation on each device of GPU machines, and copies that too few traces leave idle."""
+    lines: list[str] = []
+    for point in points:
+        need, machine = cost.memory_of_generation(point), point.machine
+        if machine.memory_gib is None or need is None or point.model.shape is None:
+            continue
+        name = f"memory of generating with {point.model.name}"
+        lines.append(f"{name}: {need.remark(point.model.context_tokens)}")
+        traces = question_count(point.task) * point.generate.samples // shards_of(point)
+        if line := idle_copies(cost.occupancy(machine, traces), point.model.shape.kv_heads):
+            lines.append(f"{point.task.name}: {line}")
+    return list(dict.fromkeys(lines))
 
 
 def contamination_notes(points: Sequence[PointConfig]) -> list[str]:

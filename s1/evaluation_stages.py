@@ -19,6 +19,7 @@ from s1.config.schema import (
     ConfigError,
     EngineConfig,
     Generate,
+    Hub,
     Model,
     Precision,
     Task,
@@ -175,7 +176,11 @@ def questions_stage(task: Task) -> Stage:
     """The prompts of a task. Raises ConfigError for a task that has no rows or cannot be graded."""
     rows = rows_of(task)
     hub = task.hub if not rows else None
-    return questions_from(rows, QuestionsConfig(task.name, hub, task.limit, task.instruction, wording(task.name)))
+    return questions_from(rows, _questions_config(task, hub))
+
+
+def _questions_config(task: Task, hub: Hub | None) -> QuestionsConfig:
+    return QuestionsConfig(task.name, hub, task.limit, task.instruction, wording(task.name), task.draw_seed)
 
 
 def questions_from(rows: tuple[Input, ...], config: QuestionsConfig) -> Stage:

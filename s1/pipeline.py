@@ -17,17 +17,20 @@ stays fast because it imports no heavy library: stages name their functions by d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from s1 import cost
 from s1.config.resources import JobKind, filled, resources_of, settings_of
 from s1.config.schema import ConfigError
+from s1.earlier_runs import EarlierRuns
 from s1.estimates import (
     budget_notes,
     contamination_notes,
     estimates_of,
+    forecast_notes,
+    generation_notes,
     machine_notes,
     memory_notes,
     shards_of,
@@ -38,18 +41,32 @@ from s1.evaluation_stages import EvaluationStages, GenerationSpec, evaluation_st
 from s1.generate import store_statistics
 from s1.generate.engines import missing_libraries
 from s1.generate.methods.registry import label_of_traces, method_of
-from s1.pinning import pinning_of
+from s1.pinning import Pinning, pinning_of
 from s1.point import Goal, PointConfig
 from s1.prefetch import prefetch
+from s1.preflight_stages import preflight_stages
+from s1.probe import probe_points
 from s1.report.paper_rows import compared_with_paper
 from s1.report.tables import as_written, shown
 from s1.report_stages import ScoredStages, names_of, report_stage
 from s1.reward_stages import reward_spec_of
+from s1.rounds import (
+    Round,
+    Stop,
+    check_target,
+    described,
+    finished_round,
+    first_design,
+    limits_of,
+    next_design,
+    read_precision,
+)
 from s1.stages import (
     ArchivedScores,
     CurveConfig,
     CurvePoint,
     FunnelConfig,
+    ProbeConfig,
     ReportConfig,
     TrainingReportConfig,
 )
@@ -59,10 +76,10 @@ from s1.track.plan_runs import run_plan
 from s1.track.wandb_mirror import Mirror
 from s1.training_stages import TrainingStages, base_model_of, training_stages_of
 from sweep.core.identity import Json
+from sweep.core.launch import LaunchKind
 from sweep.core.pipeline import (
     FinishedResult,
     Graph,
-    LaunchKind,
     MergeRequest,
     PublishedResult,
     Report,
@@ -70,7 +87,9 @@ from sweep.core.pipeline import (
     Workers,
 )
 from sweep.core.shown import Shown, ShowRequest
+from sweep.core.spending import Limits
 from sweep.core.stage import CodePolicy, Stage
+from sweep.store.directory import Store
 
 Point = PointConfig  # the schema of a point, under the name that the machinery expects
 shared = store_statistics.shared_statistics  # the machinery calls this for the folder that a batch of stages shares
@@ -87,14 +106,50 @@ class PointStages:
 
 
 def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
-    """Plan all points of a command together, with hub names replaced by the commits in pins.lock."""
+    """Plan all points of a command together, with hub names replaced by the commits in pins.lock.
+
+    With `statistics.target`, that is the next round (s1/rounds.py).
+    """
     pinning = pinning_of(points, request)
     points = [pinning.pinned(point) for point in points]
     first = _common_settings(points)
+    if first.statistics.target is None:
+        return _graph(points, request, pinning)
+    check_target(points)
+    return _round(points, request, pinning)
+
+
+def _round(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinning) -> Graph:
+    """The graph of the next round, or of the last if none is left."""
+    store, finished = Store(request.store), list[Round]()
+    limits, design, before = limits_of(points), first_design(points), None
+    while True:
+        note = described(len(finished) + 1, design, first_design(points), points[0].statistics)
+        found = replace(_graph(design.applied(points), request, pinning), is_in_rounds=True)
+        is_done = store.is_done(found.artifact)
+        if request.is_publishing and before is not None and not is_done:
+            return before
+        if not is_done or found.artifact.address == request.product:
+            return replace(found, notes=[note, *found.notes])
+        (curve,) = (each for each in found.artifact.inputs["curve"] if isinstance(each, Stage))
+        scores = [each.key for each in curve.inputs["scores"] if isinstance(each, Stage)]
+        precision = read_precision(store.directory(curve).out)
+        finished.append(finished_round(design, precision, scores))
+        following = next_design(finished, limits, points[0].statistics)
+        if isinstance(following, Stop):
+            return replace(found, notes=[note, f"no further round: {following.reason}.", *found.notes])
+        design, before = following, found
+
+
+def _graph(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinning) -> Graph:
+    """The graph of these points."""
+    first = points[0]
     planned = [stages_of(point) for point in points]
+    _require_one_machine_per_model(points, planned)
     final = FINAL_STAGES[first.goal]
     artifact = final.stage(first.name, points, planned, request)
-    estimates = estimates_of(points, planned)
+    earlier = EarlierRuns(Store(request.store))
+    estimates = estimates_of(points, planned, earlier)
     mirror = Mirror(
         track=first.track,
         result=first.name,
@@ -108,7 +163,7 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
         name=first.name,
         artifact=artifact,
         table=final.table,
-        workers=Workers(first.machine.workers, first.machine.threads),
+        workers=_workers(points),
         estimates=estimates,
         on_finished=lambda stage, path: live.finished(stage.address),
         live=live if first.track.wandb else None,
@@ -116,6 +171,8 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
         remarks=cost.usage_lines,
         usage=cost.usage,
         notes=[
+            *(forecast_notes(points, planned, earlier) if first.goal is not Goal.DATA else []),
+            *(generation_notes(points) if first.goal is Goal.CURVE else []),
             *(memory_notes(points) if first.goal is not Goal.DATA else []),
             *contamination_notes(points),
             *task_notes(points),
@@ -124,8 +181,11 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
         ],
         missing=_missing_requirements(points, planned),
         launch=first.launch,
-        limit_usd=first.cost.limit_usd,
+        remake_limit_usd=first.cost.remake_limit_usd,
+        limits=Limits(first.cost.limit_usd, first.cost.limit_device_hours),
         prefetch=prefetch,
+        preflight=lambda stages, asked_at: preflight_stages(points, stages, asked_at),
+        probe=lambda questions, seed: _probe(points, ProbeConfig(questions, seed), request),
         unpinned=pinning.unpinned,
         pin=pinning.pin,
     )
@@ -163,7 +223,7 @@ def _curve_report(
     """Statistics over the scores of all points, and the page that shows them."""
     first = points[0]
     config = CurveConfig(
-        points=[_curve_point(point, values) for point, values in zip(points, request.values, strict=True)],
+        points=[_curve_point(point, values, first) for point, values in zip(points, request.values, strict=True)],
         statistics=first.statistics,
         cost=first.cost.rates,
         compare=first.compare,
@@ -188,12 +248,14 @@ def _scored(point: PointConfig, evaluation: EvaluationStages) -> ScoredStages:
     )
 
 
-def _curve_point(point: PointConfig, values: Mapping[str, Json]) -> CurvePoint:
+def _curve_point(point: PointConfig, values: Mapping[str, Json], first: PointConfig) -> CurvePoint:
+    """A point of the curve; with rates of its own where its machine has other ones than that of the first point."""
     return CurvePoint(
         label=method_of(point.request).label(point.request),
         values=dict(values),
         request=point.request,
         seed=point.seed,
+        cost=point.cost.rates if point.cost.rates != first.cost.rates else None,
     )
 
 
@@ -280,6 +342,43 @@ FINAL_STAGES = {
 }
 
 
+# --------------------------------------------------------------------------------------------------- a probe
+
+
+def _probe(points: Sequence[PointConfig], config: ProbeConfig, request: SweepRequest) -> Graph:
+    """Answer a few questions of each model and task at its largest point. Raises ConfigError if there is none.
+
+    The traces are in the store that the points themselves use, and share its continuations where keys allow.
+    """
+    largest = probe_points(points, config)
+    if not largest:
+        raise ConfigError("probe: no point generates with budget forcing. Add one, such as budget=wait.")
+    planned = [stages_of(point) for point in largest]
+    traces = {stages.evaluation.traces.key: stages.evaluation.traces for stages in planned}
+    return Graph(
+        name="probe",
+        artifact=Stage(
+            name="probe",
+            version=1,
+            config=config,
+            run="s1.probe:probe",
+            inputs={"traces": tuple(traces.values())},
+            label=f"{config.questions} questions",
+            code=CodePolicy.UPSTREAM,
+        ),
+        table=lambda directory: [],
+        workers=Workers(largest[0].machine.workers, largest[0].machine.threads),
+        estimates=estimates_of(largest, planned, EarlierRuns(Store(request.store))),
+        on_finished=lambda stage, path: None,
+        points=len(largest),
+        remarks=lambda summaries: [],
+        missing=_missing_requirements(largest, planned),
+        launch=largest[0].launch,
+        remake_limit_usd=largest[0].cost.remake_limit_usd,
+        unpinned=pinning_of(largest, request).unpinned,
+    )
+
+
 # ------------------------------------------------------------------------------------------ written report
 
 
@@ -327,7 +426,7 @@ def _missing_requirements(points: Sequence[PointConfig], planned: Sequence[Point
         missing[stages.training.checkpoint.address] = [*cost.does_not_fit(point), *_too_many_nodes(point)]
         for evaluation in (stages.evaluation, *stages.training.solvers):
             for generated in evaluation.traces.shards or (evaluation.traces,):
-                missing[generated.address] = missing_libraries(point.engine)
+                missing[generated.address] = [*missing_libraries(point.engine), *cost.cannot_generate(point)]
     return missing
 
 
@@ -347,10 +446,34 @@ def _shards(planned: Sequence[PointStages]) -> dict[str, list[str]]:
     return {each.address: [shard.address for shard in each.shards] for each in traces if each.shards}
 
 
+def _workers(points: Sequence[PointConfig]) -> Workers:
+    """Local workers: as few, and with as many threads each, as any machine of the points says."""
+    return Workers(min(point.machine.workers for point in points), max(point.machine.threads for point in points))
+
+
+def _require_one_machine_per_model(points: Sequence[PointConfig], planned: Sequence[PointStages]) -> None:
+    """Raises ConfigError if points that one process generates for name different machines."""
+    machines: dict[str | None, PointConfig] = {}
+    for point, stages in zip(points, planned, strict=True):
+        other = machines.setdefault(stages.evaluation.traces.batch, point)
+        if other.machine != point.machine:
+            fields = ", ".join(
+                name for name, value in vars(point.machine).items() if getattr(other.machine, name) != value
+            )
+            name = point.model.name
+            raise ConfigError(
+                f"machine: differs between points of model={name}, in {fields}, but one process loads a model for all"
+                f" of its points. Name one machine for each model: machine_of={{{name}:NAME}}."
+            )
+
+
 def _common_settings(points: Sequence[PointConfig]) -> PointConfig:
     """The first point. Raises ConfigError if points differ in a setting of which a command has only one."""
     first = points[0]
-    for field in ("name", "goal", "compare", "paper", "machine", "launch", "track", "cost", "statistics"):
+    for field in ("name", "goal", "compare", "paper", "launch", "track", "statistics"):
         if any(getattr(point, field) != getattr(first, field) for point in points):
             raise ConfigError(f"{field}: differs between points. Set it once, not as an axis or in `also`.")
+    for field in (name for name in vars(first.cost) if name.startswith("limit_")):  # they bound the whole command
+        if any(getattr(point.cost, field) != getattr(first.cost, field) for point in points):
+            raise ConfigError(f"cost.{field}: differs between points. Set it once, not as an axis or in `also`.")
     return first

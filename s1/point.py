@@ -12,7 +12,7 @@ from enum import Enum
 
 from s1.config.data import Data, PoolKind, PoolSource, Selection
 from s1.config.paper import Paper
-from s1.config.resources import Cost, JobKind, Machine, Track, filled
+from s1.config.resources import Cost, Machine, Track, filled
 from s1.config.reward import Reward, RewardKind
 from s1.config.schema import (
     Architecture,
@@ -31,13 +31,15 @@ from s1.config.schema import (
     ThinkingFormat,
     Train,
 )
+from s1.config.vllm_fields import check_vllm_fields
 from s1.dial import Family
 from s1.generate.methods.registry import Aggregator, inserts_warning, method_of
 from s1.own_model import described
 from s1.reward_points import check_reward, described_reward
 from s1.train.order import accumulation_steps
 from s1.train.validation import check_recipe
-from sweep.core.pipeline import Launch, check_name
+from sweep.core.launch import Launch
+from sweep.core.pipeline import check_name
 from sweep.core.ranges import FreeText, Seed, Text
 
 HELD_OUT_QUESTIONS_PER_PROBLEM = 8
@@ -291,7 +293,6 @@ class PointConfig:
         object.__setattr__(self, "data", _with_described_solvers(self.data))
         object.__setattr__(self, "reward", described_reward(self.reward))
         for check in (
-            _check_launch,
             _check_model,
             _check_data,
             _check_budget,
@@ -310,13 +311,6 @@ def _with_described_solvers(data: Data) -> Data:
         name: described(f"data.difficulty.solvers.{name}", solver) for name, solver in data.difficulty.solvers.items()
     }
     return replace(data, difficulty=replace(data.difficulty, solvers=solvers))
-
-
-def _check_launch(point: PointConfig) -> None:
-    known = [kind.value for kind in JobKind]
-    for script in point.launch.minutes:
-        if script not in known:
-            raise ConfigError(f"launch.minutes.{script}: no such script. Known: {', '.join(known)}.")
 
 
 def _check_model(point: PointConfig) -> None:
@@ -400,6 +394,7 @@ def _check_engine(point: PointConfig) -> None:
             f"machine.tensor_parallel {engine.tensor_parallel}: engine=transformers keeps a model on one device."
             " Choose engine=vllm, or machine.tensor_parallel=1."
         )
+    check_vllm_fields(machine, engine)
     devices = engine.tensor_parallel * machine.data_parallel
     if engine.device == "cuda" and devices > machine.gpus:
         raise ConfigError(

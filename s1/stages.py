@@ -135,6 +135,16 @@ class QuestionsConfig:
     limit: int | None
     instruction: str | None = field(default=None, metadata={"omit_if": None})
     wording: Mapping[str, Any] = field(default_factory=dict)  # JSON of the task's file (s1/evaluate/task_files.py)
+    # seed of a random choice of `limit` rows; None: the first ones
+    draw_seed: int | None = field(default=None, metadata={"omit_if": None})
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """A few questions answered to learn lengths and speed; input `traces`."""
+
+    questions: int
+    draw_seed: int
 
 
 @dataclass(frozen=True)
@@ -229,6 +239,7 @@ class CurvePoint:
     values: Mapping[str, Any]  # JSON values by field, over all axes of the command
     request: ComputeRequest
     seed: int = 0
+    cost: Cost | None = field(default=None, metadata={"omit_if": None})  # rates of its machine; None: CurveConfig.cost
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def _source_of(field: str, pool: PoolSource) -> Stage:
     """The rows of one source.
 
     A local file enters the key by content, not by path. The number of rows enters it only for kind `dial`, which makes
-    that many; other kinds use it for estimates alone.
+    that many; other kinds use it for estimates alone, as all kinds use the length of the longest.
     """
     files = (local_file(f"{field}.file", pool.file or ""),) if pool.kind is PoolKind.FILE else ()
     if pool.kind is PoolKind.FILE:
@@ -145,7 +145,7 @@ def _source_of(field: str, pool: PoolSource) -> Stage:
     return Stage(
         name="pool",
         version=1,
-        config=PoolConfig(replace(pool, rows=rows, file=None)),
+        config=PoolConfig(replace(pool, rows=rows, file=None, longest_tokens=None)),
         run="s1.data.pool:pool_rows",
         inputs={"file": files} if files else {},
         label=pool.name,

@@ -1,7 +1,17 @@
 # Common part of all batch scripts in this folder, sourced in the project's directory or in the copy made when the sweep
 # was submitted. Site settings come from slurm/site.sh (see slurm/site.sh.example).
 
+# CPUs of a task of this job, at most those that its processes may use
+threads() {
+    local usable
+    usable=$(env -u OMP_NUM_THREADS nproc)
+    echo "$((${SLURM_CPUS_PER_TASK:-1} < usable ? ${SLURM_CPUS_PER_TASK:-1} : usable))"
+}
+
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline # no internet on compute nodes, unless the site overrides it
+CONTAINER=()         # runs a command in a container: launch.container
+CONTAINER_STEP=()    # options with which srun does so
+CONTAINER_IN_STEP=() # runs a command in it where srun has no such options
 if [[ -r slurm/site.sh ]]; then
     source slurm/site.sh
 fi
@@ -9,7 +19,8 @@ set -euo pipefail
 
 PYTHON=${PYTHON:-python}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 # the code of this directory first
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}} TOKENIZERS_PARALLELISM=false
+SITE_THREADS=${OMP_NUM_THREADS-} # empty: follow the CPUs of the job
+export OMP_NUM_THREADS=${SITE_THREADS:-$(threads)} TOKENIZERS_PARALLELISM=false
 export STALL_MINUTES=${STALL_MINUTES:-60} # minutes without progress after which a worker is ended; none: never
 
 # The id of this array element; SLURM_ARRAY_JOB_ID alone would mean all elements of the array.
@@ -19,6 +30,7 @@ else
     ELEMENT=$SLURM_JOB_ID
 fi
 DIRECTORIES=() # stage directories of the current step
+UNITS=()       # of this element
 SIGNALS=0      # signals received so far
 trap 'SIGNALS=1' USR1 # no step runs yet that could receive it
 echo "job $ELEMENT on ${SLURM_JOB_NODELIST-?}, restart ${SLURM_RESTART_COUNT:-0}, $(date -Is)"
@@ -30,15 +42,22 @@ echo "job $ELEMENT on ${SLURM_JOB_NODELIST-?}, restart ${SLURM_RESTART_COUNT:-0}
 units() {
     local kind=$1 file first
     shift
-    RUN=("$PYTHON" -m sweep.worker.run --stall-minutes "$STALL_MINUTES")
+    if [[ $kind == generate && -n ${SLURM_JOB_GPUS-} && -z $SITE_THREADS ]]; then
+        unset OMP_NUM_THREADS # vLLM chooses for its processes, if nobody else does
+    fi
+    RUN=("${CONTAINER[@]}" "$PYTHON" -m sweep.worker.run --stall-minutes "$STALL_MINUTES")
     if [[ $# == 1 && -f $1 ]]; then
+        SUBMISSION=$(dirname "$(dirname "$1")")
+        JOB=$(basename "$1" .units)
+        trap finish EXIT
+        feed
         probe "$1"
-        if [[ $kind != cpu ]]; then follow "$(dirname "$(dirname "$1")")"; fi
+        if [[ $kind != cpu ]]; then follow "$SUBMISSION"; fi
         mapfile -t UNITS < <(sed -n "s/^${SLURM_ARRAY_TASK_ID:-0}\t//p" "$1")
         return
     fi
     file=$(mktemp)
-    step "$PYTHON" -m sweep prepare "$kind" "$file" "$@"
+    step "${CONTAINER[@]}" "$PYTHON" -m sweep prepare "$kind" "$file" "$@"
     mapfile -t UNITS <"$file"
     rm -f "$file"
     if [[ -n ${SLURM_ARRAY_TASK_ID-} && ${#UNITS[@]} -gt 0 ]]; then
@@ -53,7 +72,7 @@ probe() {
     local submission
     submission=$(dirname "$(dirname "$1")")
     if [[ ${SLURM_ARRAY_TASK_ID:-0} == 0 && ! -e $submission/probe.json ]]; then
-        step "$PYTHON" -m sweep.slurm.probe "$submission" "$(basename "$1" .units)"
+        step "${CONTAINER[@]}" "$PYTHON" -m sweep.slurm.probe "$submission" "$(basename "$1" .units)"
     fi
 }
 
@@ -62,9 +81,22 @@ probe() {
 # The process ends when this shell closes its standard input. What it has not sent, `sweep sync` sends later.
 follow() {
     if [[ $WANDB_MODE != online ]]; then return; fi
-    exec {FOLLOWER}> >(exec "$PYTHON" -m sweep sync "$1" --watch --attached)
+    exec {FOLLOWER}> >(exec "${CONTAINER[@]}" "$PYTHON" -m sweep sync "$1" --watch --attached)
     FOLLOWER_PID=$!
-    trap unfollow EXIT
+}
+
+# feed    while elements of the submission wait outside the queue: submit those that fit into it now
+feed() {
+    if [[ -e $SUBMISSION/waves.json ]]; then "$PYTHON" -m sweep.slurm.feed "$SUBMISSION" || true; fi
+}
+
+# finish    at the end of an element that the launcher submitted
+finish() {
+    local status=$?
+    trap '' USR1 # a signal must not end the element before it has submitted others
+    if [[ -n ${FOLLOWER_PID-} ]]; then unfollow; fi
+    if [[ -z ${RESTARTS-} ]]; then feed; fi
+    exit "${FAILURE:-$status}"
 }
 
 unfollow() {
@@ -99,9 +131,13 @@ pass() {
 }
 
 # make UNIT COMMAND...    run a step that makes the stages of a unit
+#
+# An empty unit separates the units of a packed element: what follows it does not need what precedes it.
 make() {
     local unit=$1
     shift
+    if [[ -z $unit ]]; then BROKEN=; fi
+    if [[ -z $unit || -n ${BROKEN-} ]]; then return; fi
     IFS=$'\t' read -ra DIRECTORIES <<<"$unit"
     step "$@" "${DIRECTORIES[@]}"
 }
@@ -119,27 +155,42 @@ is_running() {
     return 1
 }
 
-# ended STATUS    a step failed: requeue the job if the step was interrupted, or else exit with its status
+# ended STATUS    a step failed: restart the job if the step was interrupted, or else exit with its status
 #
 # A step was interrupted if it wrote no failure and received a signal, or exited with 75. If SLURM still reports the job
-# as running, nobody cancelled it: it reached a limit, or is preempted with a grace period, and is requeued. It continues
-# from its checkpoint, or from the tokens in the continuation store.
+# as running, nobody cancelled it: it reached a limit, or is preempted with a grace period, and is put back into the
+# queue. Where that is not allowed, a job for the same work follows it. Either continues from the checkpoint, or from the
+# tokens in the continuation store. sweep/slurm/restart.py counts restarts without progress, and ends the job after a few.
 ended() {
     local status=$1 directory
     for directory in "${DIRECTORIES[@]}"; do
-        if [[ -e $directory/failed.json ]]; then exit "$status"; fi
+        if [[ -e $directory/failed.json ]]; then
+            failed "$status"
+            return
+        fi
     done
-    if ((status != 75 && SIGNALS == 0)); then exit "$status"; fi
-    if ((${SLURM_RESTART_COUNT:-0} >= ${MOST_RESTARTS:-100})); then
-        echo "interrupted ${MOST_RESTARTS:-100} times: giving up. Allow more time: launch.minutes." >&2
-        exit "$status"
+    if ((status != 75 && SIGNALS == 0)); then
+        failed "$status"
+        return
     fi
     if is_running; then
-        echo "interrupted: requeueing job $ELEMENT, $(date -Is)"
-        trap '' TERM
-        if ! scontrol requeue "$ELEMENT"; then
-            echo "requeueing failed, so the job ends here. To continue: python -m sweep resume" >&2
-        fi
+        RESTARTS=1
+        trap '' TERM USR1
+        "$PYTHON" -m sweep.slurm.restart --element "$ELEMENT" --restarts "${SLURM_RESTART_COUNT:-0}" \
+            ${SUBMISSION:+--submission "$SUBMISSION" --job "$JOB" --index "${SLURM_ARRAY_TASK_ID:-0}"} \
+            "${DIRECTORIES[@]}" || RESTARTS=
     fi
     exit 75
+}
+
+# failed STATUS    exit with this status; in a packed element, first make the units that need nothing of this one
+failed() {
+    local unit
+    for unit in "${UNITS[@]}"; do
+        if [[ -z $unit ]]; then
+            BROKEN=1 FAILURE=$1
+            return
+        fi
+    done
+    exit "$1"
 }

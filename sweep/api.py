@@ -15,13 +15,15 @@ from typing import Any, TypeAlias, cast
 from sweep.cli.run import graph_of, obstacles_of, run_graph
 from sweep.config.compose import compose
 from sweep.console import Console
-from sweep.core.pipeline import CostEstimate, Graph, LaunchKind
+from sweep.core.launch import LaunchKind
+from sweep.core.pipeline import CostEstimate, Graph
 from sweep.core.stage import Stage
 from sweep.errors import InputError, SweepError
 from sweep.hashing import sha256_if_readable
 from sweep.json_files import StoreError
 from sweep.plan.code_changes import code_report
 from sweep.plan.planning import Planned, planned
+from sweep.results.costs import limit_lines
 from sweep.results.result import MANIFEST, Result, read_result
 from sweep.store.checksums import changed_files_by_hash
 from sweep.store.directory import StageDirectory, Store, description_faults
@@ -43,9 +45,9 @@ class StageEstimate:
 
     address: str  # name/key
     label: str
-    tokens: int
-    device_seconds: float
-    usd: float
+    tokens: int | None  # None, here and below: unknown, because nothing was measured
+    device_seconds: float | None
+    usd: float | None
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,11 @@ def plan_command(arguments: Sequence[str]) -> RunPlan:
         needed=tuple(_estimate(stage, graph) for stage in found.work.needed),
         reused=tuple(stage.address for stage in found.work.reused),
         notes=tuple(graph.notes),
-        obstacles=(*obstacles_of(graph, found, code_report(found, store)), *graph.unpinned(found.work.needed)),
+        obstacles=(
+            *obstacles_of(graph, found, code_report(found, store)),
+            *limit_lines(graph, store, found.work.needed)[0],
+            *graph.unpinned(found.work.needed),
+        ),
     )
 
 

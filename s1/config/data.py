@@ -71,6 +71,8 @@ class PoolSource:
     # dial: how many rows to make; mixture: how many to draw from sources with a weight; otherwise how many there are,
     # for the estimate
     rows: Natural
+    # tokens of the longest row as a training example, for the estimate of memory; null: unknown
+    longest_tokens: Count | None = field(default=None, metadata={"omit_if": None}, kw_only=True)
     columns: Columns = field(default_factory=Columns)  # names of the columns
     conversation: Conversation | None = None  # read rows as chats instead of by columns; null: by columns
     hub: Hub | None = None  # hub only: the dataset

@@ -1,4 +1,4 @@
-"""Schema of the groups `cost`, `track` and `machine`; `launch` is in sweep/core/pipeline.py.
+"""Schema of the groups `cost`, `track` and `machine`; `launch` is in sweep/core/launch.py.
 
 `track` and `machine` enter no key. `cost` enters only the key of the report, which shows prices.
 """
@@ -13,7 +13,7 @@ from sweep.core.identity import Json
 from sweep.core.ranges import Count, FreeText, Natural, NotNegative, Positive, ShareAboveZero, Text
 from sweep.core.stage import Resources
 
-LIMIT_USD = 1.0
+REMAKE_LIMIT_USD = 1.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,15 @@ class Cost:
     # model FLOPs utilisation: the share of that peak that training is expected to reach
     mfu: ShareAboveZero | None = None
     # make damaged artifacts of expensive stages again without asking, up to this price; null: at any price
-    limit_usd: NotNegative | None = field(default=LIMIT_USD, metadata={"omit_if": LIMIT_USD})
+    remake_limit_usd: NotNegative | None = field(default=REMAKE_LIMIT_USD, metadata={"omit_if": REMAKE_LIMIT_USD})
+    # the most that may be spent on the result; checked before a run and while it runs; null: no limit
+    limit_usd: NotNegative | None = field(default=None, metadata={"omit_if": None})
+    # the same in hours of devices, such as GPUs
+    limit_device_hours: NotNegative | None = field(default=None, metadata={"omit_if": None})
+    # names of the only models that these rates and lengths hold for; empty: any
+    models: tuple[Text, ...] = field(default=(), metadata={"omit_if": ()})
+    # traces that decode together at `generate_tokens_per_second`; null: that speed holds for any number
+    generate_together: Count | None = field(default=None, metadata={"omit_if": None})
 
     def __post_init__(self) -> None:
         if (self.train_tokens_per_second is None) == (self.mfu is None):
@@ -46,8 +54,19 @@ class Cost:
 
     @property
     def rates(self) -> Cost:
-        """The rates without the limit, which must not change the key of a report."""
-        return replace(self, limit_usd=LIMIT_USD)
+        """The rates without limits and what only plans use, which must not change the key of a report."""
+        return replace(
+            self,
+            remake_limit_usd=REMAKE_LIMIT_USD,
+            limit_usd=None,
+            limit_device_hours=None,
+            models=(),
+            generate_together=None,
+        )
+
+    def holds_for(self, model: str) -> bool:
+        """Whether these rates and lengths may be used for a model; if not, it has none until something is measured."""
+        return not self.models or model in self.models
 
 
 @dataclass(frozen=True)
@@ -79,6 +98,11 @@ class Machine:
     cache_gib: Positive | None
     # vLLM: reuse the KV cache of prompts it has read before; false only to measure the gain
     prefix_caching: bool
+    # vLLM: most tokens of one forward pass; null: vLLM's default for offline use, 16,384 on an H100
+    max_num_batched_tokens: Count | None = None
+    # vLLM: share of each GPU's memory for weights, activations and KV cache, if cache_gib is null; null: vLLM's default
+    gpu_memory_utilization: ShareAboveZero | None = None
+    save_total: Count = 1  # training checkpoints to keep; a second one is there if the newest is damaged
 
     @property
     def devices(self) -> int:
@@ -119,11 +143,14 @@ def settings_of(machine: Machine, cost: Cost, resources: Resources) -> dict[str,
         "micro_batch": machine.micro_batch,
         "checkpoint_every_steps": machine.checkpoint_every_steps,
         "checkpoint_every_minutes": machine.checkpoint_every_minutes,
+        "save_total": machine.save_total,
         "gradient_checkpointing": machine.gradient_checkpointing,
         "padding_free": machine.padding_free,
         "slots": machine.slots,
         "cache_gib": machine.cache_gib,
         "prefix_caching": machine.prefix_caching,
+        "max_num_batched_tokens": machine.max_num_batched_tokens,
+        "gpu_memory_utilization": machine.gpu_memory_utilization,
         "data_parallel": machine.data_parallel,
         "usd_per_hour": cost.usd_per_device_hour * resources.nodes * max(1, resources.devices),
     }

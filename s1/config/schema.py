@@ -31,6 +31,8 @@ from sweep.errors import InputError
 
 Device: TypeAlias = Literal["cpu", "cuda"]
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]  # of generation, by any engine
+# of the KV cache in vLLM; auto: the dtype of generation
+KvCachePrecision: TypeAlias = Literal["auto", "fp8_e4m3", "fp8_e5m2"]
 TrainingPrecision: TypeAlias = Literal["float32", "bfloat16"]
 TemplateArgument: TypeAlias = bool | WholeNumber | FreeText
 Scheduler: TypeAlias = Literal[  # schedulers of transformers that need only the number of steps and the warm-up
@@ -51,6 +53,9 @@ class ConfigError(InputError):
 # ------------------------------------------------------------------------------------------ the laptop's task
 
 
+LOOKS = 3  # rounds of a scan with a target
+MOST_GROWTH = 4.0  # of questions or samples from one of these rounds to the next
+SAMPLES_MAX = 64
 DIAL_PEOPLE = 12  # as many as s1/dial.py has names for
 
 
@@ -334,6 +339,7 @@ class Task:
     seed: Seed = 0  # seed of generated rows
     # text after the question, separated by a blank line, such as "Think for up to 1024 tokens."
     instruction: Text | None = None
+    draw_seed: Seed | None = None  # seed of a random choice of `limit` rows; null: the first ones
 
 
 class EngineKind(Enum):
@@ -343,12 +349,16 @@ class EngineKind(Enum):
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Settings that can change an engine's tokens; all but `kind` come from the machine (s1/generate/engines.py)."""
+    """Settings that can change an engine's tokens (s1/generate/engines.py); the machine sets three of them."""
 
     kind: EngineKind  # which engine generates
     dtype: Precision  # dtype of weights and computation; set by the machine
     device: Device  # cpu or cuda; set by the machine
     tensor_parallel: Count  # devices that compute one model together; set by the machine
+    # vLLM: dtype of the KV cache; auto: that of `dtype`. FP8 holds twice the traces of bfloat16, and changes answers
+    kv_cache_dtype: KvCachePrecision = field(default="auto", metadata={"omit_if": "auto"})
+    # vLLM on GPUs from Hopper on: kernels whose results do not depend on the other requests of a batch; slower
+    batch_invariant: bool = field(default=False, metadata={"omit_if": False})
 
 
 @dataclass(frozen=True)
@@ -368,6 +378,13 @@ class Statistics:
     power: InsideZeroToOne = 0.8  # power at which to report the smallest detectable difference
     # average points that differ in `seed` alone; false: a series for each seed
     pool_seeds: bool = True
+    # half width of the named differences, in percentage points: add questions or samples in rounds until it is reached
+    # (docs/results.md); null: one round, as configured
+    target: Positive | None = field(default=None, metadata={"omit_if": None})
+    # most rounds on the way to `target`; intervals hold for all of them together
+    looks: Annotated[int, Ge(1), Le(20)] = field(default=LOOKS, metadata={"omit_if": LOOKS})
+    # most samples of a question on the way to `target`
+    samples_max: Count = field(default=SAMPLES_MAX, metadata={"omit_if": SAMPLES_MAX})
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from s1.data.replies import AlteredReply, Reply, ReplyFault, fault_of, with_thin
 from s1.data.reply_journal import REPLIES_FILE, ReplyJournal
 from s1.records import ROWS, PoolRow, read_rows, write_rows
 from s1.stages import ChatConfig, LabelledConfig
-from sweep.core.stage import Summary, Work
+from sweep.core.stage import Interrupted, Summary, Work
 from sweep.core.typed import typed
 
 USAGE = "usage.jsonl"
@@ -86,10 +86,15 @@ class ChatRequests:
     read: ReadReply
     journal: ReplyJournal
     report: Callable[[int, int, str], None]
+    charge: Callable[[float], None] = lambda usd: None  # told the price of each reply, in USD
+    is_over_limit: Callable[[], bool] = lambda: False  # whether to send nothing more
 
     async def run(self, send: SendRequest, endpoint: Endpoint) -> None:
         """Send the rows that have no reply yet, in order. Raises EndpointError; replies received so far are kept."""
+        self.charge(sum(_usage(each, endpoint).usd or 0.0 for each in self.journal.replies.values()))
         await self._send_missing(self.rows[:TRIAL], send, endpoint)
+        if self.is_over_limit():
+            return
         self._check_trial()
         await self._send_missing(self.rows, send, endpoint)
 
@@ -104,7 +109,7 @@ class ChatRequests:
         slots, failures = asyncio.Semaphore(endpoint.concurrency), list[BaseException]()
 
         async def one(row: PoolRow) -> None:
-            self._store(await send(row.id, row.question))
+            self._store(await send(row.id, row.question), endpoint)
 
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and (error := task.exception()):
@@ -114,7 +119,7 @@ class ChatRequests:
         requests: list[asyncio.Task[None]] = []
         for row in missing.values():
             await slots.acquire()
-            if failures:
+            if failures or self.is_over_limit():
                 break
             requests.append(asyncio.create_task(one(row)))
             requests[-1].add_done_callback(ended)
@@ -123,8 +128,9 @@ class ChatRequests:
         if failures:
             raise failures[0]  # the others usually repeat it, as with a full disk
 
-    def _store(self, reply: Reply) -> None:
+    def _store(self, reply: Reply, endpoint: Endpoint) -> None:
         self.journal.add(reply)
+        self.charge(_usage(reply, endpoint).usd or 0.0)
         self.report(len(self.journal.replies), len(self.rows), "rows")
 
     def _check_trial(self) -> None:
@@ -150,8 +156,10 @@ def send_chat_requests(work: Work[Any], config: ChatConfig, read: ReadReply, ste
     endpoint = typed(Endpoint, {field.name: work.settings[field.name] for field in fields(Endpoint)})
     with ReplyJournal(work.scratch) as journal:
         known = len(journal.replies)
-        requests = ChatRequests(config.model, rows, read, journal, work.report)
+        requests = ChatRequests(config.model, rows, read, journal, work.report, work.charge, work.is_over_limit)
         asyncio.run(_run(requests, endpoint, config))
+        if work.is_over_limit() and any(row.id not in journal.replies for row in rows):
+            raise Interrupted(f"stopped after {len(journal.replies)} of {len(rows)} replies, which are kept")
     outcomes = list(requests.outcomes())
     kept = [each for each in outcomes if isinstance(each, PoolRow)]
     drops = [Drop(row, each.value) for row, each in zip(rows, outcomes, strict=True) if isinstance(each, ReplyFault)]

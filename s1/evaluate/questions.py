@@ -13,7 +13,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, TypeVar
 
 from s1.config.schema import ConfigError
 from s1.evaluate.replay import Judgement, evaluate, gold_of, judge_of, load_task, requests_of, task_over
@@ -23,13 +24,15 @@ from s1.stages import QuestionsConfig
 from sweep.core.identity import key_of
 from sweep.core.stage import Summary, Work
 
+Row = TypeVar("Row")
+
 
 def questions(work: Work[QuestionsConfig]) -> Summary:
     """Write questions.jsonl. Raises ConfigError for rows that cannot be read, rendered or graded."""
     config, path = work.config, task_path(work)
     require_planned(config.task, config.wording, wording(config.task, path))
     task = load_task(config.task, _source(work), path)
-    requests = requests_of(task, config.limit)
+    requests = drawn(requests_of(task, config.limit if config.draw_seed is None else None), config)
     rendered = [(request.args[0], request.doc, gold_of(task, request.doc)) for request in requests]
     distinct = list(_distinct(config.task, rendered))
     _check_grading(config.task, path, distinct)
@@ -37,6 +40,14 @@ def questions(work: Work[QuestionsConfig]) -> Summary:
     write_rows(work.out / "questions.jsonl", found)
     commit = {"commit": config.hub.revision} if config.hub and not work.inputs.get("rows") else {}
     return {"questions": len(found), **commit}
+
+
+def drawn(requests: Sequence[Row], config: QuestionsConfig) -> Sequence[Row]:
+    """A random choice of `limit` requests, in their order; all of them without a seed, a limit or so many rows."""
+    if config.draw_seed is None or config.limit is None or config.limit >= len(requests):
+        return requests
+    chosen = Random(config.draw_seed).sample(range(len(requests)), config.limit)
+    return [requests[index] for index in sorted(chosen)]
 
 
 def instructed(prompt: str, instruction: str | None) -> str:

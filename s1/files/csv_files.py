@@ -102,6 +102,7 @@ TABLE: Mapping[str, Type] = {
     "sampled_tokens": Type.INTEGER,
     "device_seconds": Type.NUMBER,
     "usd": Type.NUMBER,
+    "usd_per_point": Type.NUMBER,
     "key": Type.TEXT,
     "digest": Type.TEXT,
 }

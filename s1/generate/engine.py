@@ -20,6 +20,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Protocol
 
+from s1.generate.token_ids import first_outside
 from sweep.errors import SweepError
 
 DELTA_TOKENS = 16
@@ -37,7 +38,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    prompt_ids: tuple[int, ...]
+    prompt_ids: Sequence[int]  # a tuple, or TokenIds
     max_tokens: int  # sampled tokens, the stop sequence included
     stop_ids: tuple[tuple[int, ...], ...]  # sequences of ids; whichever completes first ends the request
     forbid_stop_first: bool  # mask the first id of every stop at the first position
@@ -87,7 +88,7 @@ class Delta:
 
 @dataclass(frozen=True)
 class Completion:
-    ids: tuple[int, ...]  # without the stop sequence
+    ids: Sequence[int]  # a tuple, or TokenIds; without the stop sequence
     ended_by: tuple[int, ...] | None  # the stop sequence; None: max_tokens reached
 
 
@@ -175,11 +176,8 @@ def refuse_unservable(request: GenerationRequest, vocabulary: int, context_token
         raise EngineError(f"max_tokens {request.max_tokens}: not positive. Ask for at least one token.")
     if () in request.stop_ids:
         raise EngineError("stop_ids (): an empty stop sequence matches everywhere. Leave it out.")
-    outside = [token for token in request.prompt_ids if not 0 <= token < vocabulary]
-    if outside:
-        raise EngineError(
-            f"prompt_ids {outside[0]}: outside the vocabulary of {vocabulary}. Use the model's tokenizer."
-        )
+    if (outside := first_outside(request.prompt_ids, vocabulary)) is not None:
+        raise EngineError(f"prompt_ids {outside}: outside the vocabulary of {vocabulary}. Use the model's tokenizer.")
     if prompt_tokens + request.max_tokens > context_tokens:
         raise EngineError(
             f"max_tokens {request.max_tokens}: with {prompt_tokens} prompt tokens it exceeds the context of"

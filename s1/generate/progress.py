@@ -73,6 +73,11 @@ class GenerationProgress:
         for key, each in self._stages.items():
             self._write(key, each, rate)
 
+    @property
+    def mean_speed(self) -> float:
+        """Tokens per second of the engine for all its stages, since it was loaded."""
+        return sum(self.sampled.values()) / max(1e-3, self.clock() - self._began)
+
     def finish(self, key: str) -> None:
         """Write no more rows of a stage: it is about to be published."""
         self._stages.pop(key, None)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any, TypeAlias
 
 from s1.config.schema import ConfigError
@@ -121,6 +122,32 @@ class _Demand:
         return self.job.store.serve(self.key, self.request)
 
 
+class _Waiting:
+    """The demands that wait for one stream."""
+
+    def __init__(self) -> None:
+        self._fewest_first: list[tuple[int, int, _Demand]] = []  # a heap of tokens, arrival, demand
+        self._arrived = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._fewest_first)
+
+    def add(self, demand: _Demand) -> None:
+        self._arrived += 1
+        heappush(self._fewest_first, (demand.request.max_tokens, self._arrived, demand))
+
+    def largest(self) -> _Demand:
+        """The demand for the most tokens; of equal ones the one that arrived first."""
+        return max(self._fewest_first, key=lambda each: (each[0], -each[1]))[2]
+
+    def pop(self, tokens: int | None) -> list[_Demand]:
+        """Remove the demands for at most so many tokens, None: all of them; in the order of their arrival."""
+        popped: list[tuple[int, int, _Demand]] = []
+        while self._fewest_first and (tokens is None or self._fewest_first[0][0] <= tokens):
+            popped.append(heappop(self._fewest_first))
+        return [demand for _, _, demand in sorted(popped, key=lambda each: each[1])]
+
+
 @dataclass
 class TokenUsage:
     """Tokens of engine work for each owner."""
@@ -146,7 +173,7 @@ class Rollout:
         self._engine = engine
         self._ready: deque[tuple[TraceJob, Trace]] = deque()
         self._unscored: list[tuple[_OpenGroup, Score]] = []
-        self._waiting: dict[StreamId, list[_Demand]] = {}
+        self._waiting: dict[StreamId, _Waiting] = {}
         self._unrequested: list[StreamId] = []  # streams with demands but no request in flight
         self._in_flight: dict[int, tuple[GenerationRequest, _Demand]] = {}  # by identity: equal requests may be open
 
@@ -217,14 +244,14 @@ class Rollout:
 
     def _enqueue(self, demand: _Demand) -> None:
         if demand.stream not in self._waiting:
-            self._waiting[demand.stream] = []
+            self._waiting[demand.stream] = _Waiting()
             self._unrequested.append(demand.stream)
-        self._waiting[demand.stream].append(demand)
+        self._waiting[demand.stream].add(demand)
 
     def _submit_requests(self) -> None:
         """Submit the largest demand of each stream that has no request in flight."""
         for stream in self._unrequested:
-            largest = max(self._waiting[stream], key=lambda demand: demand.request.max_tokens)
+            largest = self._waiting[stream].largest()
             request = largest.job.store.missing(largest.key, largest.request)
             self._in_flight[id(request)] = (request, largest)
             self._engine.add(request)
@@ -233,20 +260,20 @@ class Rollout:
     def _on_delta(self, delta: Delta) -> Iterator[tuple[TraceJob, Trace]]:
         """Store the tokens and yield the jobs that now have all they need."""
         _, requester = self._in_flight[id(delta.request)]
-        requester.job.store.append(requester.key, delta)
+        stream = requester.stream
+        known = requester.job.store.append(requester.key, delta)
         self.usage.add(requester.job.owner, delta)
-        waiting = []
-        for demand in self._waiting.pop(requester.stream):
-            if (extended := self._extended(demand)) is not None:
-                yield demand.job, extended
-            else:
-                waiting.append(demand)
-        if waiting:
-            self._waiting[requester.stream] = waiting
+        waiting = self._waiting[stream]
+        for demand in waiting.pop(None if delta.end and delta.end.stop else known):
+            extended = self._extended(demand)
+            assert extended is not None, "the store has the tokens that it counts"
+            yield demand.job, extended
+        if not waiting:
+            del self._waiting[stream]
         if delta.end:
             del self._in_flight[id(delta.request)]
             if waiting:  # demands that arrived while the request was open and need more than it requested
-                self._unrequested.append(requester.stream)
+                self._unrequested.append(stream)
 
 
 def _demand_of(job: TraceJob, trace: Trace, sample: Sample) -> _Demand:

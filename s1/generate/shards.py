@@ -15,7 +15,7 @@ from typing import Any
 
 from s1.config.schema import ConfigError
 from s1.generate.engines import ENGINE_FILE, read_engine
-from s1.generate.trace_row import ENGINE_USAGE, STORE_USAGE, TRACES_FILE, summary_of
+from s1.generate.trace_row import ENGINE_USAGE, STORE_USAGE, TRACES_FILE, RowTotals, summary_of
 from s1.models.location import commit_read
 from s1.records import Question, TraceRow, read_rows, write_rows
 from s1.stages import TracesConfig, TracesShardConfig
@@ -48,10 +48,11 @@ def join(works: Sequence[Work[TracesConfig]]) -> Iterator[Finished]:
     for work in works:
         _require_one_engine(work.shards)
         rows = interleave(work.shards, planned_questions(work), work.config.generate.samples)
-        write_rows(work.out / TRACES_FILE, rows)
+        totals = RowTotals()
+        write_rows(work.out / TRACES_FILE, totals.counted(rows))
         shutil.copyfile(work.shards[0].out / ENGINE_FILE, work.out / ENGINE_FILE)
         usage = {name: _total(work.shards, name) for name in (*ENGINE_USAGE, *STORE_USAGE)}
-        yield Finished(work.key, {**summary_of(rows, work.config, usage), **_model_read(work)})
+        yield Finished(work.key, {**summary_of(totals, work.config, usage), **_model_read(work)})
 
 
 def _total(shards: Sequence[Shard], name: str) -> int:

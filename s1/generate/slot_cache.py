@@ -69,7 +69,7 @@ class SlotCache:
         compared = min(len(ids), self._texts.shape[1])
         if compared == 0:
             return 0, 0
-        differs = self._texts[:, :compared] != torch.tensor(ids[:compared], device=self._texts.device)
+        differs = self._texts[:, :compared] != torch.tensor(tuple(ids[:compared]), device=self._texts.device)
         common = torch.where(differs.any(1), differs.int().argmax(1), compared)
         slot = int(common.argmax())
         return slot, int(common[slot])

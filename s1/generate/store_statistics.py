@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from s1.generate.continuations import FOLDER, MODEL_FILE, Chunk, lines_in, merged, owner_of
+from s1.generate.continuation_files import Chunk, lines_in
+from s1.generate.continuations import FOLDER, MODEL_FILE, merged, owner_of
 from s1.generate.engines import ENGINE_FILE, engine_text, read_engine
 from sweep.core.identity import KEY_CHARACTERS, key_of
 from sweep.core.pipeline import SharedReport

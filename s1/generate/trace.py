@@ -14,12 +14,12 @@ A policy looks at a trace and decides on a move; two pure functions apply it:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from itertools import chain
 from typing import Protocol, TypeAlias
 
+from s1.generate.token_ids import TokenIds, joined
 from s1.records import Ending
 
 
@@ -34,9 +34,9 @@ class Part(Enum):
     ANSWER = "answer"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
-    ids: tuple[int, ...]
+    ids: Sequence[int]  # a tuple, or TokenIds
     part: Part
     origin: TokenOrigin
     ended_by: tuple[int, ...] | None = None  # the stop sequence the model sampled after `ids`; None: cut by length
@@ -47,16 +47,16 @@ class Segment:
         return len(self.ids) + len(self.ended_by or ()) if self.origin is TokenOrigin.SAMPLED else 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trace:
     prompt_ids: tuple[int, ...]
     segments: tuple[Segment, ...] = ()
     dropped: tuple[Segment, ...] = ()  # generated and paid for, then cut by `keep_thinking`
 
     @property
-    def ids(self) -> tuple[int, ...]:
+    def ids(self) -> TokenIds:
         """Prompt and all segments: the prompt of the next request."""
-        return tuple(chain(self.prompt_ids, *(segment.ids for segment in self.segments)))
+        return joined((self.prompt_ids, *(segment.ids for segment in self.segments)))
 
     @property
     def length(self) -> int:
@@ -82,8 +82,8 @@ class Trace:
     def segments_of(self, part: Part) -> tuple[Segment, ...]:
         return tuple(segment for segment in self.segments if segment.part is part)
 
-    def part_ids(self, part: Part) -> tuple[int, ...]:
-        return tuple(chain(*(segment.ids for segment in self.segments_of(part))))
+    def part_ids(self, part: Part) -> TokenIds:
+        return joined(segment.ids for segment in self.segments_of(part))
 
     @property
     def thinking_tokens(self) -> int:
@@ -160,7 +160,7 @@ class GroupTotals:
     thinking_tokens: int  # as the method counts them: those of the answer's trace, or of all traces
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Close:
     """The trace is finished; `trace` has the same ids, each assigned to its part."""
 
@@ -190,6 +190,6 @@ def advance(trace: Trace, policy: Policy) -> tuple[Trace, Sample | Close]:
             trace = trace.append(Segment(move.ids, move.part, TokenOrigin.FORCED))
 
 
-def absorb(trace: Trace, sample: Sample, ids: tuple[int, ...], ended_by: tuple[int, ...] | None) -> Trace:
+def absorb(trace: Trace, sample: Sample, ids: Sequence[int], ended_by: tuple[int, ...] | None) -> Trace:
     """Append the sampled tokens to the trace."""
     return trace.append(Segment(ids, sample.part, TokenOrigin.SAMPLED, ended_by))

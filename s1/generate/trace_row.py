@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from s1.config.schema import Budget, Forcing, ThinkingFormat
@@ -59,15 +59,31 @@ def trace_row(question_id: str, sample: int, close: Close, config: TracesConfig,
     )
 
 
-def summary_of(rows: Sequence[TraceRow], config: TracesConfig, usage: Mapping[str, int]) -> Summary:
+@dataclass
+class RowTotals:
+    """Sums over the rows of a stage, which are too large to be in memory together."""
+
+    rows: int = 0
+    thinking_tokens: int = 0
+    sampled_tokens: int = 0
+
+    def counted(self, rows: Iterable[TraceRow]) -> Iterator[TraceRow]:
+        """Yield the rows, and count those that were taken."""
+        for row in rows:
+            self.rows += 1
+            self.thinking_tokens += row.thinking_tokens
+            self.sampled_tokens += row.sampled_tokens
+            yield row
+
+
+def summary_of(totals: RowTotals, config: TracesConfig, usage: Mapping[str, int]) -> Summary:
     """Summarize the rows of a stage; the same whether one worker or several shards wrote them."""
-    sampled = sum(row.sampled_tokens for row in rows)
     return {
-        "questions": len(rows) // config.generate.samples,
+        "questions": totals.rows // config.generate.samples,
         "samples": config.generate.samples,
-        "thinking_tokens": sum(row.thinking_tokens for row in rows) / len(rows),
-        "sampled_tokens": sampled,
-        "served_tokens": max(0, sampled - usage["engine_tokens"]),
+        "thinking_tokens": totals.thinking_tokens / totals.rows,
+        "sampled_tokens": totals.sampled_tokens,
+        "served_tokens": max(0, totals.sampled_tokens - usage["engine_tokens"]),
         **{name: usage[name] for name in ENGINE_USAGE},
         **{name: usage[name] for name in STORE_USAGE if usage[name]},
     }
@@ -112,7 +128,7 @@ def answer_end(trace: Trace, budget: Budget) -> AnswerEnd:
 
 def thinks_on_tokens(thinking_format: ThinkingFormat, trace: Trace, tokenizer: Tokenizer) -> int:
     """Count answer tokens inside reopened thinking. A token that overlaps a delimiter belongs to the delimiter."""
-    ids = trace.part_ids(Part.ANSWER)
+    ids = tuple(trace.part_ids(Part.ANSWER))
     sections = reopened(thinking_format, decode(ids, tokenizer))
     if not sections:
         return 0

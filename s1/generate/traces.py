@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
-from s1.config.schema import ComputeRequest, ConfigError, EngineConfig
+from s1.config.schema import ComputeRequest, ConfigError, EngineConfig, ThinkingFormat
 from s1.generate.continuations import FOLDER, Continuations, folder_of_model
 from s1.generate.engine import Engine, Sampling
 from s1.generate.engines import Fingerprint, open_engine, require_planned
@@ -35,13 +35,13 @@ from s1.generate.rollout import GroupJob, Job, Rollout, TraceJob
 from s1.generate.scorers import scorers_of
 from s1.generate.shards import planned_questions, questions_in
 from s1.generate.trace import Close, Policy, Trace, new_trace
-from s1.generate.trace_row import ENGINE_USAGE, TRACES_FILE, graded_text, summary_of, trace_row
+from s1.generate.trace_row import ENGINE_USAGE, TRACES_FILE, RowTotals, graded_text, summary_of, trace_row
 from s1.models.location import model_location, model_read, tokenizer_at
 from s1.models.thinking_format import ThinkingFormatIds, Tokenizer, encode, prompt_of, stops_of, thinking_format_ids
 from s1.records import Question, TraceRow, write_rows
 from s1.stages import TracesConfig, TracesShardConfig
 from sweep.core.identity import Json, key_of
-from sweep.core.stage import Finished, Work
+from sweep.core.stage import Finished, Interrupted, Work
 
 
 class OpenModel(Protocol):
@@ -79,12 +79,29 @@ class PendingTraces:
         self.work.report(len(self.closed), self.total, "traces")
         return len(self.closed) == self.total
 
-    def rows(self, tokenizer: Tokenizer) -> list[TraceRow]:
+    def rows(self, tokenizer: Tokenizer) -> Iterator[TraceRow]:
         """All rows in the order of questions, then samples."""
-        return [
-            trace_row(self.questions[index].question_id, sample, close, self.work.config, tokenizer)
-            for (index, sample), close in sorted(self.closed.items(), key=lambda item: item[0])
-        ]
+        for (index, sample), close in sorted(self.closed.items(), key=lambda item: item[0]):
+            yield trace_row(self.questions[index].question_id, sample, close, self.work.config, tokenizer)
+
+
+class Prompts:
+    """The beginnings of traces. Stages that ask the same questions share them."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._traces: dict[tuple[str, str], Trace] = {}  # by key of the thinking format, and question
+
+    def of(self, thinking_format: ThinkingFormat, questions: Sequence[Question]) -> list[Trace]:
+        """A trace with the prompt of each question."""
+        format_key = key_of(thinking_format)
+        return [self._of(format_key, thinking_format, each.prompt) for each in questions]
+
+    def _of(self, format_key: str, thinking_format: ThinkingFormat, question: str) -> Trace:
+        if (format_key, question) not in self._traces:
+            prompt = prompt_of(thinking_format, question, self._tokenizer)
+            self._traces[format_key, question] = new_trace(prompt.ids, prompt.opening)
+        return self._traces[format_key, question]
 
 
 def traces(works: Sequence[Work[TracesConfig]], open_model: OpenModel = open_model) -> Iterator[Finished]:
@@ -122,10 +139,11 @@ def _generate(pending: Sequence[PendingTraces], open_model: OpenModel) -> Iterat
         by_path = {path: opened.enter_context(open_store(path)) for path in dict.fromkeys(paths.values())}
         stores = {key: by_path[path] for key, path in paths.items()}
         by_owner = {each.work.key: each for each in pending}
+        prompts = Prompts(tokenizer)
         jobs = [
             job
             for key, each in by_owner.items()
-            for job in _jobs(each, makers[key], stores[key], tokenizer, scorers[key])
+            for job in _jobs(each, makers[key], stores[key], prompts, scorers[key])
         ]
         progress = GenerationProgress(rollout.usage.engine_tokens)
         for each in pending:
@@ -135,14 +153,17 @@ def _generate(pending: Sequence[PendingTraces], open_model: OpenModel) -> Iterat
             if owner.add(job.name, close):
                 progress.finish(job.owner)
                 job.store.sync()
-                rows = owner.rows(tokenizer)
-                write_rows(owner.work.out / TRACES_FILE, rows)
+                totals = RowTotals()
+                write_rows(owner.work.out / TRACES_FILE, totals.counted(owner.rows(tokenizer)))
                 fingerprint.write(owner.work.out)
                 usage = {name: getattr(rollout.usage, name)[job.owner] for name in ENGINE_USAGE}
                 usage["continuation_tokens_reused"] = rollout.usage.continuation_tokens_reused[job.owner]
                 usage["continuation_lines_rejected"] = job.store.read_statistics.rejected_lines
-                summary = {**summary_of(rows, owner.work.config, usage), **_continuation_digest(job.store, usage)}
-                yield Finished(job.owner, {**summary, **model_read(first.one("model"))})
+                summary = {**summary_of(totals, owner.work.config, usage), **_continuation_digest(job.store, usage)}
+                speed = {"engine_tokens_per_second": round(progress.mean_speed, 1)}
+                yield Finished(job.owner, {**summary, **speed, **model_read(first.one("model"))})
+            elif first.is_over_limit():
+                raise Interrupted("generation stopped at a question; the continuation store has its tokens")
 
 
 def seed_of(seed: int, question_id: str, sample: int | str) -> int:
@@ -239,12 +260,11 @@ def _group_job(policy: GroupPolicy, place: _Place) -> GroupJob:
 
 
 def _jobs(
-    pending: PendingTraces, make: MakeJob, store: Continuations, tokenizer: Tokenizer, scorer: Scorer | None
+    pending: PendingTraces, make: MakeJob, store: Continuations, prompts: Prompts, scorer: Scorer | None
 ) -> Iterator[Job]:
     """One job for each question and sample."""
     config = pending.work.config
-    for index, question in enumerate(pending.questions):
-        prompt = prompt_of(config.thinking_format, question.prompt, tokenizer)
-        trace = new_trace(prompt.ids, prompt.opening)
+    starts = prompts.of(config.thinking_format, pending.questions)
+    for index, (question, trace) in enumerate(zip(pending.questions, starts, strict=True)):
         for sample in range(config.generate.samples):
             yield make(_Place(index, sample, question.question_id, trace, pending.work, store, scorer))

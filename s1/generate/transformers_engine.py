@@ -156,7 +156,8 @@ class TransformersEngine:
         """Prefill the uncached part of prompts. Shorter ones are padded by rewriting their last token in place."""
         queries = range(_uncached(batch[0]))
         places = [[min(each.held + query, len(each.request.prompt_ids) - 1) for query in queries] for each in batch]
-        ids = [[each.request.prompt_ids[place] for place in row] for each, row in zip(batch, places, strict=True)]
+        prompts = [tuple(each.request.prompt_ids) for each in batch]
+        ids = [[prompt[place] for place in row] for prompt, row in zip(prompts, places, strict=True)]
         self._forward(first, torch.tensor(ids, device=self._device), torch.tensor(places, device=self._device))
 
     def _decode(self) -> torch.Tensor:

@@ -45,42 +45,68 @@ if TYPE_CHECKING:
     from vllm import SamplingParams
     from vllm.v1.engine.llm_engine import LLMEngine
 
+BATCH_INVARIANT = "VLLM_BATCH_INVARIANT"  # vLLM has no argument for it
 CPU_BLOCK_TOKENS = 32  # with the default of 128, each continuation would recompute up to 127 tokens
 
 
 def load(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> VllmEngine:
-    """Load a model. Settings: context_tokens, slots, cache_gib (null: free GPU memory), prefix_caching.
-
-    Raises ConfigError if the model does not fit.
-    """
+    """Load a model; for the settings see `engine_arguments`. Raises ConfigError if the model does not fit."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # engine core in this process, see above
+    os.environ.update(batch_invariance(config.batch_invariant, os.environ))  # before vLLM is imported
     from vllm import EngineArgs
+    from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    is_cpu, cache_gib = config.device == "cpu", settings["cache_gib"]
-    arguments = EngineArgs(
-        model=location.model,
-        revision=location.revision,
-        skip_tokenizer_init=True,
-        generation_config="vllm",
-        dtype=config.dtype,
-        tensor_parallel_size=config.tensor_parallel,
-        max_model_len=int(settings["context_tokens"]),
-        max_num_seqs=int(settings["slots"]),
-        kv_cache_memory_bytes=None if cache_gib is None else int(float(cache_gib) * 2**30),
-        enable_prefix_caching=bool(settings["prefix_caching"]),
-        scheduling_policy="priority",
-        enforce_eager=is_cpu,  # on a CPU, compilation takes longer than it saves
-        **({"block_size": CPU_BLOCK_TOKENS} if is_cpu else {}),
-    )
+    arguments = EngineArgs(**engine_arguments(location, config, settings))
     try:
-        return VllmEngine(LLMEngine.from_engine_args(arguments))
+        # vLLM's defaults depend on the context: that of its class LLM, for offline use, reads 16,384 tokens per forward
+        # pass on an H100; the one for servers reads 8,192; without any it is 2,048.
+        return VllmEngine(LLMEngine.from_engine_args(arguments, usage_context=UsageContext.LLM_CLASS))
     except ValueError as error:  # vLLM raises it if the model, its cache or the dtype does not fit
         raise ConfigError(
             f"engine=vllm {location.model}: {str(error).splitlines()[0].rstrip('.')}. If it is too large, give each"
             " copy more GPUs (machine.tensor_parallel) or lower model.context_tokens."
         ) from error
+
+
+def engine_arguments(location: Location, config: EngineConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of vLLM's EngineArgs; what is left out has vLLM's default.
+
+    Settings: context_tokens, slots, cache_gib (null: a share of the GPU memory), prefix_caching, and optionally
+    max_num_batched_tokens and gpu_memory_utilization (null: vLLM's default).
+    """
+    is_cpu, cache_gib = config.device == "cpu", settings["cache_gib"]
+    batched_tokens, share = settings.get("max_num_batched_tokens"), settings.get("gpu_memory_utilization")
+    return {
+        "model": location.model,
+        "revision": location.revision,
+        "skip_tokenizer_init": True,
+        "generation_config": "vllm",
+        "dtype": config.dtype,
+        "kv_cache_dtype": config.kv_cache_dtype,
+        "tensor_parallel_size": config.tensor_parallel,
+        "max_model_len": int(settings["context_tokens"]),
+        "max_num_seqs": int(settings["slots"]),
+        "kv_cache_memory_bytes": None if cache_gib is None else int(float(cache_gib) * 2**30),
+        "enable_prefix_caching": bool(settings["prefix_caching"]),
+        "scheduling_policy": "priority",
+        "enforce_eager": is_cpu,  # on a CPU, compilation takes longer than it saves
+        **({"block_size": CPU_BLOCK_TOKENS} if is_cpu else {}),
+        **({} if batched_tokens is None else {"max_num_batched_tokens": int(batched_tokens)}),
+        **({} if share is None else {"gpu_memory_utilization": float(share)}),
+    }
+
+
+def batch_invariance(wanted: bool, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment variable that vLLM reads. Raises ConfigError if it contradicts the configuration."""
+    given = environment.get(BATCH_INVARIANT)
+    if given is not None and given != str(int(wanted)):
+        raise ConfigError(
+            f"engine.batch_invariant {str(wanted).lower()}: the environment has {BATCH_INVARIANT}={given}, which would"
+            " change answers under the same key. Unset it, and set engine.batch_invariant."
+        )
+    return {BATCH_INVARIANT: "1"} if wanted else {}
 
 
 class VllmEngine:
@@ -89,6 +115,7 @@ class VllmEngine:
     def __init__(self, engine: LLMEngine) -> None:
         model = engine.vllm_config.model_config
         self._engine = engine
+        self.vllm_config = engine.vllm_config
         self.vocabulary = model.get_vocab_size()
         self._names = itertools.count()
         self._ranks: dict[int, int] = {}  # of each seed, by arrival
@@ -187,5 +214,5 @@ def _kernels(engine: LLMEngine) -> dict[str, str]:
         "processor": f"CPU {torch.backends.cpu.get_cpu_capability()}" if is_cpu else current_platform.get_device_name(),
         "attention": ", ".join(sorted(attention)),
         "runner": "2" if engine.vllm_config.use_v2_model_runner else "1",
-        "batch_invariant": os.environ.get("VLLM_BATCH_INVARIANT", "0"),
+        "batch_invariant": os.environ.get(BATCH_INVARIANT, "0"),
     }

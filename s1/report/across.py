@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from s1.config.schema import ConfigError
-from s1.report.comparison import Comparison, holm
+from s1.report.comparison import Comparison, difference_level, holm
 from s1.report.findings import Identity, PairedDifference, Series
 from s1.report.series import SEED, SeriesPoint, is_request_axis, sampled_of
 from s1.stages import CurveConfig
@@ -37,7 +37,8 @@ def across(config: CurveConfig, members: Sequence[SeriesPoint], series: Sequence
     pairs = [
         pair for group in groups.values() for pair in _pairs(config, {names[id(each)]: each for each in group}, valid)
     ]
-    levels = holm([compared.at_level(name, reference) for compared, name, reference in pairs], config.statistics.level)
+    intervals = [compared.at_level(name, reference) for compared, name, reference in pairs]
+    levels = holm(intervals, difference_level(config.statistics))
     return [
         compared.difference(name, reference, level)
         for (compared, name, reference), level in zip(pairs, levels, strict=True)
@@ -61,6 +62,12 @@ def _pairs(
     require_paired({name: its for name, each in sampled.items() for its in each.grids})
     compared = Comparison(sampled, {name: valid[each.identity] for name, each in names.items()}, statistics)
     return ((compared, name, reference) for name in names if name != reference)
+
+
+def members_by_name(members: Sequence[SeriesPoint], axis: str) -> dict[str, SeriesPoint]:
+    """The points of a comparison along this axis, by the names in its differences."""
+    names = _names(members, axis)
+    return {names[id(each)]: each for each in members}
 
 
 def _value(each: SeriesPoint, axis: str) -> str:

@@ -32,7 +32,7 @@ AT_OURS = "Its thinking tokens are not published: it is drawn at those of our po
 
 def chart_rows(findings: Findings) -> list[Row]:
     """One row per point of a series; a point on several series has a row in each."""
-    return [_of_point(findings, series, point) for series in findings.series for point in series.points]
+    return [_of_point(series, point) for series in findings.series for point in series.points]
 
 
 def seed_rows(findings: Findings) -> list[Row]:
@@ -49,8 +49,7 @@ def paper_rows(findings: Findings) -> list[Row]:
     return [] if beside is None else [row for number in beside.numbers for row in _of_paper(number)]
 
 
-def _of_point(findings: Findings, series: Series, point: MeasuredPoint) -> Row:
-    seconds = point.sampled_tokens_per_answer / findings.cost.generate_tokens_per_second
+def _of_point(series: Series, point: MeasuredPoint) -> Row:
     return {
         **_place(series, point),
         "of_seed": ALL_SEEDS,
@@ -60,8 +59,8 @@ def _of_point(findings: Findings, series: Series, point: MeasuredPoint) -> Row:
         "samples": point.samples,
         **_thinking(point.thinking_tokens),
         "total_tokens": rounded(point.thinking_tokens.value + point.answer_tokens.value, TOKEN_DECIMALS),
-        "device_seconds_per_answer": _significant(seconds),
-        "usd_per_answer": _significant(seconds * findings.cost.usd_per_device_hour / 3600),
+        "device_seconds_per_answer": _significant(point.device_seconds.value * point.share_of_answer),
+        "usd_per_answer": _significant(point.usd.value * point.share_of_answer),
         "valid": "yes" if point.valid else "no",
         "problem": " ".join(point.audit.problems),
         "remark": "",
@@ -73,7 +72,7 @@ def _of_point(findings: Findings, series: Series, point: MeasuredPoint) -> Row:
 
 def _of_seed(findings: Findings, series: Series, point: MeasuredPoint, source: Source) -> Row:
     return {
-        **_of_point(findings, series, point),
+        **_of_point(series, point),
         "label": f"{point.label}, seed {source.seed}",
         "of_seed": str(source.seed),
         **_accuracy(source.accuracy),

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 
-from s1.config.schema import Statistics
+from s1.config.schema import MOST_GROWTH, Statistics
 from s1.report.findings import PairedDifference
 from s1.report.step import Direction, direction_of
 from s1.stats import paired as pairs
 from s1.stats.grid import Sampled
 from s1.stats.interval import Estimate, plain
 from s1.stats.seeds import SEEDS_FOR_TWO_WAY, of_seeds, t_quantile, two_way
+from s1.stats.sequential import repeated_level
 
 SAME_TOKENS = 1e-9  # smaller differences of mean lengths are rounding errors
 AtLevel: TypeAlias = "Callable[[float], Estimate]"
@@ -29,22 +30,33 @@ class Comparison:
     valid: Mapping[str, bool]
     statistics: Statistics
 
+    @property
+    def level(self) -> float:
+        """Of each interval: the level of `statistics`, or of all looks together if rounds follow a target."""
+        return difference_level(self.statistics)
+
     def difference(self, label: str, against: str, joint_level: float) -> PairedDifference:
         """Accuracy of `label` minus that of `against`; intervals at `joint_level` hold for all comparisons jointly."""
         one, other = self._pair(label, against)
-        level = self.statistics.level
+        level = self.level
         differences_Q = pairs.without_rounding(one.accuracy_Q - other.accuracy_Q)
         return PairedDifference(
             label=label,
             against=against,
-            estimate=_paired(one, other, level),
-            joint=_paired(one, other, joint_level),
+            estimate=self._looked_at(_paired(one, other, level)),
+            joint=self._looked_at(_paired(one, other, joint_level)),
             tokens=_longer(one, other, level),
             gained=int((differences_Q > 0).sum()),
             lost=int((differences_Q < 0).sum()),
             detectable=_detectable(one, other, level, self.statistics.power),
             valid=self.valid[label] and self.valid[against],
         )
+
+    def _looked_at(self, estimate: Estimate) -> Estimate:
+        looks = self.statistics.looks
+        if self.statistics.target is None:
+            return estimate
+        return replace(estimate, method=f"{estimate.method}, repeated over {looks} looks")
 
     def at_level(self, label: str, against: str) -> AtLevel:
         """A function from confidence level to the interval of their difference."""
@@ -56,6 +68,13 @@ class Comparison:
         one, other = self.sampled[label], self.sampled[against]
         common = [seed for seed in one.seeds if seed in other.seeds]
         return (one.of_seeds(common), other.of_seeds(common)) if common else (one, other)
+
+
+def difference_level(statistics: Statistics) -> float:
+    """The level of the interval of one difference."""
+    if statistics.target is None:
+        return statistics.level
+    return repeated_level(statistics.level, statistics.looks, MOST_GROWTH)
 
 
 def bonferroni(level: float, comparisons: int) -> float:

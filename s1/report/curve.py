@@ -28,6 +28,7 @@ from s1.report.beside_paper import beside_paper
 from s1.report.comparison import Comparison, bonferroni, holm
 from s1.report.findings import AtK, Findings, MeasuredPoint, Series, ShownTrace, Source, write_findings
 from s1.report.frontier import Measured, frontiers
+from s1.report.precision import precision_of, write_precision
 from s1.report.repetition import PointRepetition, loop_share_of, repetitions
 from s1.report.series import (
     PointSeries,
@@ -62,11 +63,14 @@ NOT_COMPARED = {  # s1/evaluate/graders.py, GradeNote
 
 def curve(work: Work[CurveConfig]) -> Summary:
     """Read scores.jsonl of every point; write curve.json and grader_disagreement.csv."""
-    scored = list(read_scored(work))
+    scored, statistics = list(read_scored(work)), work.config.statistics
     found = disagreements(scored)
     findings = find(work.config, scored, found.counts, repetitions(scored), shown_traces(scored))
     write_findings(work.out, findings)
     found.write(work.out, findings)
+    if statistics.target is not None:
+        members = members_of(scored, statistics.pool_seeds)
+        write_precision(work.out, precision_of(work.config, findings, members))
     points = list(findings.points())
     summary: dict[str, float | int | str | None] = {
         "points": len(points),
@@ -153,7 +157,7 @@ def _series(line: PointSeries, context: _Context) -> Series:
         valid or points, key=lambda point: point.accuracy.value
     )  # max takes the first of equals, which thinks least
     pairs = len(valid) * (len(valid) - 1) // 2
-    of_shape = bonferroni(statistics.level, pairs)
+    of_shape = bonferroni(compare.level, pairs)
     fixed = _fixed_levels(valid, reference, compare)
     return Series(
         name=line.name,
@@ -164,13 +168,13 @@ def _series(line: PointSeries, context: _Context) -> Series:
         neighbours=[compare.difference(after.label, before.label, of_shape) for before, after in pairwise(valid)],
         shape=[compare.difference(*labels, of_shape) for labels in _further_steps(valid, peak)],
         to_reference=[
-            compare.difference(point.label, reference.label, fixed.get(point.label, statistics.level))
+            compare.difference(point.label, reference.label, fixed.get(point.label, compare.level))
             for point in points
             if point is not reference
         ],
         fixed_comparisons=list(fixed),
         metrics=_metrics(points, taken, peak, context),
-        notes=list(_notes(points, line.members)),
+        notes=[*_notes(points, line.members), *_looks(statistics)],
     )
 
 
@@ -197,7 +201,7 @@ def _fixed_levels(valid: Sequence[MeasuredPoint], reference: MeasuredPoint, comp
     )
     chosen = dict.fromkeys(point.label for point in extended[:1] + extended[-1:])
     intervals = [compare.at_level(label, reference.label) for label in chosen]
-    return dict(zip(chosen, holm(intervals, compare.statistics.level), strict=True))
+    return dict(zip(chosen, holm(intervals, compare.level), strict=True))
 
 
 def _only_suppresses_more(point: MeasuredPoint, reference: MeasuredPoint) -> bool:
@@ -274,7 +278,7 @@ def _measured(member: SeriesPoint, sampled: Sampled, context: _Context) -> Measu
         loop_share=loop_share,
         distinct_4=distinct_4,
         votes=votes,
-        **_cost(scores, context.config.cost),
+        **_cost(scores, member.cost or context.config.cost),
     )
 
 
@@ -361,6 +365,15 @@ def _cost(scores: Sequence[ScoreRow], cost: Cost) -> dict[str, Estimate]:
         "device_seconds": plain(seconds, traces, rate, "device-seconds"),
         "usd": plain(seconds * cost.usd_per_device_hour / 3600, traces, price, "USD"),
     }
+
+
+def _looks(statistics: Statistics) -> Iterator[str]:
+    if statistics.target is not None:
+        yield (
+            f"Intervals of differences hold at all {statistics.looks} looks together (repeated confidence intervals),"
+            f" so ending the rounds at a half width of {statistics.target:g} points does not spoil them;"
+            " intervals of single points hold at one look."
+        )
 
 
 def _not_compared(points: Sequence[MeasuredPoint], members: Sequence[SeriesPoint]) -> Iterator[str]:

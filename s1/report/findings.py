@@ -135,8 +135,12 @@ class MeasuredPoint:
     @property
     def sampled_tokens_per_answer(self) -> float:
         """Mean tokens sampled for an answer when nothing is shared: of all branches and votes that make it."""
-        rows = self.questions * self.samples * len(self.sources)
-        return (self.votes or 1) * self.sampled_tokens.value / rows
+        return self.sampled_tokens.value * self.share_of_answer
+
+    @property
+    def share_of_answer(self) -> float:
+        """The part of the point's sums that one answer takes."""
+        return (self.votes or 1) / (self.questions * self.samples * len(self.sources))
 
     @property
     def suppresses_ends(self) -> bool:
@@ -189,6 +193,16 @@ class Series:
 
     def point(self, label: str) -> MeasuredPoint:
         return next(point for point in self.points if point.label == label)
+
+    def usd_per_point(self, row: PairedDifference) -> float | None:
+        """Extra USD for each extra percentage point of accuracy; None if their interval includes 0 or is missing.
+
+        The price is that of all traces of a point, as if nothing were shared.
+        """
+        lo, hi = row.estimate.lo, row.estimate.hi
+        if lo is None or hi is None or lo <= 0 <= hi:
+            return None
+        return (self.point(row.label).usd.value - self.point(row.against).usd.value) / row.estimate.value
 
     def point_of(self, key: str, request: ComputeRequest) -> MeasuredPoint:
         """The point of these scores; several points may aggregate the same ones."""
@@ -374,6 +388,11 @@ class Findings:
     cost: Cost
     beside_paper: BesidePaper | None = None
     traces: list[ShownTrace] = field(default_factory=list)  # of a scan over a single question; else empty
+
+    @property
+    def has_several_rates(self) -> bool:
+        """Whether points ran on machines of different speeds or prices."""
+        return len({point.usd.method for point in self.points()}) > 1
 
     def points(self) -> Iterator[MeasuredPoint]:
         return (point for series in self.series for point in series.points)

@@ -112,6 +112,11 @@ def price(usd: float) -> str:
     return money(usd) if usd >= 0.01 else f"{usd:.2g}"
 
 
+def per_point(usd: float | None) -> str:
+    """USD for a percentage point of accuracy; None: the difference is not measurable, so there is no such price."""
+    return "not measurable" if usd is None else price(usd)
+
+
 def _bare(number: float, unit: str) -> str:
     if unit.startswith("pp"):
         return f"{number:+.1f}" if round(number, 1) else "0.0"

@@ -130,8 +130,8 @@ def _frontier(config: CurveConfig, name: str, points: Sequence[Measured]) -> Fro
             questions=each.point.questions,
             accuracy=each.point.accuracy,
             tokens=mean_tokens(each.tokens_RQS, statistics.level),
-            device_seconds=cost / config.cost.generate_tokens_per_second,
-            usd=cost / config.cost.generate_tokens_per_second * config.cost.usd_per_device_hour / 3600,
+            device_seconds=cost / rates.generate_tokens_per_second,
+            usd=cost / rates.generate_tokens_per_second * rates.usd_per_device_hour / 3600,
             on_front=bool(front),
             front_share=float(share),
             rivals=list(rivals.of(place)),
@@ -139,6 +139,7 @@ def _frontier(config: CurveConfig, name: str, points: Sequence[Measured]) -> Fro
         for place, (each, cost, front, share) in enumerate(
             zip(points, cost_P.tolist(), on_front(cost_P, accuracy_P), share_P, strict=True)
         )
+        for rates in [each.member.cost or config.cost]
     ]
     return Frontier(name, sorted(found, key=lambda each: (each.tokens.value, -each.accuracy.value)))
 

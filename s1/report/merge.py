@@ -236,7 +236,7 @@ def _same(member: Member) -> str:
 
 def _point(member: Member) -> CurvePoint:
     request = member.point.request
-    return CurvePoint(method_of(request).label(request), member.values, request, member.point.seed)
+    return CurvePoint(method_of(request).label(request), member.values, request, member.point.seed, member.point.cost)
 
 
 def _refuse_rivals(points: Sequence[Member]) -> None:

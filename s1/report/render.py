@@ -43,6 +43,7 @@ def render(template: str, page: object) -> str:
         embedded=embedded,
         value=format.value,
         interval=format.interval,
+        per_point=format.per_point,
         full=format.full,
         accuracy=accuracy,
         sources=sources,

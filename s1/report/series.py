@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from s1.config.resources import Cost
 from s1.config.schema import ComputeRequest, ConfigError
 from s1.generate.methods.registry import Aggregator, method_of
 from s1.records import AnswerEnd, ScoreRow, read_rows
@@ -72,6 +73,11 @@ class SeriesPoint:
     @property
     def request(self) -> ComputeRequest:
         return self.scored[0].point.request
+
+    @property
+    def cost(self) -> Cost | None:
+        """The rates of its machine; None: those of the curve."""
+        return self.scored[0].point.cost
 
     @property
     def key(self) -> str:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # planning imports this module and must not wait for numpy an
 
 SHARE_DECIMALS = 6  # more than is ever printed, so that printed numbers are rounded only once
 USD_DECIMALS = 6
+MARGINAL_DECIMALS = 9  # of USD per point: a laptop's are far below a cent
 
 
 def table_csv(findings: Findings) -> str:
@@ -52,10 +53,23 @@ def table_csv(findings: Findings) -> str:
 def table_rows(findings: Findings) -> list[dict[str, Any]]:
     """The rows of table.csv, series by series."""
     optional = _optional_columns(findings)
+    prices = _usd_per_point(findings)
     return [
-        {**name, **dict(numbers(point)), **{column: value_of(point) for column, value_of in optional.items()}}
+        {
+            **name,
+            **dict(numbers(point)),
+            "usd_per_point": rounded(prices.get((name["series"], name["label"])), MARGINAL_DECIMALS),
+            **{column: value_of(point) for column, value_of in optional.items()},
+        }
         for name, point in zip(named(findings), findings.points(), strict=True)
     ]
+
+
+def _usd_per_point(findings: Findings) -> dict[tuple[str, str], float | None]:
+    """Extra USD per extra percentage point against the reference of the series, by series and label."""
+    return {
+        (series.name, row.label): series.usd_per_point(row) for series in findings.series for row in series.to_reference
+    }
 
 
 def _optional_columns(findings: Findings) -> dict[str, Callable[[MeasuredPoint], Any]]:

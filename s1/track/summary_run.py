@@ -13,7 +13,7 @@ from typing import Any
 from s1.files.csv_files import Cell
 from s1.report.chart_rows import chart_rows, paper_rows
 from s1.report.findings import Findings, MeasuredPoint, PairedDifference, Series
-from s1.report.tables import PP_DECIMALS, SHARE_DECIMALS, named, rounded, sample_rows, table_rows
+from s1.report.tables import MARGINAL_DECIMALS, PP_DECIMALS, SHARE_DECIMALS, named, rounded, sample_rows, table_rows
 from s1.track.costs import Spent
 
 OF_SERIES = ("scaling", "scaling_lo", "scaling_hi", "slope", "control", "performance", "best_point")
@@ -126,11 +126,12 @@ def _differences(findings: Findings) -> Iterator[dict[str, Any]]:
     for series in findings.series:
         kinds = {"reference": series.to_reference, "neighbours": series.neighbours, "shape": series.shape}
         for kind, differences in kinds.items():
-            yield from (_difference(kind, series.name, each) for each in differences)
-    yield from (_difference("compare", "", each) for each in findings.across)
+            for each in differences:
+                yield _difference(kind, series.name, each, series.usd_per_point(each))
+    yield from (_difference("compare", "", each, None) for each in findings.across)
 
 
-def _difference(kind: str, series: str, of: PairedDifference) -> dict[str, Any]:
+def _difference(kind: str, series: str, of: PairedDifference, usd_per_point: float | None) -> dict[str, Any]:
     return {
         "kind": kind,
         "series": series,
@@ -143,6 +144,7 @@ def _difference(kind: str, series: str, of: PairedDifference) -> dict[str, Any]:
         "joint_hi": rounded(of.joint.hi, PP_DECIMALS),
         "n": of.estimate.n,
         "thinking_tokens": rounded(of.tokens.value, 1),
+        "usd_per_point": rounded(usd_per_point, MARGINAL_DECIMALS),
         "gained": of.gained,
         "lost": of.lost,
         "detectable_pp": rounded(of.detectable and of.detectable.value, PP_DECIMALS),

@@ -5,9 +5,15 @@
 <scratch>/saving-<attempt>/checkpoint-<step>/     being written by a running attempt
 <scratch>/damaged-checkpoint-<step>/              set aside at a resume, kept until the stage is done
 
-An attempt writes to its own folder, hashes the files and renames the checkpoint into place, so two attempts that a lock
-failed to keep apart never mix their bytes in one checkpoint. A resume hashes the newest checkpoint again; if it does
-not match its mark, it is set aside with a warning and the next older one is checked.
+Each attempt writes to its own folder, hashes the files and renames the checkpoint into place, so two attempts that a
+lock failed to keep apart never mix their bytes in one checkpoint. Only then are older ones removed. The trainer writes
+the files while training waits; hashing, flushing to disk and renaming go on beside training (Publisher). Writing them
+beside it too (torch.distributed.checkpoint.async_save) would need our own saving and loading of sharded optimizer
+state, in place of accelerate's, and a copy of all of it in host memory. A run's last step saves no checkpoint: its
+weights are published.
+
+A resume hashes the newest checkpoint again; if it does not match its mark, it is set aside with a warning and the next
+older one is checked.
 
 Earlier versions wrote a mark without hashes, {file: bytes}: such a checkpoint is accepted with a warning if all sizes
 match and its JSON files can be parsed.
@@ -22,8 +28,10 @@ import re
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,7 +43,6 @@ MARK = "complete"
 NAME = re.compile(r"checkpoint-(\d+)")
 SAVING = "saving-"
 DAMAGED = "damaged-"
-KEPT = 2  # newest checkpoints; if one is damaged, the other is used
 
 Digests: TypeAlias = "Mapping[str, Sequence[str]]"  # a stage's input digests, by role
 
@@ -69,8 +76,11 @@ def saving_folder(scratch: Path) -> Path:
     return scratch / f"{SAVING}{re.sub(r'[^A-Za-z0-9_.-]', '_', attempt)}"
 
 
-def publish_checkpoint(saved: Path, inputs: Digests) -> None:
-    """Mark a checkpoint that all processes have written and move it into place; call from one process only."""
+def publish_checkpoint(saved: Path, inputs: Digests, save_total: int) -> None:
+    """Mark a checkpoint that all processes have written and move it into place; call from one process only.
+
+    Then keeps the newest `save_total` checkpoints.
+    """
     scratch, place = saved.parents[1], saved.parents[1] / saved.name
     mark_complete(saved, inputs)
     try:
@@ -81,9 +91,30 @@ def publish_checkpoint(saved: Path, inputs: Digests) -> None:
         log.warning("%s: another attempt at this stage has already saved it; its checkpoint is kept.", place)
         shutil.rmtree(saved)
     _sync(scratch)
-    for old in _by_step(scratch)[KEPT:]:
+    for old in _by_step(scratch)[save_total:]:
         with suppress(FileNotFoundError):  # another attempt may remove it too
             shutil.rmtree(old.rename(saved.parent / f"old-{old.name}"))
+
+
+@dataclass
+class Publisher:
+    """Publishes checkpoints in a thread beside training, one at a time; for the first process of a group."""
+
+    inputs: Digests
+    save_total: int
+    _threads: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1, "checkpoint"))
+    _running: Future[None] | None = None
+
+    def publish(self, saved: Path) -> None:
+        """Begin to publish a checkpoint whose files are written."""
+        self.wait()
+        self._running = self._threads.submit(publish_checkpoint, saved, self.inputs, self.save_total)
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is in place. Raises its error, such as OSError for a full disk."""
+        if self._running is not None:
+            running, self._running = self._running, None
+            running.result()
 
 
 def mark_complete(checkpoint: Path, inputs: Digests | None = None) -> None:

@@ -6,7 +6,8 @@ Inputs: `model` (see s1/models/location.py), `data` (rows.jsonl of records.Token
 Output: a directory in Hugging Face layout, and metrics.jsonl {step, loss, learning_rate, grad_norm, tokens}.
 
 Several processes shard weights, gradients and optimizer state (FSDP2) and split each global batch. On a stop request
-(sweep/core/interrupt.py) a run finishes its step, saves a checkpoint and raises Interrupted; the next resumes there.
+(sweep/core/interrupt.py) or at a limit on the cost, a run finishes its step, saves a checkpoint and raises Interrupted;
+the next resumes there.
 """
 
 from __future__ import annotations
@@ -81,7 +82,16 @@ def _run_trainer(
     location = _location(work)
     with stop_requests() as stop_requested:
         every_s = None if minutes is None else 60 * float(minutes)
-        hooks = TrainerHooks(steps, work.scratch, work.report, stop_requested, every_s, work.digests, metrics)
+        hooks = TrainerHooks(
+            steps,
+            work.scratch,
+            work.report,
+            lambda: stop_requested() or work.is_over_limit(),
+            every_s,
+            work.digests,
+            metrics,
+            int(str(work.settings.get("save_total", 1))),
+        )
         arguments = arguments_of(work.config.train, hooks, work.settings, int(os.environ.get("WORLD_SIZE", "1")))
         resume = resume_of(arguments, hooks)
         tokenizer = tokenizer_at(location)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from s1.config.schema import ConfigError, Train, TrainMethod
 from s1.records import TokenRow
-from s1.train.checkpoints import Digests, Resume, newest_intact, publish_checkpoint, remove_unfinished, saving_folder
+from s1.train.checkpoints import Digests, Publisher, Resume, newest_intact, remove_unfinished, saving_folder
 from s1.train.metrics import TrainingMetrics
 from s1.train.order import accumulation_steps, warmup_steps
 
@@ -39,6 +39,7 @@ class TrainerHooks:
     save_every_s: float | None  # in addition to machine.checkpoint_every_steps
     inputs: Digests = field(default_factory=dict)  # training does not resume from a checkpoint with other inputs
     metrics: TrainingMetrics | None = None  # written while training runs; None: not at all
+    save_total: int = 1  # checkpoints to keep
 
 
 def arguments_of(recipe: Train, hooks: TrainerHooks, settings: Mapping[str, Any], processes: int) -> SFTConfig:
@@ -169,6 +170,7 @@ def _callback(trainer: SFTTrainer, hooks: TrainerHooks) -> Any:
     class Progress(TrainerCallback):
         def __init__(self) -> None:
             self.saved_at = time.monotonic()
+            self.publisher = Publisher(hooks.inputs, hooks.save_total)
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
             if hooks.metrics is not None and state.is_world_process_zero:
@@ -179,6 +181,7 @@ def _callback(trainer: SFTTrainer, hooks: TrainerHooks) -> Any:
                 hooks.metrics.add(state.log_history)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+            self.publisher.wait()
             if hooks.metrics is not None:
                 hooks.metrics.tail.flush()
 
@@ -186,13 +189,16 @@ def _callback(trainer: SFTTrainer, hooks: TrainerHooks) -> Any:
             hooks.report(state.global_step, state.max_steps, "steps")
             late = hooks.save_every_s is not None and time.monotonic() - self.saved_at >= hooks.save_every_s
             stop, save = _agreed(trainer, hooks.stop_requested(), late and state.is_world_process_zero)
-            control.should_save = control.should_save or stop or save
+            is_last = state.global_step >= state.max_steps  # the trainer would save here, but the weights are published
+            control.should_save = not is_last and (control.should_save or stop or save)
             control.should_training_stop = control.should_training_stop or stop
+            if control.should_save:  # at most one checkpoint more than are kept takes room
+                self.publisher.wait()
 
         def on_save(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
             trainer.accelerator.wait_for_everyone()
             if state.is_world_process_zero:
-                publish_checkpoint(saving_folder(hooks.scratch) / f"checkpoint-{state.global_step}", hooks.inputs)
+                self.publisher.publish(saving_folder(hooks.scratch) / f"checkpoint-{state.global_step}")
             self.saved_at = time.monotonic()
 
     return Progress()

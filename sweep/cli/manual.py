@@ -11,6 +11,7 @@ from contextlib import chdir
 from pathlib import Path
 
 from sweep.claims.lock import LockMode
+from sweep.cli.spending import ask_before_spending, show_limits
 from sweep.config.compose import Composition, compose, pipeline_of
 from sweep.console import Console, escape
 from sweep.core.pipeline import Graph
@@ -40,13 +41,17 @@ def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) 
     with store.held(LockMode.SHARED):
         found = planned(graph, store)
         share = script_work(found.work, script, CPU)
-        show_damaged(console, found, graph.limit_usd)
+        show_damaged(console, found, graph.remake_limit_usd)
         _show_later(console, share)
         if found.over_limit or (share.later and not share.here and not share.units):
             return 1
-        refuse_unpinned(graph, [*share.here, *(stage for unit in share.units for stage in unit.stages)])
+        chosen = [*share.here, *(stage for unit in share.units for stage in unit.stages)]
+        refuse_unpinned(graph, chosen)
+        if show_limits(console, graph, store, chosen):
+            return 1
+        ask_before_spending(console, graph, chosen, composition.entry.yes)
         clear(store, found)
-        write_planned(graph, store, [*share.here, *(stage for unit in share.units for stage in unit.stages)])
+        write_planned(graph, store, chosen)
         here = plan(share.here, lambda stage: store.is_done(stage))
         if here.needed and not run_here(console, graph, here, store):
             return 1
@@ -94,13 +99,13 @@ def prefetch(console: Console, overrides: Sequence[str]) -> int:
 def publish_again(console: Console, submission: str | None, to: str | None, overrides: Sequence[str]) -> int:
     """Publish the result of a command or a submission, and copy it to `to`. Raises InputError if stages are missing."""
     directory = _submission(submission, overrides) if submission is not None else None
-    composition, graph = graph_without_redo(overrides) if directory is None else planned_again(directory)
+    composition, graph = _to_publish(overrides) if directory is None else planned_again(directory)
     target = expanded("to", to) if to is not None else None
     store = Store(composition.entry.store)
     if target is not None:
         refuse_result(store, target)
     found = planned(graph, store)
-    show_damaged(console, found, graph.limit_usd)
+    show_damaged(console, found, graph.remake_limit_usd)
     work = found.work
     if work.needed:
         mirror_finished(graph, store)
@@ -127,7 +132,11 @@ def planned_again(directory: SubmissionDirectory) -> tuple[Composition, Graph]:
             composition,
             entry=dataclasses.replace(composition.entry, store=store, results=results, redo=()),
             request=dataclasses.replace(
-                composition.request, store=store, store_id=lambda: Store(store).id, pins=directory.pins_file
+                composition.request,
+                store=store,
+                store_id=lambda: Store(store).id,
+                pins=directory.pins_file,
+                product=submission.product,
             ),
         )
         return composition, _graph(composition)
@@ -139,12 +148,24 @@ def refuse_unpinned(graph: Graph, stages: Sequence[Stage]) -> None:
         raise InputError("\n".join(lines))
 
 
+def _to_publish(argv: Sequence[str]) -> tuple[Composition, Graph]:
+    """Plan a command, of one in rounds the last that is finished."""
+    composition = _without_redo(argv)
+    composition = dataclasses.replace(composition, request=dataclasses.replace(composition.request, is_publishing=True))
+    return composition, _graph(composition)
+
+
 def graph_without_redo(argv: Sequence[str]) -> tuple[Composition, Graph]:
     """Plan a composed command that makes nothing again. Raises InputError."""
+    composition = _without_redo(argv)
+    return composition, _graph(composition)
+
+
+def _without_redo(argv: Sequence[str]) -> Composition:
     composition = compose(argv)
     if composition.entry.redo:
         raise InputError(f"redo {','.join(composition.entry.redo)}: only `sweep run` makes stages again. Leave it out.")
-    return composition, _graph(composition)
+    return composition
 
 
 def _submission(path: str, overrides: Sequence[str]) -> SubmissionDirectory:

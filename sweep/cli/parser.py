@@ -27,7 +27,8 @@ EXIT_STATUSES = """\
 exit status:
   0    done
   1    {failure}
-  2    the command line is wrong: unknown command or option, or a missing word
+  2    the command line is wrong: unknown command or option, or a missing word{further}
+  5    stopped by cost.limit_usd or cost.limit_device_hours
   130  interrupted by Ctrl-C, SIGTERM or the end of the terminal"""
 ABOUT_FIELDS = """\
 fields:
@@ -286,7 +287,9 @@ def _epilog(command: Command) -> str:
         fields = [ABOUT_FIELDS, ""]
     else:
         fields = ["fields: store=DIR and results=DIR, as in `sweep run`", ""] if command.has_fields else []
-    return "\n".join([*fields, _exit_statuses(command.failure), "", "example:", f"  {command.example}"])
+    return "\n".join(
+        [*fields, _exit_statuses(command.failure, command.further_statuses), "", "example:", f"  {command.example}"]
+    )
 
 
 def _row(name: str, text: str) -> str:
@@ -295,6 +298,9 @@ def _row(name: str, text: str) -> str:
     return "\n".join([f"  {name:<{INDENT - 3}} {first}", *(" " * INDENT + line for line in more)])
 
 
-def _exit_statuses(failure: str) -> str:
+def _exit_statuses(failure: str, further: Sequence[tuple[int, str]] = ()) -> str:
     lines = wrap(failure, HELP_COLUMNS - STATUS_INDENT)
-    return EXIT_STATUSES.format(failure=("\n" + " " * STATUS_INDENT).join(lines))
+    return EXIT_STATUSES.format(
+        failure=("\n" + " " * STATUS_INDENT).join(lines),
+        further="".join(f"\n  {status:<4} {meaning}" for status, meaning in further),
+    )

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from sweep.claims.lock import LockMode
 from sweep.cli.manual import refuse_unpinned
+from sweep.cli.probe import run_probe
+from sweep.cli.site_check import check_site
 from sweep.cli.slurm import show_queue, submit
+from sweep.cli.spending import ask_before_spending, show_limits
 from sweep.config.compose import Composition, compose, pipeline_of
-from sweep.console import Console
-from sweep.core.pipeline import Graph, LaunchKind
+from sweep.console import Console, escape
+from sweep.core.launch import LaunchKind
+from sweep.core.pipeline import Graph
 from sweep.core.provenance import git_problem
+from sweep.core.spending import EXIT_LIMIT
 from sweep.local.execute import execute_plan
 from sweep.local.show import show_code, show_damaged, show_plan
 from sweep.plan.code_changes import CodeReport, code_report
+from sweep.plan.graph import Plan
 from sweep.plan.planning import Planned, clear, planned
 from sweep.results.costs import write_planned
 from sweep.results.publish import Published, require_place
-from sweep.slurm.sbatch import refuse_unsafe
+from sweep.slurm.sbatch import refuse_other_clusters, refuse_unsafe
 from sweep.store.directory import Store
+from sweep.store.status_files import is_limited
 
 
 @dataclass(frozen=True)
@@ -38,14 +46,35 @@ def run(console: Console, overrides: Sequence[str]) -> int:
     return sweep(compose(overrides), console)
 
 
-def show_only(console: Console, overrides: Sequence[str]) -> int:
-    """Print the plan of the same command and stop; returns the exit status."""
+def show_only(console: Console, overrides: Sequence[str], probe: int | None = None, probe_seed: int = 0) -> int:
+    """Print the plan of the same command and stop; returns the exit status.
+
+    `probe`: first answer so many questions per task, drawn with `probe_seed`, and plan from what they took.
+    """
+    if probe is not None:
+        composition = compose(overrides)
+        if not run_probe(console, composition, graph_of(composition), probe, probe_seed):
+            return 1
     return run(console, [*overrides, "plan=true"])
 
 
 def sweep(composition: Composition, console: Console) -> int:
-    """Plan one command's points, then run and publish them here, or submit them to SLURM. Returns the exit status."""
-    return run_graph(console, composition, graph_of(composition)).exit_status
+    """Plan one command's points, then run and publish them here, or submit them to SLURM. Returns the exit status.
+
+    A command in rounds goes on until no round is left; on SLURM each command submits one round.
+    """
+    graph = graph_of(composition)
+    while True:
+        outcome = run_graph(console, composition, graph)
+        if outcome.published is None or not graph.is_in_rounds:
+            return outcome.exit_status
+        composition = replace(composition, entry=replace(composition.entry, redo=()))
+        following = graph_of(composition)
+        if following.artifact.address == graph.artifact.address:
+            for line in following.notes:
+                console.print(escape(line), soft_wrap=True)
+            return outcome.exit_status
+        graph = following
 
 
 def graph_of(composition: Composition) -> Graph:
@@ -61,16 +90,20 @@ def run_graph(console: Console, composition: Composition, graph: Graph) -> Outco
     to_queue = graph.launch.kind is LaunchKind.SLURM
     if to_queue:
         refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
+        refuse_other_clusters(os.environ)
     with nullcontext() if entry.plan else store.held(LockMode.SHARED):
         found = planned(graph, store, entry.redo)
         work, code = found.work, code_report(found, store)
         show_plan(console, graph, found, store)
-        show_damaged(console, found, graph.limit_usd)
+        show_damaged(console, found, graph.remake_limit_usd)
         show_code(console, code)
-        if to_queue and work.needed:
-            show_queue(console, graph, work, store)
+        if to_queue and (work.needed or graph.launch.site_check):
+            jobs = show_queue(console, graph, work, store)
+            if graph.launch.site_check:
+                return Outcome(check_site(console, jobs, graph.launch), found)
         is_dry_run = to_queue and graph.launch.dry_run
-        obstacles = obstacles_of(graph, found, code, can_be_missing=is_dry_run)
+        over_limit = show_limits(console, graph, store, work.needed)
+        obstacles = [*obstacles_of(graph, found, code, can_be_missing=is_dry_run), *over_limit]
         if entry.plan or obstacles:
             return Outcome(0 if entry.plan else 1, found, obstacles=tuple(obstacles))
         if not is_dry_run:
@@ -78,10 +111,16 @@ def run_graph(console: Console, composition: Composition, graph: Graph) -> Outco
         require_place(graph, store, entry.results)
         if to_queue and work.needed:
             return Outcome(submit(console, graph, found, composition), found)
+        ask_before_spending(console, graph, work.needed, entry.yes)
         clear(store, found, entry.yes)
         write_planned(graph, store, work.needed)
         published = execute_plan(console, graph, work, store, entry.results, composition.arguments)
-        return Outcome(0 if published else 1, found, published)
+        return Outcome(0 if published else _failure_status(store, work), found, published)
+
+
+def _failure_status(store: Store, work: Plan) -> int:
+    stopped = any(is_limited(store.directory(stage).failed_file) for stage in work.needed)
+    return EXIT_LIMIT if stopped else 1
 
 
 def obstacles_of(graph: Graph, found: Planned, code: CodeReport, can_be_missing: bool = False) -> list[str]:

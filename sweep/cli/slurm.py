@@ -8,42 +8,55 @@ available, SLURM; the session that submitted may have ended.
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from sweep.claims.lock import LockMode, locked_now
 from sweep.cli.manual import planned_again
-from sweep.cli.show_slurm import show_jobs, show_log, show_status
+from sweep.cli.show_slurm import show_jobs, show_log
+from sweep.cli.show_status import read_status, show_json, show_status
+from sweep.cli.spending import ask_before_resuming, ask_before_spending
+from sweep.cli.status_view import ShownStatus
 from sweep.cli.watch_screen import follow
 from sweep.cli.watch_stages import SubmissionStages
 from sweep.config.compose import Composition, Entry, compose_entry
 from sweep.console import Console, escape
-from sweep.core.pipeline import Graph, Launch
-from sweep.errors import InputError
+from sweep.core.interrupt import EXIT_INTERRUPTED
+from sweep.core.launch import Launch
+from sweep.core.pipeline import Graph
+from sweep.core.stage import Stage
+from sweep.errors import InputError, UsageError
 from sweep.plan.graph import Plan
 from sweep.plan.planning import Planned, clear, planned
 from sweep.results.costs import write_planned
 from sweep.slurm import client, lifecycle
 from sweep.slurm.damaged import damaged_lines, query_queue, refuse_resubmitting
+from sweep.slurm.dispatch import read_waves
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.ownership import find_own, foreign_lines, is_own, refuse_foreign
+from sweep.slurm.preflight_jobs import preflight_jobs, with_preflight
 from sweep.slurm.sbatch import requested_resources
 from sweep.slurm.send import settle_unconfirmed
+from sweep.slurm.status import ElementState, Verdict, verdict
 from sweep.slurm.submission import SubmissionDirectory, store_argument, submissions
 from sweep.store.directory import Store
+from sweep.store.status_files import now
 
 EARLIEST_SIGNAL_MINUTES = 1  # SLURM may send the signal this much too early
 
 
-def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> None:
-    """Show the jobs that a plan would submit."""
+def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> tuple[SlurmJob, ...]:
+    """Show the jobs that a plan would submit, and return them."""
     others = lifecycle.queued_elsewhere(store.root)
-    show_jobs(console, lifecycle.queue_jobs(graph, work, others), graph.launch)
+    jobs, _ = with_checks(graph, work, lifecycle.queue_jobs(graph, work, others), "planned")
+    show_jobs(console, jobs, graph.launch)
     if others:
         names = ", ".join(sorted({each.job_id.partition("_")[0] for each in others if each.job_id}))
         console.print(f"already in the queue, used where needed: jobs {escape(names)}", soft_wrap=True)
+    return jobs
 
 
 def submit(console: Console, graph: Graph, found: Planned, composition: Composition) -> int:
@@ -62,13 +75,13 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
         composition.request.pins,
     )
     others = lifecycle.queued_elsewhere(store.root, is_required=not launch.dry_run)
-    jobs = lifecycle.queue_jobs(graph, work, others)
+    jobs, checks = with_checks(graph, work, lifecycle.queue_jobs(graph, work, others), now())
     _refuse_short_jobs(jobs, launch)
     if not launch.dry_run and not composition.entry.yes:
         refuse_resubmitting(store.root, jobs)
     clear(store, found)
     write_planned(graph, store, work.needed)
-    directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, request))
+    directory = SubmissionDirectory(lifecycle.write_submission(graph, _beside(work, checks), jobs, store, request))
     if launch.dry_run:
         console.print(f"written, not submitted: {escape(str(directory.path))}", soft_wrap=True)
         then = f"to submit it: python -m sweep resume {directory.arguments}"
@@ -79,17 +92,38 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
         console.print(escape(then), soft_wrap=True)
         return 0
     with _exclusive(directory, "submit"):
-        ids = lifecycle.send(directory, jobs, before=others)
-    console.print(f"submitted {escape(directory.name)}: jobs {escape(', '.join(ids.values()))}", soft_wrap=True)
+        sent = lifecycle.send_in_waves(directory, before=others)
+    console.print(f"submitted {escape(directory.name)}: jobs {escape(', '.join(sent.ids.values()))}", soft_wrap=True)
+    _show_left(console, directory)
     where = store_argument(directory.store)
     follow = f"to follow it: python -m sweep status | logs | resume | cancel{where and f', each with{where}'}"
     console.print(escape(follow), soft_wrap=True)
     return 0
 
 
+def with_checks(
+    graph: Graph, work: Plan, jobs: Sequence[SlurmJob], asked_at: str
+) -> tuple[tuple[SlurmJob, ...], tuple[Stage, ...]]:
+    """The jobs, after those that check the nodes if the plan costs enough; and the stages of these checks."""
+    limit = graph.launch.preflight_above_usd
+    if limit is None or estimated_usd(graph, work) <= limit:
+        return tuple(jobs), ()
+    checks = tuple(graph.preflight(work.needed, asked_at))
+    return with_preflight(jobs, preflight_jobs(checks, graph.launch)), checks
+
+
+def _beside(work: Plan, checks: Sequence[Stage]) -> Plan:
+    return replace(work, needed=(*checks, *work.needed))
+
+
+def estimated_usd(graph: Graph, work: Plan) -> float:
+    """Price of a plan by its estimates, without what is unknown."""
+    return sum(graph.estimates[each.address].usd or 0.0 for each in work.needed if each.address in graph.estimates)
+
+
 def _prepare_submission(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
     """Before the first sbatch: ask about the cost, and download what jobs without internet cannot."""
-    _ask_about_cost(console, graph, work, yes)
+    ask_before_spending(console, graph, work.needed, yes)
     client.refuse_without_slurm()
     for line in graph.prefetch(work.needed):
         console.print(f"  {escape(line)}", soft_wrap=True)
@@ -102,47 +136,54 @@ def _refuse_short_jobs(jobs: Sequence[SlurmJob], launch: Launch) -> None:
         if minutes is not None and 60 * (minutes - EARLIEST_SIGNAL_MINUTES) <= launch.signal_seconds:
             raise InputError(
                 f"launch.signal_seconds {launch.signal_seconds}: {job.name} has {minutes} minutes and would be"
-                f" stopped as it starts. Lower it, or raise launch.minutes.{job.resources.script}."
+                f" stopped as it starts. Lower it, or raise launch.{job.resources.script}.minutes."
             )
 
 
-def _ask_about_cost(console: Console, graph: Graph, work: Plan, yes: bool) -> None:
-    usd = sum(graph.estimates[each.address].usd for each in work.needed if each.address in graph.estimates)
-    limit = graph.launch.ask_above_usd
-    if yes or usd <= limit:
-        return
-    if not sys.stdin.isatty():
-        raise InputError(f"estimate {usd:,.2f} USD: above launch.ask_above_usd {limit:g}. Add --yes to submit.")
-    if console.input(f"{usd:,.2f} USD estimated. Submit? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise InputError("submission: declined. Nothing was written or submitted.")
-
-
-def status(console: Console, submission: str | None, watch: bool, overrides: Sequence[str]) -> int:
-    """Show the state of a submission, and return 0 even if elements have failed; with `watch`, follow it."""
+def status(
+    console: Console, submission: str | None, watch: bool, json: bool, every: float | None, overrides: Sequence[str]
+) -> int:
+    """Show the state of a submission, or follow it with `watch`; returns the verdict's exit status."""
+    if every is not None and not watch:
+        raise UsageError("status --every: sets how often --watch looks. Add --watch.")
+    if json and watch:
+        raise UsageError("status --json: cannot be combined with --watch. Leave one of them out.")
     directory = find_own(compose_entry(overrides).store, submission)
     known = submissions(directory.store)
     others = foreign_lines(known) if submission is None else []
     others += damaged_lines([each for each in known if each.name != directory.name])
     if directory.is_damaged:
-        return _status_of_damaged(directory, console, others)
-    if watch:
-        return follow(console, [SubmissionStages(directory)])
-    show_status(console, directory, lifecycle.submission_status(directory))
-    for line in others:
+        return _status_of_damaged(directory, console, others, json)
+    if watch and (ended := follow(console, [SubmissionStages(directory)], every)) == EXIT_INTERRUPTED:
+        return ended
+    current = lifecycle.submission_status(directory)
+    if not watch:
+        alive = [each.job_id.partition("_")[0] for each in current.elements if each.job_id and each.state.is_alive]
+        shown = read_status(directory, current, client.restart_counts(list(dict.fromkeys(alive))))
+        (show_json if json else show_status)(console, shown)
+    for line in () if json else others:
         console.print(escape(line), soft_wrap=True)
-    return 0
+    if not json:
+        _show_left(console, directory)
+    states = [each.state for each in current.elements]
+    if read_waves(directory).left and any(each.is_alive for each in states):  # its jobs submit the rest
+        states = [each for each in states if each is not ElementState.UNSENT]
+    return verdict(states).value
 
 
-def _status_of_damaged(directory: SubmissionDirectory, console: Console, further: Sequence[str]) -> int:
+def _status_of_damaged(directory: SubmissionDirectory, console: Console, further: Sequence[str], is_json: bool) -> int:
     remains = query_queue(directory)
     alive, source = "unknown", "no squeue answers here"
     if remains.seen is not None:
         alive, source = ", ".join(remains.alive) or "none of its jobs", "squeue"
-    line = f"{directory.name}: damaged. In the queue: {alive}. Source: {source}."
-    console.print(escape(line), soft_wrap=True)
-    for line in [*damaged_lines([directory]), *further]:
+    lines = [f"{directory.name}: damaged. In the queue: {alive}. Source: {source}.", *damaged_lines([directory])]
+    if is_json:
+        shown = ShownStatus(directory.name, source, (), datetime.now(), tuple(lines), is_damaged=True)
+        show_json(console, shown)
+        return Verdict.UNKNOWN.value
+    for line in [*lines, *further]:
         console.print(escape(line), soft_wrap=True)
-    return 0
+    return Verdict.UNKNOWN.value
 
 
 def logs(console: Console, submission: str | None, stage: str | None, lines: int, overrides: Sequence[str]) -> int:
@@ -179,6 +220,8 @@ def resume(console: Console, submission: str | None, overrides: Sequence[str]) -
             work = planned(graph, store).work
             _refuse_missing(directory, graph, work)
             _prepare_submission(console, graph, work, composition.entry.yes or entry.yes)
+        else:
+            ask_before_resuming(console, lifecycle.submission_status(directory), entry.yes)
         jobs = lifecycle.resume_submission(directory, store, is_confirmed=entry.yes)
     if not jobs:
         alive = sum(each.state.is_alive for each in lifecycle.submission_status(directory).elements)
@@ -189,7 +232,17 @@ def resume(console: Console, submission: str | None, overrides: Sequence[str]) -
     ids = directory.ids()
     sent = escape(", ".join(ids[job.name] for job in jobs))
     console.print(f"{escape(directory.name)}: {elements} elements submitted again, jobs {sent}", soft_wrap=True)
+    _show_left(console, directory)
     return 0
+
+
+def _show_left(console: Console, directory: SubmissionDirectory) -> None:
+    """A line about the elements that do not fit into the queue yet."""
+    waves = read_waves(directory)
+    if waves.left:
+        limit = f" (at most {waves.limit} jobs at a time)" if waves.limit else ""
+        line = waves.why or f"{waves.left} elements do not fit into the queue yet{limit}: its jobs submit them."
+        console.print(escape(line), soft_wrap=True)
 
 
 def _refuse_missing(directory: SubmissionDirectory, graph: Graph, work: Plan) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from sweep.core.pipeline import check_name
@@ -73,6 +73,7 @@ class Command:
     has_fields: bool = True
     asks_hydra: bool = False  # Hydra answers its own flags
     failure: str = "failed; stderr says why"  # what exit status 1 means
+    further_statuses: tuple[tuple[int, str], ...] = ()  # exit statuses of this command alone, and what they mean
 
 
 def positive(text: str) -> int:
@@ -127,6 +128,9 @@ COMMON = (
 DEBUG = Option("--debug", "print the traceback of an error (or set SWEEP_DEBUG=1)")
 SUBMISSION = Word("submission", "ID", "a folder name in store/submissions; default: your newest submission")
 RESULTS = Word("results", "RESULT", "NAME, NAME/KEY or the path of a result; two or more", True, is_list=True)
+EVERY = Option(
+    "--every", "seconds between two looks; default: 10 for SLURM, 2 for a run on this machine", "SECONDS", seconds
+)
 YES_FOREIGN = Option("--yes", "also for another user's submission", field="yes")
 
 COMMANDS = (
@@ -139,7 +143,7 @@ COMMANDS = (
         "stages that are not in the store yet, and publish the result. With\n"
         "launch=slurm, submit them and return.",
         "sweep run +experiment=budget_scan budget.waits=0,1,2 -m",
-        options=(Option("--yes", "submit without asking about the cost; see the field `yes`", field="yes"),),
+        options=(Option("--yes", "do not ask about the cost; see the field `yes`", field="yes"),),
         is_composed=True,
         asks_hydra=True,
         failure="a stage failed, or the command was refused; stderr says why",
@@ -150,10 +154,28 @@ COMMANDS = (
         "print what `run` would do and cost, and stop (plan=true)",
         "sweep.cli.run:show_only",
         "Print the stages that the same `run` command would run, why, and their tokens,\n"
-        "time and dollars. Runs and downloads nothing.",
-        "sweep plan +experiment=budget_scan model=qwen3_8b -m",
+        "time and dollars. Runs and downloads nothing, except with --probe: it answers\n"
+        "some questions of each task at the largest point, and plans from what they took.",
+        "sweep plan --probe 20 +experiment=budget_scan -m",
+        options=(
+            Option("--probe", "first answer N questions per model and task, on this machine", "N", read=positive),
+            Option("--probe-seed", "seed of the choice of these questions", "SEED", read=natural, default=0),
+        ),
         is_composed=True,
         asks_hydra=True,
+    ),
+    Command(
+        "preflight",
+        Group.EXPERIMENTS,
+        "check the nodes that a `run` command would use, in a short job",
+        "sweep.cli.preflight:preflight",
+        "Check every kind of node of the same `run` command: devices, all-reduce, the engine\n"
+        "with its model, the store, the hub's cache, clocks, disk. Runs here, or with\n"
+        "launch=slurm as a job for each kind of node, with its resources.",
+        "sweep preflight model=qwen3_8b machine=h100 launch=slurm --wait",
+        options=(Option("--wait", "with launch=slurm: wait for the jobs, and print what they found"),),
+        is_composed=True,
+        failure="a check failed, or the command was refused; stderr says why",
     ),
     Command(
         "watch",
@@ -167,19 +189,30 @@ COMMANDS = (
         words=(
             Word("submission", "ID", "a folder name in store/submissions, or an experiment: its newest submission"),
         ),
+        options=(EVERY,),
         is_composed=True,
         failure="a stage failed, or nothing runs and stages are missing",
     ),
     Command(
         "status",
         Group.SUBMISSIONS,
-        "show each element's state, elapsed time, progress and log",
+        "show what failed and why, what runs, and what waits until when",
         "sweep.cli.slurm:status",
-        "Show the state of a submission, from the store and, if available, SLURM.",
-        "sweep status --watch",
+        "Show the state of a submission, from the store and SLURM: job and state of each\n"
+        "element, failures first, with what to do about them. In a pipe, one line for each\n"
+        "row. The exit status says whether it is done.",
+        "sweep status --json",
         words=(SUBMISSION,),
-        options=(Option("--watch", "the same as `sweep watch ID`", old_names=("watch",)),),
-        failure="the submission could not be read; failed elements count with --watch only",
+        options=(
+            Option("--json", "print JSON"),
+            Option("--watch", "the same as `sweep watch ID`", old_names=("watch",)),
+            replace(EVERY, help=f"with --watch: {EVERY.help}"),
+        ),
+        failure="unknown: SLURM does not answer, or the submission cannot be read",
+        further_statuses=(
+            (3, "something runs or waits, and nothing failed"),
+            (4, "something failed, was cancelled or lost, or was not submitted"),
+        ),
     ),
     Command(
         "logs",

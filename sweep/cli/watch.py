@@ -19,23 +19,23 @@ from sweep.slurm.submission import SubmissionDirectory, submissions
 from sweep.store.directory import Store
 
 
-def watch(console: Console, submission: str | None, overrides: Sequence[str]) -> int:
+def watch(console: Console, submission: str | None, every: float | None, overrides: Sequence[str]) -> int:
     """Follow a submission, the run of a command, or whatever is being made in the store; 0 if all becomes done."""
     fields = [each for each in overrides if each.partition("=")[0] not in PLACES]
     if submission is not None and fields:
         raise InputError(f"watch {submission}: {fields[0]}: a submission has its own fields. Leave this out.")
     if fields:
-        return follow(console, [_command(overrides)])
+        return follow(console, [_command(overrides)], every)
     store = Store(compose_entry(overrides).store)
     if submission is not None:
-        return follow(console, [SubmissionStages(_submission(store.root, submission))])
+        return follow(console, [SubmissionStages(_submission(store.root, submission))], every)
     followed: list[WatchedStages] = list(map(SubmissionStages, filter(is_own, _opened(store))))
     made_here = StoreStages(store)
     followed += [made_here] if made_here.look().is_alive else []
     if not followed:
         console.print(escape(f"nothing is being made in {store.root}."), soft_wrap=True)
         return 0
-    return follow(console, followed)
+    return follow(console, followed, every)
 
 
 def _command(overrides: Sequence[str]) -> WatchedStages:

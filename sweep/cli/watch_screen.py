@@ -15,10 +15,13 @@ from sweep.console import Console, escape
 from sweep.core.interrupt import EXIT_INTERRUPTED
 
 
-def follow(console: Console, followed: Sequence[WatchedStages]) -> int:
-    """Show stages until nothing runs or waits in a queue; returns 0 if all are done, otherwise 1."""
+def follow(console: Console, followed: Sequence[WatchedStages], every_s: float | None = None) -> int:
+    """Show stages until nothing runs or waits in a queue; returns 0 if all are done, otherwise 1.
+
+    Looks every so many seconds; None: as often as the slowest of what is followed asks for.
+    """
     try:
-        last = _shown(console, followed)
+        last = _shown(console, followed, every_s or max(each.interval_s for each in followed))
     except KeyboardInterrupt:
         console.errors.print("interrupted: what was followed goes on. sweep watch shows it again.")
         return EXIT_INTERRUPTED
@@ -29,11 +32,11 @@ def follow(console: Console, followed: Sequence[WatchedStages]) -> int:
     return 1
 
 
-def _shown(console: Console, followed: Sequence[WatchedStages]) -> Snapshot | None:
+def _shown(console: Console, followed: Sequence[WatchedStages], every_s: float) -> Snapshot | None:
     """Show every snapshot; returns the last one."""
     history, last = History(), None
     with Live(console=console, auto_refresh=False) if console.is_terminal else _Lines(console) as shown:
-        for last in _snapshots(followed):
+        for last in _snapshots(followed, every_s):
             history = history.with_snapshot(last)
             if isinstance(shown, Live):
                 shown.update(_text(screen(last, history, console.width)), refresh=True)
@@ -62,7 +65,7 @@ class _Lines:
         self.before = now
 
 
-def _snapshots(followed: Sequence[WatchedStages]) -> Iterator[Snapshot]:
+def _snapshots(followed: Sequence[WatchedStages], every_s: float) -> Iterator[Snapshot]:
     """One after each interval, to the first of a moment at which nothing runs any more."""
     while True:
         looks = [each.look() for each in followed]
@@ -77,7 +80,7 @@ def _snapshots(followed: Sequence[WatchedStages]) -> Iterator[Snapshot]:
         yield now
         if now.is_complete or not now.is_alive:
             return
-        time.sleep(max(each.interval_s for each in followed))
+        time.sleep(every_s)
 
 
 def _text(lines: Sequence[Line]) -> Text:

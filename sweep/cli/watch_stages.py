@@ -14,12 +14,13 @@ from typing import Protocol
 from sweep.claims.claim import holder_of
 from sweep.claims.holder import HolderState
 from sweep.claims.store_hold import sweeps_at_work
-from sweep.cli.show_slurm import note_of
+from sweep.cli.show_status import note_of
 from sweep.cli.watch_view import WatchedStage, WatchState
 from sweep.core.stage import Stage
 from sweep.local.show import last_progress, read_progress
 from sweep.maintenance.inventory import stage_directories
 from sweep.slurm import lifecycle
+from sweep.slurm.advice import how_ended
 from sweep.slurm.sbatch import log_name
 from sweep.slurm.status import ElementState, ElementStatus
 from sweep.slurm.submission import SubmissionDirectory
@@ -161,11 +162,14 @@ def _state(each: ElementStatus) -> WatchState:
 
 
 def _reason(each: ElementStatus) -> str:
-    """Why an element is in its state: SLURM's reason, or the state itself."""
+    """Why an element is in its state, in SLURM's words, or the state itself."""
     if each.state in STUCK:
         return each.state.value
-    reason = each.seen.reason if each.seen is not None else ""
-    return "" if reason == "None" or each.state is ElementState.RUNNING else reason
+    if each.seen is None or each.state is ElementState.RUNNING:
+        return ""
+    if each.state is ElementState.FAILED:
+        return how_ended(each.seen)
+    return "" if each.seen.reason == "None" else each.seen.reason
 
 
 # ---------------------------------------------------------------------------------------- stages on this machine

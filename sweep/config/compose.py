@@ -38,6 +38,16 @@ from yaml import YAMLError
 from sweep.config.escapes import decoded
 from sweep.config.extra_points import ExtraPoints, parse_extra_points, select_extra_points
 from sweep.config.interpolation import Resolver, pure_resolvers, refusal
+from sweep.config.machine_of import (
+    MACHINE,
+    MACHINE_OF,
+    MODEL,
+    is_overruled,
+    machine_for,
+    refuse_two_choices,
+    refuse_unknown_models,
+    with_machine,
+)
 from sweep.config.messages import message_for
 from sweep.config.overrides import (
     Axis,
@@ -74,7 +84,7 @@ CONFIG = shipped("conf")
 MULTIRUN_FLAGS = ("-m", "--multirun")
 ENVIRONMENT_COPIED = "hydra.job.env_copy {}: copies the environment into the configuration. Remove it."
 MOST_TRIED = 20  # values of an axis, to find the one at fault
-ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "yes", "also", "redo")
+ENTRY_FIELDS = ("pipeline", "store", "results", "plan", "yes", "also", "redo", MACHINE_OF)
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,8 @@ class Entry:
     yes: bool  # do not ask about the cost; take over from unreachable workers
     also: tuple[str, ...]  # points outside the grid, each written as overrides on one line
     redo: tuple[str, ...] = ()  # names of finished stages to make again
+    # a machine for each model that shall not use `machine`: {s1_32b:h100x2,qwen3_8b:h100}; null: none
+    machine_of: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -222,7 +234,8 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     refuse_two_experiments(given)
     refuse_misspelt_groups(given)
     refuse_impossible_axes(given)
-    load = cache(_load)
+    refuse_two_choices(given)
+    load = cache(_load if is_overruled(given) else _load_with_machine)
     first = _first(load, fixed_overrides(given), axes_of(given))
     is_multirun = is_multirun or first.is_multirun
     refuse_axes_without_multirun(given, is_multirun)
@@ -237,6 +250,8 @@ def _compose(arguments: Sequence[str], is_multirun: bool) -> Composition:
     composed, values = _typed_points(loaded, list(fields), entry.pipeline)
     configs = [_raw(config) for config in {id(each.config): each.config for each in loaded}.values()]
     typed_here = list(zip(arguments, given, strict=True))
+    if not is_overruled(given):
+        refuse_unknown_models(entry.machine_of, [each.choices.get(MODEL, "") for each in composed])
     Guard().refuse({"also": list(entry.also), "store": str(entry.store), "results": str(entry.results)})
     request = SweepRequest(
         command=command_of(typed_here, first.declared, configs, is_multirun),
@@ -313,6 +328,15 @@ def _load(overrides: Sequence[str]) -> Loaded:
     with open_dict(config):
         del config["hydra"]
     return loaded
+
+
+def _load_with_machine(overrides: tuple[str, ...]) -> Loaded:
+    """The configuration with the machine that `machine_of` names for its model."""
+    loaded = _load(overrides)
+    machine = machine_for(loaded.choices.get(MODEL), _raw(loaded.config.get(MACHINE_OF)))
+    if machine is None or machine == loaded.choices.get(MACHINE):
+        return loaded
+    return _load(with_machine(overrides, machine))
 
 
 def _first(load: Load, fixed: Sequence[str], axes: Sequence[Axis]) -> Loaded:

@@ -9,6 +9,7 @@ budget.waits=geomspace(8,256,32)                         an axis on a log scale:
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from hydra.errors import HydraException
 
 from sweep.config.escapes import decoded
 from sweep.config.messages import syntax_message
+from sweep.core.launch import full_path
 from sweep.errors import InputError
 from sweep.suggestions import nearest, unknown
 
@@ -59,7 +61,7 @@ def geomspace(low: object, high: object, points: object) -> list[int]:
 LAUNCH = "launch"  # the group that selects the launcher, which does not affect results
 TRACK = "track"  # the group that selects where results are mirrored, which does not affect them either
 UNRECORDED = ("store", "results", "plan", "yes", "redo", LAUNCH, TRACK)  # fields that do not affect the points
-COMMAND_FIELDS = ("pipeline", *UNRECORDED, "also")  # fields with one value per command
+COMMAND_FIELDS = ("pipeline", *UNRECORDED, "also", "machine_of")  # fields with one value per command
 
 HYDRA_PARTS = ("hydra.", "hydra/")
 
@@ -89,7 +91,13 @@ def _read(line: str) -> str:
                 f"{line}: not a list of texts. Quote each line, such as \"also=['seed=1 x=2']\"."
             ) from None
         raise InputError(syntax_message(line, error)) from None
-    return decoded(line)
+    return with_full_path(decoded(line))
+
+
+def with_full_path(line: str) -> str:
+    """The override with a short path, such as launch.partition=gpu, written in full."""
+    prefix, path, rest = re.fullmatch(r"([+~]*)([\w.]*)(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"{prefix}{full_path(path)}{rest}"
 
 
 def parse_overrides(lines: Sequence[str]) -> list[Override]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from enum import Enum
 
 from sweep.core.pipeline import CostEstimate
 from sweep.core.stage import Stage
 
+SECONDS_PER_HOUR = 3600
 HOURLY_PRICE = "usd_per_hour"  # in the settings of stages that occupy devices
 
 
@@ -27,11 +29,48 @@ def planned_cost(estimates: Mapping[str, CostEstimate], addresses: Sequence[str]
     found = [estimates[each] for each in addresses if each in estimates]
     if not found:
         return None
+    tokens, seconds, usd = (amount(found, each) for each in Quantity)
     return CostEstimate(
-        sum(each.tokens for each in found),
-        round(sum(each.device_seconds for each in found), 3),
-        round(sum(each.usd for each in found), 6),
+        None if tokens.unknown else int(tokens.known),
+        None if seconds.unknown else round(seconds.known, 3),
+        None if usd.unknown else round(usd.known, 6),
     )
+
+
+class Quantity(Enum):
+    """Fields of an estimate that share its interval."""
+
+    TOKENS = "tokens"
+    DEVICE_SECONDS = "device_seconds"
+    USD = "usd"
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A sum over estimates, with the 95% interval that their intervals add up to."""
+
+    known: float  # the sum of what is known
+    low: float
+    high: float
+    unknown: int  # how many estimates are unknown: the sum is then a lower bound
+
+
+def amount(estimates: Sequence[CostEstimate], quantity: Quantity) -> Amount:
+    """Sum one quantity, and the ends of its intervals: estimates of one plan share their lengths and err together."""
+    values = [(getattr(each, quantity.value), _range(each, quantity)) for each in estimates]
+    known = [(float(value), ends) for value, ends in values if value is not None]
+    return Amount(
+        known=sum(value for value, _ in known),
+        low=sum(value * low for value, (low, _) in known),
+        high=sum(value * high for value, (_, high) in known),
+        unknown=len(values) - len(known),
+    )
+
+
+def _range(estimate: CostEstimate, quantity: Quantity) -> tuple[float, float]:
+    if quantity is Quantity.TOKENS:
+        return estimate.tokens_low, estimate.tokens_high
+    return estimate.time_low, estimate.time_high
 
 
 @dataclass(frozen=True)
@@ -63,11 +102,14 @@ class CostTotals:
     planned_usd: float
     spent_usd: float
     reused_usd: float
+    planned_device_hours: float = 0.0
+    spent_device_hours: float = 0.0
 
     @property
     def line(self) -> str:
         reused = f"; what it reuses had cost {_usd(self.reused_usd)}" if self.reused_usd else ""
-        return f"cost: planned {_usd(self.planned_usd)}, spent {_usd(self.spent_usd)}{reused}"
+        planned, spent = _hours(self.planned_device_hours), _hours(self.spent_device_hours)
+        return f"cost: planned {_usd(self.planned_usd)}{planned}, spent {_usd(self.spent_usd)}{spent}{reused}"
 
 
 def by_name(rows: Sequence[StageCost]) -> list[StageCost]:
@@ -106,11 +148,18 @@ def totals(rows: Sequence[StageCost]) -> CostTotals | None:
         planned_usd=sum(row.planned_usd or 0.0 for row in rows),
         spent_usd=sum(row.spent_usd for row in rows if not row.reused),
         reused_usd=sum(row.spent_usd for row in rows if row.reused),
+        planned_device_hours=sum(row.planned_device_seconds or 0.0 for row in rows) / SECONDS_PER_HOUR,
+        spent_device_hours=sum(row.spent_device_seconds or 0.0 for row in rows if not row.reused) / SECONDS_PER_HOUR,
     )
 
 
 def _rounded(value: float | None, decimals: int) -> float | None:
     return None if value is None else round(value, decimals)
+
+
+def _hours(hours: float) -> str:
+    """Hours of devices behind a price; "" if there are none."""
+    return f" ({hours:.3g} device-hours)" if hours else ""
 
 
 def _usd(value: float) -> str:

@@ -8,16 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Protocol
-
-from annotated_types import Ge, Le
+from typing import Any, Protocol
 
 from sweep.core.identity import Json
-from sweep.core.ranges import Count, NotNegative, Positive, Text
+from sweep.core.launch import Launch
 from sweep.core.recorded import RecordedStage
 from sweep.core.shown import Shown, ShowRequest
+from sweep.core.spending import Limits
 from sweep.core.stage import Stage, Summary
 from sweep.errors import InputError
 from sweep.plain_values import is_mapping
@@ -25,11 +23,17 @@ from sweep.plain_values import is_mapping
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Expected cost of a stage; all zero if it is negligible."""
+    """Expected cost of a stage; all zero if it is negligible. None: unknown, because nothing was measured."""
 
-    tokens: int = 0
-    device_seconds: float = 0.0
-    usd: float = 0.0
+    tokens: int | None = 0
+    device_seconds: float | None = 0.0  # summed over the devices it occupies
+    usd: float | None = 0.0
+    wall_seconds: float | None = 0.0  # from the start of its worker
+    disk_bytes: int | None = 0  # that it leaves in the store
+    tokens_low: float = 1.0  # with 95% confidence, tokens lie between these two times `tokens`,
+    tokens_high: float = 1.0
+    time_low: float = 1.0  # and seconds and USD between these two times theirs
+    time_high: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class SweepRequest:
     store: Path
     store_id: Callable[[], str] = field(default=str, compare=False)  # created on first use: planning writes nothing
     pins: Path = Path("pins.lock")  # commits of names on the hub; in the working directory
+    # Of a command in rounds, plan the round that ends in this stage; None: the first that is not finished.
+    product: str | None = None
+    is_publishing: bool = False  # of a command in rounds, plan the last finished round
 
 
 @dataclass(frozen=True)
@@ -59,47 +66,6 @@ class Workers:
     threads: int
     take_over: bool = False  # take stages over from a holder whose state cannot be checked (--yes)
     stall_minutes: float | None = None  # end a worker after this time without progress; None: never
-
-
-class LaunchKind(Enum):
-    LOCAL = "local"  # processes on this machine
-    SLURM = "slurm"  # jobs of a SLURM cluster
-
-
-@dataclass(frozen=True)
-class Launch:
-    """Launcher choice and SLURM site options. A pipeline may derive some of them from its own configuration."""
-
-    kind: LaunchKind = LaunchKind.LOCAL  # where stages run
-    dry_run: bool = False  # write every batch script and submit nothing
-    partition: Text | None = None  # SLURM partition; null: the cluster's default
-    account: Text | None = None  # SLURM account; null: your default
-    qos: Text | None = None  # SLURM quality of service; null: your default
-    constraint: Text | None = None  # features that a node must have; null: any node
-    gpu_type: Text | None = None  # GPU type of --gres, such as h100; null: any
-    sbatch: tuple[Text, ...] = ()  # further sbatch options, written as on #SBATCH lines
-    without: tuple[Text, ...] = ()  # our sbatch options that the cluster refuses, such as --mem or --exclusive
-    # walltime limit of each batch script, in minutes
-    minutes: Mapping[Text, Count] = field(default_factory=dict[str, int])
-    cpus: Count = 4  # CPUs of a stage without GPUs
-    memory_gib: Count | None = 16  # memory of a stage without GPUs; null: all that a node has
-    cpus_per_gpu: Count = 8  # CPUs for each GPU
-    memory_gib_per_gpu: Count | None = None  # memory for each GPU; null: all that a node has
-    throttle: Count | None = None  # elements of a job array that run at the same time; null: all
-    max_array_size: Count | None = None  # largest job array; null: ask the cluster
-    # seconds before the walltime limit at which a job is warned: time to write a checkpoint
-    signal_seconds: Annotated[int, Ge(0), Le(65535)] = 300
-    # ask before submitting a plan that is estimated above this price, unless --yes is given
-    ask_above_usd: NotNegative = 100.0
-    # end a worker that makes no progress for this long; loading does not count; null: never
-    stall_minutes: Positive | None = 60.0
-    site: Text | None = None  # a file of shell lines for the beginning of every job; null: slurm/site.sh if it exists
-
-    def __post_init__(self) -> None:
-        if self.stall_minutes is not None and not 0 < self.stall_minutes < float("inf"):
-            raise ValueError(
-                f"launch.stall_minutes {self.stall_minutes}: not a time. Use minutes above 0, or null for never."
-            )
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -152,11 +118,18 @@ class Graph:
     missing: Mapping[str, Sequence[str]] = field(  # by stage address: why it cannot run here
         default_factory=dict[str, Sequence[str]]
     )
-    launch: Launch = Launch()
-    limit_usd: float | None = 1.0  # make damaged artifacts again automatically up to this total price; None: always
+    launch: Launch = field(default_factory=Launch)
+    # make damaged artifacts again automatically up to this total price; None: always
+    remake_limit_usd: float | None = 1.0
+    limits: Limits = field(default_factory=Limits)  # on the cost of everything that is made for the result
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # download the inputs of these stages
     unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # unpinned hub names, a line each
+    # a smaller graph that tells what this one will take: so many questions, drawn with a seed; None: there is none
+    probe: Callable[[int, int], Graph] | None = None
     live: LiveMirror | None = None  # None: nothing is mirrored while it runs
+    is_in_rounds: bool = False  # once it is finished, planning the same command again gives the next round, if any
+    # Stages that check each kind of node that these stages run on; the text makes them different from earlier checks.
+    preflight: Callable[[Sequence[Stage], str], Sequence[Stage]] = lambda stages, asked_at: ()
     # Record the current commits of hub names; True: refresh pinned names too. A line each.
     pin: Callable[[Sequence[Stage], bool], Iterable[str]] = lambda stages, refresh: ()
 

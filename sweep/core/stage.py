@@ -174,6 +174,14 @@ class Shard:
     summary: Summary
 
 
+def _within_limits() -> bool:
+    return False
+
+
+def _charge_nothing(usd: float) -> None:
+    """Do nothing: there is no limit."""
+
+
 @dataclass(frozen=True)
 class Work(Generic[Config]):
     """Arguments of a stage function, which reads `inputs`, writes files into `out` and returns a summary."""
@@ -190,6 +198,9 @@ class Work(Generic[Config]):
     digests: Mapping[str, tuple[str, ...]] = field(  # of the inputs, 12 hex, by role
         default_factory=dict[str, tuple[str, ...]]
     )
+    # whether a limit on the cost is reached: save what is there and raise Interrupted
+    is_over_limit: Callable[[], bool] = _within_limits
+    charge: Callable[[float], None] = _charge_nothing  # add what others have charged for this stage, in USD
 
     def one(self, role: str) -> Path:
         """The single input of a role."""

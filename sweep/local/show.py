@@ -13,20 +13,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from sweep.console import Console, escape
-from sweep.core.costs import totals
+from sweep.core.costs import Amount, Quantity, amount, totals
 from sweep.core.interrupt import EXIT_REQUEUE
+from sweep.core.launch import LaunchKind
 from sweep.core.pipeline import CostEstimate, Graph
 from sweep.core.stage import Stage
 from sweep.local.workers import JobState, WorkerJob
 from sweep.plan.code_changes import CodeReport
 from sweep.plan.graph import ConfigChange, Unit, explain, flatten
 from sweep.plan.planning import Planned
+from sweep.plan.schedule import wall_time
 from sweep.printable import printable
 from sweep.results.costs import stage_costs
 from sweep.results.publish import Published
 from sweep.store.directory import Store
 from sweep.store.documents import StageJson
-from sweep.store.status_files import failure_line, failure_message
+from sweep.store.status_files import failure_line, failure_message, is_limited
 from sweep.worker.stall import SHOWN_S, age_s
 
 DIFFERENCES_SHOWN = 2
@@ -49,7 +51,7 @@ def show_plan(console: Console, graph: Graph, found: Planned, store: Store) -> N
     if not plan.needed:
         return
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for heading in ("stage", "run", "why", "tokens", "time", "USD"):
+    for heading in ("stage", "run", "why", "tokens", "device time", "USD"):
         table.add_column(heading, justify="left" if heading in ("stage", "why") else "right")
     made: dict[str, Mapping[str, StageJson]] = {}
     for units in _together(plan.units):
@@ -64,7 +66,7 @@ def show_plan(console: Console, graph: Graph, found: Planned, store: Store) -> N
     total = _price(plan.needed, graph.estimates)
     table.add_row("[bold]estimated[/bold]", str(len(plan.needed)), "", *(f"[bold]{each}[/bold]" for each in total))
     console.print(table)
-    for line in graph.notes:
+    for line in (*_total_lines(graph, found), *graph.notes):
         console.print(f"  {escape(line)}", soft_wrap=True)
 
 
@@ -87,7 +89,8 @@ def show_damaged(console: Console, found: Planned, limit_usd: float | None) -> N
             action = f"{action} It cost {usd_text(damage.usd)} USD."
         if address in found.over_limit:
             name = address.partition("/")[0]
-            action = f"redo={name} makes it again {price}, as does a cost.limit_usd above {limit_usd:g}. Left as it is."
+            higher = f"as does a cost.remake_limit_usd above {limit_usd:g}"
+            action = f"redo={name} makes it again {price}, {higher}. Left as it is."
         console.print(f"  [red]damaged[/red]  {address}  {escape(damage.fault)}. {action}", soft_wrap=True)
 
 
@@ -158,11 +161,53 @@ def _some(items: Sequence[str], most: int = LABELS_SHOWN) -> str:
 
 
 def _price(stages: Sequence[Stage], estimates: Mapping[str, CostEstimate]) -> tuple[str, str, str]:
-    known = [estimates[stage.address] for stage in stages if stage.address in estimates]
-    tokens = sum(each.tokens for each in known)
-    seconds = sum(each.device_seconds for each in known)
-    usd = sum(each.usd for each in known)
-    return (f"{tokens:,}" if tokens else "", duration_text(seconds), usd_text(usd))
+    """Tokens, device time and USD: "unknown", or "at least" what is known."""
+    found = [estimates[stage.address] for stage in stages if stage.address in estimates]
+    tokens, seconds, usd = (amount(found, each) for each in Quantity)
+    no_tokens = "" if not (tokens.known or tokens.unknown) else f"{tokens.known:,.0f}"
+    return (
+        _bounded(tokens, no_tokens),
+        _bounded(seconds, duration_text(seconds.known)),
+        _bounded(usd, usd_text(usd.known)),
+    )
+
+
+def _bounded(total: Amount, text: str) -> str:
+    if not total.unknown:
+        return text
+    return f"at least {text}" if total.known else "unknown"
+
+
+def _total_lines(graph: Graph, found: Planned) -> list[str]:
+    """Interval, wall-clock time and disk of the stages to run, a line each."""
+    plan = found.work
+    estimates = [graph.estimates[each.address] for each in plan.needed if each.address in graph.estimates]
+    tokens, seconds, usd = (amount(estimates, each) for each in Quantity)
+    lines: list[str] = []
+    if tokens.low < tokens.high:
+        lines.append(
+            f"95% interval: {tokens.low:,.0f} to {tokens.high:,.0f} tokens, device time {duration_text(seconds.low)} to"
+            f" {duration_text(seconds.high)}, {usd_text(usd.low)} to {usd_text(usd.high)} USD"
+        )
+    is_queued = graph.launch.kind is LaunchKind.SLURM
+    taken = wall_time(plan, graph.estimates, graph.launch.throttle if is_queued else graph.workers.count)
+    if taken.seconds or not taken.is_complete:
+        bound = "about" if taken.is_complete else "at least"
+        place = "once all jobs have started" if is_queued else f"with machine.workers={graph.workers.count}"
+        known = f"{bound} {duration_text(taken.seconds)}" if taken.seconds else "unknown"
+        lines.append(f"wall clock: {known} {place}")
+    if disk := sum(each.disk_bytes or 0 for each in estimates):
+        bound = "at least" if any(each.disk_bytes is None for each in estimates) else "about"
+        lines.append(f"disk: {bound} {bytes_text(disk)} in the store")
+    return lines
+
+
+def bytes_text(count: int) -> str:
+    """1.5 GiB, 12 MiB, 3 KiB."""
+    for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 2**10:.0f} KiB"
 
 
 def usd_text(usd: float) -> str:
@@ -275,7 +320,9 @@ def show_failures(console: Console, jobs: Sequence[WorkerJob], store: Store) -> 
                 console.print(f"  {escape(job.unit.name)}: failed here, but another process has finished it.")
                 continue
             line = escape(f"{stage.address}  {_reason(job, store.directory(stage).failed_file)}")
-            console.errors.print(f"  [red]failed[/red]  {line}", soft_wrap=True)
+            is_stopped = is_limited(store.directory(stage).failed_file)
+            state = "[yellow]stopped[/yellow]" if is_stopped else "[red]failed[/red]"
+            console.errors.print(f"  {state}  {line}", soft_wrap=True)
             console.errors.print(f"          log: {escape(str(job.log))}", soft_wrap=True)
         if job.state is JobState.BLOCKED:
             stages = f"{escape(job.unit.stages[0].name)} ({len(job.unit.stages)} stages)"

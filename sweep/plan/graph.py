@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 from sweep.core.identity import Identity
 from sweep.core.stage import Stage
@@ -81,13 +82,14 @@ def _refuse_cycles(units: Sequence[Unit]) -> None:
         index: {made_in[address] for address in unit.waits_for if address in made_in}
         for index, unit in enumerate(units)
     }
-    while ready := [index for index, others in waits.items() if not others]:
-        waits = {index: others.difference(ready) for index, others in waits.items() if index not in ready}
-    if waits:
-        batch = units[next(iter(waits))].stages[0].batch
+    try:
+        TopologicalSorter(waits).prepare()
+    except CycleError as error:
+        cycle: list[int] = error.args[1]
+        batch = units[min(cycle)].stages[0].batch
         raise PlanError(
             f"batch {batch!r}: its stages need each other. Use different batches for stages at different depths."
-        )
+        ) from None
 
 
 @dataclass(frozen=True)

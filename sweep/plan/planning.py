@@ -72,7 +72,7 @@ def planned(graph: Graph, store: Store, redo: Sequence[str] = ()) -> Planned:
         damaged,
         again=inspection.again,
         stale=inspection.stale,
-        over_limit={} if graph.limit_usd is None else _over_limit(damaged, stages, inspection.redo, graph.limit_usd),
+        over_limit=_over_limit(damaged, stages, inspection.redo, graph.remake_limit_usd),
         generations={address: StageDirectory(store.root / address).generation for address in inspection.again},
         restored=tuple(inspection.restored),
         hashed=inspection.hashed,
@@ -206,9 +206,11 @@ def _usd(graph: Graph, store: Store, address: str) -> float | None:
 
 
 def _over_limit(
-    damaged: Mapping[str, Damage], stages: Sequence[Stage], redo: frozenset[str], limit_usd: float
+    damaged: Mapping[str, Damage], stages: Sequence[Stage], redo: frozenset[str], limit_usd: float | None
 ) -> dict[str, Damage]:
     """Damaged expensive artifacts not covered by redo=, if their total price is above the limit."""
+    if limit_usd is None:
+        return {}
     expensive = {stage.address for stage in stages if stage.code is CodePolicy.EXPENSIVE} - redo
     found = {address: damage for address, damage in damaged.items() if address in expensive}
     prices = [damage.usd for damage in found.values()]

@@ -17,34 +17,94 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 
-from sweep.core.costs import StageCost, addresses_of, by_name, planned_cost
+from sweep.core.costs import StageCost, addresses_of, by_name, devices_of, planned_cost
 from sweep.core.pipeline import CostEstimate, Graph
+from sweep.core.spending import Spending, refusal, total, unchecked_line
 from sweep.core.stage import Stage
 from sweep.json_files import StoreError, read_json, write_json
 from sweep.plain_values import is_table
+from sweep.plan.graph import plan
 from sweep.store.directory import Store
 from sweep.store.documents import ManifestStage
+from sweep.store.spending import Ledger, LimitedStage, tried, write_limits
 
 PLANNED = "planned.json"
+PRICED = {"tokens", "device_seconds", "usd"}  # what planned.json of earlier versions has
 
 
 def write_planned(graph: Graph, store: Store, needed: Sequence[Stage]) -> None:
-    """Keep the estimates of the stages that are about to be made, with those of earlier commands for this result."""
+    """Keep the estimates of the stages that are about to be made, with those of earlier commands for this result.
+
+    Also sets the limits of the command for them.
+    """
     if not needed:
         return
     directory = store.directory(graph.artifact).path
     directory.mkdir(parents=True, exist_ok=True)
-    new = {stage.address: graph.estimates.get(stage.address, CostEstimate()) for stage in needed}
-    kept = {**(_read_planned(graph, store) or {}), **new}
+    new = {stage.address: _estimate(graph, stage.address) for stage in needed}
+    kept = {**(read_planned(store, graph.artifact.address) or {}), **new}
     write_json(directory / PLANNED, {address: asdict(each) for address, each in kept.items()}, durable=False)
+    write_limits(store, graph.artifact.address, graph.limits, _limited_stages(graph, store, kept), new)
 
 
-def _read_planned(graph: Graph, store: Store) -> dict[str, CostEstimate] | None:
-    """Estimates by address; None if no command kept any, or the file is damaged."""
+def limit_lines(graph: Graph, store: Store, needed: Sequence[Stage]) -> tuple[list[str], list[str]]:
+    """Why the plan must not begin within its limits, and what to note about them: at most one line each."""
+    if not needed or not graph.limits.is_set:
+        return [], []
+    addresses = [stage.address for stage in needed]
+    kept = {
+        **(read_planned(store, graph.artifact.address) or {}),
+        **{address: _estimate(graph, address) for address in addresses},
+    }
+    stages = _limited_stages(graph, store, kept)
+    if all(stages[each].is_free for each in addresses):
+        return [], []
+    ledger = Ledger(store.directory(graph.artifact).path)
+    expected = total(stages[each].expected for each in addresses).without(tried(ledger.workers(), addresses))
+    unknown = [each for each in addresses if stages[each].usd is None]
+    refused = refusal(graph.limits, _spent(ledger, stages, addresses), expected)
+    noted = unchecked_line(graph.limits, unknown)
+    return [refused] if refused else [], [noted] if noted else []
+
+
+def _spent(ledger: Ledger, stages: Mapping[str, LimitedStage], needed: Sequence[str]) -> Spending:
+    """What was spent on a result, without the records of stages that are made again."""
+    return ledger.spent({address: stage for address, stage in stages.items() if address not in needed})
+
+
+def _estimate(graph: Graph, address: str) -> CostEstimate:
+    return graph.estimates.get(address, CostEstimate())
+
+
+def _limited_stages(graph: Graph, store: Store, made: Mapping[str, CostEstimate]) -> dict[str, LimitedStage]:
+    """The stages of a graph that are made for this result, by address."""
+    stages = {stage.address: stage for stage in plan([graph.artifact], lambda stage: False).needed}
+    return {
+        address: LimitedStage(
+            usd=made[address].usd,
+            device_seconds=made[address].device_seconds,
+            devices=devices_of(stage),
+            charged_usd=_charged(graph, store, stage),
+            shards=tuple(each.address for each in stage.shards),
+        )
+        for address, stage in stages.items()
+        if address in made
+    }
+
+
+def _charged(graph: Graph, store: Store, stage: Stage) -> float:
+    """What others have charged for a finished stage, in USD."""
     with suppress(OSError, StoreError):
-        content = read_json(store.directory(graph.artifact).path / PLANNED)
+        return graph.usage(store.directory(stage).read_record()["summary"]).usd
+    return 0.0
+
+
+def read_planned(store: Store, artifact: str) -> dict[str, CostEstimate] | None:
+    """Estimates by address, for the result with this final stage; None if no command kept any, or they are damaged."""
+    with suppress(OSError, StoreError):
+        content = read_json(store.root / artifact / PLANNED)
         names = {each.name for each in fields(CostEstimate)}
-        if all(is_table(each) and each.keys() == names for each in content.values()):
+        if all(is_table(each) and PRICED <= each.keys() <= names for each in content.values()):
             return {address: CostEstimate(**each) for address, each in content.items()}
     return None
 
@@ -54,7 +114,7 @@ def planned_of(graph: Graph, store: Store, stages: Sequence[Stage]) -> dict[str,
 
     Empty if nothing is known about what was planned.
     """
-    known = _read_planned(graph, store)
+    known = read_planned(store, graph.artifact.address)
     if known is None:
         return {}
     return {stage.address: planned_cost(known, addresses_of(stage)) for stage in stages}

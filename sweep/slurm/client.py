@@ -9,13 +9,33 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sweep.accounts import account_name
 from sweep.errors import InputError
 from sweep.slurm import retry
-from sweep.slurm.retry import SlurmNotFound, SlurmUnavailable, UnknownAnswer, is_refusal, is_transient
-from sweep.slurm.status import SlurmInfo, expand_elements
+from sweep.slurm.answers import (
+    RESTART_FIELDS,
+    SACCT_FIELDS,
+    SQUEUE_FIELDS,
+    associations_of,
+    job_of,
+    parse_restarts,
+    parse_sacct,
+    parse_scontrol,
+    parse_squeue,
+)
+from sweep.slurm.retry import (
+    QueueFull,
+    SlurmNotFound,
+    SlurmUnavailable,
+    UnknownAnswer,
+    is_queue_limit,
+    is_refusal,
+    is_transient,
+)
+from sweep.slurm.status import SlurmInfo
 
 TIMEOUT_S = 120.0  # a busy controller answers slowly
 ACCOUNTING_WAIT_S = 30.0  # then scontrol, which remembers recent jobs, is used instead
@@ -39,7 +59,6 @@ IGNORED_VARIABLES = {
     "SBATCH_WAIT",
 }  # they change the cluster or the array, or block the call
 JOB_ID = re.compile(r"(\d+)(?:;[\w.-]+)?", re.ASCII)  # in a federation, ";CLUSTER" follows
-STATE = re.compile(r"[A-Z][A-Z_]*")
 
 
 def refuse_without_slurm() -> None:
@@ -64,11 +83,20 @@ def sbatch(script: Path, arguments: Sequence[str], dependency: str | None) -> st
         return ids.pop()
     message = _error_message(done)
     if is_refusal(message) and not ids:
+        if is_queue_limit(message):
+            raise QueueFull(f"sbatch: {message}.")
         raise InputError(f"sbatch: {message}. Correct the launch setting that it names.")
     if done.returncode < 0 or is_transient(message):
         raise SlurmUnavailable(f"sbatch: {message}.")
     printed = f" It still printed the job id {', '.join(sorted(ids))}." if ids else ""
     raise UnknownAnswer(f"sbatch: {message}.{printed}")
+
+
+def test_only(script: Path) -> str | None:
+    """What sbatch has against a script, which is not submitted; None: it would be accepted."""
+    environment = _without_script_options(script, login_environment(os.environ))
+    done = _run("sbatch", "--test-only", str(script), environment=environment)
+    return _error_message(done) if done.returncode else None
 
 
 def find_job(name: str) -> str | None:
@@ -124,10 +152,56 @@ def _without_script_options(script: Path, environment: dict[str, str]) -> dict[s
     return {name: value for name, value in environment.items() if name not in set_by_script | IGNORED_VARIABLES}
 
 
+def ask(*command: str) -> str | None:
+    """Output of a command that changes nothing; None if there is no such command here, or it fails."""
+    try:
+        return _query(*command)
+    except InputError:
+        return None
+
+
 def scancel(ids: Sequence[str]) -> None:
     """Cancel jobs, including all elements of arrays; finished jobs are ignored."""
     if ids:
         _query("scancel", "--quiet", *ids)
+
+
+def requeue(element: str) -> None:
+    """Put a running job or array element back into the queue. Raises InputError if that is not allowed."""
+    _query("scontrol", "requeue", element)
+
+
+def delay(element: str, seconds: int) -> None:
+    """Let a pending job or array element start no earlier than this. Raises InputError."""
+    _query("scontrol", "update", f"JobId={element}", f"StartTime=now+{seconds}")
+
+
+def own_elements() -> int | None:
+    """How many elements this user has in the queue, of all submissions; None if squeue does not answer."""
+    try:
+        text = _query("squeue", "--me", "--noheader", "--all", "--array", "--format=%i")
+    except InputError:
+        return None
+    return sum(job_of(row.strip()) is not None for row in text.splitlines())
+
+
+def max_submit_jobs(account: str | None, qos: str | None) -> int | None:
+    """The least limit of submitted jobs of this user's associations and QOS; None if none is known.
+
+    Array elements count as jobs. Without an account, all accounts of the user count.
+    """
+    fields = "format=Account,DefaultQOS,MaxSubmitJobs"
+    user = f"user={account_name(os.geteuid())}"
+    try:
+        text = _query_once("sacctmgr", "--noheader", "--parsable2", "show", "associations", user, fields)
+        asked = associations_of(text, account)
+        names = ",".join(dict.fromkeys(qos or each.default_qos for each in asked)).strip(",") or "normal"
+        fields = "format=MaxSubmitJobsPerUser"
+        of_qos = _query_once("sacctmgr", "--noheader", "--parsable2", "show", "qos", names, fields).split()
+    except InputError:  # no accounting, or no access to it
+        return None
+    found = [int(each) for each in (*(each.max_submit_jobs for each in asked), *of_qos) if is_id(each)]
+    return min(found, default=None)
 
 
 def max_array_size() -> int | None:
@@ -148,63 +222,56 @@ def queued_jobs(ids: Sequence[str]) -> dict[str, SlurmInfo] | None:
     if not ids:
         return {}
     try:
-        text = _query("squeue", "--noheader", "--all", "--array", f"--jobs={','.join(ids)}", "--format=%i|%T|%M|%r|%N")
+        text = _query("squeue", *_array_elements(ids), f"--format={SQUEUE_FIELDS}")
     except InputError as error:
         return {} if "Invalid job id" in str(error) else None  # all of these jobs have left the queue
-    rows = [row for row in map(_fields, text.splitlines()) if len(row) > 1 and _job_of(row[0]) in ids]
-    if not all(len(row) == 5 and STATE.fullmatch(row[1]) for row in rows):
-        return None  # a job without a state must not count as lost
-    return {name: SlurmInfo(state, reason, elapsed, nodes) for name, state, elapsed, reason, nodes in rows}
+    return parse_squeue(text, ids)
 
 
-def _fields(row: str) -> list[str]:
-    return [each.strip() for each in row.split("|")]
+def restart_counts(ids: Sequence[str]) -> dict[str, int]:
+    """How often the elements in the queue were restarted; empty if squeue does not tell."""
+    if not ids:
+        return {}
+    try:
+        return parse_restarts(_query_once("squeue", *_array_elements(ids), f"--Format={RESTART_FIELDS}"))
+    except InputError:
+        return {}
 
 
-def _job_of(name: str) -> str | None:
-    """The job ID "17" of 17, 17_3 or 17_[0-2]; None if this is not an ID."""
-    found = re.fullmatch(r"(\d+)(?:_(?:\d+|\[[\d,:%-]+\]))?", name, re.ASCII)
-    return found[1] if found else None
+def _array_elements(ids: Sequence[str]) -> tuple[str, ...]:
+    return "--noheader", "--all", "--array", f"--jobs={','.join(ids)}"
 
 
 def ended_jobs(ids: Sequence[str]) -> tuple[dict[str, SlurmInfo], str]:
-    """How jobs ended, and the command that reported it: sacct, or, without accounting, scontrol for recent jobs."""
+    """How jobs ended that squeue does not list completely, and the commands that reported it.
+
+    sacct, where there is accounting; otherwise scontrol, which remembers recent jobs. scontrol is also asked about jobs
+    that sacct does not know, or still reports as pending or running: accounting lags behind, and a lost message leaves
+    a job running there for ever. An element that is in none of the answers has ended, in an unknown state.
+    """
     if not ids:
         return {}, ""
-    fields = "--format=JobID,State,Elapsed,ExitCode,NodeList"
     try:
-        command = ("sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(ids)}", fields)
-        rows = retry.RETRY.call(lambda: _query_once(*command), most_s=ACCOUNTING_WAIT_S).splitlines()
-        return dict(_parse_sacct(rows)), "sacct"
+        command = ("sacct", "--duplicates", "--noheader", "--parsable2", f"--jobs={','.join(ids)}")
+        text = retry.RETRY.call(lambda: _query_once(*command, f"--format={SACCT_FIELDS}"), most_s=ACCOUNTING_WAIT_S)
     except InputError:  # no accounting on this cluster, or it is down
-        return {name: seen for each in ids for name, seen in _ended_by_scontrol(each)}, "scontrol"
+        return _ended_by_scontrol(ids), "scontrol"
+    found = parse_sacct(text)
+    ended = {name: seen for name, seen in found.items() if not seen.is_alive}
+    known = {job_of(name) for name in ended} - {job_of(name) for name in found.keys() - ended.keys()}
+    if doubtful := [each for each in ids if each not in known]:
+        return {**_ended_by_scontrol(doubtful), **ended}, "sacct with scontrol"
+    return ended, "sacct"
 
 
-def _parse_sacct(rows: Iterable[str]) -> Iterator[tuple[str, SlurmInfo]]:
-    """Final states by element; skips lines that are not JobID|State|Elapsed|ExitCode|NodeList."""
-    for fields in map(_fields, rows):
-        if len(fields) != 5 or _job_of(fields[0]) is None or not fields[1]:
+def _ended_by_scontrol(ids: Sequence[str]) -> dict[str, SlurmInfo]:
+    found: dict[str, SlurmInfo] = {}
+    for job_id in ids:
+        try:
+            found |= parse_scontrol(_query("scontrol", "show", "job", "--oneliner", job_id), job_id)
+        except InputError:  # the controller has forgotten the job
             continue
-        name, state, elapsed, status, nodes = fields
-        yield from (
-            (each, SlurmInfo(state.split()[0], f"exit {status}", elapsed, nodes)) for each in expand_elements(name)
-        )
-
-
-def _ended_by_scontrol(job_id: str) -> Iterator[tuple[str, SlurmInfo]]:
-    try:
-        lines = _query("scontrol", "show", "job", "--oneliner", job_id).splitlines()
-    except InputError:  # the controller has forgotten the job
-        return
-    for line in lines:
-        facts = {name: value for name, _, value in (word.partition("=") for word in line.split() if "=" in word)}
-        if "JobState" not in facts or not is_id(facts.get("JobId", "")):
-            continue
-        name = f"{job_id}_[{facts['ArrayTaskId']}]" if "ArrayTaskId" in facts else job_id
-        reason = facts.get("Reason", "None")
-        why = reason if reason != "None" else f"exit {facts.get('ExitCode', '?')}"
-        seen = SlurmInfo(facts["JobState"], why, facts.get("RunTime", ""), facts.get("NodeList", ""))
-        yield from ((each, seen) for each in expand_elements(name))
+    return found
 
 
 def _query(*command: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from sweep.errors import InputError
 from sweep.slurm import client
 from sweep.slurm.jobs import SlurmJob
-from sweep.slurm.send import PUBLISH, known_ids
+from sweep.slurm.send import FEED, PUBLISH, known_ids
 from sweep.slurm.status import SlurmInfo
 from sweep.slurm.submission import DamagedSubmission, SubmissionDirectory, submissions
 
@@ -67,7 +67,7 @@ def refuse_resubmitting(store: Path, jobs: Sequence[SlurmJob]) -> None:
 def _may_make_any(directory: SubmissionDirectory, job: str, wanted: set[str]) -> bool:
     """Whether this job may make any of these stages. An unreadable list of stages counts as yes."""
     made = directory.stages_of(job)
-    if made is None or (not made and job.partition("-")[2].partition(".r")[0] != PUBLISH):
+    if made is None or (not made and job.partition("-")[2].partition(".r")[0] not in (PUBLISH, FEED)):
         return bool(wanted)
     return not made.isdisjoint(wanted)
 

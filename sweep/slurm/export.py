@@ -4,8 +4,8 @@ From a checkout, copies every file that git tracks, in its current state, and un
 not results/. From an installed package, copies the packages, conf/ and slurm/ in the layout of a checkout. Adds the
 user's own conf/ in both cases, exported.json, from which the jobs' records take commit and diff
 (sweep/core/provenance.py), and slurm/site.sh. It sets the Python that planned the sweep, which the user's lines may
-override, then the number of threads and the cache folder of models and datasets, which they may not. Copied files with
-an API key or a password in them are readable by their owner only.
+override, then the cache folder of models and datasets, and the container, which they may not. Copied files with an API
+key or a password in them are readable by their owner only.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sweep.core.pipeline import Launch
+from sweep.core.launch import Launch
 from sweep.core.provenance import git_state, tracked_files
 from sweep.errors import InputError
 from sweep.places import EXPORTED, PACKAGE, PROJECT, expanded, own_conf, shipped
 from sweep.secrets import Secrets
+from sweep.slurm.container import container_lines
 from sweep.store.directory import write_json
 
 PACKAGES = ("s1", "sweep")
@@ -35,14 +36,14 @@ MAY_HOLD_KEYS = (".yaml", ".yml", ".toml", ".json", ".sh", ".env", ".cfg", ".ini
 OWNER_ONLY = stat.S_IRUSR | stat.S_IWUSR
 
 
-def export(code: Path, launch: Launch, threads: int) -> None:
+def export(code: Path, launch: Launch) -> None:
     """Copy the project to `code`. Raises InputError if the site file does not exist."""
     for source, target in _files():
         (code / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, code / target)
         _keep_private(code / target)
     write_json(code / EXPORTED, git_state())
-    (code / SITE).write_text(_site_text(launch, threads, os.environ), encoding="utf-8")
+    (code / SITE).write_text(_site_text(code, launch, os.environ), encoding="utf-8")
     _keep_private(code / SITE)
 
 
@@ -67,16 +68,22 @@ def site_lines(site: str | None) -> str:
     return "# there was no slurm/site.sh when this was submitted"
 
 
-def _site_text(launch: Launch, threads: int, environment: Mapping[str, str]) -> str:
+def _site_text(code: Path, launch: Launch, environment: Mapping[str, str]) -> str:
     caches = environment.get("XDG_CACHE_HOME") or "~/.cache"
     fetched_to = expanded("HF_HOME", environment.get("HF_HOME") or f"{caches}/huggingface")
-    return (
-        f"PYTHON={shlex.quote(sys.executable)} # the interpreter that planned the sweep\n\n"
-        f"{site_lines(launch.site)}\n\n"
-        "# Thread count of the plan, and the folder where models and datasets were downloaded.\n"
-        f"export OMP_NUM_THREADS={threads}\n"
-        f"export STALL_MINUTES={'none' if launch.stall_minutes is None else launch.stall_minutes}\n"
-        f"export HF_HOME={shlex.quote(str(fetched_to))}\n"
+    store = code.resolve().parents[2]  # store/submissions/ID/code
+    return "\n".join(
+        [
+            f"PYTHON={shlex.quote(sys.executable)} # the interpreter that planned the sweep",
+            "",
+            site_lines(launch.site),
+            "",
+            "# The folder where models and datasets were downloaded.",
+            f"export STALL_MINUTES={'none' if launch.stall_minutes is None else launch.stall_minutes}",
+            f"export HF_HOME={shlex.quote(str(fetched_to))}",
+            *(container_lines(launch.container, (str(store), str(fetched_to))) if launch.container else ()),
+            "",
+        ]
     )
 
 

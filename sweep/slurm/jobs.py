@@ -26,6 +26,7 @@ from sweep.core.stage import Resources, Stage
 from sweep.plan.graph import Plan, Unit
 
 Chain = tuple[Unit, ...]
+Place = tuple[str, int]  # name of a job, index of its element
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,11 @@ def chains(units: Sequence[Unit]) -> tuple[Chain, ...]:
 def _can_join(index: int, chain: Sequence[int], dependencies: Dependencies) -> bool:
     """Whether joining the chain neither delays the unit nor makes its failure block more units."""
     inside = {*chain, index}
-    starts_no_later = dependencies.waits[index] - inside <= dependencies.before[chain[0]]
-    others = frozenset[int]().union(*(dependencies.followers[each] for each in chain)) - inside
-    return starts_no_later and all(index in dependencies.before[each] for each in others)
+    others = (each for one in chain for each in dependencies.followers[one] if each not in inside)
+    # Of a chain that many units wait for, the first ones usually decide: do not collect them all.
+    if not all(index in dependencies.before[each] for each in others):
+        return False
+    return dependencies.waits[index] - inside <= dependencies.before[chain[0]]
 
 
 @dataclass(frozen=True)
@@ -130,10 +133,12 @@ def plan_jobs(units: Sequence[Unit], most_elements: int) -> tuple[SlurmJob, ...]
         name = "+".join(unit.name for unit in chain)
         groups.setdefault((depth, name, chain[0].stages[0].resources), []).append(element)
     jobs: list[SlurmJob] = []
+    places: dict[str, Place] = {}
     for (_, name, resources), members in groups.items():
-        ordered = _aligned_with_inputs(members, jobs)
+        ordered = _aligned_with_inputs(members, places)
         for at in range(0, len(ordered), most_elements):
             jobs.append(SlurmJob(f"{len(jobs) + 1:02}-{name}", resources, ordered[at : at + most_elements]))
+            places.update(_places(jobs[-1:]))
     return link_jobs(jobs)
 
 
@@ -145,12 +150,12 @@ def link_jobs(jobs: Iterable[SlurmJob]) -> tuple[SlurmJob, ...]:
     return tuple(_link_job(job, places, sizes) for job in jobs)
 
 
-def _link_job(job: SlurmJob, places: Mapping[str, tuple[str, int]], sizes: Mapping[str, int]) -> SlurmJob:
-    needs: dict[str, list[set[int]]] = {}  # by job: which of its elements each of our elements needs
+def _link_job(job: SlurmJob, places: Mapping[str, Place], sizes: Mapping[str, int]) -> SlurmJob:
+    needs: dict[str, set[tuple[int, int]]] = {}  # by job: pairs of an element of ours and one of its that it needs
     for index, element in enumerate(job.elements):
         for name, at in (places[address] for address in element.waits_for if address in places):
-            needs.setdefault(name, [set() for _ in job.elements])[index].add(at)
-    one_to_one = [{index} for index in range(len(job.elements))]
+            needs.setdefault(name, set()).add((index, at))
+    one_to_one = {(index, index) for index in range(len(job.elements))}
     each = {name for name, found in needs.items() if sizes[name] == len(job.elements) > 1 and found == one_to_one}
     order = [name for name in sizes if name in needs]
     return dataclasses.replace(
@@ -167,7 +172,7 @@ def _element(chain: Chain) -> Element:
     return Element(steps, tuple(sorted(waits_for)), ", ".join(labels))
 
 
-def _places(jobs: Iterable[SlurmJob]) -> dict[str, tuple[str, int]]:
+def _places(jobs: Iterable[SlurmJob]) -> dict[str, Place]:
     """Job name and element index of each stage, by address."""
     return {
         address: (job.name, index)
@@ -177,11 +182,10 @@ def _places(jobs: Iterable[SlurmJob]) -> dict[str, tuple[str, int]]:
     }
 
 
-def _aligned_with_inputs(elements: Sequence[Element], jobs: Sequence[SlurmJob]) -> tuple[Element, ...]:
+def _aligned_with_inputs(elements: Sequence[Element], places: Mapping[str, Place]) -> tuple[Element, ...]:
     """Sort elements by the elements they wait for, so that arrays match one to one where possible."""
-    places = _places(jobs)
 
-    def place(element: Element) -> list[tuple[str, int]]:
+    def place(element: Element) -> list[Place]:
         return sorted((places[address] for address in element.waits_for if address in places), reverse=True)
 
     return tuple(sorted(elements, key=place))

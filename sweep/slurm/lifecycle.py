@@ -11,30 +11,33 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sweep.core.pipeline import Graph
+from sweep.core.pipeline import Graph, Launch
 from sweep.core.stage import FileInput, Input, Resources, Stage
 from sweep.errors import InputError
 from sweep.places import PROJECT
 from sweep.plan.graph import Plan, Unit
 from sweep.slurm import client
 from sweep.slurm.damaged import query_queue, refuse_resubmitting
+from sweep.slurm.dispatch import Sending, Sent, dispatch, keep_feeding, room_in_queue, submit_limit
 from sweep.slurm.export import export
+from sweep.slurm.job_files import add_jobs, drop_jobs, write_jobs
 from sweep.slurm.jobs import Element, SlurmJob, link_jobs, plan_jobs
 from sweep.slurm.ownership import this_account
-from sweep.slurm.sbatch import log_name, options_of, refuse_unsafe, script_of, units_text
-from sweep.slurm.send import PUBLISH, Submit, known_ids, send, settle_unconfirmed
+from sweep.slurm.sbatch import refuse_unsafe
+from sweep.slurm.send import PUBLISH, Submit, known_ids, settle_unconfirmed
+from sweep.slurm.site_answers import partitions_here
 from sweep.slurm.status import (
     ElementState,
     ElementStatus,
     StoreInfo,
     element_id,
     element_statuses,
-    jobs_to_resubmit,
     latest_statuses,
 )
 from sweep.slurm.submission import Submission, SubmissionDirectory, new_directory, submissions
+from sweep.slurm.walltime import with_walltimes
+from sweep.slurm.waves import Room, Wave, next_wave, packed, resubmission, with_jobs
 from sweep.store.directory import StageDirectory, Store
-from sweep.store.logs import point_to_log
 from sweep.store.status_files import now
 
 PUBLISHING = Resources(script="cpu", cpus=1, memory_gib=4)
@@ -54,12 +57,20 @@ class SubmissionRequest:
 
 def queue_jobs(graph: Graph, plan: Plan, others: Sequence[ElementStatus] = ()) -> tuple[SlurmJob, ...]:
     """The jobs of a plan, without stages that other submissions have queued; the last job publishes the result."""
-    size = graph.launch.max_array_size or client.max_array_size() or USUAL_MAX_ARRAY_SIZE
     queued = {address for each in others for address in each.element.stages}
     left = (Unit(tuple(stage for stage in unit.stages if stage.address not in queued)) for unit in plan.units)
-    jobs = plan_jobs([unit for unit in left if unit.stages], size)
+    limit, size = submit_limit(graph.launch), array_limit(graph.launch)
+    units = [unit for unit in left if unit.stages]
+    jobs = plan_jobs(units, size)
+    if limit is not None and sum(len(job.elements) for job in jobs) > limit:
+        jobs = packed(plan_jobs(units, len(units)), limit, size)
     last = SlurmJob(f"{len(jobs) + 1:02}-{PUBLISH}", PUBLISHING, (Element((), (graph.artifact.address,)),))
-    return link_jobs([*jobs, last])
+    return with_walltimes(link_jobs([*jobs, last]), graph.estimates, graph.launch, partitions_here)
+
+
+def array_limit(launch: Launch) -> int:
+    """The longest job array, from the settings or the cluster."""
+    return launch.max_array_size or client.max_array_size() or USUAL_MAX_ARRAY_SIZE
 
 
 def write_submission(
@@ -69,7 +80,7 @@ def write_submission(
     refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
     account = this_account()
     directory = new_directory(store.root, graph.name)
-    export(directory.code, graph.launch, graph.workers.threads)
+    export(directory.code, graph.launch)
     submission = Submission(
         name=graph.name,
         command=request.command,
@@ -93,7 +104,7 @@ def write_submission(
     for stage in plan.needed:
         if stage.address in submitted:
             store.prepare(_with_exported_files(stage, directory.code))
-    _write_jobs(directory, submission, jobs)
+    write_jobs(directory, submission, jobs)
     return directory.path
 
 
@@ -107,24 +118,6 @@ def _with_exported_files(stage: Stage, code: Path) -> Stage:
         return each
 
     return dataclasses.replace(stage, inputs={role: tuple(map(place, inputs)) for role, inputs in stage.inputs.items()})
-
-
-def _write_jobs(directory: SubmissionDirectory, submission: Submission, jobs: Sequence[SlurmJob]) -> None:
-    for job in jobs:
-        body = (directory.code / "slurm" / f"{job.resources.script}.sbatch").read_text(encoding="utf-8")
-        name = directory.queue_name(job.name, submission.name)
-        options = options_of(job, submission.launch, name, directory.code, directory.logs)
-        directory.script(job.name).write_text(script_of(body, options), encoding="utf-8")
-        directory.units(job.name).write_text(units_text(job, Path(submission.store)), encoding="utf-8")
-        for index, element in enumerate(job.elements):
-            _point_to_log(directory, job, index, element)
-
-
-def _point_to_log(directory: SubmissionDirectory, job: SlurmJob, index: int, element: Element) -> None:
-    """Link log.txt of each stage to the log of its element."""
-    log = directory.logs / log_name(job.name, str(index))
-    for address in element.stages:
-        point_to_log(log, StageDirectory(directory.store / address).path)
 
 
 # --------------------------------------------------------------------------- status, resume and cancel
@@ -210,7 +203,7 @@ def _jobs_to_account(
 
 
 def resume_submission(
-    directory: SubmissionDirectory, store: Store, submit: Submit = client.sbatch, is_confirmed: bool = False
+    directory: SubmissionDirectory, store: Store, submit: Submit | None = None, is_confirmed: bool = False
 ) -> tuple[SlurmJob, ...]:
     """Submit failed, cancelled and lost elements and those that waited for them, with the submission's own code.
 
@@ -229,29 +222,70 @@ def resume_submission(
     refuse_unsafe(
         submission.launch, submission.name, str(directory.store.resolve())
     )  # they may be another user's, or from an earlier version
-    turns = [job.name.partition(".r")[2] for job in submission.jobs]
-    turn = max(int(turn or 1) for turn in turns) + 1
-    if not jobs_to_resubmit(submission.jobs, current.elements, turn):
+    most = array_limit(submission.launch)
+    if not resubmission(submission.jobs, current.elements, most):
         return ()
-    alive = [*current.elements, *queued_elsewhere(store.root, directory.name, is_required=True)]
-    jobs = jobs_to_resubmit(submission.jobs, _without_queued(current.elements, alive, directory.store), turn)
+    outside = queued_elsewhere(store.root, directory.name, is_required=True)
+    alive = [*current.elements, *outside]
+    left = without_queued(current.elements, outside, directory.store)
+    jobs = resubmission(submission.jobs, left, most)
     if not jobs:
         return ()
     if not is_confirmed:
         refuse_resubmitting(store.root, jobs)
     _refuse_missing_inputs(directory, jobs, alive)
     directory.closed_file.unlink(missing_ok=True)
-    directory.write(dataclasses.replace(submission, jobs=(*submission.jobs, *jobs)))
     for job in jobs:
         for element in job.elements:
             for address in element.stages:
                 StageDirectory(store.root / address).failed_file.unlink(missing_ok=True)
-    _write_jobs(directory, submission, jobs)
-    send(directory, jobs, submit, alive)
-    return jobs
+    known = {job.name for job in submission.jobs}
+    submission = add_jobs(directory, submission, jobs)
+    try:
+        sent = send_in_waves(directory, with_jobs(latest_statuses(left), jobs), submit, outside)
+    except InputError:
+        drop_jobs(directory, submission, {job.name for job in jobs} - known)
+        raise
+    by_name = {job.name: job for job in sent.submission.jobs}
+    return tuple(by_name[name] for name in sent.ids)
 
 
-def _without_queued(
+def send_in_waves(
+    directory: SubmissionDirectory,
+    now: Sequence[ElementStatus] | None = None,
+    submit: Submit | None = None,
+    before: Sequence[ElementStatus] = (),
+) -> Sent:
+    """Send everything, or, if it exceeds a limit of the queue, the first wave and a job that sends the next one.
+
+    Jobs wait for elements of other submissions in `before`. The caller must hold the submission's lock.
+    Raises InputError if a job is refused for another reason, or if nothing fits and nothing of it is queued.
+    """
+    submission = directory.read()
+    done = store_info(directory, submission).done
+    now = with_jobs((), submission.jobs) if now is None else now
+    limit, most = submit_limit(submission.launch), array_limit(submission.launch)
+    is_idle = not any(each.state.is_alive for each in now)
+
+    def choose(jobs: Sequence[SlurmJob], now: Sequence[ElementStatus], room: Room) -> Wave:
+        return next_wave(jobs, now, done, room, most)
+
+    submit = submit or client.sbatch
+    sent = dispatch(directory, now, choose, room_in_queue(limit, is_idle, may_wait=True), Sending(submit, before))
+    if sent.left and is_idle and not sent.ids:
+        refusal = f"{sent.refusal} " if sent.refusal else ""
+        raise InputError(
+            f"{refusal}submission {directory.name}: nothing was submitted, as your other jobs fill the queue. Continue"
+            f" when some have ended: python -m sweep resume {directory.arguments}"
+        )
+    if sent.left:
+        keep_feeding(directory, sent, limit, submit)
+    else:
+        directory.waves_file.unlink(missing_ok=True)
+    return sent
+
+
+def without_queued(
     elements: Sequence[ElementStatus], alive: Sequence[ElementStatus], store: Path
 ) -> list[ElementStatus]:
     """The elements, without those whose missing stages are all queued already."""

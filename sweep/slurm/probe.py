@@ -56,7 +56,7 @@ def probe(submission: Path, job: str, host: str) -> Probe:
     mount = mount_of(submission)
     try:
         _attempt("make a directory", folder, lambda: folder.mkdir())
-        skew_s = _check_writes(folder)
+        skew_s = check_writes(folder)
         space = os.statvfs(submission)
         return Probe(
             host=host,
@@ -65,7 +65,7 @@ def probe(submission: Path, job: str, host: str) -> Probe:
             mounted_at=str(mount.mounted_at),
             options=mount.options,
             lock_option=lock_option(mount),
-            locks=_check_locks(folder / "lock"),
+            locks=check_locks(folder / "lock"),
             is_visible=_sees_note(submission / "jobs", job),
             skew_s=round(skew_s, 3),
             free_gib=round(space.f_bavail * space.f_frsize / GIB, 1),
@@ -92,7 +92,7 @@ def warnings_of(found: Probe) -> Iterator[str]:
         yield f"{found.free_inodes:,} inodes free"
 
 
-def _check_writes(folder: Path) -> float:
+def check_writes(folder: Path) -> float:
     """Write, link and rename files as publishing does; returns the clock skew in seconds."""
     first, second, third = folder / "first", folder / "second", folder / "third"
     before = time.time()
@@ -134,7 +134,7 @@ def _attempt(what: str, path: Path, act: Callable[[], object]) -> None:
         ) from None
 
 
-def _check_locks(path: Path) -> str:
+def check_locks(path: Path) -> str:
     """The problem with locks, or "" if a held lock excludes a second one."""
     with path.open("w", encoding="ascii") as one, path.open("a", encoding="ascii") as other:
         try:

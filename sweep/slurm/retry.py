@@ -6,6 +6,7 @@ Permanent refusals (unknown partition, a QOS limit) and unknown error messages a
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -94,6 +95,13 @@ PERMANENT = (  # sbatch refused the job; after any other message it may have acc
     "unable to open file",
     "batch script",
 )
+QUEUE_LIMITS = (  # sbatch refused the job because too many are in the queue, or because the array is too long
+    "submitjob",  # AssocMaxSubmitJobLimit, QOSMaxSubmitJobPerUserLimit, ...
+    "maxarraysize",
+    "invalid job array",
+    "job submit limit",
+)
+OTHER_LIMIT = re.compile(r"\b(?:assoc|qos)(?:max|grp|min)(?!submit)\w+", re.IGNORECASE)  # of the job itself
 
 
 class SlurmUnavailable(InputError):
@@ -102,6 +110,10 @@ class SlurmUnavailable(InputError):
 
 class SlurmNotFound(InputError):
     """SLURM is not installed here, so nothing was submitted."""
+
+
+class QueueFull(InputError):
+    """sbatch refused the job because of a limit of submitted jobs or of the array size. Fewer elements may fit."""
 
 
 class UnknownAnswer(SlurmUnavailable):
@@ -118,6 +130,14 @@ def is_refusal(message: str) -> bool:
     """Whether an sbatch error message says that the job was refused for good."""
     verdict = message.lower().rpartition("submission failed:")[2]
     return any(each in verdict for each in PERMANENT) and not is_transient(message)
+
+
+def is_queue_limit(message: str) -> bool:
+    """Whether a refusal names a limit of submitted jobs or of the array size.
+
+    "Job violates accounting/QOS policy (job submit limit, ...)" covers many limits: it counts unless another is named.
+    """
+    return any(each in message.lower() for each in QUEUE_LIMITS) and not OTHER_LIMIT.search(message)
 
 
 def _print(line: str) -> None:

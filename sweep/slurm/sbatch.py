@@ -22,12 +22,14 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sweep.core.pipeline import Launch
+from sweep.core.launch import GpuOption, JobSettings, Launch
 from sweep.core.stage import Resources
 from sweep.errors import InputError
+from sweep.slurm.container import container_faults
 from sweep.slurm.jobs import SlurmJob
 
 PLAIN_FIELDS = ("partition", "account", "qos", "constraint")
+ALL_MEMORY = 0  # SLURM's --mem=0: all memory of a node
 RESERVED_OPTIONS = {  # options that only the launcher may set, and why
     "--job-name": "jobs are looked up by name",
     "--array": "the plan determines the elements",
@@ -54,8 +56,22 @@ SHORT_OPTIONS = {
 
 def refuse_unsafe(launch: Launch, name: str, store: str) -> None:
     """Raises InputError with a line for each value that is unsafe in a batch script."""
-    if faults := [*_launch_faults(launch), *_name_faults(name, store)]:
+    contained = container_faults(launch.container, store) if launch.container else ()
+    if faults := [*_launch_faults(launch), *contained, *_name_faults(name, store)]:
         raise InputError("\n".join(faults))
+
+
+def refuse_other_clusters(environment: Mapping[str, str]) -> None:
+    """Raises InputError if variables choose another cluster, or several, which the launcher cannot follow."""
+    named = environment.get("SBATCH_CLUSTERS")
+    if named:
+        raise InputError(
+            f"SBATCH_CLUSTERS {named}: jobs are submitted to the cluster of this login node alone. Log in to a node of"
+            " the other cluster, or unset the variable."
+        )
+    named = environment.get("SLURM_CLUSTERS", "")
+    if named == "all" or "," in named:
+        raise InputError(f"SLURM_CLUSTERS {named}: several clusters. Name the one that runs this sweep, or unset it.")
 
 
 def refuse_unprintable(options: Sequence[str]) -> None:
@@ -76,25 +92,30 @@ def literal(path: str) -> str:
 
 
 def _launch_faults(launch: Launch) -> Iterator[str]:
-    for field in PLAIN_FIELDS:
-        value = getattr(launch, field)
-        if value is not None and not _is_plain(value):
-            yield (
-                f"launch.{field} {value!r}: empty, or has a blank, quote, backslash, # or control character, which"
-                " would end the value in a batch script. Write the name alone."
-            )
-    if launch.gpu_type is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", launch.gpu_type):
-        yield f"launch.gpu_type {launch.gpu_type!r}: not a GPU type. Use letters, digits, dots, dashes."
-    for option in launch.sbatch:
-        if fault := _option_fault(option):
-            yield f"launch.sbatch {option!r}: {fault}"
-    for option in launch.without:
-        if not re.fullmatch(r"--[a-z][a-z-]*", option):
-            yield f"launch.without {option!r}: not an option name. Write it as --mem, without a value."
-        elif option in ("--job-name", "--output", "--chdir", "--array"):
-            yield f"launch.without {option!r}: {RESERVED_OPTIONS[option]}. Take it out of the list."
+    for kind, settings in (("defaults", launch.defaults), *launch.kinds.items()):
+        yield from _settings_faults(f"launch.{kind}", settings)
     if launch.site is not None and not launch.site.isprintable():
         yield f"launch.site {launch.site!r}: has a control character. Rename the file."
+
+
+def _settings_faults(place: str, settings: JobSettings) -> Iterator[str]:
+    for field in PLAIN_FIELDS:
+        value = getattr(settings, field)
+        if value is not None and not _is_plain(value):
+            yield (
+                f"{place}.{field} {value!r}: empty, or has a blank, quote, backslash, # or control character, which"
+                " would end the value in a batch script. Write the name alone."
+            )
+    if settings.gpu_type is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", settings.gpu_type):
+        yield f"{place}.gpu_type {settings.gpu_type!r}: not a GPU type. Use letters, digits, dots, dashes."
+    for option in settings.sbatch or ():
+        if fault := _option_fault(option):
+            yield f"{place}.sbatch {option!r}: {fault}"
+    for option in settings.without or ():
+        if not re.fullmatch(r"--[a-z][a-z-]*", option):
+            yield f"{place}.without {option!r}: not an option name. Write it as --mem, without a value."
+        elif option in ("--job-name", "--output", "--chdir", "--array"):
+            yield f"{place}.without {option!r}: {RESERVED_OPTIONS[option]}. Take it out of the list."
 
 
 def _option_fault(option: str) -> str | None:
@@ -151,9 +172,10 @@ def script_of(body: str, options: Sequence[str]) -> str:
 def options_of(job: SlurmJob, launch: Launch, name: str, code: Path, logs: Path) -> list[str]:
     """The sbatch options of a job, which starts in `code` and writes one log per element to `logs`."""
     element = "%a" if len(job.elements) > 1 else "0"
+    settings = launch.settings_of(job.resources.script)
     options = [
-        *_job_options(launch, name),
-        *_resource_options(job.resources, launch),
+        *_job_options(settings, name),
+        *_resource_options(requested_resources(job.resources, launch), settings),
         *_array_option(job, launch),
         f"--signal=B:USR1@{launch.signal_seconds}",
         "--requeue",
@@ -162,7 +184,8 @@ def options_of(job: SlurmJob, launch: Launch, name: str, code: Path, logs: Path)
         f"--chdir={quoted(str(code))}",
         f"--output={quoted(literal(str(logs)) + '/' + log_name(job.name, element))}",
     ]
-    return [*(each for each in options if each.partition("=")[0] not in launch.without), *launch.sbatch]
+    without = settings.without or ()
+    return [*(each for each in options if each.partition("=")[0] not in without), *(settings.sbatch or ())]
 
 
 def log_name(job: str, element: str) -> str:
@@ -179,9 +202,12 @@ def dependency_of(job: SlurmJob, ids: Mapping[str, str]) -> str | None:
 
 
 def units_text(job: SlurmJob, store: Path) -> str:
-    """One line for each process: the number of its element and its stage directories, separated by tabs."""
+    """One line for each process: the number of its element and its stage directories, separated by tabs.
+
+    A line without directories separates the units of a packed element: what follows does not need what precedes.
+    """
     return "".join(
-        "\t".join([str(index), *(str(store / address) for address in step)]) + "\n"
+        f"{index}\t" + "\t".join(str(store / address) for address in step) + "\n"
         for index, element in enumerate(job.elements)
         for step in element.steps
     )
@@ -194,40 +220,55 @@ def walltime(minutes: int) -> str:
     return f"{days}-{hours:02}:{minutes:02}:00"
 
 
-def _job_options(launch: Launch, name: str) -> Iterator[str]:
+def _job_options(settings: JobSettings, name: str) -> Iterator[str]:
     yield f"--job-name={name}"
-    for option in ("partition", "account", "qos", "constraint"):
-        if (value := getattr(launch, option)) is not None:
+    for option in PLAIN_FIELDS:
+        if (value := getattr(settings, option)) is not None:
             yield f"--{option}={value}"
 
 
 def requested_resources(resources: Resources, launch: Launch) -> Resources:
-    """The resources of a job; what the stage leaves open comes from the launch settings, per GPU or for a CPU job."""
-    gpus = resources.devices
-    memory_gib = launch.memory_gib
+    """The resources of a job; what the stage leaves open comes from the settings of its kind of job.
+
+    What is None there too is left to the cluster. memory_gib 0: all memory of the node.
+    """
+    settings, gpus = launch.settings_of(resources.script), resources.devices
+    cpus, memory_gib = settings.cpus, settings.memory_gib
     if gpus:
-        memory_gib = launch.memory_gib_per_gpu * gpus if launch.memory_gib_per_gpu else None
+        cpus, memory_gib = (_times(each, gpus) for each in (settings.cpus_per_gpu, settings.memory_gib_per_gpu))
     return dataclasses.replace(
         resources,
-        cpus=resources.cpus or (launch.cpus_per_gpu * gpus if gpus else launch.cpus),
+        cpus=resources.cpus or cpus,
         memory_gib=resources.memory_gib or memory_gib,
-        minutes=resources.minutes or launch.minutes.get(resources.script),
+        minutes=resources.minutes or settings.minutes,
     )
 
 
-def _resource_options(resources: Resources, launch: Launch) -> Iterator[str]:
-    asked = requested_resources(resources, launch)
+def _times(amount: int | None, gpus: int) -> int | None:
+    return None if amount is None else amount * gpus
+
+
+def _resource_options(asked: Resources, settings: JobSettings) -> Iterator[str]:
     yield f"--nodes={asked.nodes}"
     yield f"--ntasks-per-node={asked.processes}"
-    yield f"--cpus-per-task={max(1, (asked.cpus or 1) // asked.processes)}"
+    if asked.cpus:
+        yield f"--cpus-per-task={max(1, asked.cpus // asked.processes)}"
     if asked.devices:
-        kind = f"{launch.gpu_type}:" if launch.gpu_type else ""
-        yield f"--gres=gpu:{kind}{asked.devices}"
-    yield f"--mem={asked.memory_gib}G" if asked.memory_gib else "--mem=0"
+        yield from _gpu_option(asked.devices, settings)
+    if asked.memory_gib is not None:
+        yield "--mem=0" if asked.memory_gib == ALL_MEMORY else f"--mem={asked.memory_gib}G"
     if asked.nodes > 1:
         yield "--exclusive"
     if asked.minutes is not None:
         yield f"--time={walltime(asked.minutes)}"
+
+
+def _gpu_option(gpus: int, settings: JobSettings) -> Iterator[str]:
+    kind = f"{settings.gpu_type}:" if settings.gpu_type else ""
+    if settings.gpu_option in (None, GpuOption.GRES):
+        yield f"--gres=gpu:{kind}{gpus}"
+    elif settings.gpu_option is GpuOption.GPUS_PER_NODE:
+        yield f"--gpus-per-node={kind}{gpus}"
 
 
 def _array_option(job: SlurmJob, launch: Launch) -> Iterator[str]:

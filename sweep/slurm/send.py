@@ -23,42 +23,37 @@ from sweep.slurm.status import ElementStatus, active_dependencies
 from sweep.slurm.submission import SubmissionDirectory
 
 PUBLISH = "publish"
+FEED = "feed"  # a job without stages that sends the next wave (sweep/slurm/feed.py)
 QUEUE_NAME = re.compile(r"[A-Za-z0-9._+=-]+-[0-9a-f]{10}")  # as SubmissionDirectory.queue_name makes it
 SURE_AFTER = 2  # a job is absent after so many consecutive reports that it is not in the queue
 
 Submit = Callable[[Path, Sequence[str], "str | None"], str]
 
 
-def send(
-    directory: SubmissionDirectory,
-    jobs: Sequence[SlurmJob],
-    submit: Submit = client.sbatch,
-    before: Sequence[ElementStatus] = (),
-) -> dict[str, str]:
-    """Submit jobs whose files are written, after the elements in `before` that they need; returns ids by job name.
+def dependencies(job: SlurmJob, ids: Mapping[str, str], before: Sequence[ElementStatus]) -> str | None:
+    """The value of --dependency: on jobs sent with it, by name, and on queued elements of `before`."""
+    waits = [dependency_of(job, ids), *(f"afterok:{each}" for each in active_dependencies(job, before))]
+    return ",".join(filter(None, waits)) or None
 
-    If a job is refused, cancels those already submitted and raises InputError; if cancelling fails, it names the jobs
-    still in the queue.
+
+def send_job(
+    directory: SubmissionDirectory, job: SlurmJob, dependency: str | None, submit: Submit, ids: dict[str, str]
+) -> None:
+    """Submit one job whose files are written, add its id to `ids`, then record it.
+
+    Raises QueueFull or another InputError if it is refused, SlurmUnavailable if it is unknown whether it is queued.
     """
-    ids: dict[str, str] = {}
-    experiment = directory.read().name
-    for job in jobs:
-        waits = [dependency_of(job, ids), *(f"afterok:{each}" for each in active_dependencies(job, before))]
-        dependency = ",".join(filter(None, waits)) or None
-        name = directory.queue_name(job.name, experiment)
-        call = _SubmitOnce(submit, directory.script(job.name), _arguments(directory, job), dependency, name)
-        try:
-            directory.mark_sending(job.name, name)
-            ids[job.name] = retry.RETRY.call(call)
-            directory.record_id(job.name, ids[job.name])
-        except SlurmUnavailable as error:
-            raise _cancel_sent(directory, ids, call.error or error) from None
-        except InputError as error:  # refused, and not in the queue
-            directory.mark_unsent(job.name)
-            raise _cancel_sent(directory, ids, error) from None
-        except OSError as error:
-            raise _cancel_sent(directory, ids, error) from error
-    return ids
+    name = directory.queue_name(job.name, directory.read().name)
+    call = _SubmitOnce(submit, directory.script(job.name), _arguments(directory, job), dependency, name)
+    try:
+        directory.mark_sending(job.name, name)
+        ids[job.name] = retry.RETRY.call(call)
+        directory.record_id(job.name, ids[job.name])
+    except SlurmUnavailable as error:
+        raise call.error or error from None
+    except InputError:  # refused, and not in the queue
+        directory.mark_unsent(job.name)
+        raise
 
 
 @dataclass
@@ -110,12 +105,12 @@ def _find(name: str) -> str | None:
 
 
 def _arguments(directory: SubmissionDirectory, job: SlurmJob) -> list[str]:
-    if any(each.stages for each in job.elements):
+    if job.stage == FEED or any(each.stages for each in job.elements):
         return [str(directory.units(job.name))]
     return [PUBLISH, str(directory.path)]
 
 
-def _cancel_sent(directory: SubmissionDirectory, ids: Mapping[str, str], error: Exception) -> InputError:
+def cancel_sent(directory: SubmissionDirectory, ids: Mapping[str, str], error: Exception) -> InputError:
     """Cancel the jobs already submitted and return the error to raise, with their ids if cancelling fails."""
     lines, sent = [str(error)], dict(ids)
     with suppress(InputError):

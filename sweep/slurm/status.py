@@ -1,18 +1,23 @@
 """Status of each element of a submission, from the store and from SLURM. Does no I/O.
 
-The store takes precedence: an element whose stages all have a record is done, whatever SLURM reports. For the others
-SLURM's state counts. SLURM forgets cancelled elements of a pending array, so an element unknown to it is lost.
+Where the sources disagree, the first of these that knows the element counts:
+    1. records in the store   all stages have one: done, whatever SLURM reports
+    2. squeue                 pending or running: waiting, running
+    3. failed.json            a stage of it failed
+    4. sacct                  how it ended; what sacct still calls running has ended if squeue no longer lists it
+    5. scontrol               how it ended, for as long as the controller remembers it
+If none of them does, the element has ended in an unknown state, and is lost: SLURM forgets old jobs, and keeps nothing
+of an element that is cancelled while its array waits.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 
-from sweep.slurm.jobs import Element, SlurmJob, link_jobs
+from sweep.slurm.jobs import Element, SlurmJob
 
 
 class ElementState(Enum):
@@ -33,6 +38,15 @@ class ElementState(Enum):
         return self in (ElementState.RUNNING, ElementState.WAITING)
 
 
+class Verdict(IntEnum):
+    """State of a whole submission; the numbers are the exit statuses of `sweep status`."""
+
+    DONE = 0
+    UNKNOWN = 1
+    RUNNING = 3  # or waiting
+    FAILED = 4  # also blocked, cancelled, lost or not submitted
+
+
 TO_RESUBMIT = (
     ElementState.FAILED,
     ElementState.BLOCKED,
@@ -42,14 +56,28 @@ TO_RESUBMIT = (
 )  # the states that `resume` submits again
 
 
+def verdict(states: Collection[ElementState]) -> Verdict:
+    """The state of a submission with elements in these states."""
+    if any(each in TO_RESUBMIT for each in states):
+        return Verdict.FAILED
+    if ElementState.UNKNOWN in states:
+        return Verdict.UNKNOWN
+    return Verdict.RUNNING if any(each.is_alive for each in states) else Verdict.DONE
+
+
 @dataclass(frozen=True)
 class SlurmInfo:
     """One element as SLURM reports it."""
 
     state: str  # SLURM's name: PENDING, RUNNING, TIMEOUT, ...
-    reason: str = ""
-    elapsed: str = ""
+    reason: str = ""  # SLURM's word for why it waits or ended
+    elapsed: str = ""  # [days-]hours:minutes:seconds
     nodes: str = ""
+    exit_code: str = ""  # of an ended job, status:signal
+    cancelled_by: str = ""  # user ID; known to sacct only
+    starts_at: str = ""  # start, or expected start of a pending job: local time, 2026-11-27T17:38:27
+    restarts: int = 0
+    peak_memory_gib: float | None = None  # known to sacct only, if the cluster measures it
 
     @property
     def is_waiting(self) -> bool:
@@ -131,18 +159,6 @@ def _state(element: Element, job_id: str | None, disk: StoreInfo, seen: Mapping[
     if known.state.startswith("CANCELLED"):
         return ElementState.BLOCKED if "Dependency" in known.reason else ElementState.CANCELLED
     return ElementState.FAILED
-
-
-def jobs_to_resubmit(jobs: Sequence[SlurmJob], now: Sequence[ElementStatus], turn: int) -> tuple[SlurmJob, ...]:
-    """Jobs for the elements that are neither done nor in the queue, grouped as before; turn 2 is "03-traces.r2"."""
-    wanted = {(each.job, each.index) for each in now if each.state in TO_RESUBMIT}
-    left: list[SlurmJob] = []
-    for job in jobs:
-        elements = tuple(each for index, each in enumerate(job.elements) if (job.name, index) in wanted)
-        if elements:
-            name = f"{job.name.partition('.r')[0]}.r{turn}"
-            left.append(dataclasses.replace(job, name=name, elements=elements, after=(), after_each=()))
-    return link_jobs(left)
 
 
 def active_dependencies(job: SlurmJob, now: Sequence[ElementStatus]) -> list[str]:

@@ -6,6 +6,7 @@ store/submissions/20260704-101530-budget_scan/
   jobs/03-traces.sbatch, .units       a batch script, and a list of the stages of its elements, one process per line
   jobs/03-traces.sending, .job        the job's queue name, written before sbatch; its id, written after
   logs/03-traces_7.txt                output of element 7; log.txt of its stages links here
+  waves.json          while elements wait outside the queue for the next wave (sweep/slurm/feed.py)
   probe.json          checks of the store by the first job (sweep/slurm/probe.py)
   code/               the planned code, which the jobs run (sweep/slurm/export.py)
   pins.lock           the commits that names stood for at planning time, if any
@@ -31,10 +32,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sweep.core.identity import canonical_fields
-from sweep.core.pipeline import Launch
+from sweep.core.launch import Launch, with_kinds
 from sweep.core.typed import typed
 from sweep.errors import InputError
 from sweep.json_files import CHECKSUM, StoreError, read_sealed, sealed, write_json
+from sweep.plain_values import is_table
 from sweep.slurm.jobs import SlurmJob
 from sweep.store.directory import StageDirectory
 from sweep.store.status_files import now
@@ -96,6 +98,10 @@ class SubmissionDirectory:
     @property
     def probe_file(self) -> Path:
         return self.path / "probe.json"
+
+    @property
+    def waves_file(self) -> Path:
+        return self.path / "waves.json"
 
     @property
     def lock_file(self) -> Path:
@@ -211,7 +217,10 @@ class SubmissionDirectory:
         return ""
 
     def stages_of(self, job: str) -> frozenset[str] | None:
-        """Addresses of the stages of a job, from its .units file; None if that cannot be read."""
+        """Addresses of the stages of a job, from its .units file; None if that cannot be read.
+
+        A line with an empty second field separates the units of a packed element.
+        """
         try:
             lines = self.units(job).read_text(encoding="utf-8").splitlines(keepends=True)
         except (OSError, UnicodeDecodeError):
@@ -219,7 +228,12 @@ class SubmissionDirectory:
         fields = [line.rstrip("\n").split("\t") for line in lines]
         if not all(line.endswith("\n") and len(each) > 1 for line, each in zip(lines, fields, strict=True)):
             return None
-        return frozenset("/".join(Path(place).parts[-2:]) for _, *places in fields for place in places)
+        return frozenset("/".join(Path(place).parts[-2:]) for _, *places in fields for place in places if place)
+
+    def remove_files(self, job: str) -> None:
+        """Remove the files of a job that was never submitted."""
+        for kind in ("sbatch", "units", "unsent"):
+            self._job_file(job, kind).unlink(missing_ok=True)
 
     def jobs_sent(self) -> list[str]:
         """Names of the jobs that were, or may have been, submitted."""
@@ -305,7 +319,10 @@ def store_argument(store: Path) -> str:
 def _read(file: Path) -> Submission | None:
     try:
         content = read_sealed(file)
-        return typed(Submission, {name: value for name, value in content.items() if name != CHECKSUM})
+        fields = {name: value for name, value in content.items() if name != CHECKSUM}
+        if is_table(launch := fields.get("launch")):
+            fields["launch"] = with_kinds(launch)
+        return typed(Submission, fields)
     except (StoreError, InputError, OSError):
         return None
 

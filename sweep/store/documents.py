@@ -104,11 +104,11 @@ class FailureJson(TypedDict):
 
 
 class PlannedCostJson(TypedDict):
-    """The fields of sweep.core.pipeline.CostEstimate."""
+    """Fields of sweep.core.pipeline.CostEstimate; null: unknown."""
 
-    tokens: int
-    device_seconds: float
-    usd: float
+    tokens: int | None
+    device_seconds: float | None
+    usd: float | None
 
 
 class ManifestStage(TypedDict):

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sweep.core.spending import LimitReached
 from sweep.json_files import StoreError, read_json
 from sweep.secrets import redacted
 from sweep.store.directory import StageDirectory
@@ -65,6 +66,14 @@ def failure_message(failed: Path) -> str:
     if not isinstance(message, str) or not message.strip():
         return f"the reason cannot be read, {failed.name} is damaged. See the log."
     return failure_line(message)
+
+
+def is_limited(failed: Path) -> bool:
+    """Whether a failed.json says that a limit on the cost stopped the stage."""
+    try:
+        return str(read_json(failed).get("error")).startswith(f"{LimitReached.__name__}:")
+    except (StoreError, OSError):
+        return False
 
 
 def failure_line(text: str) -> str:

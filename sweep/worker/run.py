@@ -4,8 +4,8 @@
 command. Several directories form one batch. A stage with several processes runs as a group of ranks
 (sweep/worker/ranks.py).
 
-Exit status 0: all stages are done; 1: a stage failed, see `failed.json`; 74: the error could not be written; 75:
-interrupted, the same command resumes.
+Exit status 0: all stages are done; 1: a stage failed, see `failed.json`; 5: a limit on the cost stopped a stage, see
+the same file; 74: the error could not be written; 75: interrupted, the same command resumes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from sweep.claims.claim import WAIT, Rule
 from sweep.core.identity import SHORT_DIGEST_CHARACTERS, cite, shortened
 from sweep.core.interrupt import EXIT_REQUEUE, end_on_request, wake_when_parent_ends
 from sweep.core.provenance import provenance
+from sweep.core.spending import EXIT_LIMIT, LimitReached
 from sweep.core.stage import FileInput, Finished, Interrupted, Shard, Work, installed_version
 from sweep.core.targets import function_of, schema_of
 from sweep.core.typed import typed
@@ -42,9 +43,10 @@ from sweep.store.directory import StageDirectory, Store, StoreError, description
 from sweep.store.documents import Place, SourceJson, StageJson, StagePlace
 from sweep.store.generations import shared_now
 from sweep.store.permission import explained, is_refused
-from sweep.store.status_files import failure_of, now, reporter
+from sweep.store.status_files import failure_of, is_limited, now, reporter
 from sweep.store.temporary import is_alive
 from sweep.worker.machine import MachineSampler
+from sweep.worker.meter import Meter, metered
 from sweep.worker.ranks import (
     SINGLE_RANK,
     STANDALONE,
@@ -98,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for group in groups:
             with stall_watcher(group, arguments.stall_minutes if rank.group is None else None):
                 made.append(run(group, rank, rule))
-        return 0 if all(made) else 1
+        return 0 if all(made) else EXIT_LIMIT if any(is_limited(each.failed_file) for each in directories) else 1
     except Interrupted:
         return EXIT_REQUEUE
     except OSError as error:
@@ -146,7 +148,7 @@ def _run_follower(directories: Sequence[StageDirectory], rank: Rank) -> bool:
     waiting = {each.path.name: each for each in directories if each.path.name in make}
 
     def run_functions() -> None:
-        for finished in _finish(waiting, {key: _described(each) for key, each in waiting.items()}, rank, {}):
+        for finished in _finish(waiting, {key: _described(each) for key, each in waiting.items()}, rank, {}, None):
             mark_finished(waiting[finished.key], rank)
 
     return not waiting or _attempt(run_functions, waiting, rank)
@@ -161,7 +163,7 @@ def _attempt(make: Callable[[], None], waiting: Mapping[str, StageDirectory], ra
             write_json(directory.interrupted_file, {"message": str(stop), "at": now()})
         raise
     except Exception as error:
-        if isinstance(error, StoreError) or is_refused(error):
+        if isinstance(error, StoreError | LimitReached) or is_refused(error):
             text = explained(error) if isinstance(error, OSError) else str(error)
         else:
             text = traceback.format_exc()
@@ -193,11 +195,14 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
         _require_consistent_inputs(directory.root, stages[key])
     _require_intact([each for key, directory in waiting.items() for each in _dependencies(directory.root, stages[key])])
     read = {key: _digests_read(directory.root, stages[key]) for key, directory in waiting.items()}
-    attempts = {key: begin(directory) for key, directory in waiting.items()}
     machine = MachineSampler(list(waiting.values()), rank)
-    with announced(directories, rank, list(waiting)), machine:
+    with ExitStack() as held:
+        meter = held.enter_context(metered(list(waiting.values()), list(stages.values())))
+        attempts = {key: begin(directory) for key, directory in waiting.items()}  # clears the folder of the next file
+        held.enter_context(announced(directories, rank, list(waiting)))
+        held.enter_context(machine)
         outs = {key: attempt.out for key, attempt in attempts.items()}
-        for finished in _finish(waiting, stages, rank, outs):
+        for finished in _finish(waiting, stages, rank, outs, meter):
             await_ranks(waiting[finished.key], rank)
             directory, stage = waiting[finished.key], stages[finished.key]
             shards = [StageDirectory(directory.root / each["stage"]).read_record() for each in stage["shards"]]
@@ -205,6 +210,7 @@ def _make(directories: Sequence[StageDirectory], waiting: dict[str, StageDirecto
             origin = RunOrigin(codes[finished.key], read[finished.key], directory.generation, environment)
             if not attempts[finished.key].publish(record_of(stage, finished, clock.lap(), shards, origin)):
                 print(f"{directory.address}: another worker published it first. This attempt is discarded.")
+            meter.published(directory.address)
             del waiting[finished.key]
     if waiting:
         raise StoreError(f"stages {', '.join(waiting)}: the function returned without yielding them. Fix it.")
@@ -228,7 +234,7 @@ def _require_intact(inputs: Sequence[StageDirectory]) -> None:
             forget_hashes(directory)
             raise StoreError(
                 f"input {directory.address}: damaged, {faults[0]}. Run the sweep again: it makes the input"
-                " again, or prints what that costs if it is above cost.limit_usd."
+                " again, or prints what that costs if it is above cost.remake_limit_usd."
             )
 
 
@@ -284,10 +290,14 @@ def _finish(
     stages: Mapping[str, StageJson],
     rank: Rank,
     outs: Mapping[str, Path],
+    meter: Meter | None,
 ) -> Iterator[Finished]:
-    """Run the functions. `outs`: output folders of rank 0, by key; other ranks write to unused folders."""
+    """Run the functions. `outs`: output folders of rank 0, by key; other ranks write to unused folders.
+
+    `meter`: None for the other ranks, which stop when rank 0 does.
+    """
     works = [
-        _work(directory, stages[key], rank, outs.get(key) or _unused_out(directory, rank))
+        _limited(_work(directory, stages[key], rank, outs.get(key) or _unused_out(directory, rank)), directory, meter)
         for key, directory in waiting.items()
     ]
     first = stages[works[0].key]
@@ -320,6 +330,13 @@ def _work(directory: StageDirectory, stage: StageJson, rank: Rank, out: Path) ->
             role: tuple(_digest(directory.root, place) for place in places) for role, places in stage["inputs"].items()
         },
     )
+
+
+def _limited(work: Work[Any], directory: StageDirectory, meter: Meter | None) -> Work[Any]:
+    """The work with the limits that hold for its stage."""
+    if meter is None or not meter.ledgers:
+        return work
+    return replace(work, is_over_limit=meter.is_over, charge=partial(meter.charge, directory.address))
 
 
 def _report_nothing(done: int, total: int, unit: str) -> None:

@@ -15,12 +15,12 @@ from s1.models.location import Location
 from tests.support.engines import SETTINGS, finish, requests, save_tiny_llama
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device here: nothing was run on a GPU")  # in CI too, whose machines have none
     location = Location(str(save_tiny_llama(tmp_path_factory.mktemp("model"))), None)
-    opened = open_engine(location, EngineConfig(EngineKind.TRANSFORMERS, "float32", "cuda", 1), SETTINGS)
+    opened = open_engine(location, EngineConfig(EngineKind.TRANSFORMERS, request.param, "cuda", 1), SETTINGS)
     yield opened
     opened.close()
 
@@ -36,6 +36,6 @@ def test_a_text_on_a_gpu_goes_on_from_any_of_its_prefixes(engine: Engine) -> Non
     for request in requests(8, seed=3):
         (whole,) = finish(engine, [request])
         for cut in range(1, len(whole.ids)):
-            prompt = request.prompt_ids + whole.ids[:cut]
+            prompt = (*request.prompt_ids, *whole.ids[:cut])
             (rest,) = finish(engine, [replace(request, prompt_ids=prompt, max_tokens=request.max_tokens - cut)])
             assert rest.ids == whole.ids[cut:]

@@ -116,7 +116,7 @@ def test_a_plan_of_another_budget_names_what_would_run(home: Path) -> None:
     plan = s1.plan("smoke", "track=off", "budget.max_thinking_tokens=8")
     names = [each.address.partition("/")[0] for each in plan.needed]
     assert "traces" in names and "checkpoint" not in names and names[-1] == "report"
-    assert all(each.device_seconds >= 0 for each in plan.needed)
+    assert all((each.device_seconds or 0) >= 0 for each in plan.needed)
 
 
 def test_a_changed_file_is_refused_when_it_is_read(home: Path) -> None:

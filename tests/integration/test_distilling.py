@@ -27,7 +27,7 @@ def say(question: str, nth: int) -> Spoken:
     return Spoken(completion("Numbers. 11", reasoning=f"Let me see. {question}"))
 
 
-def distilled(home: Path, teacher: Teacher) -> subprocess.CompletedProcess[str]:
+def distilled(home: Path, teacher: Teacher, *words: str) -> subprocess.CompletedProcess[str]:
     pool = home / "questions.jsonl"
     rows = [{"question": f"Question {i}?", "solution": "13"} for i in range(QUESTIONS)]
     pool.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -36,7 +36,7 @@ def distilled(home: Path, teacher: Teacher) -> subprocess.CompletedProcess[str]:
         f"data.pool.file={pool}",
         *("+teacher@data.teacher=openrouter", f"data.teacher.endpoint.base_url={teacher.base_url}"),
         *("+teacher@data.labels.teacher=openrouter", f"data.labels.teacher.endpoint.base_url={teacher.base_url}"),
-        *("track=off", f"store={home}/store", f"results={home}/results"),
+        *("track=off", f"store={home}/store", f"results={home}/results", *words),
     ]
     environment = {**os.environ, "COLUMNS": "200", "OPENROUTER_API_KEY": KEY}
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, env=environment)
@@ -44,7 +44,7 @@ def distilled(home: Path, teacher: Teacher) -> subprocess.CompletedProcess[str]:
 
 def test_one_command_asks_for_traces_and_domains_and_prices_them(tmp_path: Path) -> None:
     with teaching(say) as teacher:
-        done = distilled(tmp_path, teacher)
+        done = distilled(tmp_path, teacher, "yes=true")
     assert done.returncode == 0, done.stdout + done.stderr
     (curated,) = tmp_path.glob("store/curated/*/out")
     made = read_rows(curated / "rows.jsonl", Example)
@@ -53,3 +53,12 @@ def test_one_command_asks_for_traces_and_domains_and_prices_them(tmp_path: Path)
     assert "tokens for 0.00 USD" in done.stdout
     assert KEY not in done.stdout + done.stderr
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
+def test_a_paid_teacher_is_not_asked_without_consent_nor_above_a_limit(tmp_path: Path) -> None:
+    with teaching(say) as teacher:
+        unasked = distilled(tmp_path, teacher)
+        assert unasked.returncode == 1 and "USD of it for replies of paid models. Add yes=true" in unasked.stderr
+        refused = distilled(tmp_path, teacher, "yes=true", "cost.limit_usd=1e-9")
+        assert refused.returncode == 1 and "cost.limit_usd 1e-09: this is estimated at" in refused.stderr
+        assert not teacher.requests

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from sweep.claims.holder import Holder
-from sweep.core.pipeline import Launch, Workers
+from sweep.core.launch import Launch
+from sweep.core.pipeline import Workers
 from sweep.core.provenance import PROJECT
 from sweep.core.stage import Stage
 from sweep.local.workers import JobState, WorkerJob, run_plan

@@ -1,4 +1,7 @@
-"""One SLURM cluster for all tests in this folder. Without SLURM's packages they are skipped, or fail in CI."""
+"""One SLURM cluster for all tests in this folder, and another one with accounting.
+
+Without SLURM's packages the tests are skipped, or fail in CI.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,29 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sweep.core.pipeline import Launch
+from sweep.core.launch import JobSettings, Launch
 from sweep.core.stage import Stage
 from sweep.plan.graph import plan
 from sweep.slurm import lifecycle, retry
 from sweep.slurm.submission import SubmissionDirectory, submissions
 from sweep.store.directory import StageDirectory, Store
 from tests.support import toy_queue
-from tests.support.cluster import PACKAGES, Cluster, missing
+from tests.support.cluster import ACCOUNTING_PACKAGES, PACKAGES, Cluster, missing
 from tests.support.requirements import need
 
-LAUNCH = Launch(cpus=16, memory_gib=8, minutes={"cpu": 10, "sft": 10}, signal_seconds=30)
+LAUNCH = Launch(defaults=JobSettings(cpus=16, memory_gib=8, minutes=10), signal_seconds=30)
 LONGER_STEPS = 120  # of half a second
 MAX_ARRAY_SIZE = 80  # of the cluster itself
+MOST_JOBS = 50  # of the user of the cluster with accounting; array elements count
+
+
+def requesting(launch: Launch = LAUNCH, **settings: Any) -> Launch:
+    """The launch with other settings of its jobs."""
+    return dataclasses.replace(launch, defaults=dataclasses.replace(launch.defaults, **settings))
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +39,20 @@ def cluster() -> Iterator[Cluster]:
     absent = missing()
     need(not absent, f"no SLURM here ({', '.join(absent)})", f"apt-get install --no-install-recommends {PACKAGES}")
     made = Cluster(max_array_size=MAX_ARRAY_SIZE)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def accounted() -> Iterator[Cluster]:
+    """A second cluster, with accounting and a limit of submitted jobs. SLURM_CONF selects it."""
+    absent = missing(has_accounting=True)
+    packages = f"apt-get install --no-install-recommends {ACCOUNTING_PACKAGES}"
+    need(not absent, f"no accounting of SLURM here ({', '.join(absent)})", packages)
+    made = Cluster(nodes=2, has_accounting=True, max_submit_jobs=MOST_JOBS)
     try:
         made.start()
         yield made
@@ -51,7 +75,7 @@ class User:
         order = lifecycle.SubmissionRequest("toy", (), Path.cwd(), self.results)
         directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, self.store, order))
         if not launch.dry_run:
-            lifecycle.send(directory, jobs, before=others)
+            lifecycle.send_in_waves(directory, before=others)
         return directory
 
     def wait(self, directory: SubmissionDirectory, most_s: float = 120.0) -> None:
@@ -97,7 +121,7 @@ def on_login_node(cluster: Cluster) -> Iterator[Cluster]:
 def longer(on_login_node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[User, SubmissionDirectory]:
     """A stage that needs more than one walltime limit; on its way while all other tests run."""
     user = User(on_login_node, tmp_path_factory.mktemp("longer"))
-    limited = dataclasses.replace(LAUNCH, minutes={"sft": 1, "cpu": 10}, sbatch=("--nodelist=127.0.0.1",))
+    limited = dataclasses.replace(requesting(sbatch=("--nodelist=127.0.0.1",)), sft=JobSettings(minutes=1))
     product = toy_queue.make_stage("total", 0, toy_queue.count_stage(LONGER_STEPS, step_s=0.5))
     return user, user.send(product, limited, "longer")
 

@@ -11,7 +11,7 @@ import pytest
 
 from sweep.results.publish import publish
 from sweep.store.directory import read_json
-from tests.slurm.conftest import LAUNCH, MAX_ARRAY_SIZE, User
+from tests.slurm.conftest import MAX_ARRAY_SIZE, User, requesting
 from tests.support import toy_queue
 from tests.support.cluster import PATH, Cluster
 from tests.support.toy_queue import make_stage
@@ -33,7 +33,7 @@ def calls(on_login_node: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_two_hundred_points_are_three_throttled_arrays_and_one_result(
     user: User, cluster: Cluster, calls: Path
 ) -> None:
-    launch = dataclasses.replace(LAUNCH, cpus=4, throttle=4)
+    launch = dataclasses.replace(requesting(cpus=4), throttle=4)
     total = make_stage("total", 0, *(make_stage("points", n) for n in range(POINTS)))
     directory = user.send(total, launch)
     assert [len(job.elements) for job in directory.read().jobs] == [MAX_ARRAY_SIZE, MAX_ARRAY_SIZE, 40, 1]

@@ -16,7 +16,7 @@ from sweep.core.stage import Resources, Stage
 from sweep.errors import InputError
 from sweep.slurm import lifecycle
 from sweep.slurm.submission import SubmissionDirectory, submissions
-from tests.slurm.conftest import LAUNCH, LONGER_STEPS, User
+from tests.slurm.conftest import LAUNCH, LONGER_STEPS, User, requesting
 from tests.support import toy_queue
 from tests.support.cluster import Cluster
 from tests.support.toy_queue import count_stage, elsewhere, make_stage
@@ -139,12 +139,10 @@ def test_an_element_that_is_told_to_stop_goes_back_into_the_queue_by_itself(user
 def test_a_preempted_element_goes_on_when_the_queue_lets_it(user: User, cluster: Cluster) -> None:
     """With a grace, SLURM sends USR1 and TERM and takes the job for ended if it obeys: it has to requeue itself."""
     counted = count_stage(60)
-    low = user.send(
-        counted, dataclasses.replace(LAUNCH, partition="low", sbatch=("--exclusive", "--nodelist=127.0.0.2"))
-    )
+    low = user.send(counted, requesting(partition="low", sbatch=("--exclusive", "--nodelist=127.0.0.2")))
     cluster.wait_until(lambda: steps_made(user, counted) > 3, "it counts")
     first = make_stage("urgent", 1, pause_s=2)
-    user.send(first, dataclasses.replace(LAUNCH, sbatch=("--exclusive", "--nodelist=127.0.0.2")))
+    user.send(first, requesting(sbatch=("--exclusive", "--nodelist=127.0.0.2")))
     cluster.wait_until(lambda: user.directory(first).is_done, "the other job is done", 60)
     user.wait(low)
     assert user.states(low) == {"counted": ["done"]}
@@ -153,9 +151,7 @@ def test_a_preempted_element_goes_on_when_the_queue_lets_it(user: User, cluster:
 
 def test_a_lost_node_costs_what_was_not_kept(user: User, cluster: Cluster) -> None:
     counted = count_stage(80)
-    directory = user.send(
-        make_stage("total", 0, counted), dataclasses.replace(LAUNCH, sbatch=("--exclude=127.0.0.[1,3]",))
-    )
+    directory = user.send(make_stage("total", 0, counted), requesting(sbatch=("--exclude=127.0.0.[1,3]",)))
     cluster.wait_until(lambda: steps_made(user, counted) > toy_queue.EVERY, "it counts")
     lost = cluster.job(directory.ids()["01-counted"])["NodeList"]
     cluster.kill_node(lost)
@@ -314,7 +310,7 @@ def test_what_is_set_counts_more_than_the_environment(
     """To sbatch it is the other way round; what is left open is the environment's."""
     for name, value in (("TIMELIMIT", "3"), ("NO_REQUEUE", "1"), ("PARTITION", "low")):
         monkeypatch.setenv(f"SBATCH_{name}", value)
-    chosen = user.send(make_stage("total", 5), dataclasses.replace(LAUNCH, partition="main"))
+    chosen = user.send(make_stage("total", 5), requesting(partition="main"))
     left_open = user.send(make_stage("total", 6))
     jobs = [cluster.job(each.ids()["01-total"]) for each in (chosen, left_open)]
     assert [job["Partition"] for job in jobs] == ["main", "low"]

@@ -21,10 +21,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support import accounting
+from tests.support.accounting import Accounting
 from tests.support.cluster_processes import end, environment_of, open_files, pid_in, programs, send
 
 PACKAGES = "slurmctld slurmd slurm-client munge"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
+ACCOUNTING_PACKAGES = f"{PACKAGES} {accounting.PACKAGES}"
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 GPUS = 8
 NODE_TIMEOUT_S = 10
@@ -51,7 +54,8 @@ MpiDefault=none
 SwitchType=switch/none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/{gather}
+JobAcctGatherFrequency=task=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=100
@@ -79,27 +83,34 @@ PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
 NodeName=DEFAULT CPUs=64 RealMemory=512000 TmpDisk=0 Gres=gpu:h100:{gpus} State=UNKNOWN
 {nodes}
-PartitionName=DEFAULT Nodes=ALL MaxTime=INFINITE DefaultTime=60 State=UP OverSubscribe=NO
+{accounting}PartitionName=DEFAULT Nodes=ALL MaxTime=INFINITE DefaultTime=60 State=UP OverSubscribe=NO
 PartitionName=main Default=YES PriorityTier=10
 PartitionName=low PriorityTier=1 PreemptMode=REQUEUE GraceTime=30
 """
 
 
-def missing() -> list[str]:
-    """Programs of SLURM that are not installed here."""
-    return [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
+def missing(has_accounting: bool = False) -> list[str]:
+    """Programs of SLURM, or also of its accounting, that are not installed here."""
+    absent = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
+    return [*absent, *accounting.missing(PATH)] if has_accounting else absent
 
 
 @dataclass
 class Cluster:
-    """One running cluster."""
+    """One running cluster.
+
+    With accounting, sacct answers, jobs belong to the account "tests", and limits of its one user can be set.
+    """
 
     nodes: int = 4
     max_array_size: int = 1001
+    has_accounting: bool = False
+    max_submit_jobs: int | None = None  # of the user, with accounting; array elements count
     root: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="sl", dir="/tmp")))
 
     def __post_init__(self) -> None:
         self.names = [f"127.0.0.{number + 1}" for number in range(self.nodes)]
+        self.accounting: Accounting | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -114,6 +125,8 @@ class Cluster:
         self.root.chmod(0o755)
         self._write_configuration()
         self._start_munged()
+        if self.accounting is not None:
+            self.accounting.start()
         self.start_controller(first=True)
         for name in self.names:
             self.start_node(name)
@@ -125,6 +138,8 @@ class Cluster:
         self.run("scancel", "--user", self._user())
         for pid in self._daemons():
             end(pid)
+        if self.accounting is not None:
+            self.accounting.stop()
         for pid in self._processes(lambda environment: True):
             send(pid, signal.SIGKILL)
         shutil.rmtree(self.root, ignore_errors=True)
@@ -190,7 +205,11 @@ class Cluster:
         (self.root / "gres.conf").write_text(gres, encoding="ascii")
         (self.root / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n", encoding="ascii")  # never touched
         (self.root / "plugstack.conf").touch()
-        host, port = socket.gethostname().partition(".")[0], _free_ports(self.nodes + 1)
+        host, port = socket.gethostname().partition(".")[0], _free_ports(self.nodes + 2)
+        if self.has_accounting:
+            self.accounting = Accounting(
+                self.root, port + self.nodes + 1, self._user(), self.environment, self.max_submit_jobs
+            )
         lines = [
             f"NodeName={name} NodeHostname={host} NodeAddr={name} Port={port + 1 + index}"
             for index, name in enumerate(self.names)
@@ -204,6 +223,8 @@ class Cluster:
             node_timeout=NODE_TIMEOUT_S,
             max_array_size=self.max_array_size,
             nodes="\n".join(lines),
+            gather="linux" if self.accounting else "none",  # linux: peak memory
+            accounting=self.accounting.lines if self.accounting else "",
         )
         (self.root / "slurm.conf").write_text(text, encoding="ascii")
 

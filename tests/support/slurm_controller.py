@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweep.errors import InputError
-from sweep.slurm import client, lifecycle
+from sweep.slurm import lifecycle
 from sweep.slurm.retry import MOST_S, WAITS_S, RetryPolicy, SlurmUnavailable
 from sweep.slurm.submission import SubmissionDirectory
 
@@ -72,4 +72,4 @@ Connect = Callable[..., Controller]
 
 
 def send(directory: SubmissionDirectory) -> dict[str, str]:
-    return lifecycle.send(directory, directory.read().jobs, client.sbatch)
+    return lifecycle.send_in_waves(directory).ids

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweep.core.pipeline import Launch, LaunchKind
+from sweep.core.launch import JobSettings, Launch, LaunchKind
 from sweep.core.stage import Stage
 from sweep.errors import InputError
 from sweep.plan.graph import plan
@@ -15,7 +15,14 @@ from sweep.store.directory import Store
 from tests.support import toy_queue
 from tests.support.toy_queue import make_stage
 
-LAUNCH = Launch(LaunchKind.SLURM, minutes={"cpu": 30, "sft": 90}, max_array_size=1001, partition="main", throttle=2)
+LAUNCH = Launch(
+    LaunchKind.SLURM,
+    defaults=JobSettings(partition="main", cpus=4, memory_gib=16, cpus_per_gpu=8),
+    cpu=JobSettings(minutes=30),
+    sft=JobSettings(minutes=90),
+    max_array_size=1001,
+    throttle=2,
+)
 
 
 PROVENANCE = {"git": {"commit": None}, "packages": {}}

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweep.core.interrupt import stop_requests
-from sweep.core.pipeline import Graph, Launch, Workers
+from sweep.core.launch import Launch
+from sweep.core.pipeline import Graph, Workers
 from sweep.core.stage import CodePolicy, Interrupted, Resources, Stage, Summary, Work
 from sweep.store.directory import read_json, write_json
 

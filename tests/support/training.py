@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -38,6 +39,7 @@ SETTINGS = {
     "micro_batch": 4,
     "checkpoint_every_steps": 2,
     "checkpoint_every_minutes": None,
+    "save_total": 2,
     "gradient_checkpointing": False,
     "padding_free": False,
 }
@@ -56,18 +58,19 @@ def rows(count: int = 30, seed: int = 0) -> list[TokenRow]:
     return made
 
 
-def start_model(out: Path) -> Path:
+def start_model(out: Path, architecture: Architecture = TINY) -> Path:
     """A tiny fresh model in Hugging Face layout."""
     out.mkdir(parents=True, exist_ok=True)
-    materialise(Work("base_model", START, {}, out, out, out, {}, lambda *_progress: None))
+    start = replace(START, architecture=architecture)
+    materialise(Work("base_model", start, {}, out, out, out, {}, lambda *_progress: None))
     return out
 
 
-def training_inputs(place: Path) -> dict[str, tuple[Path, ...]]:
+def training_inputs(place: Path, architecture: Architecture = TINY) -> dict[str, tuple[Path, ...]]:
     """A tiny model and 30 rows, as the stage finds them."""
     (place / "data").mkdir(parents=True)
     write_rows(place / "data" / "rows.jsonl", rows())
-    return {"model": (start_model(place / "model"),), "data": (place / "data",)}
+    return {"model": (start_model(place / "model", architecture),), "data": (place / "data",)}
 
 
 def work(

@@ -25,6 +25,7 @@ DOORWAYS = {
         "sweep.config.extra_points",
         "sweep.config.escapes",
         "sweep.config.recorded_command",
+        "sweep.config.machine_of",
     ],
     "omegaconf": ["sweep.config.compose", "sweep.config.interpolation", "sweep.config.interpolation"],
     "pydantic": ["sweep.core.typed"],

@@ -69,6 +69,20 @@ def graph_of(composition: Composition) -> Graph:
         ),
         (["machine.workers=0"], "machine.workers 0: below 1"),
         (["machine.cache_gib=null"], "machine.cache_gib null: on a CPU the memory for the cache is unknown"),
+        (["engine.kv_cache_dtype=fp8_e4m3"], "engine.kv_cache_dtype fp8_e4m3: engine=transformers has no such setting"),
+        (["engine.batch_invariant=true"], "engine.batch_invariant true: engine=transformers has no such setting."),
+        (["machine.max_num_batched_tokens=8192"], "Choose engine=vllm, or machine.max_num_batched_tokens=null."),
+        (["machine.gpu_memory_utilization=0.9"], "machine.gpu_memory_utilization 0.9: engine=transformers has no"),
+        (["engine=vllm", "engine.batch_invariant=true"], "vLLM has batch-invariant kernels for GPUs only"),
+        (["engine=vllm", "engine.kv_cache_dtype=fp8"], "engine.kv_cache_dtype 'fp8'"),
+        (
+            ["engine=vllm", "machine.gpu_memory_utilization=0.9"],
+            "machine.gpu_memory_utilization 0.9: machine.cache_gib 4 sets the memory of the KV cache already.",
+        ),
+        (
+            ["machine=h100", "machine.max_num_batched_tokens=128"],
+            "machine.max_num_batched_tokens 128: below machine.slots 256",
+        ),
         (["machine.tensor_parallel=2"], "machine.tensor_parallel 2: engine=transformers keeps a model on one device"),
         (
             ["machine=h100", "engine=vllm", "machine.tensor_parallel=2", "machine.data_parallel=2"],
@@ -130,9 +144,14 @@ def test_a_missing_data_file_is_refused() -> None:
         graph_of(compose(["task=math500", "task.data_file=/no/such.jsonl"]))
 
 
-def test_one_command_has_one_machine() -> None:
-    with pytest.raises(InputError, match="machine: differs between points"):
+def test_one_model_has_one_machine() -> None:
+    with pytest.raises(InputError, match=r"machine: differs between points of model=laptop, in slots, but one process"):
         graph_of(compose(["machine.slots=1,2", "-m"]))
+
+
+def test_one_command_has_one_limit() -> None:
+    with pytest.raises(InputError, match=r"cost.limit_usd: differs between points"):
+        graph_of(compose(["cost.limit_usd=1,2", "-m"]))
 
 
 @pytest.mark.parametrize(

@@ -159,3 +159,25 @@ def test_a_token_beyond_the_tokenizer_but_in_the_model_may_be_continued(tmp_path
     last = GenerationRequest((3, engine.vocabulary - 1), 4, (), False, Sampling(0.0), 0)
     assert len(finish(engine, [last])[0].ids) == 4
     engine.close()
+
+
+def test_vllm_runs_with_the_settings_it_was_given_and_otherwise_as_its_own_offline_class(tmp_path: Path) -> None:
+    """Also with keys and values in FP8, which change tokens: hence their place in the identity."""
+    from s1.generate.vllm_engine import VllmEngine
+
+    location = Location(str(save_tiny_llama(tmp_path)), None)
+    engine = open_engine(location, config(EngineKind.VLLM), SETTINGS)
+    assert isinstance(engine, VllmEngine)
+    plain = engine.vllm_config
+    in_float32 = finish(engine, requests(12))
+    engine.close()
+    assert plain.scheduler_config.max_num_batched_tokens == 4096  # 2,048 without the offline class's usage context
+    given = {**SETTINGS, "max_num_batched_tokens": 64}
+    engine = open_engine(location, replace(config(EngineKind.VLLM), kv_cache_dtype="fp8_e4m3"), given)
+    assert isinstance(engine, VllmEngine)
+    assert engine.vllm_config.scheduler_config.max_num_batched_tokens == 64
+    assert engine.vllm_config.cache_config.cache_dtype == "fp8_e4m3"
+    in_fp8 = finish(engine, requests(12))
+    engine.close()
+    assert [len(each.ids) for each in in_fp8] == [len(each.ids) for each in in_float32]
+    assert in_fp8 != in_float32

@@ -68,10 +68,11 @@ class Plain:
         if not trace.segments_of(Part.ANSWER):
             return Close(trace, Ending.NONE)
         *opened, written = trace.segments
-        opening = (0, 0) if opened else _find(written.ids, self.ids.written_starts, 0)
+        ids = tuple(written.ids)
+        opening = (0, 0) if opened else _find(ids, self.ids.written_starts, 0)
         if opening is None:
             return Close(trace, Ending.NONE)
-        closing = _find(written.ids, self.ids.written_ends, opening[1])
+        closing = _find(ids, self.ids.written_ends, opening[1])
         parts = [] if opened else [(Part.DELIMITER, 0, opening[1])]
         if closing is None:
             parts += [(Part.THINKING, opening[1], None)]

@@ -28,6 +28,7 @@ from s1.evaluate.graders import stated
 from s1.generate.group import Branch, ClosedBranch, CloseGroup, Group, GroupMove, GroupPolicy, Run, Score
 from s1.generate.methods.forcing import BudgetForcing, answer_reserve, require_fit
 from s1.generate.methods.method import Amount, GroupContext, GroupMethod, conditions
+from s1.generate.token_ids import joined
 from s1.generate.trace import Close, Force, Move, Part, Sample, Trace
 from s1.models.thinking_format import Ids, ThinkingFormatIds
 from s1.records import Ending, ScoreRow
@@ -138,7 +139,7 @@ class OneStep:
     def next(self, trace: Trace) -> Move:
         last = trace.segments[-1] if len(trace.segments) > self.segments_before else None
         if last is not None and last.part is Part.THINKING and last.ended_by and last.ended_by in self._only_steps:
-            whole = replace(last, ids=last.ids + last.ended_by, ended_by=None)
+            whole = replace(last, ids=joined((last.ids, last.ended_by)), ended_by=None)
             return Close(replace(trace, segments=(*trace.segments[:-1], whole)), Ending.NONE)
         move = self.forcing.next(trace)
         if isinstance(move, Sample) and move.part is Part.THINKING:

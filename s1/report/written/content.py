@@ -12,7 +12,7 @@ from typing import Any
 
 from s1.plots.scaling_chart import XAxis
 from s1.report.findings import DIGEST_SHOWN, Findings, MeasuredPoint, PairedDifference, Series, cited
-from s1.report.format import MISSING, duration_text, full, interval, percent, price, value
+from s1.report.format import MISSING, duration_text, full, interval, per_point, percent, price, value
 from s1.report.verdict import claim_sentences, comparison, verdict
 from s1.report.written.blocks import (
     BarPanel,
@@ -135,7 +135,7 @@ def _is_picture(name: str) -> bool:
 def _differences(findings: Findings, _: ReportConfig, facts: ResultFacts) -> Iterator[Block]:
     yield Heading("Differences")
     rows = [
-        _difference(f"{_prefix(series)}{what}", each)
+        _difference(f"{_prefix(series)}{what}", each, per_point(series.usd_per_point(each)))
         for series in findings.series
         for what, differences in (
             ("against the reference", series.to_reference),
@@ -144,18 +144,18 @@ def _differences(findings: Findings, _: ReportConfig, facts: ResultFacts) -> Ite
         )
         for each in differences
     ]
-    rows += [_difference("compared", each) for each in findings.across]
+    rows += [_difference("compared", each, "") for each in findings.across]
     if not rows:
         yield Text("There is only one point, so there is nothing to compare.")
         return
-    columns = ["comparison", "point", "against", "difference, points", "gained", "lost", "smallest detectable", "audit"]
-    table = Table(columns, rows, frozenset({"gained", "lost", "smallest detectable"}))
+    numbers = ["gained", "lost", "smallest detectable", "USD per extra point"]
+    table = Table(["comparison", "point", "against", "difference, points", *numbers, "audit"], rows, frozenset(numbers))
     yield Grid(RunSet.SUMMARY, (TablePanel("differences"),), (table,))
 
 
-def _difference(kind: str, of: PairedDifference) -> list[str]:
+def _difference(kind: str, of: PairedDifference, usd_per_point: str) -> list[str]:
     detectable = value(of.detectable).lstrip("+")
-    numbers = [full(of.estimate), str(of.gained), str(of.lost), detectable]
+    numbers = [full(of.estimate), str(of.gained), str(of.lost), detectable, usd_per_point]
     return [kind, of.label, of.against, *numbers, "valid" if of.valid else "INVALID"]
 
 

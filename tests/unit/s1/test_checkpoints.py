@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from s1.train.checkpoints import (
+    Publisher,
     checkpoint_fault,
     mark_complete,
     newest_intact,
@@ -35,7 +36,7 @@ def inputs(tmp_path_factory) -> dict[str, tuple[Path, ...]]:
 
 @pytest.fixture(scope="module")
 def undisturbed(inputs, tmp_path_factory) -> Path:
-    """A run to its end: its product, and in scratch the checkpoints of steps 4 and 6."""
+    """A run to its end: its product, and in scratch the checkpoints of steps 2 and 4."""
     place = tmp_path_factory.mktemp("undisturbed")
     train(work(inputs, place))
     return place
@@ -74,7 +75,7 @@ SAVED = (
 
 
 def test_every_file_of_a_checkpoint_is_tried(undisturbed) -> None:
-    assert {path.name for path in (undisturbed / "scratch" / "checkpoint-6").iterdir()} == set(SAVED)
+    assert {path.name for path in (undisturbed / "scratch" / "checkpoint-4").iterdir()} == set(SAVED)
 
 
 def go_on(undisturbed: Path, inputs, place: Path, harm: Callable[[Path], None]) -> dict[str, object]:
@@ -90,11 +91,11 @@ def go_on(undisturbed: Path, inputs, place: Path, harm: Callable[[Path], None]) 
 
 @pytest.mark.parametrize("name", SAVED)
 def test_a_flipped_bit_in_any_file_leads_to_the_checkpoint_before_it(undisturbed, inputs, tmp_path, caplog, name):
-    summary = go_on(undisturbed, inputs, tmp_path, lambda scratch: flip(scratch / "checkpoint-6" / name))
-    assert (summary["resumed_at_step"], summary["checkpoints_rejected"]) == (4, 1)
+    summary = go_on(undisturbed, inputs, tmp_path, lambda scratch: flip(scratch / "checkpoint-4" / name))
+    assert (summary["resumed_at_step"], summary["checkpoints_rejected"]) == (2, 1)
     (line,) = [record.message for record in caplog.records if "set aside" in record.message]
-    assert name in line and "checkpoint-6" in line and "\n" not in line
-    assert (tmp_path / "scratch" / "damaged-checkpoint-6" / name).exists()
+    assert name in line and "checkpoint-4" in line and "\n" not in line
+    assert (tmp_path / "scratch" / "damaged-checkpoint-4" / name).exists()
 
 
 HARMS = {
@@ -118,16 +119,16 @@ HARMS = {
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
 def test_whatever_becomes_of_a_checkpoint_it_is_not_resumed_from(undisturbed, tmp_path, caplog, harm):
     shutil.copytree(undisturbed / "scratch", tmp_path, dirs_exist_ok=True)
-    harm(tmp_path / "checkpoint-6")
+    harm(tmp_path / "checkpoint-4")
     resume = newest_intact(tmp_path)
-    assert (resume.checkpoint, resume.rejected) == (tmp_path / "checkpoint-4", 1)
-    assert "set aside as damaged-checkpoint-6" in caplog.text
+    assert (resume.checkpoint, resume.rejected) == (tmp_path / "checkpoint-2", 1)
+    assert "set aside as damaged-checkpoint-4" in caplog.text
     assert newest_intact(tmp_path) == resume, "and still counts at the next resume"
 
 
 def test_with_no_good_checkpoint_left_training_begins_anew(undisturbed, inputs, tmp_path):
     def harm(scratch: Path) -> None:
-        for step in (4, 6):
+        for step in (2, 4):
             flip(scratch / f"checkpoint-{step}" / "trainer_state.json")
 
     summary = go_on(undisturbed, inputs, tmp_path, harm)
@@ -136,17 +137,17 @@ def test_with_no_good_checkpoint_left_training_begins_anew(undisturbed, inputs, 
 
 def test_a_checkpoint_that_is_damaged_twice_is_set_aside_beside_the_first(undisturbed, tmp_path):
     for _ in range(2):
-        shutil.copytree(undisturbed / "scratch" / "checkpoint-6", tmp_path / "checkpoint-6")
-        flip(tmp_path / "checkpoint-6" / "optimizer.pt")
+        shutil.copytree(undisturbed / "scratch" / "checkpoint-4", tmp_path / "checkpoint-4")
+        flip(tmp_path / "checkpoint-4" / "optimizer.pt")
         newest_intact(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-checkpoint-6", "damaged-checkpoint-6-2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-checkpoint-4", "damaged-checkpoint-4-2"]
 
 
 def test_folders_with_other_names_are_not_checkpoints(undisturbed, tmp_path):
-    shutil.copytree(undisturbed / "scratch" / "checkpoint-4", tmp_path / "checkpoint-4")
-    for name in ("checkpoint-6.bak", "checkpoint-copy", "checkpoint-4-old"):
+    shutil.copytree(undisturbed / "scratch" / "checkpoint-2", tmp_path / "checkpoint-2")
+    for name in ("checkpoint-4.bak", "checkpoint-copy", "checkpoint-2-old"):
         (tmp_path / name).mkdir()
-    assert newest_intact(tmp_path).checkpoint == tmp_path / "checkpoint-4"
+    assert newest_intact(tmp_path).checkpoint == tmp_path / "checkpoint-2"
     assert len(list(tmp_path.iterdir())) == 4
 
 
@@ -157,21 +158,21 @@ def of_an_earlier_version(checkpoint: Path) -> None:
 
 
 def test_a_mark_of_an_earlier_version_is_taken_with_a_warning(undisturbed, inputs, tmp_path, caplog):
-    summary = go_on(undisturbed, inputs, tmp_path, lambda scratch: of_an_earlier_version(scratch / "checkpoint-6"))
-    assert summary["resumed_at_step"] == 6
-    assert "checkpoint-6: saved by an earlier version, without checksums" in caplog.text
+    summary = go_on(undisturbed, inputs, tmp_path, lambda scratch: of_an_earlier_version(scratch / "checkpoint-4"))
+    assert summary["resumed_at_step"] == 4
+    assert "checkpoint-4: saved by an earlier version, without checksums" in caplog.text
 
 
 @pytest.mark.parametrize("harm", [flip, halve])
 def test_a_mark_of_an_earlier_version_with_wrong_sizes_or_json_is_refused(undisturbed, tmp_path, harm):
     shutil.copytree(undisturbed / "scratch", tmp_path, dirs_exist_ok=True)
-    of_an_earlier_version(tmp_path / "checkpoint-6")
-    state = tmp_path / "checkpoint-6" / "trainer_state.json"
+    of_an_earlier_version(tmp_path / "checkpoint-4")
+    state = tmp_path / "checkpoint-4" / "trainer_state.json"
     if harm is flip:
         state.write_bytes(state.read_bytes().replace(b":", b";", 1))
     else:
         halve(state)
-    assert newest_intact(tmp_path).checkpoint == tmp_path / "checkpoint-4"
+    assert newest_intact(tmp_path).checkpoint == tmp_path / "checkpoint-2"
 
 
 def test_a_checkpoint_of_other_inputs_is_not_resumed_from(inputs, undisturbed, tmp_path, caplog):
@@ -196,18 +197,28 @@ def a_checkpoint(folder: Path, step: int, content: bytes) -> Path:
 
 def test_two_attempts_that_save_the_same_step_leave_the_bytes_of_one(tmp_path, caplog):
     one, other = (a_checkpoint(tmp_path / name, 2, name.encode() * 1000) for name in ("saving-a-1", "saving-b-2"))
-    publish_checkpoint(one, {})
-    publish_checkpoint(other, {})
+    publish_checkpoint(one, {}, 1)
+    publish_checkpoint(other, {}, 1)
     assert checkpoint_fault(tmp_path / "checkpoint-2", {}) is None
     assert (tmp_path / "checkpoint-2" / "optimizer.pt").read_bytes() == b"saving-a-1" * 1000
     assert "another attempt at this stage has already saved it" in caplog.text
 
 
-def test_the_two_newest_are_kept(tmp_path):
+@pytest.mark.parametrize(("save_total", "kept"), [(1, ["checkpoint-12"]), (2, ["checkpoint-10", "checkpoint-12"])])
+def test_the_newest_are_kept(tmp_path, save_total, kept):
+    publisher = Publisher({}, save_total)
     for step in (2, 4, 10, 12):
-        publish_checkpoint(a_checkpoint(saving_folder(tmp_path), step, b"12345678"), {})
-    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-10", "checkpoint-12"]
+        publisher.publish(a_checkpoint(saving_folder(tmp_path), step, b"12345678"))
+    publisher.wait()
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == kept
     assert not list(saving_folder(tmp_path).iterdir())
+
+
+def test_an_error_of_the_thread_that_publishes_is_raised_at_the_next_checkpoint(tmp_path):
+    publisher = Publisher({}, 1)
+    publisher.publish(tmp_path / "saving-a-1" / "checkpoint-2")
+    with pytest.raises(FileNotFoundError):
+        publisher.publish(a_checkpoint(saving_folder(tmp_path), 4, b"1"))
 
 
 def test_a_file_that_changes_while_it_is_hashed_is_not_marked_complete(tmp_path, monkeypatch):
@@ -235,7 +246,7 @@ def test_all_processes_of_a_group_write_into_one_folder(tmp_path, monkeypatch):
 def test_a_resume_from_an_intact_checkpoint_logs_no_warning(undisturbed, tmp_path, caplog):
     shutil.copytree(undisturbed / "scratch", tmp_path, dirs_exist_ok=True)
     with caplog.at_level(logging.WARNING):
-        assert newest_intact(tmp_path).step == 6
+        assert newest_intact(tmp_path).step == 4
     assert not caplog.records
 
 
@@ -243,7 +254,7 @@ def test_a_resume_from_an_intact_checkpoint_logs_no_warning(undisturbed, tmp_pat
 def test_all_processes_of_a_group_go_on_from_what_its_first_one_found(undisturbed, tmp_path):
     """It alone hashes and sets aside; the others wait for its word."""
     shutil.copytree(undisturbed / "scratch", tmp_path / "scratch")
-    flip(tmp_path / "scratch" / "checkpoint-6" / "optimizer.pt")
+    flip(tmp_path / "scratch" / "checkpoint-4" / "optimizer.pt")
     program = tmp_path / "member.py"
     program.write_text("from tests.unit.s1.test_checkpoints import member; member()")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2"]
@@ -254,7 +265,7 @@ def test_all_processes_of_a_group_go_on_from_what_its_first_one_found(undisturbe
         check=True,
     )
     found = {path.name: path.read_text() for path in tmp_path.glob("rank-*")}
-    assert found == dict.fromkeys(["rank-0", "rank-1"], "checkpoint-4, 1 rejected")
+    assert found == dict.fromkeys(["rank-0", "rank-1"], "checkpoint-2, 1 rejected")
 
 
 def member() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from s1.config.schema import ConfigError
 from s1.files.checked_lines import checked_line
+from s1.generate.continuation_files import ReadStatistics
 from s1.generate.continuations import Continuations, folder_of_model, stream_key
 from s1.generate.engine import Completion, GenerationRequest, Sampling
 from s1.generate.scripted import ScriptedEngine
@@ -89,6 +90,34 @@ def test_what_was_written_is_served_to_the_next_process(tmp_path: Path) -> None:
         known = ask(store, counting(50), REQUEST)
     with Continuations(tmp_path) as store:
         assert store.serve(stream_key(REQUEST), REQUEST) == known
+
+
+EARLIER_FILE = b"""\
+e38ad698 {"stream":"451e80c140ae6bfad26fedda15544e4d","at":0,"ids":[12,13,14],"stop":null}
+2458bba5 {"stream":"451e80c140ae6bfad26fedda15544e4d","at":3,"ids":[15,16,17,18,1],"stop":[1]}
+3f4facbc {"stream":"5b5b0cfc892449d7f07b37a6177dec46","at":0,"ids":[12,13,14,15],"stop":null}
+"""
+
+
+def test_a_file_of_an_earlier_version_is_used_and_ours_has_the_same_bytes(tmp_path: Path) -> None:
+    warm = replace(
+        REQUEST, sampling=Sampling(0.6, 0.95), seed=7, stop_ids=((1,), (3, 4)), forbid_stop_first=True, max_tokens=4
+    )
+    (tmp_path / "earlier").mkdir()
+    (tmp_path / "earlier" / "a-1-f00d.jsonl").write_bytes(EARLIER_FILE)
+    with Continuations(tmp_path / "earlier") as store:
+        assert known(store.serve(stream_key(REQUEST), REQUEST)) == Completion(tuple(range(12, 19)), STOP)
+        assert known(store.serve(stream_key(warm), warm)) == Completion((12, 13, 14, 15), None)
+        assert store.read_statistics == ReadStatistics(tokens=12, rejected_lines=0, digest="8fd90af8cbc6")
+    with Continuations(tmp_path / "ours") as store:
+        for engine, request in (
+            (counting(9), replace(REQUEST, max_tokens=3)),
+            (counting(9), REQUEST),
+            (counting(50), warm),
+        ):
+            ask(store, engine, request)
+    (ours,) = (tmp_path / "ours").iterdir()
+    assert ours.read_bytes() == EARLIER_FILE
 
 
 def test_two_writers_of_one_stream_merge(tmp_path: Path) -> None:
@@ -233,6 +262,8 @@ def test_what_was_read_is_noted(tmp_path: Path) -> None:
         assert (store.read_statistics.tokens, store.read_tokens(stream_key(REQUEST), 8)) == (3, 3)
         first = store.read_statistics.digest
     with Continuations(tmp_path) as store:
+        assert store.read_statistics.tokens == 0  # a stream is read when it is needed
+        assert known(store.serve(stream_key(REQUEST), REQUEST)).ids == tuple(range(12, 20))
         assert store.read_statistics.tokens == 8 and store.read_statistics.digest not in (first, None)
 
 
@@ -241,6 +272,7 @@ def test_writers_who_disagree_are_counted(tmp_path: Path) -> None:
         ask(one, counting(50), REQUEST)
         ask(other, counting(4), REQUEST)
     with Continuations(tmp_path) as store:
+        store.serve(stream_key(REQUEST), REQUEST)
         assert store.read_statistics.rejected_lines == 1
 
 

@@ -268,7 +268,9 @@ def test_a_preset_makes_a_teacher(name: str) -> None:
 
 def test_the_plan_names_the_price_of_teacher_and_labeller() -> None:
     teachers = ["+teacher@data.teacher=openrouter", "+teacher@data.labels.teacher=deepseek_r1"]
-    (x,) = compose(["data=dial_1k", *teachers, "data.pool.rows=1000", "cost.tokens_per_example=9300"]).points
+    (x,) = compose(
+        ["data=dial_1k", *teachers, "data.pool.rows=1000", "cost.tokens_per_example=9300", "cost.models=[]"]
+    ).points
     estimates = estimates_of([x], [stages_of(x)])
     usd = {address.partition("/")[0]: estimate.usd for address, estimate in estimates.items()}
     assert usd["distilled"] == pytest.approx((200 * 0.55 + 9300 * 2.19) / 1000)

@@ -71,7 +71,7 @@ def free(tokens: int = 24, **fields: object) -> GenerationRequest:
 
 def written(engine: Engine, request: GenerationRequest) -> tuple[int, ...]:
     (done,) = finish(engine, [request])
-    return done.ids
+    return tuple(done.ids)
 
 
 def rare_place(ids: tuple[int, ...]) -> int:
@@ -101,7 +101,7 @@ def test_equal_requests_may_be_open_at_the_same_time(engine: Engine) -> None:
 
 def test_a_text_can_be_continued_from_any_prefix(engine: Engine) -> None:
     whole = written(engine, free(24))
-    parts = [free(24 - cut, prompt_ids=free().prompt_ids + whole[:cut]) for cut in range(1, 24)]
+    parts = [free(24 - cut, prompt_ids=(*free().prompt_ids, *whole[:cut])) for cut in range(1, 24)]
     assert [done.ids for done in finish(engine, parts)] == [whole[cut:] for cut in range(1, 24)]
 
 
@@ -144,7 +144,7 @@ def test_a_stop_that_began_before_the_request_ends_it(engine: Engine) -> None:
     ids = written(engine, free())
     place = rare_place(ids)
     stop = ids[place : place + 3]
-    begun = free().prompt_ids + ids[: place + 2]
+    begun = (*free().prompt_ids, *ids[: place + 2])
     (done,) = finish(engine, [free(10, prompt_ids=begun, stop_ids=(stop,), already_sampled=place + 2)])
     assert (done.ids, done.ended_by) == ((), stop)
     (other,) = finish(engine, [free(5, prompt_ids=begun, stop_ids=(stop,))])  # here the prompt is given, not sampled
@@ -165,7 +165,7 @@ def test_a_forbidden_stop_is_not_sampled_first_but_may_come_later(engine: Engine
     now, forbidden = finish(engine, [free(stop_ids=(stop,)), free(stop_ids=(stop,), forbid_stop_first=True)])
     assert (now.ids, now.ended_by) == ((), stop)
     assert forbidden.ids and forbidden.ids[0] != ids[0]
-    goes_on = free(23, prompt_ids=free().prompt_ids + forbidden.ids[:1], stop_ids=(stop,), already_sampled=1)
+    goes_on = free(23, prompt_ids=(*free().prompt_ids, forbidden.ids[0]), stop_ids=(stop,), already_sampled=1)
     (later,) = finish(engine, [goes_on])
     assert (forbidden.ids[1:], forbidden.ended_by) == (later.ids, later.ended_by)
 
@@ -190,7 +190,7 @@ def test_a_stream_in_pieces_is_reproducible_and_equals_the_whole_if_positions_ar
     def in_pieces() -> tuple[int, ...]:
         ids: tuple[int, ...] = ()
         for tokens in (1, 2, 11, 16):
-            prompt = free().prompt_ids + ids
+            prompt = (*free().prompt_ids, *ids)
             ids += written(engine, free(tokens, prompt_ids=prompt, sampling=WARM, seed=5, already_sampled=len(ids)))
         return ids
 

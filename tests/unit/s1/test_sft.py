@@ -134,9 +134,9 @@ def test_every_step_is_measured_and_the_model_learns(uninterrupted):
 
 
 def test_the_trainer_follows_the_order_that_was_decided(uninterrupted):
-    state = json.loads((uninterrupted / "scratch" / "checkpoint-6" / "trainer_state.json").read_text())
+    state = json.loads((uninterrupted / "scratch" / "checkpoint-4" / "trainer_state.json").read_text())
     its_count = [entry["num_tokens"] for entry in state["log_history"]]
-    assert its_count == [row["tokens"] for row in metrics(uninterrupted / "out")]
+    assert its_count == [row["tokens"] for row in metrics(uninterrupted / "out")][:4]
 
 
 def test_the_output_loads_without_conversion(uninterrupted, inputs):
@@ -330,18 +330,25 @@ def test_a_run_that_is_asked_to_stop_ends_its_step_saves_it_and_goes_on_there(un
 def test_a_checkpoint_is_also_due_by_the_clock(inputs, tmp_path):
     train(work(inputs, tmp_path, replace(RECIPE, steps=3), checkpoint_every_steps=100, checkpoint_every_minutes=0))
     saved = sorted(path.name for path in (tmp_path / "scratch").glob("checkpoint-*"))
-    assert saved == ["checkpoint-2", "checkpoint-3"], "after every step, and the last two are kept"
+    assert saved == ["checkpoint-1", "checkpoint-2"], "after every step but the last"
 
 
-def test_a_run_killed_between_its_last_save_and_its_end_only_writes_its_product(uninterrupted, inputs, tmp_path):
-    def die(done: int, total: int, unit: str) -> None:
-        raise KeyboardInterrupt
+def test_no_checkpoint_is_saved_at_the_last_step_and_none_by_a_run_shorter_than_its_interval(inputs, tmp_path):
+    train(work(inputs, tmp_path / "two", save_total=1))
+    assert [path.name for path in (tmp_path / "two" / "scratch").glob("checkpoint-*")] == ["checkpoint-4"]
+    train(work(inputs, tmp_path / "none", checkpoint_every_steps=6))
+    assert not list((tmp_path / "none" / "scratch").glob("*/checkpoint-*"))
+    assert not list((tmp_path / "none" / "scratch").glob("checkpoint-*"))
 
-    train(work(inputs, tmp_path))
-    for path in (tmp_path / "out").iterdir():
-        path.unlink()
-    train(work(inputs, tmp_path, report=die))
-    assert metrics(tmp_path / "out") == metrics(uninterrupted / "out")
+
+def test_a_limit_on_the_cost_saves_a_checkpoint_from_which_a_higher_limit_continues(uninterrupted, inputs, tmp_path):
+    steps: list[int] = []
+    limited = work(inputs, tmp_path, report=lambda *progress: steps.append(progress[0]), checkpoint_every_steps=100)
+    with pytest.raises(Interrupted, match="after step 3 of 6"):
+        train(replace(limited, is_over_limit=lambda: 3 in steps))
+    assert train(work(inputs, tmp_path))["resumed_at_step"] == 3
+    for path in (uninterrupted / "out").iterdir():
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_adapters_go_on_from_a_checkpoint_too(inputs, tmp_path):

@@ -111,6 +111,7 @@ def test_the_model_is_loaded_once_and_the_thinking_is_shared(tmp_path: Path) -> 
         "served_tokens": 3 * 3,
         "prompt_tokens": summaries["max 3"]["prompt_tokens"],
         "cached_tokens": 0,
+        "engine_tokens_per_second": summaries["max 3"]["engine_tokens_per_second"],
     }
 
 

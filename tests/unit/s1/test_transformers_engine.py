@@ -103,7 +103,9 @@ def test_prompts_that_continue_what_the_slots_hold_get_the_tokens_of_generate(mo
     """Prefixes, whole texts and texts that part ways, asked while others still run in slots that were just left."""
     engine = TransformersEngine(model, slots=6, cache_bytes=CACHE_BYTES)
     wanted = requests(12)
-    texts = [each.prompt_ids + completion.ids for each, completion in zip(wanted, finish(engine, wanted), strict=True)]
+    texts = [
+        (*each.prompt_ids, *completion.ids) for each, completion in zip(wanted, finish(engine, wanted), strict=True)
+    ]
     rng = random.Random(0)
     for turn in range(3):
         cuts = [rng.randint(1, len(text)) for text in texts]

@@ -281,7 +281,7 @@ def test_an_expensive_product_that_is_damaged_is_reported_with_its_price_and_lef
         assert status == (0 if words else 1)
         assert (
             f"damaged  {directory.address}  out/doubled.json: changed since it was published. redo=doubled makes it"
-            " again for 23.10 USD, as does a cost.limit_usd above 1. Left as it is."
+            " again for 23.10 USD, as does a cost.remake_limit_usd above 1. Left as it is."
         ) in said
     assert (directory.out / "doubled.json").read_bytes() == content and not user.doubled(4).is_done
     assert user.sweep("shape.number=2,4", "redo=doubled")[0] == 0

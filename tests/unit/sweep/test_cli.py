@@ -60,6 +60,9 @@ def test_the_function_of_a_command_takes_what_its_entry_declares(command: Comman
         (["statu"], 2, "error statu: no such command. Did you mean status? Known here: cancel, completion, logs,"),
         (["status", "--wach"], 2, "error status: --wach: no such option. Did you mean --watch? Known here: --debug,"),
         (["status", "a", "b"], 2, "error status: 'b' is one word too many; it takes ID."),
+        (["status", "--every", "5"], 2, "error status --every: sets how often --watch looks. Add --watch."),
+        (["status", "--json", "--watch"], 2, "error status --json: cannot be combined with --watch."),
+        (["watch", "--every", "0"], 2, "error sweep watch: argument --every: '0' is not a number of seconds from 0.1"),
         (["logs", "--lines", "-1"], 2, "error sweep logs: argument --lines: '-1' is not a whole number of 1 or more."),
         (["logs", "lines=20"], 2, "error logs: lines=20 is now an option. Write --lines 20."),
         (["store", "check", "mend=true"], 2, "error store check: mend=true is now an option. Write --repair."),
@@ -162,6 +165,7 @@ def test_an_interruption_while_the_command_is_loading_is_one_word_and_130() -> N
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
+AMONG_PUBLISHED = "--results results/published --store no_store"  # a store knows results elsewhere too
 PUBLISHED = ["budget_scan", f"budget_scan/{published_key()}"]
 
 
@@ -172,9 +176,9 @@ PUBLISHED = ["budget_scan", f"budget_scan/{published_key()}"]
         ("sweep store c", ["check"]),
         ("sweep status --w", ["--watch"]),
         ("sweep completion ", ["bash", "fish", "zsh"]),
-        ("sweep show --results results/published b", PUBLISHED),
-        ("sweep show budget_scan --results results/published b", []),
-        ("sweep merge a b --results results/published budget_scan/", PUBLISHED[1:]),
+        (f"sweep show {AMONG_PUBLISHED} b", PUBLISHED),
+        (f"sweep show budget_scan {AMONG_PUBLISHED} b", []),
+        (f"sweep merge a b {AMONG_PUBLISHED} budget_scan/", PUBLISHED[1:]),
         ("sweep show x --q", ["--question"]),
         ("sweep +exp", ["+experiment="]),
         ("sweep +experiment=paper/fig1", ["+experiment=paper/fig1_scaling"]),

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -87,7 +87,7 @@ def test_estimates_of_an_interrupted_command_are_kept_by_the_next_one(tmp_path: 
     write_planned(user.graph, user.store, [])
     kept = read_json(user.store.directory(user.graph.artifact).path / "planned.json")
     assert kept.keys() == {stage.address for stage in (first, *later)}
-    assert kept[user.graph.artifact.address] == {"tokens": 0, "device_seconds": 0.0, "usd": 0.0}
+    assert kept[user.graph.artifact.address] == asdict(CostEstimate())
 
 
 @pytest.mark.parametrize("text", [None, "{", '{"total/000000000000": 3}', '{"total/000000000000": {"usd": 1}}'])
@@ -135,11 +135,14 @@ def test_sums_by_name_leave_out_what_is_unknown() -> None:
     traces, summed = by_name([one, two, curve])
     assert traces == StageCost("traces", "", False, 100, 10.0, 0.1, 180, 25.0, 0.25, 25.0)
     assert (summed.name, summed.spent_tokens, summed.reused) == ("curve", None, False)
-    assert totals([one, two, curve]) == CostTotals(planned_usd=0.1, spent_usd=0.125, reused_usd=0.125)
+    assert totals([one, two, curve]) == CostTotals(0.1, 0.125, 0.125, 10 / 3600, 12.5 / 3600)
 
 
 def test_the_closing_line_names_small_and_large_sums() -> None:
     assert CostTotals(0.0021, 12.5, 0.0).line == "cost: planned 0.0021 USD, spent 12.50 USD"
+    assert CostTotals(2.9, 3.1, 0.0, 1.0, 1.07).line == (
+        "cost: planned 2.90 USD (1 device-hours), spent 3.10 USD (1.07 device-hours)"
+    )
     assert CostTotals(1.0, 0.0, 0.5).line.endswith("spent 0.0000 USD; what it reuses had cost 0.5000 USD")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sweep.core.pipeline import SweepRequest
 from sweep.errors import InputError
 from sweep.plan.planning import planned
 from sweep.slurm import client, lifecycle
-from sweep.slurm.status import ElementState, SlurmInfo
+from sweep.slurm.status import ElementState, SlurmInfo, Verdict
 from sweep.slurm.submission import DamagedSubmission, SubmissionDirectory, pending_stages, submissions
 from sweep.store.directory import Store
 from tests.support import toy_queue
@@ -71,16 +72,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(client, "scancel", made.cancelled.extend)
     monkeypatch.setattr(client, "ended_jobs", lambda ids: ({}, ""))
     monkeypatch.setattr(client, "refuse_without_slurm", lambda: None)
-    monkeypatch.setattr(lifecycle, "send", lambda of, jobs, _=None, before=(): SEND(of, jobs, made.sbatch, before))
+    monkeypatch.setattr(client, "sbatch", made.sbatch)
     return made
-
-
-SEND = lifecycle.send
 
 
 def sent(store: Store, points: int = 3) -> SubmissionDirectory:
     directory = written(store, fan(points))
-    lifecycle.send(directory, directory.read().jobs)
+    lifecycle.send_in_waves(directory)
     return directory
 
 
@@ -98,9 +96,9 @@ def damage(file: Path, content: bytes | None) -> None:
         file.write_bytes(content)
 
 
-def said_by(act: str, *words: str) -> str:
+def said_by(act: str, *words: str, exit_status: int = 0) -> str:
     console = Console(file=io.StringIO(), width=250, highlight=False)
-    assert perform([act, *words], console) == 0
+    assert perform([act, *words], console) == exit_status
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -137,11 +135,13 @@ def test_a_fully_damaged_submission_lists_its_jobs_and_resubmits_none(
     for file in (directory.submission_file, directory.copy_file):
         damage(file, content)
     place, jobs = f"store={store.root}", "101 (01-start), 102 (02-points), 103 (03-total), 104 (04-publish)"
-    whole = said_by("status", place)
+    whole = said_by("status", place, exit_status=Verdict.RUNNING)
     assert whole.startswith(other.name) and f"{directory.name}: damaged" in whole and jobs in whole
-    mine = said_by("status", directory.name, place)
+    mine = said_by("status", directory.name, place, exit_status=Verdict.UNKNOWN)
     assert "In the queue: 101, 102_0, 102_1, 102_2, 103, 104." in mine and jobs in mine
     assert f"python -m sweep cancel {directory.name} {place}" in mine
+    listed = json.loads(said_by("status", directory.name, "--json", place, exit_status=Verdict.UNKNOWN))
+    assert (listed["state"], listed["elements"]) == ("unknown", []) and jobs in listed["warnings"][1]
     assert pending_stages(store.root) >= {f"total/{fan().key}", fan().address}
     with pytest.raises(DamagedSubmission):
         perform(["resume", directory.name, place], Console(file=io.StringIO()))
@@ -173,7 +173,7 @@ def test_an_unconfirmed_job_of_a_damaged_submission_is_looked_up_by_name(tmp_pat
     for file in (directory.submission_file, directory.copy_file, directory.path / "jobs" / "02-points.job"):
         file.write_bytes(b"")
     (directory.path / "jobs" / "02-points.sending").write_bytes(b"toy-po")
-    assert "102_0" in said_by("status", f"store={store.root}")
+    assert "102_0" in said_by("status", f"store={store.root}", exit_status=Verdict.UNKNOWN)
     said_by("cancel", f"store={store.root}")
     assert cluster.stages() == []
 
@@ -193,9 +193,9 @@ def test_resume_leaves_to_others_what_they_have_in_the_queue(tmp_path: Path, clu
     first = written(store, fan())
     second = sent(store)
     assert cluster.stages() == ["start", "points", "total", "publish"]
-    assert [job.name for job in lifecycle.resume_submission(first, store, cluster.sbatch)] == ["04-publish.r2"]
+    assert [job.name for job in lifecycle.resume_submission(first, store, cluster.sbatch)] == ["04-publish"]
     assert cluster.stages() == ["start", "points", "total", "publish", "publish"]
-    assert cluster.waits[first.ids()["04-publish.r2"]] == f"afterok:{second.ids()['03-total']}"
+    assert cluster.waits[first.ids()["04-publish"]] == f"afterok:{second.ids()['03-total']}"
 
 
 def test_resume_sends_what_others_do_not_make_and_waits_for_the_rest(tmp_path: Path, cluster: Cluster) -> None:
@@ -204,10 +204,10 @@ def test_resume_sends_what_others_do_not_make_and_waits_for_the_rest(tmp_path: P
     second = sent(store, 2)  # makes start and two of the four points
     assert [(job.name, len(job.elements)) for job in lifecycle.resume_submission(first, store, cluster.sbatch)] == [
         ("02-points.r2", 2),
-        ("03-total.r2", 1),
-        ("04-publish.r2", 1),
+        ("03-total", 1),
+        ("04-publish", 1),
     ]
     ids = first.ids()
     assert cluster.waits[ids["02-points.r2"]] == f"afterok:{second.ids()['01-start']}"
     points = second.ids()["02-points"]
-    assert cluster.waits[ids["03-total.r2"]] == f"afterok:{ids['02-points.r2']},afterok:{points}_0,afterok:{points}_1"
+    assert cluster.waits[ids["03-total"]] == f"afterok:{ids['02-points.r2']},afterok:{points}_0,afterok:{points}_1"

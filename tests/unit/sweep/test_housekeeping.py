@@ -214,7 +214,8 @@ def test_a_worker_refuses_an_input_that_is_cut(user: User) -> None:
     assert run_stage([str(user.doubled(1).path)]) == 1
     assert read_json(user.doubled(1).failed_file)["message"] == (
         f"input {user.number(1).address}: damaged, out/number.json: 0 bytes, 1 were published."
-        " Run the sweep again: it makes the input again, or prints what that costs if it is above cost.limit_usd."
+        " Run the sweep again: it makes the input again, or prints what that costs if it is above"
+        " cost.remake_limit_usd."
     )
 
 

@@ -17,7 +17,7 @@ from sweep.errors import InputError
 from sweep.json_files import CHECKSUM
 from sweep.slurm import client, lifecycle
 from sweep.slurm.ownership import foreign_lines, is_own, submission_owner, this_account
-from sweep.slurm.status import SlurmInfo
+from sweep.slurm.status import SlurmInfo, Verdict
 from sweep.slurm.submission import SubmissionDirectory, submissions
 from sweep.store.directory import Store
 from tests.support.submissions import fan, written
@@ -49,9 +49,9 @@ def record(directory: SubmissionDirectory, **facts: object) -> None:
     directory.submission_file.write_text(text, encoding="utf-8")
 
 
-def said_by(act: str, store: Store, *words: str) -> str:
+def said_by(act: str, store: Store, *words: str, exit_status: int = 0) -> str:
     console = Console(file=io.StringIO(), width=200, highlight=False)
-    assert perform([act, *words, f"store={store.root}"], console) == 0
+    assert perform([act, *words, f"store={store.root}"], console) == exit_status
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -67,7 +67,7 @@ def test_a_submission_without_recorded_user_belongs_to_its_file_owner(store: Sto
     record(directory, user=None, uid=None, host=None)
     assert directory.read().user == ""
     assert is_own(directory)
-    assert directory.name in said_by("status", store)
+    assert directory.name in said_by("status", store, exit_status=Verdict.FAILED)
 
 
 @pytest.mark.slow
@@ -76,11 +76,11 @@ def test_without_an_id_your_newest_submission_is_used(store: Store) -> None:
     mine = written(store, fan())
     theirs = [give(written(store, fan(n)), DAEMON) for n in (1, 2)]
     record(theirs[0], user=None, uid=None)  # as of before
-    said = said_by("status", store)
+    said = said_by("status", store, exit_status=Verdict.FAILED)
     assert said.startswith(mine.name)
     assert said.rstrip().endswith(f"2 submissions of daemon are here: {theirs[0].name}, {theirs[1].name}.")
-    assert said_by("status", store, theirs[0].name).startswith(theirs[0].name)  # a look needs the id alone
-    assert "submissions of" not in said_by("status", store, theirs[0].name)
+    named = said_by("status", store, theirs[0].name, exit_status=Verdict.FAILED)  # a look needs the id alone
+    assert named.startswith(theirs[0].name) and "submissions of" not in named
     assert said_by("logs", store).count("nothing printed yet") == 6 and said_by("logs", store, theirs[0].name)
     said_by("cancel", store)
     assert [each.is_open for each in (mine, *theirs)] == [False, True, True]

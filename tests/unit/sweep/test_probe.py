@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sweep.claims.file_system import Mount
-from sweep.cli.show_slurm import show_status
+from sweep.cli.show_status import read_status, show_status
 from sweep.console import Console
 from sweep.core.provenance import PROJECT
 from sweep.slurm import lifecycle
@@ -75,8 +75,8 @@ def test_status_shows_the_warnings_of_the_probe(
     monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((4096, 4096, 0, 0, 9, 5, 1, 1, 0, 255)))
     assert main(directory.path, JOB) == 0
     console = Console(file=io.StringIO(), record=True, width=200)
-    show_status(console, directory, lifecycle.submission_status(directory))
-    (line,) = [each for each in console.export_text().splitlines() if "warning" in each]
+    show_status(console, read_status(directory, lifecycle.submission_status(directory)))
+    (line,) = [each for each in console.export_text().splitlines() if each.startswith("warning")]
     golden("slurm/probe.txt", line + "\n")
 
 
@@ -92,9 +92,9 @@ def test_status_shows_the_warnings_of_the_probe(
 def test_status_survives_whatever_is_in_the_probe(directory: SubmissionDirectory, content: str, shown: str) -> None:
     directory.probe_file.write_text(content, encoding="utf-8")
     console = Console(file=io.StringIO(), record=True, width=200)
-    show_status(console, directory, lifecycle.submission_status(directory))
-    lines = [each for each in console.export_text().splitlines() if "warning" in each]
-    assert lines == ([f"  warning  store, checked by the first job: {shown}"] if shown else [])
+    show_status(console, read_status(directory, lifecycle.submission_status(directory)))
+    lines = [each for each in console.export_text().splitlines() if each.startswith("warning")]
+    assert lines == ([f"warning: store, checked by the first job: {shown}"] if shown else [])
 
 
 def test_clock_skew_is_the_distance_from_the_call_interval() -> None:

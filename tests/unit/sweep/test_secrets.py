@@ -15,7 +15,7 @@ import pytest
 from s1.config.data import Endpoint
 from sweep.config.compose import compose
 from sweep.core import provenance
-from sweep.core.pipeline import Launch
+from sweep.core.launch import Launch
 from sweep.core.provenance import PROJECT
 from sweep.core.typed import typed
 from sweep.errors import InputError
@@ -338,7 +338,7 @@ def test_arguments_in_a_record_hold_no_secret(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_exported_copy_runs_as_it_is_and_keeps_its_keys_to_the_owner(checkout: Path, tmp_path: Path) -> None:
     code = tmp_path / "code"
-    export.export(code, Launch(), 1)
+    export.export(code, Launch())
     assert (code / "conf" / "teacher.yaml").read_text("utf-8") == (checkout / "conf" / "teacher.yaml").read_text(
         "utf-8"
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.core.pipeline import Graph, Launch, Workers
+from sweep.core.launch import Launch
+from sweep.core.pipeline import Graph, Workers
 from sweep.core.stage import Stage
 from sweep.local.workers import JobState, WorkerJob, run_plan
 from sweep.maintenance.inventory import take_inventory

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sweep.errors import InputError
 from sweep.slurm import client, retry
+from sweep.slurm.answers import parse_restarts, parse_sacct
 from sweep.slurm.retry import SlurmUnavailable
 from sweep.slurm.status import SlurmInfo
 from sweep.slurm.submission import SubmissionDirectory
@@ -91,36 +93,96 @@ def answered(monkeypatch: pytest.MonkeyPatch, **texts: str) -> None:
 
 def test_greetings_of_squeue_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     answered(
-        monkeypatch, squeue=f"{GREETING}17_3|RUNNING|1:00|None|n1\n18|PENDING|0:00|Priority|\n99|RUNNING|0|None|n\n"
+        monkeypatch,
+        squeue=f"{GREETING}17_3|RUNNING|1:00|None|n1|2026-11-27T17:38:27\n"
+        "18|PENDING|0:00|Priority||N/A\n99|RUNNING|0|None|n|\n",
     )
     assert client.queued_jobs(["17", "18"]) == {
-        "17_3": SlurmInfo("RUNNING", "None", "1:00", "n1"),
+        "17_3": SlurmInfo("RUNNING", "None", "1:00", "n1", starts_at="2026-11-27T17:38:27"),
         "18": SlurmInfo("PENDING", "Priority", "0:00", ""),
     }
     answered(monkeypatch, squeue=GREETING)
     assert client.queued_jobs(["17"]) == {}
 
 
-@pytest.mark.parametrize("line", ["17|RUNN", "17_3|RUNNING|1:00|None", "17||1:00|None|n1", "17|?|1:00|None|n1"])
+@pytest.mark.parametrize("line", ["17|RUNN", "17_3|RUNNING|1:00|None", "17||1:00|None|n1|N/A", "17|?|1:00|None|n1|N/A"])
 def test_a_job_without_a_state_in_squeue_is_not_lost(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     answered(monkeypatch, squeue=f"{line}\n")
     assert client.queued_jobs(["17"]) is None
 
 
 def test_greetings_of_sacct_and_scontrol_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = "17|FAILED|1:00|1:0|n1\n18_[0-1]|CANCELLED by 0|0:00|0:0|\n19|\n20||0:00|0:0|n\n"
+    rows = "17|FAILED|1:00|1:0|n1||T1\n18_[0-1]|CANCELLED by 0|0:00|0:0|None assigned||T1\n19|\n20||0:00|0:0|n||T1\n"
     answered(monkeypatch, sacct=GREETING + rows)
-    assert client.ended_jobs(["17", "18"])[0] == {
-        "17": SlurmInfo("FAILED", "exit 1:0", "1:00", "n1"),
-        "18_0": SlurmInfo("CANCELLED", "exit 0:0", "0:00", ""),
-        "18_1": SlurmInfo("CANCELLED", "exit 0:0", "0:00", ""),
-    }
+    assert client.ended_jobs(["17", "18"]) == (
+        {
+            "17": SlurmInfo("FAILED", elapsed="1:00", nodes="n1", exit_code="1:0"),
+            "18_0": SlurmInfo("CANCELLED", elapsed="0:00", exit_code="0:0", cancelled_by="0"),
+            "18_1": SlurmInfo("CANCELLED", elapsed="0:00", exit_code="0:0", cancelled_by="0"),
+        },
+        "sacct",
+    )
     answered(monkeypatch, squeue=f"{GREETING}x|toy-a-1\n17|toy-a-1\n", sacct="")
     assert client.find_job("toy-a-1") == "17"
-    remembered = "Welcome a=b\nJobId=17 JobState=TIMEOUT RunTime=1:00 NodeList=n1 ExitCode=0:1\n"
-    answered(monkeypatch, scontrol=remembered)
-    monkeypatch.setattr(client.retry.RETRY, "is_exhausted", True)
-    assert list(client._ended_by_scontrol("17")) == [("17", SlurmInfo("TIMEOUT", "exit 0:1", "1:00", "n1"))]
+
+
+SCONTROL = "Welcome a=b\nJobId=17 JobState=TIMEOUT Reason=TimeLimit Restarts=2 RunTime=1:00 NodeList=n1 ExitCode=0:15\n"
+TIMED_OUT = SlurmInfo("TIMEOUT", "TimeLimit", "1:00", "n1", exit_code="0:15", restarts=2)
+
+
+def test_without_accounting_scontrol_tells_how_recent_jobs_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(program: str, *words: str) -> str:
+        if program == "sacct":
+            raise InputError("sacct: Slurm accounting storage is disabled.")
+        if words[-1] != "17":
+            raise InputError("scontrol: slurm_load_jobs error: Invalid job id specified.")
+        return SCONTROL
+
+    monkeypatch.setattr(client, "_query_once", ask)
+    assert client.ended_jobs(["16", "17"]) == ({"17": TIMED_OUT}, "scontrol")
+
+
+@pytest.mark.parametrize("late", ["", "17|RUNNING|0:50|0:0|n1||T1\n"])
+def test_scontrol_corrects_what_accounting_does_not_know_yet(monkeypatch: pytest.MonkeyPatch, late: str) -> None:
+    """squeue no longer lists job 17, so it has ended, whatever sacct says; of job 18, sacct knows the end."""
+    asked: list[str] = []
+
+    def ask(program: str, *words: str) -> str:
+        asked.append(f"{program} {words[-1]}")
+        return f"{late}18|FAILED|0:10|3:0|n2||T1\n" if program == "sacct" else SCONTROL
+
+    monkeypatch.setattr(client, "_query_once", ask)
+    found, source = client.ended_jobs(["17", "18"])
+    assert (found["17"], found["18"].exit_code, source) == (TIMED_OUT, "3:0", "sacct with scontrol")
+    assert asked[1:] == ["scontrol 17"]
+
+
+def test_an_element_that_only_accounting_calls_running_is_not_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(program: str, *words: str) -> str:
+        if program == "scontrol":
+            raise InputError("scontrol: slurm_load_jobs error: Invalid job id specified.")
+        return "17|RUNNING|0:50|0:0|n1||T1\n"
+
+    monkeypatch.setattr(client, "_query_once", ask)
+    assert client.ended_jobs(["17"])[0] == {}
+
+
+def test_the_last_attempt_counts_and_earlier_ones_are_restarts() -> None:
+    """As sacct --duplicates prints it, in either order; the peak is that of the largest step."""
+    rows = [
+        "16_0|REQUEUED|00:00:07|0:0|n1||2026-11-27T17:38:28",
+        "16_0.batch|CANCELLED|00:00:07|0:15|n1|3145728K|2026-11-27T17:38:28",
+        "16_0|COMPLETED|00:00:03|0:0|n2||2026-11-27T17:38:29",
+        "16_0.batch|COMPLETED|00:00:03|0:0|n2|1048576K|2026-11-27T17:38:34",
+        "16_0.0|COMPLETED|00:00:03|0:0|n2|2G|2026-11-27T17:38:34",
+    ]
+    expected = SlurmInfo("COMPLETED", elapsed="00:00:03", nodes="n2", exit_code="0:0", restarts=1, peak_memory_gib=3.0)
+    for order in (rows, rows[::-1]):
+        assert parse_sacct("\n".join(order)) == {"16_0": expected}
+
+
+def test_restarts_of_the_queue() -> None:
+    assert parse_restarts("17_3       2\nWelcome to 3 nodes\n18    0\nx 4\n") == {"17_3": 2, "18": 0}
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from sweep.slurm.status import (
     active_dependencies,
     element_statuses,
     expand_elements,
-    jobs_to_resubmit,
     latest_statuses,
 )
+from sweep.slurm.waves import resubmission
 
 GPU = Resources(script="generate", devices=1)
 
@@ -199,7 +199,7 @@ def test_only_failed_and_missing_elements_are_resubmitted() -> None:
         {address["01-questions", 0], address["02-answers", 0], address["03-scores", 0]}, {address["02-answers", 1]}
     )
     now = element_statuses(jobs, ids, disk, {"2_2": SlurmInfo("RUNNING"), "3_2": SlurmInfo("PENDING", "Dependency")})
-    sent = jobs_to_resubmit(jobs, now, turn=2)
+    sent = resubmission(jobs, now, 1001)
     assert [(job.name, len(job.elements), job.after) for job in sent] == [
         ("02-answers.r2", 1, ()),
         ("03-scores.r2", 1, ("02-answers.r2",)),

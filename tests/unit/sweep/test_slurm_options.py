@@ -5,19 +5,20 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sweep.cli.run import sweep
 from sweep.config.compose import compose
 from sweep.console import Console
-from sweep.core.pipeline import Launch, LaunchKind
+from sweep.core.launch import JobSettings, Launch, LaunchKind
 from sweep.core.stage import Resources
 from sweep.errors import InputError
 from sweep.plan.graph import plan
 from sweep.slurm import lifecycle
 from sweep.slurm.jobs import Element, SlurmJob
-from sweep.slurm.sbatch import DIRECTIVE, options_of, refuse_unsafe, script_of
+from sweep.slurm.sbatch import DIRECTIVE, options_of, refuse_other_clusters, refuse_unsafe, script_of
 from sweep.store.directory import Store
 from tests.support import toy_queue
 from tests.support.toy_queue import make_stage
@@ -37,11 +38,15 @@ ENDS_A_VALUE = (
 ENDS_A_LINE = ("\n", "\r", "\v", "\f", "\x1b", "\x85", "\u2028", "\u2029", "\0")
 
 
+def with_defaults(**settings: Any) -> Launch:
+    return dataclasses.replace(SLURM, defaults=JobSettings(**settings))
+
+
 @pytest.mark.parametrize("field", ["partition", "account", "qos", "constraint", "gpu_type"])
 @pytest.mark.parametrize("value", [*ENDS_A_VALUE, "", *(f"a{end}b" for end in ENDS_A_LINE), "a'b"])
 def test_a_value_that_would_become_several_options_is_refused(field: str, value: str) -> None:
-    with pytest.raises(InputError, match=f"launch.{field} .*: .*[.] "):
-        refuse_unsafe(dataclasses.replace(SLURM, **{field: value}), "toy", "/store")
+    with pytest.raises(InputError, match=f"launch.defaults.{field} .*: .*[.] "):
+        refuse_unsafe(with_defaults(**{field: value}), "toy", "/store")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,6 @@ def test_a_value_that_would_become_several_options_is_refused(field: str, value:
         ("qos", "high+"),
         ("constraint", "[rack1*2&(nvlink|h100)]"),
         ("gpu_type", "a100_1g.5gb"),
-        ("site", "/home/ada/my site.sh"),
         (
             "sbatch",
             (
@@ -68,7 +72,7 @@ def test_a_value_that_would_become_several_options_is_refused(field: str, value:
     ],
 )
 def test_common_site_options_are_accepted(field: str, value: object) -> None:
-    refuse_unsafe(dataclasses.replace(SLURM, **{field: value}), "toy", "/data/a b, c #1/100%/store")
+    refuse_unsafe(with_defaults(**{field: value}), "toy", "/data/a b, c #1/100%/store")
 
 
 @pytest.mark.parametrize(
@@ -106,14 +110,14 @@ def test_common_site_options_are_accepted(field: str, value: object) -> None:
     ],
 )
 def test_an_element_of_sbatch_is_one_option(option: str, why: str) -> None:
-    with pytest.raises(InputError, match=f"launch.sbatch .*{why}"):
-        refuse_unsafe(dataclasses.replace(SLURM, sbatch=("--nice=1", option)), "toy", "/store")
+    with pytest.raises(InputError, match=f"launch.defaults.sbatch .*{why}"):
+        refuse_unsafe(with_defaults(sbatch=("--nice=1", option)), "toy", "/store")
 
 
 @pytest.mark.parametrize("option", ["mem", "--mem=0", "--mem\n", "--job-name", " --mem"])
 def test_an_element_of_without_names_an_option(option: str) -> None:
-    with pytest.raises(InputError, match=r"launch.without"):
-        refuse_unsafe(dataclasses.replace(SLURM, without=(option,)), "toy", "/store")
+    with pytest.raises(InputError, match=r"launch.defaults.without"):
+        refuse_unsafe(with_defaults(without=(option,)), "toy", "/store")
 
 
 @pytest.mark.parametrize("name", ["a\nb", "../up", "a/b", "", 'a"b', "a\\b", "a\x1bb", "a\u2028b"])
@@ -129,31 +133,32 @@ def test_a_store_at_a_path_that_no_script_can_hold_is_refused(store: str) -> Non
 
 
 def test_a_site_file_is_named_on_one_line() -> None:
+    refuse_unsafe(dataclasses.replace(SLURM, site="/home/ada/my site.sh"), "toy", "/store")
     with pytest.raises(InputError, match=r"launch.site"):
         refuse_unsafe(dataclasses.replace(SLURM, site="/site\n.sh"), "toy", "/store")
 
 
 def test_every_fault_is_named_at_once() -> None:
     with pytest.raises(InputError) as raised:
-        refuse_unsafe(dataclasses.replace(SLURM, partition="a b", sbatch=("x",), without=("y",)), "a/b", "/s\n")
+        refuse_unsafe(with_defaults(partition="a b", sbatch=("x",), without=("y",)), "a/b", "/s\n")
     starts = [line.split(" ")[0] for line in str(raised.value).splitlines()]
-    assert starts == ["launch.partition", "launch.sbatch", "launch.without", "name", "store"]
+    assert starts == [*(f"launch.defaults.{each}" for each in ("partition", "sbatch", "without")), "name", "store"]
 
 
 @pytest.mark.parametrize("word", ["plan=true", "launch.dry_run=true", "yes=true"])
 def test_it_is_refused_before_anything_is_written(tmp_path: Path, word: str) -> None:
     places = [f"store={tmp_path / 'store'}", f"results={tmp_path / 'results'}"]
     unsafe = compose(["+experiment=smoke", "launch=slurm", r'launch.partition="main\n#SBATCH --uid=0"', word, *places])
-    with pytest.raises(InputError, match=r"launch.partition 'main\\n#SBATCH --uid=0'"):
+    with pytest.raises(InputError, match=r"launch.defaults.partition 'main\\n#SBATCH --uid=0'"):
         sweep(unsafe, Console(file=io.StringIO()))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_submission_is_written_with_it(tmp_path: Path) -> None:
-    graph = toy_queue.graph(make_stage("total", 1), dataclasses.replace(SLURM, partition="main\n#SBATCH --uid=0"))
+    graph = toy_queue.graph(make_stage("total", 1), with_defaults(partition="main\n#SBATCH --uid=0"))
     store = Store(tmp_path / "store")
     work, order = plan([graph.artifact], store.is_done), lifecycle.SubmissionRequest("toy", (), Path.cwd(), tmp_path)
-    with pytest.raises(InputError, match=r"launch.partition"):
+    with pytest.raises(InputError, match=r"launch.defaults.partition"):
         lifecycle.write_submission(graph, work, (), store, order)
     assert list(tmp_path.iterdir()) == []
 
@@ -167,9 +172,9 @@ def test_what_was_written_before_is_looked_at_again_when_it_is_resumed(tmp_path:
     path = lifecycle.write_submission(graph, work, lifecycle.queue_jobs(graph, work)[:-1], store, order)
     directory = lifecycle.SubmissionDirectory(path)
     written = directory.read()
-    directory.write(dataclasses.replace(written, launch=dataclasses.replace(SLURM, sbatch=("--a=1\n#SBATCH --uid=0",))))
+    directory.write(dataclasses.replace(written, launch=with_defaults(sbatch=("--a=1\n#SBATCH --uid=0",))))
     scripts = sorted((path / "jobs").iterdir())
-    with pytest.raises(InputError, match=r"launch.sbatch"):
+    with pytest.raises(InputError, match=r"launch.defaults.sbatch"):
         lifecycle.resume_submission(directory, store)
     assert sorted((path / "jobs").iterdir()) == scripts
 
@@ -184,3 +189,12 @@ def test_percent_signs_of_a_path_are_themselves() -> None:
 def test_the_final_check_covers_the_whole_script(option: str) -> None:
     with pytest.raises(InputError, match=r"is not one option"):
         script_of(f"#!/bin/bash\n{DIRECTIVE}--nodes=1\n", ["--nodes=1", option])
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("SBATCH_CLUSTERS", "other"), ("SLURM_CLUSTERS", "all"), ("SLURM_CLUSTERS", "one,other")]
+)
+def test_variables_that_choose_other_clusters_are_refused(variable: str, value: str) -> None:
+    with pytest.raises(InputError, match=f"{variable} {value}: "):
+        refuse_other_clusters({variable: value})
+    refuse_other_clusters({"SLURM_CLUSTERS": "one", "SLURM_CONF": "/etc/slurm.conf"})

@@ -99,7 +99,11 @@ def test_every_question_is_repeated(
 ) -> None:
     """By real processes: one that fails twice of a thing that passes, and then answers."""
     tried = tmp_path / "tried"
-    answer = {"squeue": "17|RUNNING|1:00|None|n1", "sacct": "17|RUNNING|1:00|0:0|n1", "scontrol": "MaxArraySize = 9"}
+    answer = {
+        "squeue": "17|RUNNING|1:00|None|n1|N/A",
+        "sacct": "17|FAILED|1:00|1:0|n1||T1",
+        "scontrol": "MaxArraySize = 9",
+    }
     said = "Socket timed out on send/recv operation"
     script = (
         f"#!/bin/sh\necho >>{tried}\nif [ $(wc -l <{tried}) -lt 3 ]; then echo {said} >&2; exit 1; fi\n"

@@ -10,18 +10,21 @@ import pytest
 
 from s1.config.resources import JobKind, resources_of
 from sweep.config.compose import compose
-from sweep.core.pipeline import Launch
+from sweep.core.launch import JobSettings, Launch
 from sweep.core.provenance import PROJECT
 from sweep.core.stage import Resources
 from sweep.slurm.jobs import Element, SlurmJob
 from sweep.slurm.sbatch import DIRECTIVE, options_of, script_of, units_text, walltime
 
 CODE, LOGS = Path("/store/submissions/ID/code"), Path("/store/submissions/ID/logs")
+LIMITS = ("launch.sft.minutes=1440", "launch.generate.minutes=720")
 SCRIPTS = sorted(path.name for path in (PROJECT / "slurm").glob("*.sbatch"))
 
 
 def job(kind: JobKind, machine: str, launch: str, elements: int = 1) -> tuple[SlurmJob, Launch]:
-    (x,) = compose(["engine=vllm", "train.batch_size=16", f"machine={machine}", "launch=slurm", *launch.split()]).points
+    (x,) = compose(
+        ["engine=vllm", "train.batch_size=16", f"machine={machine}", "launch=slurm", *LIMITS, *launch.split()]
+    ).points
     resources = resources_of(kind, x.machine)
     stages = tuple(Element(((f"answers/{n:012}",),), ()) for n in range(elements))
     return SlurmJob(f"07-{kind.value}", resources, stages), x.launch
@@ -31,10 +34,10 @@ def job(kind: JobKind, machine: str, launch: str, elements: int = 1) -> tuple[Sl
     ("name", "kind", "machine", "launch", "elements"),
     [
         ("h100x16-sft", JobKind.SFT, "h100x16", "launch.gpu_type=h100 launch.account=lab launch.partition=gpu", 1),
-        ("h100x8-sft", JobKind.SFT, "h100x8", "launch.minutes.sft=360 launch.signal_seconds=600", 1),
+        ("h100x8-sft", JobKind.SFT, "h100x8", "launch.sft.minutes=360 launch.signal_seconds=600", 1),
         ("h100x16-generate", JobKind.GENERATE, "h100x16", "launch.gpu_type=h100 launch.qos=high", 1),
         ("h100x2-generate", JobKind.GENERATE, "h100x2", "launch.throttle=4 launch.constraint=nvlink", 12),
-        ("h100-generate", JobKind.GENERATE, "h100", "launch.memory_gib_per_gpu=null launch.sbatch=['--nice=10']", 1),
+        ("h100-generate", JobKind.GENERATE, "h100", "launch.memory_gib_per_gpu=0 launch.sbatch=['--nice=10']", 1),
         ("cpu-cpu", JobKind.CPU, "cpu", "launch.cpus=2 launch.memory_gib=8", 1),
         ("cpu-sft", JobKind.SFT, "cpu", "", 3),
     ],
@@ -66,10 +69,11 @@ def test_there_is_a_script_for_every_kind_of_job() -> None:
 
 
 def test_forbidden_options_are_removed_and_site_options_come_last() -> None:
-    launch = Launch(without=("--mem", "--exclusive", "--gres"), sbatch=("--gpus-per-node=8",))
+    left_out = ("--mem", "--exclusive", "--gres")
+    launch = Launch(sft=JobSettings(without=left_out, sbatch=("--gpus-per-node=8",)))
     sent = SlurmJob("01-checkpoint", Resources("sft", nodes=2, devices=8), (Element((("checkpoint/a",),), ()),))
     options = options_of(sent, launch, "scan", CODE, LOGS)
-    assert not [each for each in options if each.startswith(launch.without)]
+    assert not [each for each in options if each.startswith(left_out)]
     assert "--nodes=2" in options and options[-1] == "--gpus-per-node=8"
 
 

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from sweep.cli.show_slurm import show_status
+from sweep.cli.main import perform
+from sweep.cli.show_status import read_status, show_status
 from sweep.console import Console
-from sweep.core.pipeline import Launch
+from sweep.core.launch import Launch
 from sweep.core.provenance import git_state
 from sweep.core.stage import CodePolicy, FileInput, Stage
 from sweep.errors import InputError
+from sweep.json_files import CHECKSUM, sealed, write_json
 from sweep.maintenance.prune import prune
 from sweep.results.publish import publish
 from sweep.slurm import client, lifecycle
+from sweep.slurm.dispatch import read_waves
 from sweep.slurm.export import export
+from sweep.slurm.retry import QueueFull
+from sweep.slurm.sbatch import ALL_MEMORY
+from sweep.slurm.status import Verdict
+from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.attempt import begin
 from sweep.store.directory import Store, read_json
 from tests.support import toy_queue
@@ -57,7 +66,7 @@ def test_a_submission_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -> None:
     directory, queue = written(Store(tmp_path / "store"), fan()), Queue()
-    ids = lifecycle.send(directory, directory.read().jobs, queue.submit)
+    ids = lifecycle.send_in_waves(directory, submit=queue.submit).ids
     assert queue.sent == [
         ("01-start", None),
         ("02-points", "afterok:101"),
@@ -73,18 +82,22 @@ def test_a_refused_job_cancels_the_jobs_before_it(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(client, "find_job", lambda name: None)
     directory = written(Store(tmp_path / "store"), fan())
     with pytest.raises(InputError, match="refused"):
-        lifecycle.send(directory, directory.read().jobs, Queue(refuse_at=2).submit)
+        lifecycle.send_in_waves(directory, submit=Queue(refuse_at=2).submit)
     assert cancelled == ["101", "102"]
 
 
 def test_without_slurm_status_comes_from_the_store_and_says_so(tmp_path: Path, no_slurm: None) -> None:
     directory = written(Store(tmp_path / "store"), fan())
-    lifecycle.send(directory, directory.read().jobs, Queue().submit)
+    lifecycle.send_in_waves(directory, submit=Queue().submit)
     status = lifecycle.submission_status(directory)
     assert {each.state.value for each in status.elements} == {"unknown"}
     said = io.StringIO()
-    show_status(Console(file=said, width=150), directory, status)
+    show_status(Console(file=said, width=150), read_status(directory, status))
     assert "no squeue answers here" in said.getvalue()
+    console = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None, record=True)
+    assert perform(["status", f"store={directory.store}"], console) == Verdict.UNKNOWN
+    lines = console.export_text().splitlines()
+    assert any(line.startswith("102_[0-2]  unknown") for line in lines) and max(map(len, lines)) <= 60
 
 
 def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,18 +112,17 @@ def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monk
     store = Store(tmp_path / "store")
     for _ in range(3):
         directory = written(store, fan())
-        lifecycle.send(directory, directory.read().jobs, Queue().submit)
+        lifecycle.send_in_waves(directory, submit=Queue().submit)
     assert lifecycle.queued_elsewhere(store.root) == []
     assert asked == ["squeue"]
 
 
 def test_the_code_goes_with_it(tmp_path: Path) -> None:
     code = tmp_path / "code"
-    export(code, Launch(), threads=3)
+    export(code, Launch())
     assert read_json(code / "exported.json") == git_state()
     assert (code / "sweep" / "worker" / "run.py").exists() and (code / "conf" / "config.yaml").exists()
     assert not (code / "results").exists() and not (code / ".git").exists()
-    assert "export OMP_NUM_THREADS=3\n" in (code / "slurm" / "site.sh").read_text(encoding="utf-8")
 
 
 def test_the_site_chooses_the_interpreter_and_the_sweep_where_its_models_are(
@@ -120,17 +132,17 @@ def test_the_site_chooses_the_interpreter_and_the_sweep_where_its_models_are(
     monkeypatch.setenv("HF_HOME", "/shared/hugging face")
     site = tmp_path / "site.sh"
     site.write_text("PYTHON=/other/python\nexport HF_HOME=/elsewhere OMP_NUM_THREADS=64\n", encoding="utf-8")
-    export(tmp_path / "code", Launch(site=str(site)), threads=3)
+    export(tmp_path / "code", Launch(site=str(site)))
     ask = 'source slurm/site.sh; printf "%s|" "$PYTHON" "$HF_HOME" "$OMP_NUM_THREADS"'
     told = subprocess.run(["bash", "-c", ask], cwd=tmp_path / "code", capture_output=True, text=True, check=True).stdout
-    assert told == "/other/python|/shared/hugging face|3|"
-    export(tmp_path / "plain", Launch(), threads=1)
+    assert told == "/other/python|/shared/hugging face|64|"
+    export(tmp_path / "plain", Launch())
     assert f"PYTHON={sys.executable} " in (tmp_path / "plain" / "slurm" / "site.sh").read_text(encoding="utf-8")
 
 
 def test_a_site_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
-        export(tmp_path / "code", Launch(site=str(tmp_path / "no.sh")), threads=1)
+        export(tmp_path / "code", Launch(site=str(tmp_path / "no.sh")))
 
 
 def test_files_of_the_project_are_read_from_the_exported_code(tmp_path: Path) -> None:
@@ -180,3 +192,68 @@ def test_what_is_written_holds_no_secret_of_the_environment(tmp_path: Path, monk
     files = [path for path in directory.path.rglob("*") if path.is_file()]
     assert not [path for path in files if secret in path.read_text(encoding="utf-8", errors="replace")]
     assert json.loads(directory.submission_file.read_text(encoding="utf-8"))["command"] == "python -m sweep toy"
+
+
+def test_a_submission_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """Its settings were the same for all kinds of jobs, and null memory meant all of a node."""
+    directory = written(Store(tmp_path / "store"), fan())
+    content = {name: value for name, value in read_json(directory.submission_file).items() if name != CHECKSUM}
+    content["launch"] = {
+        "kind": "slurm",
+        "partition": "main",
+        "gpu_type": None,
+        "sbatch": ["--nice=10"],
+        "without": [],
+        "minutes": {"cpu": 30, "sft": 90},
+        "cpus": 4,
+        "memory_gib": 16,
+        "cpus_per_gpu": 8,
+        "memory_gib_per_gpu": None,
+        "throttle": 2,
+        "signal_seconds": 60,
+    }
+    for file in (directory.submission_file, directory.copy_file):
+        write_json(file, sealed(content))
+    launch = SubmissionDirectory(directory.path).read().launch
+    assert launch.throttle == 2 and launch.signal_seconds == 60
+    sft, cpu, other = (launch.settings_of(each) for each in ("sft", "cpu", "generate"))
+    assert [each.minutes for each in (sft, cpu, other)] == [90, 30, None]
+    assert {each.partition for each in (sft, cpu, other)} == {"main"} and sft.memory_gib_per_gpu == ALL_MEMORY
+    assert sft.sbatch == ("--nice=10",) and cpu.cpus == 4
+
+
+class LimitedQueue(Queue):
+    """Refuses what exceeds its room, as sbatch does for a limit of submitted jobs."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def submit(self, script: Path, arguments: Sequence[str], dependency: str | None) -> str:
+        found = re.search(r"--array=0-(\d+)", script.read_text(encoding="utf-8"))
+        elements = int(found[1]) + 1 if found else 1
+        if elements > self.room:
+            raise QueueFull("sbatch: error: AssocMaxSubmitJobLimit.")
+        self.room -= elements
+        return super().submit(script, arguments, dependency)
+
+
+def test_what_an_unknown_limit_refuses_waits_for_the_next_wave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "find_job", lambda name: None)
+    directory = written(Store(tmp_path / "store"), fan(30))
+    sent = lifecycle.send_in_waves(directory, submit=(queue := LimitedQueue(10)).submit)
+    assert [name for name, _ in queue.sent] == ["01-start", "w1-feed"]
+    assert sent.left == read_waves(directory).left == 32 and queue.sent[1][1] == "afterany:101"
+
+
+def test_refused_resumes_do_not_make_the_submission_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "find_job", lambda name: None)
+    store = Store(tmp_path / "store")
+    directory = written(store, fan())
+    before = directory.read(), sorted(path.name for path in (directory.path / "jobs").iterdir())
+    for _ in range(3):
+        with pytest.raises(InputError, match="nothing was submitted, as your other jobs fill the queue"):
+            lifecycle.resume_submission(directory, store, LimitedQueue(0).submit)
+    assert directory.read() == before[0]
+    files = {path.name for path in (directory.path / "jobs").iterdir()}
+    assert files - set(before[1]) == {"01-start.unsent"}

@@ -14,10 +14,12 @@ import pytest
 
 from sweep.claims.lock import LockMode, locked_now
 from sweep.cli.main import perform
-from sweep.cli.show_slurm import show_jobs, show_status
+from sweep.cli.show_slurm import show_jobs
+from sweep.cli.show_status import read_status, show_status
 from sweep.cli.slurm import submit
 from sweep.config.compose import Composition, Entry, compose_entry
 from sweep.console import Console
+from sweep.core.launch import JobSettings
 from sweep.core.pipeline import CostEstimate, SweepRequest
 from sweep.core.provenance import PROJECT
 from sweep.core.stage import CodePolicy, Resources, Stage
@@ -85,7 +87,7 @@ def test_commands_that_are_shown_name_the_store_unless_it_is_the_default_one(tmp
 def test_status_survives_whatever_stands_in_the_files_of_a_stage(tmp_path: Path, content: str, shown: str) -> None:
     store = Store(tmp_path / "store")
     directory = written(store, fan())
-    lifecycle.send(directory, directory.read().jobs, Queue().submit)
+    lifecycle.send_in_waves(directory, submit=Queue().submit)
     place = store.directory(make_stage("start", 1))
     place.failed_file.write_text(content, encoding="utf-8")
     directory.published_file.write_text(content, encoding="utf-8")
@@ -93,12 +95,9 @@ def test_status_survives_whatever_stands_in_the_files_of_a_stage(tmp_path: Path,
     disk = lifecycle.store_info(directory, directory.read())
     elements = element_statuses(directory.read().jobs, directory.ids(), disk, {"101": failed})
     said = io.StringIO()
-    show_status(
-        Console(file=said, width=400),
-        directory,
-        lifecycle.SubmissionStatus(directory.read(), tuple(elements), "squeue"),
-    )
-    (line,) = [each for each in said.getvalue().splitlines() if each.lstrip().startswith("failed")]
+    current = lifecycle.SubmissionStatus(directory.read(), tuple(elements), "squeue")
+    show_status(Console(file=said, width=400), read_status(directory, current))
+    (line,) = [each for each in said.getvalue().splitlines() if "  FAILED  " in each]
     assert shown in line
     assert not [each for each in said.getvalue().splitlines() if each.startswith("second")]
     assert "published: to an unknown folder" in said.getvalue()
@@ -140,17 +139,17 @@ def test_a_plan_above_the_limit_is_not_sent_unasked(tmp_path: Path, monkeypatch:
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=False, also=())
     composition = Composition(entry, (), SweepRequest("toy", (), entry.store))
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    with pytest.raises(InputError, match="Add --yes to submit"):
+    with pytest.raises(InputError, match=r"above launch.ask_above_usd 100\. Add yes=true"):
         submit(Console(file=io.StringIO()), graph, planned(graph, Store(composition.entry.store)), composition)
     assert not (tmp_path / "store").exists()
 
 
 def test_a_job_that_would_be_signalled_as_it_starts_is_refused(tmp_path: Path) -> None:
-    graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, minutes={"cpu": 6}, signal_seconds=300))
+    graph = toy_queue.graph(fan(), dataclasses.replace(LAUNCH, cpu=JobSettings(minutes=6), signal_seconds=300))
     entry = Entry("tests.support.toy_queue", tmp_path / "store", tmp_path / "results", plan=False, yes=True, also=())
     composition = Composition(entry, (), SweepRequest("toy", (), entry.store))
     dry = dataclasses.replace(graph, launch=dataclasses.replace(graph.launch, dry_run=True))
-    with pytest.raises(InputError, match=r"signal_seconds 300: 01-start has 6 minutes.*launch.minutes.cpu"):
+    with pytest.raises(InputError, match=r"signal_seconds 300: 01-start has 6 minutes.*launch.cpu.minutes"):
         submit(Console(file=io.StringIO()), dry, planned(dry, Store(composition.entry.store)), composition)
     assert not (tmp_path / "store").exists()
 
@@ -167,7 +166,7 @@ def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: No
     status, _ = sweep("+experiment=smoke", "launch=slurm", "launch.dry_run=true", "launch.ask_above_usd=0", "-m")
     assert status == 0
     status, said = sweep("resume")
-    assert status == 1 and "Add --yes to submit" in said
+    assert status == 1 and "Add yes=true to go on" in said
     status, said = sweep("resume", "--yes")
     assert status == 1 and "sbatch: not found here" in said
     assert find_submission(tmp_path / "store", None, is_own).ids() == {}

@@ -13,6 +13,7 @@ import pytest
 
 from sweep.claims.holder import holder_text, this_process
 from sweep.claims.store_hold import sweeps_at_work
+from sweep.cli import watch_screen
 from sweep.cli.main import main
 from sweep.cli.watch_screen import follow
 from sweep.cli.watch_stages import Look, StoreStages, SubmissionStages
@@ -140,6 +141,16 @@ def test_it_ends_when_nothing_runs_any_more(last: Look, status: int, is_terminal
     assert ("Nothing runs any more. Run it again." in file.getvalue()) == bool(status)
 
 
+@pytest.mark.parametrize(("every_s", "slept"), [(None, 0.0), (30.0, 30.0)])
+def test_how_often_it_looks_can_be_chosen(every_s: float | None, slept: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(watch_screen.time, "sleep", pauses.append)
+    finished = replace(FAILED, state=WatchState.DONE)
+    played = Played([Look((replace(FAILED, state=WatchState.RUNNING),), True), Look((finished,), False)])
+    assert follow(Console(file=io.StringIO()), [played], every_s) == 0
+    assert pauses == [slept]
+
+
 def prepared(store: Path, name: str, label: str) -> StageDirectory:
     directory = StageDirectory(store / name / "aaaaaaaaaaaa")
     directory.path.mkdir(parents=True)
@@ -196,8 +207,8 @@ def test_a_submission_takes_no_fields(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         (SlurmInfo("PENDING", "Priority"), (WatchState.WAITING, "Priority", True)),
         (SlurmInfo("RUNNING", "None"), (WatchState.RUNNING, "", True)),
-        (SlurmInfo("OUT_OF_MEMORY", "exit 0:125"), (WatchState.FAILED, "exit 0:125", False)),
-        (SlurmInfo("CANCELLED by 0", "None"), (WatchState.STUCK, "cancelled", False)),
+        (SlurmInfo("OUT_OF_MEMORY", exit_code="0:125"), (WatchState.FAILED, "OUT_OF_MEMORY", False)),
+        (SlurmInfo("CANCELLED", cancelled_by="0"), (WatchState.STUCK, "cancelled", False)),
         (None, (WatchState.STUCK, "lost", False)),
     ],
 )

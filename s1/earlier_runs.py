@@ -1,0 +1,183 @@
+"""Lengths and speed of finished generation in the store, for the estimate of a plan. Reads; never writes.
+
+A traces stage counts as evidence for a point if it read the same weights, the same task (all or some of its questions)
+and has the same thinking format. Its speed counts where the engine, its device, its slots and its copies are the same,
+and on this machine: a run on another host is left out, and so is one that sampled next to nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from s1.generate.trace_row import TRACES_FILE
+from s1.lengths import Lengths, TraceLength
+from sweep.core.identity import canonical
+from sweep.core.stage import Stage
+from sweep.json_files import StoreError
+from sweep.store.directory import StageDirectory, Store
+from sweep.store.documents import StageJson
+
+SPEED_SETTINGS = ("device", "slots", "data_parallel", "cache_gib")
+LEAST_TOKENS = 500  # newly sampled: a stage that the continuation store served tells no speed
+MOST_TRACES = 2_000  # read of one stage: enough for any interval, and planning stays fast
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Speed of one copy of a model on this machine."""
+
+    tokens_per_second: float
+    traces_together: int | None  # that it decoded at the same time; None: the speed holds for any number
+    start_seconds: float  # of its worker, before the first token
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """What one finished stage of traces says."""
+
+    address: str
+    lengths: Lengths
+    bytes_per_token: float  # of traces.jsonl
+    speed: Speed | None
+
+    @property
+    def source(self) -> str:
+        return f"lengths: {len(self.lengths.questions)} questions in {self.address}"
+
+
+class EarlierRuns:
+    """Finished traces stages of a store, each read once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._described = store.made("traces", most=200)
+        self._tasks: dict[str, str | None] = {}
+        self._read: dict[str, EarlierRun | None] = {}
+
+    def of(self, traces: Stage, task: str) -> Sequence[EarlierRun]:
+        """Runs of the same model, task and thinking format as a traces stage, the most informative first."""
+        weights = next(iter(traces.inputs["model"]))
+        if not isinstance(weights, Stage):
+            return ()
+        wanted = canonical(traces.config)
+        found: list[EarlierRun] = []
+        for key, described in self._described.items():
+            config = described["identity"]["config"]
+            if _input(described, "model") != weights.address or not _same_format(config, wanted):
+                continue
+            if self._task(described) == task and (run := self._run(key, described, traces)) is not None:
+                found.append(run)
+        return sorted(found, key=_information, reverse=True)
+
+    def _task(self, described: StageJson) -> str | None:
+        address = _input(described, "questions")
+        if address is None:
+            return None
+        if address not in self._tasks:
+            self._tasks[address] = None
+            with suppress(StoreError, OSError, KeyError, TypeError):
+                config: Any = StageDirectory(self.store.root / address).read_stage()["identity"]["config"]
+                self._tasks[address] = str(config["task"])
+        return self._tasks[address]
+
+    def _run(self, key: str, described: StageJson, traces: Stage) -> EarlierRun | None:
+        if key not in self._read:
+            self._read[key] = None
+            with suppress(StoreError, OSError, KeyError, TypeError, ValueError):
+                self._read[key] = _read(StageDirectory(self.store.root / "traces" / key), described, traces)
+        return self._read[key]
+
+
+def _information(run: EarlierRun) -> tuple[float, int, int]:
+    budget = run.lengths.budget_tokens
+    return (float("inf") if budget is None else budget, run.lengths.waits, len(run.lengths.questions))
+
+
+def _input(described: StageJson, role: str) -> str | None:
+    """The address of the only stage of an input; None for a file."""
+    places: Sequence[Mapping[str, Any]] = described["inputs"].get(role, [])
+    return str(places[0]["stage"]) if len(places) == 1 and "stage" in places[0] else None
+
+
+def _same_format(one: Any, other: Any) -> bool:
+    """Whether two configs of traces agree in what lengths depend on beside the budget."""
+    names = ("thinking_format", "context_tokens")
+    forcing = [each["budget"]["forcing"] for each in (one, other)]
+    sampled = [each["generate"]["temperature"] for each in (one, other)]
+    return forcing == ["budget", "budget"] and sampled[0] == sampled[1] and all(one[n] == other[n] for n in names)
+
+
+def _read(directory: StageDirectory, described: StageJson, traces: Stage) -> EarlierRun | None:
+    record = directory.read_record()
+    file = directory.out / TRACES_FILE
+    rows = list(_rows(file.read_text(encoding="utf-8").splitlines()[:MOST_TRACES]))
+    by_question: dict[str, list[TraceLength]] = defaultdict(list)
+    for question, length in rows:
+        by_question[question].append(length)
+    if not by_question:
+        return None
+    config: Any = described["identity"]["config"]
+    tokens = sum(each.thinking_tokens + each.answer_tokens for _, each in rows)
+    whole = int(record["summary"].get("sampled_tokens") or 0)
+    return EarlierRun(
+        address=directory.address,
+        lengths=Lengths(
+            tuple(map(tuple, by_question.values())), _waits(config), config["budget"]["max_thinking_tokens"]
+        ),
+        bytes_per_token=file.stat().st_size / max(1, whole or tokens),
+        speed=_speed(directory, described, traces, len(rows)),
+    )
+
+
+def _waits(config: Any) -> int:
+    return int(config["budget"]["waits"])
+
+
+def _rows(lines: Sequence[str]) -> Iterator[tuple[str, TraceLength]]:
+    for line in lines:
+        row = json.loads(line)
+        yield (
+            row["question_id"],
+            TraceLength(_natural(row), int(row["thinking_tokens"]), int(row["answer_tokens"] or 0)),
+        )
+
+
+def _natural(row: Mapping[str, Any]) -> int:
+    """Thinking tokens before the first text that the budget appended."""
+    count = 0
+    for segment in row["segments"]:
+        if segment["part"] == "thinking":
+            if segment["origin"] != "sampled":
+                return count
+            count += len(segment["ids"])
+    return count
+
+
+def _speed(directory: StageDirectory, described: StageJson, traces: Stage, rows: int) -> Speed | None:
+    """Speed of the engine; None if too few tokens tell, or it ran elsewhere or otherwise."""
+    record, config = directory.read_record(), canonical(traces.config)
+    other: Any = described["identity"]["config"]
+    made = traces.shards[0] if traces.shards else traces
+    is_same = all(described["settings"].get(name) == made.settings.get(name) for name in SPEED_SETTINGS)
+    if record["shards"] or other["engine"] != _table(config)["engine"] or not is_same:
+        return None
+    summary = record["summary"]
+    speed, tokens = (float(summary.get(name) or 0.0) for name in ("engine_tokens_per_second", "engine_tokens"))
+    if record["provenance"]["host"]["name"] != platform.node() or not speed or tokens < LEAST_TOKENS:
+        return None
+    copies, slots = (int(str(described["settings"].get(name) or 1)) for name in ("data_parallel", "slots"))
+    return Speed(
+        tokens_per_second=speed / copies,
+        traces_together=max(1, min(slots, -(-rows // copies))),
+        start_seconds=max(0.0, record["seconds"] - tokens / speed),
+    )
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value

@@ -1,0 +1,55 @@
+"""Shell lines with which batch scripts run Python in a container. Does no I/O.
+
+Batch scripts themselves run on the host, because they call squeue and scontrol. slurm/job.sh explains the variables.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from sweep.core.launch import Container, Containers
+
+STEP = ("srun", "--nodes=1", "--ntasks=1", "--ntasks-per-node=1", "--export=ALL")  # on the first node of a job
+STEP_CPUS = '--cpus-per-task="${SLURM_CPUS_ON_NODE:-1}"'  # srun does not take them from the job
+
+
+def container_lines(container: Container, shared: Sequence[str]) -> list[str]:
+    """Lines for slurm/site.sh. `shared`: folders that are always mounted, at their own path."""
+    binds = list(dict.fromkeys([*shared, *container.binds]))
+    return [
+        "",
+        "# The container of launch.container.",
+        f"PYTHON={shlex.quote(container.python)}",
+        *(_apptainer(container, binds) if container.kind is Containers.APPTAINER else _pyxis(container, binds)),
+    ]
+
+
+def container_faults(container: Container, store: str) -> Iterator[str]:
+    """What cannot be written into a script or an option, a line each."""
+    for field, value in (("image", container.image), ("python", container.python)):
+        if not value.isprintable():
+            yield f"launch.container.{field} {value!r}: has a control character. Rename the file."
+    if "," in store or ":" in store:
+        yield f"store {store!r}: has a comma or a colon, which a mount cannot have. Choose another directory."
+    for bind in container.binds:
+        if not bind.isprintable() or "," in bind or not bind.startswith("/"):
+            yield (
+                f"launch.container.binds {bind!r}: not an absolute path, or has a comma or a control character. Write"
+                " FROM or FROM:TO."
+            )
+
+
+def _apptainer(container: Container, binds: Sequence[str]) -> list[str]:
+    mounts = [word for each in binds for word in ("--bind", each)]
+    words = ["apptainer", "exec", "--nv", *mounts, container.image]
+    return [f"CONTAINER=({shlex.join(words)})", 'CONTAINER_IN_STEP=("${CONTAINER[@]}")']
+
+
+def _pyxis(container: Container, binds: Sequence[str]) -> list[str]:
+    mounts = ",".join(each if ":" in each else f"{each}:{each}" for each in binds)
+    options = [f"--container-image={container.image}", f"--container-mounts={mounts}"]
+    return [
+        f"CONTAINER_STEP=({shlex.join(options)})",
+        f'CONTAINER=({shlex.join(STEP)} {STEP_CPUS} "${{CONTAINER_STEP[@]}}")',
+    ]

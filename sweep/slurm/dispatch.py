@@ -1,0 +1,180 @@
+"""Sends as much of a submission as the queue takes, and a job that sends the next wave if something is left.
+
+Where sbatch refuses a job because of a limit of submitted jobs or of the array size, half of it is tried, and so on.
+What does not fit stays unsent. waves.json exists while something is left:
+
+    limit   most jobs of the user in the queue; null: not known
+    sent    waves that were sent
+    left    elements that are not submitted yet
+    why     what to do if nothing in the queue sends the next wave; usually ""
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from sweep.core.pipeline import Launch
+from sweep.core.stage import Resources
+from sweep.errors import InputError
+from sweep.json_files import StoreError, read_json, write_json
+from sweep.slurm import client
+from sweep.slurm.job_files import add_jobs, drop_jobs, write_jobs
+from sweep.slurm.jobs import Element, SlurmJob
+from sweep.slurm.retry import QueueFull
+from sweep.slurm.send import FEED, Submit, cancel_sent, dependencies, send_job
+from sweep.slurm.status import ElementStatus
+from sweep.slurm.submission import Submission, SubmissionDirectory
+from sweep.slurm.waves import Room, Wave, with_jobs
+
+FEEDING = Resources(script="cpu", cpus=1, memory_gib=2)
+RETRY_S = 600  # until the next look, if other jobs of the user fill the queue
+
+Choose = Callable[[Sequence[SlurmJob], Sequence[ElementStatus], Room], Wave]
+
+
+@dataclass(frozen=True)
+class WavesFile:
+    """The content of waves.json."""
+
+    limit: int | None = None
+    sent: int = 0
+    left: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Sending:
+    """How jobs are sent."""
+
+    submit: Submit
+    before: Sequence[ElementStatus] = ()  # elements of other submissions, for which jobs wait
+    is_kept: bool = False  # if a job is refused, those sent before it are kept, not cancelled
+
+
+@dataclass
+class Sent:
+    """What was sent."""
+
+    submission: Submission
+    now: list[ElementStatus]
+    left: int = 0
+    ids: dict[str, str] = field(default_factory=dict[str, str])
+    refusal: QueueFull | None = None  # the last one
+
+
+def read_waves(directory: SubmissionDirectory) -> WavesFile:
+    """The content of waves.json, or the defaults if it is missing or damaged."""
+    with suppress(StoreError, OSError, TypeError):
+        return WavesFile(**read_json(directory.waves_file))
+    return WavesFile()
+
+
+def submit_limit(launch: Launch) -> int | None:
+    """The limit of submitted jobs from the settings, else from accounting; None if neither knows one."""
+    return launch.max_submit_jobs or client.max_submit_jobs(launch.defaults.account, launch.defaults.qos)
+
+
+def room_in_queue(limit: int | None, is_idle: bool, may_wait: bool) -> Room:
+    """How many elements fit into the queue beside those that the user has there."""
+    queued = client.own_elements() if limit is not None else None
+    free = None if limit is None or queued is None else max(0, limit - queued)
+    return Room(free, limit, is_idle, may_wait)
+
+
+def dispatch(
+    directory: SubmissionDirectory,
+    now: Sequence[ElementStatus],
+    choose: Choose,
+    room: Room,
+    sending: Sending,
+) -> Sent:
+    """Send what fits, inputs first; the caller must hold the submission's lock.
+
+    Raises InputError if a job is refused for a reason that is no limit of the queue; those already sent are cancelled,
+    unless they are to be kept. Jobs that were added and not sent are taken out again.
+    """
+    sent = Sent(directory.read(), list(now))
+    while True:
+        known = {job.name for job in sent.submission.jobs}
+        wave = choose(sent.submission.jobs, sent.now, room)
+        sent.left = wave.left
+        sent.submission = add_jobs(directory, sent.submission, wave.jobs)
+        try:
+            refused = _send_until_full(directory, wave.jobs, sent, sending)
+        except (InputError, OSError) as error:
+            drop_jobs(directory, sent.submission, {job.name for job in wave.jobs} - known)
+            if sending.is_kept:
+                raise
+            raise cancel_sent(directory, sent.ids, error) from None
+        if refused is None:
+            return sent
+        sent.submission = drop_jobs(directory, sent.submission, {job.name for job in wave.jobs} - known)
+        room = dataclasses.replace(room, free=len(refused.elements) // 2, is_idle=True, may_wait=False)
+        sent.left += sum(len(job.elements) for job in wave.jobs if job.name not in sent.ids)
+        if not room.free:
+            return sent
+
+
+def _send_until_full(
+    directory: SubmissionDirectory,
+    jobs: Sequence[SlurmJob],
+    sent: Sent,
+    sending: Sending,
+) -> SlurmJob | None:
+    """Send jobs until one does not fit, and return that one."""
+    ids: dict[str, str] = {}
+    waits = [*(each for each in sent.now if each.state.is_alive), *sending.before]
+    for job in jobs:
+        try:
+            send_job(directory, job, dependencies(job, ids, waits), sending.submit, ids)
+        except QueueFull as refusal:
+            sent.refusal = refusal
+            return job
+        finally:
+            sent.ids.update(ids)
+        sent.now = with_jobs(sent.now, [job], ids)
+    return None
+
+
+# ------------------------------------------------------------------------------------- the job that sends the next wave
+
+
+def keep_feeding(directory: SubmissionDirectory, sent: Sent, limit: int | None, submit: Submit) -> WavesFile:
+    """Write waves.json and send a job that sends the next wave when everything that is in the queue has ended."""
+    earlier = read_waves(directory)
+    waves = WavesFile(limit, earlier.sent + bool(sent.ids), sent.left)
+    write_json(directory.waves_file, dataclasses.asdict(waves))
+    try:
+        send_feeder(directory, sent.submission, sent.now, submit)
+    except InputError as error:
+        if not any(each.state.is_alive for each in sent.now):
+            waves = dataclasses.replace(waves, why=f"{error} {sent.left} elements {how_to_continue(directory)}")
+            write_json(directory.waves_file, dataclasses.asdict(waves))
+    return waves
+
+
+def how_to_continue(directory: SubmissionDirectory) -> str:
+    """What to do when jobs cannot submit."""
+    return f"are not submitted. Continue from a login node: python -m sweep resume {directory.arguments}"
+
+
+def send_feeder(
+    directory: SubmissionDirectory, submission: Submission, now: Sequence[ElementStatus], submit: Submit
+) -> None:
+    """Send a job that feeds the queue after all that is in it; an earlier one that still waits is cancelled."""
+    names = [name for name in (*directory.ids(), *directory.unconfirmed()) if name.endswith(f"-{FEED}")]
+    waiting = client.queued_jobs([job_id for job, job_id in directory.ids().items() if job in names]) or {}
+    alive = dict.fromkeys(
+        each.job_id.partition("_")[0] for each in now if each.state.is_alive and each.job_id is not None
+    )
+    job = SlurmJob(f"w{len(names) + 1}-{FEED}", FEEDING, (Element((), ()),))
+    write_jobs(directory, submission, [job], () if alive else (f"--begin=now+{RETRY_S}",))
+    try:
+        send_job(directory, job, f"afterany:{':'.join(alive)}" if alive else None, submit, {})
+    except InputError:
+        directory.remove_files(job.name)
+        raise
+    client.scancel([job_id for job_id, seen in waiting.items() if seen.is_waiting])

@@ -1,0 +1,189 @@
+"""Plans that are larger than a limit of submitted jobs: packed into fewer elements and sent in waves. Does no I/O.
+
+pack    An array with more elements than the limit runs several of its units per element, one after the other, at most
+        MOST_PACKED. A unit that fails does not stop the others of its element.
+waves   A wave is what fits into the queue now, inputs first. Jobs of the submission send the next one
+        (sweep/slurm/feed.py). An element is sent once its inputs are finished or are made in the same wave, so no
+        element of a later wave is cancelled because an element of an earlier one failed.
+
+A job that is sent in part is sent as a job of its own, "03-traces.r2". What was never sent keeps its name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sweep.slurm.jobs import Element, SlurmJob, link_jobs
+from sweep.slurm.status import TO_RESUBMIT, ElementState, ElementStatus, element_id, latest_statuses
+
+MOST_PACKED = 8  # units in an element: a longer row of units loses more when its node is lost
+LEAST_SHARE = 4  # a wave is sent when a quarter of the limit is free: one sbatch call for many elements
+BOUNDARY: tuple[str, ...] = ()  # an empty step between the units of a packed element
+TO_FEED = (ElementState.UNSENT, ElementState.BLOCKED)  # what jobs may send; `resume` also sends what failed
+
+
+def packed(jobs: Sequence[SlurmJob], limit: int | None, most_elements: int) -> tuple[SlurmJob, ...]:
+    """The jobs, with long arrays packed if all of them exceed the limit, and no array above `most_elements`."""
+    if limit is None or sum(len(job.elements) for job in jobs) <= limit:
+        return tuple(jobs)
+    found: list[SlurmJob] = []
+    for job in jobs:
+        units = min(MOST_PACKED, math.ceil(len(job.elements) / limit))
+        elements = [_pack(job.elements[at : at + units]) for at in range(0, len(job.elements), units)]
+        for at in range(0, len(elements), most_elements):
+            name = f"{len(found) + 1:02}-{job.stage}"
+            found.append(SlurmJob(name, job.resources, tuple(elements[at : at + most_elements])))
+    return link_jobs(found)
+
+
+def _pack(elements: Sequence[Element]) -> Element:
+    if len(elements) == 1:
+        return elements[0]
+    steps = [step for each in elements for step in (BOUNDARY, *each.steps)][1:]
+    waits_for = {address for each in elements for address in each.waits_for}
+    labels = dict.fromkeys(each.label for each in elements if each.label)
+    return Element(tuple(steps), tuple(sorted(waits_for)), ", ".join(labels))
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many elements may be sent now."""
+
+    free: int | None  # None: no limit is known
+    limit: int | None = None
+    is_idle: bool = False  # nothing of the submission is queued or running, so nothing else would send later
+    may_wait: bool = False  # elements may be sent before their inputs are finished, if everything fits
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Jobs to send now, and how many elements could be sent later."""
+
+    jobs: tuple[SlurmJob, ...]
+    left: int = 0
+
+
+def next_wave(
+    jobs: Sequence[SlurmJob], now: Sequence[ElementStatus], done: Collection[str], room: Room, most_elements: int
+) -> Wave:
+    """The jobs to send now: elements that are not sent yet and whose inputs are finished or made in this wave.
+
+    Nothing is sent for what a failed, cancelled or lost element blocks.
+    """
+    sendable = list(_sendable(now, done))
+    is_all = room.free is None or len(sendable) <= room.free
+    ready = sendable if room.may_wait and is_all else _ready(sendable, now, done)
+    free = len(ready) if room.free is None else max(0, room.free)
+    if len(sendable) > min(free, len(ready)):
+        free -= room.free is not None  # for the job that sends the next wave
+        least = 1 if room.is_idle or room.limit is None else max(1, room.limit // LEAST_SHARE)
+        if free < min(least, len(ready)):
+            return Wave((), len(sendable))
+    taken = ready[: max(0, free)]
+    return Wave(jobs_of(jobs, taken, most_elements), len(sendable) - len(taken))
+
+
+def resubmission(jobs: Sequence[SlurmJob], now: Sequence[ElementStatus], most_elements: int) -> tuple[SlurmJob, ...]:
+    """Jobs for everything that is neither done nor in the queue, which `resume` submits."""
+    return jobs_of(jobs, [each for each in latest_statuses(now) if each.state in TO_RESUBMIT], most_elements)
+
+
+def _sendable(now: Sequence[ElementStatus], done: Collection[str]) -> Iterator[ElementStatus]:
+    """Elements that can still be made without `resume`, inputs first."""
+    ended = set[str]()  # stages that nothing will make
+    for each in latest_statuses(now):
+        missing = {address for address in each.element.stages if address not in done}
+        if each.state in TO_FEED and ended.isdisjoint(each.element.waits_for):
+            yield each
+        elif each.state in TO_RESUBMIT or each.state is ElementState.UNKNOWN:
+            ended |= missing
+
+
+def _ready(
+    sendable: Sequence[ElementStatus], now: Sequence[ElementStatus], done: Collection[str]
+) -> list[ElementStatus]:
+    """Those whose inputs are finished, come from other submissions, or are made by ready elements before them."""
+    own = {address for each in now for address in each.element.stages}
+    present = set(done)
+    ready: list[ElementStatus] = []
+    for each in sendable:
+        if all(address in present or address not in own for address in each.element.waits_for):
+            ready.append(each)
+            present.update(each.element.stages)
+    return ready
+
+
+def jobs_of(jobs: Sequence[SlurmJob], chosen: Sequence[ElementStatus], most_elements: int) -> tuple[SlurmJob, ...]:
+    """Jobs for these elements: a job that was never sent keeps its name if all of it is chosen."""
+    by_name = {job.name: job for job in jobs}
+    groups: dict[str, list[ElementStatus]] = {}
+    for each in chosen:
+        groups.setdefault(_base(each.job), []).append(each)
+    turns = last_turns(jobs)
+    found: list[SlurmJob] = []
+    for base, members in groups.items():
+        for at in range(0, len(members), most_elements):
+            part = members[at : at + most_elements]
+            job, elements = by_name[part[0].job], tuple(each.element for each in part)
+            name = job.name
+            if part[0].job_id is not None or elements != job.elements:
+                turns[base] += 1
+                name = f"{base}.r{turns[base]}"
+            found.append(dataclasses.replace(job, name=name, elements=elements, after=(), after_each=()))
+    return link_jobs(found)
+
+
+def last_turns(jobs: Sequence[SlurmJob]) -> dict[str, int]:
+    """The number of the last turn of each job: 3 if there is "02-points.r3"."""
+    found: dict[str, int] = {}
+    for job in jobs:
+        base, _, turn = job.name.partition(".r")
+        found[base] = max(found.get(base, 1), int(turn or 1))
+    return found
+
+
+def _base(job: str) -> str:
+    return job.partition(".r")[0]
+
+
+@dataclass(frozen=True)
+class UnsentElements:
+    """Elements that wait outside the queue, and the waves that they take."""
+
+    elements: int
+    sent_waves: int
+    waves: int | None  # in all; None if the limit is not known
+
+    @property
+    def text(self) -> str:
+        """Like "312 not submitted yet: wave 3 of 10 is next"."""
+        of = f" of {self.waves}" if self.waves is not None else ""
+        return f"{self.elements} not submitted yet: wave {self.sent_waves + 1}{of} is next"
+
+
+def unsent_elements(
+    now: Sequence[ElementStatus], done: Collection[str], sent_waves: int, limit: int | None
+) -> UnsentElements | None:
+    """What the jobs of a submission will still submit; None if there is nothing."""
+    left = len(list(_sendable(now, done)))
+    if not left:
+        return None
+    waves = sent_waves + math.ceil(left / max(1, limit - 1)) if limit is not None else None
+    return UnsentElements(left, sent_waves, waves)
+
+
+def with_jobs(
+    now: Sequence[ElementStatus], jobs: Sequence[SlurmJob], ids: Mapping[str, str] = MappingProxyType({})
+) -> list[ElementStatus]:
+    """The statuses after these jobs were written: waiting in the queue if they have an id, else not submitted."""
+    found = {each.element.stages: each for each in now}
+    for job in jobs:
+        state = ElementState.WAITING if job.name in ids else ElementState.UNSENT
+        for index, each in enumerate(job.elements):
+            job_id = element_id(job, ids.get(job.name), index)
+            found[each.stages] = ElementStatus(job.name, index, each, job_id, state, None)
+    return list(found.values())

@@ -1,0 +1,21 @@
+"""A cluster with accounting: a real slurmdbd over a database of its own."""
+
+from __future__ import annotations
+
+from tests.slurm.conftest import MOST_JOBS
+from tests.support.cluster import Cluster
+
+
+def test_sacct_knows_how_a_job_ended(accounted: Cluster) -> None:
+    job_id = accounted.ask("sbatch", "--parsable", "--output=/dev/null", "--wrap=exit 3")
+    row = ("sacct", "-X", "--noheader", "--parsable2", f"--jobs={job_id}", "--format=State,ExitCode,Account")
+    accounted.wait_until(lambda: accounted.ask(*row) == "FAILED|3:0|tests", "sacct tells the end")
+
+
+def test_the_limit_of_submitted_jobs_counts_array_elements(accounted: Cluster) -> None:
+    refused = accounted.run("sbatch", f"--array=0-{MOST_JOBS}", "--output=/dev/null", "--wrap=true")
+    assert refused.returncode == 1
+    assert "AssocMaxSubmitJobLimit" in refused.stderr
+    job_id = accounted.ask("sbatch", "--parsable", f"--array=0-{MOST_JOBS - 1}", "--output=/dev/null", "--wrap=true")
+    accounted.ask("scancel", job_id)
+    accounted.wait_until(lambda: not accounted.ask("squeue", "--noheader"), "there is room for others")

@@ -1,0 +1,46 @@
+"""A plan larger than a limit of submitted jobs: its own jobs feed it to the queue, and nobody stays logged in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sweep.slurm import client
+from sweep.slurm.dispatch import read_waves
+from tests.slurm.conftest import MOST_JOBS, User, requesting
+from tests.support.cluster import Cluster
+from tests.support.toy_queue import make_stage
+
+
+@pytest.fixture
+def limited(accounted: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[User]:
+    """A user of the cluster with accounting, who may have 50 jobs in the queue."""
+    monkeypatch.setenv("SLURM_CONF", accounted.environment["SLURM_CONF"])
+    user = User(accounted, tmp_path)
+    yield user
+    accounted.run("scancel", "--me")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("points", "limit"), [(100, 8), (1000, None)])
+def test_a_plan_above_the_limit_of_submitted_jobs_finishes(
+    limited: User, accounted: Cluster, points: int, limit: int | None
+) -> None:
+    """Without a setting, the limit is asked from accounting, which enforces it."""
+    total = make_stage("total", 0, *(make_stage("points", n) for n in range(points)))
+    directory = limited.send(total, dataclasses.replace(requesting(cpus=4, memory_gib=1), max_submit_jobs=limit))
+    assert read_waves(directory).limit == (limit or MOST_JOBS)
+    assert directory.ids() and read_waves(directory).left > 0
+    most = 0
+
+    def is_done() -> bool:
+        nonlocal most
+        most = max(most, client.own_elements() or 0)
+        return limited.directory(total).is_done
+
+    accounted.wait_until(is_done, "the last stage is done", 1500)
+    assert 0 < most <= (limit or MOST_JOBS)
+    assert limited.value(total) == sum(range(points))

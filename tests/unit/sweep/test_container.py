@@ -1,0 +1,81 @@
+"""Containers: the lines of slurm/site.sh as text, and the commands that job.sh makes of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweep.core.launch import Container, Containers, Launch, LaunchKind
+from sweep.core.provenance import PROJECT
+from sweep.errors import InputError
+from sweep.slurm.container import container_lines
+from sweep.slurm.sbatch import refuse_unsafe
+
+SHARED = ("/data/my store", "/data/hf")
+APPTAINER = Container(Containers.APPTAINER, "/images/s1.sif", ("/data", "/scratch:/tmp"), "/opt/venv/bin/python")
+PYXIS = Container(Containers.PYXIS, "nvcr.io#nvidia/pytorch:25.01-py3", ("/data", "/scratch:/tmp"))
+
+
+@pytest.mark.parametrize("container", [APPTAINER, PYXIS], ids=lambda each: each.kind.value)
+def test_the_lines_of_a_container(golden: Callable[[str, str], None], container: Container) -> None:
+    golden(f"slurm/{container.kind.value}.sh", "\n".join(container_lines(container, SHARED)).lstrip() + "\n")
+
+
+@pytest.mark.parametrize("container", [APPTAINER, PYXIS], ids=lambda each: each.kind.value)
+@pytest.mark.parametrize("script", ["sft", "cpu"])
+def test_scripts_run_python_in_the_container(
+    golden: Callable[[str, str], None], tmp_path: Path, container: Container, script: str
+) -> None:
+    """Every command that the script would run, with apptainer and srun in place of which echo prints its arguments."""
+    (tmp_path / "slurm").mkdir()
+    for name in ("job.sh", f"{script}.sbatch"):
+        (tmp_path / "slurm" / name).write_text((PROJECT / "slurm" / name).read_text(encoding="utf-8"), encoding="utf-8")
+    lines = container_lines(container, SHARED)
+    (tmp_path / "slurm" / "site.sh").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("apptainer", "srun", "scontrol"):
+        said = "node1" if name == "scontrol" else f'{name} "$@"'
+        (programs / name).write_text(f"#!/bin/bash\necho {said}\n", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    units = tmp_path / "submission" / "jobs" / "01.units"
+    units.parent.mkdir(parents=True)
+    units.write_text("0\t/store/checkpoint/a\n", encoding="utf-8")
+    environment = {
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_NNODES": "2",
+        "SLURM_CPUS_ON_NODE": "16",
+    }
+    command = ["bash", f"slurm/{script}.sbatch", str(units)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if not line.startswith("job 7")]
+    golden(f"slurm/{container.kind.value}-{script}.txt", "\n".join(said).replace(str(tmp_path), "/here") + "\n")
+
+
+@pytest.mark.parametrize(
+    ("container", "complaint"),
+    [
+        (dataclasses.replace(APPTAINER, image="/a\n.sif"), "launch.container.image .*control character"),
+        (dataclasses.replace(APPTAINER, python="py\x1b"), "launch.container.python .*control character"),
+        (
+            dataclasses.replace(PYXIS, binds=("/a,/b",)),
+            "launch.container.binds '/a,/b': not an absolute path, or has a comma",
+        ),
+        (dataclasses.replace(PYXIS, binds=("data",)), "launch.container.binds 'data': not an absolute path"),
+    ],
+)
+def test_what_no_option_can_hold_is_refused(container: Container, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        refuse_unsafe(Launch(LaunchKind.SLURM, container=container), "toy", "/store")
+
+
+def test_a_store_that_cannot_be_mounted_is_refused() -> None:
+    with pytest.raises(InputError, match="store '/a,b': has a comma or a colon"):
+        refuse_unsafe(Launch(LaunchKind.SLURM, container=APPTAINER), "toy", "/a,b")
