@@ -5,7 +5,7 @@ generation:  thinking + answer tokens (s1/lengths.py), measured in earlier runs 
              wall-clock time = start + tokens / (copies x speed of one copy with so many traces), s1/parallelism.py;
              device time = wall-clock time x devices that the worker occupies
 endpoints:   questions x (prompt tokens + reply tokens), each at the endpoint's price
-disk:        weights of a checkpoint, and while it trains two saved states; traces at their measured bytes per token
+disk:        weights of a checkpoint, and while it trains two saved states; traces (s1/trace_size.py)
 Points that share a continuation store also share their thinking: the longest is charged, the others add only answers.
 What nothing was measured for, and what the rates in `cost` do not hold for (cost.models), is unknown: None.
 """
@@ -23,6 +23,7 @@ from s1.generation_memory import GenerationMemory, generation_memory
 from s1.lengths import Spread, TokensOfQuestion, of_measured, of_published, spread
 from s1.parallelism import Occupancy, speed_at
 from s1.point import PointConfig
+from s1.trace_size import BYTES_PER_TOKEN, stored_bytes
 from s1.train.flops import device_seconds, training_flops, training_tokens
 from s1.train.memory import BYTES, Memory, memory, trained_parameters
 from sweep.core.pipeline import CostEstimate, Usage
@@ -30,8 +31,6 @@ from sweep.core.stage import Summary
 
 ENDPOINT = "replies_without_usage"  # a key that only summaries of endpoint stages have
 
-
-BYTES_PER_TOKEN = 12.0  # of traces.jsonl, ids and text, where no run says: measured 10 to 14
 SAVED_STATES = 2  # that training keeps while it runs (s1/train/checkpoints.py)
 UNKNOWN = CostEstimate(None, None, None, None, None)
 
@@ -42,14 +41,16 @@ class Generated:
 
     tokens: float | None
     traces: int
+    trace_tokens: float | None  # of the traces, what they share included
     spread: Spread
-    bytes_per_token: float
+    bytes_per_token: float  # of traces.jsonl, ids and text
     speed: Speed | None  # of one copy; None: unknown
 
     def part(self, index: int, count: int) -> Generated:
         """One of `count` shards."""
         tokens = None if self.tokens is None else (int(self.tokens) + index) // count
-        return replace(self, tokens=tokens, traces=max(1, self.traces // count))
+        whole = None if self.trace_tokens is None else self.trace_tokens / count
+        return replace(self, tokens=tokens, traces=max(1, self.traces // count), trace_tokens=whole)
 
 
 def training_estimate(point: PointConfig) -> CostEstimate:
@@ -119,10 +120,12 @@ def cannot_generate(point: PointConfig) -> list[str]:
 def solver_generation(point: PointConfig, solver: Model) -> Generated:
     """One solver answers every question of the pool."""
     cost, rows = point.cost, 0 if point.data.pool is None else point.data.pool.expected_rows
-    tokens = rows * (cost.natural_thinking_tokens + cost.natural_answer_tokens)
+    whole = rows * (cost.natural_thinking_tokens + cost.natural_answer_tokens)
+    tokens = whole if cost.holds_for(solver.name) else None
     return Generated(
-        tokens if cost.holds_for(solver.name) else None,
+        tokens,
         rows,
+        tokens,
         Spread(1.0, 1.0),
         BYTES_PER_TOKEN,
         _configured_speed(cost, solver),
@@ -161,14 +164,20 @@ def generation(points: Sequence[PointConfig], questions: int, runs: Sequence[Ear
     bytes_per_token = next((run.bytes_per_token for run in runs), BYTES_PER_TOKEN)
     return [
         Generated(
-            sum(each) / len(each) * questions * point.generate.samples if each else None,
+            _total(each, point, questions),
             questions * point.generate.samples,
+            _total([tokens.thinking + tokens.answer for tokens in whole], point, questions),
             ends,
             bytes_per_token,
             speed,
         )
-        for point, each in zip(points, charged, strict=True)
+        for point, each, whole in zip(points, charged, per_point, strict=True)
     ]
+
+
+def _total(per_trace: Sequence[float], point: PointConfig, questions: int) -> float | None:
+    """Tokens of all traces of a point, from those per trace of some questions; None if there are none."""
+    return sum(per_trace) / len(per_trace) * questions * point.generate.samples if per_trace else None
 
 
 def _charged(points: Sequence[PointConfig], per_point: Sequence[Sequence[TokensOfQuestion]]) -> list[list[float]]:
@@ -203,7 +212,7 @@ def generation_estimate(generated: Generated, point: PointConfig) -> CostEstimat
     tokens, speed, machine = generated.tokens, generated.speed, point.machine
     if tokens is None:
         return UNKNOWN
-    disk = round(tokens * generated.bytes_per_token)
+    disk = stored_bytes(generated.traces, generated.trace_tokens or 0.0, tokens, generated.bytes_per_token)
     if not tokens:
         return CostEstimate()
     if speed is None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from s1.generate.trace_row import TRACES_FILE
 from s1.lengths import Lengths, TraceLength
+from s1.trace_size import measured_bytes_per_token
 from sweep.core.identity import canonical
 from sweep.core.stage import Stage
 from sweep.json_files import StoreError
@@ -43,7 +44,7 @@ class EarlierRun:
 
     address: str
     lengths: Lengths
-    bytes_per_token: float  # of traces.jsonl
+    bytes_per_token: float  # of traces.jsonl, ids and text
     speed: Speed | None
 
     @property
@@ -114,9 +115,9 @@ def _same_format(one: Any, other: Any) -> bool:
 
 
 def _read(directory: StageDirectory, described: StageJson, traces: Stage) -> EarlierRun | None:
-    record = directory.read_record()
     file = directory.out / TRACES_FILE
-    rows = list(_rows(file.read_text(encoding="utf-8").splitlines()[:MOST_TRACES]))
+    lines = file.read_text(encoding="utf-8").splitlines()[:MOST_TRACES]
+    rows = list(_rows(lines))
     by_question: dict[str, list[TraceLength]] = defaultdict(list)
     for question, length in rows:
         by_question[question].append(length)
@@ -124,13 +125,12 @@ def _read(directory: StageDirectory, described: StageJson, traces: Stage) -> Ear
         return None
     config: Any = described["identity"]["config"]
     tokens = sum(each.thinking_tokens + each.answer_tokens for _, each in rows)
-    whole = int(record["summary"].get("sampled_tokens") or 0)
     return EarlierRun(
         address=directory.address,
         lengths=Lengths(
             tuple(map(tuple, by_question.values())), _waits(config), config["budget"]["max_thinking_tokens"]
         ),
-        bytes_per_token=file.stat().st_size / max(1, whole or tokens),
+        bytes_per_token=measured_bytes_per_token(sum(len(line.encode()) for line in lines), len(rows), tokens),
         speed=_speed(directory, described, traces, len(rows)),
     )
 

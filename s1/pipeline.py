@@ -78,6 +78,7 @@ from s1.training_stages import TrainingStages, base_model_of, training_stages_of
 from sweep.core.identity import Json
 from sweep.core.launch import LaunchKind
 from sweep.core.pipeline import (
+    CostEstimate,
     FinishedResult,
     Graph,
     MergeRequest,
@@ -184,11 +185,16 @@ def _graph(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinnin
         remake_limit_usd=first.cost.remake_limit_usd,
         limits=Limits(first.cost.limit_usd, first.cost.limit_device_hours),
         prefetch=prefetch,
-        preflight=lambda stages, asked_at: preflight_stages(points, stages, asked_at),
+        preflight=lambda stages, asked_at: preflight_stages(points, stages, _disk_bytes(stages, estimates), asked_at),
         probe=lambda questions, seed: _probe(points, ProbeConfig(questions, seed), request),
         unpinned=pinning.unpinned,
         pin=pinning.pin,
     )
+
+
+def _disk_bytes(stages: Sequence[Stage], estimates: Mapping[str, CostEstimate]) -> int:
+    """What stages leave in the store, as far as it is known."""
+    return sum(estimates[each.address].disk_bytes or 0 for each in stages if each.address in estimates)
 
 
 # ----------------------------------------------------------------------------------------------- one point

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from s1.config.resources import JobKind, Machine, filled, resources_of, settings_of
 from s1.point import PointConfig
@@ -12,12 +13,19 @@ from s1.stages import BaseModelConfig
 from sweep.core.stage import CodePolicy, Resources, Stage
 
 VERSION = 1
+GIB = 2**30
 
 
-def preflight_stages(points: Sequence[PointConfig], stages: Sequence[Stage], asked_at: str) -> tuple[Stage, ...]:
-    """One stage for each kind of node that `stages` run on, with the resources of their jobs."""
+def preflight_stages(
+    points: Sequence[PointConfig], stages: Sequence[Stage], disk_bytes: int, asked_at: str
+) -> tuple[Stage, ...]:
+    """One stage for each kind of node that `stages` run on, with the resources of their jobs.
+
+    `disk_bytes`: what the stages leave in the store, as far as it is known.
+    """
     kinds = dict.fromkeys(_of_node(stage.resources) for stage in stages)
-    return tuple(_stage(PreflightConfig(asked_at, _needs(points, stages, kind)), kind) for kind in kinds)
+    needs = {kind: replace(_needs(points, stages, kind), disk_gib=disk_bytes / GIB or None) for kind in kinds}
+    return tuple(_stage(PreflightConfig(asked_at, needs[kind]), kind) for kind in kinds)
 
 
 def _of_node(resources: Resources) -> Resources:

@@ -156,18 +156,16 @@ def status(
         return _status_of_damaged(directory, console, others, json)
     if watch and (ended := follow(console, [SubmissionStages(directory)], every)) == EXIT_INTERRUPTED:
         return ended
-    current = lifecycle.submission_status(directory)
+    current = lifecycle.status_with_waves(directory)
     if not watch:
         alive = [each.job_id.partition("_")[0] for each in current.elements if each.job_id and each.state.is_alive]
         shown = read_status(directory, current, client.restart_counts(list(dict.fromkeys(alive))))
         (show_json if json else show_status)(console, shown)
     for line in () if json else others:
         console.print(escape(line), soft_wrap=True)
-    if not json:
-        _show_left(console, directory)
     states = [each.state for each in current.elements]
-    if read_waves(directory).left and any(each.is_alive for each in states):  # its jobs submit the rest
-        states = [each for each in states if each is not ElementState.UNSENT]
+    if not json and (ElementState.LATER in states or read_waves(directory).why):
+        _show_left(console, directory)
     return verdict(states).value
 
 

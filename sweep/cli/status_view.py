@@ -18,7 +18,14 @@ ROWS_OF_A_JOB = 20  # elements of a job in one state that would need more rows a
 DONE_RANGES = 24  # characters; what is done in more pieces is counted
 LEAST_COLUMNS = 40
 INDENT = "    "
-ORDER = (*TO_RESUBMIT, ElementState.UNKNOWN, ElementState.RUNNING, ElementState.WAITING, ElementState.DONE)
+ORDER = (
+    *TO_RESUBMIT,
+    ElementState.UNKNOWN,
+    ElementState.RUNNING,
+    ElementState.WAITING,
+    ElementState.LATER,
+    ElementState.DONE,
+)
 STYLES = {
     ElementState.DONE: "green",
     ElementState.RUNNING: "cyan",

@@ -22,7 +22,7 @@ from sweep.maintenance.inventory import stage_directories
 from sweep.slurm import lifecycle
 from sweep.slurm.advice import how_ended
 from sweep.slurm.sbatch import log_name
-from sweep.slurm.status import ElementState, ElementStatus
+from sweep.slurm.status import TO_RESUBMIT, ElementState, ElementStatus
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import StageDirectory, Store, StoreError
 from sweep.store.status_files import failure_message
@@ -128,9 +128,9 @@ class SubmissionStages:
         return f"To submit what is missing: python -m sweep resume {self.directory.arguments}"
 
     def look(self) -> Look:
-        current = lifecycle.submission_status(self.directory)
-        alive = any(each.state.is_alive or each.state is ElementState.UNKNOWN for each in current.elements)
-        return Look(tuple(found for each in current.elements for found in self._element(each)), alive)
+        current = lifecycle.status_with_waves(self.directory)
+        is_alive = any(each.state not in (*TO_RESUBMIT, ElementState.DONE) for each in current.elements)
+        return Look(tuple(found for each in current.elements for found in self._element(each)), is_alive)
 
     def _element(self, each: ElementStatus) -> Iterator[WatchedStage]:
         if not each.element.stages:
@@ -163,7 +163,7 @@ def _state(each: ElementStatus) -> WatchState:
 
 def _reason(each: ElementStatus) -> str:
     """Why an element is in its state, in SLURM's words, or the state itself."""
-    if each.state in STUCK:
+    if each.state in (*STUCK, ElementState.LATER):
         return each.state.value
     if each.seen is None or each.state is ElementState.RUNNING:
         return ""

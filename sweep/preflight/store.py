@@ -153,7 +153,7 @@ def check_space(store: Path, needed_gib: float | None) -> Check:
     space = os.statvfs(store)
     free_gib = space.f_bavail * space.f_frsize / GIB
     least_gib = max(LEAST_FREE_GIB, needed_gib or 0.0)
-    measured = f"{free_gib:,.0f} GiB free" + (f", the plan writes about {needed_gib:,.0f} GiB" if needed_gib else "")
+    measured = f"{free_gib:,.0f} GiB free" + (f", the plan writes about {needed_gib:,.1f} GiB" if needed_gib else "")
     if free_gib < least_gib:
         advice = (
             f"Free space (sweep store prune), or choose another store (store=DIR): {least_gib:,.0f} GiB are needed."

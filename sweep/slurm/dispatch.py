@@ -165,8 +165,8 @@ def send_feeder(
     directory: SubmissionDirectory, submission: Submission, now: Sequence[ElementStatus], submit: Submit
 ) -> None:
     """Send a job that feeds the queue after all that is in it; an earlier one that still waits is cancelled."""
-    names = [name for name in (*directory.ids(), *directory.unconfirmed()) if name.endswith(f"-{FEED}")]
-    waiting = client.queued_jobs([job_id for job, job_id in directory.ids().items() if job in names]) or {}
+    names = [name for name in (*directory.ids(), *directory.unconfirmed()) if _is_feeder(name)]
+    waiting = client.queued_jobs(feeder_ids(directory)) or {}
     alive = dict.fromkeys(
         each.job_id.partition("_")[0] for each in now if each.state.is_alive and each.job_id is not None
     )
@@ -178,3 +178,12 @@ def send_feeder(
         directory.remove_files(job.name)
         raise
     client.scancel([job_id for job_id, seen in waiting.items() if seen.is_waiting])
+
+
+def feeder_ids(directory: SubmissionDirectory) -> list[str]:
+    """SLURM's ids of the jobs that feed the queue, past ones included."""
+    return [job_id for job, job_id in directory.ids().items() if _is_feeder(job)]
+
+
+def _is_feeder(job: str) -> bool:
+    return job.endswith(f"-{FEED}")

@@ -18,7 +18,16 @@ from sweep.places import PROJECT
 from sweep.plan.graph import Plan, Unit
 from sweep.slurm import client
 from sweep.slurm.damaged import query_queue, refuse_resubmitting
-from sweep.slurm.dispatch import Sending, Sent, dispatch, keep_feeding, room_in_queue, submit_limit
+from sweep.slurm.dispatch import (
+    Sending,
+    Sent,
+    dispatch,
+    feeder_ids,
+    keep_feeding,
+    read_waves,
+    room_in_queue,
+    submit_limit,
+)
 from sweep.slurm.export import export
 from sweep.slurm.job_files import add_jobs, drop_jobs, write_jobs
 from sweep.slurm.jobs import Element, SlurmJob, link_jobs, plan_jobs
@@ -36,7 +45,7 @@ from sweep.slurm.status import (
 )
 from sweep.slurm.submission import Submission, SubmissionDirectory, new_directory, submissions
 from sweep.slurm.walltime import with_walltimes
-from sweep.slurm.waves import Room, Wave, next_wave, packed, resubmission, with_jobs
+from sweep.slurm.waves import Room, Wave, next_wave, packed, resubmission, with_jobs, with_later_waves
 from sweep.store.directory import StageDirectory, Store
 from sweep.store.status_files import now
 
@@ -149,6 +158,24 @@ def submission_status(directory: SubmissionDirectory) -> SubmissionStatus:
         _unknown(each) if each.job in unconfirmed and each.state is ElementState.UNSENT else each for each in found
     ]
     return SubmissionStatus(submission, tuple(latest_statuses(known)), source)
+
+
+def status_with_waves(directory: SubmissionDirectory) -> SubmissionStatus:
+    """The status as users see it: what jobs of the submission will submit is in a later wave, not missing."""
+    current, waves = submission_status(directory), read_waves(directory)
+    if not waves.left or waves.why or not _is_fed(directory, current):
+        return current
+    done = store_info(directory, current.submission).done
+    return dataclasses.replace(current, elements=tuple(with_later_waves(current.elements, done)))
+
+
+def _is_fed(directory: SubmissionDirectory, current: SubmissionStatus) -> bool:
+    """Whether a job that submits the next wave is queued or running, as far as is known; every element does."""
+    states = [each.state for each in current.elements]
+    if ElementState.UNKNOWN in states or any(each.is_alive for each in states):
+        return True
+    seen = client.queued_jobs(feeder_ids(directory))
+    return seen is None or any(each.is_alive for each in seen.values())
 
 
 def _unknown(status: ElementStatus) -> ElementStatus:

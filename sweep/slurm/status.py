@@ -30,6 +30,7 @@ class ElementState(Enum):
     BLOCKED = "blocked"  # something it waits for failed
     CANCELLED = "cancelled"
     LOST = "lost"  # not done, and unknown to SLURM
+    LATER = "in a later wave"  # jobs of the submission will submit it
     UNSENT = "not submitted"
     UNKNOWN = "unknown"  # not done, and SLURM does not answer
 
@@ -43,7 +44,7 @@ class Verdict(IntEnum):
 
     DONE = 0
     UNKNOWN = 1
-    RUNNING = 3  # or waiting
+    RUNNING = 3  # or waiting, or in a later wave
     FAILED = 4  # also blocked, cancelled, lost or not submitted
 
 
@@ -62,7 +63,7 @@ def verdict(states: Collection[ElementState]) -> Verdict:
         return Verdict.FAILED
     if ElementState.UNKNOWN in states:
         return Verdict.UNKNOWN
-    return Verdict.RUNNING if any(each.is_alive for each in states) else Verdict.DONE
+    return Verdict.RUNNING if any(each is not ElementState.DONE for each in states) else Verdict.DONE
 
 
 @dataclass(frozen=True)

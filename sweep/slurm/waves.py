@@ -150,30 +150,12 @@ def _base(job: str) -> str:
     return job.partition(".r")[0]
 
 
-@dataclass(frozen=True)
-class UnsentElements:
-    """Elements that wait outside the queue, and the waves that they take."""
-
-    elements: int
-    sent_waves: int
-    waves: int | None  # in all; None if the limit is not known
-
-    @property
-    def text(self) -> str:
-        """Like "312 not submitted yet: wave 3 of 10 is next"."""
-        of = f" of {self.waves}" if self.waves is not None else ""
-        return f"{self.elements} not submitted yet: wave {self.sent_waves + 1}{of} is next"
-
-
-def unsent_elements(
-    now: Sequence[ElementStatus], done: Collection[str], sent_waves: int, limit: int | None
-) -> UnsentElements | None:
-    """What the jobs of a submission will still submit; None if there is nothing."""
-    left = len(list(_sendable(now, done)))
-    if not left:
-        return None
-    waves = sent_waves + math.ceil(left / max(1, limit - 1)) if limit is not None else None
-    return UnsentElements(left, sent_waves, waves)
+def with_later_waves(now: Sequence[ElementStatus], done: Collection[str]) -> list[ElementStatus]:
+    """The statuses while jobs of the submission feed the queue: what they will submit is in a later wave."""
+    later = {each.element.stages for each in _sendable(now, done)}
+    return [
+        dataclasses.replace(each, state=ElementState.LATER) if each.element.stages in later else each for each in now
+    ]
 
 
 def with_jobs(

@@ -15,6 +15,7 @@ import pytest
 from s1.records import Ending, Question, read_rows
 from s1.report.tables import read_table
 from s1.report.trace_archive import Origin, open_archive
+from s1.trace_size import stored_bytes
 from sweep.core.provenance import PROJECT
 from tests.support.smoke import User, environment
 
@@ -72,6 +73,18 @@ def test_every_trace_of_the_result_is_read_without_the_store(scanned: User) -> N
             assert sum(piece.origin is Origin.APPENDED for piece in trace.thinking) == answer.waits
             assert (trace.thinking[-1].origin is Origin.CUT) is (answer.ending is Ending.FORCED)
             assert trace.prompt is not None and trace.question in trace.prompt
+
+
+def test_traces_take_about_the_disk_that_a_plan_says(scanned: User) -> None:
+    """Points share their thinking, but each of their files holds it."""
+    traces = [each for label in ("max 4", "max 16", "Wait x1") for each in scanned.answers(label)]
+    whole = sum(each.sampled_tokens for each in traces)
+    kept = list(scanned.store.glob("shared/*/continuations/*/*.jsonl"))
+    new = sum(len(json.loads(line.partition(" ")[2])["ids"]) for path in kept for line in path.read_text().splitlines())
+    files = [*kept, *scanned.store.glob("traces/*/out/traces.jsonl"), *scanned.store.glob("scores/*/out/scores.jsonl")]
+    expected = stored_bytes(len(traces), whole, new)
+    assert 0 < new < whole
+    assert sum(path.stat().st_size for path in files) == pytest.approx(expected, rel=0.3)
 
 
 def test_no_trace_is_over_its_budget_and_waits_are_inserted(scanned: User) -> None:

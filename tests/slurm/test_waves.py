@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sweep.slurm import client
+from sweep.slurm import client, lifecycle
 from sweep.slurm.dispatch import read_waves
+from sweep.slurm.status import ElementState, Verdict, verdict
 from tests.slurm.conftest import MOST_JOBS, User, requesting
 from tests.support.cluster import Cluster
 from tests.support.toy_queue import make_stage
@@ -44,3 +46,22 @@ def test_a_plan_above_the_limit_of_submitted_jobs_finishes(
     accounted.wait_until(is_done, "the last stage is done", 1500)
     assert 0 < most <= (limit or MOST_JOBS)
     assert limited.value(total) == sum(range(points))
+
+
+def test_while_jobs_feed_the_queue_nothing_is_missing_and_without_them_resume_is_advised(
+    limited: User, accounted: Cluster
+) -> None:
+    total = make_stage("total", 0, *(make_stage("points", n, pause_s=60) for n in range(100)))
+    directory = limited.send(total, dataclasses.replace(requesting(cpus=1, memory_gib=1), max_submit_jobs=4))
+
+    def states() -> Counter[ElementState]:
+        return Counter(each.state for each in lifecycle.status_with_waves(directory).elements)
+
+    accounted.wait_until(lambda: states()[ElementState.RUNNING] > 0, "an element runs")
+    found = states()
+    assert found[ElementState.LATER] > 5 and verdict(list(found)) is Verdict.RUNNING
+    accounted.ask("scancel", "--me")
+    accounted.wait_until(lambda: not client.own_elements(), "the queue is empty")
+    found = states()
+    assert found[ElementState.LATER] == 0 and found[ElementState.UNSENT] > 5
+    assert verdict(list(found)) is Verdict.FAILED

@@ -146,7 +146,7 @@ def test_a_folder_where_nothing_can_be_linked_fails(tmp_path: Path, monkeypatch:
 def test_too_little_space_fails_against_what_the_plan_writes(tmp_path: Path) -> None:
     found = store.check_space(tmp_path, needed_gib=1e9)
     assert found.outcome is Outcome.FAILED
-    assert found.measured.endswith("the plan writes about 1,000,000,000 GiB")
+    assert found.measured.endswith("the plan writes about 1,000,000,000.0 GiB")
 
 
 def test_gpus_that_are_not_there_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +199,13 @@ def test_each_kind_of_node_is_checked_once() -> None:
     of_engine = [each.engine for each in needs_of(graph)]
     assert isinstance(of_engine[2], EngineNeed)
     assert of_engine[:2] == [None, None]
+
+
+def test_the_disk_check_asks_for_what_the_plan_leaves_in_the_store() -> None:
+    graph = graph_of("+experiment=budget_scan", "machine=h100", "train=s1", "engine=vllm")
+    stages = plan([graph.artifact], lambda stage: False).needed
+    written = sum(graph.estimates[each.address].disk_bytes or 0 for each in stages if each.address in graph.estimates)
+    assert {each.disk_gib for each in needs_of(graph)} == {written / 2**30}
 
 
 def test_two_machines_are_two_kinds_with_the_model_of_each() -> None:

@@ -51,6 +51,17 @@ def test_a_measured_length_is_cut_at_the_budget_question_by_question():
     assert [each.thinking for each in of_measured(x.request, lengths, 512)] == [10, 100]
 
 
+def test_every_budget_stores_its_thinking_also_where_it_is_sampled_once():
+    budgets = [
+        point(*ON_H100, "model=s1_32b", "machine=h100x2", f"budget.max_thinking_tokens={most}") for most in (4000, 4001)
+    ]
+    planned = [stages_of(each) for each in budgets]
+    found = estimates_of(budgets, planned)
+    first, second = (found[each.evaluation.traces.address] for each in planned)
+    assert known(second.tokens) < 0.3 * known(first.tokens)
+    assert known(second.disk_bytes) > 0.6 * known(first.disk_bytes)
+
+
 def test_lengths_reach_no_wait_and_no_budget_beyond_those_measured():
     lengths = Lengths(([TraceLength(10, 40, 3)],), waits=2, budget_tokens=64)
     assert lengths.reaches(point("budget.max_thinking_tokens=64", "budget.waits=2").request)

@@ -7,8 +7,8 @@ import pytest
 from sweep.core.stage import Resources
 from sweep.slurm.jobs import Element, SlurmJob, link_jobs
 from sweep.slurm.retry import is_queue_limit
-from sweep.slurm.status import ElementState, ElementStatus
-from sweep.slurm.waves import Room, next_wave, packed, resubmission, unsent_elements, with_jobs
+from sweep.slurm.status import ElementState, ElementStatus, Verdict, verdict
+from sweep.slurm.waves import Room, next_wave, packed, resubmission, with_jobs, with_later_waves
 
 CPU = Resources()
 
@@ -138,13 +138,20 @@ def test_resume_keeps_the_names_of_jobs_that_were_never_sent() -> None:
     }
 
 
-def test_elements_outside_the_queue_are_counted_with_their_waves() -> None:
-    jobs = points_and_total(100)
-    found = unsent_elements(with_jobs((), jobs), (), sent_waves=2, limit=50)
-    assert found is not None and found.text == "101 not submitted yet: wave 3 of 5 is next"
-    found = unsent_elements(with_jobs((), jobs), (), 2, None)
-    assert found is not None and found.text == "101 not submitted yet: wave 3 is next"
-    assert unsent_elements(with_jobs((), jobs, {"01-points": "1", "02-total": "2"}), (), 2, 50) is None
+def test_what_jobs_will_submit_is_in_a_later_wave_and_what_needs_a_failed_stage_is_not() -> None:
+    jobs = two_layers(3)
+    now = status(status(with_jobs((), jobs), "a/0", ElementState.FAILED), "a/1", ElementState.RUNNING)
+    states = {each.element.stages[0]: each.state for each in with_later_waves(now, set())}
+    assert states == {
+        "a/0": ElementState.FAILED,
+        "a/1": ElementState.RUNNING,
+        "a/2": ElementState.LATER,
+        "b/0": ElementState.UNSENT,
+        "b/1": ElementState.LATER,
+        "b/2": ElementState.LATER,
+    }
+    assert verdict([ElementState.DONE, ElementState.LATER]) is Verdict.RUNNING
+    assert verdict(list(states.values())) is Verdict.FAILED
 
 
 @pytest.mark.parametrize(
