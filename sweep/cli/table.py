@@ -210,7 +210,7 @@ COMMANDS = (
         ),
         failure="unknown: SLURM does not answer, or the submission cannot be read",
         further_statuses=(
-            (3, "something runs or waits, and nothing failed"),
+            (3, "something runs, waits or is in a later wave, and nothing failed"),
             (4, "something failed, was cancelled or lost, or was not submitted"),
         ),
     ),
