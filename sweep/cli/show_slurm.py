@@ -16,7 +16,11 @@ from sweep.slurm.submission import SubmissionDirectory
 
 def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> None:
     """One row for each sbatch call."""
-    table = _table(("job", "elements", "nodes x GPUs", "ranks", "CPUs", "limit", "waits for"), left=("waits for",))
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("job", overflow="fold")
+    for heading in ("elements", "nodes\nx GPUs", "ranks", "CPUs", "limit"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("waits for")
     for job in jobs:
         asked = requested_resources(job.resources, launch)
         throttle = f" ({launch.throttle} at a time)" if launch.throttle and len(job.elements) > launch.throttle else ""
@@ -59,10 +63,3 @@ def _stage(each: ElementStatus) -> str:
 
 def _log(each: ElementStatus) -> str:
     return log_name(each.job, str(each.index))
-
-
-def _table(headings: Sequence[str], left: Sequence[str]) -> Table:
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for index, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if not index or heading in left else "right", no_wrap=True)
-    return table
