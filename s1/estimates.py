@@ -171,13 +171,17 @@ def generation_notes(points: Sequence[PointConfig]) -> list[str]:
     """Memory of generation on each device of GPU machines, and copies that too few traces leave idle."""
     lines: list[str] = []
     for point in points:
-        need, machine = cost.memory_of_generation(point), point.machine
-        if machine.memory_gib is None or need is None or point.model.shape is None:
-            continue
+        need, machine, shape = cost.memory_of_generation(point), point.machine, point.model.shape
         name = f"memory of generating with {point.model.name}"
+        if machine.memory_gib is None:
+            continue
+        if need is None or shape is None:
+            why = "model.shape is null" if shape is None else f"engine.dtype is {point.engine.dtype}"
+            lines.append(f"{name}: unknown, as {why}")
+            continue
         lines.append(f"{name}: {need.remark(point.model.context_tokens)}")
         traces = question_count(point.task) * point.generate.samples // shards_of(point)
-        if line := idle_copies(cost.occupancy(machine, traces), point.model.shape.kv_heads):
+        if line := idle_copies(cost.occupancy(machine, traces), shape.kv_heads):
             lines.append(f"{point.task.name}: {line}")
     return list(dict.fromkeys(lines))
 
