@@ -12,7 +12,7 @@ from s1.config.schema import DecoderShape
 from sweep.core.provenance import PROJECT
 
 HUB = {"hub", "shape:"}
-FILES = sorted(path for path in (PROJECT / "conf/model").glob("*.yaml") if HUB <= set(path.read_text().split()))
+FILES = sorted(path for path in (PROJECT / "conf/model").glob("*.yaml") if set(path.read_text().split()) >= HUB)
 
 
 def possible_parameters(shape: DecoderShape) -> Iterator[int]:
