@@ -12,30 +12,30 @@ SECTIONS = {  # part: heading, reference case, remark
     "scan": (
         "Six budgets of 8 to 256 tokens and Wait x1, x2, x4",
         "the largest alone",
-        "30 AIME24 and 30 MATH-500 problems, SmolLM2-135M-Instruct in float32 on vLLM for CPUs, two cores; answers of 8"
+        "SmolLM2-135M-Instruct in float32 on vLLM for CPUs, two cores; answers of 8"
         " tokens. The largest point is Wait x4 within 256 tokens. Each point from scratch is `generate.share=false`."
         " Seconds are those of the process that loads the model and generates.",
     ),
     "dense": (
         "32 budgets of 8 to 256 tokens beside six",
         "six budgets",
-        "The same problems, without Waits. What 32 budgets add are answers; budgets beyond the natural end add none.",
+        "Without Waits. What 32 budgets add are answers; budgets beyond the natural end add none.",
     ),
     "long": (
         "32 budgets of 8 to 1,024 tokens beside six",
         "six budgets",
-        "The same. The longer the thinking, the less the answers weigh.",
+        "The longer the thinking, the less the answers weigh.",
     ),
     "deep": (
         "Thinking of up to 1,024 tokens and answers of 64",
         "the largest alone",
-        "10 AIME24 and 10 MATH-500 problems. The largest point is Wait x4 within 1,024 tokens. The answers run to"
+        "The largest point is Wait x4 within 1,024 tokens. The answers run to"
         " the cap of 64 tokens, because their only stop is one that the model never writes.",
     ),
     "driver": (
         "Our loop beside a bare `LLM.generate`",
         "LLM.generate",
-        "One vLLM engine, in turn: 60 prompts with the same mixed lengths of 16 to 400 tokens, greedy. Ours goes"
+        "One vLLM engine, in turn: prompts with the same mixed lengths of 16 to 400 tokens, greedy. Ours goes"
         " through policies, rollout and the continuation store on disk. Seconds of generation alone.",
     ),
 }
@@ -80,7 +80,10 @@ def by_case(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, An
 
 def section(part: str, cases: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     heading, base, note = SECTIONS[part]
-    note = f"{note} {PEER_NOTE}" if PEER in cases else note
+    problems = cases[base][0]["problems"]
+    commits = ", ".join(dict.fromkeys(run["commit"] for runs in cases.values() for run in runs))
+    measured = f"{problems} AIME24 and {problems} MATH-500 problems, measured at {commits}."
+    note = f"{measured} {note}{f' {PEER_NOTE}' if PEER in cases else ''}"
     tokens, seconds = cases[base][0]["engine_tokens"], median(cases[base])
     lines = [
         f"## {heading}",

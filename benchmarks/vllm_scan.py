@@ -21,10 +21,11 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,8 @@ class Row:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     unavoidable_tokens: int | None = None  # what no engine could leave out (benchmarks/unavoidable.py)
+    problems: int = 0  # of each task; this and the commit are set when the row is kept
+    commit: str = ""
 
 
 def main() -> None:
@@ -99,11 +102,11 @@ def main() -> None:
         data = first_rows(Path(os.environ["S1_DATA_DIR"]), Path(folder), questions)
         prepared = Path(folder) / "store"
         sweep([*SCAN, *common(data), "budget.max_thinking_tokens=1", "task.limit=1", "-m"], prepared)  # the model, once
-        measure = cases(arguments.part, data, prepared)
+        measure, commit = cases(arguments.part, data, prepared), commit_here()
         for repeat in range(arguments.repeats):
             for case, run in measure.items():
                 if repeat == 0 or case not in ONCE:
-                    keep(run(), arguments.results)
+                    keep(replace(run(), problems=questions, commit=commit), arguments.results)
 
 
 def cases(part: str, data: Path, prepared: Path) -> Mapping[str, Callable[[], Row]]:
@@ -123,6 +126,12 @@ def cases(part: str, data: Path, prepared: Path) -> Mapping[str, Callable[[], Ro
     if budgets is None:
         return ours
     return {**ours, "lm-eval hf, six budgets": partial(looped, part, budgets, model_directory(prepared), data)}
+
+
+def commit_here() -> str:
+    """The commit of the code, with a + if files differ from it."""
+    described = ["git", "describe", "--always", "--abbrev=7", "--exclude=*", "--dirty=+"]
+    return subprocess.run(described, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def common(data: Path) -> list[str]:
