@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from sweep.claims.lock import LockMode, locked_now
 from sweep.cli.manual import graph_without_redo, refuse_unpinned
+from sweep.cli.slurm import request_of
 from sweep.config.compose import Composition
 from sweep.console import Console, escape
 from sweep.core.launch import LaunchKind
@@ -65,13 +65,7 @@ def _check_here(console: Console, graph: Graph, checks: Sequence[Stage], store: 
 def _submit(graph: Graph, checks: Sequence[Stage], store: Store, composition: Composition) -> SubmissionDirectory:
     refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
     client.refuse_without_slurm()
-    request = lifecycle.SubmissionRequest(
-        composition.request.command,
-        composition.arguments,
-        Path.cwd(),
-        composition.entry.results.resolve(),
-        composition.request.pins,
-    )
+    request = request_of(composition)
     jobs, work = preflight_jobs(checks, graph.launch), Plan(tuple(checks), (), ())
     directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, request))
     with locked_now(directory.lock_file, LockMode.EXCLUSIVE):

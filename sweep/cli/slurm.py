@@ -67,13 +67,7 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
         raise InputError(f"launch.dry_run true: a dry run cannot make {first} again. Submit without it.")
     if not launch.dry_run:
         _prepare_submission(console, graph, work, composition.entry.yes)
-    request = lifecycle.SubmissionRequest(
-        composition.request.command,
-        composition.arguments,
-        Path.cwd(),
-        composition.entry.results.resolve(),
-        composition.request.pins,
-    )
+    request = request_of(composition)
     others = lifecycle.queued_elsewhere(store.root, is_required=not launch.dry_run)
     jobs, checks = with_checks(graph, work, lifecycle.queue_jobs(graph, work, others), now())
     _refuse_short_jobs(jobs, launch)
@@ -99,6 +93,17 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
     follow = f"to follow it: python -m sweep status | logs | resume | cancel{where and f', each with{where}'}"
     console.print(escape(follow), soft_wrap=True)
     return 0
+
+
+def request_of(composition: Composition) -> lifecycle.SubmissionRequest:
+    """What a command asks to submit, from the folder in which it was typed."""
+    return lifecycle.SubmissionRequest(
+        composition.request.command,
+        composition.arguments,
+        Path.cwd(),
+        composition.entry.results.resolve(),
+        composition.request.pins,
+    )
 
 
 def with_checks(
