@@ -16,7 +16,7 @@ import ssl
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -173,9 +173,19 @@ def run_mode() -> str:
     return os.environ.get("WANDB_MODE") or (ONLINE if is_logged_in() else "offline")
 
 
+def places_on_server(run: str, axis: str) -> Iterator[object]:
+    """All places on an axis in the history of a run, ENTITY/PROJECT/ID, as the server has it."""
+    import wandb
+
+    for row in wandb.Api().run(run).scan_history(keys=[axis]):
+        yield row.get(axis)
+
+
 class Arrived(Protocol):
     """What a resumed wandb Run knows of the server."""
 
+    @property
+    def path(self) -> str: ...
     @property
     def offline(self) -> bool: ...
     @property
@@ -186,20 +196,21 @@ class Arrived(Protocol):
     def summary(self) -> Any: ...
 
 
-def last_there(run: Arrived, axis: str, sent: float | None) -> float | None:
+def last_there(
+    run: Arrived, axis: str, sent: float | None, history: Callable[[str, str], Iterable[object]] = places_on_server
+) -> float | None:
     """The last place on an axis that arrived at W&B; `sent`: the last one that was sent, None: nothing.
 
-    They differ if a process was killed before its upload. `sent` counts where the server's answer cannot be trusted,
-    as its summary is older than its history, and for offline runs.
+    They differ if a process was killed before its upload. Then its summary may be older than its history on the
+    server, and `history` reads all places on an axis from there. Of an offline run, all that was sent counts.
     """
     if run.offline:
         return sent
     if not run.resumed:
         return None
-    if run.summary.get("_step") != run.starting_step - 1:
-        return sent
-    there = run.summary.get(axis)
-    return there if isinstance(there, int | float) else None
+    is_current = run.summary.get("_step") == run.starting_step - 1
+    places = [run.summary.get(axis)] if is_current else history(run.path, axis)
+    return max((each for each in places if isinstance(each, int | float)), default=None)
 
 
 def has_arrived(run: Arrived, key: str) -> bool:

@@ -19,7 +19,7 @@ from s1.files.csv_files import Cell
 from s1.report.tables import read_table
 from s1.track import summary_run
 from s1.track.point_run import BEFORE_CURVE, COLUMNS, KEYS
-from s1.track.runs import run_id
+from s1.track.runs import places_on_server, run_id
 from sweep.store.directory import StageDirectory, Store
 from tests.support.mirroring import in_process, offline_runs
 from tests.support.wandb_server import WandbServer
@@ -146,7 +146,9 @@ def test_mirroring_again_sends_nothing(scan: Scan) -> None:
     assert not any("W&B" in each for each in scan.said), scan.said
 
 
-def test_a_checkpoint_has_its_training_over_the_step(scan: Scan) -> None:
+def test_a_checkpoint_has_its_training_over_the_step(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in scan.server.environment.items():
+        monkeypatch.setenv(name, value)
     (address,) = scan.addresses("checkpoint")
     run, directory = scan.run(address), StageDirectory(scan.store / address)
     written = [json.loads(line) for line in (directory.out / "metrics.jsonl").read_text("utf-8").splitlines()]
@@ -154,6 +156,7 @@ def test_a_checkpoint_has_its_training_over_the_step(scan: Scan) -> None:
     assert [(row["train/step"], row["train/loss"], row["train/lr"]) for row in rows] == [
         (row["step"], row["loss"], row["learning_rate"]) for row in written
     ]
+    assert list(places_on_server("/".join(run.path), "train/step")) == [row["step"] for row in written]
     assert {"train/grad_norm", "train/tokens"} <= set(rows[0])
     record = directory.read_record()
     assert (run.summary["train/tokens"], run.summary["train/usd"]) == (record["summary"]["tokens"], record["usd"])

@@ -60,23 +60,28 @@ def test_an_engine_that_samples_nothing_leaves_no_sign_of_life(tmp_path: Path) -
 class Resumed:
     """What a resumed W&B run knows of the server: 40 rows in its history."""
 
-    offline, resumed, starting_step = False, True, 40
+    path, offline, resumed, starting_step = "e/p/7", False, True, 40
 
     def __init__(self, **summary: object) -> None:
         self.summary = summary
 
 
 def test_sending_continues_after_the_last_row_that_arrived() -> None:
+    def history(path: str, axis: str) -> list[float]:
+        assert path == "e/p/7"
+        return [33, 34, 35] if axis == "train/step" else []
+
     arrived = Resumed(_step=39, **{"train/step": 38})
-    assert last_there(arrived, "train/step", 50) == 38  # the rest was lost with the process that sent it
-    assert last_there(arrived, "generate/seconds", 12.5) is None
+    assert last_there(arrived, "train/step", 50, history) == 38  # the rest was lost with the process that sent it
+    assert last_there(arrived, "generate/seconds", 12.5, history) is None
     late = Resumed(_step=30, **{"train/step": 30})  # a summary that is older than the history
-    assert last_there(late, "train/step", 50) == 50
+    assert last_there(late, "train/step", 50, history) == 35
+    assert last_there(late, "generate/seconds", 12.5, history) is None
     lost = Resumed()
     lost.resumed = False  # the server has no such run
-    assert last_there(lost, "train/step", 50) is None
+    assert last_there(lost, "train/step", 50, history) is None
     lost.offline = True
-    assert last_there(lost, "train/step", 50) == 50
+    assert last_there(lost, "train/step", 50, history) == 50
 
 
 def test_what_a_killed_process_sent_is_known_from_the_server() -> None:
