@@ -2,7 +2,8 @@
 
 training:    examples x epochs x tokens per example / training rate, or by FLOPs (s1/train/flops.py)
 generation:  thinking + answer tokens (s1/lengths.py), measured in earlier runs or from the natural length in `cost`;
-             wall-clock time = start + tokens / (copies x speed of one copy with so many traces), s1/parallelism.py;
+             wall-clock time = start + tokens / (copies x speed of one copy with so many traces), s1/parallelism.py,
+             where a worker starts once for all its stages, and no more traces decode together than its memory holds;
              device time = wall-clock time x devices that the worker occupies
 endpoints:   questions x (prompt tokens + reply tokens), each at the endpoint's price
 disk:        weights of a checkpoint, and while it trains two saved states; traces (s1/trace_size.py)
@@ -45,6 +46,7 @@ class Generated:
     spread: Spread
     bytes_per_token: float  # of traces.jsonl, ids and text
     speed: Speed | None  # of one copy; None: unknown
+    fitting_traces: int | None = None  # that the memory of one copy holds at the same time; None: unknown
 
     def part(self, index: int, count: int) -> Generated:
         """One of `count` shards."""
@@ -170,9 +172,18 @@ def generation(points: Sequence[PointConfig], questions: int, runs: Sequence[Ear
             ends,
             bytes_per_token,
             speed,
+            _fitting_traces(point, whole),
         )
         for point, each, whole in zip(points, charged, per_point, strict=True)
     ]
+
+
+def _fitting_traces(point: PointConfig, whole: Sequence[TokensOfQuestion]) -> int | None:
+    """Traces of mean length that the memory of one copy holds at the same time, at least one; None: unknown."""
+    memory = memory_of_generation(point)
+    tokens = sum(each.thinking + each.answer for each in whole) / len(whole) if whole else 0.0
+    found = memory.traces_at_once(tokens) if memory is not None and tokens else None
+    return None if found is None else max(1, found)
 
 
 def _total(per_trace: Sequence[float], point: PointConfig, questions: int) -> float | None:
@@ -207,8 +218,8 @@ def _configured_speed(cost: Cost, model: Model) -> Speed | None:
     return Speed(cost.generate_tokens_per_second, cost.generate_together, cost.seconds_per_stage)
 
 
-def generation_estimate(generated: Generated, point: PointConfig) -> CostEstimate:
-    """Cost of a traces stage, or of a shard, on the copies of the point's machine."""
+def generation_estimate(generated: Generated, point: PointConfig, is_first: bool) -> CostEstimate:
+    """Cost of a traces stage, or of a shard, on the copies of the point's machine; the first of a worker starts it."""
     tokens, speed, machine = generated.tokens, generated.speed, point.machine
     if tokens is None:
         return UNKNOWN
@@ -219,12 +230,14 @@ def generation_estimate(generated: Generated, point: PointConfig) -> CostEstimat
         low, high = generated.spread.low, generated.spread.high
         return replace(UNKNOWN, tokens=round(tokens), disk_bytes=disk, tokens_low=low, tokens_high=high)
     copies = min(machine.data_parallel, max(1, generated.traces))
-    together = occupancy(machine, generated.traces).together
+    slots = occupancy(machine, generated.traces).together
+    together = min(slots, generated.fitting_traces or slots)
     rate = speed_at(speed.tokens_per_second, speed.traces_together or together, together)
-    wall = speed.start_seconds + tokens / (rate.middle * copies)
+    start = speed.start_seconds if is_first else 0.0
+    wall = start + tokens / (rate.middle * copies)
     seconds = wall * max(1, resources_of(JobKind.GENERATE, machine).devices)
     low, high = (
-        (speed.start_seconds + tokens * end / (each * copies)) / wall
+        (start + tokens * end / (each * copies)) / wall
         for end, each in ((generated.spread.low, rate.high), (generated.spread.high, rate.low))
     )
     return CostEstimate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -52,6 +52,7 @@ def estimates_of(
     machines share, such as a solver, is made on the machine of the first of them, as planning does.
     """
     estimates: dict[str, CostEstimate] = {}
+    starts = Starts(earlier.store.is_done if earlier else lambda stage: False)
     batches: dict[str, dict[str, tuple[PointConfig, EvaluationStages]]] = {}
     for point, stages in zip(points, planned, strict=True):
         training, evaluation = stages.training, stages.evaluation
@@ -61,7 +62,8 @@ def estimates_of(
             estimates.setdefault(training.base.address, cost.pretraining(point))
         solvers = sorted(point.data.difficulty.solvers.items()) if point.data.difficulty else []
         for (_, model), solver in zip(solvers, training.solvers, strict=False):  # none where nothing is trained
-            estimates = {**_by_shard(solver.traces, cost.solver_generation(point, model), point), **estimates}
+            generated = cost.solver_generation(point, model)
+            estimates = {**_by_shard(solver.traces, generated, point, starts), **estimates}
         estimates |= _endpoints(point, training)
         if evaluation.rewards is not None:
             estimates |= _rewards(point, evaluation.rewards)
@@ -76,17 +78,32 @@ def estimates_of(
         runs = earlier.of(members[0][1].traces, sharing[0].task.name) if earlier else ()
         generated = cost.generation(sharing, question_count(sharing[0].task), runs)
         for (point, evaluation), each in zip(members, generated, strict=True):
-            estimates |= _by_shard(evaluation.traces, each, point)
+            estimates |= _by_shard(evaluation.traces, each, point, starts)
     return estimates
 
 
-def _by_shard(traces: Stage, generated: Generated, point: PointConfig) -> dict[str, CostEstimate]:
+class Starts:
+    """Tells which stage starts its worker: the first one of a batch that is not finished (sweep/plan/graph.py)."""
+
+    def __init__(self, is_done: Callable[[Stage], bool]) -> None:
+        self._is_done = is_done
+        self._first: dict[tuple[str, str, int], str] = {}
+
+    def includes(self, stage: Stage) -> bool:
+        if not stage.batch:
+            return True
+        if self._is_done(stage):
+            return False
+        return self._first.setdefault((stage.run, stage.batch, stage.worker), stage.address) == stage.address
+
+
+def _by_shard(traces: Stage, generated: Generated, point: PointConfig, starts: Starts) -> dict[str, CostEstimate]:
     """The estimate of a traces stage, or of each of its shards if it has any."""
     if not traces.shards:
-        return {traces.address: cost.generation_estimate(generated, point)}
+        return {traces.address: cost.generation_estimate(generated, point, starts.includes(traces))}
     count = len(traces.shards)
     return {
-        shard.address: cost.generation_estimate(generated.part(index, count), point)
+        shard.address: cost.generation_estimate(generated.part(index, count), point, starts.includes(shard))
         for index, shard in enumerate(traces.shards)
     }
 
@@ -159,7 +176,8 @@ def _source(point: PointConfig, lengths: EarlierRun | None, has_speed: bool) -> 
     if has_speed:
         speed = "speed: measured here"
     elif is_configured:
-        speed = f"speed: {price.generate_tokens_per_second:,.0f} tokens/s of one copy, as in cost"
+        together = f" with {price.generate_together} traces at once" if price.generate_together else ""
+        speed = f"speed: {price.generate_tokens_per_second:,.0f} tokens/s of one copy{together}, as in cost"
     else:
         speed = "speed: unknown"
     is_unknown = not is_configured and (lengths is None or not has_speed)

@@ -30,7 +30,7 @@ class GenerationMemory:
         """Whether the weights alone take more than a device has."""
         return self.limit_gib is not None and self.weights_gib > self.limit_gib
 
-    def traces_at_once(self, tokens: int) -> int | None:
+    def traces_at_once(self, tokens: float) -> int | None:
         """How many traces of so many tokens the cache holds; None: unknown."""
         if self.cache_gib is None:
             return None
@@ -42,7 +42,11 @@ class GenerationMemory:
         cache_kib = self.cache_bytes_per_token / 2**10
         line = f"weights {self.weights_gib:.1f}{of} GiB per device, KV cache {cache_kib:,.0f} KiB per token"
         at_once = self.traces_at_once(tokens)
-        return line if at_once is None else f"{line}: room for {at_once:,} traces of {tokens:,} tokens at once"
+        return (
+            line
+            if at_once is None
+            else f"{line}: room for {at_once:,} trace{'s' * (at_once != 1)} of {tokens:,} tokens at once"
+        )
 
 
 def generation_memory(shape: DecoderShape, dtype: str, machine: Machine) -> GenerationMemory | None:
