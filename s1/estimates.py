@@ -150,6 +150,11 @@ def memory_notes(points: Sequence[PointConfig]) -> list[str]:
     return list(dict.fromkeys(f"memory of fine-tuning {name}: {need.remark()}" for name, need in large))
 
 
+def checkpoint_notes(points: Sequence[PointConfig]) -> list[str]:
+    """What large trainings save while they run, one line each."""
+    return [line for line in dict.fromkeys(map(cost.checkpoints_line, points)) if line is not None]
+
+
 def forecast_notes(points: Sequence[PointConfig], planned: Sequence[PlannedPoint], earlier: EarlierRuns) -> list[str]:
     """Where the lengths and the speed of the estimate come from, one line per model and task."""
     groups: dict[tuple[str, str], list[tuple[PointConfig, Stage]]] = {}
