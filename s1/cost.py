@@ -169,7 +169,8 @@ def generation(points: Sequence[PointConfig], questions: int, runs: Sequence[Ear
     charged = _charged(points, per_point)
     of_group = [sum(each) for each in zip(*charged, strict=True)]
     is_greedy = all(point.generate.temperature == 0 for point in points)
-    ends = spread(of_group, questions, is_greedy) if measured is not None else Spread(1.0, 1.0)
+    most = sum(sum(each) for each in _charged(points, [[_longest(each)] for each in points]))
+    ends = spread(of_group, questions, is_greedy, most) if measured is not None else Spread(1.0, 1.0)
     speed = next((run.speed for run in runs if run.speed), None) or _configured_speed(first.cost, first.model)
     bytes_per_token = next((run.bytes_per_token for run in runs), BYTES_PER_TOKEN)
     return [
@@ -210,6 +211,12 @@ def _charged(points: Sequence[PointConfig], per_point: Sequence[Sequence[TokensO
         )
         longest = [max(each.thinking, had) for each, had in zip(questions, longest, strict=True)]
     return charged
+
+
+def _longest(point: PointConfig) -> TokensOfQuestion:
+    """The most tokens that a trace can have."""
+    context, cap = point.model.context_tokens, point.budget.answer_tokens
+    return TokensOfQuestion(of_published(point.request, context, context), context if cap is None else cap)
 
 
 def _published(point: PointConfig) -> TokensOfQuestion:

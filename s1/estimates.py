@@ -75,7 +75,7 @@ def estimates_of(
     for of_traces in batches.values():
         members = list(of_traces.values())
         sharing = [point for point, _ in members]
-        runs = earlier.of(members[0][1].traces, sharing[0].task.name) if earlier else ()
+        runs = earlier.of(members[0][1].traces) if earlier else ()
         generated = cost.generation(sharing, question_count(sharing[0].task), runs)
         for (point, evaluation), each in zip(members, generated, strict=True):
             estimates |= _by_shard(evaluation.traces, each, point, starts)
@@ -162,7 +162,7 @@ def forecast_notes(points: Sequence[PointConfig], planned: Sequence[PlannedPoint
     for point, stages in zip(points, planned, strict=True):
         groups.setdefault((point.model.name, point.task.name), []).append((point, stages.evaluation.traces))
     for (model, task), members in groups.items():
-        runs = earlier.of(members[0][1], task)
+        runs = earlier.of(members[0][1])
         lengths = next((run for run in runs if all(run.lengths.reaches(point.request) for point, _ in members)), None)
         tasks.setdefault((model, _source(members[0][0], lengths, any(run.speed for run in runs))), []).append(task)
     return [f"estimate of {model} on {', '.join(names)}: {source}" for (model, source), names in tasks.items()]

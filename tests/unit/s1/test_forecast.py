@@ -106,11 +106,15 @@ def test_lengths_reach_no_wait_and_no_budget_beyond_those_measured():
 
 
 def test_an_interval_ends_where_every_question_was_measured():
-    assert spread([1.0, 3.0], 2, is_finite=True).high == 1.0
-    whole, part = spread([1.0, 3.0], 10**9, is_finite=False), spread([1.0, 3.0], 4, is_finite=True)
+    assert spread([1.0, 3.0], 2, is_finite=True, most=99).high == 1.0
+    whole = spread([1.0, 3.0], 10**9, is_finite=False, most=99)
+    part = spread([1.0, 3.0], 4, is_finite=True, most=99)
     assert whole.high == pytest.approx(1 + 12.71 * 1 / 2)
     assert part.high - 1 == pytest.approx((whole.high - 1) * math.sqrt(0.5))
-    assert spread([5.0], 10, is_finite=True).high == math.inf
+    fewer = spread([1.0, 3.0] * 50, 10, is_finite=True, most=99)  # other questions than all those measured
+    assert fewer.high - 1 == pytest.approx(t_quantile(99) / 2 * math.sqrt(100 / 99 * (1 / 10 - 1 / 100)))
+    assert (spread([5.0], 10, is_finite=True, most=20).low, spread([5.0], 10, is_finite=True, most=20).high) == (0, 4)
+    assert spread([1.0, 3.0], 10**9, is_finite=False, most=3).high == 1.5
 
 
 def test_the_quantile_between_two_rows_is_the_larger_one():
