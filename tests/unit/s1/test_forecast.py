@@ -190,6 +190,15 @@ def test_a_probe_answers_a_few_questions_at_the_largest_point_of_each_task():
     assert {stages_of(each).evaluation.traces.batch for each in probed} == whole, "they share a continuation store"
 
 
+def test_a_probe_has_the_most_waits_within_the_largest_budget_and_so_reaches_every_point():
+    also = "also=['budget.max_thinking_tokens=50 budget.waits=2']"
+    composed = compose(["+experiment=smoke", "budget.max_thinking_tokens=10,100", also, "-m"]).points
+    (probed,) = probe_points(composed, ProbeConfig(questions=4, draw_seed=0))
+    assert (probed.budget.max_thinking_tokens, probed.budget.waits) == (100, 2)
+    lengths = Lengths(([TraceLength(10, 40, 3)],), 2, 100, probed.budget.answer_tokens)
+    assert all(lengths.reaches(each.request) for each in composed)
+
+
 def test_questions_are_drawn_by_their_seed_and_keep_their_order():
     config = QuestionsConfig("dial", None, 5, draw_seed=3)
     chosen = drawn(range(100), config)
