@@ -264,6 +264,7 @@ def _curve_point(point: PointConfig, values: Mapping[str, Json], first: PointCon
         request=point.request,
         seed=point.seed,
         cost=point.cost.rates if point.cost.rates != first.cost.rates else None,
+        has_rates=point.cost.holds_for(point.model.name),
     )
 
 
