@@ -27,7 +27,7 @@ def container_lines(container: Container, shared: Sequence[str]) -> list[str]:
 
 def container_faults(container: Container, store: str) -> Iterator[str]:
     """What cannot be written into a script or an option, a line each."""
-    for field, value in (("image", container.image), ("python", container.python)):
+    for field, value in (("image", container.image or ""), ("python", container.python)):
         if not value.isprintable():
             yield f"launch.container.{field} {value!r}: has a control character. Rename the file."
     if "," in store or ":" in store:
@@ -42,6 +42,7 @@ def container_faults(container: Container, store: str) -> Iterator[str]:
 
 def _apptainer(container: Container, binds: Sequence[str]) -> list[str]:
     mounts = [word for each in binds for word in ("--bind", each)]
+    assert container.image is not None  # Container checks it
     words = ["apptainer", "exec", "--nv", *mounts, container.image]
     return [f"CONTAINER=({shlex.join(words)})", 'CONTAINER_IN_STEP=("${CONTAINER[@]}")']
 

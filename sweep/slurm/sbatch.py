@@ -56,7 +56,7 @@ SHORT_OPTIONS = {
 
 def refuse_unsafe(launch: Launch, name: str, store: str) -> None:
     """Raises InputError with a line for each value that is unsafe in a batch script."""
-    contained = container_faults(launch.container, store) if launch.container else ()
+    contained = container_faults(launch.image, store) if launch.image else ()
     if faults := [*_launch_faults(launch), *contained, *_name_faults(name, store)]:
         raise InputError("\n".join(faults))
 

@@ -20,12 +20,17 @@ APPTAINER = Container(Containers.APPTAINER, "/images/s1.sif", ("/data", "/scratc
 PYXIS = Container(Containers.PYXIS, "nvcr.io#nvidia/pytorch:25.01-py3", ("/data", "/scratch:/tmp"))
 
 
-@pytest.mark.parametrize("container", [APPTAINER, PYXIS], ids=lambda each: each.kind.value)
+def kind_of(container: Container) -> str:
+    assert container.kind is not None
+    return container.kind.value
+
+
+@pytest.mark.parametrize("container", [APPTAINER, PYXIS], ids=kind_of)
 def test_the_lines_of_a_container(golden: Callable[[str, str], None], container: Container) -> None:
-    golden(f"slurm/{container.kind.value}.sh", "\n".join(container_lines(container, SHARED)).lstrip() + "\n")
+    golden(f"slurm/{kind_of(container)}.sh", "\n".join(container_lines(container, SHARED)).lstrip() + "\n")
 
 
-@pytest.mark.parametrize("container", [APPTAINER, PYXIS], ids=lambda each: each.kind.value)
+@pytest.mark.parametrize("container", [APPTAINER, PYXIS], ids=kind_of)
 @pytest.mark.parametrize("script", ["sft", "cpu"])
 def test_scripts_run_python_in_the_container(
     golden: Callable[[str, str], None], tmp_path: Path, container: Container, script: str
@@ -56,7 +61,7 @@ def test_scripts_run_python_in_the_container(
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stdout.splitlines() if not line.startswith("job 7")]
-    golden(f"slurm/{container.kind.value}-{script}.txt", "\n".join(said).replace(str(tmp_path), "/here") + "\n")
+    golden(f"slurm/{kind_of(container)}-{script}.txt", "\n".join(said).replace(str(tmp_path), "/here") + "\n")
 
 
 @pytest.mark.parametrize(
