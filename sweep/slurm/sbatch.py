@@ -154,8 +154,8 @@ def _is_plain(value: str) -> bool:
     return bool(value) and value.isprintable() and not re.search(r"[\s\"'\\#]", value)
 
 
-def script_of(body: str, options: Sequence[str]) -> str:
-    """The script with its #SBATCH options replaced by these.
+def script_of(body: str, options: Sequence[str], comments: Sequence[str] = ()) -> str:
+    """The script with its #SBATCH options replaced by these, and comments after them.
 
     Raises ValueError if it has none, InputError for an option that would become more than one.
     """
@@ -166,7 +166,7 @@ def script_of(body: str, options: Sequence[str]) -> str:
         raise ValueError("the script has no #SBATCH line. Take it from the project's folder slurm/.")
     ours = [f"{DIRECTIVE}{option}" for option in options]
     rest = [line for line in lines[own[0] :] if not line.startswith(DIRECTIVE)]
-    return "\n".join([*lines[: own[0]], *ours, *rest]) + "\n"
+    return "\n".join([*lines[: own[0]], *ours, *comments, *rest]) + "\n"
 
 
 def options_of(job: SlurmJob, launch: Launch, name: str, code: Path, logs: Path) -> list[str]:

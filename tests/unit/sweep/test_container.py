@@ -14,6 +14,8 @@ from sweep.core.provenance import PROJECT
 from sweep.errors import InputError
 from sweep.slurm.container import container_lines
 from sweep.slurm.sbatch import refuse_unsafe
+from sweep.store.directory import Store
+from tests.support.submissions import LAUNCH, fan, written
 
 SHARED = ("/data/my store", "/data/hf")
 APPTAINER = Container(Containers.APPTAINER, "/images/s1.sif", ("/data", "/scratch:/tmp"), "/opt/venv/bin/python")
@@ -84,3 +86,16 @@ def test_what_no_option_can_hold_is_refused(container: Container, complaint: str
 def test_a_store_that_cannot_be_mounted_is_refused() -> None:
     with pytest.raises(InputError, match="store '/a,b': has a comma or a colon"):
         refuse_unsafe(Launch(LaunchKind.SLURM, container=APPTAINER), "toy", "/a,b")
+
+
+def test_a_batch_script_says_the_whole_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    store = tmp_path / "store"
+    directory = written(Store(store), fan(), dataclasses.replace(LAUNCH, container=APPTAINER))
+    (said,) = [line for line in directory.script("02-points").read_text("utf-8").splitlines() if "apptainer" in line]
+    assert said == (
+        f"# Python runs as: apptainer exec --nv --bind {store} --bind {tmp_path}/hf --bind /data --bind /scratch:/tmp"
+        " /images/s1.sif /opt/venv/bin/python -m sweep.worker.run ..."
+    )
+    plain = written(Store(tmp_path / "other"), fan())
+    assert "Python runs as" not in plain.script("02-points").read_text("utf-8")

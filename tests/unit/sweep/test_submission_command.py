@@ -172,6 +172,15 @@ def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: No
     assert find_submission(tmp_path / "store", None, is_own).ids() == {}
 
 
+def test_an_unpinned_dry_run_names_the_command_that_submits(tmp_path: Path) -> None:
+    directory = written(Store(tmp_path / "store"), fan())
+    typed = ("+experiment=smoke", "launch=slurm", "launch.dry_run=true", "-m")
+    directory.write(dataclasses.replace(directory.read(), arguments=typed, unpinned=("some/model: not pinned.",)))
+    with pytest.raises(InputError) as raised:
+        perform(["resume", f"store={tmp_path / 'store'}"], Console(file=io.StringIO()))
+    assert str(raised.value).endswith(": python -m sweep +experiment=smoke launch=slurm -m")
+
+
 def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
     directory = written(Store(tmp_path / "store"), fan())
     with (
