@@ -91,6 +91,8 @@ class Launch:
     max_submit_jobs: Annotated[int, Ge(2)] | None = None
     # restarts in a row without a finished stage, a new checkpoint or new tokens, after which a job ends
     restarts_without_progress: Count = 3
+    # submit a job that continues an interrupted one that SLURM does not requeue; false: it ends, for `sweep resume`
+    follow_up: bool = True
     # seconds before the walltime limit at which a job is warned: time to write a checkpoint
     signal_seconds: Annotated[int, Ge(0), Le(65535)] = 300
     # ask before submitting a plan that is estimated above this price, unless --yes is given
