@@ -34,7 +34,7 @@ from sweep.plan.planning import Planned, clear, planned
 from sweep.results.costs import write_planned
 from sweep.slurm import client, lifecycle
 from sweep.slurm.damaged import damaged_lines, query_queue, refuse_resubmitting
-from sweep.slurm.dispatch import read_waves
+from sweep.slurm.dispatch import read_waves, submit_limit
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.ownership import find_own, foreign_lines, is_own, refuse_foreign
 from sweep.slurm.preflight_jobs import preflight_jobs, with_preflight
@@ -52,7 +52,7 @@ def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> tupl
     """Show the jobs that a plan would submit, and return them."""
     others = lifecycle.queued_elsewhere(store.root)
     jobs, _ = with_checks(graph, work, lifecycle.queue_jobs(graph, work, others), "planned")
-    show_jobs(console, jobs, graph.launch)
+    show_jobs(console, jobs, graph.launch, submit_limit(graph.launch))
     if others:
         names = ", ".join(sorted({each.job_id.partition("_")[0] for each in others if each.job_id}))
         console.print(f"already in the queue, used where needed: jobs {escape(names)}", soft_wrap=True)
