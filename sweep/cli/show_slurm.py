@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
@@ -33,11 +33,7 @@ def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch, limit:
             str(asked.nodes * asked.processes),
             str(asked.cpus or ""),
             walltime(asked.minutes) if asked.minutes else "",
-            escape(
-                ", ".join(
-                    [*(short[name] for name in job.after), *(f"{short[name]} one by one" for name in job.after_each)]
-                )
-            ),
+            escape(_waits(job, short)),
         )
     elements = sum(len(job.elements) for job in jobs)
     waves = f", sent in waves of at most {limit}" if limit is not None and elements > limit else ""
@@ -52,6 +48,12 @@ def _short_names(jobs: Sequence[str]) -> dict[str, str]:
     """The numbers of jobs, "02" of "02-traces"; the whole names where several have one number."""
     numbers = Counter(map(_number, jobs))
     return {job: job if numbers[_number(job)] > 1 else _number(job) for job in jobs}
+
+
+def _waits(job: SlurmJob, short: Mapping[str, str]) -> str:
+    """The jobs that a job waits for; whole names on lines of their own."""
+    names = [*(short[name] for name in job.after), *(f"{short[name]} one by one" for name in job.after_each)]
+    return ("\n" if any("-" in name for name in names) else ", ").join(names)
 
 
 def _number(job: str) -> str:
