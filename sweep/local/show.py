@@ -32,9 +32,11 @@ from sweep.store.status_files import failure_line, failure_message, is_limited
 from sweep.worker.stall import SHOWN_S, age_s
 
 DIFFERENCES_SHOWN = 2
+MOST_DIFFERENCES = 6  # of a stage that is called similar
 LABELS_SHOWN = 3
 VALUE_CHARACTERS = 30
 PRICE_SHOWN_USD = 0.01  # damaged stages below this price are made again without showing it
+LEAST_COLUMNS = 40
 WIDEST_FIGURE = 16  # characters of "[100.0, 100.0]" or a key; longer cells are texts
 
 
@@ -67,7 +69,14 @@ def show_plan(console: Console, graph: Graph, found: Planned, store: Store) -> N
     table.add_row("[bold]estimated[/bold]", str(len(plan.needed)), "", *(f"[bold]{each}[/bold]" for each in total))
     console.print(table)
     for line in (*_total_lines(graph, found), *graph.notes):
-        console.print(f"  {escape(line)}", soft_wrap=True)
+        _show_note(console, line)
+
+
+def _show_note(console: Console, line: str) -> None:
+    """Print a line that fits the terminal; elsewhere it stays whole, however long."""
+    columns = max(LEAST_COLUMNS, console.width) if console.is_terminal else len(line) + 4
+    pieces = wrap(line, columns, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+    console.print(escape("\n".join(pieces)), soft_wrap=True)
 
 
 def show_unpinned(console: Console, lines: Sequence[str]) -> None:
@@ -115,7 +124,7 @@ def _together(units: Sequence[Unit]) -> list[list[Unit]]:
 
 def _why(stages: Sequence[Stage], workers: int, made: Mapping[str, StageJson], again: Mapping[str, str]) -> str:
     side_by_side = f"{workers} workers" if workers > 1 else ""
-    label = _some([stage.label for stage in stages if stage.label])
+    label = _some(list(dict.fromkeys(stage.label for stage in stages if stage.label)))
     reason = next((again[stage.address] for stage in stages if stage.address in again), None)
     reason = reason or _code_changed(stages, made)
     identities = {key: described["identity"] for key, described in made.items()}
@@ -141,13 +150,14 @@ def _differing(here: Mapping[str, object], there: Mapping[str, object]) -> list[
 
 
 def _departure(difference: ConfigChange | None) -> str:
-    if difference is None:
+    """The fields of the most similar stage that were changed; nothing of one that shares little with it."""
+    if difference is None or len(difference.fields) > MOST_DIFFERENCES:
         return "none made yet"
+    fields = {name: values for name, values in difference.fields.items() if not name.startswith("inputs.")}
     changed = [
-        f"{name.removeprefix('config.')} {_short(there)} -> {_short(here)}"
-        for name, (there, here) in difference.fields.items()
+        f"{name.removeprefix('config.')} {_short(there)} -> {_short(here)}" for name, (there, here) in fields.items()
     ]
-    return f"nearest {difference.nearest_key}: {_some(changed, DIFFERENCES_SHOWN)}"
+    return f"nearest {difference.nearest_key}: {_some(changed, DIFFERENCES_SHOWN) or 'other inputs'}"
 
 
 def _short(value: object) -> str:
