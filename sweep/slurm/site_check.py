@@ -100,12 +100,7 @@ def _partition_faults(request: JobRequest, partition: Partition, launch: Launch,
     def place(field: str) -> str:
         return _place(launch, request.script, field)
 
-    settings, minutes = request.settings, request.asked.minutes
-    if partition.minutes is not None and minutes is not None and minutes > partition.minutes:
-        yield (
-            f"{place('minutes')} {minutes}: above the limit of partition {partition.name}, {partition.minutes} minutes."
-            " Lower it; a job that reaches its limit continues."
-        )
+    settings = request.settings
     for field, value, allowed in (
         ("account", settings.account, partition.accounts),
         ("qos", settings.qos, partition.qos),
@@ -170,9 +165,8 @@ def _array_faults(launch: Launch, site: Site) -> Iterator[str]:
 
 def _place(launch: Launch, script: str, field: str) -> str:
     """The field that decides: the kind's own, or that of `defaults`."""
-    own, default = (getattr(each, field) for each in (launch.kinds.get(script, JobSettings()), launch.defaults))
-    is_estimated = field == "minutes" and default is None
-    return f"launch.{'defaults' if own is None and not is_estimated else script}.{field}"
+    own = getattr(launch.kinds.get(script, JobSettings()), field)
+    return f"launch.{'defaults' if own is None else script}.{field}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -91,7 +91,6 @@ def test_settings_that_a_cluster_offers_are_not_refused() -> None:
         ({"account": "other"}, "launch.sft.account other: not one of your accounts. There are: lab, guests."),
         ({"qos": "highest"}, "launch.sft.qos highest: no such QOS. There are: normal, high, low."),
         ({"account": "guests", "qos": "high"}, "launch.sft.qos high: not allowed for your account. Allowed: normal."),
-        ({"minutes": 2880}, "launch.sft.minutes 2880: above the limit of partition gpu, 1440 minutes."),
         (
             {"gpu_type": "v100"},
             "launch.sft.gpu_type v100: no node of partition gpu has v100 x 8; its nodes have a100 x 4",

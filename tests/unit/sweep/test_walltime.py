@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from sweep.core.launch import JobSettings, Launch
 from sweep.core.pipeline import CostEstimate
 from sweep.core.stage import Resources
 from sweep.slurm.jobs import Element, SlurmJob
+from sweep.slurm.preflight_jobs import preflight_jobs
 from sweep.slurm.site_answers import Partition, parse_minutes
 from sweep.slurm.walltime import limit_minutes, longest_minutes, with_walltimes
+from tests.support.toy_queue import make_stage
 
 PARTITIONS = (Partition("short", minutes=60), Partition("long", is_default=True, minutes=2880), Partition("free"))
 
@@ -71,13 +71,29 @@ def test_a_job_of_unknown_time_gets_a_day(estimate: CostEstimate | None) -> None
     assert job.resources.minutes == 1440
 
 
-def test_a_limit_that_is_set_stays_and_the_cluster_is_not_asked() -> None:
+def test_a_limit_that_is_set_stays() -> None:
     launch = Launch(sft=JobSettings(minutes=77))
-    assert with_walltimes([sft(("a/1",))], {}, launch, lambda: pytest.fail("asked")) == (sft(("a/1",)),)
+    assert with_walltimes([sft(("a/1",))], {}, launch, lambda: PARTITIONS) == (sft(("a/1",)),)
     mine = sft(("a/1",), minutes=5)
-    assert with_walltimes([mine], {}, dataclasses.replace(launch, sft=JobSettings()), lambda: pytest.fail("asked")) == (
-        mine,
-    )
+    assert with_walltimes([mine], {}, Launch(), lambda: PARTITIONS) == (mine,)
+
+
+@pytest.mark.parametrize(
+    "defaults", [JobSettings(partition="short"), JobSettings(minutes_limit=60), JobSettings("short", minutes_limit=90)]
+)
+def test_a_limit_that_is_set_is_lowered_to_the_longest_that_may_be_requested(defaults: JobSettings) -> None:
+    """A job that asks for more would wait for ever, and one that reaches its limit continues."""
+    launch = Launch(defaults=defaults, sft=JobSettings(minutes=120))
+    for job in (sft(("a/1",)), sft(("a/1",), minutes=90)):
+        (found,) = with_walltimes([job], {}, launch, lambda: PARTITIONS)
+        assert found.resources.minutes == 60
+
+
+@pytest.mark.parametrize(("allowed", "minutes"), [(10, 10), (600, 26), (None, 26)])
+def test_a_check_of_the_nodes_asks_for_no_more_than_its_partition_allows(allowed: int | None, minutes: int) -> None:
+    partition = Partition("main", is_default=True, minutes=allowed)
+    (job,) = preflight_jobs([make_stage("total", 1)], Launch(), lambda: [partition])
+    assert job.resources.minutes == minutes
 
 
 @pytest.mark.parametrize(
