@@ -26,12 +26,13 @@ from sweep.results.publish import publish
 from sweep.slurm import client, lifecycle
 from sweep.slurm.dispatch import read_waves
 from sweep.slurm.export import export
+from sweep.slurm.jobs import Element
 from sweep.slurm.retry import QueueFull
 from sweep.slurm.sbatch import ALL_MEMORY
-from sweep.slurm.status import Verdict
+from sweep.slurm.status import ElementState, ElementStatus, SlurmInfo, Verdict
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.attempt import begin
-from sweep.store.directory import Store, read_json
+from sweep.store.directory import StageDirectory, Store, read_json
 from tests.support import toy_queue
 from tests.support.records import record_with
 from tests.support.submissions import LAUNCH, PROVENANCE, Queue, fan, written
@@ -100,6 +101,18 @@ def test_without_slurm_status_comes_from_the_store_and_says_so(tmp_path: Path, n
     assert any(line.startswith("102_[0-2]  unknown") for line in lines) and max(map(len, lines)) <= 60
 
 
+@pytest.mark.parametrize("state", [ElementState.FAILED, ElementState.RUNNING])
+def test_the_stage_of_a_packed_element_that_failed_is_read(tmp_path: Path, state: ElementState) -> None:
+    directory = written(Store(tmp_path / "store"), fan())
+    points = directory.read().jobs[1]
+    packed = Element(tuple(step for each in points.elements for step in each.steps), ())
+    failed = StageDirectory(directory.store / packed.stages[1])
+    write_json(failed.failed_file, {"error": "e", "message": "seed 1: bad", "traceback": ""})
+    status = ElementStatus(points.name, 0, packed, "17_0", state, SlurmInfo(state.name))
+    (shown,) = read_status(directory, lifecycle.SubmissionStatus(directory.read(), (status,), "squeue")).elements
+    assert (shown.failed, shown.message) == ((packed.stages[1],), "seed 1: bad")
+
+
 def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps that failed and were left stay open: a plan must not ask about every job of every one of them."""
     asked: list[str] = []
@@ -113,6 +126,7 @@ def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monk
     for _ in range(3):
         directory = written(store, fan())
         lifecycle.send_in_waves(directory, submit=Queue().submit)
+    asked.clear()
     assert lifecycle.queued_elsewhere(store.root) == []
     assert asked == ["squeue"]
 

@@ -11,6 +11,7 @@ from sweep.slurm.jobs import Element, SlurmJob
 from sweep.slurm.preflight_jobs import preflight_jobs
 from sweep.slurm.site_answers import Partition, parse_minutes
 from sweep.slurm.walltime import limit_minutes, longest_minutes, with_walltimes
+from sweep.slurm.waves import packed
 from tests.support.toy_queue import make_stage
 
 PARTITIONS = (Partition("short", minutes=60), Partition("long", is_default=True, minutes=2880), Partition("free"))
@@ -62,6 +63,15 @@ def test_the_longest_element_counts() -> None:
     estimates = {address: CostEstimate(10, 16 * each, wall_seconds=each) for address, each in seconds.items()}
     (job,) = with_walltimes([sft(("a/1",), ("a/1", "b/1", "c/1"))], estimates, Launch(), lambda: PARTITIONS)
     assert job.resources.minutes == 2 * 90 + 10
+
+
+@pytest.mark.parametrize(("longest", "minutes"), [(None, 2 * 8 * 60 + 10), (600, 600)])
+def test_a_packed_element_has_time_for_all_its_units_up_to_the_longest_limit(longest: int | None, minutes: int) -> None:
+    units = tuple(f"a/{n}" for n in range(16))
+    estimates = {unit: CostEstimate(10, 16 * 3600.0, wall_seconds=3600.0) for unit in units}
+    (job,) = packed([sft(*((unit,) for unit in units))], 2, 1001)
+    (found,) = with_walltimes([job], estimates, Launch(), lambda: [Partition("main", is_default=True, minutes=longest)])
+    assert [len(each.stages) for each in job.elements] == [8, 8] and found.resources.minutes == minutes
 
 
 @pytest.mark.parametrize("estimate", [None, CostEstimate(tokens=10, wall_seconds=None)])
