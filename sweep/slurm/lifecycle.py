@@ -68,9 +68,9 @@ def queue_jobs(graph: Graph, plan: Plan, others: Sequence[ElementStatus] = ()) -
     """The jobs of a plan, without stages that other submissions have queued; the last job publishes the result."""
     queued = {address for each in others for address in each.element.stages}
     left = (Unit(tuple(stage for stage in unit.stages if stage.address not in queued)) for unit in plan.units)
-    limit, size = submit_limit(graph.launch), array_limit(graph.launch)
-    units = [unit for unit in left if unit.stages]
+    units, size = [unit for unit in left if unit.stages], array_limit(graph.launch)
     jobs = plan_jobs(units, size)
+    limit = submit_limit(graph.launch, jobs)
     if limit is not None and sum(len(job.elements) for job in jobs) > limit:
         jobs = packed(plan_jobs(units, len(units)), limit, size)
     last = SlurmJob(f"{len(jobs) + 1:02}-{PUBLISH}", PUBLISHING, (Element((), (graph.artifact.address,)),))
@@ -291,7 +291,7 @@ def send_in_waves(
     submission = directory.read()
     done = store_info(directory, submission).done
     now = with_jobs((), submission.jobs) if now is None else now
-    limit, most = submit_limit(submission.launch), array_limit(submission.launch)
+    limit, most = submit_limit(submission.launch, submission.jobs), array_limit(submission.launch)
     is_idle = not any(each.state.is_alive for each in now)
 
     def choose(jobs: Sequence[SlurmJob], now: Sequence[ElementStatus], room: Room) -> Wave:

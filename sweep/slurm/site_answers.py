@@ -118,9 +118,10 @@ class Site:
     qos: tuple[str, ...] | None = None  # that exist
 
 
-def site_here(user: str) -> Site:
+def site_here() -> Site:
     """Ask the cluster. What it does not answer stays unknown."""
-    associations = client.ask(*SACCTMGR, "show", "associations", f"user={user}", "format=Account,QOS,MaxSubmit")
+    own = client.own_associations()
+    associations = client.ask(*SACCTMGR, "show", "associations", *own, "format=Account,QOS,MaxSubmit")
     qos = client.ask(*SACCTMGR, "show", "qos", "format=Name")
     return Site(
         partitions=partitions_here() or None,
