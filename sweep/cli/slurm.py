@@ -35,6 +35,7 @@ from sweep.results.costs import write_planned
 from sweep.slurm import client, lifecycle
 from sweep.slurm.damaged import damaged_lines, query_queue, refuse_resubmitting
 from sweep.slurm.dispatch import read_waves
+from sweep.slurm.export import site_lines
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.ownership import find_own, foreign_lines, is_own, refuse_foreign
 from sweep.slurm.preflight_jobs import preflight_jobs, with_preflight
@@ -50,7 +51,8 @@ EARLIEST_SIGNAL_MINUTES = 1  # SLURM may send the signal this much too early
 
 
 def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> tuple[SlurmJob, ...]:
-    """Show the jobs that a plan would submit, and return them."""
+    """Show the jobs that a plan would submit, and return them. Raises InputError for a missing site file."""
+    site_lines(graph.launch.site)
     others = lifecycle.queued_elsewhere(store.root)
     jobs, _ = with_checks(graph, work, lifecycle.queue_jobs(graph, work, others), "planned")
     show_jobs(console, jobs, graph.launch)

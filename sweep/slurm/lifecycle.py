@@ -28,7 +28,7 @@ from sweep.slurm.dispatch import (
     room_in_queue,
     submit_limit,
 )
-from sweep.slurm.export import export
+from sweep.slurm.export import export, site_lines
 from sweep.slurm.job_files import add_jobs, drop_jobs, write_jobs
 from sweep.slurm.jobs import Element, SlurmJob, link_jobs, plan_jobs
 from sweep.slurm.ownership import this_account
@@ -85,8 +85,12 @@ def array_limit(launch: Launch) -> int:
 def write_submission(
     graph: Graph, plan: Plan, jobs: Sequence[SlurmJob], store: Store, request: SubmissionRequest
 ) -> Path:
-    """Write all files of a submission and return its directory. Raises InputError for values unsafe in a script."""
+    """Write all files of a submission and return its directory.
+
+    Raises InputError for values unsafe in a script, and for a site file that cannot be read.
+    """
     refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
+    site_lines(graph.launch.site)  # raises before anything is written
     account = this_account()
     directory = new_directory(store.root, graph.name)
     export(directory.code, graph.launch)

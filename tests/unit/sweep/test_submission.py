@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,9 +155,24 @@ def test_the_site_chooses_the_interpreter_and_the_sweep_where_its_models_are(
     assert f"PYTHON={sys.executable} " in (tmp_path / "plain" / "slurm" / "site.sh").read_text(encoding="utf-8")
 
 
-def test_a_site_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
-        export(tmp_path / "code", Launch(site=str(tmp_path / "no.sh")))
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "no such file. Copy "), (b"\xff", "cannot be read, it is not UTF-8 text. Repair")]
+)
+def test_a_site_file_that_cannot_be_read_is_refused_before_anything_is_written(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    site = tmp_path / "site.sh"
+    if content is not None:
+        site.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^launch.site '{site}': {said}"):
+        written(Store(tmp_path / "store"), fan(), replace(LAUNCH, site=str(site)))
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_plan_refuses_a_site_file_that_is_not_there(tmp_path: Path, no_slurm: None) -> None:
+    smoke = ("+experiment=smoke", "launch=slurm", f"launch.site={tmp_path}/no.sh", f"store={tmp_path}/store", "-m")
+    with pytest.raises(InputError, match=r"launch.site .*: no such file"):
+        perform(["plan", *smoke], Console(file=io.StringIO()))
 
 
 def test_files_of_the_project_are_read_from_the_exported_code(tmp_path: Path) -> None:
