@@ -183,13 +183,20 @@ def send_feeder(
         each.job_id.partition("_")[0] for each in now if each.state.is_alive and each.job_id is not None
     )
     job = SlurmJob(f"w{len(names) + 1}-{FEED}", FEEDING, (Element((), ()),))
-    write_jobs(directory, submission, [job], () if alive else (f"--begin=now+{RETRY_S}",))
+    write_jobs(directory, submission, [_with_limit(job, submission)], () if alive else (f"--begin=now+{RETRY_S}",))
     try:
         send_job(directory, job, f"afterany:{':'.join(alive)}" if alive else None, submit, {})
     except InputError:
         directory.remove_files(job.name)
         raise
     client.scancel([job_id for job_id, seen in waiting.items() if seen.is_waiting])
+
+
+def _with_limit(job: SlurmJob, submission: Submission) -> SlurmJob:
+    """The job with a limit no longer than those of its kind in the plan: with more it might wait for ever."""
+    same = (each.resources for each in submission.jobs if each.resources.script == job.resources.script)
+    minutes = min((each.minutes for each in same if each.minutes is not None), default=None)
+    return dataclasses.replace(job, resources=dataclasses.replace(job.resources, minutes=minutes))
 
 
 def feeder_ids(directory: SubmissionDirectory) -> list[str]:

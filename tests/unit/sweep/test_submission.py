@@ -17,7 +17,7 @@ import pytest
 from sweep.cli.main import perform
 from sweep.cli.show_status import read_status, show_status
 from sweep.console import Console
-from sweep.core.launch import Launch
+from sweep.core.launch import JobSettings, Launch
 from sweep.core.provenance import git_state
 from sweep.core.stage import CodePolicy, FileInput, Stage
 from sweep.errors import InputError
@@ -30,6 +30,7 @@ from sweep.slurm.export import export
 from sweep.slurm.jobs import Element
 from sweep.slurm.retry import QueueFull
 from sweep.slurm.sbatch import ALL_MEMORY
+from sweep.slurm.site_answers import Partition
 from sweep.slurm.status import ElementState, ElementStatus, SlurmInfo, Verdict
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.attempt import begin
@@ -76,6 +77,22 @@ def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -
         ("04-publish", "afterok:103"),
     ]
     assert directory.ids() == ids
+
+
+@pytest.mark.parametrize(("longest", "limit"), [(60, "0-01:00:00"), (None, "0-02:00:00")])
+def test_no_job_asks_for_more_than_its_partition_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int | None, limit: str
+) -> None:
+    """Nor does the job that sends the next wave: it would wait for ever."""
+    monkeypatch.setattr(lifecycle, "partitions_here", lambda: (Partition("main", minutes=longest),))
+    monkeypatch.setattr(client, "own_elements", lambda: 0)
+    launch = replace(LAUNCH, cpu=JobSettings(minutes=120), max_submit_jobs=4)
+    directory, queue = written(Store(tmp_path / "store"), fan(8), launch), Queue()
+    lifecycle.send_in_waves(directory, submit=queue.submit)
+    sent = [name for name, _ in queue.sent]
+    assert sent[0] == "01-start" and sent[-1] == "w1-feed"
+    for name in sent:
+        assert f"\n#SBATCH --time={limit}\n" in directory.script(name).read_text(encoding="utf-8")
 
 
 def test_a_refused_job_cancels_the_jobs_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
