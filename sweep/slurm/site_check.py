@@ -6,7 +6,6 @@ the last word.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -64,8 +63,8 @@ def _request(resources: Resources, launch: Launch) -> JobRequest:
 
 def _given_options(settings: JobSettings) -> dict[str, str]:
     """The options in `sbatch` and their values: they come last, so each overrides ours of that name."""
-    options = (shlex.split(each)[0] for each in settings.sbatch or ())
-    return {name: value for name, _, value in (each.partition("=") for each in options)}
+    options = (each.partition("=") for each in settings.sbatch or ())
+    return {name: value.strip("\"'") for name, _, value in options}
 
 
 def refusals(jobs: Sequence[SlurmJob], launch: Launch, site: Site) -> list[str]:

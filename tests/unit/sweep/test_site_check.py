@@ -127,7 +127,7 @@ def test_each_setting_that_would_be_refused_is_a_line(settings: dict[str, Any], 
         {"gpu_type": "v100", "gpu_option": GpuOption.GPUS_PER_NODE, "without": ("--gpus-per-node",)},
         {"gpu_option": GpuOption.NONE, "partition": "main", "memory_gib_per_gpu": 16},
         {"partition": "gone", "without": ("--partition", "--gres"), "memory_gib_per_gpu": 16},
-        {"qos": "highest", "sbatch": ("--qos=high",)},
+        {"qos": "highest", "sbatch": ("--qos='high'", '--comment="open')},
     ],
 )
 def test_an_option_that_does_not_reach_sbatch_refuses_nothing(settings: dict[str, Any]) -> None:
