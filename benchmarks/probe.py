@@ -31,12 +31,12 @@ def tokens_per_question(traces: Path) -> list[int]:
     return list(totals.values())
 
 
-def measured(totals: list[int], drawn: int, redraws: int) -> tuple[int, float]:
+def measured(totals: list[int], drawn: int, redraws: int, most: int) -> tuple[int, float]:
     """How many intervals cover the truth, and their median half-width relative to the estimate."""
     rng, covered, widths = Random(SEED), 0, list[float]()
     for _ in range(redraws):
         sample = [float(each) for each in rng.sample(totals, drawn)]
-        ends = spread(sample, len(totals), is_finite=True)
+        ends = spread(sample, len(totals), is_finite=True, most=most)
         estimate = mean(sample) * len(totals)
         covered += ends.low * estimate <= sum(totals) <= ends.high * estimate
         widths.append((ends.high - ends.low) / 2)
@@ -47,9 +47,9 @@ def main() -> None:
     stage = Path(sys.argv[1])
     drawn = int(sys.argv[2]) if len(sys.argv) > 2 else 20
     redraws = int(sys.argv[3]) if len(sys.argv) > 3 else 100
-    totals = tokens_per_question(stage / "out" / "traces.jsonl")
-    covered, width = measured(totals, drawn, redraws)
     described = json.loads((stage / "stage.json").read_text(encoding="utf-8"))
+    totals = tokens_per_question(stage / "out" / "traces.jsonl")
+    covered, width = measured(totals, drawn, redraws, described["identity"]["config"]["context_tokens"])
     line = f"| {described.get('label', '')} | {len(totals)} | {drawn} | {covered} of {redraws} | {width:.0%} |\n"
     head = (
         "# Coverage of a probe's interval\n\n`python benchmarks/probe.py store/traces/KEY`: a row for each run.\n\n"

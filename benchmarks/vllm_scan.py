@@ -45,7 +45,7 @@ LONG = [*SCAN, "also=[]", "model.context_tokens=2048"]
 # The model's own answers have 8 tokens. Without a stop that it writes, its answers have as many as the cap allows.
 DEEP = [
     *(*SCAN, "model.context_tokens=2048", "budget.answer_tokens=64"),
-    *('model.thinking_format.thinking_stops=["<|im_end|>"]', 'model.thinking_format.answer_stops=["$$$$$$"]'),
+    *('model.thinking_format.thinking_stops=["<|im_end|>"]', 'model.thinking_format.answer_stops=["<jupyter_start>"]'),
 ]
 DEEP_BUDGETS = (8, 21, 56, 149, 394, 1024)
 DEEP_SIX = f"budget.max_thinking_tokens={','.join(map(str, DEEP_BUDGETS))}"

@@ -6,7 +6,8 @@ generation:  thinking + answer tokens (s1/lengths.py), measured in earlier runs 
              where a worker starts once for all its stages, and no more traces decode together than its memory holds;
              device time = wall-clock time x devices that the worker occupies
 endpoints:   questions x (prompt tokens + reply tokens), each at the endpoint's price
-disk:        weights of a checkpoint, and while it trains two saved states; traces (s1/trace_size.py)
+disk:        weights of a checkpoint, and what training saves while it runs (s1/train/checkpoint_size.py); traces
+             (s1/trace_size.py)
 Points that share a continuation store also share their thinking: the longest is charged, the others add only answers.
 What nothing was measured for, and what the rates in `cost` do not hold for (cost.models), is unknown: None.
 """
@@ -25,14 +26,15 @@ from s1.lengths import Spread, TokensOfQuestion, of_measured, of_published, spre
 from s1.parallelism import Occupancy, speed_at
 from s1.point import PointConfig
 from s1.trace_size import BYTES_PER_TOKEN, stored_bytes
+from s1.train.checkpoint_size import checkpoint_bytes, most_checkpoints
 from s1.train.flops import device_seconds, training_flops, training_tokens
-from s1.train.memory import BYTES, Memory, memory, trained_parameters
+from s1.train.memory import BYTES, GIB, Memory, memory
+from s1.train.order import total_steps
 from sweep.core.pipeline import CostEstimate, Usage
 from sweep.core.stage import Summary
 
 ENDPOINT = "replies_without_usage"  # a key that only summaries of endpoint stages have
 
-SAVED_STATES = 2  # that training keeps while it runs (s1/train/checkpoints.py)
 UNKNOWN = CostEstimate(None, None, None, None, None)
 
 
@@ -104,18 +106,24 @@ def does_not_fit(point: PointConfig) -> list[str]:
 def memory_of_generation(point: PointConfig) -> GenerationMemory | None:
     """Memory of one copy of the point's model on each device; None if its shape or the size of its dtype is unknown."""
     shape = point.model.shape
-    return None if shape is None else generation_memory(shape, point.engine.dtype, point.machine)
+    return None if shape is None else generation_memory(shape, point.engine, point.machine)
 
 
 def cannot_generate(point: PointConfig) -> list[str]:
     """Why the weights cannot be loaded on this machine, and what to change: at most one line."""
     need = memory_of_generation(point)
-    if need is None or not need.surely_too_large:
+    if need is None or need.usable_gib is None or not need.surely_too_large:
         return []
+    machine, dtype, weights = point.machine, point.engine.dtype, f"{need.weights_gib:.1f} GiB"
+    if machine.cache_gib is not None and need.weights_gib <= need.usable_gib:
+        return [
+            f"machine.cache_gib {machine.cache_gib:g}: the weights of {point.model.name} in {dtype} take {weights} of"
+            f" {machine.memory_gib:g} on each of {machine.tensor_parallel}. Lower it, or raise machine.tensor_parallel."
+        ]
     return [
-        f"machine.memory_gib {point.machine.memory_gib:g}: the weights of {point.model.name} in {point.engine.dtype}"
-        f" alone take {need.weights_gib:.0f} GiB on each of {point.machine.tensor_parallel}. Raise"
-        " machine.tensor_parallel, or choose a smaller engine.dtype."
+        f"machine.memory_gib {machine.memory_gib:g}: the weights of {point.model.name} in {dtype} alone take {weights}"
+        f" on each of {machine.tensor_parallel}, where {need.usable_gib:g} may be used. Raise machine.tensor_parallel,"
+        " or choose a smaller engine.dtype."
     ]
 
 
@@ -161,7 +169,8 @@ def generation(points: Sequence[PointConfig], questions: int, runs: Sequence[Ear
     charged = _charged(points, per_point)
     of_group = [sum(each) for each in zip(*charged, strict=True)]
     is_greedy = all(point.generate.temperature == 0 for point in points)
-    ends = spread(of_group, questions, is_greedy) if measured is not None else Spread(1.0, 1.0)
+    most = sum(sum(each) for each in _charged(points, [[_longest(each)] for each in points]))
+    ends = spread(of_group, questions, is_greedy, most) if measured is not None else Spread(1.0, 1.0)
     speed = next((run.speed for run in runs if run.speed), None) or _configured_speed(first.cost, first.model)
     bytes_per_token = next((run.bytes_per_token for run in runs), BYTES_PER_TOKEN)
     return [
@@ -202,6 +211,12 @@ def _charged(points: Sequence[PointConfig], per_point: Sequence[Sequence[TokensO
         )
         longest = [max(each.thinking, had) for each, had in zip(questions, longest, strict=True)]
     return charged
+
+
+def _longest(point: PointConfig) -> TokensOfQuestion:
+    """The most tokens that a trace can have."""
+    context, cap = point.model.context_tokens, point.budget.answer_tokens
+    return TokensOfQuestion(of_published(point.request, context, context), context if cap is None else cap)
 
 
 def _published(point: PointConfig) -> TokensOfQuestion:
@@ -307,18 +322,34 @@ def _trained(point: PointConfig, train: Train, examples: int) -> CostEstimate:
     tokens = training_tokens(train, examples, row)
     seconds = _training_seconds(point, train, tokens, row, point.model)
     estimate = _priced(tokens, seconds, point.cost, filled(point.machine, train.batch_size).devices)
-    return replace(estimate, disk_bytes=checkpoint_bytes(point.model, train))
+    shape = point.model.shape
+    if shape is None:
+        return replace(estimate, disk_bytes=None)
+    kept = saved_checkpoints(point.machine, train, examples) * checkpoint_bytes(shape, train)
+    return replace(estimate, disk_bytes=round(BYTES[train.dtype] * shape.parameters) + kept)
 
 
-def checkpoint_bytes(model: Model, train: Train) -> int | None:
-    """Bytes of the trained weights, and of the states that training keeps while it runs; None: unknown shape.
+def saved_checkpoints(machine: Machine, train: Train, examples: int) -> int:
+    """Checkpoints that lie on disk at the same time, at most, while `examples` are trained on."""
+    steps = total_steps(examples, train)
+    return most_checkpoints(steps, machine.checkpoint_every_steps, machine.checkpoint_every_minutes, machine.save_total)
 
-    A saved state has the weights and two moments of AdamW, all in weights_dtype.
-    """
-    if model.shape is None:
+
+def checkpoints_line(point: PointConfig) -> str | None:
+    """What training saves while it runs; None where that is less than a GiB or unknown."""
+    if point.train is None or point.data.pool is None or point.model.shape is None:
         return None
-    saved = SAVED_STATES * 3 * BYTES[train.weights_dtype] * trained_parameters(model.shape, train)
-    return round(BYTES[train.dtype] * model.shape.parameters + saved)
+    examples = point.data.selection.examples or point.data.pool.expected_rows
+    count, size = (
+        saved_checkpoints(point.machine, point.train, examples),
+        checkpoint_bytes(point.model.shape, point.train),
+    )
+    if count * size < GIB:
+        return None
+    return (
+        f"checkpoints while {point.model.name} trains: at most {count} at a time, {size / GIB:,.0f} GiB each"
+        f" (machine.save_total={point.machine.save_total})"
+    )
 
 
 def _training_seconds(point: PointConfig, train: Train, tokens: int, row_tokens: int, model: Model) -> float:

@@ -18,7 +18,7 @@ from typing import Any
 from s1.generate.trace_row import TRACES_FILE
 from s1.lengths import Lengths, TraceLength
 from s1.trace_size import measured_bytes_per_token
-from sweep.core.identity import canonical
+from sweep.core.identity import Json, canonical
 from sweep.core.stage import Stage
 from sweep.json_files import StoreError
 from sweep.store.directory import StageDirectory, Store
@@ -58,41 +58,70 @@ class EarlierRuns:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._described = store.made("traces", most=200)
-        self._tasks: dict[str, str | None] = {}
-        self._read: dict[str, EarlierRun | None] = {}
+        self._questions: dict[str, Json] = {}
+        self._read: dict[tuple[str, str], EarlierRun | None] = {}
 
-    def of(self, traces: Stage, task: str) -> Sequence[EarlierRun]:
-        """Runs of the same model, task and thinking format as a traces stage, the most informative first."""
-        weights = next(iter(traces.inputs["model"]))
-        if not isinstance(weights, Stage):
+    def of(self, traces: Stage) -> Sequence[EarlierRun]:
+        """Runs of the same model, questions and thinking format as a traces stage, the most informative first.
+
+        The questions may be fewer or others of the same rows.
+        """
+        weights, questions = (next(iter(traces.inputs[role])) for role in ("model", "questions"))
+        if not isinstance(weights, Stage) or not isinstance(questions, Stage):
             return ()
-        wanted = canonical(traces.config)
+        wanted, rows = canonical(traces.config), _planned_rows(questions)
         found: list[EarlierRun] = []
         for key, described in self._described.items():
             config = described["identity"]["config"]
             if _input(described, "model") != weights.address or not _same_format(config, wanted):
                 continue
-            if self._task(described) == task and (run := self._run(key, described, traces)) is not None:
+            if self._rows(described) == rows and (run := self._run(key, described, traces)) is not None:
                 found.append(run)
         return sorted(found, key=_information, reverse=True)
 
-    def _task(self, described: StageJson) -> str | None:
+    def _rows(self, described: StageJson) -> Json:
+        """What the questions of a run were drawn from; None: unknown."""
         address = _input(described, "questions")
         if address is None:
             return None
-        if address not in self._tasks:
-            self._tasks[address] = None
+        if address not in self._questions:
+            self._questions[address] = None
             with suppress(StoreError, OSError, KeyError, TypeError):
-                config: Any = StageDirectory(self.store.root / address).read_stage()["identity"]["config"]
-                self._tasks[address] = str(config["task"])
-        return self._tasks[address]
+                described = StageDirectory(self.store.root / address).read_stage()
+                places: Sequence[Mapping[str, Any]] = described["inputs"].get("rows", [])
+                made = [self._config(place["stage"]) if "stage" in place else None for place in places]
+                self._questions[address] = _drawn_from(described["identity"], made)
+        return self._questions[address]
+
+    def _config(self, address: str) -> Any:
+        return StageDirectory(self.store.root / address).read_stage()["identity"]["config"]
 
     def _run(self, key: str, described: StageJson, traces: Stage) -> EarlierRun | None:
-        if key not in self._read:
-            self._read[key] = None
+        """A run, with its speed if it had the engine of `traces`."""
+        made = traces.shards[0] if traces.shards else traces
+        place = (key, repr((_table(canonical(traces.config))["engine"], made.settings)))
+        if place not in self._read:
+            self._read[place] = None
             with suppress(StoreError, OSError, KeyError, TypeError, ValueError):
-                self._read[key] = _read(StageDirectory(self.store.root / "traces" / key), described, traces)
-        return self._read[key]
+                self._read[place] = _read(StageDirectory(self.store.root / "traces" / key), described, traces)
+        return self._read[place]
+
+
+def _planned_rows(questions: Stage) -> Json:
+    made = [canonical(each.config) if isinstance(each, Stage) else None for each in questions.inputs.get("rows", ())]
+    return _drawn_from(questions.identity(), made)
+
+
+def _drawn_from(questions: Mapping[str, Any], made: Sequence[Any]) -> Json:
+    """What questions are drawn from: the identity of their stage without their number, the draw and the code.
+
+    `made`: configs of the stages that made its rows, None for files. Rows of a generator differ in their number only.
+    """
+    config = {name: value for name, value in questions["config"].items() if name not in ("limit", "draw_seed")}
+    inputs = dict(questions["inputs"])
+    keys = zip(inputs.get("rows", ()), made, strict=True)
+    rows = [key if each is None else {**each, "problems": None} for key, each in keys]
+    return {"config": config, "inputs": {**inputs, "rows": rows}}
 
 
 def _information(run: EarlierRun) -> tuple[float, int, int]:
@@ -128,7 +157,10 @@ def _read(directory: StageDirectory, described: StageJson, traces: Stage) -> Ear
     return EarlierRun(
         address=directory.address,
         lengths=Lengths(
-            tuple(map(tuple, by_question.values())), _waits(config), config["budget"]["max_thinking_tokens"]
+            tuple(map(tuple, by_question.values())),
+            _waits(config),
+            config["budget"]["max_thinking_tokens"],
+            config["budget"]["answer_tokens"],
         ),
         bytes_per_token=measured_bytes_per_token(sum(len(line.encode()) for line in lines), len(rows), tokens),
         speed=_speed(directory, described, traces, len(rows)),

@@ -75,7 +75,7 @@ def estimates_of(
     for of_traces in batches.values():
         members = list(of_traces.values())
         sharing = [point for point, _ in members]
-        runs = earlier.of(members[0][1].traces, sharing[0].task.name) if earlier else ()
+        runs = earlier.of(members[0][1].traces) if earlier else ()
         generated = cost.generation(sharing, question_count(sharing[0].task), runs)
         for (point, evaluation), each in zip(members, generated, strict=True):
             estimates |= _by_shard(evaluation.traces, each, point, starts)
@@ -150,6 +150,11 @@ def memory_notes(points: Sequence[PointConfig]) -> list[str]:
     return list(dict.fromkeys(f"memory of fine-tuning {name}: {need.remark()}" for name, need in large))
 
 
+def checkpoint_notes(points: Sequence[PointConfig]) -> list[str]:
+    """What large trainings save while they run, one line each."""
+    return [line for line in dict.fromkeys(map(cost.checkpoints_line, points)) if line is not None]
+
+
 def forecast_notes(points: Sequence[PointConfig], planned: Sequence[PlannedPoint], earlier: EarlierRuns) -> list[str]:
     """Where the lengths and the speed of the estimate come from, one line per model and task."""
     groups: dict[tuple[str, str], list[tuple[PointConfig, Stage]]] = {}
@@ -157,7 +162,7 @@ def forecast_notes(points: Sequence[PointConfig], planned: Sequence[PlannedPoint
     for point, stages in zip(points, planned, strict=True):
         groups.setdefault((point.model.name, point.task.name), []).append((point, stages.evaluation.traces))
     for (model, task), members in groups.items():
-        runs = earlier.of(members[0][1], task)
+        runs = earlier.of(members[0][1])
         lengths = next((run for run in runs if all(run.lengths.reaches(point.request) for point, _ in members)), None)
         tasks.setdefault((model, _source(members[0][0], lengths, any(run.speed for run in runs))), []).append(task)
     return [f"estimate of {model} on {', '.join(names)}: {source}" for (model, source), names in tasks.items()]

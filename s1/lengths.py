@@ -6,7 +6,8 @@ with w Waits     natural + (all - natural) x w / W, where a measured trace had W
 at a budget      the shorter of that length and the budget, for each trace; never above what the context leaves
 
 Interval: a t interval over questions (Student 1908) of the tokens per question, with the correction for a sample drawn
-without replacement from a finite set, sqrt(1 - n/N), under greedy decoding, where a question has one length.
+without replacement from a finite set, under greedy decoding, where a question has one length: the variance is that of
+one question times |1/n - 1/N| for n measured and N planned questions, whichever are more.
 """
 
 from __future__ import annotations
@@ -40,15 +41,22 @@ class Lengths:
     questions: Sequence[Sequence[TraceLength]]  # traces by question
     waits: int  # Waits of each trace
     budget_tokens: int | None  # longest thinking that they could have; None: no limit but the context
+    answer_cap: int | None = None  # longest answer that they could have; None: no limit but the context
 
     def reaches(self, request: ComputeRequest) -> bool:
-        """Whether these lengths say what this request takes: no Wait and no budget beyond those measured."""
+        """Whether these lengths say what this request takes: no Wait, no budget, no answer beyond those measured."""
         budget = request.budget
-        if budget.waits > self.waits:
+        if budget.waits > self.waits or not self._has_answers(budget.answer_tokens):
             return False
         if self.budget_tokens is None:
             return True
         return budget.max_thinking_tokens is not None and budget.max_thinking_tokens <= self.budget_tokens
+
+    def _has_answers(self, cap: int | None) -> bool:
+        """Whether answers under another cap are known: a longer one is, if none of these was cut."""
+        if self.answer_cap is None or (cap is not None and cap <= self.answer_cap):
+            return True
+        return all(each.answer_tokens < self.answer_cap for traces in self.questions for each in traces)
 
 
 @dataclass(frozen=True)
@@ -93,18 +101,22 @@ class Spread:
     high: float
 
 
-def spread(per_question: Sequence[float], questions: int, is_finite: bool) -> Spread:
-    """The t interval of a total over `questions`, of which these were measured. One question says nothing: 0 to inf."""
+def spread(per_question: Sequence[float], questions: int, is_finite: bool, most: float) -> Spread:
+    """The t interval of a total over `questions`, of which these were measured.
+
+    `most`: the most tokens that a question can have. A single question says no more than that.
+    """
     n = len(per_question)
     mean = sum(per_question) / n
-    if is_finite and n >= questions:
+    if mean == 0 or (is_finite and n == questions):
         return Spread(1.0, 1.0)
-    if n < 2 or mean == 0:
-        return Spread(0.0, math.inf)
+    highest = max(1.0, most / mean)
+    if n < 2:
+        return Spread(0.0, highest)
     variance = sum((each - mean) ** 2 for each in per_question) / (n - 1)
-    correction = 1 - n / questions if is_finite else 1.0
-    half = t_quantile(n - 1) * math.sqrt(variance / n * correction) / mean
-    return Spread(max(0.0, 1 - half), 1 + half)
+    share = abs(1 / n - 1 / questions) if is_finite else 1 / n  # of questions that are part of the others
+    half = t_quantile(n - 1) * math.sqrt(variance * share) / mean
+    return Spread(max(0.0, 1 - half), min(highest, 1 + half))
 
 
 def t_quantile(degrees: int) -> float:

@@ -27,6 +27,7 @@ from s1.config.schema import ConfigError
 from s1.earlier_runs import EarlierRuns
 from s1.estimates import (
     budget_notes,
+    checkpoint_notes,
     contamination_notes,
     estimates_of,
     forecast_notes,
@@ -175,6 +176,7 @@ def _graph(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinnin
             *(forecast_notes(points, planned, earlier) if first.goal is not Goal.DATA else []),
             *(generation_notes(points) if first.goal is Goal.CURVE else []),
             *(memory_notes(points) if first.goal is not Goal.DATA else []),
+            *(checkpoint_notes(points) if first.goal is not Goal.DATA else []),
             *contamination_notes(points),
             *task_notes(points),
             *budget_notes(points),
@@ -262,6 +264,7 @@ def _curve_point(point: PointConfig, values: Mapping[str, Json], first: PointCon
         request=point.request,
         seed=point.seed,
         cost=point.cost.rates if point.cost.rates != first.cost.rates else None,
+        has_rates=point.cost.holds_for(point.model.name),
     )
 
 

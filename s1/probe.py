@@ -12,17 +12,24 @@ from sweep.core.stage import Summary, Work
 
 
 def probe_points(points: Sequence[PointConfig], config: ProbeConfig) -> list[PointConfig]:
-    """For each model and task, the point with the largest budget and most Waits, on a few questions drawn by seed."""
+    """For each model and task, a point with the largest budget and the most Waits, on a few questions drawn by seed."""
     groups: dict[tuple[str, str, str], list[PointConfig]] = {}
     for point in points:
         if point.goal is Goal.CURVE and point.budget.forcing is Forcing.BUDGET:
             groups.setdefault((point.model.name, point.data.name, point.task.name), []).append(point)
-    return [_probed(max(members, key=_size), config) for members in groups.values()]
+    return [_probed(_largest(members), config) for members in groups.values()]
 
 
-def _size(point: PointConfig) -> tuple[float, int]:
-    budget = point.budget
-    return (float("inf") if budget.max_thinking_tokens is None else budget.max_thinking_tokens, budget.waits)
+def _largest(points: Sequence[PointConfig]) -> PointConfig:
+    """The point with the most Waits, with the largest budget and the longest answers of all points."""
+    most = max(points, key=lambda point: (point.budget.waits, _size(point.budget.max_thinking_tokens)))
+    thinking = max((each.budget.max_thinking_tokens for each in points), key=_size)
+    answer = max((each.budget.answer_tokens for each in points), key=_size)
+    return replace(most, budget=replace(most.budget, max_thinking_tokens=thinking, answer_tokens=answer))
+
+
+def _size(tokens: int | None) -> float:
+    return float("inf") if tokens is None else tokens
 
 
 def _probed(point: PointConfig, config: ProbeConfig) -> PointConfig:

@@ -240,6 +240,7 @@ class CurvePoint:
     request: ComputeRequest
     seed: int = 0
     cost: Cost | None = field(default=None, metadata={"omit_if": None})  # rates of its machine; None: CurveConfig.cost
+    has_rates: bool = field(default=True, metadata={"omit_if": True})  # whether these rates hold for its model
 
 
 @dataclass(frozen=True)

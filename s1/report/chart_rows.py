@@ -59,8 +59,8 @@ def _of_point(series: Series, point: MeasuredPoint) -> Row:
         "samples": point.samples,
         **_thinking(point.thinking_tokens),
         "total_tokens": rounded(point.thinking_tokens.value + point.answer_tokens.value, TOKEN_DECIMALS),
-        "device_seconds_per_answer": _significant(point.device_seconds.value * point.share_of_answer),
-        "usd_per_answer": _significant(point.usd.value * point.share_of_answer),
+        "device_seconds_per_answer": _per_answer(point.device_seconds, point),
+        "usd_per_answer": _per_answer(point.usd, point),
         "valid": "yes" if point.valid else "no",
         "problem": " ".join(point.audit.problems),
         "remark": "",
@@ -68,6 +68,10 @@ def _of_point(series: Series, point: MeasuredPoint) -> Row:
         "digest": point.digest,
         "cited": " ".join(f"scores/{source.cited}" for source in point.sources),
     }
+
+
+def _per_answer(amount: Estimate | None, point: MeasuredPoint) -> float | None:
+    return None if amount is None else _significant(amount.value * point.share_of_answer)
 
 
 def _of_seed(findings: Findings, series: Series, point: MeasuredPoint, source: Source) -> Row:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -278,7 +279,7 @@ def _measured(member: SeriesPoint, sampled: Sampled, context: _Context) -> Measu
         loop_share=loop_share,
         distinct_4=distinct_4,
         votes=votes,
-        **_cost(scores, member.cost or context.config.cost),
+        **_cost(scores, member.cost or context.config.cost, member.has_rates),
     )
 
 
@@ -354,14 +355,17 @@ def _source(each: Scored, sampled: Sampled, level: float) -> Source:
     )
 
 
-def _cost(scores: Sequence[ScoreRow], cost: Cost) -> dict[str, Estimate]:
-    """Cost of the point when it shares nothing; seconds and USD are estimates from its tokens."""
+def _cost(scores: Sequence[ScoreRow], cost: Cost, has_rates: bool) -> dict[str, Any]:
+    """Cost of the point when it shares nothing; seconds and USD are estimates from its tokens, None without rates."""
     tokens, traces = sum(score.sampled_tokens for score in scores), len(scores)
+    sampled = plain(tokens, traces, "sum over traces, nothing shared", "tokens")
+    if not has_rates:
+        return {"sampled_tokens": sampled, "device_seconds": None, "usd": None}
     seconds = tokens / cost.generate_tokens_per_second
     rate = f"estimate: sampled tokens at {cost.generate_tokens_per_second:g} per device-second"
     price = f"{rate} and {cost.usd_per_device_hour:g} USD per device-hour ({cost.source})"
     return {
-        "sampled_tokens": plain(tokens, traces, "sum over traces, nothing shared", "tokens"),
+        "sampled_tokens": sampled,
         "device_seconds": plain(seconds, traces, rate, "device-seconds"),
         "usd": plain(seconds * cost.usd_per_device_hour / 3600, traces, price, "USD"),
     }

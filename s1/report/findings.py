@@ -93,8 +93,8 @@ class MeasuredPoint:
     loop_share: Estimate | None  # traces whose thinking loops (s1/stats/loops.py); None: traces were not read
     distinct_4: float | None  # mean share of different 4-grams of the thinking; None: no thinking has a 4-gram
     sampled_tokens: Estimate  # of all traces, as if the point shared nothing
-    device_seconds: Estimate
-    usd: Estimate
+    device_seconds: Estimate | None  # this and `usd`: None where the rates do not hold for the model
+    usd: Estimate | None
     votes: int | None = None  # samples that make one answer; None: each sample is one
 
     @property
@@ -195,14 +195,15 @@ class Series:
         return next(point for point in self.points if point.label == label)
 
     def usd_per_point(self, row: PairedDifference) -> float | None:
-        """Extra USD for each extra percentage point of accuracy; None if their interval includes 0 or is missing.
+        """Extra USD for each extra percentage point of accuracy; None if their interval includes 0, or no price.
 
         The price is that of all traces of a point, as if nothing were shared.
         """
         lo, hi = row.estimate.lo, row.estimate.hi
         if lo is None or hi is None or lo <= 0 <= hi:
             return None
-        return (self.point(row.label).usd.value - self.point(row.against).usd.value) / row.estimate.value
+        usd, against = self.point(row.label).usd, self.point(row.against).usd
+        return None if usd is None or against is None else (usd.value - against.value) / row.estimate.value
 
     def point_of(self, key: str, request: ComputeRequest) -> MeasuredPoint:
         """The point of these scores; several points may aggregate the same ones."""
@@ -283,8 +284,8 @@ class FrontierPoint:
     questions: int
     accuracy: Estimate
     tokens: Estimate  # sampled for one answer, from scratch
-    device_seconds: float  # of one answer, estimated from the tokens
-    usd: float
+    device_seconds: float | None  # of one answer, estimated from the tokens; None where the rates do not hold
+    usd: float | None
     on_front: bool
     front_share: float  # share of resamples of questions in which it is on the front
     rivals: list[MatchedRival]  # one per method that has a point that costs no more
@@ -392,7 +393,12 @@ class Findings:
     @property
     def has_several_rates(self) -> bool:
         """Whether points ran on machines of different speeds or prices."""
-        return len({point.usd.method for point in self.points()}) > 1
+        return len({point.usd and point.usd.method for point in self.points()}) > 1
+
+    @property
+    def has_unknown_rates(self) -> bool:
+        """Whether the rates do not hold for the model of a point."""
+        return any(point.usd is None for point in self.points())
 
     def points(self) -> Iterator[MeasuredPoint]:
         return (point for series in self.series for point in series.points)

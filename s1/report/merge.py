@@ -236,7 +236,8 @@ def _same(member: Member) -> str:
 
 def _point(member: Member) -> CurvePoint:
     request = member.point.request
-    return CurvePoint(method_of(request).label(request), member.values, request, member.point.seed, member.point.cost)
+    label = method_of(request).label(request)
+    return replace(member.point, label=label, values=member.values, request=request)
 
 
 def _refuse_rivals(points: Sequence[Member]) -> None:

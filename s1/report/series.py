@@ -80,6 +80,11 @@ class SeriesPoint:
         return self.scored[0].point.cost
 
     @property
+    def has_rates(self) -> bool:
+        """Whether the rates hold for its model."""
+        return self.scored[0].point.has_rates
+
+    @property
     def key(self) -> str:
         """The keys of all seeds, separated by spaces."""
         return " ".join(each.key for each in self.scored)

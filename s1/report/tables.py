@@ -150,8 +150,8 @@ def numbers(point: MeasuredPoint) -> Iterator[tuple[str, Any]]:
     yield "under_minimum", audit.under_minimum
     yield "valid", "yes" if point.valid else "no"
     yield "sampled_tokens", int(point.sampled_tokens.value)
-    yield "device_seconds", rounded(point.device_seconds.value, 1)
-    yield "usd", rounded(point.usd.value, USD_DECIMALS)
+    yield "device_seconds", rounded(point.device_seconds and point.device_seconds.value, 1)
+    yield "usd", rounded(point.usd and point.usd.value, USD_DECIMALS)
     yield "key", point.key
     yield "digest", point.digest
 

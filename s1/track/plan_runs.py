@@ -123,7 +123,9 @@ def _point(point: PointConfig, evaluation: EvaluationStages, values: Mapping[str
         notes=point.claim,
         config=point_config(point),
         inputs=_known(inputs),
-        point=CurvePoint(label, dict(values), point.request, point.seed),
+        point=CurvePoint(
+            label, dict(values), point.request, point.seed, has_rates=point.cost.holds_for(point.model.name)
+        ),
         statistics=point.statistics,
         cost=point.cost.rates,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import fill, wrap
 from typing import NoReturn, cast
 
-from sweep.cli.table import COMMANDS, COMMON, DEBUG, HYDRA_FLAGS, PLACES, Command, Group, Option
+from sweep.cli.table import COMMANDS, COMMON, DEBUG, HYDRA_FLAGS, LIMITED, PLACES, Command, Group, Option
 from sweep.errors import UsageError
 from sweep.suggestions import nearest, unknown
 
@@ -28,7 +28,6 @@ exit status:
   0    done
   1    {failure}
   2    the command line is wrong: unknown command or option, or a missing word{further}
-  5    stopped by cost.limit_usd or cost.limit_device_hours
   130  interrupted by Ctrl-C, SIGTERM or the end of the terminal"""
 ABOUT_FIELDS = """\
 fields:
@@ -251,7 +250,7 @@ def overview() -> str:
     lines += ["", "options:", *(_row(*each) for each in flags), _row(DEBUG.flag, DEBUG.help)]
     failure = "failed; stderr says why"
     worker = "  75   only from a worker in a batch job: interrupted, the job is requeued"
-    lines += ["", ABOUT_FIELDS, "", _exit_statuses(failure), worker, "", "example:"]
+    lines += ["", ABOUT_FIELDS, "", _exit_statuses(failure, [LIMITED]), worker, "", "example:"]
     return "\n".join([*lines, "  sweep run +experiment=smoke -m"]) + "\n"
 
 

@@ -38,8 +38,11 @@ def preflight(console: Console, wait: bool, overrides: Sequence[str]) -> int:
     checks = tuple(graph.preflight(stages, now()))
     if not checks:
         raise InputError(f"preflight: pipeline {composition.entry.pipeline} checks no nodes. Leave it out.")
-    refuse_unpinned(graph, stages)
     store = Store(composition.entry.store)
+    if graph.launch.dry_run:
+        _write(console, graph, checks, store, composition)
+        return 0
+    refuse_unpinned(graph, stages)
     if graph.launch.kind is LaunchKind.LOCAL:
         return _check_here(console, graph, checks, store)
     for line in graph.prefetch(stages):
@@ -63,13 +66,24 @@ def _check_here(console: Console, graph: Graph, checks: Sequence[Stage], store: 
     return _show(console, checks, store)
 
 
-def _submit(graph: Graph, checks: Sequence[Stage], store: Store, composition: Composition) -> SubmissionDirectory:
+def _write(console: Console, graph: Graph, checks: Sequence[Stage], store: Store, composition: Composition) -> None:
+    """A dry run: write the scripts, download and submit nothing."""
+    directory = _written(graph, checks, store, composition)
+    console.print(escape(f"written, not submitted: {directory.path}"), soft_wrap=True)
+    console.print("to submit it: run the same command without launch.dry_run.", soft_wrap=True)
+    directory.write_marker(directory.closed_file, why="dry run")
+
+
+def _written(graph: Graph, checks: Sequence[Stage], store: Store, composition: Composition) -> SubmissionDirectory:
     refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
-    client.refuse_without_slurm()
-    request = request_of(composition)
     jobs, work = preflight_jobs(checks, graph.launch, partitions_here), Plan(tuple(checks), (), ())
     refuse_short_jobs(jobs, graph.launch)
-    directory = SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, request))
+    return SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, request_of(composition)))
+
+
+def _submit(graph: Graph, checks: Sequence[Stage], store: Store, composition: Composition) -> SubmissionDirectory:
+    client.refuse_without_slurm()
+    directory = _written(graph, checks, store, composition)
     with locked_now(directory.lock_file, LockMode.EXCLUSIVE):
         lifecycle.send_in_waves(directory)
     return directory

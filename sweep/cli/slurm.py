@@ -34,7 +34,7 @@ from sweep.plan.planning import Planned, clear, planned
 from sweep.results.costs import write_planned
 from sweep.slurm import client, lifecycle
 from sweep.slurm.damaged import damaged_lines, query_queue, refuse_resubmitting
-from sweep.slurm.dispatch import read_waves
+from sweep.slurm.dispatch import read_waves, submit_limit
 from sweep.slurm.export import site_lines
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.ownership import find_own, foreign_lines, is_own, refuse_foreign
@@ -55,7 +55,7 @@ def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> tupl
     site_lines(graph.launch.site)
     others = lifecycle.queued_elsewhere(store.root)
     jobs, _ = with_checks(graph, work, lifecycle.queue_jobs(graph, work, others), "planned")
-    show_jobs(console, jobs, graph.launch)
+    show_jobs(console, jobs, graph.launch, submit_limit(graph.launch, jobs))
     if others:
         names = ", ".join(sorted({each.job_id.partition("_")[0] for each in others if each.job_id}))
         console.print(f"already in the queue, used where needed: jobs {escape(names)}", soft_wrap=True)
@@ -83,7 +83,7 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
         console.print(f"written, not submitted: {escape(str(directory.path))}", soft_wrap=True)
         then = f"to submit it: python -m sweep resume {directory.arguments}"
         if graph.missing_for(work.needed):
-            then = "to submit it: install what is missing, as jobs use this environment, then run the command again."
+            then = "to submit it: install what is missing, then run the same command without launch.dry_run."
         elif graph.unpinned(work.needed):
             then = "to submit it: pin what is unpinned, then run the same command without launch.dry_run."
         console.print(escape(then), soft_wrap=True)
@@ -253,12 +253,12 @@ def _show_left(console: Console, directory: SubmissionDirectory) -> None:
 
 
 def _refuse_missing(directory: SubmissionDirectory, graph: Graph, work: Plan) -> None:
-    """Raises InputError if this environment, which the jobs use, lacks a package or file."""
+    """Raises InputError if a package or file is missing."""
     if missing := graph.missing_for(work.needed):
         raise InputError(
             "\n".join(missing)
-            + f"\nresume {directory.name}: its jobs use this environment. Fix that, then run its command again, because"
-            " package versions are part of the keys."
+            + f"\nresume {directory.name}: planned without that. Fix it, then run its command without launch.dry_run,"
+            f" because package versions are part of the keys: {_command_to_send(directory.read().arguments)}"
         )
 
 
@@ -269,8 +269,14 @@ def _refuse_unpinned(directory: SubmissionDirectory) -> None:
         raise InputError(
             "\n".join(submission.unpinned)
             + f"\nresume {directory.name}: planned without pins. Pin them, then run its command without launch.dry_run:"
-            f" {shlex.join(['python', '-m', 'sweep', *submission.arguments])}"
+            f" {_command_to_send(submission.arguments)}"
         )
+
+
+def _command_to_send(arguments: Sequence[str]) -> str:
+    """The command of a dry run, as a command that submits."""
+    kept = [each for each in arguments if each.lstrip("+").partition("=")[0] != "launch.dry_run"]
+    return shlex.join(["python", "-m", "sweep", *kept])
 
 
 def cancel(console: Console, submission: str | None, overrides: Sequence[str]) -> int:

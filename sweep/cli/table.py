@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from sweep.core.pipeline import check_name
+from sweep.core.spending import EXIT_LIMIT
 from sweep.errors import InputError
 
 HYDRA_FLAGS = (  # flags that Hydra answers, with `run` and `plan`
@@ -133,6 +134,8 @@ EVERY = Option(
 )
 YES_FOREIGN = Option("--yes", "also for another user's submission", field="yes")
 
+LIMITED = (EXIT_LIMIT, "stopped by cost.limit_usd or cost.limit_device_hours")
+
 COMMANDS = (
     Command(
         "run",
@@ -147,6 +150,7 @@ COMMANDS = (
         is_composed=True,
         asks_hydra=True,
         failure="a stage failed, or the command was refused; stderr says why",
+        further_statuses=(LIMITED,),
     ),
     Command(
         "plan",

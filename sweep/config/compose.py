@@ -20,7 +20,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
@@ -50,11 +50,13 @@ from sweep.config.machine_of import (
 )
 from sweep.config.messages import message_for
 from sweep.config.overrides import (
+    LAUNCH,
     Axis,
     as_list,
     axes_of,
     field_of,
     fixed_overrides,
+    is_option,
     parse_overrides,
     read,
     refuse_axes_without_multirun,
@@ -70,12 +72,14 @@ from sweep.config.overrides import (
 from sweep.config.own_conf import add_own_conf
 from sweep.config.recorded_command import command_of
 from sweep.core.identity import Json
+from sweep.core.launch import settings_without_slurm, short_names
 from sweep.core.pipeline import ComposedPoint, Pipeline, SweepRequest
 from sweep.core.ranges import has_text
 from sweep.core.targets import module_of
 from sweep.core.typed import no_such_field, typed
 from sweep.errors import InputError
 from sweep.places import folder_at, shipped
+from sweep.plain_values import is_mapping
 from sweep.printable import printable
 from sweep.secrets import Guard, redacted
 from sweep.store.directory import Store
@@ -402,6 +406,7 @@ def _typed_points(
         content = {str(name): value for name, value in (each.plain or {}).items() if name not in ENTRY_FIELDS}
         try:
             guard.refuse(content)
+            _refuse_settings_without_slurm(content, each.choices)
             point = typed(schema, content)
         except InputError as error:
             faults.update(dict.fromkeys(str(error).splitlines()))
@@ -412,6 +417,12 @@ def _typed_points(
     if faults:
         raise InputError("\n".join(faults))
     return tuple(points.values()), tuple(values.values())
+
+
+def _refuse_settings_without_slurm(content: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    launch = content.get(LAUNCH)
+    if is_mapping(launch) and LAUNCH in choices and (fault := settings_without_slurm(launch, choices[LAUNCH])):
+        raise InputError(fault)
 
 
 def _entry(config: DictConfig) -> Entry:
@@ -433,17 +444,24 @@ def _raw(node: Any) -> Any:
     return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
 
 
-def _with_additions(given: Sequence[Override]) -> Loaded:
-    """The configuration with what the command adds to it, such as its experiment; without, if that does not compose."""
-    try:
-        return _load([written(each) for each in given if each.is_add() and not each.is_sweep_override()])
-    except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError, InputError):
-        return _load([])
+def _with_options(given: Sequence[Override]) -> Loaded:
+    """The configuration with the options that the command chooses, such as its launcher, and what it adds.
+
+    Without what the command sets, if that does not compose.
+    """
+    fixed = [each for each in given if not each.is_sweep_override()]
+    for chosen in (
+        [each for each in fixed if each.is_add() or is_option(each)],
+        [each for each in fixed if each.is_add()],
+    ):
+        with suppress(HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError, InputError):
+            return _load([written(each) for each in chosen])
+    return _load([])
 
 
 def _refuse_unknown_fields(given: Sequence[Override]) -> None:
     """Raises InputError for a field that does not exist, with those that do; Hydra would suggest forcing it."""
-    loaded = _with_additions(given)
+    loaded = _with_options(given)
     known = loaded.config
     for each in given:
         field = field_of(each)
@@ -460,4 +478,10 @@ def _refuse_unknown_fields(given: Sequence[Override]) -> None:
                 place = ".".join(names[:depth])
                 raise InputError(f"{each.input_line}: {place} has no fields. Set {place} itself.")
             if name not in node:
-                raise InputError(no_such_field(".".join(names[: depth + 1]), [str(field) for field in node]))
+                place = ".".join(names[:depth])
+                fields = [str(field) for field in node]
+                if place == LAUNCH and (
+                    fault := settings_without_slurm({".".join(names[1:]): None}, loaded.choices.get(LAUNCH, ""))
+                ):
+                    raise InputError(fault)
+                raise InputError(no_such_field(".".join(names[: depth + 1]), [*fields, *short_names(place, fields)]))

@@ -232,6 +232,11 @@ def refuse_misspelt_groups(given: Sequence[Override]) -> None:
             raise InputError(unknown(name, "group", name, groups, prefix="+" if each.is_add() else ""))
 
 
+def is_option(override: Override) -> bool:
+    """Whether it chooses an option of a group, such as launch=slurm."""
+    return not override.is_delete() and str(override.value()) in _options(override.key_or_group)
+
+
 def refuse_values_of_groups(given: Sequence[Override]) -> None:
     """Raises InputError for `model=null` and `task=true`, which name no option."""
     for each in given:

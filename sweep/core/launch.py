@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Annotated, Any
@@ -59,10 +59,16 @@ class JobSettings:
 class Container:
     """The container in which jobs run Python; batch scripts and SLURM's commands run outside it."""
 
-    kind: Containers  # what starts it
-    image: Text  # the image: a .sif file, or for pyxis a .sqsh file or registry address
+    kind: Containers | None = None  # what starts it; null: no container
+    image: Text | None = None  # the image: a .sif file, or for pyxis a .sqsh file or registry address
     binds: tuple[Text, ...] = ()  # folders to mount, FROM or FROM:TO; the store and HF_HOME always are
     python: Text = "python"  # Python in the image, with the packages of this project
+
+    def __post_init__(self) -> None:
+        if self.kind is None and (self.image is not None or self.binds or self.python != "python"):
+            raise ValueError("launch.container.kind: missing. Add launch.container.kind=apptainer, or pyxis.")
+        if self.kind is not None and self.image is None:
+            raise ValueError("launch.container.image: missing. Add launch.container.image=FILE.")
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,8 @@ class Launch:
     max_submit_jobs: Annotated[int, Ge(2)] | None = None
     # restarts in a row without a finished stage, a new checkpoint or new tokens, after which a job ends
     restarts_without_progress: Count = 3
+    # submit a job that continues an interrupted one that SLURM does not requeue; false: it ends, for `sweep resume`
+    follow_up: bool = True
     # seconds before the walltime limit at which a job is warned: time to write a checkpoint
     signal_seconds: Annotated[int, Ge(0), Le(65535)] = 300
     # ask before submitting a plan that is estimated above this price, unless --yes is given
@@ -102,6 +110,11 @@ class Launch:
             )
 
     @property
+    def image(self) -> Container | None:
+        """The container in which jobs run Python; None: they run it in the environment that planned them."""
+        return self.container if self.container is not None and self.container.kind is not None else None
+
+    @property
     def kinds(self) -> Mapping[str, JobSettings]:
         """Settings of their own of the kinds of jobs, by batch script."""
         return {script: getattr(self, script) for script in SCRIPTS}
@@ -113,6 +126,26 @@ class Launch:
 
 SCRIPTS = ("cpu", "generate", "sft")
 JOB_FIELDS = tuple(each.name for each in fields(JobSettings))
+HERE = ("kind", "stall_minutes", "ask_above_usd")  # fields of both launchers
+SLURM_FIELDS = (*(each.name for each in fields(Launch) if each.name not in HERE), *JOB_FIELDS)
+
+
+def settings_without_slurm(launch: Mapping[Any, Any], option: str) -> str | None:
+    """Error line for settings of SLURM jobs where everything runs on this machine; None if there are none.
+
+    `option` is the chosen file of conf/launch.
+    """
+    if launch.get("kind", LaunchKind.LOCAL.value) != LaunchKind.LOCAL.value:
+        return None
+    field = next((name for name in map(str, launch) if name.partition(".")[0] in SLURM_FIELDS), None)
+    if field is None:
+        return None
+    fix = (
+        "Add launch=slurm, or leave it out"
+        if option == "local"
+        else f"Begin conf/launch/{option}.yaml with `# @package _global_`, `defaults:` and `  - slurm`"
+    )
+    return f"launch.{field}: a setting of SLURM jobs, but launch={option} runs on this machine. {fix}."
 
 
 # --------------------------------------------------------------------------------------- one value for all jobs
@@ -128,6 +161,11 @@ def full_path(path: str) -> str:
         return f"launch.{found[1]}.minutes"
     group, _, name = path.partition(".")
     return f"launch.defaults.{name}" if group == "launch" and name in JOB_FIELDS else path
+
+
+def short_names(path: str, known: Collection[str]) -> tuple[str, ...]:
+    """Names that may be written after `path` beside its fields, because `full_path` completes them."""
+    return JOB_FIELDS if path == "launch" and "defaults" in known else ()
 
 
 def with_kinds(launch: Mapping[str, Any]) -> dict[str, Any]:

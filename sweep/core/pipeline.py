@@ -103,6 +103,20 @@ class LiveMirror(Protocol):
         ...
 
 
+class NotInstalled(str):
+    """A line of `Graph.missing` about a library whose version is part of stage keys, and that is not installed here."""
+
+    __slots__ = ()
+
+    def for_image(self) -> str:
+        """The line for jobs that run in a container."""
+        library = self.partition(":")[0]
+        return (
+            f"{library}: not installed here. Jobs run in launch.container.image, but the stage keys have the versions"
+            f" of the plan. Install the image's {library} here, too (docs/slurm.md#containers)."
+        )
+
+
 @dataclass(frozen=True)
 class Graph:
     name: str  # results/<name>/<key of the artifact>
@@ -142,8 +156,10 @@ class Graph:
         return replace(self, workers=workers)
 
     def missing_for(self, needed: Iterable[Stage]) -> list[str]:
-        """Why needed stages cannot run on this machine, a line each, with the fix."""
-        return list(dict.fromkeys(line for stage in needed for line in self.missing.get(stage.address, ())))
+        """Why needed stages cannot run on this machine, or in the container of its jobs, a line each, with the fix."""
+        found = dict.fromkeys(line for stage in needed for line in self.missing.get(stage.address, ()))
+        is_contained = self.launch.image is not None
+        return [line.for_image() if is_contained and isinstance(line, NotInstalled) else line for line in found]
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,32 @@ STEP = ("srun", "--nodes=1", "--ntasks=1", "--ntasks-per-node=1", "--export=ALL"
 STEP_CPUS = '--cpus-per-task="${SLURM_CPUS_ON_NODE:-1}"'  # srun does not take them from the job
 
 
+CALL = "# Python runs as: "  # begins a comment with the whole call, for readers
+
+
 def container_lines(container: Container, shared: Sequence[str]) -> list[str]:
     """Lines for slurm/site.sh. `shared`: folders that are always mounted, at their own path."""
     binds = list(dict.fromkeys([*shared, *container.binds]))
+    is_apptainer = container.kind is Containers.APPTAINER
+    words = _apptainer(container, binds) if is_apptainer else _pyxis(container, binds)
+    call = [*(() if is_apptainer else ("srun",)), *words, container.python]
     return [
         "",
         "# The container of launch.container.",
+        f"{CALL}{shlex.join(call)} -m sweep.worker.run ...",
         f"PYTHON={shlex.quote(container.python)}",
-        *(_apptainer(container, binds) if container.kind is Containers.APPTAINER else _pyxis(container, binds)),
+        *(_around(words) if is_apptainer else _on_step(words)),
     ]
+
+
+def call_in(site: str) -> list[str]:
+    """The comment with the whole call, of the text of slurm/site.sh; empty without a container."""
+    return [line for line in site.splitlines() if line.startswith(CALL)][-1:]
 
 
 def container_faults(container: Container, store: str) -> Iterator[str]:
     """What cannot be written into a script or an option, a line each."""
-    for field, value in (("image", container.image), ("python", container.python)):
+    for field, value in (("image", container.image or ""), ("python", container.python)):
         if not value.isprintable():
             yield f"launch.container.{field} {value!r}: has a control character. Rename the file."
     if "," in store or ":" in store:
@@ -41,14 +53,21 @@ def container_faults(container: Container, store: str) -> Iterator[str]:
 
 
 def _apptainer(container: Container, binds: Sequence[str]) -> list[str]:
+    assert container.image is not None  # Container checks it
     mounts = [word for each in binds for word in ("--bind", each)]
-    words = ["apptainer", "exec", "--nv", *mounts, container.image]
+    return ["apptainer", "exec", "--nv", *mounts, container.image]
+
+
+def _around(words: Sequence[str]) -> list[str]:
     return [f"CONTAINER=({shlex.join(words)})", 'CONTAINER_IN_STEP=("${CONTAINER[@]}")']
 
 
 def _pyxis(container: Container, binds: Sequence[str]) -> list[str]:
     mounts = ",".join(each if ":" in each else f"{each}:{each}" for each in binds)
-    options = [f"--container-image={container.image}", f"--container-mounts={mounts}"]
+    return [f"--container-image={container.image}", f"--container-mounts={mounts}"]
+
+
+def _on_step(options: Sequence[str]) -> list[str]:
     return [
         f"CONTAINER_STEP=({shlex.join(options)})",
         f'CONTAINER=({shlex.join(STEP)} {STEP_CPUS} "${{CONTAINER_STEP[@]}}")',

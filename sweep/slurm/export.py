@@ -88,7 +88,7 @@ def _site_text(code: Path, launch: Launch, environment: Mapping[str, str]) -> st
             "# The folder where models and datasets were downloaded.",
             f"export STALL_MINUTES={'none' if launch.stall_minutes is None else launch.stall_minutes}",
             f"export HF_HOME={shlex.quote(str(fetched_to))}",
-            *(container_lines(launch.container, (str(store), str(fetched_to))) if launch.container else ()),
+            *(container_lines(launch.image, (str(store), str(fetched_to))) if launch.image else ()),
             "",
         ]
     )

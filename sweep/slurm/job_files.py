@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from sweep.slurm.container import call_in
+from sweep.slurm.export import SITE
 from sweep.slurm.jobs import Element, SlurmJob
 from sweep.slurm.sbatch import log_name, options_of, script_of, units_text
 from sweep.slurm.submission import Submission, SubmissionDirectory
@@ -17,11 +20,14 @@ def write_jobs(
     directory: SubmissionDirectory, submission: Submission, jobs: Sequence[SlurmJob], further: Sequence[str] = ()
 ) -> None:
     """Write the files of these jobs, with `further` sbatch options, and link the logs of their stages."""
+    comments: list[str] = []
+    with suppress(OSError):  # of another user, who has a password in it
+        comments = call_in((directory.code / SITE).read_text(encoding="utf-8"))
     for job in jobs:
         body = (directory.code / "slurm" / f"{job.resources.script}.sbatch").read_text(encoding="utf-8")
         name = directory.queue_name(job.name, submission.name)
         options = [*options_of(job, submission.launch, name, directory.code, directory.logs), *further]
-        directory.script(job.name).write_text(script_of(body, options), encoding="utf-8")
+        directory.script(job.name).write_text(script_of(body, options, comments), encoding="utf-8")
         directory.units(job.name).write_text(units_text(job, Path(submission.store)), encoding="utf-8")
         for index, element in enumerate(job.elements):
             _point_to_log(directory, job, index, element)

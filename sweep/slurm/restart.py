@@ -2,7 +2,8 @@
 
 The job is put back into the queue. Where that is refused, a job for the same element is submitted that starts when this
 one has ended, and is recorded in the submission, so that `status`, `resume` and `cancel` know it. If that is refused
-too, the last line of the log says what to do. restarts.json in the first stage directory of the step counts restarts.
+too, or launch.follow_up is false, the last line of the log says what to do. restarts.json in the first stage directory
+of the step counts restarts.
 """
 
 from __future__ import annotations
@@ -101,6 +102,11 @@ def restart(job: Interrupted) -> str:
     try:
         client.requeue(job.element)
     except InputError as refusal:
+        if not launch.follow_up:
+            raise InputError(
+                f"{refusal}\njob {job.element} ends here, as launch.follow_up is false. Continue from a login node:"
+                f" {_resume(job)}"
+            ) from None
         return _follow_up(job, restarts.wait_s, refusal) + wait
     if restarts.wait_s:
         client.delay(job.element, restarts.wait_s)

@@ -27,6 +27,7 @@ from sweep.core.stage import Resources
 from sweep.errors import InputError
 from sweep.slurm.container import container_faults
 from sweep.slurm.jobs import SlurmJob
+from sweep.suggestions import unknown
 
 PLAIN_FIELDS = ("partition", "account", "qos", "constraint")
 ALL_MEMORY = 0  # SLURM's --mem=0: all memory of a node
@@ -42,6 +43,21 @@ RESERVED_OPTIONS = {  # options that only the launcher may set, and why
     "--test-only": "nothing would be submitted; launch.dry_run=true writes the scripts",
     "--parsable": "the launcher reads the job id",
 }
+LEAVABLE_OPTIONS = (  # options of our scripts that `without` may leave out
+    *(f"--{field}" for field in PLAIN_FIELDS),
+    "--nodes",
+    "--ntasks-per-node",
+    "--cpus-per-task",
+    "--gres",
+    "--gpus-per-node",
+    "--mem",
+    "--exclusive",
+    "--time",
+    "--signal",
+    "--requeue",
+    "--open-mode",
+    "--kill-on-invalid-dep",
+)
 DIRECTIVE = "#SBATCH "
 SHORT_OPTIONS = {
     "-J": "--job-name",
@@ -56,7 +72,7 @@ SHORT_OPTIONS = {
 
 def refuse_unsafe(launch: Launch, name: str, store: str) -> None:
     """Raises InputError with a line for each value that is unsafe in a batch script."""
-    contained = container_faults(launch.container, store) if launch.container else ()
+    contained = container_faults(launch.image, store) if launch.image else ()
     if faults := [*_launch_faults(launch), *contained, *_name_faults(name, store)]:
         raise InputError("\n".join(faults))
 
@@ -116,6 +132,8 @@ def _settings_faults(place: str, settings: JobSettings) -> Iterator[str]:
             yield f"{place}.without {option!r}: not an option name. Write it as --mem, without a value."
         elif option in ("--job-name", "--output", "--chdir", "--array"):
             yield f"{place}.without {option!r}: {RESERVED_OPTIONS[option]}. Take it out of the list."
+        elif option not in LEAVABLE_OPTIONS:
+            yield unknown(f"{place}.without {option!r}", "option in our scripts", option, LEAVABLE_OPTIONS)
 
 
 def _option_fault(option: str) -> str | None:
@@ -154,8 +172,8 @@ def _is_plain(value: str) -> bool:
     return bool(value) and value.isprintable() and not re.search(r"[\s\"'\\#]", value)
 
 
-def script_of(body: str, options: Sequence[str]) -> str:
-    """The script with its #SBATCH options replaced by these.
+def script_of(body: str, options: Sequence[str], comments: Sequence[str] = ()) -> str:
+    """The script with its #SBATCH options replaced by these, and comments after them.
 
     Raises ValueError if it has none, InputError for an option that would become more than one.
     """
@@ -166,7 +184,7 @@ def script_of(body: str, options: Sequence[str]) -> str:
         raise ValueError("the script has no #SBATCH line. Take it from the project's folder slurm/.")
     ours = [f"{DIRECTIVE}{option}" for option in options]
     rest = [line for line in lines[own[0] :] if not line.startswith(DIRECTIVE)]
-    return "\n".join([*lines[: own[0]], *ours, *rest]) + "\n"
+    return "\n".join([*lines[: own[0]], *ours, *comments, *rest]) + "\n"
 
 
 def options_of(job: SlurmJob, launch: Launch, name: str, code: Path, logs: Path) -> list[str]:
@@ -184,8 +202,13 @@ def options_of(job: SlurmJob, launch: Launch, name: str, code: Path, logs: Path)
         f"--chdir={quoted(str(code))}",
         f"--output={quoted(literal(str(logs)) + '/' + log_name(job.name, element))}",
     ]
-    without = settings.without or ()
-    return [*(each for each in options if each.partition("=")[0] not in without), *(settings.sbatch or ())]
+    further = settings.sbatch or ()
+    without = {*(settings.without or ()), *(["--requeue"] if any(map(_forbids_requeueing, further)) else [])}
+    return [*(each for each in options if each.partition("=")[0] not in without), *further]
+
+
+def _forbids_requeueing(option: str) -> bool:
+    return option.startswith("--no-r") and "--no-requeue".startswith(option)  # sbatch completes options
 
 
 def log_name(job: str, element: str) -> str:

@@ -255,6 +255,9 @@ def test_an_engine_that_is_not_installed_can_be_planned_and_says_what_is_lacking
     assert lines(graph_of(compose([]))) == []
     (line,) = lines(graph_of(compose(["engine=vllm"])))
     assert line.startswith("vllm: not installed, but engine=vllm needs it.")
+    image = ["launch=slurm", "launch.container.kind=pyxis", "launch.container.image=/s1.sqsh"]
+    (line,) = lines(graph_of(compose(["engine=vllm", *image])))
+    assert line.startswith("vllm: not installed here. Jobs run in launch.container.image, but the stage keys have")
 
 
 def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def _curve(findings: Findings, _: ReportConfig, facts: ResultFacts) -> Iterator[
             _n(point),
             value(point.thinking_tokens),
             interval(point.thinking_tokens),
-            price(point.usd.value),
+            price(point.usd.value) if point.usd else "unknown",
             "valid" if point.valid else "INVALID",
             " ".join(source.cited for source in point.sources),
         ]
@@ -171,7 +171,7 @@ def _points(findings: Findings, _: ReportConfig, facts: ResultFacts) -> Iterator
             f"{percent(point.audit.no_answer_share)}%",
             value(point.loop_share),
             value(point.sampled_tokens),
-            duration_text(point.device_seconds.value),
+            duration_text(point.device_seconds.value) if point.device_seconds else "unknown",
         ]
         for series in findings.series
         for point in series.points

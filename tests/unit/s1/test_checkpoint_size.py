@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from s1.config.schema import DecoderShape, TrainMethod
+from s1.cost import checkpoints_line, training_estimate
 from s1.train.checkpoint_size import checkpoint_bytes, most_checkpoints
 from s1.train.sft import train
+from sweep.config.compose import compose
+from tests.support.known import known
 from tests.support.training import LORA, RECIPE, TINY, training_inputs, work
 
 QWEN_32B = DecoderShape(
@@ -57,3 +60,25 @@ def test_a_run_has_at_most_one_checkpoint_more_than_it_keeps(
     steps: int, every_steps: int, every_minutes: float | None, save_total: int, most: int
 ) -> None:
     assert most_checkpoints(steps, every_steps, every_minutes, save_total) == most
+
+
+def test_a_plan_counts_the_checkpoints_that_lie_on_disk_at_the_same_time() -> None:
+    def planned(*overrides: str) -> tuple[float, str | None]:
+        recipe = (
+            "model=qwen2_5_7b",
+            "thinking_format@model.thinking_format=s1",
+            "data=s1k",
+            "train=s1",
+            "machine=h100x8",
+            "task=aime24",
+        )
+        (point,) = compose([*recipe, *overrides]).points
+        disk_bytes = known(training_estimate(point).disk_bytes)
+        return disk_bytes / checkpoint_bytes(known(point.model.shape), known(point.train)), checkpoints_line(point)
+
+    final = planned("machine.checkpoint_every_steps=100000", "machine.checkpoint_every_minutes=null")
+    assert final[0] < 1 and final[1] is None
+    kept, line = planned()
+    assert kept == pytest.approx(final[0] + 2)
+    assert line == "checkpoints while qwen2_5_7b trains: at most 2 at a time, 85 GiB each (machine.save_total=1)"
+    assert planned("machine.save_total=8")[0] == pytest.approx(final[0] + 9)

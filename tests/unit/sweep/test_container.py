@@ -14,18 +14,25 @@ from sweep.core.provenance import PROJECT
 from sweep.errors import InputError
 from sweep.slurm.container import container_lines
 from sweep.slurm.sbatch import refuse_unsafe
+from sweep.store.directory import Store
+from tests.support.submissions import LAUNCH, fan, written
 
 SHARED = ("/data/my store", "/data/hf")
 APPTAINER = Container(Containers.APPTAINER, "/images/s1.sif", ("/data", "/scratch:/tmp"), "/opt/venv/bin/python")
 PYXIS = Container(Containers.PYXIS, "nvcr.io#nvidia/pytorch:25.01-py3", ("/data", "/scratch:/tmp"))
 
 
-@pytest.mark.parametrize("container", [APPTAINER, PYXIS], ids=lambda each: each.kind.value)
+def kind_of(container: Container) -> str:
+    assert container.kind is not None
+    return container.kind.value
+
+
+@pytest.mark.parametrize("container", [APPTAINER, PYXIS], ids=kind_of)
 def test_the_lines_of_a_container(golden: Callable[[str, str], None], container: Container) -> None:
-    golden(f"slurm/{container.kind.value}.sh", "\n".join(container_lines(container, SHARED)).lstrip() + "\n")
+    golden(f"slurm/{kind_of(container)}.sh", "\n".join(container_lines(container, SHARED)).lstrip() + "\n")
 
 
-@pytest.mark.parametrize("container", [APPTAINER, PYXIS], ids=lambda each: each.kind.value)
+@pytest.mark.parametrize("container", [APPTAINER, PYXIS], ids=kind_of)
 @pytest.mark.parametrize("script", ["sft", "cpu"])
 def test_scripts_run_python_in_the_container(
     golden: Callable[[str, str], None], tmp_path: Path, container: Container, script: str
@@ -56,7 +63,7 @@ def test_scripts_run_python_in_the_container(
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stdout.splitlines() if not line.startswith("job 7")]
-    golden(f"slurm/{container.kind.value}-{script}.txt", "\n".join(said).replace(str(tmp_path), "/here") + "\n")
+    golden(f"slurm/{kind_of(container)}-{script}.txt", "\n".join(said).replace(str(tmp_path), "/here") + "\n")
 
 
 @pytest.mark.parametrize(
@@ -79,3 +86,16 @@ def test_what_no_option_can_hold_is_refused(container: Container, complaint: str
 def test_a_store_that_cannot_be_mounted_is_refused() -> None:
     with pytest.raises(InputError, match="store '/a,b': has a comma or a colon"):
         refuse_unsafe(Launch(LaunchKind.SLURM, container=APPTAINER), "toy", "/a,b")
+
+
+def test_a_batch_script_says_the_whole_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    store = tmp_path / "store"
+    directory = written(Store(store), fan(), dataclasses.replace(LAUNCH, container=APPTAINER))
+    (said,) = [line for line in directory.script("02-points").read_text("utf-8").splitlines() if "apptainer" in line]
+    assert said == (
+        f"# Python runs as: apptainer exec --nv --bind {store} --bind {tmp_path}/hf --bind /data --bind /scratch:/tmp"
+        " /images/s1.sif /opt/venv/bin/python -m sweep.worker.run ..."
+    )
+    plain = written(Store(tmp_path / "other"), fan())
+    assert "Python runs as" not in plain.script("02-points").read_text("utf-8")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
+from sweep.errors import InputError
+from sweep.slurm import client
 from sweep.slurm.progress import LEAST_BYTES, MOST_RESTARTS, Progress, Restarts, reason_to_stop
-from sweep.slurm.restart import progress_of
+from sweep.slurm.restart import Interrupted, progress_of, restart
 from sweep.store.directory import Store
+from tests.support.submissions import LAUNCH, fan, written
 from tests.support.toy_queue import make_stage
 
 
@@ -51,3 +56,21 @@ def test_checkpoints_and_tokens_are_progress_and_unfinished_checkpoints_are_not(
     assert kept.is_beyond(earlier) and not progress_of([directory]).is_beyond(kept)
     tail.write_bytes(b"x" * (LEAST_BYTES + 3))
     assert progress_of([directory]).is_beyond(kept)
+
+
+def test_without_follow_up_jobs_an_interrupted_job_ends_where_slurm_does_not_requeue_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(element: str) -> None:
+        raise InputError("scontrol requeue: Requested operation is presently disabled.")
+
+    monkeypatch.setattr(client, "requeue", refuse)
+    directory = written(Store(tmp_path / "store"), fan(), dataclasses.replace(LAUNCH, follow_up=False))
+    with pytest.raises(InputError) as raised:
+        restart(Interrupted("17_1", 0, (), directory, "02-points", 1))
+    assert re.fullmatch(
+        r"scontrol requeue: .*disabled\.\njob 17_1 ends here, as launch\.follow_up is false\. Continue from a login"
+        rf" node: python -m sweep resume {directory.name} store=\S+",
+        str(raised.value),
+    )
+    assert [job.name for job in directory.read().jobs] == ["01-start", "02-points", "03-total", "04-publish"]

@@ -12,13 +12,21 @@ import pytest
 from sweep.cli.run import sweep
 from sweep.config.compose import compose
 from sweep.console import Console
-from sweep.core.launch import JobSettings, Launch, LaunchKind
+from sweep.core.launch import GpuOption, JobSettings, Launch, LaunchKind
 from sweep.core.stage import Resources
 from sweep.errors import InputError
 from sweep.plan.graph import plan
 from sweep.slurm import lifecycle
 from sweep.slurm.jobs import Element, SlurmJob
-from sweep.slurm.sbatch import DIRECTIVE, options_of, refuse_other_clusters, refuse_unsafe, script_of
+from sweep.slurm.sbatch import (
+    DIRECTIVE,
+    LEAVABLE_OPTIONS,
+    RESERVED_OPTIONS,
+    options_of,
+    refuse_other_clusters,
+    refuse_unsafe,
+    script_of,
+)
 from sweep.store.directory import Store
 from tests.support import toy_queue
 from tests.support.toy_queue import make_stage
@@ -118,6 +126,35 @@ def test_an_element_of_sbatch_is_one_option(option: str, why: str) -> None:
 def test_an_element_of_without_names_an_option(option: str) -> None:
     with pytest.raises(InputError, match=r"launch.defaults.without"):
         refuse_unsafe(with_defaults(without=(option,)), "toy", "/store")
+
+
+def test_an_element_of_without_names_an_option_of_our_scripts() -> None:
+    with pytest.raises(
+        InputError, match=r"'--requeu': no such option in our scripts. Did you mean --requeue\? Known here: "
+    ):
+        refuse_unsafe(with_defaults(without=("--requeu",)), "toy", "/store")
+
+
+@pytest.mark.parametrize("gpu_option", list(GpuOption))
+def test_every_option_of_our_scripts_may_be_left_out_or_is_reserved(gpu_option: GpuOption) -> None:
+    launch = with_defaults(
+        partition="a", account="a", qos="a", constraint="a", gpu_option=gpu_option, cpus_per_gpu=1, memory_gib_per_gpu=1
+    )
+    asked = Resources("sft", nodes=2, devices=8, minutes=60)
+    sent = SlurmJob("01-a", asked, tuple(Element(((f"a/{n}",),), ()) for n in range(2)))
+    names = {each.partition("=")[0] for each in options_of(sent, launch, "a", Path("/code"), Path("/logs"))}
+    assert names - {*LEAVABLE_OPTIONS, *RESERVED_OPTIONS} == set()
+
+
+@pytest.mark.parametrize("option", ["--no-requeue", "--no-req"])
+def test_a_site_that_forbids_requeueing_replaces_our_option(option: str) -> None:
+    sent = SlurmJob("01-a", Resources("sft"), (Element((("a/a",),), ()),))
+
+    def about_requeueing(launch: Launch) -> list[str]:
+        return [each for each in options_of(sent, launch, "a", Path("/code"), Path("/logs")) if "req" in each]
+
+    assert about_requeueing(SLURM) == ["--requeue"]
+    assert about_requeueing(with_defaults(sbatch=(option,))) == [option]
 
 
 @pytest.mark.parametrize("name", ["a\nb", "../up", "a/b", "", 'a"b', "a\\b", "a\x1bb", "a\u2028b"])

@@ -30,6 +30,7 @@ from sweep.plan.planning import planned
 from sweep.slurm import lifecycle
 from sweep.slurm.jobs import script_work
 from sweep.slurm.ownership import is_own
+from sweep.slurm.preflight_jobs import preflight_jobs, with_preflight
 from sweep.slurm.status import SlurmInfo, element_statuses
 from sweep.slurm.submission import find_submission, store_argument, submissions
 from sweep.store.directory import Store
@@ -172,6 +173,32 @@ def test_a_dry_run_is_asked_about_before_it_is_sent(tmp_path: Path, no_slurm: No
     assert find_submission(tmp_path / "store", None, is_own).ids() == {}
 
 
+def test_a_dry_run_of_a_preflight_writes_its_scripts_without_slurm_and_hub(
+    tmp_path: Path, no_slurm: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    large = ("+experiment=s1_scan", "model=qwen3_8b", "machine=h100x8", "launch=slurm", "launch.dry_run=true", "-m")
+    said = io.StringIO()
+    assert perform(["preflight", *large, f"store={tmp_path / 'store'}"], Console(file=said, width=200)) == 0
+    (directory,) = submissions(tmp_path / "store")
+    assert said.getvalue().startswith(f"written, not submitted: {directory.path}\n")
+    assert [path.name for path in sorted(directory.script("x").parent.glob("*.sbatch"))] == [
+        "00-preflight-1.sbatch",
+        "00-preflight-2.sbatch",
+    ]
+    assert directory.jobs_sent() == [] and not directory.is_open
+
+
+def test_an_unpinned_dry_run_names_the_command_that_submits(tmp_path: Path) -> None:
+    directory = written(Store(tmp_path / "store"), fan())
+    typed = ("+experiment=smoke", "launch=slurm", "launch.dry_run=true", "-m")
+    directory.write(dataclasses.replace(directory.read(), arguments=typed, unpinned=("some/model: not pinned.",)))
+    with pytest.raises(InputError) as raised:
+        perform(["resume", f"store={tmp_path / 'store'}"], Console(file=io.StringIO()))
+    assert str(raised.value).endswith(": python -m sweep +experiment=smoke launch=slurm -m")
+
+
 def test_two_cannot_resume_the_same_submission_at_once(tmp_path: Path) -> None:
     directory = written(Store(tmp_path / "store"), fan())
     with (
@@ -209,6 +236,24 @@ def test_the_shape_of_the_queue_is_shown(golden: Callable[[str, str], None]) -> 
         Console(file=said, width=120), lifecycle.queue_jobs(graph, plan([graph.artifact], lambda s: False)), LAUNCH
     )
     golden("slurm/shape.txt", said.getvalue())
+
+
+def test_a_plan_behind_two_checks_in_waves_fits_80_columns(golden: Callable[[str, str], None]) -> None:
+    launch = dataclasses.replace(
+        LAUNCH,
+        defaults=JobSettings(account="lab", partition="main"),
+        generate=JobSettings(partition="gpu", qos="long", constraint="[rack1*2&(nvlink|h100)]"),
+        sft=JobSettings(partition="never-used"),
+    )
+    graph, checks = toy_queue.graph(fan(), launch), [make_stage("check", n) for n in range(2)]
+    jobs = lifecycle.queue_jobs(graph, plan([graph.artifact], lambda s: False))
+    said = io.StringIO()
+    show_jobs(
+        Console(file=said, width=80), with_preflight(jobs, preflight_jobs(checks, launch, lambda: ())), launch, limit=5
+    )
+    golden("slurm/waves.txt", said.getvalue())
+    assert max(map(len, said.getvalue().splitlines())) <= 80
+    assert "…" not in said.getvalue()
 
 
 def test_a_script_makes_its_own_share_and_names_what_stands_before_the_rest() -> None:
