@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sweep.claims.lock import LockMode, locked_now
 from sweep.cli.manual import graph_without_redo, refuse_unpinned
-from sweep.cli.slurm import request_of
+from sweep.cli.slurm import refuse_short_jobs, request_of
 from sweep.config.compose import Composition
 from sweep.console import Console, escape
 from sweep.core.launch import LaunchKind
@@ -22,6 +22,7 @@ from sweep.preflight.check import CHECKS_FILE, NodeChecks, read_checks, table
 from sweep.slurm import client, lifecycle
 from sweep.slurm.preflight_jobs import preflight_jobs
 from sweep.slurm.sbatch import refuse_unsafe
+from sweep.slurm.site_answers import partitions_here
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import StageDirectory, Store, StoreError, read_json
 from sweep.store.documents import FailureJson
@@ -75,7 +76,8 @@ def _write(console: Console, graph: Graph, checks: Sequence[Stage], store: Store
 
 def _written(graph: Graph, checks: Sequence[Stage], store: Store, composition: Composition) -> SubmissionDirectory:
     refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
-    jobs, work = preflight_jobs(checks, graph.launch), Plan(tuple(checks), (), ())
+    jobs, work = preflight_jobs(checks, graph.launch, partitions_here), Plan(tuple(checks), (), ())
+    refuse_short_jobs(jobs, graph.launch)
     return SubmissionDirectory(lifecycle.write_submission(graph, work, jobs, store, request_of(composition)))
 
 

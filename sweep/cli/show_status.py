@@ -72,8 +72,10 @@ def _shown(directory: SubmissionDirectory, each: ElementStatus, asked: Asked) ->
     )
     if each.state is ElementState.RUNNING:
         shown = replace(shown, progress=_progress(directory, each), note=note_of(directory, each))
-    if each.state is ElementState.FAILED:
-        shown = replace(shown, message=_message(directory, each))
+    if each.state in (ElementState.FAILED, ElementState.RUNNING):
+        failed = _failed(directory, each)
+        errors = dict.fromkeys(failure_message(place.failed_file) for place in failed)
+        shown = replace(shown, failed=tuple(place.address for place in failed), message=" ".join(errors))
     return _with_answer(shown, each.seen) if each.seen is not None and each.state is not ElementState.DONE else shown
 
 
@@ -123,10 +125,10 @@ def note_of(directory: SubmissionDirectory, each: ElementStatus) -> str:
     return last_progress(age) if age is not None and age >= SHOWN_S else ""
 
 
-def _message(directory: SubmissionDirectory, each: ElementStatus) -> str:
-    """The error of its failed stages; "" if none of them wrote one."""
-    files = [StageDirectory(directory.store / address).failed_file for address in each.element.stages]
-    return " ".join(dict.fromkeys(failure_message(file) for file in files if file.exists()))
+def _failed(directory: SubmissionDirectory, each: ElementStatus) -> list[StageDirectory]:
+    """Its failed stages; of a packed element they are known while it still runs."""
+    places = (StageDirectory(directory.store / address) for address in each.element.stages)
+    return [place for place in places if place.failed_file.exists() and not place.is_done]
 
 
 def _probe_warnings(directory: SubmissionDirectory) -> list[str]:

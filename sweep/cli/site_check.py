@@ -12,7 +12,6 @@ from sweep.core.launch import Launch
 from sweep.places import shipped
 from sweep.slurm import client
 from sweep.slurm.jobs import SlurmJob
-from sweep.slurm.ownership import this_account
 from sweep.slurm.sbatch import options_of, script_of
 from sweep.slurm.site_answers import Site, site_here
 from sweep.slurm.site_check import refusals
@@ -21,7 +20,7 @@ from sweep.slurm.site_check import refusals
 def check_site(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> int:
     """Print a line for each setting that would be refused; 1 if there is one. Raises InputError without SLURM."""
     client.refuse_without_slurm()
-    site = site_here(this_account().user)
+    site = site_here()
     console.print(escape(f"site check: {_asked(site)}"), soft_wrap=True)
     lines = [*refusals(jobs, launch, site), *_refused_by_sbatch(jobs, launch)]
     for line in lines:

@@ -35,11 +35,13 @@ from sweep.results.costs import write_planned
 from sweep.slurm import client, lifecycle
 from sweep.slurm.damaged import damaged_lines, query_queue, refuse_resubmitting
 from sweep.slurm.dispatch import read_waves, submit_limit
+from sweep.slurm.export import site_lines
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.ownership import find_own, foreign_lines, is_own, refuse_foreign
 from sweep.slurm.preflight_jobs import preflight_jobs, with_preflight
 from sweep.slurm.sbatch import requested_resources
 from sweep.slurm.send import settle_unconfirmed
+from sweep.slurm.site_answers import partitions_here
 from sweep.slurm.status import ElementState, Verdict, verdict
 from sweep.slurm.submission import SubmissionDirectory, store_argument, submissions
 from sweep.store.directory import Store
@@ -49,10 +51,11 @@ EARLIEST_SIGNAL_MINUTES = 1  # SLURM may send the signal this much too early
 
 
 def show_queue(console: Console, graph: Graph, work: Plan, store: Store) -> tuple[SlurmJob, ...]:
-    """Show the jobs that a plan would submit, and return them."""
+    """Show the jobs that a plan would submit, and return them. Raises InputError for a missing site file."""
+    site_lines(graph.launch.site)
     others = lifecycle.queued_elsewhere(store.root)
     jobs, _ = with_checks(graph, work, lifecycle.queue_jobs(graph, work, others), "planned")
-    show_jobs(console, jobs, graph.launch, submit_limit(graph.launch))
+    show_jobs(console, jobs, graph.launch, submit_limit(graph.launch, jobs))
     if others:
         names = ", ".join(sorted({each.job_id.partition("_")[0] for each in others if each.job_id}))
         console.print(f"already in the queue, used where needed: jobs {escape(names)}", soft_wrap=True)
@@ -70,7 +73,7 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
     request = request_of(composition)
     others = lifecycle.queued_elsewhere(store.root, is_required=not launch.dry_run)
     jobs, checks = with_checks(graph, work, lifecycle.queue_jobs(graph, work, others), now())
-    _refuse_short_jobs(jobs, launch)
+    refuse_short_jobs(jobs, launch)
     if not launch.dry_run and not composition.entry.yes:
         refuse_resubmitting(store.root, jobs)
     clear(store, found)
@@ -114,7 +117,7 @@ def with_checks(
     if limit is None or estimated_usd(graph, work) <= limit:
         return tuple(jobs), ()
     checks = tuple(graph.preflight(work.needed, asked_at))
-    return with_preflight(jobs, preflight_jobs(checks, graph.launch)), checks
+    return with_preflight(jobs, preflight_jobs(checks, graph.launch, partitions_here)), checks
 
 
 def _beside(work: Plan, checks: Sequence[Stage]) -> Plan:
@@ -134,14 +137,15 @@ def _prepare_submission(console: Console, graph: Graph, work: Plan, yes: bool) -
         console.print(f"  {escape(line)}", soft_wrap=True)
 
 
-def _refuse_short_jobs(jobs: Sequence[SlurmJob], launch: Launch) -> None:
+def refuse_short_jobs(jobs: Sequence[SlurmJob], launch: Launch) -> None:
     """Raises InputError for a job that would be signalled as it starts, and so would requeue itself forever."""
     for job in jobs:
         minutes = requested_resources(job.resources, launch).minutes
         if minutes is not None and 60 * (minutes - EARLIEST_SIGNAL_MINUTES) <= launch.signal_seconds:
             raise InputError(
                 f"launch.signal_seconds {launch.signal_seconds}: {job.name} has {minutes} minutes and would be"
-                f" stopped as it starts. Lower it, or raise launch.{job.resources.script}.minutes."
+                f" stopped as it starts. Lower it, or allow longer jobs: launch.{job.resources.script}.minutes,"
+                " minutes_limit and partition."
             )
 
 

@@ -57,7 +57,8 @@ class ShownElement:
     peak_memory_gib: float | None = None
     progress: tuple[int, int, str] = (0, 0, "")  # done, total, unit; total 0: unknown
     note: str = ""  # who holds its stages, or how long ago its last progress was
-    message: str = ""  # the error of its failed stage
+    failed: tuple[str, ...] = ()  # addresses of its stages that failed
+    message: str = ""  # the errors of these
     advice: str = ""
     log: str = ""
 
@@ -146,6 +147,7 @@ def _element_json(each: ShownElement) -> dict[str, object]:
         "restarts": each.restarts,
         "peak_memory_gib": each.peak_memory_gib,
         "progress": {"done": done, "total": total, "unit": unit} if total else None,
+        "failed_stages": list(each.failed),
         "message": each.message or None,
         "advice": each.advice or None,
         "log": each.log or None,
@@ -190,7 +192,7 @@ def _difference_of(each: ShownElement) -> object:
 
 def _row(group: Sequence[ShownElement], now: datetime) -> _Row:
     first = group[0]
-    what = first.stages[0] if first.stages else first.stage
+    what = (*first.failed, *first.stages, first.stage)[0]
     if len(first.stages) > 1:
         what += f" +{len(first.stages) - 1}"
     what = f"{what}  {first.label}".rstrip()
@@ -210,8 +212,17 @@ def _details(group: Sequence[ShownElement], now: datetime) -> Iterator[str]:
     if first.state is ElementState.RUNNING:
         yield _progress(group)
         yield _first([each.note for each in group])
+    if first.state is ElementState.RUNNING or len(first.failed) > 1:
+        yield _failed(group)
     yield _first([each.message for each in group])
     yield _first([each.advice for each in group])
+
+
+def _failed(group: Sequence[ShownElement]) -> str:
+    """Which stages of its elements failed; the other units of a packed element still run."""
+    first, *others = [address for each in group for address in each.failed] or [""]
+    more = f" and {len(others)} more, see --json" if others else ""
+    return f"failed: {first}{more}" if first else ""
 
 
 def _first(texts: Sequence[str]) -> str:

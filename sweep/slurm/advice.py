@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweep.core.launch import Launch
@@ -13,6 +16,7 @@ from sweep.slurm.status import ElementState, SlurmInfo
 NEARLY_ALL = 0.9  # a job killed with this share of its memory in use was killed for it
 INTERRUPTED = 75  # exit status of slurm/job.sh: the job was to go back into the queue
 NOT_STARTED = 53  # signal that SLURM reports when it cannot open the log or enter the working directory
+EXCLUDE = "--exclude="
 SHELL_SIGNALS = 128  # a shell reports the end of a program by signal N as status 128 + N, and sacct subtracts the 128
 
 REASONS = {  # squeue's reason codes
@@ -58,6 +62,7 @@ class Asked:
     memory_gib: int | None  # of a node; 0: all that it has; None: the cluster's default
     settings: str  # section of the configuration for this kind of job: launch.generate
     memory_field: str
+    sbatch: tuple[str, ...] = ()  # further options, its own or those of launch.defaults
 
 
 def asked_by(job: SlurmJob, launch: Launch) -> Asked:
@@ -65,12 +70,11 @@ def asked_by(job: SlurmJob, launch: Launch) -> Asked:
     asked = requested_resources(job.resources, launch)
     settings = f"launch.{asked.script}"
     memory = f"{settings}.memory_gib_per_gpu" if asked.devices else f"{settings}.memory_gib"
-    return Asked(
-        asked.minutes,
-        asked.memory_gib,
-        settings,
-        f"--mem in {settings}.sbatch" if job.resources.memory_gib else memory,
-    )
+    options = launch.settings_of(asked.script).sbatch or ()
+    if job.resources.memory_gib:
+        others = [each for each in options if not each.startswith("--mem=")]
+        memory = f"--mem in {settings}.sbatch" + (f", keep {_list(others)} there," if others else "")
+    return Asked(asked.minutes, asked.memory_gib, settings, memory, options)
 
 
 def why_waiting(reason: str) -> str:
@@ -116,8 +120,7 @@ def _after_failure(seen: SlurmInfo, asked: Asked) -> str:
     if seen.state in ("NODE_FAIL", "BOOT_FAIL"):
         if not seen.nodes:
             return "Lost its node. resume submits it again."
-        avoided = f"""To avoid the node, add '{asked.settings}.sbatch=["--exclude={seen.nodes}"]'"""
-        return f"Lost node {seen.nodes}. resume submits it again. {avoided} {again}"
+        return f"Lost node {seen.nodes}. resume submits it again. {_to_avoid(seen.nodes, asked)} {again}"
     if seen.state == "PREEMPTED":
         return "Another job took its place, and it was not put back into the queue. resume submits it again."
     if seen.state == "DEADLINE":
@@ -130,6 +133,21 @@ def _after_failure(seen: SlurmInfo, asked: Asked) -> str:
     if status == INTERRUPTED:
         return "Interrupted and saved, but not put back into the queue. resume continues it."
     return "See the log, repair the cause, then resume."
+
+
+def _to_avoid(nodes: str, asked: Asked) -> str:
+    """The override that excludes nodes, with the options that it would otherwise replace."""
+    excluded = [each.removeprefix(EXCLUDE) for each in asked.sbatch if each.startswith(EXCLUDE)]
+    if file := next((each for each in excluded[-1:] if "/" in each), None):
+        return f"To avoid the node, add it to {file}"
+    others = [each for each in asked.sbatch if not each.startswith(EXCLUDE)]
+    options = [*others, EXCLUDE + ",".join([*excluded[-1:], nodes])]
+    return f"To avoid the node, add {shlex.quote(f'{asked.settings}.sbatch={_list(options)}')}"
+
+
+def _list(options: Sequence[str]) -> str:
+    """A list as on the command line."""
+    return json.dumps(options, ensure_ascii=False, separators=(",", ":"))
 
 
 def _was_killed(seen: SlurmInfo) -> bool:

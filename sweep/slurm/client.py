@@ -186,14 +186,13 @@ def own_elements() -> int | None:
 
 
 def max_submit_jobs(account: str | None, qos: str | None) -> int | None:
-    """The least limit of submitted jobs of this user's associations and QOS; None if none is known.
+    """The least limit of submitted jobs of this user's associations on this cluster and QOS; None if none is known.
 
     Array elements count as jobs. Without an account, all accounts of the user count.
     """
     fields = "format=Account,DefaultQOS,MaxSubmitJobs"
-    user = f"user={account_name(os.geteuid())}"
     try:
-        text = _query_once("sacctmgr", "--noheader", "--parsable2", "show", "associations", user, fields)
+        text = _query_once("sacctmgr", "--noheader", "--parsable2", "show", "associations", *own_associations(), fields)
         asked = associations_of(text, account)
         names = ",".join(dict.fromkeys(qos or each.default_qos for each in asked)).strip(",") or "normal"
         fields = "format=MaxSubmitJobsPerUser"
@@ -204,14 +203,23 @@ def max_submit_jobs(account: str | None, qos: str | None) -> int | None:
     return min(found, default=None)
 
 
+def own_associations() -> tuple[str, ...]:
+    """What selects this user's associations in sacctmgr; without those of other clusters, if this one has a name."""
+    name = _configured("ClusterName", r"[\w.-]+")
+    return (f"user={account_name(os.geteuid())}", *([f"cluster={name}"] if name else []))
+
+
 def max_array_size() -> int | None:
     """The longest array that the cluster allows; None if there is no SLURM here."""
-    try:
-        lines = _query("scontrol", "show", "config").splitlines()
-    except InputError:
-        return None
-    found = [re.fullmatch(r"MaxArraySize\s*=\s*(\d{1,9})", line.strip(), re.ASCII) for line in lines]
-    return next((max(1, int(each[1])) for each in found if each), None)
+    found = _configured("MaxArraySize", r"\d{1,9}")
+    return max(1, int(found)) if found else None
+
+
+def _configured(name: str, form: str) -> str | None:
+    """A value of slurm.conf; None if there is no SLURM here, or the value has another form."""
+    lines = (ask("scontrol", "show", "config") or "").splitlines()
+    found = [re.fullmatch(rf"{name}\s*=\s*({form})", line.strip(), re.ASCII) for line in lines]
+    return next((each[1] for each in found if each), None)
 
 
 def queued_jobs(ids: Sequence[str]) -> dict[str, SlurmInfo] | None:

@@ -72,9 +72,21 @@ def read_waves(directory: SubmissionDirectory) -> WavesFile:
     return WavesFile()
 
 
-def submit_limit(launch: Launch) -> int | None:
-    """The limit of submitted jobs from the settings, else from accounting; None if neither knows one."""
-    return launch.max_submit_jobs or client.max_submit_jobs(launch.defaults.account, launch.defaults.qos)
+def submit_limit(launch: Launch, jobs: Sequence[SlurmJob]) -> int | None:
+    """The limit of submitted jobs from the settings, else from accounting; None if neither knows one.
+
+    Kinds of jobs may have accounts and QOS of their own: the least limit that one of them exceeds, else the largest.
+    """
+    if launch.max_submit_jobs is not None:
+        return launch.max_submit_jobs
+    elements: dict[tuple[str | None, str | None], set[tuple[str, ...]]] = {}  # each once, however often it was sent
+    for job in jobs:
+        settings = launch.settings_of(job.resources.script)
+        elements.setdefault((settings.account, settings.qos), set()).update(each.stages for each in job.elements)
+    limits = [(client.max_submit_jobs(*kind), len(found)) for kind, found in elements.items()]
+    known = [(limit, count) for limit, count in limits if limit is not None]
+    exceeded = [limit for limit, count in known if count > limit]
+    return min(exceeded) if exceeded else max((limit for limit, _ in known), default=None)
 
 
 def room_in_queue(limit: int | None, is_idle: bool, may_wait: bool) -> Room:
@@ -171,13 +183,20 @@ def send_feeder(
         each.job_id.partition("_")[0] for each in now if each.state.is_alive and each.job_id is not None
     )
     job = SlurmJob(f"w{len(names) + 1}-{FEED}", FEEDING, (Element((), ()),))
-    write_jobs(directory, submission, [job], () if alive else (f"--begin=now+{RETRY_S}",))
+    write_jobs(directory, submission, [_with_limit(job, submission)], () if alive else (f"--begin=now+{RETRY_S}",))
     try:
         send_job(directory, job, f"afterany:{':'.join(alive)}" if alive else None, submit, {})
     except InputError:
         directory.remove_files(job.name)
         raise
     client.scancel([job_id for job_id, seen in waiting.items() if seen.is_waiting])
+
+
+def _with_limit(job: SlurmJob, submission: Submission) -> SlurmJob:
+    """The job with a limit no longer than those of its kind in the plan: with more it might wait for ever."""
+    same = (each.resources for each in submission.jobs if each.resources.script == job.resources.script)
+    minutes = min((each.minutes for each in same if each.minutes is not None), default=None)
+    return dataclasses.replace(job, resources=dataclasses.replace(job.resources, minutes=minutes))
 
 
 def feeder_ids(directory: SubmissionDirectory) -> list[str]:

@@ -56,11 +56,18 @@ def _keep_private(path: Path) -> None:
 
 
 def site_lines(site: str | None) -> str:
-    """Shell lines for the beginning of every job: from `site`, ./slurm/site.sh, or slurm/site.sh of the checkout."""
+    """Shell lines for the beginning of every job: from `site`, ./slurm/site.sh, or slurm/site.sh of the checkout.
+
+    Raises InputError if there is no file `site`, or if the file cannot be read.
+    """
     places = [expanded("launch.site", site)] if site else [SITE, shipped("slurm") / SITE.name]
     path = next((each for each in places if each.is_file()), None)
     if path is not None:
-        return path.read_text(encoding="utf-8").rstrip()
+        try:
+            return path.read_text(encoding="utf-8").rstrip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise InputError(f"launch.site {str(path)!r}: cannot be read, {reason}. Repair the file.") from None
     if site:
         raise InputError(
             f"launch.site {site!r}: no such file. Copy {shipped('slurm') / EXAMPLE} to it, and edit the copy."

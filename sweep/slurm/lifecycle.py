@@ -28,7 +28,7 @@ from sweep.slurm.dispatch import (
     room_in_queue,
     submit_limit,
 )
-from sweep.slurm.export import export
+from sweep.slurm.export import export, site_lines
 from sweep.slurm.job_files import add_jobs, drop_jobs, write_jobs
 from sweep.slurm.jobs import Element, SlurmJob, link_jobs, plan_jobs
 from sweep.slurm.ownership import this_account
@@ -68,9 +68,9 @@ def queue_jobs(graph: Graph, plan: Plan, others: Sequence[ElementStatus] = ()) -
     """The jobs of a plan, without stages that other submissions have queued; the last job publishes the result."""
     queued = {address for each in others for address in each.element.stages}
     left = (Unit(tuple(stage for stage in unit.stages if stage.address not in queued)) for unit in plan.units)
-    limit, size = submit_limit(graph.launch), array_limit(graph.launch)
-    units = [unit for unit in left if unit.stages]
+    units, size = [unit for unit in left if unit.stages], array_limit(graph.launch)
     jobs = plan_jobs(units, size)
+    limit = submit_limit(graph.launch, jobs)
     if limit is not None and sum(len(job.elements) for job in jobs) > limit:
         jobs = packed(plan_jobs(units, len(units)), limit, size)
     last = SlurmJob(f"{len(jobs) + 1:02}-{PUBLISH}", PUBLISHING, (Element((), (graph.artifact.address,)),))
@@ -85,8 +85,12 @@ def array_limit(launch: Launch) -> int:
 def write_submission(
     graph: Graph, plan: Plan, jobs: Sequence[SlurmJob], store: Store, request: SubmissionRequest
 ) -> Path:
-    """Write all files of a submission and return its directory. Raises InputError for values unsafe in a script."""
+    """Write all files of a submission and return its directory.
+
+    Raises InputError for values unsafe in a script, and for a site file that cannot be read.
+    """
     refuse_unsafe(graph.launch, graph.name, str(store.root.resolve()))
+    site_lines(graph.launch.site)  # raises before anything is written
     account = this_account()
     directory = new_directory(store.root, graph.name)
     export(directory.code, graph.launch)
@@ -291,7 +295,7 @@ def send_in_waves(
     submission = directory.read()
     done = store_info(directory, submission).done
     now = with_jobs((), submission.jobs) if now is None else now
-    limit, most = submit_limit(submission.launch), array_limit(submission.launch)
+    limit, most = submit_limit(submission.launch, submission.jobs), array_limit(submission.launch)
     is_idle = not any(each.state.is_alive for each in now)
 
     def choose(jobs: Sequence[SlurmJob], now: Sequence[ElementStatus], room: Room) -> Wave:

@@ -18,11 +18,15 @@ UNLIMITED = ("UNLIMITED", "INFINITE", "N/A", "NONE", "(null)", "")
 class Partition:
     name: str
     is_default: bool = False
-    is_up: bool = True
+    state: str = "UP"  # DOWN: jobs may be queued, and do not start; DRAIN, INACTIVE: no job may be queued
     minutes: int | None = None  # longest walltime limit; None: unlimited
     accounts: tuple[str, ...] | None = None  # that may use it; None: all
     qos: tuple[str, ...] | None = None  # that may be used in it; None: all
     most_nodes: int | None = None  # of one job
+
+    @property
+    def is_up(self) -> bool:
+        return self.state == "UP"
 
 
 def partitions_here() -> tuple[Partition, ...]:
@@ -37,7 +41,7 @@ def parse_partitions(text: str) -> tuple[Partition, ...]:
         Partition(
             name=facts["PartitionName"],
             is_default=facts.get("Default") == "YES",
-            is_up=facts.get("State", "UP") == "UP",
+            state=facts.get("State", "UP"),
             minutes=parse_minutes(facts.get("MaxTime", "")),
             accounts=_names(facts.get("AllowAccounts", "ALL")),
             qos=_names(facts.get("AllowQos", "ALL")),
@@ -114,9 +118,10 @@ class Site:
     qos: tuple[str, ...] | None = None  # that exist
 
 
-def site_here(user: str) -> Site:
+def site_here() -> Site:
     """Ask the cluster. What it does not answer stays unknown."""
-    associations = client.ask(*SACCTMGR, "show", "associations", f"user={user}", "format=Account,QOS,MaxSubmit")
+    own = client.own_associations()
+    associations = client.ask(*SACCTMGR, "show", "associations", *own, "format=Account,QOS,MaxSubmit")
     qos = client.ask(*SACCTMGR, "show", "qos", "format=Name")
     return Site(
         partitions=partitions_here() or None,

@@ -7,33 +7,64 @@ the last word.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sweep.core.launch import JobSettings, Launch
+from sweep.core.launch import GpuOption, JobSettings, Launch
 from sweep.core.stage import Resources
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.sbatch import requested_resources
 from sweep.slurm.site_answers import Association, Node, Partition, Site
 
 MIB_PER_GIB = 1024
+GPU_OPTIONS = {GpuOption.GRES: "--gres", GpuOption.GPUS_PER_NODE: "--gpus-per-node", GpuOption.NONE: None}
+GIVEN_GPU_OPTIONS = ("--gres", "--gpus", "--gpus-per-node", "--gpus-per-task")  # each overrides ours
+MEMORY_OPTIONS = ("--mem", "--mem-per-cpu", "--mem-per-gpu")
+CPU_OPTIONS = ("--cpus-per-task", "--cpus-per-gpu", "--ntasks", "--ntasks-per-node")
 SHOWN = 8  # names in a message
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What jobs of one kind request."""
+    """What the cluster sees of one kind of job: what `without` drops or `sbatch` overrides is null, or its value."""
 
     script: str
-    asked: Resources
+    asked: Resources  # devices: of the machine, requested or not
     settings: JobSettings
+    gpus: int  # of a node, if an option of ours requests them
 
 
 def requests_of(jobs: Sequence[SlurmJob], launch: Launch) -> list[JobRequest]:
     """One for each batch script and set of resources."""
-    return [
-        JobRequest(resources.script, requested_resources(resources, launch), launch.settings_of(resources.script))
-        for resources in dict.fromkeys(job.resources for job in jobs)
-    ]
+    return [_request(resources, launch) for resources in dict.fromkeys(job.resources for job in jobs)]
+
+
+def _request(resources: Resources, launch: Launch) -> JobRequest:
+    settings, asked = launch.settings_of(resources.script), requested_resources(resources, launch)
+    given = _given_options(settings)
+    absent = {*(settings.without or ()), *given}
+
+    def named(field: str) -> str | None:
+        own = None if f"--{field}" in absent else getattr(settings, field)
+        return given.get(f"--{field}", own)
+
+    gpu_option = GPU_OPTIONS[settings.gpu_option or GpuOption.GRES]
+    return JobRequest(
+        resources.script,
+        replace(
+            asked,
+            nodes=asked.nodes if "--nodes" not in absent else 1,
+            cpus=asked.cpus if absent.isdisjoint(CPU_OPTIONS) else None,
+            memory_gib=asked.memory_gib if absent.isdisjoint(MEMORY_OPTIONS) else None,
+        ),
+        replace(settings, partition=named("partition"), account=named("account"), qos=named("qos")),
+        asked.devices if gpu_option not in (None, *absent) and given.keys().isdisjoint(GIVEN_GPU_OPTIONS) else 0,
+    )
+
+
+def _given_options(settings: JobSettings) -> dict[str, str]:
+    """The options in `sbatch` and their values: they come last, so each overrides ours of that name."""
+    options = (each.partition("=") for each in settings.sbatch or ())
+    return {name: value.strip("\"'") for name, _, value in options}
 
 
 def refusals(jobs: Sequence[SlurmJob], launch: Launch, site: Site) -> list[str]:
@@ -61,6 +92,12 @@ def _job_faults(request: JobRequest, launch: Launch, site: Site) -> Iterator[str
         known = _listed([each.name for each in site.partitions])
         yield f"{place('partition')} null: the cluster has no default partition. Name one of {known}."
         return
+    if not any(each.is_up for each in chosen):
+        states = ", ".join(f"{each.name} is {each.state}" for each in chosen)
+        yield (
+            f"{place('partition')} {request.settings.partition or 'null'}: {states}, so these jobs would not start."
+            " Choose another partition, or wait until it is UP."
+        )
     for each in chosen:
         yield from _partition_faults(request, each, launch, are_known)
     if site.nodes is not None:
@@ -100,12 +137,7 @@ def _partition_faults(request: JobRequest, partition: Partition, launch: Launch,
     def place(field: str) -> str:
         return _place(launch, request.script, field)
 
-    settings, minutes = request.settings, request.asked.minutes
-    if partition.minutes is not None and minutes is not None and minutes > partition.minutes:
-        yield (
-            f"{place('minutes')} {minutes}: above the limit of partition {partition.name}, {partition.minutes} minutes."
-            " Lower it; a job that reaches its limit continues."
-        )
+    settings = request.settings
     for field, value, allowed in (
         ("account", settings.account, partition.accounts),
         ("qos", settings.qos, partition.qos),
@@ -128,7 +160,7 @@ def _node_faults(
     asked, kind = request.asked, request.settings.gpu_type
     if not own:
         return
-    if asked.devices and not any(each.gpus_of(kind) >= asked.devices for each in own):
+    if request.gpus and not any(each.gpus_of(kind) >= request.gpus for each in own):
         yield _gpu_fault(request, _place(launch, request.script, "gpu_type"), where, own)
         return
     most_cpus, most_mib = max(each.cpus for each in own), max(each.memory_mib for each in own)
@@ -150,12 +182,12 @@ def _fits(node: Node, request: JobRequest) -> bool:
     return (
         node.cpus >= (asked.cpus or 0)
         and node.memory_mib >= (asked.memory_gib or 0) * MIB_PER_GIB
-        and node.gpus_of(request.settings.gpu_type) >= asked.devices
+        and node.gpus_of(request.settings.gpu_type) >= request.gpus
     )
 
 
 def _gpu_fault(request: JobRequest, place: str, where: str, nodes: Sequence[Node]) -> str:
-    kind, devices = request.settings.gpu_type, request.asked.devices
+    kind, devices = request.settings.gpu_type, request.gpus
     known = sorted({f"{name or 'any type'} x {count}" for each in nodes for name, count in each.gpus.items()})
     there = f"its nodes have {_listed(known)}" if known else "its nodes have no GPUs"
     wanted = f"{kind} x {devices}" if kind else f"{devices} GPUs"
@@ -170,9 +202,11 @@ def _array_faults(launch: Launch, site: Site) -> Iterator[str]:
 
 def _place(launch: Launch, script: str, field: str) -> str:
     """The field that decides: the kind's own, or that of `defaults`."""
-    own, default = (getattr(each, field) for each in (launch.kinds.get(script, JobSettings()), launch.defaults))
-    is_estimated = field == "minutes" and default is None
-    return f"launch.{'defaults' if own is None and not is_estimated else script}.{field}"
+    option = f"--{field}"
+    if option in _given_options(launch.settings_of(script)):
+        return f"{_place(launch, script, 'sbatch')} {option}"
+    own = getattr(launch.kinds.get(script, JobSettings()), field)
+    return f"launch.{'defaults' if own is None else script}.{field}"
 
 
 def _listed(names: Sequence[str]) -> str:

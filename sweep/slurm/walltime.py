@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sweep.core.launch import JobSettings, Launch
 from sweep.core.pipeline import CostEstimate
 from sweep.slurm.jobs import Element, SlurmJob
+from sweep.slurm.sbatch import requested_resources
 from sweep.slurm.site_answers import Partition
 
 UNKNOWN_MINUTES = 24 * 60  # limit of a job without an estimate
@@ -27,19 +28,33 @@ def with_walltimes(
     launch: Launch,
     partitions: Callable[[], Sequence[Partition]],
 ) -> tuple[SlurmJob, ...]:
-    """Set the limit of each job for which neither its stages nor the launch settings have one.
+    """The jobs with limits that they may request: of their stages or the settings, else from the estimates."""
+    known = partitions()
+    found: list[SlurmJob] = []
+    for job in jobs:
+        longest = longest_minutes(launch.settings_of(job.resources.script), known)
+        if requested_resources(job.resources, launch).minutes is None:
+            found.append(_with_minutes(job, limit_minutes(_job_seconds(job, estimates), launch, longest)))
+        else:
+            found.append(_at_most(job, launch, longest))
+    return tuple(found)
 
-    `partitions` is called only if a limit has to be set.
-    """
-    settings = [launch.settings_of(job.resources.script) for job in jobs]
-    are_set = [job.resources.minutes or each.minutes for job, each in zip(jobs, settings, strict=True)]
-    known = () if all(are_set) else partitions()
+
+def within_limits(
+    jobs: Sequence[SlurmJob], launch: Launch, partitions: Callable[[], Sequence[Partition]]
+) -> tuple[SlurmJob, ...]:
+    """The jobs, whose limits are set, with limits that they may request."""
+    known = partitions()
     return tuple(
-        job
-        if is_set
-        else _with_minutes(job, limit_minutes(_job_seconds(job, estimates), launch, longest_minutes(each, known)))
-        for job, each, is_set in zip(jobs, settings, are_set, strict=True)
+        _at_most(job, launch, longest_minutes(launch.settings_of(job.resources.script), known)) for job in jobs
     )
+
+
+def _at_most(job: SlurmJob, launch: Launch, longest: int | None) -> SlurmJob:
+    """The job, with its limit lowered to the longest: with more it would wait for ever."""
+    minutes = requested_resources(job.resources, launch).minutes
+    is_longer = minutes is not None and longest is not None and minutes > longest
+    return _with_minutes(job, longest) if is_longer else job
 
 
 def limit_minutes(seconds: float | None, launch: Launch, longest: int | None) -> int:
@@ -72,5 +87,5 @@ def _element_seconds(element: Element, estimates: Mapping[str, CostEstimate]) ->
     return sum(each for each in found if each is not None) if None not in found else None
 
 
-def _with_minutes(job: SlurmJob, minutes: int) -> SlurmJob:
+def _with_minutes(job: SlurmJob, minutes: int | None) -> SlurmJob:
     return dataclasses.replace(job, resources=dataclasses.replace(job.resources, minutes=minutes))

@@ -49,6 +49,20 @@ def test_settings_that_the_cluster_refuses_are_named_and_nothing_is_sent(
     assert {*before.splitlines()} <= {*on_login_node.ask("squeue", "-h", "--states=all", "-o", "%i %j").splitlines()}
 
 
+def test_an_option_that_is_left_out_is_not_refused(on_login_node: Cluster, tmp_path: Path) -> None:
+    status, said = checked(tmp_path, "launch.sft.cpus=500", 'launch.sft.without=["--cpus-per-task"]')
+    assert status == 0, said
+
+
+def test_a_partition_that_is_down_is_named(on_login_node: Cluster, tmp_path: Path) -> None:
+    on_login_node.ask("scontrol", "update", "PartitionName=low", "State=DOWN")
+    try:
+        status, said = checked(tmp_path, "launch.partition=low")
+    finally:
+        on_login_node.ask("scontrol", "update", "PartitionName=low", "State=UP")
+    assert status == 1 and "launch.defaults.partition low: low is DOWN, so these jobs would not start." in said, said
+
+
 @pytest.mark.parametrize("script", ["cpu", "generate", "sft"])
 def test_a_script_by_hand_from_another_directory_fails_at_once(
     on_login_node: Cluster, tmp_path: Path, script: str

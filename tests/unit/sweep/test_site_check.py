@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sweep.core.launch import JobSettings, Launch
+from sweep.core.launch import GpuOption, JobSettings, Launch
 from sweep.core.stage import Resources
 from sweep.slurm.jobs import Element, SlurmJob
 from sweep.slurm.site_answers import (
@@ -91,7 +91,6 @@ def test_settings_that_a_cluster_offers_are_not_refused() -> None:
         ({"account": "other"}, "launch.sft.account other: not one of your accounts. There are: lab, guests."),
         ({"qos": "highest"}, "launch.sft.qos highest: no such QOS. There are: normal, high, low."),
         ({"account": "guests", "qos": "high"}, "launch.sft.qos high: not allowed for your account. Allowed: normal."),
-        ({"minutes": 2880}, "launch.sft.minutes 2880: above the limit of partition gpu, 1440 minutes."),
         (
             {"gpu_type": "v100"},
             "launch.sft.gpu_type v100: no node of partition gpu has v100 x 8; its nodes have a100 x 4",
@@ -113,6 +112,50 @@ def test_settings_that_a_cluster_offers_are_not_refused() -> None:
 def test_each_setting_that_would_be_refused_is_a_line(settings: dict[str, Any], line: str) -> None:
     (found,) = refusals(jobs(), with_sft(**settings), SITE)
     assert found.startswith(line)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"memory_gib_per_gpu": 200, "without": ("--mem",)},
+        {"memory_gib_per_gpu": 200, "sbatch": ("--mem=100G",)},
+        {"memory_gib_per_gpu": 200, "sbatch": ("--mem-per-gpu=10G",)},
+        {"cpus_per_gpu": 16, "without": ("--cpus-per-task",)},
+        {"gpu_type": "v100", "without": ("--gres",)},
+        {"gpu_type": "v100", "gpu_option": GpuOption.NONE},
+        {"gpu_type": "v100", "sbatch": ("--gres=gpu:h100:8",)},
+        {"gpu_type": "v100", "gpu_option": GpuOption.GPUS_PER_NODE, "without": ("--gpus-per-node",)},
+        {"gpu_option": GpuOption.NONE, "partition": "main", "memory_gib_per_gpu": 16},
+        {"partition": "gone", "without": ("--partition", "--gres"), "memory_gib_per_gpu": 16},
+        {"qos": "highest", "sbatch": ("--qos='high'", '--comment="open')},
+    ],
+)
+def test_an_option_that_does_not_reach_sbatch_refuses_nothing(settings: dict[str, Any]) -> None:
+    assert refusals(jobs(), with_sft(**settings), SITE) == []
+
+
+def test_a_partition_named_in_further_options_is_the_one_that_is_checked() -> None:
+    (line,) = refusals(jobs(), with_sft(sbatch=("--partition=gone",)), SITE)
+    assert line == "launch.sft.sbatch --partition gone: no such partition. There are: main, gpu."
+
+
+@pytest.mark.parametrize("state", ["DOWN", "DRAIN", "INACTIVE"])
+def test_a_partition_that_starts_no_jobs_is_named(state: str) -> None:
+    site = dataclasses.replace(
+        SITE, partitions=parse_partitions(PARTITIONS.replace("gpu[1-3] State=UP", f"gpu[1-3] State={state}"))
+    )
+    (line,) = refusals(jobs(), LAUNCH, site)
+    assert line == (
+        f"launch.defaults.partition gpu: gpu is {state}, so these jobs would not start. Choose another partition, or"
+        " wait until it is UP."
+    )
+    assert refusals(jobs(), with_sft(partition="gpu,main"), site) == []  # they start in the other one
+
+
+def test_a_default_partition_that_is_down_is_named() -> None:
+    site = Site(partitions=(Partition("a", is_default=True, state="DOWN"),))
+    (line,) = refusals(jobs(), Launch(), site)
+    assert line.startswith("launch.defaults.partition null: a is DOWN, so these jobs would not start.")
 
 
 def test_too_many_nodes_and_too_long_an_array_are_refused() -> None:

@@ -6,10 +6,13 @@ after the others. Times of submission do not matter here.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from sweep.config.escapes import decoded
 from sweep.core.launch import JobSettings, Launch
 from sweep.core.stage import Resources
 from sweep.slurm.advice import asked_by, how_ended, what_to_do, why_waiting
@@ -58,6 +61,41 @@ def test_memory_and_time_of_a_gpu_job_have_other_fields() -> None:
     assert "of all memory of its node. Choose nodes with more" in what_to_do(ElementState.FAILED, full, whole)
     fixed = asked_by(SlurmJob("a", Resources(memory_gib=4), ()), LAUNCH)
     assert "of 4 GiB. Raise --mem in launch.cpu.sbatch" in what_to_do(ElementState.FAILED, full, fixed)
+
+
+@pytest.mark.parametrize(
+    ("defaults", "own", "whole"),
+    [
+        (("--comment=scan",), None, ["--comment=scan", "--exclude=n7"]),
+        (("--comment=scan",), ("--nice=5",), ["--nice=5", "--exclude=n7"]),
+        (None, ("--exclude=n[1-2]", "--nice=5"), ["--nice=5", "--exclude=n[1-2],n7"]),
+        ((r"""--comment='a "b" \c'""",), None, [r"""--comment='a "b" \c'""", "--exclude=n7"]),
+    ],
+)
+def test_the_override_that_avoids_a_node_keeps_the_other_options(
+    defaults: tuple[str, ...] | None, own: tuple[str, ...] | None, whole: list[str]
+) -> None:
+    launch = Launch(defaults=JobSettings(sbatch=defaults), cpu=JobSettings(sbatch=own))
+    lost = SlurmInfo("NODE_FAIL", nodes="n7")
+    said = what_to_do(ElementState.FAILED, lost, asked_by(SlurmJob("01-pool", Resources(), ()), launch))
+    (typed,) = shlex.split(said.partition("node, add ")[2].removesuffix(" and give the command again."))
+    parsed = OverridesParser.create().parse_override(decoded(typed))
+    assert parsed.key_or_group == "launch.cpu.sbatch" and parsed.value() == whole
+
+
+def test_nodes_that_a_file_excludes_are_added_to_the_file() -> None:
+    launch = Launch(defaults=JobSettings(sbatch=("--exclude=/home/me/bad",)))
+    said = what_to_do(
+        ElementState.FAILED, SlurmInfo("NODE_FAIL", nodes="n7"), asked_by(SlurmJob("a", Resources(), ()), launch)
+    )
+    assert said.endswith("To avoid the node, add it to /home/me/bad and give the command again.")
+
+
+def test_memory_that_a_stage_sets_is_raised_beside_the_other_options() -> None:
+    (full,) = parse_sacct(ENDINGS["memory"]).values()
+    launch = Launch(defaults=JobSettings(sbatch=("--comment=scan",)))
+    said = what_to_do(ElementState.FAILED, full, asked_by(SlurmJob("a", Resources(memory_gib=4), ()), launch))
+    assert said.endswith('Raise --mem in launch.cpu.sbatch, keep ["--comment=scan"] there, and give the command again.')
 
 
 def test_the_status_of_a_killed_worker_is_another_one_in_scontrol() -> None:

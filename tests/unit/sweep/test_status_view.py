@@ -120,6 +120,31 @@ def test_many_different_failures_of_a_job_are_one_row() -> None:
     assert row == "17_[0-20]  FAILED exit 1  traces  21 elements  seed 0: bad (and 20 more, see --json)  a"
 
 
+UNITS = tuple(f"traces/{index:012x}" for index in range(8))
+
+
+def rows_of(*elements: ShownElement) -> list[str]:
+    return [each.text for each in status_lines(replace(STATUS, elements=elements), None) if "17_" in each.text]
+
+
+def test_the_row_of_a_packed_element_names_the_stage_that_failed() -> None:
+    packed = element(POINTS, "17_3", ElementState.FAILED, 3, stages=UNITS, label="", ending="FAILED exit 1")
+    assert rows_of(replace(packed, failed=UNITS[2:3], message="bad")) == [
+        "17_3  FAILED exit 1  traces/000000000002 +7  bad"
+    ]
+    assert rows_of(replace(packed, failed=UNITS[2:4], message="bad")) == [
+        "17_3  FAILED exit 1  traces/000000000002 +7  failed: traces/000000000002 and 1 more, see --json  bad"
+    ]
+    assert rows_of(packed) == ["17_3  FAILED exit 1  traces/000000000000 +7"]  # ended before any stage failed
+
+
+def test_a_unit_that_failed_is_shown_while_its_element_runs() -> None:
+    packed = element(POINTS, "17_3", ElementState.RUNNING, 3, stages=UNITS, label="", progress=(5, 8, "questions"))
+    assert rows_of(replace(packed, failed=UNITS[2:3], message="bad")) == [
+        "17_3  running  traces/000000000002 +7  5/8 questions  failed: traces/000000000002  bad"
+    ]
+
+
 def test_done_elements_in_many_pieces_are_counted() -> None:
     done = array(POINTS, "17", ElementState.DONE, range(0, 400, 3))
     (row,) = [each.text for each in status_lines(replace(STATUS, elements=tuple(done)), None) if "17_" in each.text]

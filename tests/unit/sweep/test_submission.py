@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from sweep.cli.main import perform
 from sweep.cli.show_status import read_status, show_status
 from sweep.console import Console
-from sweep.core.launch import Launch
+from sweep.core.launch import JobSettings, Launch
 from sweep.core.provenance import git_state
 from sweep.core.stage import CodePolicy, FileInput, Stage
 from sweep.errors import InputError
@@ -26,12 +27,14 @@ from sweep.results.publish import publish
 from sweep.slurm import client, lifecycle
 from sweep.slurm.dispatch import read_waves
 from sweep.slurm.export import export
+from sweep.slurm.jobs import Element
 from sweep.slurm.retry import QueueFull
 from sweep.slurm.sbatch import ALL_MEMORY
-from sweep.slurm.status import Verdict
+from sweep.slurm.site_answers import Partition
+from sweep.slurm.status import ElementState, ElementStatus, SlurmInfo, Verdict
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.attempt import begin
-from sweep.store.directory import Store, read_json
+from sweep.store.directory import StageDirectory, Store, read_json
 from tests.support import toy_queue
 from tests.support.records import record_with
 from tests.support.submissions import LAUNCH, PROVENANCE, Queue, fan, written
@@ -76,6 +79,22 @@ def test_jobs_are_sent_inputs_first_and_each_waits_for_its_own(tmp_path: Path) -
     assert directory.ids() == ids
 
 
+@pytest.mark.parametrize(("longest", "limit"), [(60, "0-01:00:00"), (None, "0-02:00:00")])
+def test_no_job_asks_for_more_than_its_partition_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int | None, limit: str
+) -> None:
+    """Nor does the job that sends the next wave: it would wait for ever."""
+    monkeypatch.setattr(lifecycle, "partitions_here", lambda: (Partition("main", minutes=longest),))
+    monkeypatch.setattr(client, "own_elements", lambda: 0)
+    launch = replace(LAUNCH, cpu=JobSettings(minutes=120), max_submit_jobs=4)
+    directory, queue = written(Store(tmp_path / "store"), fan(8), launch), Queue()
+    lifecycle.send_in_waves(directory, submit=queue.submit)
+    sent = [name for name, _ in queue.sent]
+    assert sent[0] == "01-start" and sent[-1] == "w1-feed"
+    for name in sent:
+        assert f"\n#SBATCH --time={limit}\n" in directory.script(name).read_text(encoding="utf-8")
+
+
 def test_a_refused_job_cancels_the_jobs_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled: list[str] = []
     monkeypatch.setattr(client, "scancel", cancelled.extend)
@@ -100,6 +119,18 @@ def test_without_slurm_status_comes_from_the_store_and_says_so(tmp_path: Path, n
     assert any(line.startswith("102_[0-2]  unknown") for line in lines) and max(map(len, lines)) <= 60
 
 
+@pytest.mark.parametrize("state", [ElementState.FAILED, ElementState.RUNNING])
+def test_the_stage_of_a_packed_element_that_failed_is_read(tmp_path: Path, state: ElementState) -> None:
+    directory = written(Store(tmp_path / "store"), fan())
+    points = directory.read().jobs[1]
+    packed = Element(tuple(step for each in points.elements for step in each.steps), ())
+    failed = StageDirectory(directory.store / packed.stages[1])
+    write_json(failed.failed_file, {"error": "e", "message": "seed 1: bad", "traceback": ""})
+    status = ElementStatus(points.name, 0, packed, "17_0", state, SlurmInfo(state.name))
+    (shown,) = read_status(directory, lifecycle.SubmissionStatus(directory.read(), (status,), "squeue")).elements
+    assert (shown.failed, shown.message) == ((packed.stages[1],), "seed 1: bad")
+
+
 def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps that failed and were left stay open: a plan must not ask about every job of every one of them."""
     asked: list[str] = []
@@ -113,6 +144,7 @@ def test_other_submissions_are_checked_with_one_squeue_call(tmp_path: Path, monk
     for _ in range(3):
         directory = written(store, fan())
         lifecycle.send_in_waves(directory, submit=Queue().submit)
+    asked.clear()
     assert lifecycle.queued_elsewhere(store.root) == []
     assert asked == ["squeue"]
 
@@ -140,9 +172,24 @@ def test_the_site_chooses_the_interpreter_and_the_sweep_where_its_models_are(
     assert f"PYTHON={sys.executable} " in (tmp_path / "plain" / "slurm" / "site.sh").read_text(encoding="utf-8")
 
 
-def test_a_site_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
-        export(tmp_path / "code", Launch(site=str(tmp_path / "no.sh")))
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "no such file. Copy "), (b"\xff", "cannot be read, it is not UTF-8 text. Repair")]
+)
+def test_a_site_file_that_cannot_be_read_is_refused_before_anything_is_written(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    site = tmp_path / "site.sh"
+    if content is not None:
+        site.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^launch.site '{site}': {said}"):
+        written(Store(tmp_path / "store"), fan(), replace(LAUNCH, site=str(site)))
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_plan_refuses_a_site_file_that_is_not_there(tmp_path: Path, no_slurm: None) -> None:
+    smoke = ("+experiment=smoke", "launch=slurm", f"launch.site={tmp_path}/no.sh", f"store={tmp_path}/store", "-m")
+    with pytest.raises(InputError, match=r"launch.site .*: no such file"):
+        perform(["plan", *smoke], Console(file=io.StringIO()))
 
 
 def test_files_of_the_project_are_read_from_the_exported_code(tmp_path: Path) -> None:

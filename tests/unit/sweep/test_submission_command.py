@@ -248,7 +248,9 @@ def test_a_plan_behind_two_checks_in_waves_fits_80_columns(golden: Callable[[str
     graph, checks = toy_queue.graph(fan(), launch), [make_stage("check", n) for n in range(2)]
     jobs = lifecycle.queue_jobs(graph, plan([graph.artifact], lambda s: False))
     said = io.StringIO()
-    show_jobs(Console(file=said, width=80), with_preflight(jobs, preflight_jobs(checks, launch)), launch, limit=5)
+    show_jobs(
+        Console(file=said, width=80), with_preflight(jobs, preflight_jobs(checks, launch, lambda: ())), launch, limit=5
+    )
     golden("slurm/waves.txt", said.getvalue())
     assert max(map(len, said.getvalue().splitlines())) <= 80
     assert "…" not in said.getvalue()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from sweep.core.launch import JobSettings, Launch
 from sweep.core.pipeline import CostEstimate
 from sweep.core.stage import Resources
 from sweep.slurm.jobs import Element, SlurmJob
+from sweep.slurm.preflight_jobs import preflight_jobs
 from sweep.slurm.site_answers import Partition, parse_minutes
 from sweep.slurm.walltime import limit_minutes, longest_minutes, with_walltimes
+from sweep.slurm.waves import packed
+from tests.support.toy_queue import make_stage
 
 PARTITIONS = (Partition("short", minutes=60), Partition("long", is_default=True, minutes=2880), Partition("free"))
 
@@ -64,6 +65,15 @@ def test_the_longest_element_counts() -> None:
     assert job.resources.minutes == 2 * 90 + 10
 
 
+@pytest.mark.parametrize(("longest", "minutes"), [(None, 2 * 8 * 60 + 10), (600, 600)])
+def test_a_packed_element_has_time_for_all_its_units_up_to_the_longest_limit(longest: int | None, minutes: int) -> None:
+    units = tuple(f"a/{n}" for n in range(16))
+    estimates = {unit: CostEstimate(10, 16 * 3600.0, wall_seconds=3600.0) for unit in units}
+    (job,) = packed([sft(*((unit,) for unit in units))], 2, 1001)
+    (found,) = with_walltimes([job], estimates, Launch(), lambda: [Partition("main", is_default=True, minutes=longest)])
+    assert [len(each.stages) for each in job.elements] == [8, 8] and found.resources.minutes == minutes
+
+
 @pytest.mark.parametrize("estimate", [None, CostEstimate(tokens=10, wall_seconds=None)])
 def test_a_job_of_unknown_time_gets_a_day(estimate: CostEstimate | None) -> None:
     estimates = {"a/1": CostEstimate(10, 60.0, wall_seconds=60.0), **({"b/1": estimate} if estimate else {})}
@@ -71,13 +81,29 @@ def test_a_job_of_unknown_time_gets_a_day(estimate: CostEstimate | None) -> None
     assert job.resources.minutes == 1440
 
 
-def test_a_limit_that_is_set_stays_and_the_cluster_is_not_asked() -> None:
+def test_a_limit_that_is_set_stays() -> None:
     launch = Launch(sft=JobSettings(minutes=77))
-    assert with_walltimes([sft(("a/1",))], {}, launch, lambda: pytest.fail("asked")) == (sft(("a/1",)),)
+    assert with_walltimes([sft(("a/1",))], {}, launch, lambda: PARTITIONS) == (sft(("a/1",)),)
     mine = sft(("a/1",), minutes=5)
-    assert with_walltimes([mine], {}, dataclasses.replace(launch, sft=JobSettings()), lambda: pytest.fail("asked")) == (
-        mine,
-    )
+    assert with_walltimes([mine], {}, Launch(), lambda: PARTITIONS) == (mine,)
+
+
+@pytest.mark.parametrize(
+    "defaults", [JobSettings(partition="short"), JobSettings(minutes_limit=60), JobSettings("short", minutes_limit=90)]
+)
+def test_a_limit_that_is_set_is_lowered_to_the_longest_that_may_be_requested(defaults: JobSettings) -> None:
+    """A job that asks for more would wait for ever, and one that reaches its limit continues."""
+    launch = Launch(defaults=defaults, sft=JobSettings(minutes=120))
+    for job in (sft(("a/1",)), sft(("a/1",), minutes=90)):
+        (found,) = with_walltimes([job], {}, launch, lambda: PARTITIONS)
+        assert found.resources.minutes == 60
+
+
+@pytest.mark.parametrize(("allowed", "minutes"), [(10, 10), (600, 26), (None, 26)])
+def test_a_check_of_the_nodes_asks_for_no_more_than_its_partition_allows(allowed: int | None, minutes: int) -> None:
+    partition = Partition("main", is_default=True, minutes=allowed)
+    (job,) = preflight_jobs([make_stage("total", 1)], Launch(), lambda: [partition])
+    assert job.resources.minutes == minutes
 
 
 @pytest.mark.parametrize(
