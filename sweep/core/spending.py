@@ -12,6 +12,7 @@ from sweep.errors import SweepError
 
 SECONDS_PER_HOUR = 3600
 EXIT_LIMIT = 5  # exit status of a command that a limit has stopped
+LIMIT_FIELDS = ("cost.limit_usd", "cost.limit_device_hours")
 
 
 class LimitReached(SweepError):
@@ -108,7 +109,7 @@ def unchecked_line(limits: Limits, unknown: Sequence[str]) -> str | None:
 
 def _figures(limits: Limits, spent: Spending, expected: Spending) -> Iterator[_Figure]:
     if limits.usd is not None:
-        yield _Figure("cost.limit_usd", limits.usd, spent.usd, expected.usd, "USD")
+        yield _Figure(LIMIT_FIELDS[0], limits.usd, spent.usd, expected.usd, "USD")
     if limits.device_hours is not None:
         hours = (spent.device_seconds / SECONDS_PER_HOUR, expected.device_seconds / SECONDS_PER_HOUR)
-        yield _Figure("cost.limit_device_hours", limits.device_hours, *hours, "device-hours")
+        yield _Figure(LIMIT_FIELDS[1], limits.device_hours, *hours, "device-hours")
