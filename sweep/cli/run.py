@@ -105,15 +105,19 @@ def run_graph(console: Console, composition: Composition, graph: Graph) -> Outco
         over_limit = show_limits(console, graph, store, work.needed)
         obstacles = [*obstacles_of(graph, found, code, can_be_missing=is_dry_run), *over_limit]
         if entry.plan or obstacles:
-            return Outcome(0 if entry.plan else 1, found, obstacles=tuple(obstacles))
+            is_later_round = bool(over_limit and graph.account)
+            if is_later_round:
+                console.print("  no further round within the limit: the report of the finished ones stays.")
+            status = 0 if entry.plan else EXIT_LIMIT if is_later_round else 1
+            return Outcome(status, found, obstacles=tuple(obstacles))
         if not is_dry_run:
             refuse_unpinned(graph, work.needed)
         require_place(graph, store, entry.results)
         if to_queue and work.needed:
             return Outcome(submit(console, graph, found, composition), found)
         ask_before_spending(console, graph, work.needed, entry.yes)
-        clear(store, found, entry.yes)
         write_planned(graph, store, work.needed)
+        clear(store, found, entry.yes)
         published = execute_plan(console, graph, work, store, entry.results, composition.arguments)
         return Outcome(0 if published else _failure_status(store, work), found, published)
 
