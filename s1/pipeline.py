@@ -379,6 +379,7 @@ def _probe(points: Sequence[PointConfig], config: ProbeConfig, request: SweepReq
         on_finished=lambda stage, path: None,
         points=len(largest),
         remarks=lambda summaries: [],
+        usage=cost.usage,
         missing=_missing_requirements(largest, planned),
         launch=largest[0].launch,
         remake_limit_usd=largest[0].cost.remake_limit_usd,

@@ -9,13 +9,14 @@ from pathlib import Path
 from sweep.console import Console, escape
 from sweep.core.launch import LaunchKind
 from sweep.core.pipeline import CostEstimate, Graph
-from sweep.core.spending import stop
+from sweep.core.spending import EXIT_LIMIT, stop
 from sweep.core.stage import Stage
 from sweep.errors import InputError
 from sweep.results.costs import accounts_of, limit_lines, read_planned
 from sweep.slurm.lifecycle import SubmissionStatus
 from sweep.store.directory import StageDirectory, Store
 from sweep.store.spending import Ledger, limited_by, read_limits
+from sweep.store.status_files import is_limited
 
 
 def question(estimates: Sequence[CostEstimate], above_usd: float, unpriced: str = "") -> str | None:
@@ -27,8 +28,9 @@ def question(estimates: Sequence[CostEstimate], above_usd: float, unpriced: str 
     usd = sum(each.usd or 0.0 for each in estimates)
     paid_models = [each for each in estimates if each.device_seconds == 0]
     charged = sum(each.usd or 0.0 for each in paid_models)
-    replies = "replies of paid models" if any(each.usd is None for each in paid_models) else ""
-    unknown = " and ".join(each for each in (unpriced, replies) if each)
+    replies = "further replies of paid models" if charged else "replies of paid models"
+    has_unknown = any(each.usd is None for each in paid_models)
+    unknown = " and ".join(each for each in (unpriced, replies if has_unknown else "") if each)
     if usd <= above_usd and not charged and not unknown:
         return None
     above = f", above launch.ask_above_usd {above_usd:g}" if usd > above_usd else ""
@@ -47,10 +49,9 @@ def _unpriced(graph: Graph, needed: Sequence[Stage]) -> str:
     """What has an unknown price and is not cheap, as this machine's CPU is; "": nothing."""
     free = CostEstimate()
     unknown = [each for each in needed if _is_unpriced(graph.estimates.get(each.address, free))]
-    if unknown and graph.launch.kind is LaunchKind.SLURM:
-        return "jobs on SLURM"
-    has_gpus = any(made.resources.devices for each in unknown for made in (each, *each.shards))
-    return "stages on GPUs" if has_gpus else ""
+    if any(made.resources.devices for each in unknown for made in (each, *each.shards)):
+        return "stages on GPUs"
+    return "jobs on SLURM" if unknown and graph.launch.kind is LaunchKind.SLURM else ""
 
 
 def _is_unpriced(estimate: CostEstimate) -> bool:
@@ -78,6 +79,12 @@ def show_limits(console: Console, graph: Graph, store: Store, needed: Sequence[S
     for line in refused:
         console.errors.print(f"  [red]refused[/red]  {escape(line)}", soft_wrap=True)
     return refused
+
+
+def failure_status(store: Store, needed: Sequence[Stage]) -> int:
+    """Exit status of a command that did not make all of these stages."""
+    stopped = any(is_limited(store.directory(stage).failed_file) for stage in needed)
+    return EXIT_LIMIT if stopped else 1
 
 
 def _left(status: SubmissionStatus) -> list[CostEstimate]:

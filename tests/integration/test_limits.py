@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from sweep.cli.probe import run_probe
 from sweep.cli.spending import show_limits
+from sweep.config.compose import compose
 from sweep.console import Console
 from sweep.core.pipeline import Graph
 from sweep.core.spending import Limits, Spending
 from sweep.core.stage import CodePolicy, Stage
+from sweep.errors import InputError
 from sweep.local.workers import JobState, run_plan
 from sweep.plan.graph import plan
 from sweep.plan.planning import clear, planned
@@ -203,3 +206,23 @@ def test_the_limit_of_another_result_holds_while_it_has_room(tmp_path: Path) -> 
     assert JobState.FAILED in run(limited, store)
     write_planned(free, store, [shared, own, free.artifact])
     assert limited_by([store.directory(shared)]) == (finals[0],), "it is asked for without a limit"
+
+
+def test_a_probe_keeps_to_the_limits_asks_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    composition = compose([f"store={tmp_path / 'store'}"])
+    store, said = Store(composition.entry.store), io.StringIO()
+    probed = graph([spent_stage(1)], Limits(), usd=101)
+    main = dataclasses.replace(graph([spent_stage(1), spent_stage(2)], Limits()), probe=lambda questions, seed: probed)
+    limited = dataclasses.replace(main, limits=Limits(usd=100))
+    assert run_probe(Console(file=said), composition, limited, 3, 0) == 1
+    with pytest.raises(InputError, match=r"101\.00 USD estimated, above launch.ask_above_usd 100\. Add yes=true"):
+        run_probe(Console(file=said), composition, main, 3, 0)
+    assert not store.is_done(probed.artifact) and spent_on(main, store) == Spending()
+    composition = dataclasses.replace(composition, entry=dataclasses.replace(composition.entry, yes=True))
+    assert run_probe(Console(file=said), composition, main, 3, 0) == 0
+    assert spent_on(main, store).usd == store.directory(spent_stage(1)).read_record()["usd"] > 0
+    assert "which counts for the result and its limits" in said.getvalue()
+    assert JobState.FAILED not in run(dataclasses.replace(main, limits=Limits(usd=1e6)), store)
+    stages = manifest(main, store)["stages"]
+    assert stages[spent_stage(1).address].get("reused") is False, "the probe made it for this result"
