@@ -82,9 +82,9 @@ def limit_lines(graph: Graph, store: Store, needed: Sequence[Stage]) -> tuple[li
     if all(stages[each].is_free for each in addresses):
         return [], []
     ledger = Ledger(store.root / graph.accounted_at)
-    expected = total(stages[each].expected for each in addresses).without(tried(ledger.workers(), addresses))
+    expected = total(stages[each].expected for each in addresses)
     unknown = [each for each in addresses if stages[each].usd is None]
-    refused = refusal(graph.limits, ledger.spent(stages), expected)
+    refused = refusal(graph.limits, ledger.spent(stages), expected, tried(ledger.workers(), addresses))
     noted = unchecked_line(graph.limits, unknown)
     return [refused] if refused else [], [noted] if noted else []
 

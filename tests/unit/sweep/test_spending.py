@@ -47,6 +47,11 @@ def test_a_plan_is_refused_with_what_was_spent_already() -> None:
         "cost.limit_usd 5: this is estimated at 4.00 USD, and 1.20 USD are spent already. Raise the limit, or ask for"
         " fewer points, questions or tokens."
     )
+    assert refusal(Limits(usd=5), Spending(15.31), Spending(0.0196), Spending(15.31)) == (
+        "cost.limit_usd 5: this is estimated at 0.0196 USD, of which earlier attempts have used 0.0196 USD, and 15.31"
+        " USD are spent already. Raise the limit, or ask for fewer points, questions or tokens."
+    )
+    assert refusal(Limits(usd=5), Spending(2), Spending(4), Spending(1.5)) is None
     assert refusal(Limits(usd=5), Spending(6), Spending(0)) is not None
     assert refusal(Limits(), Spending(1e9), Spending(1e9)) is None
 
