@@ -50,11 +50,12 @@ def write_planned(graph: Graph, store: Store, needed: Sequence[Stage]) -> None:
     if not needed:
         return
     directory = store.root / graph.accounted_at
-    directory.mkdir(parents=True, exist_ok=True)
     new = {stage.address: _estimate(graph, stage.address) for stage in needed}
     before = _account(graph, store, {})
     kept = {**(read_planned(store, graph.accounted_at) or {}), **new}
-    write_json(directory / PLANNED, {address: asdict(each) for address, each in kept.items()}, durable=False)
+    for place in {directory, store.directory(graph.artifact).path}:  # mirrors read it beside the report of each round
+        place.mkdir(parents=True, exist_ok=True)
+        write_json(place / PLANNED, {address: asdict(each) for address, each in kept.items()}, durable=False)
     _keep_replaced(store, directory, before, new)
     stages = _account(graph, store, new)
     fresh = {address: replace(stages[address], charged_usd=0.0) for address in new if address in stages}
