@@ -124,10 +124,11 @@ def graph(points: Sequence[PointConfig], request: SweepRequest) -> Graph:
 def _round(points: Sequence[PointConfig], request: SweepRequest, pinning: Pinning) -> Graph:
     """The graph of the next round, or of the last if none is left."""
     store, finished = Store(request.store), list[Round]()
-    limits, design, before = limits_of(points), first_design(points), None
+    limits, design, before, account = limits_of(points), first_design(points), None, ""
     while True:
         note = described(len(finished) + 1, design, first_design(points), points[0].statistics)
-        found = replace(_graph(design.applied(points), request, pinning), is_in_rounds=True)
+        found = replace(_graph(design.applied(points), request, pinning), is_in_rounds=True, account=account)
+        account = found.accounted_at  # of the first round: limits hold for all rounds together
         is_done = store.is_done(found.artifact)
         if request.is_publishing and before is not None and not is_done:
             return before
@@ -381,6 +382,7 @@ def _probe(points: Sequence[PointConfig], config: ProbeConfig, request: SweepReq
         on_finished=lambda stage, path: None,
         points=len(largest),
         remarks=lambda summaries: [],
+        usage=cost.usage,
         missing=_missing_requirements(largest, planned),
         launch=largest[0].launch,
         remake_limit_usd=largest[0].cost.remake_limit_usd,

@@ -50,8 +50,8 @@ def prepare(console: Console, script: str, file: str, overrides: Sequence[str]) 
         if show_limits(console, graph, store, chosen):
             return 1
         ask_before_spending(console, graph, chosen, composition.entry.yes)
-        clear(store, found)
         write_planned(graph, store, chosen)
+        clear(store, found)
         here = plan(share.here, lambda stage: store.is_done(stage))
         if here.needed and not run_here(console, graph, here, store):
             return 1

@@ -47,8 +47,8 @@ def merge(
         _refuse_remaking(work)
         show_plan(console, graph, work, store)
         require_place(graph, store, entry.results)
-        clear(store, work)
         write_planned(graph, store, work.work.needed)
+        clear(store, work)
         return 0 if execute_plan(console, graph, work.work, store, entry.results) else 1
 
 

@@ -5,41 +5,63 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from sweep.claims.lock import LockMode
 from sweep.cli.manual import refuse_unpinned
+from sweep.cli.spending import ask_before_spending, failure_status, show_limits
 from sweep.config.compose import Composition
 from sweep.console import Console
-from sweep.core.launch import LaunchKind
+from sweep.core.launch import Launch, LaunchKind
 from sweep.core.pipeline import Graph
-from sweep.core.stage import CodePolicy, Stage
+from sweep.core.stage import CodePolicy, Resources, Stage
 from sweep.errors import InputError
 from sweep.local.execute import run_here
 from sweep.local.show import show_plan, usd_text
 from sweep.plan.planning import Planned, clear, planned
+from sweep.results.costs import spent_on, write_planned
+from sweep.slurm.jobs import Element, SlurmJob
+from sweep.slurm.sbatch import options_of
 from sweep.store.directory import Store
 
 MINUTES = 60  # of the suggested job
+OF_BATCH_SCRIPTS = (  # options that srun lacks or that have no use in a terminal
+    *("--job-name", "--array", "--signal", "--requeue", "--no-requeue", "--open-mode", "--kill-on-invalid-dep"),
+    *("--chdir", "--output", "--error"),
+)
 
 
-def run_probe(console: Console, composition: Composition, graph: Graph, questions: int, seed: int) -> bool:
-    """Make the stages of the graph's probe on this machine; returns False if one failed. Raises InputError."""
+def run_probe(console: Console, composition: Composition, graph: Graph, questions: int, seed: int) -> int:
+    """Make the stages of the graph's probe on this machine; returns the exit status. Raises InputError.
+
+    What it spends counts for the result of the graph, whose limits hold for it.
+    """
     if graph.probe is None:
         raise InputError("--probe: this pipeline has no probe. Leave it out.")
-    store, probe = Store(composition.entry.store), graph.probe(questions, seed)
-    workers = graph.workers
+    store = Store(composition.entry.store)
+    probe = replace(graph.probe(questions, seed), limits=graph.limits, account=graph.accounted_at)
     with store.held(LockMode.SHARED):
         found = planned(probe, store)
-        if not found.work.needed:
-            return True
+        needed = found.work.needed
+        if not needed:
+            return 0
         _refuse_login_node(graph, probe, composition.arguments, questions)
         show_plan(console, probe, found, store)
-        if missing := probe.missing_for(found.work.needed):
+        if show_limits(console, probe, store, needed):
+            return 1
+        if missing := probe.missing_for(needed):
             raise InputError("\n".join(missing))
-        refuse_unpinned(probe, found.work.needed)
+        refuse_unpinned(probe, needed)
         _refuse_costly_inputs(probe, found)
-        clear(store, found, workers.take_over)
-        return run_here(console, probe, found.work, store)
+        ask_before_spending(console, probe, needed, composition.entry.yes)
+        before = spent_on(probe, store)
+        write_planned(probe, store, needed)
+        clear(store, found, graph.workers.take_over)
+        is_made = run_here(console, probe, found.work, store)
+        spent = spent_on(probe, store).without(before).usd
+        console.print(f"probe: spent {usd_text(spent)} USD, which counts for the result and its limits", soft_wrap=True)
+        return 0 if is_made else failure_status(store, needed)
 
 
 def _refuse_login_node(graph: Graph, probe: Graph, arguments: Sequence[str], questions: int) -> None:
@@ -47,14 +69,23 @@ def _refuse_login_node(graph: Graph, probe: Graph, arguments: Sequence[str], que
     if graph.launch.kind is not LaunchKind.SLURM or "SLURM_JOB_ID" in os.environ:
         return
     devices = max(each.resources.devices for each in probe.artifact.dependencies())
-    partition_name = graph.launch.settings_of("generate").partition
-    partition = f" --partition={partition_name}" if partition_name else ""
-    gpus = f" --gres=gpu:{devices}" if devices else ""
     command = f"python -m sweep plan --probe {questions} {shlex.join(arguments)}"
     raise InputError(
         f"--probe {questions}: launch=slurm, and this is not a job: the probe would run on the login node."
-        f" Run it in one: srun{partition}{gpus} --time={MINUTES} {command}"
+        f" Run it in one: {srun_line(graph.launch, devices)} {command}"
     )
+
+
+def srun_line(launch: Launch, devices: int) -> str:
+    """The srun command with what the site's jobs request for generation, for one process that may ask a question."""
+    resources = Resources("generate", devices=devices, minutes=MINUTES)
+    job = SlurmJob("probe", resources, (Element((), ()),))
+    asked = [each for each in options_of(job, launch, "probe", Path(), Path()) if _name(each) not in OF_BATCH_SCRIPTS]
+    return shlex.join(["srun", "--pty", *asked])
+
+
+def _name(option: str) -> str:
+    return option.partition("=")[0].split()[0]
 
 
 def _refuse_costly_inputs(probe: Graph, found: Planned) -> None:

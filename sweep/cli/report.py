@@ -51,7 +51,7 @@ def _published(found: Result, store: Store) -> PublishedResult:
     content, artifact = found.manifest.content, found.manifest.artifact
     if artifact is None or artifact not in content["stages"]:
         raise InputError(f"report {found.name}: published by an earlier version. Run its command again.")
-    rows = stage_costs(content["stages"])
+    rows = stage_costs(content["stages"], content.get("beside"))
     sums = totals(rows)
     return PublishedResult(
         name=found.name,

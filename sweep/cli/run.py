@@ -12,7 +12,7 @@ from sweep.cli.manual import refuse_unpinned
 from sweep.cli.probe import run_probe
 from sweep.cli.site_check import check_site
 from sweep.cli.slurm import show_queue, submit
-from sweep.cli.spending import ask_before_spending, show_limits
+from sweep.cli.spending import ask_before_spending, failure_status, show_limits
 from sweep.config.compose import Composition, compose, pipeline_of
 from sweep.console import Console, escape
 from sweep.core.launch import LaunchKind
@@ -22,13 +22,11 @@ from sweep.core.spending import EXIT_LIMIT
 from sweep.local.execute import execute_plan
 from sweep.local.show import show_code, show_damaged, show_plan
 from sweep.plan.code_changes import CodeReport, code_report
-from sweep.plan.graph import Plan
 from sweep.plan.planning import Planned, clear, planned
 from sweep.results.costs import write_planned
 from sweep.results.publish import Published, require_place
 from sweep.slurm.sbatch import refuse_other_clusters, refuse_unsafe
 from sweep.store.directory import Store
-from sweep.store.status_files import is_limited
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,8 @@ def show_only(console: Console, overrides: Sequence[str], probe: int | None = No
     """
     if probe is not None:
         composition = compose(overrides)
-        if not run_probe(console, composition, graph_of(composition), probe, probe_seed):
-            return 1
+        if status := run_probe(console, composition, graph_of(composition), probe, probe_seed):
+            return status
     return run(console, [*overrides, "plan=true"])
 
 
@@ -105,22 +103,21 @@ def run_graph(console: Console, composition: Composition, graph: Graph) -> Outco
         over_limit = show_limits(console, graph, store, work.needed)
         obstacles = [*obstacles_of(graph, found, code, can_be_missing=is_dry_run), *over_limit]
         if entry.plan or obstacles:
-            return Outcome(0 if entry.plan else 1, found, obstacles=tuple(obstacles))
+            is_later_round = bool(over_limit and graph.account)
+            if is_later_round:
+                console.print("  no further round within the limit: the report of the finished ones stays.")
+            status = 0 if entry.plan else EXIT_LIMIT if is_later_round else 1
+            return Outcome(status, found, obstacles=tuple(obstacles))
         if not is_dry_run:
             refuse_unpinned(graph, work.needed)
         require_place(graph, store, entry.results)
         if to_queue and work.needed:
             return Outcome(submit(console, graph, found, composition), found)
         ask_before_spending(console, graph, work.needed, entry.yes)
-        clear(store, found, entry.yes)
         write_planned(graph, store, work.needed)
+        clear(store, found, entry.yes)
         published = execute_plan(console, graph, work, store, entry.results, composition.arguments)
-        return Outcome(0 if published else _failure_status(store, work), found, published)
-
-
-def _failure_status(store: Store, work: Plan) -> int:
-    stopped = any(is_limited(store.directory(stage).failed_file) for stage in work.needed)
-    return EXIT_LIMIT if stopped else 1
+        return Outcome(0 if published else failure_status(store, work.needed), found, published)
 
 
 def obstacles_of(graph: Graph, found: Planned, code: CodeReport, can_be_missing: bool = False) -> list[str]:

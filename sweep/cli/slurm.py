@@ -76,8 +76,8 @@ def submit(console: Console, graph: Graph, found: Planned, composition: Composit
     refuse_short_jobs(jobs, launch)
     if not launch.dry_run and not composition.entry.yes:
         refuse_resubmitting(store.root, jobs)
-    clear(store, found)
     write_planned(graph, store, work.needed)
+    clear(store, found)
     directory = SubmissionDirectory(lifecycle.write_submission(graph, _beside(work, checks), jobs, store, request))
     if launch.dry_run:
         console.print(f"written, not submitted: {escape(str(directory.path))}", soft_wrap=True)

@@ -22,6 +22,7 @@ from hydra.errors import HydraException
 from sweep.config.escapes import decoded
 from sweep.config.messages import syntax_message
 from sweep.core.launch import full_path
+from sweep.core.spending import LIMIT_FIELDS
 from sweep.errors import InputError
 from sweep.suggestions import nearest, unknown
 
@@ -60,8 +61,10 @@ def geomspace(low: object, high: object, points: object) -> list[int]:
 
 LAUNCH = "launch"  # the group that selects the launcher, which does not affect results
 TRACK = "track"  # the group that selects where results are mirrored, which does not affect them either
-UNRECORDED = ("store", "results", "plan", "yes", "redo", LAUNCH, TRACK)  # fields that do not affect the points
-COMMAND_FIELDS = ("pipeline", *UNRECORDED, "also", "machine_of")  # fields with one value per command
+NOT_OF_POINTS = ("store", "results", "plan", "yes", "redo", LAUNCH, TRACK)  # fields that do not affect the points
+COMMAND_FIELDS = ("pipeline", *NOT_OF_POINTS, "also", "machine_of")  # fields with one value per command
+# Left out of a recorded command: with a higher limit it is the same result, and what it has cost so far counts.
+UNRECORDED = (*NOT_OF_POINTS, *LIMIT_FIELDS)
 
 HYDRA_PARTS = ("hydra.", "hydra/")
 
@@ -124,7 +127,7 @@ def field_of(override: Override) -> str:
 
 def sets_any(override: Override, names: Sequence[str]) -> bool:
     """Whether the override sets one of these fields, or a part of one."""
-    return override.key_or_group.partition(".")[0] in names
+    return any(override.key_or_group == each or override.key_or_group.startswith(f"{each}.") for each in names)
 
 
 def fixed_overrides(overrides: Sequence[Override]) -> list[str]:

@@ -10,6 +10,8 @@ from sweep.core.pipeline import CostEstimate
 from sweep.core.stage import Stage
 
 SECONDS_PER_HOUR = 3600
+BESIDE = "beside"  # name of the row for what was spent on a result and is in none of its stages
+BESIDE_TEXT = "other attempts, probes and earlier rounds"
 HOURLY_PRICE = "usd_per_hour"  # in the settings of stages that occupy devices
 
 
@@ -99,17 +101,21 @@ class StageCost:
 class CostTotals:
     """Sums over a result, in USD; what was reused had been spent before."""
 
-    planned_usd: float
+    planned_usd: float | None  # None: the price of a stage was unknown
     spent_usd: float
     reused_usd: float
     planned_device_hours: float = 0.0
     spent_device_hours: float = 0.0
+    beside_usd: float = 0.0  # of what was spent: in no stage of the result
 
     @property
     def line(self) -> str:
+        planned = (
+            "unknown" if self.planned_usd is None else f"{_usd(self.planned_usd)}{_hours(self.planned_device_hours)}"
+        )
+        beside = f", {_usd(self.beside_usd)} of it in {BESIDE_TEXT}" if self.beside_usd else ""
         reused = f"; what it reuses had cost {_usd(self.reused_usd)}" if self.reused_usd else ""
-        planned, spent = _hours(self.planned_device_hours), _hours(self.spent_device_hours)
-        return f"cost: planned {_usd(self.planned_usd)}{planned}, spent {_usd(self.spent_usd)}{spent}{reused}"
+        return f"cost: planned {planned}, spent {_usd(self.spent_usd)}{_hours(self.spent_device_hours)}{beside}{reused}"
 
 
 def by_name(rows: Sequence[StageCost]) -> list[StageCost]:
@@ -123,7 +129,11 @@ def _summed(name: str, rows: Sequence[StageCost]) -> StageCost:
         known = [value for row in rows if (value := getattr(row, field)) is not None]
         return sum(known) if known else None
 
-    tokens = [total(field) for field in ("planned_tokens", "spent_tokens")]
+    def planned(field: str) -> float | None:
+        is_unknown = any(row.reused is False and getattr(row, field) is None for row in rows)
+        return None if is_unknown else total(field)
+
+    tokens = [planned("planned_tokens"), total("spent_tokens")]
     planned_tokens, spent_tokens = (None if each is None else int(each) for each in tokens)
     reuse = [row.reused for row in rows]
     return StageCost(
@@ -131,8 +141,8 @@ def _summed(name: str, rows: Sequence[StageCost]) -> StageCost:
         stage="",
         reused=None if None in reuse else all(reuse),
         planned_tokens=planned_tokens,
-        planned_device_seconds=_rounded(total("planned_device_seconds"), 3),
-        planned_usd=_rounded(total("planned_usd"), 6),
+        planned_device_seconds=_rounded(planned("planned_device_seconds"), 3),
+        planned_usd=_rounded(planned("planned_usd"), 6),
         spent_tokens=spent_tokens,
         spent_device_seconds=_rounded(total("spent_device_seconds"), 3),
         spent_usd=round(sum(row.spent_usd for row in rows), 6),
@@ -144,12 +154,15 @@ def totals(rows: Sequence[StageCost]) -> CostTotals | None:
     """Sums of stage rows; None if nothing is known about what was planned."""
     if any(row.reused is None for row in rows):
         return None
+    made = [row for row in rows if not row.reused]
+    is_unknown = any(row.planned_usd is None for row in made)
     return CostTotals(
-        planned_usd=sum(row.planned_usd or 0.0 for row in rows),
-        spent_usd=sum(row.spent_usd for row in rows if not row.reused),
+        planned_usd=None if is_unknown else sum(row.planned_usd or 0.0 for row in made),
+        spent_usd=sum(row.spent_usd for row in made),
         reused_usd=sum(row.spent_usd for row in rows if row.reused),
         planned_device_hours=sum(row.planned_device_seconds or 0.0 for row in rows) / SECONDS_PER_HOUR,
-        spent_device_hours=sum(row.spent_device_seconds or 0.0 for row in rows if not row.reused) / SECONDS_PER_HOUR,
+        spent_device_hours=sum(row.spent_device_seconds or 0.0 for row in made) / SECONDS_PER_HOUR,
+        beside_usd=sum(row.spent_usd for row in made if row.name == BESIDE),
     )
 
 

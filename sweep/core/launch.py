@@ -95,7 +95,7 @@ class Launch:
     follow_up: bool = True
     # seconds before the walltime limit at which a job is warned: time to write a checkpoint
     signal_seconds: Annotated[int, Ge(0), Le(65535)] = 300
-    # ask before submitting a plan that is estimated above this price, unless --yes is given
+    # ask before a run or a submission that is estimated above this price, unless --yes is given
     ask_above_usd: NotNegative = 100.0
     # check the nodes first, in jobs that all others wait for, if the plan is estimated above this price; null: never
     preflight_above_usd: NotNegative | None = None

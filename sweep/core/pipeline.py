@@ -136,6 +136,8 @@ class Graph:
     # make damaged artifacts again automatically up to this total price; None: always
     remake_limit_usd: float | None = 1.0
     limits: Limits = field(default_factory=Limits)  # on the cost of everything that is made for the result
+    # address of the final stage whose directory keeps what the result has cost: that of the first round; "": artifact's
+    account: str = ""
     prefetch: Callable[[Sequence[Stage]], Iterable[str]] = lambda stages: ()  # download the inputs of these stages
     unpinned: Callable[[Sequence[Stage]], Sequence[str]] = lambda stages: ()  # unpinned hub names, a line each
     # a smaller graph that tells what this one will take: so many questions, drawn with a seed; None: there is none
@@ -154,6 +156,11 @@ class Graph:
         """The same graph with local workers supervised according to `launch`."""
         workers = replace(self.workers, take_over=take_over, stall_minutes=self.launch.stall_minutes)
         return replace(self, workers=workers)
+
+    @property
+    def accounted_at(self) -> str:
+        """Address of the final stage beside which the costs of the result are kept."""
+        return self.account or self.artifact.address
 
     def missing_for(self, needed: Iterable[Stage]) -> list[str]:
         """Why needed stages cannot run on this machine, or in the container of its jobs, a line each, with the fix."""

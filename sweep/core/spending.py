@@ -12,6 +12,7 @@ from sweep.errors import SweepError
 
 SECONDS_PER_HOUR = 3600
 EXIT_LIMIT = 5  # exit status of a command that a limit has stopped
+LIMIT_FIELDS = ("cost.limit_usd", "cost.limit_device_hours")
 
 
 class LimitReached(SweepError):
@@ -61,6 +62,7 @@ class _Figure:
     spent: float
     expected: float
     unit: str
+    used: float = 0.0  # of what is expected: by earlier attempts, which are part of `spent`
 
     @property
     def is_reached(self) -> bool:
@@ -68,19 +70,29 @@ class _Figure:
 
     @property
     def is_exceeded(self) -> bool:
-        return self.spent + self.expected > self.limit
+        return self.spent + self.left > self.limit
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.expected - self.used)
 
     def amount(self, value: float) -> str:
         return f"{value:,.2f} {self.unit}" if value >= 1 or not value else f"{value:.4f} {self.unit}"
 
 
-def refusal(limits: Limits, spent: Spending, expected: Spending) -> str | None:
-    """Why a plan must not begin, with the figures and what to change; None if it is within its limits."""
-    for figure in _figures(limits, spent, expected):
+def refusal(limits: Limits, spent: Spending, expected: Spending, tried: Spending = Spending()) -> str | None:
+    """Why a plan must not begin, with the figures and what to change; None if it is within its limits.
+
+    `tried`: what earlier attempts at the plan have spent; it is part of `spent` and of what is expected.
+    """
+    for figure in _figures(limits, spent, expected, tried):
         if figure.is_exceeded or (figure.expected and figure.is_reached):
+            used = figure.amount(figure.expected - figure.left) if figure.used else ""
+            attempts = f", of which earlier attempts have used {used}" if used else ""
             before = f", and {figure.amount(figure.spent)} are spent already" if figure.spent else ""
             return (
-                f"{figure.field} {figure.limit:g}: this is estimated at {figure.amount(figure.expected)}{before}."
+                f"{figure.field} {figure.limit:g}: this is estimated at"
+                f" {figure.amount(figure.expected)}{attempts}{before}."
                 " Raise the limit, or ask for fewer points, questions or tokens."
             )
     return None
@@ -106,9 +118,9 @@ def unchecked_line(limits: Limits, unknown: Sequence[str]) -> str | None:
     return f"cost.limit: the cost of {unknown[0]}{more} is unknown, so the limit is checked while that runs."
 
 
-def _figures(limits: Limits, spent: Spending, expected: Spending) -> Iterator[_Figure]:
+def _figures(limits: Limits, spent: Spending, expected: Spending, tried: Spending = Spending()) -> Iterator[_Figure]:
     if limits.usd is not None:
-        yield _Figure("cost.limit_usd", limits.usd, spent.usd, expected.usd, "USD")
+        yield _Figure(LIMIT_FIELDS[0], limits.usd, spent.usd, expected.usd, "USD", tried.usd)
     if limits.device_hours is not None:
-        hours = (spent.device_seconds / SECONDS_PER_HOUR, expected.device_seconds / SECONDS_PER_HOUR)
-        yield _Figure("cost.limit_device_hours", limits.device_hours, *hours, "device-hours")
+        hours = [each.device_seconds / SECONDS_PER_HOUR for each in (spent, expected, tried)]
+        yield _Figure(LIMIT_FIELDS[1], limits.device_hours, hours[0], hours[1], "device-hours", hours[2])

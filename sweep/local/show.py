@@ -364,7 +364,7 @@ def show_results(console: Console, graph: Graph, published: Published) -> None:
     console.print(result_table(graph.table(published.path)))
     for line in published.manifest["remarks"]:
         console.print(f"  [dim]{escape(line)}[/dim]", soft_wrap=True)
-    if found := totals(stage_costs(published.manifest["stages"])):
+    if found := totals(stage_costs(published.manifest["stages"], published.manifest.get("beside"))):
         console.print(f"  [dim]{found.line}[/dim]", soft_wrap=True)
     for line in published.warnings:
         console.print(f"  [yellow]warning[/yellow]  {escape(line)}", soft_wrap=True)

@@ -13,20 +13,30 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
+from pathlib import Path
 
-from sweep.core.costs import StageCost, addresses_of, by_name, devices_of, planned_cost
+from sweep.core.costs import BESIDE, StageCost, addresses_of, by_name, devices_of, planned_cost
 from sweep.core.pipeline import CostEstimate, Graph
 from sweep.core.spending import Spending, refusal, total, unchecked_line
 from sweep.core.stage import Stage
 from sweep.json_files import StoreError, read_json, write_json
 from sweep.plain_values import is_table
 from sweep.plan.graph import plan
-from sweep.store.directory import Store
-from sweep.store.documents import ManifestStage
-from sweep.store.spending import Ledger, LimitedStage, tried, write_limits
+from sweep.store.directory import StageDirectory, Store
+from sweep.store.documents import BesideJson, ManifestStage
+from sweep.store.spending import (
+    Ledger,
+    LimitedStage,
+    keep_replaced,
+    limited_by,
+    read_limits,
+    recorded_spending,
+    tried,
+    write_limits,
+)
 
 PLANNED = "planned.json"
 PRICED = {"tokens", "device_seconds", "usd"}  # what planned.json of earlier versions has
@@ -35,16 +45,33 @@ PRICED = {"tokens", "device_seconds", "usd"}  # what planned.json of earlier ver
 def write_planned(graph: Graph, store: Store, needed: Sequence[Stage]) -> None:
     """Keep the estimates of the stages that are about to be made, with those of earlier commands for this result.
 
-    Also sets the limits of the command for them.
+    Also sets the limits of the command for them. Call it before what is made again is set aside: its cost is kept.
     """
     if not needed:
         return
-    directory = store.directory(graph.artifact).path
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = store.root / graph.accounted_at
     new = {stage.address: _estimate(graph, stage.address) for stage in needed}
-    kept = {**(read_planned(store, graph.artifact.address) or {}), **new}
-    write_json(directory / PLANNED, {address: asdict(each) for address, each in kept.items()}, durable=False)
-    write_limits(store, graph.artifact.address, graph.limits, _limited_stages(graph, store, kept), new)
+    before = _account(graph, store, {})
+    kept = {**(read_planned(store, graph.accounted_at) or {}), **new}
+    for place in {directory, store.directory(graph.artifact).path}:  # mirrors read it beside the report of each round
+        place.mkdir(parents=True, exist_ok=True)
+        write_json(place / PLANNED, {address: asdict(each) for address, each in kept.items()}, durable=False)
+    _keep_replaced(store, directory, before, new)
+    stages = _account(graph, store, new)
+    fresh = {address: replace(stages[address], charged_usd=0.0) for address in new if address in stages}
+    write_limits(store, graph.accounted_at, graph.limits, {**stages, **fresh}, new)
+
+
+def _keep_replaced(store: Store, final: Path, made: Mapping[str, LimitedStage], needed: Collection[str]) -> None:
+    """Keep what finished stages have cost that were made for this result and are about to be made again."""
+    covered_shards = {shard for address in needed if address in made for shard in made[address].shards}
+    for address in needed:
+        if address not in made or address in covered_shards:
+            continue
+        stage = made[address]
+        others = [shard for shard in stage.shards if shard not in needed]
+        covered = total(recorded_spending(store.root, shard, stage.devices) for shard in others)
+        keep_replaced(final, address, stage.devices, stage.charged_usd, covered)
 
 
 def limit_lines(graph: Graph, store: Store, needed: Sequence[Stage]) -> tuple[list[str], list[str]]:
@@ -52,24 +79,38 @@ def limit_lines(graph: Graph, store: Store, needed: Sequence[Stage]) -> tuple[li
     if not needed or not graph.limits.is_set:
         return [], []
     addresses = [stage.address for stage in needed]
-    kept = {
-        **(read_planned(store, graph.artifact.address) or {}),
-        **{address: _estimate(graph, address) for address in addresses},
-    }
-    stages = _limited_stages(graph, store, kept)
+    stages = _account(graph, store, {address: _estimate(graph, address) for address in addresses})
     if all(stages[each].is_free for each in addresses):
         return [], []
-    ledger = Ledger(store.directory(graph.artifact).path)
-    expected = total(stages[each].expected for each in addresses).without(tried(ledger.workers(), addresses))
+    ledger = Ledger(store.root / graph.accounted_at)
+    expected = total(stages[each].expected for each in addresses)
     unknown = [each for each in addresses if stages[each].usd is None]
-    refused = refusal(graph.limits, _spent(ledger, stages, addresses), expected)
+    refused = refusal(graph.limits, ledger.spent(stages), expected, tried(ledger.workers(), addresses))
     noted = unchecked_line(graph.limits, unknown)
     return [refused] if refused else [], [noted] if noted else []
 
 
-def _spent(ledger: Ledger, stages: Mapping[str, LimitedStage], needed: Sequence[str]) -> Spending:
-    """What was spent on a result, without the records of stages that are made again."""
-    return ledger.spent({address: stage for address, stage in stages.items() if address not in needed})
+def spent_on(graph: Graph, store: Store) -> Spending:
+    """What was spent on the result of a graph so far."""
+    return Ledger(store.root / graph.accounted_at).spent(_account(graph, store, {}))
+
+
+def spent_beside(graph: Graph, store: Store, stages: Mapping[str, ManifestStage]) -> Spending:
+    """What was spent on a result and is in none of its stages: other attempts, probes and earlier rounds."""
+    made = [stage for stage in stages.values() if stage.get("reused") is False]
+    listed = Spending(sum(each["usd"] for each in made), sum(each.get("device_seconds", 0.0) for each in made))
+    beside = spent_on(graph, store).without(listed)
+    return Spending(round(beside.usd, 4), round(beside.device_seconds, 1))
+
+
+def _account(graph: Graph, store: Store, new: Mapping[str, CostEstimate]) -> dict[str, LimitedStage]:
+    """All stages that are made for this result, by address: those of earlier commands and those in `new`."""
+    made = {**(read_planned(store, graph.accounted_at) or {}), **new}
+    known: Mapping[str, LimitedStage] = {}
+    with suppress(OSError, StoreError):  # a damaged file is written again
+        if (found := read_limits(store.root / graph.accounted_at)) is not None:
+            known = found.stages
+    return {**known, **_limited_stages(graph, store, made)}
 
 
 def _estimate(graph: Graph, address: str) -> CostEstimate:
@@ -109,12 +150,18 @@ def read_planned(store: Store, artifact: str) -> dict[str, CostEstimate] | None:
     return None
 
 
+def accounts_of(store: Store, product: str) -> list[str]:
+    """Addresses of the final stages beside which costs of a result are kept; for a later round, that of the first."""
+    known = [StageDirectory(path).address for path in limited_by([StageDirectory(store.root / product)])]
+    return list(dict.fromkeys([*known, product]))
+
+
 def planned_of(graph: Graph, store: Store, stages: Sequence[Stage]) -> dict[str, CostEstimate | None]:
     """The estimate of each stage, by address: the sum over its shards; None if it was not planned for this result.
 
     Empty if nothing is known about what was planned.
     """
-    known = read_planned(store, graph.artifact.address)
+    known = read_planned(store, graph.accounted_at)
     if known is None:
         return {}
     return {stage.address: planned_cost(known, addresses_of(stage)) for stage in stages}
@@ -123,9 +170,15 @@ def planned_of(graph: Graph, store: Store, stages: Sequence[Stage]) -> dict[str,
 # -------------------------------------------------------------------------------------------------- the tables
 
 
-def stage_costs(stages: Mapping[str, ManifestStage]) -> list[StageCost]:
-    """One row per stage behind a result, by name and address."""
-    return [_stage_cost(address, stage) for address, stage in sorted(stages.items())]
+def stage_costs(stages: Mapping[str, ManifestStage], beside: BesideJson | None = None) -> list[StageCost]:
+    """One row per stage behind a result, by name and address; and one for what was spent beside them."""
+    rows = [_stage_cost(address, stage) for address, stage in sorted(stages.items())]
+    return rows if beside is None else [*rows, _beside_cost(beside)]
+
+
+def _beside_cost(beside: BesideJson) -> StageCost:
+    """The row for other attempts, probes and earlier rounds, which are no part of the plan of the result."""
+    return StageCost(BESIDE, "", False, 0, 0.0, 0.0, None, beside["device_seconds"], beside["usd"], 0.0)
 
 
 def _stage_cost(address: str, stage: ManifestStage) -> StageCost:

@@ -19,16 +19,17 @@ from pathlib import Path
 
 from sweep.core.costs import devices_of
 from sweep.core.pipeline import CostEstimate, Graph
+from sweep.core.spending import Spending
 from sweep.core.stage import Stage
 from sweep.errors import InputError
 from sweep.plan.graph import plan
-from sweep.results.costs import SIDE_FILES, planned_of, stage_costs
+from sweep.results.costs import SIDE_FILES, planned_of, spent_beside, stage_costs
 from sweep.results.result import LATEST, MANIFEST, Result, latest_of, read_result, temporary_path, temporary_paths
 from sweep.results.roots import write_root
 from sweep.store.attempt import forget_hashes
 from sweep.store.checksums import FileState, changed_files_by_hash, file_states
 from sweep.store.directory import StageDirectory, Store, StoreError, write_json
-from sweep.store.documents import ManifestJson, ManifestStage, PlannedCostJson, RecordJson
+from sweep.store.documents import BesideJson, ManifestJson, ManifestStage, PlannedCostJson, RecordJson
 from sweep.store.temporary import is_abandoned, remove, token
 
 IN_THE_WAY = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
@@ -128,7 +129,7 @@ def _copy(artifact: StageDirectory, made_from: ManifestJson, temporary: Path) ->
     if states is not None and (faults := changed_files_by_hash(temporary, _files_of_result(states))):
         raise _damaged(artifact, faults)
     for name in made_from.get("side_files", {}):
-        write_durably(temporary / name, SIDE_FILES[name](stage_costs(made_from["stages"])))
+        write_durably(temporary / name, SIDE_FILES[name](stage_costs(made_from["stages"], made_from.get("beside"))))
     write_json(temporary / MANIFEST, made_from)
 
 
@@ -198,8 +199,10 @@ def manifest(graph: Graph, store: Store) -> ManifestJson:
     for address, estimate in planned.items():
         if address in described:
             described[address] = _with_plan(described[address], estimate)
-    costs = stage_costs(described)
-    return {
+    beside = spent_beside(graph, store, described) if planned else Spending()
+    other: BesideJson = {"usd": beside.usd, "device_seconds": beside.device_seconds}
+    costs = stage_costs(described, other if beside != Spending() else None)
+    content: ManifestJson = {
         "experiment": graph.name,
         "product": graph.artifact.address,
         "points": graph.points,
@@ -216,6 +219,7 @@ def manifest(graph: Graph, store: Store) -> ManifestJson:
         "usd": round(sum(stage["usd"] for stage in described.values()), 6),
         "packages": record["provenance"]["packages"],
     }
+    return content if beside == Spending() else {**content, "beside": other}
 
 
 def _described(graph: Graph, store: Store, stage: Stage, record: RecordJson) -> ManifestStage:

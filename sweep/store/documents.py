@@ -127,6 +127,13 @@ class ManifestStage(TypedDict):
     reused: NotRequired[bool]  # made for an earlier result; absent: unknown
 
 
+class BesideJson(TypedDict):
+    """What was spent on a result and is in none of its stages: other attempts, probes and earlier rounds."""
+
+    usd: float
+    device_seconds: float
+
+
 class ManifestJson(TypedDict):
     """manifest.json of a result. Those of earlier versions may lack all fields but `experiment` and `stages`."""
 
@@ -136,6 +143,7 @@ class ManifestJson(TypedDict):
     files: dict[str, str]  # sha256 by path
     side_files: NotRequired[dict[str, str]]  # sha256 by path; they change with costs, not with the product
     stages: dict[str, ManifestStage]  # by address
+    beside: NotRequired[BesideJson]
     lost: dict[str, str]  # why a stage has no record, by address
     remarks: list[str]
     seconds: float

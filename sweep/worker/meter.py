@@ -60,7 +60,7 @@ class Meter:
             expected = total(each.expected for each in stages).without(tried(ledger.workers(), addresses))
             what = addresses[0] if len(addresses) == 1 else f"{addresses[0]} and {len(addresses) - 1} more"
             if line := stop(known.limits, ledger.spent(known.stages), expected, what):
-                raise LimitReached(line)
+                raise LimitReached(self._told(ledger, line))
 
     def charge(self, address: str, usd: float) -> None:
         """Add what others have charged for a stage, and check the limits once they may be reached."""
@@ -87,7 +87,8 @@ class Meter:
         for ledger, known in self._limited():
             if not all(known.stages[each].is_free for each in self._open if each in known.stages):
                 spent = ledger.spent(known.stages)
-                self.why = stop(known.limits, spent) or self.why
+                if line := stop(known.limits, spent):
+                    self.why = self._told(ledger, line)
                 if known.usd is not None:
                     self._charged_until = sum(self._charged.values()) + known.usd - spent.usd
 
@@ -108,6 +109,15 @@ class Meter:
         devices = max((known[each].devices for each in self._open if each in known), default=0)
         usd = seconds * self.usd_per_hour / SECONDS_PER_HOUR
         return WorkerSpending(list(self._open), usd, seconds * devices, dict(self._charged))
+
+    def _told(self, ledger: Ledger, line: str) -> str:
+        """The line, with the result whose limit it is if that is not the one of the last command."""
+        if ledger is self.ledgers[0]:
+            return line
+        other = StageDirectory(ledger.final).address
+        return (
+            f"{line} This is the limit of {other}, which shares the stage: to go on without it, run your command again."
+        )
 
     def _limited(self) -> Generator[tuple[Ledger, LimitsFile]]:
         """Limits are read again each time: a later command may have raised or lifted them."""

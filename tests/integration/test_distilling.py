@@ -58,7 +58,8 @@ def test_one_command_asks_for_traces_and_domains_and_prices_them(tmp_path: Path)
 def test_a_paid_teacher_is_not_asked_without_consent_nor_above_a_limit(tmp_path: Path) -> None:
     with teaching(say) as teacher:
         unasked = distilled(tmp_path, teacher)
-        assert unasked.returncode == 1 and "USD of it for replies of paid models. Add yes=true" in unasked.stderr
+        assert unasked.returncode == 1 and " USD of it for replies of paid models, and " in unasked.stderr
+        assert "an unknown price for further replies of paid models. Add yes=true" in unasked.stderr
         refused = distilled(tmp_path, teacher, "yes=true", "cost.limit_usd=1e-9")
         assert refused.returncode == 1 and "cost.limit_usd 1e-09: this is estimated at" in refused.stderr
         assert not teacher.requests

@@ -326,3 +326,13 @@ def test_two_checkpoints_of_one_name_are_two_results(tmp_path: Path, goal: list[
         overrides = ["model=own", f"model.repo={model}", "thinking_format@model.thinking_format=s1", *goal]
         keys.add(graph_of(compose(["+experiment=budget_scan", *overrides, "-m"])).artifact.key)
     assert len(keys) == 2
+
+
+def test_another_limit_is_the_same_result() -> None:
+    command = ["cost.usd_per_device_hour=2"]
+    plain, limited = (
+        compose([*command, *limits]) for limits in ((), ("cost.limit_usd=8", "cost.limit_device_hours=2"))
+    )
+    assert limited.request.command == plain.request.command
+    assert graph_of(limited).artifact.address == graph_of(plain).artifact.address
+    assert graph_of(limited).limits.usd == 8

@@ -138,6 +138,25 @@ def test_sums_by_name_leave_out_what_is_unknown() -> None:
     assert totals([one, two, curve]) == CostTotals(0.1, 0.125, 0.125, 10 / 3600, 12.5 / 3600)
 
 
+def test_a_price_that_was_unknown_is_not_said_to_be_planned() -> None:
+    known = StageCost("traces", "traces/a", False, 100, 10.0, 0.1, 90, 12.5, 0.125, 12.5)
+    unknown = replace(known, stage="traces/b", planned_tokens=None, planned_usd=None, planned_device_seconds=None)
+    (summed,) = by_name([known, unknown])
+    assert (summed.planned_tokens, summed.planned_usd, summed.planned_device_seconds) == (None, None, None)
+    sums = totals([known, unknown])
+    assert sums is not None and sums.line.startswith("cost: planned unknown, spent 0.2500 USD")
+
+
+def test_what_is_in_no_stage_of_the_result_is_a_row_and_part_of_what_was_spent() -> None:
+    (row,) = stage_costs({}, {"usd": 5.02, "device_seconds": 18.0})
+    assert (row.name, row.stage, row.spent_usd) == ("beside", "", 5.02)
+    sums = totals([row])
+    assert sums is not None and sums.line == (
+        "cost: planned 0.0000 USD, spent 5.02 USD (0.005 device-hours),"
+        " 5.02 USD of it in other attempts, probes and earlier rounds"
+    )
+
+
 def test_the_closing_line_names_small_and_large_sums() -> None:
     assert CostTotals(0.0021, 12.5, 0.0).line == "cost: planned 0.0021 USD, spent 12.50 USD"
     assert CostTotals(2.9, 3.1, 0.0, 1.0, 1.07).line == (

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sweep.cli.probe import srun_line
 from sweep.cli.run import sweep
 from sweep.config.compose import compose
 from sweep.console import Console
@@ -235,3 +236,14 @@ def test_variables_that_choose_other_clusters_are_refused(variable: str, value: 
     with pytest.raises(InputError, match=f"{variable} {value}: "):
         refuse_other_clusters({variable: value})
     refuse_other_clusters({"SLURM_CLUSTERS": "one", "SLURM_CONF": "/etc/slurm.conf"})
+
+
+def test_a_probe_in_a_terminal_requests_what_the_sites_jobs_request() -> None:
+    site = dataclasses.replace(
+        with_defaults(account="a1", constraint="h100", gpu_option=GpuOption.GPUS_PER_NODE, sbatch=("--reservation=r",)),
+        generate=JobSettings(partition="gpu", qos="short", gpu_type="h100", cpus_per_gpu=8, without=("--nodes",)),
+    )
+    assert srun_line(site, devices=2) == (
+        "srun --pty --partition=gpu --account=a1 --qos=short --constraint=h100 --ntasks-per-node=1 --cpus-per-task=16"
+        " --gpus-per-node=h100:2 --time=0-01:00:00 --reservation=r"
+    )
