@@ -93,7 +93,7 @@ def how_ended(seen: SlurmInfo, user: str = "") -> str:
 def what_to_do(state: ElementState, seen: SlurmInfo | None, asked: Asked) -> str:
     """What to do about an element that is not done and not in the queue; "" if there is nothing to do."""
     if state is ElementState.BLOCKED:
-        return "A stage that it needs is missing. Repair that one, then resume."
+        return "A stage that it needs failed or is missing. Repair that one, unless it is done now, then resume."
     if state is ElementState.LOST:
         return "Ended, state unknown: SLURM keeps no record of it, and it left none. resume submits it again."
     if state is ElementState.UNSENT:

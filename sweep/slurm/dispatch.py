@@ -7,6 +7,7 @@ What does not fit stays unsent. waves.json exists while something is left:
     sent    waves that were sent
     left    elements that are not submitted yet
     why     what to do if nothing in the queue sends the next wave; usually ""
+    cut_off elements that SLURM cancels, as the job that they wait for was interrupted and another one continues it
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class WavesFile:
     sent: int = 0
     left: int = 0
     why: str = ""
+    cut_off: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Sent:
 def read_waves(directory: SubmissionDirectory) -> WavesFile:
     """The content of waves.json, or the defaults if it is missing or damaged."""
     with suppress(StoreError, OSError, TypeError):
-        return WavesFile(**read_json(directory.waves_file))
+        found = WavesFile(**read_json(directory.waves_file))
+        return dataclasses.replace(found, cut_off=tuple(found.cut_off))
     return WavesFile()
 
 
@@ -142,10 +145,12 @@ def _send_until_full(
 # ------------------------------------------------------------------------------------- the job that sends the next wave
 
 
-def keep_feeding(directory: SubmissionDirectory, sent: Sent, limit: int | None, submit: Submit) -> WavesFile:
+def keep_feeding(
+    directory: SubmissionDirectory, sent: Sent, limit: int | None, submit: Submit, cut_off: Sequence[str] = ()
+) -> WavesFile:
     """Write waves.json and send a job that sends the next wave when everything that is in the queue has ended."""
     earlier = read_waves(directory)
-    waves = WavesFile(limit, earlier.sent + bool(sent.ids), sent.left)
+    waves = WavesFile(limit, earlier.sent + bool(sent.ids), sent.left, cut_off=(*earlier.cut_off, *cut_off))
     write_json(directory.waves_file, dataclasses.asdict(waves))
     try:
         send_feeder(directory, sent.submission, sent.now, submit)

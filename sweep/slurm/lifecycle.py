@@ -21,6 +21,7 @@ from sweep.slurm.damaged import query_queue, refuse_resubmitting
 from sweep.slurm.dispatch import (
     Sending,
     Sent,
+    WavesFile,
     dispatch,
     feeder_ids,
     keep_feeding,
@@ -45,11 +46,12 @@ from sweep.slurm.status import (
 )
 from sweep.slurm.submission import Submission, SubmissionDirectory, new_directory, submissions
 from sweep.slurm.walltime import with_walltimes
-from sweep.slurm.waves import Room, Wave, next_wave, packed, resubmission, with_jobs, with_later_waves
+from sweep.slurm.waves import Room, Wave, next_wave, packed, resubmission, with_cut_off, with_jobs, with_later_waves
 from sweep.store.directory import StageDirectory, Store
 from sweep.store.status_files import now
 
 PUBLISHING = Resources(script="cpu", cpus=1, memory_gib=4)
+CONSISTENT_READS = 3  # at most, of a status while jobs submit others
 USUAL_MAX_ARRAY_SIZE = 1001  # SLURM's default, for a dry run without SLURM
 
 
@@ -157,22 +159,30 @@ def submission_status(directory: SubmissionDirectory) -> SubmissionStatus:
     known = [
         _unknown(each) if each.job in unconfirmed and each.state is ElementState.UNSENT else each for each in found
     ]
-    return SubmissionStatus(submission, tuple(latest_statuses(known)), source)
+    known = with_cut_off(latest_statuses(known), read_waves(directory).cut_off)
+    return SubmissionStatus(submission, tuple(known), source)
 
 
 def status_with_waves(directory: SubmissionDirectory) -> SubmissionStatus:
     """The status as users see it: what jobs of the submission will submit is in a later wave, not missing."""
-    current, waves = submission_status(directory), read_waves(directory)
-    if not waves.left or waves.why or not _is_fed(directory, current):
+    waves, current = _waves_now(directory), submission_status(directory)
+    for _ in range(CONSISTENT_READS):
+        if (latest := _waves_now(directory)) == waves:
+            break
+        waves, current = latest, submission_status(directory)  # a job has submitted others in the meantime
+    if waves is None or waves.why or not _is_fed(directory, current):
         return current
     done = store_info(directory, current.submission).done
     return dataclasses.replace(current, elements=tuple(with_later_waves(current.elements, done)))
 
 
+def _waves_now(directory: SubmissionDirectory) -> WavesFile | None:
+    return read_waves(directory) if directory.waves_file.exists() else None
+
+
 def _is_fed(directory: SubmissionDirectory, current: SubmissionStatus) -> bool:
     """Whether a job that submits the next wave is queued or running, as far as is known; every element does."""
-    states = [each.state for each in current.elements]
-    if ElementState.UNKNOWN in states or any(each.is_alive for each in states):
+    if any(each.state is ElementState.UNKNOWN or (each.seen and each.seen.is_alive) for each in current.elements):
         return True
     seen = client.queued_jobs(feeder_ids(directory))
     return seen is None or any(each.is_alive for each in seen.values())

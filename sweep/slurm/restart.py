@@ -30,7 +30,7 @@ from sweep.slurm.lifecycle import submission_status
 from sweep.slurm.progress import Progress, Restarts, reason_to_stop
 from sweep.slurm.send import send_job, settle_unconfirmed
 from sweep.slurm.submission import SubmissionDirectory
-from sweep.slurm.waves import last_turns
+from sweep.slurm.waves import cut_off_by, last_turns
 from sweep.store.directory import StageDirectory, Store
 from sweep.store.generations import shared_now
 from sweep.store.status_files import failure_of
@@ -175,8 +175,9 @@ def _submit_after(job: Interrupted, wait_s: int) -> str:
         drop_jobs(directory, submission, [name])
         raise
     # SLURM cancels what waited for this job: it is submitted again at the end of the one that follows.
-    sent = Sent(submission, list(submission_status(directory).elements))
-    keep_feeding(directory, sent, read_waves(directory).limit, client.sbatch)
+    now, waves = list(submission_status(directory).elements), read_waves(directory)
+    cut_off = cut_off_by(follower.elements[0].stages, now)
+    keep_feeding(directory, Sent(submission, now, waves.left), waves.limit, client.sbatch, cut_off)
     return ids[name]
 
 

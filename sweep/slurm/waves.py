@@ -18,7 +18,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from sweep.slurm.jobs import Element, SlurmJob, link_jobs
-from sweep.slurm.status import TO_RESUBMIT, ElementState, ElementStatus, element_id, latest_statuses
+from sweep.slurm.status import (
+    TO_RESUBMIT,
+    ElementState,
+    ElementStatus,
+    element_id,
+    is_cut_off,
+    latest_statuses,
+)
 
 MOST_PACKED = 8  # units in an element: a longer row of units loses more when its node is lost
 LEAST_SHARE = 4  # a wave is sent when a quarter of the limit is free: one sbatch call for many elements
@@ -156,6 +163,31 @@ def with_later_waves(now: Sequence[ElementStatus], done: Collection[str]) -> lis
     return [
         dataclasses.replace(each, state=ElementState.LATER) if each.element.stages in later else each for each in now
     ]
+
+
+def cut_off_by(interrupted: Collection[str], now: Sequence[ElementStatus]) -> list[str]:
+    """Names, as in `name_of`, of the elements that SLURM cancels when these stages end without being finished."""
+    missing, found = set(interrupted), list[str]()
+    for each in now:
+        if each.state is ElementState.WAITING and not missing.isdisjoint(each.element.waits_for):
+            missing.update(each.element.stages)
+            found.append(name_of(each))
+    return found
+
+
+def with_cut_off(now: Sequence[ElementStatus], cut_off: Collection[str]) -> list[ElementStatus]:
+    """The statuses, with what SLURM cancelled because of an interrupted job blocked: jobs submit it again."""
+    return [
+        dataclasses.replace(each, state=ElementState.BLOCKED)
+        if name_of(each) in cut_off and is_cut_off(each.state, each.seen)
+        else each
+        for each in now
+    ]
+
+
+def name_of(status: ElementStatus) -> str:
+    """The name of one submission of an element, "02-total.r2_0"."""
+    return f"{status.job}_{status.index}"
 
 
 def with_jobs(

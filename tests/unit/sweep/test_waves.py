@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from sweep.core.stage import Resources
 from sweep.slurm.jobs import Element, SlurmJob, link_jobs
 from sweep.slurm.retry import is_queue_limit
-from sweep.slurm.status import ElementState, ElementStatus, Verdict, verdict
-from sweep.slurm.waves import Room, next_wave, packed, resubmission, with_jobs, with_later_waves
+from sweep.slurm.status import ElementState, ElementStatus, SlurmInfo, Verdict, verdict
+from sweep.slurm.waves import (
+    Room,
+    cut_off_by,
+    next_wave,
+    packed,
+    resubmission,
+    with_cut_off,
+    with_jobs,
+    with_later_waves,
+)
 
 CPU = Resources()
+BY_USER = SlurmInfo("CANCELLED", cancelled_by="1000")
 
 
 def points_and_total(points: int) -> tuple[SlurmJob, ...]:
@@ -124,6 +136,19 @@ def test_what_slurm_cancelled_is_sent_again_when_its_inputs_are_there() -> None:
     for address in done:
         now = status(now, address, ElementState.DONE)
     assert sizes(next_wave(jobs, now, done, Room(None), 1001).jobs) == {"02-b.r2": 1}
+
+
+def test_what_waits_for_an_interrupted_job_is_sent_again_unless_a_user_cancelled_it() -> None:
+    """SLURM cancels what waits for it, and what waits for that; another job makes the stages of the interrupted one."""
+    jobs = two_layers(3)
+    now = with_jobs((), jobs, {job.name: "7" for job in jobs})
+    now = status(now, "a/0", ElementState.RUNNING)
+    cut_off = cut_off_by(["a/0"], now)
+    assert cut_off == ["02-b_0"]
+    ended = status(now, "b/0", ElementState.LOST)  # without accounting, when SLURM has forgotten it
+    assert [each.state for each in with_cut_off(ended, cut_off)][3] is ElementState.BLOCKED
+    by_user = [dataclasses.replace(each, state=ElementState.CANCELLED, seen=BY_USER) for each in now]
+    assert with_cut_off(by_user, cut_off) == by_user
 
 
 def test_resume_keeps_the_names_of_jobs_that_were_never_sent() -> None:
