@@ -49,6 +49,7 @@ def read_status(
     return ShownStatus(
         name=directory.name,
         source=current.source,
+        note=current.note,
         elements=tuple(counted),
         at=datetime.now(),
         warnings=tuple(_probe_warnings(directory)),

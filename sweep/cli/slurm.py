@@ -34,13 +34,12 @@ from sweep.plan.planning import Planned, clear, planned
 from sweep.results.costs import write_planned
 from sweep.slurm import client, lifecycle
 from sweep.slurm.damaged import damaged_lines, query_queue, refuse_resubmitting
-from sweep.slurm.dispatch import read_waves
 from sweep.slurm.jobs import SlurmJob
 from sweep.slurm.ownership import find_own, foreign_lines, is_own, refuse_foreign
 from sweep.slurm.preflight_jobs import preflight_jobs, with_preflight
 from sweep.slurm.sbatch import requested_resources
 from sweep.slurm.send import settle_unconfirmed
-from sweep.slurm.status import ElementState, Verdict, verdict
+from sweep.slurm.status import Verdict, verdict
 from sweep.slurm.submission import SubmissionDirectory, store_argument, submissions
 from sweep.store.directory import Store
 from sweep.store.status_files import now
@@ -166,11 +165,11 @@ def status(
         alive = [each.job_id.partition("_")[0] for each in current.elements if each.job_id and each.state.is_alive]
         shown = read_status(directory, current, client.restart_counts(list(dict.fromkeys(alive))))
         (show_json if json else show_status)(console, shown)
+    elif current.note:
+        console.print(escape(current.note), soft_wrap=True)
     for line in () if json else others:
         console.print(escape(line), soft_wrap=True)
     states = [each.state for each in current.elements]
-    if not json and (ElementState.LATER in states or read_waves(directory).why):
-        _show_left(console, directory)
     return verdict(states).value
 
 
@@ -240,12 +239,9 @@ def resume(console: Console, submission: str | None, overrides: Sequence[str]) -
 
 
 def _show_left(console: Console, directory: SubmissionDirectory) -> None:
-    """A line about the elements that do not fit into the queue yet."""
-    waves = read_waves(directory)
-    if waves.left:
-        limit = f" (at most {waves.limit} jobs at a time)" if waves.limit else ""
-        line = waves.why or f"{waves.left} elements do not fit into the queue yet{limit}: its jobs submit them."
-        console.print(escape(line), soft_wrap=True)
+    """The line of `status` about the elements that are not in the queue yet, after jobs were sent."""
+    if directory.waves_file.exists() and (note := lifecycle.status_with_waves(directory).note):
+        console.print(escape(note), soft_wrap=True)
 
 
 def _refuse_missing(directory: SubmissionDirectory, graph: Graph, work: Plan) -> None:

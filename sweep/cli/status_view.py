@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from textwrap import wrap
 
+from sweep.slurm.jobs import elements_text
 from sweep.slurm.status import TO_RESUBMIT, ElementState, Verdict, verdict
 
 JSON_VERSION = 1
@@ -80,6 +81,7 @@ class ShownStatus:
     published: str | None = None  # where the result is
     resume: str = ""  # the command that submits what is missing
     is_damaged: bool = False  # its elements are not known
+    note: str = ""  # about elements that are not in the queue yet
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ def status_lines(status: ShownStatus, columns: int | None) -> list[Line]:
         if found := [row for row in rows if row.of is state]:
             lines.append(Line(""))
             lines += [line for row in found for line in _row_lines(row, widths, columns)]
+    if status.note:
+        lines += [Line(""), *_wrapped(status.note, columns)]
     if any(each.state in TO_RESUBMIT for each in status.elements) and status.resume:
         lines += [Line(""), Line(f"to submit what failed or is missing: {status.resume}")]
     if status.published is not None:
@@ -123,6 +127,7 @@ def status_json(status: ShownStatus) -> dict[str, object]:
         "source": status.source,
         "published": status.published,
         "warnings": list(status.warnings),
+        "note": status.note or None,
         "counts": _numbers(states),
         "stages": {stage: _numbers(found) for stage, found in _by_stage(status.elements).items()},
         "elements": [_element_json(each) for each in status.elements],
@@ -195,7 +200,7 @@ def _row(group: Sequence[ShownElement], now: datetime) -> _Row:
         what += f" +{len(first.stages) - 1}"
     what = f"{what}  {first.label}".rstrip()
     if len(group) > 1:
-        what = f"{first.stage}  {len(group)} elements"
+        what = f"{first.stage}  {elements_text(len(group))}"
     details = tuple(filter(None, _details(group, now)))
     others = f" and {len(group) - 1} more" if len(group) > 1 else ""
     log = f"log: {first.log}{others}" if first.log and first.state is not ElementState.DONE else ""

@@ -12,6 +12,7 @@ import pytest
 from sweep.slurm import client, lifecycle
 from sweep.slurm.dispatch import read_waves
 from sweep.slurm.status import ElementState, Verdict, verdict
+from sweep.slurm.waves import LEAST_LIMIT
 from tests.slurm.conftest import MOST_JOBS, User, requesting
 from tests.slurm.test_queue import steps_made
 from tests.support.cluster import Cluster
@@ -70,6 +71,14 @@ def test_with_accounting_what_an_interrupted_job_held_up_goes_on_after_the_one_t
     accounted.wait_until(is_done, "the last stage is done", 150)
     assert verdicts <= {Verdict.RUNNING, Verdict.DONE}
     assert "02-total.r2" in [job.name for job in directory.read().jobs]
+
+
+def test_the_least_room_is_used_without_a_pause(limited: User, accounted: Cluster) -> None:
+    total = make_stage("total", 0, *(make_stage("points", n) for n in range(30)))
+    directory = limited.send(total, dataclasses.replace(requesting(cpus=1, memory_gib=1), max_submit_jobs=LEAST_LIMIT))
+    accounted.wait_until(lambda: limited.directory(total).is_done, "the last stage is done", 180)
+    scripts = [path.read_text(encoding="utf-8") for path in (directory.path / "jobs").glob("w*-feed.sbatch")]
+    assert len(scripts) > 1 and not any("--begin" in each for each in scripts)
 
 
 def test_while_jobs_feed_the_queue_nothing_is_missing_and_without_them_resume_is_advised(
