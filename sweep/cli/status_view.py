@@ -12,7 +12,7 @@ from datetime import datetime
 from textwrap import wrap
 
 from sweep.slurm.jobs import elements_text
-from sweep.slurm.status import TO_RESUBMIT, ElementState, Verdict, verdict
+from sweep.slurm.status import TO_RESUBMIT, ElementState, ElementStatus, Verdict, verdict
 
 JSON_VERSION = 1
 ROWS_OF_A_JOB = 20  # elements of a job in one state that would need more rows are one row
@@ -132,6 +132,24 @@ def status_json(status: ShownStatus) -> dict[str, object]:
         "stages": {stage: _numbers(found) for stage, found in _by_stage(status.elements).items()},
         "elements": [_element_json(each) for each in status.elements],
     }
+
+
+def resumed_line(
+    sent: Sequence[tuple[int, str]], before: Sequence[ElementStatus], after: Sequence[ElementStatus]
+) -> str:
+    """What `resume` did. `sent`: number of elements and id of each job; statuses before it and after it."""
+    if sent:
+        count = sum(elements for elements, _ in sent)
+        return f"{elements_text(count)} submitted again, jobs {', '.join(job_id for _, job_id in sent)}"
+    missing = {each.element.stages for each in before if each.state in TO_RESUBMIT}
+    later = {each.element.stages for each in after if each.state is ElementState.LATER}
+    alive = elements_text(sum(each.state.is_alive for each in after))
+    if again := len(missing & later):
+        return f"{elements_text(again)} to be submitted again when the queue has room; {alive} in the queue now."
+    if missing & {each.element.stages for each in after if each.state in TO_RESUBMIT}:
+        return f"nothing submitted: what is missing is left to other submissions, which have it in the queue; {alive} here."
+    waiting = f", {len(later)} in a later wave" if later else ""
+    return f"nothing failed, nothing is missing; {alive} queued or running{waiting}."
 
 
 def _element_json(each: ShownElement) -> dict[str, object]:

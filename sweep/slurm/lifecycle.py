@@ -202,7 +202,7 @@ def status_with_waves(directory: SubmissionDirectory) -> SubmissionStatus:
 
 
 def _waves_now(directory: SubmissionDirectory) -> WavesFile | None:
-    return read_waves(directory) if directory.waves_file.exists() else None
+    return read_waves(directory) if directory.waves_file.exists() and directory.is_open else None
 
 
 def _feeders(directory: SubmissionDirectory, current: SubmissionStatus) -> dict[str, str] | None:
