@@ -1,6 +1,7 @@
 """Shell lines with which batch scripts run Python in a container. Does no I/O.
 
-Batch scripts themselves run on the host, because they call squeue and scontrol. slurm/job.sh explains the variables.
+Batch scripts themselves run on the host, because they call squeue and scontrol, and so does the Python that submits
+and restarts jobs: the one that planned the sweep. slurm/job.sh explains the variables.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ def container_lines(container: Container, shared: Sequence[str]) -> list[str]:
     return [
         "",
         "# The container of launch.container.",
+        "HOST_PYTHON=${PYTHON:-python}",
         f"PYTHON={shlex.quote(container.python)}",
         *(_apptainer(container, binds) if container.kind is Containers.APPTAINER else _pyxis(container, binds)),
     ]
