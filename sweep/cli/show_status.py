@@ -61,6 +61,7 @@ def read_status(
 def _shown(directory: SubmissionDirectory, each: ElementStatus, asked: Asked) -> ShownElement:
     """One element, with what SLURM and the files of its stages say about it."""
     log = directory.logs / log_name(each.job, str(each.index))
+    message = _message(directory, each) if each.state is ElementState.FAILED else ""
     shown = ShownElement(
         job=each.job,
         index=each.index,
@@ -68,13 +69,12 @@ def _shown(directory: SubmissionDirectory, each: ElementStatus, asked: Asked) ->
         state=each.state,
         stages=each.element.stages,
         label=each.element.label,
-        advice=what_to_do(each.state, each.seen, asked),
+        message=message,
+        advice=what_to_do(each.state, each.seen, asked, message),
         log=str(log) if log.exists() else "",
     )
     if each.state is ElementState.RUNNING:
         shown = replace(shown, progress=_progress(directory, each), note=note_of(directory, each))
-    if each.state is ElementState.FAILED:
-        shown = replace(shown, message=_message(directory, each))
     return _with_answer(shown, each.seen) if each.seen is not None and each.state is not ElementState.DONE else shown
 
 

@@ -147,7 +147,7 @@ def resumed_line(
     if again := len(missing & later):
         return f"{elements_text(again)} to be submitted again when the queue has room; {alive} in the queue now."
     if missing & {each.element.stages for each in after if each.state in TO_RESUBMIT}:
-        return f"nothing submitted: what is missing is left to other submissions, which have it in the queue; {alive} here."
+        return f"nothing submitted: other submissions have what is missing in the queue; {alive} in the queue here."
     waiting = f", {len(later)} in a later wave" if later else ""
     return f"nothing failed, nothing is missing; {alive} queued or running{waiting}."
 

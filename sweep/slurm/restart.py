@@ -90,11 +90,13 @@ class Interrupted:
 
 def restart(job: Interrupted) -> str:
     """Restart the job and return a line that says how. Raises InputError if it ends here."""
-    launch = job.submission.read().launch if job.submission else Launch()
+    submission = job.submission.read() if job.submission else None
+    launch = submission.launch if submission else Launch()
+    kinds = [each.resources.script for each in submission.jobs if each.name == job.job] if submission else []
     restarts = _count(job)
-    if reason := reason_to_stop(restarts, launch.restarts_without_progress):
+    if reason := reason_to_stop(restarts, launch.restarts_without_progress, kinds[0] if kinds else "KIND"):
         _forget(job)
-        error = InputError(f"job {job.element}: {reason} Then continue: {_resume(job)}")
+        error = InputError(f"job {job.element}: {reason} {_with_new_settings(job)}")
         _record_failure(job, error)
         raise error
     wait = f" after {restarts.wait_s} s, as it made no progress" if restarts.wait_s else ""
@@ -132,6 +134,13 @@ def _record_failure(job: Interrupted, error: InputError) -> None:
         if not each.is_done:
             with suppress(OSError):
                 write_json(each.failed_file, failure_of(error))
+
+
+def _with_new_settings(job: Interrupted) -> str:
+    """How to go on with other settings, which `resume` does not take."""
+    if job.submission is None:
+        return "Then submit the script again."
+    return f"Then give the original command again with these settings; {_resume(job)} continues with those it has."
 
 
 def _resume(job: Interrupted) -> str:

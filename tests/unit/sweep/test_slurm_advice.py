@@ -50,6 +50,11 @@ def test_what_to_do_about_every_ending(golden: Callable[[str, str], None]) -> No
     golden("slurm/endings.txt", "".join(lines))
 
 
+def test_what_ended_for_good_is_not_said_to_continue() -> None:
+    (seen,) = parse_sacct(ENDINGS["interrupted"]).values()
+    assert what_to_do(ElementState.FAILED, seen, CPU, "interrupted 3 times in a row without progress") == ""
+
+
 def test_memory_and_time_of_a_gpu_job_have_other_fields() -> None:
     (late,), (full,) = (parse_sacct(ENDINGS[each]).values() for each in ("timeout", "memory"))
     assert "launch.generate.minutes" in what_to_do(ElementState.FAILED, late, GPU)

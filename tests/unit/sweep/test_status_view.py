@@ -182,9 +182,7 @@ def test_resume_says_what_it_sent_what_waits_for_room_and_what_is_left_to_others
     assert resumed_line([], before, in_states(later, later, running)) == (
         "1 element to be submitted again when the queue has room; 1 element in the queue now."
     )
-    assert resumed_line([], before, before).startswith(
-        "nothing submitted: what is missing is left to other submissions"
-    )
+    assert resumed_line([], before, before).startswith("nothing submitted: other submissions have what is missing")
     nothing = in_states(ElementState.DONE, later, running, running)
     assert resumed_line([], nothing, nothing) == (
         "nothing failed, nothing is missing; 2 elements queued or running, 1 in a later wave."
