@@ -11,7 +11,7 @@ import pytest
 from sweep.errors import InputError
 from sweep.slurm import client, retry
 from sweep.slurm.answers import parse_restarts, parse_sacct
-from sweep.slurm.retry import SlurmUnavailable
+from sweep.slurm.retry import SlurmNotFound, SlurmUnavailable
 from sweep.slurm.status import NEVER_SATISFIED, SlurmInfo
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import Store
@@ -168,6 +168,20 @@ def test_scontrol_corrects_what_accounting_does_not_know_yet(monkeypatch: pytest
     found, source = client.ended_jobs(["17", "18"])
     assert (found["17"], found["18"].exit_code, source) == (TIMED_OUT, "3:0", "sacct with scontrol")
     assert asked[1:] == ["scontrol 17"]
+
+
+def test_a_command_that_is_not_there_is_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"sacct": "18|FAILED|0:10|3:0|n2||T1|\n"}
+
+    def ask(program: str, *words: str) -> str:
+        if program in known:
+            return known[program]
+        raise SlurmNotFound(f"{program}: not found here.")
+
+    monkeypatch.setattr(client, "_query_once", ask)
+    assert client.ended_jobs(["17", "18"])[1] == "sacct"
+    known.clear()
+    assert client.ended_jobs(["17", "18"]) == ({}, "")
 
 
 def test_an_element_that_only_accounting_calls_running_is_not_running(monkeypatch: pytest.MonkeyPatch) -> None:
