@@ -12,12 +12,14 @@ export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline # no internet o
 CONTAINER=()         # runs a command in a container: launch.container
 CONTAINER_STEP=()    # options with which srun does so
 CONTAINER_IN_STEP=() # runs a command in it where srun has no such options
+HOST_PYTHON=         # outside the container, for what calls SLURM; empty: PYTHON, which is the one inside
 if [[ -r slurm/site.sh ]]; then
     source slurm/site.sh
 fi
 set -euo pipefail
 
 PYTHON=${PYTHON:-python}
+HOST_PYTHON=${HOST_PYTHON:-$PYTHON}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 # the code of this directory first
 SITE_THREADS=${OMP_NUM_THREADS-} # empty: follow the CPUs of the job
 export OMP_NUM_THREADS=${SITE_THREADS:-$(threads)} TOKENIZERS_PARALLELISM=false
@@ -87,7 +89,7 @@ follow() {
 
 # feed    while elements of the submission wait outside the queue: submit those that fit into it now
 feed() {
-    if [[ -e $SUBMISSION/waves.json ]]; then "$PYTHON" -m sweep.slurm.feed "$SUBMISSION" || true; fi
+    if [[ -e $SUBMISSION/waves.json ]]; then "$HOST_PYTHON" -m sweep.slurm.feed "$SUBMISSION" || true; fi
 }
 
 # finish    at the end of an element that the launcher submitted
@@ -176,7 +178,7 @@ ended() {
     if is_running; then
         RESTARTS=1
         trap '' TERM USR1
-        "$PYTHON" -m sweep.slurm.restart --element "$ELEMENT" --restarts "${SLURM_RESTART_COUNT:-0}" \
+        "$HOST_PYTHON" -m sweep.slurm.restart --element "$ELEMENT" --restarts "${SLURM_RESTART_COUNT:-0}" \
             ${SUBMISSION:+--submission "$SUBMISSION" --job "$JOB" --index "${SLURM_ARRAY_TASK_ID:-0}"} \
             "${DIRECTORIES[@]}" || RESTARTS=
     fi

@@ -49,6 +49,7 @@ def read_status(
     return ShownStatus(
         name=directory.name,
         source=current.source,
+        note=current.note,
         elements=tuple(counted),
         at=datetime.now(),
         warnings=tuple(_probe_warnings(directory)),
@@ -60,6 +61,8 @@ def read_status(
 def _shown(directory: SubmissionDirectory, each: ElementStatus, asked: Asked) -> ShownElement:
     """One element, with what SLURM and the files of its stages say about it."""
     log = directory.logs / log_name(each.job, str(each.index))
+    failed = _failed(directory, each) if each.state in (ElementState.FAILED, ElementState.RUNNING) else []
+    message = " ".join(dict.fromkeys(failure_message(place.failed_file) for place in failed))
     shown = ShownElement(
         job=each.job,
         index=each.index,
@@ -67,15 +70,13 @@ def _shown(directory: SubmissionDirectory, each: ElementStatus, asked: Asked) ->
         state=each.state,
         stages=each.element.stages,
         label=each.element.label,
-        advice=what_to_do(each.state, each.seen, asked),
+        failed=tuple(place.address for place in failed),
+        message=message,
+        advice=what_to_do(each.state, each.seen, asked, message),
         log=str(log) if log.exists() else "",
     )
     if each.state is ElementState.RUNNING:
         shown = replace(shown, progress=_progress(directory, each), note=note_of(directory, each))
-    if each.state in (ElementState.FAILED, ElementState.RUNNING):
-        failed = _failed(directory, each)
-        errors = dict.fromkeys(failure_message(place.failed_file) for place in failed)
-        shown = replace(shown, failed=tuple(place.address for place in failed), message=" ".join(errors))
     return _with_answer(shown, each.seen) if each.seen is not None and each.state is not ElementState.DONE else shown
 
 

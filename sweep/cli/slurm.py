@@ -19,7 +19,7 @@ from sweep.cli.manual import planned_again
 from sweep.cli.show_slurm import show_jobs, show_log
 from sweep.cli.show_status import read_status, show_json, show_status
 from sweep.cli.spending import ask_before_resuming, ask_before_spending
-from sweep.cli.status_view import ShownStatus
+from sweep.cli.status_view import ShownStatus, resumed_line
 from sweep.cli.watch_screen import follow
 from sweep.cli.watch_stages import SubmissionStages
 from sweep.config.compose import Composition, Entry, compose_entry
@@ -34,15 +34,15 @@ from sweep.plan.planning import Planned, clear, planned
 from sweep.results.costs import write_planned
 from sweep.slurm import client, lifecycle
 from sweep.slurm.damaged import damaged_lines, query_queue, refuse_resubmitting
-from sweep.slurm.dispatch import read_waves, submit_limit
+from sweep.slurm.dispatch import submit_limit
 from sweep.slurm.export import site_lines
-from sweep.slurm.jobs import SlurmJob
+from sweep.slurm.jobs import SlurmJob, elements_text
 from sweep.slurm.ownership import find_own, foreign_lines, is_own, refuse_foreign
 from sweep.slurm.preflight_jobs import preflight_jobs, with_preflight
 from sweep.slurm.sbatch import requested_resources
 from sweep.slurm.send import settle_unconfirmed
 from sweep.slurm.site_answers import partitions_here
-from sweep.slurm.status import ElementState, Verdict, verdict
+from sweep.slurm.status import Verdict, verdict
 from sweep.slurm.submission import SubmissionDirectory, store_argument, submissions
 from sweep.store.directory import Store
 from sweep.store.status_files import now
@@ -170,11 +170,11 @@ def status(
         alive = [each.job_id.partition("_")[0] for each in current.elements if each.job_id and each.state.is_alive]
         shown = read_status(directory, current, client.restart_counts(list(dict.fromkeys(alive))))
         (show_json if json else show_status)(console, shown)
+    elif current.note:
+        console.print(escape(current.note), soft_wrap=True)
     for line in () if json else others:
         console.print(escape(line), soft_wrap=True)
     states = [each.state for each in current.elements]
-    if not json and (ElementState.LATER in states or read_waves(directory).why):
-        _show_left(console, directory)
     return verdict(states).value
 
 
@@ -229,27 +229,20 @@ def resume(console: Console, submission: str | None, overrides: Sequence[str]) -
             _prepare_submission(console, graph, work, composition.entry.yes or entry.yes)
         else:
             ask_before_resuming(console, lifecycle.submission_status(directory), entry.yes)
+        before = lifecycle.status_with_waves(directory)
         jobs = lifecycle.resume_submission(directory, store, is_confirmed=entry.yes)
-    if not jobs:
-        alive = sum(each.state.is_alive for each in lifecycle.submission_status(directory).elements)
-        name = escape(directory.name)
-        console.print(f"{name}: nothing failed, nothing is missing; {alive} elements are queued or running.")
-        return 0
-    elements = sum(len(job.elements) for job in jobs)
+    after = lifecycle.status_with_waves(directory)
     ids = directory.ids()
-    sent = escape(", ".join(ids[job.name] for job in jobs))
-    console.print(f"{escape(directory.name)}: {elements} elements submitted again, jobs {sent}", soft_wrap=True)
-    _show_left(console, directory)
+    line = resumed_line([(len(job.elements), ids[job.name]) for job in jobs], before.elements, after.elements)
+    for each in filter(None, (f"{directory.name}: {line}", after.note)):
+        console.print(escape(each), soft_wrap=True)
     return 0
 
 
 def _show_left(console: Console, directory: SubmissionDirectory) -> None:
-    """A line about the elements that do not fit into the queue yet."""
-    waves = read_waves(directory)
-    if waves.left:
-        limit = f" (at most {waves.limit} jobs at a time)" if waves.limit else ""
-        line = waves.why or f"{waves.left} elements do not fit into the queue yet{limit}: its jobs submit them."
-        console.print(escape(line), soft_wrap=True)
+    """The line of `status` about the elements that are not in the queue yet, after jobs were sent."""
+    if directory.waves_file.exists() and (note := lifecycle.status_with_waves(directory).note):
+        console.print(escape(note), soft_wrap=True)
 
 
 def _refuse_missing(directory: SubmissionDirectory, graph: Graph, work: Plan) -> None:
@@ -292,7 +285,7 @@ def cancel(console: Console, submission: str | None, overrides: Sequence[str]) -
         _repair(directory, console)
         count = lifecycle.cancel_submission(directory)
     name = escape(directory.name)
-    console.print(f"{name}: {count} elements cancelled. Finished stages are kept; `resume` continues from there.")
+    console.print(f"{name}: {elements_text(count)} cancelled. Finished stages are kept; `resume` continues from there.")
     return 0
 
 

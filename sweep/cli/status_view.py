@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from textwrap import wrap
 
-from sweep.slurm.status import TO_RESUBMIT, ElementState, Verdict, verdict
+from sweep.slurm.jobs import elements_text
+from sweep.slurm.status import TO_RESUBMIT, ElementState, ElementStatus, Verdict, verdict
 
 JSON_VERSION = 1
 ROWS_OF_A_JOB = 20  # elements of a job in one state that would need more rows are one row
@@ -81,6 +82,7 @@ class ShownStatus:
     published: str | None = None  # where the result is
     resume: str = ""  # the command that submits what is missing
     is_damaged: bool = False  # its elements are not known
+    note: str = ""  # about elements that are not in the queue yet
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ def status_lines(status: ShownStatus, columns: int | None) -> list[Line]:
         if found := [row for row in rows if row.of is state]:
             lines.append(Line(""))
             lines += [line for row in found for line in _row_lines(row, widths, columns)]
+    if status.note:
+        lines += [Line(""), *_wrapped(status.note, columns)]
     if any(each.state in TO_RESUBMIT for each in status.elements) and status.resume:
         lines += [Line(""), Line(f"to submit what failed or is missing: {status.resume}")]
     if status.published is not None:
@@ -124,10 +128,29 @@ def status_json(status: ShownStatus) -> dict[str, object]:
         "source": status.source,
         "published": status.published,
         "warnings": list(status.warnings),
+        "note": status.note or None,
         "counts": _numbers(states),
         "stages": {stage: _numbers(found) for stage, found in _by_stage(status.elements).items()},
         "elements": [_element_json(each) for each in status.elements],
     }
+
+
+def resumed_line(
+    sent: Sequence[tuple[int, str]], before: Sequence[ElementStatus], after: Sequence[ElementStatus]
+) -> str:
+    """What `resume` did. `sent`: number of elements and id of each job; statuses before it and after it."""
+    if sent:
+        count = sum(elements for elements, _ in sent)
+        return f"{elements_text(count)} submitted again, jobs {', '.join(job_id for _, job_id in sent)}"
+    missing = {each.element.stages for each in before if each.state in TO_RESUBMIT}
+    later = {each.element.stages for each in after if each.state is ElementState.LATER}
+    alive = elements_text(sum(each.state.is_alive for each in after))
+    if again := len(missing & later):
+        return f"{elements_text(again)} to be submitted again when the queue has room; {alive} in the queue now."
+    if missing & {each.element.stages for each in after if each.state in TO_RESUBMIT}:
+        return f"nothing submitted: other submissions have what is missing in the queue; {alive} in the queue here."
+    waiting = f", {len(later)} in a later wave" if later else ""
+    return f"nothing failed, nothing is missing; {alive} queued or running{waiting}."
 
 
 def _element_json(each: ShownElement) -> dict[str, object]:
@@ -197,7 +220,7 @@ def _row(group: Sequence[ShownElement], now: datetime) -> _Row:
         what += f" +{len(first.stages) - 1}"
     what = f"{what}  {first.label}".rstrip()
     if len(group) > 1:
-        what = f"{first.stage}  {len(group)} elements"
+        what = f"{first.stage}  {elements_text(len(group))}"
     details = tuple(filter(None, _details(group, now)))
     others = f" and {len(group) - 1} more" if len(group) > 1 else ""
     log = f"log: {first.log}{others}" if first.log and first.state is not ElementState.DONE else ""

@@ -94,10 +94,13 @@ def how_ended(seen: SlurmInfo, user: str = "") -> str:
     return f"FAILED signal {number}" if number else f"FAILED exit {status}"
 
 
-def what_to_do(state: ElementState, seen: SlurmInfo | None, asked: Asked) -> str:
-    """What to do about an element that is not done and not in the queue; "" if there is nothing to do."""
+def what_to_do(state: ElementState, seen: SlurmInfo | None, asked: Asked, message: str = "") -> str:
+    """What to do about an element that is not done and not in the queue; "" if there is nothing to do.
+
+    `message`: the error that its stage recorded, if any.
+    """
     if state is ElementState.BLOCKED:
-        return "A stage that it needs is missing. Repair that one, then resume."
+        return "A stage that it needs failed or is missing. Repair that one, unless it is done now, then resume."
     if state is ElementState.LOST:
         return "Ended, state unknown: SLURM keeps no record of it, and it left none. resume submits it again."
     if state is ElementState.UNSENT:
@@ -106,6 +109,8 @@ def what_to_do(state: ElementState, seen: SlurmInfo | None, asked: Asked) -> str
         return "resume submits it again."
     if state is not ElementState.FAILED:
         return ""
+    if message and seen is not None and _exit_code(seen)[0] == INTERRUPTED:
+        return ""  # slurm/job.sh ended it for good, and the message says why and what to do
     return _after_failure(seen, asked) if seen is not None else "See the log, repair the cause, then resume."
 
 

@@ -10,11 +10,11 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from sweep.slurm.status import SlurmInfo, expand_elements
+from sweep.slurm.status import NEVER_SATISFIED, SlurmInfo, expand_elements
 
 SQUEUE_FIELDS = "%i|%T|%M|%r|%N|%S"  # name, state, elapsed, reason, nodes, start: expected, of a pending job
 RESTART_FIELDS = "JobArrayID:40,RestartCnt:10"  # --format has no letter for it
-SACCT_FIELDS = "JobID,State,Elapsed,ExitCode,NodeList,MaxRSS,Submit"
+SACCT_FIELDS = "JobID,State,Elapsed,ExitCode,NodeList,MaxRSS,Submit,Reason"
 STATE = re.compile(r"[A-Z][A-Z_]*")
 NO_NODES = ("None assigned", "(null)")
 NO_TIMES = ("N/A", "Unknown", "None", "")
@@ -56,7 +56,7 @@ def parse_sacct(text: str) -> dict[str, SlurmInfo]:
     peaks: dict[str, float] = {}
     for row in map(_fields, text.splitlines()):
         name, _, step = row[0].partition(".")
-        if len(row) != 7 or not row[1] or job_of(name) is None:
+        if len(row) != 8 or not row[1] or job_of(name) is None:
             continue
         if not step:
             attempts.setdefault(name, []).append(row)
@@ -71,10 +71,12 @@ def parse_sacct(text: str) -> dict[str, SlurmInfo]:
 
 
 def _of_sacct(row: Sequence[str], restarts: int, peak_memory_gib: float | None) -> SlurmInfo:
-    _, words, elapsed, exit_code, nodes, _, _ = row
+    _, words, elapsed, exit_code, nodes, _, _, waited_for = row
     state, _, cancelled_by = words.partition(" by ")
+    is_by_slurm = state == "CANCELLED" and not cancelled_by and waited_for.startswith("Dependency")
     return SlurmInfo(
         state.split()[0],
+        NEVER_SATISFIED if is_by_slurm else "",  # sacct's reason is why it waited last, whoever cancelled it
         elapsed=elapsed,
         nodes="" if nodes in NO_NODES else nodes,
         exit_code=exit_code,

@@ -251,7 +251,7 @@ def _array_elements(ids: Sequence[str]) -> tuple[str, ...]:
 
 
 def ended_jobs(ids: Sequence[str]) -> tuple[dict[str, SlurmInfo], str]:
-    """How jobs ended that squeue does not list completely, and the commands that reported it.
+    """How jobs ended that squeue does not list completely, and the commands that reported it; "" if there are none.
 
     sacct, where there is accounting; otherwise scontrol, which remembers recent jobs. scontrol is also asked about jobs
     that sacct does not know, or still reports as pending or running: accounting lags behind, and a lost message leaves
@@ -263,20 +263,25 @@ def ended_jobs(ids: Sequence[str]) -> tuple[dict[str, SlurmInfo], str]:
         command = ("sacct", "--duplicates", "--noheader", "--parsable2", f"--jobs={','.join(ids)}")
         text = retry.RETRY.call(lambda: _query_once(*command, f"--format={SACCT_FIELDS}"), most_s=ACCOUNTING_WAIT_S)
     except InputError:  # no accounting on this cluster, or it is down
-        return _ended_by_scontrol(ids), "scontrol"
+        reported = _ended_by_scontrol(ids)
+        return ({}, "") if reported is None else (reported, "scontrol")
     found = parse_sacct(text)
     ended = {name: seen for name, seen in found.items() if not seen.is_alive}
     known = {job_of(name) for name in ended} - {job_of(name) for name in found.keys() - ended.keys()}
-    if doubtful := [each for each in ids if each not in known]:
-        return {**_ended_by_scontrol(doubtful), **ended}, "sacct with scontrol"
+    doubtful = [each for each in ids if each not in known]
+    if doubtful and (reported := _ended_by_scontrol(doubtful)) is not None:
+        return {**reported, **ended}, "sacct with scontrol"
     return ended, "sacct"
 
 
-def _ended_by_scontrol(ids: Sequence[str]) -> dict[str, SlurmInfo]:
+def _ended_by_scontrol(ids: Sequence[str]) -> dict[str, SlurmInfo] | None:
+    """None if there is no scontrol here."""
     found: dict[str, SlurmInfo] = {}
     for job_id in ids:
         try:
             found |= parse_scontrol(_query("scontrol", "show", "job", "--oneliner", job_id), job_id)
+        except SlurmNotFound:
+            return None
         except InputError:  # the controller has forgotten the job
             continue
     return found

@@ -1,6 +1,7 @@
 """Shell lines with which batch scripts run Python in a container. Does no I/O.
 
-Batch scripts themselves run on the host, because they call squeue and scontrol. slurm/job.sh explains the variables.
+Batch scripts themselves run on the host, because they call squeue and scontrol, and so does the Python that submits
+and restarts jobs: the one that planned the sweep. slurm/job.sh explains the variables.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def container_lines(container: Container, shared: Sequence[str]) -> list[str]:
         "",
         "# The container of launch.container.",
         f"{CALL}{shlex.join(call)} -m sweep.worker.run ...",
+        "HOST_PYTHON=${PYTHON:-python}",
         f"PYTHON={shlex.quote(container.python)}",
         *(_around(words) if is_apptainer else _on_step(words)),
     ]

@@ -7,6 +7,7 @@ What does not fit stays unsent. waves.json exists while something is left:
     sent    waves that were sent
     left    elements that are not submitted yet
     why     what to do if nothing in the queue sends the next wave; usually ""
+    cut_off elements that SLURM cancels, as the job that they wait for was interrupted and another one continues it
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class WavesFile:
     sent: int = 0
     left: int = 0
     why: str = ""
+    cut_off: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Sent:
 def read_waves(directory: SubmissionDirectory) -> WavesFile:
     """The content of waves.json, or the defaults if it is missing or damaged."""
     with suppress(StoreError, OSError, TypeError):
-        return WavesFile(**read_json(directory.waves_file))
+        found = WavesFile(**read_json(directory.waves_file))
+        return dataclasses.replace(found, cut_off=tuple(found.cut_off))
     return WavesFile()
 
 
@@ -154,34 +157,43 @@ def _send_until_full(
 # ------------------------------------------------------------------------------------- the job that sends the next wave
 
 
-def keep_feeding(directory: SubmissionDirectory, sent: Sent, limit: int | None, submit: Submit) -> WavesFile:
-    """Write waves.json and send a job that sends the next wave when everything that is in the queue has ended."""
+def keep_feeding(
+    directory: SubmissionDirectory,
+    sent: Sent,
+    limit: int | None,
+    submit: Submit,
+    cut_off: Sequence[str] = (),
+    caller: str | None = None,
+) -> WavesFile:
+    """Write waves.json and send a job that sends the next wave when everything that is in the queue has ended.
+
+    `caller`: SLURM's id of the element that calls, if that job is also to end before; its stages may be done already.
+    """
     earlier = read_waves(directory)
-    waves = WavesFile(limit, earlier.sent + bool(sent.ids), sent.left)
+    waves = WavesFile(limit, earlier.sent + bool(sent.ids), sent.left, cut_off=(*earlier.cut_off, *cut_off))
     write_json(directory.waves_file, dataclasses.asdict(waves))
     try:
-        send_feeder(directory, sent.submission, sent.now, submit)
+        send_feeder(directory, sent.submission, _alive(sent.now, caller), submit)
     except InputError as error:
         if not any(each.state.is_alive for each in sent.now):
-            waves = dataclasses.replace(waves, why=f"{error} {sent.left} elements {how_to_continue(directory)}")
+            waves = dataclasses.replace(waves, why=f"{error} {how_to_continue(directory)}")
             write_json(directory.waves_file, dataclasses.asdict(waves))
     return waves
 
 
 def how_to_continue(directory: SubmissionDirectory) -> str:
     """What to do when jobs cannot submit."""
-    return f"are not submitted. Continue from a login node: python -m sweep resume {directory.arguments}"
+    command = f"python -m sweep resume {directory.arguments}"
+    return f"The elements that are left are not submitted. Continue from a login node: {command}"
 
 
-def send_feeder(
-    directory: SubmissionDirectory, submission: Submission, now: Sequence[ElementStatus], submit: Submit
-) -> None:
-    """Send a job that feeds the queue after all that is in it; an earlier one that still waits is cancelled."""
+def send_feeder(directory: SubmissionDirectory, submission: Submission, alive: Sequence[str], submit: Submit) -> None:
+    """Send a job that feeds the queue after all that is in it; an earlier one that still waits is cancelled.
+
+    If nothing is in it, other jobs of the user fill the queue: the next look is RETRY_S later.
+    """
     names = [name for name in (*directory.ids(), *directory.unconfirmed()) if _is_feeder(name)]
     waiting = client.queued_jobs(feeder_ids(directory)) or {}
-    alive = dict.fromkeys(
-        each.job_id.partition("_")[0] for each in now if each.state.is_alive and each.job_id is not None
-    )
     job = SlurmJob(f"w{len(names) + 1}-{FEED}", FEEDING, (Element((), ()),))
     write_jobs(directory, submission, [_with_limit(job, submission)], () if alive else (f"--begin=now+{RETRY_S}",))
     try:
@@ -197,6 +209,17 @@ def _with_limit(job: SlurmJob, submission: Submission) -> SlurmJob:
     same = (each.resources for each in submission.jobs if each.resources.script == job.resources.script)
     minutes = min((each.minutes for each in same if each.minutes is not None), default=None)
     return dataclasses.replace(job, resources=dataclasses.replace(job.resources, minutes=minutes))
+
+
+def _alive(now: Sequence[ElementStatus], caller: str | None) -> list[str]:
+    """Ids of the jobs that run or wait. Those of finished stages also run for a moment."""
+    ids = [each.job_id for each in now if each.job_id and (each.state.is_alive or (each.seen and each.seen.is_alive))]
+    return list(dict.fromkeys(each.partition("_")[0] for each in (*ids, *filter(None, [caller]))))
+
+
+def is_feeder_waiting(directory: SubmissionDirectory) -> bool:
+    """Whether a job that feeds the queue is in it and has not started."""
+    return any(seen.is_waiting for seen in (client.queued_jobs(feeder_ids(directory)) or {}).values())
 
 
 def feeder_ids(directory: SubmissionDirectory) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,14 +17,24 @@ from pathlib import Path
 from sweep.claims.lock import LockMode, locked_now
 from sweep.errors import InputError
 from sweep.slurm import client, retry
-from sweep.slurm.dispatch import Sending, dispatch, how_to_continue, keep_feeding, read_waves, room_in_queue
-from sweep.slurm.jobs import SlurmJob
+from sweep.slurm.dispatch import (
+    Sending,
+    dispatch,
+    feeder_ids,
+    how_to_continue,
+    is_feeder_waiting,
+    keep_feeding,
+    read_waves,
+    room_in_queue,
+)
+from sweep.slurm.jobs import SlurmJob, elements_text
 from sweep.slurm.lifecycle import array_limit, queued_elsewhere, store_info, submission_status, without_queued
 from sweep.slurm.send import Submit, settle_unconfirmed
 from sweep.slurm.status import ElementState, ElementStatus, latest_statuses
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.slurm.waves import Room, Wave, next_wave
 
+LOCK_WAIT_S = 60.0
 WAITS_S = (2.0, 4.0, 8.0)  # for a controller that does not answer: a GPU may be waiting for this process
 
 
@@ -32,14 +43,25 @@ def feed(directory: SubmissionDirectory, own_id: str | None = None, submit: Subm
 
     `own_id` is the element that calls, which is about to end. Raises InputError if SLURM does not answer or refuses.
     """
-    with locked_now(directory.lock_file, LockMode.EXCLUSIVE) as is_ours:
-        if not is_ours or not directory.waves_file.exists():
+    is_feeder = own_id in feeder_ids(directory)
+    until = time.monotonic() + (LOCK_WAIT_S if is_feeder else 0)  # after a job that only feeds, nothing else may come
+    while True:
+        with locked_now(directory.lock_file, LockMode.EXCLUSIVE) as is_ours:
+            if is_ours:
+                return _feed_open(directory, own_id, submit)
+        if time.monotonic() >= until:
             return ""
-        if not directory.is_open:
-            directory.waves_file.unlink()
-            return ""
-        settle_unconfirmed(directory)
-        return _feed(directory, own_id, submit)
+        time.sleep(1)
+
+
+def _feed_open(directory: SubmissionDirectory, own_id: str | None, submit: Submit) -> str:
+    if not directory.waves_file.exists():
+        return ""
+    if not directory.is_open:
+        directory.waves_file.unlink()
+        return ""
+    settle_unconfirmed(directory)
+    return _feed(directory, own_id, submit)
 
 
 def _feed(directory: SubmissionDirectory, own_id: str | None, submit: Submit) -> str:
@@ -60,12 +82,13 @@ def _feed(directory: SubmissionDirectory, own_id: str | None, submit: Submit) ->
     sent = dispatch(directory, now, choose, room, Sending(submit, others, is_kept=True))
     if not sent.left and is_idle:
         directory.waves_file.unlink()
-    elif sent.ids or is_idle:
-        waves = keep_feeding(directory, sent, limit, submit)
+    elif sent.ids or (is_idle and not is_feeder_waiting(directory)):  # one that waits starts when this job has ended
+        caller = None if own_id in feeder_ids(directory) else own_id
+        waves = keep_feeding(directory, sent, limit, submit, caller=caller)
         if waves.why:
             raise InputError(waves.why)
     elements = sum(len(job.elements) for job in sent.submission.jobs if job.name in sent.ids)
-    return f"feed: {elements} elements submitted, {sent.left} left" if sent.ids else ""
+    return f"feed: {elements_text(elements)} submitted, {sent.left} left" if sent.ids else ""
 
 
 def element_of(environment: Mapping[str, str]) -> str | None:
@@ -85,7 +108,7 @@ def main(submission: Path) -> int:
     except (InputError, OSError) as error:
         text = str(error)
         if "python -m sweep resume" not in text:
-            text = f"feed: {text} {read_waves(directory).left} elements {how_to_continue(directory)}"
+            text = f"feed: {text} {how_to_continue(directory)}"
         with suppress(OSError):
             print(text, file=sys.stderr, flush=True)
     return 0

@@ -94,6 +94,11 @@ def _can_join(index: int, chain: Sequence[int], dependencies: Dependencies) -> b
     return dependencies.waits[index] - inside <= dependencies.before[chain[0]]
 
 
+def elements_text(count: int) -> str:
+    """ "1 element", "20 elements"."""
+    return f"{count} element{'' if count == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Element:
     """The work of one array element."""

@@ -21,6 +21,7 @@ from sweep.slurm.damaged import query_queue, refuse_resubmitting
 from sweep.slurm.dispatch import (
     Sending,
     Sent,
+    WavesFile,
     dispatch,
     feeder_ids,
     keep_feeding,
@@ -36,6 +37,7 @@ from sweep.slurm.sbatch import refuse_unsafe
 from sweep.slurm.send import PUBLISH, Submit, known_ids, settle_unconfirmed
 from sweep.slurm.site_answers import partitions_here
 from sweep.slurm.status import (
+    TO_RESUBMIT,
     ElementState,
     ElementStatus,
     StoreInfo,
@@ -45,11 +47,23 @@ from sweep.slurm.status import (
 )
 from sweep.slurm.submission import Submission, SubmissionDirectory, new_directory, submissions
 from sweep.slurm.walltime import with_walltimes
-from sweep.slurm.waves import Room, Wave, next_wave, packed, resubmission, with_jobs, with_later_waves
+from sweep.slurm.waves import (
+    Room,
+    Wave,
+    later_line,
+    next_wave,
+    packed,
+    refuse_small_limit,
+    resubmission,
+    with_cut_off,
+    with_jobs,
+    with_later_waves,
+)
 from sweep.store.directory import StageDirectory, Store
 from sweep.store.status_files import now
 
 PUBLISHING = Resources(script="cpu", cpus=1, memory_gib=4)
+CONSISTENT_READS = 3  # at most, of a status while jobs submit others
 USUAL_MAX_ARRAY_SIZE = 1001  # SLURM's default, for a dry run without SLURM
 
 
@@ -74,6 +88,8 @@ def queue_jobs(graph: Graph, plan: Plan, others: Sequence[ElementStatus] = ()) -
     if limit is not None and sum(len(job.elements) for job in jobs) > limit:
         jobs = packed(plan_jobs(units, len(units)), limit, size)
     last = SlurmJob(f"{len(jobs) + 1:02}-{PUBLISH}", PUBLISHING, (Element((), (graph.artifact.address,)),))
+    count = sum(len(job.elements) for job in (*jobs, last))
+    refuse_small_limit(count, limit, graph.launch.max_submit_jobs is not None)
     return with_walltimes(link_jobs([*jobs, last]), graph.estimates, graph.launch, partitions_here)
 
 
@@ -143,6 +159,7 @@ class SubmissionStatus:
     submission: Submission
     elements: tuple[ElementStatus, ...]  # for resubmitted elements only the latest
     source: str
+    note: str = ""  # about elements that are not in the queue yet
 
 
 def submission_status(directory: SubmissionDirectory) -> SubmissionStatus:
@@ -161,25 +178,49 @@ def submission_status(directory: SubmissionDirectory) -> SubmissionStatus:
     known = [
         _unknown(each) if each.job in unconfirmed and each.state is ElementState.UNSENT else each for each in found
     ]
-    return SubmissionStatus(submission, tuple(latest_statuses(known)), source)
+    known = with_cut_off(latest_statuses(known), read_waves(directory).cut_off)
+    return SubmissionStatus(submission, tuple(known), source)
 
 
 def status_with_waves(directory: SubmissionDirectory) -> SubmissionStatus:
     """The status as users see it: what jobs of the submission will submit is in a later wave, not missing."""
-    current, waves = submission_status(directory), read_waves(directory)
-    if not waves.left or waves.why or not _is_fed(directory, current):
-        return current
+    waves, current = _waves_now(directory), submission_status(directory)
+    for _ in range(CONSISTENT_READS):
+        if (latest := _waves_now(directory)) == waves:
+            break
+        waves, current = latest, submission_status(directory)  # a job has submitted others in the meantime
+    if waves is None or waves.why:
+        return dataclasses.replace(current, note=waves.why if waves else "")
     done = store_info(directory, current.submission).done
-    return dataclasses.replace(current, elements=tuple(with_later_waves(current.elements, done)))
+    feeders = _feeders(directory, current)
+    if feeders is None:
+        elements = with_later_waves(current.elements, done, ElementState.UNKNOWN)
+        return dataclasses.replace(current, elements=tuple(elements))
+    if not feeders:
+        return current
+    elements = with_later_waves(current.elements, done)
+    count = sum(each.state is ElementState.LATER for each in elements)
+    looks = min(feeders.values()) if all(feeders.values()) else ""
+    note = later_line(count, waves.limit, looks.partition("T")[2][:5]) if count else ""
+    return dataclasses.replace(current, elements=tuple(elements), note=note)
 
 
-def _is_fed(directory: SubmissionDirectory, current: SubmissionStatus) -> bool:
-    """Whether a job that submits the next wave is queued or running, as far as is known; every element does."""
-    states = [each.state for each in current.elements]
-    if ElementState.UNKNOWN in states or any(each.is_alive for each in states):
-        return True
+def _waves_now(directory: SubmissionDirectory) -> WavesFile | None:
+    return read_waves(directory) if directory.waves_file.exists() and directory.is_open else None
+
+
+def _feeders(directory: SubmissionDirectory, current: SubmissionStatus) -> dict[str, str] | None:
+    """Jobs in the queue that submit the next wave, and when they start if they wait for a time; None if unknown.
+
+    Every element does; if one is in the queue, the others do not matter.
+    """
+    if any(each.state is ElementState.UNKNOWN for each in current.elements):
+        return None
+    alive = [each.job_id for each in current.elements if each.job_id and each.seen and each.seen.is_alive]
+    if alive:
+        return dict.fromkeys(alive[:1], "")
     seen = client.queued_jobs(feeder_ids(directory))
-    return seen is None or any(each.is_alive for each in seen.values())
+    return None if seen is None else {name: each.starts_at if each.is_waiting else "" for name, each in seen.items()}
 
 
 def _unknown(status: ElementStatus) -> ElementStatus:
@@ -297,6 +338,8 @@ def send_in_waves(
     now = with_jobs((), submission.jobs) if now is None else now
     limit, most = submit_limit(submission.launch, submission.jobs), array_limit(submission.launch)
     is_idle = not any(each.state.is_alive for each in now)
+    unsent = sum(each.state in TO_RESUBMIT for each in latest_statuses(now))
+    refuse_small_limit(unsent, limit, submission.launch.max_submit_jobs is not None)
 
     def choose(jobs: Sequence[SlurmJob], now: Sequence[ElementStatus], room: Room) -> Wave:
         return next_wave(jobs, now, done, room, most)

@@ -51,15 +51,14 @@ class Restarts:
         return min(MOST_WAIT_S, FIRST_WAIT_S * WAIT_FACTOR ** (self.without_progress - 1))
 
 
-def reason_to_stop(restarts: Restarts, most_without_progress: int) -> str | None:
-    """Why the job must not start again; None if it may."""
+def reason_to_stop(restarts: Restarts, most_without_progress: int, kind: str) -> str | None:
+    """Why the job must not start again, and what to change; None if it may. `kind`: of job, launch.KIND."""
     if restarts.without_progress >= most_without_progress:
         return (
             f"interrupted {restarts.without_progress} times in a row without progress: no stage was finished, and no"
-            " new checkpoint or tokens were written. One run must be long enough for that: raise launch.sft.minutes"
-            " (generate, cpu) or launch.signal_seconds, save checkpoints more often, or choose a partition without"
-            " preemption."
+            f" new checkpoint or tokens were written. One run must be long enough for that: raise launch.{kind}.minutes"
+            " or launch.signal_seconds, save checkpoints more often, or choose a partition without preemption."
         )
     if restarts.count >= MOST_RESTARTS:
-        return f"interrupted {restarts.count} times. Allow more time for one run: launch.sft.minutes (generate, cpu)."
+        return f"interrupted {restarts.count} times. Allow more time for one run: raise launch.{kind}.minutes."
     return None

@@ -31,7 +31,7 @@ from sweep.slurm.lifecycle import submission_status
 from sweep.slurm.progress import Progress, Restarts, reason_to_stop
 from sweep.slurm.send import send_job, settle_unconfirmed
 from sweep.slurm.submission import SubmissionDirectory
-from sweep.slurm.waves import last_turns
+from sweep.slurm.waves import cut_off_by, last_turns
 from sweep.store.directory import StageDirectory, Store
 from sweep.store.generations import shared_now
 from sweep.store.status_files import failure_of
@@ -91,11 +91,13 @@ class Interrupted:
 
 def restart(job: Interrupted) -> str:
     """Restart the job and return a line that says how. Raises InputError if it ends here."""
-    launch = job.submission.read().launch if job.submission else Launch()
+    submission = job.submission.read() if job.submission else None
+    launch = submission.launch if submission else Launch()
+    kinds = [each.resources.script for each in submission.jobs if each.name == job.job] if submission else []
     restarts = _count(job)
-    if reason := reason_to_stop(restarts, launch.restarts_without_progress):
+    if reason := reason_to_stop(restarts, launch.restarts_without_progress, kinds[0] if kinds else "KIND"):
         _forget(job)
-        error = InputError(f"job {job.element}: {reason} Then continue: {_resume(job)}")
+        error = InputError(f"job {job.element}: {reason} {_with_new_settings(job)}")
         _record_failure(job, error)
         raise error
     wait = f" after {restarts.wait_s} s, as it made no progress" if restarts.wait_s else ""
@@ -140,6 +142,13 @@ def _record_failure(job: Interrupted, error: InputError) -> None:
                 write_json(each.failed_file, failure_of(error))
 
 
+def _with_new_settings(job: Interrupted) -> str:
+    """How to go on with other settings, which `resume` does not take."""
+    if job.submission is None:
+        return "Then submit the script again."
+    return f"Then give the original command again with these settings; {_resume(job)} continues with those it has."
+
+
 def _resume(job: Interrupted) -> str:
     if job.submission is None:
         return "submit the script again."
@@ -181,8 +190,9 @@ def _submit_after(job: Interrupted, wait_s: int) -> str:
         drop_jobs(directory, submission, [name])
         raise
     # SLURM cancels what waited for this job: it is submitted again at the end of the one that follows.
-    sent = Sent(submission, list(submission_status(directory).elements))
-    keep_feeding(directory, sent, read_waves(directory).limit, client.sbatch)
+    now, waves = list(submission_status(directory).elements), read_waves(directory)
+    cut_off = cut_off_by(follower.elements[0].stages, now)
+    keep_feeding(directory, Sent(submission, now, waves.left), waves.limit, client.sbatch, cut_off)
     return ids[name]
 
 

@@ -19,6 +19,9 @@ from enum import Enum, IntEnum
 
 from sweep.slurm.jobs import Element, SlurmJob
 
+NEVER_SATISFIED = "DependencyNeverSatisfied"  # reason of what SLURM cancelled, as what it waited for failed
+WAITED = "Dependency"  # reason that scontrol keeps of what a user cancelled while it waited
+
 
 class ElementState(Enum):
     """State of one array element; users see the values."""
@@ -129,13 +132,19 @@ def element_statuses(
             job_id = element_id(job, ids.get(job.name), index)
             known = seen.get(job_id) if seen is not None and job_id is not None else None
             state = _state(element, job_id, disk, seen)
-            if state in (ElementState.CANCELLED, ElementState.LOST) and not stuck.isdisjoint(element.waits_for):
-                state = ElementState.BLOCKED  # sacct does not say why it was cancelled, and SLURM forgets old jobs
+            if is_cut_off(state, known) and not stuck.isdisjoint(element.waits_for):
+                state = ElementState.BLOCKED  # SLURM forgets old jobs, and why it cancelled them
             stuck.difference_update(element.stages)
             if state in (ElementState.FAILED, ElementState.BLOCKED):
                 stuck.update(address for address in element.stages if address not in disk.done)
             found.append(ElementStatus(job.name, index, element, job_id, state, known))
     return found
+
+
+def is_cut_off(state: ElementState, seen: SlurmInfo | None) -> bool:
+    """Whether SLURM may have cancelled it, because of what it waited for; what a user cancelled stays cancelled."""
+    is_by_user = seen is not None and (seen.cancelled_by != "" or seen.reason == WAITED)
+    return state is ElementState.LOST or (state is ElementState.CANCELLED and not is_by_user)
 
 
 def element_id(job: SlurmJob, job_id: str | None, index: int) -> str | None:
@@ -158,7 +167,7 @@ def _state(element: Element, job_id: str | None, disk: StoreInfo, seen: Mapping[
     if known is None:
         return ElementState.LOST
     if known.state.startswith("CANCELLED"):
-        return ElementState.BLOCKED if "Dependency" in known.reason else ElementState.CANCELLED
+        return ElementState.BLOCKED if known.reason == NEVER_SATISFIED else ElementState.CANCELLED
     return ElementState.FAILED
 
 

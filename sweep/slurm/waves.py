@@ -17,13 +17,43 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sweep.slurm.jobs import Element, SlurmJob, link_jobs
-from sweep.slurm.status import TO_RESUBMIT, ElementState, ElementStatus, element_id, latest_statuses
+from sweep.errors import InputError
+from sweep.slurm.jobs import Element, SlurmJob, elements_text, link_jobs
+from sweep.slurm.status import (
+    TO_RESUBMIT,
+    ElementState,
+    ElementStatus,
+    element_id,
+    is_cut_off,
+    latest_statuses,
+)
 
 MOST_PACKED = 8  # units in an element: a longer row of units loses more when its node is lost
+LEAST_LIMIT = 3  # a job that sends a wave, one element, and the job that sends the next wave
 LEAST_SHARE = 4  # a wave is sent when a quarter of the limit is free: one sbatch call for many elements
 BOUNDARY: tuple[str, ...] = ()  # an empty step between the units of a packed element
 TO_FEED = (ElementState.UNSENT, ElementState.BLOCKED)  # what jobs may send; `resume` also sends what failed
+
+
+def refuse_small_limit(elements: int, limit: int | None, is_set: bool) -> None:
+    """Raises InputError if waves within this limit would never go on. `is_set`: in the settings, not by accounting."""
+    if limit is None or limit >= LEAST_LIMIT or elements <= limit:
+        return
+    subject = f"launch.max_submit_jobs {limit}" if is_set else f"limit of your submitted jobs {limit}"
+    cure = f"Set it to {LEAST_LIMIT} or more" if is_set else "Ask for a higher one, or choose another account or QOS"
+    raise InputError(
+        f"{subject}: too small to send {elements_text(elements)} in waves. Each wave needs {LEAST_LIMIT}: the job that"
+        f" sends it, an element, and the job that sends the next one. {cure}."
+    )
+
+
+def later_line(count: int, limit: int | None, next_look: str = "") -> str:
+    """What status says of the elements in a later wave; `next_look`: when a job looks again whether there is room."""
+    most = f" (at most {limit} jobs at a time)" if limit else ""
+    line = (
+        f"{elements_text(count)} in a later wave{most}: jobs of the submission submit {'it' if count == 1 else 'them'}."
+    )
+    return f"{line} The queue is full; the next look is at {next_look}." if next_look else line
 
 
 def packed(jobs: Sequence[SlurmJob], limit: int | None, most_elements: int) -> tuple[SlurmJob, ...]:
@@ -150,12 +180,43 @@ def _base(job: str) -> str:
     return job.partition(".r")[0]
 
 
-def with_later_waves(now: Sequence[ElementStatus], done: Collection[str]) -> list[ElementStatus]:
-    """The statuses while jobs of the submission feed the queue: what they will submit is in a later wave."""
-    later = {each.element.stages for each in _sendable(now, done)}
+def with_later_waves(
+    now: Sequence[ElementStatus], done: Collection[str], state: ElementState = ElementState.LATER
+) -> list[ElementStatus]:
+    """The statuses while jobs of the submission feed the queue: what they will submit is in a later wave.
+
+    `state` is UNKNOWN if it is not known whether there are such jobs.
+    """
+    found = now
+    if state is ElementState.UNKNOWN:  # what else is unknown may be in the queue
+        found = [dataclasses.replace(each, state=ElementState.WAITING) if each.state is state else each for each in now]
+    later = {each.element.stages for each in _sendable(found, done)}
+    return [dataclasses.replace(each, state=state) if each.element.stages in later else each for each in now]
+
+
+def cut_off_by(interrupted: Collection[str], now: Sequence[ElementStatus]) -> list[str]:
+    """Names, as in `name_of`, of the elements that SLURM cancels when these stages end without being finished."""
+    missing, found = set(interrupted), list[str]()
+    for each in now:
+        if each.state is ElementState.WAITING and not missing.isdisjoint(each.element.waits_for):
+            missing.update(each.element.stages)
+            found.append(name_of(each))
+    return found
+
+
+def with_cut_off(now: Sequence[ElementStatus], cut_off: Collection[str]) -> list[ElementStatus]:
+    """The statuses, with what SLURM cancelled because of an interrupted job blocked: jobs submit it again."""
     return [
-        dataclasses.replace(each, state=ElementState.LATER) if each.element.stages in later else each for each in now
+        dataclasses.replace(each, state=ElementState.BLOCKED)
+        if name_of(each) in cut_off and is_cut_off(each.state, each.seen)
+        else each
+        for each in now
     ]
+
+
+def name_of(status: ElementStatus) -> str:
+    """The name of one submission of an element, "02-total.r2_0"."""
+    return f"{status.job}_{status.index}"
 
 
 def with_jobs(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from sweep.cli.show_status import read_status
+from sweep.slurm import lifecycle
 from tests.slurm.conftest import LAUNCH, User, requesting
 from tests.slurm.test_queue import steps_made
 from tests.support.cluster import Cluster
@@ -37,4 +39,7 @@ def test_a_job_that_never_makes_progress_ends_and_says_what_to_do(user: User, cl
     user.wait(directory)
     assert user.states(directory) == {"slow": ["failed"]}
     said = user.directory(slow).failed_file.read_text(encoding="utf-8")
-    assert "interrupted 1 times in a row without progress" in said and "python -m sweep resume" in said
+    assert "interrupted 1 times in a row without progress" in said and "raise launch.cpu.minutes" in said
+    assert "give the original command again" in said  # resume keeps the settings
+    (shown,) = read_status(directory, lifecycle.submission_status(directory)).elements
+    assert shown.message and not shown.advice

@@ -66,6 +66,39 @@ def test_scripts_run_python_in_the_container(
     golden(f"slurm/{kind_of(container)}-{script}.txt", "\n".join(said).replace(str(tmp_path), "/here") + "\n")
 
 
+def test_what_calls_slurm_runs_outside_the_container(tmp_path: Path) -> None:
+    """The step is interrupted: the element feeds the queue as it begins, and is restarted by the Python of the host."""
+    (tmp_path / "slurm").mkdir()
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    scripts = {
+        "apptainer": 'echo "in the image: ${@: -1}"; [[ $* != *worker.run* ]] || exit 75',
+        "squeue": "echo RUNNING",
+        "planned": 'echo "on the host: $2"',
+    }
+    for name, said in scripts.items():
+        (programs / name).write_text(f"#!/bin/bash\n{said}\n", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    for name in ("job.sh", "cpu.sbatch"):
+        (tmp_path / "slurm" / name).write_text((PROJECT / "slurm" / name).read_text(encoding="utf-8"), encoding="utf-8")
+    lines = [f"PYTHON={programs}/planned", *container_lines(APPTAINER, SHARED), ""]
+    (tmp_path / "slurm" / "site.sh").write_text("\n".join(lines), encoding="utf-8")
+    units = tmp_path / "submission" / "jobs" / "01.units"
+    units.parent.mkdir(parents=True)
+    units.write_text("0\t/store/checkpoint/a\n", encoding="utf-8")
+    for name in ("waves.json", "probe.json"):
+        (tmp_path / "submission" / name).touch()
+    environment = {"PATH": f"{programs}:/usr/bin:/bin", "SLURM_JOB_ID": "7"}
+    command = ["bash", "slurm/cpu.sbatch", str(units)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 75, done.stderr
+    assert done.stdout.splitlines()[1:] == [
+        "on the host: sweep.slurm.feed",
+        "in the image: /store/checkpoint/a",
+        "on the host: sweep.slurm.restart",
+    ]
+
+
 @pytest.mark.parametrize(
     ("container", "complaint"),
     [

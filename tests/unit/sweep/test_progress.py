@@ -19,11 +19,12 @@ from tests.support.toy_queue import make_stage
 
 def test_three_restarts_in_a_row_without_progress_are_the_last_and_each_waits_longer() -> None:
     restarts, waits = Restarts(), list[int]()
-    while reason_to_stop(restarts, 3) is None:
+    while reason_to_stop(restarts, 3, "sft") is None:
         restarts = restarts.next(Progress())
         waits.append(restarts.wait_s)
     assert waits == [60, 300, 1500]
-    assert "interrupted 3 times in a row without progress" in str(reason_to_stop(restarts, 3))
+    reason = str(reason_to_stop(restarts, 3, "sft"))
+    assert "interrupted 3 times in a row without progress" in reason and "raise launch.sft.minutes" in reason
 
 
 @pytest.mark.parametrize(
@@ -36,9 +37,9 @@ def test_progress_of_any_kind_starts_the_count_anew(now: Progress) -> None:
 
 
 def test_progress_does_not_help_for_ever() -> None:
-    reason = reason_to_stop(Restarts(MOST_RESTARTS), 3)
+    reason = reason_to_stop(Restarts(MOST_RESTARTS), 3, "cpu")
     assert reason is not None and f"interrupted {MOST_RESTARTS} times" in reason
-    assert reason_to_stop(Restarts(MOST_RESTARTS - 1), 3) is None
+    assert reason_to_stop(Restarts(MOST_RESTARTS - 1), 3, "cpu") is None
 
 
 def test_checkpoints_and_tokens_are_progress_and_unfinished_checkpoints_are_not(tmp_path: Path) -> None:

@@ -28,20 +28,20 @@ LAUNCH = Launch(
 GPU = asked_by(SlurmJob("03-traces", Resources("generate", devices=8), ()), LAUNCH)
 CPU = asked_by(SlurmJob("01-pool", Resources(), ()), LAUNCH)
 ENDINGS = {
-    "timeout": "1|TIMEOUT|00:01:29|0:0|127.0.0.1||T\n1.batch|CANCELLED|00:01:29|0:15|127.0.0.1|3012K|T",
-    "memory": "1|OUT_OF_MEMORY|00:10:00|0:125|n7||T\n1.batch|OUT_OF_MEMORY|00:10:00|0:125|n7|16672358K|T",
-    "memory unmeasured": "1|OUT_OF_MEMORY|00:10:00|0:125|n7||T",
-    "killed": "2|FAILED|00:00:01|0:9|127.0.0.1||T\n2.batch|CANCELLED by 0|00:00:01|0:9|127.0.0.1|16777216K|T",
-    "killed early": "2|FAILED|00:00:01|0:9|127.0.0.1||T\n2.batch|CANCELLED by 0|00:00:01|0:9|127.0.0.1|219740K|T",
-    "worker killed": "2|FAILED|00:00:01|9:0|127.0.0.1||T",
-    "node": "3|NODE_FAIL|00:00:04|0:0|127.0.0.2||T\n3.batch|CANCELLED|00:00:04||127.0.0.2||T",
-    "boot": "3|BOOT_FAIL|00:00:00|0:0|None assigned||T",
-    "preempted": "3|PREEMPTED|00:10:04|0:0|n7||T",
-    "deadline": "12|DEADLINE|00:00:00|1:0|None assigned||T",
-    "exit": "2_2|FAILED|00:00:00|7:0|127.0.0.1||T\n2_2.batch|FAILED|00:00:00|7:0|127.0.0.1||T",
-    "no log": "4|FAILED|00:00:00|0:53|n7||T",
-    "interrupted": "4|FAILED|00:10:00|75:0|n7||T",
-    "no record": "5|COMPLETED|00:00:02|0:0|n7||T\n5.batch|COMPLETED|00:00:02|0:0|n7|3116K|T",
+    "timeout": "1|TIMEOUT|00:01:29|0:0|127.0.0.1||T|\n1.batch|CANCELLED|00:01:29|0:15|127.0.0.1|3012K|T|",
+    "memory": "1|OUT_OF_MEMORY|00:10:00|0:125|n7||T|\n1.batch|OUT_OF_MEMORY|00:10:00|0:125|n7|16672358K|T|",
+    "memory unmeasured": "1|OUT_OF_MEMORY|00:10:00|0:125|n7||T|",
+    "killed": "2|FAILED|00:00:01|0:9|127.0.0.1||T|\n2.batch|CANCELLED by 0|00:00:01|0:9|127.0.0.1|16777216K|T|",
+    "killed early": "2|FAILED|00:00:01|0:9|127.0.0.1||T|\n2.batch|CANCELLED by 0|00:00:01|0:9|127.0.0.1|219740K|T|",
+    "worker killed": "2|FAILED|00:00:01|9:0|127.0.0.1||T|",
+    "node": "3|NODE_FAIL|00:00:04|0:0|127.0.0.2||T|\n3.batch|CANCELLED|00:00:04||127.0.0.2||T|",
+    "boot": "3|BOOT_FAIL|00:00:00|0:0|None assigned||T|",
+    "preempted": "3|PREEMPTED|00:10:04|0:0|n7||T|",
+    "deadline": "12|DEADLINE|00:00:00|1:0|None assigned||T|",
+    "exit": "2_2|FAILED|00:00:00|7:0|127.0.0.1||T|\n2_2.batch|FAILED|00:00:00|7:0|127.0.0.1||T|",
+    "no log": "4|FAILED|00:00:00|0:53|n7||T|",
+    "interrupted": "4|FAILED|00:10:00|75:0|n7||T|",
+    "no record": "5|COMPLETED|00:00:02|0:0|n7||T|\n5.batch|COMPLETED|00:00:02|0:0|n7|3116K|T|",
 }
 
 
@@ -51,6 +51,11 @@ def test_what_to_do_about_every_ending(golden: Callable[[str, str], None]) -> No
         (seen,) = parse_sacct(rows).values()
         lines.append(f"{how_ended(seen)}: {what_to_do(ElementState.FAILED, seen, CPU)}\n")
     golden("slurm/endings.txt", "".join(lines))
+
+
+def test_what_ended_for_good_is_not_said_to_continue() -> None:
+    (seen,) = parse_sacct(ENDINGS["interrupted"]).values()
+    assert what_to_do(ElementState.FAILED, seen, CPU, "interrupted 3 times in a row without progress") == ""
 
 
 def test_memory_and_time_of_a_gpu_job_have_other_fields() -> None:
@@ -105,7 +110,7 @@ def test_the_status_of_a_killed_worker_is_another_one_in_scontrol() -> None:
 
 
 def test_who_cancelled_a_job_is_named_where_accounting_knows() -> None:
-    (seen,) = parse_sacct("15|CANCELLED by 1000|00:00:03|0:0|127.0.0.1||T").values()
+    (seen,) = parse_sacct("15|CANCELLED by 1000|00:00:03|0:0|127.0.0.1||T|").values()
     assert (how_ended(seen), how_ended(seen, "alice")) == ("CANCELLED by 1000", "CANCELLED by alice")
     line = "JobId=15 JobState=CANCELLED Reason=None Restarts=0 ExitCode=0:15 RunTime=00:00:03 NodeList=127.0.0.1"
     assert how_ended(parse_scontrol(line, "15")["15"]) == "CANCELLED"

@@ -11,8 +11,8 @@ import pytest
 from sweep.errors import InputError
 from sweep.slurm import client, retry
 from sweep.slurm.answers import parse_restarts, parse_sacct
-from sweep.slurm.retry import SlurmUnavailable
-from sweep.slurm.status import SlurmInfo
+from sweep.slurm.retry import SlurmNotFound, SlurmUnavailable
+from sweep.slurm.status import NEVER_SATISFIED, SlurmInfo
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.directory import Store
 from tests.support.slurm_controller import Connect, Controller, Waits
@@ -112,7 +112,7 @@ def test_a_job_without_a_state_in_squeue_is_not_lost(monkeypatch: pytest.MonkeyP
 
 
 def test_greetings_of_sacct_and_scontrol_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = "17|FAILED|1:00|1:0|n1||T1\n18_[0-1]|CANCELLED by 0|0:00|0:0|None assigned||T1\n19|\n20||0:00|0:0|n||T1\n"
+    rows = "17|FAILED|1:00|1:0|n1||T1|\n18_[0-1]|CANCELLED by 0|0:00|0:0|None assigned||T1|\n19|\n20||0:00|0:0|n||T1|\n"
     answered(monkeypatch, sacct=GREETING + rows)
     assert client.ended_jobs(["17", "18"]) == (
         {
@@ -124,6 +124,19 @@ def test_greetings_of_sacct_and_scontrol_are_passed_over(monkeypatch: pytest.Mon
     )
     answered(monkeypatch, squeue=f"{GREETING}x|toy-a-1\n17|toy-a-1\n", sacct="")
     assert client.find_job("toy-a-1") == "17"
+
+
+def test_what_slurm_cancelled_is_told_from_what_a_user_cancelled_while_it_waited() -> None:
+    """Rows of sacct 22.05: jobs that waited for one that failed, and one that was cancelled before that."""
+    rows = "2|CANCELLED|0:00|0:0|None assigned||T|Dependency\n3_[0-1]|CANCELLED|0:00|0:0|None assigned||T|Dependency\n"
+    rows += "4|CANCELLED by 0|0:00|0:0|None assigned||T|Dependency\n"
+    found = parse_sacct(rows)
+    assert {name: seen.reason == NEVER_SATISFIED for name, seen in found.items()} == {
+        "2": True,
+        "3_0": True,
+        "3_1": True,
+        "4": False,
+    }
 
 
 SCONTROL = "Welcome a=b\nJobId=17 JobState=TIMEOUT Reason=TimeLimit Restarts=2 RunTime=1:00 NodeList=n1 ExitCode=0:15\n"
@@ -142,14 +155,14 @@ def test_without_accounting_scontrol_tells_how_recent_jobs_ended(monkeypatch: py
     assert client.ended_jobs(["16", "17"]) == ({"17": TIMED_OUT}, "scontrol")
 
 
-@pytest.mark.parametrize("late", ["", "17|RUNNING|0:50|0:0|n1||T1\n"])
+@pytest.mark.parametrize("late", ["", "17|RUNNING|0:50|0:0|n1||T1|\n"])
 def test_scontrol_corrects_what_accounting_does_not_know_yet(monkeypatch: pytest.MonkeyPatch, late: str) -> None:
     """squeue no longer lists job 17, so it has ended, whatever sacct says; of job 18, sacct knows the end."""
     asked: list[str] = []
 
     def ask(program: str, *words: str) -> str:
         asked.append(f"{program} {words[-1]}")
-        return f"{late}18|FAILED|0:10|3:0|n2||T1\n" if program == "sacct" else SCONTROL
+        return f"{late}18|FAILED|0:10|3:0|n2||T1|\n" if program == "sacct" else SCONTROL
 
     monkeypatch.setattr(client, "_query_once", ask)
     found, source = client.ended_jobs(["17", "18"])
@@ -157,11 +170,25 @@ def test_scontrol_corrects_what_accounting_does_not_know_yet(monkeypatch: pytest
     assert asked[1:] == ["scontrol 17"]
 
 
+def test_a_command_that_is_not_there_is_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"sacct": "18|FAILED|0:10|3:0|n2||T1|\n"}
+
+    def ask(program: str, *words: str) -> str:
+        if program in known:
+            return known[program]
+        raise SlurmNotFound(f"{program}: not found here.")
+
+    monkeypatch.setattr(client, "_query_once", ask)
+    assert client.ended_jobs(["17", "18"])[1] == "sacct"
+    known.clear()
+    assert client.ended_jobs(["17", "18"]) == ({}, "")
+
+
 def test_an_element_that_only_accounting_calls_running_is_not_running(monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(program: str, *words: str) -> str:
         if program == "scontrol":
             raise InputError("scontrol: slurm_load_jobs error: Invalid job id specified.")
-        return "17|RUNNING|0:50|0:0|n1||T1\n"
+        return "17|RUNNING|0:50|0:0|n1||T1|\n"
 
     monkeypatch.setattr(client, "_query_once", ask)
     assert client.ended_jobs(["17"])[0] == {}
@@ -170,11 +197,11 @@ def test_an_element_that_only_accounting_calls_running_is_not_running(monkeypatc
 def test_the_last_attempt_counts_and_earlier_ones_are_restarts() -> None:
     """As sacct --duplicates prints it, in either order; the peak is that of the largest step."""
     rows = [
-        "16_0|REQUEUED|00:00:07|0:0|n1||2026-11-27T17:38:28",
-        "16_0.batch|CANCELLED|00:00:07|0:15|n1|3145728K|2026-11-27T17:38:28",
-        "16_0|COMPLETED|00:00:03|0:0|n2||2026-11-27T17:38:29",
-        "16_0.batch|COMPLETED|00:00:03|0:0|n2|1048576K|2026-11-27T17:38:34",
-        "16_0.0|COMPLETED|00:00:03|0:0|n2|2G|2026-11-27T17:38:34",
+        "16_0|REQUEUED|00:00:07|0:0|n1||2026-11-27T17:38:28|",
+        "16_0.batch|CANCELLED|00:00:07|0:15|n1|3145728K|2026-11-27T17:38:28|",
+        "16_0|COMPLETED|00:00:03|0:0|n2||2026-11-27T17:38:29|",
+        "16_0.batch|COMPLETED|00:00:03|0:0|n2|1048576K|2026-11-27T17:38:34|",
+        "16_0.0|COMPLETED|00:00:03|0:0|n2|2G|2026-11-27T17:38:34|",
     ]
     expected = SlurmInfo("COMPLETED", elapsed="00:00:03", nodes="n2", exit_code="0:0", restarts=1, peak_memory_gib=3.0)
     for order in (rows, rows[::-1]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -182,6 +183,16 @@ def test_dependents_of_a_failure_are_blocked_even_without_a_reason_from_slurm() 
         "03-scores:2": ElementState.DONE,
         "04-report:0": ElementState.BLOCKED,
     }
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [SlurmInfo("CANCELLED", cancelled_by="1000"), SlurmInfo("CANCELLED", "Dependency")],
+    ids=["sacct", "scontrol"],
+)
+def test_what_a_user_cancelled_stays_cancelled_when_its_input_fails_later(seen: SlurmInfo) -> None:
+    found = stands({"01-questions:0"}, {"02-answers:0"}, {"3_0": seen})
+    assert found["03-scores:0"] is ElementState.CANCELLED
 
 
 def test_without_slurm_only_done_and_failed_are_known() -> None:

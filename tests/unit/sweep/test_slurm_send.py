@@ -101,7 +101,7 @@ def test_every_question_is_repeated(
     tried = tmp_path / "tried"
     answer = {
         "squeue": "17|RUNNING|1:00|None|n1|N/A",
-        "sacct": "17|FAILED|1:00|1:0|n1||T1",
+        "sacct": "17|FAILED|1:00|1:0|n1||T1|None",
         "scontrol": "MaxArraySize = 9",
     }
     said = "Socket timed out on send/recv operation"

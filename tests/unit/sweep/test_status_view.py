@@ -9,8 +9,9 @@ from datetime import datetime
 
 import pytest
 
-from sweep.cli.status_view import ShownElement, ShownStatus, ranges, status_json, status_lines
-from sweep.slurm.status import ElementState, Verdict, verdict
+from sweep.cli.status_view import ShownElement, ShownStatus, ranges, resumed_line, status_json, status_lines
+from sweep.slurm.jobs import Element
+from sweep.slurm.status import ElementState, ElementStatus, Verdict, verdict
 
 STORE = "/scratch/me/project/store"
 LOGS = f"{STORE}/submissions/20261126-101500-budget_scan/logs"
@@ -193,3 +194,27 @@ def test_the_exit_status_tells_the_worst(states: list[str], expected: Verdict) -
 
 def test_the_numbers_of_the_exit_status_stay() -> None:
     assert {each.name: each.value for each in Verdict} == {"DONE": 0, "UNKNOWN": 1, "RUNNING": 3, "FAILED": 4}
+
+
+def in_states(*states: ElementState) -> list[ElementStatus]:
+    return [ElementStatus("01", n, Element(((f"a/{n}",),), ()), "7", each, None) for n, each in enumerate(states)]
+
+
+def test_resume_says_what_it_sent_what_waits_for_room_and_what_is_left_to_others() -> None:
+    failed, later, running = ElementState.FAILED, ElementState.LATER, ElementState.RUNNING
+    before = in_states(failed, later, running)
+    assert resumed_line([(1, "17"), (2, "18")], before, before) == "3 elements submitted again, jobs 17, 18"
+    assert resumed_line([], before, in_states(later, later, running)) == (
+        "1 element to be submitted again when the queue has room; 1 element in the queue now."
+    )
+    assert resumed_line([], before, before).startswith("nothing submitted: other submissions have what is missing")
+    nothing = in_states(ElementState.DONE, later, running, running)
+    assert resumed_line([], nothing, nothing) == (
+        "nothing failed, nothing is missing; 2 elements queued or running, 1 in a later wave."
+    )
+
+
+def test_the_note_about_later_waves_is_in_text_and_json() -> None:
+    shown = replace(STATUS, note="6 elements in a later wave.")
+    assert "6 elements in a later wave." in [line.text for line in status_lines(shown, None)]
+    assert status_json(shown)["note"] == "6 elements in a later wave."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -31,7 +32,7 @@ from sweep.slurm.jobs import Element
 from sweep.slurm.retry import QueueFull
 from sweep.slurm.sbatch import ALL_MEMORY
 from sweep.slurm.site_answers import Partition
-from sweep.slurm.status import ElementState, ElementStatus, SlurmInfo, Verdict
+from sweep.slurm.status import ElementState, ElementStatus, SlurmInfo, Verdict, verdict
 from sweep.slurm.submission import SubmissionDirectory
 from sweep.store.attempt import begin
 from sweep.store.directory import StageDirectory, Store, read_json
@@ -291,6 +292,22 @@ def test_what_an_unknown_limit_refuses_waits_for_the_next_wave(tmp_path: Path, m
     sent = lifecycle.send_in_waves(directory, submit=(queue := LimitedQueue(10)).submit)
     assert [name for name, _ in queue.sent] == ["01-start", "w1-feed"]
     assert sent.left == read_waves(directory).left == 32 and queue.sent[1][1] == "afterany:101"
+
+
+def test_without_squeue_it_is_unknown_whether_the_rest_will_be_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "find_job", lambda name: None)
+    directory = written(Store(tmp_path / "store"), fan(30))
+    lifecycle.send_in_waves(directory, submit=LimitedQueue(10).submit)
+    monkeypatch.setattr(client, "queued_jobs", lambda ids: None)
+    everything = lifecycle.store_info(directory, directory.read())
+    start = frozenset(directory.read().jobs[0].elements[0].stages)
+    for done in (frozenset[str](), start):  # whether or not what was sent is done
+        now = dataclasses.replace(everything, done=done)
+        monkeypatch.setattr(lifecycle, "store_info", lambda *_, now=now: now)
+        current = lifecycle.status_with_waves(directory)
+        assert verdict([each.state for each in current.elements]) is Verdict.UNKNOWN
 
 
 def test_refused_resumes_do_not_make_the_submission_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

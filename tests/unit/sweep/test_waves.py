@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from sweep.core.stage import Resources
+from sweep.errors import InputError
 from sweep.slurm.jobs import Element, SlurmJob, link_jobs
 from sweep.slurm.retry import is_queue_limit
-from sweep.slurm.status import ElementState, ElementStatus, Verdict, verdict
-from sweep.slurm.waves import Room, next_wave, packed, resubmission, with_jobs, with_later_waves
+from sweep.slurm.status import ElementState, ElementStatus, SlurmInfo, Verdict, verdict
+from sweep.slurm.waves import (
+    LEAST_LIMIT,
+    Room,
+    cut_off_by,
+    later_line,
+    next_wave,
+    packed,
+    refuse_small_limit,
+    resubmission,
+    with_cut_off,
+    with_jobs,
+    with_later_waves,
+)
 
 CPU = Resources()
+BY_USER = SlurmInfo("CANCELLED", cancelled_by="1000")
 
 
 def points_and_total(points: int) -> tuple[SlurmJob, ...]:
@@ -126,6 +142,19 @@ def test_what_slurm_cancelled_is_sent_again_when_its_inputs_are_there() -> None:
     assert sizes(next_wave(jobs, now, done, Room(None), 1001).jobs) == {"02-b.r2": 1}
 
 
+def test_what_waits_for_an_interrupted_job_is_sent_again_unless_a_user_cancelled_it() -> None:
+    """SLURM cancels what waits for it, and what waits for that; another job makes the stages of the interrupted one."""
+    jobs = two_layers(3)
+    now = with_jobs((), jobs, {job.name: "7" for job in jobs})
+    now = status(now, "a/0", ElementState.RUNNING)
+    cut_off = cut_off_by(["a/0"], now)
+    assert cut_off == ["02-b_0"]
+    ended = status(now, "b/0", ElementState.LOST)  # without accounting, when SLURM has forgotten it
+    assert [each.state for each in with_cut_off(ended, cut_off)][3] is ElementState.BLOCKED
+    by_user = [dataclasses.replace(each, state=ElementState.CANCELLED, seen=BY_USER) for each in now]
+    assert with_cut_off(by_user, cut_off) == by_user
+
+
 def test_resume_keeps_the_names_of_jobs_that_were_never_sent() -> None:
     jobs = two_layers(2)
     now = with_jobs(with_jobs((), jobs), jobs[:1], {"01-a": "7"})
@@ -152,6 +181,30 @@ def test_what_jobs_will_submit_is_in_a_later_wave_and_what_needs_a_failed_stage_
     }
     assert verdict([ElementState.DONE, ElementState.LATER]) is Verdict.RUNNING
     assert verdict(list(states.values())) is Verdict.FAILED
+
+
+def test_while_slurm_does_not_answer_it_is_unknown_whether_a_later_wave_will_be_sent() -> None:
+    jobs = two_layers(2)
+    now = status(status(with_jobs((), jobs), "a/0", ElementState.UNKNOWN), "a/1", ElementState.DONE)
+    found = {each.state for each in with_later_waves(now, {"a/1"}, ElementState.UNKNOWN)}
+    assert found == {ElementState.UNKNOWN, ElementState.DONE} and verdict(found) is Verdict.UNKNOWN
+
+
+def test_a_limit_in_which_waves_never_go_on_is_refused_with_the_least_that_works() -> None:
+    refuse_small_limit(100, LEAST_LIMIT, is_set=True)
+    refuse_small_limit(2, 2, is_set=True)  # everything fits
+    with pytest.raises(InputError, match=r"launch.max_submit_jobs 2: too small .* Set it to 3 or more"):
+        refuse_small_limit(3, 2, is_set=True)
+    with pytest.raises(InputError, match=r"limit of your submitted jobs 1: .* Ask for a higher one"):
+        refuse_small_limit(3, 1, is_set=False)
+
+
+def test_the_line_about_later_waves_says_when_jobs_look_again() -> None:
+    assert later_line(1, None) == "1 element in a later wave: jobs of the submission submit it."
+    assert later_line(7, 3, "14:05") == (
+        "7 elements in a later wave (at most 3 jobs at a time): jobs of the submission submit them. The queue is full;"
+        " the next look is at 14:05."
+    )
 
 
 @pytest.mark.parametrize(
