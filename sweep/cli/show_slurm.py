@@ -9,7 +9,7 @@ from rich.table import Table
 
 from sweep.console import Console, escape
 from sweep.core.launch import Launch
-from sweep.slurm.jobs import SlurmJob
+from sweep.slurm.jobs import SlurmJob, elements_text
 from sweep.slurm.sbatch import PLAIN_FIELDS, log_name, requested_resources, walltime
 from sweep.slurm.status import ElementStatus
 from sweep.slurm.submission import SubmissionDirectory
@@ -37,7 +37,7 @@ def show_jobs(console: Console, jobs: Sequence[SlurmJob], launch: Launch, limit:
         )
     elements = sum(len(job.elements) for job in jobs)
     waves = f", sent in waves of at most {limit}" if limit is not None and elements > limit else ""
-    console.print(f"queue: {len(jobs)} jobs, {elements} elements{waves}")
+    console.print(f"queue: {len(jobs)} job{'s' * (len(jobs) != 1)}, {elements_text(elements)}{waves}")
     console.print(table)
     for kind in sorted({job.resources.script for job in jobs}):
         if line := _place(kind, launch):
