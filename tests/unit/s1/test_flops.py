@@ -114,7 +114,7 @@ def test_rows_are_priced_up_to_block_size_only():
 
 
 def test_a_model_of_unknown_shape_cannot_be_priced_by_flops():
-    x = point("data=s1k_released", "machine=h100x16", "model=qwq_32b", NOT_PINNED)
+    x = point("data=s1k_released", "machine=h100x16", "model=qwq_32b", "model.shape=null", NOT_PINNED)
     with pytest.raises(ConfigError, match=r"model\.shape null: training of qwq_32b is estimated by FLOPs"):
         training_estimate(x)
 
@@ -135,7 +135,8 @@ def test_a_plan_says_what_training_needs_and_what_cannot_run_at_all():
         " Choose train=lora or train=qlora, or more GPUs."
     ]
     assert training_memory(point("data=none", "machine=h100x2")) is None
-    assert training_memory(point("data=s1k_released", "machine=h100x2", "model=qwq_32b", NOT_PINNED)) is None
+    unknown = point("data=s1k_released", "machine=h100x2", "model=qwq_32b", "model.shape=null", NOT_PINNED)
+    assert training_memory(unknown) is None
 
 
 # ------------------------------------------------------------------------------------------ what is refused
