@@ -13,8 +13,6 @@ from sweep.core.launch import Container, Containers
 
 STEP = ("srun", "--nodes=1", "--ntasks=1", "--ntasks-per-node=1", "--export=ALL")  # on the first node of a job
 STEP_CPUS = '--cpus-per-task="${SLURM_CPUS_ON_NODE:-1}"'  # srun does not take them from the job
-
-
 CALL = "# Python runs as: "  # begins a comment with the whole call, for readers
 
 
@@ -44,6 +42,11 @@ def container_faults(container: Container, store: str) -> Iterator[str]:
     for field, value in (("image", container.image or ""), ("python", container.python)):
         if not value.isprintable():
             yield f"launch.container.{field} {value!r}: has a control character. Rename the file."
+    if _is_relative(container):
+        yield (
+            f"launch.container.image {container.image}: a relative path, but jobs run in a copy of the code. Write an"
+            " absolute path, or a reference such as docker://IMAGE."
+        )
     if "," in store or ":" in store:
         yield f"store {store!r}: has a comma or a colon, which a mount cannot have. Choose another directory."
     for bind in container.binds:
@@ -52,6 +55,14 @@ def container_faults(container: Container, store: str) -> Iterator[str]:
                 f"launch.container.binds {bind!r}: not an absolute path, or has a comma or a control character. Write"
                 " FROM or FROM:TO."
             )
+
+
+def _is_relative(container: Container) -> bool:
+    """Whether the image is a file that depends on the folder or on a shell; pyxis takes other words as registry names."""
+    image = container.image or ""
+    if image.startswith(("~", "./", "../")):
+        return True
+    return container.kind is Containers.APPTAINER and "://" not in image and not image.startswith("/")
 
 
 def _apptainer(container: Container, binds: Sequence[str]) -> list[str]:

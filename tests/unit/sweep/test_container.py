@@ -12,7 +12,7 @@ import pytest
 from sweep.core.launch import Container, Containers, Launch, LaunchKind
 from sweep.core.provenance import PROJECT
 from sweep.errors import InputError
-from sweep.slurm.container import container_lines
+from sweep.slurm.container import container_faults, container_lines
 from sweep.slurm.sbatch import refuse_unsafe
 from sweep.store.directory import Store
 from tests.support.submissions import LAUNCH, fan, written
@@ -103,6 +103,9 @@ def test_what_calls_slurm_runs_outside_the_container(tmp_path: Path) -> None:
     ("container", "complaint"),
     [
         (dataclasses.replace(APPTAINER, image="/a\n.sif"), "launch.container.image .*control character"),
+        (dataclasses.replace(APPTAINER, image="~/s1.sif"), "launch.container.image ~/s1.sif: a relative path"),
+        (dataclasses.replace(APPTAINER, image="s1.sif"), "launch.container.image s1.sif: a relative path"),
+        (dataclasses.replace(PYXIS, image="./s1.sqsh"), "launch.container.image ./s1.sqsh: a relative path"),
         (dataclasses.replace(APPTAINER, python="py\x1b"), "launch.container.python .*control character"),
         (
             dataclasses.replace(PYXIS, binds=("/a,/b",)),
@@ -114,6 +117,11 @@ def test_what_calls_slurm_runs_outside_the_container(tmp_path: Path) -> None:
 def test_what_no_option_can_hold_is_refused(container: Container, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         refuse_unsafe(Launch(LaunchKind.SLURM, container=container), "toy", "/store")
+
+
+@pytest.mark.parametrize("container", [APPTAINER, PYXIS, dataclasses.replace(APPTAINER, image="docker://s1:1")])
+def test_an_absolute_image_or_a_reference_is_not_refused(container: Container) -> None:
+    assert list(container_faults(container, "/store")) == []
 
 
 def test_a_store_that_cannot_be_mounted_is_refused() -> None:
