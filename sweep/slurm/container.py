@@ -58,7 +58,7 @@ def container_faults(container: Container, store: str) -> Iterator[str]:
 
 
 def _is_relative(container: Container) -> bool:
-    """Whether the image is a file that depends on the folder or on a shell; pyxis takes other words as registry names."""
+    """Whether the image is a file by a path that is not absolute; to pyxis, other words are names in a registry."""
     image = container.image or ""
     if image.startswith(("~", "./", "../")):
         return True
