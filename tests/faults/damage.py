@@ -17,6 +17,8 @@ from tests.faults.state import RESULTS, USERS, json_at, result_folder, state_of
 KEY = re.compile(r"(?<=/)[0-9a-f]{12}(?=/|\.json$|$)")
 TOKEN = re.compile(r"(?<=[-.])[0-9a-z]*[0-9][0-9a-z-]*(?=[./]|$)")
 ATTEMPT = re.compile(r"(?:(?<=^out-)|(?<=^record-))(?:[A-Za-z0-9_-]+-\d+-)?[0-9a-f]{8}(?=\.json$|$)")
+REPLACED = re.compile(r"(?<=^replaced-)(\w+)-[0-9a-f]{12}-.*(?=\.json$)")  # a stage that was made again
+WORKER = re.compile(r"^[A-Za-z0-9_]+-\d+-[0-9a-f]{6}(?=\.json$)")  # what a worker has spent
 
 
 def kinds_of(home: Path) -> dict[str, Path]:
@@ -42,7 +44,11 @@ def kind_of(home: Path, path: Path) -> str:
         return TOKEN.sub("N", KEY.sub("K", relative.removeprefix("store/")))
     record = json_at(home / "store" / parts[0] / parts[1] / "record.json") or {}
     inner = ["out" if part == record.get("out") else TOKEN.sub("T", part) for part in parts[2:3]]
-    return "/".join([parts[0], *inner, *(ATTEMPT.sub("T", part) for part in parts[3:])])
+    return "/".join([parts[0], *inner, *map(_without_tokens, parts[3:])])
+
+
+def _without_tokens(name: str) -> str:
+    return WORKER.sub("T", REPLACED.sub(r"\1-T", ATTEMPT.sub("T", name)))
 
 
 def stage_of(home: Path, path: Path) -> str | None:
