@@ -60,7 +60,10 @@ def run_probe(console: Console, composition: Composition, graph: Graph, question
         clear(store, found, graph.workers.take_over)
         is_made = run_here(console, probe, found.work, store)
         spent = spent_on(probe, store).without(before).usd
-        console.print(f"probe: spent {usd_text(spent)} USD, which counts for the result and its limits", soft_wrap=True)
+        console.print(
+            f"probe: spent {usd_text(spent)} USD, which counts towards the cost and the limits of the result",
+            soft_wrap=True,
+        )
         return 0 if is_made else failure_status(store, needed)
 
 
@@ -100,7 +103,7 @@ def _refuse_costly_inputs(probe: Graph, found: Planned) -> None:
     known = "an unknown price" if None in prices else f"{usd_text(sum(each or 0.0 for each in prices))} USD"
     raise InputError(
         f"--probe: {first.address} must be made first, at {known}, above cost.remake_limit_usd {limit:g}."
-        " Train with goal=checkpoint and probe then, or raise cost.remake_limit_usd."
+        " Train first with goal=checkpoint, then probe, or raise cost.remake_limit_usd."
     )
 
 

@@ -105,7 +105,7 @@ def run_graph(console: Console, composition: Composition, graph: Graph) -> Outco
         if entry.plan or obstacles:
             is_later_round = bool(over_limit and graph.account)
             if is_later_round:
-                console.print("  no further round within the limit: the report of the finished ones stays.")
+                console.print("  the next round would exceed the limit: the report of the finished rounds stays.")
             status = 0 if entry.plan else EXIT_LIMIT if is_later_round else 1
             return Outcome(status, found, obstacles=tuple(obstacles))
         if not is_dry_run:

@@ -26,7 +26,7 @@ def check_site(console: Console, jobs: Sequence[SlurmJob], launch: Launch) -> in
     for line in lines:
         console.print(f"  [red]refused[/red]  {escape(line)}", soft_wrap=True)
     if not lines:
-        console.print("  the cluster accepts every kind of job of this plan; nothing was submitted", soft_wrap=True)
+        console.print("  no setting was refused, as far as the cluster answered; nothing was submitted", soft_wrap=True)
     return 1 if lines else 0
 
 
@@ -34,7 +34,7 @@ def _asked(site: Site) -> str:
     parts = (
         "partitions unknown" if site.partitions is None else f"{len(site.partitions)} partitions",
         "nodes unknown" if site.nodes is None else f"{len(site.nodes)} nodes",
-        "no accounting" if site.associations is None else f"{len(site.associations)} accounts of yours",
+        "no accounting" if site.associations is None else f"{len(site.associations)} associations of yours",
     )
     return ", ".join(parts)
 

@@ -144,8 +144,8 @@ def refuse_short_jobs(jobs: Sequence[SlurmJob], launch: Launch) -> None:
         if minutes is not None and 60 * (minutes - EARLIEST_SIGNAL_MINUTES) <= launch.signal_seconds:
             raise InputError(
                 f"launch.signal_seconds {launch.signal_seconds}: {job.name} has {minutes} minutes and would be"
-                f" stopped as it starts. Lower it, or allow longer jobs: launch.{job.resources.script}.minutes,"
-                " minutes_limit and partition."
+                f" stopped as it starts. Lower it, or give these jobs more time: launch.{job.resources.script}.minutes,"
+                " minutes_limit, or another partition."
             )
 
 

@@ -141,7 +141,7 @@ def resumed_line(
     """What `resume` did. `sent`: number of elements and id of each job; statuses before it and after it."""
     if sent:
         count = sum(elements for elements, _ in sent)
-        return f"{elements_text(count)} submitted again, jobs {', '.join(job_id for _, job_id in sent)}"
+        return f"{elements_text(count)} submitted, jobs {', '.join(job_id for _, job_id in sent)}"
     missing = {each.element.stages for each in before if each.state in TO_RESUBMIT}
     later = {each.element.stages for each in after if each.state is ElementState.LATER}
     alive = elements_text(sum(each.state.is_alive for each in after))

@@ -132,6 +132,7 @@ RESULTS = Word("results", "RESULT", "NAME, NAME/KEY or the path of a result; two
 EVERY = Option(
     "--every", "seconds between two looks; default: 10 for SLURM, 2 for a run on this machine", "SECONDS", seconds
 )
+YES = Option("--yes", "do not ask about the cost; see the field `yes`", field="yes")
 YES_FOREIGN = Option("--yes", "also for another user's submission", field="yes")
 
 LIMITED = (EXIT_LIMIT, "stopped by cost.limit_usd or cost.limit_device_hours")
@@ -146,7 +147,7 @@ COMMANDS = (
         "stages that are not in the store yet, and publish the result. With\n"
         "launch=slurm, submit them and return.",
         "sweep run +experiment=budget_scan budget.waits=0,1,2 -m",
-        options=(Option("--yes", "do not ask about the cost; see the field `yes`", field="yes"),),
+        options=(YES,),
         is_composed=True,
         asks_hydra=True,
         failure="a stage failed, or the command was refused; stderr says why",
@@ -164,9 +165,11 @@ COMMANDS = (
         options=(
             Option("--probe", "first answer N questions per model and task, on this machine", "N", read=positive),
             Option("--probe-seed", "seed of the choice of these questions", "SEED", read=natural, default=0),
+            YES,
         ),
         is_composed=True,
         asks_hydra=True,
+        further_statuses=(LIMITED,),
     ),
     Command(
         "preflight",
@@ -179,7 +182,7 @@ COMMANDS = (
         "sweep preflight model=qwen3_8b machine=h100 launch=slurm --wait",
         options=(Option("--wait", "with launch=slurm: wait for the jobs, and print what they found"),),
         is_composed=True,
-        failure="a check failed, or the command was refused; stderr says why",
+        failure="a check failed (with launch=slurm: and --wait), or the command was refused; stderr says why",
     ),
     Command(
         "watch",
@@ -209,7 +212,11 @@ COMMANDS = (
         words=(SUBMISSION,),
         options=(
             Option("--json", "print JSON"),
-            Option("--watch", "the same as `sweep watch ID`", old_names=("watch",)),
+            Option(
+                "--watch",
+                "follow it as `sweep watch ID` does, and end with the status of `status`",
+                old_names=("watch",),
+            ),
             replace(EVERY, help=f"with --watch: {EVERY.help}"),
         ),
         failure="unknown: SLURM does not answer, or the submission cannot be read",
@@ -407,6 +414,7 @@ COMMANDS = (
             Word("script", "SCRIPT", "sft, generate or cpu", True, ("sft", "generate", "cpu")),
             Word("file", "FILE", "the file to write", True),
         ),
+        options=(YES,),
         is_composed=True,
         failure="a stage failed, or another script has to run first; stderr says why",
     ),

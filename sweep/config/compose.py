@@ -102,7 +102,7 @@ class Entry:
     yes: bool  # do not ask about the cost; take over from unreachable workers
     also: tuple[str, ...]  # points outside the grid, each written as overrides on one line
     redo: tuple[str, ...] = ()  # names of finished stages to make again
-    # a machine for each model that shall not use `machine`: {s1_32b:h100x2,qwen3_8b:h100}; null: none
+    # a machine for each model that does not use `machine`, in shell quotes: 'machine_of={s1_32b:h100x2,qwen3_8b:h100}'
     machine_of: Mapping[str, str] | None = None
 
 

@@ -115,7 +115,8 @@ def unchecked_line(limits: Limits, unknown: Sequence[str]) -> str | None:
     if not unknown or not limits.is_set:
         return None
     more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-    return f"cost.limit: the cost of {unknown[0]}{more} is unknown, so the limit is checked while that runs."
+    field = LIMIT_FIELDS[0] if limits.usd is not None else LIMIT_FIELDS[1]
+    return f"{field}: the cost of {unknown[0]}{more} is unknown, so the limit is checked only while it runs."
 
 
 def _figures(limits: Limits, spent: Spending, expected: Spending, tried: Spending = Spending()) -> Iterator[_Figure]:

@@ -25,7 +25,7 @@ REASONS = {  # squeue's reason codes
     "Resources": "the next to start, waits for nodes to become free",
     "Dependency": "waits for other jobs",
     "DependencyNeverSatisfied": "waits for a job that failed and can never start. Cancel it, then resume",
-    "BeginTime": "put back into the queue, may start again in a moment",
+    "BeginTime": "may not start before a set time",
     "JobArrayTaskLimit": "as many elements of its array run as launch.throttle allows",
     "JobHeldUser": "held by a user. To release it: scontrol release JOB",
     "JobHeldAdmin": "held by an administrator: ask them",
@@ -100,7 +100,9 @@ def what_to_do(state: ElementState, seen: SlurmInfo | None, asked: Asked, messag
     `message`: the error that its stage recorded, if any.
     """
     if state is ElementState.BLOCKED:
-        return "A stage that it needs failed or is missing. Repair that one, unless it is done now, then resume."
+        return (
+            "A stage that it needs failed or is missing. Repair that one first, if it is not done by now, then resume."
+        )
     if state is ElementState.LOST:
         return "Ended, state unknown: SLURM keeps no record of it, and it left none. resume submits it again."
     if state is ElementState.UNSENT:
@@ -129,7 +131,7 @@ def _after_failure(seen: SlurmInfo, asked: Asked) -> str:
     if seen.state == "PREEMPTED":
         return "Another job took its place, and it was not put back into the queue. resume submits it again."
     if seen.state == "DEADLINE":
-        return f"It cannot end before its deadline. Move --deadline in {asked.settings}.sbatch {again}"
+        return f"It cannot end before its deadline. Set a later --deadline in {asked.settings}.sbatch {again}"
     if seen.state == "COMPLETED":
         return "Ended without a record of its stages. See the log, then resume."
     status, number = _exit_code(seen)

@@ -115,8 +115,10 @@ class Meter:
         if ledger is self.ledgers[0]:
             return line
         other = StageDirectory(ledger.final).address
+        reached = line.partition(" To continue")[0]
         return (
-            f"{line} This is the limit of {other}, which shares the stage: to go on without it, run your command again."
+            f"{reached} The limit is that of {other}, which needs the same stage. To go on without it, run your command"
+            " again."
         )
 
     def _limited(self) -> Generator[tuple[Ledger, LimitsFile]]:

@@ -222,7 +222,7 @@ def test_a_probe_keeps_to_the_limits_asks_and_counts(tmp_path: Path, monkeypatch
     composition = dataclasses.replace(composition, entry=dataclasses.replace(composition.entry, yes=True))
     assert run_probe(Console(file=said), composition, main, 3, 0) == 0
     assert spent_on(main, store).usd == store.directory(spent_stage(1)).read_record()["usd"] > 0
-    assert "which counts for the result and its limits" in said.getvalue()
+    assert "which counts towards the cost and the limits of the result" in said.getvalue()
     assert JobState.FAILED not in run(dataclasses.replace(main, limits=Limits(usd=1e6)), store)
     stages = manifest(main, store)["stages"]
     assert stages[spent_stage(1).address].get("reused") is False, "the probe made it for this result"

@@ -32,7 +32,7 @@ def checked(home: Path, *settings: str) -> tuple[int, str]:
 def test_a_site_that_accepts_the_plan_says_so(on_login_node: Cluster, tmp_path: Path) -> None:
     status, said = checked(tmp_path)
     assert status == 0, said
-    assert "2 partitions, 4 nodes, no accounting" in said and "accepts every kind of job" in said
+    assert "2 partitions, 4 nodes, no accounting" in said and "no setting was refused" in said
 
 
 def test_settings_that_the_cluster_refuses_are_named_and_nothing_is_sent(

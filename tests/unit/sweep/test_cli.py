@@ -213,5 +213,5 @@ def test_bash_completes_with_the_script(tmp_path: Path, line: str, expected: str
 
 
 def test_only_what_runs_here_ends_with_the_status_of_a_limit() -> None:
-    assert [each.name for each in COMMANDS if "  5    stopped by" in page(each)] == ["run"]
+    assert [each.name for each in COMMANDS if "  5    stopped by" in page(each)] == ["run", "plan"]
     assert "  5    stopped by" in overview()

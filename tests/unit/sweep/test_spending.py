@@ -58,7 +58,7 @@ def test_a_plan_is_refused_with_what_was_spent_already() -> None:
 
 def test_an_unknown_cost_is_limited_while_it_runs() -> None:
     assert unchecked_line(Limits(usd=5), ["traces/3f9c", "traces/77aa"]) == (
-        "cost.limit: the cost of traces/3f9c and 1 more is unknown, so the limit is checked while that runs."
+        "cost.limit_usd: the cost of traces/3f9c and 1 more is unknown, so the limit is checked only while it runs."
     )
     assert unchecked_line(Limits(), ["traces/3f9c"]) is None and unchecked_line(Limits(usd=5), []) is None
 

@@ -203,7 +203,7 @@ def in_states(*states: ElementState) -> list[ElementStatus]:
 def test_resume_says_what_it_sent_what_waits_for_room_and_what_is_left_to_others() -> None:
     failed, later, running = ElementState.FAILED, ElementState.LATER, ElementState.RUNNING
     before = in_states(failed, later, running)
-    assert resumed_line([(1, "17"), (2, "18")], before, before) == "3 elements submitted again, jobs 17, 18"
+    assert resumed_line([(1, "17"), (2, "18")], before, before) == "3 elements submitted, jobs 17, 18"
     assert resumed_line([], before, in_states(later, later, running)) == (
         "1 element to be submitted again when the queue has room; 1 element in the queue now."
     )
