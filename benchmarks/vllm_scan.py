@@ -41,7 +41,7 @@ THREADS = 2
 LARGEST = BUDGETS[-1]
 SCAN = ["+experiment=smollm_scan"]  # the same six budgets, and Wait x1, x2, x4 within the largest
 SIX = [*SCAN, f"budget.max_thinking_tokens={','.join(map(str, BUDGETS))}", "also=[]"]  # without Waits
-LONG = [*SCAN, "also=[]", "model.context_tokens=2048"]
+LONG = [*SCAN, "also=[]", "model.context_tokens=2048", "budget.answer_tokens=8"]  # else some answers never end
 # The model's own answers have 8 tokens. Without a stop that it writes, its answers have as many as the cap allows.
 DEEP = [
     *(*SCAN, "model.context_tokens=2048", "budget.answer_tokens=64"),
