@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from s1.config.data import Endpoint
+from s1.config.data import Data, Endpoint, Pool
 from s1.config.resources import Cost, JobKind, Machine, filled, resources_of
 from s1.config.schema import ConfigError, Model, Train
 from s1.earlier_runs import EarlierRun, Speed
@@ -61,7 +61,7 @@ def training_estimate(point: PointConfig) -> CostEstimate:
     """Fine-tuning of one checkpoint."""
     if point.train is None or point.data.pool is None:
         return CostEstimate()
-    return _trained(point, point.train, point.data.selection.examples or point.data.pool.expected_rows)
+    return _trained(point, point.train, _examples(point.data, point.data.pool))
 
 
 def pretraining(point: PointConfig) -> CostEstimate:
@@ -335,15 +335,17 @@ def saved_checkpoints(machine: Machine, train: Train, examples: int) -> int:
     return most_checkpoints(steps, machine.checkpoint_every_steps, machine.checkpoint_every_minutes, machine.save_total)
 
 
+def _examples(data: Data, pool: Pool) -> int:
+    """How many examples a point trains on."""
+    return data.selection.examples or pool.expected_rows
+
+
 def checkpoints_line(point: PointConfig) -> str | None:
     """What training saves while it runs; None where that is less than a GiB or unknown."""
     if point.train is None or point.data.pool is None or point.model.shape is None:
         return None
-    examples = point.data.selection.examples or point.data.pool.expected_rows
-    count, size = (
-        saved_checkpoints(point.machine, point.train, examples),
-        checkpoint_bytes(point.model.shape, point.train),
-    )
+    count = saved_checkpoints(point.machine, point.train, _examples(point.data, point.data.pool))
+    size = checkpoint_bytes(point.model.shape, point.train)
     if count * size < GIB:
         return None
     return (

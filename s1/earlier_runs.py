@@ -1,6 +1,6 @@
 """Lengths and speed of finished generation in the store, for the estimate of a plan. Reads; never writes.
 
-A traces stage counts as evidence for a point if it read the same weights, the same task (all or some of its questions)
+A traces stage counts as evidence for a point if it read the same weights, questions from the same rows (all or some)
 and has the same thinking format. Its speed counts where the engine, its device, its slots and its copies are the same,
 and on this machine: a run on another host is left out, and so is one that sampled next to nothing.
 """

@@ -92,9 +92,10 @@ class Starts:
     def includes(self, stage: Stage) -> bool:
         if not stage.batch:
             return True
-        if self._is_done(stage):
-            return False
-        return self._first.setdefault((stage.run, stage.batch, stage.worker), stage.address) == stage.address
+        worker = (stage.run, stage.batch, stage.worker)
+        if worker not in self._first and not self._is_done(stage):  # read from the store only until it is found
+            self._first[worker] = stage.address
+        return self._first.get(worker) == stage.address
 
 
 def _by_shard(traces: Stage, generated: Generated, point: PointConfig, starts: Starts) -> dict[str, CostEstimate]:

@@ -10,10 +10,10 @@ from s1.point import PointConfig
 from s1.prefetch import ModelNeed, needs_of
 from s1.preflight.config import EngineNeed, Needs, PreflightConfig
 from s1.stages import BaseModelConfig
+from s1.train.memory import GIB
 from sweep.core.stage import CodePolicy, Resources, Stage
 
 VERSION = 1
-GIB = 2**30
 
 
 def preflight_stages(
